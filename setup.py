@@ -1,0 +1,46 @@
+"""Packaging of tfb2d: what is light or always needed is a requirement, what is heavy or optional an extra."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+REQUIRES = [
+    "absl-py",
+    "jinja2>=3.1",
+    "keras>=3.10",
+    "keras-hub>=0.25",
+    "keras-nlp>=0.25",
+    "matplotlib>=3.8",
+    "ml-collections>=1.0",
+    "numpy>=1.26",
+    "pyarrow>=17",
+    "safetensors>=0.4",
+    "scikit-learn>=1.4",
+    "tensorboard>=2.19",
+    "tensorflow>=2.19,<2.22",
+    "tensorflow-model-optimization>=0.8",
+    "tensorflow-serving-api>=2.19,<2.22",
+    "tensorflow-text>=2.19,<2.22",
+    "tf-keras>=2.19,<2.22",
+    "tqdm>=4.66",
+]
+EXTRAS = {
+    "jax": ["jax>=0.5"],
+    "test": ["hypothesis>=6.100", "pytest>=8", "pytest-timeout>=2.3"],
+    "lint": ["mypy>=1.11", "ruff>=0.6"],
+}
+EXTRAS["dev"] = EXTRAS["test"] + EXTRAS["lint"]
+
+setup(
+    name="tfb2d",
+    version="0.1.0",
+    description="Distil slow Transformer relevance models into n-gram students that score in microseconds on a CPU",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["tfb2d", "tfb2d.*"]),
+    package_data={"tfb2d": ["py.typed"], "tfb2d.students": ["*.json"], "tfb2d.evaluation": ["*.html"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+)

