@@ -1,0 +1,208 @@
+"""How sure a metric is: percentile intervals over resampled rows, or over resampled groups where there are groups.
+
+A resample is a vector of counts, how often each row was drawn; every metric is then a weighted sum over rows that were
+sorted and binned once, so a thousand resamples cost matrix products instead of a thousand sorts. Models that are
+compared are counted over the same resamples: the interval of a difference or ratio is that of the pair (Efron and
+Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16).
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tfb2d.evaluation import metrics as m
+from tfb2d.evaluation.metrics import Bools, Floats
+
+Interval = dict[str, Any]  # {"value": float or None, "ci95": [lowest, highest] or None}
+Measure = Callable[[Floats], Floats]  # counts [resamples, rows] to figures [resamples], NaN: undefined
+
+CELLS = 2**21  # counts held at once: 16 MiB
+
+
+def _divide(top: Floats, bottom: Floats) -> Floats:
+    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
+
+
+def _mean_of(rows: Floats) -> Measure:
+    return lambda counts: _divide(counts @ rows, counts.sum(axis=1))
+
+
+def _ranking(positive: Bools, scores: Floats) -> Callable[[Floats], tuple[Floats, Floats]]:
+    """ROC-AUC and average precision of weighted rows; rows of equal score form one step of both curves."""
+    order = np.argsort(-scores, kind="stable")
+    steps = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))
+    sides = positive[order].astype(np.float64)
+
+    def measure(counts: Floats) -> tuple[Floats, Floats]:
+        ordered = counts[:, order]
+        right = np.add.reduceat(ordered * sides, steps, axis=1)
+        wrong = np.add.reduceat(ordered, steps, axis=1) - right
+        rights, wrongs = np.cumsum(right, axis=1), np.cumsum(wrong, axis=1)
+        all_right, all_wrong = rights[:, -1], wrongs[:, -1]
+        below = all_wrong[:, None] - wrongs + wrong / 2  # negatives that the step's positives outrank, ties by half
+        precision = rights / np.maximum(rights + wrongs, 1)
+        area = _divide((right * below).sum(axis=1), all_right * all_wrong)
+        average = _divide((right * precision).sum(axis=1), all_right)
+        return area, np.where(all_wrong > 0, average, np.nan)
+
+    return measure
+
+
+def _calibration(kind: str, labels: Floats, scores: Floats) -> Measure:
+    claims, outcomes, bins = m.calibration_rows(kind, labels, scores)
+    gaps = np.zeros((len(bins), m.BINS))
+    gaps[np.arange(len(bins)), bins] = claims - outcomes
+    return lambda counts: _divide(np.abs(counts @ gaps).sum(axis=1), counts.sum(axis=1))
+
+
+class _Model:
+    """One model's metrics as functions of the counts."""
+
+    def __init__(self, kind: str, labels: Floats, scores: Floats) -> None:
+        self._plain: dict[str, Measure] = {
+            "accuracy": _mean_of(m.hits(kind, labels, scores).astype(np.float64)),
+            "ece": _calibration(kind, labels, scores),
+            "log_loss": _mean_of(m.log_losses(kind, labels, scores)),
+        }
+        self._rankings = [_ranking(*view) for view in m.one_against_rest(kind, labels, scores)]
+
+    def measure(self, counts: Floats) -> dict[str, Floats]:
+        figures = {name: measure(counts) for name, measure in self._plain.items()}
+        both = np.array([ranking(counts) for ranking in self._rankings])  # [classes, 2, resamples]
+        defined = np.isfinite(both)
+        means = _divide(np.where(defined, both, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
+        return {**figures, "roc_auc": means[0], "pr_auc": means[1]}
+
+
+class Bootstrap:
+    """Metrics of models that scored the same rows, and their 95% intervals, alone and against each other.
+
+    Args:
+      task: a Task or its kind.
+      labels: `[n]`.
+      models: name to scores, `[n]` or `[n, k]`.
+      groups: `[n]`; rows of a group are drawn together, and `ndcg10` exists (not for multi-class).
+      shares: name to `[n]` booleans whose mean is wanted too (the rows on which two models agree).
+      resamples: 0 gives no intervals.
+      seed: of the draws; the same seed and rows give the same intervals.
+
+    Attributes:
+      values: model to metric to figure (`metrics.metrics`).
+
+    Raises:
+      ValueError: arrays that do not fit the task or one another.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        labels: ArrayLike,
+        models: Mapping[str, ArrayLike],
+        groups: Sequence[Hashable] | NDArray[Any] | None = None,
+        *,
+        shares: Mapping[str, ArrayLike] | None = None,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        """Draws the resamples and measures every model on them."""
+        kind = m.kind_of(task)
+        self.values = {name: m.metrics(kind, labels, scores, groups) for name, scores in models.items()}
+        checked = {name: m.check_scores(kind, scores, name) for name, scores in models.items()}
+        labels = np.asarray(labels, np.float64)
+        rows = len(labels)
+        self._shares = {name: np.asarray(share, np.float64) for name, share in (shares or {}).items()}
+        self._samples: dict[str, dict[str, Floats]] = {name: {} for name in models}
+        self._share_samples: dict[str, Floats] = {}
+        if not resamples:
+            return
+
+        parts = [_Model(kind, labels, scores) for scores in checked.values()]
+        codes = np.arange(rows) if groups is None else m.group_codes(groups, rows)
+        ndcg = {} if groups is None or kind == "multiclass" else self._group_measures(labels, checked, codes)
+        chunks: dict[str, list[dict[str, Floats]]] = {name: [] for name in models}
+        share_chunks: dict[str, list[Floats]] = {name: [] for name in self._shares}
+        units, generator = int(codes.max()) + 1, np.random.default_rng(seed)
+        step = max(1, CELLS // max(rows, units))
+        for start in range(0, resamples, step):
+            drawn = _draw(generator, min(step, resamples - start), units)
+            counts = drawn if groups is None else drawn[:, codes]
+            for name, part in zip(models, parts, strict=True):
+                figures = part.measure(counts)
+                if name in ndcg:
+                    figures["ndcg10"] = ndcg[name](drawn)
+                chunks[name].append(figures)
+            for name, share in self._shares.items():
+                share_chunks[name].append(_mean_of(share)(counts))
+        for name, pieces in chunks.items():
+            self._samples[name] = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+        self._share_samples = {name: np.concatenate(pieces) for name, pieces in share_chunks.items()}
+
+    @staticmethod
+    def _group_measures(labels: Floats, checked: Mapping[str, Floats], codes: NDArray[np.int64]) -> dict[str, Measure]:
+        measures = {}
+        for name, scores in checked.items():
+            ndcg = m.group_ndcg(labels, scores, codes)
+            ranked = np.isfinite(ndcg)
+            measures[name] = _mean_of_ranked(np.where(ranked, ndcg, 0), ranked)
+        return measures
+
+    def interval(self, model: str, metric: str) -> Interval:
+        """A metric of one model."""
+        return _interval(self.values[model][metric], self._samples[model].get(metric))
+
+    def intervals(self, model: str) -> dict[str, Interval]:
+        """All metrics of one model."""
+        return {metric: self.interval(model, metric) for metric in self.values[model]}
+
+    def share(self, name: str) -> Interval:
+        """The mean of one of `shares`."""
+        return _interval(float(self._shares[name].mean()), self._share_samples.get(name))
+
+    def ratio(self, top: str, bottom: str, metric: str = "accuracy") -> Interval:
+        """One model's figure over another's: the retention of a student over its teacher."""
+        value = m.retention(self.values[bottom][metric], self.values[top][metric])
+        over, under = self._samples[top].get(metric), self._samples[bottom].get(metric)
+        return _interval(value, None if over is None or under is None else _divide(over, under))
+
+    def difference(self, one: str, other: str, metric: str = "accuracy") -> Interval:
+        """One model's figure less another's."""
+        left, right = self.values[one][metric], self.values[other][metric]
+        value = None if left is None or right is None else left - right
+        first, second = self._samples[one].get(metric), self._samples[other].get(metric)
+        return _interval(value, None if first is None or second is None else first - second)
+
+
+def bootstrap(
+    task: Any,
+    labels: ArrayLike,
+    scores: ArrayLike,
+    groups: Sequence[Hashable] | NDArray[Any] | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """One model's metrics as `{name: {"value", "ci95": [lo, hi]}}`; see Bootstrap."""
+    return Bootstrap(task, labels, {"scores": scores}, groups, resamples=resamples, seed=seed).intervals("scores")
+
+
+def _mean_of_ranked(ndcg: Floats, ranked: Bools) -> Measure:
+    return lambda drawn: _divide(drawn @ ndcg, drawn @ ranked.astype(np.float64))
+
+
+def _draw(generator: np.random.Generator, resamples: int, units: int) -> Floats:
+    """How often each unit was drawn, `[resamples, units]`, in as many draws with replacement as there are units."""
+    picks = generator.integers(0, units, (resamples, units)) + units * np.arange(resamples)[:, None]
+    return np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
+
+
+def _interval(value: float | None, samples: Floats | None) -> Interval:
+    """Percentile interval; None where the figure is undefined in half of the resamples or more."""
+    if value is None or samples is None:
+        return {"value": value, "ci95": None}
+    defined = samples[np.isfinite(samples)]
+    if 2 * len(defined) <= len(samples):
+        return {"value": value, "ci95": None}
+    low, high = np.percentile(defined, (2.5, 97.5))
+    return {"value": value, "ci95": [float(low), float(high)]}

@@ -1,0 +1,221 @@
+"""What a model's scores are worth against labels, and how far two models agree.
+
+Scores are probabilities: `[n]` of the positive side for binary and graded tasks, `[n, k]` for multi-class ones. Labels
+are `[n]`: 0 or 1, a grade in [0, 1], or a class's index. A grade of 0.5 or more counts as positive where a metric has
+two sides. A figure that does not exist (the ROC-AUC of rows of one class) is None, never NaN, so it is `null` in JSON.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+KINDS = ("binary", "graded", "multiclass")
+THRESHOLD = 0.5  # a score or grade from here on is a "yes"
+BINS = 15  # equal-width bins of the calibration error, as Guo et al. 2017 (arXiv 1706.04599) has them
+EPSILON = 1e-7  # the least probability of the log loss: about the step of a float32 below 1
+TOP = 10  # places that NDCG looks at
+
+
+def kind_of(task: Any) -> str:
+    """The kind of a task: of anything with a `kind`, or of the kind's own name.
+
+    Raises:
+      ValueError: the kind is not one of `KINDS`.
+    """
+    kind = getattr(task, "kind", task)
+    if kind not in KINDS:
+        raise ValueError(f"the task's kind is {kind!r}; there are {', '.join(KINDS)}")
+    return str(kind)
+
+
+def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
+    """The scores as float64, `[n]` or, of a multi-class task, `[n, k]`.
+
+    Raises:
+      ValueError: wrong shape, no rows, or a row that is no probability; the message counts them and names the first.
+    """
+    array = np.asarray(scores)
+    if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
+        raise ValueError(f"{name} hold {array.dtype}; they must be numbers")
+    array = array.astype(np.float64)
+    wanted, rank = ("[rows, classes]", 2) if kind == "multiclass" else ("[rows]", 1)
+    if array.ndim != rank or 0 in array.shape:
+        raise ValueError(f"{name} have the shape {list(array.shape)}; a {kind} task takes {wanted}, none of them 0")
+    wrong = ~(np.isfinite(array) & (array >= 0) & (array <= 1))
+    if rank == 2:
+        wrong = wrong.any(axis=1) | (np.abs(array.sum(axis=1) - 1) > 1e-3)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(f"{name}: {wrong.sum()} rows are no probabilities, the first is row {first}: {array[first]}")
+    return array
+
+
+def check_labels(kind: str, labels: ArrayLike, scores: Floats) -> Floats:
+    """The labels as float64 `[n]`, fit for the (checked) scores.
+
+    Raises:
+      ValueError: another number of rows than the scores have, or a label outside the task's values.
+    """
+    array = np.asarray(labels)
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
+        raise ValueError(f"labels hold {array.dtype}; they must be numbers")
+    array = array.astype(np.float64)
+    if array.shape != (len(scores),):
+        raise ValueError(f"labels have the shape {list(array.shape)}; the scores have {len(scores)} rows")
+    if kind == "binary":
+        wrong, wanted = ~np.isin(array, (0, 1)), "0 or 1"
+    elif kind == "graded":
+        wrong, wanted = ~((array >= 0) & (array <= 1)), "in [0, 1]"
+    else:
+        wrong, wanted = ~np.isin(array, np.arange(scores.shape[1])), f"a class from 0 to {scores.shape[1] - 1}"
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(f"labels: {wrong.sum()} rows are not {wanted}, the first is row {first}: {array[first]}")
+    return array
+
+
+def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray[np.int64]:
+    """Numbers `[n]` from 0 on that are equal where the groups are, in the order of first appearance.
+
+    Raises:
+      ValueError: another number of groups than rows.
+    """
+    values = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
+    if len(values) != rows:
+        raise ValueError(f"there are {len(values)} group values and {rows} rows")
+    seen: dict[Hashable, int] = {}
+    return np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
+
+
+def decisions(scores: Floats) -> NDArray[np.int64]:
+    """What the scores decide, `[n]`: 1 from the threshold on, or the likeliest class."""
+    return np.argmax(scores, axis=1) if scores.ndim == 2 else (scores >= THRESHOLD).astype(np.int64)
+
+
+def hits(kind: str, labels: Floats, scores: Floats) -> Bools:
+    """Whether the scores decide as the labels do, `[n]`."""
+    return decisions(scores) == (labels if kind == "multiclass" else labels >= THRESHOLD)
+
+
+def log_losses(kind: str, labels: Floats, scores: Floats) -> Floats:
+    """The cross-entropy of every row, `[n]`, in nats; a grade is a soft label."""
+    if kind == "multiclass":
+        return -np.log(np.maximum(scores[np.arange(len(labels)), labels.astype(np.int64)], EPSILON))
+    inside = np.clip(scores, EPSILON, 1 - EPSILON)
+    return -(labels * np.log(inside) + (1 - labels) * np.log1p(-inside))
+
+
+def calibration_rows(kind: str, labels: Floats, scores: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Claimed probability, outcome and bin of every row, each `[n]`.
+
+    A multi-class claim is the probability of the class decided for, its outcome whether that was right; otherwise the
+    claim is the score and the outcome the label.
+    """
+    if kind == "multiclass":
+        claims, outcomes = scores.max(axis=1), hits(kind, labels, scores).astype(np.float64)
+    else:
+        claims, outcomes = scores, labels
+    return claims, outcomes, np.minimum((claims * BINS).astype(np.int64), BINS - 1)
+
+
+def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tuple[Bools, Floats]]:
+    """The two-sided views that a ranking metric averages: (positive `[n]`, score `[n]`), one a class if multi-class."""
+    if kind == "multiclass":
+        yield from ((labels == index, scores[:, index]) for index in range(scores.shape[1]))
+    else:
+        yield labels >= THRESHOLD, scores
+
+
+def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: int = TOP) -> Floats:
+    """NDCG of every group, `[groups]`, with the label as the gain.
+
+    Rows with equal scores share the gain of their places (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score),
+    so a constant score earns what shuffling would. NaN where there is nothing to rank: one row, or no row with a gain.
+    """
+    sizes = np.bincount(groups)
+    firsts = np.cumsum(sizes) - sizes
+    order = np.lexsort((-scores, groups))
+    sorted_groups, sorted_scores = groups[order], scores[order]
+    places = np.arange(len(order)) - firsts[sorted_groups]
+    discounts = np.where(places < top, 1 / np.log2(places + 2), 0)
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (sorted_groups[1:] != sorted_groups[:-1]) | (sorted_scores[1:] != sorted_scores[:-1])
+    ties = np.flatnonzero(new)
+    mean_gains = np.add.reduceat(labels[order], ties) / np.diff(np.append(ties, len(order)))
+    gained = np.bincount(sorted_groups[ties], mean_gains * np.add.reduceat(discounts, ties), len(sizes))
+    best = np.bincount(sorted_groups, labels[np.lexsort((-labels, groups))] * discounts, len(sizes))
+    ranked = (best > 0) & (sizes > 1)
+    return np.divide(gained, best, out=np.full(len(sizes), np.nan), where=ranked)
+
+
+def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> float:
+    """Mean distance of claimed probability and outcome over `BINS` equal-width bins, weighted by their rows."""
+    claims, outcomes, bins = calibration_rows(kind, labels, scores)
+    return float(np.abs(np.bincount(bins, claims - outcomes, BINS)).sum() / len(claims))
+
+
+def metrics(
+    task: Any, labels: ArrayLike, scores: ArrayLike, groups: Sequence[Hashable] | NDArray[Any] | None = None
+) -> dict[str, float | None]:
+    """Accuracy, ROC-AUC, PR-AUC (average precision), NDCG@10, expected calibration error and log loss (nats).
+
+    Args:
+      task: a Task, or a kind: "binary", "graded" or "multiclass".
+      labels: `[n]`.
+      scores: probabilities, `[n]` or `[n, k]`. Multi-class ROC-AUC and PR-AUC are the mean, over the classes that have
+        both rows and other rows, of one against the rest.
+      groups: `[n]`, rows of the same query; only then, and not for multi-class, there is `ndcg10`: the mean over the
+        groups with two rows or more and a label above 0.
+
+    Returns:
+      `accuracy`, `roc_auc`, `pr_auc`, `ndcg10` (with groups), `ece` and `log_loss`; None where undefined.
+
+    Raises:
+      ValueError: arrays that do not fit the task or one another.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    kind = kind_of(task)
+    scores = check_scores(kind, scores)
+    labels = check_labels(kind, labels, scores)
+    views = [view for view in one_against_rest(kind, labels, scores) if view[0].any() and not view[0].all()]
+    found: dict[str, float | None] = {
+        "accuracy": float(hits(kind, labels, scores).mean()),
+        "roc_auc": float(np.mean([roc_auc_score(*view) for view in views])) if views else None,
+        "pr_auc": float(np.mean([average_precision_score(*view) for view in views])) if views else None,
+    }
+    if groups is not None and kind != "multiclass":
+        ndcg = group_ndcg(labels, scores, group_codes(groups, len(labels)))
+        found["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
+    found["ece"] = expected_calibration_error(kind, labels, scores)
+    found["log_loss"] = float(log_losses(kind, labels, scores).mean())
+    return found
+
+
+def agreement(teacher_scores: ArrayLike, student_scores: ArrayLike) -> Bools:
+    """Whether teacher and student decide alike, `[n]`.
+
+    Raises:
+      ValueError: no probabilities, or of different shapes.
+    """
+    kind = "multiclass" if np.ndim(teacher_scores) == 2 else "binary"
+    teacher = check_scores(kind, teacher_scores, "teacher_scores")
+    student = check_scores(kind, student_scores, "student_scores")
+    if teacher.shape != student.shape:
+        raise ValueError(f"teacher_scores are {list(teacher.shape)}, student_scores {list(student.shape)}")
+    return decisions(teacher) == decisions(student)
+
+
+def fidelity(teacher_scores: ArrayLike, student_scores: ArrayLike) -> float:
+    """The share of rows on which teacher and student decide alike."""
+    return float(agreement(teacher_scores, student_scores).mean())
+
+
+def retention(teacher: float | None, student: float | None) -> float | None:
+    """What share of the teacher's figure (usually accuracy) the student keeps; None where the teacher has none."""
+    return student / teacher if teacher and student is not None else None
