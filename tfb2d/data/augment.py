@@ -1,0 +1,54 @@
+"""More text for the transfer set (Tang et al. 2019, arXiv 1903.12136, section 3.2), and sentences of longer texts.
+
+Word masking and n-gram sampling as there; the paper's third rule, words swapped for others of the same part of speech,
+is left out: it needs a tagger. What comes out depends on (seed, copy, text) alone.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+
+from tfb2d.config import AugmentConfig
+from tfb2d.data.keys import hash64
+
+LONGEST = 5  # words of a sampled n-gram
+
+_END = re.compile(r"""(?:[.!?…]+["'”’)\]]*(?=\s)|[。！？]+[”’」』）]*)\s*|\s*\n\s*""")
+_SHORT = re.compile(
+    r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|Rev|Gen|Col|Capt|Lt|Sgt|Sr|Jr|St|Mt|vs|v|etc|e\.g|i\.e|cf|No|Vol|[A-Za-z]\.[A-Za-z])\.$"
+)
+
+
+def sentences(text: str) -> list[str]:
+    """Cuts a text after `.`, `!`, `?`, their CJK forms and line breaks; not after initials and common abbreviations."""
+    pieces, start = [], 0
+    for end in _END.finditer(text):
+        head = text[start : end.end()].strip()
+        if _SHORT.search(head) or text[end.end() : end.end() + 1].islower():
+            continue
+        pieces.append(head)
+        start = end.end()
+    pieces.append(text[start:].strip())
+    return [piece for piece in pieces if piece]
+
+
+def augmented(fields: Sequence[str], config: AugmentConfig, mask_token: str, seed: int) -> list[tuple[str, ...]]:
+    """Makes `config.copies` changed copies of a row, fewer where a copy came out unchanged or as nothing but masks.
+
+    Each word of a field becomes `mask_token` with probability `config.mask`; then, with probability `config.ngram`, the
+    field is cut down to 1 to 5 consecutive words. Of a pair, one field a copy is changed, either with the same chance.
+    """
+    made = []
+    for copy in range(config.copies):
+        draw = random.Random(hash64("\0".join((str(seed), str(copy), *fields)))).random
+        at = int(draw() * len(fields))
+        words = fields[at].split()
+        words = [mask_token if draw() < config.mask else word for word in words]
+        if draw() < config.ngram:
+            size = 1 + int(draw() * LONGEST)
+            start = int(draw() * max(1, len(words) - size + 1))
+            words = words[start : start + size]
+        row = (*fields[:at], " ".join(words), *fields[at + 1 :])
+        if row != tuple(fields) and any(word != mask_token for word in words):
+            made.append(row)
+    return made

@@ -1,0 +1,190 @@
+"""Examples: rows of files, checked against the task's schema; what does not pass is set apart."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tfb2d.config import DataConfig
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import expand
+from tfb2d.data.keys import HashSet, hash64, text_key
+from tfb2d.data.readers import Problem, Row, read_rows
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.task import Task, name
+
+__all__ = ["Rejects", "Task", "read_examples", "schema", "text_key"]
+
+BATCH_ROWS = 4096
+BATCH_CHARS = 4 * 2**20  # long texts make smaller batches
+
+
+class _Example(NamedTuple):
+    texts: tuple[str, ...]
+    label: float
+    group: str
+    id: str
+
+
+def schema(data: DataConfig) -> pa.Schema:
+    """Columns of every table of examples: the text fields, `label` (float32), and `group` (string) where it is set."""
+    columns = [(field, pa.string()) for field in data.fields] + [("label", pa.float32())]
+    return pa.schema(columns + [("group", pa.string())] * bool(data.group))
+
+
+def read_examples(
+    files: Sequence[str | Path],
+    data: DataConfig,
+    *,
+    labelled: bool,
+    rejects: Rejects,
+    columns: Sequence[str] | None = None,
+    limit: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Streams the rows of a file set that pass the checks, in order; the others go to `rejects`.
+
+    Args:
+      files: paths, globs, folders, `pypi:` resources.
+      data: the settings.
+      labelled: whether the files must have `data.label` (and `data.group`, `data.id` where set). Otherwise labels are
+        not looked at, and groups and ids are read where a file has them.
+      rejects: takes the rows that are set apart.
+      columns: names of the text fields in these files, in the order of `data.fields`; by default the same names.
+      limit: stop after so many rows; 0 reads all.
+      progress: called with (bytes, rows) read since the last call.
+
+    Yields:
+      Record batches of `schema(data)`, at most BATCH_ROWS rows. Texts are as they stand in the files. Labels are within
+      [0, 1] (binary, graded) or class indices, NaN when not `labelled`; the group of an unlabelled row may be "".
+
+    Raises:
+      DataError: a file that cannot be used, no rows at all, or more rows set apart than `data.max_rejected` allows.
+    """
+    paths = expand(files)
+    texts = tuple(columns or data.fields)
+    keys = tuple(column for column in (data.group, data.id) if column)
+    required, optional = ((*texts, *keys, data.label), ()) if labelled else (texts, keys)
+    check = _Check(data, texts, labelled)
+    batch = _Batch(data, rejects)
+    size = max(sum(path.stat().st_size for path in paths), 1)
+    done = told = number = 0
+
+    def consumed(count: int) -> None:
+        nonlocal done, told
+        done += count
+        if progress:
+            progress(count, number - told)
+        told = number
+
+    rows = ((path, row) for path in paths for row in read_rows(path, required, optional, consumed))
+    rejects.begin()
+    for number, (path, row) in enumerate(islice(rows, limit or None), 1):
+        example = check(row)
+        if isinstance(example, Problem):
+            rejects.add(path, row.number, *example)
+        else:
+            batch.add(path, row.number, example)
+        if batch.full:
+            yield batch.take()
+        if number % BATCH_ROWS == 0:
+            rejects.judge(number, max(done / size, number / limit if limit else 0, 1 / size))
+    if not number:
+        raise DataError(f"{', '.join(map(str, files))}: no rows below the header")
+    if (rest := batch.take()).num_rows:
+        yield rest
+    rejects.judge(number)
+
+
+class _Check:
+    """Turns a row into an example, or says what is wrong with it."""
+
+    def __init__(self, data: DataConfig, texts: Sequence[str], labelled: bool) -> None:
+        self.data = data
+        self.texts = texts
+        self.labelled = labelled
+        self.task = Task.from_config(data)
+        self.unknown_label = f"unknown label (known: {self.task.known_labels()})"
+
+    def __call__(self, row: Row) -> _Example | Problem:
+        if row.problem:
+            return row.problem
+        values = iter(row.values)
+        texts = tuple("" if (value := next(values)) is None else value for _ in self.texts)
+        for column, text in zip(self.texts, texts, strict=True):
+            if reason := self._fault(text):
+                return Problem(column, reason, str(text)[:200])
+        if not any(map(str.strip, texts)):
+            return Problem(self.texts[0], "empty text", "")
+        group = name(next(values)) if self.data.group else ""
+        key = name(next(values)) if self.data.id else ""
+        for column, value in ((self.data.group, group), (self.data.id, key)):
+            if reason := self._fault(value):
+                return Problem(column, reason, value[:200])
+            if column and self.labelled and not value:
+                return Problem(column, "missing value", "")
+        if not self.labelled:
+            return _Example(texts, math.nan, group, key)
+        value = next(values)
+        label = self.task.read_label(value)
+        if label is None:
+            reason = self.unknown_label if name(value) else "missing label"
+            return Problem(self.data.label, reason, str(value)[:200])
+        return _Example(texts, label, group, key)
+
+    def _fault(self, text: object) -> str:
+        if not isinstance(text, str):
+            return f"not text but {type(text).__name__}"
+        if "\0" in text:
+            return "NUL byte"
+        if len(text) > self.data.max_chars:
+            return f"longer than data.max_chars={self.data.max_chars} characters"
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "invalid UTF-8"
+        return ""
+
+
+class _Batch:
+    """Examples that wait to become a record batch; rows whose id was there before are set apart on the way."""
+
+    def __init__(self, data: DataConfig, rejects: Rejects) -> None:
+        self.data = data
+        self.schema = schema(data)
+        self.rejects = rejects
+        self.ids = HashSet()
+        self.waiting: list[tuple[Path, int, _Example]] = []
+        self.chars = 0
+
+    def add(self, path: Path, number: int, example: _Example) -> None:
+        self.waiting.append((path, number, example))
+        self.chars += sum(map(len, example.texts))
+
+    @property
+    def full(self) -> bool:
+        return len(self.waiting) >= BATCH_ROWS or self.chars >= BATCH_CHARS
+
+    def take(self) -> pa.RecordBatch:
+        examples = self._unique() if self.data.id else [example for _, _, example in self.waiting]
+        columns = [pa.array(texts, pa.string()) for texts in zip(*(e.texts for e in examples), strict=True)]
+        columns = columns or [pa.array([], pa.string())] * len(self.data.fields)
+        columns.append(pa.array(np.array([e.label for e in examples], np.float32)))
+        if self.data.group:
+            columns.append(pa.array([e.group for e in examples], pa.string()))
+        self.waiting, self.chars = [], 0
+        return pa.record_batch(columns, schema=self.schema)
+
+    def _unique(self) -> list[_Example]:
+        new = self.ids.add(np.array([hash64(e.id) for _, _, e in self.waiting], np.uint64))
+        examples = []
+        for (path, number, example), first in zip(self.waiting, new, strict=True):
+            if first or not example.id:
+                examples.append(example)
+            else:
+                self.rejects.add(path, number, self.data.id, "duplicate id", example.id)
+        return examples

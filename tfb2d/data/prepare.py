@@ -1,0 +1,190 @@
+"""The data stage: files in, checked splits and the transfer set out, as sharded Parquet."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from tfb2d.config import DataConfig
+from tfb2d.data import files, tables
+from tfb2d.data.errors import DataError
+from tfb2d.data.examples import read_examples, schema
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.splits import Cutter, HeldOut, text_rows
+from tfb2d.data.task import Task
+from tfb2d.data.transfer import TransferSet
+
+SPLITS = ("train", "valid", "test")
+LEFT_OUT = ("leaked", "leaked_valid", "near_leaked", "group_leaked", "duplicates", "augmented_left_out")
+NAMED_LABELS = 100
+
+
+def prepare(
+    data: DataConfig,
+    out: Path,
+    extra_unlabelled: Sequence[tuple[str, ...]] = (),
+    mask_token: str = "[MASK]",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Reads, checks, splits and writes the data of a run.
+
+    `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
+    and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then
+    augmentations of both; no row twice. Everything is made beside the old state and put in its place at the end, so a
+    run that is stopped, killed or out of disk leaves what was there; the same inputs give the same bytes.
+
+    Args:
+      data: the settings.
+      out: the folder.
+      extra_unlabelled: more file sets whose rows join the transfer set, with columns named as `data.fields` (the
+        score files of outside teachers).
+      mask_token: stands for a masked word in augmentations; the teacher's.
+      progress: whether to show progress bars on stderr.
+
+    Returns:
+      What `stats.json` holds: rows of `train`, `valid`, `test` and `transfer`, of which `unlabelled` and `augmented`;
+      `rejected`, `rejected_by_reason`; rows left out of train, valid or transfer as `leaked` (the same text as a test
+      row), `leaked_valid`, `near_leaked` or `group_leaked` (see `HeldOut.leak`); `duplicates` within transfer;
+      `augmented_left_out` (leaks and duplicates among augmentations); `labels`, each split's rows by label.
+
+    Raises:
+      DataError: input that cannot be used; `rejected.jsonl` is written all the same.
+    """
+    work = out / ".partial"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        with Rejects(out / "rejected.jsonl", data.max_rejected) as rejects:
+            stats = _write(data, work, _Reader(data, rejects, progress), extra_unlabelled, mask_token)
+        (out / "stats.json").unlink(missing_ok=True)  # the mark of a whole folder
+        for name in (*SPLITS, "transfer"):
+            shutil.rmtree(out / name, ignore_errors=True)
+            (work / name).rename(out / name)
+        files.write_json(out / "task.json", Task.from_config(data).to_json())
+        files.write_json(out / "stats.json", stats)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return stats
+
+
+class _Reader:
+    """`read_examples` with a progress bar."""
+
+    def __init__(self, data: DataConfig, rejects: Rejects, progress: bool) -> None:
+        self.data = data
+        self.rejects = rejects
+        self.progress = progress
+
+    def read(self, name: str, patterns: Sequence[str], **options: Any) -> Iterator[pa.RecordBatch]:
+        size = sum(path.stat().st_size for path in files.expand(patterns))
+        count = 0
+        with tqdm(total=size, desc=f"read {name}", unit="B", unit_scale=True, disable=not self.progress) as bar:
+
+            def tell(more_bytes: int, more_rows: int) -> None:
+                nonlocal count
+                count += more_rows
+                bar.set_postfix_str(f"{count:,} rows", refresh=False)
+                bar.update(more_bytes)
+
+            yield from read_examples(patterns, self.data, rejects=self.rejects, progress=tell, **options)
+
+
+def _write(
+    data: DataConfig, work: Path, reader: _Reader, extra_unlabelled: Sequence[tuple[str, ...]], mask_token: str
+) -> dict[str, Any]:
+    """Writes the four tables into `work`; returns the counts."""
+    _spool(data, work, reader)
+    held = HeldOut()
+    left_out: Counter[str] = Counter()
+    labels = {name: _split(data, work, name, held, left_out) for name in ("test", "valid", "train")}
+    for name in SPLITS:
+        _check_split(data, name, labels[name], left_out)
+
+    transfer = TransferSet(work / "transfer", data, held)
+    for batch in tables.iter_batches(work / "train"):
+        transfer.add_labelled(batch)
+    labelled = transfer.rows
+    if data.unlabelled:
+        options = {"columns": data.unlabelled_fields or None, "limit": data.max_unlabelled}
+        for batch in reader.read("unlabelled", data.unlabelled, labelled=False, **options):
+            transfer.add_unlabelled(batch)
+    for patterns in extra_unlabelled:
+        for batch in reader.read("scored", patterns, labelled=False):
+            transfer.add_unlabelled(batch)
+    real = transfer.rows
+    if data.augment.copies:
+        transfer.augment(mask_token, reader.progress)
+    transfer.close()
+
+    left_out.update(transfer.left_out)
+    return {
+        **{name: labels[name].total() for name in SPLITS},
+        "transfer": transfer.rows,
+        "unlabelled": real - labelled,
+        "augmented": transfer.rows - real,
+        "rejected": reader.rejects.count,
+        "rejected_by_reason": dict(sorted(reader.rejects.reasons.items())),
+        **{reason: left_out[reason] for reason in LEFT_OUT},
+        "labels": {name: _named(labels[name], data.classes) for name in SPLITS},
+    }
+
+
+def _spool(data: DataConfig, work: Path, reader: _Reader) -> None:
+    """Reads the labelled files into a table a split, as they are."""
+    if not data.train:
+        raise DataError("data.train is empty; it names the files with labelled rows")
+    cutter = Cutter(data)
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(tables.ShardWriter(work / "spool" / name, schema(data))) for name in SPLITS
+        }
+        for name in SPLITS:
+            patterns: tuple[str, ...] = getattr(data, name)
+            for batch in reader.read(name, patterns, labelled=True) if patterns else ():
+                if name == "train":
+                    places = np.array([cutter.split(*row) for row in text_rows(batch, data.fields)])
+                    for place in SPLITS:
+                        writers[place].write(batch.filter(pa.array(places == place)))
+                else:
+                    writers[name].write(batch)
+
+
+def _split(data: DataConfig, work: Path, name: str, held: HeldOut, left_out: Counter[str]) -> Counter[float]:
+    """Writes a split without what would leak the ones before it (test is first, train last); returns its labels."""
+    labels: Counter[float] = Counter()
+    with tables.ShardWriter(work / name, schema(data)) as writer:
+        for batch in tables.iter_batches(work / "spool" / name):
+            writer.write(held.keep(batch, data.fields, left_out))
+    shutil.rmtree(work / "spool" / name)
+    for batch in tables.iter_batches(work / name):
+        labels.update(batch.column("label").to_pylist())
+        if name != "train":
+            held.add(name, text_rows(batch, data.fields))
+    return labels
+
+
+def _check_split(data: DataConfig, name: str, labels: Counter[float], left_out: Counter[str]) -> None:
+    """Stops where a split is empty, or train or test has labels of one kind only."""
+    source = ", ".join(getattr(data, name) or data.train)
+    wanted = name == "train" or getattr(data, name) or getattr(data, f"{name}_fraction")
+    if wanted and not labels:
+        gone = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
+        raise DataError(f"{source}: no rows for the {name} split" + (f"; left out: {gone}" if gone else ""))
+    if name != "valid" and len(labels) == 1:
+        (label,) = _named(labels, data.classes)
+        raise DataError(
+            f"{source}: field {data.label!r} is {label} in all {labels.total():,} rows of the {name} split; one class "
+            "alone can be neither learnt nor measured"
+        )
+
+
+def _named(labels: Counter[float], classes: Sequence[str]) -> dict[str, int]:
+    """Counts by the label's name, in order; of the NAMED_LABELS most frequent ones, since graded labels may be many."""
+    frequent = sorted(labels.most_common(NAMED_LABELS))
+    return {classes[int(label)] if classes else f"{label:g}": count for label, count in frequent}

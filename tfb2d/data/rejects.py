@@ -1,0 +1,107 @@
+"""Rows that are set apart: written down one by one, counted by reason, and too many of them stop the run."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import sync
+
+EXCERPT = 200  # characters of the offending value that are kept
+SHOWN = 3  # examples in the message that stops a run
+MANY = 100  # rejected rows before a run can stop ahead of a file set's end
+
+
+class Rejects:
+    """Rows set apart, of one file set after another.
+
+    They are written beside `path` and take its place on `close`, or when a `with` block ends, with an error or without.
+
+    Args:
+      path: the JSON-lines file that gets `{"file", "row", "field", "reason", "excerpt"}` a row, or None to write none.
+      max_share: share of a file set's rows that may be set apart.
+
+    Attributes:
+      count: rows set apart, of all file sets.
+      reasons: the same by reason.
+    """
+
+    def __init__(self, path: Path | None, max_share: float) -> None:
+        self.path = path
+        self.max_share = max_share
+        self.reasons: Counter[str] = Counter()
+        self._set: Counter[str] = Counter()
+        self._first: list[str] = []
+        self._lines: list[str] = []
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial = path.with_name(f".{path.name}.partial")
+            self._partial.write_bytes(b"")
+
+    def __enter__(self) -> "Rejects":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def count(self) -> int:
+        """Rows set apart so far."""
+        return self.reasons.total()
+
+    def begin(self) -> None:
+        """Starts a new file set."""
+        self._set.clear()
+        self._first.clear()
+
+    def add(self, file: str | Path, row: int, field: str, reason: str, excerpt: str = "") -> None:
+        """Sets one row apart. `row` is the line where it starts (Parquet: the row), counted from 1."""
+        excerpt = excerpt[:EXCERPT].encode("utf-8", "backslashreplace").decode()
+        self.reasons[reason] += 1
+        self._set[reason] += 1
+        if len(self._first) < SHOWN:
+            where = f"{file}, row {row}" + (f", field {field!r}" if field else "")
+            self._first.append(f"{where}: {reason}: {excerpt[:60]!r}")
+        entry = {"file": str(file), "row": row, "field": field, "reason": reason, "excerpt": excerpt}
+        self._lines.append(json.dumps(entry, ensure_ascii=False))
+        if len(self._lines) >= 1000:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes down what is waiting."""
+        if self.path is not None and self._lines:
+            with self._partial.open("a", encoding="utf-8") as out:
+                out.write("\n".join(self._lines) + "\n")
+        self._lines.clear()
+
+    def close(self) -> None:
+        """Writes everything down and puts the file in its place."""
+        self.flush()
+        if self.path is not None:
+            sync(self._partial)
+            self._partial.replace(self.path)
+
+    def judge(self, rows: int, share_read: float = 1.0) -> None:
+        """Stops the run when too many rows were set apart.
+
+        Before the file set's end (`share_read` < 1, by bytes) it stops only when the rows set apart so far are already
+        twice too many for the rows that the whole set is going to have.
+
+        Args:
+          rows: rows read of this file set, those set apart included.
+          share_read: how much of the file set has been read, in (0, 1].
+
+        Raises:
+          DataError: with the counts by reason and the first examples.
+        """
+        self.flush()
+        apart = self._set.total()
+        if share_read < 1 and (apart < MANY or apart <= 2 * self.max_share * rows / share_read):
+            return
+        if apart > self.max_share * rows:
+            counts = ", ".join(f"{n:,} {reason}" for reason, n in self._set.most_common())
+            kept = f"; all of them are in {self.path}" if self.path is not None else ""
+            raise DataError(
+                f"{apart:,} of {rows:,} rows cannot be used, more than data.max_rejected={self.max_share:g} allows: "
+                f"{counts}. The first: {'; '.join(self._first)}{kept}"
+            )

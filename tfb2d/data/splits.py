@@ -1,0 +1,75 @@
+"""Splits: which rows are held out, and keeping what is held out from the rest."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from tfb2d.config import DataConfig
+from tfb2d.data.keys import hash64, near_key, text_key
+
+Texts = tuple[tuple[str, ...], str]  # a row's text fields and its group, "" without one
+
+
+def text_rows(batch: pa.RecordBatch, fields: Sequence[str]) -> list[Texts]:
+    """A batch's texts and groups, row by row."""
+    texts = zip(*(batch.column(field).to_pylist() for field in fields), strict=True)
+    groups = batch.column("group").to_pylist() if "group" in batch.schema.names else [""] * batch.num_rows
+    return list(zip(texts, groups, strict=True))
+
+
+class Cutter:
+    """Cuts valid and test from the training files by a stable hash, where they are not given as files.
+
+    A row's place depends on `data.split_seed` and its group alone (without `data.group`: its text, as `text_key` sees
+    it), so neither the order of the rows nor the rows around it matter, and a group is never torn.
+    """
+
+    def __init__(self, data: DataConfig) -> None:
+        self.seed = data.split_seed
+        self.test = 0.0 if data.test else data.test_fraction
+        self.valid = 0.0 if data.valid else data.valid_fraction
+
+    def split(self, fields: Sequence[str], group: str = "") -> str:
+        """Says "train", "valid" or "test"."""
+        key = text_key(group) if group else text_key(*fields)
+        share = hash64(f"{self.seed}\0{key}") / 2**64
+        return "test" if share < self.test else "valid" if share < self.test + self.valid else "train"
+
+
+class HeldOut:
+    """What the valid and test splits hold, about 200 bytes a row, and why another row would leak it."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, str] = {}
+        self._near: set[int] = set()
+        self._groups: set[int] = set()
+
+    def add(self, split: str, rows: Iterable[Texts]) -> None:
+        """Holds rows of "test" or "valid" out."""
+        for fields, group in rows:
+            self._texts.setdefault(hash64(text_key(*fields)), split)
+            self._near.add(hash64(near_key(*fields)))
+            if group:
+                self._groups.add(hash64(text_key(group)))
+
+    def leak(self, fields: Sequence[str], group: str = "") -> str:
+        """Says how a row would leak what is held out; "" if it would not.
+
+        Returns:
+          "leaked" (a test text, by `text_key`), "leaked_valid" (the same of valid), "near_leaked" (the words of a test
+          or valid text, reordered or repeated) or "group_leaked" (a group of theirs).
+        """
+        split = self._texts.get(hash64(text_key(*fields)))
+        if split:
+            return "leaked" if split == "test" else "leaked_valid"
+        if group and hash64(text_key(group)) in self._groups:
+            return "group_leaked"
+        return "near_leaked" if hash64(near_key(*fields)) in self._near else ""
+
+    def keep(self, batch: pa.RecordBatch, fields: Sequence[str], counts: Counter[str]) -> pa.RecordBatch:
+        """The rows of a batch that leak nothing; the others are counted by reason."""
+        reasons = [self.leak(*row) for row in text_rows(batch, fields)]
+        counts.update(filter(None, reasons))
+        return batch.filter(pa.array(np.array([not reason for reason in reasons], bool)))

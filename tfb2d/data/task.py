@@ -1,0 +1,80 @@
+"""The task: which texts go in, and what kind of label comes out."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfb2d.config import DataConfig
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learnt: text fields, and what kind of label goes with them.
+
+    Attributes:
+      fields: one text, or a (query, title) pair.
+      kind: "binary" (labels 0 and 1), "multiclass" (class indices) or "graded" (labels within [0, 1]).
+      classes: names of the classes; of a binary task (negative, positive), or () where its labels are numbers.
+      label: the label's column in the user's files.
+      label_range: (lowest, highest) label of a graded task, else ().
+    """
+
+    fields: tuple[str, ...]
+    kind: str = "binary"
+    classes: tuple[str, ...] = ()
+    label: str = "label"
+    label_range: tuple[float, ...] = ()
+
+    @classmethod
+    def from_config(cls, data: DataConfig) -> "Task":
+        """The task that the settings describe."""
+        kind = "graded" if data.label_range else "multiclass" if len(data.classes) > 2 else "binary"
+        return cls(data.fields, kind, data.classes, data.label, data.label_range)
+
+    @property
+    def n_logits(self) -> int:
+        """Logits a model gives per row: one a class, or 1."""
+        return len(self.classes) if self.kind == "multiclass" else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Task":
+        """The inverse of `to_json`."""
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**fields)
+
+    def known_labels(self) -> str:
+        """The labels there are, for messages."""
+        if self.kind == "graded":
+            return "numbers from {:g} to {:g}".format(*self.label_range)
+        names = self.classes or ("0", "1")
+        return ", ".join(names[:20]) + (f", ... ({len(names)} classes)" if len(names) > 20 else "")
+
+    def read_label(self, value: Any) -> float | None:
+        """A label as a number: within [0, 1], or a class's index; None where it is none of the task's labels."""
+        if self.classes:
+            text = name(value)
+            return float(self.classes.index(text)) if text in self.classes else None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return None
+        if self.kind == "graded":
+            low, high = self.label_range
+            return (number - low) / (high - low) if low <= number <= high else None
+        return number if number in (0.0, 1.0) else None
+
+
+def name(value: Any) -> str:
+    """A label's, group's or id's value as text: 1 and 1.0 are "1", True is "true", None is ""."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

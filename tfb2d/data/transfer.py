@@ -1,0 +1,107 @@
+"""The transfer set: training text, unlabelled text and augmentations, without what is held out and without repeats."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from tfb2d.config import DataConfig
+from tfb2d.data import tables
+from tfb2d.data.augment import augmented, sentences
+from tfb2d.data.examples import schema
+from tfb2d.data.keys import BETWEEN, HashSet, hash64
+from tfb2d.data.splits import HeldOut, Texts, text_rows
+
+BATCH_ROWS = 4096
+
+
+class TransferSet:
+    """Writes the transfer set into a folder: labelled rows first, then unlabelled ones, then augmentations of both.
+
+    It remembers the exact texts that it took by 64-bit hashes (`HashSet`: 8 bytes a row).
+
+    Attributes:
+      left_out: rows not taken, by `HeldOut.leak`'s reasons and "duplicates"; of augmentations, "augmented_left_out".
+    """
+
+    def __init__(self, folder: Path, data: DataConfig, held: HeldOut) -> None:
+        self.data = data
+        self.held = held
+        self.schema = schema(data)
+        self.left_out: Counter[str] = Counter()
+        self._seen = HashSet()
+        self._writer = tables.ShardWriter(folder, self.schema)
+
+    @property
+    def rows(self) -> int:
+        """Rows taken."""
+        return self._writer.rows
+
+    def add_labelled(self, batch: pa.RecordBatch) -> None:
+        """Takes rows of the train split, which leak nothing."""
+        self._writer.write(self._unseen(batch, "duplicates"))
+
+    def add_unlabelled(self, batch: pa.RecordBatch) -> None:
+        """Takes unlabelled rows, cut into sentences where that is set."""
+        if self.data.augment.sentences:
+            pieces = (((piece,), group) for (text,), group in self._rows(batch) for piece in sentences(text))
+            for cut in self._batches(pieces):
+                self._add(cut)
+        else:
+            self._add(batch)
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        kept = self.held.keep(batch, self.data.fields, self.left_out)
+        self._writer.write(self._unseen(kept, "duplicates"))
+
+    def augment(self, mask_token: str, progress: bool) -> None:
+        """Adds augmentations of all rows taken so far."""
+        self._writer.flush()
+        total, leaks = self.rows, Counter[str]()
+        with tqdm(total=total, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
+            for part in tables.part_files(self._writer.folder):
+                for source in tables.iter_part(part):
+                    made = (
+                        (fields, group)
+                        for old, group in self._rows(source)
+                        for fields in augmented(old, self.data.augment, mask_token, self.data.split_seed)
+                    )
+                    for batch in self._batches(made):
+                        kept = self.held.keep(batch, self.data.fields, leaks)
+                        self._writer.write(self._unseen(kept, "augmented_left_out"))
+                    bar.update(source.num_rows)
+        self.left_out["augmented_left_out"] += leaks.total()
+
+    def close(self) -> None:
+        """Writes down what is waiting."""
+        self._writer.close()
+
+    def _rows(self, batch: pa.RecordBatch) -> list[Texts]:
+        return text_rows(batch, self.data.fields)
+
+    def _unseen(self, batch: pa.RecordBatch, counted_as: str) -> pa.RecordBatch:
+        hashes = [hash64(BETWEEN.join(fields)) for fields, _ in self._rows(batch)]
+        new = self._seen.add(np.array(hashes, np.uint64))
+        self.left_out[counted_as] += len(new) - int(new.sum())
+        return batch.filter(pa.array(new))
+
+    def _batches(self, made: Iterable[Texts]) -> Iterator[pa.RecordBatch]:
+        """Rows without a label as record batches."""
+        waiting: list[Texts] = []
+        for row in made:
+            waiting.append(row)
+            if len(waiting) == BATCH_ROWS:
+                yield self._batch(waiting)
+                waiting = []
+        if waiting:
+            yield self._batch(waiting)
+
+    def _batch(self, made: list[Texts]) -> pa.RecordBatch:
+        columns = [pa.array(texts, pa.string()) for texts in zip(*(fields for fields, _ in made), strict=True)]
+        columns.append(pa.array(np.full(len(made), np.nan, np.float32)))
+        if self.data.group:
+            columns.append(pa.array([group for _, group in made], pa.string()))
+        return pa.record_batch(columns, schema=self.schema)
