@@ -1,0 +1,65 @@
+"""How long a model takes, from strings to probabilities, as its caller sees it."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Columns = Sequence[Sequence[str]]
+
+
+def measure(
+    score: Callable[[Columns], Any], columns: Columns, *, rows: int = 200, warmup: int = 10, batch: int = 256
+) -> dict[str, Any]:
+    """Times a model on single rows, one after another, and on batches.
+
+    The first calls trace, compile and fill caches, so they are not counted. Texts differ from call to call, as they do
+    in service. One thread calls; the model may use more.
+
+    Args:
+      score: takes one sequence of texts a field and returns when the probabilities are there.
+      columns: texts to score, one sequence a field, at least one row; used round and round.
+      rows: timed single-row calls, and timed rows in batches (at least 5 batches).
+      warmup: calls before the clock starts, of each form.
+      batch: rows of a batch.
+
+    Returns:
+      `{"single_ms": {"p50", "p99"}, "batch_rows", "batch_ms": {"p50", "p99"}, "rows_per_second"}`: milliseconds a call,
+      and the rows of a batch over the median batch's time.
+
+    Raises:
+      ValueError: no rows to score, or a count below 1.
+    """
+    texts = [list(column) for column in columns]
+    count = len(texts[0]) if texts else 0
+    if not count:
+        raise ValueError("latency is measured on real texts; there are none")
+    if min(rows, batch) < 1 or warmup < 0:
+        raise ValueError(f"rows={rows}, warmup={warmup}, batch={batch}: counts, of which rows and batch are at least 1")
+    singles = _times(score, texts, count, 1, warmup, rows)
+    batches = _times(score, texts, count, batch, max(1, warmup // 5), max(5, rows // batch))
+    return {
+        "single_ms": _percentiles(singles),
+        "batch_rows": batch,
+        "batch_ms": _percentiles(batches),
+        "rows_per_second": batch / float(np.median(batches)) * 1000,
+    }
+
+
+def _times(
+    score: Callable[[Columns], Any], texts: list[list[str]], count: int, size: int, warmup: int, calls: int
+) -> list[float]:
+    """Milliseconds of each of `calls` calls with `size` rows."""
+    times = []
+    for call in range(-warmup, calls):
+        picked = [[column[row % count] for row in range(call * size, (call + 1) * size)] for column in texts]
+        start = time.perf_counter()
+        score(picked)
+        if call >= 0:
+            times.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+def _percentiles(times: list[float]) -> dict[str, float]:
+    return {"p50": float(np.percentile(times, 50)), "p99": float(np.percentile(times, 99))}

@@ -1,0 +1,225 @@
+"""The report's pictures, as SVG that sits inside the page and takes the page's colours, light or dark.
+
+matplotlib draws with stand-in colours, which are then replaced by the style sheet's variables; text stays text. No text
+of the user's is drawn, so no font lacks a glyph.
+"""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfb2d.evaluation.metrics import Bools, Floats, calibration_rows, decisions, one_against_rest
+from tfb2d.evaluation.results import History
+from tfb2d.evaluation.table import METRICS
+
+INK, MUTED, LINE = "#010101", "#010102", "#010103"
+COLOURS = {"teacher": "#010104", "student": "#010105", "labels_only": "#010106"}
+VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line"} | {value: name for name, value in COLOURS.items()}
+DASHES: dict[str, Any] = {"teacher": (0, (5, 2)), "student": "solid", "labels_only": (0, (1, 1.5))}
+STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": LINE,
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10,
+    "font.size": 10,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tfb2d",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": LINE,
+    "ytick.labelcolor": MUTED,
+}
+GRID = 200  # points of a curve that would have more
+
+
+@dataclass(frozen=True)
+class Series:
+    """One model's part in a picture: its key in COLOURS, what it is called, the rows it scored."""
+
+    key: str
+    title: str
+    labels: Floats  # [n]
+    scores: Floats  # [n] or [n, k]
+
+
+def roc(kind: str, series: Sequence[Series]) -> str:
+    """ROC curves; of a multi-class task, the mean over its classes of one against the rest."""
+    from sklearn.metrics import roc_curve
+
+    grid = np.linspace(0, 1, GRID + 1)
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        for one in series:
+            views = [v for v in one_against_rest(kind, one.labels, one.scores) if v[0].any() and not v[0].all()]
+            curves = [roc_curve(*view)[:2] for view in views]
+            if len(curves) == 1 and len(curves[0][0]) <= 2 * GRID:
+                axes.plot(*curves[0], color=COLOURS[one.key], linestyle=DASHES[one.key])
+            elif curves:
+                heights = np.mean([np.interp(grid, wrong, right) for wrong, right in curves], axis=0)
+                axes.plot(np.append(0, grid), np.append(0, heights), color=COLOURS[one.key], linestyle=DASHES[one.key])
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+
+    return _svg("roc", draw, 4.4, 4.4)
+
+
+def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
+    """Claimed against observed probability; each point stands for the same number of rows."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot(xlabel="claimed probability", ylabel="observed share", aspect="equal")
+        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        for one in series:
+            claims, outcomes, _ = calibration_rows(kind, one.labels, one.scores)
+            parts = [part for part in np.array_split(np.argsort(claims, kind="stable"), points) if len(part)]
+            means = np.array([(claims[part].mean(), outcomes[part].mean()) for part in parts])
+            axes.plot(*means.T, color=COLOURS[one.key], linestyle=DASHES[one.key], marker="o", markersize=4)
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+
+    return _svg("calibration", draw, 4.4, 4.4)
+
+
+def intervals(report: Mapping[str, Any], rows: Sequence[tuple[str, str]], names: Sequence[str]) -> str:
+    """Metrics of every model as dots with their 95% intervals, one panel a metric."""
+
+    def draw(figure: Any) -> None:
+        panels = np.atleast_1d(figure.subplots(1, len(names), sharey=True))
+        for axes, name in zip(panels, names, strict=True):
+            for height, (key, _) in enumerate(reversed(rows)):
+                value, ci95 = report[key][name], report["intervals"][key].get(name)
+                colour = COLOURS[key]
+                if value is not None and ci95 is not None:
+                    axes.plot(ci95, [height, height], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
+                if value is not None:
+                    axes.plot([value], [height], "o", color=colour, markersize=7)
+                    axes.annotate(f"{value:.3f}", (value, height), (0, 9), textcoords="offset points", ha="center")
+            axes.set_title(METRICS[name], loc="left")
+            axes.set(ylim=(-0.5, len(rows) - 0.4))
+            axes.set_yticks(range(len(rows)), [title for _, title in reversed(rows)])
+            axes.tick_params(length=0)
+            axes.grid(visible=False, axis="y")
+            axes.margins(x=0.12)
+            axes.locator_params(axis="x", nbins=4)
+
+    return _svg("intervals", draw, 9.2, 0.9 + 0.55 * len(rows))
+
+
+def training(number: int, key: str, history: History) -> str:
+    """Losses beside the other figures of the page's `number`th training, by epoch or step; "" if there are none."""
+    names = {name: None for row in history for name, value in row.items() if isinstance(value, int | float)}
+    axis = next((name for name in ("epoch", "step") if name in names), "")
+    curves = [name for name in names if not re.search("epoch|step|second|time|rate|rows", name)]
+    panels = [[n for n in curves if "loss" in n], [n for n in curves if "loss" not in n]]
+    panels = [panel for panel in panels if panel]
+    if not panels:
+        return ""
+
+    def draw(figure: Any) -> None:
+        for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+            for name in sorted(panel):
+                watched = re.search("val", name) is not None
+                points = [
+                    (row.get(axis, at + 1), row[name]) for at, row in enumerate(history) if _finite(row.get(name))
+                ]
+                if points:
+                    colour = COLOURS[key] if watched else MUTED
+                    style = "solid" if watched else (0, (3, 2))
+                    label = name.replace("_", " ").replace("val ", "valid ")
+                    axes.plot(
+                        *zip(*points, strict=True),
+                        color=colour,
+                        linestyle=style,
+                        marker="o",
+                        markersize=3.5,
+                        label=label,
+                    )
+            axes.set_xlabel(axis or "evaluation")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.legend(frameon=False, fontsize=9)
+
+    return _svg(f"training-{number}", draw, 4.4 * len(panels), 2.7)
+
+
+def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
+    """The student's score against the teacher's; where rows crowd, hexagons as dark as the rows are many.
+
+    Args:
+      teacher, student: `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown.
+      right: whether the student decides as the label says, `[n]`; single rows that it gets wrong are crosses.
+    """
+    if teacher.ndim == 2:
+        rows, chosen = np.arange(len(teacher)), decisions(teacher)
+        teacher, student = teacher[rows, chosen], student[rows, chosen]
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot(xlabel="teacher's score", ylabel="student's score", aspect="equal")
+        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        if len(teacher) > 400:
+            hexagons = axes.hexbin(teacher, student, gridsize=26, extent=(0, 1, 0, 1), mincnt=1, linewidths=0)
+            counts = np.asarray(hexagons.get_array())
+            depth = 0.12 + 0.88 * np.log1p(counts) / np.log1p(counts.max())
+            hexagons.set_array(None)
+            hexagons.set_facecolor([(*_rgb(COLOURS["student"]), alpha) for alpha in depth])
+            hexagons.set_edgecolor("none")
+        else:
+            for marker, rows in (("o", right), ("x", ~right)):
+                axes.scatter(teacher[rows], student[rows], s=16, c=COLOURS["student"], marker=marker, alpha=0.6)
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+
+    return _svg("scatter", draw, 4.4, 4.4)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+
+
+def _svg(name: str, draw: Callable[[Any], None], width: float, height: float) -> str:
+    """What `draw` puts on a figure of so many inches, as an `<svg>` element for the page.
+
+    It has no prologue, links, fonts or size of its own, and its ids start with `name`.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        out = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    for pattern, replacement in (
+        (r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true">'),
+        (r"<(metadata|style).*?</\1>", ""),
+        (r' id="[a-zA-Z][a-zA-Z.0-9]*_\d+"', ""),
+        (r' id="', f' id="{name}-'),
+        (r'xlink:href="#', f'href="#{name}-'),
+        (r"url\(#", f"url(#{name}-"),
+        (r"font-family: [^;\"]*;? ?", ""),
+        (r"(\d\.\d\d)\d+", r"\1"),
+        (r"\s+", " "),
+    ):
+        text = re.sub(pattern, replacement, text, flags=re.DOTALL)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable.replace('_', '-')})")
+    return text.strip()

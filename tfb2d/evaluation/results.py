@@ -1,0 +1,144 @@
+"""What a run leaves for its report, and the figures of `report.json` drawn from it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tfb2d.evaluation.bootstrap import Bootstrap, Interval
+from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics
+
+History = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """The test split as every model scored it, and how the run came about.
+
+    Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. A teacher that somebody else's scores stand in
+    for may lack rows: they are NaN, and it is judged, and the student held against it, on the others.
+
+    Raises:
+      ValueError: arrays that do not fit the task or one another.
+    """
+
+    name: str  # the recipe's
+    task: Any  # a Task: fields, kind, classes, to_json()
+    columns: Sequence[Sequence[str]]  # test texts: one sequence of n texts a field
+    labels: ArrayLike  # [n]: 0 or 1, a grade in [0, 1], or a class's index
+    student: ArrayLike  # its scores, as the exported model gives them
+    teacher: ArrayLike | None = None  # what the student learnt: the only teacher's scores, or the stack's
+    teachers: Mapping[str, ArrayLike] = field(default_factory=dict)  # each teacher's, where there are several
+    labels_only: ArrayLike | None = None  # the same student trained without a teacher
+    groups: Sequence[str] | None = None  # [n], rows of the same query or movie
+    histories: Mapping[str, History] = field(
+        default_factory=dict
+    )  # name of the model: a dict of figures per evaluation
+    data: Mapping[str, Any] = field(default_factory=dict)  # the data stage's stats.json
+    seconds: Mapping[str, float] = field(default_factory=dict)  # stage: time
+    latency: Mapping[str, Any] = field(default_factory=dict)  # "teacher", "student", ...: what latency.measure gives
+    size_mb: Mapping[str, float] = field(default_factory=dict)  # the same names: size on disk, 10^6 bytes
+    model: str = ""  # the exported model's folder
+    config: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""  # what to type for the same run
+    resamples: int = 1000  # of the bootstrap
+    seed: int = 0
+    examples: int = 12  # most and least agreeing examples shown, of each
+
+    def __post_init__(self) -> None:
+        """Checks that the arrays fit."""
+        kind = kind_of(self.task)
+        student = check_scores(kind, self.student, "student scores")
+        check_labels(kind, self.labels, student)
+        for place, column in enumerate(self.columns):
+            if len(column) != len(student):
+                raise ValueError(f"columns[{place}] has {len(column)} texts; there are {len(student)} rows")
+        others = {**self.teachers, "teacher": self.teacher, "labels_only": self.labels_only}
+        for name, scores in others.items():
+            if scores is not None and np.shape(scores) != student.shape:
+                raise ValueError(f"{name} scores are {list(np.shape(scores))}, the student's {list(student.shape)}")
+
+
+def covered(scores: ArrayLike) -> Bools:
+    """The rows that a model has a score for, `[n]`."""
+    array = np.asarray(scores)
+    return ~np.isnan(array if array.ndim == 1 else array.sum(axis=1))
+
+
+def summarise(run: RunResults) -> dict[str, Any]:
+    """The content of `report.json`: plain values only, None where a figure does not exist."""
+    labels = np.asarray(run.labels)
+    groups = None if run.groups is None else np.asarray(run.groups, object)
+    draws: dict[str, Any] = {"resamples": run.resamples, "seed": run.seed}
+    students = {"student": run.student} | ({} if run.labels_only is None else {"labels_only": run.labels_only})
+    whole = Bootstrap(run.task, labels, students, groups, **draws)
+    intervals: dict[str, Any] = {name: whole.intervals(name) for name in students}
+    against: dict[str, Interval] = {}
+    judged = np.zeros(len(labels), np.bool_) if run.teacher is None else covered(run.teacher)
+    if run.teacher is not None and judged.any():
+        both = {"teacher": np.asarray(run.teacher)[judged], "student": np.asarray(run.student)[judged]}
+        shares = {"fidelity": agreement(both["teacher"], both["student"])}
+        part = Bootstrap(run.task, labels[judged], both, _of(groups, judged), shares=shares, **draws)
+        intervals["teacher"] = part.intervals("teacher")
+        against["retention"] = part.ratio("student", "teacher")
+        against["retention_roc_auc"] = part.ratio("student", "teacher", "roc_auc")
+        against["fidelity"] = part.share("fidelity")
+    if run.labels_only is not None:
+        against["gain_over_labels_only"] = whole.difference("student", "labels_only")
+    names = ("retention", "retention_roc_auc", "fidelity", "gain_over_labels_only")
+    report = {
+        "name": run.name,
+        "task": run.task.to_json() if hasattr(run.task, "to_json") else {"kind": kind_of(run.task)},
+        **{name: _values(intervals.get(name)) for name in ("teacher", "student", "labels_only")},
+        "teachers": {name: _alone(run, labels, groups, scores) for name, scores in run.teachers.items()},
+        **{name: against[name]["value"] if name in against else None for name in names},
+        "intervals": {name: {key: one["ci95"] for key, one in found.items()} for name, found in intervals.items()}
+        | {name: one["ci95"] for name, one in against.items()},
+        "rows": {"test": len(labels), "teacher": int(judged.sum())},
+        "rejected": run.data.get("rejected", 0),
+        "leaked": run.data.get("leaked", 0),
+        "data": dict(run.data),
+        "seconds": dict(run.seconds),
+        "latency": dict(run.latency),
+        "size_mb": dict(run.size_mb),
+        "model": run.model,
+        "command": run.command,
+        "config": dict(run.config),
+        "histories": {name: list(rows) for name, rows in run.histories.items()},
+        "versions": dict(run.versions),
+    }
+    return dict(plain(report))
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types; a number that JSON has no form for (NaN, infinity) becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:
+    return None if values is None else values[rows]
+
+
+def _values(found: Mapping[str, Interval] | None) -> dict[str, Any] | None:
+    return None if found is None else {name: interval["value"] for name, interval in found.items()}
+
+
+def _alone(
+    run: RunResults, labels: NDArray[Any], groups: NDArray[Any] | None, scores: ArrayLike
+) -> dict[str, float | None] | None:
+    rows = covered(scores)
+    return metrics(run.task, labels[rows], np.asarray(scores)[rows], _of(groups, rows)) if rows.any() else None

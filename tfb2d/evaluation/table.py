@@ -1,0 +1,124 @@
+"""The short table that a run, and `tfb2d.evaluate`, end with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+METRICS = {
+    "accuracy": "accuracy",
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "ndcg10": "NDCG@10",
+    "ece": "ECE",
+    "log_loss": "log loss",
+}
+MODELS = {"teacher": "teacher", "student": "student", "labels_only": "student, labels only"}
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number of a table; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def span(ci95: Sequence[float] | None, digits: int = 3) -> str:
+    """An interval as `0.801–0.829`; nothing where there is none."""
+    return "" if ci95 is None else f"{ci95[0]:.{digits}f}–{ci95[1]:.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage."""
+    return "–" if value is None else f"{100 * value:.{digits}f}%"
+
+
+def duration(milliseconds: float | None) -> str:
+    """A latency in the unit that reads best: `85 µs`, `1.4 ms`, `52 ms`, `1.2 s`."""
+    if milliseconds is None:
+        return "–"
+    if milliseconds < 1:
+        return f"{milliseconds * 1000:.0f} µs"
+    if milliseconds < 1000:
+        return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+    return f"{milliseconds / 1000:.1f} s"
+
+
+def layout(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns under the first one: texts in the first column to the left, figures to the right."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    lines.insert(1, "─" * len(lines[0]))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def model_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """The models that a report has figures of, best known first: (key, what to call it, its metrics)."""
+    rows = []
+    for key, title in MODELS.items():
+        if report[key] is not None:
+            stacked = key == "teacher" and len(report["teachers"]) > 1
+            rows.append((key, "teachers, stacked" if stacked else title, report[key]))
+        if key == "teacher":
+            rows += [(name, f"teacher {name}", one) for name, one in report["teachers"].items() if one is not None]
+    return rows
+
+
+def speed_up(report: Mapping[str, Any]) -> float | None:
+    """How many times faster than the teacher the student answers one row, at the median."""
+    one = [report["latency"].get(name, {}).get("single_ms", {}).get("p50") for name in ("teacher", "student")]
+    return one[0] / one[1] if all(one) else None
+
+
+def print_table(report: Mapping[str, Any]) -> str:
+    """A report's short table and what follows from it, as text for a terminal.
+
+    Args:
+      report: what `write_report` returned, or `report.json` holds.
+    """
+    rows = [["test split", "accuracy", "95% interval", "ROC-AUC", "p50", "p99", "rows/s", "size"]]
+    for key, title, found in model_rows(report):
+        latency, size = report["latency"].get(key, {}), report["size_mb"].get(key)
+        single, speed = latency.get("single_ms", {}), latency.get("rows_per_second")
+        rows.append(
+            [
+                title,
+                figure(found["accuracy"]),
+                span(report["intervals"].get(key, {}).get("accuracy")),
+                figure(found["roc_auc"]),
+                duration(single.get("p50")),
+                duration(single.get("p99")),
+                "–" if speed is None else f"{speed:,.0f}",
+                "–" if size is None else f"{size:,.1f} MB",
+            ]
+        )
+    return "\n".join([layout(rows), "", *_conclusions(report)])
+
+
+def _conclusions(report: Mapping[str, Any]) -> list[str]:
+    intervals, lines = report["intervals"], []
+    if report["retention"] is not None:
+        lines.append(
+            f"retention  {percent(report['retention'])} of the teacher's accuracy{_within(intervals['retention'])}"
+        )
+    if report["fidelity"] is not None:
+        lines.append(
+            f"fidelity   decides as the teacher on {percent(report['fidelity'])}{_within(intervals['fidelity'])}"
+        )
+    if report["gain_over_labels_only"] is not None:
+        low_high = intervals["gain_over_labels_only"]
+        within = "" if low_high is None else f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
+        lines.append(f"gain       {100 * report['gain_over_labels_only']:+.1f} points over labels alone{within}")
+    faster = speed_up(report)
+    if faster is not None:
+        lines.append(f"speed      {faster:,.0f} times the teacher's, one row at a time" if faster >= 2 else "")
+    lines.append(
+        f"rows       {report['rows']['test']:,} in the test split; {report['rejected']:,} rejected, "
+        f"{report['leaked']:,} removed because the test text occurs in training data"
+    )
+    return [line for line in lines if line]
+
+
+def _within(ci95: Sequence[float] | None) -> str:
+    return "" if ci95 is None else f" ({percent(ci95[0])} to {percent(ci95[1])})"
