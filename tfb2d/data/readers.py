@@ -39,8 +39,8 @@ class Row(NamedTuple):
     """One row.
 
     `number` counts from 1: the line where the row starts, so that an editor finds it (a header is line 1); in Parquet
-    the row. `values` follow the columns asked for. Text that is not valid UTF-8 comes with the bad bytes as lone surrogates
-    (`surrogateescape`); what a file does not have is None.
+    the row. `values` follow the columns asked for. Text that is not valid UTF-8 comes with the bad bytes as lone
+    surrogates (`surrogateescape`); what a file does not have is None.
     """
 
     number: int

