@@ -1,0 +1,110 @@
+"""The hash spec (docs/hash_spec.md) as a TensorFlow graph: text -> token hashes -> n-gram ids.
+
+Core TensorFlow ops only, and few of them: at batch 1 an op's start costs more than its work. For every string the ids are
+those of `tfb2d/students/text_spec.py`, in every locale and with every ICU: `tf.strings.lower(encoding="utf-8")` is not
+used, since it lower-cases "I" as the server's LANG asks for (dotless in Turkish) and ends a text at its first NUL.
+"""
+
+from functools import cache
+
+import numpy as np
+import tensorflow as tf
+
+from tfb2d.students import text_spec
+from tfb2d.students.text_spec import CHAIN, END, MIX, SPEC, TOKEN_MODULUS
+
+_PAGE_BITS = 7
+
+
+def token_hashes(text: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
+    """Hashes of the first `max_tokens` tokens of each text.
+
+    Args:
+      text: `[batch]` string; any bytes.
+      max_tokens: tokens kept of a text; at least 1.
+
+    Returns:
+      `[batch, (tokens)]` int64, from 0 up to 2^63 - 2. A text without tokens is an empty row. Its `values` and
+      `value_rowids()` are there already; `row_splits` takes more ops.
+    """
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens is {max_tokens}; at least 1")
+    lower = tf.strings.lower(_folded(text))
+    apart = tf.strings.regex_replace(lower, text_spec.isolate_pattern(), r" \0 ")
+    split = tf.raw_ops.StringSplitV2(input=apart, sep="", maxsplit=max_tokens)
+    hashes = tf.strings.to_hash_bucket_fast(split.values, TOKEN_MODULUS)
+    rows = split.indices[:, 0]
+
+    def cut() -> tuple[tf.Tensor, tf.Tensor]:
+        kept = split.indices[:, 1] < max_tokens  # the op leaves what is behind the last split in one piece
+        return tf.boolean_mask(hashes, kept), tf.boolean_mask(rows, kept)
+
+    hashes, rows = tf.cond(split.shape[1] > max_tokens, cut, lambda: (hashes, rows))
+    return tf.RaggedTensor.from_value_rowids(hashes, rows, split.shape[0], validate=False)
+
+
+def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) -> tf.Tensor:
+    """Ids of the n-grams that begin at each token.
+
+    Args:
+      hashes: `[batch, (tokens)]` int64, of `token_hashes`.
+      orders: how many tokens the n-grams span, for example (1, 2).
+      buckets: ids are below it; at most 2^31 - 1.
+
+    Returns:
+      `[total tokens, len(orders)]` int32; row i belongs to `hashes.values[i]`. An n-gram that runs past its text's last
+      token ends with a mark instead.
+    """
+    text_spec.check_orders(orders, buckets)
+    values, rows = hashes.values, hashes.value_rowids()
+    chained = values
+    chains = {1: chained}
+    if max(orders) > 1:
+        # All ones behind a text's last token, all zeros elsewhere: `x | past` is x or END.
+        past = tf.bitwise.right_shift(rows - _next(rows, rows.dtype.max), tf.constant(63, rows.dtype))
+        for order in range(2, max(orders) + 1):
+            chained = values + CHAIN * tf.bitwise.bitwise_or(_next(chained, END), past)
+            chains[order] = chained
+    mixed = tf.stack([chains[order] for order in orders], axis=1)
+    half = tf.constant(32, tf.int64)
+    mixed = tf.bitwise.bitwise_xor(mixed, tf.bitwise.right_shift(mixed, half)) * MIX
+    top = tf.bitwise.right_shift(mixed, half) + 2**31
+    return tf.cast(tf.bitwise.right_shift(top * buckets, half), tf.int32)
+
+
+def _next(values: tf.Tensor, last: int) -> tf.Tensor:
+    """Moves every element one place towards the front, and `last` in behind."""
+    return tf.concat([values, tf.constant([last], values.dtype)], 0)[1:]
+
+
+def _folded(text: tf.Tensor) -> tf.Tensor:
+    """Texts with their characters folded; where all are plain ASCII, as they came."""
+    plain = tf.strings.regex_full_match(text, SPEC["plain"])
+
+    def fold() -> tf.Tensor:
+        rows = tf.where(tf.logical_not(plain))
+        return tf.tensor_scatter_nd_update(text, rows, _fold(tf.gather_nd(text, rows)))
+
+    return tf.cond(tf.reduce_all(plain), lambda: text, fold)
+
+
+@cache
+def _pages() -> tuple[np.ndarray, np.ndarray]:
+    """The folding table in two levels: where a page of 128 code points begins, and what is added to each of them."""
+    shift = np.zeros(0x110000, np.int32)
+    for code, to in text_spec.fold_table().items():
+        shift[code] = to - code
+    pages, starts = np.unique(shift.reshape(-1, 1 << _PAGE_BITS), axis=0, return_inverse=True)
+    return starts.reshape(-1).astype(np.int32) << _PAGE_BITS, pages.reshape(-1)
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+def _fold(text: tf.Tensor) -> tf.Tensor:
+    """Invalid UTF-8 replaced and every character folded. A function, so that a saved model holds the table once."""
+    starts, shifts = _pages()
+    decoded = tf.raw_ops.UnicodeDecode(input=text, input_encoding="UTF-8", errors="replace", replacement_char=0xFFFD)
+    codes = decoded.char_values
+    page = tf.gather(starts, tf.bitwise.right_shift(codes, _PAGE_BITS))
+    folded = codes + tf.gather(shifts, page + tf.bitwise.bitwise_and(codes, (1 << _PAGE_BITS) - 1))
+    encoded = tf.raw_ops.UnicodeEncode(input_values=folded, input_splits=decoded.row_splits, output_encoding="UTF-8")
+    return tf.strings.regex_replace(encoded, "\0", "")
