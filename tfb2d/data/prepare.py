@@ -21,7 +21,15 @@ from tfb2d.data.task import Task
 from tfb2d.data.transfer import TransferSet
 
 SPLITS = ("train", "valid", "test")
-LEFT_OUT = ("leaked", "leaked_valid", "near_leaked", "group_leaked", "duplicates", "augmented_left_out")
+LEFT_OUT = (
+    "leaked",
+    "leaked_valid",
+    "near_leaked",
+    "group_leaked",
+    "duplicates",
+    "scored_left_out",
+    "augmented_left_out",
+)
 NAMED_LABELS = 100
 
 
@@ -51,7 +59,8 @@ def prepare(
       What `stats.json` holds: rows of `train`, `valid`, `test` and `transfer`, of which `unlabelled` and `augmented`;
       `rejected`, `rejected_by_reason`; rows left out of train, valid or transfer as `leaked` (the same text as a test
       row), `leaked_valid`, `near_leaked` or `group_leaked` (see `HeldOut.leak`); `duplicates` within transfer;
-      `augmented_left_out` (leaks and duplicates among augmentations); `labels`, each split's rows by label.
+      `augmented_left_out`, `scored_left_out` (both reasons, among augmentations and `extra_unlabelled`); `labels`,
+      each split's rows by label.
 
     Raises:
       DataError: input that cannot be used; `rejected.jsonl` is written all the same.
@@ -116,7 +125,7 @@ def _write(
             transfer.add_unlabelled(batch)
     for patterns in extra_unlabelled:
         for batch in reader.read("scored", patterns, labelled=False):
-            transfer.add_unlabelled(batch)
+            transfer.add_scored(batch)
     real = transfer.rows
     if data.augment.copies:
         transfer.augment(mask_token, reader.progress)

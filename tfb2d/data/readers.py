@@ -86,7 +86,7 @@ def read_rows(
             number = row.number
             yield row
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read on after row {number}: {error}") from error
+        raise DataError(f"{path} cannot be read after row {number} (is it cut short?): {error}") from error
 
 
 def columns_of(path: Path) -> list[str]:
@@ -105,7 +105,7 @@ def columns_of(path: Path) -> list[str]:
         lines = _lines(path, lambda _: None)
         return _tsv_header(path, lines) if kind == ".tsv" else _csv_header(path, _Feed(lines))
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _places(path: Path, present: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> list[int | None]:
@@ -245,6 +245,7 @@ class _Feed:
 
 
 def _csv_header(path: Path, feed: _Feed) -> list[str]:
+    csv.field_size_limit(2 * MAX_RECORD)  # the feed stops a record first
     try:
         header = next(csv.reader(feed, strict=True), [])
     except csv.Error as error:
@@ -256,7 +257,6 @@ def _csv_header(path: Path, feed: _Feed) -> list[str]:
 
 
 def _csv(path: Path, columns: Sequence[str], optional: Sequence[str], progress: Progress) -> Iterator[Row]:
-    csv.field_size_limit(2 * MAX_RECORD)  # the feed stops a record first
     feed = _Feed(_lines(path, progress))
     header = _csv_header(path, feed)
     places = _places(path, header, columns, optional)

@@ -25,17 +25,19 @@ class ShardWriter:
         self.rows = 0  # written and waiting
         self.parts = 0
         self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = self._waiting_bytes = 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Takes a batch of `schema`."""
         self.rows += batch.num_rows
         while batch.num_rows:
-            room = SHARD_ROWS - sum(b.num_rows for b in self._waiting)
-            self._waiting.append(batch.slice(0, room))
-            batch = batch.slice(room)
-            full = sum(b.num_rows for b in self._waiting) == SHARD_ROWS
-            if full or sum(b.get_total_buffer_size() for b in self._waiting) >= SHARD_BYTES:
+            taken = batch.slice(0, SHARD_ROWS - self._waiting_rows)
+            batch = batch.slice(taken.num_rows)
+            self._waiting.append(taken)
+            self._waiting_rows += taken.num_rows
+            self._waiting_bytes += taken.nbytes
+            if self._waiting_rows == SHARD_ROWS or self._waiting_bytes >= SHARD_BYTES:
                 self.flush()
 
     def flush(self) -> None:
@@ -46,7 +48,7 @@ class ShardWriter:
         table = pa.Table.from_batches(self._waiting, self.schema)
         pq.write_table(table, path, compression="zstd", row_group_size=SHARD_ROWS)
         sync(path)
-        self._waiting = []
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
         self.parts += 1
 
     def close(self) -> None:

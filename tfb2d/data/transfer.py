@@ -24,7 +24,8 @@ class TransferSet:
     It remembers the exact texts that it took by 64-bit hashes (`HashSet`: 8 bytes a row).
 
     Attributes:
-      left_out: rows not taken, by `HeldOut.leak`'s reasons and "duplicates"; of augmentations, "augmented_left_out".
+      left_out: rows not taken, by `HeldOut.leak`'s reasons and "duplicates". Augmentations and rows that outside
+        teachers scored (they may well have scored the test set too) count as "augmented_left_out", "scored_left_out".
     """
 
     def __init__(self, folder: Path, data: DataConfig, held: HeldOut) -> None:
@@ -42,7 +43,9 @@ class TransferSet:
 
     def add_labelled(self, batch: pa.RecordBatch) -> None:
         """Takes rows of the train split, which leak nothing."""
-        self._writer.write(self._unseen(batch, "duplicates"))
+        new = self._unseen(batch)
+        self.left_out["duplicates"] += batch.num_rows - new.num_rows
+        self._writer.write(new)
 
     def add_unlabelled(self, batch: pa.RecordBatch) -> None:
         """Takes unlabelled rows, cut into sentences where that is set."""
@@ -53,15 +56,23 @@ class TransferSet:
         else:
             self._add(batch)
 
-    def _add(self, batch: pa.RecordBatch) -> None:
-        kept = self.held.keep(batch, self.data.fields, self.left_out)
-        self._writer.write(self._unseen(kept, "duplicates"))
+    def add_scored(self, batch: pa.RecordBatch) -> None:
+        """Takes rows that an outside teacher scored; they stay whole, since their scores are found by their text."""
+        self._add(batch, "scored_left_out")
+
+    def _add(self, batch: pa.RecordBatch, counted_as: str = "") -> None:
+        """Writes what is neither held out nor here already, and counts the rest: by reason, or all as `counted_as`."""
+        reasons: Counter[str] = Counter()
+        kept = self.held.keep(batch, self.data.fields, reasons)
+        new = self._unseen(kept)
+        reasons["duplicates"] += kept.num_rows - new.num_rows
+        self.left_out.update({counted_as: reasons.total()} if counted_as else reasons)
+        self._writer.write(new)
 
     def augment(self, mask_token: str, progress: bool) -> None:
         """Adds augmentations of all rows taken so far."""
         self._writer.flush()
-        total, leaks = self.rows, Counter[str]()
-        with tqdm(total=total, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
+        with tqdm(total=self.rows, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
             for part in tables.part_files(self._writer.folder):
                 for source in tables.iter_part(part):
                     made = (
@@ -70,10 +81,8 @@ class TransferSet:
                         for fields in augmented(old, self.data.augment, mask_token, self.data.split_seed)
                     )
                     for batch in self._batches(made):
-                        kept = self.held.keep(batch, self.data.fields, leaks)
-                        self._writer.write(self._unseen(kept, "augmented_left_out"))
+                        self._add(batch, "augmented_left_out")
                     bar.update(source.num_rows)
-        self.left_out["augmented_left_out"] += leaks.total()
 
     def close(self) -> None:
         """Writes down what is waiting."""
@@ -82,10 +91,9 @@ class TransferSet:
     def _rows(self, batch: pa.RecordBatch) -> list[Texts]:
         return text_rows(batch, self.data.fields)
 
-    def _unseen(self, batch: pa.RecordBatch, counted_as: str) -> pa.RecordBatch:
+    def _unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         hashes = [hash64(BETWEEN.join(fields)) for fields, _ in self._rows(batch)]
         new = self._seen.add(np.array(hashes, np.uint64))
-        self.left_out[counted_as] += len(new) - int(new.sum())
         return batch.filter(pa.array(new))
 
     def _batches(self, made: Iterable[Texts]) -> Iterator[pa.RecordBatch]:
