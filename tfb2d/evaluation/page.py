@@ -1,7 +1,7 @@
 """The report as one HTML page that needs nothing else: no script, no request, light and dark, wide and narrow."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, model_rows
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG with what stands around it."""
+    """One SVG or more, with what stands around them."""
 
     title: str
-    svg: str
+    svgs: Sequence[str]
     alt: str  # what it shows, for those who cannot see it
     caption: str = ""
     legend: Sequence[tuple[str, str]] = ()  # (model's key, its name)
@@ -68,22 +68,28 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
     def card(title: str, value: str, note: str) -> None:
         found.append({"title": title, "value": value, "note": note})
 
-    def between(name: str, scale: str) -> str:
+    def between(name: str, show: Callable[[float], str]) -> str:
         low_high = intervals.get(name)
-        return "" if low_high is None else f" (95%: {low_high[0]:{scale}} to {low_high[1]:{scale}})"
+        return "" if low_high is None else f" (95%: {show(low_high[0])} to {show(low_high[1])})"
+
+    def points(value: float) -> str:
+        return f"{100 * value:+.1f}"
 
     if report["retention"] is not None:
         card(
-            "Retention", percent(report["retention"]), "student's accuracy over teacher's" + between("retention", ".1%")
+            "Retention",
+            percent(report["retention"]),
+            "student's accuracy over teacher's" + between("retention", percent),
         )
     if report["fidelity"] is not None:
         card(
-            "Fidelity", percent(report["fidelity"]), "of rows decided as the teacher does" + between("fidelity", ".1%")
+            "Fidelity",
+            percent(report["fidelity"]),
+            "of rows decided as the teacher does" + between("fidelity", percent),
         )
     if report["gain_over_labels_only"] is not None:
-        points = f"{100 * report['gain_over_labels_only']:+.1f}"
         note = "points of accuracy over the same student trained on labels alone"
-        card("Gain", points, note + between("gain_over_labels_only", "+.1%"))
+        card("Gain", points(report["gain_over_labels_only"]), note + between("gain_over_labels_only", points))
     student, teacher = (report["latency"].get(name, {}).get("single_ms", {}) for name in ("student", "teacher"))
     if student:
         than = f"; the teacher takes {duration(teacher['p50'])}" if teacher else ""
@@ -190,18 +196,18 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
     def spoken(metric: str) -> str:
         return "; ".join(f"{one.title} {figure(report[one.key][metric])}" for one in series)
 
-    many = " (mean over the classes, one against the rest)" if kind == "multiclass" else ""
+    many = "; the mean over the classes, each against the rest" if kind == "multiclass" else ""
     found = [
         Picture(
-            "ROC curves" + many,
-            pictures.roc(kind, series),
+            "ROC curves",
+            [pictures.roc(kind, series)],
             f"ROC curves. Area under them: {spoken('roc_auc')}.",
-            "True against false positives, at every threshold.",
+            f"True against false positives, at every threshold{many}.",
             legend,
         ),
         Picture(
             "Calibration",
-            pictures.calibration(kind, series),
+            [pictures.calibration(kind, series)],
             f"Calibration curves. Expected calibration error: {spoken('ece')}.",
             "A score of 0.8 should come true 8 times in 10. Every dot is a tenth of the rows.",
             legend,
@@ -212,7 +218,7 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
         teacher, met = np.asarray(run.teacher, np.float64)[rows], student[rows]
         svg = pictures.scatter(teacher, met, hits(kind, labels[rows], met))
         alt = f"The student's scores against the teacher's. They decide alike on {percent(report['fidelity'])}."
-        found.append(Picture("Student against teacher", svg, alt, _quadrants(teacher, met)))
+        found.append(Picture("Student against teacher", [svg], alt, _quadrants(teacher, met)))
     return found
 
 
@@ -233,13 +239,13 @@ def _quadrants(teacher: Floats, student: Floats) -> str:
 def _trainings(run: RunResults) -> list[Picture]:
     found = []
     for number, (name, history) in enumerate(run.histories.items()):
-        svg = pictures.training(number, name if name in MODELS else "teacher", history)
-        if svg:
+        svgs = pictures.training(number, name if name in MODELS else "teacher", history)
+        if svgs:
             last = ", ".join(
                 f"{key} {value:.4g}" for key, value in history[-1].items() if isinstance(value, int | float)
             )
-            title = MODELS.get(name, f"teacher {name}")
-            found.append(Picture(title.capitalize(), svg, f"Training of the {title}. At its end: {last}."))
+            title = MODELS.get(name, name)
+            found.append(Picture(title[:1].upper() + title[1:], svgs, f"Training of the {title}. At its end: {last}."))
     return found
 
 

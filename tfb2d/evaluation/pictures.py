@@ -6,7 +6,7 @@ of the user's is drawn, so no font lacks a glyph.
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from tfb2d.evaluation.metrics import Bools, Floats, calibration_rows, decisions, one_against_rest
 from tfb2d.evaluation.results import History
-from tfb2d.evaluation.table import METRICS
 
 INK, MUTED, LINE = "#010101", "#010102", "#010103"
 COLOURS = {"teacher": "#010104", "student": "#010105", "labels_only": "#010106"}
@@ -94,65 +93,38 @@ def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
     return _svg("calibration", draw, 4.4, 4.4)
 
 
-def intervals(report: Mapping[str, Any], rows: Sequence[tuple[str, str]], names: Sequence[str]) -> str:
-    """Metrics of every model as dots with their 95% intervals, one panel a metric."""
+def training(number: int, key: str, history: History) -> list[str]:
+    """Losses, and the other figures, of the page's `number`th training by epoch or step; none if there are no figures.
 
-    def draw(figure: Any) -> None:
-        panels = np.atleast_1d(figure.subplots(1, len(names), sharey=True))
-        for axes, name in zip(panels, names, strict=True):
-            for height, (key, _) in enumerate(reversed(rows)):
-                value, ci95 = report[key][name], report["intervals"][key].get(name)
-                colour = COLOURS[key]
-                if value is not None and ci95 is not None:
-                    axes.plot(ci95, [height, height], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
-                if value is not None:
-                    axes.plot([value], [height], "o", color=colour, markersize=7)
-                    axes.annotate(f"{value:.3f}", (value, height), (0, 9), textcoords="offset points", ha="center")
-            axes.set_title(METRICS[name], loc="left")
-            axes.set(ylim=(-0.5, len(rows) - 0.4))
-            axes.set_yticks(range(len(rows)), [title for _, title in reversed(rows)])
-            axes.tick_params(length=0)
-            axes.grid(visible=False, axis="y")
-            axes.margins(x=0.12)
-            axes.locator_params(axis="x", nbins=4)
-
-    return _svg("intervals", draw, 9.2, 0.9 + 0.55 * len(rows))
-
-
-def training(number: int, key: str, history: History) -> str:
-    """Losses beside the other figures of the page's `number`th training, by epoch or step; "" if there are none."""
-    names = {name: None for row in history for name, value in row.items() if isinstance(value, int | float)}
+    What was measured on validation has the model's colour, what on the training rows is grey.
+    """
+    names = {name: None for row in history for name, value in row.items() if _finite(value)}
     axis = next((name for name in ("epoch", "step") if name in names), "")
     curves = [name for name in names if not re.search("epoch|step|second|time|rate|rows", name)]
     panels = [[n for n in curves if "loss" in n], [n for n in curves if "loss" not in n]]
-    panels = [panel for panel in panels if panel]
-    if not panels:
-        return ""
 
-    def draw(figure: Any) -> None:
-        for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+    def drawing(panel: list[str]) -> Callable[[Any], None]:
+        def draw(figure: Any) -> None:
+            axes = figure.add_subplot(xlabel=axis or "evaluation")
             for name in sorted(panel):
-                watched = re.search("val", name) is not None
+                watched = "val" in name
                 points = [
                     (row.get(axis, at + 1), row[name]) for at, row in enumerate(history) if _finite(row.get(name))
                 ]
-                if points:
-                    colour = COLOURS[key] if watched else MUTED
-                    style = "solid" if watched else (0, (3, 2))
-                    label = name.replace("_", " ").replace("val ", "valid ")
-                    axes.plot(
-                        *zip(*points, strict=True),
-                        color=colour,
-                        linestyle=style,
-                        marker="o",
-                        markersize=3.5,
-                        label=label,
-                    )
-            axes.set_xlabel(axis or "evaluation")
+                axes.plot(
+                    *zip(*points, strict=True),
+                    color=COLOURS[key] if watched else MUTED,
+                    linestyle="solid" if watched else (0, (3, 2)),
+                    label=name.replace("_", " ").replace("val ", "valid "),
+                    marker="o",
+                    markersize=3.5,
+                )
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend(frameon=False, fontsize=9)
 
-    return _svg(f"training-{number}", draw, 4.4 * len(panels), 2.7)
+        return draw
+
+    return [_svg(f"training-{number}-{at}", drawing(panel), 3.3, 2.5) for at, panel in enumerate(panels) if panel]
 
 
 def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
@@ -168,7 +140,7 @@ def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(xlabel="teacher's score", ylabel="student's score", aspect="equal")
-        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, alpha=0.6)
         if len(teacher) > 400:
             hexagons = axes.hexbin(teacher, student, gridsize=26, extent=(0, 1, 0, 1), mincnt=1, linewidths=0)
             counts = np.asarray(hexagons.get_array())
