@@ -1,0 +1,34 @@
+"""Serving: exported models, TensorFlow Serving's contract in one process, and the client that asks either.
+
+The names below are loaded when they are first used, so that importing this package costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfb2d.serving.aio import AsyncClient as AsyncClient
+    from tfb2d.serving.channel import TLS as TLS
+    from tfb2d.serving.client import Client as Client
+    from tfb2d.serving.errors import DeadlineExceeded as DeadlineExceeded
+    from tfb2d.serving.errors import ServerUnreachable as ServerUnreachable
+    from tfb2d.serving.errors import ServingError as ServingError
+    from tfb2d.serving.retry import Backoff as Backoff
+
+_HOMES = {
+    "AsyncClient": "aio",
+    "Backoff": "retry",
+    "Client": "client",
+    "DeadlineExceeded": "errors",
+    "ServerUnreachable": "errors",
+    "ServingError": "errors",
+    "TLS": "channel",
+}
+__all__ = ["TLS", "AsyncClient", "Backoff", "Client", "DeadlineExceeded", "ServerUnreachable", "ServingError"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

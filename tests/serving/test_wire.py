@@ -1,0 +1,123 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import any_pb2, wrappers_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
+from tensorflow_serving.apis.status_pb2 import StatusProto
+
+from tfb2d.serving import wire
+
+OFFICIAL = {
+    "Int64Value": wrappers_pb2.Int64Value,
+    "Any": any_pb2.Any,
+    "ModelSpec": model_pb2.ModelSpec,
+    "Dim": tensor_shape_pb2.TensorShapeProto.Dim,
+    "TensorShapeProto": tensor_shape_pb2.TensorShapeProto,
+    "TensorProto": tensor_pb2.TensorProto,
+    "PredictRequest": predict_pb2.PredictRequest,
+    "PredictResponse": predict_pb2.PredictResponse,
+    "TensorInfo": meta_graph_pb2.TensorInfo,
+    "SignatureDef": meta_graph_pb2.SignatureDef,
+    "SignatureDefMap": get_model_metadata_pb2.SignatureDefMap,
+    "GetModelMetadataRequest": get_model_metadata_pb2.GetModelMetadataRequest,
+    "GetModelMetadataResponse": get_model_metadata_pb2.GetModelMetadataResponse,
+    "StatusProto": StatusProto,
+    "ModelVersionStatus": get_model_status_pb2.ModelVersionStatus,
+    "GetModelStatusRequest": get_model_status_pb2.GetModelStatusRequest,
+    "GetModelStatusResponse": get_model_status_pb2.GetModelStatusResponse,
+}
+
+
+def test_client_imports_neither_tensorflow_nor_its_stubs():
+    code = (
+        "import sys, tfb2d.serving as s; s.Client, s.AsyncClient; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "grpc" in loaded
+    assert not {"tensorflow", "tensorflow_serving", "keras", "tf_keras", "pyarrow"} & set(loaded)
+
+
+@pytest.mark.parametrize("message", wire.SCHEMA)
+def test_fields_are_the_official_ones(message):
+    ours, theirs = wire.MESSAGES[message].DESCRIPTOR, OFFICIAL[message].DESCRIPTOR
+    for field in ours.fields:
+        official = theirs.fields_by_name[field.name]
+        kinds = {field.type, official.type}
+        assert len(kinds) == 1 or kinds == {field.TYPE_INT32, field.TYPE_ENUM}
+        assert (official.number, official.is_repeated) == (field.number, field.is_repeated), field.name
+        if field.message_type and not field.message_type.GetOptions().map_entry:
+            assert OFFICIAL[field.message_type.name].DESCRIPTOR is official.message_type
+
+
+@given(st.lists(st.binary(max_size=20), max_size=9), st.text(max_size=9), st.integers(0, 2**62))
+def test_predict_request_reads_the_same_on_both_sides(texts, label, version):
+    request = wire.MESSAGES["PredictRequest"]()
+    request.model_spec.name = label
+    if version % 2:
+        request.model_spec.version_label = label
+    else:
+        request.model_spec.version.value = version
+    request.output_filter.append("score")
+    wire.fill_strings(request.inputs["text"], texts, (len(texts), 1))
+    official = predict_pb2.PredictRequest.FromString(request.SerializeToString())
+    assert official.model_spec.name == label
+    choice = (official.model_spec.version_label, official.model_spec.version.value)
+    assert choice == ((label, 0) if version % 2 else ("", version))
+    assert list(official.output_filter) == ["score"]
+    array = tf.make_ndarray(official.inputs["text"])
+    assert array.shape == (len(texts), 1)
+    assert array.ravel().tolist() == texts
+    assert wire.MESSAGES["PredictRequest"].FromString(official.SerializeToString()) == request
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64", "bool"])
+def test_numbers_come_back_from_content_and_from_values(dtype):
+    value = np.array([[0, 1, 5], [2, 0, 3]]).astype(dtype)
+    packed = tf.make_tensor_proto(value)
+    packed.ClearField("bool_val")
+    packed.tensor_content = value.tobytes()
+    tensor = wire.MESSAGES["TensorProto"].FromString(packed.SerializeToString())
+    np.testing.assert_array_equal(wire.to_numpy(tensor), value)
+    tensor.ClearField("tensor_content")
+    numbers = value.view(np.uint16) if dtype == "float16" else value
+    field = {"float16": "half", "float32": "float", "float64": "double", "int32": "int"}.get(dtype, dtype)
+    getattr(tensor, f"{field}_val").extend(numbers.ravel().tolist())
+    read = wire.to_numpy(tensor)
+    np.testing.assert_array_equal(read, value)
+    assert read.dtype == dtype
+
+
+def test_short_values_are_padded_as_tensorflow_pads_them():
+    tensor = wire.MESSAGES["TensorProto"](dtype=1, float_val=[1, 2])
+    tensor.tensor_shape.dim.add(size=4)
+    np.testing.assert_array_equal(wire.to_numpy(tensor), [1, 2, 2, 2])
+    tensor.ClearField("float_val")
+    np.testing.assert_array_equal(wire.to_numpy(tensor), np.zeros(4))
+
+
+def test_strings_come_back_as_bytes():
+    tensor = wire.MESSAGES["TensorProto"]()
+    wire.fill_strings(tensor, [b"a", b"\x00\xff"], (2,))
+    assert wire.to_numpy(tensor).tolist() == [b"a", b"\x00\xff"]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "word"),
+    [
+        ({"dtype": 14}, "data type 14"),
+        ({"dtype": 1, "tensor_shape": {"dim": [{"size": -1}]}}, "unknown shape"),
+        ({"dtype": 1, "tensor_shape": {"unknown_rank": True}}, "unknown shape"),
+        ({"dtype": 1, "float_val": [1, 2]}, "2 values"),
+        ({"dtype": 1, "tensor_content": b"abc"}, "3 bytes"),
+    ],
+)
+def test_unusable_tensors_are_told(tensor, word):
+    with pytest.raises(ValueError, match=word):
+        wire.to_numpy(wire.MESSAGES["TensorProto"](**tensor))

@@ -1,0 +1,294 @@
+"""What a client asks, step by step, without the asking: shared by `Client` (threads) and `AsyncClient` (asyncio).
+
+An operation is a generator that yields steps - send this, pause so long, run these together - and is sent their
+answers back (or has a gRPC error thrown in). The two clients differ only in how they take the steps, so that deadlines,
+retries, chunking and errors cannot differ between them.
+"""
+
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+
+from tfb2d.serving import channel, plan, wire
+from tfb2d.serving.errors import DeadlineExceeded, ServerUnreachable, ServingError
+from tfb2d.serving.retry import Backoff
+
+# the server's word that what is known of its signatures may be out of date
+_STALE = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
+_LEAST = 0.001  # seconds to the deadline below which nothing is begun
+
+
+@dataclass(frozen=True)
+class Send:
+    """Step: one attempt at a call; answered by the response message."""
+
+    method: str
+    request: Any
+    deadline: float  # on time.monotonic()'s clock
+
+    @property
+    def timeout(self) -> float:
+        """Seconds left."""
+        return max(self.deadline - time.monotonic(), 0.0)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Step: wait."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Together:
+    """Step: run operations side by side, so many at once as the client allows; answered by their results in order."""
+
+    operations: "Sequence[Operation]"
+
+
+Step = Send | Pause | Together
+Operation = Generator[Step, Any, Any]
+
+
+class Prediction(NamedTuple):
+    """A Predict answer: arrays by output name (strings as bytes objects), and the model version that gave them."""
+
+    outputs: dict[str, np.ndarray]
+    version: int
+
+
+@dataclass(eq=False)
+class Settings:
+    """How to ask which model; what `Client` and `AsyncClient` take.
+
+    Args:
+      address: "host:8500", "unix:/path", a path, or "dns:///service:8500" (all its addresses, round-robin).
+      model: the model's name on the server.
+      version: ask this version; 0 leaves it to the server (the latest).
+      label: ask the version that carries this label ("stable", "canary") instead.
+      fields: the order of a row's texts, where the server's signature does not tell (`plan.field_order`).
+      signature: the signature that `score` asks.
+      timeout: seconds that a whole call may take, retries and chunks included, unless it says otherwise.
+      backoff: pauses between attempts while the server is UNAVAILABLE.
+      chunk_rows: rows (titles, in `rank`) of one request; keep it within the server's max_batch_size under batching.
+      concurrency: requests of chunked calls under way at once.
+      channels: connections, used in turn. One carries about 100 concurrent calls, and in Python one core's worth.
+      hedge_after: seconds after which a Predict without an answer is sent a second time, on the next connection, the
+        slower answer being dropped; 0 never does. It buys tail latency with up to twice the load.
+      tls: certificates, or None for plain text.
+      keepalive: seconds between pings of a connection with calls under way.
+      options: further gRPC channel arguments.
+    """
+
+    address: str
+    model: str = "student"
+    _: KW_ONLY
+    version: int = 0
+    label: str = ""
+    fields: Sequence[str] = ()
+    signature: str = "serving_default"
+    timeout: float = 5.0
+    backoff: Backoff = field(default_factory=Backoff)
+    chunk_rows: int = 512
+    concurrency: int = 4
+    channels: int = 1
+    hedge_after: float = 0.0
+    tls: channel.TLS | None = None
+    keepalive: float = 60.0
+    options: channel.Options = ()
+
+    def __post_init__(self) -> None:
+        self._target = channel.target(self.address)
+        if not self.model:
+            raise ValueError("the model's name is empty")
+        if self.version and self.label:
+            raise ValueError(f"version {self.version} and label {self.label!r} exclude each other")
+        for name in ("timeout", "chunk_rows", "concurrency", "channels", "keepalive"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.version < 0 or self.hedge_after < 0:
+            raise ValueError(f"version {self.version}, hedge_after {self.hedge_after}: neither can be below 0")
+        self._known: dict[str, plan.Signature] | None = None
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self.timeout if timeout is None else timeout)
+
+    def _request(self, message: str, signature: str = "") -> Any:
+        request = wire.MESSAGES[message]()
+        request.model_spec.name = self.model
+        if self.version:
+            request.model_spec.version.value = self.version
+        if self.label:
+            request.model_spec.version_label = self.label
+        if signature:
+            request.model_spec.signature_name = signature
+        return request
+
+    def _where(self) -> str:
+        which = f" version {self.version}" if self.version else f" label {self.label!r}" if self.label else ""
+        return f"model {self.model!r}{which} at {self.address}"
+
+    def _unusable(self, error: ValueError) -> ServingError:
+        return ServingError(f"{self._where()} gave an unusable answer: {error}")
+
+    def _ask(self, method: str, request: Any, deadline: float) -> Operation:
+        """One call with its retries."""
+        began, attempt, last = time.monotonic(), 0, ""
+        while deadline - time.monotonic() > _LEAST:
+            try:
+                return (yield Send(method, request, deadline))
+            except grpc.RpcError as error:
+                code, details = error.code(), error.details() or ""
+                if code in _STALE:
+                    self._known = None
+                if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    break
+                if code is not grpc.StatusCode.UNAVAILABLE:
+                    raise ServingError(f"{self._where()}: {code.name}: {details}", code, details) from error
+                last = details
+            yield Pause(self.backoff.pause(attempt, deadline - time.monotonic()))
+            attempt += 1
+        spent = time.monotonic() - began
+        if attempt:
+            tries = f"{attempt} attempt{'s' * (attempt > 1)} in {spent:.2f} s"
+            message = f"{self.address} is not reachable ({tries}): {last}"
+            raise ServerUnreachable(message, grpc.StatusCode.UNAVAILABLE, last)
+        message = f"{self._where()} gave no answer within {spent:.2f} s"
+        raise DeadlineExceeded(message, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    def _signatures(self, deadline: float) -> Operation:
+        if self._known is None:
+            request = self._request("GetModelMetadataRequest")
+            request.metadata_field.append("signature_def")
+            response = yield from self._ask("GetModelMetadata", request, deadline)
+            packed = response.metadata["signature_def"].value if "signature_def" in response.metadata else b""
+            self._known = plan.parse_signatures(packed)
+        return self._known
+
+    def _signature(self, name: str, deadline: float) -> Operation:
+        known = yield from self._signatures(deadline)
+        if name not in known:
+            names = ", ".join(known) or "none at all"
+            raise ServingError(f"{self._where()} has no signature {name!r}; it has {names}")
+        texts = [one for one, tensor in known[name].inputs.items() if tensor.dtype == "string"]
+        if len(texts) != len(known[name].inputs):
+            others = ", ".join(sorted(set(known[name].inputs) - set(texts)))
+            raise ServingError(f"signature {name!r} of {self._where()} takes more than text: {others}")
+        return known[name]
+
+    def _predict(
+        self,
+        tensors: Mapping[str, tuple[Sequence[bytes], tuple[int, ...]]],
+        signature: str,
+        outputs: Sequence[str],
+        deadline: float,
+    ) -> Operation:
+        """One Predict request of string tensors, each given as (values, shape)."""
+        request = self._request("PredictRequest", signature)
+        request.output_filter.extend(outputs)
+        for name, (values, shape) in tensors.items():
+            wire.fill_strings(request.inputs[name], values, shape)
+        response = yield from self._ask("Predict", request, deadline)
+        try:
+            arrays = {name: wire.to_numpy(tensor) for name, tensor in response.outputs.items()}
+        except ValueError as error:
+            raise self._unusable(error) from error
+        missing = set(outputs) - set(arrays)
+        if missing:
+            raise self._unusable(ValueError(f"without the output {', '.join(sorted(missing))}"))
+        return Prediction(arrays, response.model_spec.version.value)
+
+    def _predict_texts(
+        self, inputs: Mapping[str, Any], signature: str, outputs: Sequence[str], deadline: float
+    ) -> Operation:
+        tensors = {}
+        for name, value in inputs.items():
+            array = np.asarray(value, dtype=object)
+            where = f"input {name!r}"
+            tensors[name] = ([plan.encode(text, where) for text in array.ravel()], array.shape)
+        return (yield from self._predict(tensors, signature, outputs, deadline))
+
+    def _chunk(
+        self, table: Mapping[str, list[bytes]], part: slice, signature: str, output: str, deadline: float
+    ) -> Operation:
+        tensors = {name: (values[part], (part.stop - part.start,)) for name, values in table.items()}
+        answer = yield from self._predict(tensors, signature, [output], deadline)
+        return answer.outputs[output]
+
+    def _rows(self, rows: Iterable[plan.Row], name: str, wanted: Sequence[str], deadline: float) -> Operation:
+        """`score` and `embed`: one output row per input row."""
+        if isinstance(rows, str | bytes | Mapping):
+            raise TypeError(f"rows is one {type(rows).__name__}; it takes a list of rows")
+        rows = list(rows)
+        signature: plan.Signature = yield from self._signature(name, deadline)
+        output = signature.output(*wanted)
+        shape = signature.outputs[output].shape or (-1,)
+        if not rows:
+            return np.zeros((0, *(max(size, 0) for size in shape[1:])), np.float32)
+        named = all(isinstance(row, Mapping) for row in rows)
+        order = None if named else plan.field_order(self._known or {name: signature}, signature, self.fields)
+        table = plan.columns(rows, signature, order)
+        parts = list(plan.slices(len(rows), self.chunk_rows))
+        chunks = [self._chunk(table, part, name, output, deadline) for part in parts]
+        answers = yield Together(chunks)
+        try:
+            return plan.join(answers, [part.stop - part.start for part in parts], f"output {output!r}")
+        except ValueError as error:
+            raise self._unusable(error) from error
+
+    def _rank(self, queries: Any, titles: Any, deadline: float) -> Operation:
+        single = isinstance(queries, str | bytes)
+        if isinstance(titles, str | bytes) or (not single and any(isinstance(one, str | bytes) for one in titles)):
+            raise TypeError("titles is one text where a list is needed: a list for one query, a list of lists for many")
+        queries, titles = ([queries], [titles]) if single else (list(queries), list(titles))
+        if len(queries) != len(titles):
+            raise ValueError(f"{len(queries)} queries with {len(titles)} lists of titles")
+        heads = [plan.encode(query, f"query {number}") for number, query in enumerate(queries)]
+        lists = [
+            [plan.encode(title, f"query {number}: title {place}") for place, title in enumerate(one)]
+            for number, one in enumerate(titles)
+        ]
+        signature: plan.Signature = yield from self._signature("rank", deadline)
+        by_rank = {len(tensor.shape or ()): name for name, tensor in signature.inputs.items()}
+        if len(signature.inputs) != 2 or set(by_rank) != {1, 2}:
+            raise self._unusable(ValueError("its signature 'rank' is not one query and a list of titles a row"))
+        output = signature.output("scores", "score")
+        lengths = [len(one) for one in lists]
+        groups = plan.rank_groups(lengths, self.chunk_rows)
+        asks = [self._rank_group(heads, lists, group, by_rank, output, deadline) for group in groups]
+        answers = yield Together(asks)
+        try:
+            scores = plan.scatter(groups, answers, lengths)
+        except ValueError as error:
+            raise self._unusable(error) from error
+        return scores[0] if single else scores
+
+    def _rank_group(
+        self,
+        heads: list[bytes],
+        lists: list[list[bytes]],
+        group: Sequence[plan.Piece],
+        names: Mapping[int, str],
+        output: str,
+        deadline: float,
+    ) -> Operation:
+        width = max(piece.stop - piece.start for piece in group)
+        cells: list[bytes] = []
+        for piece in group:
+            part = lists[piece.query][piece.start : piece.stop]
+            cells += part + [b""] * (width - len(part))
+        tensors = {
+            names[1]: ([heads[piece.query] for piece in group], (len(group),)),
+            names[2]: (cells, (len(group), width)),
+        }
+        answer = yield from self._predict(tensors, "rank", [output], deadline)
+        return answer.outputs[output]
+
+    def _versions(self, deadline: float) -> Operation:
+        request = self._request("GetModelStatusRequest")
+        response = yield from self._ask("GetModelStatus", request, deadline)
+        return {one.version: wire.STATES.get(one.state, str(one.state)) for one in response.model_version_status}

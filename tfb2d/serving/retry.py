@@ -1,0 +1,29 @@
+"""When to ask again: UNAVAILABLE only, after exponentially growing, fully jittered pauses, never past the deadline.
+
+Scoring changes nothing on the server, so a request that may or may not have run can be sent again. Full jitter
+(Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015) draws the whole pause at random, so that the
+clients of a server that went away do not come back in step.
+"""
+
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Pauses between attempts: the n-th is drawn from [0, min(maximum, initial * 2^n)] seconds."""
+
+    initial: float = 0.05
+    maximum: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.initial <= self.maximum:
+            raise ValueError(f"backoff {self.initial}..{self.maximum} s: it takes 0 < initial <= maximum")
+
+    def bound(self, attempt: int) -> float:
+        """The longest pause after failed attempt number `attempt` (from 0), in seconds."""
+        return min(self.maximum, self.initial * 2.0 ** min(attempt, 60))
+
+    def pause(self, attempt: int, remaining: float) -> float:
+        """A pause drawn at random, shorter than `remaining`, the seconds left to the deadline."""
+        return random.uniform(0, min(self.bound(attempt), max(remaining, 0.0)))
