@@ -9,6 +9,7 @@ import difflib
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,7 +91,7 @@ def read_rows(
 
 
 def columns_of(path: Path) -> list[str]:
-    """A file's columns; of JSON lines, the keys of the first line that holds an object.
+    """A file's columns; of JSON lines, the keys of the first PROBE_ROWS objects.
 
     Raises:
       DataError: as for `read_rows`.
@@ -100,8 +101,8 @@ def columns_of(path: Path) -> list[str]:
         if kind == ".parquet":
             return list(pq.read_schema(path).names)
         if kind == ".jsonl":
-            objects = (_object(line.content) for line in _lines(path, lambda _: None))
-            return list(next((o for o in objects if o is not None), {}))
+            objects = (_object(line.content) or {} for line in islice(_lines(path, lambda _: None), PROBE_ROWS))
+            return list(dict.fromkeys(key for one in objects for key in one))
         lines = _lines(path, lambda _: None)
         return _tsv_header(path, lines) if kind == ".tsv" else _csv_header(path, _Feed(lines))
     except (OSError, pa.ArrowException) as error:
