@@ -6,6 +6,8 @@ from setuptools import find_packages, setup
 
 REQUIRES = [
     "absl-py",
+    "grpcio-health-checking>=1.60",
+    "h11>=0.14",
     "jinja2>=3.1",
     "keras>=3.10",
     "keras-hub>=0.25",
@@ -26,7 +28,7 @@ REQUIRES = [
 ]
 EXTRAS = {
     "jax": ["jax>=0.5"],
-    "test": ["hypothesis>=6.100", "pytest>=8", "pytest-timeout>=2.3"],
+    "test": ["cryptography>=42", "hypothesis>=6.100", "pytest>=8", "pytest-timeout>=2.3"],
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }
 EXTRAS["dev"] = EXTRAS["test"] + EXTRAS["lint"]
