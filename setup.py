@@ -28,7 +28,16 @@ REQUIRES = [
 ]
 EXTRAS = {
     "jax": ["jax>=0.5"],
-    "test": ["cryptography>=42", "hypothesis>=6.100", "pytest>=8", "pytest-timeout>=2.3"],
+    "test": [
+        "cryptography>=42",
+        "hypothesis>=6.100",
+        "jsonschema>=4.20",
+        "kubernetes-validate>=1.37",
+        "promql-parser>=0.5",
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "pyyaml>=6",
+    ],
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }
 EXTRAS["dev"] = EXTRAS["test"] + EXTRAS["lint"]
