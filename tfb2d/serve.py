@@ -1,0 +1,101 @@
+"""Serves models: `python -m tfb2d.serve --model_name=student --model_base_path=/models/student --rest_api_port=8501`.
+
+Runs the official tensorflow_model_server where it is on PATH, or in Docker where a daemon answers and has (or can fetch)
+the image; otherwise the embedded server, which keeps the same contract. Flags are tensorflow_model_server's.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tfb2d.serving.server.options import FlagError, Options, official_arguments, parse, usage
+
+COMMAND = "python -m tfb2d.serve"
+_BINARY = "tensorflow_model_server"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if "--help" in arguments or "-h" in arguments:
+        print(usage(COMMAND), end="")
+        return 0
+    try:
+        options, unknown = parse(arguments)
+    except FlagError as error:
+        print(f"Failed to start server. Error: INVALID_ARGUMENT: {error}", file=sys.stderr)
+        return 255
+    official = None if options.embedded else official_command(arguments, options)
+    if official is not None:
+        print(f"tfb2d.serve: the official server: {official[0]}", file=sys.stderr, flush=True)
+        os.execvp(official[0], official)
+    for argument in unknown:
+        print(f"unknown argument: {argument}", file=sys.stderr)
+    if unknown:
+        print(usage(COMMAND), file=sys.stderr, flush=True)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    if options.version:
+        from tensorflow import __version__
+
+        print(f"TensorFlow ModelServer: embedded in tfb2d\nTensorFlow Library: {__version__}")
+        return 0
+    from tfb2d.serving.server.run import run
+
+    return run(options)
+
+
+def official_command(arguments: Sequence[str], options: Options) -> list[str] | None:
+    """The command line of the official server, or None where there is none.
+
+    Args:
+      arguments: the flags as given.
+      options: the same, parsed.
+    """
+    flags = official_arguments(arguments)
+    binary = shutil.which(_BINARY)
+    if binary:
+        return [binary, *flags]
+    docker = shutil.which("docker")
+    if docker is None or not _answers(docker, "info", seconds=5):
+        return None
+    image = options.docker_image
+    if not _answers(docker, "image", "inspect", image, seconds=10) and not _answers(docker, "pull", image, seconds=600):
+        print(f"tfb2d.serve: Docker answers but has no {image}; the embedded server instead", file=sys.stderr)
+        return None
+    command = [docker, "run", "--rm", "--init"]
+    for port in (options.port, options.rest_api_port):
+        if port:
+            command += ["--publish", f"{options.host}:{port}:{port}"]
+    for path in _paths(options):
+        command += ["--volume", f"{path}:{path}:ro"]
+    return [*command, "--entrypoint", _BINARY, image, *flags]
+
+
+def _answers(*command: str, seconds: float) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=seconds, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _paths(options: Options) -> list[str]:
+    """Files and folders that the container must see, at the same place."""
+    files = [
+        options.model_config_file,
+        options.batching_parameters_file,
+        options.monitoring_config_file,
+        options.ssl_config_file,
+    ]
+    paths = [path for path in [*files, options.model_base_path] if path]
+    if options.model_config_file:
+        from tfb2d.serving.server.configuration import read_configuration
+
+        paths += [model.base_path for model in read_configuration(options)]
+    return sorted({path for path in paths if path.startswith("/")})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The RPCs, as functions of parsed requests; gRPC and REST both come here."""
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf import any_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+    regression_pb2,
+)
+from tensorflow_serving.config import model_server_config_pb2
+
+from tfb2d.serving.server.configuration import from_proto
+from tfb2d.serving.server.errors import Code, ServingError, cut_details, invalid
+from tfb2d.serving.server.metrics import Metrics
+from tfb2d.serving.server.models import ModelManager, Version
+from tfb2d.serving.server.request_log import RequestLog
+
+Fill = Callable[[Any, Any, float | None], None]
+
+
+class Api:
+    """What can be asked of the server.
+
+    Args:
+      models: the models.
+      metrics: takes counts and latencies.
+      log: takes sampled requests and answers; None logs nothing.
+    """
+
+    def __init__(self, models: ModelManager, metrics: Metrics, log: RequestLog | None = None) -> None:
+        self.models = models
+        self.metrics = metrics
+        self._log = log
+
+    def predict(
+        self, request: predict_pb2.PredictRequest, seconds: float | None, entry: str = "GRPC"
+    ) -> predict_pb2.PredictResponse:
+        """Predict.
+
+        Args:
+          request: it.
+          seconds: time left; None is no limit.
+          entry: "GRPC" or "REST", for the metrics.
+
+        Raises:
+          ServingError: as TensorFlow Serving answers.
+        """
+        response = predict_pb2.PredictResponse()
+        self._infer("Predict", "predict_log", request, request, response, seconds, entry)
+        return response
+
+    def classify(
+        self, request: classification_pb2.ClassificationRequest, seconds: float | None, entry: str = "GRPC"
+    ) -> classification_pb2.ClassificationResponse:
+        """Classify; see `predict`."""
+        response = classification_pb2.ClassificationResponse()
+        self._infer("Classify", "classify_log", request, request, response, seconds, entry)
+        return response
+
+    def regress(
+        self, request: regression_pb2.RegressionRequest, seconds: float | None, entry: str = "GRPC"
+    ) -> regression_pb2.RegressionResponse:
+        """Regress; see `predict`."""
+        response = regression_pb2.RegressionResponse()
+        self._infer("Regress", "regress_log", request, request, response, seconds, entry)
+        return response
+
+    def multi_inference(
+        self, request: inference_pb2.MultiInferenceRequest, seconds: float | None, entry: str = "GRPC"
+    ) -> inference_pb2.MultiInferenceResponse:
+        """MultiInference; see `predict`."""
+        response = inference_pb2.MultiInferenceResponse()
+        first = request.tasks[0] if request.tasks else None
+        owner = first if first is not None and first.HasField("model_spec") else _Unnamed
+        self._infer("MultiInference", "multi_inference_log", request, owner, response, seconds, entry)
+        return response
+
+    def _infer(
+        self, method: str, log: str, request: Any, owner: Any, response: Any, seconds: float | None, entry: str
+    ) -> None:
+        started = time.perf_counter()
+        spec = owner.model_spec
+        status = "OK"
+        try:
+            if not owner.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            version = self.models.take(spec)
+            try:
+                self._fill(method, version, request, response, seconds)
+            finally:
+                version.give_back()
+        except ServingError as error:
+            status = error.code.name
+            raise
+        finally:
+            self.metrics.requests.add(spec.name, status)
+        if self._log is not None and self._log.wants():
+            entry_log = prediction_log_pb2.PredictionLog()
+            answer = getattr(entry_log, log)
+            answer.request.CopyFrom(request)
+            answer.response.CopyFrom(response)
+            self._log.put(spec.name, version.number, entry_log)
+        self.metrics.latency.observe((time.perf_counter() - started) * 1e6, spec.name, method, entry)
+
+    def _fill(self, method: str, version: Version, request: Any, response: Any, seconds: float | None) -> None:
+        servable = version.servable
+        assert servable is not None  # a taken version keeps it
+        started = time.perf_counter()
+        if method == "Predict":
+            servable.predictor.predict(request, response, seconds)
+        elif method == "MultiInference":
+            servable.inference.multi(request, response, seconds)
+        elif method == "Classify":
+            servable.inference.classify(request, response, seconds)
+        else:
+            servable.inference.regress(request, response, seconds)
+        self.metrics.runtime.observe((time.perf_counter() - started) * 1e6, version.name, method, "TF1")
+        if method != "Predict":
+            kind = request.input.WhichOneof("kind")
+            count = len(getattr(request.input, kind).examples) if kind else 0
+            self.metrics.examples.observe(count, version.name)
+            self.metrics.examples_total.add(version.name, count=count)
+        parts = response.results if method == "MultiInference" else [response]
+        for part in parts:
+            part.model_spec.name = version.name
+            part.model_spec.version.value = version.number
+
+    def get_model_metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, seconds: float | None
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """GetModelMetadata: the signatures."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for name in request.metadata_field:
+            if name != "signature_def":
+                raise invalid(f"Metadata field {name} is not supported")
+        version = self.models.take(request.model_spec)
+        try:
+            assert version.servable is not None
+            signatures = get_model_metadata_pb2.SignatureDefMap()
+            for name, definition in version.servable.session.signatures.items():
+                signatures.signature_def[name].CopyFrom(definition)
+        finally:
+            version.give_back()
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        packed = any_pb2.Any()
+        packed.Pack(signatures)
+        response.metadata["signature_def"].CopyFrom(packed)
+        response.model_spec.name = version.name
+        response.model_spec.version.value = version.number
+        return response
+
+    def get_model_status(
+        self, request: get_model_status_pb2.GetModelStatusRequest, seconds: float | None = None
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """GetModelStatus: the versions and their states, highest version first."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        spec = request.model_spec
+        number = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for version in self.models.status(spec.name, number):
+            one = response.model_version_status.add(version=version.number, state=version.state)
+            one.status.SetInParent()
+            if version.error is not None:
+                one.status.error_code = int(version.error.code)
+                one.status.error_message = version.error.message
+        return response
+
+    def reload_config(
+        self, request: model_management_pb2.ReloadConfigRequest, seconds: float | None
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """HandleReloadConfigRequest: blocks until new models serve."""
+        self.apply(request.config, seconds)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
+
+    def apply(self, config: model_server_config_pb2.ModelServerConfig, seconds: float | None) -> None:
+        """Takes on a ModelServerConfig.
+
+        Raises:
+          ServingError: it is refused; what was configured before stays.
+        """
+        if config.WhichOneof("config") != "model_config_list":
+            raise invalid(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently"
+                " supported"
+            )
+        self.models.configure(from_proto(config, self.models.settings()), seconds)
+
+
+class _Unnamed:
+    """Stands in for the first task of a request that has none."""
+
+    model_spec = inference_pb2.InferenceTask().model_spec
+
+    @staticmethod
+    def HasField(name: str) -> bool:
+        """As a message's; the answer is then about the name."""
+        return name == "model_spec"
+
+
+def where(error: Exception) -> str:
+    """An error's kind and the lines it came through, without its message: that may quote the request."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " <- ".join([type(error).__name__, *(f"{one.filename}:{one.lineno}" for one in reversed(frames))])
+
+
+def unexpected(error: Exception) -> ServingError:
+    """What a client reads of an error that nobody foresaw: its kind, nothing of the request."""
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, MemoryError):
+        return ServingError(Code.RESOURCE_EXHAUSTED, "out of memory")
+    return ServingError(Code.INTERNAL, cut_details(f"{type(error).__name__} in the embedded server"))

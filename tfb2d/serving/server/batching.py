@@ -1,0 +1,302 @@
+"""Server-side batching with TensorFlow Serving's BatchingParameters.
+
+One queue per (version, fed tensors, fetched tensors); the threads are shared by all. A batch leaves when it is full or
+`batch_timeout_micros` after its first request. Semantics and words: tensorflow_serving/batching/batching_session.cc and
+tensorflow's shared_batch_scheduler.h.
+"""
+
+import collections
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfb2d.serving.server.errors import Code, ServingError, invalid
+
+Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
+_TIMED_OUT = "Timed out waiting for notification"
+
+
+@dataclass(frozen=True)
+class BatchingParameters:
+    """BatchingParameters with its defaults filled in."""
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = os.cpu_count() or 1
+    allowed_batch_sizes: tuple[int, ...] = ()
+    pad_variable_length_inputs: bool = False
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0
+
+    @classmethod
+    def from_proto(cls, proto: Any) -> "BatchingParameters":
+        """Reads the message of `textprotos`."""
+        plain = ("allowed_batch_sizes", "pad_variable_length_inputs")
+        values = {
+            name: getattr(proto, name).value
+            for name in cls.__dataclass_fields__
+            if name not in plain and proto.HasField(name)
+        }
+        return cls(
+            allowed_batch_sizes=tuple(proto.allowed_batch_sizes),
+            pad_variable_length_inputs=proto.pad_variable_length_inputs,
+            **values,
+        )
+
+    @property
+    def execution_size(self) -> int:
+        """Rows of the largest batch that runs."""
+        split = self.enable_large_batch_splitting and self.max_execution_batch_size
+        return self.max_execution_batch_size if split else self.max_batch_size
+
+    def check(self) -> None:
+        """Refuses what cannot work, when a model is loaded, as TensorFlow Serving does.
+
+        Raises:
+          ServingError: INVALID_ARGUMENT.
+        """
+        for name in ("max_batch_size", "num_batch_threads", "max_enqueued_batches"):
+            if getattr(self, name) < 1:
+                raise invalid(f"{name} must be positive; was {getattr(self, name)}")
+        sizes = self.allowed_batch_sizes
+        if list(sizes) != sorted(set(sizes)):
+            raise invalid("allowed_batch_sizes entries must be monotonically increasing")
+        if sizes and sizes[-1] != self.execution_size:
+            what = "max_execution_batch_size" if self.execution_size != self.max_batch_size else "max_batch_size"
+            raise invalid(
+                f"Last entry in allowed_batch_sizes must match {what}; last entry was {sizes[-1]}; expected"
+                f" {self.execution_size}"
+            )
+
+
+@dataclass
+class _Task:
+    feeds: Mapping[str, np.ndarray]
+    size: int
+    deadline: float | None
+    answer: Future = field(default_factory=Future)
+
+
+@dataclass
+class _Batch:
+    opened: float
+    tasks: list[_Task] = field(default_factory=list)
+    size: int = 0
+
+
+class _Queue:
+    def __init__(self, run: Run, fetches: tuple[str, ...], observe: Callable[[float, int], None]) -> None:
+        self.run = run
+        self.fetches = fetches
+        self.observe = observe
+        self.batches: collections.deque[_Batch] = collections.deque()
+
+
+class Batcher:
+    """The shared threads and all queues.
+
+    Args:
+      parameters: checked parameters.
+      observe: called per task with (seconds in the queue, rows in the batch).
+    """
+
+    def __init__(self, parameters: BatchingParameters, observe: Callable[[float, int], None]) -> None:
+        self.parameters = parameters
+        self._observe = observe
+        self._queues: dict[tuple, _Queue] = {}
+        self._changed = threading.Condition()
+        self._stopped = False
+        for number in range(parameters.num_batch_threads):
+            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True).start()
+
+    def wrap(self, run: Run) -> Run:
+        """A run that batches."""
+
+        def batched(
+            feeds: Mapping[str, np.ndarray], fetches: tuple[str, ...], seconds: float | None
+        ) -> list[np.ndarray]:
+            return self._submit(run, feeds, fetches, seconds)
+
+        return batched
+
+    def forget(self, run: Run) -> None:
+        """Drops the queues of a run that is closed."""
+        with self._changed:
+            self._queues = {key: queue for key, queue in self._queues.items() if queue.run != run}
+
+    def _submit(
+        self, run: Run, feeds: Mapping[str, np.ndarray], fetches: tuple[str, ...], seconds: float | None
+    ) -> list[np.ndarray]:
+        size = _task_size(feeds)
+        if not size:  # an official server never answers this one; running it alone is what the client meant
+            return run(feeds, fetches, seconds)
+        if size > self.parameters.max_batch_size:
+            limit = self.parameters.max_batch_size
+            raise invalid(f"Task size {size} is larger than maximum input batch size {limit}")
+        deadline = None if seconds is None else time.monotonic() + seconds
+        step = self.parameters.execution_size
+        starts = range(0, size, step)
+        tasks = [
+            _Task(
+                {name: array[start : start + step] for name, array in feeds.items()}, min(step, size - start), deadline
+            )
+            for start in starts
+        ]
+        self._enqueue(run, tuple(sorted(feeds)), fetches, tasks)
+        parts = [self._wait(task) for task in tasks]
+        return parts[0] if len(parts) == 1 else [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+    @staticmethod
+    def _wait(task: _Task) -> list[np.ndarray]:
+        left = None if task.deadline is None else max(0.0, task.deadline - time.monotonic())
+        try:
+            return task.answer.result(left)
+        except FutureTimeout:
+            raise ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT) from None
+
+    def _enqueue(self, run: Run, names: tuple[str, ...], fetches: tuple[str, ...], tasks: Sequence[_Task]) -> None:
+        limit = self.parameters.max_enqueued_batches
+        with self._changed:
+            key = (run, names, fetches)
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = _Queue(run, fetches, self._observe)
+            needed, room = 0, self._room(queue)
+            for task in tasks:
+                if task.size > room:
+                    needed, room = needed + 1, self.parameters.execution_size
+                room -= task.size
+            if needed and len(queue.batches) + needed > limit:
+                raise ServingError(
+                    Code.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is full; currently"
+                    f" {len(queue.batches)} batches enqueued and max_enqueued_batches is {limit}",
+                )
+            for task in tasks:
+                if task.size > self._room(queue):
+                    queue.batches.append(_Batch(time.monotonic()))
+                queue.batches[-1].tasks.append(task)
+                queue.batches[-1].size += task.size
+            self._changed.notify()
+
+    def _room(self, queue: _Queue) -> int:
+        return self.parameters.execution_size - queue.batches[-1].size if queue.batches else 0
+
+    def stop(self) -> None:
+        """Ends the threads."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _next(self) -> tuple[_Queue, _Batch] | None:
+        """Waits for a batch that is full, closed or old enough; oldest first. None at the end. Holds the lock."""
+        timeout = self.parameters.batch_timeout_micros / 1e6
+        while not self._stopped:
+            now = time.monotonic()
+            fronts = [(queue.batches[0].opened, queue) for queue in self._queues.values() if queue.batches]
+            wake = None
+            for opened, queue in sorted(fronts, key=lambda one: one[0]):
+                front = queue.batches[0]
+                closed = len(queue.batches) > 1 or front.size >= self.parameters.execution_size
+                if closed or now - opened >= timeout:
+                    return queue, queue.batches.popleft()
+                wake = min(opened + timeout - now, wake or 60.0)
+            self._changed.wait(wake)
+        return None
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                found = self._next()
+                if found is None:
+                    return
+                self._changed.notify()  # another batch may be due, and this thread is busy now
+            queue, batch = found
+            try:
+                self._run(queue, batch)
+            except ServingError as error:
+                _fail(batch.tasks, error)
+            except Exception as problem:  # the threads serve every model: none may die of one batch
+                _fail(batch.tasks, ServingError(Code.INTERNAL, f"{type(problem).__name__} in a batch"))
+
+    def _run(self, queue: _Queue, batch: _Batch) -> None:
+        now = time.monotonic()
+        tasks = [one for one in batch.tasks if one.deadline is None or one.deadline > now]
+        if not tasks:
+            return _fail(batch.tasks, ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
+        rows = sum(one.size for one in tasks)
+        padded = next((size for size in self.parameters.allowed_batch_sizes if size >= rows), rows)
+        queue.observe(now - batch.opened, padded)
+        feeds = {
+            name: self._join(name, [one.feeds[name] for one in tasks], padded - rows) for name in sorted(tasks[0].feeds)
+        }
+        ends = [one.deadline for one in tasks]
+        last = None if any(end is None for end in ends) else max(end for end in ends if end is not None) - now
+        outputs = queue.run(feeds, queue.fetches, last)
+        start = 0
+        _check_outputs(outputs, padded)
+        for task in tasks:
+            task.answer.set_result([array[start : start + task.size] for array in outputs])
+            start += task.size
+        _fail(batch.tasks, ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
+
+    def _join(self, name: str, parts: list[np.ndarray], padding: int) -> np.ndarray:
+        if any(one.shape[1:] != parts[0].shape[1:] for one in parts):
+            if not self.parameters.pad_variable_length_inputs:
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
+                    f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set"
+                    " pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal"
+                    " dimensions starting with the first dim.",
+                )
+            if any(one.ndim != parts[0].ndim for one in parts):
+                raise invalid(f"Tensors with name '{name}' from different tasks have different rank")
+            widest = np.max([one.shape for one in parts], axis=0)
+            parts = [_pad(one, widest) for one in parts]
+        if padding:
+            parts = [*parts, np.repeat(parts[0][:1], padding, axis=0)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _task_size(feeds: Mapping[str, np.ndarray]) -> int:
+    sizes = set()
+    for array in feeds.values():
+        if not array.ndim:
+            raise invalid("Batching Run() input tensors must have at least one dimension")
+        sizes.add(array.shape[0])
+    if len(sizes) > 1:
+        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
+    return sizes.pop() if sizes else 0
+
+
+def _pad(array: np.ndarray, widest: np.ndarray) -> np.ndarray:
+    shape = (array.shape[0], *widest[1:])
+    padded = np.full(shape, b"", object) if array.dtype == object else np.zeros(shape, array.dtype)
+    padded[tuple(slice(size) for size in array.shape)] = array
+    return padded
+
+
+def _check_outputs(outputs: Sequence[np.ndarray], rows: int) -> None:
+    for array in outputs:
+        if not np.ndim(array):
+            raise ServingError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+        if array.shape[0] != rows:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input"
+                " tensors",
+            )
+
+
+def _fail(tasks: Sequence[_Task], error: ServingError) -> None:
+    for task in tasks:
+        if not task.answer.done():
+            task.answer.set_exception(error)

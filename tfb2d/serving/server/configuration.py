@@ -1,0 +1,132 @@
+"""ModelServerConfig: which models there are, checked in TensorFlow Serving's words."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
+
+from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.options import Options
+from tfb2d.serving.server.textprotos import read_text_proto
+
+_Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One model of the configuration."""
+
+    name: str
+    base_path: str
+    platform: str = "tensorflow"
+    policy: Any = field(default_factory=_Policy)
+    labels: Mapping[str, int] = field(default_factory=dict)  # label -> version
+
+
+def read_configuration(options: Options) -> list[ModelSettings]:
+    """The models that the flags name.
+
+    Raises:
+      ServingError: there are none, or the config file cannot be read.
+    """
+    if options.model_config_file:
+        config = read_text_proto(options.model_config_file, model_server_config_pb2.ModelServerConfig())
+        return from_proto(config, {})
+    if not options.model_base_path:
+        raise invalid("Both server_options.model_base_path and server_options.model_config_file are empty!")
+    settings = ModelSettings(options.model_name, options.model_base_path)
+    _check([settings], {})
+    return [settings]
+
+
+def from_proto(
+    config: model_server_config_pb2.ModelServerConfig, current: Mapping[str, ModelSettings]
+) -> list[ModelSettings]:
+    """The models of a ModelServerConfig.
+
+    Args:
+      config: it.
+      current: the models there are now, by name.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT.
+    """
+    kind = config.WhichOneof("config")
+    if kind is None and not current:
+        return []  # a file may name no model: they can come by HandleReloadConfigRequest
+    if kind != "model_config_list":
+        raise invalid(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
+        )
+    models = [_settings(one) for one in config.model_config_list.config]
+    _check(models, current)
+    return models
+
+
+def _settings(config: model_server_config_pb2.ModelConfig) -> ModelSettings:
+    platform = config.model_platform
+    if config.model_type:
+        if platform:
+            raise invalid(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform,"
+                f" model name is {config.name}"
+            )
+        platform = "tensorflow" if config.model_type == model_server_config_pb2.TENSORFLOW else "other"
+    if not platform:
+        raise invalid(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform,"
+            f" model name is {config.name}"
+        )
+    labels = dict(config.version_labels)
+    return ModelSettings(config.name, config.base_path, platform, config.model_version_policy, labels)
+
+
+def _check(models: Iterable[ModelSettings], current: Mapping[str, ModelSettings]) -> None:
+    seen: set[str] = set()
+    for model in models:
+        if model.name in seen:
+            raise invalid(f"Illegal to list model {model.name} multiple times in config list")
+        seen.add(model.name)
+    for model in models:
+        before = current.get(model.name)
+        if before is not None and before.platform != model.platform:
+            raise invalid(
+                f"Illegal to change a model's platform. For model {model.name} platform was {before.platform} and new"
+                f" platform requested is {model.platform}"
+            )
+    for model in models:
+        if not model.base_path.startswith("/"):
+            raise invalid(
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+            )
+        if model.platform != "tensorflow":
+            raise invalid(f"Model {model.name} requests unsupported platform {model.platform}")
+
+
+def check_labels(
+    model: ModelSettings, available: set[int], current: Mapping[str, int], options: Options, starting: bool
+) -> None:
+    """Whether a model's labels may be set.
+
+    Args:
+      model: it.
+      available: its versions that serve.
+      current: its labels now.
+      options: the two flags that allow more.
+      starting: at start-up no version serves yet, in TensorFlow Serving's eyes.
+
+    Raises:
+      ServingError: FAILED_PRECONDITION.
+    """
+    if options.force_allow_any_version_labels_for_unavailable_models:
+        return
+    for label, version in sorted(model.labels.items(), key=lambda one: one[1]):
+        unused = current.get(label, version) == version
+        allowed = options.allow_version_labels_for_unavailable_models and unused
+        if not allowed and (starting or version not in available):
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"Request to assign label to version {version} of model {model.name}, which is not currently available for"
+                " inference",
+            )

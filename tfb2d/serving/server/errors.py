@@ -1,0 +1,57 @@
+"""The canonical status codes, and the one exception that handlers raise."""
+
+import enum
+
+MAX_DETAILS = 1024  # bytes; gRPC carries the details in a header, and TensorFlow Serving cuts them here
+
+
+class Code(enum.IntEnum):
+    """Canonical codes; the numbers are those of gRPC and of `tensorflow.error.Code`."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class ServingError(Exception):
+    """An answer other than OK.
+
+    Args:
+      code: canonical code.
+      message: what the client reads; never holds request text beyond names, as TensorFlow Serving's own.
+    """
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}"
+
+
+def invalid(message: str) -> ServingError:
+    """The most common answer."""
+    return ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def cut_details(message: str) -> str:
+    """At most `MAX_DETAILS` bytes of UTF-8, marked where something was left out."""
+    raw = message.encode("utf-8", "replace")
+    if len(raw) <= MAX_DETAILS:
+        return raw.decode("utf-8")
+    return raw[:MAX_DETAILS].decode("utf-8", "ignore") + "...TRUNCATED"

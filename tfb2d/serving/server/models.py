@@ -1,0 +1,384 @@
+"""Models and their versions: what is served, what is being loaded, what was asked to go.
+
+The life of a version is START, LOADING, AVAILABLE, UNLOADING, END, as in ModelVersionStatus. A new version is loaded before
+the old one goes (TensorFlow Serving's AvailabilityPreservingPolicy), one that cannot be loaded leaves the old one serving,
+and a version goes only when its last request has ended.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from tensorflow_serving.apis import get_model_status_pb2
+
+from tfb2d.serving.server import versions
+from tfb2d.serving.server.configuration import ModelSettings, check_labels
+from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.options import Options
+from tfb2d.serving.server.servable import Servable
+
+State = get_model_status_pb2.ModelVersionStatus
+_log = logging.getLogger(__name__)
+
+Loader = Callable[[str, int, str, str], Servable]  # name, version, folder, base path
+
+
+class Version:
+    """One version of a model."""
+
+    def __init__(self, name: str, number: int, path: str) -> None:
+        self.name = name
+        self.number = number
+        self.path = path
+        self.state = State.START
+        self.error: ServingError | None = None
+        self.servable: Servable | None = None
+        self.aspired = True
+        self.cancelled = threading.Event()
+        self.content: frozenset = frozenset()
+        self._users = 0
+        self._lock = threading.Lock()
+        self._unused = threading.Event()
+
+    def may_start_again(self, changed: bool) -> bool:
+        """Whether a version that has ended is loaded anew: it failed only for good while its folder stays as it is."""
+        return changed or not self.aspired or self.error is None
+
+    def take(self) -> Servable | None:
+        """The servable, held until `give_back`; None when it does not serve (any more)."""
+        with self._lock:
+            if self.state != State.AVAILABLE:
+                return None
+            self._users += 1
+            return self.servable
+
+    def give_back(self) -> None:
+        """Ends a `take`."""
+        with self._lock:
+            self._users -= 1
+            if not self._users and self.state == State.UNLOADING:
+                self._unused.set()
+
+    def retire(self) -> None:
+        """From AVAILABLE to UNLOADING: nobody new may take it."""
+        with self._lock:
+            self.state = State.UNLOADING
+            if not self._users:
+                self._unused.set()
+
+    def close(self) -> None:
+        """Waits for the last user, then frees the servable."""
+        self._unused.wait()
+        servable, self.servable = self.servable, None
+        if servable is not None:
+            servable.close()
+
+
+class Model:
+    """A model's settings, versions and labels."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self.settings = settings
+        self.versions: dict[int, Version] = {}
+        self.labels: dict[str, int] = {}
+        self.seen = False  # a poll has found at least one wanted version
+        self.removed = False
+        self._warned = ""
+
+    def warn_once(self, found: dict[int, str] | None) -> None:
+        """Says that there is no version, when that is news."""
+        what = "" if found else "Could not find base path" if found is None else "No versions found under base path"
+        if what and what != self._warned:
+            _log.warning("%s %s for servable %s", what, self.settings.base_path, self.settings.name)
+        self._warned = what
+
+
+class ModelManager:
+    """Keeps the served versions in step with the folders and the configuration.
+
+    Args:
+      options: flags.
+      load: makes a servable of a version folder; raises ServingError.
+    """
+
+    def __init__(self, options: Options, load: Loader) -> None:
+        self._options = options
+        self._load_servable = load
+        self._models: dict[str, Model] = {}
+        self._changed = threading.Condition(threading.RLock())
+        self._slots = threading.Semaphore(options.num_load_threads or 2)
+        self._stopped = threading.Event()
+        self._polled = threading.Lock()
+        self._reloading = threading.Lock()
+        self._serving: dict[str, dict[int, Version]] = {}  # replaced, never changed: requests read it without a lock
+        self._latest: dict[str, Version] = {}
+
+    # Requests
+
+    def take(self, spec: Any) -> Version:
+        """The version that a ModelSpec means; the caller gives it back.
+
+        Raises:
+          ServingError: INVALID_ARGUMENT or NOT_FOUND.
+        """
+        name = spec.name
+        if not name:
+            raise invalid("ModelSpec has no name specified.")
+        choice = spec.WhichOneof("version_choice")
+        if choice is None:
+            while (version := self._latest.get(name)) is not None:
+                if version.take() is not None:
+                    return version
+                time.sleep(0)  # between leaving AVAILABLE and leaving the table
+            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
+        number = spec.version.value
+        if choice == "version_label":
+            number = self._label(name, spec.version_label)
+        version = self._serving.get(name, {}).get(number)
+        if version is None or version.take() is None:
+            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {number})")
+        return version
+
+    def _label(self, name: str, label: str) -> int:
+        model = self._models.get(name)
+        number = model.labels.get(label) if model else None
+        if number is None:
+            raise invalid(f"Unrecognized servable version label: {label}")
+        return number
+
+    def status(self, name: str, number: int | None) -> list[Version]:
+        """A model's versions, highest first.
+
+        Raises:
+          ServingError: NOT_FOUND.
+        """
+        with self._changed:
+            known = self._models[name].versions if name in self._models else {}
+            found = [known[one] for one in sorted(known, reverse=True) if number is None or one == number]
+        if not found and number is not None:
+            raise ServingError(Code.NOT_FOUND, f"Could not find version {number} of model {name}")
+        if not found:
+            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+        return found
+
+    def settings(self) -> dict[str, ModelSettings]:
+        """The configured models."""
+        with self._changed:
+            return {name: model.settings for name, model in self._models.items() if not model.removed}
+
+    # Configuration
+
+    def configure(self, models: Sequence[ModelSettings], seconds: float | None = None, starting: bool = False) -> None:
+        """Takes on a configuration: models that it does not list go.
+
+        Args:
+          models: all models.
+          seconds: how long to wait for new ones; None is for ever.
+          starting: at start-up.
+
+        Raises:
+          ServingError: UNKNOWN (a new model cannot be loaded), FAILED_PRECONDITION (labels), DEADLINE_EXCEEDED.
+        """
+        with self._reloading:
+            new = self._take_on(models)
+            if starting:
+                self._set_labels(models, starting)
+            if new:
+                self.poll(only=new)
+                self._wait(new, seconds, "servable" if starting else "model")
+            if not starting:
+                self._set_labels(models, starting)
+
+    def _take_on(self, models: Sequence[ModelSettings]) -> set[str]:
+        with self._changed:
+            new = set()
+            for settings in models:
+                model = self._models.get(settings.name)
+                if model is None or model.removed:
+                    new.add(settings.name)
+                    known = model.versions if model else {}
+                    self._models[settings.name] = model = Model(settings)
+                    model.versions = known
+                model.settings = settings
+            names = {one.name for one in models}
+            for name, model in self._models.items():
+                if name not in names and not model.removed:
+                    model.removed = True
+                    model.labels = {}
+                    self._aspire(model, {})
+            return new
+
+    def _set_labels(self, models: Iterable[ModelSettings], starting: bool) -> None:
+        with self._changed:
+            for settings in models:
+                model = self._models[settings.name]
+                available = {number for number, one in model.versions.items() if one.state == State.AVAILABLE}
+                check_labels(settings, available, model.labels, self._options, starting)
+            for settings in models:
+                self._models[settings.name].labels = dict(settings.labels)
+
+    def _wait(self, names: set[str], seconds: float | None, what: str) -> None:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with self._changed:
+            while not all(self._decided(self._models[name]) for name in names):
+                left = None if deadline is None else deadline - time.monotonic()
+                if self._stopped.is_set() or (left is not None and left <= 0):
+                    raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for models to become available")
+                self._changed.wait(0.5 if left is None else min(left, 0.5))
+            wanted = [one for name in sorted(names) for one in self._models[name].versions.values() if one.aspired]
+            failed = [one for one in wanted if one.state != State.AVAILABLE]
+        if failed:
+            texts = "".join(
+                f"{{{{name: {one.name} version: {one.number}}} due to error: {one.error}}}, " for one in failed
+            )
+            raise ServingError(Code.UNKNOWN, f"{len(failed)} {what}(s) did not become available: {{{texts}}}")
+
+    @staticmethod
+    def _decided(model: Model) -> bool:
+        return model.removed or (
+            model.seen
+            and all(one.state in (State.AVAILABLE, State.END) for one in model.versions.values() if one.aspired)
+        )
+
+    # Folders
+
+    def watch(self) -> None:
+        """Polls until `stop`."""
+        wait = self._options.file_system_poll_wait_seconds
+        while wait > 0 and not self._stopped.wait(wait):
+            try:
+                self.poll()
+            except Exception:  # a poll that fails must not end polling
+                _log.exception("polling the model folders failed")
+
+    def poll(self, only: set[str] | None = None) -> None:
+        """Looks at the folders once."""
+        with self._polled:
+            with self._changed:
+                models = [one for one in self._models.values() if not one.removed]
+            for model in models:
+                if only is not None and model.settings.name not in only:
+                    continue
+                found = versions.scan(model.settings.base_path)
+                model.warn_once(found)
+                if found is None:
+                    continue  # what serves goes on serving
+                wanted = {number: found[number] for number in versions.choose(found, model.settings.policy)}
+                retry = {number for number, path in wanted.items() if self._may_retry(model, number, path)}
+                with self._changed:
+                    if not model.removed:
+                        model.seen = model.seen or bool(wanted)
+                        self._aspire(model, wanted, retry)
+
+    @staticmethod
+    def _may_retry(model: Model, number: int, path: str) -> bool:
+        """A version that failed is tried again once its folder has changed."""
+        version = model.versions.get(number)
+        failed = version is not None and version.state == State.END and version.error is not None and version.aspired
+        return failed and version is not None and versions.fingerprint(path)[1] != version.content
+
+    def _aspire(self, model: Model, wanted: dict[int, str], retry: Iterable[int] = ()) -> None:
+        for number, version in model.versions.items():
+            if number not in wanted:
+                version.aspired = False
+                version.cancelled.set()
+        for number, path in wanted.items():
+            known = model.versions.get(number)
+            if known is None or (known.state == State.END and known.may_start_again(number in retry)):
+                version = model.versions[number] = Version(model.settings.name, number, path)
+                base = model.settings.base_path
+                threading.Thread(target=self._load, args=(model, version, base), name="load", daemon=True).start()
+            elif known.state in (State.AVAILABLE, State.START, State.LOADING) and not known.aspired:
+                known.aspired = True
+                known.cancelled.clear()
+        self._unload_unwanted(model)
+
+    # Loading
+
+    def _load(self, model: Model, version: Version, base: str) -> None:
+        for attempt in range(self._options.max_num_load_retries + 1):
+            if attempt:
+                _log.warning("loading %s %d failed, trying again: %s", version.name, version.number, version.error)
+                version.cancelled.wait(self._options.load_retry_interval_micros / 1e6)
+            servable = self._load_once(version, base)
+            if servable is not None or version.cancelled.is_set():
+                break
+        with self._changed:
+            version.servable = servable
+            if servable is not None and version.cancelled.is_set():
+                version.retire()
+                threading.Thread(target=self._close, args=(version,), name="unload", daemon=True).start()
+            else:
+                version.state = State.AVAILABLE if servable is not None else State.END
+                done = "Successfully loaded" if servable is not None else f"failed to load ({version.error})"
+                _log.info("%s servable version {name: %s version: %d}", done, version.name, version.number)
+            self._publish(model)
+            self._unload_unwanted(model)
+
+    def _load_once(self, version: Version, base: str) -> Servable | None:
+        settle = self._options.version_settle_seconds
+        while True:
+            version.content = versions.wait_until_settled(version.path, settle, version.cancelled)
+            if version.cancelled.is_set():
+                return None
+            with self._changed:
+                version.state = State.LOADING
+            error: ServingError | None = None
+            servable = None
+            try:
+                with self._slots:
+                    servable = self._load_servable(version.name, version.number, version.path, base)
+            except ServingError as answer:
+                error = answer
+            except Exception as problem:  # a model must not be able to end the server
+                _log.exception("loading %s %d", version.name, version.number)
+                error = ServingError(Code.UNKNOWN, f"{type(problem).__name__}: {problem}")
+            if versions.fingerprint(version.path)[1] == version.content:
+                version.error = error
+                return servable
+            _log.warning("%s changed while it was being loaded; loading it again", version.path)
+            if servable is not None:
+                servable.close()
+
+    def _publish(self, model: Model) -> None:
+        serving = {n: one for n, one in sorted(model.versions.items()) if one.state == State.AVAILABLE}
+        name = model.settings.name
+        self._serving = {**self._serving, name: serving}
+        latest = {key: one for key, one in self._latest.items() if key != name}
+        self._latest = {**latest, name: serving[max(serving)]} if serving else latest
+        self._changed.notify_all()
+
+    def _unload_unwanted(self, model: Model) -> None:
+        wanted = [one for one in model.versions.values() if one.aspired]
+        if wanted and not any(one.state == State.AVAILABLE for one in wanted):
+            return  # the old goes when the new serves
+        unwanted = [one for one in model.versions.values() if one.state == State.AVAILABLE and not one.aspired]
+        for version in unwanted:
+            version.retire()
+        if unwanted:
+            self._publish(model)
+        for version in unwanted:
+            threading.Thread(target=self._close, args=(version,), name="unload", daemon=True).start()
+
+    def _close(self, version: Version) -> None:
+        version.close()
+        with self._changed:
+            version.state = State.END
+            version.error = None
+            _log.info("Done unloading servable version {name: %s version: %d}", version.name, version.number)
+            self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """Ends waits; safe in a signal handler."""
+        self._stopped.set()
+
+    def stop(self) -> None:
+        """Ends polling and loading."""
+        self._stopped.set()
+        with self._changed:
+            for model in self._models.values():
+                for version in model.versions.values():
+                    version.cancelled.set()
+            self._changed.notify_all()

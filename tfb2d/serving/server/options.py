@@ -1,0 +1,171 @@
+"""The flags of tensorflow_model_server, read as it reads them, plus those that only the embedded server has.
+
+Names and defaults: tensorflow_serving/model_servers/main.cc, 2.21. Values come as `--name=value` (or a bare `--name` for a
+switch); an unknown argument is reported and does not stop the server, a value that cannot be read does.
+"""
+
+import dataclasses
+import os
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CORES = os.cpu_count() or 1
+OWN = "own"  # a flag that the official server does not know
+NO_EFFECT = "no effect"  # accepted, reported, without effect here
+REFUSED = "refused"  # would promise what the embedded server cannot give
+
+
+class FlagError(ValueError):
+    """A flag's value cannot be read or cannot work."""
+
+
+def _flag(default: typing.Any, text: str, kind: str = "") -> typing.Any:
+    return dataclasses.field(default=default, metadata={"help": text, "kind": kind})
+
+
+@dataclass(frozen=True)
+class Options:
+    """One field a flag, of the same name."""
+
+    port: int = _flag(8500, "TCP port of gRPC; 0 is none")
+    rest_api_port: int = _flag(0, "TCP port of REST and monitoring; 0 is none")
+    grpc_socket_path: str = _flag("", "Unix socket on which gRPC listens too")
+    model_name: str = _flag("default", "name of the model at --model_base_path")
+    model_base_path: str = _flag("", "absolute path of the folder that holds numbered version folders")
+    model_config_file: str = _flag("", "ModelServerConfig text proto; takes the place of --model_name and its path")
+    model_config_file_poll_wait_seconds: int = _flag(0, "reads the config file again so often; 0 is never")
+    file_system_poll_wait_seconds: float = _flag(1.0, "looks for versions so often; 0 once; below 0 never")
+    max_num_load_retries: int = _flag(5, "tries after a load that failed")
+    load_retry_interval_micros: int = _flag(60_000_000, "wait between such tries, microseconds")
+    num_load_threads: int = _flag(0, "threads that load models; 0 takes as many as there are processors")
+    enable_batching: bool = _flag(False, "batches requests")
+    batching_parameters_file: str = _flag("", "BatchingParameters text proto")
+    enable_per_model_batching_parameters: bool = _flag(False, "reads batching_params.pbtxt in version folders")
+    allow_version_labels_for_unavailable_models: bool = _flag(False, "a new label may name a version not yet loaded")
+    force_allow_any_version_labels_for_unavailable_models: bool = _flag(False, "any label may")
+    enable_model_warmup: bool = _flag(True, "replays assets.extra/tf_serving_warmup_requests before serving a version")
+    num_request_iterations_for_warmup: int = _flag(1, "replays each warm-up request so often")
+    monitoring_config_file: str = _flag("", "MonitoringConfig text proto: Prometheus at the REST port")
+    ssl_config_file: str = _flag("", "SSLConfig text proto with PEM texts: gRPC over TLS")
+    grpc_max_threads: int = _flag(4 * CORES, "gRPC requests in work at once; more are RESOURCE_EXHAUSTED")
+    grpc_channel_arguments: str = _flag("", "gRPC channel arguments, name=value[,name=value]")
+    rest_api_num_threads: int = _flag(4 * CORES, "REST requests in work at once")
+    rest_api_timeout_in_ms: int = _flag(30_000, "deadline of a REST request, milliseconds")
+    rest_api_enable_cors_support: bool = _flag(False, "answers browsers of other origins")
+    saved_model_tags: str = _flag("serve", "comma-separated tags of the meta graph to load")
+    tensorflow_session_parallelism: int = _flag(0, "threads of a session, where the two below are 0; 0 is automatic")
+    tensorflow_intra_op_parallelism: int = _flag(0, "threads inside an op; 0 is automatic")
+    tensorflow_inter_op_parallelism: int = _flag(0, "threads over ops; 0 is automatic")
+    enable_grpc_healthcheck_service: bool = _flag(False, "grpc.health.v1")
+    enable_serialization_as_tensor_content: bool = _flag(False, "answers with tensor_content, not float_val and so on")
+    enable_signature_method_name_check: bool = _flag(False, "requires the signature's method_name to fit the RPC")
+    version: bool = _flag(False, "prints the version and ends")
+
+    use_alts_credentials: bool = _flag(False, "Google's ALTS", REFUSED)
+    platform_config_file: str = _flag("", "PlatformConfigMap text proto", REFUSED)
+    prefer_tflite_model: bool = _flag(False, "serves model.tflite", REFUSED)
+
+    num_unload_threads: int = _flag(0, "threads that unload models", NO_EFFECT)
+    flush_filesystem_caches: bool = _flag(True, "drops file caches after loading", NO_EFFECT)
+    per_process_gpu_memory_fraction: float = _flag(0.0, "share of the GPU's memory", NO_EFFECT)
+    remove_unused_fields_from_bundle_metagraph: bool = _flag(True, "saves memory", NO_EFFECT)
+    num_tflite_pools: int = _flag(CORES, "TFLite", NO_EFFECT)
+    num_tflite_interpreters_per_pool: int = _flag(1, "TFLite", NO_EFFECT)
+    xla_cpu_compilation_enabled: bool = _flag(False, "XLA on the CPU", NO_EFFECT)
+    xla_gpu_compilation_enabled: bool = _flag(False, "XLA on the GPU", NO_EFFECT)
+    enable_profiler: bool = _flag(True, "TensorFlow's profiler service", NO_EFFECT)
+    mixed_precision: str = _flag("", "bfloat16 rewriting", NO_EFFECT)
+    skip_initialize_tpu: bool = _flag(False, "TPU", NO_EFFECT)
+    thread_pool_factory_config_file: str = _flag("", "ThreadPoolFactory text proto", NO_EFFECT)
+
+    embedded: bool = _flag(False, "always the embedded server, never the official one", OWN)
+    host: str = _flag("127.0.0.1", "address to listen on; 0.0.0.0 opens the server to the network", OWN)
+    docker_image: str = _flag("tensorflow/serving:2.19.1", "official image to run where Docker answers", OWN)
+    max_request_bytes: int = _flag(2**31 - 1, "a larger request is refused", OWN)
+    max_string_bytes: int = _flag(0, "a longer string in a tensor is refused; 0 is no limit", OWN)
+    max_tensor_bytes: int = _flag(
+        2**26, "a shape that asks for more than this and than its values fill is refused", OWN
+    )
+    version_settle_seconds: float = _flag(1.0, "a version folder loads once nothing changed in it for so long", OWN)
+    drain_seconds: float = _flag(30.0, "after SIGTERM, time for requests in work to end", OWN)
+    log_requests: str = _flag("", "folder that takes sampled requests and answers, PredictionLog TFRecords", OWN)
+    log_requests_rate: float = _flag(0.1, "share of the requests that is logged", OWN)
+    log_requests_max_mb: int = _flag(1024, "logging pauses when the folder holds more", OWN)
+
+    def __post_init__(self) -> None:
+        if self.batching_parameters_file and not self.enable_batching:
+            raise FlagError(
+                "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+            )
+        for name in ("port", "rest_api_port"):
+            if not 0 <= getattr(self, name) < 65536:
+                raise FlagError(f"--{name} is {getattr(self, name)}; a port is 0 to 65535")
+        if not 0 <= self.log_requests_rate <= 1:
+            raise FlagError(f"--log_requests_rate is {self.log_requests_rate}; it is a share")
+        for spec in FLAGS.values():
+            if spec.metadata["kind"] == REFUSED and getattr(self, spec.name) != spec.default:
+                raise FlagError(f"--{spec.name} needs the official tensorflow_model_server")
+
+    def without_effect(self) -> list[str]:
+        """Flags that were set and that do nothing here."""
+        return [
+            name
+            for name, spec in FLAGS.items()
+            if spec.metadata["kind"] == NO_EFFECT and getattr(self, name) != spec.default
+        ]
+
+
+FLAGS = {spec.name: spec for spec in dataclasses.fields(Options)}
+
+
+def parse(arguments: Sequence[str]) -> tuple[Options, list[str]]:
+    """Reads a command line.
+
+    Returns:
+      The options, and the arguments that no flag takes.
+
+    Raises:
+      FlagError: a value that cannot be read, in tensorflow_model_server's words, or options that cannot work.
+    """
+    values: dict[str, typing.Any] = {}
+    unknown = []
+    for argument in arguments:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        spec = FLAGS.get(name) if argument.startswith("--") else None
+        if spec is None or (not equals and spec.type is not bool):
+            unknown.append(argument)
+        else:
+            values[name] = _value(spec, value if equals else "true")
+    return Options(**values), unknown
+
+
+def _value(spec: dataclasses.Field, text: str) -> typing.Any:
+    if spec.type is bool:
+        if text.lower() in ("true", "1", "false", "0"):
+            return text.lower() in ("true", "1")
+    elif spec.type is str:
+        return text
+    else:
+        try:
+            return typing.cast(type, spec.type)(text)
+        except ValueError:
+            pass
+    raise FlagError(f"Couldn't interpret value {text} for flag {spec.name}.")
+
+
+def official_arguments(arguments: Sequence[str]) -> list[str]:
+    """The arguments that tensorflow_model_server knows too."""
+    own = {name for name, spec in FLAGS.items() if spec.metadata["kind"] == OWN}
+    return [one for one in arguments if one.removeprefix("--").partition("=")[0] not in own]
+
+
+def usage(command: str) -> str:
+    """The help text."""
+    lines = [f"usage: {command}", "Flags (tensorflow_model_server's, where not marked otherwise):"]
+    notes = {OWN: " [tfb2d only]", NO_EFFECT: " [no effect in the embedded server]", REFUSED: " [official server only]"}
+    for name, spec in FLAGS.items():
+        kind = typing.cast(type, spec.type).__name__
+        shown = str(spec.default).lower() if spec.type is bool else repr(spec.default)
+        lines.append(f"\t--{name}={shown}\t{kind}\t{spec.metadata['help']}{notes.get(spec.metadata['kind'], '')}")
+    return "\n".join(lines) + "\n"

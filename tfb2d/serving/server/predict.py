@@ -1,0 +1,144 @@
+"""Predict: the checks in TensorFlow Serving's order, then one session run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import predict_pb2
+
+from tfb2d.serving.server import tensors
+from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.options import Options
+from tfb2d.serving.server.session import Session
+
+DEFAULT_SIGNATURE = "serving_default"
+_PREDICT_METHODS = ("", "tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
+
+
+Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
+
+
+class Plan(NamedTuple):
+    """What a signature feeds and fetches, worked out once."""
+
+    inputs: Mapping[str, str]  # alias -> tensor name
+    aliases: tuple[str, ...]  # outputs
+    fetches: tuple[str, ...]  # their tensor names
+
+
+class Predictor:
+    """Predict on one version.
+
+    Args:
+      session: the loaded version.
+      options: limits and the answer's form.
+    """
+
+    def __init__(self, session: Session, options: Options) -> None:
+        self._session = session
+        self._options = options
+        self.run: Run = session.run  # server-side batching takes its place
+        self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
+
+    def predict(
+        self, request: predict_pb2.PredictRequest, response: predict_pb2.PredictResponse, seconds: float | None
+    ) -> None:
+        """Fills the response's outputs and signature name.
+
+        Raises:
+          ServingError: as TensorFlow Serving answers.
+        """
+        signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        definition = self.signature(signature)
+        feeds = self._feeds(definition, request.inputs)
+        plan = self._plan(signature, tuple(request.output_filter))
+        results = self.run({plan.inputs[alias]: value for alias, value in feeds.items()}, plan.fetches, seconds)
+        as_content = self._options.enable_serialization_as_tensor_content
+        for alias, value in zip(plan.aliases, results, strict=True):
+            tensors.fill_proto(response.outputs[alias], value, as_content)
+        response.model_spec.signature_name = signature
+
+    def signature(self, name: str) -> Any:
+        """The SignatureDef of a name.
+
+        Raises:
+          ServingError: FAILED_PRECONDITION.
+        """
+        definition = self._session.signatures.get(name)
+        if definition is None:
+            raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        if self._options.enable_signature_method_name_check and definition.method_name not in _PREDICT_METHODS:
+            expected = ", ".join(_PREDICT_METHODS[1:])
+            raise invalid(
+                f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {definition.method_name}"
+            )
+        return definition
+
+    def _feeds(self, definition: Any, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
+        wanted = definition.inputs
+        defaults = definition.defaults
+        given = set(inputs)
+        if len(given) > len(wanted) or len(given) + len(defaults) < len(wanted):
+            raise _wrong_size(given, set(wanted))
+        feeds = {}
+        for alias in sorted(wanted):
+            proto = inputs[alias] if alias in given else _default(defaults, alias)
+            if proto is None:
+                raise invalid(
+                    f"Signature input alias: {alias}(feed name: {wanted[alias].name}) not found in request and no default"
+                    f" value provided. Inputs expected to be in the request {{{','.join(sorted(given))}}}, or default input"
+                    f" alias set: {','.join(sorted(defaults))}"
+                )
+            limits = self._options.max_tensor_bytes, self._options.max_string_bytes
+            feeds[alias] = tensors.to_array(proto, alias, *limits)
+        return feeds
+
+    def _plan(self, signature: str, output_filter: tuple[str, ...]) -> Plan:
+        key = (signature, output_filter)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = make_plan(self._session, signature, output_filter)
+            if len(self._plans) < 1000:  # the filter's order comes from outside
+                self._plans[key] = plan
+        return plan
+
+
+def _default(defaults: Mapping[str, tensor_pb2.TensorProto], alias: str) -> tensor_pb2.TensorProto | None:
+    return defaults[alias] if alias in defaults else None  # noqa: SIM401 - `get` of a protobuf map may add the key
+
+
+def _wrong_size(given: set[str], wanted: set[str]) -> ServingError:
+    def show(names: set[str]) -> str:
+        return "{" + ",".join(sorted(names)) + "}"
+
+    return invalid(
+        f"input size does not match signature: {len(given)}!={len(wanted)} len({show(given)}) != len({show(wanted)})."
+        f" Sent extra: {show(given - wanted)}. Missing but required: {show(wanted - given)}."
+    )
+
+
+def make_plan(session: Session, signature: str, output_filter: Sequence[str] = ()) -> Plan:
+    """Feeds and fetches of a signature.
+
+    Raises:
+      ServingError: the filter names an output twice, or one that is not there.
+    """
+    definition = session.signatures[signature]
+    outputs = definition.outputs
+    seen: set[str] = set()
+    for alias in output_filter:
+        if alias not in outputs:
+            known = ",".join(sorted(outputs))
+            raise invalid(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set {{{known}}}."
+            )
+        if alias in seen:
+            raise invalid(f"duplicate output tensor alias: {alias}")
+        seen.add(alias)
+    aliases = tuple(output_filter) or tuple(sorted(outputs))
+    inputs = {alias: info.name for alias, info in definition.inputs.items()}
+    fetches = tuple(outputs[alias].name for alias in aliases)
+    for name in (*inputs.values(), *fetches):
+        session.check(name)
+    return Plan(inputs, aliases, fetches)

@@ -1,0 +1,129 @@
+"""Sampled requests and answers on disk: PredictionLog in TFRecord files, as TensorFlow Serving's logging_config writes.
+
+A request's thread only puts the message into a bounded queue; a full queue, a full folder or a broken disk loses log
+entries, never a request. Files grow under a `.part` name and are renamed when they are complete (every minute, or 16 MB),
+so that a reader of `*.tfrecord` never meets half a record.
+"""
+
+import logging
+import os
+import queue
+import random
+import threading
+import time
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tfb2d.serving.server.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+_QUEUE = 1024  # entries
+_QUEUE_BYTES = 64 << 20
+_FILE_BYTES = 16 << 20
+_FILE_SECONDS = 60.0
+
+
+class RequestLog:
+    """Writes the log.
+
+    Args:
+      folder: takes `<model>-<time>-<process>-<number>.tfrecord`.
+      rate: share of the requests, sampled at random.
+      max_bytes: logging pauses while the folder holds more.
+      tags: the SavedModel tags, for the metadata.
+      metrics: counts what was logged and what was lost.
+    """
+
+    def __init__(self, folder: str, rate: float, max_bytes: int, tags: list[str], metrics: Metrics) -> None:
+        self._folder = Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._rate = rate
+        self._max_bytes = max_bytes
+        self._tags = tags
+        self._metrics = metrics
+        self._queue: queue.Queue[tuple[str, bytes] | None] = queue.Queue(_QUEUE)
+        self._queued = 0  # bytes; approximate, which suffices for a bound
+        self._random = random.Random()
+        self._files: dict[str, tuple[tf.io.TFRecordWriter, Path, float]] = {}
+        self._sizes: dict[str, int] = {}
+        self._number = 0
+        self._used = (0.0, 0)  # when the folder was measured, its bytes
+        self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
+        self._thread.start()
+
+    def wants(self) -> bool:
+        """Whether this request is in the sample."""
+        return self._random.random() < self._rate
+
+    def put(self, model: str, version: int, entry: prediction_log_pb2.PredictionLog) -> None:
+        """Queues an entry; never waits."""
+        data = entry.log_metadata
+        data.model_spec.name = model
+        data.model_spec.version.value = version
+        data.sampling_config.sampling_rate = self._rate
+        data.saved_model_tags.extend(self._tags)
+        data.timestamp_secs = int(time.time())
+        record = entry.SerializeToString()
+        if self._queued + len(record) > _QUEUE_BYTES:
+            return self._metrics.logged.add(model, "RESOURCE_EXHAUSTED")
+        try:
+            self._queue.put_nowait((model, record))
+            self._queued += len(record)
+        except queue.Full:
+            self._metrics.logged.add(model, "RESOURCE_EXHAUSTED")
+
+    def close(self) -> None:
+        """Writes what is queued and completes the files."""
+        self._queue.put(None)
+        self._thread.join(10.0)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                item = self._queue.get(timeout=1.0)
+            except queue.Empty:
+                self._complete(time.monotonic() - _FILE_SECONDS)
+                continue
+            if item is None:
+                return self._complete(float("inf"))
+            self._queued -= len(item[1])
+            try:
+                status = "OK" if self._write(*item) else "RESOURCE_EXHAUSTED"
+            except Exception as error:  # a full disk must not end the thread; the entry is lost and counted
+                _log.warning("request log: %s", type(error).__name__)
+                status = "UNKNOWN"
+            self._metrics.logged.add(item[0], status)
+
+    def _write(self, model: str, record: bytes) -> bool:
+        if self._full():
+            return False
+        if model not in self._files:
+            self._number += 1
+            stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+            plain = "".join(one if one.isalnum() or one in "-_" else "_" for one in model)
+            path = self._folder / f"{plain}-{stamp}-{os.getpid()}-{self._number:05d}.tfrecord"
+            self._files[model] = (tf.io.TFRecordWriter(f"{path}.part"), path, time.monotonic())
+            self._sizes[model] = 0
+        self._files[model][0].write(record)
+        self._sizes[model] += len(record) + 16
+        if self._sizes[model] >= _FILE_BYTES:
+            self._complete(float("inf"), model)
+        else:
+            self._complete(time.monotonic() - _FILE_SECONDS)
+        return True
+
+    def _complete(self, opened_before: float, only: str | None = None) -> None:
+        for model, (writer, path, opened) in list(self._files.items()):
+            if opened <= opened_before and only in (None, model):
+                del self._files[model]
+                writer.close()
+                os.replace(f"{path}.part", path)
+
+    def _full(self) -> bool:
+        measured, used = self._used
+        if time.monotonic() - measured > 1.0:
+            used = sum(one.stat().st_size for one in self._folder.glob("*.tfrecord*"))
+            self._used = (time.monotonic(), used)
+        return used >= self._max_bytes
