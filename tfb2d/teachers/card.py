@@ -1,0 +1,73 @@
+"""The model card beside a saved teacher: what it is, how it was made, what it must not be trusted with."""
+
+import datetime
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfb2d.data import resources
+from tfb2d.data.files import write_atomic
+from tfb2d.data.task import Task
+
+CARD = """# {name}
+
+A text classifier made by tfb2d from `{preset}`{layers}. `tfb2d.teachers.teacher.load_teacher` reads this folder, and
+`keras_hub.models.TextClassifier.from_preset` reads `model/`.
+
+- Made on {date}, in {seconds:.0f} s of fine-tuning
+- Task: {kind}, from {fields} to {outputs}
+- Rows: {rows:,} for training, {valid_rows:,} for validation
+- Licence of the base model: {licence}
+
+## Settings
+
+{settings}
+
+## On the validation rows
+
+{evaluation}
+
+## Limits
+
+It reads the first {max_length} tokens of a row and knows the languages and the time that its base model was trained on.
+It was fine-tuned on one data set: on other sources its scores may rank well and still be badly calibrated. Whatever bias
+the base model and the judgements carry, it carries too, and so does each student that learns from its scores.
+"""
+
+
+def write_card(path: Path, task: Task, settings: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+    """Writes the model card.
+
+    Args:
+      path: the file.
+      task: what the teacher learnt.
+      settings: the teacher's `TeacherConfig` as a dict.
+      outcome: what `fine_tune` returns.
+    """
+    best = outcome["best"]
+    outputs = f"a logit for each of {', '.join(task.classes)}" if task.kind == "multiclass" else "one logit"
+    text = CARD.format(
+        name=path.parent.name,
+        preset=settings["preset"],
+        layers=f", its first {settings['layers']} layers" if settings["layers"] else "",
+        date=datetime.datetime.now(datetime.timezone.utc).date(),
+        kind=task.kind,
+        fields=" and ".join(f"`{name}`" for name in task.fields),
+        outputs=outputs,
+        licence=_licence(settings["preset"]),
+        settings="\n".join(
+            f"- {name}: {settings[name]}" for name in settings if name not in ("logits", "logits_column")
+        ),
+        evaluation="\n".join(f"- {name}: {best[name]:.4g}" for name in best) if best else "There were none.",
+        max_length=settings["max_length"],
+        **{name: outcome[name] for name in ("seconds", "rows", "valid_rows")},
+    )
+    write_atomic(path, text)
+
+
+def _licence(preset: str) -> str:
+    """What the base model's own card says (`license:` in the front matter that Hugging Face's model cards have)."""
+    card = Path(resources.resolve(preset)).expanduser() / "README.md"
+    found = re.search(r"^license:\s*(\S+)", card.read_text(encoding="utf-8"), re.M) if card.exists() else None
+    return found[1] if found else "not known; see where it comes from"

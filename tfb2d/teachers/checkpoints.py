@@ -1,0 +1,77 @@
+"""The state of fine-tuning on disk, so that a killed run goes on as if it had not been. Nothing is pickled."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from tfb2d.data.files import atomic_path
+
+STATE = "state.safetensors"
+
+
+class Checkpoints:
+    """A folder with the newest state of a run, and its best weights so far.
+
+    A state is the model's variables (the seeds of its dropout are among them), the optimizer's, and a JSON value. The best
+    weights are a file of their own, which the state names: they change less often.
+
+    Args:
+      folder: where the files go.
+      model: the model.
+      optimizer: its optimizer, built.
+      fingerprint: of everything that makes a run what it is; a state with another one is not this run's.
+    """
+
+    def __init__(
+        self, folder: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer, fingerprint: str
+    ) -> None:
+        self.folder = folder
+        self.weights = list(model.variables)
+        self.variables = [*model.variables, *optimizer.variables]
+        self.fingerprint = fingerprint
+
+    def save(self, progress: Mapping[str, Any]) -> None:
+        """Writes the state; `progress["best_file"]` is the best weights' file, "" where there are none yet."""
+        about = {"fingerprint": self.fingerprint, "progress": json.dumps(progress)}
+        _write(self.folder / STATE, self.variables, about)
+        for path in self.folder.iterdir():
+            if path.name not in (STATE, progress["best_file"]):
+                path.unlink()
+
+    def save_best(self, step: int) -> str:
+        """Writes the weights as the best so far; gives their file's name, which belongs into the next state."""
+        name = f"best-{step:08d}.safetensors"
+        _write(self.folder / name, self.weights, {})
+        return name
+
+    def load(self) -> dict[str, Any] | None:
+        """Restores the state; gives its JSON value, or None where there is no state of this run."""
+        if not (self.folder / STATE).exists():
+            return None
+        with safe_open(self.folder / STATE, "np") as file:
+            about = file.metadata()
+            if about["fingerprint"] != self.fingerprint:
+                return None
+            _assign(file, self.variables)
+        return dict(json.loads(about["progress"]))
+
+    def load_best(self, name: str) -> None:
+        """Gives the model its best weights back."""
+        with safe_open(self.folder / name, "np") as file:
+            _assign(file, self.weights)
+
+
+def _write(path: Path, variables: Sequence[keras.Variable], about: dict[str, str]) -> None:
+    arrays = {f"{i:05d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary, about)
+
+
+def _assign(file: Any, variables: Sequence[keras.Variable]) -> None:
+    for i, variable in enumerate(variables):
+        variable.assign(file.get_tensor(f"{i:05d}"))

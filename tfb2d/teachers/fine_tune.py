@@ -1,0 +1,238 @@
+"""Fine-tuning: a pre-trained encoder and judged rows make a teacher."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfb2d.config import ConfigError, TeacherConfig
+from tfb2d.data import resources
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import write_json
+from tfb2d.data.tables import part_files, read_table
+from tfb2d.data.task import Task
+from tfb2d.teachers.card import write_card
+from tfb2d.teachers.checkpoints import Checkpoints
+from tfb2d.teachers.models import build_classifier
+from tfb2d.teachers.packing import Packed, shuffled_batches
+from tfb2d.teachers.steps import training_step
+from tfb2d.teachers.teacher import FILE, MODEL, Teacher, read_about
+
+
+def fine_tune(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> dict[str, Any]:
+    """Fine-tunes an encoder on `data/train`, keeps the weights with the lowest loss on `data/valid`, saves the teacher.
+
+    A run that was killed goes on from its last checkpoint and ends with the same weights as one that was not; a finished
+    one with the same settings and data is not repeated. A saved teacher as `config.preset` is taken over as it is.
+
+    Args:
+      config: the teacher's settings.
+      data: folder with the tables `train` and `valid` (text fields and `label`); without rows in `valid` the last
+        weights are kept.
+      task: what is learnt.
+      out: the saved teacher's folder; it also gets a model card and TensorBoard scalars.
+      progress: show a progress bar.
+
+    Returns:
+      `{"steps", "rows", "valid_rows", "seconds", "history", "best"}`: `history` has an evaluation a row, `{"step", "epoch",
+      "train_loss", "valid_loss", ...}` (see `measure`); `best` is the one whose weights were kept, or None.
+
+    Raises:
+      ConfigError: the preset cannot be used, or is a saved teacher of another task.
+      DataError: rows without a label, or no training rows.
+      FloatingPointError: the loss is no number any more.
+    """
+    fingerprint = _fingerprint(config, data, task)
+    if (out / FILE).exists() and read_about(out)["run"] == fingerprint:
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)  # killed just before its end
+        return dict(read_about(out)["outcome"])
+    out.mkdir(parents=True, exist_ok=True)
+    saved = Path(resources.resolve(config.preset)).expanduser()
+    if (saved / FILE).exists():
+        return _take_over(saved, task, out, fingerprint)
+    return _Run(config, data, task, out, fingerprint).run(progress)
+
+
+@dataclass
+class _State:
+    """Where a run is. With the weights and the optimizer's variables it is all that going on takes."""
+
+    step: int = 0
+    seconds: float = 0.0
+    train_loss: float = 0.0  # summed over the `train_rows` since the last evaluation
+    train_rows: int = 0
+    worse: int = 0  # evaluations since the best one
+    best: dict[str, float] | None = None
+    best_file: str = ""
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class _Run:
+    """One fine-tuning run, from its first step or its last checkpoint to the saved teacher."""
+
+    def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path, fingerprint: str) -> None:
+        keras.utils.set_random_seed(config.seed)  # the head's first weights, and dropout
+        self.config = config
+        self.out = out
+        self.fingerprint = fingerprint
+        self.teacher = Teacher(build_classifier(config, task.n_logits), task, config.max_length)
+        self.rows, self.labels = _read(data / "train", self.teacher)
+        self.valid, self.valid_labels = _read(data / "valid", self.teacher)
+        if not len(self.rows):
+            raise DataError(f"{data / 'train'}: no rows to fine-tune on")
+        self.epoch_steps = math.ceil(len(self.rows) / config.batch_size)
+        self.steps = config.epochs * self.epoch_steps
+        times = config.evaluate_per_epoch if len(self.valid) else 0
+        self.evaluate_after = {math.ceil(i * self.epoch_steps / times) for i in range(1, times + 1)}
+        optimizer = _optimizer(config, self.steps)
+        optimizer.build(self.teacher.model.trainable_variables)
+        self.step = training_step(self.teacher.model, optimizer, _loss(task))
+        self.checkpoints = Checkpoints(out / "checkpoints", self.teacher.model, optimizer, fingerprint)
+
+    def run(self, progress: bool) -> dict[str, Any]:
+        state = _State(**(self.checkpoints.load() or {}))
+        bar = tqdm(total=self.steps, initial=state.step, desc="fine-tuning", unit="step", disable=not progress)
+        writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
+        with bar, writer.as_default():
+            self._train(state, bar)
+        writer.close()
+        if state.best_file:
+            self.checkpoints.load_best(state.best_file)
+        return self._save(state)
+
+    def _train(self, state: _State, bar: tqdm) -> None:
+        started = time.monotonic() - state.seconds
+        saved = time.monotonic()
+        batches: list[np.ndarray] = []
+        while state.step < self.steps and not 0 < self.config.patience <= state.worse:
+            epoch, at = divmod(state.step, self.epoch_steps)
+            if at == 0 or not batches:
+                rng = np.random.default_rng([self.config.seed, epoch])
+                batches = shuffled_batches(self.rows.lengths, self.config.batch_size, rng)
+            rows = batches[at]
+            loss = self.step(self.teacher.packer.pad(self.rows, rows), self.labels[rows])
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss} at step {state.step}; lower teachers.*.learning_rate")
+            state.step += 1
+            state.train_loss += loss * len(rows)
+            state.train_rows += len(rows)
+            state.seconds = time.monotonic() - started
+            tf.summary.scalar("train/loss", loss, state.step)
+            bar.set_postfix(loss=f"{state.train_loss / state.train_rows:.4f}", refresh=False)
+            bar.update()
+            if at + 1 in self.evaluate_after:
+                self._evaluate(state, epoch + (at + 1) / self.epoch_steps)
+            elif time.monotonic() - saved < self.config.checkpoint_seconds:
+                continue
+            self.checkpoints.save(dataclasses.asdict(state))
+            saved = time.monotonic()
+
+    def _evaluate(self, state: _State, epoch: float) -> None:
+        found = measure(self.teacher.task, self.teacher.logits_of(self.valid), self.valid_labels)
+        for name, value in found.items():
+            tf.summary.scalar(name.replace("_", "/", 1), value, state.step)
+        train_loss = state.train_loss / state.train_rows
+        evaluation = {"step": state.step, "epoch": round(epoch, 3), "train_loss": train_loss, **found}
+        state.history.append(evaluation)
+        state.train_loss, state.train_rows = 0.0, 0
+        state.worse += 1
+        if state.best is None or found["valid_loss"] < state.best["valid_loss"]:
+            state.best = evaluation
+            state.best_file = self.checkpoints.save_best(state.step)
+            state.worse = 0
+
+    def _save(self, state: _State) -> dict[str, Any]:
+        outcome = {
+            "steps": state.step,
+            "rows": len(self.rows),
+            "valid_rows": len(self.valid),
+            "seconds": round(state.seconds, 1),
+            "best": state.best,
+            "history": state.history,
+        }
+        settings = dataclasses.asdict(self.config)
+        write_card(self.out / "README.md", self.teacher.task, settings, outcome)
+        about = {"preset": self.config.preset, "run": self.fingerprint, "settings": settings, "outcome": outcome}
+        self.teacher.save(self.out, about)
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        return outcome
+
+
+def measure(task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Mean loss of logits [n, k] against labels [n, 1], with the accuracy, or a graded task's mean absolute error."""
+    z, y = logits.astype(np.float64), labels[:, 0].astype(np.float64)
+    if task.kind == "multiclass":
+        z -= z.max(1, keepdims=True)
+        losses = np.log(np.exp(z).sum(1)) - z[np.arange(len(z)), y.astype(int)]
+        return {"valid_loss": float(losses.mean()), "valid_accuracy": float((z.argmax(1) == y).mean())}
+    z = z[:, 0]
+    loss = float((np.logaddexp(0, z) - y * z).mean())
+    if task.kind == "graded":
+        return {"valid_loss": loss, "valid_error": float(np.abs(1 / (1 + np.exp(-z)) - y).mean())}
+    return {"valid_loss": loss, "valid_accuracy": float(((z > 0) == (y > 0.5)).mean())}
+
+
+def _take_over(saved: Path, task: Task, out: Path, fingerprint: str) -> dict[str, Any]:
+    about = read_about(saved)
+    learnt = Task.from_json(about["task"])
+    same = (learnt.kind, learnt.classes, len(learnt.fields)) == (task.kind, task.classes, len(task.fields))
+    if not same:
+        raise ConfigError(
+            f"teachers.*.preset: {saved} is a teacher of another task: {learnt}, not {task}. "
+            f"To start from its encoder with a fresh head, name {saved / MODEL}"
+        )
+    shutil.rmtree(out / MODEL, ignore_errors=True)
+    shutil.copytree(saved / MODEL, out / MODEL)
+    if (saved / "README.md").exists():
+        shutil.copy(saved / "README.md", out / "README.md")
+    write_json(out / FILE, {**about, "task": task.to_json(), "run": fingerprint})
+    return dict(about["outcome"])
+
+
+def _read(folder: Path, teacher: Teacher) -> tuple[Packed, np.ndarray]:
+    table = read_table(folder, [*teacher.task.fields, "label"])
+    labels = table["label"].to_numpy().astype(np.float32)
+    if not np.isfinite(labels).all():
+        raise DataError(f"{folder}: row {int(np.argmin(np.isfinite(labels))) + 1} has no label")
+    return teacher.pack([table[name].to_pylist() for name in teacher.task.fields]), labels[:, None]
+
+
+def _loss(task: Task) -> keras.losses.Loss:
+    if task.kind == "multiclass":
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return keras.losses.BinaryCrossentropy(from_logits=True)
+
+
+def _optimizer(config: TeacherConfig, steps: int) -> keras.optimizers.Optimizer:
+    warmup = int(config.warmup * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else config.learning_rate,
+        max(1, steps - warmup),
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm, epsilon=1e-6
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _fingerprint(config: TeacherConfig, data: Path, task: Task) -> str:
+    """A hash of all that the outcome depends on: settings, task, and the rows."""
+    settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "checkpoint_seconds"}
+    digest = hashlib.sha256(json.dumps([settings, task.to_json()], sort_keys=True).encode())
+    for split in ("train", "valid"):
+        for part in part_files(data / split):
+            digest.update(hashlib.sha256(part.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""Labelling: a saved teacher's logits for any number of rows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from tfb2d.config import LabelConfig
+from tfb2d.data.errors import DataError
+from tfb2d.data.tables import count_rows, iter_part, part_files
+from tfb2d.teachers.shards import cut, fingerprint_files, finished_shards, write_shard
+from tfb2d.teachers.teacher import load_teacher, read_about
+
+RowsFrom = Callable[[int], Iterator[pa.RecordBatch]]  # streams a source from the given row on
+
+
+def label_folder(teacher: Path, source: Path, out: Path, config: LabelConfig, progress: bool = True) -> None:
+    """Writes a teacher's logits for a table, row for row, `config.rows_per_shard` rows a shard.
+
+    Killed and started again, it goes on after the last whole shard and ends with the same bytes. Shards that were made by
+    another teacher, from other rows or with other settings are removed first.
+
+    Args:
+      teacher: a saved teacher's folder.
+      source: folder of `part-*.parquet` with the task's text fields.
+      out: gets `part-*.parquet`: the fields, and `logit` or `logit_0`, `logit_1`, ..., float32.
+      config: shard and batch sizes.
+      progress: show a progress bar.
+
+    Raises:
+      ConfigError: there is no saved teacher.
+      DataError: there is no table, or it lacks a field.
+    """
+    fields = read_about(teacher)["task"]["fields"]
+    parts = part_files(source)
+    missing = set(fields) - set(pq.read_schema(parts[0]).names)
+    if missing:
+        raise DataError(f"{parts[0]}: there is no column {min(missing)!r}, which the teacher {teacher} reads")
+
+    def rows_from(first: int) -> Iterator[pa.RecordBatch]:
+        for part in parts:
+            rows = pq.read_metadata(part).num_rows
+            if first < rows:
+                for batch in iter_part(part, fields):
+                    yield batch.slice(first)
+                    first = max(0, first - batch.num_rows)
+            else:
+                first -= rows
+
+    origin = fingerprint_files(parts)
+    label_rows(teacher, rows_from, count_rows(source), fields, origin, out, config, progress)
+
+
+def label_rows(
+    teacher: Path,
+    rows_from: RowsFrom,
+    rows: int,
+    fields: Sequence[str],
+    origin: str,
+    out: Path,
+    config: LabelConfig,
+    progress: bool = True,
+) -> None:
+    """Writes a teacher's logits for a stream of rows; see `label_folder`.
+
+    Args:
+      teacher: a saved teacher's folder.
+      rows_from: streams the rows from a certain one on; columns that are not in `fields` are passed through.
+      rows: how many there are.
+      fields: the text columns, in the order of the task's fields.
+      origin: a hash of what the rows are.
+      out: where the shards go.
+      config: shard and batch sizes.
+      progress: show a progress bar.
+    """
+    about = read_about(teacher)
+    made_from = {
+        "teacher": [about[name] for name in ("weights", "max_length", "mixed_precision")],
+        "source": origin,
+        "fields": list(fields),
+        "rows_per_shard": config.rows_per_shard,
+        "batch_tokens": config.batch_tokens,  # which rows share a batch can move a logit's last bit
+    }
+    done = finished_shards(out, made_from)
+    if done and done * config.rows_per_shard >= rows:
+        return
+    loaded = load_teacher(teacher)
+    first = done * config.rows_per_shard
+    with tqdm(total=rows, initial=first, desc=f"labelling {out.name}", unit="row", disable=not progress) as bar:
+        for number, table in enumerate(cut(rows_from(first), config.rows_per_shard), done):
+            columns = [table[name].to_pylist() for name in fields]
+            write_shard(out, number, table, loaded.logits(columns, config.batch_tokens))
+            bar.update(table.num_rows)
+    if not rows:
+        empty = pa.table({name: pa.array([], pa.string()) for name in fields})
+        write_shard(out, 0, empty, np.empty((0, loaded.task.n_logits), np.float32))

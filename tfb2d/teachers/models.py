@@ -1,0 +1,99 @@
+"""Encoders by name or folder, each with a fresh head for the task at hand."""
+
+import difflib
+from pathlib import Path
+
+import keras
+import keras_hub
+
+from tfb2d.config import ConfigError, TeacherConfig
+from tfb2d.data import resources
+from tfb2d.teachers import electra  # noqa: F401 (registers ELECTRA's classifier with KerasHub)
+
+FORMS = (
+    "a preset is a KerasHub name (bert_small_en_uncased), a handle (hf://..., kaggle://...), a Hugging Face or KerasHub "
+    "folder, a pypi: resource, or a saved teacher's folder"
+)
+
+
+def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.TextClassifier:
+    """The encoder that `config.preset` names, with a fresh head of `n_logits`.
+
+    Raises:
+      ConfigError: there is no such preset, it cannot classify text, or it has fewer layers or positions than asked for.
+    """
+    preset = locate(config.preset)
+    try:
+        classifier = keras_hub.models.TextClassifier.from_preset(
+            preset, num_classes=n_logits, dtype=precision(config.mixed_precision)
+        )
+    except Exception as error:  # KerasHub, its downloaders and its converters raise nearly anything
+        reason = str(error).strip() or type(error).__name__
+        raise ConfigError(f"teachers.*.preset {config.preset!r} cannot be loaded: {reason}") from error
+    if config.layers:
+        classifier = _cut(classifier, config.layers)
+    positions = getattr(classifier.backbone, "max_sequence_length", None)
+    if positions and config.max_length > positions:
+        raise ConfigError(f"teachers.*.max_length is {config.max_length}; {config.preset} takes {positions} tokens")
+    return _float32_head(classifier)
+
+
+def load_classifier(folder: Path, mixed_precision: bool) -> keras_hub.models.TextClassifier:
+    """A classifier, head included, that `save_to_preset` wrote."""
+    dtype = precision(mixed_precision)
+    return _float32_head(keras_hub.models.TextClassifier.from_preset(str(folder), dtype=dtype))
+
+
+def locate(preset: str) -> str:
+    """What KerasHub's `from_preset` takes: a folder, a handle, or the name of a built-in preset.
+
+    Raises:
+      ConfigError: it is none of these; the message names the nearest preset.
+    """
+    preset = resources.resolve(preset)
+    if "://" in preset:
+        return preset
+    path = Path(preset).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ConfigError(f"teachers.*.preset: the folder {path} has no config.json; {FORMS}")
+        return str(path)
+    known = sorted(keras_hub.models.TextClassifier.presets)
+    if preset in known:
+        return preset
+    near = difflib.get_close_matches(preset, known, 1, 0.5)
+    hint = f"; did you mean {near[0]!r}" if near else ""
+    raise ConfigError(f"teachers.*.preset: there is no {preset!r}{hint}; {FORMS}")
+
+
+def precision(mixed: bool) -> str:
+    """The Keras dtype policy: mixed bfloat16 where it is asked for and the machine computes in it, else float32.
+
+    A CPU without AVX512-BF16 or AMX emulates bfloat16, which takes far longer than float32.
+    """
+    if not mixed:
+        return "float32"
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
+    native = "avx512_bf16" in flags or "amx_bf16" in flags
+    accelerated = any(keras.distribution.list_devices(kind) for kind in ("gpu", "tpu"))
+    return "mixed_bfloat16" if native or accelerated else "float32"
+
+
+def _float32_head(classifier: keras_hub.models.TextClassifier) -> keras_hub.models.TextClassifier:
+    """Keeps bfloat16's 8 bits out of the logits: the last layer computes in float32 whatever the encoder does."""
+    classifier.output_dense.dtype_policy = keras.DTypePolicy("float32")
+    return classifier
+
+
+def _cut(classifier: keras_hub.models.TextClassifier, layers: int) -> keras_hub.models.TextClassifier:
+    """The same classifier with the first `layers` Transformer layers of its encoder."""
+    backbone = classifier.backbone
+    settings = backbone.get_config()
+    if layers > settings.get("num_layers", 0):
+        raise ConfigError(f"teachers.*.layers is {layers}; {backbone.name} has {settings.get('num_layers')} layers")
+    shallow = type(backbone).from_config({**settings, "num_layers": layers})
+    for layer in shallow.layers:
+        layer.set_weights(backbone.get_layer(layer.name).get_weights())
+    rest = {k: v for k, v in classifier.get_config().items() if k not in ("backbone", "preprocessor", "name")}
+    return type(classifier)(backbone=shallow, preprocessor=classifier.preprocessor, **rest)

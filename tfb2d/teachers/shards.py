@@ -1,0 +1,73 @@
+"""Tables of logits on disk, in shards: the unit that is written whole, kept when it is there, or done again."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfb2d.data.files import atomic_path, read_json, write_json
+
+FILE = "label.json"  # what the shards beside it were made from
+
+
+def logit_names(n_logits: int) -> list[str]:
+    """The columns of a table of logits: `logit`, or `logit_0`, `logit_1`, ..."""
+    return ["logit"] if n_logits == 1 else [f"logit_{i}" for i in range(n_logits)]
+
+
+def finished_shards(out: Path, made_from: Mapping[str, Any]) -> int:
+    """Counts the shards of `out` that need not be done again; removes those that were made from something else."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / FILE).exists() or read_json(out / FILE) != made_from:
+        (out / FILE).unlink(missing_ok=True)
+        for part in out.glob("part-*.parquet"):
+            part.unlink()
+        write_json(out / FILE, made_from)
+    done = 0
+    while _part(out, done).exists():
+        done += 1
+    return done
+
+
+def write_shard(out: Path, number: int, rows: pa.Table, logits: np.ndarray) -> None:
+    """Writes one shard: the columns of `rows`, then `logits`, float32 [n, k]."""
+    for i, name in enumerate(logit_names(logits.shape[1])):
+        rows = rows.append_column(name, pa.array(logits[:, i], pa.float32()))
+    with atomic_path(_part(out, number)) as path:
+        pq.write_table(rows, path, compression="zstd")
+
+
+def cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """Tables of exactly `rows` rows, but for the last, whatever the batches are."""
+    waiting: list[pa.RecordBatch] = []
+    room = rows
+    for batch in batches:
+        while batch.num_rows >= room:
+            yield pa.Table.from_batches([*waiting, batch.slice(0, room)])
+            batch = batch.slice(room)
+            waiting, room = [], rows
+        if batch.num_rows:
+            waiting.append(batch)
+            room -= batch.num_rows
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def fingerprint_files(paths: Sequence[Path]) -> str:
+    """A hash of the content of files, in order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        one = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                one.update(chunk)
+        digest.update(one.digest())
+    return digest.hexdigest()
+
+
+def _part(out: Path, number: int) -> Path:
+    return out / f"part-{number:05d}.parquet"

@@ -1,0 +1,176 @@
+"""A fine-tuned teacher: from texts to logits, to disk and back."""
+
+import datetime
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+
+from tfb2d.config import ConfigError
+from tfb2d.data.files import read_json, write_json
+from tfb2d.data.task import Task
+from tfb2d.teachers.models import load_classifier
+from tfb2d.teachers.packing import Packed, Packer, batches_by_tokens
+from tfb2d.teachers.steps import forward
+
+FILE = "teacher.json"  # written last: a folder that has it is whole
+MODEL = "model"  # a KerasHub preset: `keras_hub.models.TextClassifier.from_preset` reads it, too
+
+
+class Teacher:
+    """A classifier with its tokenizer and its task.
+
+    Args:
+      classifier: a `keras_hub.models.TextClassifier`; its preprocessor is used and then detached.
+      task: what the logits mean.
+      max_length: tokens of the longest row, special ones included; the rest of a text is cut off.
+
+    Attributes:
+      mask_token: what a masked word is written as, "[MASK]" or the like; "" where the model has none.
+    """
+
+    def __init__(self, classifier: keras_hub.models.TextClassifier, task: Task, max_length: int) -> None:
+        self.task = task
+        self.max_length = max_length
+        self.preprocessor = classifier.preprocessor
+        classifier.preprocessor = None  # inputs are packed here
+        self.model = classifier
+        self.packer = Packer(self.preprocessor, list(classifier.input), max_length)
+        self.mask_token = self.packer.mask_token
+        self._forward = forward(self.model)
+
+    def pack(self, columns: Sequence[Sequence[str]]) -> Packed:
+        """Tokenizes a column of texts per field of the task.
+
+        Raises:
+          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        """
+        if len(columns) != len(self.task.fields):
+            raise ValueError(
+                f"{len(columns)} columns of text for a task of {len(self.task.fields)}: {self.task.fields}"
+            )
+        if len({len(column) for column in columns}) > 1:
+            raise ValueError(f"columns of different lengths: {[len(column) for column in columns]}")
+        return self.packer.pack(columns)
+
+    def logits(self, columns: Sequence[Sequence[str]], batch_tokens: int = 4096) -> np.ndarray:
+        """Scores rows of text, in batches of similar length.
+
+        Args:
+          columns: a sequence of n texts per field of the task, in its order.
+          batch_tokens: tokens of a forward pass, padding included.
+
+        Returns:
+          float32 [n, task.n_logits]. The same rows in the same call give the same bytes.
+
+        Raises:
+          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        """
+        return self.logits_of(self.pack(columns), batch_tokens)
+
+    def logits_of(self, packed: Packed, batch_tokens: int = 4096) -> np.ndarray:
+        """`logits` of rows that are tokenized already."""
+        logits = np.empty((len(packed), self.task.n_logits), np.float32)
+        for rows in batches_by_tokens(packed.lengths, batch_tokens, self.max_length):
+            logits[rows] = self._forward(self.packer.pad(packed, rows))
+        return logits
+
+    def word_vectors(self, words: Sequence[str], kind: str = "tokens", batch_tokens: int = 4096) -> np.ndarray:
+        """Vectors of whole words.
+
+        Args:
+          words: n words.
+          kind: "tokens" means the rows of the token embedding that a word is made of; "contextual" runs the word on its
+            own through the encoder and means its last hidden states, special tokens included, as Model2Vec does
+            (https://github.com/MinishLab/model2vec).
+          batch_tokens: tokens of a forward pass ("contextual").
+
+        Returns:
+          float32 [n, width]; zeros for a word without a token.
+        """
+        if kind == "contextual":
+            return self._contextual(words, batch_tokens)
+        if kind != "tokens":
+            raise ValueError(f"kind is {kind!r}; there are 'tokens' and 'contextual'")
+        ids, lengths = self.packer.tokenize(words)
+        table = keras.ops.convert_to_numpy(self.model.backbone.token_embedding.embeddings)
+        word_of = np.repeat(np.arange(len(words)), lengths)
+        sums = np.zeros((len(words), table.shape[1]), np.float32)
+        np.add.at(sums, word_of, table[ids])
+        return sums / np.maximum(lengths, 1)[:, None].astype(np.float32)
+
+    def _contextual(self, words: Sequence[str], batch_tokens: int) -> np.ndarray:
+        encode = forward(self.model.backbone)
+        packed = self.packer.pack([words])
+        vectors = np.zeros((len(words), self.model.backbone.hidden_dim), np.float32)
+        for rows in batches_by_tokens(packed.lengths, batch_tokens, self.max_length):
+            states = encode(self.packer.pad(packed, rows))
+            states = states["sequence_output"] if isinstance(states, Mapping) else states
+            real = np.arange(states.shape[1]) < packed.lengths[rows][:, None]
+            sums = (states.astype(np.float32) * real[:, :, None]).sum(1)
+            vectors[rows] = sums / packed.lengths[rows][:, None].astype(np.float32)
+        return vectors
+
+    def save(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Writes the model and `teacher.json`; `about` is kept there for whoever reads the folder.
+
+        A reader finds the old teacher or the new one, and never a half.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).unlink(missing_ok=True)
+        fresh = folder / f".{MODEL}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        self.model.preprocessor = self.preprocessor
+        self.model.save_to_preset(str(fresh))
+        self.model.preprocessor = None
+        shutil.rmtree(folder / MODEL, ignore_errors=True)
+        fresh.rename(folder / MODEL)
+        write_json(
+            folder / FILE,
+            {
+                "class": type(self.model).__name__,
+                "task": self.task.to_json(),
+                "max_length": self.max_length,
+                "mixed_precision": self.model.backbone.dtype_policy.name == "mixed_bfloat16",
+                "mask_token": self.mask_token,
+                "weights": self.fingerprint(),
+                "versions": {"keras": keras.__version__, "keras_hub": keras_hub.__version__},
+                "saved": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                **about,
+            },
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of the weights."""
+        digest = hashlib.sha256()
+        for variable in self.model.weights:
+            digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+        return digest.hexdigest()
+
+
+def load_teacher(folder: str | Path) -> Teacher:
+    """Reads a saved teacher.
+
+    Raises:
+      ConfigError: the folder holds none, or one that was not finished.
+    """
+    folder = Path(folder)
+    about = read_about(folder)
+    classifier = load_classifier(folder / MODEL, about["mixed_precision"])
+    return Teacher(classifier, Task.from_json(about["task"]), about["max_length"])
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """A saved teacher's `teacher.json`.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if not (folder / FILE).exists():
+        raise ConfigError(f"{folder} has no {FILE}: it is not a saved teacher, or its fine-tuning was not finished")
+    return dict(read_json(folder / FILE))
