@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d.students import text_spec
-from tfb2d.students.text_spec import CHAIN, END, MIX, SPEC, TOKEN_MODULUS
+from tfb2d.students.text_spec import END, MIX, SPEC, TOKEN_MODULUS
 
+_PLAIN = r"[\t-\r -~]*"  # folding changes nothing in such a text that lower-casing its bytes does not
 _PAGE_BITS = 7
 
 
@@ -30,7 +31,7 @@ def token_hashes(text: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; at least 1")
     lower = tf.strings.lower(_folded(text))
-    apart = tf.strings.regex_replace(lower, text_spec.isolate_pattern(), r" \0 ")
+    apart = tf.strings.regex_replace(lower, _isolated(), r" \0 ")
     split = tf.raw_ops.StringSplitV2(input=apart, sep="", maxsplit=max_tokens)
     hashes = tf.strings.to_hash_bucket_fast(split.values, TOKEN_MODULUS)
     rows = split.indices[:, 0]
@@ -63,13 +64,12 @@ def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) ->
         # All ones behind a text's last token, all zeros elsewhere: `x | past` is x or END.
         past = tf.bitwise.right_shift(rows - _next(rows, rows.dtype.max), tf.constant(63, rows.dtype))
         for order in range(2, max(orders) + 1):
-            chained = values + CHAIN * tf.bitwise.bitwise_or(_next(chained, END), past)
+            rest = tf.bitwise.bitwise_or(_next(chained, END), past)
+            chained = tf.bitwise.bitwise_xor(values, rest * text_spec.chain(order))
             chains[order] = chained
-    mixed = tf.stack([chains[order] for order in orders], axis=1)
-    half = tf.constant(32, tf.int64)
-    mixed = tf.bitwise.bitwise_xor(mixed, tf.bitwise.right_shift(mixed, half)) * MIX
-    top = tf.bitwise.right_shift(mixed, half) + 2**31
-    return tf.cast(tf.bitwise.right_shift(top * buckets, half), tf.int32)
+    mixed = tf.stack([chains[order] for order in orders], axis=1) * MIX
+    top = tf.cast(tf.bitwise.right_shift(mixed, tf.constant(32, tf.int64)), tf.int32)
+    return tf.math.floormod(top, buckets)
 
 
 def _next(values: tf.Tensor, last: int) -> tf.Tensor:
@@ -79,13 +79,20 @@ def _next(values: tf.Tensor, last: int) -> tf.Tensor:
 
 def _folded(text: tf.Tensor) -> tf.Tensor:
     """Texts with their characters folded; where all are plain ASCII, as they came."""
-    plain = tf.strings.regex_full_match(text, SPEC["plain"])
+    plain = tf.strings.regex_full_match(text, _PLAIN)
 
     def fold() -> tf.Tensor:
         rows = tf.where(tf.logical_not(plain))
         return tf.tensor_scatter_nd_update(text, rows, _fold(tf.gather_nd(text, rows)))
 
     return tf.cond(tf.reduce_all(plain), lambda: text, fold)
+
+
+@cache
+def _isolated() -> str:
+    """RE2's pattern for what becomes a token of its own."""
+    ranges = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in SPEC["isolated"])
+    return f"{SPEC['number']}|[{ranges}]"
 
 
 @cache

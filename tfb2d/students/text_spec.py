@@ -6,6 +6,7 @@ runner on a small device uses it as it is.
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -21,10 +22,10 @@ __all__ = [
     "MIX",
     "SPEC",
     "TOKEN_MODULUS",
+    "chain",
     "check_orders",
     "fingerprint64",
     "fold_table",
-    "isolate_pattern",
     "ngram_ids",
     "token_hashes",
     "tokens",
@@ -38,40 +39,47 @@ MAX_BUCKETS = 2**31 - 1
 # What an exported model carries of the spec. Numbers past 2^53 are strings, for readers whose JSON numbers are doubles.
 SPEC: dict[str, Any] = {
     **json.loads(Path(__file__).with_name("hash_spec_1.json").read_text(encoding="ascii")),
-    "plain": r"[\t-\r -~]*",  # a text of these bytes needs no folding
     "number": r"[0-9]+(?:[.,][0-9]+)+",  # one token, so that 3.5 is not three
     "token_modulus": str(TOKEN_MODULUS),
     "end": END,
     "chain": str(CHAIN),
     "mix": str(MIX),
 }
-_PLAIN = re.compile(SPEC["plain"].encode())
+
+
+_NUMBER = re.compile(f"({SPEC['number']})")
 
 
 @cache
 def fold_table() -> dict[int, int]:
     """Code points that are replaced, and by what: 0 deletes, 32 parts tokens."""
-    table = {}
+    table: dict[int, int] = {}
     for first, to, *steps in SPEC["fold"]:
         count, step, to_step = steps or (1, 1, 1)
         table.update((first + i * step, to + i * to_step) for i in range(count))
     return table
 
 
-def isolate_pattern() -> str:
-    """The regular expression, for RE2 and for Python, of what becomes a token of its own."""
-    ranges = "".join(f"{_escaped(first)}-{_escaped(last)}" for first, last in SPEC["isolated"])
-    return f"{SPEC['number']}|[{ranges}]"
+class _Fold(dict[int, int | None]):
+    """For `str.translate`: a folded character for each code point."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = fold_table().get(code, code) or None
+        return self[code]
 
 
-def _escaped(code: int) -> str:
-    character = chr(code)
-    return f"\\{character}" if code < 128 else character
+class _Isolate(dict[int, str]):
+    """For `str.translate`: spaces around each code point that is a token of its own."""
+
+    def __missing__(self, code: int) -> str:
+        ranges = SPEC["isolated"]
+        at = bisect_right(ranges, code, key=lambda first_last: first_last[0]) - 1
+        alone = at >= 0 and code <= ranges[at][1]
+        self[code] = f" {chr(code)} " if alone else chr(code)
+        return self[code]
 
 
-@cache
-def _compiled() -> tuple[re.Pattern[str], dict[int, int | None]]:
-    return re.compile(isolate_pattern()), {code: to or None for code, to in fold_table().items()}
+_FOLD, _ISOLATE = _Fold(), _Isolate()  # filled as characters are met
 
 
 def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
@@ -81,12 +89,9 @@ def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
     Standard's recommendation). Lone surrogates in a str count as the bytes that they would be.
     """
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    isolate, fold = _compiled()
-    if _PLAIN.fullmatch(data):
-        folded = data.lower().decode("ascii")
-    else:
-        folded = data.decode("utf-8", "replace").translate(fold)
-    return isolate.sub(r" \g<0> ", folded).encode("utf-8").split(None, max_tokens)[:max_tokens]
+    parts = _NUMBER.split(data.decode("utf-8", "replace").translate(_FOLD))
+    parts[::2] = [part.translate(_ISOLATE) for part in parts[::2]]  # between the numbers, which are the odd parts
+    return " ".join(parts).encode("utf-8").split(None, max_tokens)[:max_tokens]
 
 
 def token_hashes(text: str | bytes, max_tokens: int) -> np.ndarray:
@@ -102,23 +107,34 @@ def check_orders(orders: Sequence[int], buckets: int) -> None:
         raise ValueError(f"{buckets} buckets; ids are int32, so 1 up to {MAX_BUCKETS}")
 
 
-def ngram_ids(hashes: np.ndarray, orders: Sequence[int], buckets: int) -> np.ndarray:
-    """Ids of the n-grams that begin at each token of one text.
+def chain(order: int) -> int:
+    """What the rest of an n-gram of `order` tokens is multiplied by, as an int64; odd, and another for each order."""
+    return (CHAIN * (2 * order - 3) + 2**63) % 2**64 - 2**63
+
+
+def ngram_ids(
+    hashes: np.ndarray, orders: Sequence[int], buckets: int, row_splits: np.ndarray | None = None
+) -> np.ndarray:
+    """Ids of the n-grams that begin at each token.
 
     Args:
-      hashes: `[tokens]` int64, of `token_hashes`.
+      hashes: `[tokens]` int64, of `token_hashes`; of one text, or of several one after the other.
       orders: how many tokens the n-grams span, for example (1, 2).
-      buckets: ids are below it.
+      buckets: ids are below it; at most 2^31 - 1.
+      row_splits: `[texts + 1]` where each text's hashes begin, and the end; without it they are of one text.
 
     Returns:
-      `[tokens, len(orders)]` int32. An n-gram that runs past the last token ends with a mark instead.
+      `[tokens, len(orders)]` int32. An n-gram that runs past its text's last token ends with a mark instead.
     """
     check_orders(orders, buckets)
+    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
     chained = hashes
     chains = {1: chained}
     for order in range(2, max(orders) + 1):
-        chained = hashes + np.append(chained[1:], END) * np.int64(CHAIN) if len(hashes) else hashes
+        following = np.empty_like(hashes)
+        following[:-1] = chained[1:]
+        following[last] = END
+        chained = hashes ^ following * chain(order)
         chains[order] = chained
-    mixed = np.stack([chains[order] for order in orders], 1)
-    mixed = (mixed ^ mixed >> 32) * np.int64(MIX)
-    return (((mixed >> 32) + 2**31) * buckets >> 32).astype(np.int32)
+    mixed = np.stack([chains[order] for order in orders], 1) * MIX
+    return (mixed >> 32).astype(np.int32) % np.int32(buckets)

@@ -1,4 +1,4 @@
-"""Makes `hash_spec_1.json`, the tables of the hash spec, from Python's Unicode data: `python -m tfb2d.students.text_tables`.
+"""Makes `hash_spec_1.json`, the hash spec's tables, from Python's Unicode data: `python -m tfb2d.students.text_tables`.
 
 The file is part of the spec and is not made again: a model depends on every entry. This module says where the entries
 come from, and the tests compare it with the file.
