@@ -21,7 +21,7 @@ def test_ranking_in_groups_keeps_every_score_in_its_place(lengths, cells, random
         width = max(piece.stop - piece.start for piece in group)
         assert len(group) * width <= cells
         assert all(piece.start < piece.stop for piece in group)
-        padded = np.full((len(group), width), np.nan, np.float32)
+        padded = np.full((len(group), width + random.choice([0, 3])), np.nan, np.float32)
         for row, piece in zip(padded, group, strict=True):
             row[: piece.stop - piece.start] = truth[piece.query][piece.start : piece.stop]
         answers.append(padded)

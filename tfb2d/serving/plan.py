@@ -185,13 +185,16 @@ def scatter(
 ) -> list[np.ndarray]:
     """Scores by query, padding dropped: the inverse of `rank_groups`.
 
+    An answer may be wider than was asked: a server that batches with pad_variable_length_inputs pads to the widest request
+    of the batch.
+
     Raises:
-      ValueError: an answer that is not [rows, width].
+      ValueError: an answer that is not [rows, width or more].
     """
     scores = [np.zeros(length, np.float32) for length in lengths]
     for group, answer in zip(groups, answers, strict=True):
         width = max(piece.stop - piece.start for piece in group)
-        if answer.shape != (len(group), width):
+        if answer.ndim != 2 or len(answer) != len(group) or answer.shape[1] < width:
             raise ValueError(f"the server's scores have shape {answer.shape} for {(len(group), width)} titles")
         for piece, row in zip(group, answer, strict=True):
             scores[piece.query][piece.start : piece.stop] = row[: piece.stop - piece.start]
