@@ -71,7 +71,9 @@ class DataConfig:
         _require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; one text or a (query, title) pair")
         _require(len(set(self.fields)) == len(self.fields), f"data.fields names a column twice: {self.fields}")
         reserved = {"label", "group", "logit"} & set(self.fields)
-        _require(not reserved, f"data.fields has {', '.join(sorted(reserved))}, which tfb2d's own tables use; rename it")
+        _require(
+            not reserved, f"data.fields has {', '.join(sorted(reserved))}, which tfb2d's own tables use; rename it"
+        )
         _require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
         _require(
             len(self.unlabelled_fields) in (0, len(self.fields)),

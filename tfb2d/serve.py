@@ -4,6 +4,7 @@ Runs the official tensorflow_model_server where it is on PATH, or in Docker wher
 the image; otherwise the embedded server, which keeps the same contract. Flags are tensorflow_model_server's.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from tfb2d.serving.server.options import FlagError, Options, official_arguments,
 
 COMMAND = "python -m tfb2d.serve"
 _BINARY = "tensorflow_model_server"
+_FAILED = 255
+_LEVELS = {"1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, unknown = parse(arguments)
     except FlagError as error:
         print(f"Failed to start server. Error: INVALID_ARGUMENT: {error}", file=sys.stderr)
-        return 255
+        return _FAILED
     official = None if options.embedded else official_command(arguments, options)
     if official is not None:
         print(f"tfb2d.serve: the official server: {official[0]}", file=sys.stderr, flush=True)
@@ -35,16 +38,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"unknown argument: {argument}", file=sys.stderr)
     if unknown:
         print(usage(COMMAND), file=sys.stderr, flush=True)
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"TensorFlow ModelServer: embedded in tfb2d\nTensorFlow Library: {version('tensorflow')}")
+        return 0
+    return embedded(options)
+
+
+def embedded(options: Options) -> int:
+    """Runs the embedded server until it is told to stop; returns the exit status."""
+    from tfb2d.serving.server.errors import ServingError
+    from tfb2d.serving.server.preflight import prepare
+
+    _log_to_stderr(options)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    if options.version:
-        from tensorflow import __version__
+    try:
+        prepared = prepare(options)
+        from tfb2d.serving.server.run import run
 
-        print(f"TensorFlow ModelServer: embedded in tfb2d\nTensorFlow Library: {__version__}")
-        return 0
-    from tfb2d.serving.server.run import run
+        run(options, prepared)
+    except (ServingError, FlagError) as error:
+        shown = error if isinstance(error, ServingError) else f"INVALID_ARGUMENT: {error}"
+        print(f"Failed to start server. Error: {shown}", file=sys.stderr, flush=True)
+        return _FAILED
+    return 0
 
-    return run(options)
+
+def _log_to_stderr(options: Options) -> None:
+    """Log lines on stderr, as verbose as TF_CPP_MIN_LOG_LEVEL says; the first one says which server this is."""
+    form = logging.Formatter("%(asctime)s %(levelname).1s %(name)s] %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(form)
+    log = logging.getLogger("tfb2d")
+    log.handlers = [handler]
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    log.info("tfb2d's embedded server: TensorFlow Serving's contract, not the official tensorflow_model_server")
+    for name in options.without_effect():
+        log.warning("--%s has no effect in the embedded server", name)
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")
+    log.setLevel(_LEVELS.get(level, logging.INFO))
+    logging.captureWarnings(True)
 
 
 def official_command(arguments: Sequence[str], options: Options) -> list[str] | None:

@@ -1,0 +1,94 @@
+"""Stacking: several teachers' logits become one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfb2d.config import DistillConfig
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A weighted sum of the teachers' logits plus a bias a class.
+
+    Attributes:
+      weights: one a teacher.
+      bias: `k` numbers.
+    """
+
+    weights: tuple[float, ...]
+    bias: tuple[float, ...]
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """Stacks `[n, teachers, k]` float logits into `[n, k]` float32.
+
+        A teacher that has no logit for a row (NaN) leaves the row to the others, whose weights are scaled up to make good
+        for it; a row that no teacher scored stays NaN.
+        """
+        weights = np.asarray(self.weights)[None, :, None]
+        known = np.isfinite(logits)
+        share = (weights * known).sum(1) / weights.sum()
+        total = (weights * np.where(known, logits, 0)).sum(1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            stacked = np.where(share > 0, total / share, np.nan) + np.asarray(self.bias)
+        return stacked.astype(np.float32)
+
+
+def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | None) -> Stack:
+    """Chooses the weights of `config.stack`.
+
+    "logistic" minimises the cross-entropy of the validation labels over non-negative weights and a bias, held near the
+    mean by a small ridge: teachers agree so much that free weights would chase noise.
+
+    Args:
+      config: `stack`, `weights`.
+      logits: `[n, teachers, k]` validation logits.
+      labels: `[n]` in [0, 1] (k = 1) or class numbers; None where there are none.
+
+    Raises:
+      ValueError: "logistic" without validation rows that every teacher has scored.
+    """
+    teachers, k = logits.shape[1:]
+    if config.stack == "mean":
+        return Stack((1 / teachers,) * teachers, (0.0,) * k)
+    if config.stack == "weighted":
+        return Stack(tuple(config.weights), (0.0,) * k)
+    usable = np.isfinite(logits).all((1, 2)) if labels is not None else np.zeros(len(logits), bool)
+    if labels is None or not usable.any():
+        raise ValueError(
+            "distill.stack='logistic' is fitted on validation rows that every teacher scored; there are none"
+        )
+
+    from scipy.optimize import minimize
+
+    z, targets = logits[usable].astype(np.float64), one_hot(labels[usable], k)
+    start = np.concatenate([np.full(teachers, 1 / teachers), np.zeros(k)])
+
+    def loss(p: np.ndarray) -> float:
+        stacked = np.einsum("ntk,t->nk", z, p[:teachers]) + p[teachers:]
+        if k == 1:
+            value = np.mean(np.logaddexp(0, stacked) - targets * stacked)
+        else:
+            peak = stacked.max(1, keepdims=True)
+            value = np.mean(np.log(np.exp(stacked - peak).sum(1)) + peak[:, 0] - (targets * stacked).sum(1))
+        return float(value + 1e-3 * np.sum((p - start) ** 2))
+
+    best = minimize(loss, start, method="L-BFGS-B", bounds=[(1e-6, None)] * teachers + [(None, None)] * k).x
+    return Stack(tuple(map(float, best[:teachers])), tuple(map(float, best[teachers:])))
+
+
+def one_hot(labels: np.ndarray, k: int) -> np.ndarray:
+    """Labels `[n]` as target probabilities `[n, k]` float32; NaN labels give NaN rows."""
+    if k == 1:
+        return labels.astype(np.float32)[:, None]
+    hot = (labels[:, None] == np.arange(k)).astype(np.float32)
+    return np.where(np.isfinite(labels)[:, None], hot, np.nan).astype(np.float32)
+
+
+def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """`sigmoid(z / T)` (k = 1) or `softmax(z / T)` of `[n, k]` logits, float32."""
+    z = logits.astype(np.float64) / temperature
+    if z.shape[1] == 1:
+        return (0.5 * (1 + np.tanh(z / 2))).astype(np.float32)
+    z = np.exp(z - z.max(1, keepdims=True))
+    return (z / z.sum(1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,94 @@
+"""From logits on disk to what the student learns."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tfb2d.config import DistillConfig
+from tfb2d.data.examples import Task
+from tfb2d.data.tables import iter_batches
+from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
+
+Rows = tuple[list[np.ndarray], np.ndarray]  # texts, an object array [n] a field; targets [n, k] float32
+
+
+def logit_names(task: Task) -> list[str]:
+    """The logit columns of a table: `logit`, or `logit_0`, `logit_1`, ... one a class."""
+    return ["logit"] if task.n_logits == 1 else [f"logit_{i}" for i in range(task.n_logits)]
+
+
+def stacked_logits(folders: Sequence[Path], task: Task, stack: Stack) -> np.ndarray:
+    """Stacked logits `[n, k]` float32 of tables (one folder a teacher, the same rows) that fit into memory."""
+    return stack(np.stack([_logits(folder, task) for folder in folders], 1))
+
+
+def fit(config: DistillConfig, folders: Sequence[Path], task: Task, labels: np.ndarray | None) -> Stack:
+    """Fits the stack on the validation tables of the teachers, `folders`; see `fit_stack`."""
+    return fit_stack(config, np.stack([_logits(folder, task) for folder in folders], 1), labels)
+
+
+def soft_rows(
+    data: Path, folders: Sequence[Path], task: Task, stack: Stack, config: DistillConfig, rows: int = 8192
+) -> Iterator[Rows]:
+    """Streams texts with soft targets.
+
+    A row's target is the stacked teachers' probability at `config.temperature`; where the row has a label, a share
+    `config.hard_weight` of it is the label instead. Cross-entropy is linear in the target, so this equals the weighted sum
+    of the soft-label and the hard-label loss (Hinton et al. 2015, section 2).
+
+    Args:
+      data: table folder with the text fields and `label`.
+      folders: one logits folder a teacher, row for row the same as `data`.
+    """
+    names = logit_names(task)
+    sources = [_even(iter_batches(data, [*task.fields, "label"], rows), rows)]
+    sources += [_even(iter_batches(folder, names, rows), rows) for folder in folders]
+    for batch, *scored in zip(*sources, strict=True):
+        logits = stack(np.stack([_columns(one, names) for one in scored], 1))
+        targets = probabilities(logits, config.temperature)
+        if config.hard_weight:
+            hard = one_hot(_column(batch, "label"), task.n_logits)
+            labelled = np.isfinite(hard)
+            targets = np.where(labelled, (1 - config.hard_weight) * targets + config.hard_weight * hard, targets)
+        yield texts(batch, task), targets
+
+
+def hard_rows(data: Path, task: Task, rows: int = 8192) -> Iterator[Rows]:
+    """Streams texts with their labels as targets; unlabelled rows have NaN targets."""
+    for batch in iter_batches(data, [*task.fields, "label"], rows):
+        yield texts(batch, task), one_hot(_column(batch, "label"), task.n_logits)
+
+
+def texts(batch: pa.RecordBatch | pa.Table, task: Task) -> list[np.ndarray]:
+    """The text fields as object arrays."""
+    return [batch.column(name).to_numpy(zero_copy_only=False) for name in task.fields]
+
+
+def _column(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    return batch.column(name).to_numpy(zero_copy_only=False).astype(np.float32)
+
+
+def _columns(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
+    return np.stack([_column(batch, name) for name in names], 1)
+
+
+def _logits(folder: Path, task: Task) -> np.ndarray:
+    names = logit_names(task)
+    return np.concatenate([_columns(batch, names) for batch in iter_batches(folder, names)])
+
+
+def _even(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """Cuts a stream anew into tables of `rows` rows, so that tables with other part sizes can be read side by side."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        while count >= rows:
+            table = pa.Table.from_batches(waiting)
+            yield table.slice(0, rows)
+            waiting, count = table.slice(rows).to_batches(), count - rows
+    if count:
+        yield pa.Table.from_batches(waiting)

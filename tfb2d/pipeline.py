@@ -1,0 +1,230 @@
+"""From raw rows to a served model: the stages of a run, each in its folder of the run folder."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from tfb2d.config import Config, ConfigError
+from tfb2d.data.files import atomic_path, read_json, write_json
+from tfb2d.data.prepare import prepare
+from tfb2d.data.tables import count_rows, iter_batches, read_table
+from tfb2d.data.task import Task
+from tfb2d.stages import Stage, StageRunner, file_identity, locked
+
+SPLITS = ("transfer", "valid", "test")  # what teachers label
+MAX_WORDS = 100_000  # words whose vectors a student may start from
+
+
+class Pipeline:
+    """The stages of one run.
+
+    Args:
+      config: what to do.
+      workdir: the run folder.
+      progress: whether to show progress bars.
+      command: what the user typed, for the report.
+    """
+
+    def __init__(self, config: Config, workdir: Path, progress: bool = True, command: str = "") -> None:
+        self.config = config
+        self.workdir = workdir
+        self.progress = progress
+        self.command = command
+        self.task = Task.from_config(config.data)
+
+    def run(self, until: str = "", force: Sequence[str] = ()) -> dict[str, Any]:
+        """Brings all stages up to `until` up to date and returns the last one's outcome.
+
+        Raises:
+          ConfigError: there is no stage of a name in `until` or `force`.
+          RuntimeError: another process is at work in the run folder.
+        """
+        stages = self.stages()
+        names = [stage.name for stage in stages]
+        for name in (*force, *([until] if until else [])):
+            if name not in names:
+                raise ConfigError(f"there is no stage {name!r}; this run has {', '.join(names)}")
+        with locked(self.workdir):
+            write_json(self.workdir / "config.json", dataclasses.asdict(self.config))
+            self._runner = StageRunner(self.workdir, force)
+            for stage in stages:
+                outcome = self._runner.run(stage)
+                if stage.name == until:
+                    break
+        return outcome
+
+    def stages(self) -> list[Stage]:
+        """All stages, in the order in which they run."""
+        config = self.config
+        external = [teacher.logits for teacher in config.teachers.values() if teacher.logits]
+        files = [*config.data.train, *config.data.valid, *config.data.test, *config.data.unlabelled, *sum(external, ())]
+        if not config.data.train:
+            raise ConfigError("data.train names no file; a run needs judged rows")
+        stages = [Stage("data", [_dict(config.data), external, file_identity(files)], (), self._data)]
+        for name, teacher in config.teachers.items():
+            settings = [_dict(teacher), _dict(config.label), config.student.teacher_init]
+            inputs: tuple[str, ...] = ("data",)
+            if teacher.preset:
+                tuning = [_tuning(teacher), file_identity([teacher.preset] if Path(teacher.preset).exists() else [])]
+                stages.append(Stage(f"teachers/{name}", tuning, inputs, self._teacher(name)))
+                inputs = (f"teachers/{name}", "data")
+            stages.append(Stage(f"logits/{name}", settings, inputs, self._logits(name)))
+        logits = tuple(f"logits/{name}" for name in config.teachers)
+        training = [_dict(config.student), _tuning(config.training)]
+        stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
+        if config.report.labels_only:
+            stages.append(Stage("labels_only", training, ("data",), self._labels_only))
+        stages.append(Stage("export", [_dict(config.export), self.name], ("student",), self._export))
+        last = tuple(stage.name for stage in stages)
+        stages.append(Stage("report", _dict(config.report), last, self._report))
+        return stages
+
+    @property
+    def name(self) -> str:
+        """The exported model's name."""
+        return self.config.export.name or self.config.name
+
+    # The stages' work. Heavy imports stand where they are needed: a run whose stages are done answers at once.
+
+    def _data(self, folder: Path) -> dict[str, Any]:
+        external = [teacher.logits for teacher in self.config.teachers.values() if teacher.logits]
+        return prepare(self.config.data, folder, external, progress=self.progress)
+
+    def _teacher(self, name: str) -> Any:
+        def work(folder: Path) -> dict[str, Any]:
+            from tfb2d.teachers.fine_tune import fine_tune
+
+            return fine_tune(self.config.teachers[name], self.workdir / "data", self.task, folder)
+
+        return work
+
+    def _logits(self, name: str) -> Any:
+        config = self.config.teachers[name]
+
+        def work(folder: Path) -> dict[str, Any]:
+            parts = {split: folder if split == "transfer" else folder / split for split in SPLITS}
+            data = self.workdir / "data"
+            if config.logits:
+                from tfb2d.teachers.external import attach_logits
+
+                return {s: attach_logits(config, self.task, data / s, out) for s, out in parts.items()}
+            from tfb2d.teachers.label import label_folder
+            from tfb2d.teachers.teacher import load_teacher
+
+            teacher = self.workdir / "teachers" / name
+            for split, out in parts.items():
+                label_folder(teacher, data / split, out, self.config.label)
+            if self.config.student.teacher_init:
+                write_word_vectors(load_teacher(teacher), data, self.task, self.config.student.max_tokens, folder)
+            return {split: count_rows(out) for split, out in parts.items()}
+
+        return work
+
+    def _student(self, folder: Path) -> dict[str, Any]:
+        from tfb2d.distill.targets import fit, soft_rows
+
+        data, logits = self.workdir / "data", [self.workdir / "logits" / name for name in self.config.teachers]
+        labels = _labels(data / "valid")
+        stack = fit(self.config.distill, [one / "valid" for one in logits], self.task, labels)
+        source = soft_rows(data / "transfer", logits, self.task, stack, self.config.distill)
+        outcome = self._train(folder, source, count_rows(data / "transfer"), logits)
+        return {**outcome, "stack": dataclasses.asdict(stack)}
+
+    def _labels_only(self, folder: Path) -> dict[str, Any]:
+        from tfb2d.distill.targets import hard_rows
+
+        data = self.workdir / "data"
+        return self._train(folder, hard_rows(data / "train", self.task), count_rows(data / "train"), [])
+
+    def _train(self, folder: Path, source: Any, total: int, logits: Sequence[Path]) -> dict[str, Any]:
+        from safetensors.numpy import load_file
+
+        from tfb2d.distill.targets import hard_rows
+        from tfb2d.evaluation.calibration import calibrate
+        from tfb2d.students.model import Student
+        from tfb2d.students.rows import hash_rows
+        from tfb2d.students.training import Trainer
+
+        config, valid = self.config.student, self.workdir / "data/valid"
+        rows = hash_rows(source, folder / "rows", config.max_tokens, total, self.progress)
+        valid_rows = hash_rows(hard_rows(valid, self.task), folder / "valid_rows", config.max_tokens, progress=False)
+        student = Student(self.task, config, self.config.training.seed)
+        vectors = [path / WORD_VECTORS for path in logits if (path / WORD_VECTORS).exists()]
+        if config.teacher_init and vectors:
+            words = load_file(vectors[0])
+            student.start_from(words["hashes"], words["vectors"])
+        trainer = Trainer(student, rows, valid_rows, self.config.training, folder)
+        history = trainer.fit(self.progress)
+        valid_logits = trainer.logits(valid_rows)
+        calibration = calibrate(
+            self.task, _labels(valid), valid_logits[:, 0] if self.task.n_logits == 1 else valid_logits
+        )
+        student.save(folder)
+        rows.discard()  # as large as the texts, and made again if need be
+        return {"rows": rows.n, "calibration": calibration.to_json(), "history": history}
+
+    def _export(self, folder: Path) -> dict[str, Any]:
+        from tfb2d.serving.export import export, folder_megabytes
+        from tfb2d.students.model import load_student
+
+        calibration = read_json(self.workdir / "student/stage.json")["outcome"]["calibration"]
+        transfer = next(iter_batches(self.workdir / "data/transfer", self.task.fields, self.config.export.warmup_rows))
+        version = export(
+            load_student(self.workdir / "student"),
+            Path(self.config.export.folder) / self.name,
+            scale=calibration["scale"],
+            bias=calibration["bias"],
+            warmup=[transfer.column(name).to_pylist() for name in self.task.fields],
+            fingerprint=self._runner.fingerprint_of("export"),
+        )
+        return {"model": str(version), "megabytes": folder_megabytes(version)}
+
+    def _report(self, folder: Path) -> dict[str, Any]:
+        from tfb2d.reporting import report
+
+        return report(self, self._runner.seconds(), folder)
+
+
+WORD_VECTORS = "word_vectors.safetensors"
+
+
+def write_word_vectors(teacher: Any, data: Path, task: Task, max_tokens: int, out: Path) -> None:
+    """Writes the teacher's vectors of the words of the data, most frequent first: `hashes` [n] int64, `vectors` [n, width].
+
+    Words are counted in the first million rows of the transfer set.
+    """
+    from safetensors.numpy import save_file
+
+    from tfb2d.students import text_spec
+
+    counts: Counter[bytes] = Counter()
+    for number, batch in enumerate(iter_batches(data / "transfer", task.fields)):
+        if number * 8192 > 1_000_000:
+            break
+        for field in task.fields:
+            for text in batch.column(field).to_pylist():
+                counts.update(text_spec.tokens(text, max_tokens))
+    words = [word for word, _ in counts.most_common(MAX_WORDS)]
+    hashes = np.array([text_spec.fingerprint64(word) % text_spec.TOKEN_MODULUS for word in words], np.int64)
+    vectors = teacher.word_vectors([word.decode("utf-8", "replace") for word in words])
+    with atomic_path(out / WORD_VECTORS) as path:
+        save_file({"hashes": hashes, "vectors": vectors.astype(np.float32)}, path)
+    logging.info("%d word vectors", len(words))
+
+
+def _labels(folder: Path) -> np.ndarray:
+    return read_table(folder, ["label"]).column("label").to_numpy().astype(np.float64)
+
+
+def _dict(config: Any) -> dict[str, Any]:
+    return dataclasses.asdict(config)
+
+
+def _tuning(config: Any) -> dict[str, Any]:
+    # How often checkpoints are written changes nothing.
+    return {key: value for key, value in _dict(config).items() if key != "checkpoint_seconds"}

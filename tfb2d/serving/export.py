@@ -1,0 +1,157 @@
+"""A student becomes a SavedModel that takes raw strings, in a version folder that TensorFlow Serving picks up."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
+from tfb2d import __version__
+from tfb2d.data.files import read_json, sync, write_json
+from tfb2d.students import text_spec
+from tfb2d.students.model import Student
+
+ABOUT = "assets.extra/tfb2d.json"
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+
+
+def signatures(student: Student, scale: float, bias: Sequence[float]) -> dict[str, Callable]:
+    """The served functions of a student, by signature name.
+
+    Args:
+      student: a trained one.
+      scale, bias: the calibration, `score = sigmoid(scale * logit + bias)`, or softmax over classes; `bias` has one
+        number a logit.
+
+    Returns:
+      Concrete functions: `serving_default` and `classify`; `regress` where there is one score a row; `rank` for pairs.
+    """
+    fields, k = student.task.fields, student.task.n_logits
+    classes = student.task.classes or ("0", "1")
+
+    def calibrated(logit: tf.Tensor) -> tf.Tensor:
+        z = scale * logit + np.asarray(bias, np.float32)
+        return tf.sigmoid(z) if k == 1 else tf.nn.softmax(z)
+
+    def logits(texts: Sequence[tf.Tensor]) -> tf.Tensor:
+        return student.model(list(texts), training=False)
+
+    def squeezed(value: tf.Tensor) -> tf.Tensor:
+        return tf.squeeze(value, -1) if k == 1 else value
+
+    def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        logit = logits([texts[name] for name in fields])
+        return {"score": squeezed(calibrated(logit)), "logit": squeezed(logit)}
+
+    def parsed(inputs: tf.Tensor) -> tf.Tensor:
+        features = tf.io.parse_example(inputs, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
+        return calibrated(logits([features[name] for name in fields]))
+
+    def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = parsed(inputs)
+        if k == 1:
+            scores = tf.concat([1 - scores, scores], -1)
+        names = tf.repeat(tf.constant([classes]), tf.shape(scores)[0], 0)
+        return {"classes": names, "scores": scores}
+
+    def regress(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"outputs": tf.squeeze(parsed(inputs), -1)}
+
+    def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = tf.squeeze(calibrated(student.score_titles(query, titles)), -1)
+        return {"scores": tf.where(tf.equal(titles, ""), 0.0, scores)}  # padding comes last in any ranking
+
+    column = [tf.TensorSpec([None], tf.string, name=name) for name in fields]
+    examples = tf.TensorSpec([None], tf.string, name="inputs")
+    served = {
+        "serving_default": tf.function(predict).get_concrete_function(**dict(zip(fields, column, strict=True))),
+        "classify": tf.function(classify).get_concrete_function(examples),
+    }
+    if k == 1:
+        served["regress"] = tf.function(regress).get_concrete_function(examples)
+    if len(fields) == 2 and k == 1:
+        served["rank"] = tf.function(rank).get_concrete_function(
+            tf.TensorSpec([None], tf.string, name="query"), tf.TensorSpec([None, None], tf.string, name="titles")
+        )
+    return served
+
+
+def export(
+    student: Student,
+    model_folder: Path,
+    *,
+    scale: float,
+    bias: Sequence[float],
+    warmup: Sequence[Sequence[str]],
+    fingerprint: str,
+) -> Path:
+    """Writes the next version of a model, or finds this very one as the last version.
+
+    Args:
+      student: a trained one.
+      model_folder: `<folder>/<name>`; versions are its numbered folders, as TensorFlow Serving reads them.
+      scale, bias: calibration, see `signatures`.
+      warmup: texts, one sequence a field, of the requests that the server replays before it serves.
+      fingerprint: of all that the model was made from; says whether the last version is this one.
+
+    Returns:
+      The version's folder. It appears whole: it is written beside and renamed.
+    """
+    versions = sorted(int(path.name) for path in model_folder.glob("*") if path.name.isdigit())
+    if versions:
+        last = model_folder / str(versions[-1])
+        if (last / ABOUT).exists() and read_json(last / ABOUT).get("fingerprint") == fingerprint:
+            return last
+    version = model_folder / str(versions[-1] + 1 if versions else 1)
+    partial = model_folder / f".{version.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    served = signatures(student, scale, bias)
+    module = tf.Module()
+    module.student_weights = student.trunk.weights  # all that the functions use; nothing else of Keras goes along
+    tf.saved_model.save(module, str(partial), signatures=served)
+    (partial / "assets.extra").mkdir()
+    write_warmup(partial / WARMUP, model_folder.name, student.task.fields, warmup, "rank" in served)
+    about = {
+        "tfb2d": __version__,
+        "task": student.task.to_json(),
+        "signatures": sorted(served),
+        "calibration": {"scale": float(scale), "bias": [float(b) for b in bias]},
+        "hash_spec": text_spec.SPEC,
+        "fingerprint": fingerprint,
+    }
+    write_json(partial / ABOUT, about)
+    for folder, _, files in os.walk(partial):
+        for name in files:
+            sync(Path(folder, name))
+    partial.rename(version)
+    sync(model_folder)
+    return version
+
+
+def write_warmup(path: Path, model: str, fields: Sequence[str], texts: Sequence[Sequence[str]], rank: bool) -> None:
+    """Writes warm-up requests: single rows, all rows at once and, for pairs, a ranking, as PredictionLog TFRecords.
+
+    Reference: TensorFlow Serving, "SavedModel Warmup".
+    """
+
+    def request(signature: str, **inputs: np.ndarray) -> bytes:
+        call = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name=model, signature_name=signature))
+        for name, value in inputs.items():
+            call.inputs[name].CopyFrom(tf.make_tensor_proto(value, tf.string))
+        log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=call))
+        return log.SerializeToString()
+
+    columns = [np.asarray(column, object) for column in texts]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for rows in [slice(i, i + 1) for i in range(min(8, len(columns[0])))] + [slice(None)]:
+            writer.write(request("serving_default", **{f: c[rows] for f, c in zip(fields, columns, strict=True)}))
+        if rank:
+            writer.write(request("rank", query=columns[0][:1], titles=columns[1][None]))
+
+
+def folder_megabytes(folder: Path) -> float:
+    """Size of all files below a folder, in units of 10^6 bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

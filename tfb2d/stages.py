@@ -1,0 +1,137 @@
+"""Stages in a run folder: what is done is skipped, what was stopped goes on, what has changed is done again."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from tfb2d import __version__
+from tfb2d.data.files import expand, read_json, write_json
+
+DONE = "stage.json"
+STARTED = "started.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    Attributes:
+      name: of the stage and of its folder below the run folder.
+      settings: all that the outcome depends on besides `inputs`, as JSON can hold it.
+      inputs: names of the stages whose outcome it reads.
+      run: does the work in the stage's folder, going on from what a stopped run left there; what it returns (a dict) is
+        kept as the stage's outcome.
+    """
+
+    name: str
+    settings: Any
+    inputs: tuple[str, ...]
+    run: Callable[[Path], dict[str, Any]]
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hex digest of JSON-able values."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def file_identity(patterns: Sequence[str]) -> list[list[Any]]:
+    """Path, size and time of change of the files that patterns name; pinned resources stand for themselves."""
+    identity: list[list[Any]] = [[name] for name in patterns if name.startswith("pypi:")]
+    for path in expand([name for name in patterns if not name.startswith("pypi:")]):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            stat = file.stat()
+            identity.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
+    return identity
+
+
+class StageRunner:
+    """Runs stages in a run folder, one process at a time.
+
+    Args:
+      workdir: the run folder.
+      force: names of stages to do anew, whatever is there.
+    """
+
+    def __init__(self, workdir: Path, force: Sequence[str] = ()) -> None:
+        self.workdir = workdir
+        self.force = set(force)
+        self._fingerprints: dict[str, str] = {}
+
+    def run(self, stage: Stage) -> dict[str, Any]:
+        """Brings one stage up to date and returns its outcome."""
+        folder = self.workdir / stage.name
+        print_ = fingerprint(
+            __version__, stage.name, stage.settings, [self._fingerprints[name] for name in stage.inputs]
+        )
+        self._fingerprints[stage.name] = print_
+        done = _json(folder / DONE)
+        if stage.name in self.force:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif done.get("fingerprint") == print_:
+            logging.info("%s: done before, skipped", stage.name)
+            return done["outcome"]
+        started = _json(folder / STARTED)
+        if started.get("fingerprint") != print_:
+            if folder.exists():
+                logging.info("%s: settings or inputs have changed, done again", stage.name)
+                shutil.rmtree(folder)
+            started = {"fingerprint": print_, "seconds": 0.0}
+        else:
+            logging.info("%s: goes on from where it stopped", stage.name)
+            for leftover in folder.rglob(".*.tmp"):  # of writes that a kill cut short
+                leftover.unlink() if leftover.is_file() else shutil.rmtree(leftover)
+        write_json(folder / STARTED, started)
+        logging.info("%s ...", stage.name)
+        begin = time.monotonic()
+        try:
+            outcome = stage.run(folder)
+        finally:
+            started["seconds"] += round(time.monotonic() - begin, 3)
+            if folder.exists():
+                write_json(folder / STARTED, started)
+        write_json(folder / DONE, {"fingerprint": print_, "seconds": started["seconds"], "outcome": outcome})
+        logging.info("%s: %.0f s", stage.name, started["seconds"])
+        return outcome
+
+    def fingerprint_of(self, stage: str) -> str:
+        """The fingerprint of a stage that was run."""
+        return self._fingerprints[stage]
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds that each finished stage took, stopped tries that could say so included."""
+        times = {}
+        for name in self._fingerprints:
+            done = _json(self.workdir / name / DONE)
+            if "seconds" in done:
+                times[name] = done["seconds"]
+        return times
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds a run folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+      RuntimeError: another process holds it.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(f"{workdir}: another process is at work in this run folder") from error
+        yield
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}

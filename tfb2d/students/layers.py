@@ -1,0 +1,154 @@
+"""The student's layers: what stands between token hashes and the feed-forward network.
+
+Token hashes travel as a ragged tensor `[batch, (tokens)]` int64; inside a layer they are flat values and row numbers, so
+that no padding is embedded. Every layer has one attribute a constructor argument, and a `get_config`.
+"""
+
+import tensorflow as tf
+import tf_keras
+
+from tfb2d.students import text
+
+
+@tf_keras.utils.register_keras_serializable("tfb2d")
+class TokenHashes(tf_keras.layers.Layer):
+    """Strings to token hashes (docs/hash_spec.md).
+
+    Args:
+      max_tokens: tokens kept of a text.
+
+    Call arguments:
+      texts: `[batch]` string.
+
+    Returns:
+      `[batch, (tokens)]` int64, ragged.
+    """
+
+    def __init__(self, max_tokens: int, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.max_tokens = max_tokens
+
+    def call(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """See the class."""
+        return text.token_hashes(texts, self.max_tokens)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "max_tokens": self.max_tokens}
+
+
+@tf_keras.utils.register_keras_serializable("tfb2d")
+class SeededDropout(tf_keras.layers.Layer):
+    """Dropout whose noise is a function of a step counter, so that a run taken up again draws what it would have drawn.
+
+    Args:
+      rate: share set to zero; the rest is scaled by `1 / (1 - rate)`.
+      seed: tells this layer's noise from another's.
+      per_row: drop whole rows of the first axis (n-grams) instead of single numbers.
+    """
+
+    def __init__(self, rate: float, seed: int, per_row: bool = False, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        self.per_row = per_row
+
+    def build(self, shape: tf.TensorShape) -> None:
+        """Makes the counter, which is saved with the weights."""
+        self.step = self.add_weight("step", (), tf.int64, initializer="zeros", trainable=False)
+        super().build(shape)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Inputs of any shape, floating point; the same shape comes out."""
+        if not training or self.rate == 0:
+            return inputs
+        noise = None
+        if self.per_row:
+            noise = tf.concat([tf.shape(inputs)[:-1], [1]], 0)
+        seed = tf.stack([self.step, tf.constant(self.seed, tf.int64)])
+        dropped = tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, noise_shape=noise)
+        with tf.control_dependencies([dropped]):
+            self.step.assign_add(1)
+        return dropped
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed, "per_row": self.per_row}
+
+
+@tf_keras.utils.register_keras_serializable("tfb2d")
+class NGramEmbedding(tf_keras.layers.Layer):
+    """Vectors of a text's hashed n-grams: one row of the table for each position and order.
+
+    Args:
+      buckets: rows of the table.
+      dim: its width.
+      orders: n-gram orders, rising.
+      dropout: share of the n-grams left out while training.
+      seed: of the start values and the dropout.
+
+    Call arguments:
+      hashes: `[batch, (tokens)]` int64, ragged.
+
+    Returns:
+      `[tokens of the whole batch, orders, dim]` float32.
+    """
+
+    def __init__(
+        self, buckets: int, dim: int, orders: tuple[int, ...], dropout: float = 0.0, seed: int = 0, **kwargs: object
+    ) -> None:
+        super().__init__(**kwargs)
+        self.buckets = buckets
+        self.dim = dim
+        self.orders = tuple(orders)
+        self.dropout = dropout
+        self.seed = seed
+        self.drop = SeededDropout(dropout, seed, per_row=True)
+
+    def build(self, shape: tf.TensorShape) -> None:
+        """Makes the table."""
+        spread = 1.0 / self.dim**0.5
+        start = tf_keras.initializers.RandomUniform(-spread, spread, seed=self.seed)
+        self.table = self.add_weight("table", (self.buckets, self.dim), initializer=start)
+        super().build(shape)
+
+    def call(self, hashes: tf.RaggedTensor, training: bool | None = None) -> tf.Tensor:
+        """See the class."""
+        return self.drop(tf.gather(self.table, self.ids(hashes)), training=training)
+
+    def ids(self, hashes: tf.RaggedTensor) -> tf.Tensor:
+        """Table rows `[tokens, orders]` int32."""
+        return text.ngram_ids(hashes, self.orders, self.buckets)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        names = ("buckets", "dim", "orders", "dropout", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@tf_keras.utils.register_keras_serializable("tfb2d")
+class SqrtNPool(tf_keras.layers.Layer):
+    """Sum of a text's n-gram vectors over the root of their number; zeros for a text without tokens.
+
+    Call arguments:
+      vectors: `[tokens of the whole batch, orders, dim]` float32.
+      hashes: the ragged token hashes that the vectors belong to.
+
+    Returns:
+      `[batch, dim]` float32.
+
+    Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
+    """
+
+    def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
+        """See the class."""
+        return segment_sqrtn(tf.reduce_sum(vectors, axis=1), hashes, vectors.shape[1])
+
+
+def segment_sqrtn(vectors: tf.Tensor, hashes: tf.RaggedTensor, per_token: int) -> tf.Tensor:
+    """Sums flat vectors `[tokens, dim]` by row and divides by sqrt(tokens in the row * per_token): `[batch, dim]`."""
+    total = tf.math.segment_sum(vectors, hashes.value_rowids())
+    # A segment sum ends at the last row that has tokens; rows after it are zeros.
+    total = tf.pad(total, [[0, tf.cast(hashes.nrows(), tf.int32) - tf.shape(total)[0]], [0, 0]])
+    count = tf.cast(tf.maximum(hashes.row_lengths() * per_token, 1), vectors.dtype)
+    return total * tf.math.rsqrt(count)[:, None]

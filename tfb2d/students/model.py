@@ -1,0 +1,198 @@
+"""The student: strings -> hashed n-grams -> pooled fields and their interaction -> feed-forward network -> logit."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from safetensors.numpy import load_file, save_file
+
+from tfb2d.config import StudentConfig
+from tfb2d.data.examples import Task
+from tfb2d.data.files import atomic_path, read_json, write_json
+from tfb2d.students import text_spec
+from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
+from tfb2d.students.pairs import KernelPooling, MatchedPools
+
+
+@tf_keras.utils.register_keras_serializable("tfb2d")
+class RowNumbers(tf_keras.layers.Layer):
+    """Numbers the rows of a ragged tensor: title i of a plain pair belongs to query i. Returns `[batch]` int64."""
+
+    def call(self, hashes: tf.RaggedTensor) -> tf.Tensor:
+        """See the class."""
+        return tf.range(hashes.nrows())
+
+
+class Student:
+    """A student as a tf_keras functional model, in two forms that share their layers.
+
+    `model` takes strings, one `[batch]` tensor per field, and is what is exported. `trunk` takes the fields' token hashes,
+    ragged `[batch, (tokens)]` int64, and is what is trained: texts are hashed once, not every epoch. Both give logits
+    `[batch, task.n_logits]` float32.
+
+    Args:
+      task: fields and classes.
+      config: the shape; see `StudentConfig`.
+      seed: of start values and dropout.
+
+    Example:
+      >>> student = Student(task, StudentConfig())
+      >>> student.model([tf.constant(["usb cable"]), tf.constant(["usb c cable 1 m"])])
+
+    Reference: BERT2DNN (arXiv 2010.10442); the interaction features are named in `StudentConfig`.
+    """
+
+    def __init__(self, task: Task, config: StudentConfig, seed: int = 0) -> None:
+        self.task = task
+        self.config = config
+        self.seed = seed
+        pair = len(task.fields) == 2
+        # Layers.
+        self.tokens = TokenHashes(config.max_tokens, name="tokens")
+        self.ngrams = NGramEmbedding(
+            config.buckets, config.dim, config.orders, config.ngram_dropout, seed=seed, name="ngrams"
+        )
+        self.pool = SqrtNPool(name="pool")
+        self.matched = MatchedPools(self.ngrams, name="matched") if pair and config.matched else None
+        self.kernels = None
+        if pair and config.soft_match:
+            self.kernels = KernelPooling(config.kernels, config.soft_buckets, config.dim, seed + 1, name="kernels")
+        first, *rest = (*config.ffn, task.n_logits)
+        # The first dense layer is split by side, so that ranking multiplies a query once for all of its titles.
+        self.query_dense = _dense(first, seed + 2, "query_dense", use_bias=False) if pair else None
+        self.first_dense = _dense(first, seed + 3, "first_dense")
+        self.dropouts = [SeededDropout(config.dropout, seed + 10 + i, name=f"dropout_{i}") for i in range(len(rest))]
+        self.denses = [_dense(width, seed + 4 + i, f"dense_{i}") for i, width in enumerate(rest)]
+        self.relu = tf_keras.layers.ReLU(name="relu")
+        # Functional models.
+        texts = [tf_keras.Input((), dtype=tf.string, name=name) for name in task.fields]
+        hashes = [tf_keras.Input((None,), dtype=tf.int64, ragged=True, name=f"{name}_hashes") for name in task.fields]
+        owner = RowNumbers(name="rows") if pair else None
+        self.trunk = tf_keras.Model(hashes, self._logits(hashes, owner and owner(hashes[1])), name="trunk")
+        self.model = tf_keras.Model(texts, self.trunk([self.tokens(one) for one in texts]), name="student")
+
+    def _logits(self, hashes: list, owner: tf.Tensor | None, training: bool | None = None) -> tf.Tensor:
+        *query, title = hashes
+        title_vectors = self.ngrams(title, training=training)
+        title_pool = self.pool(title_vectors, title)
+        hidden = None
+        features = [title_pool]
+        if query:
+            query_vectors = self.ngrams(query[0], training=training)
+            query_pool = self.pool(query_vectors, query[0])
+            hidden = tf.gather(self.query_dense(query_pool), owner)
+            query_pool = tf.gather(query_pool, owner)
+            if self.config.products:
+                features.append(query_pool * title_pool)
+            if self.config.differences:
+                features.append(tf.abs(query_pool - title_pool))
+            if self.matched:
+                features.append(self.matched(query[0], title, query_vectors, title_vectors, owner))
+            if self.kernels:
+                features.append(self.kernels(query[0], title, owner))
+        first = self.first_dense(tf.concat(features, -1) if len(features) > 1 else features[0])
+        hidden = first if hidden is None else hidden + first
+        for dropout, dense in zip(self.dropouts, self.denses, strict=True):
+            hidden = dense(dropout(self.relu(hidden), training=training))
+        return hidden
+
+    def score_titles(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+        """Logits of many titles a query; the query is hashed and embedded once.
+
+        Args:
+          query: `[batch]` string.
+          titles: `[batch, n]` string.
+
+        Returns:
+          `[batch, n, n_logits]` float32.
+        """
+        batch, n = tf.shape(titles, tf.int64)[0], tf.shape(titles, tf.int64)[1]
+        owner = tf.repeat(tf.range(batch), n)
+        hashes = [self.tokens(query), self.tokens(tf.reshape(titles, [-1]))]
+        return tf.reshape(self._logits(hashes, owner), tf.stack([batch, n, self.task.n_logits]))
+
+    @property
+    def tables(self) -> list[tf.Variable]:
+        """The embedding tables: what row-wise Adagrad trains, sparsely."""
+        return [layer.table for layer in self._embeddings]
+
+    @property
+    def _embeddings(self) -> list[NGramEmbedding]:
+        return [self.ngrams, *([self.kernels.embedding] if self.kernels else [])]
+
+    @property
+    def dense_weights(self) -> list[tf.Variable]:
+        """All other trainable weights."""
+        tables = {id(table) for table in self.tables}
+        return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
+
+    def start_from(self, hashes: np.ndarray, vectors: np.ndarray) -> None:
+        """Starts token rows from somebody else's word vectors, turned to the tables' width by PCA.
+
+        Rows keep the length that start values have, so that learning rates mean the same for all of them.
+
+        Args:
+          hashes: `[n]` int64 token hashes, most frequent first; where two fall into one row the more frequent stays.
+          vectors: `[n, width]` float, a teacher's vector of each token.
+
+        Reference: Model2Vec (Tulkens & van Dongen 2024) reduces a sentence transformer's token vectors the same way.
+        """
+        width = min(self.config.dim, *vectors.shape)
+        centred = vectors.astype(np.float32) - vectors.mean(0, dtype=np.float32)
+        _, axes = np.linalg.eigh(centred.T @ centred)
+        reduced = np.zeros((len(vectors), self.config.dim), np.float32)
+        reduced[:, :width] = centred @ axes[:, ::-1][:, :width]
+        reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-8)
+        for layer in self._embeddings:
+            if 1 not in layer.orders:
+                continue
+            rows, first = np.unique(text_spec.ngram_ids(hashes, (1,), layer.buckets)[:, 0], return_index=True)
+            length = (1 / 3) ** 0.5  # of a row of `dim` numbers drawn evenly from +-1/sqrt(dim)
+            layer.table.scatter_nd_update(rows[:, None], reduced[first] * length)
+
+    def save(self, folder: Path) -> None:
+        """Writes `student.json` and `weights.safetensors`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder / "weights.safetensors") as path:
+            save_file(named_arrays(self.trunk.weights), path)
+        about = {"task": self.task.to_json(), "config": dataclasses.asdict(self.config), "seed": self.seed}
+        write_json(folder / "student.json", {**about, "hash_spec": text_spec.SPEC["version"]})
+
+
+def _dense(width: int, seed: int, name: str, use_bias: bool = True) -> tf_keras.layers.Dense:
+    start = tf_keras.initializers.GlorotUniform(seed)
+    return tf_keras.layers.Dense(width, use_bias=use_bias, kernel_initializer=start, name=name)
+
+
+def load_student(folder: Path) -> Student:
+    """Reads what `Student.save` wrote.
+
+    Raises:
+      ValueError: the student was trained with another version of the hash.
+    """
+    about = read_json(folder / "student.json")
+    if about["hash_spec"] != text_spec.SPEC["version"]:
+        raise ValueError(
+            f"{folder}: trained with hash spec {about['hash_spec']}, this is {text_spec.SPEC['version']}; train it again"
+        )
+    student = Student(Task.from_json(about["task"]), student_config(about["config"]), about["seed"])
+    assign_arrays(student.trunk.weights, load_file(folder / "weights.safetensors"))
+    return student
+
+
+def student_config(settings: dict) -> StudentConfig:
+    """A StudentConfig from its JSON form, in which tuples are lists."""
+    return StudentConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
+
+
+def named_arrays(weights: list[tf.Variable]) -> dict[str, np.ndarray]:
+    """Weights as arrays under names that are unique and in order."""
+    return {f"{i:03d}.{weight.name}": np.asarray(weight.numpy()) for i, weight in enumerate(weights)}
+
+
+def assign_arrays(weights: list[tf.Variable], arrays: dict[str, np.ndarray]) -> None:
+    """Gives weights the values that `named_arrays` took."""
+    for weight, name in zip(weights, sorted(arrays), strict=True):
+        weight.assign(arrays[name])

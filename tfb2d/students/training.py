@@ -1,0 +1,210 @@
+"""Student training: a loop that can be killed at any step and goes on to the same weights."""
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from tfb2d.config import TrainingConfig
+from tfb2d.data.files import atomic_path, write_json
+from tfb2d.students.model import Student, assign_arrays, named_arrays
+from tfb2d.students.optimizer import RowWiseAdagrad
+from tfb2d.students.rows import HashedRows
+
+
+def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Mean cross-entropy of `[n, k]` target probabilities and logits; sigmoid for k = 1, softmax otherwise.
+
+    It is linear in the targets, so a share of hard labels is mixed into them beforehand (`tfb2d.distill.targets`).
+    """
+    if targets.shape[1] == 1:
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+    else:
+        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+    return tf.reduce_mean(losses)
+
+
+class Trainer:
+    """Trains a student on hashed rows.
+
+    Tables learn by row-wise Adagrad from sparse gradients, all else by Adam; both rates warm up and then follow a cosine
+    to 0. Everything random depends on the seed, the epoch and the step alone, and a checkpoint holds weights, optimizers
+    and position in one file, so a run that was killed ends with the weights of one that was not.
+
+    Args:
+      student: trained in place.
+      rows: to learn from.
+      valid: to watch; its targets are labels.
+      config: rates, epochs, batch.
+      out: gets `checkpoint.safetensors`, `history.json` and `tensorboard/`.
+    """
+
+    def __init__(
+        self, student: Student, rows: HashedRows, valid: HashedRows, config: TrainingConfig, out: Path
+    ) -> None:
+        self.student, self.rows, self.valid, self.config, self.out = student, rows, valid, config, out
+        self.steps_per_epoch = -(-rows.n // config.batch_size)
+        steps = self.steps_per_epoch * config.epochs
+
+        def schedule(rate: float) -> tf_keras.optimizers.schedules.LearningRateSchedule:
+            warmup = max(1, int(config.warmup * steps))
+            return tf_keras.optimizers.schedules.CosineDecay(
+                0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+            )
+
+        self.table_optimizer = RowWiseAdagrad(student.tables, schedule(config.table_learning_rate))
+        self.dense_optimizer = tf_keras.optimizers.Adam(schedule(config.learning_rate), jit_compile=False)
+        self.dense_optimizer.build(student.dense_weights)
+        self.position = {"epoch": 0, "step": 0, "loss": 0.0, "seconds": 0.0, "best": None, "since_best": 0}
+        self.history: list[dict[str, float]] = []
+
+        specs = [tf.RaggedTensorSpec([None, None], tf.int64, 1, tf.int64) for _ in rows.fields]
+        targets = tf.TensorSpec([None, rows.targets.shape[1]], tf.float32)
+
+        @tf.function(input_signature=[specs, targets])
+        def train_step(hashes: list[tf.RaggedTensor], targets: tf.Tensor) -> tf.Tensor:
+            tables, weights = student.tables, student.dense_weights
+            with tf.GradientTape() as tape:
+                loss = soft_cross_entropy(targets, student.trunk(hashes, training=True))
+            gradients = tape.gradient(loss, tables + weights)
+            self.table_optimizer.apply(gradients[: len(tables)])
+            self.dense_optimizer.apply_gradients(zip(gradients[len(tables) :], weights, strict=True))
+            return loss
+
+        self._train_step = train_step
+        self._logits = tf.function(lambda hashes: student.trunk(hashes, training=False), input_signature=[specs])
+
+    def fit(self, progress: bool = True) -> list[dict[str, float]]:
+        """Trains, going on from the last checkpoint. Returns a dict of figures an epoch; the student holds the weights."""
+        self._restore()
+        writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
+        position, config = self.position, self.config
+        total = self.steps_per_epoch * config.epochs
+        done = position["epoch"] * self.steps_per_epoch + position["step"]
+        with (
+            tqdm(total=total, initial=done, desc="student", unit="batch", disable=not progress) as bar,
+            writer.as_default(),
+        ):
+            while position["epoch"] < config.epochs:
+                started = last_saved = time.monotonic()
+                seconds = position["seconds"]
+                indices = self.rows.batches(config.batch_size, (config.seed, position["epoch"]), position["step"])
+                for hashes, targets in _ahead(self.rows.batch(index) for index in indices):
+                    position["loss"] += float(self._train_step(hashes, targets))
+                    position["step"] += 1
+                    bar.update()
+                    now = time.monotonic()
+                    position["seconds"] = seconds + now - started
+                    if now - last_saved > config.checkpoint_seconds:
+                        self._save()
+                        last_saved = now
+                figures = self._end_epoch()
+                bar.set_postfix({name: f"{value:.4f}" for name, value in figures.items() if "loss" in name})
+                for name, value in figures.items():
+                    tf.summary.scalar(name, value, step=int(figures["epoch"]))
+                if 0 < config.patience <= position["since_best"]:
+                    break
+        if config.patience and (self.out / "best.safetensors").exists():
+            assign_arrays(self.student.trunk.weights, load_file(self.out / "best.safetensors"))
+        return self.history
+
+    def logits(self, rows: HashedRows) -> np.ndarray:
+        """Logits `[n, k]` float32 of hashed rows, in order."""
+        parts = [self._logits(rows.batch(index)[0]).numpy() for index in rows.batches(4096)]
+        return np.concatenate(parts)
+
+    def _end_epoch(self) -> dict[str, float]:
+        position = self.position
+        logits = self.logits(self.valid)
+        valid_loss = float(soft_cross_entropy(tf.constant(self.valid.targets), tf.constant(logits)))
+        figures = {
+            "epoch": position["epoch"] + 1,
+            "loss": position["loss"] / position["step"],
+            "valid_loss": valid_loss,
+            "valid_accuracy": _accuracy(self.valid.targets, logits),
+            "seconds": position["seconds"],
+        }
+        self.history.append(figures)
+        if position["best"] is None or valid_loss < position["best"]:
+            position.update(best=valid_loss, since_best=0)
+            if self.config.patience:
+                with atomic_path(self.out / "best.safetensors") as path:
+                    save_file(named_arrays(self.student.trunk.weights), path)
+        else:
+            position["since_best"] += 1
+        position.update(epoch=position["epoch"] + 1, step=0, loss=0.0, seconds=0.0)
+        self._save()
+        write_json(self.out / "history.json", self.history)
+        return figures
+
+    @property
+    def _state(self) -> list[tf.Variable]:
+        return [*self.student.trunk.weights, *self.table_optimizer.state, *self.dense_optimizer.variables]
+
+    def _save(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        metadata = {"position": json.dumps(self.position), "history": json.dumps(self.history)}
+        with atomic_path(self.out / "checkpoint.safetensors") as path:
+            save_file(named_arrays(self._state), path, metadata)
+
+    def _restore(self) -> None:
+        path = self.out / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata()
+        self.position = json.loads(metadata["position"])
+        self.history = json.loads(metadata["history"])
+        assign_arrays(self._state, load_file(path))
+
+
+def _accuracy(targets: np.ndarray, logits: np.ndarray) -> float:
+    if targets.shape[1] == 1:
+        return float(np.mean((logits > 0) == (targets >= 0.5)))
+    return float(np.mean(logits.argmax(1) == targets.argmax(1)))
+
+
+def _ahead(items: Iterator, depth: int = 4) -> Iterator:
+    """Yields the same items, made ahead by a thread while the caller computes."""
+    waiting: queue.Queue = queue.Queue(depth)
+    gone = threading.Event()
+    end = object()
+
+    def put(item: object) -> bool:
+        while not gone.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+            put((end, None))
+        except BaseException as error:  # handed over: it is raised where the items are used
+            put((end, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+    finally:
+        gone.set()
