@@ -25,8 +25,9 @@ from tfb2d.teachers.card import write_card
 from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
+from tfb2d.teachers.saved import FILE, MODEL, read_about
 from tfb2d.teachers.steps import training_step
-from tfb2d.teachers.teacher import FILE, MODEL, Teacher, read_about
+from tfb2d.teachers.teacher import Teacher
 
 
 def fine_tune(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from tqdm import tqdm
 from tfb2d.config import LabelConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.tables import count_rows, iter_part, part_files
+from tfb2d.teachers.saved import read_about
 from tfb2d.teachers.shards import cut, fingerprint_files, finished_shards, write_shard
-from tfb2d.teachers.teacher import load_teacher, read_about
 
 RowsFrom = Callable[[int], Iterator[pa.RecordBatch]]  # streams a source from the given row on
 
@@ -87,6 +87,8 @@ def label_rows(
     done = finished_shards(out, made_from)
     if done and done * config.rows_per_shard >= rows:
         return
+    from tfb2d.teachers.teacher import load_teacher  # Keras: not before there is something to do
+
     loaded = load_teacher(teacher)
     first = done * config.rows_per_shard
     with tqdm(total=rows, initial=first, desc=f"labelling {out.name}", unit="row", disable=not progress) as bar:

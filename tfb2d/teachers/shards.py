@@ -21,16 +21,20 @@ def logit_names(n_logits: int) -> list[str]:
 
 def finished_shards(out: Path, made_from: Mapping[str, Any]) -> int:
     """Counts the shards of `out` that need not be done again; removes those that were made from something else."""
-    out.mkdir(parents=True, exist_ok=True)
     if not (out / FILE).exists() or read_json(out / FILE) != made_from:
-        (out / FILE).unlink(missing_ok=True)
-        for part in out.glob("part-*.parquet"):
-            part.unlink()
+        clear(out)
         write_json(out / FILE, made_from)
     done = 0
     while _part(out, done).exists():
         done += 1
     return done
+
+
+def clear(out: Path) -> None:
+    """Makes a folder, or removes the shards that it has."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in [out / FILE, *out.glob("part-*.parquet")]:
+        path.unlink(missing_ok=True)
 
 
 def write_shard(out: Path, number: int, rows: pa.Table, logits: np.ndarray) -> None:

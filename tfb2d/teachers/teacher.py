@@ -11,15 +11,12 @@ import keras
 import keras_hub
 import numpy as np
 
-from tfb2d.config import ConfigError
-from tfb2d.data.files import read_json, write_json
+from tfb2d.data.files import write_json
 from tfb2d.data.task import Task
 from tfb2d.teachers.models import load_classifier
 from tfb2d.teachers.packing import Packed, Packer, batches_by_tokens
+from tfb2d.teachers.saved import FILE, MODEL, read_about
 from tfb2d.teachers.steps import forward
-
-FILE = "teacher.json"  # written last: a folder that has it is whole
-MODEL = "model"  # a KerasHub preset: `keras_hub.models.TextClassifier.from_preset` reads it, too
 
 
 class Teacher:
@@ -163,14 +160,3 @@ def load_teacher(folder: str | Path) -> Teacher:
     about = read_about(folder)
     classifier = load_classifier(folder / MODEL, about["mixed_precision"])
     return Teacher(classifier, Task.from_json(about["task"]), about["max_length"])
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """A saved teacher's `teacher.json`.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    if not (folder / FILE).exists():
-        raise ConfigError(f"{folder} has no {FILE}: it is not a saved teacher, or its fine-tuning was not finished")
-    return dict(read_json(folder / FILE))

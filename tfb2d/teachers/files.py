@@ -1,0 +1,105 @@
+"""Labelling files as they are: any that the readers take, with the columns that tell their rows apart."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from tfb2d.config import LabelConfig
+from tfb2d.data.errors import DataError
+from tfb2d.data.examples import text_fault
+from tfb2d.data.files import expand
+from tfb2d.data.readers import Problem, columns_of, read_rows
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.task import name
+from tfb2d.teachers.label import label_rows
+from tfb2d.teachers.saved import read_about
+from tfb2d.teachers.shards import fingerprint_files
+
+REJECTED = "rejected.jsonl"
+BATCH_ROWS = 4096
+
+
+def label_files(
+    teacher: Path,
+    inputs: Sequence[str],
+    out: Path,
+    config: LabelConfig,
+    columns: Sequence[str] = (),
+    keep: Sequence[str] = ("id", "label"),
+    max_rejected: float = 0.01,
+    max_chars: int = 20_000,
+    progress: bool = True,
+) -> dict[str, int]:
+    """Writes a teacher's logits for files; `label.label_folder` says how.
+
+    Args:
+      teacher: a saved teacher's folder.
+      inputs: paths, globs, folders and `pypi:` resources.
+      out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits; also `rejected.jsonl`.
+      config: shard and batch sizes.
+      columns: the text columns, in the order of the task's fields; by default they are called as the fields.
+      keep: columns to pass through, of those that there are.
+      max_rejected: share of bad rows at which to stop.
+      max_chars: a longer text makes its row a bad one.
+      progress: show a progress bar.
+
+    Returns:
+      `{"rows", "rejected"}`.
+
+    Raises:
+      ConfigError: there is no saved teacher.
+      DataError: another number of columns than the teacher reads, a file that cannot be used, or too many bad rows.
+    """
+    fields = read_about(teacher)["task"]["fields"]
+    columns = tuple(columns or fields)
+    if len(columns) != len(fields):
+        raise DataError(f"the teacher reads {len(fields)} columns ({', '.join(fields)}), not {len(columns)}")
+    paths = expand(inputs)
+    present = {column for path in paths for column in columns_of(path)}
+    keep = [column for column in keep if column in present and column not in columns]
+    rows = 0
+    with Rejects(out / REJECTED, max_rejected) as rejects:
+        rejects.begin()
+        for batch in _batches(paths, columns, keep, max_chars, rejects):  # once through, before hours of labelling
+            rows += batch.num_rows
+        if not rows + rejects.count:
+            raise DataError(f"{', '.join(inputs)}: no rows")
+        rejects.judge(rows + rejects.count)
+
+    def rows_from(first: int) -> Iterator[pa.RecordBatch]:
+        for batch in _batches(paths, columns, keep, max_chars, Rejects(None, 1)):
+            yield batch.slice(first)
+            first = max(0, first - batch.num_rows)
+
+    origin = fingerprint_files(paths)
+    label_rows(teacher, rows_from, rows, columns, origin, out, config, progress)
+    return {"rows": rows, "rejected": rejects.count}
+
+
+def _batches(
+    paths: Sequence[Path], columns: Sequence[str], keep: Sequence[str], max_chars: int, rejects: Rejects
+) -> Iterator[pa.RecordBatch]:
+    schema = pa.schema([(column, pa.string()) for column in (*columns, *keep)])
+    rows: list[list[str]] = []
+    for path in paths:
+        for row in read_rows(path, columns, keep):
+            texts = ["" if value is None else value for value in row.values[: len(columns)]]
+            values = [*texts, *map(name, row.values[len(columns) :])]
+            problem = row.problem or _problem(schema.names, values, texts, max_chars)
+            if problem:
+                rejects.add(path, row.number, *problem)
+            else:
+                rows.append(values)
+            if len(rows) == BATCH_ROWS:
+                yield pa.record_batch(list(zip(*rows, strict=True)), schema)
+                rows = []
+    if rows:
+        yield pa.record_batch(list(zip(*rows, strict=True)), schema)
+
+
+def _problem(names: Sequence[str], values: Sequence[str], texts: Sequence[str], max_chars: int) -> Problem | None:
+    for column, value in zip(names, values, strict=True):
+        if reason := text_fault(value, max_chars):
+            return Problem(column, reason, str(value)[:200])
+    return None if any(map(str.strip, texts)) else Problem(names[0], "empty text", "")
