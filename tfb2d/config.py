@@ -153,6 +153,7 @@ class DistillConfig:
             self.stack in ("mean", "weighted", "logistic"), f"distill.stack {self.stack!r}: mean|weighted|logistic"
         )
         _require((self.stack == "weighted") == bool(self.weights), "distill.weights goes with stack='weighted'")
+        _require(not self.weights or min(self.weights) > 0, f"distill.weights is {self.weights}; each must be above 0")
         _require(0 <= self.hard_weight <= 1, f"distill.hard_weight is {self.hard_weight}; it is a share")
 
 

@@ -35,7 +35,7 @@ class Stack:
 
 
 def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | None) -> Stack:
-    """Chooses the weights of `config.stack`.
+    """Chooses the weights of `config.stack`; those of "mean" and "weighted" sum to 1.
 
     "logistic" minimises the cross-entropy of the validation labels over non-negative weights and a bias, held near the
     mean by a small ridge: teachers agree so much that free weights would chase noise.
@@ -52,7 +52,7 @@ def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | No
     if config.stack == "mean":
         return Stack((1 / teachers,) * teachers, (0.0,) * k)
     if config.stack == "weighted":
-        return Stack(tuple(config.weights), (0.0,) * k)
+        return Stack(tuple(weight / sum(config.weights) for weight in config.weights), (0.0,) * k)
     usable = np.isfinite(logits).all((1, 2)) if labels is not None else np.zeros(len(logits), bool)
     if labels is None or not usable.any():
         raise ValueError(

@@ -1,0 +1,108 @@
+"""Settings: checked when built; a wrong one is answered with the nearest right one."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tfb2d.config import (
+    AugmentConfig,
+    Config,
+    ConfigError,
+    DataConfig,
+    DistillConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainingConfig,
+)
+
+
+def one(**changes: object) -> Config:
+    return Config(teachers={"t": TeacherConfig(preset="p")}, **changes)
+
+
+def test_round_trip() -> None:
+    config = one(data=DataConfig(train=("a.tsv",), classes=("no", "yes")), student=StudentConfig(orders=(1, 2, 3)))
+    assert Config.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"student": {"dmi": 3}}, r"student.dmi; did you mean student.'dim'"),
+        ({"teachers": {"t": {"preset": "p", "epoch": 3}}}, r"teachers.t.epoch; did you mean teachers.t.'epochs'"),
+        ({"student": {"dim": "wide"}}, "student.dim is 'wide'; it takes int"),
+        ({"nonsense": 1}, "there is no setting nonsense; there are name, data"),
+    ],
+)
+def test_wrong_settings_are_named(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Config.from_dict({"teachers": {"t": {"preset": "p"}}, **change})
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Config(), "needs at least one"),
+        (lambda: Config(teachers={"a/b": TeacherConfig(preset="p")}), "folder's"),
+        (lambda: one(distill=DistillConfig(stack="weighted", weights=(1.0, 2.0))), "2 numbers, 1 teachers"),
+        (lambda: DistillConfig(stack="weighted"), "goes with"),
+        (lambda: DistillConfig(temperature=0.0), "above 0"),
+        (lambda: TeacherConfig(), "either `preset` or `logits`"),
+        (lambda: TeacherConfig(preset="p", warmup=1.0), "share"),
+        (lambda: DataConfig(fields=()), "one text or"),
+        (lambda: DataConfig(fields=("a", "a")), "twice"),
+        (lambda: DataConfig(fields=("a",), label="a"), "also a text field"),
+        (lambda: DataConfig(classes=("a",)), "one name"),
+        (lambda: DataConfig(classes=("a", "b"), label_range=(0.0, 1.0)), "exclude"),
+        (lambda: DataConfig(label_range=(3.0, 1.0)), "lowest, highest"),
+        (lambda: DataConfig(valid_fraction=0.5, test_fraction=0.5), "leave no train"),
+        (lambda: DataConfig(fields=("q", "t"), augment=AugmentConfig(sentences=True)), "two fields"),
+        (lambda: AugmentConfig(mask=1.5), "probability"),
+        (lambda: StudentConfig(orders=(2, 1)), "must rise"),
+        (lambda: StudentConfig(buckets=2**31), "2\\^31"),
+        (lambda: TrainingConfig(epochs=0), "above 0"),
+    ],
+)
+def test_settings_that_cannot_work(build: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def train(*flags: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tfb2d.train", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.student.dmi=3", "there is no setting student.dmi; did you mean student.dim?"),
+        ("--config.teachers.minlm.epochs=3", "did you mean teachers.minilm.epochs?"),
+        ("--config=quickstrt", "did you mean 'quickstart'?"),
+        ("--untl=data", "Did you mean: until"),
+        ("--until=dta", "there is no stage 'dta'; this run has data, teachers/minilm"),
+        ("--config.student.dim=wide", "invalid literal"),
+        ("--config.data.train=nowhere.tsv", "nowhere.tsv: nothing found"),
+        ("rows.tsv", "what is 'rows.tsv'?"),
+    ],
+)
+def test_the_command_line_answers_with_what_would_do(flag: str, message: str, tmp_path: object) -> None:
+    done = train(flag, f"--workdir={tmp_path}")
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_help_answers_without_loading_anything_heavy() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['train', '--help']\n"
+        "try: runpy.run_module('tfb2d.train', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'keras_hub', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--until" in done.stdout
+    assert "quickstart" in done.stdout

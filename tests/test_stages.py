@@ -1,0 +1,84 @@
+"""The machinery of stages: skipped when done, gone on with when stopped, done again when changed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfb2d.data.files import read_json
+from tfb2d.stages import Stage, StageRunner, file_identity, locked
+
+
+class Work:
+    """Counts its runs and can fail half-way."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.fail = False
+        self.found: list[str] = []
+
+    def __call__(self, folder: Path) -> dict:
+        self.runs += 1
+        self.found = sorted(path.name for path in folder.iterdir())
+        (folder / "half").write_text("x")
+        if self.fail:
+            raise OSError("disk full")
+        return {"runs": self.runs}
+
+
+def bring_up(workdir: Path, first: Work, second: Work, setting: int = 1, force: tuple = ()) -> list:
+    runner = StageRunner(workdir, force)
+    stages = [Stage("a", {"x": setting}, (), first), Stage("b", {}, ("a",), second)]
+    return [runner.run(stage) for stage in stages]
+
+
+def test_done_is_skipped_and_its_outcome_kept(tmp_path: Path) -> None:
+    first, second = Work(), Work()
+    once = bring_up(tmp_path, first, second)
+    assert bring_up(tmp_path, first, second) == once == [{"runs": 1}, {"runs": 1}]
+
+
+def test_a_change_redoes_what_depends_on_it_from_a_clean_folder(tmp_path: Path) -> None:
+    first, second = Work(), Work()
+    bring_up(tmp_path, first, second)
+    bring_up(tmp_path, first, second, setting=2)
+    assert (first.runs, second.runs) == (2, 2)
+    assert first.found == second.found == ["started.json"]
+
+
+def test_force_redoes_one_stage(tmp_path: Path) -> None:
+    first, second = Work(), Work()
+    bring_up(tmp_path, first, second)
+    bring_up(tmp_path, first, second, force=("b",))
+    assert (first.runs, second.runs) == (1, 2)
+
+
+def test_a_stopped_stage_finds_what_it_left_less_half_written_files(tmp_path: Path) -> None:
+    first, second = Work(), Work()
+    second.fail = True
+    with pytest.raises(OSError, match="disk full"):
+        bring_up(tmp_path, first, second)
+    (tmp_path / "b" / ".shard.123.tmp").write_text("cut short")
+    second.fail = False
+    bring_up(tmp_path, first, second)
+    assert (first.runs, second.runs) == (1, 2)
+    assert second.found == ["half", "started.json"]
+    assert read_json(tmp_path / "b/stage.json")["seconds"] >= 0
+
+
+def test_file_identity_sees_content_changes_by_size_and_time(tmp_path: Path) -> None:
+    file = tmp_path / "rows.tsv"
+    file.write_text("a")
+    before = file_identity([str(file)])
+    file.write_text("ab")
+    assert file_identity([str(file)]) != before
+    assert file_identity(["pypi:all-minilm-l6-v2"]) == [["pypi:all-minilm-l6-v2"]]
+
+
+def test_a_run_folder_is_held_by_one_process(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from tfb2d.stages import locked\nwith locked(Path(sys.argv[1])): pass"
+    with locked(tmp_path):
+        other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "another process is at work" in other.stderr
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
