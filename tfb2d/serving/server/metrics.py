@@ -122,6 +122,9 @@ class Metrics:
         self.batch_rows = Counter(
             serving + "batching:processed_batch_size_v2", "The rows of the batches that ran.", ["batch_size"]
         )
+        self.runs = Counter(
+            serving + "batching_session:wrapped_run_count", "Total count of run calls on the wrapped session", []
+        )
         self.loads = Counter(
             ":tensorflow:cc:saved_model:load_attempt_count",
             "The number of times a SavedModel was requested.",
@@ -136,6 +139,7 @@ class Metrics:
         """A batch left its queue."""
         self.queuing.observe(seconds * 1e6)
         self.batch_rows.add(str(rows))
+        self.runs.add()
 
     def text(self) -> str:
         """The whole exposition."""
