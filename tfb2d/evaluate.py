@@ -6,8 +6,8 @@
 
 Accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss, each with its 95%
 interval by bootstrap. The model knows its text fields, label column and classes; --fields and --label say where the file
-has other names. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit` (`logit_0..k-1`, or `score`); they are
-joined by text, and fidelity and retention are those of the rows that have one.
+has other names. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit` (`logit_0..k-1`, or `score`);
+they are joined by text, and fidelity and retention are those of the rows that have one.
 """
 
 import os

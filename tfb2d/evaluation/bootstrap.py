@@ -106,7 +106,6 @@ class Bootstrap:
         resamples: int = 1000,
         seed: int = 0,
     ) -> None:
-        """Draws the resamples and measures every model on them."""
         kind = m.kind_of(task)
         self.values = {name: m.metrics(kind, labels, scores, groups) for name, scores in models.items()}
         checked = {name: m.check_scores(kind, scores, name) for name, scores in models.items()}

@@ -50,7 +50,6 @@ class RunResults:
     examples: int = 12  # most and least agreeing examples shown, of each
 
     def __post_init__(self) -> None:
-        """Checks that the arrays fit."""
         kind = kind_of(self.task)
         student = check_scores(kind, self.student, "student scores")
         check_labels(kind, self.labels, student)

@@ -1,0 +1,109 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.evaluation.test_metrics import judged, judged_classes, seeds
+from tfb2d.evaluation import bootstrap as b
+from tfb2d.evaluation import metrics as m
+from tfb2d.evaluation.bootstrap import Bootstrap, bootstrap
+
+
+@given(seeds, st.integers(3, 60), st.sampled_from([0, 4]), st.integers(0, 20))
+def test_counted_rows_measure_as_repeated_rows_do(seed: int, rows: int, steps: int, draw: int) -> None:
+    labels, scores = judged(seed, rows, steps)
+    counts = np.random.default_rng(draw).integers(0, 3, rows)
+    counts[:2] = 1
+    repeated = np.repeat(np.arange(rows), counts)
+    expected = m.metrics("binary", labels[repeated], scores[repeated])
+    model = b._Model("binary", labels.astype(float), scores)
+    for name, figure in model.measure(counts[None].astype(float)).items():
+        assert figure[0] == pytest.approx(expected[name])
+
+
+@given(seeds, st.integers(0, 40))
+def test_counted_rows_of_many_classes_too(seed: int, rows: int) -> None:
+    labels, scores = judged_classes(seed, rows, 4)
+    counts = np.random.default_rng(seed).integers(0, 3, len(labels))
+    counts[0] = 1  # a class may well be missing
+    repeated = np.repeat(np.arange(len(labels)), counts)
+    expected = m.metrics("multiclass", labels[repeated], scores[repeated])
+    figures = b._Model("multiclass", labels.astype(float), scores).measure(counts[None].astype(float))
+    assert {name: figure[0] for name, figure in figures.items()} == pytest.approx(
+        {name: np.nan if value is None else value for name, value in expected.items()}, nan_ok=True
+    )
+
+
+@settings(max_examples=20)
+@given(seeds)
+def test_intervals_hold_the_figure(seed: int) -> None:
+    labels, scores = judged(seed, 300)
+    groups = np.arange(300) // 5
+    for name, found in bootstrap("binary", labels, scores, groups, resamples=200, seed=seed).items():
+        low, high = found["ci95"]
+        assert low < high
+        if name != "ece":  # a distance that is never below 0 grows under resampling
+            assert low <= found["value"] <= high
+
+
+def test_the_width_is_that_of_theory() -> None:
+    labels, scores = judged(1, 2000)
+    found = bootstrap("binary", labels, scores, resamples=2000)["accuracy"]
+    error = np.sqrt(found["value"] * (1 - found["value"]) / 2000)
+    assert np.diff(found["ci95"])[0] == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_groups_are_drawn_whole() -> None:
+    labels, scores = judged(2, 200)
+    labels, scores, groups = (np.repeat(one, 20) for one in (labels, scores, np.arange(200)))
+    rows, whole = (
+        bootstrap("binary", labels, scores, one, resamples=400)["accuracy"]["ci95"] for one in (None, groups)
+    )
+    assert np.diff(whole)[0] > 3 * np.diff(rows)[0]  # 20 copies of a row say no more than one
+
+
+def test_paired_differences_are_narrower_than_either_interval() -> None:
+    labels, teacher = judged(3, 1000)
+    student = np.clip(teacher + 0.05 * np.random.default_rng(0).normal(size=1000), 0, 1)
+    both = Bootstrap("binary", labels, {"teacher": teacher, "student": student}, resamples=500)
+    gain = both.difference("student", "teacher")
+    assert gain["value"] == pytest.approx(both.values["student"]["accuracy"] - both.values["teacher"]["accuracy"])
+    assert np.diff(gain["ci95"])[0] < np.diff(both.interval("teacher", "accuracy")["ci95"])[0] / 1.5
+    kept = both.ratio("student", "teacher")
+    assert kept["ci95"][0] <= kept["value"] <= kept["ci95"][1]
+    assert both.ratio("teacher", "teacher")["ci95"] == [1, 1]
+
+
+def test_shares() -> None:
+    labels, scores = judged(4, 100)
+    found = Bootstrap("binary", labels, {"student": scores}, shares={"fidelity": np.arange(100) < 80}).share("fidelity")
+    assert found["value"] == 0.8
+    assert 0.7 < found["ci95"][0] < 0.8 < found["ci95"][1] < 0.9
+
+
+def test_the_seed_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, scores = judged(5, 100)
+    first = bootstrap("binary", labels, scores, seed=1, resamples=100)
+    assert bootstrap("binary", labels, scores, seed=1, resamples=100) == first
+    assert bootstrap("binary", labels, scores, seed=2, resamples=100) != first
+    monkeypatch.setattr(b, "CELLS", 700)  # resamples come 7 at a time
+    again = bootstrap("binary", labels, scores, seed=1, resamples=100)
+    assert all(again[name]["ci95"] == pytest.approx(found["ci95"]) for name, found in first.items())
+
+
+def test_what_is_undefined_has_no_interval() -> None:
+    found = bootstrap("binary", [1, 1, 1], [0.2, 0.9, 0.8], ["a", "b", "c"], resamples=50)
+    assert found["roc_auc"] == found["ndcg10"] == {"value": None, "ci95": None}
+    assert found["accuracy"]["ci95"] is not None
+    # One positive of 4: a third of the resamples has none, and the others make the interval.
+    assert bootstrap("binary", [1, 0, 0, 0], [0.9, 0.1, 0.2, 0.3])["roc_auc"]["ci95"] == [1, 1]
+    assert bootstrap("binary", [0, 1], [0.2, 0.9], resamples=0)["accuracy"] == {"value": 1.0, "ci95": None}
+
+
+def test_five_thousand_rows_take_a_moment() -> None:
+    labels, scores = judged(6, 5000)
+    start = time.perf_counter()
+    bootstrap("binary", labels, scores, resamples=1000)
+    assert time.perf_counter() - start < 10  # half a second on an idle core

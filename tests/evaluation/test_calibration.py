@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit, softmax
+
+from tests.evaluation.test_metrics import seeds
+from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.evaluation.metrics import expected_calibration_error, log_losses
+
+
+def test_it_finds_the_scale_and_the_bias() -> None:
+    generator = np.random.default_rng(0)
+    logits = 2 * generator.normal(size=20_000)
+    labels = generator.random(20_000) < expit(0.5 * logits - 0.7)
+    found = calibrate("binary", labels, logits)
+    assert found.scale == pytest.approx(0.5, abs=0.03)
+    assert found.bias == pytest.approx([-0.7], abs=0.05)
+    assert expected_calibration_error("binary", labels.astype(float), found.apply(logits)) < 0.02
+    assert found.note == ""
+
+
+def test_grades_are_matched_exactly() -> None:
+    logits = np.linspace(-4, 4, 500)
+    found = calibrate("graded", expit(1.5 * logits + 0.4), logits[:, None])
+    assert (found.scale, *found.bias) == pytest.approx((1.5, 0.4), abs=0.02)
+
+
+def test_many_classes() -> None:
+    generator = np.random.default_rng(1)
+    logits = 3 * generator.normal(size=(20_000, 3))
+    truth = softmax(0.4 * logits + [0.5, 0, -0.5], axis=1)
+    labels = (truth.cumsum(1) < generator.random((20_000, 1))).sum(1)
+    found = calibrate("multiclass", labels, logits)
+    assert found.scale == pytest.approx(0.4, abs=0.03)
+    assert np.diff(found.bias) == pytest.approx([-0.5, -0.5], abs=0.08)
+    assert found.apply(logits) == pytest.approx(truth, abs=0.03)
+
+
+@given(seeds, st.integers(1, 60), st.floats(0.01, 100), st.sampled_from(["binary", "graded", "multiclass"]))
+def test_it_never_makes_matters_worse(seed: int, rows: int, spread: float, kind: str) -> None:
+    generator = np.random.default_rng(seed)
+    shape = (rows, 3) if kind == "multiclass" else (rows,)
+    logits = spread * generator.normal(size=shape)
+    labels = generator.random(rows) if kind == "graded" else generator.integers(0, 3 if len(shape) == 2 else 2, rows)
+    found = calibrate(kind, labels, logits)
+    scores = found.apply(logits)
+    assert np.isfinite([found.scale, *found.bias]).all()
+    assert found.scale > 0
+    before, after = (
+        log_losses(kind, np.asarray(labels, float), each).sum() for each in (Calibration().apply(logits), scores)
+    )
+    assert after <= before + 1e-6
+    if len(shape) == 1:
+        assert (np.diff(scores[np.argsort(logits)]) >= 0).all()
+
+
+def test_separated_classes_stay_finite() -> None:
+    found = calibrate("binary", [0, 0, 1, 1], [-2.0, -1, 1, 2])
+    assert 1 < found.scale < 5
+    assert found.bias == pytest.approx([0], abs=1e-4)
+
+
+@pytest.mark.parametrize("labels", [[], [1, 1, 1], [0], [0.5, 0.5]])
+def test_labels_that_say_nothing_leave_scores_alone(labels: list) -> None:
+    logits = np.linspace(-1, 1, len(labels))
+    found = calibrate("graded", labels, logits)
+    assert found == Calibration(1.0, (0.0,), found.note)
+    assert "scores are left as they are" in found.note
+    assert found.apply(logits) == pytest.approx(expit(logits))
+
+
+def test_a_missing_class() -> None:
+    found = calibrate("multiclass", [0, 1, 0, 1], np.eye(4)[[0, 1, 0, 1]])
+    assert len(found.bias) == 4
+    assert max(found.bias[2:]) < min(found.bias[:2])
+    assert calibrate("multiclass", [2, 2], np.zeros((2, 3))).bias == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "logits", "message"),
+    [
+        ("binary", [0, 1], [1.0], r"labels \[2\] and logits \[1\]"),
+        ("multiclass", [0, 1], [1.0, 2.0], "logits"),
+        ("binary", [0, 1], [1.0, np.inf], "finite"),
+        ("binary", [0, np.nan], [1.0, 2.0], "NaN label"),
+    ],
+)
+def test_arrays_that_do_not_fit(kind: str, labels: list, logits: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        calibrate(kind, labels, logits)
+
+
+def test_json() -> None:
+    assert Calibration(2.0, (0.5,)).to_json() == {"scale": 2.0, "bias": [0.5], "note": ""}

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.special import expit, softmax
+
+from tests.evaluation.test_batch import write
+from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
+from tfb2d.data.errors import DataError
+from tfb2d.evaluation.judging import compare, judge
+from tfb2d.evaluation.metrics import fidelity, metrics
+from tfb2d.evaluation.teacher_scores import teacher_scores
+
+WORDS = ["good film", "bad film", "a good one", "not for me", "good", "dull"]
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    rows = [
+        (f"{WORDS[row % 6]} {row}", ["bad", "good"][row % 2 ^ (row % 7 == 0)], f"m{row // 10}") for row in range(300)
+    ]
+    return write(tmp_path / "judged.csv", ["text", "label", "movie"], rows)
+
+
+def test_it_judges_what_it_scores(reviews: Path, scorers) -> None:
+    judged = judge(scorers["binary"], [reviews], group="movie", progress=False)
+    texts = [f"{WORDS[row % 6]} {row}" for row in range(300)]
+    assert judged.columns == [texts]
+    assert judged.scores.tolist() == scorers["binary"].score([texts])[0].tolist()
+    figures = compare(REVIEWS, judged, resamples=100)
+    expected = metrics("binary", judged.labels, judged.scores, judged.groups)
+    assert {name: found["value"] for name, found in figures["student"].items()} == expected
+    assert (figures["rows"], figures["groups"], figures["teacher"], figures["retention"]) == (300, 30, None, None)
+
+
+def test_names_of_its_own_and_grades(tmp_path: Path, scorers) -> None:
+    rows = [("tv", f"match {row}", 1 + 2 * (row % 2)) for row in range(20)] + [("tv", "x", 7)]
+    source = write(tmp_path / "judged.parquet", ["term", "name", "rating"], rows)
+    options = {"texts": ["term", "name"], "label": "rating", "group": "term", "progress": False}
+    judged = judge(scorers["graded"], [source], max_rejected=0.1, **options)
+    assert judged.labels.tolist() == [0, 1] * 10
+    assert set(judged.groups) == {"tv"}
+    assert list(judged.reasons.values()) == [1]
+    with pytest.raises(DataError, match="rows cannot be used"):
+        judge(scorers["graded"], [source], **options)
+
+
+def test_labels_that_the_model_does_not_know(tmp_path: Path, scorers) -> None:
+    source = write(tmp_path / "judged.tsv", ["text", "label"], [("a", "nice")])
+    with pytest.raises(DataError, match=r"1 of 1 rows cannot be used.*unknown label"):
+        judge(scorers["binary"], [source], max_rejected=0.999, progress=False)
+    with pytest.raises(DataError, match="no column 'lable'; did you mean 'label'"):
+        judge(scorers["binary"], [source], label="lable", progress=False)
+
+
+def test_beside_a_teacher(reviews: Path, tmp_path: Path, scorers) -> None:
+    judged = judge(scorers["binary"], [reviews], group="movie", progress=False)
+    logits = np.random.default_rng(0).normal(size=300) + 2 * judged.labels - 1
+    texts = pa.array([*judged.columns[0][::-1], "elsewhere"])
+    (tmp_path / "logits").mkdir()
+    table = pa.table({"text": texts, "logit": pa.array([*logits[::-1], 0.0], pa.float32())})
+    for part in range(2):
+        pq.write_table(table.slice(part * 150, 151), tmp_path / f"logits/part-{part:05d}.parquet")
+    figures = compare(REVIEWS, judged, [tmp_path / "logits"], resamples=100)
+    assert figures["teacher_rows"] == 300
+    teacher = expit(logits.astype(np.float32))
+    assert figures["teacher"]["accuracy"]["value"] == metrics("binary", judged.labels, teacher)["accuracy"]
+    assert figures["fidelity"]["value"] == fidelity(teacher, judged.scores)
+    kept = figures["student"]["accuracy"]["value"] / figures["teacher"]["accuracy"]["value"]
+    assert figures["retention"]["value"] == pytest.approx(kept)
+    assert figures["retention"]["ci95"][0] < kept < figures["retention"]["ci95"][1]
+
+
+def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> None:
+    judged = judge(scorers["binary"], [reviews], progress=False)
+    rows = [(text, "" if at % 2 else str(at)) for at, text in enumerate(judged.columns[0][:100])]
+    figures = compare(REVIEWS, judged, [write(tmp_path / "l.tsv", ["text", "logit"], rows)], resamples=10)
+    assert figures["teacher_rows"] == 50
+    half = slice(0, 100, 2)
+    kept = (
+        metrics("binary", judged.labels[half], judged.scores[half])["accuracy"]
+        / figures["teacher"]["accuracy"]["value"]
+    )
+    assert figures["retention"]["value"] == pytest.approx(kept)
+
+
+def test_forms_of_teacher_scores(tmp_path: Path) -> None:
+    texts = ["a", "b", "a", "c"]
+    found = teacher_scores(
+        REVIEWS, [write(tmp_path / "a.tsv", ["text", "score"], [("a", 0.2), ("a", 0.9), ("b", 1)])], [texts]
+    )
+    assert found == pytest.approx([0.2, 1, 0.2, np.nan], nan_ok=True)
+    pairs = write(tmp_path / "b.jsonl", ["title", "query", "probability"], [("t", None, 0.3)])
+    assert teacher_scores(PAIRS, [pairs], [[""], ["t"]]).tolist() == [0.3]
+    logits = np.array([[1.0, 2, 3], [-800, 0, 800]])
+    for ends in (range(3), NEWS.classes):
+        path = write(
+            tmp_path / "c.csv", ["text", *(f"logit_{end}" for end in ends)], [("a", *logits[0]), ("b", *logits[1])]
+        )
+        assert teacher_scores(NEWS, [path], [["b", "a"]]) == pytest.approx(softmax(logits[::-1], axis=1))
+    path = write(tmp_path / "d.tsv", ["text", *(f"score_{name}" for name in NEWS.classes)], [("a", 0.1, 0.2, 0.7)])
+    assert teacher_scores(NEWS, [path], [["a"]])[0] == pytest.approx([0.1, 0.2, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "message"),
+    [
+        (["text", "logits"], ("a", 1), "no teacher's scores: no column logit or logit_0 or score or probability"),
+        (["body", "logit"], ("a", 1), "no column 'text'"),
+        (["text", "logit"], ("A", 1), "no row has a text of the judged rows"),
+        (["text", "logit"], ("a", "high"), "row 2, column 'logit': 'high' is not a logit"),
+        (["text", "score"], ("a", 1.5), "'1.5' is not a probability"),
+        (["text", "logit"], ("a", "inf"), "'inf' is not a logit"),
+    ],
+)
+def test_teacher_files_that_cannot_be_used(columns: list[str], row: tuple, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        teacher_scores(REVIEWS, [write(tmp_path / "a.tsv", columns, [row])], [["a"]])

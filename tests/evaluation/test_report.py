@@ -1,0 +1,265 @@
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.evaluation.test_metrics import judged, judged_classes
+from tfb2d.data.task import Task
+from tfb2d.evaluation import metrics as m
+from tfb2d.evaluation.page import headline
+from tfb2d.evaluation.report import write_report
+from tfb2d.evaluation.results import RunResults, plain, summarise
+from tfb2d.evaluation.table import duration, print_table
+
+NASTY = "<script>alert('x')</script> & \"quoted\" <img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }}"
+VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "rect"}  # no end tag, or "/>" in the SVG
+TIMES = {
+    "single_ms": {"p50": 0.12, "p99": 0.31},
+    "batch_rows": 256,
+    "batch_ms": {"p50": 1, "p99": 2},
+    "rows_per_second": 9e4,
+}
+SLOW = {
+    "single_ms": {"p50": 12.0, "p99": 19.0},
+    "batch_rows": 64,
+    "batch_ms": {"p50": 99, "p99": 120},
+    "rows_per_second": 320,
+}
+
+
+def run_results(kind: str = "binary", rows: int = 120, **changes: Any) -> RunResults:
+    labels, student = judged_classes(0, rows - 3, 3) if kind == "multiclass" else judged(0, rows)
+    _, teacher = judged_classes(0, rows - 3, 3) if kind == "multiclass" else judged(0, rows)
+    teacher = teacher**2 / (teacher**2).sum(1, keepdims=True) if kind == "multiclass" else np.clip(teacher + 0.1, 0, 1)
+    tasks = {
+        "binary": Task(("text",), "binary", ("rotten", "fresh")),
+        "graded": Task(("query", "title"), "graded", (), "grade", (1.0, 3.0)),
+        "multiclass": Task(("text",), "multiclass", ("sport", "<b>politics</b>", "trade")),
+    }
+    texts = [f"{row} {NASTY}" for row in range(rows)]
+    given: dict[str, Any] = {
+        "name": "quick & <i>dirty</i>",
+        "task": tasks[kind],
+        "columns": [texts] * len(tasks[kind].fields),
+        "labels": labels,
+        "student": student,
+        "teacher": teacher,
+        "labels_only": np.roll(student, 3, axis=0),
+        "groups": [str(row // 4) for row in range(rows)],
+        "histories": {
+            "teacher": [{"epoch": e, "loss": 1 / e, "valid_loss": 1.1 / e, "valid_accuracy": 0.7} for e in (1, 2, 3)],
+            "student": [{"epoch": 1, "loss": 0.5, "valid_loss": float("nan"), "seconds": 3.0}],
+        },
+        "data": {"train": 1000, "test": rows, "rejected": 3, "leaked": 41, "reasons": {"<NUL> byte": 3}},
+        "seconds": {"data": 1.5, "student": 75.0},
+        "latency": {"teacher": SLOW, "student": TIMES},
+        "size_mb": {"teacher": 90.0, "student": 17.0},
+        "model": "saved_models/quickstart/1",
+        "config": {"student": {"orders": (1, 2)}, "path": Path("a"), "note": "<script>"},
+        "versions": {"tfb2d": "0.1.0"},
+        "command": "python -m tfb2d.train --config='a b.py'",
+        "resamples": 50,
+    }
+    return RunResults(**given | changes)
+
+
+class Page(HTMLParser):
+    """Collects what a browser would act on, and checks that tags close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("kind", ["binary", "graded", "multiclass"])
+def test_the_page_is_whole_and_asks_for_nothing(kind: str, tmp_path: Path) -> None:
+    write_report(run_results(kind, rows=120 if kind == "binary" else 500), tmp_path)
+    source = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(source)
+    assert not {tag for tag, _ in page.tags} & {"script", "img", "iframe", "link", "object", "i-frame", "foreignobject"}
+    for _, attrs in page.tags:
+        assert not any(name.startswith("on") for name in attrs)
+        assert all((attrs.get(name) or "#").startswith("#") for name in ("href", "src", "xlink:href"))
+    assert not re.search(r"url\((?!#)|@import", source)
+    assert re.findall("https?:", source) == ["http:"] * source.count("evil.example")  # the text's own, escaped
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    used = {name[1:] for _, attrs in page.tags if (name := attrs.get("href"))} | set(
+        re.findall(r"url\(#(.*?)\)", source)
+    )
+    assert used <= set(ids)
+    assert NASTY in page.text
+    assert "quick & <i>dirty</i>" in page.text
+    pictures = [attrs for _, attrs in page.tags if attrs.get("role") == "img"]
+    assert len(pictures) == 5
+    assert all(len(attrs["aria-label"] or "") > 30 for attrs in pictures)
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        write_report(run_results(), tmp_path / name)
+    for file in ("report.html", "report.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+
+
+def test_the_json_is_what_programs_rely_on(tmp_path: Path) -> None:
+    run = run_results()
+    report = write_report(run, tmp_path)
+    text = (tmp_path / "report.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == report
+    labels, groups = np.asarray(run.labels), run.groups
+    for name in ("teacher", "student", "labels_only"):
+        assert report[name] == m.metrics("binary", labels, np.asarray(getattr(run, name)), groups)
+        assert (
+            report["intervals"][name]["accuracy"][0]
+            <= report[name]["accuracy"]
+            <= report["intervals"][name]["accuracy"][1]
+        )
+    assert report["task"] == run.task.to_json()
+    assert report["retention"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"])
+    assert report["fidelity"] == m.fidelity(run.teacher, run.student)
+    gain = report["student"]["accuracy"] - report["labels_only"]["accuracy"]
+    assert report["gain_over_labels_only"] == pytest.approx(gain)
+    assert (report["rejected"], report["leaked"]) == (3, 41)
+    assert report["seconds"] == {"data": 1.5, "student": 75.0}
+    assert report["model"] == "saved_models/quickstart/1"
+    assert report["versions"] == {"tfb2d": "0.1.0"}
+    assert report["histories"]["student"][0]["valid_loss"] is None
+    assert report["config"]["student"]["orders"] == [1, 2]
+
+
+def test_without_teacher_and_baseline(tmp_path: Path) -> None:
+    bare = {
+        "teacher": None,
+        "labels_only": None,
+        "histories": {},
+        "latency": {},
+        "size_mb": {},
+        "seconds": {},
+        "data": {},
+    }
+    report = write_report(run_results(**bare, groups=None, command="", model=""), tmp_path)
+    assert report["teacher"] is report["labels_only"] is report["retention"] is report["fidelity"] is None
+    assert report["rows"] == {"test": 120, "teacher": 0}
+    assert headline(report).startswith("The student decides ")
+    assert "student and label differ most" in Page((tmp_path / "report.html").read_text()).text
+    assert "retention" not in print_table(report)
+
+
+def test_a_teacher_without_scores_for_some_rows(tmp_path: Path) -> None:
+    run = run_results("multiclass")
+    teacher = np.array(run.teacher)
+    teacher[:40] = np.nan
+    report = write_report(dataclasses.replace(run, teacher=teacher), tmp_path)
+    labels, student = np.asarray(run.labels)[40:], np.asarray(run.student)[40:]
+    assert report["rows"] == {"test": 120, "teacher": 80}
+    assert report["teacher"] == m.metrics("multiclass", labels, teacher[40:], run.groups[40:])
+    assert report["student"]["accuracy"] == m.metrics("multiclass", run.labels, run.student)["accuracy"]
+    kept = m.metrics("multiclass", labels, student)["accuracy"] / report["teacher"]["accuracy"]
+    assert report["retention"] == pytest.approx(kept)
+    assert "on those" in (tmp_path / "report.html").read_text()
+    nothing = summarise(dataclasses.replace(run, teacher=np.full_like(teacher, np.nan)))
+    assert nothing["teacher"] is nothing["retention"] is None
+
+
+def test_several_teachers_have_a_row_each(tmp_path: Path) -> None:
+    run = run_results()
+    none = np.full(120, np.nan)
+    report = write_report(
+        dataclasses.replace(run, teachers={"big": run.teacher, "own": run.student, "late": none}), tmp_path
+    )
+    assert report["teachers"]["late"] is None
+    assert report["teachers"]["big"] == report["teacher"]
+    lines = print_table(report).splitlines()
+    assert [line[:17].strip() for line in lines[2:7]] == [
+        "teachers, stacked",
+        "teacher big",
+        "teacher own",
+        "student",
+        "student, labels o",
+    ]
+
+
+def test_the_table_says_it_short() -> None:
+    report = summarise(run_results())
+    table = print_table(report)
+    assert max(map(len, table.splitlines())) <= 110
+    assert re.search(
+        r"^student +0\.\d{3} +0\.\d{3}–0\.\d{3} +0\.\d{3} +120 µs +310 µs +90,000 +17\.0 MB$", table, re.MULTILINE
+    )
+    assert f"retention  {100 * report['retention']:.1f}% of the teacher's accuracy" in table
+    assert "speed      100 times the teacher's" in table
+    assert "3 rejected, 41 removed" in table
+
+
+def test_one_class_and_one_row(tmp_path: Path) -> None:
+    run = run_results(rows=120, labels=np.ones(120))
+    report = write_report(run, tmp_path / "one class")
+    assert report["student"]["roc_auc"] is report["retention_roc_auc"] is None
+    single = run_results(
+        columns=[["one"]], labels=[1], student=[0.7], teacher=[0.2], labels_only=[1.0], groups=["a"], rows=120
+    )
+    assert write_report(single, tmp_path / "one row")["fidelity"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"columns": [["a"]]}, r"columns\[0\] has 1 texts; there are 120 rows"),
+        ({"labels": [1]}, "labels"),
+        ({"teacher": [0.5]}, r"teacher scores are \[1\]"),
+        ({"teachers": {"big": [0.5]}}, "big scores"),
+        ({"student": np.full(120, 1.5)}, "student scores"),
+    ],
+)
+def test_what_does_not_fit_is_said_at_once(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_results(**changes)
+
+
+def test_a_failure_keeps_the_last_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_report(run_results(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr("tfb2d.data.files.sync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_report(run_results(name="other"), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_plain_values() -> None:
+    value = {
+        "a": np.float32(0.5),
+        1: (np.int64(2), float("inf"), np.bool_(True)),
+        "p": Path("x"),
+        "n": np.array([np.nan, 1]),
+    }
+    assert plain(value) == {"a": 0.5, "1": [2, None, True], "p": "x", "n": [None, 1.0]}
+
+
+def test_durations() -> None:
+    assert [duration(one) for one in (0.085, 1.44, 52.3, 1234.0, None)] == ["85 µs", "1.4 ms", "52 ms", "1.2 s", "–"]

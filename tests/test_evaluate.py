@@ -1,0 +1,60 @@
+"""The command as it is typed; what it does is tested in tests/evaluation/test_judging.py."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.evaluation.test_batch import write
+from tests.evaluation.tiny_model import REVIEWS, export
+from tests.test_score import command
+
+
+def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
+    model = export(tmp_path / "reviews/1", REVIEWS)
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 300)
+    good = generator.random(300) < 0.2 + 0.6 * labels
+    texts = [f"{'good' if one else 'poor'} film {row}" for row, one in enumerate(good)]
+    rows = [
+        (text, REVIEWS.classes[label], f"movie {row % 30}")
+        for row, (text, label) in enumerate(zip(texts, labels, strict=True))
+    ]
+    judged = write(tmp_path / "judged.csv", ["body", "verdict", "movie"], [*rows, ("a film", "fine", "movie 1")])
+    logits = write(
+        tmp_path / "teacher.tsv",
+        ["text", "logit"],
+        list(zip(texts, 4 * labels - 2 + generator.normal(size=300), strict=True)),
+    )
+    done = command(
+        "evaluate",
+        f"--model={tmp_path / 'reviews'}",
+        f"--data={judged}",
+        "--fields=text=body",
+        "--label=verdict",
+        "--group=movie",
+        f"--teacher_logits={logits}",
+        f"--json={tmp_path / 'out.json'}",
+        "--resamples=200",
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    accuracy = np.mean(good == labels)
+    assert figures["model"] == str(model)
+    assert figures["student"]["accuracy"]["value"] == pytest.approx(accuracy)
+    assert figures["student"]["accuracy"]["ci95"][0] < accuracy < figures["student"]["accuracy"]["ci95"][1]
+    assert set(figures["student"]) == {"accuracy", "roc_auc", "pr_auc", "ndcg10", "ece", "log_loss"}
+    assert 0.7 < figures["retention"]["value"] < 0.95
+    assert (figures["rows"], figures["groups"], figures["rejected"], figures["teacher_rows"]) == (300, 30, 1, 300)
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["metric", "student", "95%", "interval", "teacher", "95%", "interval"]
+    assert lines[2].split()[:2] == ["accuracy", f"{accuracy:.3f}"]
+    assert any(line.startswith("fidelity") for line in lines)
+    assert lines[-1].startswith("rejected   1: 1 unknown label")
+
+
+def test_what_cannot_work_is_said_in_a_line(tmp_path: Path) -> None:
+    done = command("evaluate", f"--model={tmp_path}", f"--data={tmp_path / 'judged.tsv'}")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == f"error: {tmp_path / 'judged.tsv'}: nothing found"

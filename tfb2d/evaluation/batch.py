@@ -1,0 +1,203 @@
+"""Scoring whole files: streamed, in order, every column kept, bad rows set apart."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.examples import text_fault
+from tfb2d.data.files import atomic_path, expand
+from tfb2d.data.readers import Problem, Row, columns_of, kind_of, read_rows
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.task import Task
+from tfb2d.data.writers import RowWriter
+from tfb2d.evaluation.scorer import BATCH, Float32, Scorer
+
+CHARS = 2**22  # a batch ends before BATCH rows when they hold so many characters
+MAX_CHARS = 20_000  # of a text field, as in training
+JUDGED = 100 * BATCH  # rows between two looks at the share set apart
+
+
+@dataclass
+class _Batch:
+    """Rows on their way: the values of all columns, and the texts among them, one list a field."""
+
+    texts: list[list[str]]
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    chars: int = 0
+
+    def add(self, texts: Sequence[str], row: tuple[Any, ...]) -> bool:
+        """Takes a row; says whether that was the last that the batch has room for."""
+        for column, text in zip(self.texts, texts, strict=True):
+            column.append(text)
+            self.chars += len(text)
+        self.rows.append(row)
+        return len(self.rows) == BATCH or self.chars >= CHARS
+
+
+def score_columns(task: Task, prefix: str = "") -> list[str]:
+    """The columns that scoring adds.
+
+    `score` and `logit`; multi-class: `predicted`, the likeliest class's name, then `score_<class>` of every class and
+    `logit_<class>` of every class.
+    """
+    if task.kind != "multiclass":
+        return [f"{prefix}score", f"{prefix}logit"]
+    return [f"{prefix}predicted", *(f"{prefix}{what}_{name}" for what in ("score", "logit") for name in task.classes)]
+
+
+def score_files(
+    scorer: Scorer,
+    files: Sequence[str | Path],
+    output: Path,
+    *,
+    texts: Sequence[str] | None = None,
+    prefix: str = "",
+    max_rejected: float = 0.01,
+    max_chars: int = MAX_CHARS,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Writes `output`: the rows of the files, in order, with all their columns and the model's scores.
+
+    The output has every column that one of the files has (of JSON lines: within the first thousand objects), in the order
+    of first appearance. The model scores one batch while the next is read, so memory is that of a few batches. The output
+    appears whole at the end. Rows that cannot be scored go to `<output>.rejected.jsonl` instead.
+
+    Args:
+      scorer: the model.
+      files: paths, globs, folders.
+      output: its ending says the format.
+      texts: columns with the text fields, in the order of `task.fields`; by default of the same names.
+      prefix: put before the names of the added columns.
+      max_rejected: share of the rows that may be set apart.
+      max_chars: a longer text sets its row apart.
+      progress: whether to show a progress bar on stderr.
+
+    Returns:
+      `{"rows", "rejected", "reasons": {reason: rows}, "flattened", "seconds", "rows_per_second"}`; `flattened` counts
+      values whose tabs or line breaks became spaces, since TSV has no way to hold them.
+
+    Raises:
+      DataError: a file that cannot be used, an added column that is there already, or too many rows set apart.
+      OSError: the output cannot be written.
+    """
+    started = time.perf_counter()
+    paths, texts = expand(files), tuple(texts or scorer.task.fields)
+    columns, types = _columns(paths)
+    added = score_columns(scorer.task, prefix)
+    exact = kind_of(output) == ".parquet"
+    if any(path.resolve() == output.resolve() for path in paths):
+        raise DataError(f"{output} is one of the inputs; write to another file")
+    if both := [name for name in added if name in columns]:
+        raise DataError(f"the input has a column {both[0]!r} already; --prefix= renames those that are added")
+    apart = output.with_name(output.name + ".rejected.jsonl")
+    rejects = Rejects(apart, max_rejected)
+    try:
+        with (
+            rejects,
+            atomic_path(output) as temporary,
+            RowWriter(temporary, output, [*columns, *added], types) as out,
+            ThreadPoolExecutor(1) as thread,
+            tqdm(
+                total=sum(path.stat().st_size for path in paths), unit="B", unit_scale=True, disable=not progress
+            ) as bar,
+        ):
+            waiting: list[tuple[_Batch, Future[tuple[Float32, Float32]]]] = []
+
+            def write() -> None:
+                batch, scored = waiting.pop(0)
+                out.write(
+                    [
+                        row + tail
+                        for row, tail in zip(batch.rows, _added(scorer.task, *scored.result(), exact), strict=True)
+                    ]
+                )
+                bar.set_postfix_str(
+                    f"{out.rows:,} rows, {out.rows / (time.perf_counter() - started):,.0f} rows/s", False
+                )
+
+            for batch in _batches(paths, columns, texts, rejects, max_chars, bar):
+                waiting.append((batch, thread.submit(scorer.score, batch.texts)))
+                if len(waiting) > 1:
+                    write()
+            if waiting:
+                write()
+    finally:
+        if not rejects.count:
+            apart.unlink(missing_ok=True)
+    seconds = time.perf_counter() - started
+    return {
+        "rows": out.rows,
+        "rejected": rejects.count,
+        "reasons": dict(rejects.reasons),
+        "flattened": out.flattened,
+        "seconds": seconds,
+        "rows_per_second": (out.rows + rejects.count) / seconds,
+    }
+
+
+def _columns(paths: Sequence[Path]) -> tuple[list[str], dict[str, pa.DataType]]:
+    """All columns of the files, in the order of first appearance, and the types of those that come from Parquet."""
+    types: dict[str, pa.DataType] = {}
+    for path in paths:
+        if kind_of(path) == ".parquet":
+            try:
+                schema = pq.read_schema(path)
+            except (OSError, pa.ArrowException):
+                continue  # reported when its columns are read, below
+            types = {name: schema.field(name).type for name in schema.names if schema.names.count(name) == 1} | types
+    return list(dict.fromkeys(column for path in paths for column in columns_of(path))), types
+
+
+def _batches(
+    paths: Sequence[Path], columns: Sequence[str], texts: Sequence[str], rejects: Rejects, max_chars: int, bar: tqdm
+) -> Iterator[_Batch]:
+    """Batches of the rows that can be scored; too many others raise DataError."""
+    batch, rows = _Batch([[] for _ in texts]), 0
+    for path in paths:
+        for row in read_rows(path, texts, columns, bar.update):
+            rows += 1
+            found = row.values[: len(texts)]
+            if problem := _problem(row, found, texts, max_chars):
+                rejects.add(path, row.number, *problem)
+            elif batch.add(["" if text is None else text for text in found], row.values[len(texts) :]):
+                yield batch
+                batch = _Batch([[] for _ in texts])
+            if rows % JUDGED == 0:
+                rejects.judge(rows, min(1.0, max(bar.n / bar.total, 1e-9)))
+    if not rows:
+        raise DataError(f"{', '.join(map(str, paths))}: no rows, only headers")
+    rejects.judge(rows)
+    if batch.rows:
+        yield batch
+
+
+def _problem(row: Row, found: Sequence[Any], texts: Sequence[str], max_chars: int) -> Problem | None:
+    if row.problem:
+        return row.problem
+    for column, text in zip(texts, found, strict=True):
+        if text is not None and (fault := text_fault(text, max_chars)):
+            return Problem(column, fault, str(text)[:200])
+    return None if any(text and text.strip() for text in found) else Problem(texts[0], "empty text", "")
+
+
+def _added(task: Task, scores: Float32, logits: Float32, exact: bool) -> list[tuple[Any, ...]]:
+    """The added values, row by row; floats are the shortest that say the same float32, or (`exact`) that float32 itself."""
+    columns: list[Sequence[Any]] = []
+    if task.kind == "multiclass":
+        columns.append([task.classes[best] for best in scores.argmax(axis=1).tolist()])
+    for array in (scores, logits):
+        columns += [list(one) if exact else _shortest(one) for one in np.atleast_2d(array.T)]
+    return list(zip(*columns, strict=True))
+
+
+def _shortest(values: Float32) -> list[float]:
+    return [float(text) for text in values.astype("U32")]

@@ -1,0 +1,145 @@
+"""An exported model on labelled rows: read, scored, and held against labels and a teacher."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from tfb2d.config import DataConfig
+from tfb2d.data.examples import read_examples
+from tfb2d.data.files import expand
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.task import Task
+from tfb2d.evaluation.bootstrap import Bootstrap
+from tfb2d.evaluation.metrics import Floats, agreement
+from tfb2d.evaluation.results import covered
+from tfb2d.evaluation.scorer import Float32, Scorer
+from tfb2d.evaluation.teacher_scores import teacher_scores
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Labelled rows and their scores."""
+
+    columns: list[list[str]]  # texts, one list a field
+    labels: Floats  # [n]
+    scores: Float32  # [n] or [n, k]
+    groups: NDArray[Any] | None  # [n], where there is a group column
+    reasons: dict[str, int]  # rows set apart, by reason
+
+
+def judge(
+    scorer: Scorer,
+    files: Sequence[str | Path],
+    *,
+    texts: Sequence[str] | None = None,
+    label: str = "",
+    group: str = "",
+    max_rejected: float = 0.01,
+    progress: bool = True,
+) -> Judged:
+    """Reads labelled files and scores their rows, batch by batch; texts, labels and scores are held in memory.
+
+    Args:
+      scorer: the model.
+      files: paths, globs, folders.
+      texts: columns with the text fields; by default called as the fields are.
+      label: the label column; by default called as in training.
+      group: a column of groups, or "".
+      max_rejected: share of the rows that may be set apart.
+      progress: whether to show a progress bar on stderr.
+
+    Raises:
+      DataError: a file that cannot be used, or too many rows set apart.
+      ConfigError: columns that exclude each other.
+    """
+    task, rejects = scorer.task, Rejects(None, max_rejected)
+    data = DataConfig(
+        fields=task.fields,
+        label=label or task.label,
+        classes=task.classes,
+        label_range=task.label_range,
+        group=group,
+        max_rejected=max_rejected,
+    )
+    columns: list[list[str]] = [[] for _ in task.fields]
+    labels: list[NDArray[np.float32]] = []
+    scores: list[Float32] = []
+    groups: list[str] = []
+    size = sum(path.stat().st_size for path in expand(files))
+    with tqdm(total=size, unit="B", unit_scale=True, disable=not progress) as bar:
+        read = read_examples(
+            files,
+            data,
+            labelled=True,
+            rejects=rejects,
+            columns=texts,
+            progress=lambda count, _: bar.update(count) and None,
+        )
+        for batch in read:
+            found = [batch.column(name).to_pylist() for name in task.fields]
+            for column, more in zip(columns, found, strict=True):
+                column += more
+            labels.append(batch.column("label").to_numpy())
+            scores.append(scorer.score(found)[0])
+            if group:
+                groups += batch.column("group").to_pylist()
+            bar.set_postfix_str(f"{len(columns[0]):,} rows", False)
+    return Judged(
+        columns,
+        np.concatenate(labels).astype(np.float64),
+        np.concatenate(scores),
+        np.asarray(groups, object) if group else None,
+        dict(rejects.reasons),
+    )
+
+
+def compare(
+    task: Task, judged: Judged, teacher_files: Sequence[str | Path] = (), *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """The figures of `tfb2d.evaluate`.
+
+    Args:
+      task: the model's.
+      judged: labelled rows and their scores.
+      teacher_files: see `teacher_scores`.
+      resamples: of the bootstrap.
+      seed: of the bootstrap.
+
+    Returns:
+      `{"task", "rows", "groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher", "teacher_rows",
+      "fidelity", "retention"}`; without a teacher, its four are None. Student and teacher have the metrics of all rows that
+      each has a score for; retention compares them on the teacher's rows.
+
+    Raises:
+      DataError: see `teacher_scores`.
+    """
+    draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    student = Bootstrap(task, judged.labels, {"student": judged.scores}, judged.groups, **draws).intervals("student")
+    figures: dict[str, Any] = {
+        "task": task.to_json(),
+        "rows": len(judged.labels),
+        "groups": None if judged.groups is None else len(set(judged.groups.tolist())),
+        "rejected": sum(judged.reasons.values()),
+        "reasons": judged.reasons,
+        "student": student,
+        **dict.fromkeys(("teacher", "teacher_rows", "fidelity", "retention")),
+    }
+    if not teacher_files:
+        return figures
+    scores = teacher_scores(task, teacher_files, judged.columns)
+    rows = covered(scores)
+    both: dict[str, ArrayLike] = {"teacher": scores[rows], "student": judged.scores[rows]}
+    groups = None if judged.groups is None else judged.groups[rows]
+    shares = {"fidelity": agreement(both["teacher"], both["student"])}
+    paired = Bootstrap(task, judged.labels[rows], both, groups, shares=shares, **draws)
+    return figures | {
+        "teacher": paired.intervals("teacher"),
+        "teacher_rows": int(rows.sum()),
+        "fidelity": paired.share("fidelity"),
+        "retention": paired.ratio("student", "teacher"),
+    }

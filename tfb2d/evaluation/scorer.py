@@ -1,0 +1,109 @@
+"""Scoring with an exported model, as any program would: the SavedModel alone, strings in, probabilities out."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import read_json
+from tfb2d.data.task import Task
+
+ABOUT = "assets.extra/tfb2d.json"
+BATCH = 1024  # rows of one call: larger ones are no faster on a CPU
+
+Float32 = NDArray[np.float32]
+
+
+def version_folder(model: str | Path) -> Path:
+    """The SavedModel that a folder stands for: itself, or its version folder with the highest number.
+
+    Raises:
+      DataError: there is no SavedModel; the message names what there is.
+    """
+    folder = Path(model)
+    if (folder / "saved_model.pb").exists():
+        return folder
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; --model takes what tfb2d.train exported")
+    versions = [path for path in folder.iterdir() if path.name.isdigit() and (path / "saved_model.pb").exists()]
+    if not versions:
+        inside = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        raise DataError(f"{folder}: neither a SavedModel nor a folder of numbered versions; it holds {inside}")
+    return max(versions, key=lambda path: int(path.name))
+
+
+class Scorer:
+    """An exported student.
+
+    Args:
+      model: a version's folder, or a model's, of which the highest version is taken.
+
+    Attributes:
+      folder: the version's folder.
+      task: the model's Task.
+
+    Raises:
+      DataError: no SavedModel there, or not one that tfb2d exported.
+    """
+
+    def __init__(self, model: str | Path) -> None:
+        self.folder = version_folder(model)
+        if not (self.folder / ABOUT).exists():
+            raise DataError(f"{self.folder} has no {ABOUT}; it is not a model that tfb2d exported")
+        self.task = Task.from_json(read_json(self.folder / ABOUT)["task"])
+        import tensorflow as tf
+
+        self._tf = tf
+        self._model = tf.saved_model.load(str(self.folder))  # owns the variables, so it has to stay
+        self._signature = self._model.signatures["serving_default"]
+
+    def score(self, columns: Sequence[Sequence[str]], batch: int = BATCH) -> tuple[Float32, Float32]:
+        """Calibrated probabilities and raw logits.
+
+        Args:
+          columns: one sequence of n texts a field, in the order of `task.fields`.
+          batch: rows of one call.
+
+        Returns:
+          (scores, logits), each `[n]`, or `[n, k]` of a multi-class task.
+
+        Raises:
+          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        """
+        fields = self.task.fields
+        lengths = {len(column) for column in columns}
+        if len(columns) != len(fields) or len(lengths) > 1:
+            raise ValueError(f"columns of {[len(c) for c in columns]} texts; the fields are {', '.join(fields)}")
+        rows, shape = lengths.pop(), (0, self.task.n_logits) if self.task.kind == "multiclass" else (0,)
+        scores, logits = [np.zeros(shape, np.float32)], [np.zeros(shape, np.float32)]
+        for start in range(0, rows, batch):
+            texts = {
+                field: self._tf.constant(list(column[start : start + batch]), self._tf.string)
+                for field, column in zip(fields, columns, strict=True)
+            }
+            found = self._signature(**texts)
+            scores.append(found["score"].numpy())
+            logits.append(found["logit"].numpy())
+        return np.concatenate(scores), np.concatenate(logits)
+
+
+def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:
+    """The files' columns that hold a task's fields, from `field=column` settings; others keep their name.
+
+    Raises:
+      DataError: a setting without "=", or of a field that the task has not.
+    """
+    names = dict(zip(fields, fields, strict=True))
+    for setting in renamed:
+        field, equals, column = setting.partition("=")
+        if not (equals and column):
+            raise DataError(f"--fields takes field=column, not {setting!r}")
+        if field not in names:
+            near = difflib.get_close_matches(field, fields, 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"its fields are {', '.join(fields)}"
+            raise DataError(f"--fields: the model has no field {field!r}; {hint}")
+        names[field] = column
+    return list(names.values())
