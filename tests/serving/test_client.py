@@ -12,9 +12,11 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scoring_server import LIMIT, ScoringServer, score
+from tensorflow_serving.apis import predict_pb2
 
 from tfb2d.serving import TLS, AsyncClient, Backoff, Client, DeadlineExceeded, ServerUnreachable, ServingError
 
@@ -43,7 +45,7 @@ class Blocking(AsyncClient):
         self._loop.close()
 
 
-for name in ("score", "rank", "embed", "predict", "signatures", "versions"):
+for name in ("score", "rank", "embed", "predict", "replay", "signatures", "versions"):
 
     def method(self, *args, _name=name, **kwargs):
         return self.do(getattr(AsyncClient, _name)(self, *args, **kwargs))
@@ -112,6 +114,12 @@ def test_predict_says_which_version_answered(server, make):
         assert list(outputs) == ["logit"]
         assert list(client.signatures()) == ["serving_default"]
         assert client.versions() == {3: "AVAILABLE", 2: "END"}
+        recorded = predict_pb2.PredictRequest(output_filter=["score"])
+        recorded.model_spec.name = "another"
+        recorded.inputs["text"].CopyFrom(tf.make_tensor_proto(["a"]))
+        outputs, version = client.replay(recorded.SerializeToString())
+        np.testing.assert_array_equal(outputs["score"], expected(["a"]))
+        assert version == 2
     with make(server.address, "text", label="stable") as client:
         assert client.predict({"text": ["a"]}).version == 3
 

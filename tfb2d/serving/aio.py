@@ -62,6 +62,10 @@ class AsyncClient(Settings):
         ask = self._predict_texts(inputs, signature or self.signature, outputs, self._deadline(timeout))
         return await self._run(ask)
 
+    async def replay(self, request: bytes, *, timeout: float | None = None) -> Prediction:
+        """Sends a recorded PredictRequest to this client's model. See `Client.replay`."""
+        return await self._run(self._replay(request, self._deadline(timeout)))
+
     async def signatures(self, *, timeout: float | None = None) -> dict[str, Signature]:
         """The model's signatures by name; asked once and kept until the server refuses a request."""
         return await self._run(self._signatures(self._deadline(timeout)))
@@ -107,12 +111,12 @@ class AsyncClient(Settings):
 
     async def _take(self, step: Step) -> Any:
         if isinstance(step, Send):
-            return await (self._hedged(step) if self.hedge_after and step.method == "Predict" else self._send(step))
+            return await (self._hedged(step) if self.hedge_after and step.method == "Predict" else self._attempt(step))
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
         return await self._together(step)
 
-    async def _send(self, step: Send) -> Any:
+    async def _attempt(self, step: Send) -> Any:
         return await self._call(step.method)(step.request, timeout=step.timeout)
 
     async def _together(self, step: Together) -> list[Any]:
@@ -131,11 +135,11 @@ class AsyncClient(Settings):
 
     async def _hedged(self, step: Send) -> Any:
         """Sends a second time if no answer came by `hedge_after`; the first good answer counts."""
-        tasks = [asyncio.ensure_future(self._send(step))]
+        tasks = [asyncio.ensure_future(self._attempt(step))]
         try:
             done, _ = await asyncio.wait(tasks, timeout=min(self.hedge_after, step.timeout))
             if not done:
-                tasks.append(asyncio.ensure_future(self._send(step)))
+                tasks.append(asyncio.ensure_future(self._attempt(step)))
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 if all(task.exception() for task in done):
                     done, _ = await asyncio.wait(tasks)

@@ -192,12 +192,20 @@ class Settings:
         request.output_filter.extend(outputs)
         for name, (values, shape) in tensors.items():
             wire.fill_strings(request.inputs[name], values, shape)
+        return (yield from self._send(request, deadline))
+
+    def _replay(self, packed: bytes, deadline: float) -> Operation:
+        request = wire.MESSAGES["PredictRequest"].FromString(packed)
+        request.model_spec.CopyFrom(self._request("PredictRequest", request.model_spec.signature_name).model_spec)
+        return (yield from self._send(request, deadline))
+
+    def _send(self, request: Any, deadline: float) -> Operation:
         response = yield from self._ask("Predict", request, deadline)
         try:
             arrays = {name: wire.to_numpy(tensor) for name, tensor in response.outputs.items()}
         except ValueError as error:
             raise self._unusable(error) from error
-        missing = set(outputs) - set(arrays)
+        missing = set(request.output_filter) - set(arrays)
         if missing:
             raise self._unusable(ValueError(f"without the output {', '.join(sorted(missing))}"))
         return Prediction(arrays, response.model_spec.version.value)

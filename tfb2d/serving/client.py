@@ -109,6 +109,10 @@ class Client(Settings):
         ask = self._predict_texts(inputs, signature or self.signature, outputs, self._deadline(timeout))
         return self._run(ask)
 
+    def replay(self, request: bytes, *, timeout: float | None = None) -> Prediction:
+        """Sends a recorded PredictRequest (serialized, as in request logs and warm-up files) to this client's model."""
+        return self._run(self._replay(request, self._deadline(timeout)))
+
     def signatures(self, *, timeout: float | None = None) -> dict[str, Signature]:
         """The model's signatures by name; asked once and kept until the server refuses a request."""
         return self._run(self._signatures(self._deadline(timeout)))

@@ -1,0 +1,79 @@
+"""Load with a fixed arrival rate, so that a server that stalls is charged for every request that it kept waiting.
+
+A closed loop (send, wait, send again) slows down with the server and then reports the few requests that it did send:
+coordinated omission (Tene, "How NOT to Measure Latency", 2015). Here requests are due at times drawn beforehand, as a
+Poisson process, and a request's latency counts from when it was due, not from when it got its turn.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load found.
+
+    Attributes:
+      seconds: float64 [n], latencies of the requests that were answered.
+      errors: what went wrong with the others, by its words.
+      rate: answers a second.
+    """
+
+    seconds: np.ndarray
+    errors: dict[str, int]
+    rate: float
+
+    def quantile(self, q: float) -> float:
+        """A latency quantile in milliseconds; infinite where nothing was answered."""
+        return float(np.quantile(self.seconds, q)) * 1e3 if len(self.seconds) else float("inf")
+
+
+async def open_loop(ask: Callable[[int], Awaitable[object]], rate: float, seconds: float, seed: int = 0) -> Load:
+    """Sends `rate` requests a second for `seconds`, whether answers come or not.
+
+    Args:
+      ask: sends request number i.
+      rate: mean arrivals a second.
+      seconds: how long requests arrive; then their answers are awaited.
+      seed: of the arrival times.
+    """
+    gaps = np.random.default_rng(seed).exponential(1 / rate, size=max(1, round(rate * seconds)))
+    latencies: list[float] = []
+    errors: dict[str, int] = {}
+    began = time.perf_counter()
+
+    async def one(number: int, due: float) -> None:
+        try:
+            await ask(number)
+            latencies.append(time.perf_counter() - due)
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"[:200]
+            errors[words] = errors.get(words, 0) + 1
+
+    tasks = []
+    for number, due in enumerate(began + np.cumsum(gaps)):
+        if (early := due - time.perf_counter()) > 0:
+            await asyncio.sleep(early)
+        tasks.append(asyncio.ensure_future(one(number, due)))
+    await asyncio.gather(*tasks)
+    return Load(np.array(latencies), errors, len(latencies) / (time.perf_counter() - began))
+
+
+async def closed_loop(ask: Callable[[int], Awaitable[object]], clients: int, seconds: float) -> Load:
+    """Capacity: `clients` that each send the next request when the last is answered. Latencies of it mean little."""
+    latencies: list[float] = []
+    began = time.perf_counter()
+
+    async def one(first: int) -> None:
+        number = first
+        while (sent := time.perf_counter()) - began < seconds:
+            await ask(number)
+            latencies.append(time.perf_counter() - sent)
+            number += clients
+
+    await asyncio.gather(*(one(client) for client in range(clients)))
+    return Load(np.array(latencies), {}, len(latencies) / (time.perf_counter() - began))

@@ -1,0 +1,57 @@
+"""A server of this package as a child process, for whatever measures one."""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from tfb2d.serving.errors import ServingError
+
+
+class LocalServer:
+    """Runs `python -m tfb2d.serve` on a free port for the length of a `with` block, which starts once the port answers.
+
+    Args:
+      arguments: the server's flags, without --port.
+      wait: seconds that starting may take.
+
+    Raises:
+      ServingError: it ended, or opened no port in time; with the last lines of its log.
+    """
+
+    def __init__(self, arguments: Sequence[str], wait: float = 120.0) -> None:
+        self._arguments, self._wait = list(arguments), wait
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "LocalServer":
+        self._log = tempfile.TemporaryFile("w+", errors="replace")
+        command = [sys.executable, "-m", "tfb2d.serve", f"--port={self.port}", *self._arguments]
+        self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        end = time.monotonic() + self._wait
+        while not self._answers():
+            ended = self.process.poll() is not None
+            if ended or time.monotonic() > end:
+                self._log.seek(0)
+                told = "\n".join(self._log.read().splitlines()[-10:])
+                self.__exit__()
+                raise ServingError(f"the server {'ended' if ended else 'opened no port'}; it said:\n{told}")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -1,0 +1,208 @@
+"""Measures which server-side batching suits a model on this machine, and writes batching.config.
+
+  python -m tfb2d.serving.tune --model=saved_models/shop --output=serving/batching.config
+
+Starts the server once without batching and once for each pair of --timeouts and --threads, replays the model's own
+warm-up requests at half the capacity that the server has without batching (a fixed arrival rate), and takes the settings
+with the lowest p99 that failed no request (the median of REPEATS measurements). It takes about 15 seconds a pair; keep the
+machine otherwise idle.
+"""
+
+import argparse
+import asyncio
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfb2d.serving.errors import ServingError
+
+CLIENTS = 32  # of the closed loop that finds the capacity
+REPEATS = 3  # of the measurement at the fixed rate
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Candidate settings of BatchingParameters; times in microseconds."""
+
+    timeout: int
+    threads: int
+    rows: int = 512
+    queue: int = 64
+
+    def __str__(self) -> str:
+        return f"{self.timeout} us, {self.threads} thread{'s' * (self.threads != 1)}"
+
+    def text(self) -> str:
+        """The text proto."""
+        return (
+            f"max_batch_size {{ value: {self.rows} }}\n"
+            f"batch_timeout_micros {{ value: {self.timeout} }}\n"
+            f"max_enqueued_batches {{ value: {self.queue} }}\n"
+            f"num_batch_threads {{ value: {self.threads} }}\n"
+            "pad_variable_length_inputs: true  # `rank` requests have as many titles as they have\n"
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A candidate's outcome; `batching` is None for requests that run alone. Latencies in ms, capacity in requests/s."""
+
+    batching: Batching | None
+    capacity: float
+    p50: float
+    p99: float
+    errors: int
+
+    def line(self) -> str:
+        """A row of the table."""
+        name = str(self.batching) if self.batching else "no batching"
+        return f"{name:<22} {self.capacity:>9,.0f} {self.p50:>8.2f} {self.p99:>8.2f} {self.errors:>7}"
+
+
+HEADER = f"{'':<22} {'requests/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7}"
+
+
+def best(measured: Sequence[Measured]) -> Measured:
+    """The lowest p99 among those that failed least."""
+    return min(measured, key=lambda one: (one.errors, one.p99))
+
+
+def report(measured: Sequence[Measured], rate: float) -> str:
+    """The file: the batched candidate that is best, with what was measured as a comment."""
+    chosen = best([one for one in measured if one.batching])
+    alone = best(measured).batching is None
+    lines = [
+        f"Measured by `python -m tfb2d.serving.tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
+        "",
+        HEADER,
+        *(one.line() + (" <- this file" if one is chosen else "") for one in measured),
+        "",
+        "Here requests are answered sooner alone: leave --enable_batching out." if alone else "Batching pays here.",
+    ]
+    assert chosen.batching
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + chosen.batching.text()
+
+
+def requests_of(version: Path) -> list[bytes]:
+    """The Predict requests that the exporter left for warming up, serialized.
+
+    Raises:
+      ServingError: there are none.
+    """
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    if not path.is_file():
+        raise ServingError(f"{path} is missing: requests to replay are taken from there")
+    logs = (prediction_log_pb2.PredictionLog.FromString(one.numpy()) for one in tf.data.TFRecordDataset(str(path)))
+    found = [log.predict_log.request.SerializeToString() for log in logs if log.HasField("predict_log")]
+    if not found:
+        raise ServingError(f"{path} holds no Predict request")
+    return found
+
+
+def measure(
+    model: Path, requests: Sequence[bytes], batching: Batching | None, rate: float, seconds: float
+) -> tuple[Measured, float]:
+    """Starts a server with `batching` and loads it.
+
+    Args:
+      model: the model's folder.
+      requests: serialized PredictRequests, sent in turn.
+      batching: None for no batching.
+      rate: arrivals a second; 0 takes half the capacity.
+      seconds: of each measurement.
+
+    Returns:
+      The outcome and the rate.
+
+    Raises:
+      ServingError: the server does not start or refuses the requests.
+    """
+    from tfb2d.serving.aio import AsyncClient
+    from tfb2d.serving.load import closed_loop, open_loop
+    from tfb2d.serving.local import LocalServer
+
+    name = model.name
+    flags = [f"--model_name={name}", f"--model_base_path={model.resolve()}", "--grpc_max_threads=256"]
+
+    async def load(address: str) -> tuple[Measured, float]:
+        async with AsyncClient(address, name, channels=2, timeout=10) as client:
+
+            async def ask(number: int) -> None:
+                await client.replay(requests[number % len(requests)])
+
+            await closed_loop(ask, 4, min(seconds, 1.0))  # warms both sides up
+            capacity = await closed_loop(ask, CLIENTS, seconds)
+            arrivals = rate or capacity.rate / 2
+            found = [await open_loop(ask, arrivals, seconds, seed) for seed in range(REPEATS)]
+        p50, p99 = (statistics.median(one.quantile(q) for one in found) for q in (0.5, 0.99))
+        failed = sum(sum(one.errors.values()) for one in found)
+        return Measured(batching, capacity.rate, p50, p99, failed), arrivals
+
+    with tempfile.TemporaryDirectory() as folder:
+        if batching:
+            file = Path(folder, "batching.config")
+            file.write_text(batching.text(), encoding="utf-8")
+            flags += ["--enable_batching=true", f"--batching_parameters_file={file}"]
+        with LocalServer(flags) as server:
+            return asyncio.run(load(server.address))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    cores = os.cpu_count() or 1
+    formatter = argparse.RawDescriptionHelpFormatter
+    ask = argparse.ArgumentParser("python -m tfb2d.serving.tune", description=__doc__, formatter_class=formatter)
+    ask.add_argument("--model", type=Path, required=True, help="the exported model's folder, which holds its versions")
+    ask.add_argument("--output", type=Path, default=Path("batching.config"), help="the file to write")
+    ask.add_argument("--timeouts", default="0,200,1000", help="batch_timeout_micros to try")
+    ask.add_argument("--threads", default=",".join(map(str, sorted({1, cores}))), help="num_batch_threads to try")
+    ask.add_argument("--rate", type=float, default=0.0, help="requests a second (default: half the capacity)")
+    ask.add_argument("--seconds", type=float, default=2.0, help="of each measurement, of which a pair takes four")
+    return ask
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    ask = parser()
+    options = ask.parse_args(arguments)
+    try:
+        timeouts, threads = ([int(one) for one in given.split(",")] for given in (options.timeouts, options.threads))
+        if min(timeouts) < 0 or min(threads) < 1:
+            raise ValueError
+    except ValueError:
+        ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas")
+    versions = [path for path in options.model.glob("*") if path.name.isdigit()]
+    if not versions:
+        print(f"error: {options.model} holds no version (a folder named by a number)", file=sys.stderr)
+        return 1
+    from tfb2d.data.files import write_atomic
+
+    try:
+        requests = requests_of(max(versions, key=lambda path: int(path.name)))
+        candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
+        rate, measured = options.rate, []
+        print(HEADER)
+        for candidate in candidates:
+            outcome, rate = measure(options.model, requests, candidate, rate, options.seconds)
+            print(outcome.line(), flush=True)
+            measured.append(outcome)
+    except (ServingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_atomic(options.output, report(measured, rate))
+    print(f"{options.output}: {best([one for one in measured if one.batching]).batching}")
+    if best(measured).batching is None:
+        print("Requests are answered sooner alone: leave --enable_batching out.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
