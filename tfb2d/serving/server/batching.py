@@ -114,7 +114,7 @@ class Batcher:
         self._queues: dict[tuple, _Queue] = {}
         self._changed = threading.Condition()
         self._stopped = False
-        for number in range(parameters.num_batch_threads):
+        for number in range(max(1, parameters.num_batch_threads)):
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True).start()
 
     def wrap(self, run: Run) -> Run:

@@ -104,17 +104,14 @@ def _check(models: Iterable[ModelSettings], current: Mapping[str, ModelSettings]
             raise invalid(f"Model {model.name} requests unsupported platform {model.platform}")
 
 
-def check_labels(
-    model: ModelSettings, available: set[int], current: Mapping[str, int], options: Options, starting: bool
-) -> None:
+def check_labels(model: ModelSettings, available: set[int], current: Mapping[str, int], options: Options) -> None:
     """Whether a model's labels may be set.
 
     Args:
       model: it.
-      available: its versions that serve.
+      available: its versions that serve; at start-up none.
       current: its labels now.
       options: the two flags that allow more.
-      starting: at start-up no version serves yet, in TensorFlow Serving's eyes.
 
     Raises:
       ServingError: FAILED_PRECONDITION.
@@ -124,7 +121,7 @@ def check_labels(
     for label, version in sorted(model.labels.items(), key=lambda one: one[1]):
         unused = current.get(label, version) == version
         allowed = options.allow_version_labels_for_unavailable_models and unused
-        if not allowed and (starting or version not in available):
+        if not allowed and version not in available:
             raise ServingError(
                 Code.FAILED_PRECONDITION,
                 f"Request to assign label to version {version} of model {model.name}, which is not currently available for"

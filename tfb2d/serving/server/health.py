@@ -1,16 +1,14 @@
 """grpc.health.v1, with the names that TensorFlow Serving's health service knows."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health_pb2
 
 from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.transport import Call
 
 _NAMES = ("", "PredictionService", "ModelService")
-_WATCHERS = 64  # each holds a thread
 _Response = health_pb2.HealthCheckResponse
 
 
@@ -18,15 +16,9 @@ class Health:
     """SERVING from the first request on until the server drains."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._serving = True
-        self._watchers = threading.Semaphore(_WATCHERS)
-
-    def stop(self) -> None:
-        """From now on NOT_SERVING: load balancers turn to other servers."""
-        with self._changed:
-            self._serving = False
-            self._changed.notify_all()
+        self._watchers: dict[Any, Call] = {}  # by the core's call
 
     def _status(self, name: str) -> int:
         if name not in _NAMES:
@@ -44,25 +36,25 @@ class Health:
             raise ServingError(Code.NOT_FOUND, "service name unknown")
         return _Response(status=status)
 
-    def watch(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        """Health/Watch: the status now, and once more when the server drains."""
-        try:
-            name = health_pb2.HealthCheckRequest.FromString(data).service
-        except Exception:
-            context.abort(grpc.StatusCode.INTERNAL, "")
-        if not self._watchers.acquire(blocking=False):
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many health watchers")
-        try:
-            status = self._status(name)
-            yield _Response(status=status).SerializeToString()
-            while context.is_active():
-                with self._changed:
-                    self._changed.wait(1.0)
-                now = self._status(name)
-                if now != status:
-                    status = now
-                    yield _Response(status=status).SerializeToString()
-                if not self._serving:
-                    return
-        finally:
-            self._watchers.release()
+    def first(self, request: health_pb2.HealthCheckRequest, seconds: float | None) -> Any:
+        """Health/Watch: the status now; the one other, when the server drains, is sent by `stop`."""
+        return _Response(status=self._status(request.service))
+
+    def watch(self, call: Call) -> None:
+        """Keeps a Watch call open."""
+        with self._lock:
+            self._watchers[call.core] = call
+
+    def forget(self, core: Any) -> None:
+        """A Watch call's client is gone."""
+        with self._lock:
+            self._watchers.pop(core, None)
+
+    def stop(self) -> None:
+        """From now on NOT_SERVING: load balancers turn to other servers. Ends the Watch calls."""
+        with self._lock:
+            self._serving = False
+            watchers, self._watchers = self._watchers, {}
+        last = _Response(status=_Response.NOT_SERVING).SerializeToString()
+        for call in watchers.values():
+            call.end(last)

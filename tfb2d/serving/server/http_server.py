@@ -64,6 +64,7 @@ class HttpServer:
         self._loop = asyncio.new_event_loop()
         self._busy = 0
         self._stopping = False
+        self._stopped = threading.Event()
         self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
 
@@ -86,6 +87,11 @@ class HttpServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._stopped.set()
+
+    def wait_stopped(self, seconds: float) -> None:
+        """Waits for `stop`, which may run in another thread."""
+        self._stopped.wait(seconds)
 
     async def _drain(self, grace: float) -> None:
         self._stopping = True

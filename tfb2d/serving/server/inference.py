@@ -122,12 +122,16 @@ def serialized_examples(data: input_pb2.Input) -> list[bytes]:
     return examples
 
 
+def _debug_string(definition: Any) -> str:
+    return _DEBUG_PREFIX + text_format.MessageToString(definition)
+
+
 def _check_input(definition: Any, what: str) -> None:
     if len(definition.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if "inputs" in definition.inputs:
         return
-    raise invalid(f"No {what} inputs found in SignatureDef: {_DEBUG_PREFIX}{text_format.MessageToString(definition)}")
+    raise invalid(f"No {what} inputs found in SignatureDef: {_debug_string(definition)}")
 
 
 def _classification_outputs(definition: Any) -> dict[str, str]:
@@ -139,7 +143,7 @@ def _classification_outputs(definition: Any) -> dict[str, str]:
     if not found or len(found) != len(definition.outputs):
         raise invalid(
             'Expected classification signature outputs to contain at least one of "classes" or "scores". Signature was: '
-            f"{_DEBUG_PREFIX}{text_format.MessageToString(definition)}"
+            f"{_debug_string(definition)}"
         )
     return found
 
@@ -149,7 +153,7 @@ def _regression_outputs(definition: Any) -> dict[str, str]:
         raise invalid("Expected one output Tensor.")
     _check_input(definition, "regression")
     if "outputs" not in definition.outputs:
-        raise invalid(f"No regression outputs found in SignatureDef: {_DEBUG_PREFIX}{text_format.MessageToString(definition)}")
+        raise invalid(f"No regression outputs found in SignatureDef: {_debug_string(definition)}")
     return {"outputs": definition.outputs["outputs"].name}
 
 

@@ -183,13 +183,13 @@ class ModelManager:
         """
         with self._reloading:
             new = self._take_on(models)
-            if starting:
-                self._set_labels(models, starting)
+            if starting:  # checked when the flags were; TensorFlow Serving does not wait for the versions either
+                self._set_labels(models, checked=True)
             if new:
                 self.poll(only=new)
                 self._wait(new, seconds, "servable" if starting else "model")
             if not starting:
-                self._set_labels(models, starting)
+                self._set_labels(models)
 
     def _take_on(self, models: Sequence[ModelSettings]) -> set[str]:
         with self._changed:
@@ -210,12 +210,12 @@ class ModelManager:
                     self._aspire(model, {})
             return new
 
-    def _set_labels(self, models: Iterable[ModelSettings], starting: bool) -> None:
+    def _set_labels(self, models: Iterable[ModelSettings], checked: bool = False) -> None:
         with self._changed:
-            for settings in models:
+            for settings in () if checked else models:
                 model = self._models[settings.name]
                 available = {number for number, one in model.versions.items() if one.state == State.AVAILABLE}
-                check_labels(settings, available, model.labels, self._options, starting)
+                check_labels(settings, available, model.labels, self._options)
             for settings in models:
                 self._models[settings.name].labels = dict(settings.labels)
 

@@ -3,21 +3,20 @@
 import gc
 import logging
 import signal
-import sys
 import threading
 import time
 from typing import Any
 
-from tfb2d.serving.server import tls
 from tfb2d.serving.server.api import Api
-from tfb2d.serving.server.configuration import from_proto, read_configuration
-from tfb2d.serving.server.errors import ServingError, invalid
+from tfb2d.serving.server.configuration import from_proto
+from tfb2d.serving.server.errors import ServingError
 from tfb2d.serving.server.grpc_server import make_server
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.http_server import HttpServer
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager
 from tfb2d.serving.server.options import FlagError, Options
+from tfb2d.serving.server.preflight import Prepared
 from tfb2d.serving.server.request_log import RequestLog
 from tfb2d.serving.server.rest import Rest
 from tfb2d.serving.server.servable import Batchers, Servable
@@ -25,7 +24,6 @@ from tfb2d.serving.server.textprotos import read_text_proto
 from tfb2d.serving.server.warmup import warm_up
 
 _log = logging.getLogger(__name__)
-_FAILED = 255
 
 
 class EmbeddedServer:
@@ -33,18 +31,14 @@ class EmbeddedServer:
 
     Args:
       options: flags.
-
-    Raises:
-      ServingError: a file that a flag names cannot be used.
+      prepared: `preflight.prepare` of them.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, prepared: Prepared) -> None:
         self._options = options
-        self._configuration = read_configuration(options)
+        self._prepared = prepared
         self.metrics = Metrics()
-        self._batchers = Batchers(options, self.metrics.batched)
-        self._monitoring_path = _monitoring_path(options)
-        self._credentials = tls.server_credentials(options.ssl_config_file) if options.ssl_config_file else None
+        self._batchers = Batchers(options, prepared.batching, self.metrics.batched)
         self.models = ModelManager(options, self._load)
         self._request_log = None
         if options.log_requests:
@@ -86,14 +80,14 @@ class EmbeddedServer:
           FlagError: a port cannot be bound.
         """
         threading.Thread(target=self.models.watch, name="poll", daemon=True).start()
-        self.models.configure(self._configuration, starting=True)
+        self.models.configure(self._prepared.models, starting=True)
         if self._stopped.is_set():
             return
         options = self._options
-        self._grpc = make_server(self._api, options, self._health, self._credentials)
+        self._grpc = make_server(self._api, options, self._health, self._prepared.credentials)
         self._grpc.start()
         if options.rest_api_port:
-            rest = Rest(self._api, options, self._monitoring_path)
+            rest = Rest(self._api, options, self._prepared.monitoring_path)
             limit, threads = options.max_request_bytes, options.rest_api_num_threads
             self._http = HttpServer(options.host, options.rest_api_port, rest.handle, threads, limit)
             try:
@@ -129,47 +123,32 @@ class EmbeddedServer:
         grace = self._options.drain_seconds
         if self._health is not None:
             self._health.stop()
-        done = self._grpc.stop(grace) if self._grpc is not None else None
         if self._http is not None:
-            self._http.stop(grace)
-        if done is not None:
-            done.wait(grace + 5)
+            threading.Thread(target=self._http.stop, args=(grace,), daemon=True).start()
+        if self._grpc is not None:
+            self._grpc.stop(grace)
+        if self._http is not None:
+            self._http.wait_stopped(grace + 5)
         self.models.stop()
         if self._request_log is not None:
             self._request_log.close()
 
 
-def _monitoring_path(options: Options) -> str:
-    if not options.monitoring_config_file:
-        return ""
-    config = read_text_proto(options.monitoring_config_file, "MonitoringConfig").prometheus_config
-    if config.enable and not options.rest_api_port:
-        raise invalid("--monitoring_config_file needs a --rest_api_port to answer on")
-    return (config.path or "/monitoring/prometheus/metrics") if config.enable else ""
-
-
-def run(options: Options) -> int:
+def run(options: Options, prepared: Prepared) -> None:
     """Serves until SIGTERM or SIGINT.
 
-    Returns:
-      The exit status: 0, or 255 when the server could not start.
+    Args:
+      options: flags.
+      prepared: `preflight.prepare` of them.
+
+    Raises:
+      ServingError: a model cannot be loaded.
+      FlagError: a port cannot be bound.
     """
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s] %(message)s"
-    )
-    logging.captureWarnings(True)
-    _log.info("tfb2d's embedded server: TensorFlow Serving's contract, not the official tensorflow_model_server")
-    for name in options.without_effect():
-        _log.warning("--%s has no effect in the embedded server", name)
-    try:
-        server = EmbeddedServer(options)
-        signal.signal(signal.SIGTERM, server.request_stop)
-        signal.signal(signal.SIGINT, server.request_stop)
-        server.start()
-    except (ServingError, FlagError) as error:
-        shown = error if isinstance(error, ServingError) else f"INVALID_ARGUMENT: {error}"
-        print(f"Failed to start server. Error: {shown}", file=sys.stderr, flush=True)
-        return _FAILED
+    server = EmbeddedServer(options, prepared)
+    signal.signal(signal.SIGTERM, server.request_stop)
+    signal.signal(signal.SIGINT, server.request_stop)
+    server.start()
     _log.info("Running gRPC ModelServer at %s:%d ...", options.host, options.port)
     if options.rest_api_port:
         _log.info("Exporting HTTP/REST API at:%s:%d ...", options.host, options.rest_api_port)
@@ -177,4 +156,3 @@ def run(options: Options) -> int:
     _log.info("draining: requests in work have %g seconds to end", options.drain_seconds)
     server.stop()
     _log.info("stopped")
-    return 0

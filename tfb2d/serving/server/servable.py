@@ -8,8 +8,8 @@ from tfb2d.serving.server.errors import Code, ServingError
 from tfb2d.serving.server.inference import Inference
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.predict import Predictor
+from tfb2d.serving.server.preflight import read_batching
 from tfb2d.serving.server.session import Session
-from tfb2d.serving.server.textprotos import read_text_proto
 
 
 class Servable:
@@ -56,21 +56,14 @@ class Batchers:
 
     Args:
       options: flags.
+      parameters: the server's; None where batching is off.
       observe: see `Batcher`.
-
-    Raises:
-      ServingError: the parameters file cannot be read.
     """
 
-    def __init__(self, options: Options, observe: Observe) -> None:
+    def __init__(self, options: Options, parameters: BatchingParameters | None, observe: Observe) -> None:
         self._options = options
         self._observe = observe
-        self._shared: Batcher | None = None
-        if options.enable_batching:
-            parameters = BatchingParameters()
-            if options.batching_parameters_file:
-                parameters = _read(options.batching_parameters_file)
-            self._shared = Batcher(parameters, observe)
+        self._shared = None if parameters is None else Batcher(parameters, observe)
 
     def for_version(self, folder: str) -> tuple[Batcher | None, bool]:
         """The batcher of a version folder (None where batching is off), and whether it is that version's own."""
@@ -78,12 +71,8 @@ class Batchers:
         if self._shared is None or not self._options.enable_per_model_batching_parameters or not own.is_file():
             return self._shared, False
         try:
-            parameters = _read(str(own))
+            parameters = read_batching(str(own))
             parameters.check()
             return Batcher(parameters, self._observe), True
         except ServingError as error:
             raise ServingError(Code.INVALID_ARGUMENT, error.message) from None
-
-
-def _read(path: str) -> BatchingParameters:
-    return BatchingParameters.from_proto(read_text_proto(path, "BatchingParameters"))

@@ -21,6 +21,8 @@ from tensorflow.python.framework import c_api_util
 from tfb2d.serving.server.errors import Code, ServingError, invalid
 from tfb2d.serving.server.options import Options
 
+tf.get_logger().setLevel("ERROR")  # it would tell every restored checkpoint, and that its loader is an old one
+
 _INLINE_BYTES = 1 << 16
 _KEPT = 1000  # output filters; their order comes from outside
 _LOOPS = frozenset(("While", "StatelessWhile", "Enter", "RefEnter", "For", "ParallelMapDataset"))
