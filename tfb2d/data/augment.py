@@ -13,20 +13,21 @@ from tfb2d.data.keys import hash64
 
 LONGEST = 5  # words of a sampled n-gram
 
-_END = re.compile(r"""(?:[.!?…]+["'”’)\]]*(?=\s)|[。！？]+[”’」』）]*)\s*|\s*\n\s*""")
-_SHORT = re.compile(
-    r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|Rev|Gen|Col|Capt|Lt|Sgt|Sr|Jr|St|Mt|vs|v|etc|e\.g|i\.e|cf|No|Vol|[A-Za-z]\.[A-Za-z])\.$"
+_END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’)\]]*(?=\s)\s*|[。！？]+[”’」』）]*\s*|\n[^\S\n]*\n\s*""")
+_NO_END = re.compile(  # the last word, of a sentence that goes on
+    r"""["'(\[]*(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|Rev|Gen|Col|Capt|Lt|Sgt|Sr|Jr|St|Mt|vs|etc|cf|No|Vol)\."""
 )
 
 
 def sentences(text: str) -> list[str]:
-    """Cuts a text after `.`, `!`, `?`, their CJK forms and line breaks; not after initials and common abbreviations."""
+    """Cuts a text after `.`, `!`, `?`, their CJK forms and at blank lines; not after initials and common abbreviations."""
     pieces, start = [], 0
     for end in _END.finditer(text):
-        head = text[start : end.end()].strip()
-        if _SHORT.search(head) or text[end.end() : end.end() + 1].islower():
+        last = text[max(start, end.start() - 12) : end.end()].split()[-1:]
+        goes_on = text[end.end() : end.end() + 1].islower() or (last and _NO_END.fullmatch(last[0]))
+        if goes_on and end.group().count("\n") < 2:
             continue
-        pieces.append(head)
+        pieces.append(text[start : end.end()].strip())
         start = end.end()
     pieces.append(text[start:].strip())
     return [piece for piece in pieces if piece]

@@ -107,6 +107,7 @@ class _Check:
     def __init__(self, data: DataConfig, texts: Sequence[str], labelled: bool) -> None:
         self.data = data
         self.texts = texts
+        self.keys = [column for column in (data.group, data.id) if column]
         self.labelled = labelled
         self.task = Task.from_config(data)
         self.unknown_label = f"unknown label (known: {self.task.known_labels()})"
@@ -114,41 +115,45 @@ class _Check:
     def __call__(self, row: Row) -> _Example | Problem:
         if row.problem:
             return row.problem
-        values = iter(row.values)
-        texts = tuple("" if (value := next(values)) is None else value for _ in self.texts)
+        texts = tuple("" if value is None else value for value in row.values[: len(self.texts)])
         for column, text in zip(self.texts, texts, strict=True):
-            if reason := self._fault(text):
+            if reason := text_fault(text, self.data.max_chars):
                 return Problem(column, reason, str(text)[:200])
         if not any(map(str.strip, texts)):
             return Problem(self.texts[0], "empty text", "")
-        group = name(next(values)) if self.data.group else ""
-        key = name(next(values)) if self.data.id else ""
-        for column, value in ((self.data.group, group), (self.data.id, key)):
-            if reason := self._fault(value):
+        keys = [name(value) for value in row.values[len(texts) : len(texts) + len(self.keys)]]
+        for column, value in zip(self.keys, keys, strict=True):
+            reason = text_fault(value, self.data.max_chars) or ("" if value or not self.labelled else "missing value")
+            if reason:
                 return Problem(column, reason, value[:200])
-            if column and self.labelled and not value:
-                return Problem(column, "missing value", "")
+        group, key = keys[0] if self.data.group else "", keys[-1] if self.data.id else ""
         if not self.labelled:
             return _Example(texts, math.nan, group, key)
-        value = next(values)
-        label = self.task.read_label(value)
+        label = self.task.read_label(row.values[-1])
         if label is None:
-            reason = self.unknown_label if name(value) else "missing label"
-            return Problem(self.data.label, reason, str(value)[:200])
+            reason = self.unknown_label if name(row.values[-1]) else "missing label"
+            return Problem(self.data.label, reason, str(row.values[-1])[:200])
         return _Example(texts, label, group, key)
 
-    def _fault(self, text: object) -> str:
-        if not isinstance(text, str):
-            return f"not text but {type(text).__name__}"
-        if "\0" in text:
-            return "NUL byte"
-        if len(text) > self.data.max_chars:
-            return f"longer than data.max_chars={self.data.max_chars} characters"
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return "invalid UTF-8"
-        return ""
+
+def text_fault(text: object, max_chars: int) -> str:
+    """Why a value cannot be used as a text field; "" if it can."""
+    if not isinstance(text, str):
+        return f"not text but {type(text).__name__}"
+    if "\0" in text:
+        return "NUL byte"
+    if len(text) > max_chars:
+        return f"longer than data.max_chars={max_chars} characters"
+    return "" if text.isascii() or _encodes(text) else "invalid UTF-8"
+
+
+def _encodes(text: str) -> bool:
+    """Whether a text is free of lone surrogates, which stand for bytes that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Batch:

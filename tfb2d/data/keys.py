@@ -1,6 +1,7 @@
 """What makes two texts the same, as strings and as 64-bit hashes, and a compact set of such hashes."""
 
 import unicodedata
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -8,39 +9,35 @@ import numpy as np
 BETWEEN = "\0"  # parts fields in a key; no text holds it, since rows with NUL bytes are set apart
 
 
-class _Kept(dict[int, int | None]):
-    """Characters that a key keeps, for str.translate: letters, marks, numbers, pictures; found out on first use."""
+class _Spaced(dict[int, int]):
+    """For str.translate: letters, marks, numbers and pictographs stay, the rest becomes a space; found out on first use."""
 
-    def __missing__(self, code: int) -> int | None:
+    def __missing__(self, code: int) -> int:
         category = unicodedata.category(chr(code))
         dropped = category[0] in "PZ" or category in ("Cc", "Cf", "Sc", "Sk", "Sm")
-        self[code] = None if dropped else code
+        self[code] = 32 if dropped else code
         return self[code]
 
 
-class _Words(_Kept):
-    """The same, with a space where a character is dropped."""
-
-    def __missing__(self, code: int) -> int | None:
-        kept = _KEPT[code]
-        self[code] = 32 if kept is None else kept
-        return self[code]
+_SPACED = _Spaced()
 
 
-_KEPT = _Kept()
-_WORDS = _Words()
+def _words(text: str) -> list[str]:
+    """The words of a text, folded. A text of nothing but punctuation is one word: that is its content."""
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return folded.translate(_SPACED).split() or ["".join(folded.split())]
 
 
-def _folded(text: str) -> str:
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-
-
-def _key(text: str) -> str:
-    folded = _folded(text)
-    key = folded.translate(_KEPT)
-    if not key:  # nothing but punctuation: that is its content
-        return "".join(folded.split())
+def _key(words: list[str]) -> str:
+    key = "".join(words)
     return key if key.isascii() else unicodedata.normalize("NFKC", key)
+
+
+def both_keys(fields: Sequence[str]) -> tuple[str, str]:
+    """`text_key` and `near_key` of the same fields, in little more than the time of one."""
+    words = [_words(field) for field in fields]
+    near = BETWEEN.join([" ".join(sorted(set(field))) for field in words])
+    return BETWEEN.join(map(_key, words)), near
 
 
 def text_key(*fields: str) -> str:
@@ -49,7 +46,7 @@ def text_key(*fields: str) -> str:
     Letters, marks, numbers and pictographs stay; a text of nothing but punctuation keeps that. The fields of a pair
     are kept apart, so ("ab", "c") and ("a", "bc") differ.
     """
-    return BETWEEN.join(map(_key, fields))
+    return BETWEEN.join([_key(_words(field)) for field in fields])
 
 
 def near_key(*fields: str) -> str:
@@ -57,7 +54,7 @@ def near_key(*fields: str) -> str:
 
     It catches reordered and stuttered text; it does not catch changed words, and words must be spaced.
     """
-    return BETWEEN.join(" ".join(sorted(set(_folded(f).translate(_WORDS).split()))) or _key(f) for f in fields)
+    return both_keys(fields)[1]
 
 
 def hash64(text: str) -> int:

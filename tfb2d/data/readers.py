@@ -124,9 +124,7 @@ def _missing(path: Path, column: str, wanted: Sequence[str], present: Sequence[s
     has = ", ".join(repr(c[:40]) for c in present[:20]) + (", ..." if len(present) > 20 else "")
     if not set(wanted) & set(present):
         names = ", ".join(map(repr, wanted))
-        return DataError(
-            f"{path} has none of the columns {names} that the config names; its header has {has or 'none'}"
-        )
+        return DataError(f"{path} has none of the columns {names} that the config names; it has {has or 'none at all'}")
     near = difflib.get_close_matches(column, present, 1, 0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return DataError(f"{path} has no column {column!r}{hint} (its columns: {has})")

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DataConfig
-from tfb2d.data.keys import hash64, near_key, text_key
+from tfb2d.data.keys import both_keys, hash64, text_key
 
 Texts = tuple[tuple[str, ...], str]  # a row's text fields and its group, "" without one
 
@@ -39,20 +39,21 @@ class Cutter:
 
 
 class HeldOut:
-    """What the valid and test splits hold, about 200 bytes a row, and why another row would leak it."""
+    """What the valid and test splits hold (their keys, in memory), and how another row would leak it."""
 
     def __init__(self) -> None:
-        self._texts: dict[int, str] = {}
-        self._near: set[int] = set()
-        self._groups: set[int] = set()
+        self._texts: dict[str, str] = {}
+        self._near: set[str] = set()
+        self._groups: set[str] = set()
 
     def add(self, split: str, rows: Iterable[Texts]) -> None:
         """Holds rows of "test" or "valid" out."""
         for fields, group in rows:
-            self._texts.setdefault(hash64(text_key(*fields)), split)
-            self._near.add(hash64(near_key(*fields)))
+            key, near = both_keys(fields)
+            self._texts.setdefault(key, split)
+            self._near.add(near)
             if group:
-                self._groups.add(hash64(text_key(group)))
+                self._groups.add(text_key(group))
 
     def leak(self, fields: Sequence[str], group: str = "") -> str:
         """Says how a row would leak what is held out; "" if it would not.
@@ -61,12 +62,12 @@ class HeldOut:
           "leaked" (a test text, by `text_key`), "leaked_valid" (the same of valid), "near_leaked" (the words of a test
           or valid text, reordered or repeated) or "group_leaked" (a group of theirs).
         """
-        split = self._texts.get(hash64(text_key(*fields)))
-        if split:
+        key, near = both_keys(fields)
+        if split := self._texts.get(key):
             return "leaked" if split == "test" else "leaked_valid"
-        if group and hash64(text_key(group)) in self._groups:
+        if group and text_key(group) in self._groups:
             return "group_leaked"
-        return "near_leaked" if hash64(near_key(*fields)) in self._near else ""
+        return "near_leaked" if near in self._near else ""
 
     def keep(self, batch: pa.RecordBatch, fields: Sequence[str], counts: Counter[str]) -> pa.RecordBatch:
         """The rows of a batch that leak nothing; the others are counted by reason."""

