@@ -18,6 +18,7 @@ REQUIRES = [
     "pyarrow>=17",
     "safetensors>=0.4",
     "scikit-learn>=1.4",
+    "scipy>=1.11",
     "tensorboard>=2.19",
     "tensorflow>=2.19,<2.22",
     "tensorflow-model-optimization>=0.8",
@@ -31,6 +32,7 @@ EXTRAS = {
     "test": [
         "cryptography>=42",
         "hypothesis>=6.100",
+        "jax>=0.5",
         "jsonschema>=4.20",
         "kubernetes-validate>=1.37",
         "promql-parser>=0.5",

@@ -23,6 +23,7 @@ def test_counted_rows_measure_as_repeated_rows_do(seed: int, rows: int, steps: i
         assert figure[0] == pytest.approx(expected[name])
 
 
+@settings(max_examples=40)
 @given(seeds, st.integers(0, 40))
 def test_counted_rows_of_many_classes_too(seed: int, rows: int) -> None:
     labels, scores = judged_classes(seed, rows, 4)

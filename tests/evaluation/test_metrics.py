@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.data.task import Task
@@ -40,6 +40,7 @@ def test_binary_metrics_are_those_of_sklearn(seed: int, rows: int, steps: int) -
     assert found["log_loss"] == pytest.approx(sklearn.metrics.log_loss(labels, inside))
 
 
+@settings(max_examples=30)
 @given(seeds, st.integers(0, 100), st.integers(3, 6))
 def test_multiclass_metrics_are_those_of_sklearn(seed: int, rows: int, classes: int) -> None:
     labels, scores = judged_classes(seed, rows, classes)

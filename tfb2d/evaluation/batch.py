@@ -1,7 +1,7 @@
 """Scoring whole files: streamed, in order, every column kept, bad rows set apart."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,31 +105,13 @@ def score_files(
             rejects,
             atomic_path(output) as temporary,
             RowWriter(temporary, output, [*columns, *added], types) as out,
-            ThreadPoolExecutor(1) as thread,
-            tqdm(
-                total=sum(path.stat().st_size for path in paths), unit="B", unit_scale=True, disable=not progress
-            ) as bar,
+            file_bar(paths, progress) as bar,
         ):
-            waiting: list[tuple[_Batch, Future[tuple[Float32, Float32]]]] = []
-
-            def write() -> None:
-                batch, scored = waiting.pop(0)
-                out.write(
-                    [
-                        row + tail
-                        for row, tail in zip(batch.rows, _added(scorer.task, *scored.result(), exact), strict=True)
-                    ]
-                )
-                bar.set_postfix_str(
-                    f"{out.rows:,} rows, {out.rows / (time.perf_counter() - started):,.0f} rows/s", False
-                )
-
-            for batch in _batches(paths, columns, texts, rejects, max_chars, bar):
-                waiting.append((batch, thread.submit(scorer.score, batch.texts)))
-                if len(waiting) > 1:
-                    write()
-            if waiting:
-                write()
+            for batch, scores, logits in _scored(scorer, _batches(paths, columns, texts, rejects, max_chars, bar)):
+                tails = _added(scorer.task, scores, logits, exact)
+                out.write([row + tail for row, tail in zip(batch.rows, tails, strict=True)])
+                speed = out.rows / (time.perf_counter() - started)
+                bar.set_postfix_str(f"{out.rows:,} rows, {speed:,.0f} rows/s", False)
     finally:
         if not rejects.count:
             apart.unlink(missing_ok=True)
@@ -142,6 +124,26 @@ def score_files(
         "seconds": seconds,
         "rows_per_second": (out.rows + rejects.count) / seconds,
     }
+
+
+def file_bar(paths: Sequence[Path], shown: bool) -> tqdm:
+    """A progress bar over the bytes of files, on stderr."""
+    shape = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, ETA {remaining}{postfix}"
+    size = sum(path.stat().st_size for path in paths)
+    return tqdm(total=size, unit="B", unit_scale=True, bar_format=shape, disable=not shown)
+
+
+def _scored(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch, Float32, Float32]]:
+    """Batches with their scores and logits; a batch is scored in a thread while the next one is read."""
+    waiting: list[tuple[_Batch, Future[tuple[Float32, Float32]]]] = []
+    with ThreadPoolExecutor(1) as thread:
+        for batch in batches:
+            waiting.append((batch, thread.submit(scorer.score, batch.texts)))
+            if len(waiting) > 1:
+                done, scored = waiting.pop(0)
+                yield done, *scored.result()
+        for done, scored in waiting:
+            yield done, *scored.result()
 
 
 def _columns(paths: Sequence[Path]) -> tuple[list[str], dict[str, pa.DataType]]:
@@ -161,9 +163,15 @@ def _batches(
     paths: Sequence[Path], columns: Sequence[str], texts: Sequence[str], rejects: Rejects, max_chars: int, bar: tqdm
 ) -> Iterator[_Batch]:
     """Batches of the rows that can be scored; too many others raise DataError."""
-    batch, rows = _Batch([[] for _ in texts]), 0
+    batch, rows, done, size = _Batch([[] for _ in texts]), 0, 0, sum(path.stat().st_size for path in paths)
+
+    def consumed(count: int) -> None:
+        nonlocal done
+        done += count
+        bar.update(count)
+
     for path in paths:
-        for row in read_rows(path, texts, columns, bar.update):
+        for row in read_rows(path, texts, columns, consumed):
             rows += 1
             found = row.values[: len(texts)]
             if problem := _problem(row, found, texts, max_chars):
@@ -172,7 +180,7 @@ def _batches(
                 yield batch
                 batch = _Batch([[] for _ in texts])
             if rows % JUDGED == 0:
-                rejects.judge(rows, min(1.0, max(bar.n / bar.total, 1e-9)))
+                rejects.judge(rows, min(1.0, max(done / size, 1e-9)))
     if not rows:
         raise DataError(f"{', '.join(map(str, paths))}: no rows, only headers")
     rejects.judge(rows)

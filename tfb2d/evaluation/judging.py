@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 from tfb2d.config import DataConfig
 from tfb2d.data.examples import read_examples
 from tfb2d.data.files import expand
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
+from tfb2d.evaluation.batch import file_bar
 from tfb2d.evaluation.bootstrap import Bootstrap
 from tfb2d.evaluation.metrics import Floats, agreement
 from tfb2d.evaluation.results import covered
@@ -70,8 +70,7 @@ def judge(
     labels: list[NDArray[np.float32]] = []
     scores: list[Float32] = []
     groups: list[str] = []
-    size = sum(path.stat().st_size for path in expand(files))
-    with tqdm(total=size, unit="B", unit_scale=True, disable=not progress) as bar:
+    with file_bar(expand(files), progress) as bar:
         read = read_examples(
             files,
             data,
