@@ -15,6 +15,9 @@ from tfb2d.evaluation.pictures import Series
 from tfb2d.evaluation.results import RunResults, covered
 from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, model_rows, percent, span, speed_up
 
+TEMPLATE = Path(__file__).with_name("report.html")
+EXCERPT = 400  # characters of a text that an example shows
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -25,10 +28,6 @@ class Picture:
     alt: str  # what it shows, for those who cannot see it
     caption: str = ""
     legend: Sequence[tuple[str, str]] = ()  # (model's key, its name)
-
-
-TEMPLATE = Path(__file__).with_name("report.html")
-EXCERPT = 400  # characters of a text that an example shows
 
 
 def render(run: RunResults, report: Mapping[str, Any]) -> str:
@@ -217,8 +216,9 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
         rows = covered(np.asarray(run.teacher))
         teacher, met = np.asarray(run.teacher, np.float64)[rows], student[rows]
         svg = pictures.scatter(teacher, met, hits(kind, labels[rows], met))
+        marks = "Darker: more rows." if len(met) > pictures.CROWD else "Crosses: the student decides wrongly."
         alt = f"The student's scores against the teacher's. They decide alike on {percent(report['fidelity'])}."
-        found.append(Picture("Student against teacher", [svg], alt, _quadrants(teacher, met)))
+        found.append(Picture("Student against teacher", [svg], alt, f"{_quadrants(teacher, met)} {marks}"))
     return found
 
 
@@ -229,7 +229,7 @@ def _series(key: str, labels: Floats, scores: ArrayLike | None) -> Series:
 
 def _quadrants(teacher: Floats, student: Floats) -> str:
     if teacher.ndim == 2:
-        return "The probability that each gives to the class that the teacher decides for; darker where rows are more."
+        return "The probability that each gives to the class that the teacher decides for."
     yes, also = decisions(teacher) == 1, decisions(student) == 1
     alone = f"the teacher alone says yes on {percent((yes & ~also).mean())}, the student alone on"
     both = f"Both say yes on {percent((yes & also).mean())} of the rows, both no on {percent((~yes & ~also).mean())}"

@@ -43,6 +43,7 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": MUTED,
 }
 GRID = 200  # points of a curve that would have more
+CROWD = 400  # rows from which a scatter shows densities
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def training(number: int, key: str, history: History) -> list[str]:
 
 
 def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
-    """The student's score against the teacher's; where rows crowd, hexagons as dark as the rows are many.
+    """The student's score against the teacher's; more than CROWD rows as hexagons, as dark as their rows are many.
 
     Args:
       teacher, student: `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown.
@@ -141,7 +142,7 @@ def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(xlabel="teacher's score", ylabel="student's score", aspect="equal")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, alpha=0.6)
-        if len(teacher) > 400:
+        if len(teacher) > CROWD:
             hexagons = axes.hexbin(teacher, student, gridsize=26, extent=(0, 1, 0, 1), mincnt=1, linewidths=0)
             counts = np.asarray(hexagons.get_array())
             depth = 0.12 + 0.88 * np.log1p(counts) / np.log1p(counts.max())
