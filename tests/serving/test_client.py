@@ -393,6 +393,16 @@ def test_a_closed_client_says_so(server, make):
             client.score(["a"])
 
 
+def test_closing_ends_calls_under_way(server, make):
+    server.slow_down = lambda call: 0.1
+    with make(server.address, "text", chunk_rows=1, concurrency=2, timeout=60) as client:
+        threading.Timer(0.3, lambda: client.do(client.close()) if make is Blocking else client.close()).start()
+        began = time.monotonic()
+        with pytest.raises(ServingError, match="closed|CANCELLED"):
+            client.score([str(i) for i in range(200)])
+        assert time.monotonic() - began < 5
+
+
 def test_a_forked_child_is_told(server):
     with Client(server.address, "text") as client:
         client.score(["a"])

@@ -156,6 +156,23 @@ def test_prometheus_finds_what_the_dashboard_shows(deployed):
     assert names <= exported
 
 
+def test_the_readmes_python(deployed, tmp_path, monkeypatch, capsys):
+    (tmp_path / "yesterday.tsv").write_text("query\ttitle\n" + "".join(f"q{i}\tt{i}\n" for i in range(700)))
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (SERVING / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        names = {}
+        exec(block.replace("127.0.0.1:8500", deployed.address).replace("timeout=1.0", "timeout=30"), names)
+        if "handler" in names:
+            ranked = asyncio.run(names["handler"]("q", ["a", "b"]))
+            assert ranked == expected([("q", "a"), ("q", "b")]).tolist()
+            np.testing.assert_array_equal(
+                names["scores"], expected([("red shoes", "Nike Air Zoom, red"), ("red shoes", "garden hose")])
+            )
+    assert "mean 0.0000, p99 0.0000, max 0.0000" in capsys.readouterr().out
+
+
 def test_rollout_as_the_guide_has_it(deployed):
     one = expected(PAIRS)
     two = expected(PAIRS, version=2)

@@ -11,13 +11,27 @@ import kubernetes_validate
 import promql_parser
 import pytest
 import yaml
-from google.protobuf import text_format
+from google.protobuf import text_format, wrappers_pb2
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2,
+    predict_pb2,
+    prediction_service_pb2,
+    status_pb2,
+)
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfb2d.serving.calls import Settings
 from tfb2d.serving.server.options import FLAGS, OWN
 from tfb2d.serving.server.textprotos import read_text_proto
 
+SERVICES = {
+    **prediction_service_pb2.DESCRIPTOR.services_by_name,
+    **model_service_pb2.DESCRIPTOR.services_by_name,
+}
 SERVING = Path(__file__).parents[2] / "serving"
 MANIFESTS = sorted((SERVING / "kubernetes").glob("*.yaml"))
 KUBERNETES = ("1.30", "1.37")  # the oldest version that we mean to run on, and the newest that there are schemas for
@@ -114,6 +128,55 @@ def test_make_tls_guards_its_keys(certificates, tmp_path):
         text=True,
     ).stdout
     assert "DNS:1.2.3.example.com, IP Address:10.0.0.1, IP Address:0:0:0:0:0:0:0:1" in shown
+
+
+def test_proto_file_is_the_official_api():
+    """Every message, field, number, enum value and method in it is also in the official descriptors."""
+    text = re.sub(r"//.*", "", (SERVING / "tensorflow_serving.proto").read_text(encoding="utf-8"))
+    official = {
+        message.DESCRIPTOR.name: message.DESCRIPTOR
+        for message in (
+            model_pb2.ModelSpec,
+            predict_pb2.PredictRequest,
+            predict_pb2.PredictResponse,
+            get_model_status_pb2.GetModelStatusRequest,
+            get_model_status_pb2.GetModelStatusResponse,
+            get_model_status_pb2.ModelVersionStatus,
+            status_pb2.StatusProto,
+            tensor_pb2.TensorProto,
+            tensor_shape_pb2.TensorShapeProto,
+            tensor_shape_pb2.TensorShapeProto.Dim,
+            wrappers_pb2.Int64Value,
+        )
+    }
+    official["DataType"] = types_pb2.DataType.DESCRIPTOR
+    official["State"] = get_model_status_pb2.ModelVersionStatus.State.DESCRIPTOR
+    kinds = {number: name.removeprefix("TYPE_").lower() for name, number in FieldDescriptorProto.Type.items()}
+    seen, inside = set(), []
+    for line in text.splitlines():
+        if opened := re.match(r"\s*(message|enum|service|oneof) (\w+) {", line):
+            inside.append(opened[2])
+        elif "}" in line:
+            inside.pop()
+        elif entry := re.match(r"\s*(\w+) = (\d+);", line):
+            value = official[inside[-1]].values_by_name[entry[1]]
+            assert value.number == int(entry[2])
+        elif method := re.match(r"\s*rpc (\w+)\((\w+)\) returns \((\w+)\);", line):
+            service = SERVICES[inside[-1]].methods_by_name[method[1]]
+            assert (service.input_type.name, service.output_type.name) == (method[2], method[3])
+        elif entry := re.match(r"\s*(repeated )?(map<string, )?(\w+)>? (\w+) = (\d+);", line):
+            repeated, mapped, kind, name, number = entry.groups()
+            message = next(one for one in reversed(inside) if one in official)
+            field = official[message].fields_by_name[name]
+            assert (field.number, field.is_repeated) == (int(number), bool(repeated or mapped)), line
+            target = field.message_type.fields_by_name["value"] if mapped else field
+            named = target.message_type or target.enum_type
+            plain = "int32" if target.enum_type else None  # an enum that the file does not spell out
+            assert kind in ((named.name, plain) if named else (kinds[target.type],)), line
+            seen.add(message)
+    assert not inside
+    assert seen == {name for name, one in official.items() if hasattr(one, "fields")}
+    assert "package tensorflow.serving;" in text
 
 
 @pytest.mark.parametrize("flags", [compose_flags(), flags_of(container()["args"])], ids=["compose", "kubernetes"])

@@ -117,7 +117,15 @@ class AsyncClient(Settings):
         return await self._together(step)
 
     async def _attempt(self, step: Send) -> Any:
-        return await self._call(step.method)(step.request, timeout=step.timeout)
+        try:
+            return await self._call(step.method)(step.request, timeout=step.timeout)
+        except asyncio.CancelledError:
+            # gRPC says it so when the channel is closed; whoever awaits was not cancelled and must not think so
+            task: Any = asyncio.current_task()
+            asked = task.cancelling() if hasattr(task, "cancelling") else not self._closed  # Python 3.11
+            if self._closed and not asked:
+                raise ServingError(f"the client of {self.address} was closed during a call") from None
+            raise
 
     async def _together(self, step: Together) -> list[Any]:
         if len(step.operations) <= 1:

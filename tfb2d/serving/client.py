@@ -14,7 +14,7 @@ import os
 import queue
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from itertools import count
 from threading import Lock
 from typing import Any, overload
@@ -190,10 +190,11 @@ class Client(Settings):
             futures = [self._threads.submit(self._run, operation) for operation in step.operations]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
-            failed = next((one for one in futures if one.done() and one.exception()), None)
-            if failed:
-                failed.result()
-            return [one.result() for one in futures]
+            done = [one for one in futures if one.done() and not one.cancelled()]
+            failed = next((one for one in done if one.exception()), None)
+            return [one.result() for one in ([failed] if failed else futures)]
+        except CancelledError:
+            raise ServingError(f"the client of {self.address} was closed during a call") from None
         finally:
             for one in futures:
                 one.cancel()
