@@ -41,10 +41,10 @@ def test_batches_do_not_show_in_the_bytes(tmp_path):
 def test_long_texts_make_smaller_parts(tmp_path):
     with tables.ShardWriter(tmp_path, SCHEMA) as writer:
         for start in range(0, 400, 10):
-            writer.write(batch(start, 10, "x" * 300_000))
+            writer.write(batch(start, 10, "x" * 100_000))
     sizes = [pq.read_metadata(p).num_rows for p in tables.part_files(tmp_path)]
     assert sum(sizes) == 400
-    assert max(sizes) <= 230
+    assert max(sizes) <= 170
 
 
 def test_an_empty_table_has_its_schema(tmp_path):

@@ -37,14 +37,14 @@ def augmented(fields: Sequence[str], config: AugmentConfig, mask_token: str, see
     """Makes `config.copies` changed copies of a row, fewer where a copy came out unchanged or as nothing but masks.
 
     Each word of a field becomes `mask_token` with probability `config.mask`; then, with probability `config.ngram`, the
-    field is cut down to 1 to 5 consecutive words. Of a pair, one field a copy is changed, either with the same chance.
+    field is cut down to 1 to 5 consecutive words. Of a pair, one field a copy is changed, chosen by its share of words.
     """
-    made = []
+    made, split = [], [field.split() for field in fields]
     for copy in range(config.copies):
         draw = random.Random(hash64("\0".join((str(seed), str(copy), *fields)))).random
-        at = int(draw() * len(fields))
-        words = fields[at].split()
-        words = [mask_token if draw() < config.mask else word for word in words]
+        lengths = [len(words) for words in split]
+        at = int(len(fields) > 1 and draw() * sum(lengths) >= lengths[0])
+        words = [mask_token if draw() < config.mask else word for word in split[at]]
         if draw() < config.ngram:
             size = 1 + int(draw() * LONGEST)
             start = int(draw() * max(1, len(words) - size + 1))

@@ -20,7 +20,7 @@ from tfb2d.data.task import Task, name
 __all__ = ["Rejects", "Task", "read_examples", "schema", "text_key"]
 
 BATCH_ROWS = 4096
-BATCH_CHARS = 4 * 2**20  # long texts make smaller batches
+BATCH_CHARS = 2**20  # long texts make smaller batches
 
 
 class _Example(NamedTuple):

@@ -10,7 +10,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.files import sync
 
 SHARD_ROWS = 65_536
-SHARD_BYTES = 64 * 2**20  # of text in memory; long texts make shards of fewer rows
+SHARD_BYTES = 16 * 2**20  # of text in memory; long texts make shards of fewer rows
 
 
 class ShardWriter:

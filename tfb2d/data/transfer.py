@@ -74,7 +74,7 @@ class TransferSet:
         self._writer.flush()
         with tqdm(total=self.rows, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
             for part in tables.part_files(self._writer.folder):
-                for source in tables.iter_part(part):
+                for source in tables.iter_part(part, rows=1024):
                     made = (
                         (fields, group)
                         for old, group in self._rows(source)
