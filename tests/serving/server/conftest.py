@@ -1,0 +1,50 @@
+"""Models made once, and one server that most tests share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory):
+    """The folder of the demo models."""
+    from tiny_models import build_tree
+
+    return build_tree(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def marked(tmp_path_factory):
+    """Two versions that answer 1.0 and 2.0."""
+    from tiny_models import save_marked
+
+    base = tmp_path_factory.mktemp("marked")
+    for mark in (1, 2):
+        save_marked(base / f"source-{mark}", mark)
+    return base
+
+
+@pytest.fixture(scope="session")
+def shared(tree, tmp_path_factory):
+    """A server with both versions of demo, labels, other, health and monitoring."""
+    from contract_cases import labelled_config
+    from embedded import Server
+
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "models.cfg").write_text(labelled_config(tree))
+    (folder / "mon.cfg").write_text('prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }')
+    flags = ["--model_config_file=models.cfg", "--allow_version_labels_for_unavailable_models=true"]
+    flags += ["--monitoring_config_file=mon.cfg", "--enable_grpc_healthcheck_service=true"]
+    with Server(folder, *flags) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def contract(shared, tree, tmp_path_factory):
+    """Case -> answer, for all recorded cases, asked of the embedded server."""
+    from contract_cases import ask_everything
+
+    return ask_everything(shared, tree, tmp_path_factory.mktemp("contract"))
