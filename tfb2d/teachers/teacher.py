@@ -1,6 +1,7 @@
 """A fine-tuned teacher: from texts to logits, to disk and back."""
 
 import datetime
+import functools
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
@@ -102,29 +103,31 @@ class Teacher:
         return sums / np.maximum(lengths, 1)[:, None].astype(np.float32)
 
     def _contextual(self, words: Sequence[str], batch_tokens: int) -> np.ndarray:
-        encode = forward(self.model.backbone)
         packed = self.packer.pack([words])
         vectors = np.zeros((len(words), self.model.backbone.hidden_dim), np.float32)
         for rows in batches_by_tokens(packed.lengths, batch_tokens, self.max_length):
-            states = encode(self.packer.pad(packed, rows))
+            states = self._encode(self.packer.pad(packed, rows))
             states = states["sequence_output"] if isinstance(states, Mapping) else states
             real = np.arange(states.shape[1]) < packed.lengths[rows][:, None]
             sums = (states.astype(np.float32) * real[:, :, None]).sum(1)
             vectors[rows] = sums / packed.lengths[rows][:, None].astype(np.float32)
         return vectors
 
+    @functools.cached_property
+    def _encode(self) -> Any:
+        return forward(self.model.backbone)
+
     def save(self, folder: Path, about: Mapping[str, Any]) -> None:
         """Writes the model and `teacher.json`; `about` is kept there for whoever reads the folder.
 
-        A reader finds the old teacher or the new one, and never a half.
+        A folder that has a `teacher.json` is whole, whenever the writing is stopped.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).unlink(missing_ok=True)
-        fresh = folder / f".{MODEL}"
+        fresh = folder / f".{MODEL}.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
         self.model.preprocessor = self.preprocessor
         self.model.save_to_preset(str(fresh))
         self.model.preprocessor = None
+        (folder / FILE).unlink(missing_ok=True)
         shutil.rmtree(folder / MODEL, ignore_errors=True)
         fresh.rename(folder / MODEL)
         write_json(
