@@ -1,0 +1,210 @@
+"""What an operator sees: metrics, request logs, health, and the speed beside a bare echo."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from embedded import UNLIMITED, Server, free_port, outcome, predict_request, wait_for
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tiny_models import put
+
+from tfb2d.serving.server.metrics import Metrics
+from tfb2d.serving.server.request_log import RequestLog
+
+ECHO = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+class Echo(grpc.GenericRpcHandler):
+    handler = grpc.unary_unary_rpc_method_handler(lambda data, context: data)
+    def service(self, details):
+        return self.handler
+server = grpc.server(ThreadPoolExecutor(8))
+server.add_generic_rpc_handlers((Echo(),))
+server.add_insecure_port("127.0.0.1:" + sys.argv[1])
+server.start()
+print("up", flush=True)
+server.wait_for_termination()
+"""
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+def test_metrics_have_the_official_names(shared):
+    for model in ("demo", "demo", "no such model"):
+        request = predict_request(model, inputs={"x": np.ones((1, 4), np.float32)})
+        outcome(shared.predictions.Predict, request, timeout=10)
+    shared.http("POST", "/v1/models/demo:predict", '{"instances": [[1,1,1,1]]}')
+    status, headers, text = shared.http("GET", "/monitoring/prometheus/metrics")
+    assert (status, headers["Content-Type"]) == (200, "text/plain")
+
+    def value(series):
+        found = re.search(re.escape(series) + r" (\d+)", text)
+        return int(found[1]) if found else 0
+
+    assert value(':tensorflow:serving:request_count{model_name="demo",status="OK"}') >= 3
+    assert value(':tensorflow:serving:request_count{model_name="no such model",status="NOT_FOUND"}') >= 1
+    for entry in ("GRPC", "REST"):
+        labels = f'{{model_name="demo",API="Predict",entrypoint="{entry}"}}'
+        assert value(":tensorflow:serving:request_latency_count" + labels) >= 1
+    assert value(':tensorflow:serving:runtime_latency_count{model_name="demo",API="Predict",runtime="TF1"}') >= 3
+    bounds = re.findall(r'request_latency_bucket\{[^}]*entrypoint="GRPC",le="([^"]+)"\}', text)[:4]
+    assert bounds == ["10", "18", "32.4", "58.32"]
+
+
+def test_model_names_cannot_fill_the_memory():
+    metrics = Metrics()
+    for number in range(20_000):
+        metrics.requests.add(f"model{number}", "NOT_FOUND")
+        metrics.latency.observe(1.0, f"model{number}", "Predict", "GRPC")
+    assert metrics.text().count("request_count{") == 10_000
+    metrics.requests.add('a"b\\c\n', "OK")
+
+
+def test_metadata_over_rest(shared):
+    status, _, text = shared.http("GET", "/v1/models/demo/versions/1/metadata")
+    assert status == 200
+    assert '"version": "1"' in text
+    assert '"serving_default"' in text
+
+
+def test_classify_and_regress_over_rest(shared):
+    import json
+
+    examples = '"examples": [{"x": [1.0, 2.0, 3.0, 4.5]}, {"x": [1.0, 2.0, 3.0, 4.0]}]'
+    for name in ("classify", "regress"):
+        body = f'{{"signature_name": "{name}", {examples}}}'
+        status, _, text = shared.http("POST", f"/v1/models/demo:{name}", body)
+        assert status == 200
+        results = json.loads(text)["results"]
+        assert len(results) == 2
+        assert results[1] == pytest.approx(210.0) if name == "regress" else results[1][0][0] == "c0"
+
+
+def read_logs(folder):
+    files = sorted(map(str, folder.glob("*.tfrecord")))
+    records = tf.data.TFRecordDataset(files).as_numpy_iterator() if files else []
+    return [prediction_log_pb2.PredictionLog.FromString(one) for one in records]
+
+
+def log_some(log, count):
+    for number in range(count):
+        entry = prediction_log_pb2.PredictionLog()
+        entry.predict_log.request.CopyFrom(predict_request("demo", inputs={"t": np.array([b"%d" % number], object)}))
+        log.put("demo", 3, entry)
+
+
+def test_the_request_log_is_what_was_asked(tmp_path):
+    metrics = Metrics()
+    log = RequestLog(str(tmp_path), 0.5, 1 << 30, ["serve"], metrics)
+    assert 300 < sum(log.wants() for _ in range(1000)) < 700
+    log_some(log, 100)
+    assert not list(tmp_path.glob("*.tfrecord"))  # a reader never meets a file that still grows
+    log.close()
+    entries = read_logs(tmp_path)
+    assert [one.predict_log.request.inputs["t"].string_val[0] for one in entries] == [b"%d" % n for n in range(100)]
+    assert entries[0].log_metadata.model_spec.version.value == 3
+    assert entries[0].log_metadata.sampling_config.sampling_rate == 0.5
+    assert abs(entries[0].log_metadata.timestamp_secs - time.time()) < 600
+    assert 'request_log_count{model_name="demo",status="OK"} 100' in metrics.text()
+
+
+def test_the_request_log_is_bounded_and_survives_a_broken_disk(tmp_path):
+    metrics = Metrics()
+    log = RequestLog(str(tmp_path / "full"), 1.0, 0, [], metrics)
+    log_some(log, 10)
+    log.close()
+    assert read_logs(tmp_path / "full") == []
+    broken = RequestLog(str(tmp_path / "gone"), 1.0, 1 << 30, [], metrics)
+    (tmp_path / "gone").rmdir()
+    log_some(broken, 10)
+    broken.close()
+    assert 'status="RESOURCE_EXHAUSTED"} 10' in metrics.text()
+    assert 'status="UNKNOWN"} 10' in metrics.text()
+
+
+@pytest.fixture(scope="module")
+def logging_server(marked, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logging")
+    put(marked / "source-1", folder / "models/1")
+    flags = ["--model_name=demo", f"--model_base_path={folder}/models", f"--log_requests={folder}/log"]
+    with Server(folder, *flags, "--log_requests_rate=1", rest=False) as server:
+        yield folder, server
+
+
+def score_request():
+    return predict_request(inputs={"text": np.array([b"a short string to be scored"], object)})
+
+
+def rate(port, data, seconds, threads=4):
+    """Requests a second of a closed loop."""
+    counts = [0] * threads
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=UNLIMITED) as channel:
+        call = channel.unary_unary(PREDICT)
+        call(data, timeout=10)
+        end = time.monotonic() + seconds
+
+        def work(number):
+            while time.monotonic() < end:
+                call(data, timeout=10)
+                counts[number] += 1
+
+        workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    return sum(counts) / seconds
+
+
+def test_speed_beside_a_bare_echo(logging_server):
+    """Batch-1 requests a second against a bare gRPC echo of the same bytes: the target is 0.7, measured in
+    results/README.md on a quiet machine; this holds half of it on a busy one, with every request logged."""
+    _, server = logging_server
+    port = free_port()
+    echo = subprocess.Popen([sys.executable, "-c", ECHO, str(port)], stdout=subprocess.PIPE)
+    try:
+        assert echo.stdout.readline() == b"up\n"
+        data = score_request().SerializeToString()
+        pairs = [(rate(server.port, data, 0.7), rate(port, data, 0.7)) for _ in range(3)]
+        assert max(ours / bare for ours, bare in pairs) > 0.35, pairs
+    finally:
+        echo.kill()
+        echo.wait()
+        echo.stdout.close()
+
+
+def test_requests_are_logged_by_the_server(logging_server):
+    folder, server = logging_server
+    answer = server.predictions.Predict(score_request(), timeout=10)
+    assert server.stop() == 0
+    entries = wait_for(lambda: read_logs(folder / "log"))
+    last = entries[-1].predict_log
+    assert last.request == score_request()
+    assert last.response == answer
+
+
+def rss(server):
+    """Resident megabytes."""
+    with open(f"/proc/{server.process.pid}/status") as lines:
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_memory_is_flat_over_a_million_requests(marked, tmp_path):
+    put(marked / "source-1", tmp_path / "models/1")
+    with Server(tmp_path, "--model_name=demo", f"--model_base_path={tmp_path}/models", rest=False) as server:
+        data = score_request().SerializeToString()
+        done, sizes = 0.0, []
+        while done < 10**6:
+            done += 10 * rate(server.port, data, 10.0, threads=8)
+            sizes.append(rss(server))
+        assert predict_pb2.PredictResponse.FromString(server.raw(PREDICT, data)).outputs
+        early = sizes[len(sizes) // 10]
+        assert sizes[-1] < early * 1.05, sizes
