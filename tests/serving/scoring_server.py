@@ -1,10 +1,5 @@
-"""A gRPC server on TensorFlow Serving's official stubs that scores with checksums: small, and real on the wire.
+"""A gRPC server on TensorFlow Serving's official stubs that scores with checksums: small, and real on the wire."""
 
-It runs in the test's process, or as a program (`python scoring_server.py ADDRESS`) that can be killed: that one says
-`armed` once it is ready to bind, binds at the first line on its standard input and says `bound`.
-"""
-
-import sys
 import threading
 import time
 import zlib
@@ -67,9 +62,6 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
 
     def __exit__(self, *_: object) -> None:
         self._server.stop(None).wait()
-
-    def wait(self) -> None:
-        self._server.wait_for_termination()
 
     def _model(self, spec, context) -> dict:
         if spec.name not in self.models:
@@ -157,11 +149,3 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
         response.model_version_status.add(version=3, state="AVAILABLE")
         response.model_version_status.add(version=2, state="END")
         return response
-
-
-if __name__ == "__main__":
-    print("armed", flush=True)
-    sys.stdin.readline()
-    with ScoringServer(sys.argv[1]) as served:
-        print("bound", flush=True)
-        served.wait()

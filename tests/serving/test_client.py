@@ -2,12 +2,8 @@
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -117,6 +113,8 @@ def test_predict_says_which_version_answered(server, make):
         recorded = predict_pb2.PredictRequest(output_filter=["score"])
         recorded.model_spec.name = "another"
         recorded.inputs["text"].CopyFrom(tf.make_tensor_proto(["a"]))
+        with pytest.raises(ValueError, match="no PredictRequest"):
+            client.replay(b"\xff")
         outputs, version = client.replay(recorded.SerializeToString())
         np.testing.assert_array_equal(outputs["score"], expected(["a"]))
         assert version == 2
@@ -212,6 +210,11 @@ def test_deadline_covers_everything(server, make):
             client.score(["a"], timeout=0.01)
         with pytest.raises(DeadlineExceeded):
             client.score(["a"], timeout=0)
+        first = server.calls
+        server.slow_down = lambda call: 0.0 if call == first else 1.0
+        server.refusals = [grpc.StatusCode.UNAVAILABLE]  # then it is there, and slow
+        with pytest.raises(DeadlineExceeded):
+            client.score(["a"], timeout=0.6)
 
 
 def test_nobody_there(make):
@@ -279,7 +282,7 @@ def test_errors_name_what_is_wrong(server, make):
         ({"address": "nowhere"}, "takes host:port"),
     ],
 )
-def test_settings_that_cannot_be(make, arguments, word):
+def test_settings_that_cannot_be(arguments, word):
     with pytest.raises(ValueError, match=word):
         Client(**{"address": "localhost:8500", **arguments})
 
@@ -398,7 +401,7 @@ def test_closing_ends_calls_under_way(server, make):
     with make(server.address, "text", chunk_rows=1, concurrency=2, timeout=60) as client:
         threading.Timer(0.3, lambda: client.do(client.close()) if make is Blocking else client.close()).start()
         began = time.monotonic()
-        with pytest.raises(ServingError, match="closed|CANCELLED"):
+        with pytest.raises(ServingError, match=r"closed|CANCELLED"):
             client.score([str(i) for i in range(200)])
         assert time.monotonic() - began < 5
 
@@ -425,68 +428,3 @@ def test_asyncio_calls_run_side_by_side_and_can_be_cancelled(server):
             assert len(await client.score(["still works"])) == 1
 
     asyncio.run(main())
-
-
-@pytest.fixture
-def program(tmp_path):
-    """Starts scoring_server.py as a process."""
-    started = []
-
-    def start(address):
-        script = Path(__file__).with_name("scoring_server.py")
-        process = subprocess.Popen(
-            [sys.executable, script, address],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def bind(process):
-    process.stdin.write("\n")
-    process.stdin.flush()
-    assert process.stdout.readline() == "bound\n"
-
-
-def test_clients_recover_within_a_second_of_a_killed_servers_return(program):
-    with grpc_port() as port:
-        address = f"127.0.0.1:{port}"
-    first, second = program(address), program(address)
-    for process in (first, second):
-        assert process.stdout.readline() == "armed\n"
-    bind(first)
-    answers, failures, stop = [], [], threading.Event()
-
-    def ask(client):
-        while not stop.is_set():
-            try:
-                np.testing.assert_array_equal(client.score(["a"]), expected(["a"]))
-                answers.append((time.monotonic(), client))
-            except Exception as error:
-                failures.append(error)
-
-    with Client(address, "text", timeout=30) as one, Blocking(address, "text", timeout=30) as other:
-        threads = [threading.Thread(target=ask, args=(client,)) for client in (one, other)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait()
-        time.sleep(1.0)
-        bind(second)
-        back = time.monotonic()
-        time.sleep(1.5)
-        stop.set()
-        for thread in threads:
-            thread.join()
-        assert not failures  # the retries bridged the gap
-        for client in (one, other):
-            assert min(when for when, who in answers if who is client and when > back) - back < 1.0

@@ -203,20 +203,45 @@ def test_rollout_as_the_guide_has_it(deployed):
 
 
 def test_clients_come_back_within_a_second_of_a_killed_server(deployed):
-    with Client(deployed.address, label="stable", timeout=120) as client:
-        client.score(PAIRS)
-        os.kill(deployed.process.pid, signal.SIGKILL)
-        deployed.process.wait()
-        deployed.start()
-        answered = []
+    stop = threading.Event()
+    answered = {Client: [], AsyncClient: []}
+    failures = []
 
-        def ask():
-            np.testing.assert_array_equal(client.score(PAIRS), expected(PAIRS))
-            answered.append(time.monotonic())
+    def check(kind, scores):
+        np.testing.assert_array_equal(scores, expected(PAIRS))
+        answered[kind].append(time.monotonic())
 
-        thread = threading.Thread(target=ask)
+    def ask():
+        with Client(deployed.address, label="stable", timeout=180) as client:
+            while not stop.is_set():
+                check(Client, client.score(PAIRS))
+                time.sleep(0.01)
+
+    async def ask_async():
+        async with AsyncClient(deployed.address, label="stable", timeout=180) as client:
+            while not stop.is_set():
+                check(AsyncClient, await client.score(PAIRS))
+                await asyncio.sleep(0.01)
+
+    def keep(work):
+        try:
+            work()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=keep, args=(work,)) for work in (ask, lambda: asyncio.run(ask_async()))]
+    for thread in threads:
         thread.start()
-        deployed.wait()
-        back = time.monotonic()
+    until(lambda: all(len(times) > 5 for times in answered.values()))
+    os.kill(deployed.process.pid, signal.SIGKILL)
+    deployed.process.wait()
+    deployed.start()
+    deployed.wait()
+    back = time.monotonic()
+    until(lambda: all(times[-1] > back for times in answered.values()))
+    stop.set()
+    for thread in threads:
         thread.join()
-        assert answered[0] - back < 1.0
+    assert not failures  # the retries bridged the gap
+    for times in answered.values():
+        assert min(when for when in times if when > back) - back < 1.0

@@ -73,11 +73,15 @@ def test_field_order():
         plan.field_order({}, pair, ("head", "title"))
 
 
-def test_the_output_wanted_or_the_only_one():
-    assert PAIR.output("logit", "score") == "score"
-    assert PAIR.output("anything") == "score"
+def test_the_output_named_or_the_usual_or_the_only_one():
+    both = Signature("s", {}, {"a": TEXT, "b": TEXT})
+    assert both.output("b", "a") == "b"
+    assert both.output("", "x", "a") == "a"
+    assert PAIR.output("", "x") == "score"
     with pytest.raises(ValueError, match="has no output 'x'; it has a, b"):
-        Signature("s", {}, {"a": TEXT, "b": TEXT}).output("x")
+        both.output("", "x")
+    with pytest.raises(ValueError, match="has no output 'logit'; it has score"):
+        PAIR.output("logit", "score")
 
 
 def test_answers_of_another_size_are_told():

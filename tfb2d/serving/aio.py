@@ -30,9 +30,9 @@ class AsyncClient(Settings):
         self._slots = asyncio.Semaphore(self.concurrency)
         self._closed = False
 
-    async def score(self, rows: Iterable[Row], *, output: str = "score", timeout: float | None = None) -> np.ndarray:
+    async def score(self, rows: Iterable[Row], *, output: str = "", timeout: float | None = None) -> np.ndarray:
         """Scores rows: float32 [n], or [n, k] where the model has k classes. See `Client.score`."""
-        return await self._run(self._rows(rows, self.signature, [output], self._deadline(timeout)))
+        return await self._run(self._rows(rows, self.signature, output, "score", self._deadline(timeout)))
 
     @overload
     async def rank(self, query: Text, titles: Sequence[Text], *, timeout: float | None = None) -> np.ndarray: ...  # type: ignore[overload-overlap]
@@ -45,10 +45,10 @@ class AsyncClient(Settings):
         return await self._run(self._rank(query, titles, self._deadline(timeout)))
 
     async def embed(
-        self, rows: Iterable[Row], *, signature: str = "embed", output: str = "embedding", timeout: float | None = None
+        self, rows: Iterable[Row], *, signature: str = "embed", output: str = "", timeout: float | None = None
     ) -> np.ndarray:
         """Embeddings of rows, float32 [n, d], from a model that has towers."""
-        return await self._run(self._rows(rows, signature, [output], self._deadline(timeout)))
+        return await self._run(self._rows(rows, signature, output, "embedding", self._deadline(timeout)))
 
     async def predict(
         self,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from tfb2d.serving import channel, plan, wire
 from tfb2d.serving.errors import DeadlineExceeded, ServerUnreachable, ServingError
@@ -76,7 +77,7 @@ class Settings:
       backoff: pauses between attempts while the server is UNAVAILABLE.
       chunk_rows: rows (titles, in `rank`) of one request; keep it within the server's max_batch_size under batching.
       concurrency: requests of chunked calls under way at once.
-      channels: connections, used in turn. One carries about 100 concurrent calls, and in Python one core's worth.
+      channels: connections, used in turn; more than one helps where many or large calls run at once.
       hedge_after: seconds after which a Predict without an answer is sent a second time, on the next connection, the
         slower answer being dropped; 0 never does. It buys tail latency with up to twice the load.
       tls: certificates, or None for plain text.
@@ -137,8 +138,8 @@ class Settings:
 
     def _ask(self, method: str, request: Any, deadline: float) -> Operation:
         """One call with its retries."""
-        began, attempt, last = time.monotonic(), 0, ""
-        while deadline - time.monotonic() > _LEAST:
+        began, attempt, last, slow = time.monotonic(), 0, "", False
+        while deadline - (sent := time.monotonic()) > _LEAST:
             try:
                 return (yield Send(method, request, deadline))
             except grpc.RpcError as error:
@@ -146,6 +147,7 @@ class Settings:
                 if code in _STALE:
                     self._known = None
                 if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    slow = time.monotonic() - sent > sent - began  # was it mostly this attempt, or those before it?
                     break
                 if code is not grpc.StatusCode.UNAVAILABLE:
                     raise ServingError(f"{self._where()}: {code.name}: {details}", code, details) from error
@@ -153,7 +155,7 @@ class Settings:
             yield Pause(self.backoff.pause(attempt, deadline - time.monotonic()))
             attempt += 1
         spent = time.monotonic() - began
-        if attempt:
+        if attempt and not slow:
             tries = f"{attempt} attempt{'s' * (attempt > 1)} in {spent:.2f} s"
             message = f"{self.address} is not reachable ({tries}): {last}"
             raise ServerUnreachable(message, grpc.StatusCode.UNAVAILABLE, last)
@@ -195,7 +197,10 @@ class Settings:
         return (yield from self._send(request, deadline))
 
     def _replay(self, packed: bytes, deadline: float) -> Operation:
-        request = wire.MESSAGES["PredictRequest"].FromString(packed)
+        try:
+            request = wire.MESSAGES["PredictRequest"].FromString(packed)
+        except DecodeError:
+            raise ValueError("these bytes are no PredictRequest") from None
         request.model_spec.CopyFrom(self._request("PredictRequest", request.model_spec.signature_name).model_spec)
         return (yield from self._send(request, deadline))
 
@@ -227,18 +232,18 @@ class Settings:
         answer = yield from self._predict(tensors, signature, [output], deadline)
         return answer.outputs[output]
 
-    def _rows(self, rows: Iterable[plan.Row], name: str, wanted: Sequence[str], deadline: float) -> Operation:
-        """`score` and `embed`: one output row per input row."""
+    def _rows(self, rows: Iterable[plan.Row], name: str, named: str, usual: str, deadline: float) -> Operation:
+        """`score` and `embed`: a row of the output `named`, or of the `usual` one, per input row."""
         if isinstance(rows, str | bytes | Mapping):
             raise TypeError(f"rows is one {type(rows).__name__}; it takes a list of rows")
         rows = list(rows)
         signature: plan.Signature = yield from self._signature(name, deadline)
-        output = signature.output(*wanted)
+        output = signature.output(named, usual)
         shape = signature.outputs[output].shape or (-1,)
         if not rows:
             return np.zeros((0, *(max(size, 0) for size in shape[1:])), np.float32)
-        named = all(isinstance(row, Mapping) for row in rows)
-        order = None if named else plan.field_order(self._known or {name: signature}, signature, self.fields)
+        dicts = all(isinstance(row, Mapping) for row in rows)
+        order = None if dicts else plan.field_order(self._known or {name: signature}, signature, self.fields)
         table = plan.columns(rows, signature, order)
         parts = list(plan.slices(len(rows), self.chunk_rows))
         chunks = [self._chunk(table, part, name, output, deadline) for part in parts]
@@ -264,7 +269,7 @@ class Settings:
         by_rank = {len(tensor.shape or ()): name for name, tensor in signature.inputs.items()}
         if len(signature.inputs) != 2 or set(by_rank) != {1, 2}:
             raise self._unusable(ValueError("its signature 'rank' is not one query and a list of titles a row"))
-        output = signature.output("scores", "score")
+        output = signature.output("", "scores", "score")
         lengths = [len(one) for one in lists]
         groups = plan.rank_groups(lengths, self.chunk_rows)
         asks = [self._rank_group(heads, lists, group, by_rank, output, deadline) for group in groups]

@@ -52,18 +52,18 @@ class Client(Settings):
         self._pid = 0
         self._closed = False
 
-    def score(self, rows: Iterable[Row], *, output: str = "score", timeout: float | None = None) -> np.ndarray:
+    def score(self, rows: Iterable[Row], *, output: str = "", timeout: float | None = None) -> np.ndarray:
         """Scores rows.
 
         Args:
           rows: a text, a (query, title) tuple or a dict {field: text} a row; texts are str or UTF-8 bytes.
-          output: which output of the signature, such as "score" or "logit".
+          output: which output of the signature, such as "logit"; "" is "score", or the only one.
           timeout: seconds.
 
         Returns:
           float32 [n], or [n, k] where the model has k classes; in the rows' order.
         """
-        return self._run(self._rows(rows, self.signature, [output], self._deadline(timeout)))
+        return self._run(self._rows(rows, self.signature, output, "score", self._deadline(timeout)))
 
     @overload
     def rank(self, query: Text, titles: Sequence[Text], *, timeout: float | None = None) -> np.ndarray: ...  # type: ignore[overload-overlap]
@@ -85,10 +85,10 @@ class Client(Settings):
         return self._run(self._rank(query, titles, self._deadline(timeout)))
 
     def embed(
-        self, rows: Iterable[Row], *, signature: str = "embed", output: str = "embedding", timeout: float | None = None
+        self, rows: Iterable[Row], *, signature: str = "embed", output: str = "", timeout: float | None = None
     ) -> np.ndarray:
         """Embeddings of rows, float32 [n, d], from a model that has towers."""
-        return self._run(self._rows(rows, signature, [output], self._deadline(timeout)))
+        return self._run(self._rows(rows, signature, output, "embedding", self._deadline(timeout)))
 
     def predict(
         self,

@@ -28,19 +28,19 @@ class Signature:
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
 
-    def output(self, *wanted: str) -> str:
-        """The output to ask for: the first of `wanted` that there is, or the only one.
+    def output(self, named: str, *usual: str) -> str:
+        """The output to ask for: the one that is named, or where "" is, the first of the `usual` ones, or the only one.
 
         Raises:
-          ValueError: none of them, and several others.
+          ValueError: there is no such output.
         """
-        for name in wanted:
+        for name in [named] if named else usual:
             if name in self.outputs:
                 return name
-        if len(self.outputs) == 1:
+        if not named and len(self.outputs) == 1:
             return next(iter(self.outputs))
         there = ", ".join(sorted(self.outputs))
-        raise ValueError(f"signature {self.name!r} has no output {wanted[0]!r}; it has {there}")
+        raise ValueError(f"signature {self.name!r} has no output {named or usual[0]!r}; it has {there}")
 
 
 _DTYPES = {1: "float32", 2: "float64", 3: "int32", 7: "string", 9: "int64", 10: "bool", 19: "float16"}
