@@ -14,7 +14,7 @@ from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import count_rows, iter_batches, read_table
 from tfb2d.data.task import Task
-from tfb2d.stages import Stage, StageRunner, file_identity, locked
+from tfb2d.stages import Stage, StageRunner, file_identity, folder_identity, locked
 
 SPLITS = ("transfer", "valid", "test")  # what teachers label
 MAX_WORDS = 100_000  # words whose vectors a student may start from
@@ -70,7 +70,7 @@ class Pipeline:
             settings = [_dict(teacher), _dict(config.label), config.student.teacher_init]
             inputs: tuple[str, ...] = ("data",)
             if teacher.preset:
-                tuning = [_tuning(teacher), file_identity([teacher.preset] if Path(teacher.preset).exists() else [])]
+                tuning = [_tuning(teacher), folder_identity(teacher.preset)]
                 stages.append(Stage(f"teachers/{name}", tuning, inputs, self._teacher(name)))
                 inputs = (f"teachers/{name}", "data")
             stages.append(Stage(f"logits/{name}", settings, inputs, self._logits(name)))

@@ -45,13 +45,19 @@ def fingerprint(*parts: Any) -> str:
 
 
 def file_identity(patterns: Sequence[str]) -> list[list[Any]]:
-    """Path, size and time of change of the files that patterns name; pinned resources stand for themselves."""
-    identity: list[list[Any]] = [[name] for name in patterns if name.startswith("pypi:")]
-    for path in expand([name for name in patterns if not name.startswith("pypi:")]):
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            stat = file.stat()
-            identity.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
-    return identity
+    """Path, size and time of change of the data files that patterns name; pinned resources stand for themselves."""
+    pinned = [[name] for name in patterns if name.startswith("pypi:")]
+    return pinned + _stats(expand([name for name in patterns if not name.startswith("pypi:")]))
+
+
+def folder_identity(folder: str) -> list[list[Any]]:
+    """The same for all files below a folder; nothing where `folder` is a name of something else."""
+    return _stats(sorted(path for path in Path(folder).expanduser().rglob("*") if path.is_file()))
+
+
+def _stats(paths: Sequence[Path]) -> list[list[Any]]:
+    stats = ((path, path.stat()) for path in paths)
+    return [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
 
 
 class StageRunner:

