@@ -1,7 +1,6 @@
 """From raw rows to a served model: the stages of a run, each in its folder of the run folder."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,13 @@ import numpy as np
 from absl import logging
 
 from tfb2d.config import Config, ConfigError
-from tfb2d.data.files import atomic_path, read_json, write_json
+from tfb2d.data.files import read_json, write_json
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import count_rows, iter_batches, read_table
 from tfb2d.data.task import Task
 from tfb2d.stages import Stage, StageRunner, file_identity, folder_identity, locked
 
 SPLITS = ("transfer", "valid", "test")  # what teachers label
-MAX_WORDS = 100_000  # words whose vectors a student may start from
 
 
 class Pipeline:
@@ -115,12 +113,15 @@ class Pipeline:
                 return {s: attach_logits(config, self.task, data / s, out) for s, out in parts.items()}
             from tfb2d.teachers.label import label_folder
             from tfb2d.teachers.teacher import load_teacher
+            from tfb2d.word_vectors import write_word_vectors
 
             teacher = self.workdir / "teachers" / name
             for split, out in parts.items():
                 label_folder(teacher, data / split, out, self.config.label)
             if self.config.student.teacher_init:
-                write_word_vectors(load_teacher(teacher), data, self.task, self.config.student.max_tokens, folder)
+                max_tokens = self.config.student.max_tokens
+                words = write_word_vectors(load_teacher(teacher), data / "transfer", self.task, max_tokens, folder)
+                logging.info("%d word vectors", words)
             return {split: count_rows(out) for split, out in parts.items()}
 
         return work
@@ -149,12 +150,13 @@ class Pipeline:
         from tfb2d.students.model import Student
         from tfb2d.students.rows import hash_rows
         from tfb2d.students.training import Trainer
+        from tfb2d.word_vectors import FILE
 
         config, valid = self.config.student, self.workdir / "data/valid"
         rows = hash_rows(source, folder / "rows", config.max_tokens, total, self.progress)
         valid_rows = hash_rows(hard_rows(valid, self.task), folder / "valid_rows", config.max_tokens, progress=False)
         student = Student(self.task, config, self.config.training.seed)
-        vectors = [path / WORD_VECTORS for path in logits if (path / WORD_VECTORS).exists()]
+        vectors = [path / FILE for path in logits if (path / FILE).exists()]
         if config.teacher_init and vectors:
             words = load_file(vectors[0])
             student.start_from(words["hashes"], words["vectors"])
@@ -188,33 +190,6 @@ class Pipeline:
         from tfb2d.reporting import report
 
         return report(self, self._runner.seconds(), folder)
-
-
-WORD_VECTORS = "word_vectors.safetensors"
-
-
-def write_word_vectors(teacher: Any, data: Path, task: Task, max_tokens: int, out: Path) -> None:
-    """Writes the teacher's vectors of the words of the data, most frequent first: `hashes` [n] int64, `vectors` [n, width].
-
-    Words are counted in the first million rows of the transfer set.
-    """
-    from safetensors.numpy import save_file
-
-    from tfb2d.students import text_spec
-
-    counts: Counter[bytes] = Counter()
-    for number, batch in enumerate(iter_batches(data / "transfer", task.fields)):
-        if number * 8192 > 1_000_000:
-            break
-        for field in task.fields:
-            for text in batch.column(field).to_pylist():
-                counts.update(text_spec.tokens(text, max_tokens))
-    words = [word for word, _ in counts.most_common(MAX_WORDS)]
-    hashes = np.array([text_spec.fingerprint64(word) % text_spec.TOKEN_MODULUS for word in words], np.int64)
-    vectors = teacher.word_vectors([word.decode("utf-8", "replace") for word in words])
-    with atomic_path(out / WORD_VECTORS) as path:
-        save_file({"hashes": hashes, "vectors": vectors.astype(np.float32)}, path)
-    logging.info("%d word vectors", len(words))
 
 
 def _labels(folder: Path) -> np.ndarray:

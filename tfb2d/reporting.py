@@ -95,7 +95,7 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
         examples=config.report.examples,
     )
     written = write_report(results, workdir)
-    return {"table": print_table(written), "report": str(workdir / "report.html")}
+    return {"table": print_table(written), "report": str(workdir / "report.html"), "model": results.model}
 
 
 def _labels_only(run: "Pipeline", columns: list[list[str]]) -> np.ndarray:
@@ -118,4 +118,4 @@ def _labels_only(run: "Pipeline", columns: list[list[str]]) -> np.ndarray:
 
 
 def _megabytes(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file()) / 1e6
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

@@ -26,6 +26,7 @@ from tfb2d.config import Config, ConfigError, DataConfig
 from tfb2d.data.errors import DataError
 
 RECIPES = Path(__file__).parent / "configs"
+_TYPED = sys.argv[1:]
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe: a file, or a name below. [default: quickstart]")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run folder. [default: runs/<recipe's name>]")
 _UNTIL = flags.DEFINE_string(
@@ -49,13 +50,17 @@ def main(argv: Sequence[str]) -> None:
         from tfb2d.pipeline import Pipeline
 
         workdir = Path(_WORKDIR.value or Path("runs") / config.name)
-        run = Pipeline(config, workdir, command=shlex.join(["python", "-m", "tfb2d.train", *sys.argv[1:]]))
+        run = Pipeline(config, workdir, command=shlex.join(["python", "-m", "tfb2d.train", *_TYPED]))
         outcome = run.run(_UNTIL.value, _FORCE.value)
     except (ConfigError, DataError, RuntimeError, OSError) as error:
         logging.debug("", exc_info=True)
         sys.exit(f"error: {error}")
     if "table" in outcome:
-        print(outcome["table"])
+        print(f"\n{outcome['table']}\n")
+        print(f"pictures   {outcome['report']}")
+        print(f"next       python -m tfb2d.score --model={outcome['model']} --input=FILE --output=scored.tsv")
+        served = Path(outcome["model"]).resolve().parent
+        print(f"           python -m tfb2d.serve --model_name={run.name} --model_base_path={served}")
 
 
 def run() -> None:

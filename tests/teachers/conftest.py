@@ -68,7 +68,9 @@ def write_pairs(folder: Path, rows: int = 96) -> Path:
     for name, seed, size in (("train", 1, rows), ("valid", 2, rows // 2)):
         rng = np.random.default_rng(seed)
         queries = rng.choice(["red shoe", "blue hat"], size)
-        titles = [f"the {q}" if same else "poor film" for q, same in zip(queries, rng.integers(0, 2, size), strict=True)]
+        titles = [
+            f"the {q}" if same else "poor film" for q, same in zip(queries, rng.integers(0, 2, size), strict=True)
+        ]
         labels = [float(title != "poor film") for title in titles]
         write_table(folder / name, {"query": list(queries), "title": titles, "label": labels})
     return folder

@@ -322,8 +322,8 @@ def _jsonl(path: Path, columns: Sequence[str], optional: Sequence[str], progress
 
 def _parquet(path: Path, columns: Sequence[str], optional: Sequence[str], progress: Progress) -> Iterator[Row]:
     size = path.stat().st_size
-    # buffer_size reads a column chunk piece by piece; without it, a whole row group is held.
-    with pq.ParquetFile(path, buffer_size=CHUNK) as file:
+    # Read in pieces of CHUNK: with Arrow's defaults a whole row group's columns are held.
+    with pq.ParquetFile(path, buffer_size=CHUNK, pre_buffer=False) as file:
         places = _places(path, file.schema_arrow.names, columns, optional)
         names = (*columns, *optional)
         present = list(dict.fromkeys(n for n, p in zip(names, places, strict=True) if p is not None))

@@ -58,5 +58,5 @@ def test_what_cannot_be_loaded(tree, tmp_path):
         with pytest.raises(ServingError) as error:
             Session(str(tmp_path / "1"), Options(), str(tmp_path))
         assert error.value.code == code
-    with pytest.raises(ServingError, match="matching supplied tags: . gpu"):
+    with pytest.raises(ServingError, match=r"matching supplied tags: . gpu"):
         Session(str(tree / "demo/1"), Options(saved_model_tags="gpu"), str(tree / "demo"))

@@ -55,7 +55,7 @@ class Options:
     rest_api_enable_cors_support: bool = _flag(False, "answers browsers of other origins")
     saved_model_tags: str = _flag("serve", "comma-separated tags of the meta graph to load")
     tensorflow_session_parallelism: int = _flag(0, "threads of a session, where the two below are 0; 0 is automatic")
-    tensorflow_intra_op_parallelism: int = _flag(0, "threads inside an op; 0 is automatic")
+    tensorflow_intra_op_parallelism: int = _flag(0, "threads inside an op; 0 is one")
     tensorflow_inter_op_parallelism: int = _flag(0, "threads over ops; 0 is automatic")
     enable_grpc_healthcheck_service: bool = _flag(False, "grpc.health.v1")
     enable_serialization_as_tensor_content: bool = _flag(False, "answers with tensor_content, not float_val and so on")

@@ -1,0 +1,120 @@
+"""Writes down finished runs as one result: `python -m tfb2d.evaluation.record --output=results/NAME.json RUN [RUN ...]`.
+
+The runs are repetitions of one experiment, a seed each. Every metric gets its mean, the values by seed, and a 95% interval:
+the mean of the runs' bootstrap limits, which says how far the test rows alone let the figure move; how far seeds move it,
+the values by seed show. Fractions, not percent.
+"""
+
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import read_json, write_json
+
+_OUTPUT = flags.DEFINE_string("output", None, "The JSON file to write.", required=True)
+_EXPERIMENT = flags.DEFINE_string("experiment", "", "The experiment's name. [default: the recipe's]")
+
+
+def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
+    """Sums up the reports of finished runs.
+
+    Returns:
+      `{"experiment", "command", "commit", "machine", "date", "seeds", "metrics": {name: {"mean", "ci95", "per_seed"}}}`;
+      metrics of a model are named `student_accuracy`, `teacher_roc_auc` and so on.
+
+    Raises:
+      DataError: a folder without a report, or runs that differ in more than the seed.
+    """
+    reports = []
+    for run in runs:
+        if not (run / "report.json").exists():
+            raise DataError(f"{run}: no report.json; the run is not finished")
+        reports.append(read_json(run / "report.json"))
+    for run, report in zip(runs, reports, strict=True):
+        if _seedless(report["config"]) != _seedless(reports[0]["config"]):
+            raise DataError(f"{run}: its settings differ from those of {runs[0]} in more than seeds")
+    values = [_metrics(report) for report in reports]
+    metrics = {}
+    for name in values[0]:
+        found = [one[name] for one in values]
+        limits = [one[1] for one in found if one[1] is not None]
+        metrics[name] = {
+            "mean": float(np.mean([one[0] for one in found])),
+            "ci95": np.mean(limits, 0).tolist() if limits else None,
+            "per_seed": [one[0] for one in found],
+        }
+    return {
+        "experiment": experiment or reports[0]["name"],
+        "command": reports[0]["command"],
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "machine": _machine(),
+        "date": datetime.date.today().isoformat(),
+        "seeds": [report["config"]["training"]["seed"] for report in reports],
+        "metrics": metrics,
+        "versions": reports[0]["versions"],
+    }
+
+
+def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | None]]:
+    found: dict[str, tuple[float, list[float] | None]] = {}
+    intervals = report["intervals"]
+    for model in ("teacher", "student", "labels_only"):
+        for name, value in (report[model] or {}).items():
+            if value is not None:
+                found[f"{model}_{name}"] = value, intervals[model].get(name)
+    for name in ("retention", "retention_roc_auc", "fidelity", "gain_over_labels_only"):
+        if report[name] is not None:
+            found[name] = report[name], intervals.get(name)
+    for model, latency in report["latency"].items():
+        found[f"{model}_single_ms"] = latency["single_ms"]["p50"], None
+        found[f"{model}_rows_per_second"] = latency["rows_per_second"], None
+    for model, size in report["size_mb"].items():
+        found[f"{model}_mb"] = size, None
+    found["seconds"] = sum(report["seconds"].values()), None
+    return found
+
+
+def _seedless(settings: Any) -> Any:
+    if isinstance(settings, Mapping):
+        skipped = ("seed", "folder")
+        return {key: _seedless(value) for key, value in settings.items() if key not in skipped}
+    return settings
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _machine() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command."""
+    if len(argv) < 2:
+        raise app.UsageError("name at least one run folder")
+    try:
+        write_json(_OUTPUT.value, record([Path(run) for run in argv[1:]], _EXPERIMENT.value))
+    except (DataError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(_OUTPUT.value)
+
+
+if __name__ == "__main__":
+    app.run(main)
