@@ -72,17 +72,28 @@ def best(measured: Sequence[Measured]) -> Measured:
     return min(measured, key=lambda one: (one.errors, one.p99))
 
 
+def verdict(measured: Sequence[Measured]) -> str:
+    """Whether batching pays, in a sentence."""
+    chosen = best(measured)
+    if chosen.batching:
+        return "Batching pays here."
+    batched = best([one for one in measured if one.batching]).capacity
+    return (
+        "Here a request alone has the lower p99: leave --enable_batching out, unless the capacity matters more "
+        f"({chosen.capacity:,.0f} requests/s alone, {batched:,.0f} batched)."
+    )
+
+
 def report(measured: Sequence[Measured], rate: float) -> str:
     """The file: the batched candidate that is best, with what was measured as a comment."""
     chosen = best([one for one in measured if one.batching])
-    alone = best(measured).batching is None
     lines = [
         f"Measured by `python -m tfb2d.serving.tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
         "",
         HEADER,
         *(one.line() + (" <- this file" if one is chosen else "") for one in measured),
         "",
-        "Here requests are answered sooner alone: leave --enable_batching out." if alone else "Batching pays here.",
+        verdict(measured),
     ]
     assert chosen.batching
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + chosen.batching.text()
@@ -199,8 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     write_atomic(options.output, report(measured, rate))
     print(f"{options.output}: {best([one for one in measured if one.batching]).batching}")
-    if best(measured).batching is None:
-        print("Requests are answered sooner alone: leave --enable_batching out.")
+    print(verdict(measured))
     return 0
 
 
