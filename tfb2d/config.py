@@ -57,7 +57,7 @@ class DataConfig:
     label: str = "label"  # label column
     classes: tuple[str, ...] = ()  # label names; two: binary, the second is positive; more: multi-class; none: numbers
     label_range: tuple[float, ...] = ()  # (lowest, highest) of graded labels, mapped to [0, 1]
-    group: str = ""  # rows that share this column's value (query, movie) land in the same split
+    group: str = ""  # rows that share this column's value (movie) land in the same split; of pairs by default the query
     id: str = ""  # a column whose values must be unique
     valid_fraction: float = 0.1  # of the groups, where `valid` is empty
     test_fraction: float = 0.1  # of the groups, where `test` is empty
@@ -93,6 +93,12 @@ class DataConfig:
             not (self.augment.sentences and len(self.fields) > 1),
             "data.augment.sentences cuts single texts; this task has two fields",
         )
+
+    @property
+    def group_column(self) -> str:
+        """The column whose values keep together: `group`, or the first field of pairs whose splits are cut; else ""."""
+        cut = not (self.valid and self.test)
+        return self.group or (self.fields[0] if len(self.fields) == 2 and cut else "")
 
     @property
     def n_logits(self) -> int:

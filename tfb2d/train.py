@@ -98,7 +98,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _paths(settings: ConfigDict, before: str = "") -> list[str]:
-    found = []
+    found: list[str] = []
     for key, value in settings.items():
         inner = isinstance(value, ConfigDict)
         found += _paths(value, f"{before}{key}.") if inner else [before + key]

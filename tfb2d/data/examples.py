@@ -33,7 +33,7 @@ class _Example(NamedTuple):
 def schema(data: DataConfig) -> pa.Schema:
     """Columns of every table of examples: the text fields, `label` (float32), and `group` (string) where it is set."""
     columns = [(field, pa.string()) for field in data.fields] + [("label", pa.float32())]
-    return pa.schema(columns + [("group", pa.string())] * bool(data.group))
+    return pa.schema(columns + [("group", pa.string())] * bool(data.group_column))
 
 
 def read_examples(
@@ -67,7 +67,7 @@ def read_examples(
     """
     paths = expand(files)
     texts = tuple(columns or data.fields)
-    group = dict(zip(data.fields, texts, strict=True)).get(data.group, data.group)  # it may be one of the text fields
+    group = dict(zip(data.fields, texts, strict=True)).get(data.group_column, data.group_column)  # it may be one of the text fields
     keys = tuple(column for column in (group, data.id) if column)
     required, optional = ((*texts, *keys, data.label), ()) if labelled else (texts, keys)
     check = _Check(data, texts, labelled)
@@ -107,7 +107,7 @@ class _Check:
     def __init__(self, data: DataConfig, texts: Sequence[str], labelled: bool) -> None:
         self.data = data
         self.texts = texts
-        self.keys = [column for column in (data.group, data.id) if column]
+        self.keys = [column for column in (data.group_column, data.id) if column]
         self.labelled = labelled
         self.task = Task.from_config(data)
         self.unknown_label = f"unknown label (known: {self.task.known_labels()})"
@@ -126,7 +126,7 @@ class _Check:
             reason = text_fault(value, self.data.max_chars) or ("" if value or not self.labelled else "missing value")
             if reason:
                 return Problem(column, reason, value[:200])
-        group, key = keys[0] if self.data.group else "", keys[-1] if self.data.id else ""
+        group, key = keys[0] if self.data.group_column else "", keys[-1] if self.data.id else ""
         if not self.labelled:
             return _Example(texts, math.nan, group, key)
         label = self.task.read_label(row.values[-1])
@@ -180,7 +180,7 @@ class _Batch:
         columns = [pa.array(texts, pa.string()) for texts in zip(*(e.texts for e in examples), strict=True)]
         columns = columns or [pa.array([], pa.string())] * len(self.data.fields)
         columns.append(pa.array(np.array([e.label for e in examples], np.float32)))
-        if self.data.group:
+        if self.data.group_column:
             columns.append(pa.array([e.group for e in examples], pa.string()))
         self.waiting, self.chars = [], 0
         return pa.record_batch(columns, schema=self.schema)

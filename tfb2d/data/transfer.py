@@ -110,6 +110,6 @@ class TransferSet:
     def _batch(self, made: list[Texts]) -> pa.RecordBatch:
         columns = [pa.array(texts, pa.string()) for texts in zip(*(fields for fields, _ in made), strict=True)]
         columns.append(pa.array(np.full(len(made), np.nan, np.float32)))
-        if self.data.group:
+        if self.data.group_column:
             columns.append(pa.array([group for _, group in made], pa.string()))
         return pa.record_batch(columns, schema=self.schema)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -79,7 +80,7 @@ class Student:
         title_pool = self.pool(title_vectors, title)
         hidden = None
         features = [title_pool]
-        if query:
+        if self.query_dense:
             query_vectors = self.ngrams(query[0], training=training)
             query_pool = self.pool(query_vectors, query[0])
             hidden = tf.gather(self.query_dense(query_pool), owner)
@@ -184,7 +185,8 @@ def load_student(folder: Path) -> Student:
 
 def student_config(settings: dict) -> StudentConfig:
     """A StudentConfig from its JSON form, in which tuples are lists."""
-    return StudentConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
+    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    return StudentConfig(**known)
 
 
 def named_arrays(weights: list[tf.Variable]) -> dict[str, np.ndarray]:

@@ -82,7 +82,7 @@ class HashedRows:
 
 
 def hash_rows(
-    source: Iterator[tuple[list[Sequence[str]], np.ndarray]],
+    source: Iterator[tuple[list[np.ndarray], np.ndarray]],
     out: Path,
     max_tokens: int,
     total: int | None = None,
@@ -91,8 +91,8 @@ def hash_rows(
     """Hashes rows into `out`, or finds them there from before.
 
     Args:
-      source: batches of (texts, one sequence a field; targets `[n, k]` float32). Rows with a target that is not a number
-        are left out: no teacher scored them.
+      source: batches of (texts, one object array [n] a field; targets `[n, k]` float32). Rows with a target that is not a
+        number are left out: no teacher scored them.
       out: folder; `rows.json` is written last and says that the rest is whole.
       max_tokens: tokens kept of a text.
       total: rows expected, for the progress bar.
@@ -120,7 +120,7 @@ def hash_rows(
             target_file.write(np.ascontiguousarray(targets[keep], np.float32).tobytes())
             columns = columns or [_Column(out, i, stack) for i in range(len(texts))]
             for column, strings in zip(columns, texts, strict=True):
-                column.write(hasher(tf.constant(np.asarray(strings, object)[keep], tf.string)))
+                column.write(hasher(tf.constant(strings[keep], tf.string)))
     if not n:
         raise ValueError("there is no row to learn from: no transfer row has a teacher's logit or a label")
     for path in out.iterdir():

@@ -1,10 +1,12 @@
 """Student training: a loop that can be killed at any step and goes on to the same weights."""
 
+import dataclasses
 import json
 import queue
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,18 @@ def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     else:
         losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
     return tf.reduce_mean(losses)
+
+
+@dataclass
+class _Position:
+    """Where a run is."""
+
+    epoch: int = 0  # finished ones
+    step: int = 0  # of the epoch under way
+    loss: float = 0.0  # summed over its steps
+    seconds: float = 0.0  # it has taken
+    best: float | None = None  # validation loss
+    since_best: int = 0  # epochs
 
 
 class Trainer:
@@ -64,7 +78,7 @@ class Trainer:
         self.table_optimizer = RowWiseAdagrad(student.tables, schedule(config.table_learning_rate))
         self.dense_optimizer = tf_keras.optimizers.Adam(schedule(config.learning_rate), jit_compile=False)
         self.dense_optimizer.build(student.dense_weights)
-        self.position = {"epoch": 0, "step": 0, "loss": 0.0, "seconds": 0.0, "best": None, "since_best": 0}
+        self.position = _Position()
         self.history: list[dict[str, float]] = []
 
         specs = [tf.RaggedTensorSpec([None, None], tf.int64, 1, tf.int64) for _ in rows.fields]
@@ -87,23 +101,23 @@ class Trainer:
         """Trains, going on from the last checkpoint. Returns a dict of figures an epoch; the student holds the weights."""
         self._restore()
         writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
-        position, config = self.position, self.config
+        config = self.config
         total = self.steps_per_epoch * config.epochs
-        done = position["epoch"] * self.steps_per_epoch + position["step"]
+        done = self.position.epoch * self.steps_per_epoch + self.position.step
         with (
             tqdm(total=total, initial=done, desc="student", unit="batch", disable=not progress) as bar,
             writer.as_default(),
         ):
-            while position["epoch"] < config.epochs:
+            while (position := self.position).epoch < config.epochs:
                 started = last_saved = time.monotonic()
-                seconds = position["seconds"]
-                indices = self.rows.batches(config.batch_size, (config.seed, position["epoch"]), position["step"])
+                seconds = position.seconds
+                indices = self.rows.batches(config.batch_size, (config.seed, position.epoch), position.step)
                 for hashes, targets in _ahead(self.rows.batch(index) for index in indices):
-                    position["loss"] += float(self._train_step(hashes, targets))
-                    position["step"] += 1
+                    position.loss += float(self._train_step(hashes, targets))
+                    position.step += 1
                     bar.update()
                     now = time.monotonic()
-                    position["seconds"] = seconds + now - started
+                    position.seconds = seconds + now - started
                     if now - last_saved > config.checkpoint_seconds:
                         self._save()
                         last_saved = now
@@ -111,7 +125,7 @@ class Trainer:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in figures.items() if "loss" in name})
                 for name, value in figures.items():
                     tf.summary.scalar(name, value, step=int(figures["epoch"]))
-                if 0 < config.patience <= position["since_best"]:
+                if 0 < config.patience <= self.position.since_best:
                     break
         if config.patience and (self.out / "best.safetensors").exists():
             assign_arrays(self.student.trunk.weights, load_file(self.out / "best.safetensors"))
@@ -127,21 +141,21 @@ class Trainer:
         logits = self.logits(self.valid)
         valid_loss = float(soft_cross_entropy(tf.constant(self.valid.targets), tf.constant(logits)))
         figures = {
-            "epoch": position["epoch"] + 1,
-            "loss": position["loss"] / position["step"],
+            "epoch": position.epoch + 1,
+            "loss": position.loss / position.step,
             "valid_loss": valid_loss,
             "valid_accuracy": _accuracy(self.valid.targets, logits),
-            "seconds": position["seconds"],
+            "seconds": position.seconds,
         }
         self.history.append(figures)
-        if position["best"] is None or valid_loss < position["best"]:
-            position.update(best=valid_loss, since_best=0)
+        if position.best is None or valid_loss < position.best:
+            position.best, position.since_best = valid_loss, 0
             if self.config.patience:
                 with atomic_path(self.out / "best.safetensors") as path:
                     save_file(named_arrays(self.student.trunk.weights), path)
         else:
-            position["since_best"] += 1
-        position.update(epoch=position["epoch"] + 1, step=0, loss=0.0, seconds=0.0)
+            position.since_best += 1
+        self.position = dataclasses.replace(position, epoch=position.epoch + 1, step=0, loss=0.0, seconds=0.0)
         self._save()
         write_json(self.out / "history.json", self.history)
         return figures
@@ -152,7 +166,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        metadata = {"position": json.dumps(self.position), "history": json.dumps(self.history)}
+        metadata = {"position": json.dumps(dataclasses.asdict(self.position)), "history": json.dumps(self.history)}
         with atomic_path(self.out / "checkpoint.safetensors") as path:
             save_file(named_arrays(self._state), path, metadata)
 
@@ -162,7 +176,7 @@ class Trainer:
             return
         with safe_open(path, "numpy") as file:
             metadata = file.metadata()
-        self.position = json.loads(metadata["position"])
+        self.position = _Position(**json.loads(metadata["position"]))
         self.history = json.loads(metadata["history"])
         assign_arrays(self._state, load_file(path))
 

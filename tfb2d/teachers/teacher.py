@@ -102,6 +102,15 @@ class Teacher:
         np.add.at(sums, word_of, table[ids])
         return sums / np.maximum(lengths, 1)[:, None].astype(np.float32)
 
+    def whole_words(self) -> list[str]:
+        """Entries of the tokenizer's vocabulary that stand for whole words, in its order."""
+        entries = list(self.preprocessor.tokenizer.get_vocabulary())
+        for mark in ("\u0120", "\u2581"):  # byte-pair and SentencePiece vocabularies mark where a word begins
+            begun = [entry[1:] for entry in entries if entry.startswith(mark) and len(entry) > 1]
+            if begun:
+                return begun
+        return [entry for entry in entries if not entry.startswith(("##", "["))]  # WordPiece marks what goes on
+
     def _contextual(self, words: Sequence[str], batch_tokens: int) -> np.ndarray:
         packed = self.packer.pack([words])
         vectors = np.zeros((len(words), self.model.backbone.hidden_dim), np.float32)
