@@ -145,9 +145,9 @@ def test_too_few_rows_to_cut(run):
         run(tsv(GOOD[:4]))
 
 
-def test_no_train_files():
+def test_no_train_files(tmp_path):
     with pytest.raises(DataError, match=r"data\.train is empty"):
-        prepare(DataConfig(), Path("nowhere"), progress=False)
+        prepare(DataConfig(), tmp_path, progress=False)
 
 
 def test_missing_file(tmp_path):

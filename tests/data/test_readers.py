@@ -1,4 +1,3 @@
-import csv
 import gzip
 import io
 import json
@@ -34,12 +33,12 @@ def encoded(rows: list[tuple[str, str]], kind: str) -> bytes:
         return "".join(
             json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False) + "\n" for row in rows
         ).encode()
-    out = io.BytesIO() if kind == "parquet" else io.StringIO(newline="")
-    if kind == "parquet":
-        pq.write_table(pa.table([pa.array(c, pa.string()) for c in zip(*rows, strict=True)], COLUMNS), out)
-        return out.getvalue()
-    csv.writer(out, quoting=csv.QUOTE_ALL).writerows([COLUMNS, *rows])
-    return out.getvalue().encode()
+    if kind == "csv":
+        quoted = ([f'"{text.replace(chr(34), chr(34) * 2)}"' for text in row] for row in [COLUMNS, *rows])
+        return "".join(",".join(row) + "\r\n" for row in quoted).encode()
+    out = io.BytesIO()
+    pq.write_table(pa.table([pa.array(column, pa.string()) for column in zip(*rows, strict=True)], COLUMNS), out)
+    return out.getvalue()
 
 
 def read(path: Path, columns=COLUMNS, optional=()) -> list[tuple]:

@@ -2,10 +2,10 @@
 
   python -m tfb2d.train --config=pairs --workdir=runs/shop --config.data.train=judged.tsv --config.data.unlabelled=logs/
 
-Rows: columns `query`, `title` and `label`; for other names `--config.data.fields=q,product --config.data.label=grade`. Labels
-are 0 and 1, or grades with `--config.data.label_range="(1, 3)"`. Splits are cut by query, so that test queries are new, unless
-`valid` and `test` are given as files. Unlabelled pairs, as many as there are: each query of the logs with the titles that
-were shown. Time is set by the teacher, a cross-encoder here.
+Rows: columns `query`, `title` and `label`; for other names `--config.data.fields=q,product --config.data.label=grade`.
+Labels are 0 and 1, or grades with `--config.data.label_range="(1, 3)"`. Splits are cut by query, so that test queries are
+new, unless `valid` and `test` are given as files. Unlabelled pairs, as many as there are: each query of the logs with the
+titles that were shown. Time is set by the teacher, a cross-encoder here.
 """
 
 from ml_collections import ConfigDict

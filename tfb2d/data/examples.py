@@ -67,7 +67,8 @@ def read_examples(
     """
     paths = expand(files)
     texts = tuple(columns or data.fields)
-    group = dict(zip(data.fields, texts, strict=True)).get(data.group_column, data.group_column)  # it may be one of the text fields
+    named = dict(zip(data.fields, texts, strict=True))
+    group = named.get(data.group_column, data.group_column)  # it may be one of the text fields
     keys = tuple(column for column in (group, data.id) if column)
     required, optional = ((*texts, *keys, data.label), ()) if labelled else (texts, keys)
     check = _Check(data, texts, labelled)
