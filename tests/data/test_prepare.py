@@ -212,10 +212,11 @@ def test_no_held_out_text_survives_and_order_does_not_matter(tmp_path_factory, d
     row = st.tuples(any_text, any_text, st.integers(0, 1), st.sampled_from("pqrstuvwxyz"))
     rows = data.draw(st.lists(row, min_size=20, max_size=60))
     grouped = data.draw(st.booleans())
+    fields = PAIR if data.draw(st.booleans()) else PAIR[:1]
     config = DataConfig(
         train=(str(folder / "a.jsonl"),),
         unlabelled=(str(folder / "log.jsonl"),),
-        fields=PAIR,
+        fields=fields,
         group="g" if grouped else "",
         valid_fraction=0.3,
         test_fraction=0.3,
@@ -232,7 +233,7 @@ def test_no_held_out_text_survives_and_order_does_not_matter(tmp_path_factory, d
             prepare(config, out, progress=False)
         except DataError as error:
             return str(error).split(":")[1]
-        return {name: texts(out, name, PAIR) for name in (*SPLITS, "transfer")}
+        return {name: texts(out, name, fields) for name in (*SPLITS, "transfer")}
 
     first, second = run(rows, folder / "1"), run(data.draw(st.permutations(rows)), folder / "2")
     if isinstance(first, str) or isinstance(second, str):
