@@ -88,9 +88,8 @@ def test_many_classes_are_not_all_named():
 
 
 def test_texts_stand_as_they_are(read):
-    columns, _ = read(
-        "query\ttitle\tlabel\n  two  spaces \t\t1\n\tｆｕｌｌ\t0\n", DataConfig(fields=("query", "title"))
-    )
+    data = DataConfig(fields=("query", "title"), valid=("v",), test=("t",))
+    columns, _ = read("query\ttitle\tlabel\n  two  spaces \t\t1\n\tｆｕｌｌ\t0\n", data)
     assert columns == {"query": ["  two  spaces ", ""], "title": ["", "ｆｕｌｌ"], "label": [1, 0]}
 
 
@@ -147,6 +146,12 @@ def test_groups_and_ids(read):
     for column in ("movie", "id"):
         with pytest.raises(DataError, match=rf"a\.tsv has no column '{column}'"):
             read(content.replace(column, "x", 1), data)
+
+
+def test_pairs_to_be_cut_are_grouped_by_query(read):
+    columns, apart = read("query\ttitle\tlabel\na\tb\t1\n\tc\t0\n", DataConfig(fields=("query", "title")))
+    assert columns["group"] == ["a"]
+    assert apart == [(3, "query", "missing value")]
 
 
 def test_duplicate_ids_far_apart(read):

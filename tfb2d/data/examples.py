@@ -51,8 +51,8 @@ def read_examples(
     Args:
       files: paths, globs, folders, `pypi:` resources.
       data: the settings.
-      labelled: whether the files must have `data.label` (and `data.group`, `data.id` where set). Otherwise labels are
-        not looked at, and groups and ids are read where a file has them.
+      labelled: whether the files must have `data.label` (and `data.group_column`, `data.id` where set). Otherwise labels
+        are not looked at, and groups and ids are read where a file has them.
       rejects: takes the rows that are set apart.
       columns: names of the text fields in these files, in the order of `data.fields`; by default the same names.
       limit: stop after so many rows; 0 reads all.

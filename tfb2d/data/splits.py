@@ -22,8 +22,8 @@ def text_rows(batch: pa.RecordBatch, fields: Sequence[str]) -> list[Texts]:
 class Cutter:
     """Cuts valid and test from the training files by a stable hash, where they are not given as files.
 
-    A row's place depends on `data.split_seed` and its group alone (without `data.group`: its text, as `text_key` sees
-    it), so neither the order of the rows nor the rows around it matter, and a group is never torn.
+    A row's place depends on `data.split_seed` and its group alone (without one: its text; both as `text_key` sees them),
+    so neither the order of the rows nor the rows around it matter, and a group is never torn.
     """
 
     def __init__(self, data: DataConfig) -> None:
