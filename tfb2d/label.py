@@ -5,7 +5,7 @@
 
 Reads TSV, CSV, JSON lines (each also .gz or .zst) and Parquet. The output folder gets `part-00000.parquet`, ... with the
 text columns, those of --keep, and `logit` (of a multi-class teacher `logit_0`, `logit_1`, ...). The same command again
-goes on after the last finished shard. Rows that cannot be labelled go to `rejected.jsonl` there, each with file, row,
+goes on after the last finished shard. Rows that cannot be labelled go to OUTPUT.rejected.jsonl, each with file, row,
 field and reason.
 KERAS_BACKEND=jax runs the teacher on JAX.
 """
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(f"error: {error}")
     print(f"{found['rows']:,} rows labelled in {out}")
     if found["rejected"]:
-        print(f"{found['rejected']:,} rows set apart in {out / 'rejected.jsonl'}")
+        print(f"{found['rejected']:,} rows set apart in {out}.rejected.jsonl")
 
 
 def run() -> None:

@@ -32,7 +32,8 @@ def get_config() -> ConfigDict:
             augment=AugmentConfig(copies=5, sentences=True),
         ),
         teachers={"minilm": TeacherConfig(preset="pypi:all-minilm-l6-v2", epochs=2, max_length=64)},
-        distill=DistillConfig(temperature=1.0),
-        student=StudentConfig(),
-        training=TrainingConfig(),
+        distill=DistillConfig(hard_weight=0.3),
+        # Chosen on validation films: with so little text, word pairs memorise (ROC-AUC 0.836 with them, 0.844 without).
+        student=StudentConfig(orders=(1,), dropout=0.3, ngram_dropout=0.3),
+        training=TrainingConfig(epochs=6, table_learning_rate=0.01),
     ).to_dict()

@@ -71,12 +71,15 @@ def prepare(
     try:
         with Rejects(out / "rejected.jsonl", data.max_rejected) as rejects:
             stats = _write(data, work, _Reader(data, rejects, progress), extra_unlabelled, mask_token)
+        files.write_json(work / "task.json", Task.from_config(data).to_json())
+        files.write_json(work / "stats.json", stats)
         (out / "stats.json").unlink(missing_ok=True)  # the mark of a whole folder
         for name in (*SPLITS, "transfer"):
             shutil.rmtree(out / name, ignore_errors=True)
             (work / name).rename(out / name)
-        files.write_json(out / "task.json", Task.from_config(data).to_json())
-        files.write_json(out / "stats.json", stats)
+        for name in ("task.json", "stats.json"):
+            (work / name).replace(out / name)
+        files.sync(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return stats

@@ -16,7 +16,6 @@ from tfb2d.teachers.label import label_rows
 from tfb2d.teachers.saved import read_about
 from tfb2d.teachers.shards import fingerprint_files
 
-REJECTED = "rejected.jsonl"
 BATCH_ROWS = 4096
 
 
@@ -36,7 +35,8 @@ def label_files(
     Args:
       teacher: a saved teacher's folder.
       inputs: paths, globs, folders and `pypi:` resources.
-      out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits; also `rejected.jsonl`.
+      out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits. Rows
+        that cannot be used go to `<out>.rejected.jsonl`.
       config: shard and batch sizes.
       columns: the text columns, in the order of the task's fields; by default they are called as the fields.
       keep: columns to pass through, of those that there are.
@@ -59,7 +59,7 @@ def label_files(
     present = {column for path in paths for column in columns_of(path)}
     keep = [column for column in keep if column in present and column not in columns]
     rows = 0
-    with Rejects(out / REJECTED, max_rejected) as rejects:
+    with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), max_rejected) as rejects:
         rejects.begin()
         for batch in _batches(paths, columns, keep, max_chars, rejects):  # once through, before hours of labelling
             rows += batch.num_rows

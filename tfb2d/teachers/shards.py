@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from tfb2d.data.files import atomic_path, read_json, write_json
 
-FILE = "label.json"  # what the shards beside it were made from
+FILE = "_label.json"  # what the shards beside it were made from; Parquet readers pass over files called _*
 
 
 def logit_names(n_logits: int) -> list[str]:

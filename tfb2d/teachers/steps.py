@@ -41,7 +41,7 @@ def training_step(
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        labels = tf.TensorSpec([None, None], tf.float32)
+        labels = tf.TensorSpec([None, 1], tf.float32)
 
         @tf.function(input_signature=[_signature(model), labels], autograph=False)
         def step(inputs: Any, labels: Any) -> Any:
@@ -53,7 +53,7 @@ def training_step(
 
         return lambda inputs, labels: float(step(dict(inputs), labels))
     model.compile(optimizer=optimizer, loss=loss)
-    return lambda inputs, labels: float(model.train_on_batch(dict(inputs), labels))
+    return lambda inputs, labels: float(model.train_on_batch(dict(inputs), labels, return_dict=True)["loss"])
 
 
 def _signature(model: keras.Model) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class Teacher:
         """
         fresh = folder / f".{MODEL}.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
+        self.preprocessor.sequence_length = self.max_length  # for those who load it with KerasHub alone
         self.model.preprocessor = self.preprocessor
         self.model.save_to_preset(str(fresh))
         self.model.preprocessor = None

@@ -163,8 +163,8 @@ def rate(port, data, seconds, threads=4):
 
 
 def test_speed_beside_a_bare_echo(logging_server):
-    """Batch-1 requests a second against a bare gRPC echo of the same bytes: the target is 0.7, measured in
-    results/README.md on a quiet machine; this holds half of it on a busy one, with every request logged."""
+    """Batch-1 requests a second against a bare gRPC echo of the same bytes: the target is 0.7 on a quiet
+    machine; this holds half of it on a busy one, with every request logged."""
     _, server = logging_server
     port = free_port()
     echo = subprocess.Popen([sys.executable, "-c", ECHO, str(port)], stdout=subprocess.PIPE)

@@ -1,7 +1,6 @@
 """The RPCs, as functions of parsed requests; gRPC and REST both come here."""
 
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -210,12 +209,6 @@ class _Unnamed:
     def HasField(name: str) -> bool:
         """As a message's; the answer is then about the name."""
         return name == "model_spec"
-
-
-def where(error: Exception) -> str:
-    """An error's kind and the lines it came through, without its message: that may quote the request."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return " <- ".join([type(error).__name__, *(f"{one.filename}:{one.lineno}" for one in reversed(frames))])
 
 
 def unexpected(error: Exception) -> ServingError:

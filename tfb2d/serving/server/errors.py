@@ -1,6 +1,7 @@
 """The canonical status codes, and the one exception that handlers raise."""
 
 import enum
+import traceback
 
 MAX_DETAILS = 1024  # bytes; gRPC carries the details in a header, and TensorFlow Serving cuts them here
 
@@ -55,3 +56,9 @@ def cut_details(message: str) -> str:
     if len(raw) <= MAX_DETAILS:
         return raw.decode("utf-8")
     return raw[:MAX_DETAILS].decode("utf-8", "ignore") + "...TRUNCATED"
+
+
+def where(error: Exception) -> str:
+    """An error's kind and the lines it came through, without its message: that may quote the request."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " <- ".join([type(error).__name__, *(f"{one.filename}:{one.lineno}" for one in reversed(frames))])

@@ -1,5 +1,6 @@
 """grpc.health.v1, with the names that TensorFlow Serving's health service knows."""
 
+import contextlib
 import threading
 from typing import Any
 
@@ -57,4 +58,5 @@ class Health:
             watchers, self._watchers = self._watchers, {}
         last = _Response(status=_Response.NOT_SERVING).SerializeToString()
         for call in watchers.values():
-            call.end(last)
+            with contextlib.suppress(Exception):  # the client left in this very moment
+                call.end(last)

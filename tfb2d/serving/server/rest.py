@@ -16,8 +16,8 @@ from tensorflow_serving.apis import (
 )
 
 from tfb2d.serving.server import rest_format, rest_parse, tensors
-from tfb2d.serving.server.api import Api, unexpected, where
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.api import Api, unexpected
+from tfb2d.serving.server.errors import Code, ServingError, invalid, where
 from tfb2d.serving.server.http_server import NOT_FOUND_HTML, Request, Response
 from tfb2d.serving.server.options import Options
 

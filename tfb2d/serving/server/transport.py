@@ -6,6 +6,7 @@ take the pool's threads. Here a thread sees a call only when its message is ther
 itself is made of (grpc/_server.py); they are private, so setup.py bounds grpcio and `tests/serving/server` covers them.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 import grpc
 from grpc._cython import cygrpc
 
-from tfb2d.serving.server.errors import Code, ServingError, cut_details
+from tfb2d.serving.server.errors import Code, ServingError, cut_details, where
 
+_log = logging.getLogger(__name__)
 _TURN_SECONDS = 0.05  # a burst just above the limit is served, not refused
 _NO_DEADLINE = 1e7  # seconds; gRPC gives a request without one some centuries
 _MAX_BACKGROUND = 16  # calls that may block for long
@@ -119,18 +121,26 @@ class Transport:
             event = self._queue.poll(None)
             if event.completion_type == cygrpc.CompletionType.queue_shutdown:
                 return
-            tag = event.tag
-            if tag is _NEW:
-                if event.success:
-                    self._request()
-                    self._take_in(event)
-            elif tag is _SHUTDOWN:
-                self._ended.set()
-            elif isinstance(tag, Call):
-                self._message(tag, event.batch_operations[0].message())
-            elif tag is not _DONE and self._on_closed is not None:
-                self._on_closed(tag)
-            event = tag = None  # the event holds the call
+            try:
+                self._take(event)
+            except (
+                Exception
+            ) as error:  # of one call, which the core may have ended meanwhile; the thread serves them all
+                _log.error("%s", where(error))
+            event = None  # it holds the call
+
+    def _take(self, event: Any) -> None:
+        tag = event.tag
+        if tag is _NEW:
+            if event.success:
+                self._request()
+                self._take_in(event)
+        elif tag is _SHUTDOWN:
+            self._ended.set()
+        elif isinstance(tag, Call):
+            self._message(tag, event.batch_operations[0].message())
+        elif tag is not _DONE and self._on_closed is not None:
+            self._on_closed(tag)
 
     def _take_in(self, event: Any) -> None:
         method = self._methods.get(event.call_details.method)
