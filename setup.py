@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 REQUIRES = [
     "absl-py",
+    "grpcio>=1.60,<2",  # the embedded server stands on its core classes
     "grpcio-health-checking>=1.60",
     "h11>=0.14",
     "jinja2>=3.1",
