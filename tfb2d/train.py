@@ -17,6 +17,7 @@ import runpy
 import shlex
 import sys
 from collections.abc import Sequence
+from logging import Formatter
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -42,6 +43,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the command."""
     if len(argv) > 1:
         raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
+    logging.get_absl_handler().setFormatter(Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     settings = _CONFIG.value
     if _MAX_REJECTED.value is not None:
         settings.data.max_rejected = _MAX_REJECTED.value
@@ -52,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
         workdir = Path(_WORKDIR.value or Path("runs") / config.name)
         run = Pipeline(config, workdir, command=shlex.join(["python", "-m", "tfb2d.train", *_TYPED]))
         outcome = run.run(_UNTIL.value, _FORCE.value)
-    except (ConfigError, DataError, RuntimeError, OSError) as error:
+    except (ConfigError, DataError, RuntimeError, OSError, FloatingPointError) as error:
         logging.debug("", exc_info=True)
         sys.exit(f"error: {error}")
     if "table" in outcome:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tfb2d.config import DistillConfig
+from tfb2d.config import ConfigError, DistillConfig
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 from tfb2d.distill.targets import fit, hard_rows, soft_rows, stacked_logits
@@ -61,7 +61,7 @@ def test_logistic_stacking_trusts_the_better_teacher(k: int) -> None:
 
 
 def test_logistic_stacking_needs_scored_validation_rows() -> None:
-    with pytest.raises(ValueError, match="validation rows that every teacher scored"):
+    with pytest.raises(ConfigError, match="validation rows that every teacher scored"):
         fit_stack(DistillConfig(stack="logistic"), np.full((3, 2, 1), np.nan), np.ones(3))
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.students.harness import run_student_test, some_texts
 from tfb2d.config import StudentConfig
+from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student, load_student
@@ -73,5 +74,5 @@ def test_start_from_gives_words_the_teachers_geometry() -> None:
 def test_a_student_of_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Student(TEXT, SMALL).save(tmp_path)
     monkeypatch.setitem(text_spec.SPEC, "version", 99)
-    with pytest.raises(ValueError, match="train it again"):
+    with pytest.raises(DataError, match="train it again"):
         load_student(tmp_path)

@@ -9,24 +9,7 @@ import sentencepiece
 
 from tfb2d.teachers import electra
 
-WORDS = [
-    "the",
-    "good",
-    "bad",
-    "film",
-    "red",
-    "shoe",
-    "blue",
-    "hat",
-    "query",
-    "title",
-    "of",
-    "and",
-    "not",
-    "very",
-    "fine",
-    "poor",
-]
+WORDS = ["the", "good", "bad", "film", "red", "shoe", "blue", "hat", "query", "title", "of", "and", "not", "fine", "poor"]
 SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32, "max_sequence_length": 32}
 FAMILIES = ("bert", "roberta", "distil_bert", "electra", "albert", "deberta_v3", "xlm_roberta", "f_net", "roformer_v2")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfb2d.config import DistillConfig
+from tfb2d.config import ConfigError, DistillConfig
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | No
       labels: `[n]` in [0, 1] (k = 1) or class numbers; None where there are none.
 
     Raises:
-      ValueError: "logistic" without validation rows that every teacher has scored.
+      ConfigError: "logistic" without validation rows that every teacher has scored.
     """
     teachers, k = logits.shape[1:]
     if config.stack == "mean":
@@ -55,7 +55,7 @@ def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | No
         return Stack(tuple(weight / sum(config.weights) for weight in config.weights), (0.0,) * k)
     usable = np.isfinite(logits).all((1, 2)) if labels is not None else np.zeros(len(logits), bool)
     if labels is None or not usable.any():
-        raise ValueError(
+        raise ConfigError(
             "distill.stack='logistic' is fitted on validation rows that every teacher scored; there are none"
         )
 

@@ -10,6 +10,7 @@ import tf_keras
 from safetensors.numpy import load_file, save_file
 
 from tfb2d.config import StudentConfig
+from tfb2d.data.errors import DataError
 from tfb2d.data.examples import Task
 from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.students import text_spec
@@ -171,11 +172,11 @@ def load_student(folder: Path) -> Student:
     """Reads what `Student.save` wrote.
 
     Raises:
-      ValueError: the student was trained with another version of the hash.
+      DataError: the student was trained with another version of the hash.
     """
     about = read_json(folder / "student.json")
     if about["hash_spec"] != text_spec.SPEC["version"]:
-        raise ValueError(
+        raise DataError(
             f"{folder}: trained with hash spec {about['hash_spec']}, this is {text_spec.SPEC['version']}; train it again"
         )
     student = Student(Task.from_json(about["task"]), student_config(about["config"]), about["seed"])

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, sync, write_json
 from tfb2d.students import text
 
@@ -98,7 +99,7 @@ def hash_rows(
       total: rows expected, for the progress bar.
 
     Raises:
-      ValueError: no row was left.
+      DataError: no row was left.
     """
     if (out / "rows.json").exists():
         return HashedRows(out)
@@ -122,7 +123,7 @@ def hash_rows(
             for column, strings in zip(columns, texts, strict=True):
                 column.write(hasher(tf.constant(strings[keep], tf.string)))
     if not n:
-        raise ValueError("there is no row to learn from: no transfer row has a teacher's logit or a label")
+        raise DataError("there is no row to learn from: no transfer row has a teacher's logit or a label")
     for path in out.iterdir():
         sync(path)
     write_json(out / "rows.json", {"rows": n, "fields": len(columns), "n_logits": n_logits})

@@ -1,0 +1,112 @@
+"""The exported SavedModel: versions, signatures, warm-up, what lies beside it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tfb2d.config import StudentConfig
+from tfb2d.data.files import read_json
+from tfb2d.data.task import Task
+from tfb2d.serving.export import ABOUT, WARMUP, export
+from tfb2d.students.model import Student
+from tfb2d.students.text_spec import SPEC
+
+SMALL = StudentConfig(buckets=997, dim=8, ffn=(16,), soft_buckets=101)
+QUERIES, TITLES = ["red shoe", "usb cable", "lamp"], ["Red shoes 42", "", "desk lamp"]
+
+
+def exported(student: Student, folder: Path, fingerprint: str = "one") -> Path:
+    texts = [QUERIES, TITLES][-len(student.task.fields) :]
+    bias = [0.25] * student.task.n_logits
+    return export(student, folder / "shop", scale=2.0, bias=bias, warmup=texts, fingerprint=fingerprint)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Student, Path]:
+    student = Student(Task(("query", "title")), SMALL, 3)
+    return student, exported(student, tmp_path_factory.mktemp("models"))
+
+
+def examples(**columns: list[str]) -> tf.Tensor:
+    rows = []
+    for values in zip(*columns.values(), strict=True):
+        features = {
+            name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+            for name, value in zip(columns, values, strict=True)
+        }
+        rows.append(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return tf.constant(rows)
+
+
+def test_versions_rise_and_the_same_model_is_not_written_twice(tmp_path: Path) -> None:
+    student = Student(Task(("text",)), SMALL, 3)
+    assert exported(student, tmp_path).name == "1"
+    assert exported(student, tmp_path).name == "1"
+    (tmp_path / "shop/7").mkdir()
+    assert exported(student, tmp_path, "two").name == "8"
+    assert sorted(path.name for path in (tmp_path / "shop").iterdir()) == ["1", "7", "8"]
+
+
+def test_every_signature_gives_the_students_scores(pair: tuple[Student, Path]) -> None:
+    student, folder = pair
+    served = tf.saved_model.load(str(folder)).signatures
+    assert sorted(served) == ["classify", "rank", "regress", "serving_default"]
+    logit = student.model([tf.constant(QUERIES), tf.constant(TITLES)]).numpy()[:, 0]
+    score = 1 / (1 + np.exp(-(2.0 * logit + 0.25)))
+    out = served["serving_default"](query=tf.constant(QUERIES), title=tf.constant(TITLES))
+    np.testing.assert_allclose(out["logit"], logit, atol=1e-5)
+    np.testing.assert_allclose(out["score"], score, atol=1e-5)
+    inputs = examples(query=QUERIES, title=TITLES)
+    np.testing.assert_allclose(served["regress"](inputs=inputs)["outputs"], score, atol=1e-5)
+    classified = served["classify"](inputs=inputs)
+    np.testing.assert_allclose(classified["scores"], np.stack([1 - score, score], 1), atol=1e-5)
+    assert classified["classes"].numpy().tolist() == [[b"0", b"1"]] * 3
+    ranked = served["rank"](query=tf.constant(QUERIES), titles=tf.constant([TITLES] * 3))["scores"].numpy()
+    np.testing.assert_allclose(ranked[[0, 2], [0, 2]], score[[0, 2]], atol=1e-5)
+    assert (ranked[:, 1] == 0).all()  # "" pads
+
+
+def test_classes_of_a_multiclass_task_go_by_name(tmp_path: Path) -> None:
+    student = Student(Task(("text",), "multiclass", ("sport", "politics", "science")), SMALL, 3)
+    served = tf.saved_model.load(str(exported(student, tmp_path))).signatures
+    assert sorted(served) == ["classify", "serving_default"]
+    out = served["classify"](inputs=examples(text=TITLES))
+    assert out["classes"].numpy()[0].tolist() == [b"sport", b"politics", b"science"]
+    np.testing.assert_allclose(out["scores"].numpy().sum(1), 1, atol=1e-5)
+
+
+def test_what_lies_beside_the_graph(pair: tuple[Student, Path]) -> None:
+    student, folder = pair
+    about = read_json(folder / ABOUT)
+    assert Task.from_json(about["task"]) == student.task
+    assert about["hash_spec"] == SPEC
+    assert about["calibration"] == {"scale": 2.0, "bias": [0.25]}
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(folder / WARMUP))
+    ]
+    asked = [log.predict_log.request for log in logs]
+    assert {request.model_spec.signature_name for request in asked} == {"serving_default", "rank"}
+    served = tf.saved_model.load(str(folder)).signatures
+    for request in asked:
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        served[request.model_spec.signature_name](**inputs)
+
+
+def test_one_query_many_titles_is_hashed_once(pair: tuple[Student, Path]) -> None:
+    # Ranking runs the text ops twice, once a field, whatever the number of titles.
+    graph = tf.saved_model.load(str(pair[1])).signatures["rank"].graph.as_graph_def()
+    nodes = [
+        node.op for function in (graph, *graph.library.function) for node in getattr(function, "node_def", graph.node)
+    ]
+    assert 0 < nodes.count("StringSplitV2") <= 2 * 2  # the function's body, and the graph that calls it
+
+
+def test_a_student_without_interactions_ranks_too(tmp_path: Path) -> None:
+    plain = replace(SMALL, products=False, differences=False, matched=False, soft_match=False)
+    student = Student(Task(("query", "title")), plain, 3)
+    served = tf.saved_model.load(str(exported(student, tmp_path))).signatures
+    assert served["rank"](query=tf.constant(QUERIES), titles=tf.constant([TITLES] * 3))["scores"].shape == (3, 3)

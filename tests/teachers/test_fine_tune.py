@@ -1,0 +1,206 @@
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from tests.teachers.conftest import PAIR, SINGLE, phrases, write_pairs, write_table
+from tests.teachers.killing import run_and_kill
+from tfb2d.config import ConfigError, TeacherConfig
+from tfb2d.data.errors import DataError
+from tfb2d.data.task import Task
+from tfb2d.teachers.fine_tune import fine_tune, measure
+from tfb2d.teachers.saved import read_about
+from tfb2d.teachers.teacher import load_teacher
+
+CONFIG = TeacherConfig(preset="", logits=("-",), max_length=16, epochs=3, batch_size=4, learning_rate=2e-2)
+
+
+def config_for(preset: Path, **changes: object) -> TeacherConfig:
+    return dataclasses.replace(CONFIG, preset=str(preset), logits=(), **changes)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pairs(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def tuned(encoder: Callable[[str], Path], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT fine-tuned on pairs."""
+    out = tmp_path_factory.mktemp("tuned") / "teacher"
+    fine_tune(config_for(encoder("bert")), data, PAIR, out, progress=False)
+    return out
+
+
+def test_it_learns_and_says_so(tuned: Path) -> None:
+    about = read_about(tuned)
+    outcome = about["outcome"]
+    assert outcome["steps"] == 72
+    assert [row["step"] for row in outcome["history"]] == [24, 48, 72]
+    assert outcome["best"]["valid_accuracy"] > 0.9
+    assert outcome["best"]["valid_loss"] == min(row["valid_loss"] for row in outcome["history"]) < 0.5
+    logits = load_teacher(tuned).logits([["red shoe", "red shoe"], ["the red shoe", "poor film"]])
+    assert logits[0] > 0 > logits[1]
+
+
+def test_the_folder_holds_what_others_need(tuned: Path) -> None:
+    card = (tuned / "README.md").read_text()
+    assert "96 for training, 48 for validation" in card
+    assert "learning_rate: 0.02" in card
+    assert "one logit" in card
+    assert list((tuned / "tensorboard").glob("events*"))
+    assert not (tuned / "checkpoints").exists()
+    assert not [path for path in tuned.rglob("*") if path.suffix in (".pkl", ".pickle", ".npy")]
+    plain = keras_hub.models.TextClassifier.from_preset(str(tuned / "model"))  # without tfb2d
+    columns = (["red shoe"], ["poor film"])
+    assert np.abs(plain.predict(columns, verbose=0) - load_teacher(tuned).logits(columns)).max() < 1e-5
+
+
+def test_a_finished_run_is_not_repeated_and_a_changed_one_is(tuned: Path, encoder: Callable, data: Path) -> None:
+    before = (tuned / "teacher.json").stat().st_mtime_ns
+    config = config_for(encoder("bert"))
+    again = fine_tune(dataclasses.replace(config, checkpoint_seconds=1.0), data, PAIR, tuned, progress=False)
+    assert again == read_about(tuned)["outcome"]
+    assert (tuned / "teacher.json").stat().st_mtime_ns == before
+    fine_tune(dataclasses.replace(config, epochs=1), data, PAIR, tuned.parent / "other", progress=False)
+    assert read_about(tuned.parent / "other")["run"] != read_about(tuned)["run"]
+
+
+KILLED = """
+from pathlib import Path
+from tfb2d.config import TeacherConfig
+from tfb2d.data.task import Task
+from tfb2d.teachers.fine_tune import fine_tune
+fine_tune(TeacherConfig(**{config!r}), Path({data!r}), Task(("query", "title")), Path({out!r}), progress=False)
+"""
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_weights(
+    tuned: Path, encoder: Callable, data: Path, tmp_path: Path
+) -> None:
+    # A checkpoint after every step: the kill falls into a step, a checkpoint or an evaluation.
+    config = config_for(encoder("bert"), checkpoint_seconds=0.0)
+    code = KILLED.format(config=dataclasses.asdict(config), data=str(data), out=str(tmp_path))
+    state = tmp_path / "checkpoints" / "state.safetensors"
+
+    def position() -> int:
+        if not state.exists():
+            return 0
+        with safe_open(state, "np") as file:
+            return json.loads(file.metadata()["progress"])["step"]
+
+    run_and_kill(code, lambda: position() >= 30)
+    stopped = position()
+    assert stopped < 72
+    outcome = fine_tune(config, data, PAIR, tmp_path, progress=False)
+    wanted = read_about(tuned)
+    assert read_about(tmp_path)["weights"] == wanted["weights"]
+    assert outcome["history"] == wanted["outcome"]["history"]
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path, encoder: Callable, data: Path) -> None:
+    from tfb2d.teachers.checkpoints import Checkpoints
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.AdamW()
+    optimizer.build(model.trainable_variables)
+    Checkpoints(tmp_path, model, optimizer, "one").save({"step": 3, "best_file": ""})
+    assert Checkpoints(tmp_path, model, optimizer, "other").load() is None
+    assert Checkpoints(tmp_path, model, optimizer, "one").load() == {"step": 3, "best_file": ""}
+
+
+def test_it_stops_when_patience_is_over_and_keeps_the_best_weights(
+    encoder: Callable, data: Path, tmp_path: Path
+) -> None:
+    config = config_for(encoder("bert"), epochs=9, learning_rate=1.0, patience=2)  # too high: it gets worse
+    outcome = fine_tune(config, data, PAIR, tmp_path, progress=False)
+    losses = [row["valid_loss"] for row in outcome["history"]]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < 9
+    teacher = load_teacher(tmp_path)
+    from tfb2d.data.tables import read_table
+
+    table = read_table(data / "valid")
+    logits = teacher.logits([table[name].to_pylist() for name in PAIR.fields])
+    assert measure(PAIR, logits, table["label"].to_numpy()[:, None])["valid_loss"] == pytest.approx(losses[best], 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "graded"])
+def test_other_kinds_of_task(kind: str, encoder: Callable, tmp_path: Path) -> None:
+    names = ("red", "blue", "poor")
+    task = (
+        Task(("text",), "multiclass", names) if kind == "multiclass" else Task(("text",), "graded", label_range=(1, 3))
+    )
+    for split, seed in (("train", 0), ("valid", 1)):
+        which = np.random.default_rng(seed).integers(0, 3, 96)
+        labels = which if kind == "multiclass" else which / 2
+        texts = [f"{names[i]} {tail}" for i, tail in zip(which, phrases(96, seed, 2), strict=True)]
+        write_table(tmp_path / "data" / split, {"text": texts, "label": list(map(float, labels))})
+    config = config_for(encoder("bert"), epochs=4, evaluate_per_epoch=2, patience=0)
+    outcome = fine_tune(config, tmp_path / "data", task, tmp_path / "teacher", progress=False)
+    assert len(outcome["history"]) == 8
+    logits = load_teacher(tmp_path / "teacher").logits([["red the", "blue of", "poor hat"]])
+    if kind == "multiclass":
+        assert outcome["best"]["valid_accuracy"] > 0.9
+        assert logits.argmax(1).tolist() == [0, 1, 2]
+    else:
+        assert outcome["best"]["valid_error"] < 0.25
+        assert logits[0, 0] < logits[1, 0] < logits[2, 0]
+
+
+def test_a_saved_teacher_is_taken_over_as_it_is(tuned: Path, data: Path, tmp_path: Path) -> None:
+    renamed = Task(("search", "offer"))
+    outcome = fine_tune(config_for(tuned), data, PAIR, tmp_path / "same", progress=False)
+    assert outcome == read_about(tuned)["outcome"]
+    assert read_about(tmp_path / "same")["weights"] == read_about(tuned)["weights"]
+    columns = [["red shoe"], ["blue hat"]]
+    assert (load_teacher(tmp_path / "same").logits(columns) == load_teacher(tuned).logits(columns)).all()
+    fine_tune(config_for(tuned), data, renamed, tmp_path / "renamed", progress=False)
+    assert load_teacher(tmp_path / "renamed").task == renamed
+    with pytest.raises(ConfigError, match="teacher of another task"):
+        fine_tune(config_for(tuned), data, SINGLE, tmp_path / "other", progress=False)
+
+
+def test_its_encoder_can_start_another_task(tuned: Path, tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        write_table(tmp_path / split, {"text": phrases(16, 0), "label": [0.0, 1.0] * 8})
+    outcome = fine_tune(config_for(tuned / "model", epochs=1), tmp_path, SINGLE, tmp_path / "out", progress=False)
+    assert outcome["steps"] == 4
+
+
+def test_mixed_precision_computes_the_encoder_in_bfloat16(
+    encoder: Callable, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfb2d.teachers.models.precision", lambda mixed: "mixed_bfloat16" if mixed else "float32")
+    config = config_for(encoder("bert"), mixed_precision=True)
+    outcome = fine_tune(config, data, PAIR, tmp_path, progress=False)
+    assert outcome["best"]["valid_accuracy"] > 0.9
+    teacher = load_teacher(tmp_path)
+    assert teacher.model.backbone.compute_dtype == "bfloat16"
+    assert teacher.model.output_dense.compute_dtype == "float32"
+    logits = teacher.logits([["red shoe"] * 2, ["the red shoe", "poor film"]])
+    assert logits.dtype == np.float32
+    assert (logits.view(np.uint32) & 0xFFFF).any()  # more digits than bfloat16 has
+
+
+def test_rows_without_a_label_are_named(encoder: Callable, data: Path, tmp_path: Path) -> None:
+    columns = {"query": ["a", "b"], "title": ["a", "b"], "label": [1.0, float("nan")]}
+    write_table(tmp_path / "train", columns)
+    write_table(tmp_path / "valid", columns)
+    with pytest.raises(DataError, match=r"train: row 2 has no label"):
+        fine_tune(config_for(encoder("bert")), tmp_path, PAIR, tmp_path / "out", progress=False)
+    for split in ("train", "valid"):
+        write_table(tmp_path / split, {name: [] for name in columns})
+    with pytest.raises(DataError, match="no rows"):
+        fine_tune(config_for(encoder("bert")), tmp_path, PAIR, tmp_path / "out", progress=False)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(encoder: Callable, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        fine_tune(config_for(encoder("bert"), learning_rate=1e38, clip_norm=1e38), data, PAIR, tmp_path, progress=False)

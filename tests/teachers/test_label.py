@@ -1,0 +1,187 @@
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.teachers.conftest import SINGLE, phrases, write_pairs, write_table
+from tests.teachers.killing import run, run_and_kill
+from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
+from tfb2d.data.errors import DataError
+from tfb2d.teachers.label import label_folder
+from tfb2d.teachers.models import build_classifier
+from tfb2d.teachers.packing import Packer
+from tfb2d.teachers.saved import read_about
+from tfb2d.teachers.shards import cut
+from tfb2d.teachers.teacher import Teacher
+
+CONFIG = LabelConfig(rows_per_shard=64, batch_tokens=256)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    columns = {"title": phrases(300, 1), "label": [0.0] * 300, "query": phrases(300, 2, 3)}
+    return write_table(tmp_path_factory.mktemp("source"), columns, parts=3)
+
+
+@pytest.fixture(scope="module")
+def labelled(saved: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("labelled")
+    label_folder(saved, source, out, CONFIG, progress=False)
+    return out
+
+
+def content(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.glob("part-*"))}
+
+
+def test_rows_keep_their_order_and_shards_their_size(labelled: Path, source: Path, teacher: Teacher) -> None:
+    shards = [pq.read_table(path) for path in sorted(labelled.glob("part-*"))]
+    assert [shard.num_rows for shard in shards] == [64, 64, 64, 64, 44]
+    table = pa.concat_tables(shards)
+    assert table.schema == pa.schema([("query", pa.string()), ("title", pa.string()), ("logit", pa.float32())])
+    given = pq.read_table(source)
+    assert table.select(["query", "title"]).equals(given.select(["query", "title"]))
+    wanted = teacher.logits([given["query"].to_pylist(), given["title"].to_pylist()])
+    assert np.abs(table["logit"].to_numpy() - wanted[:, 0]).max() < 1e-5
+
+
+def test_the_bytes_do_not_depend_on_the_sources_parts(
+    labelled: Path, source: Path, saved: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(source)
+    write_table(tmp_path / "whole", {name: table[name].to_pylist() for name in table.column_names})
+    label_folder(saved, tmp_path / "whole", tmp_path / "out", CONFIG, progress=False)
+    assert content(tmp_path / "out") == content(labelled)
+
+
+LABEL = """
+import numpy, time
+from pathlib import Path
+from tfb2d.config import LabelConfig
+from tfb2d.teachers import label, shards
+write = shards.write_shard
+label.write_shard = lambda *args: (time.sleep(0.3), write(*args))  # time to be killed in
+label.label_folder(Path({saved!r}), Path({source!r}), Path({out!r}), LabelConfig(64, 256), progress=False)
+"""
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(
+    labelled: Path, source: Path, saved: Path, tmp_path: Path
+) -> None:
+    code = LABEL.format(saved=str(saved), source=str(source), out=str(tmp_path))
+    run_and_kill(code, lambda: (tmp_path / "part-00001.parquet").exists())
+    assert not (tmp_path / "part-00004.parquet").exists()
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("part-*")}
+    label_folder(saved, source, tmp_path, CONFIG, progress=False)
+    assert content(tmp_path) == content(labelled)
+    assert times == {path: path.stat().st_mtime_ns for path in times}  # kept, not made again
+
+
+def test_shards_of_something_else_are_not_kept(labelled: Path, source: Path, saved: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(labelled, tmp_path / "out")
+    (out / "valid").mkdir()  # the pipeline's folders within
+    table = pq.read_table(source)
+    changed = {name: table[name].to_pylist() for name in ("query", "title")}
+    changed["query"][299] = "another"
+    write_table(tmp_path / "changed", changed)
+    label_folder(saved, tmp_path / "changed", out, CONFIG, progress=False)
+    assert pq.read_table(out / "part-00004.parquet")["query"][-1].as_py() == "another"
+    label_folder(saved, source, out, LabelConfig(rows_per_shard=300, batch_tokens=256), progress=False)
+    assert [path.name for path in out.glob("part-*")] == ["part-00000.parquet"]
+    assert (out / "valid").is_dir()
+
+    other = shutil.copytree(saved, tmp_path / "teacher")
+    about = json.loads((other / "teacher.json").read_text())
+    (other / "teacher.json").write_text(json.dumps({**about, "max_length": 4}))
+    label_folder(other, source, out, LabelConfig(rows_per_shard=300, batch_tokens=256), progress=False)
+    assert pq.read_table(out / "part-00000.parquet")["logit"] != pq.read_table(labelled)["logit"]
+
+
+def test_what_is_done_is_not_loaded_again(
+    labelled: Path, source: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfb2d.teachers.teacher.load_teacher", None)
+    label_folder(saved, source, labelled, CONFIG, progress=False)
+
+
+def test_a_table_without_rows(saved: Path, tmp_path: Path) -> None:
+    write_table(tmp_path / "none", {"query": [], "title": [], "label": []})
+    label_folder(saved, tmp_path / "none", tmp_path / "out", CONFIG, progress=False)
+    table = pq.read_table(tmp_path / "out" / "part-00000.parquet")
+    assert table.column_names == ["query", "title", "logit"]
+    assert table.num_rows == 0
+
+
+def test_what_is_wrong_is_named(saved: Path, source: Path, tmp_path: Path) -> None:
+    write_table(tmp_path / "single", {"query": ["a"]})
+    with pytest.raises(DataError, match=r"part-00000\.parquet: there is no column 'title'"):
+        label_folder(saved, tmp_path / "single", tmp_path / "out", CONFIG, progress=False)
+    with pytest.raises(DataError, match=r"no part-\*"):
+        label_folder(saved, tmp_path, tmp_path / "out", CONFIG, progress=False)
+    with pytest.raises(ConfigError, match=r"no teacher\.json"):
+        label_folder(source, source, tmp_path / "out", CONFIG, progress=False)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_cut_gives_tables_of_one_size(rows: int) -> None:
+    sizes = [3, 0, 11, 1, 5]
+    numbers = iter(range(20))
+    batches = [pa.record_batch({"n": [next(numbers) for _ in range(size)]}) for size in sizes if size]
+    tables = list(cut(batches, rows))
+    assert all(table.num_rows == rows for table in tables[:-1])
+    assert pa.concat_tables(tables)["n"].to_pylist() == list(range(20))
+
+
+def test_short_padding_is_three_times_as_fast_as_the_maximum_length(
+    minilm: Path, snippets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows a second of real reviews through two layers of the real encoder, beside padding them all to 128 tokens."""
+    texts = [line.split("\t")[0] for line in snippets.read_text(encoding="utf-8").splitlines()[1:]][:2000:8]
+    config = TeacherConfig(preset=str(minilm), layers=2, max_length=128)
+    teacher = Teacher(build_classifier(config, 1), SINGLE, 128)
+    pad = Packer.pad
+
+    def seconds(length: int) -> tuple[float, np.ndarray]:
+        monkeypatch.setattr(Packer, "pad", lambda self, packed, rows: pad(self, packed, rows, length))
+        monkeypatch.setattr("tfb2d.teachers.packing.bucket", lambda size, longest: length or size)
+        started = time.process_time()  # of the processor, so that other processes matter less
+        logits = teacher.logits([texts])
+        return time.process_time() - started, logits
+
+    seconds(0)
+    pairs = [(seconds(0), seconds(128)) for _ in range(3)]
+    assert max(np.abs(short - full).max() for (_, short), (_, full) in pairs) < 1e-4
+    assert np.median([slow / fast for (fast, _), (slow, _) in pairs]) > 3
+
+
+JAX = """
+import keras, numpy
+assert keras.backend.backend() == "jax"
+from pathlib import Path
+from tfb2d.config import LabelConfig, TeacherConfig
+from tfb2d.data.task import Task
+from tfb2d.teachers.fine_tune import fine_tune
+from tfb2d.teachers.label import label_folder
+label_folder(Path({saved!r}), Path({source!r}), Path({out!r}) / "logits", LabelConfig(256, 256), progress=False)
+config = TeacherConfig(preset={encoder!r}, max_length=16, epochs=3, batch_size=4, learning_rate=2e-2)
+fine_tune(config, Path({data!r}), Task(("query", "title")), Path({out!r}) / "teacher", progress=False)
+"""
+
+
+def test_jax_trains_and_labels(
+    labelled: Path, source: Path, saved: Path, encoder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    data = write_pairs(tmp_path / "data")
+    out = tmp_path / "jax"
+    paths = {"saved": saved, "source": source, "out": out, "encoder": encoder("bert"), "data": data}
+    run(JAX.format(**{name: str(path) for name, path in paths.items()}), KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+    theirs, ours = pq.read_table(out / "logits"), pq.read_table(labelled)
+    assert np.abs(theirs["logit"].to_numpy() - ours["logit"].to_numpy()).max() < 1e-4
+    assert read_about(out / "teacher")["outcome"]["best"]["valid_accuracy"] > 0.9
+    label_folder(out / "teacher", source, tmp_path / "here", CONFIG, progress=False)  # made by JAX, read by TensorFlow
