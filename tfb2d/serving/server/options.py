@@ -81,7 +81,7 @@ class Options:
 
     embedded: bool = _flag(False, "always the embedded server, never the official one", OWN)
     host: str = _flag("127.0.0.1", "address to listen on; 0.0.0.0 opens the server to the network", OWN)
-    docker_image: str = _flag("tensorflow/serving:2.19.1", "official image to run where Docker answers", OWN)
+    docker_image: str = _flag("tensorflow/serving:2.21.0", "official image to run where Docker answers", OWN)
     max_request_bytes: int = _flag(2**31 - 1, "a larger request is refused", OWN)
     max_string_bytes: int = _flag(0, "a longer string in a tensor is refused; 0 is no limit", OWN)
     max_tensor_bytes: int = _flag(
