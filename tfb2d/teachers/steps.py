@@ -23,12 +23,14 @@ def forward(model: keras.Model) -> Callable[[Inputs], Any]:
         )
         return lambda inputs: tf.nest.map_structure(lambda values: values.numpy(), function(dict(inputs)))
 
+    plain = _plain(model)
+
     def run(inputs: Inputs) -> Any:
         # Each shape is compiled: a power of two of rows keeps the shapes few.
         rows = len(next(iter(inputs.values())))
         extra = (1 << (rows - 1).bit_length()) - rows
         padded = {name: np.concatenate([values, np.repeat(values[:1], extra, 0)]) for name, values in inputs.items()}
-        outputs = model.predict_on_batch(padded)
+        outputs = plain.predict_on_batch(padded)
         return keras.tree.map_structure(lambda values: np.asarray(values)[:rows], outputs)
 
     return run
@@ -52,8 +54,14 @@ def training_step(
             return value
 
         return lambda inputs, labels: float(step(dict(inputs), labels))
-    model.compile(optimizer=optimizer, loss=loss)
-    return lambda inputs, labels: float(model.train_on_batch(dict(inputs), labels, return_dict=True)["loss"])
+    plain = _plain(model)
+    plain.compile(optimizer=optimizer, loss=loss)
+    return lambda inputs, labels: float(plain.train_on_batch(dict(inputs), labels, return_dict=True)["loss"])
+
+
+def _plain(model: keras.Model) -> keras.Model:
+    # The tokenizer of a KerasHub task counts as a layer that is not built, for which Keras would trace the task each step.
+    return keras.Model(model.input, model.output)
 
 
 def _signature(model: keras.Model) -> dict[str, Any]:
