@@ -3,7 +3,12 @@
 Data: 12,808 Rotten Tomatoes snippets (fresh or rotten) and 1,097 plots, split by film, so that test films are new.
 Teacher: all-MiniLM-L6-v2, fine-tuned on the training snippets.
 Transfer set: all training text, plots cut into sentences, and augmentations of both.
+
+Time: seven to ten minutes on two cores. Expect a teacher of about 0.815 accuracy on the test films and a student that keeps
+95% of it, two points above the same student trained on labels alone (results/README.md).
 """
+
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -18,6 +23,12 @@ from tfb2d.config import (
 )
 
 
+def fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; there it labels 1.6 times the rows a second of float32."""
+    info = Path("/proc/cpuinfo")
+    return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
 def get_config() -> ConfigDict:
     """The recipe."""
     return Config(
@@ -29,9 +40,13 @@ def get_config() -> ConfigDict:
             group="movie",
             valid_fraction=0.1,
             test_fraction=0.2,
-            augment=AugmentConfig(copies=5, sentences=True),
+            augment=AugmentConfig(copies=4, sentences=True),
         ),
-        teachers={"minilm": TeacherConfig(preset="pypi:all-minilm-l6-v2", epochs=2, max_length=64)},
+        teachers={
+            "minilm": TeacherConfig(
+                preset="pypi:all-minilm-l6-v2", epochs=2, max_length=64, mixed_precision=fast_bfloat16()
+            )
+        },
         distill=DistillConfig(hard_weight=0.3),
         # Chosen on validation films: with so little text, word pairs memorise (ROC-AUC 0.836 with them, 0.844 without).
         student=StudentConfig(orders=(1,), dropout=0.3, ngram_dropout=0.3),
