@@ -13,7 +13,7 @@ WANTED = 0.95
 
 # What differs on purpose. `docs/embedded_server.md` tells operators the same.
 KNOWN = {
-    "prometheus names": "TensorFlow's internal metrics (compiler, tf.data, XLA) stay in C++; three of serving's are missing",
+    "prometheus names": "TensorFlow's internal metrics (tf.data, XLA) stay in C++; three of serving's are absent",
     "batch: 0 rows": "the recorded server hangs until the deadline; a batch without rows is answered at once here",
 }
 
