@@ -9,8 +9,24 @@ import sentencepiece
 
 from tfb2d.teachers import electra
 
-WORDS = ["the", "good", "bad", "film", "red", "shoe", "blue", "hat", "query", "title", "of", "and", "not", "fine", "poor"]
-SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32, "max_sequence_length": 32}
+WORDS = [
+    "the",
+    "good",
+    "bad",
+    "film",
+    "red",
+    "shoe",
+    "blue",
+    "hat",
+    "query",
+    "title",
+    "of",
+    "and",
+    "not",
+    "fine",
+    "poor",
+]
+SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 32}
 FAMILIES = ("bert", "roberta", "distil_bert", "electra", "albert", "deberta_v3", "xlm_roberta", "f_net", "roformer_v2")
 
 
@@ -50,7 +66,7 @@ def save_encoder(family: str, folder: Path) -> Path:
         preprocessor = models.FNetTextClassifierPreprocessor(tokenizer)
     else:
         shape = {name: value for name, value in SHAPE.items() if name != "max_sequence_length"}
-        backbone = models.RoformerV2Backbone(vocabulary_size=len(_pieces()), head_size=8, **shape)
+        backbone = models.RoformerV2Backbone(vocabulary_size=len(_pieces()), head_size=16, **shape)
         preprocessor = models.RoformerV2TextClassifierPreprocessor(models.RoformerV2Tokenizer(_pieces()))
     backbone.save_to_preset(str(folder))
     preprocessor.save_to_preset(str(folder))

@@ -18,7 +18,7 @@ from tfb2d.teachers.fine_tune import fine_tune, measure
 from tfb2d.teachers.saved import read_about
 from tfb2d.teachers.teacher import load_teacher
 
-CONFIG = TeacherConfig(preset="", logits=("-",), max_length=16, epochs=3, batch_size=4, learning_rate=2e-2)
+CONFIG = TeacherConfig(preset="", logits=("-",), max_length=16, epochs=3, batch_size=4, learning_rate=1e-2)
 
 
 def config_for(preset: Path, **changes: object) -> TeacherConfig:
@@ -52,7 +52,7 @@ def test_it_learns_and_says_so(tuned: Path) -> None:
 def test_the_folder_holds_what_others_need(tuned: Path) -> None:
     card = (tuned / "README.md").read_text()
     assert "96 for training, 48 for validation" in card
-    assert "learning_rate: 0.02" in card
+    assert "learning_rate: 0.01" in card
     assert "one logit" in card
     assert list((tuned / "tensorboard").glob("events*"))
     assert not (tuned / "checkpoints").exists()
@@ -131,18 +131,18 @@ def test_it_stops_when_patience_is_over_and_keeps_the_best_weights(
     assert measure(PAIR, logits, table["label"].to_numpy()[:, None])["valid_loss"] == pytest.approx(losses[best], 1e-6)
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "graded"])
-def test_other_kinds_of_task(kind: str, encoder: Callable, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "seed"), [("multiclass", 1), ("graded", 0)])
+def test_other_kinds_of_task(kind: str, seed: int, encoder: Callable, tmp_path: Path) -> None:
     names = ("red", "blue", "poor")
     task = (
         Task(("text",), "multiclass", names) if kind == "multiclass" else Task(("text",), "graded", label_range=(1, 3))
     )
-    for split, seed in (("train", 0), ("valid", 1)):
-        which = np.random.default_rng(seed).integers(0, 3, 96)
+    for number, split in enumerate(("train", "valid")):
+        which = np.random.default_rng(number).integers(0, 3, 96)
         labels = which if kind == "multiclass" else which / 2
         texts = [f"the {names[i]} film" for i in which]
         write_table(tmp_path / "data" / split, {"text": texts, "label": list(map(float, labels))})
-    config = config_for(encoder("bert"), epochs=4, evaluate_per_epoch=2, patience=0)
+    config = config_for(encoder("bert"), epochs=4, evaluate_per_epoch=2, patience=0, seed=seed)
     outcome = fine_tune(config, tmp_path / "data", task, tmp_path / "teacher", progress=False)
     assert len(outcome["history"]) == 8
     logits = load_teacher(tmp_path / "teacher").logits([["the red film", "the blue film", "the poor film"]])

@@ -169,7 +169,7 @@ from tfb2d.data.task import Task
 from tfb2d.teachers.fine_tune import fine_tune
 from tfb2d.teachers.label import label_folder
 label_folder(Path({saved!r}), Path({source!r}), Path({out!r}) / "logits", LabelConfig(256, 256), progress=False)
-config = TeacherConfig(preset={encoder!r}, max_length=16, epochs=3, batch_size=4, learning_rate=2e-2)
+config = TeacherConfig(preset={encoder!r}, max_length=16, epochs=3, batch_size=4, learning_rate=1e-2)
 fine_tune(config, Path({data!r}), Task(("query", "title")), Path({out!r}) / "teacher", progress=False)
 """
 

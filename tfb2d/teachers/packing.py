@@ -14,6 +14,8 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
+from tfb2d.data.augment import MASK
+
 # Steps of an eighth to a quarter of the length: padding to a bucket adds little to a row, and 128 tokens make 15 lengths.
 BUCKETS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
 CHUNK = 8192  # texts tokenized at once
@@ -102,11 +104,13 @@ class Packer:
         return Packed(packed, starts, begins)
 
     def tokenize(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids without special tokens, but with the mask token wherever it is written in a text.
+        """Token ids without special tokens, but with the mask token wherever it, or `MASK`, is written in a text.
 
         Returns:
           (int32 [tokens], int64 [rows]): all ids in order, and the number of each row's.
         """
+        if self.mask_token not in ("", MASK):
+            texts = [text.replace(MASK, self.mask_token) for text in texts]
         parts = [text.split(self.mask_token) if self.mask_token else [text] for text in texts]
         counts = np.fromiter(map(len, parts), np.int64, len(parts))
         # A space before the mask belongs to it: byte-pair tokenizers would make a token of it.

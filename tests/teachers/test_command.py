@@ -1,0 +1,97 @@
+"""python -m tfb2d.label"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.teachers.conftest import phrases
+from tfb2d.config import LabelConfig
+from tfb2d.data.errors import DataError
+from tfb2d.teachers.files import label_files
+from tfb2d.teachers.teacher import Teacher
+
+
+def label(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tfb2d.label", *arguments], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_help_is_there_at_once() -> None:
+    label("--help")  # once, so that compiled modules and the disk's cache are there
+    started = time.process_time()
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        answer = label("--help")
+        times.append(time.monotonic() - started)
+    assert "--batch_tokens" in answer.stdout
+    assert "python -m tfb2d.label --teacher=" in answer.stdout
+    assert min(times) < 1
+
+
+def test_files_are_labelled_where_they_stopped(saved: Path, teacher: Teacher, tmp_path: Path) -> None:
+    queries, titles = phrases(150, 1, 2), phrases(150, 2)
+    lines = [f"{i}\t{q}\tkept\t{t}" for i, (q, t) in enumerate(zip(queries, titles, strict=True))]
+    (tmp_path / "log.tsv").write_text("\n".join(["id\tterm\tlabel\ttitle", *lines[:100]]) + "\n7\tragged\n")
+    (tmp_path / "more.tsv").write_text(
+        "\n".join(["term\ttitle\tid", *(f"{q}\t{t}\t" for q, t in zip(queries[100:], titles[100:], strict=True))])
+    )
+    flags = [f"--teacher={saved}", f"--input={tmp_path}/log.tsv,{tmp_path}/more.tsv", f"--output={tmp_path / 'out'}"]
+    flags += ["--fields=term,title", "--rows_per_shard=60", "--noprogress"]
+    answer = label(*flags)
+    assert answer.returncode == 0, answer.stderr
+    assert "150 rows labelled" in answer.stdout
+    assert "1 rows set apart" in answer.stdout
+    table = pq.read_table(tmp_path / "out")
+    assert table.column_names == ["term", "title", "id", "label", "logit"]
+    assert table["term"].to_pylist() == queries
+    assert table["label"].to_pylist() == ["kept"] * 100 + [""] * 50
+    assert abs(table["logit"].to_numpy() - teacher.logits([queries, titles])[:, 0]).max() < 1e-5
+    assert "ragged" in (tmp_path / "out.rejected.jsonl").read_text()
+
+    last = tmp_path / "out" / "part-00002.parquet"
+    content = last.read_bytes()
+    last.unlink()
+    config = LabelConfig(rows_per_shard=60)
+    inputs = [f"{tmp_path}/log.tsv", f"{tmp_path}/more.tsv"]
+    kept = (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns
+    assert label_files(saved, inputs, tmp_path / "out", config, ["term", "title"])["rows"] == 150
+    assert last.read_bytes() == content
+    assert (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--teacher": "nowhere"}, "nowhere has no teacher.json"),
+        ({"--fields": "query"}, "the teacher reads 2 columns (query, title), not 1"),
+        ({"--fields": "query,tittle"}, "did you mean 'title'?"),
+        ({"--input": "nothing.tsv"}, "nothing.tsv: nothing found"),
+        ({"--feilds": "a"}, "Did you mean: fields"),
+        ({"--rows_per_shard": "0"}, "rows_per_shard"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(changes: dict[str, str], message: str, saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.tsv").write_text("query\ttitle\na\tb\n")
+    flags = {
+        "--teacher": str(saved),
+        "--input": str(tmp_path / "log.tsv"),
+        "--output": str(tmp_path / "out"),
+        **changes,
+    }
+    answer = label(*(f"{name}={value}" for name, value in flags.items()))
+    assert answer.returncode != 0
+    assert message in answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_too_many_bad_rows_stop_it_before_it_starts(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.tsv").write_text("query\ttitle\na\tb\n" + "ragged\n" * 5)
+    with pytest.raises(DataError, match="5 of 6 rows cannot be used"):
+        label_files(saved, [str(tmp_path / "log.tsv")], tmp_path / "out", LabelConfig(), progress=False)
+    assert not (tmp_path / "out").exists()
