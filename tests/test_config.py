@@ -80,6 +80,7 @@ def train(*flags: str) -> subprocess.CompletedProcess:
         ("--config.student.dmi=3", "there is no setting student.dmi; did you mean student.dim?"),
         ("--config.teachers.minlm.epochs=3", "did you mean teachers.minilm.epochs?"),
         ("--config=quickstrt", "did you mean 'quickstart'?"),
+        ("--config quickstrt", "did you mean 'quickstart'?"),
         ("--untl=data", "Did you mean: until"),
         ("--until=dta", "there is no stage 'dta'; this run has data, teachers/minilm"),
         ("--config.student.dim=wide", "invalid literal"),
@@ -88,7 +89,7 @@ def train(*flags: str) -> subprocess.CompletedProcess:
     ],
 )
 def test_the_command_line_answers_with_what_would_do(flag: str, message: str, tmp_path: object) -> None:
-    done = train(flag, f"--workdir={tmp_path}")
+    done = train(*flag.split(), f"--workdir={tmp_path}")
     assert done.returncode != 0
     assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr

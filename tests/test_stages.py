@@ -47,6 +47,19 @@ def test_a_change_redoes_what_depends_on_it_from_a_clean_folder(tmp_path: Path) 
     assert first.found == second.found == ["started.json"]
 
 
+def test_a_change_taken_back_finds_the_last_good_state(tmp_path: Path) -> None:
+    first, second = Work(), Work()
+    once = bring_up(tmp_path, first, second)
+    first.fail = True
+    with pytest.raises(OSError, match="disk full"):
+        bring_up(tmp_path, first, second, setting=2)
+    first.fail = False
+    assert bring_up(tmp_path, first, second) == once
+    assert (first.runs, second.runs) == (2, 1)
+    bring_up(tmp_path, first, second, setting=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_force_redoes_one_stage(tmp_path: Path) -> None:
     first, second = Work(), Work()
     bring_up(tmp_path, first, second)

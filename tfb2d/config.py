@@ -7,6 +7,7 @@ the outcome into the frozen form that the rest of the package sees. This module 
 
 import dataclasses
 import difflib
+import keyword
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ class ConfigError(ValueError):
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise ConfigError(message)
+
+
+def _require_positive(config: Any, stage: str, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(value > 0, f"{stage}.{name} is {value}; it must be above 0")
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,9 @@ class DataConfig:
         _require(
             not reserved, f"data.fields has {', '.join(sorted(reserved))}, which tfb2d's own tables use; rename it"
         )
+        for name in self.fields:
+            plain = name.isidentifier() and not keyword.iskeyword(name)
+            _require(plain, f"data.fields has {name!r}; a served input needs a plain name: rename the column")
         _require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
         _require(
             len(self.unlabelled_fields) in (0, len(self.fields)),
@@ -131,8 +141,8 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         _require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
-        for name in ("max_length", "epochs", "batch_size", "learning_rate", "clip_norm", "evaluate_per_epoch"):
-            _require(getattr(self, name) > 0, f"teachers.*.{name} is {getattr(self, name)}; it must be above 0")
+        counts = ("max_length", "epochs", "batch_size", "learning_rate", "clip_norm", "evaluate_per_epoch")
+        _require_positive(self, "teachers.*", *counts)
         _require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
 
 
@@ -142,6 +152,9 @@ class LabelConfig:
 
     rows_per_shard: int = 8192  # the unit that is redone after a kill
     batch_tokens: int = 4096  # tokens, padding included, of one forward pass
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "label", "rows_per_shard", "batch_tokens")
 
 
 @dataclass(frozen=True)
@@ -183,8 +196,7 @@ class StudentConfig:
     teacher_init: bool = True  # start token rows from the teacher's own vectors (PCA to `dim`)
 
     def __post_init__(self) -> None:
-        for name in ("buckets", "dim", "max_tokens", "kernels", "soft_buckets"):
-            _require(getattr(self, name) > 0, f"student.{name} is {getattr(self, name)}; it must be above 0")
+        _require_positive(self, "student", "buckets", "dim", "max_tokens", "kernels", "soft_buckets")
         _require(self.buckets < 2**31, f"student.buckets is {self.buckets}; the hash reaches 2^31 - 1")
         _require(bool(self.orders), "student.orders is empty; (1, 2) takes words and word pairs")
         _require(all(1 <= n <= 5 for n in self.orders), f"student.orders is {self.orders}; orders go from 1 to 5")
@@ -206,8 +218,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "table_learning_rate", "learning_rate"):
-            _require(getattr(self, name) > 0, f"training.{name} is {getattr(self, name)}; it must be above 0")
+        _require_positive(self, "training", "epochs", "batch_size", "table_learning_rate", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,9 @@ class ExportConfig:
     name: str = ""  # "" takes the recipe's name
     warmup_rows: int = 32
 
+    def __post_init__(self) -> None:
+        _require_positive(self, "export", "warmup_rows")
+
 
 @dataclass(frozen=True)
 class ReportConfig:
@@ -227,6 +241,9 @@ class ReportConfig:
     resamples: int = 1000  # bootstrap
     latency_rows: int = 200
     examples: int = 12  # most and least agreeing examples shown
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "report", "resamples", "latency_rows")
 
 
 @dataclass(frozen=True)
@@ -244,6 +261,9 @@ class Config:
     report: ReportConfig = field(default_factory=ReportConfig)
 
     def __post_init__(self) -> None:
+        for name in ("valid", "test"):
+            rows = getattr(self.data, name) or getattr(self.data, f"{name}_fraction") > 0
+            _require(bool(rows), f"data.{name}_fraction is 0 and data.{name} names no files; a run needs {name} rows")
         _require(bool(self.teachers), "teachers is empty; a run needs at least one")
         for name in self.teachers:
             plain = name.replace("_", "").replace("-", "").isalnum()
@@ -254,7 +274,7 @@ class Config:
 
     def to_dict(self) -> ConfigDict:
         """The form that `--config.x.y=` can change."""
-        return ConfigDict(dataclasses.asdict(self), convert_dict=True)
+        return ConfigDict(dataclasses.asdict(self), convert_dict=True, sort_keys=False)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "Config":
@@ -283,10 +303,19 @@ def _build(cls: type, settings: Mapping[str, Any], path: str) -> Any:
             item = typing.get_args(kind)[1]
             value = {name: _build(item, one, f"{path}{key}.{name}.") for name, one in value.items()}
         elif typing.get_origin(kind) is tuple:
-            value = (value,) if isinstance(value, str) else tuple(value)
+            value = _tuple(value, typing.get_args(kind)[0], f"{path}{key}")
         elif kind is float and isinstance(value, int):
             value = float(value)
         elif not isinstance(value, kind):
             raise ConfigError(f"{path}{key} is {value!r}; it takes {kind.__name__}")
         values[key] = value
     return cls(**values)
+
+
+def _tuple(value: Any, kind: type, name: str) -> tuple[Any, ...]:
+    items = (value,) if isinstance(value, str | int | float) else tuple(value)
+    if kind is str:
+        return tuple(map(str, items))  # the command line reads 1 as a number; a class or a file may be called so
+    if not all(isinstance(item, int | float if kind is float else kind) for item in items):
+        raise ConfigError(f"{name} is {value!r}; it takes a list of {kind.__name__}")
+    return items

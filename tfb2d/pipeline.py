@@ -1,19 +1,20 @@
 """From raw rows to a served model: the stages of a run, each in its folder of the run folder."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
+from tfb2d import __version__
 from tfb2d.config import Config, ConfigError
 from tfb2d.data.files import read_json, write_json
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import count_rows, iter_batches, read_table
 from tfb2d.data.task import Task
-from tfb2d.stages import Stage, StageRunner, file_identity, folder_identity, locked
+from tfb2d.stages import DONE, Stage, StageRunner, file_identity, fingerprint, folder_identity, locked
 
 SPLITS = ("transfer", "valid", "test")  # what teachers label
 
@@ -49,7 +50,8 @@ class Pipeline:
                 raise ConfigError(f"there is no stage {name!r}; this run has {', '.join(names)}")
         with locked(self.workdir):
             write_json(self.workdir / "config.json", dataclasses.asdict(self.config))
-            self._runner = StageRunner(self.workdir, force)
+            gone = [] if self._model_is_there() else ["export"]
+            self._runner = StageRunner(self.workdir, [*force, *gone])
             for stage in stages:
                 outcome = self._runner.run(stage)
                 if stage.name == until:
@@ -65,7 +67,7 @@ class Pipeline:
             raise ConfigError("data.train names no file; a run needs judged rows")
         stages = [Stage("data", [_dict(config.data), external, file_identity(files)], (), self._data)]
         for name, teacher in config.teachers.items():
-            settings = [_dict(teacher), _dict(config.label), config.student.teacher_init]
+            settings = [_tuning(teacher), _dict(config.label)]
             inputs: tuple[str, ...] = ("data",)
             if teacher.preset:
                 tuning = [_tuning(teacher), folder_identity(teacher.preset)]
@@ -73,6 +75,10 @@ class Pipeline:
                 inputs = (f"teachers/{name}", "data")
             stages.append(Stage(f"logits/{name}", settings, inputs, self._logits(name)))
         logits = tuple(f"logits/{name}" for name in config.teachers)
+        if (tutor := self._tutor) is not None:
+            teacher_stage = f"teachers/{tutor}"
+            stages.append(Stage("words", [config.student.max_tokens], (teacher_stage, "data"), self._words))
+            logits += ("words",)
         training = [_dict(config.student), _tuning(config.training)]
         stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
         if config.report.labels_only:
@@ -81,6 +87,16 @@ class Pipeline:
         last = tuple(stage.name for stage in stages)
         stages.append(Stage("report", _dict(config.report), last, self._report))
         return stages
+
+    def _model_is_there(self) -> bool:
+        done = self.workdir / "export" / DONE
+        return not done.exists() or Path(read_json(done)["outcome"]["model"]).exists()
+
+    @property
+    def _tutor(self) -> str | None:
+        """The teacher whose word vectors the student starts from: the first that is a model."""
+        models = [name for name, teacher in self.config.teachers.items() if teacher.preset]
+        return models[0] if models and self.config.student.teacher_init else None
 
     @property
     def name(self) -> str:
@@ -112,37 +128,40 @@ class Pipeline:
 
                 return {s: attach_logits(config, self.task, data / s, out) for s, out in parts.items()}
             from tfb2d.teachers.label import label_folder
-            from tfb2d.teachers.teacher import load_teacher
-            from tfb2d.word_vectors import write_word_vectors
 
-            teacher = self.workdir / "teachers" / name
             for split, out in parts.items():
-                label_folder(teacher, data / split, out, self.config.label)
-            if self.config.student.teacher_init:
-                max_tokens = self.config.student.max_tokens
-                words = write_word_vectors(load_teacher(teacher), data / "transfer", self.task, max_tokens, folder)
-                logging.info("%d word vectors", words)
+                label_folder(self.workdir / "teachers" / name, data / split, out, self.config.label)
             return {split: count_rows(out) for split, out in parts.items()}
 
         return work
 
+    def _words(self, folder: Path) -> dict[str, Any]:
+        from tfb2d.teachers.teacher import load_teacher
+        from tfb2d.word_vectors import write_word_vectors
+
+        teacher = load_teacher(self.workdir / f"teachers/{self._tutor}")
+        transfer = self.workdir / "data/transfer"
+        return {"words": write_word_vectors(teacher, transfer, self.task, self.config.student.max_tokens, folder)}
+
     def _student(self, folder: Path) -> dict[str, Any]:
         from tfb2d.distill.targets import fit, soft_rows
+        from tfb2d.word_vectors import FILE
 
         data, logits = self.workdir / "data", [self.workdir / "logits" / name for name in self.config.teachers]
         labels = _labels(data / "valid")
         stack = fit(self.config.distill, [one / "valid" for one in logits], self.task, labels)
         source = soft_rows(data / "transfer", logits, self.task, stack, self.config.distill)
-        outcome = self._train(folder, source, count_rows(data / "transfer"), logits)
+        words = self.workdir / "words" / FILE if self._tutor else None
+        outcome = self._train(folder, source, count_rows(data / "transfer"), words)
         return {**outcome, "stack": dataclasses.asdict(stack)}
 
     def _labels_only(self, folder: Path) -> dict[str, Any]:
         from tfb2d.distill.targets import hard_rows
 
         data = self.workdir / "data"
-        return self._train(folder, hard_rows(data / "train", self.task), count_rows(data / "train"), [])
+        return self._train(folder, hard_rows(data / "train", self.task), count_rows(data / "train"), None)
 
-    def _train(self, folder: Path, source: Any, total: int, logits: Sequence[Path]) -> dict[str, Any]:
+    def _train(self, folder: Path, source: Any, total: int, words: Path | None) -> dict[str, Any]:
         from safetensors.numpy import load_file
 
         from tfb2d.distill.targets import hard_rows
@@ -150,16 +169,14 @@ class Pipeline:
         from tfb2d.students.model import Student
         from tfb2d.students.rows import hash_rows
         from tfb2d.students.training import Trainer
-        from tfb2d.word_vectors import FILE
 
         config, valid = self.config.student, self.workdir / "data/valid"
         rows = hash_rows(source, folder / "rows", config.max_tokens, total, self.progress)
         valid_rows = hash_rows(hard_rows(valid, self.task), folder / "valid_rows", config.max_tokens, progress=False)
         student = Student(self.task, config, self.config.training.seed)
-        vectors = [path / FILE for path in logits if (path / FILE).exists()]
-        if config.teacher_init and vectors:
-            words = load_file(vectors[0])
-            student.start_from(words["hashes"], words["vectors"])
+        if words is not None:
+            found = load_file(words)
+            student.start_from(found["hashes"], found["vectors"])
         trainer = Trainer(student, rows, valid_rows, self.config.training, folder)
         history = trainer.fit(self.progress)
         valid_logits = trainer.logits(valid_rows)
@@ -167,22 +184,25 @@ class Pipeline:
             self.task, _labels(valid), valid_logits[:, 0] if self.task.n_logits == 1 else valid_logits
         )
         student.save(folder)
+        trainer.discard()
         rows.discard()  # as large as the texts, and made again if need be
+        valid_rows.discard()
         return {"rows": rows.n, "calibration": calibration.to_json(), "history": history}
 
     def _export(self, folder: Path) -> dict[str, Any]:
         from tfb2d.serving.export import export, folder_megabytes
-        from tfb2d.students.model import load_student
+        from tfb2d.students.model import WEIGHTS, load_student
 
         calibration = read_json(self.workdir / "student/stage.json")["outcome"]["calibration"]
         transfer = next(iter_batches(self.workdir / "data/transfer", self.task.fields, self.config.export.warmup_rows))
+        weights = hashlib.sha256((self.workdir / "student" / WEIGHTS).read_bytes()).hexdigest()
         version = export(
             load_student(self.workdir / "student"),
-            Path(self.config.export.folder) / self.name,
+            Path(self.config.export.folder).resolve() / self.name,
             scale=calibration["scale"],
             bias=calibration["bias"],
             warmup=[transfer.column(name).to_pylist() for name in self.task.fields],
-            fingerprint=self._runner.fingerprint_of("export"),
+            fingerprint=fingerprint(weights, calibration, __version__),
         )
         return {"model": str(version), "megabytes": folder_megabytes(version)}
 

@@ -12,6 +12,9 @@ from tfb2d.data.files import read_json
 from tfb2d.data.tables import read_table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tfb2d.data.task import Task
     from tfb2d.pipeline import Pipeline
 
 PACKAGES = ("tfb2d", "tensorflow", "tf_keras", "keras", "keras-hub", "numpy", "pyarrow")
@@ -31,6 +34,7 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
     from tfb2d.evaluation.results import RunResults
     from tfb2d.evaluation.scorer import Scorer
     from tfb2d.evaluation.table import print_table
+    from tfb2d.serving.export import folder_megabytes
 
     config, task, workdir = run.config, run.task, run.workdir
     data = workdir / "data"
@@ -54,19 +58,20 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
     teachers = {name: calibrated(alone, [name]) for name in names} if len(names) > 1 else {}
 
     scorer = Scorer(outcomes["export"]["model"])
-    latency = {"student": measure(lambda texts: scorer.score(texts), columns, rows=config.report.latency_rows)}
+    latency = {"student": measure(scorer.score, columns, rows=config.report.latency_rows)}
     sizes = {"student": outcomes["export"]["megabytes"]}
     histories = {"student": outcomes["student"]["history"]}
     tuned = [name for name, teacher in config.teachers.items() if teacher.preset]
     for name in tuned:
         history = read_json(workdir / "teachers" / name / "stage.json")["outcome"].get("history", [])
         histories[f"teacher {name}" if len(names) > 1 else "teacher"] = history
-    if tuned:
+    for name in tuned:
         from tfb2d.teachers.teacher import load_teacher
 
-        teacher = load_teacher(workdir / "teachers" / tuned[0])
-        latency["teacher"] = measure(teacher.logits, columns, rows=min(50, config.report.latency_rows), batch=64)
-        sizes["teacher"] = _megabytes(workdir / "teachers" / tuned[0])
+        key = name if len(names) > 1 else "teacher"
+        teacher = load_teacher(workdir / "teachers" / name)
+        latency[key] = measure(teacher.logits, columns, rows=min(50, config.report.latency_rows), batch=64)
+        sizes[key] = folder_megabytes(workdir / "teachers" / name)
     labels_only = None
     if config.report.labels_only:
         labels_only = _labels_only(run, columns)
@@ -81,7 +86,7 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
         teacher=calibrated(stack, names),
         teachers=teachers,
         labels_only=labels_only,
-        groups=test.column("group").to_pylist() if "group" in test.column_names else None,
+        groups=_groups(test, task),
         histories=histories,
         data=read_json(data / "stats.json"),
         seconds=seconds,
@@ -96,6 +101,13 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
     )
     written = write_report(results, workdir)
     return {"table": print_table(written), "report": str(workdir / "report.html"), "model": results.model}
+
+
+def _groups(test: "pa.Table", task: "Task") -> list[str] | None:
+    """What NDCG is taken within, and the bootstrap draws whole: the splits' groups, or a pair's query."""
+    if "group" in test.column_names:
+        return test.column("group").to_pylist()
+    return test.column(task.fields[0]).to_pylist() if len(task.fields) == 2 else None
 
 
 def _labels_only(run: "Pipeline", columns: list[list[str]]) -> np.ndarray:
@@ -115,7 +127,3 @@ def _labels_only(run: "Pipeline", columns: list[list[str]]) -> np.ndarray:
     ]
     logits = np.concatenate(parts)
     return calibration.apply(logits[:, 0] if run.task.n_logits == 1 else logits)
-
-
-def _megabytes(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

@@ -80,17 +80,24 @@ class StageRunner:
             __version__, stage.name, stage.settings, [self._fingerprints[name] for name in stage.inputs]
         )
         self._fingerprints[stage.name] = print_
-        done = _json(folder / DONE)
+        last = folder.with_name(f".{folder.name}.last")
         if stage.name in self.force:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif done.get("fingerprint") == print_:
+            remove(folder)
+            remove(last)
+        elif _json(last / DONE).get("fingerprint") == print_:  # a change was taken back before its outcome was there
+            remove(folder)
+            last.rename(folder)
+        done = _json(folder / DONE)
+        if done.get("fingerprint") == print_:
             logging.info("%s: done before, skipped", stage.name)
             return done["outcome"]
         started = _json(folder / STARTED)
         if started.get("fingerprint") != print_:
-            if folder.exists():
+            if done:
                 logging.info("%s: settings or inputs have changed, done again", stage.name)
-                shutil.rmtree(folder)
+                remove(last)
+                folder.rename(last)  # the last good state, kept until there is a new one
+            remove(folder)
             started = {"fingerprint": print_, "seconds": 0.0}
         else:
             logging.info("%s: goes on from where it stopped", stage.name)
@@ -106,6 +113,7 @@ class StageRunner:
             if folder.exists():
                 write_json(folder / STARTED, started)
         write_json(folder / DONE, {"fingerprint": print_, "seconds": started["seconds"], "outcome": outcome})
+        remove(last)
         logging.info("%s: %.0f s", stage.name, started["seconds"])
         return outcome
 
@@ -121,6 +129,14 @@ class StageRunner:
             if "seconds" in done:
                 times[name] = done["seconds"]
         return times
+
+
+def remove(folder: Path) -> None:
+    """Deletes a stage's folder; what says that it is whole, or can be gone on with, goes first."""
+    for mark in (DONE, STARTED):
+        (folder / mark).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 @contextmanager

@@ -69,8 +69,11 @@ def run() -> None:
     """The command line: recipes go by name, and a wrong setting is answered with the nearest right one."""
     names = ", ".join(sorted(path.stem for path in RECIPES.glob("[a-z]*.py")))
     flags.FLAGS["config"].help += f" Recipes: {names}."
+    if "--config" in sys.argv[:-1]:
+        at = sys.argv.index("--config")
+        sys.argv[at : at + 2] = [f"--config={sys.argv[at + 1]}"]
     sys.argv = [part for word in sys.argv for part in _one_each(word)]
-    given = any(word.startswith("--config=") or word == "--config" for word in sys.argv)
+    given = any(word.startswith("--config=") for word in sys.argv)
     # Overrides (--config.x.y=) are read from sys.argv, and only once the recipe is known.
     sys.argv = [sys.argv[0], *map(_named_recipe, ([] if given else ["--config=quickstart"]) + sys.argv[1:])]
     app.run(main, sys.argv, flags_parser=_parse)

@@ -172,15 +172,6 @@ def test_augmentations_leak_nothing_either(tmp_path):
     assert any("[MASK]" in row[0] for row in made)
 
 
-def test_mask_token_is_the_teachers(tmp_path):
-    train = write(tmp_path / "train.tsv", ("text", "label"), [(f"some longer text {i}", i % 2) for i in range(100)])
-    data = DataConfig(train=(train,), augment=AugmentConfig(copies=2, mask=0.5))
-    prepare(data, tmp_path / "out", mask_token="<mask>", progress=False)
-    made = {row[0] for row in texts(tmp_path / "out", "transfer")}
-    assert any("<mask>" in text for text in made)
-    assert not any("[MASK]" in text for text in made)
-
-
 def test_unlabelled_rows_may_be_labelled_ones_and_limited(tmp_path):
     rows = [(f"text {i}", i % 2) for i in range(100)]
     train = write(tmp_path / "train.tsv", ("text", "label"), rows)

@@ -1,4 +1,4 @@
-"""One call checks what every student must keep: save and load, SavedModel parity, ranking, determinism, resume."""
+"""One call checks what every student must keep: determinism, strings against hashes, save and load, SavedModel parity."""
 
 import subprocess
 import sys

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tfb2d.config import AugmentConfig
 from tfb2d.data.keys import hash64
 
+MASK = "[MASK]"  # a masked word in a table, whatever the teacher's own token is
 LONGEST = 5  # words of a sampled n-gram
 
 _END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’)\]]*(?=\s)\s*|[。！？]+[”’」』）]*\s*|\n[^\S\n]*\n\s*""")

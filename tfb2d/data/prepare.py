@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from tfb2d.config import DataConfig
 from tfb2d.data import files, tables
+from tfb2d.data.augment import MASK
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import read_examples, schema
 from tfb2d.data.rejects import Rejects
@@ -37,7 +38,6 @@ def prepare(
     data: DataConfig,
     out: Path,
     extra_unlabelled: Sequence[tuple[str, ...]] = (),
-    mask_token: str = "[MASK]",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Reads, checks, splits and writes the data of a run.
@@ -52,7 +52,6 @@ def prepare(
       out: the folder.
       extra_unlabelled: more file sets whose rows join the transfer set, with columns named as `data.fields` (the
         score files of outside teachers).
-      mask_token: stands for a masked word in augmentations; the teacher's.
       progress: whether to show progress bars on stderr.
 
     Returns:
@@ -70,7 +69,7 @@ def prepare(
     work.mkdir(parents=True)
     try:
         with Rejects(out / "rejected.jsonl", data.max_rejected) as rejects:
-            stats = _write(data, work, _Reader(data, rejects, progress), extra_unlabelled, mask_token)
+            stats = _write(data, work, _Reader(data, rejects, progress), extra_unlabelled)
         files.write_json(work / "task.json", Task.from_config(data).to_json())
         files.write_json(work / "stats.json", stats)
         (out / "stats.json").unlink(missing_ok=True)  # the mark of a whole folder
@@ -108,7 +107,7 @@ class _Reader:
 
 
 def _write(
-    data: DataConfig, work: Path, reader: _Reader, extra_unlabelled: Sequence[tuple[str, ...]], mask_token: str
+    data: DataConfig, work: Path, reader: _Reader, extra_unlabelled: Sequence[tuple[str, ...]]
 ) -> dict[str, Any]:
     """Writes the four tables into `work`; returns the counts."""
     _spool(data, work, reader)
@@ -131,7 +130,7 @@ def _write(
             transfer.add_scored(batch)
     real = transfer.rows
     if data.augment.copies:
-        transfer.augment(mask_token, reader.progress)
+        transfer.augment(MASK, reader.progress)
     transfer.close()
 
     left_out.update(transfer.left_out)

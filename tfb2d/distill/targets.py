@@ -51,7 +51,8 @@ def soft_rows(
         if config.hard_weight:
             hard = one_hot(_column(batch, "label"), task.n_logits)
             labelled = np.isfinite(hard)
-            targets = np.where(labelled, (1 - config.hard_weight) * targets + config.hard_weight * hard, targets)
+            soft = np.where(np.isfinite(targets), targets, hard)  # a judged row that no teacher scored has its label
+            targets = np.where(labelled, (1 - config.hard_weight) * soft + config.hard_weight * hard, targets)
         yield texts(batch, task), targets
 
 

@@ -44,7 +44,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
             raise DataError(f"{run}: its settings differ from those of {runs[0]} in more than seeds")
     values = [_metrics(report) for report in reports]
     metrics = {}
-    for name in values[0]:
+    for name in [name for name in values[0] if all(name in one for one in values)]:
         found = [one[name] for one in values]
         limits = [one[1] for one in found if one[1] is not None]
         metrics[name] = {

@@ -17,6 +17,8 @@ from tfb2d.students import text_spec
 from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
 from tfb2d.students.pairs import KernelPooling, MatchedPools
 
+WEIGHTS = "weights.safetensors"
+
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class RowNumbers(tf_keras.layers.Layer):
@@ -69,7 +71,7 @@ class Student:
         self.denses = [_dense(width, seed + 4 + i, f"dense_{i}") for i, width in enumerate(rest)]
         self.relu = tf_keras.layers.ReLU(name="relu")
         # Functional models.
-        texts = [tf_keras.Input((), dtype=tf.string, name=name) for name in task.fields]
+        texts = [tf_keras.Input((), dtype=tf.string, name=f"{name}_texts") for name in task.fields]
         hashes = [tf_keras.Input((None,), dtype=tf.int64, ragged=True, name=f"{name}_hashes") for name in task.fields]
         owner = RowNumbers(name="rows") if pair else None
         self.trunk = tf_keras.Model(hashes, self._logits(hashes, owner and owner(hashes[1])), name="trunk")
@@ -157,7 +159,7 @@ class Student:
     def save(self, folder: Path) -> None:
         """Writes `student.json` and `weights.safetensors`."""
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(folder / "weights.safetensors") as path:
+        with atomic_path(folder / WEIGHTS) as path:
             save_file(named_arrays(self.trunk.weights), path)
         about = {"task": self.task.to_json(), "config": dataclasses.asdict(self.config), "seed": self.seed}
         write_json(folder / "student.json", {**about, "hash_spec": text_spec.SPEC["version"]})
@@ -180,7 +182,7 @@ def load_student(folder: Path) -> Student:
             f"{folder}: trained with hash spec {about['hash_spec']}, this is {text_spec.SPEC['version']}; train it again"
         )
     student = Student(Task.from_json(about["task"]), student_config(about["config"]), about["seed"])
-    assign_arrays(student.trunk.weights, load_file(folder / "weights.safetensors"))
+    assign_arrays(student.trunk.weights, load_file(folder / WEIGHTS))
     return student
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import queue
 import threading
 import time
@@ -108,7 +109,7 @@ class Trainer:
             tqdm(total=total, initial=done, desc="student", unit="batch", disable=not progress) as bar,
             writer.as_default(),
         ):
-            while (position := self.position).epoch < config.epochs:
+            while (position := self.position).epoch < config.epochs and not self._out_of_patience:
                 started = last_saved = time.monotonic()
                 seconds = position.seconds
                 indices = self.rows.batches(config.batch_size, (config.seed, position.epoch), position.step)
@@ -125,19 +126,31 @@ class Trainer:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in figures.items() if "loss" in name})
                 for name, value in figures.items():
                     tf.summary.scalar(name, value, step=int(figures["epoch"]))
-                if 0 < config.patience <= self.position.since_best:
-                    break
         if config.patience and (self.out / "best.safetensors").exists():
             assign_arrays(self.student.trunk.weights, load_file(self.out / "best.safetensors"))
         return self.history
 
+    @property
+    def _out_of_patience(self) -> bool:
+        return 0 < self.config.patience <= self.position.since_best
+
+    def discard(self) -> None:
+        """Deletes the checkpoints of a run whose weights have been saved elsewhere."""
+        for name in ("checkpoint.safetensors", "best.safetensors"):
+            (self.out / name).unlink(missing_ok=True)
+
     def logits(self, rows: HashedRows) -> np.ndarray:
         """Logits `[n, k]` float32 of hashed rows, in order."""
-        parts = [self._logits(rows.batch(index)[0]).numpy() for index in rows.batches(4096)]
+        parts = [self._logits(rows.batch(index)[0]).numpy() for index in rows.batches(self.config.batch_size)]
         return np.concatenate(parts)
 
     def _end_epoch(self) -> dict[str, float]:
         position = self.position
+        if not math.isfinite(position.loss):
+            raise FloatingPointError(
+                f"the loss is {position.loss} in epoch {position.epoch + 1}; lower training.learning_rate or "
+                "training.table_learning_rate"
+            )
         logits = self.logits(self.valid)
         valid_loss = float(soft_cross_entropy(tf.constant(self.valid.targets), tf.constant(logits)))
         figures = {
