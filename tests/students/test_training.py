@@ -1,0 +1,241 @@
+"""Training: the table optimizer against plain NumPy, the order of rows, and a loop that can be stopped anywhere."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.students.harness import some_rows, some_texts
+from tfb2d.config import StudentConfig, TrainingConfig
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import read_json
+from tfb2d.data.task import Task
+from tfb2d.students import rows as rows_module
+from tfb2d.students.model import Student
+from tfb2d.students.optimizer import RowWiseAdagrad
+from tfb2d.students.rows import HashedRows, hash_rows
+from tfb2d.students.training import Trainer, soft_cross_entropy
+
+TEXT = Task(("text",))
+TINY = StudentConfig(buckets=97, dim=4, ffn=(8,), max_tokens=16)
+TRAINING = TrainingConfig(epochs=3, batch_size=32, table_learning_rate=0.2, learning_rate=1e-2, checkpoint_seconds=0.0)
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> HashedRows:
+    """Ten batches of 32 rows, the last one short."""
+    return some_rows(TEXT, tmp_path_factory.mktemp("rows"), 310)
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> HashedRows:
+    return some_rows(TEXT, tmp_path_factory.mktemp("valid"), 64, 1)
+
+
+@pytest.fixture(scope="module")
+def opposite(tmp_path_factory: pytest.TempPathFactory) -> HashedRows:
+    """Rows of what is learnt, with the labels turned round: the more is learnt, the worse they are met."""
+    texts = some_texts(TEXT, 310)
+    labels = np.array([[len(text.split()) <= 6] for text in texts[0]], np.float32)
+    return hash_rows(
+        iter([([np.array(texts[0], object)], labels)]), tmp_path_factory.mktemp("opposite"), 64, None, False
+    )
+
+
+def trainer(rows: HashedRows, valid: HashedRows, config: TrainingConfig, out: Path) -> Trainer:
+    """A trainer with a student of its own, always the same at the start."""
+    return Trainer(Student(TEXT, TINY, 3), rows, valid, config, out)
+
+
+def stop_after(steps: int, one: Trainer) -> None:
+    """Lets so many training steps be done, and raises in place of the next."""
+    train_step: Callable = one._train_step
+    done = 0
+
+    def counted(*arguments: object) -> tf.Tensor:
+        nonlocal done
+        if done == steps:
+            raise StoppedError
+        done += 1
+        return train_step(*arguments)
+
+    one._train_step = counted
+
+
+def weights(one: Trainer) -> list[np.ndarray]:
+    return [weight.numpy() for weight in one.student.trunk.weights]
+
+
+def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in figures.items() if name != "seconds"} for figures in history]
+
+
+def loss_on(one: Trainer, rows: HashedRows) -> float:
+    return float(soft_cross_entropy(tf.constant(rows.targets), tf.constant(one.logits(rows))))
+
+
+def test_row_wise_adagrad_is_what_numpy_computes() -> None:
+    rng = np.random.default_rng(0)
+    expected = rng.normal(size=(7, 3)).astype(np.float32)
+    table, accumulator = tf.Variable(expected), np.full(7, 1e-12)
+    optimizer = RowWiseAdagrad([table], tf_keras.optimizers.schedules.InverseTimeDecay(0.1, 1, 1.0))
+    untouched = expected[[1, 4]].copy()
+    for step, indices in enumerate([[0, 3, 0, 6, 0], [6], [5, 5, 2, 3]]):
+        values = rng.normal(size=(len(indices), 3)).astype(np.float32)
+        total = np.zeros((7, 3), np.float32)
+        np.add.at(total, indices, values)
+        accumulator += (total**2).mean(1)
+        expected = expected - 0.1 / (1 + step) * total / np.sqrt(accumulator)[:, None]
+        optimizer.apply([tf.IndexedSlices(tf.constant(values), tf.constant(indices, tf.int64))])
+    np.testing.assert_allclose(table.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(optimizer.accumulators[0].numpy(), accumulator, rtol=1e-5)
+    np.testing.assert_array_equal(table.numpy()[[1, 4]], untouched)
+    assert int(optimizer.step) == 3
+
+
+def bare_rows(n: int) -> HashedRows:
+    """Rows of which only the number is known: all that their order depends on."""
+    found = HashedRows.__new__(HashedRows)
+    found.n = n
+    return found
+
+
+@given(
+    n=st.integers(0, 200),
+    size=st.integers(1, 70),
+    skip=st.integers(0, 12),
+    block=st.integers(1, 40),
+    group=st.integers(1, 5),
+    shuffled=st.booleans(),
+)
+def test_an_epoch_has_every_row_once_and_goes_on_where_it_stopped(
+    n: int, size: int, skip: int, block: int, group: int, shuffled: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_module, "BLOCK", block)
+        patch.setattr(rows_module, "GROUP", group)
+        order, seed = bare_rows(n), (5, 2) if shuffled else None
+        whole = list(order.batches(size, seed))
+        assert sorted(np.concatenate([np.zeros(0, np.int64), *whole]).tolist()) == list(range(n))
+        assert [len(batch) for batch in whole] == [size] * (n // size) + ([n % size] if n % size else [])
+        assert [batch.tolist() for batch in order.batches(size, seed, skip)] == [b.tolist() for b in whole[skip:]]
+        if not shuffled:
+            assert np.concatenate([np.zeros(0, np.int64), *whole]).tolist() == list(range(n))
+
+
+def test_another_seed_or_epoch_is_another_order() -> None:
+    n = 3 * rows_module.BLOCK + 17  # more than a block, the last one short
+    orders = [np.concatenate(list(bare_rows(n).batches(500, seed))) for seed in ((0, 0), (0, 0), (0, 1), (1, 0))]
+    np.testing.assert_array_equal(orders[0], orders[1])
+    for one, other in ((0, 2), (0, 3), (2, 3)):
+        assert (orders[one] == orders[other]).mean() < 0.1
+
+
+def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
+    texts = np.array(["red shoe", "blue hat", "", "a b c d"], object)
+    targets = np.array([[0.1], [np.nan], [0.3], [0.4]], np.float32)
+    found = hash_rows(iter([([texts], targets), ([texts[:1]], targets[:1])]), tmp_path, 3, progress=False)
+    assert found.n == 4
+    np.testing.assert_array_equal(found.targets[:, 0], targets[[0, 2, 3, 0], 0])
+    (ragged,), batch = found.batch(np.array([2, 0, 1]))
+    assert ragged.row_lengths().numpy().tolist() == [3, 2, 0]
+    np.testing.assert_array_equal(batch.numpy(), targets[[3, 0, 2]])
+    np.testing.assert_array_equal(found.batch(np.array([0, 3]))[0][0][0], found.batch(np.array([3]))[0][0][0])
+
+
+def test_no_row_to_learn_from_is_said(tmp_path: Path) -> None:
+    texts = np.array(["red shoe", "blue hat"], object)
+    for targets in (np.full((2, 1), np.nan, np.float32), np.array([[0.5, np.nan]] * 2, np.float32)):
+        with pytest.raises(DataError, match="no row to learn from"):
+            hash_rows(iter([([texts], targets)]), tmp_path, 8, progress=False)
+    with pytest.raises(DataError, match="no row to learn from"):
+        hash_rows(iter([]), tmp_path, 8, progress=False)
+    assert not (tmp_path / "rows.json").exists()
+
+
+@pytest.fixture(scope="module")
+def whole(rows: HashedRows, valid: HashedRows, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A training that nobody stopped."""
+    one = trainer(rows, valid, TRAINING, tmp_path_factory.mktemp("whole"))
+    one.fit(progress=False)
+    assert one.history[-1]["loss"] < one.history[0]["loss"]
+    return one
+
+
+@pytest.mark.parametrize(
+    ("stops", "checkpoint_seconds"),
+    [((4,), 0.0), ((10, 13), 0.0), ((0, 29), 0.0), ((14,), 1e9)],
+    ids=["within an epoch", "twice", "before the first and the last step", "between checkpoints"],
+)
+def test_stopped_and_taken_up_again_it_ends_with_the_same_weights(
+    rows: HashedRows, valid: HashedRows, whole: Trainer, stops: tuple, checkpoint_seconds: float, tmp_path: Path
+) -> None:
+    config = replace(TRAINING, checkpoint_seconds=checkpoint_seconds)
+    for steps in stops:
+        stopped = trainer(rows, valid, config, tmp_path)
+        stop_after(steps, stopped)
+        with pytest.raises(StoppedError):
+            stopped.fit(progress=False)
+    last = trainer(rows, valid, config, tmp_path)
+    stop_after(30 - (sum(stops) if checkpoint_seconds == 0 else 10), last)  # it does what was left, and no step more
+    history = last.fit(progress=False)
+    for one, other in zip(weights(last), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert timeless(history) == timeless(whole.history)
+    assert read_json(tmp_path / "history.json") == history
+
+
+def test_a_finished_training_is_taken_over_as_it_is(rows: HashedRows, valid: HashedRows, whole: Trainer) -> None:
+    again = trainer(rows, valid, TRAINING, whole.out)
+    stop_after(0, again)
+    assert again.fit(progress=False) == whole.history
+    for one, other in zip(weights(again), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_patience_ends_a_training_that_gets_no_better(rows: HashedRows, opposite: HashedRows, tmp_path: Path) -> None:
+    config = replace(TRAINING, epochs=9, patience=2)
+    one = trainer(rows, opposite, config, tmp_path)
+    losses = [figures["valid_loss"] for figures in one.fit(progress=False)]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 2 < 9
+    assert loss_on(one, opposite) == pytest.approx(losses[best], rel=1e-6)
+    assert losses[-1] > losses[best]
+
+    again = trainer(rows, opposite, config, tmp_path)
+    stop_after(0, again)
+    assert [figures["valid_loss"] for figures in again.fit(progress=False)] == losses
+    for first, second in zip(weights(one), weights(again), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_patience_outlives_a_stop(rows: HashedRows, opposite: HashedRows, tmp_path: Path) -> None:
+    config = replace(TRAINING, epochs=9, patience=2)
+    expected = trainer(rows, opposite, config, tmp_path / "whole")
+    expected.fit(progress=False)
+    stopped = trainer(rows, opposite, config, tmp_path / "stopped")
+    stop_after(17, stopped)
+    with pytest.raises(StoppedError):
+        stopped.fit(progress=False)
+    last = trainer(rows, opposite, config, tmp_path / "stopped")
+    assert timeless(last.fit(progress=False)) == timeless(expected.history)
+    for one, other in zip(weights(last), weights(expected), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("rate", ["learning_rate"])
+def test_a_loss_that_is_no_number_is_an_error(rows: HashedRows, valid: HashedRows, rate: str, tmp_path: Path) -> None:
+    config = replace(TRAINING, **{rate: 1e37})
+    for _ in range(2):  # nor does the next try take over what diverged
+        with pytest.raises(FloatingPointError, match=r"training\.learning_rate"):
+            trainer(rows, valid, config, tmp_path).fit(progress=False)
