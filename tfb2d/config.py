@@ -268,13 +268,15 @@ class Config:
         for name in self.teachers:
             plain = name.replace("_", "").replace("-", "").isalnum()
             _require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")
+            taken = name in ("teacher", "student", "labels_only")
+            _require(not taken, f"teachers.{name}: the report has something else under this name; choose another")
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             _require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
 
     def to_dict(self) -> ConfigDict:
         """The form that `--config.x.y=` can change."""
-        return ConfigDict(dataclasses.asdict(self), convert_dict=True, sort_keys=False)
+        return _config_dict(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "Config":
@@ -286,6 +288,12 @@ class Config:
         if isinstance(settings, ConfigDict):
             settings = settings.to_dict()
         return typing.cast("Config", _build(cls, settings, ""))
+
+
+def _config_dict(settings: Mapping[str, Any]) -> ConfigDict:
+    # Level by level: ConfigDict sorts the dicts that it converts itself, and the order of the teachers counts.
+    items = {key: _config_dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+    return ConfigDict(items, sort_keys=False)
 
 
 def _build(cls: type, settings: Mapping[str, Any], path: str) -> Any:

@@ -233,7 +233,7 @@ def test_patience_outlives_a_stop(rows: HashedRows, opposite: HashedRows, tmp_pa
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("rate", ["learning_rate"])
+@pytest.mark.parametrize("rate", ["learning_rate", "table_learning_rate"])
 def test_a_loss_that_is_no_number_is_an_error(rows: HashedRows, valid: HashedRows, rate: str, tmp_path: Path) -> None:
     config = replace(TRAINING, **{rate: 1e37})
     for _ in range(2):  # nor does the next try take over what diverged

@@ -146,10 +146,13 @@ class Trainer:
 
     def _end_epoch(self) -> dict[str, float]:
         position = self.position
-        if not math.isfinite(position.loss):
+        finite = all(
+            bool(tf.reduce_all(tf.math.is_finite(weight))) for weight in self.student.trunk.trainable_variables
+        )
+        if not (finite and math.isfinite(position.loss)):
+            what = f"the loss is {position.loss}" if finite else "there are weights that are no numbers"
             raise FloatingPointError(
-                f"the loss is {position.loss} in epoch {position.epoch + 1}; lower training.learning_rate or "
-                "training.table_learning_rate"
+                f"{what} in epoch {position.epoch + 1}; lower training.learning_rate or training.table_learning_rate"
             )
         logits = self.logits(self.valid)
         valid_loss = float(soft_cross_entropy(tf.constant(self.valid.targets), tf.constant(logits)))
