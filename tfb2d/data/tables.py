@@ -98,6 +98,11 @@ def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.T
     return pa.concat_tables(tables)
 
 
+def logit_names(n_logits: int) -> list[str]:
+    """The logit columns of a table: `logit`, or `logit_0`, `logit_1`, ... one a class."""
+    return ["logit"] if n_logits == 1 else [f"logit_{i}" for i in range(n_logits)]
+
+
 def iter_batches(
     folder: str | Path, columns: Sequence[str] | None = None, rows: int = 8192
 ) -> Iterator[pa.RecordBatch]:

@@ -8,15 +8,10 @@ import pyarrow as pa
 
 from tfb2d.config import DistillConfig
 from tfb2d.data.examples import Task
-from tfb2d.data.tables import iter_batches
+from tfb2d.data.tables import iter_batches, logit_names
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 
 Rows = tuple[list[np.ndarray], np.ndarray]  # texts, an object array [n] a field; targets [n, k] float32
-
-
-def logit_names(task: Task) -> list[str]:
-    """The logit columns of a table: `logit`, or `logit_0`, `logit_1`, ... one a class."""
-    return ["logit"] if task.n_logits == 1 else [f"logit_{i}" for i in range(task.n_logits)]
 
 
 def stacked_logits(folders: Sequence[Path], task: Task, stack: Stack) -> np.ndarray:
@@ -42,7 +37,7 @@ def soft_rows(
       data: table folder with the text fields and `label`.
       folders: one logits folder a teacher, row for row the same as `data`.
     """
-    names = logit_names(task)
+    names = logit_names(task.n_logits)
     sources = [_even(iter_batches(data, [*task.fields, "label"], rows), rows)]
     sources += [_even(iter_batches(folder, names, rows), rows) for folder in folders]
     for batch, *scored in zip(*sources, strict=True):
@@ -76,7 +71,7 @@ def _columns(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
 
 
 def _logits(folder: Path, task: Task) -> np.ndarray:
-    names = logit_names(task)
+    names = logit_names(task.n_logits)
     return np.concatenate([_columns(batch, names) for batch in iter_batches(folder, names)])
 
 

@@ -10,13 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfb2d.data.files import atomic_path, read_json, write_json
+from tfb2d.data.tables import logit_names
 
 FILE = "_label.json"  # what the shards beside it were made from; Parquet readers pass over files called _*
-
-
-def logit_names(n_logits: int) -> list[str]:
-    """The columns of a table of logits: `logit`, or `logit_0`, `logit_1`, ..."""
-    return ["logit"] if n_logits == 1 else [f"logit_{i}" for i in range(n_logits)]
 
 
 def finished_shards(out: Path, made_from: Mapping[str, Any]) -> int:
