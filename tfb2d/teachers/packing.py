@@ -10,14 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import keras_hub
 import numpy as np
 import tensorflow as tf
 
 from tfb2d.data.augment import MASK
 
-# Steps of an eighth to a quarter of the length: padding to a bucket adds little to a row, and 128 tokens make 15 lengths.
+# Steps of an eighth to a quarter of the length: padding to a bucket adds little to a row.
 BUCKETS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
+if keras.backend.backend() != "tensorflow":  # each length is compiled, which takes many seconds
+    BUCKETS = tuple(size for size in BUCKETS if size % 16 == 0)
 CHUNK = 8192  # texts tokenized at once
 POOL = 50  # batches' worth of shuffled rows that are sorted by length together
 
@@ -154,15 +157,16 @@ class Packer:
 
 
 def batches_by_tokens(lengths: np.ndarray, batch_tokens: int, longest: int) -> Iterator[np.ndarray]:
-    """Cuts rows into batches of about `batch_tokens` tokens, padding included, longest first.
+    """Cuts rows into batches of at most `batch_tokens` tokens, padding included, longest first.
 
     Yields:
-      Row numbers. Which rows share a batch depends on the lengths alone.
+      Row numbers, a power of two of them but in the last batch. Which rows share a batch depends on the lengths alone.
     """
     order = np.argsort(-lengths, kind="stable")
     at = 0
     while at < len(order):
-        size = max(1, batch_tokens // bucket(int(lengths[order[at]]), longest))
+        fitting = max(1, batch_tokens // bucket(int(lengths[order[at]]), longest))
+        size = 1 << (fitting.bit_length() - 1)
         yield order[at : at + size]
         at += size
 
