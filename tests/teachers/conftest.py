@@ -63,9 +63,9 @@ def write_table(folder: Path, columns: dict[str, list], parts: int = 1) -> Path:
     return folder
 
 
-def write_pairs(folder: Path, rows: int = 96) -> Path:
+def write_pairs(folder: Path, rows: int = 96, valid_rows: int = 48) -> Path:
     """The data stage's `train` and `valid` of a task that a tiny model learns: is the title about the query's thing?"""
-    for name, seed, size in (("train", 1, rows), ("valid", 2, rows // 2)):
+    for name, seed, size in (("train", 1, rows), ("valid", 2, valid_rows)):
         rng = np.random.default_rng(seed)
         queries = rng.choice(["red shoe", "blue hat"], size)
         titles = [
