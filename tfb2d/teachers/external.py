@@ -75,13 +75,13 @@ def _scores(config: TeacherConfig, task: Task) -> tuple[np.ndarray, np.ndarray]:
 def _columns(path: Path, wanted: str, n_logits: int) -> list[str]:
     """The columns of a file that hold its scores."""
     present = columns_of(path)
-    families = [[name] if n_logits == 1 else [f"{name}_{i}" for i in range(n_logits)] for name in [wanted] if name]
-    families = families or [[name] if n_logits == 1 else [f"{name}_{i}" for i in range(n_logits)] for name in NAMES]
+    names = [wanted] if wanted else NAMES
+    families = [[name] if n_logits == 1 else [f"{name}_{i}" for i in range(n_logits)] for name in names]
     for family in families:
         if set(family) <= set(present):
             return family
-    names = " or ".join(", ".join(family) for family in families)
-    raise DataError(f"{path} has no column of scores: {names} (its columns: {', '.join(present[:20])})")
+    choice = " or ".join(", ".join(family) for family in families)
+    raise DataError(f"{path} has no column of scores: {choice} (its columns: {', '.join(present[:20])})")
 
 
 def _chunks(

@@ -34,8 +34,9 @@ from tfb2d.teachers.teacher import Teacher
 def fine_tune(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> dict[str, Any]:
     """Fine-tunes an encoder on `data/train`, keeps the weights with the lowest loss on `data/valid`, saves the teacher.
 
-    A run that was killed goes on from its last checkpoint and ends with the same weights as one that was not; a finished
-    one with the same settings and data is not repeated. A saved teacher as `config.preset` is taken over as it is.
+    A run that was killed goes on from its last checkpoint and ends with the same weights as one that was not (on a CPU: to
+    the last bit); a finished one with the same settings and data is not repeated. A saved teacher as `config.preset` is
+    taken over as it is.
 
     Args:
       config: the teacher's settings.
@@ -54,13 +55,14 @@ def fine_tune(config: TeacherConfig, data: Path, task: Task, out: Path, progress
       DataError: rows without a label, or no training rows.
       FloatingPointError: the loss is no number any more.
     """
-    fingerprint = _fingerprint(config, data, task)
+    saved = Path(resources.resolve(config.preset)).expanduser()
+    base = read_about(saved)["weights"] if (saved / FILE).exists() else ""
+    fingerprint = _fingerprint(config, data, task, base)
     if (out / FILE).exists() and read_about(out)["run"] == fingerprint:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)  # killed just before its end
         return dict(read_about(out)["outcome"])
     out.mkdir(parents=True, exist_ok=True)
-    saved = Path(resources.resolve(config.preset)).expanduser()
-    if (saved / FILE).exists():
+    if base:
         return _take_over(saved, task, out, fingerprint)
     return _Run(config, data, task, out, fingerprint).run(progress)
 
@@ -193,6 +195,7 @@ def _take_over(saved: Path, task: Task, out: Path, fingerprint: str) -> dict[str
             f"teachers.*.preset: {saved} is a teacher of another task: {learnt}, not {task}. "
             f"To start from its encoder with a fresh head, name {saved / MODEL}"
         )
+    (out / FILE).unlink(missing_ok=True)
     shutil.rmtree(out / MODEL, ignore_errors=True)
     shutil.copytree(saved / MODEL, out / MODEL)
     if (saved / "README.md").exists():
@@ -230,8 +233,8 @@ def _optimizer(config: TeacherConfig, steps: int) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def _fingerprint(config: TeacherConfig, data: Path, task: Task) -> str:
-    """A hash of all that the outcome depends on: settings, task, and the rows."""
+def _fingerprint(config: TeacherConfig, data: Path, task: Task, base: str) -> str:
+    """A hash of all that the outcome depends on: settings, task, rows, and the weights of a saved teacher to start from."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "checkpoint_seconds"}
     rows = fingerprint_files([*part_files(data / "train"), *part_files(data / "valid")])
-    return hashlib.sha256(json.dumps([settings, task.to_json(), rows], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([settings, task.to_json(), rows, base], sort_keys=True).encode()).hexdigest()

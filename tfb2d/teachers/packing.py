@@ -71,6 +71,8 @@ class Packer:
         self.tokenizer = preprocessor.tokenizer
         self.inputs = tuple(inputs)
         self.max_length = max_length
+        # A model without a padding mask (FNet) mixes padding into every token: it always gets its full length.
+        self.shortest = 1 if "padding_mask" in self.inputs else max_length
         self.start, self.separator, self.end = packer.start_value, packer.sep_value, packer.end_value
         self.pad_id = self.tokenizer.pad_token_id or 0
         mask_id = getattr(self.tokenizer, "mask_token_id", None)
@@ -138,15 +140,14 @@ class Packer:
         joined[_ranges(starts[:-1], sizes)] = found
         return joined, np.add.reduceat(sizes + masks, ends - counts)
 
-    def pad(self, packed: Packed, rows: np.ndarray, length: int = 0) -> Mapping[str, np.ndarray]:
-        """The model's inputs for some rows, each int32 [rows, length]; length 0 takes the rows' bucket.
+    def batches(self, packed: Packed, batch_tokens: int) -> Iterator[np.ndarray]:
+        """Row numbers of batches of at most `batch_tokens` tokens, padding included; see `batches_by_tokens`."""
+        return batches_by_tokens(np.maximum(packed.lengths, self.shortest), batch_tokens, self.max_length)
 
-        A model without a padding mask (FNet) mixes padding into every token: it always gets its full length.
-        """
+    def pad(self, packed: Packed, rows: np.ndarray, length: int = 0) -> Mapping[str, np.ndarray]:
+        """The model's inputs for some rows, each int32 [rows, length]; length 0 takes the rows' bucket."""
         lengths = packed.lengths[rows]
-        if "padding_mask" not in self.inputs:
-            length = self.max_length
-        length = length or bucket(int(lengths.max()), self.max_length)
+        length = length or bucket(max(int(lengths.max()), self.shortest), self.max_length)
         at = np.arange(length)
         mask = at < lengths[:, None]
         tokens = np.full(mask.shape, self.pad_id, np.int32)

@@ -15,7 +15,7 @@ import numpy as np
 from tfb2d.data.files import write_json
 from tfb2d.data.task import Task
 from tfb2d.teachers.models import load_classifier
-from tfb2d.teachers.packing import Packed, Packer, batches_by_tokens
+from tfb2d.teachers.packing import Packed, Packer
 from tfb2d.teachers.saved import FILE, MODEL, read_about
 from tfb2d.teachers.steps import forward
 
@@ -74,7 +74,7 @@ class Teacher:
     def logits_of(self, packed: Packed, batch_tokens: int = 4096) -> np.ndarray:
         """`logits` of rows that are tokenized already."""
         logits = np.empty((len(packed), self.task.n_logits), np.float32)
-        for rows in batches_by_tokens(packed.lengths, batch_tokens, self.max_length):
+        for rows in self.packer.batches(packed, batch_tokens):
             logits[rows] = self._forward(self.packer.pad(packed, rows))
         return logits
 
@@ -91,6 +91,8 @@ class Teacher:
         Returns:
           float32 [n, width]; zeros for a word without a token.
         """
+        if isinstance(self.packer.tokenizer, keras_hub.tokenizers.BytePairTokenizer):
+            words = [f" {word}" for word in words]  # as within a text; without the space it is another token
         if kind == "contextual":
             return self._contextual(words, batch_tokens)
         if kind != "tokens":
@@ -114,7 +116,7 @@ class Teacher:
     def _contextual(self, words: Sequence[str], batch_tokens: int) -> np.ndarray:
         packed = self.packer.pack([words])
         vectors = np.zeros((len(words), self.model.backbone.hidden_dim), np.float32)
-        for rows in batches_by_tokens(packed.lengths, batch_tokens, self.max_length):
+        for rows in self.packer.batches(packed, batch_tokens):
             states = self._encode(self.packer.pad(packed, rows))
             states = states["sequence_output"] if isinstance(states, Mapping) else states
             real = np.arange(states.shape[1]) < packed.lengths[rows][:, None]
