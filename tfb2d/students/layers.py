@@ -114,7 +114,11 @@ class NGramEmbedding(tf_keras.layers.Layer):
 
     def call(self, hashes: tf.RaggedTensor, training: bool | None = None) -> tf.Tensor:
         """See the class."""
-        return self.drop(tf.gather(self.table, self.ids(hashes)), training=training)
+        return self.drop(self.vectors(self.ids(hashes)), training=training)
+
+    def vectors(self, ids: tf.Tensor) -> tf.Tensor:
+        """The table's rows: float32 `[..., dim]` for int32 ids of any shape. A forward pass reads them here alone."""
+        return tf.gather(self.table, ids)
 
     def ids(self, hashes: tf.RaggedTensor) -> tf.Tensor:
         """Table rows `[tokens, orders]` int32."""
