@@ -1,0 +1,275 @@
+"""Timing in a process of its own: pinned to its cores, asked over pipes, its memory and CPU time its own.
+
+A `Worker` starts `tfb2d.bench.worker` on the cores it is given, with every thread pool told how many they are before a library is
+loaded. It opens a *system*, any object with methods to time, made by a factory `"module:function"`; then it times calls as
+often as it is asked to, so that several systems take turns on one machine and noise hits all of them alike.
+Requests and answers are lines of JSON.
+"""
+
+import importlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+class BenchError(RuntimeError):
+    """A measurement that cannot be made; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Calls of one kind, timed one after another.
+
+    Attributes:
+      calls, rows: how many, and the rows of all of them.
+      seconds, cpu_seconds: the calls together; CPU time is of all threads of the process.
+      p50_us, p99_us: microseconds a call.
+      rows_per_s: rows over seconds.
+      peak_mb: most memory that the process ever held (10^6 bytes, resident), libraries and model included.
+    """
+
+    calls: int
+    rows: int
+    seconds: float
+    cpu_seconds: float
+    p50_us: float
+    p99_us: float
+    rows_per_s: float
+    peak_mb: float
+
+    @property
+    def cpu_s_per_million(self) -> float:
+        """CPU seconds for a million rows."""
+        return self.cpu_seconds / self.rows * 1e6
+
+
+def time_calls(
+    call: Any, inputs: Sequence[Sequence[Any]], rows: int, *, seconds: float, least: int = 3, warmup: float = 0.1
+) -> Timing:
+    """Times `call(*inputs[i])`, the inputs round and round, for so many seconds.
+
+    Args:
+      call: returns when its result is there.
+      inputs: argument lists, at least one; made beforehand, so that cutting batches is not timed.
+      rows: rows of one call.
+      seconds: how long to measure; the call under way is finished.
+      least: calls to time even if they take longer.
+      warmup: seconds of calls before that are not counted; above 0, at least one.
+    """
+    number = 0
+    end = time.perf_counter() + warmup
+    while warmup > 0 and (not number or time.perf_counter() < end):
+        call(*inputs[number % len(inputs)])
+        number += 1
+    times: list[float] = []
+    cpu = time.process_time()
+    end = time.perf_counter() + seconds
+    while len(times) < least or time.perf_counter() < end:
+        arguments = inputs[number % len(inputs)]
+        number += 1
+        start = time.perf_counter()
+        call(*arguments)
+        times.append(time.perf_counter() - start)
+    cpu = time.process_time() - cpu
+    busy = sum(times)
+    p50, p99 = np.percentile(times, [50, 99]) * 1e6
+    return Timing(
+        len(times), rows * len(times), busy, cpu, float(p50), float(p99), rows * len(times) / busy, peak_megabytes()
+    )
+
+
+def peak_megabytes() -> float:
+    """Most resident memory that this process ever held, in 10^6 bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage's figure begins with that of the process which started this one
+        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def middle(timings: Sequence[Timing]) -> Timing:
+    """The median of every figure over rounds; counts and seconds are their sums, peak memory the largest."""
+    values: dict[str, Any] = {
+        one.name: float(np.median([getattr(timing, one.name) for timing in timings])) for one in fields(Timing)
+    }
+    for name in ("calls", "rows", "seconds", "cpu_seconds"):
+        values[name] = sum(getattr(timing, name) for timing in timings)
+    return Timing(**values | {"peak_mb": max(timing.peak_mb for timing in timings)})
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What turns CPU seconds into energy and money.
+
+    Attributes:
+      watts: drawn by one busy core and its share of memory, board and fans.
+      price: of one core for an hour.
+    """
+
+    watts: float = 8.0
+    price: float = 0.04
+
+
+def result(
+    system: str,
+    task: str,
+    batch: int | str,
+    threads: int,
+    timing: Timing | None,
+    *,
+    file_mb: float | None = None,
+    accuracy: float | None = None,
+    costs: Costs | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """One entry of `bench.json`.
+
+    Args:
+      batch: rows a call; "rank" is 100 titles for one query.
+      timing: None where there is nothing to time; its keys are None then.
+      more: further keys.
+    """
+    figures = asdict(timing) if timing else {}
+    found: dict[str, Any] = {"system": system, "task": task, "batch": batch, "threads": threads}
+    found |= {name: figures.get(name) for name in ("p50_us", "p99_us", "rows_per_s", "peak_mb")}
+    found |= {"file_mb": file_mb, "accuracy": accuracy}
+    costs = costs or Costs()
+    cpu = timing.cpu_s_per_million if timing else None
+    found["cpu_s_per_million"] = cpu
+    found["wh_per_million"] = None if cpu is None else cpu / 3600 * costs.watts
+    found["cost_per_million"] = None if cpu is None else cpu / 3600 * costs.price
+    return found | more
+
+
+def cores(threads: int) -> list[int]:
+    """The first so many cores that this process may use.
+
+    Raises:
+      BenchError: there are fewer.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    if threads > len(allowed):
+        raise BenchError(f"--threads={threads}: this process may use {len(allowed)} cores")
+    return allowed[:threads]
+
+
+class Worker:
+    """A process that holds one system; use it in a `with` block.
+
+    Args:
+      threads: cores that it is pinned to, and threads that libraries may use.
+      environment: variables to set beside those of the thread pools.
+    """
+
+    def __init__(self, threads: int, environment: Mapping[str, str] | None = None) -> None:
+        self._cores, self.threads = cores(threads), threads
+        self._environment = dict(environment or {})
+
+    def __enter__(self) -> "Worker":
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+        pools = dict.fromkeys(POOLS, str(self.threads)) | {"TOKENIZERS_PARALLELISM": str(self.threads > 1).lower()}
+        self._log = tempfile.TemporaryFile("w+", errors="replace")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tfb2d.bench.worker", ",".join(map(str, self._cores))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env={**os.environ, **quiet, **pools, **self._environment},
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()  # type: ignore[union-attr]
+        self._log.close()
+
+    def open(self, factory: str, **arguments: Any) -> dict[str, Any]:
+        """Makes the system, `module:function` called with JSON arguments.
+
+        Returns:
+          `{"seconds": how long it took, imports included, "peak_mb", **system.about}`; a system may have no `about`.
+
+        Raises:
+          BenchError: it could not be made; with its words.
+        """
+        return self._ask(do="open", factory=factory, arguments=arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """What a method of the system returns; arrays come back as lists."""
+        return self._ask(do="call", method=method, arguments=arguments)
+
+    def run(self, function: str, **arguments: Any) -> Any:
+        """What `module:function` returns in that process; arrays come back as lists."""
+        return self._ask(do="run", function=function, arguments=arguments)
+
+    def time(
+        self,
+        method: str,
+        inputs: Sequence[Sequence[Any]],
+        rows: int,
+        *,
+        seconds: float,
+        least: int = 3,
+        warmup: float = 0.1,
+    ) -> Timing:
+        """Times a method of the system in that process; see `time_calls`."""
+        found = self._ask(
+            do="time", method=method, inputs=inputs, rows=rows, seconds=seconds, least=least, warmup=warmup
+        )
+        return Timing(**found)
+
+    def _ask(self, **request: Any) -> Any:
+        try:
+            print(json.dumps(request), file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self._log.seek(0)
+            told = "\n".join(self._log.read().splitlines()[-15:])
+            raise BenchError(f"the process that measures ended ({self._process.wait()}); it said:\n{told}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BenchError(answer["error"])
+        return answer["value"]
+
+
+def import_function(name: str) -> Any:
+    """The function that `module:function` names."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def megabytes(path: Path) -> float:
+    """Size of a file, or of all files below a folder, in 10^6 bytes."""
+    paths = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return sum(one.stat().st_size for one in paths) / 1e6
