@@ -1,0 +1,1 @@
+"""Compression: row-wise int8 tables, a size budget, and TFMOT for the dense layers."""

@@ -1,0 +1,68 @@
+"""Row-wise int8 tables: a float32 scale a row, and an optional map from buckets to the rows that are kept.
+
+NumPy alone, so that whoever reads a table needs no TensorFlow. The graph reads one in `tfb2d/students/layers.py`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LIMIT = 127  # -128 is left out, so that a row and its negative have the same scale
+_CHUNK = 1 << 16  # rows that are rounded at once: bounds memory
+
+
+@dataclass(frozen=True)
+class CompressedTable:
+    """An embedding table as it is stored.
+
+    The vector of n-gram id i is `values[r] * scale[r]`, where r is `remap[i]`, or i itself without a remap.
+
+    Attributes:
+      values: `[rows, dim]` int8, from -127 to 127.
+      scale: `[rows]` float32, 0 or more.
+      remap: `[buckets]` int32, the row of each bucket; None where every bucket has its own.
+    """
+
+    values: np.ndarray
+    scale: np.ndarray
+    remap: np.ndarray | None = None
+
+    @property
+    def buckets(self) -> int:
+        """How many ids there are."""
+        return len(self.values if self.remap is None else self.remap)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in a file and in memory."""
+        return self.values.nbytes + self.scale.nbytes + (0 if self.remap is None else self.remap.nbytes)
+
+    def vectors(self, ids: np.ndarray) -> np.ndarray:
+        """Float32 `[..., dim]` of int ids of any shape."""
+        rows = ids if self.remap is None else self.remap[ids]
+        return self.values[rows] * self.scale[rows][..., None]
+
+
+def quantise(table: np.ndarray, remap: np.ndarray | None = None) -> CompressedTable:
+    """Rounds each row to 255 evenly spaced values; the error is at most half a step, `scale / 2`.
+
+    Args:
+      table: `[rows, dim]` float32.
+      remap: goes along as it is.
+
+    Raises:
+      ValueError: a weight is not a finite number.
+    """
+    largest = np.abs(table).max(1) if table.size else np.zeros(len(table), np.float32)
+    if not np.isfinite(largest).all():
+        raise ValueError(
+            f"row {int(np.flatnonzero(~np.isfinite(largest))[0])} of the table has a weight that is no number"
+        )
+    scale = (largest / LIMIT).astype(np.float32)
+    scale[scale < np.finfo(np.float32).tiny] = 0  # zero rows, and rows of numbers that CPUs flush to zero
+    values = np.zeros(table.shape, np.int8)
+    for start in range(0, len(table), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        step = np.where(scale[part] > 0, scale[part], np.inf).astype(np.float32)
+        values[part] = np.clip(np.rint(table[part] / step[:, None]), -LIMIT, LIMIT)
+    return CompressedTable(values, scale, remap)
