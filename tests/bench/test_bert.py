@@ -1,0 +1,67 @@
+"""The BERTs that students are compared with: the ONNX graph is KerasHub's BERT, and batches are what they should be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfb2d.bench import keras_bert, onnx_bert
+from tfb2d.bench.bert import ARCHITECTURES, Architecture, WordPiece
+
+SMALL = Architecture(layers=2, width=24, heads=3, intermediate=40, vocabulary=97, positions=20, logits=3)
+
+
+@pytest.mark.parametrize("shape", [SMALL, ARCHITECTURES["bert-tiny"]])
+def test_onnx_graph_gives_the_scores_of_kerashub(shape: Architecture) -> None:
+    rng = np.random.default_rng(3)
+    model = keras_bert.classifier(shape)
+    for weight in model.weights:  # the start values of biases and norms would hide a mistake
+        weight.assign(weight + 0.3 * rng.standard_normal(weight.shape, np.float32))
+    lengths = np.array([11, 4, 1, 7])
+    mask = (np.arange(11) < lengths[:, None]).astype(np.int32)
+    ids = rng.integers(1, 97, mask.shape).astype(np.int32) * mask
+    segments = (np.arange(11) >= lengths[:, None] // 2).astype(np.int32) * mask
+    expected = keras_bert.forward(model)(ids, segments, mask)
+    proto = onnx_bert.graph(shape, keras_bert.weights_of(model, shape))
+    loaded = onnx_bert.session(proto.SerializeToString(), 1)
+    found = loaded.run(None, dict(zip(onnx_bert.INPUTS, (ids, segments, mask), strict=True)))[0]
+    assert found.shape == expected.shape == (4, shape.logits)
+    assert np.ptp(expected, axis=0).min() > 1e-3  # rows differ, so that equal means something
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_quantised_graph_is_int8_and_near(tmp_path: Path, minilm: Path) -> None:
+    import onnx
+
+    shape = ARCHITECTURES["bert-tiny"]
+    file = onnx_bert.build("bert-tiny", str(tmp_path / "tiny.onnx"))["file"]
+    ops = {node.op_type for node in onnx.load(file).graph.node}
+    assert {"QAttention", "MatMulInteger", "QEmbedLayerNormalization"} <= ops
+    assert "Attention" not in ops
+    assert Path(file).stat().st_size < 30522 * shape.width * 1.2
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.onnx"]
+    system = onnx_bert.open_onnx(file, str(minilm / "tokenizer.json"), 16, 1)
+    texts = ["good film", "a much longer text about a bad film, cut somewhere", ""]
+    proto = onnx_bert.graph(shape, onnx_bert.random_weights(shape))
+    plain = onnx_bert.session(proto.SerializeToString(), 1)
+    (_, inputs), *_ = WordPiece(str(minilm / "tokenizer.json"), 16).batches([texts])
+    expected = plain.run(None, dict(zip(onnx_bert.INPUTS, inputs, strict=True)))[0]
+    np.testing.assert_allclose(system.score(texts), expected, atol=0.02)
+
+
+def test_pieces_are_batched_by_length_and_put_back(minilm: Path) -> None:
+    pieces = WordPiece(str(minilm / "tokenizer.json"), 12)
+    texts = [" ".join(["film"] * (1 + 7 * row % 13)) for row in range(9)]
+    batches = pieces.batches([texts], 4)
+    assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(9))
+    widths = [inputs[0].shape[1] for _, inputs in batches]
+    assert widths == sorted(widths)
+    assert max(widths) == 12
+    for rows, (ids, segments, mask) in batches:
+        assert [min(len(texts[row].split()) + 2, 12) for row in rows] == mask.sum(1).tolist()
+        assert not segments.any()
+        assert set(ids[:, 0]) == {101}
+    (_, (ids, segments, mask)), *_ = pieces.batches([["red"], ["shoe of leather"]])
+    assert ids.tolist() == [[101, 2417, 102, 10818, 1997, 5898, 102]]
+    assert segments.tolist() == [[0, 0, 0, 1, 1, 1, 1]]
+    assert mask.all()
