@@ -19,7 +19,7 @@ class Load:
 
     Attributes:
       seconds: float64 [n], latencies of the requests that were answered.
-      errors: what went wrong with the others, by its words.
+      errors: what went wrong with the others: how often, by gRPC's code or else by the error's words.
       rate: answers a second.
     """
 
@@ -44,6 +44,8 @@ async def open_loop(ask: Callable[[int], Awaitable[object]], rate: float, second
     gaps = np.random.default_rng(seed).exponential(1 / rate, size=max(1, round(rate * seconds)))
     latencies: list[float] = []
     errors: dict[str, int] = {}
+    tasks: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
     began = time.perf_counter()
 
     async def one(number: int, due: float) -> None:
@@ -51,16 +53,27 @@ async def open_loop(ask: Callable[[int], Awaitable[object]], rate: float, second
             await ask(number)
             latencies.append(time.perf_counter() - due)
         except Exception as error:
-            words = f"{type(error).__name__}: {error}"[:200]
+            words = _words(error)
             errors[words] = errors.get(words, 0) + 1
 
-    tasks = []
-    for number, due in enumerate(began + np.cumsum(gaps)):
-        if (early := due - time.perf_counter()) > 0:
-            await asyncio.sleep(early)
-        tasks.append(asyncio.ensure_future(one(number, due)))
+    def send(number: int, due: float) -> None:
+        tasks.append(loop.create_task(one(number, due)))
+
+    def arrive() -> None:  # a thread's sleep ends on time; an event loop's timers are a millisecond coarse
+        for number, due in enumerate(began + np.cumsum(gaps)):
+            if (early := due - time.perf_counter()) > 0:
+                time.sleep(early)
+            loop.call_soon_threadsafe(send, number, due)
+
+    await loop.run_in_executor(None, arrive)
+    await asyncio.sleep(0)  # the last one's turn to be sent
     await asyncio.gather(*tasks)
     return Load(np.array(latencies), errors, len(latencies) / (time.perf_counter() - began))
+
+
+def _words(error: Exception) -> str:
+    code = getattr(error, "code", None)
+    return code().name if callable(code) else f"{type(error).__name__}: {error}"[:200]
 
 
 async def closed_loop(ask: Callable[[int], Awaitable[object]], clients: int, seconds: float) -> Load:

@@ -1,5 +1,6 @@
-"""A server of this package as a child process, for whatever measures one."""
+"""A server as a child process on loopback, for whatever measures one."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -16,28 +17,31 @@ class LocalServer:
     Args:
       arguments: the server's flags, without --port.
       wait: seconds that starting may take.
+      port: 0 takes a free one.
+      module: what runs instead of `tfb2d.serve`; it is given `--port=N`.
 
     Raises:
       ServingError: it ended, or opened no port in time; with the last lines of its log.
     """
 
-    def __init__(self, arguments: Sequence[str], wait: float = 120.0) -> None:
-        self._arguments, self._wait = list(arguments), wait
+    def __init__(
+        self, arguments: Sequence[str], wait: float = 120.0, port: int = 0, module: str = "tfb2d.serve"
+    ) -> None:
+        self._arguments, self._wait, self._module = list(arguments), wait, module
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+            self.port: int = port or probe.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> "LocalServer":
         self._log = tempfile.TemporaryFile("w+", errors="replace")
-        command = [sys.executable, "-m", "tfb2d.serve", f"--port={self.port}", *self._arguments]
+        command = [sys.executable, "-m", self._module, f"--port={self.port}", *self._arguments]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         end = time.monotonic() + self._wait
         while not self._answers():
             ended = self.process.poll() is not None
             if ended or time.monotonic() > end:
-                self._log.seek(0)
-                told = "\n".join(self._log.read().splitlines()[-10:])
+                told = "\n".join(self.log().splitlines()[-10:])
                 self.__exit__()
                 raise ServingError(f"the server {'ended' if ended else 'opened no port'}; it said:\n{told}")
             time.sleep(0.05)
@@ -51,6 +55,11 @@ class LocalServer:
             self.process.kill()
             self.process.wait()
         self._log.close()
+
+    def log(self) -> str:
+        """What the server has told so far."""
+        data = os.pread(self._log.fileno(), 1 << 24, 0)
+        return data.decode(errors="replace")
 
     def _answers(self) -> bool:
         with socket.socket() as probe:

@@ -1,0 +1,133 @@
+"""Measures a server and its clients: real processes on loopback, requests as clients send them.
+
+python -m tfb2d.bench --serving --model=saved_models/pairs
+python -m tfb2d.bench --serving --model=saved_models/pairs --faults
+
+Starts the server as `python -m tfb2d.serve` does (the official one where there is one, otherwise the embedded one) and a bare
+gRPC echo; finds the capacity (closed loops, more and more requests in flight); then sends requests at Poisson times at 10, 50, 80
+and 110% of it. A request's latency counts from when it was due, not from when it was sent. --faults swaps, kills, drains and
+fuzzes a server instead. Writes serving.json and serving.svg (faults.json) into --output.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+TARGET_SHARE = 0.7  # of a bare echo's requests a second
+TARGET_TAIL = 5.0  # p99 over p50 at half the capacity
+
+
+def define_flags() -> None:
+    """This mode's flags."""
+    from absl import flags
+
+    flags.DEFINE_string("model", None, "folder of an exported model, which holds its numbered versions", required=True)
+    flags.DEFINE_string("output", "runs/bench", "folder for serving.json and serving.svg")
+    flags.DEFINE_float("seconds", 10.0, "of each measurement at a fixed rate")
+    flags.DEFINE_integer("rounds", 3, "how often server and echo take turns", lower_bound=1)
+    flags.DEFINE_list("clients", "1,2,4,8,16,32", "requests in flight of the closed loops that find the capacity")
+    flags.DEFINE_list("levels", "0.1,0.5,0.8,1.1", "arrival rates, as shares of the capacity")
+    flags.DEFINE_list("server_flags", "--grpc_max_threads=64", "further flags for the server, apart by commas")
+    flags.DEFINE_bool("faults", False, "swap, kill, drain and fuzz a server instead of timing it")
+
+
+def main(flags: Any) -> int:
+    """Runs what the flags ask for; returns the exit status."""
+    from tfb2d.serving.errors import ServingError
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    model, output = Path(flags.model).resolve(), Path(flags.output)
+    try:
+        if flags.faults:
+            raise ValueError("--faults is not there yet")
+        return _load(flags, model, output)
+    except (ServingError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _load(flags: Any, model: Path, output: Path) -> int:
+    from tfb2d.bench.serving_load import Settings, measure, requests
+    from tfb2d.data.files import write_atomic, write_json
+    from tfb2d.serving.local import LocalServer
+
+    settings = Settings(flags.seconds, flags.rounds, tuple(map(int, flags.clients)), tuple(map(float, flags.levels)))
+    kinds = requests(model)
+    arguments = [f"--model_name={model.name}", f"--model_base_path={model}", *flags.server_flags]
+    rows = []
+    with LocalServer(arguments) as server, LocalServer([], module="tfb2d.bench.echo") as echo:
+        which = "embedded" if "tfb2d's embedded server" in server.log() else "official"
+        for row in measure(server.address, echo.address, kinds, settings):
+            rows.append({"mode": "serving", "server": which, **row})
+            print(table([row]), flush=True)
+    machine = {"processors": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
+    about = {"model": model.name, "server": which, "server_flags": flags.server_flags, "arrivals": "poisson"}
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "serving.json", {**about, "machine": machine, "rows": rows})
+    write_atomic(output / "serving.svg", picture(rows))
+    print(f"{output / 'serving.json'}, {output / 'serving.svg'}")
+    return 0
+
+
+def _ms(value: float | None) -> str:
+    return f"{value:>8.2f}" if value is not None else f"{'-':>8}"
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows of `measure` for a terminal, with what is asked of a server below each."""
+    lines = []
+    for row in rows:
+        most = row["capacity"]
+        lines += [
+            f"{row['request']}: {most['requests_per_s']:,.0f} requests/s ({row['bytes']:,} bytes each), a bare echo"
+            f" {most['echo_per_s']:,.0f}: {most['share']:.2f} (target {TARGET_SHARE})",
+            "  in flight (share of the echo): "
+            + ", ".join(f"{one['clients']} ({one['share']:.2f})" for one in most["by_clients"]),
+            f"  {'load':<5} {'asked/s':>8} {'answered/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9':>8}"
+            f" {'echo p50':>8} {'p99':>8}  errors",
+        ]
+        for one in row["levels"]:
+            told = ", ".join(f"{words} {count}" for words, count in sorted(one["errors"].items())) or "none"
+            lines.append(
+                f"  {one['share_of_capacity']:<5.0%} {one['arrivals_per_s']:>8,.0f} {one['answers_per_s']:>10,.0f}"
+                f" {_ms(one['p50_ms'])} {_ms(one['p99_ms'])} {_ms(one['p999_ms'])}"
+                f" {_ms(one['echo']['p50_ms'])} {_ms(one['echo']['p99_ms'])}  {told}"
+            )
+            if one["share_of_capacity"] == 0.5 and one["p50_ms"]:
+                lines[-1] += f"; p99 is {one['p99_ms'] / one['p50_ms']:.1f} times p50 (target {TARGET_TAIL:g})"
+    return "\n".join(lines)
+
+
+def picture(rows: Sequence[dict[str, Any]]) -> str:
+    """Latencies over load as SVG, a panel a kind of request; the echo's dashed."""
+    import io
+
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    names = (("p50_ms", "p50"), ("p99_ms", "p99"), ("p999_ms", "p99.9"))
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "text.parse_math": False}
+    with rc_context(style):
+        figure = Figure(figsize=(5 * len(rows), 3.6), layout="constrained")
+        for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
+            for number, (key, name) in enumerate(names):
+                for line, dash, whose in (("", "-", ""), ("echo", "--", "echo ")):
+                    points = [(one["share_of_capacity"], (one[line] if line else one)[key]) for one in row["levels"]]
+                    known = [(share, value) for share, value in points if value]
+                    if known:
+                        axes.plot(
+                            *zip(*known, strict=True), dash, marker="o", ms=3, color=f"C{number}", label=whose + name
+                        )
+            axes.set_title(f"{row['request']}: {row['capacity']['requests_per_s']:,.0f} requests/s at most")
+            axes.set_xlabel("arrivals, share of the capacity")
+            axes.set_ylabel("milliseconds from when it was due")
+            axes.set_yscale("log")
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize=7, ncols=2)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()

@@ -1,0 +1,194 @@
+"""What a server stands: its capacity beside that of a bare echo, and its latencies at fixed shares of that capacity.
+
+Server and echo take turns, so that noise of the machine hits both. Requests carry the texts that the exporter left for
+warming up, so that they are as long as those that the model is for.
+"""
+
+import asyncio
+import gc
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfb2d.serving import wire
+from tfb2d.serving.load import Load, closed_loop, open_loop
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+TITLES = 100
+PAYLOADS = 64  # different requests of a kind, sent in turn
+TIMEOUT = 10.0  # seconds
+Ask = Callable[[int], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how hard to measure.
+
+    Attributes:
+      seconds: of each measurement at a fixed rate.
+      rounds: how often server and echo take turns.
+      clients: requests in flight of the closed loops that find the capacity.
+      levels: arrival rates, as shares of the capacity.
+    """
+
+    seconds: float = 10.0
+    rounds: int = 3
+    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    levels: tuple[float, ...] = (0.1, 0.5, 0.8, 1.1)
+
+
+def newest_version(model: Path) -> Path:
+    """The highest version folder of a model's folder.
+
+    Raises:
+      ValueError: it holds none.
+    """
+    versions = [one for one in model.glob("*") if one.name.isdigit() and one.is_dir()]
+    if not versions:
+        raise ValueError(f"{model} holds no version (a folder named by a number)")
+    return max(versions, key=lambda one: int(one.name))
+
+
+def request(model: str, signature: str, texts: dict[str, tuple[Sequence[int], Sequence[bytes]]]) -> bytes:
+    """A serialized PredictRequest of string tensors, given as name -> (shape, values)."""
+    made = wire.MESSAGES["PredictRequest"]()
+    made.model_spec.name, made.model_spec.signature_name = model, signature
+    for name, (shape, values) in texts.items():
+        wire.fill_strings(made.inputs[name], values, shape)
+    return made.SerializeToString()
+
+
+def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
+    """Requests of each kind, made of the newest version's warm-up texts.
+
+    Args:
+      model: the model's folder; its name is the model's.
+      seed: of the choice of texts.
+
+    Returns:
+      "score": one row; and "rank": one query and 100 titles, of models that rank, or "batch": 100 rows, of others.
+
+    Raises:
+      ValueError, ServingError: no version, or no warm-up requests.
+    """
+    from tfb2d.serving.tune import requests_of
+
+    pools: dict[str, list[bytes]] = {}
+    rank = False
+    for data in requests_of(newest_version(model)):
+        message = wire.MESSAGES["PredictRequest"].FromString(data)
+        rank = rank or message.model_spec.signature_name == "rank"
+        if message.model_spec.signature_name != "rank":
+            for name, tensor in message.inputs.items():
+                pools.setdefault(name, []).extend(one for one in tensor.string_val if one)
+    chance, name = random.Random(seed), model.name
+    kinds: dict[str, list[bytes]] = {"score": [], "rank" if rank else "batch": []}
+    for _ in range(PAYLOADS):
+        rows = {field: ([1], [chance.choice(pool)]) for field, pool in pools.items()}
+        kinds["score"].append(request(name, "serving_default", rows))
+        if rank:
+            query, titles = sorted(pools)  # "query", "title"
+            many = chance.choices(pools[titles], k=TITLES)
+            texts = {"query": ([1], [chance.choice(pools[query])]), "titles": ([1, TITLES], many)}
+            kinds["rank"].append(request(name, "rank", texts))
+        else:
+            columns = {field: ([TITLES], chance.choices(pool, k=TITLES)) for field, pool in pools.items()}
+            kinds["batch"].append(request(name, "serving_default", columns))
+    return kinds
+
+
+@asynccontextmanager
+async def asker(address: str, payloads: Sequence[bytes]) -> Any:
+    """Sends request number i as bytes and waits for its answer's bytes; on one connection, without retries."""
+    import grpc
+
+    options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(address, options) as channel:
+        call = channel.unary_unary(PREDICT)
+        yield lambda number: call(payloads[number % len(payloads)], timeout=TIMEOUT)
+
+
+async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
+    """Closed loops with a growing number of requests in flight, of server and echo in turn.
+
+    Returns:
+      Medians over the rounds: "requests_per_s" (of the best number in flight), "echo_per_s", "share" of the two, and "by_clients":
+      the same for each number in flight, where a share is that of neighbouring measurements.
+    """
+    seconds = min(1.5, settings.seconds)
+    await closed_loop(ask, 4, seconds)  # warms both sides up
+    await closed_loop(echo, 4, min(0.3, seconds))
+    found: dict[int, list[tuple[float, float]]] = {}
+    for clients in list(settings.clients) * settings.rounds:
+        one = (await closed_loop(ask, clients, seconds)).rate, (await closed_loop(echo, clients, seconds)).rate
+        found.setdefault(clients, []).append(one)
+    rows = [
+        {
+            "clients": clients,
+            "requests_per_s": float(np.median([ours for ours, _ in pairs])),
+            "echo_per_s": float(np.median([bare for _, bare in pairs])),
+            "share": float(np.median([ours / bare for ours, bare in pairs])),
+        }
+        for clients, pairs in found.items()
+    ]
+    best, bare = (max(row[name] for row in rows) for name in ("requests_per_s", "echo_per_s"))
+    return {"requests_per_s": best, "echo_per_s": bare, "share": best / bare, "by_clients": rows}
+
+
+def _level(load: list[Load], rate: float) -> dict[str, Any]:
+    seconds = np.concatenate([one.seconds for one in load])
+    errors: dict[str, int] = {}
+    for one in load:
+        for words, count in one.errors.items():
+            errors[words] = errors.get(words, 0) + count
+    whole = Load(seconds, errors, float(np.mean([one.rate for one in load])))
+    quantiles = {name: whole.quantile(q) for name, q in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))}
+    if len(seconds) < 1000:
+        quantiles["p999_ms"] = None  # it would be the largest of too few
+    if not len(seconds):
+        quantiles = dict.fromkeys(quantiles)
+    asked = len(seconds) + sum(errors.values())
+    return {"requests": asked, "arrivals_per_s": rate, "answers_per_s": whole.rate, **quantiles, "errors": errors}
+
+
+async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[dict[str, Any]]:
+    """Poisson arrivals at shares of the capacity; the echo at the same rates, for what client and machine add themselves."""
+    rows = []
+    for share in settings.levels:
+        rate, part = best * share, settings.seconds / settings.rounds
+        ours, bare = [], []
+        for seed in range(settings.rounds):
+            ours.append(await open_loop(ask, rate, part, seed))
+            bare.append(await open_loop(echo, rate, part, seed))
+        rows.append({"share_of_capacity": share, **_level(ours, rate), "echo": _level(bare, rate)})
+    return rows
+
+
+def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Settings) -> Iterator[dict[str, Any]]:
+    """Measures one kind of request after the other.
+
+    Args:
+      address, echo: of the server and of the echo.
+      kinds: `requests`.
+      settings: see there.
+
+    Yields:
+      {"request": kind, "bytes": of a request, "capacity": `capacity`, "levels": `levels`}.
+    """
+
+    async def one(kind: str, payloads: list[bytes]) -> dict[str, Any]:
+        async with asker(address, payloads) as ask, asker(echo, payloads) as bare:
+            most = await capacity(ask, bare, settings)
+            found = await levels(ask, bare, most["requests_per_s"], settings)
+        size = round(sum(map(len, payloads)) / len(payloads))
+        return {"request": kind, "bytes": size, "capacity": most, "levels": found}
+
+    gc.collect()
+    gc.freeze()
+    for kind, payloads in kinds.items():
+        yield asyncio.run(one(kind, payloads))
