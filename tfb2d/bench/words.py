@@ -1,0 +1,214 @@
+"""Peers made of word vectors: fastText supervised, and Model2Vec under a logistic head. Both are trained on the task's own rows.
+
+What training leaves open (rate and epochs, regularisation) is chosen on every tenth training row, then all rows are used.
+
+fastText reads whitespace, so texts are lower-cased and their punctuation set apart first, as its documentation does; the form
+called raw spares itself that. Pairs are joined into one text. Model2Vec embeds query and title apart, a query once for all its
+titles, and its head sees both vectors, their product and their difference.
+
+Reference: fastText (arXiv 1607.01759); Model2Vec (https://github.com/MinishLab/model2vec).
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfb2d.bench.measure import BenchError
+
+JOIN = " ||| "
+SIF = 1e-3  # of smooth inverse frequency; a token's rank stands for its frequency (Zipf), as in Model2Vec
+_LABEL = "__label__"
+_PUNCTUATION = re.compile(r"([^\w\s])")
+_FASTTEXT_SETTINGS = [{"lr": lr, "epoch": epoch} for lr in (0.1, 0.3, 0.6) for epoch in (5, 15)]
+_REGULARISATIONS = (0.1, 1.0, 10.0, 100.0)
+
+Columns = Sequence[Sequence[str]]
+
+
+def held_out(rows: int) -> np.ndarray:
+    """Which rows settings are chosen on: every tenth; bool `[rows]`."""
+    return np.arange(rows) % 10 == 9
+
+
+class FastText:
+    """fastText as a system.
+
+    Args:
+      file: a model that `train_fasttext` wrote.
+      raw: whether texts go in as they are.
+    """
+
+    def __init__(self, file: str, raw: bool = False) -> None:
+        import fasttext
+
+        fasttext.FastText.eprint = lambda *_: None
+        self._model = fasttext.load_model(file)
+        self._classes = len(self._model.labels)
+        self._raw = raw
+        self.about = {"file_mb": Path(file).stat().st_size / 1e6}
+
+    def score(self, *columns: Sequence[str]) -> np.ndarray:
+        """Probability of the positive class `[n]`, or `[n, classes]`: of the class decided for, and 0."""
+        labels, found = self._model.predict(lines(columns, self._raw))
+        decided = np.array([int(one[0][len(_LABEL) :]) for one in labels])
+        best = np.array([one[0] for one in found])
+        if self._classes <= 2:
+            return np.where(decided == 1, best, 1 - best)
+        scores = np.zeros((len(best), self._classes), np.float32)
+        scores[np.arange(len(best)), decided] = best
+        return scores
+
+    def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
+        """Probabilities of titles, `[n]`."""
+        return self.score([query] * len(titles), titles)
+
+
+def lines(columns: Columns, raw: bool) -> list[str]:
+    """Texts as fastText reads them, pairs joined."""
+    texts = columns[0] if len(columns) == 1 else map(JOIN.join, zip(*columns, strict=True))
+    if raw:
+        return [text.replace("\n", " ") for text in texts]
+    return [_PUNCTUATION.sub(r" \1 ", text.lower()).replace("\n", " ") for text in texts]
+
+
+def train_fasttext(
+    file: str, columns: Columns, labels: Sequence[int], dim: int, buckets: int, order: int, raw: bool = False
+) -> dict[str, Any]:
+    """Trains and writes a fastText classifier.
+
+    Args:
+      file: to write.
+      columns: training texts, one sequence a field.
+      labels: class numbers.
+      dim, buckets, order: width, hash buckets and highest n-gram order, the student's.
+      raw: see `FastText`.
+
+    Returns:
+      `{"lr", "epoch"}`, the settings chosen.
+    """
+    import fasttext
+
+    out = Path(file)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    marked = [f"{_LABEL}{label} {line}\n" for label, line in zip(labels, lines(columns, raw), strict=True)]
+    chosen = held_out(len(marked))
+
+    def train(rows: np.ndarray, **settings: Any) -> Any:
+        source = out.with_suffix(".txt")
+        source.write_text("".join(marked[row] for row in np.flatnonzero(rows)), encoding="utf-8")
+        shape = {"dim": dim, "bucket": buckets if order > 1 else 0, "wordNgrams": order}  # words have rows of their own
+        # One thread, so that the outcome is the same each time.
+        model = fasttext.train_supervised(str(source), **shape, **settings, thread=1, seed=1, verbose=0)
+        source.unlink()
+        return model
+
+    test = out.with_suffix(".test.txt")
+    test.write_text("".join(marked[row] for row in np.flatnonzero(chosen)), encoding="utf-8")
+
+    def accuracy(settings: dict[str, Any]) -> float:
+        with suppress(RuntimeError):  # it met NaN: the rate is too high
+            return train(~chosen, **settings).test(str(test))[1]
+        return 0.0
+
+    for settings in sorted(_FASTTEXT_SETTINGS, key=accuracy, reverse=True) if chosen.any() else _FASTTEXT_SETTINGS:
+        with suppress(RuntimeError):
+            train(np.ones(len(marked), bool), **settings).save_model(str(out))
+            test.unlink()
+            return settings
+    raise BenchError(f"fastText met NaN with every setting tried: {_FASTTEXT_SETTINGS}")
+
+
+class Model2Vec:
+    """Model2Vec and a logistic head, as a system.
+
+    Args:
+      folder: what `train_model2vec` wrote.
+    """
+
+    def __init__(self, folder: str) -> None:
+        from model2vec import StaticModel
+        from safetensors.numpy import load_file
+
+        self._model = StaticModel.from_pretrained(folder)
+        head = load_file(Path(folder) / "head.safetensors")
+        self._kernel, self._bias = head["kernel"], head["bias"]
+        size = sum(path.stat().st_size for path in Path(folder).iterdir() if path.suffix != ".md")
+        self.about = {"file_mb": size / 1e6}
+
+    def score(self, *columns: Sequence[str]) -> np.ndarray:
+        """Probability of the positive class `[n]`, or of all `[n, classes]`."""
+        return self._probabilities(*(self._model.encode(column) for column in columns))
+
+    def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
+        """Probabilities of titles, `[n]`."""
+        titles_vectors = self._model.encode(titles)
+        return self._probabilities(np.broadcast_to(self._model.encode([query]), titles_vectors.shape), titles_vectors)
+
+    def _probabilities(self, *vectors: np.ndarray) -> np.ndarray:
+        logits = features(*vectors) @ self._kernel + self._bias
+        if logits.shape[1] == 1:
+            return 1 / (1 + np.exp(-logits[:, 0]))
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+
+def features(*vectors: np.ndarray) -> np.ndarray:
+    """What the head sees of one text's vectors `[n, dim]`, or of a query's and a title's: `[n, 4 * dim]`."""
+    if len(vectors) == 1:
+        return vectors[0]
+    query, title = vectors
+    return np.concatenate([query, title, query * title, np.abs(query - title)], 1)
+
+
+def static_vectors(vectors: np.ndarray, dim: int) -> np.ndarray:
+    """Token vectors `[vocabulary, width]` by PCA to `dim`, frequent tokens weighed down; float32 `[vocabulary, dim]`."""
+    centred = vectors - vectors.mean(0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    ranks = np.arange(2, len(vectors) + 2)
+    shares = 1 / ranks / np.sum(1 / ranks)
+    return (centred @ axes[:, ::-1][:, :dim] * (SIF / (SIF + shares))[:, None]).astype(np.float32)
+
+
+def train_model2vec(folder: str, encoder: str, columns: Columns, labels: Sequence[int], dim: int) -> dict[str, Any]:
+    """Writes static vectors made of an encoder's token embeddings, and a logistic head trained on labels.
+
+    Args:
+      folder: to write.
+      encoder: a BERT's folder, `model.safetensors` and `tokenizer.json`.
+      columns: training texts, one sequence a field.
+      labels: class numbers.
+      dim: width of the vectors.
+
+    Returns:
+      `{"C"}`, the inverse regularisation chosen.
+    """
+    from model2vec import StaticModel
+    from safetensors.numpy import load_file, save_file
+    from sklearn.linear_model import LogisticRegression
+    from tokenizers import Tokenizer
+
+    loaded = load_file(Path(encoder) / "model.safetensors")
+    (embeddings,) = [value for name, value in loaded.items() if name.endswith("word_embeddings.weight")]
+    tokenizer = Tokenizer.from_file(str(Path(encoder) / "tokenizer.json"))
+    model = StaticModel(static_vectors(embeddings.astype(np.float32), dim), tokenizer, normalize=True)
+    model.save_pretrained(folder)
+    x, y = features(*(model.encode(list(column)) for column in columns)), np.asarray(labels)
+    chosen = held_out(len(y))
+
+    def head(rows: np.ndarray, c: float) -> Any:
+        return LogisticRegression(C=c, max_iter=1000).fit(x[rows], y[rows])
+
+    def accuracy(c: float) -> float:
+        return float(head(~chosen, c).score(x[chosen], y[chosen]))
+
+    best = max(_REGULARISATIONS, key=accuracy) if chosen.any() else 1.0
+    fitted = head(np.ones(len(y), bool), best)
+    kernel = {"kernel": fitted.coef_.T.astype(np.float32), "bias": fitted.intercept_.astype(np.float32)}
+    save_file({name: np.ascontiguousarray(value) for name, value in kernel.items()}, Path(folder) / "head.safetensors")
+    Path(folder, "head.json").write_text(json.dumps({"C": best}), encoding="utf-8")
+    return {"C": best}
