@@ -15,6 +15,7 @@ from tfb2d.data.examples import Task
 from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.students import text_spec
 from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
+from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import KernelPooling, MatchedPools
 
 WEIGHTS = "weights.safetensors"
@@ -40,6 +41,8 @@ class Student:
       task: fields and classes.
       config: the shape; see `StudentConfig`.
       seed: of start values and dropout.
+      compression: what `tfb2d/compress` did to it, if anything; it is saved with the student. `compression["tables"]` has
+        the stored form of the tables "ngrams" and "kernels". Such a student only serves.
 
     Example:
       >>> student = Student(task, StudentConfig())
@@ -48,21 +51,26 @@ class Student:
     Reference: BERT2DNN (arXiv 2010.10442); the interaction features are named in `StudentConfig`.
     """
 
-    def __init__(self, task: Task, config: StudentConfig, seed: int = 0) -> None:
+    def __init__(
+        self, task: Task, config: StudentConfig, seed: int = 0, compression: dict[str, Any] | None = None
+    ) -> None:
         self.task = task
         self.config = config
         self.seed = seed
+        self.compression = compression
+        forms = compression["tables"] if compression else {}
         pair = len(task.fields) == 2
         # Layers.
         self.tokens = TokenHashes(config.max_tokens, name="tokens")
-        self.ngrams = NGramEmbedding(
-            config.buckets, config.dim, config.orders, config.ngram_dropout, seed=seed, name="ngrams"
-        )
+        shape: dict[str, Any] = {"buckets": config.buckets, "dim": config.dim, "orders": config.orders}
+        self.ngrams = embedding(forms.get("ngrams"), **shape, dropout=config.ngram_dropout, seed=seed, name="ngrams")
         self.pool = SqrtNPool(name="pool")
         self.matched = MatchedPools(self.ngrams, name="matched") if pair and config.matched else None
         self.kernels = None
         if pair and config.soft_match:
-            self.kernels = KernelPooling(config.kernels, config.soft_buckets, config.dim, seed + 1, name="kernels")
+            shape |= {"buckets": config.soft_buckets, "orders": (1,)}
+            tokens = embedding(forms.get("kernels"), **shape, seed=seed + 1, name="tokens")
+            self.kernels = KernelPooling(config.kernels, tokens, name="kernels")
         first, *rest = (*config.ffn, task.n_logits)
         # The first dense layer is split by side, so that ranking multiplies a query once for all of its titles.
         self.query_dense = _dense(first, seed + 2, "query_dense", use_bias=False) if pair else None
@@ -120,11 +128,12 @@ class Student:
     @property
     def tables(self) -> list[tf.Variable]:
         """The embedding tables: what row-wise Adagrad trains, sparsely."""
-        return [layer.table for layer in self._embeddings]
+        return [layer.table for layer in self.embeddings.values() if not isinstance(layer, PackedNGramEmbedding)]
 
     @property
-    def _embeddings(self) -> list[NGramEmbedding]:
-        return [self.ngrams, *([self.kernels.embedding] if self.kernels else [])]
+    def embeddings(self) -> dict[str, NGramEmbedding]:
+        """The layers that hold tables: "ngrams" and, of pairs with soft matching, "kernels"."""
+        return {"ngrams": self.ngrams, **({"kernels": self.kernels.embedding} if self.kernels else {})}
 
     @property
     def dense_weights(self) -> list[tf.Variable]:
@@ -149,7 +158,7 @@ class Student:
         reduced = np.zeros((len(vectors), self.config.dim), np.float32)
         reduced[:, :width] = centred @ axes[:, ::-1][:, :width]
         reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-8)
-        for layer in self._embeddings:
+        for layer in self.embeddings.values():
             if 1 not in layer.orders:
                 continue
             rows, first = np.unique(text_spec.ngram_ids(hashes, (1,), layer.buckets)[:, 0], return_index=True)
@@ -162,6 +171,8 @@ class Student:
         with atomic_path(folder / WEIGHTS) as path:
             save_file(named_arrays(self.trunk.weights), path)
         about = {"task": self.task.to_json(), "config": dataclasses.asdict(self.config), "seed": self.seed}
+        if self.compression:
+            about["compression"] = self.compression
         write_json(folder / "student.json", {**about, "hash_spec": text_spec.SPEC["version"]})
 
 
@@ -181,7 +192,8 @@ def load_student(folder: Path) -> Student:
         raise DataError(
             f"{folder}: trained with hash spec {about['hash_spec']}, this is {text_spec.SPEC['version']}; train it again"
         )
-    student = Student(Task.from_json(about["task"]), student_config(about["config"]), about["seed"])
+    task, config = Task.from_json(about["task"]), student_config(about["config"])
+    student = Student(task, config, about["seed"], about.get("compression"))
     assign_arrays(student.trunk.weights, load_file(folder / WEIGHTS))
     return student
 

@@ -84,9 +84,7 @@ class KernelPooling(tf_keras.layers.Layer):
 
     Args:
       kernels: their number; one is at cosine 1 (exact match), the others are spread evenly over [-1, 1].
-      buckets: rows of the layer's own token table, in which nearness is learnt.
-      dim: its width.
-      seed: of the table's start values.
+      embedding: the layer's own table of tokens, in which nearness is learnt; its only order is 1.
 
     Call arguments:
       query_hashes, title_hashes: ragged token hashes of Q queries and T titles.
@@ -98,13 +96,10 @@ class KernelPooling(tf_keras.layers.Layer):
     Reference: K-NRM (Xiong et al. 2017, arXiv 1706.06613), section 3.
     """
 
-    def __init__(self, kernels: int, buckets: int, dim: int, seed: int = 0, **kwargs: object) -> None:
+    def __init__(self, kernels: int, embedding: NGramEmbedding, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.kernels = kernels
-        self.buckets = buckets
-        self.dim = dim
-        self.seed = seed
-        self.embedding = NGramEmbedding(buckets, dim, (1,), seed=seed, name="tokens")
+        self.embedding = embedding
 
     def call(self, query_hashes: tf.RaggedTensor, title_hashes: tf.RaggedTensor, owner: tf.Tensor) -> tf.Tensor:
         """See the class."""
@@ -130,5 +125,10 @@ class KernelPooling(tf_keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        names = ("kernels", "buckets", "dim", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        embedding = tf_keras.saving.serialize_keras_object(self.embedding)
+        return {**super().get_config(), "kernels": self.kernels, "embedding": embedding}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "KernelPooling":
+        """Builds the layer again."""
+        return cls(**{**config, "embedding": tf_keras.saving.deserialize_keras_object(config["embedding"])})

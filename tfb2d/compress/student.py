@@ -1,0 +1,56 @@
+"""A compressed student: the same network over tables in their stored form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfb2d.compress.tables import CompressedTable, quantise
+from tfb2d.students.model import Student
+from tfb2d.students.packed import PackedNGramEmbedding
+
+
+def stored_tables(student: Student) -> dict[str, CompressedTable]:
+    """A student's tables, "ngrams" and perhaps "kernels", as int8: those that it has, or its float ones rounded."""
+    return {
+        name: layer.read() if isinstance(layer, PackedNGramEmbedding) else quantise(layer.table.numpy())
+        for name, layer in student.embeddings.items()
+    }
+
+
+def with_tables(
+    student: Student, tables: Mapping[str, CompressedTable], about: Mapping[str, Any] | None = None
+) -> Student:
+    """The same student with other tables.
+
+    Args:
+      student: whose dense layers are taken over.
+      tables: one a table of the student; of as many buckets.
+      about: kept in `student.json` under `compression`, beside `tables`.
+
+    Returns:
+      A student that serves, saves and loads as any other. Its `compression` says for each table how many rows are stored
+      and whether ids are mapped to them.
+    """
+    forms = {name: {"rows": len(one.values), "remapped": one.remap is not None} for name, one in tables.items()}
+    made = Student(student.task, student.config, student.seed, {**(about or {}), "tables": forms})
+    for name, layer in made.embeddings.items():
+        layer.assign(tables[name])
+    copy_dense(student, made)
+    return made
+
+
+def copy_dense(source: Student, target: Student) -> None:
+    """Gives a student another one's dense layers."""
+    for one, other in zip(dense_layers(source), dense_layers(target), strict=True):
+        other.set_weights(one.get_weights())
+
+
+def dense_layers(student: Student) -> list[Any]:
+    """The dense layers in the order in which they are applied; of pairs the query's half of the first comes first."""
+    return [*([student.query_dense] if student.query_dense else []), student.first_dense, *student.denses]
+
+
+def stored_bytes(student: Student) -> int:
+    """Bytes of a student's weights in a file."""
+    return int(sum(np.asarray(weight).nbytes for weight in student.trunk.weights))
