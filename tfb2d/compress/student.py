@@ -13,7 +13,7 @@ from tfb2d.students.packed import PackedNGramEmbedding
 def stored_tables(student: Student) -> dict[str, CompressedTable]:
     """A student's tables, "ngrams" and perhaps "kernels", as int8: those that it has, or its float ones rounded."""
     return {
-        name: layer.read() if isinstance(layer, PackedNGramEmbedding) else quantise(layer.table.numpy())
+        name: layer.compressed if isinstance(layer, PackedNGramEmbedding) else quantise(layer.table.numpy())
         for name, layer in student.embeddings.items()
     }
 

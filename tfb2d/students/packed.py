@@ -54,7 +54,8 @@ class PackedNGramEmbedding(NGramEmbedding):
         rows = ids if self.remap is None else tf.gather(self.remap, ids)
         return tf.cast(tf.gather(self.values, rows), tf.float32) * tf.gather(self.scale, rows)[..., None]
 
-    def read(self) -> CompressedTable:
+    @property
+    def compressed(self) -> CompressedTable:
         """The table."""
         remap = None if self.remap is None else np.asarray(self.remap)
         return CompressedTable(np.asarray(self.values), np.asarray(self.scale), remap)
