@@ -51,6 +51,12 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
     return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
 
 
+def style() -> str:
+    """The style sheet of the report's page, for other pages that should look like it."""
+    text = TEMPLATE.read_text(encoding="utf-8")
+    return text[text.index("<style>") + len("<style>") : text.index("</style>")]
+
+
 def headline(report: Mapping[str, Any]) -> str:
     """What the run came to, in a sentence."""
     kept, faster = report["retention"], speed_up(report)

@@ -75,7 +75,7 @@ def roc(kind: str, series: Sequence[Series]) -> str:
                 axes.plot(np.append(0, grid), np.append(0, heights), color=COLOURS[one.key], linestyle=DASHES[one.key])
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
-    return _svg("roc", draw, 4.4, 4.4)
+    return svg("roc", draw, 4.4, 4.4)
 
 
 def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
@@ -91,7 +91,7 @@ def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
             axes.plot(*means.T, color=COLOURS[one.key], linestyle=DASHES[one.key], marker="o", markersize=4)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
-    return _svg("calibration", draw, 4.4, 4.4)
+    return svg("calibration", draw, 4.4, 4.4)
 
 
 def training(number: int, key: str, history: History) -> list[str]:
@@ -125,7 +125,7 @@ def training(number: int, key: str, history: History) -> list[str]:
 
         return draw
 
-    return [_svg(f"training-{number}-{at}", drawing(panel), 3.3, 2.5) for at, panel in enumerate(panels) if panel]
+    return [svg(f"training-{number}-{at}", drawing(panel), 3.3, 2.5) for at, panel in enumerate(panels) if panel]
 
 
 def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
@@ -154,7 +154,7 @@ def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
                 axes.scatter(teacher[rows], student[rows], s=16, c=COLOURS["student"], marker=marker, alpha=0.6)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
-    return _svg("scatter", draw, 4.4, 4.4)
+    return svg("scatter", draw, 4.4, 4.4)
 
 
 def _finite(value: Any) -> bool:
@@ -165,7 +165,7 @@ def _rgb(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
 
 
-def _svg(name: str, draw: Callable[[Any], None], width: float, height: float) -> str:
+def svg(name: str, draw: Callable[[Any], None], width: float, height: float) -> str:
     """What `draw` puts on a figure of so many inches, as an `<svg>` element for the page.
 
     It has no prologue, links, fonts or size of its own, and its ids start with `name`.
