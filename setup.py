@@ -54,7 +54,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["tfb2d", "tfb2d.*"]),
-    package_data={"tfb2d": ["py.typed"], "tfb2d.students": ["*.json"], "tfb2d.evaluation": ["*.html"]},
+    package_data={
+        "tfb2d": ["py.typed"],
+        "tfb2d.students": ["*.json"],
+        **{f"tfb2d.{name}": ["*.html"] for name in ("evaluation", "explain", "sweep")},
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
 )

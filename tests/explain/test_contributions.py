@@ -1,0 +1,91 @@
+"""Contributions sum to the logit, are exact where the network is linear, and belong to the right n-grams."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.explain.conftest import PAIRS, REVIEWS, student
+from tfb2d.data.errors import DataError
+from tfb2d.explain.contributions import explain
+from tfb2d.students.model import Student
+
+TEXT = st.lists(st.sampled_from("red blue shoe hat 42 don't 3.5 é 靴 -".split()), max_size=16).map(" ".join)
+
+
+def total(found) -> float:
+    return sum(one.value for one in (*found.ngrams, *found.soft))
+
+
+@settings(max_examples=8)
+@given(TEXT)
+def test_contributions_sum_to_the_logit_less_that_of_an_empty_row(reviews: Student, text: str) -> None:
+    found = explain(reviews, [text])
+    empty = float(reviews.model([tf.constant([""])])[0, 0])
+    assert found.baseline == pytest.approx(empty, abs=1e-5)
+    assert found.logit == pytest.approx(float(reviews.model([tf.constant([text])])[0, 0]), abs=1e-5)
+    assert found.gap == pytest.approx(found.logit - found.baseline - total(found), abs=1e-9)
+    assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit - found.baseline))
+    assert sum(values.sum() for values in found.token_values()) == pytest.approx(total(found))
+
+
+@settings(max_examples=8)
+@given(TEXT, TEXT)
+def test_so_do_those_of_pairs(pairs: Student, query: str, title: str) -> None:
+    found = explain(pairs, [query, title])
+    assert found.baseline == pytest.approx(float(pairs.model([tf.constant([""])] * 2)[0, 0]), abs=1e-5)
+    assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit - found.baseline))
+    assert len(found.soft) == len(found.tokens[0]) * len(found.tokens[1])
+    assert sum(values.sum() for values in found.token_values()) == pytest.approx(total(found))
+
+
+def test_more_steps_come_nearer(pairs: Student) -> None:
+    texts = ["red shoe 42", "blue shoe red hat"]
+    gaps = [abs(explain(pairs, texts, steps).gap) for steps in (1, 16, 1024)]
+    assert gaps[2] < gaps[0]
+    assert gaps[2] < 2e-3
+
+
+@pytest.mark.parametrize("off", [("products", "matched"), ("differences", "soft_match")])
+def test_interaction_features_can_be_missing(off: tuple[str, str]) -> None:
+    found = explain(student(PAIRS, **dict.fromkeys(off, False)), ["red shoe", "red hat"])
+    assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit))
+
+
+def test_of_a_linear_student_they_are_what_is_lost_by_leaving_the_ngram_out_of_the_sum() -> None:
+    linear = student(REVIEWS, orders=(1, 2), ffn=())
+    found = explain(linear, ["red shoe red"], steps=1)
+    kernel, bias = linear.first_dense.kernel.numpy()[:, 0], float(linear.first_dense.bias[0])
+    assert found.baseline == pytest.approx(bias)
+    for one in found.ngrams:
+        vector = linear.ngrams.vectors(tf.constant([one.row]))[0].numpy()
+        assert one.value == pytest.approx(vector @ kernel / np.sqrt(6), rel=1e-4)
+    assert [one.text for one in found.ngrams] == ["red", "red shoe", "shoe", "shoe red", "red", "red ⊣"]
+
+
+def test_the_likeliest_class_is_explained_or_the_one_asked_for(news: Student) -> None:
+    logits = news.model([tf.constant(["red shoe"])]).numpy()[0]
+    for target in (None, 0, 1, 2):
+        found = explain(news, ["red shoe"], target=target)
+        assert found.predicted == (int(logits.argmax()) if target is None else target)
+        assert found.logit == pytest.approx(float(logits[found.predicted]), abs=1e-5)
+
+
+def test_matches_and_cut_tokens_are_told(pairs: Student) -> None:
+    found = explain(pairs, ["red shoe", "a red hat" + " x" * 20])
+    matched = {(one.field, one.text) for one in found.ngrams if one.matched}
+    assert matched == {(0, "red"), (1, "red")}
+    assert found.cut == (0, 11)
+    best = max(found.soft, key=lambda pair: pair.cosine)
+    assert best.texts == ("red", "red")
+
+
+def test_a_student_that_computes_something_else_is_not_explained(reviews: Student) -> None:
+    class Other(Student):
+        def __init__(self) -> None:
+            self.__dict__.update(reviews.__dict__)
+            self.model = lambda texts, training: 1 + reviews.model(texts, training=training)  # type: ignore[assignment]
+
+    with pytest.raises(DataError, match="unknown features"):
+        explain(Other(), ["red"])

@@ -1,0 +1,266 @@
+"""Rows that teacher and student decide differently, and what is unusual about them, by measurement.
+
+A reason is never guessed. Every row is measured; a measure is named as unusual where it lies beyond nine tenths of the
+rows on which the two agree, and how often that happens among either kind of rows stands above the list. That says where to
+look; it proves no cause.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import expand, read_json
+from tfb2d.data.readers import columns_of, read_rows
+from tfb2d.data.tables import read_table
+from tfb2d.data.task import Task
+from tfb2d.evaluation.metrics import agreement, decisions
+from tfb2d.evaluation.results import covered
+from tfb2d.evaluation.scorer import field_columns
+from tfb2d.evaluation.table import layout, percent
+from tfb2d.evaluation.teacher_scores import teacher_scores
+from tfb2d.explain.measures import MEASURES, measures, seen_in_transfer
+from tfb2d.explain.source import Source
+from tfb2d.explain.views import class_name
+
+UNUSUAL = 0.9  # a measure beyond this share of the agreeing rows' is named
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows with the teacher's probabilities.
+
+    Attributes:
+      columns: texts, one list a field.
+      labels: `[n]`, NaN where there is none.
+      teacher: `[n]` or `[n, k]` probabilities, NaN where there is none.
+      place: where the rows come from, for the reader.
+    """
+
+    columns: list[list[str]]
+    labels: np.ndarray
+    teacher: np.ndarray
+    place: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row on which they differ; `why` is a sentence of measures."""
+
+    texts: tuple[str, ...]
+    label: str
+    teacher: str
+    student: str
+    why: str
+    measured: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The case study: its rows, and how often each measure is unusual.
+
+    Attributes:
+      rows: those furthest apart first.
+      titles, table: of the measures, as text; the first cell is the measure.
+      lead: what was compared.
+      shares: measure to (share unusual of the differing rows, of the agreeing rows).
+    """
+
+    rows: list[Row]
+    titles: list[str]
+    table: list[list[str]]
+    lead: str
+    shares: dict[str, tuple[float, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The measures' shares."""
+        return {name: {"differ": differ, "agree": agree} for name, (differ, agree) in self.shares.items()}
+
+
+def from_run(source: Source, split: str) -> Judged:
+    """A run's split, with its teachers stacked as the student's targets were, calibrated on validation.
+
+    Raises:
+      DataError: the student does not come from a run folder, or the run is not finished.
+    """
+    from tfb2d.distill.stack import Stack
+    from tfb2d.distill.targets import stacked_logits
+    from tfb2d.evaluation.calibration import calibrate
+
+    run, task = source.run, source.student.task
+    if run is None or not (run / "student/stage.json").exists():
+        raise DataError(f"{source.folder} is no part of a run; --data and --teacher_logits name the rows")
+    found = read_json(run / "student/stage.json")["outcome"]["stack"]
+    stack = Stack(tuple(found["weights"]), tuple(found["bias"]))
+    teachers = list(read_json(run / "config.json")["teachers"])
+    flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
+    logits = {
+        part: flat(stacked_logits([run / "logits" / name / part for name in teachers], task, stack))
+        for part in {"valid", split}
+    }
+    labels = {part: read_table(run / "data" / part, ["label"])["label"].to_numpy() for part in logits}
+    known = covered(logits["valid"])
+    calibration = calibrate(task, labels["valid"][known], logits["valid"][known])
+    scored = covered(logits[split])
+    teacher = np.full(logits[split].shape, np.nan)
+    teacher[scored] = calibration.apply(logits[split][scored])
+    table = read_table(run / "data" / split, task.fields)
+    columns = [table.column(name).to_pylist() for name in task.fields]
+    return Judged(columns, labels[split].astype(np.float64), teacher, f"the {split} split of {run}")
+
+
+def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fields: Sequence[str]) -> Judged:
+    """Rows of files, with the teacher's scores found by their text; labels where the files have such a column.
+
+    Raises:
+      DataError: files that cannot be used, or no teacher's scores.
+    """
+    if not teacher:
+        raise DataError("--disagree with --data needs the teacher's scores of these rows: --teacher_logits=FILES")
+    task = source.student.task
+    names, columns, labels = field_columns(task.fields, fields), [[] for _ in task.fields], []  # type: ignore[var-annotated]
+    for path in expand(files):
+        wanted = [*names, task.label] if task.label in columns_of(path) else names
+        for row in read_rows(path, wanted):
+            if row.problem or not all(isinstance(text, str) for text in row.values[: len(names)]):
+                continue
+            for column, text in zip(columns, row.values, strict=False):
+                column.append(text)
+            labels.append(_label(task, row.values[len(names)]) if len(wanted) > len(names) else np.nan)
+    if not labels:
+        raise DataError(f"{', '.join(files)}: no row")
+    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns), ", ".join(files))
+
+
+def measure(source: Source, judged: Judged, rows: int) -> Case:
+    """Finds the rows on which the two differ, and measures all rows.
+
+    Args:
+      source: the student.
+      judged: rows that the teacher scored.
+      rows: how many are listed.
+
+    Raises:
+      DataError: the teacher scored none of the rows.
+    """
+    task = source.student.task
+    student = source.calibration.apply(_logits(source, judged.columns))
+    known = np.flatnonzero(covered(judged.teacher))
+    if not len(known):
+        raise DataError(f"{judged.place}: no row has a teacher's score")
+    columns = [[column[at] for at in known] for column in judged.columns]
+    labels, teacher, student = judged.labels[known], judged.teacher[known], student[known]
+    agree = agreement(teacher, student)
+    seen = None if source.run is None else seen_in_transfer(source.student, columns, source.run / "data/transfer")
+    found = measures(source.student, columns, teacher, seen)
+    unusual = {name: _unusual(found[name], agree, MEASURES[name].low) for name in found}
+    distance = np.abs(teacher - student) if teacher.ndim == 1 else np.abs(teacher - student).sum(1) / 2
+    order = [at for at in np.argsort(-distance, kind="stable") if not agree[at]]
+    middle = {name: float(np.median(values[agree])) if agree.any() else 0.0 for name, values in found.items()}
+    listed = [
+        Row(
+            tuple(column[at] for column in columns),
+            _label_text(task, labels[at]),
+            _score_text(task, teacher[at]),
+            _score_text(task, student[at]),
+            _why({name: found[name][at] for name in found if unusual[name][at]}, middle),
+            {name: float(found[name][at]) for name in found},
+        )
+        for at in order[:rows]
+    ]
+    shares = {
+        name: tuple(float(flags[kind].mean()) if kind.any() else 0.0 for kind in (~agree, agree))
+        for name, flags in unusual.items()
+    }
+    table = [
+        [MEASURES[name].title, percent(differ), percent(same), f"{differ / same:.2f}" if same else "–"]
+        for name, (differ, same) in shares.items()
+    ]
+    told = f"{judged.place}: teacher and student decide {len(order):,} of {len(known):,} rows differently"
+    right = _right(task, labels, teacher, student, ~agree)
+    return Case(
+        listed,
+        ["unusual where they differ", "where they agree", "ratio"],
+        table,
+        told + right,
+        shares,  # type: ignore[arg-type]
+    )
+
+
+def summary(case: Case) -> str:
+    """The case study's head, as text for a terminal."""
+    return f"{case.lead}\n\n" + layout([["measure", *case.titles], *case.table])
+
+
+def _logits(source: Source, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
+    import tensorflow as tf
+
+    score = tf.function(lambda texts: source.student.model(texts, training=False), reduce_retracing=True)
+    parts = [
+        score([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
+        for start in range(0, len(columns[0]), batch)
+    ]
+    logits = np.concatenate(parts)
+    return logits[:, 0] if source.student.task.n_logits == 1 else logits
+
+
+def _unusual(values: np.ndarray, agree: NDArray[np.bool_], low: bool) -> NDArray[np.bool_]:
+    """Whether values lie beyond UNUSUAL of those where the two agree, towards the suspicious end."""
+    if not agree.any():
+        return np.zeros(len(values), np.bool_)
+    if low:
+        return values < np.quantile(values[agree], 1 - UNUSUAL)
+    return values > np.quantile(values[agree], UNUSUAL)
+
+
+def _why(unusual: dict[str, float], middle: dict[str, float]) -> str:
+    if not unusual:
+        return "No measure is unusual here."
+    told = [MEASURES[name].tell(value, middle[name]) for name, value in unusual.items()]
+    return "Unusual: " + "; ".join(told) + "."
+
+
+def _right(task: Task, labels: ArrayLike, teacher: ArrayLike, student: ArrayLike, differ: NDArray[np.bool_]) -> str:
+    labels = np.asarray(labels)
+    judged = differ & np.isfinite(labels)
+    if not judged.any():
+        return ""
+    truth = labels[judged] if task.n_logits > 1 else labels[judged] >= 0.5
+    teacher_right = float((decisions(np.asarray(teacher)[judged]) == truth).mean())
+    student_right = float((decisions(np.asarray(student)[judged]) == truth).mean())
+    return f"; the teacher is right on {percent(teacher_right)} of these, the student on {percent(student_right)}"
+
+
+def _label(task: Task, value: Any) -> float:
+    """A label of a file as a number; NaN where it is none of the task's."""
+    if task.classes:
+        return float(task.classes.index(str(value))) if str(value) in task.classes else np.nan
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return np.nan
+    low, high = task.label_range or (0.0, 1.0)
+    return (number - low) / (high - low)
+
+
+def _label_text(task: Task, label: float) -> str:
+    if not np.isfinite(label):
+        return ""
+    if task.classes:
+        return task.classes[int(label)]
+    low, high = task.label_range or (0.0, 1.0)
+    return f"{low + label * (high - low):g}"
+
+
+def _score_text(task: Task, score: Any) -> str:
+    if np.ndim(score):
+        best = int(np.argmax(score))
+        return f"{task.classes[best]} {score[best]:.3f}"
+    return f"{class_name(task, 0)} {score:.3f}".strip()

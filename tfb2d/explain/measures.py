@@ -1,0 +1,163 @@
+"""What can be measured of a row that may make a student of n-grams judge it otherwise than its teacher."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfb2d.data.tables import count_rows, iter_batches
+from tfb2d.students import ngrams, text_spec
+
+if TYPE_CHECKING:
+    from tfb2d.students.model import Student
+
+NEGATIONS = frozenset(
+    b"not no never nor neither none nothing nobody nowhere without hardly barely scarcely cannot t".split()
+)
+SHORT = frozenset(b"t".split())  # `don't` is don ' t to the student: its last token counts after an apostrophe alone
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a measure is called, told, and at which end it is suspicious."""
+
+    title: str
+    unit: Callable[[float], str]
+    low: bool = False
+
+    def tell(self, value: float, usual: float) -> str:
+        """A row's value beside the median of the rows on which teacher and student agree."""
+        return f"{self.title} {self.unit(value)} (where they agree: {self.unit(usual)})"
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _fine(value: float) -> str:
+    return f"{value:.3f}"
+
+
+MEASURES = {
+    "unseen": Measure("n-grams unseen in the transfer set", _share),
+    "rare": Measure("n-grams seen fewer than five times there", _share),
+    "collided": Measure("n-grams whose row belongs mostly to others", _share),
+    "negations": Measure("negations (English)", _count),
+    "tokens": Measure("tokens", _count),
+    "cut": Measure("tokens beyond max_tokens", _count),
+    "margin": Measure("the teacher's margin", _fine, low=True),
+    "unmatched_query": Measure("query n-grams that the title lacks", _share),
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How often n-grams occur in the transfer set: those of some rows by key, and all of them by table row.
+
+    Attributes:
+      keys: rising, `[n]` int64.
+      counts: `[n]` occurrences of each key.
+      rows: `[buckets]` occurrences in each row of the table.
+    """
+
+    keys: np.ndarray
+    counts: np.ndarray
+    rows: np.ndarray
+
+    def of(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How often keys occur, and how often anything occurs in their rows; both of the shape of `wanted`."""
+        own = self.counts[np.searchsorted(self.keys, wanted)] if len(self.keys) else np.zeros(wanted.shape, np.int64)
+        return own, self.rows[ngrams.rows_of(wanted, len(self.rows))]
+
+
+def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], transfer: Path) -> Seen:
+    """Counts the n-grams of rows in the transfer set, and all that falls into the table's rows; streamed.
+
+    Args:
+      student: whose n-grams and table these are.
+      columns: texts, one sequence a field.
+      transfer: the table's folder.
+    """
+    import sys
+
+    import tensorflow as tf
+    from tqdm import tqdm
+
+    from tfb2d.students import text
+
+    orders, most = student.config.orders, student.config.max_tokens
+    parts = [_keys(student, one).ravel() for column in columns for one in column]
+    wanted = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+    counts = np.zeros(len(wanted), np.int64)
+    rows = np.zeros(student.config.buckets, np.int64)
+    hasher = tf.function(
+        lambda texts: text.token_hashes(texts, most), input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+    bar = tqdm(
+        total=count_rows(transfer), desc="transfer set", unit="row", unit_scale=True, disable=not sys.stderr.isatty()
+    )
+    with bar:
+        for batch in iter_batches(transfer, student.task.fields):
+            for name in student.task.fields:
+                ragged = hasher(tf.constant(batch.column(name).to_numpy(zero_copy_only=False), tf.string))
+                found = ngrams.keys(ragged.values.numpy(), orders, ragged.row_splits.numpy()).ravel()
+                rows += np.bincount(ngrams.rows_of(found, len(rows)), minlength=len(rows))
+                place = np.searchsorted(wanted, found)
+                place[place == len(wanted)] = 0
+                if len(wanted):
+                    counts += np.bincount(place[wanted[place] == found], minlength=len(wanted))
+            bar.update(batch.num_rows)
+    return Seen(wanted, counts, rows)
+
+
+def _keys(student: "Student", text: str) -> np.ndarray:
+    return ngrams.keys(text_spec.token_hashes(text, student.config.max_tokens), student.config.orders)
+
+
+def measures(
+    student: "Student", columns: Sequence[Sequence[str]], teacher: np.ndarray, seen: Seen | None
+) -> dict[str, np.ndarray]:
+    """The measures of all rows, `[n]` float64 each; those that need the transfer set only where it was counted.
+
+    Args:
+      student: whose n-grams they are.
+      columns: texts, one sequence a field.
+      teacher: its probabilities, `[n]` or `[n, k]`.
+      seen: of these texts.
+    """
+    n, most = len(columns[0]), student.config.max_tokens
+    names = ["unseen", "rare", "collided"] * (seen is not None) + ["negations", "tokens", "cut", "margin"]
+    found = {name: np.zeros(n) for name in names + ["unmatched_query"] * (len(columns) == 2)}
+    for at, texts in enumerate(zip(*columns, strict=True)):
+        tokens = [text_spec.tokens(text, 2**31 - 1) for text in texts]
+        found["tokens"][at] = sum(map(len, tokens))
+        found["cut"][at] = sum(max(len(one) - most, 0) for one in tokens)
+        found["negations"][at] = sum(map(negations, tokens))
+        keys = [_keys(student, text) for text in texts]
+        if seen is not None and (flat := np.concatenate([one.ravel() for one in keys])).size:
+            own, row = seen.of(flat)
+            found["unseen"][at] = np.mean(own == 0)
+            found["rare"][at] = np.mean(own < 5)
+            found["collided"][at] = np.mean(row > 2 * own)
+        if len(texts) == 2 and keys[0].size:
+            found["unmatched_query"][at] = 1 - np.isin(keys[0], keys[1]).mean()
+    if teacher.ndim == 1:
+        found["margin"] = 2 * np.abs(teacher - 0.5)
+    else:
+        best = np.sort(teacher, axis=1)
+        found["margin"] = best[:, -1] - best[:, -2]
+    return found
+
+
+def negations(tokens: Sequence[bytes]) -> int:
+    """English negations among a text's tokens."""
+    before = [b"", *tokens[:-1]]
+    return sum(
+        one in NEGATIONS and (one not in SHORT or last == b"'") for one, last in zip(tokens, before, strict=True)
+    )

@@ -1,0 +1,153 @@
+"""Nearest n-grams of an n-gram, by the cosine of their table rows.
+
+Hashing is one way: a row does not know its n-grams. So the candidates are n-grams that texts have, and an n-gram that no
+text has cannot be found. Where several fall into one row they share its vector, and are told as collisions.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfb2d.data.errors import DataError
+from tfb2d.students import ngrams, text_spec
+
+if TYPE_CHECKING:
+    from tfb2d.students.model import Student
+
+MAX_CANDIDATES = 2_000_000
+Key = tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """N-grams of texts.
+
+    Attributes:
+      names: `[n]` as people read them.
+      orders: `[n]` int.
+      counts: `[n]` occurrences.
+      rows: `[n]` of the table.
+    """
+
+    names: list[str]
+    orders: np.ndarray
+    counts: np.ndarray
+    rows: np.ndarray
+
+    def collisions(self) -> dict[str, float | int]:
+        """How many of these n-grams share their row with another of them; by n-gram, and weighted by frequency."""
+        _, place, sharing = np.unique(self.rows, return_inverse=True, return_counts=True)
+        shared = sharing[place.ravel()] > 1
+        return {
+            "ngrams": len(self.names),
+            "rows": len(sharing),
+            "share": float(shared.mean()),
+            "weighted": float(self.counts[shared].sum() / max(self.counts.sum(), 1)),
+        }
+
+
+def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> Candidates:
+    """Counts the n-grams of texts, of the student's orders; an n-gram that the text's end cuts off is none.
+
+    Args:
+      student: whose orders, tokens and rows they have.
+      texts: any number, streamed.
+      min_count: rarer n-grams are left out.
+
+    Raises:
+      DataError: nothing is left.
+    """
+    found: Counter[Key] = Counter()
+    for text in texts:
+        tokens = text_spec.tokens(text, student.config.max_tokens)
+        for order in student.config.orders:
+            found.update(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
+        if len(found) > MAX_CANDIDATES:  # what is rare so far goes; a count may then be too low, never too high
+            found = Counter({key: count for key, count in found.items() if count > 1})
+    kept = [(key, count) for key, count in found.items() if count >= min_count]
+    if not kept:
+        raise DataError(f"the files have no n-gram that occurs {min_count} times; --min_count takes less")
+    return Candidates(
+        [b" ".join(key).decode("utf-8", "replace") for key, _ in kept],
+        np.array([len(key) for key, _ in kept]),
+        np.array([count for _, count in kept]),
+        _rows(student, [key for key, _ in kept]),
+    )
+
+
+def _rows(student: "Student", found: Sequence[Key]) -> np.ndarray:
+    """The table rows `[n]` int64 of n-grams."""
+    rows = np.zeros(len(found), np.int64)
+    for order in student.config.orders:
+        which = [at for at, key in enumerate(found) if len(key) == order]
+        flat = [text_spec.fingerprint64(token) % text_spec.TOKEN_MODULUS for at in which for token in found[at]]
+        splits = np.arange(len(which) + 1, dtype=np.int64) * order
+        if which:
+            first = ngrams.keys(np.array(flat, np.int64), (order,), splits)[::order, 0]
+            rows[which] = ngrams.rows_of(first, student.config.buckets)
+    return rows
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What lies nearest to an n-gram.
+
+    Attributes:
+      name: of the n-gram asked for.
+      count: how often the texts have it.
+      norm: of its row; a row that training never moved keeps the length that start values have.
+      sharing: other candidates in the same row, the most frequent first.
+      found: (name, cosine, count, candidates sharing that row), nearest first; a row stands once.
+    """
+
+    name: str
+    count: int
+    norm: float
+    sharing: tuple[tuple[str, int], ...]
+    found: tuple[tuple[str, float, int, int], ...]
+
+
+def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) -> Neighbours:
+    """The candidates whose rows point most nearly the same way.
+
+    Raises:
+      DataError: an n-gram that the student has no rows for.
+    """
+    tokens = tuple(text_spec.tokens(ngram, student.config.max_tokens))
+    if len(tokens) not in student.config.orders:
+        orders = ", ".join(map(str, student.config.orders))
+        raise DataError(f"{ngram!r} is {len(tokens)} tokens; this student has n-grams of {orders}")
+    (row,) = _rows(student, [tokens])
+    rows, first = np.unique(among.rows, return_index=True)
+    # Of candidates in one row the most frequent stands for it.
+    order = np.lexsort((-among.counts, among.rows))
+    first = order[np.searchsorted(among.rows[order], rows)]
+    vectors = np.asarray(student.ngrams.vectors(rows.astype(np.int32)), np.float32)
+    own = np.asarray(student.ngrams.vectors(np.array([row], np.int32)), np.float32)[0]
+    norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(own)
+    cosines = np.divide(vectors @ own, norms, out=np.zeros(len(rows), np.float32), where=norms > 0)
+    sharing = np.bincount(np.searchsorted(rows, among.rows), minlength=len(rows))
+    cosines[rows == row] = -np.inf
+    best = np.argsort(-cosines, kind="stable")[:top]
+    same = np.flatnonzero(among.rows == row).tolist()
+    name = b" ".join(tokens).decode("utf-8", "replace")
+    counts = {among.names[at]: int(among.counts[at]) for at in same if among.orders[at] == len(tokens)}
+    others = sorted(((among.names[at], int(among.counts[at])) for at in same if among.names[at] != name), key=_rarer)
+    return Neighbours(
+        name,
+        counts.get(name, 0),
+        float(np.linalg.norm(own)),
+        tuple(others),
+        tuple(
+            (among.names[first[at]], float(cosines[at]), int(among.counts[first[at]]), int(sharing[at]))
+            for at in best
+            if np.isfinite(cosines[at])
+        ),
+    )
+
+
+def _rarer(named: tuple[str, int]) -> int:
+    return -named[1]

@@ -1,0 +1,116 @@
+"""Which student is meant: from a served model, a run folder or a student's own folder to weights and calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import read_json
+from tfb2d.evaluation.calibration import Calibration
+from tfb2d.evaluation.scorer import ABOUT, Scorer, version_folder
+
+if TYPE_CHECKING:
+    from tfb2d.students.model import Student
+
+SERVED = ("compress", "student")  # stages whose folder holds a student, what is served first
+ABOUT_STUDENT = "student.json"
+TOLERANCE = 1e-2  # between a served logit and the student's
+
+
+@dataclass(frozen=True)
+class Source:
+    """A student to explain.
+
+    Attributes:
+      folder: holds `student.json` and the weights.
+      student: loaded from there.
+      calibration: from its logits to probabilities.
+      model: the SavedModel's version folder, or None.
+      run: the run folder that it comes from, or None.
+    """
+
+    folder: Path
+    student: "Student"
+    calibration: Calibration
+    model: Path | None
+    run: Path | None
+
+    def check_served(self, columns: Sequence[Sequence[str]], logits: np.ndarray) -> None:
+        """Makes sure that the served model gives these logits.
+
+        Raises:
+          DataError: it does not, so the weights are not those that it was made from.
+        """
+        if self.model is None:
+            return
+        served = Scorer(self.model).score(columns)[1].reshape(logits.shape)
+        gap = float(np.abs(served - logits).max(initial=0))
+        if gap > TOLERANCE * max(1.0, float(np.abs(served).max(initial=0))):
+            raise DataError(
+                f"{self.model} was not made from {self.folder}: their logits differ by {gap:.3g}; "
+                "name the right folder by --student="
+            )
+
+
+def find(model: str, student: str = "") -> Source:
+    """Finds the student that `model` stands for.
+
+    Args:
+      model: a student's folder, a run folder (the student that it serves), or an exported model or version of it; the
+        run that exported it is looked for in `runs/` here and beside the folder of models.
+      student: the student's folder, if it is elsewhere.
+
+    Raises:
+      DataError: nothing of the kind, or weights that cannot be found.
+    """
+    from tfb2d.students.model import load_student
+
+    folder = Path(model)
+    served: Path | None = None
+    if (folder / ABOUT_STUDENT).exists() and not student:
+        chosen = folder
+    elif (folder / "config.json").exists() and (folder / "data").exists():
+        chosen = Path(student) if student else _of_run(folder)
+    else:
+        served = version_folder(folder)
+        chosen = Path(student) if student else _of_run(_exporter(served))
+    if not (chosen / ABOUT_STUDENT).exists():
+        raise DataError(f"{chosen}: no {ABOUT_STUDENT}; it is not a student's folder")
+    run = chosen.parent if (chosen.parent / "config.json").exists() else None
+    return Source(chosen, load_student(chosen), _calibration(chosen, served), served, run)
+
+
+def _of_run(run: Path) -> Path:
+    for stage in SERVED:
+        if (run / stage / ABOUT_STUDENT).exists() and (run / stage / "stage.json").exists():
+            return run / stage
+    raise DataError(f"{run}: this run has no finished student yet")
+
+
+def _exporter(version: Path) -> Path:
+    """The run folder whose export is this version."""
+    version = version.resolve()
+    places = [Path("runs"), *(parent / "runs" for parent in list(version.parents)[1:4])]
+    for place in places:
+        for done in sorted(place.glob("*/export/stage.json")):
+            if Path(read_json(done)["outcome"].get("model", "")).resolve() == version:
+                return done.parent.parent
+    looked = ", ".join(dict.fromkeys(str(place) for place in places))
+    raise DataError(
+        f"{version}: no run below {looked} exported it, and a served model does not hold what explaining needs; "
+        "give the run's folder or the student's by --model=, or the student's by --student="
+    )
+
+
+def _calibration(student: Path, served: Path | None) -> Calibration:
+    if served is not None and (served / ABOUT).exists():
+        found = read_json(served / ABOUT).get("calibration", {})
+        return Calibration(found.get("scale", 1.0), tuple(found.get("bias", (0.0,))))
+    for done in (student / "stage.json", student.parent / "student/stage.json"):
+        found = read_json(done)["outcome"].get("calibration") if done.exists() else None
+        if found:
+            return Calibration(found["scale"], tuple(found["bias"]), found["note"])
+    return Calibration(note="no calibration was found; probabilities are those of the raw logit")

@@ -1,0 +1,125 @@
+"""What is shown of an explanation, in the terminal, as HTML and as JSON alike."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tfb2d.data.task import Task
+from tfb2d.evaluation.calibration import Calibration
+from tfb2d.explain.contributions import Explanation
+
+
+@dataclass(frozen=True)
+class Part:
+    """An n-gram, all of its occurrences in a field together, or a pair of tokens that match softly."""
+
+    text: str
+    value: float
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """One row.
+
+    Attributes:
+      score: calibrated, with the class's name where there are classes.
+      logit, baseline, sum: the logit is the other two together, up to `gap`.
+      fields: name of each field, and its tokens with what they add.
+      parts, soft: the largest first.
+      matched, unmatched: n-grams of a pair; None in single texts.
+      notes: what the reader should know.
+    """
+
+    score: str
+    probability: float
+    logit: float
+    baseline: float
+    sum: float
+    gap: float
+    texts: tuple[str, ...]
+    fields: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+    parts: tuple[Part, ...]
+    soft: tuple[Part, ...]
+    matched: tuple[str, ...] | None
+    unmatched: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON holds it."""
+        return asdict(self)
+
+
+def view(task: Task, calibration: Calibration, found: Explanation) -> View:
+    """Puts an explanation into words.
+
+    Args:
+      task: names fields and classes.
+      calibration: from logits to probabilities.
+      found: one row's explanation.
+    """
+    scores = calibration.apply(found.logits[None] if task.n_logits > 1 else found.logits)
+    probability = float(scores[0, found.predicted] if task.n_logits > 1 else scores[0])
+    name = class_name(task, found.predicted)
+    pair = len(task.fields) == 2
+    totals: dict[tuple[int, str], list[float]] = {}
+    for one in found.ngrams:
+        totals.setdefault((one.field, one.text), []).append(one.value)
+    matched = {(one.field, one.text): one.matched for one in found.ngrams}
+    parts = [
+        Part(text, sum(values), "; ".join(_about(task, field, len(values), matched[field, text])))
+        for (field, text), values in totals.items()
+    ]
+    notes = [
+        f"{task.fields[field]}: the last {cut:,} of {cut + len(tokens):,} tokens are not read"
+        for field, (cut, tokens) in enumerate(zip(found.cut, found.tokens, strict=True))
+        if cut
+    ]
+    if abs(found.gap) > 0.005 * max(1.0, abs(found.logit - found.baseline)):
+        notes.append(f"contributions miss the logit by {found.gap:+.4f}; more --steps bring them nearer")
+    if calibration.note:
+        notes.append(calibration.note)
+    values = found.token_values()
+    return View(
+        f"{name} {probability:.3f}".strip(),
+        probability,
+        found.logit,
+        found.baseline,
+        found.logit - found.baseline - found.gap,
+        found.gap,
+        found.texts,
+        tuple(
+            (field, tuple(zip(tokens, map(float, one), strict=True)))
+            for field, tokens, one in zip(task.fields, found.tokens, values, strict=True)
+        ),
+        tuple(sorted(parts, key=lambda part: -abs(part.value))),
+        tuple(Part(" ~ ".join(one.texts), one.value, f"cosine {one.cosine:.2f}") for one in found.soft),
+        _named(found, True) if pair else None,
+        _named(found, False) if pair else None,
+        tuple(notes),
+    )
+
+
+def class_name(task: Task, predicted: int) -> str:
+    """The name of what a score is the probability of; "" where nobody named it."""
+    if task.n_logits > 1:
+        return task.classes[predicted]
+    return task.classes[1] if len(task.classes) == 2 else ""
+
+
+def strength(values: Sequence[float]) -> list[float]:
+    """Values scaled so that the largest is 1 or -1."""
+    most = max((abs(value) for value in values), default=0.0) or 1.0
+    return [float(np.clip(value / most, -1, 1)) for value in values]
+
+
+def _about(task: Task, field: int, times: int, matched: bool | None) -> list[str]:
+    about = [] if matched is None else [task.fields[field], "on both sides" if matched else "on this side alone"]
+    return about + ([f"{times} times"] if times > 1 else [])
+
+
+def _named(found: Explanation, matched: bool) -> tuple[str, ...]:
+    names = [one.text for one in found.ngrams if one.matched is matched]
+    return tuple(dict.fromkeys(names))
