@@ -38,13 +38,26 @@ class AugmentConfig:
     copies: int = 0  # augmented rows made of each source row; 0 is none
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
-    sentences: bool = False  # cut unlabelled text into sentences first (single-text tasks only)
+    # The form of the unlabelled text (single-text tasks only), in the order in which it is made:
+    markup: bool = False  # take HTML out
+    sentences: bool = False  # cut into sentences
+    treebank: bool = False  # write as the Penn Treebank does: lower-cased, punctuation and clitics apart
+    min_words: int = 0  # leave out what has fewer words (parted by spaces) ...
+    max_words: int = 0  # ... or more; 0 sets no bound
 
     def __post_init__(self) -> None:
-        _require(self.copies >= 0, f"data.augment.copies is {self.copies}; it counts copies, so 0 or more")
+        for name in ("copies", "min_words", "max_words"):
+            value = getattr(self, name)
+            _require(value >= 0, f"data.augment.{name} is {value}; it is a count, so 0 or more")
         for name in ("mask", "ngram"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"data.augment.{name} is {value}; it is a probability")
+
+    @property
+    def reshapes(self) -> str:
+        """The first of the settings that change the form of unlabelled text; "" where none does."""
+        names = ("markup", "sentences", "treebank", "min_words", "max_words")
+        return next((name for name in names if getattr(self, name)), "")
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,7 @@ class DataConfig:
     classes: tuple[str, ...] = ()  # label names; two: binary, the second is positive; more: multi-class; none: numbers
     label_range: tuple[float, ...] = ()  # (lowest, highest) of graded labels, mapped to [0, 1]
     group: str = ""  # rows that share this column's value (movie) land in the same split; of pairs by default the query
+    phrases: bool = False  # training rows are phrases of one another's sentences; those of one sentence keep together
     id: str = ""  # a column whose values must be unique
     valid_fraction: float = 0.1  # of the groups, where `valid` is empty
     test_fraction: float = 0.1  # of the groups, where `test` is empty
@@ -99,10 +113,11 @@ class DataConfig:
             value = getattr(self, name)
             _require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")
         _require(self.valid_fraction + self.test_fraction < 1, "data.valid_fraction and test_fraction leave no train")
-        _require(
-            not (self.augment.sentences and len(self.fields) > 1),
-            "data.augment.sentences cuts single texts; this task has two fields",
-        )
+        if len(self.fields) > 1:
+            name = self.augment.reshapes
+            _require(not name, f"data.augment.{name} is for single texts; this task has two fields")
+            _require(not self.phrases, "data.phrases is for single texts; this task has two fields")
+        _require(not (self.phrases and self.group), "data.phrases and data.group exclude each other")
 
     @property
     def group_column(self) -> str:

@@ -6,7 +6,8 @@ With no flags it runs the quickstart: real film reviews, a BERT teacher, ten min
   python -m tfb2d.train --config=pairs --workdir=runs/shop --config.data.train=judged.tsv --config.data.unlabelled=logs/
   python -m tfb2d.train --config=my_recipe.py --config.student.dim=128 --until=student
 
-A recipe is a Python file with `get_config()`; those in tfb2d/configs/ are called by name. Any of its settings is changed by
+A recipe is a Python file with `get_config()`; those in tfb2d/configs/ are called by name, and one that takes an argument (a
+folder of data, say) gets it behind a colon: `--config=sst2:/data`. Any of its settings is changed by
 `--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config.py. The same command
 again goes on where the last one stopped, and does again only what a changed setting or file touches.
 """
@@ -93,7 +94,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError, TypeError) as error:
         recipe = next(word.removeprefix("--config=") for word in argv if word.startswith("--config="))
-        settings = _paths(runpy.run_path(recipe)["get_config"]())
+        file, colon, argument = recipe.partition(":")
+        settings = _paths(runpy.run_path(file)["get_config"](*[argument] * bool(colon)))
         for word in argv:
             path = word.split("=")[0].removeprefix("--config.")
             if word.startswith("--config.") and path not in settings:
@@ -111,8 +113,8 @@ def _paths(settings: ConfigDict, before: str = "") -> list[str]:
 
 
 def _named_recipe(word: str) -> str:
-    name = word.removeprefix("--config=")
-    if name == word or "/" in name or name.endswith(".py"):
+    name, *argument = word.removeprefix("--config=").split(":", 1)
+    if not word.startswith("--config=") or "/" in name or name.endswith(".py"):
         return word
     known = sorted(path.stem for path in RECIPES.glob("[a-z]*.py"))
     if name not in known:
@@ -121,7 +123,7 @@ def _named_recipe(word: str) -> str:
             f"error: no recipe {name!r}"
             + (f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}")
         )
-    return f"--config={RECIPES / name}.py"
+    return f"--config={':'.join([f'{RECIPES / name}.py', *argument])}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tfb2d.data import files, tables
 from tfb2d.data.augment import MASK
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import read_examples, schema
+from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.splits import Cutter, HeldOut, text_rows
 from tfb2d.data.task import Task
@@ -27,6 +28,7 @@ LEFT_OUT = (
     "leaked_valid",
     "near_leaked",
     "group_leaked",
+    TORN,
     "duplicates",
     "scored_left_out",
     "augmented_left_out",
@@ -57,9 +59,9 @@ def prepare(
     Returns:
       What `stats.json` holds: rows of `train`, `valid`, `test` and `transfer`, of which `unlabelled` and `augmented`;
       `rejected`, `rejected_by_reason`; rows left out of train, valid or transfer as `leaked` (the same text as a test
-      row), `leaked_valid`, `near_leaked` or `group_leaked` (see `HeldOut.leak`); `duplicates` within transfer;
-      `augmented_left_out`, `scored_left_out` (both reasons, among augmentations and `extra_unlabelled`); `labels`,
-      each split's rows by label.
+      row; `leaked_from` says whence), `leaked_valid`, `near_leaked` or `group_leaked` (see `HeldOut.leak`); `torn` (see
+      `PhraseCutter`); `duplicates` within transfer; `augmented_left_out`, `scored_left_out` (both reasons, among
+      augmentations and `extra_unlabelled`); `labels`, each split's rows by label.
 
     Raises:
       DataError: input that cannot be used; `rejected.jsonl` is written all the same.
@@ -110,9 +112,8 @@ def _write(
     data: DataConfig, work: Path, reader: _Reader, extra_unlabelled: Sequence[tuple[str, ...]]
 ) -> dict[str, Any]:
     """Writes the four tables into `work`; returns the counts."""
-    _spool(data, work, reader)
     held = HeldOut()
-    left_out: Counter[str] = Counter()
+    left_out = _spool(data, work, reader)
     labels = {name: _split(data, work, name, held, left_out) for name in ("test", "valid", "train")}
     for name in SPLITS:
         _check_split(data, name, labels[name], left_out)
@@ -133,6 +134,7 @@ def _write(
         transfer.augment(MASK, reader.progress)
     transfer.close()
 
+    leaked = {"judged": left_out["leaked"], "unlabelled": transfer.left_out["leaked"]}
     left_out.update(transfer.left_out)
     return {
         **{name: labels[name].total() for name in SPLITS},
@@ -142,15 +144,17 @@ def _write(
         "rejected": reader.rejects.count,
         "rejected_by_reason": dict(sorted(reader.rejects.reasons.items())),
         **{reason: left_out[reason] for reason in LEFT_OUT},
+        "leaked_from": leaked,
         "labels": {name: _named(labels[name], data.classes) for name in SPLITS},
     }
 
 
-def _spool(data: DataConfig, work: Path, reader: _Reader) -> None:
-    """Reads the labelled files into a table a split, as they are."""
+def _spool(data: DataConfig, work: Path, reader: _Reader) -> Counter[str]:
+    """Reads the labelled files into a table a split, as they are; counts the rows that have no place in one."""
     if not data.train:
         raise DataError("data.train is empty; it names the files with labelled rows")
-    cutter = Cutter(data)
+    homeless: Counter[str] = Counter()
+    cutter = PhraseCutter(data, _texts(data)) if data.phrases else Cutter(data)
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(tables.ShardWriter(work / "spool" / name, schema(data))) for name in SPLITS
@@ -162,8 +166,16 @@ def _spool(data: DataConfig, work: Path, reader: _Reader) -> None:
                     places = np.array([cutter.split(*row) for row in text_rows(batch, data.fields)])
                     for place in SPLITS:
                         writers[place].write(batch.filter(pa.array(places == place)))
+                    homeless[TORN] += int((places == TORN).sum())
                 else:
                     writers[name].write(batch)
+    return homeless
+
+
+def _texts(data: DataConfig) -> Iterator[str]:
+    """The texts of the training files, looked through once before they are cut."""
+    for batch in read_examples(data.train, data, labelled=True, rejects=Rejects(None, 1)):
+        yield from batch.column(data.fields[0]).to_pylist()
 
 
 def _split(data: DataConfig, work: Path, name: str, held: HeldOut, left_out: Counter[str]) -> Counter[float]:

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from tfb2d.config import DataConfig
+from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
 from tfb2d.data.augment import augmented, sentences
 from tfb2d.data.examples import schema
 from tfb2d.data.keys import BETWEEN, HashSet, hash64
 from tfb2d.data.splits import HeldOut, Texts, text_rows
+from tfb2d.data.treebank import treebank, without_markup
 
 BATCH_ROWS = 4096
 
@@ -48,10 +49,11 @@ class TransferSet:
         self._writer.write(new)
 
     def add_unlabelled(self, batch: pa.RecordBatch) -> None:
-        """Takes unlabelled rows, cut into sentences where that is set."""
-        if self.data.augment.sentences:
-            pieces = (((piece,), group) for (text,), group in self._rows(batch) for piece in sentences(text))
-            for cut in self._batches(pieces):
+        """Takes unlabelled rows, in the form that `data.augment` sets."""
+        form = self.data.augment
+        if form.reshapes:
+            made = (((piece,), group) for (text,), group in self._rows(batch) for piece in pieces(text, form))
+            for cut in self._batches(made):
                 self._add(cut)
         else:
             self._add(batch)
@@ -113,3 +115,15 @@ class TransferSet:
         if self.data.group_column:
             columns.append(pa.array([group for _, group in made], pa.string()))
         return pa.record_batch(columns, schema=self.schema)
+
+
+def pieces(text: str, form: AugmentConfig) -> Iterator[str]:
+    """The rows that an unlabelled text is made into."""
+    if form.markup:
+        text = without_markup(text)
+    for piece in sentences(text) if form.sentences else [text]:
+        if form.treebank:
+            piece = treebank(piece)
+        words = len(piece.split())
+        if words and form.min_words <= words <= (form.max_words or words):
+            yield piece
