@@ -16,12 +16,12 @@ Rows = tuple[list[np.ndarray], np.ndarray]  # texts, an object array [n] a field
 
 def stacked_logits(folders: Sequence[Path], task: Task, stack: Stack) -> np.ndarray:
     """Stacked logits `[n, k]` float32 of tables (one folder a teacher, the same rows) that fit into memory."""
-    return stack(np.stack([_logits(folder, task) for folder in folders], 1))
+    return stack(np.stack([read_logits(folder, task) for folder in folders], 1))
 
 
 def fit(config: DistillConfig, folders: Sequence[Path], task: Task, labels: np.ndarray | None) -> Stack:
     """Fits the stack on the validation tables of the teachers, `folders`; see `fit_stack`."""
-    return fit_stack(config, np.stack([_logits(folder, task) for folder in folders], 1), labels)
+    return fit_stack(config, np.stack([read_logits(folder, task) for folder in folders], 1), labels)
 
 
 def soft_rows(
@@ -42,13 +42,17 @@ def soft_rows(
     sources += [_even(iter_batches(folder, names, rows), rows) for folder in folders]
     for batch, *scored in zip(*sources, strict=True):
         logits = stack(np.stack([_columns(one, names) for one in scored], 1))
-        targets = probabilities(logits, config.temperature)
-        if config.hard_weight:
-            hard = one_hot(_column(batch, "label"), task.n_logits)
-            labelled = np.isfinite(hard)
-            soft = np.where(np.isfinite(targets), targets, hard)  # a judged row that no teacher scored has its label
-            targets = np.where(labelled, (1 - config.hard_weight) * soft + config.hard_weight * hard, targets)
+        targets = mixed(probabilities(logits, config.temperature), _column(batch, "label"), config.hard_weight)
         yield texts(batch, task), targets
+
+
+def mixed(targets: np.ndarray, labels: np.ndarray, hard_weight: float) -> np.ndarray:
+    """Targets `[n, k]` with a share `hard_weight` of the label where there is one; `labels` are `[n]`, NaN: none."""
+    if not hard_weight:
+        return targets
+    hard = one_hot(labels, targets.shape[1])
+    soft = np.where(np.isfinite(targets), targets, hard)  # a judged row that no teacher scored has its label
+    return np.where(np.isfinite(hard), (1 - hard_weight) * soft + hard_weight * hard, targets).astype(np.float32)
 
 
 def hard_rows(data: Path, task: Task, rows: int = 8192) -> Iterator[Rows]:
@@ -70,7 +74,8 @@ def _columns(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
     return np.stack([_column(batch, name) for name in names], 1)
 
 
-def _logits(folder: Path, task: Task) -> np.ndarray:
+def read_logits(folder: Path, task: Task) -> np.ndarray:
+    """One teacher's logits `[n, k]` float32 of a table that fits into memory."""
     names = logit_names(task.n_logits)
     return np.concatenate([_columns(batch, names) for batch in iter_batches(folder, names)])
 

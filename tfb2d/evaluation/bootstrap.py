@@ -147,6 +147,10 @@ class Bootstrap:
             measures[name] = _mean_of_ranked(np.where(ranked, ndcg, 0), ranked)
         return measures
 
+    def samples(self, model: str, metric: str) -> Floats:
+        """A metric of one model in every resample, `[resamples]`; the same resamples for all models."""
+        return self._samples[model][metric]
+
     def interval(self, model: str, metric: str) -> Interval:
         """A metric of one model."""
         return _interval(self.values[model][metric], self._samples[model].get(metric))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfb2d.evaluation.page import style
 from tfb2d.explain.terminal import DOWN, UP
 from tfb2d.explain.views import View, strength
 
@@ -33,14 +34,6 @@ def render(
         title=title, lead=lead, style=style(), table=table, rows=[_row(view, beside) for view, beside in rows], top=TOP
     )
     return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
-
-
-def style() -> str:
-    """The style sheet of the report's page, so that all pages look alike."""
-    from tfb2d.evaluation.page import TEMPLATE as REPORT
-
-    text = REPORT.read_text(encoding="utf-8")
-    return text[text.index("<style>") + len("<style>") : text.index("</style>")]
 
 
 def _row(view: View, beside: Mapping[str, Any]) -> dict[str, Any]:

@@ -152,18 +152,12 @@ class Student:
 
         Reference: Model2Vec (Tulkens & van Dongen 2024) reduces a sentence transformer's token vectors the same way.
         """
-        width = min(self.config.dim, *vectors.shape)
-        centred = vectors.astype(np.float32) - vectors.mean(0, dtype=np.float32)
-        _, axes = np.linalg.eigh(centred.T @ centred)
-        reduced = np.zeros((len(vectors), self.config.dim), np.float32)
-        reduced[:, :width] = centred @ axes[:, ::-1][:, :width]
-        reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-8)
+        reduced = start_rows(vectors, self.config.dim)
         for layer in self.embeddings.values():
             if 1 not in layer.orders:
                 continue
             rows, first = np.unique(text_spec.ngram_ids(hashes, (1,), layer.buckets)[:, 0], return_index=True)
-            length = (1 / 3) ** 0.5  # of a row of `dim` numbers drawn evenly from +-1/sqrt(dim)
-            layer.table.scatter_nd_update(rows[:, None], reduced[first] * length)
+            layer.table.scatter_nd_update(rows[:, None], reduced[first])
 
     def save(self, folder: Path) -> None:
         """Writes `student.json` and `weights.safetensors`."""
@@ -174,6 +168,18 @@ class Student:
         if self.compression:
             about["compression"] = self.compression
         write_json(folder / "student.json", {**about, "hash_spec": text_spec.SPEC["version"]})
+
+
+def start_rows(vectors: np.ndarray, dim: int) -> np.ndarray:
+    """Word vectors `[n, width]` turned to table rows `[n, dim]` float32 by PCA, of the length that start values have."""
+    width = min(dim, *vectors.shape)
+    centred = vectors.astype(np.float32) - vectors.mean(0, dtype=np.float32)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    reduced = np.zeros((len(vectors), dim), np.float32)
+    reduced[:, :width] = centred @ axes[:, ::-1][:, :width]
+    reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-8)
+    length = (1 / 3) ** 0.5  # of a row of `dim` numbers drawn evenly from +-1/sqrt(dim)
+    return reduced * length
 
 
 def _dense(width: int, seed: int, name: str, use_bias: bool = True) -> tf_keras.layers.Dense:
