@@ -1,0 +1,66 @@
+"""What somebody should look at: figures past their threshold by more than chance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When to raise an alert; 0 never does.
+
+    Attributes:
+      psi: the score drift of a window is above it, and above what chance makes of so many rows.
+      fidelity: the upper end of a window's interval of agreement with the teacher is below it.
+      new_tokens: the share of a window's tokens that the reference has not is above it.
+      broken: the share of records that could not be read is above it.
+      skew: a logged score is further than this from the model's own.
+      rows: windows with fewer rows raise none.
+    """
+
+    psi: float = 0.25
+    fidelity: float = 0.0
+    new_tokens: float = 0.0
+    broken: float = 0.01
+    skew: float = 1e-3
+    rows: int = 200
+
+
+def alerts(result: Mapping[str, Any], limits: Thresholds) -> list[dict[str, Any]]:
+    """Alerts as `{"what", "where", "value", "threshold", "text"}`, the whole log's first, then window by window."""
+    found: list[dict[str, Any]] = []
+
+    def alert(what: str, where: str, value: float, threshold: float, text: str) -> None:
+        found.append({"what": what, "where": where, "value": value, "threshold": threshold, "text": f"{where}: {text}"})
+
+    logs = result["logs"]
+    broken = sum(logs["broken"].values())
+    share = broken / max(broken + logs["records"], 1)
+    if limits.broken and share > limits.broken:
+        alert("broken", "log", share, limits.broken, f"{broken:,} records could not be read, {share:.1%} of all")
+    skew = result["skew"]["largest"]
+    if limits.skew and skew is not None and skew > limits.skew:
+        alert("skew", "log", skew, limits.skew, f"a logged score is {skew:.4f} from what the model itself gives")
+    for window in result["windows"]:
+        if window["rows"] < limits.rows:
+            continue
+        where, psi, new = window["time"], window["psi"], window["new"]
+        if limits.psi and psi is not None and psi > max(limits.psi, window["chance95"]):
+            alert("psi", where, psi, limits.psi, f"score drift {psi:.2f} (chance: {window['chance95']:.2f})")
+        tokens = new["1"]["share"] if new else None
+        if limits.new_tokens and tokens is not None and tokens > limits.new_tokens:
+            alert("new_tokens", where, tokens, limits.new_tokens, f"{tokens:.1%} of the tokens are new")
+    judged = [("log", (result["fidelity"] or {}).get("overall"))]
+    judged += [(window["time"], window.get("fidelity")) for window in result["windows"]]
+    for where, one in judged:
+        ends = one["agreement"]["ci95"] if one else None
+        if limits.fidelity and ends and ends[1] < limits.fidelity:
+            value = one["agreement"]["value"]
+            alert(
+                "fidelity",
+                where,
+                value,
+                limits.fidelity,
+                f"decides as the teacher on {value:.1%} (at most {ends[1]:.1%})",
+            )
+    return found

@@ -1,0 +1,181 @@
+"""The sample as fresh transfer data: relabelled by the teacher, without repeats and without test text, ready to train on."""
+
+import pprint
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tfb2d.config import LabelConfig, TeacherConfig
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import expand, read_json, write_atomic
+from tfb2d.data.keys import HashSet, hash64, text_key
+from tfb2d.data.readers import read_rows
+from tfb2d.data.tables import ShardWriter, logit_names, read_table
+from tfb2d.data.task import Task
+
+PART_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A row of the sample: its texts, logged scores `[k]`, seconds since 1970, request's number and model version."""
+
+    texts: tuple[str, ...]
+    scores: NDArray[np.float32]
+    time: int
+    request: int
+    version: int
+
+
+def write_sample(folder: Path, task: Task, sample: Sequence[Sampled]) -> list[int]:
+    """Writes the sample's texts, each once, as a table that `tfb2d.label` reads; returns the table's row of each item."""
+    places: dict[tuple[str, ...], int] = {}
+    rows = [places.setdefault(one.texts, len(places)) for one in sample]
+    columns = list(zip(*places, strict=True)) or [()] * len(task.fields)
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    _clear(folder)
+    with ShardWriter(folder, pa.schema([(name, pa.string()) for name in task.fields])) as writer:
+        writer.write(pa.record_batch(arrays, list(task.fields)))
+    return rows
+
+
+def relabel(
+    sample: Path, task: Task, out: Path, teacher: Path | None, logits: Sequence[str], progress: bool = True
+) -> NDArray[np.float32]:
+    """The teacher's logits of the sample's table, `[rows, k]`; NaN where the files of `logits` lack a text.
+
+    Args:
+      sample: what `write_sample` wrote.
+      task: the model's.
+      out: where labelling keeps its shards; started again, it goes on there.
+      teacher: a saved teacher's folder, or None.
+      logits: files with the task's fields and logits, made elsewhere (`TeacherConfig.logits`).
+      progress: show a progress bar.
+
+    Raises:
+      ConfigError, DataError: no such teacher, one of another task, or files that cannot be used.
+    """
+    if logits:
+        from tfb2d.teachers.external import attach_logits
+
+        attach_logits(TeacherConfig(logits=tuple(logits)), task, sample, out)
+    else:
+        from tfb2d.teachers.label import label_folder
+        from tfb2d.teachers.saved import read_about
+
+        assert teacher is not None
+        other = Task.from_json(read_about(teacher)["task"])
+        if (other.fields, other.kind, other.n_logits) != (task.fields, task.kind, task.n_logits):
+            raise DataError(
+                f"{teacher} is a teacher of {', '.join(other.fields)} ({other.kind}), the model of "
+                f"{', '.join(task.fields)} ({task.kind})"
+            )
+        label_folder(teacher, sample, out, LabelConfig(), progress)
+    table = read_table(out, logit_names(task.n_logits))
+    return np.stack([table.column(name).to_numpy() for name in table.column_names], 1).astype(np.float32)
+
+
+def held_out(patterns: Sequence[str], fields: Sequence[str]) -> set[str]:
+    """The keys of test texts, which must not be trained on.
+
+    Raises:
+      DataError: a file that cannot be used.
+    """
+    keys = set()
+    for path in expand(patterns) if patterns else ():
+        for row in read_rows(path, fields):
+            if not row.problem:
+                keys.add(text_key(*("" if text is None else str(text) for text in row.values)))
+    return keys
+
+
+def write_fresh(
+    folder: Path, sample: Path, task: Task, logits: NDArray[np.float32], held: set[str], aliases: Sequence[str] = ()
+) -> dict[str, int]:
+    """Writes `part-*.parquet` with the fields and `logit` (or `logit_0..k-1`).
+
+    Left out are texts that are the same as a row before, or as a held-out one, up to case, punctuation and spacing
+    (`text_key`), and rows without a logit. `aliases` are further names under which the fields stand there.
+
+    Returns:
+      `{"rows", "duplicates", "held_out", "unlabelled"}`.
+    """
+    left, seen = Counter[str](), HashSet()
+    table = read_table(sample, task.fields)
+    texts = list(zip(*(table.column(name).to_pylist() for name in task.fields), strict=True))
+    keys = [text_key(*row) for row in texts]
+    first = seen.add(np.array([hash64(key) for key in keys], np.uint64)) if keys else np.zeros(0, np.bool_)
+    kept = []
+    for row, key in enumerate(keys):
+        reason = "held_out" if key in held else "duplicates" if not first[row] else ""
+        reason = reason or ("" if np.isfinite(logits[row]).all() else "unlabelled")
+        left[reason] += 1
+        if not reason:
+            kept.append(row)
+    names = [*task.fields, *(name for name in aliases if name not in task.fields)]
+    sources = [*task.fields, *(f for f, name in zip(task.fields, aliases, strict=False) if name not in task.fields)]
+    columns = {name: table.column(source).take(kept) for name, source in zip(names, sources, strict=True)}
+    for at, name in enumerate(logit_names(task.n_logits)):
+        columns[name] = pa.array(logits[kept, at], pa.float32())
+    whole = pa.table(columns)
+    _clear(folder)
+    with ShardWriter(folder, whole.schema) as writer:
+        for batch in whole.to_batches(PART_ROWS):
+            writer.write(batch)
+    return {"rows": len(kept), **{name: left[name] for name in ("duplicates", "held_out", "unlabelled")}}
+
+
+def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path, task: Task) -> str:
+    """Writes `next.py`, the run's recipe with the fresh rows in its transfer set, and gives the command that trains it.
+
+    Without a run (`run` None) no recipe is written, and the command has a placeholder for the judged rows.
+    """
+    name = "pairs" if len(task.fields) == 2 else "text"
+    if run is None:
+        judged = "--config.data.train=JUDGED" + (
+            "" if task.fields in (("text",), ("query", "title")) else f" --config.data.fields={','.join(task.fields)}"
+        )
+        return f"python -m tfb2d.train --config={name} --workdir=runs/next {judged} --config.data.unlabelled={shlex.quote(str(fresh))}"
+    settings = read_json(run / "config.json")
+    settings["data"]["unlabelled"] = [*settings["data"]["unlabelled"], str(fresh)]
+    if teacher is not None:
+        for key, one in settings["teachers"].items():
+            if one["preset"] and (run / "teachers" / key / "teacher.json").exists():
+                one["preset"] = str(run / "teachers" / key)  # taken over as it is: nothing is fine-tuned again
+    settings["export"]["name"] = settings["export"]["name"] or settings["name"]
+    workdir = run.with_name(f"{run.name}-next")
+    recipe = out / "next.py"
+    command = f"python -m tfb2d.train --config={shlex.quote(str(recipe))} --workdir={shlex.quote(str(workdir))}"
+    write_atomic(recipe, _RECIPE.format(run=run, command=command, settings=pprint.pformat(settings, sort_dicts=False)))
+    return command
+
+
+def _clear(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+_RECIPE = '''"""{run} again, with texts of its request log in the transfer set; written by tfb2d.monitor.
+
+  {command}
+"""
+
+from ml_collections import ConfigDict
+
+from tfb2d.config import Config
+
+SETTINGS = {settings}
+
+
+def get_config() -> ConfigDict:
+    """The recipe."""
+    return Config.from_dict(SETTINGS).to_dict()
+'''

@@ -1,0 +1,200 @@
+"""Request logs as one stream of rows, whatever is broken in them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import expand
+from tfb2d.data.rejects import Rejects
+from tfb2d.monitor.requests import Asked, Ignored, Unroller
+from tfb2d.monitor.tfrecord import records
+
+ROWS = 4096  # of a batch; a larger request is a batch of its own
+CHARS = 1 << 24
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of several requests, in the order of the log.
+
+    Attributes:
+      texts: n texts a field, bytes.
+      scores: float32 `[n, k]`; NaN: not logged.
+      times: int64 `[n]`, seconds since 1970.
+      requests: int64 `[n]`, the request's number in the log.
+      versions: int64 `[n]`, the model's version.
+    """
+
+    texts: list[list[bytes]]
+    scores: NDArray[np.float32]
+    times: NDArray[np.int64]
+    requests: NDArray[np.int64]
+    versions: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass
+class Counts:
+    """What the logs held.
+
+    Attributes:
+      files, unfinished: read; still being written, and left alone.
+      records: whole ones.
+      requests, rows, padding: of the records that were used.
+      broken: by reason, what could not be read; each is in `broken.jsonl` with file, record and offset.
+      ignored: by reason, whole records without rows.
+      dated: requests that say when they came; the others are taken to be as old as their file.
+      models: rows by "name/version".
+    """
+
+    files: int = 0
+    unfinished: int = 0
+    records: int = 0
+    requests: int = 0
+    rows: int = 0
+    padding: int = 0
+    ranked: int = 0
+    dated: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
+
+
+def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
+    """The files of a log, by name, and how many are still being written.
+
+    A folder stands for all files in it, since the operator names TF Serving's; `*.part` are the embedded server's that are
+    not complete yet.
+
+    Raises:
+      DataError: there is none.
+    """
+    found: dict[Path, None] = {}
+    unfinished = 0
+    for pattern in patterns:
+        folder = Path(pattern).expanduser()
+        files = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else expand([pattern])
+        for path in files:
+            if path.name.endswith(".part"):
+                unfinished += 1
+            elif not path.name.startswith("."):
+                found[path] = None
+    if not found:
+        hint = f"; {unfinished} are not complete yet (*.part): wait a minute" if unfinished else ""
+        raise DataError(f"{', '.join(patterns)}: no log files{hint}")
+    return list(found), unfinished
+
+
+class LogReader:
+    """Reads logs.
+
+    Args:
+      patterns: files, globs, folders.
+      unroller: what makes rows of records.
+      out: `broken.jsonl` goes here; None writes none.
+      model, version: leave out what others answered; "" and 0 take all.
+      progress: show a progress bar.
+
+    Attributes:
+      counts: what was found, complete after reading.
+    """
+
+    def __init__(
+        self,
+        patterns: Sequence[str],
+        unroller: Unroller,
+        out: Path | None = None,
+        model: str = "",
+        version: int = 0,
+        progress: bool = True,
+    ) -> None:
+        self.counts = Counts()
+        self._paths, self.counts.unfinished = log_files(patterns)
+        self._unroller, self._out = unroller, out
+        self._model, self._version, self._progress = model, version, progress
+
+    def requests(self) -> Iterator[Asked]:
+        """The requests, one by one.
+
+        Raises:
+          DataError: no file is a log at all.
+        """
+        counts, size = self.counts, sum(path.stat().st_size for path in self._paths)
+        bar = tqdm(total=size, desc="logs", unit="B", unit_scale=True, disable=not self._progress, leave=False)
+        with bar, Rejects(self._out, 1.0) as rejects:
+
+            def broken(path: Path, number: int, offset: int, passed: int, reason: str) -> None:
+                counts.broken[reason] += 1
+                rejects.add(path, number, f"offset {offset}, {passed} bytes", reason)
+
+            for path in self._paths:
+                counts.files += 1
+                told = lambda *found, path=path: broken(path, *found)  # noqa: E731
+                age = int(path.stat().st_mtime)
+                for number, record in records(path, told, bar.update):
+                    counts.records += 1
+                    try:
+                        asked = self._unroller.read(record)
+                    except Ignored as reason:
+                        counts.ignored[str(reason)] += 1
+                        continue
+                    except ValueError as error:
+                        told(number, -1, len(record), str(error))
+                        continue
+                    other = self._model not in ("", asked.model) or self._version not in (0, asked.version)
+                    if other:
+                        counts.ignored["another model or version"] += 1
+                        continue
+                    self._count(asked)
+                    yield asked if asked.time else replace(asked, time=age)
+        if not counts.requests:
+            raise DataError(f"no request for this model in {counts.files:,} files: {self.why()}")
+
+    def rows(self) -> Iterator[Rows]:
+        """The rows, in batches."""
+        waiting: list[Asked] = []
+        rows = chars = first = 0
+        for asked in self.requests():
+            waiting.append(asked)
+            rows += len(asked.scores)
+            chars += sum(sum(map(len, column)) for column in asked.texts)
+            if rows >= ROWS or chars >= CHARS:
+                yield _joined(waiting, first)
+                first += len(waiting)
+                waiting, rows, chars = [], 0, 0
+        if rows:
+            yield _joined(waiting, first)
+
+    def why(self) -> str:
+        """What became of the records that have no rows."""
+        both = self.counts.ignored + self.counts.broken
+        return ", ".join(f"{count:,} {reason}" for reason, count in both.most_common(5)) or "they are empty"
+
+    def _count(self, asked: Asked) -> None:
+        counts = self.counts
+        counts.requests += 1
+        counts.rows += len(asked.scores)
+        counts.padding += asked.padding
+        counts.ranked += asked.ranked
+        counts.dated += bool(asked.time)
+        counts.models[f"{asked.model}/{asked.version}"] += len(asked.scores)
+
+
+def _joined(asked: list[Asked], first: int) -> Rows:
+    sizes = [len(one.scores) for one in asked]
+    return Rows(
+        [list(chain.from_iterable(columns)) for columns in zip(*(one.texts for one in asked), strict=True)],
+        np.concatenate([one.scores for one in asked]),
+        np.repeat(np.array([one.time for one in asked], np.int64), sizes),
+        np.repeat(np.arange(first, first + len(asked)), sizes),
+        np.repeat(np.array([one.version for one in asked], np.int64), sizes),
+    )

@@ -1,0 +1,144 @@
+"""Which n-grams a student has met: a Bloom filter of the 64-bit hashes that its own graph makes.
+
+No text is kept, a lookup is four bits, and the size is set beforehand. It never calls a known n-gram new; how often it takes
+a new one for known is measured by how full it is (Bloom 1970), and rates are put right by that.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.students import text_spec
+
+Int64 = NDArray[np.int64]
+
+PROBES = 4
+SPREAD = 16  # bits of the filter an n-gram: one new n-gram in 400 passes for known when it is as full as that
+SMALLEST, LARGEST = 2**20, 2**33  # bits: 128 KiB up to 1 GiB
+_TEXTS = 1024  # hashed at once
+
+
+@dataclass(frozen=True)
+class Grams:
+    """The n-grams of some texts.
+
+    Attributes:
+      hashes: uint64 `[n]`.
+      rows: int64 `[n]`, each n-gram's text.
+      places: int64 `[n]`, where in its text it begins, in tokens.
+    """
+
+    hashes: NDArray[np.uint64]
+    rows: Int64
+    places: Int64
+
+
+class Hasher:
+    """Makes n-grams of texts with the student's graph.
+
+    Args:
+      orders: how many tokens the n-grams span.
+      max_tokens: tokens kept of a text.
+    """
+
+    def __init__(self, orders: Sequence[int], max_tokens: int) -> None:
+        self.orders = tuple(orders)
+        self.max_tokens = max_tokens
+
+    def __call__(self, texts: Sequence[bytes | str]) -> dict[int, Grams]:
+        """The n-grams of each order that lie within a text; of order 1 its tokens."""
+        values, splits = self._tokens(texts)
+        lengths = np.diff(splits)
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        places = np.arange(len(values)) - np.repeat(splits[:-1], lengths)
+        left = np.repeat(lengths, lengths) - places  # tokens from here to the end
+        found, chained, chains = {}, values, {1: values}
+        with np.errstate(over="ignore"):
+            for order in range(2, max(self.orders) + 1):
+                following = np.append(chained[1:], np.int64(0)) if len(values) else chained
+                chained = values ^ following * np.int64(text_spec.chain(order))
+                chains[order] = chained
+            for order in self.orders:
+                inside = left >= order
+                mixed = (chains[order] * np.int64(text_spec.MIX)).view(np.uint64)
+                found[order] = Grams(mixed[inside], rows[inside], places[inside])
+        return found
+
+    def _tokens(self, texts: Sequence[bytes | str]) -> tuple[Int64, Int64]:
+        import tensorflow as tf
+
+        values, lengths = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for start in range(0, len(texts), _TEXTS):
+            ragged = _graph(self.max_tokens)(tf.constant(list(texts[start : start + _TEXTS]), tf.string))
+            values.append(ragged.values.numpy())
+            lengths.append(np.diff(ragged.row_splits.numpy()).astype(np.int64))
+        return np.concatenate(values), np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
+
+
+@cache
+def _graph(max_tokens: int) -> Any:
+    import tensorflow as tf
+
+    from tfb2d.students import text
+
+    signature = [tf.TensorSpec([None], tf.string)]
+    return tf.function(lambda texts: text.token_hashes(texts, max_tokens), input_signature=signature)
+
+
+class Bloom:
+    """A set of 64-bit hashes in a fixed number of bits.
+
+    Args:
+      bits: `[bytes]` uint8, a power of two of them; zeros for an empty set.
+    """
+
+    def __init__(self, bits: NDArray[np.uint8]) -> None:
+        if len(bits) < SMALLEST // 8 or len(bits) & (len(bits) - 1):
+            raise ValueError(f"a filter of {len(bits)} bytes; it takes a power of two, {SMALLEST // 8} or more")
+        self.bits = bits
+
+    @classmethod
+    def for_count(cls, count: int) -> "Bloom":
+        """An empty set with room for so many hashes."""
+        wanted = min(max(SPREAD * count, SMALLEST), LARGEST)
+        return cls(np.zeros(2 ** (int(wanted) - 1).bit_length() // 8, np.uint8))
+
+    def add(self, hashes: NDArray[np.uint64]) -> None:
+        """Adds hashes."""
+        unique = np.unique(hashes)
+        for byte, bit in self._probes(unique):
+            np.bitwise_or.at(self.bits, byte, bit)
+
+    def has(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether each is there, `[n]`; never False for one that was added."""
+        known = np.ones(len(hashes), np.bool_)
+        for byte, bit in self._probes(hashes):
+            known &= (self.bits[byte] & bit) != 0
+        return known
+
+    @property
+    def false_positives(self) -> float:
+        """The share of hashes that were never added and are taken for known."""
+        full = int(np.bitwise_count(self.bits).sum()) if hasattr(np, "bitwise_count") else _count(self.bits)
+        return float((full / (8 * len(self.bits))) ** PROBES)
+
+    def _probes(self, hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint8]]]:
+        # Two halves make any number of hashes (Kirsch and Mitzenmacher 2008); the halves are mixed once more, since the
+        # lower bits of a product depend on the lower bits of its factors alone.
+        mixed = hashes ^ (hashes >> np.uint64(32))
+        mixed = mixed * np.uint64(0x9FB21C651E98DF25)
+        mixed ^= mixed >> np.uint64(29)
+        step = (mixed >> np.uint64(32)) | np.uint64(1)
+        last = np.uint64(8 * len(self.bits) - 1)
+        for probe in range(PROBES):
+            place = (mixed + np.uint64(probe) * step) & last
+            yield place >> np.uint64(3), np.uint8(1) << (place & np.uint64(7)).astype(np.uint8)
+
+
+def _count(bits: NDArray[np.uint8]) -> int:
+    ones = np.array([bin(byte).count("1") for byte in range(256)])
+    return int(np.bincount(bits, minlength=256) @ ones)

@@ -1,0 +1,241 @@
+"""The monitor's outcome as one HTML page that needs nothing else, and as a few lines for a terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfb2d.evaluation import pictures as report_pictures
+from tfb2d.evaluation.metrics import decisions
+from tfb2d.evaluation.page import EXCERPT, Picture, style
+from tfb2d.evaluation.table import figure, percent, span
+from tfb2d.monitor import pictures
+
+TEMPLATE = Path(__file__).with_name("monitor.html")
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The page, from what `Monitor.run` found; whatever comes from data is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    page = template.render(
+        result=result,
+        style=style(),
+        headline=headline(result),
+        span=when(result),
+        cards=_cards(result),
+        pictures=_pictures(result),
+        table=_table(result),
+        counts=_counts(result),
+        tokens=result.get("new_tokens"),
+        examples=[_example(one) for one in result.get("examples", [])],
+    )
+    return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """What the log came to, in a sentence."""
+    found = len(result["alerts"])
+    if found:
+        return f"{found} alert{'s' * (found > 1)} over {result['logs']['rows']:,} rows."
+    return f"No alert over {result['logs']['rows']:,} rows."
+
+
+def when(result: Mapping[str, Any]) -> str:
+    """From when to when, UTC."""
+    first, last = result["windows"][0]["time"], result["windows"][-1]["time"]
+    return f"{first} to {last} UTC" if first != last else f"from {first} UTC"
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The lines that the command ends with."""
+    logs, overall, lines = result["logs"], result["overall"], []
+
+    def line(name: str, text: str) -> None:
+        lines.append(f"{name:<10} {text}")
+
+    broken, ignored = sum(logs["broken"].values()), sum(logs["ignored"].values())
+    line("log", f"{logs['requests']:,} requests, {logs['rows']:,} rows, {when(result)}")
+    line(
+        "apart",
+        f"{broken:,} broken, {ignored:,} without rows, {sum(logs['unusable'].values()):,} rows of no use to train on",
+    )
+    if result["fidelity"]:
+        found = result["fidelity"]["overall"]
+        one, other = found["agreement"], found["distance"]
+        line("fidelity", f"{_percents(one)} decided as the teacher does, on {found['rows']:,} rows")
+        line(
+            "",
+            f"logits correlate {figure(found['correlation']['value'])}, probabilities {figure(other['value'])} apart",
+        )
+    else:
+        line("fidelity", "no teacher: --teacher=DIR, or --teacher_logits=FILES, the labelled `sample` folder")
+    line("drift", f"PSI {figure(overall['psi'])} against the {result['baseline']}: {overall['band']}")
+    if overall["new"]:
+        orders = ", ".join(f"{percent(one['share'])} of order {order}" for order, one in overall["new"].items())
+        line("new", f"n-grams that the transfer set has not: {orders}")
+    if result["skew"]["largest"] is not None:
+        line("skew", f"logged scores are within {result['skew']['largest']:.1e} of the model's own")
+    if result["fresh"]:
+        one = result["fresh"]
+        line(
+            "fresh",
+            f"{one['rows']:,} rows; left out: {one['duplicates']:,} repeats, {one['held_out']:,} of the test text",
+        )
+    for one in result["alerts"]:
+        line("ALERT", one["text"])
+    return "\n".join(lines)
+
+
+def _percents(one: Mapping[str, Any]) -> str:
+    ends = one["ci95"]
+    return percent(one["value"]) + (f" ({percent(ends[0])} to {percent(ends[1])})" if ends else "")
+
+
+def _cards(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    overall, found = result["overall"], []
+
+    def card(title: str, value: str, note: str) -> None:
+        found.append({"title": title, "value": value, "note": note})
+
+    if result["fidelity"]:
+        one = result["fidelity"]["overall"]
+        ends = one["agreement"]["ci95"]
+        note = f" (95%: {percent(ends[0])} to {percent(ends[1])})" if ends else ""
+        card(
+            "Fidelity",
+            percent(one["agreement"]["value"]),
+            f"of {one['rows']:,} sampled rows decided as the teacher does{note}",
+        )
+        card("Distance", figure(one["distance"]["value"]), "mean, of the served probability and the teacher's")
+    card("Score drift", figure(overall["psi"], 2), f"PSI against the {result['baseline']}: {overall['band']}")
+    if overall["new"]:
+        card(
+            "New tokens",
+            percent(overall["new"]["1"]["share"]),
+            f"that the transfer set has not; in {percent(overall['rows_with_new'])} of the rows something is new",
+        )
+    card("Rows", f"{overall['rows']:,}", f"of {overall['requests']:,} requests")
+    if result["skew"]["largest"] is not None:
+        card(
+            "Skew",
+            f"{result['skew']['largest']:.0e}",
+            f"largest distance of a logged score and the model's own, {result['skew']['rows']:,} rows",
+        )
+    return found
+
+
+def _pictures(result: Mapping[str, Any]) -> list[Picture]:
+    windows, overall = result["windows"], result["overall"]
+    found = []
+    if result["fidelity"]:
+        one = result["fidelity"]["overall"]
+        found.append(
+            Picture(
+                "Fidelity",
+                [pictures.agreement(windows, one["agreement"])],
+                f"Share decided as the teacher does, by window. Over all {percent(one['agreement']['value'])}.",
+                "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests.",
+            )
+        )
+        found.append(
+            Picture(
+                "Distance from the teacher",
+                [pictures.distance(windows)],
+                f"Mean distance of the probabilities, by window. Over all {figure(one['distance']['value'])}.",
+                "Of the served probability from the teacher's.",
+            )
+        )
+    found.append(
+        Picture(
+            "Score drift",
+            [pictures.drift(windows)],
+            f"PSI by window. Over all {figure(overall['psi'])}.",
+            f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: what chance reaches in one window of 20.",
+        )
+    )
+    found.append(
+        Picture(
+            "Scores",
+            [pictures.scores(windows)],
+            f"Scores by window. Median over all {figure(overall['score']['p50'])}.",
+            "Median and the middle 80% of the served scores.",
+        )
+    )
+    if overall["new"]:
+        spoken = "; ".join(f"order {order}: {percent(one['share'])}" for order, one in overall["new"].items())
+        found.append(
+            Picture(
+                "New n-grams",
+                [pictures.new_ngrams(windows, list(overall["new"]))],
+                f"Share of n-grams that the reference has not, by window. Over all: {spoken}.",
+                "Share of the n-grams asked about that stand in no row of the transfer set.",
+            )
+        )
+    found.append(Picture("Volume", [pictures.volume(windows)], f"Rows by window; {overall['rows']:,} in all."))
+    if "scatter" in result and len(result["scatter"][0]):
+        teacher, student = result["scatter"]
+        alike = decisions(teacher) == decisions(student)
+        svg = report_pictures.scatter(teacher, student, alike)
+        marks = "Darker: more rows." if len(teacher) > report_pictures.CROWD else "Crosses: they decide differently."
+        found.append(Picture("Student against teacher", [svg], "Served scores against the teacher's.", marks))
+    return found
+
+
+def _table(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A line a window: time, then (figure, small print)."""
+    new, judged = bool(result["overall"]["new"]), bool(result["fidelity"])
+    titles = [
+        "rows",
+        "PSI",
+        *(["new tokens"] if new else []),
+        *(["fidelity", "distance"] if judged else []),
+        "bytes a row",
+        "empty",
+    ]
+    rows = []
+    for one in result["windows"]:
+        cells = [(f"{one['rows']:,}", f"{one['requests']:,} requests")]
+        cells.append((figure(one["psi"]), "" if one["psi"] is None else f"chance {one['chance95']:.3f}"))
+        if new:
+            cells.append((percent(one["new"]["1"]["share"]), ""))
+        if judged:
+            for name in ("agreement", "distance"):
+                cells.append((figure(one["fidelity"][name]["value"]), span(one["fidelity"][name]["ci95"])))
+        cells.append((f"{one['bytes'] / max(one['rows'], 1):,.0f}", ""))
+        cells.append((f"{one['empty']:,}", ""))
+        rows.append({"title": one["time"], "cells": cells})
+    return {"titles": titles, "rows": rows}
+
+
+def _counts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    logs, known = result["logs"], result["reference"]
+    rows = [(name, f"{logs[name]:,}") for name in ("files", "unfinished", "records", "requests", "rows", "padding")]
+    for group in ("broken", "ignored", "unusable", "models"):
+        rows += [(f"{group}: {name}", f"{count:,}") for name, count in logs[group].items()]
+    rows.append(("rows without a logged score", f"{logs['rows'] - result['overall']['scored']:,}"))
+    rows.append(("times of", logs["time"]))
+    if known:
+        rows.append(("reference rows", f"{known['rows']:,}"))
+        rows.append(("reference size", f"{known['megabytes']:.1f} MB"))
+        rows.append(("new n-grams it takes for known", f"{known['false_positives']:.1e}"))
+    for name, count in (result["fresh"] or {}).items():
+        rows.append((f"fresh: {name.replace('_', ' ')}", f"{count:,}"))
+    return rows
+
+
+def _example(one: Mapping[str, Any]) -> dict[str, Any]:
+    bars = []
+    for name in ("teacher", "student"):
+        score = np.asarray(one[name], np.float64)
+        best = int(score.argmax()) if score.ndim else 0
+        value = float(score[best] if score.ndim else score)
+        text = f"class {best}: {value:.3f}" if score.ndim else f"{value:.3f}"
+        bars.append({"key": name, "share": f"{100 * value:.1f}", "text": text})
+    texts = [
+        (name, text if len(text) <= EXCERPT else text[:EXCERPT].rstrip() + " …") for name, text in one["texts"].items()
+    ]
+    return {"texts": texts, "bars": bars}

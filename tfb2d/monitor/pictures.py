@@ -1,0 +1,124 @@
+"""The monitor's pictures: figures by window of time, drawn as the report's are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfb2d.evaluation.pictures import COLOURS, INK, LINE, MUTED, svg
+from tfb2d.monitor.drift import BANDS
+
+Window = Mapping[str, Any]
+
+_SIZE = (4.6, 2.7)
+_DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))
+
+
+def volume(windows: Sequence[Window]) -> str:
+    """Rows a window."""
+
+    def draw(figure: Any) -> None:
+        axes = _axes(figure, windows, "rows")
+        axes.bar(np.arange(len(windows)), [one["rows"] for one in windows], color=COLOURS["student"], width=0.75)
+        axes.set_ylim(bottom=0)
+
+    return svg("volume", draw, *_SIZE)
+
+
+def scores(windows: Sequence[Window]) -> str:
+    """The served scores: median, and the middle 80%."""
+
+    def draw(figure: Any) -> None:
+        axes = _axes(figure, windows, "score")
+        low, middle, high = ([_number(one["score"][name]) for one in windows] for name in ("p10", "p50", "p90"))
+        places = np.arange(len(windows))
+        axes.vlines(places, low, high, color=COLOURS["student"], linewidth=6, alpha=0.25)
+        axes.plot(places, middle, color=COLOURS["student"], marker="o", markersize=4)
+        axes.set_ylim(-0.02, 1.02)
+
+    return svg("scores", draw, *_SIZE)
+
+
+def drift(windows: Sequence[Window]) -> str:
+    """PSI a window, its usual bands, and (grey) what chance alone reaches in one window of 20."""
+
+    def draw(figure: Any) -> None:
+        axes = _axes(figure, windows, "PSI")
+        places = np.arange(len(windows))
+        found, chance = ([_number(one[name]) for one in windows] for name in ("psi", "chance95"))
+        axes.bar(places, chance, color=MUTED, alpha=0.25, width=0.75)
+        axes.plot(places, found, color=COLOURS["student"], marker="o", markersize=4)
+        for band in BANDS:
+            axes.axhline(band, color=COLOURS["teacher"], linestyle=(0, (5, 2)), linewidth=1)
+        axes.set_ylim(0, max(0.3, 1.1 * np.nanmax([*found, 0.0])))
+
+    return svg("drift", draw, *_SIZE)
+
+
+def new_ngrams(windows: Sequence[Window], orders: Sequence[str]) -> str:
+    """The share of n-grams that the reference has not, by order."""
+
+    def draw(figure: Any) -> None:
+        axes = _axes(figure, windows, "new, %")
+        places = np.arange(len(windows))
+        for at, order in enumerate(orders):
+            values = [100 * _number(one["new"][order]["share"]) for one in windows]
+            name = "tokens" if order == "1" else f"{order} tokens"
+            dash = _DASHES[at % len(_DASHES)]
+            axes.plot(places, values, color=INK, linestyle=dash, marker="o", markersize=3.5, label=name)
+        axes.legend(frameon=False, fontsize=9)
+        axes.set_ylim(bottom=0)
+
+    return svg("new", draw, *_SIZE)
+
+
+def agreement(windows: Sequence[Window], overall: Mapping[str, Any]) -> str:
+    """How often student and teacher decide alike, with 95% intervals; the line is the whole sample's."""
+
+    def draw(figure: Any) -> None:
+        axes = _axes(figure, windows, "decided alike, %")
+        axes.axhline(100 * _number(overall["value"]), color=MUTED, linewidth=1)
+        lowest = 100.0
+        for place, one in enumerate(windows):
+            found = one["fidelity"]["agreement"]
+            if found["value"] is not None:
+                if found["ci95"]:
+                    axes.vlines(
+                        place, *(100 * end for end in found["ci95"]), color=COLOURS["teacher"], linewidth=2, alpha=0.5
+                    )
+                axes.plot(place, 100 * found["value"], color=COLOURS["teacher"], marker="o", markersize=5)
+                lowest = min(lowest, 100 * min([found["value"], *(found["ci95"] or [])]))
+        axes.set_ylim(max(0.0, lowest - 5), 101)
+
+    return svg("agreement", draw, *_SIZE)
+
+
+def distance(windows: Sequence[Window]) -> str:
+    """Mean distance of probabilities, with 95% intervals."""
+
+    def draw(figure: Any) -> None:
+        axes = _axes(figure, windows, "mean distance")
+        for place, one in enumerate(windows):
+            found = one["fidelity"]["distance"]
+            if found["value"] is not None:
+                if found["ci95"]:
+                    axes.vlines(place, *found["ci95"], color=COLOURS["teacher"], linewidth=2, alpha=0.5)
+                axes.plot(place, found["value"], color=COLOURS["teacher"], marker="o", markersize=5)
+        axes.set_ylim(bottom=0)
+
+    return svg("distance", draw, *_SIZE)
+
+
+def _axes(figure: Any, windows: Sequence[Window], what: str) -> Any:
+    axes = figure.add_subplot(ylabel=what)
+    axes.grid(axis="x", visible=False)
+    places = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 5)).round().astype(int))
+    labels = [windows[place]["time"].replace(" ", "\n") for place in places]
+    axes.set_xticks(places, labels, fontsize=8)
+    axes.set_xlim(-0.6, len(windows) - 0.4)
+    axes.axhline(0, color=LINE, linewidth=0.8)
+    return axes
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,172 @@
+"""What a student learnt from, as far as a monitor must remember it: n-grams as bits, scores as a histogram; no text."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import atomic_path, expand, read_json
+from tfb2d.data.readers import read_rows
+from tfb2d.evaluation.scorer import Scorer
+from tfb2d.monitor.drift import histogram
+from tfb2d.monitor.ngrams import Bloom, Hasher
+from tfb2d.monitor.sample import Reservoir
+from tfb2d.stages import file_identity
+
+SCORED = 20_000  # rows whose scores make the histogram
+BATCH = 8192
+TOKEN_BYTES = 5  # of text, at least, with the space
+
+
+@dataclass
+class Reference:
+    """The past that logs are held against.
+
+    Attributes:
+      known: the n-grams of all rows.
+      scores, classes: `drift.histogram` and decisions of the model's scores on a sample of the rows that people wrote.
+      rows: how many were read.
+      orders, max_tokens: of the n-grams.
+      model: the model's fingerprint, whose scores they are.
+      source: a hash of the files' paths, sizes and times.
+    """
+
+    known: Bloom
+    scores: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    rows: int
+    orders: tuple[int, ...]
+    max_tokens: int
+    model: str
+    source: str
+
+    def save(self, path: Path) -> None:
+        """Writes a safetensors file."""
+        from safetensors.numpy import save_file
+
+        arrays = {"known": self.known.bits, "scores": self.scores, "classes": self.classes}
+        about = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in arrays}
+        with atomic_path(path) as temporary:
+            save_file(arrays, temporary, {"reference": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Reference":
+        """Reads what `save` wrote.
+
+        Raises:
+          DataError: it is something else.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "numpy") as file:
+                about = json.loads(file.metadata()["reference"])
+                arrays = {name: file.get_tensor(name) for name in ("known", "scores", "classes")}
+            known = Bloom(arrays.pop("known"))
+            return cls(known, **arrays, **{**about, "orders": tuple(about["orders"])})
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: not a reference that tfb2d.monitor wrote: {error}") from error
+
+
+def find(
+    patterns: Sequence[str], scorer: Scorer, hasher: Hasher, cache: Path, seed: int, progress: bool = True
+) -> Reference:
+    """The reference of transfer rows: the one in `cache` if it is of these files and settings, or a new one, kept there.
+
+    Args:
+      patterns: rows with the task's fields (a run's `data/transfer`), or one `reference.safetensors` from elsewhere.
+      scorer: the model.
+      hasher: of the n-grams.
+      cache: the file.
+      seed: of the sample that is scored.
+      progress: show a progress bar.
+
+    Raises:
+      DataError: files that cannot be used, or a reference with other n-grams.
+    """
+    if len(patterns) == 1 and patterns[0].endswith(".safetensors"):
+        found = Reference.load(Path(patterns[0]))
+        if (found.orders, found.max_tokens) != (hasher.orders, hasher.max_tokens):
+            raise DataError(
+                f"{patterns[0]} has n-grams of {found.orders} tokens, {found.max_tokens} kept of a text; this is "
+                f"{hasher.orders}, {hasher.max_tokens}"
+            )
+        return found
+    origin = [file_identity(patterns), hasher.orders, hasher.max_tokens, seed, model_fingerprint(scorer)]
+    source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
+    if cache.exists():
+        found = Reference.load(cache)
+        if found.source == source:
+            return found
+    found = build(patterns, scorer, hasher, seed, source, progress)
+    found.save(cache)
+    return found
+
+
+def model_fingerprint(scorer: Scorer) -> str:
+    """What tells an exported model from others."""
+    return str(read_json(scorer.folder / "assets.extra/tfb2d.json").get("fingerprint", scorer.folder.name))
+
+
+def build(
+    patterns: Sequence[str], scorer: Scorer, hasher: Hasher, seed: int, source: str, progress: bool = True
+) -> Reference:
+    """Reads rows once, streamed; see `find`."""
+    paths = expand(patterns)
+    size = sum(path.stat().st_size for path in paths)
+    text = sum(
+        4 * path.stat().st_size if path.suffix in (".parquet", ".gz", ".zst") else path.stat().st_size for path in paths
+    )
+    known = Bloom.for_count(len(hasher.orders) * text // TOKEN_BYTES)
+    kept: Reservoir[tuple[str, ...]] = Reservoir(SCORED, seed)
+    written, rows = _written_rows(paths), 0
+    with tqdm(total=size, desc="reference", unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
+        for batch in _batches(paths, scorer.task.fields, bar):
+            for column in zip(*batch, strict=True):
+                for grams in hasher(column).values():
+                    known.add(grams.hashes)
+            kept.offer(max(0, min(len(batch), written - rows)), batch.__getitem__)
+            rows += len(batch)
+    if not rows:
+        raise DataError(f"{', '.join(patterns)}: no rows to hold the log against")
+    scores = scorer.score(list(zip(*kept.items(), strict=True)))[0]
+    decided = scores.argmax(1) if scores.ndim == 2 else (scores >= 0.5).astype(np.int64)
+    best = scores.max(1) if scores.ndim == 2 else scores
+    classes = np.bincount(decided, minlength=max(2, scorer.task.n_logits))
+    return Reference(
+        known, histogram(best), classes, rows, hasher.orders, hasher.max_tokens, model_fingerprint(scorer), source
+    )
+
+
+def _written_rows(paths: Sequence[Path]) -> float:
+    """How many of the first rows people wrote: in a run's transfer table, augmentations stand behind those."""
+    stats = paths[0].parent.parent / "stats.json"
+    if paths[0].parent.name == "transfer" and stats.exists():
+        found: dict[str, Any] = read_json(stats)
+        return found["transfer"] - found["augmented"]
+    return float("inf")
+
+
+def _batches(paths: Sequence[Path], fields: Sequence[str], bar: tqdm) -> Iterator[list[tuple[str, ...]]]:
+    batch: list[tuple[str, ...]] = []
+    for path in paths:
+        for row in read_rows(path, fields, progress=bar.update):
+            if not row.problem:
+                batch.append(tuple(_plain(text) for text in row.values))
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+def _plain(text: Any) -> str:
+    return "" if text is None else str(text).encode("utf-8", "replace").decode()

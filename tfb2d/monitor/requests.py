@@ -1,0 +1,177 @@
+"""A logged request as rows: the texts that were asked about, and the scores that were answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tfb2d.data.task import Task
+from tfb2d.evaluation.calibration import Calibration
+from tfb2d.serving import wire
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request.
+
+    Attributes:
+      texts: n texts a field of the task, as the bytes that came.
+      scores: float32 `[n, k]`, NaN where the log has no score.
+      model, version: who answered; version 0 where the log does not say.
+      time: seconds since 1970, 0 where the log does not say.
+      padding: empty titles of a ranking, which are no rows.
+      ranked: whether it was one query (or several) with their titles.
+    """
+
+    texts: list[list[bytes]]
+    scores: Floats
+    model: str
+    version: int
+    time: int
+    padding: int = 0
+    ranked: bool = False
+
+
+class Ignored(Exception):
+    """A record that holds nothing to score; the message is the reason, under which it is counted."""
+
+
+class Unroller:
+    """Turns PredictionLog records into rows.
+
+    Predict requests of `serving_default` and `rank`, Classify, Regress and MultiInference (whose first task with an answer
+    counts) have rows; a session's run, a stream's piece and whatever has other inputs than the task's fields have not.
+
+    Args:
+      task: whose fields the requests have.
+      calibration: of the model, which makes a score of a logged logit.
+    """
+
+    def __init__(self, task: Task, calibration: Calibration) -> None:
+        self._task = task
+        self._calibration = calibration
+
+    def read(self, record: bytes) -> Asked:
+        """One record.
+
+        Raises:
+          Ignored: it has no rows.
+          ValueError: it is no PredictionLog, or its tensors do not hold what they say.
+        """
+        log = prediction_log_pb2.PredictionLog()
+        try:
+            log.ParseFromString(record)
+        except DecodeError:
+            raise ValueError("not a PredictionLog") from None
+        kind = log.WhichOneof("log_type")
+        if kind is None:
+            raise Ignored("no request")
+        if kind not in ("predict_log", "classify_log", "regress_log", "multi_inference_log"):
+            raise Ignored(kind.removesuffix("_log").replace("_", " "))
+        entry = getattr(log, kind)
+        answer: Any = entry.response
+        spec = log.log_metadata.model_spec
+        padding, ranked = 0, False
+        if kind == "predict_log":
+            spec = spec if spec.name else entry.request.model_spec
+            texts, scores, padding, ranked = self._predicted(entry.request, answer)
+        else:
+            texts = self._examples(entry.request.input)
+            if kind == "multi_inference_log":
+                answer = next((one for one in answer.results if one.WhichOneof("result")), None)
+                which = answer and answer.WhichOneof("result")
+                scores = self._results(which or "", getattr(answer, which) if which else None, len(texts[0]))
+            else:
+                spec = spec if spec.name else entry.request.model_spec
+                scores = self._results(kind, answer.result, len(texts[0]))
+        where = (spec.name, int(spec.version.value), int(log.log_metadata.timestamp_secs))
+        return Asked(texts, scores, *where, padding, ranked)
+
+    def _predicted(self, request: Any, response: Any) -> tuple[list[list[bytes]], Floats, int, bool]:
+        fields, names = self._task.fields, set(request.inputs)
+        outputs = response.outputs
+        ranking = names == {"query", "titles"} and len(request.inputs["titles"].tensor_shape.dim) == 2
+        if names == set(fields) and not ranking:
+            arrays = [_strings(request.inputs[name]) for name in fields]
+            if any(array.ndim != 1 or len(array) != len(arrays[0]) for array in arrays):
+                raise ValueError("inputs that are not one text a row")
+            return [list(array) for array in arrays], self._scores(outputs, len(arrays[0])), 0, False
+        if ranking and len(fields) == 2:
+            query, titles = _strings(request.inputs["query"]), _strings(request.inputs["titles"])
+            if query.shape != titles.shape[:1]:
+                raise ValueError("a ranking whose queries and titles do not fit")
+            real = titles != b""
+            texts = [list(np.repeat(query, real.sum(1))), list(titles[real])]
+            if "scores" not in outputs:
+                return texts, self._missing(len(texts[0])), int((~real).sum()), True
+            scores = wire.to_numpy(outputs["scores"]).astype(np.float32)
+            if scores.ndim != 2 or len(scores) != len(titles) or scores.shape[1] < titles.shape[1]:
+                raise ValueError(f"scores of the shape {scores.shape} for titles of {titles.shape}")
+            return texts, scores[:, : titles.shape[1]][real][:, None], int((~real).sum()), True
+        raise Ignored(f"inputs {', '.join(sorted(names))}" if names else "no inputs")
+
+    def _scores(self, outputs: Any, rows: int) -> Floats:
+        for name in ("score", "logit"):
+            if name in outputs:
+                found = wire.to_numpy(outputs[name]).astype(np.float32)
+                if found.ndim == 1:
+                    found = found[:, None]
+                if found.shape != (rows, self._task.n_logits):
+                    raise ValueError(f"{name} of the shape {found.shape} for {rows} rows")
+                if name == "score":
+                    return found
+                flat = found[:, 0] if self._task.n_logits == 1 else found
+                return np.asarray(self._calibration.apply(flat), np.float32).reshape(found.shape)
+        return self._missing(rows)
+
+    def _missing(self, rows: int) -> Floats:
+        return np.full((rows, self._task.n_logits), np.nan, np.float32)
+
+    def _examples(self, given: Any) -> list[list[bytes]]:
+        kind = given.WhichOneof("kind")
+        if kind is None:
+            raise Ignored("no examples")
+        held = getattr(given, kind)
+        shared = held.context.features.feature if kind == "example_list_with_context" else {}
+        texts: list[list[bytes]] = [[] for _ in self._task.fields]
+        for number, example in enumerate(held.examples):
+            for column, name in zip(texts, self._task.fields, strict=True):
+                own = example.features.feature
+                values = (
+                    (own if name in own else shared)[name].bytes_list.value if name in own or name in shared else ()
+                )
+                if len(values) != 1:
+                    raise ValueError(f"example {number} has {len(values)} texts in {name!r}")
+                column.append(values[0])
+        return texts
+
+    def _results(self, kind: str, result: Any, rows: int) -> Floats:
+        scores = self._missing(rows)
+        answers: Sequence[Any] = ()
+        if kind.startswith("regress"):
+            answers = result.regressions
+        elif kind.startswith("classif"):
+            answers = result.classifications
+        if answers and len(answers) != rows:
+            raise ValueError(f"{len(answers)} answers for {rows} examples")
+        for row, one in enumerate(answers):
+            if kind.startswith("regress"):
+                scores[row] = one.value if self._task.n_logits == 1 else np.nan
+            else:
+                found = [part.score for part in one.classes]
+                wanted = max(self._task.n_logits, 2)
+                if len(found) == wanted:
+                    scores[row] = found if self._task.n_logits > 1 else found[1]
+        return scores
+
+
+def _strings(tensor: Any) -> NDArray[np.object_]:
+    if tensor.dtype != wire.STRING:
+        raise Ignored("inputs that are no text")
+    return wire.to_numpy(tensor)

@@ -1,0 +1,375 @@
+"""The monitor's work: logs in, figures, fresh transfer data and a page out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.examples import text_fault
+from tfb2d.data.files import read_json, write_atomic, write_json
+from tfb2d.evaluation.calibration import Calibration
+from tfb2d.evaluation.scorer import Scorer
+from tfb2d.monitor import drift, fresh, reference
+from tfb2d.monitor.alerts import Thresholds, alerts
+from tfb2d.monitor.fidelity import fidelity, probabilities
+from tfb2d.monitor.fresh import Sampled
+from tfb2d.monitor.logs import LogReader, Rows
+from tfb2d.monitor.ngrams import Grams, Hasher
+from tfb2d.monitor.requests import Unroller
+from tfb2d.monitor.sample import Reservoir
+from tfb2d.monitor.windows import Window, Windows, seconds_of
+from tfb2d.students import text_spec
+
+ABOUT = "assets.extra/tfb2d.json"
+MAX_CHARS = 20_000  # a longer text is no row to train on
+MAX_TOKENS = 256
+NEW_TOKENS = 50  # listed
+COUNTED_TOKENS = 100_000  # held while counting
+EXAMPLES = 12
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to watch, and with what.
+
+    Attributes:
+      logs: files, globs or folders of PredictionLog records.
+      model: the exported model, its folder or a version's.
+      output: folder of the outcome.
+      teacher: a saved teacher's folder; None takes the run's, if it has one.
+      teacher_logits: its logits made elsewhere, instead.
+      run: the run folder that model and teacher come from; None finds it above the teacher's, if it is there.
+      reference: transfer rows, or a `reference.safetensors`; () takes the run's.
+      test: rows that must not become transfer data; () takes the run's.
+      name, version: leave out what other models or versions answered.
+      sample: rows to relabel.
+      seed: of the sample and the bootstrap.
+      window: "1h", "1d", ...; "" chooses.
+      orders: n-gram orders; () takes the run's, or (1, 2).
+      show_text: whether texts and tokens of the log are shown on the page and in monitor.json.
+      progress: show progress bars.
+      thresholds: of the alerts.
+    """
+
+    logs: Sequence[str]
+    model: str
+    output: Path
+    teacher: Path | None = None
+    teacher_logits: Sequence[str] = ()
+    run: Path | None = None
+    reference: Sequence[str] = ()
+    test: Sequence[str] = ()
+    name: str = ""
+    version: int = 0
+    sample: int = 2000
+    seed: int = 0
+    window: str = ""
+    orders: tuple[int, ...] = ()
+    show_text: bool = False
+    progress: bool = True
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+class Monitor:
+    """One look at a log; `run` does it.
+
+    Raises:
+      ConfigError, DataError: something that was named cannot be used; the message names it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.run_folder = _run_folder(settings)
+        self.teacher = settings.teacher or _only_teacher(self.run_folder, settings)
+        self.scorer = Scorer(settings.model)
+        self.task = self.scorer.task
+        self.hasher = Hasher(*self._shape())
+        run = self.run_folder
+        self._transfer = settings.reference or _there(run, "data/transfer")
+        self._test = settings.test or [*_there(run, "data/test"), *_there(run, "data/valid")]
+        about = read_json(self.scorer.folder / ABOUT).get("calibration", {"scale": 1.0, "bias": [0.0]})
+        self._calibration = Calibration(about["scale"], tuple(about["bias"]))
+        self._tokens: Counter[bytes] = Counter()
+        self._unusable: Counter[str] = Counter()
+
+    def run(self) -> dict[str, Any]:
+        """Writes `monitor.json`, `monitor.html`, `fresh/` and `next.py` into the output folder; returns what the first holds."""
+        settings, task = self.settings, self.task
+        out = settings.output
+        out.mkdir(parents=True, exist_ok=True)
+        held = fresh.held_out(self._test, task.fields)
+        known = None
+        if self._transfer:
+            cache = out / "reference.safetensors"
+            known = reference.find(self._transfer, self.scorer, self.hasher, cache, settings.seed, settings.progress)
+        reader = LogReader(
+            settings.logs,
+            Unroller(task, self._calibration),
+            out / "broken.jsonl",
+            settings.name,
+            settings.version,
+            settings.progress,
+        )
+        windows = Windows(
+            seconds_of(settings.window), (len(task.fields), len(self.hasher.orders), max(2, task.n_logits))
+        )
+        kept: Reservoir[Sampled] = Reservoir(settings.sample, settings.seed)
+        for rows in reader.rows():
+            grams = [self.hasher(column) for column in rows.texts]
+            windows.add(rows, [self._counted(rows, place, one, known) for place, one in enumerate(grams)])
+            usable = self._usable(rows)
+            kept.offer(len(rows), lambda row, rows=rows, usable=usable: _sampled(rows, row) if usable[row] else None)
+        found, sample = windows.finish(), kept.items()
+        counts = reader.counts
+        result: dict[str, Any] = {
+            "model": str(self.scorer.folder),
+            "task": task.to_json(),
+            "logs": {
+                **{name: dict(v) if isinstance(v, Counter) else v for name, v in vars(counts).items()},
+                "unusable": dict(self._unusable),
+                "window_seconds": windows.length,
+                "time": "records"
+                if counts.dated == counts.requests
+                else "files"
+                if not counts.dated
+                else "records and files",
+            },
+            "reference": self._about(known),
+            **self._drift(found, known),
+        }
+        result.update(self._fidelity(sample, [start for start, _ in found], windows.length, held, result["windows"]))
+        if settings.show_text:
+            result["new_tokens"] = [
+                {"token": token.decode("utf-8", "replace"), "count": count}
+                for token, count in self._tokens.most_common(NEW_TOKENS)
+            ]
+        result["alerts"] = alerts(result, settings.thresholds)
+        result["thresholds"] = vars(settings.thresholds)
+        write_json(out / "monitor.json", {name: value for name, value in result.items() if name != "scatter"})
+        from tfb2d.monitor.page import render
+
+        write_atomic(out / "monitor.html", render(result))
+        return result
+
+    def _shape(self) -> tuple[tuple[int, ...], int]:
+        student = read_json(self.run_folder / "config.json")["student"] if self.run_folder else {}
+        orders = self.settings.orders or tuple(student.get("orders", (1, 2)))
+        return tuple(sorted({1, *orders})), student.get("max_tokens", MAX_TOKENS)
+
+    def _counted(
+        self, rows: Rows, place: int, grams: dict[int, Grams], known: reference.Reference | None
+    ) -> dict[int, NDArray[np.int64]]:
+        """N-grams and new n-grams of each row, `[n, 2]` by order; counts the new tokens on the way."""
+        counted = {}
+        for order, found in grams.items():
+            new = np.zeros(len(found.rows), np.bool_) if known is None else ~known.known.has(found.hashes)
+            every, fresh_ones = (np.bincount(one, minlength=len(rows)) for one in (found.rows, found.rows[new]))
+            counted[order] = np.stack([every, fresh_ones], 1)
+            if order == 1 and new.any():
+                self._count_tokens(rows.texts[place], found.rows[new], found.places[new])
+        return counted
+
+    def _count_tokens(self, texts: Sequence[bytes], rows: NDArray[np.int64], places: NDArray[np.int64]) -> None:
+        last, tokens = -1, []
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            if row != last:
+                last, tokens = row, text_spec.tokens(texts[row], self.hasher.max_tokens)
+            self._tokens[tokens[place]] += 1
+        if len(self._tokens) > COUNTED_TOKENS:  # the frequent ones among them come again
+            self._tokens = Counter(dict(self._tokens.most_common(COUNTED_TOKENS // 2)))
+
+    def _usable(self, rows: Rows) -> NDArray[np.bool_]:
+        usable = np.zeros(len(rows), np.bool_)
+        for row, texts in enumerate(zip(*rows.texts, strict=True)):
+            read = [text.decode("utf-8", "surrogateescape") for text in texts]
+            fault = next(filter(None, (text_fault(text, MAX_CHARS) for text in read)), "")
+            fault = fault.partition(" data.")[0] or ("" if any(map(str.strip, read)) else "empty")
+            usable[row] = not fault
+            if fault:
+                self._unusable[fault] += 1
+        return usable
+
+    def _about(self, known: reference.Reference | None) -> dict[str, Any] | None:
+        if known is None:
+            return None
+        return {
+            "files": [str(one) for one in self._transfer],
+            "rows": known.rows,
+            "orders": list(known.orders),
+            "megabytes": len(known.known.bits) / 1e6,
+            "false_positives": known.known.false_positives,
+            "scores_of_this_model": known.model == reference.model_fingerprint(self.scorer),
+        }
+
+    def _drift(self, found: list[tuple[int, Window]], known: reference.Reference | None) -> dict[str, Any]:
+        """Volume, lengths, new n-grams and score drift, by window and over all."""
+        total = Window.none(*found[0][1].tokens.shape, len(found[0][1].classes))
+        for _, window in found:
+            total.add(window)
+        usable = known is not None and known.model == reference.model_fingerprint(self.scorer)
+        if known is not None and usable:
+            base, classes, baseline = known.scores, known.classes, "reference"
+        else:
+            first = next((w for _, w in found if w["scored"] >= 500), found[0][1])
+            base, classes, baseline = first.scores, first.classes, "first window"
+        missed = known.known.false_positives if known is not None else None
+        describe = _Described(
+            base, classes, self.task.kind == "multiclass", missed, self.hasher.orders, self.task.fields
+        )
+        return {
+            "baseline": baseline,
+            "overall": describe(total),
+            "windows": [{"start": start, "time": _utc(start), **describe(window)} for start, window in found],
+        }
+
+    def _fidelity(
+        self, sample: list[Sampled], starts: list[int], length: int, held: set[str], windows: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Relabels the sample, writes it as fresh data and holds the logged scores against the teacher's."""
+        settings, task, out = self.settings, self.task, self.settings.output
+        folder = out / "sample"
+        places = fresh.write_sample(folder, task, sample)
+        found: dict[str, Any] = {"sample": {"rows": len(sample), "seed": settings.seed}, "skew": self._skew(sample)}
+        if not sample or not (self.teacher or settings.teacher_logits):
+            return {**found, "fidelity": None, "fresh": None, "next": ""}
+        logits = fresh.relabel(folder, task, out / "labelled", self.teacher, settings.teacher_logits, settings.progress)
+        aliases = read_json(self.run_folder / "config.json")["data"]["unlabelled_fields"] if self.run_folder else ()
+        found["fresh"] = fresh.write_fresh(out / "fresh", folder, task, logits, held, aliases)
+        found["fresh"]["held_out_texts"] = len(held)
+        found["next"] = fresh.write_recipe(out, self.run_folder, self.teacher, out / "fresh", task)
+        scores = np.stack([one.scores for one in sample]).astype(np.float64)
+        logits = logits[places]
+        both = np.isfinite(logits).all(1) & np.isfinite(scores).all(1)
+        teacher = probabilities(logits)
+        student = np.clip(scores[:, 0] if task.n_logits == 1 else scores, 0, 1)
+        requests = np.array([one.request for one in sample])
+        times = np.array([one.time for one in sample])
+        versions = np.array([one.version for one in sample])
+
+        def judged(rows: NDArray[np.bool_]) -> dict[str, Any]:
+            rows = rows & both
+            return fidelity(teacher[rows], student[rows], requests[rows], seed=settings.seed)
+
+        for start, window in zip(starts, windows, strict=True):
+            window["fidelity"] = judged((times >= start) & (times < start + length))
+        found["fidelity"] = {
+            "overall": judged(np.ones(len(sample), np.bool_)),
+            "versions": {str(version): judged(versions == version) for version in np.unique(versions)},
+        }
+        found["scatter"] = (teacher[both], student[both])
+        if settings.show_text:
+            gaps = np.abs(teacher - student) if teacher.ndim == 1 else np.abs(teacher - student).sum(1) / 2
+            order = [row for row in np.argsort(-np.where(both, gaps, -1)) if both[row]][:EXAMPLES]
+            found["examples"] = [
+                {
+                    "texts": dict(zip(task.fields, sample[row].texts, strict=True)),
+                    "teacher": teacher[row].tolist(),
+                    "student": student[row].tolist(),
+                }
+                for row in order
+            ]
+        return found
+
+    def _skew(self, sample: list[Sampled]) -> dict[str, Any]:
+        """The largest distance between a logged score and the model's own, over rows that this very version answered."""
+        name = self.scorer.folder.name
+        mine = [one for one in sample if str(one.version) == name and np.isfinite(one.scores).all()]
+        if not mine:
+            return {"rows": 0, "largest": None}
+        again = self.scorer.score(list(zip(*(one.texts for one in mine), strict=True)))[0]
+        logged = np.stack([one.scores for one in mine]).reshape(again.shape)
+        return {"rows": len(mine), "largest": float(np.abs(again - logged).max())}
+
+
+class _Described:
+    """A window's sums as figures."""
+
+    def __init__(
+        self,
+        base: NDArray[np.int64],
+        classes: NDArray[np.int64],
+        multiclass: bool,
+        missed: float | None,
+        orders: Sequence[int],
+        fields: Sequence[str],
+    ) -> None:
+        self._base, self._bins, self._classes = base, drift.tenths(base), classes
+        self._multiclass, self._missed = multiclass, missed
+        self._orders, self._fields = orders, fields
+
+    def __call__(self, window: Window) -> dict[str, Any]:
+        rows, scored = window["rows"], window["scored"]
+        low, middle, high = (None if np.isnan(q) else float(q) for q in drift.quantiles(window.scores, (0.1, 0.5, 0.9)))
+        moved = drift.psi(self._base, window.scores, self._bins)
+        if self._multiclass:
+            classes = drift.psi(self._classes, window.classes)
+            moved = max(moved, classes, key=lambda one: one["psi"] or 0)
+        return {
+            **{name: window[name] for name in ("rows", "requests", "scored", "empty", "bytes")},
+            "tokens_per_row": float(window.tokens[:, 0].sum() / rows) if rows else None,
+            "score": {"p10": low, "p50": middle, "p90": high},
+            "positive": float(window.classes[1] / scored) if scored and not self._multiclass else None,
+            "classes": (window.classes / scored).tolist() if scored and self._multiclass else None,
+            **moved,
+            "band": drift.band(moved["psi"]),
+            "new": self._new(window),
+            "rows_with_new": float(window["new_rows"] / rows) if rows and self._missed is not None else None,
+        }
+
+    def _new(self, window: Window) -> dict[str, Any] | None:
+        """Shares of n-grams that the reference has not, by order: over all fields, and by field."""
+        if self._missed is None:
+            return None
+        return {
+            str(order): {
+                "share": self._share(window.new[:, at].sum(), window.tokens[:, at].sum()),
+                "count": int(window.tokens[:, at].sum()),
+                **{
+                    name: self._share(window.new[place, at], window.tokens[place, at])
+                    for place, name in enumerate(self._fields)
+                    if len(self._fields) > 1
+                },
+            }
+            for at, order in enumerate(self._orders)
+        }
+
+    def _share(self, new: int, every: int) -> float | None:
+        # What the filter takes for known though it is new is put back.
+        return min(1.0, float(new / every) / (1 - (self._missed or 0))) if every else None
+
+
+def _sampled(rows: Rows, row: int) -> Sampled:
+    texts = tuple(column[row].decode() for column in rows.texts)
+    return Sampled(texts, rows.scores[row], int(rows.times[row]), int(rows.requests[row]), int(rows.versions[row]))
+
+
+def _run_folder(settings: Settings) -> Path | None:
+    if settings.run is not None:
+        if not (settings.run / "config.json").exists():
+            raise DataError(f"{settings.run} has no config.json; --run takes a run folder of tfb2d.train")
+        return settings.run
+    above = settings.teacher.parent.parent if settings.teacher is not None else None
+    return above if above is not None and (above / "config.json").exists() else None
+
+
+def _only_teacher(run: Path | None, settings: Settings) -> Path | None:
+    if run is None or settings.teacher_logits:
+        return None
+    found = sorted(path.parent for path in run.glob("teachers/*/teacher.json"))
+    if len(found) > 1:
+        raise DataError(f"{run} has {len(found)} teachers; --teacher takes one of {', '.join(map(str, found))}")
+    return found[0] if found else None
+
+
+def _there(run: Path | None, name: str) -> list[str]:
+    return [str(run / name)] if run is not None and list((run / name).glob("part-*.parquet")) else []
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M")

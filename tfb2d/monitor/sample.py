@@ -1,0 +1,53 @@
+"""A sample of a stream: every row has the same chance, whatever the stream's length, and the same seed gives the same rows."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+
+
+class Reservoir(Generic[Item]):
+    """Keeps `size` of the items offered: those with the smallest of random keys, which is a sample without replacement.
+
+    Memory is that of twice the sample.
+
+    Args:
+      size: items kept.
+      seed: of the keys.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._random = np.random.Generator(np.random.Philox(seed))
+        self._kept: list[tuple[float, int, Item]] = []
+        self._worst = 2.0
+        self._offered = 0
+
+    def offer(self, count: int, make: Callable[[int], Item | None]) -> None:
+        """Offers the stream's next items.
+
+        Args:
+          count: how many.
+          make: builds one by its number; asked only for those that get in. None leaves it out.
+        """
+        keys = self._random.random(count)
+        for place in np.flatnonzero(keys < self._worst):
+            item = make(int(place))
+            if item is not None:
+                self._kept.append((float(keys[place]), self._offered + int(place), item))
+            if len(self._kept) >= 2 * self._size:
+                self._prune()
+        self._offered += count
+
+    def items(self) -> list[Item]:
+        """The sample, in the stream's order."""
+        self._prune()
+        return [item for _, _, item in sorted(self._kept, key=lambda one: one[1])]
+
+    def _prune(self) -> None:
+        if len(self._kept) > self._size:
+            self._kept.sort(key=lambda one: one[0])
+            del self._kept[self._size :]
+            self._worst = self._kept[-1][0]

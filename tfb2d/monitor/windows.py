@@ -1,0 +1,139 @@
+"""Figures of the log by time: sums that add up, so that windows can be joined when there are many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.data.errors import DataError
+from tfb2d.monitor.drift import FINE, histogram
+from tfb2d.monitor.logs import Rows
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+LENGTHS = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY, 28 * DAY, 364 * DAY)
+MOST = 2048  # windows held at once
+SHOWN = 24
+_UNITS = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
+
+
+@dataclass
+class Window:
+    """Sums over the rows of a stretch of time.
+
+    Attributes:
+      counts: int64 `[6]`, see `NAMES`.
+      tokens, new: int64 `[fields, orders]`: n-grams, and those that the reference has not.
+      scores: int64 `[FINE]`, `drift.histogram` of the scores (multi-class: of the likeliest class's).
+      classes: int64 `[k]`, rows by decision.
+    """
+
+    NAMES = ("rows", "requests", "scored", "empty", "new_rows", "bytes")
+
+    counts: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    new: NDArray[np.int64]
+    scores: NDArray[np.int64]
+    classes: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, fields: int, orders: int, classes: int) -> "Window":
+        """A window without rows."""
+        shapes = (len(cls.NAMES), (fields, orders), (fields, orders), FINE, classes)
+        return cls(*(np.zeros(shape, np.int64) for shape in shapes))
+
+    def add(self, other: "Window") -> None:
+        """Joins another window to this one."""
+        for name in ("counts", "tokens", "new", "scores", "classes"):
+            getattr(self, name).__iadd__(getattr(other, name))
+
+    def __getitem__(self, name: str) -> int:
+        return int(self.counts[self.NAMES.index(name)])
+
+
+def seconds_of(length: str) -> int:
+    """Seconds of "15m", "6h", "1d" or "1w"; 0 of "".
+
+    Raises:
+      DataError: something else.
+    """
+    if not length:
+        return 0
+    number, unit = length[:-1], length[-1]
+    if unit not in _UNITS or not number.isdecimal() or not int(number):
+        raise DataError(f"--window={length}: it takes a number and m, h, d or w, such as 15m, 6h or 1d")
+    return int(number) * _UNITS[unit]
+
+
+class Windows:
+    """Windows of equal length, aligned to 1970 UTC (a week's to its Thursday).
+
+    Args:
+      length: seconds; 0 chooses the shortest of LENGTHS that leaves SHOWN windows or fewer.
+      shape: fields, orders, classes.
+    """
+
+    def __init__(self, length: int, shape: tuple[int, int, int]) -> None:
+        self.length = length or LENGTHS[0]
+        self._fixed = bool(length)
+        self._shape = shape
+        self.windows: dict[int, Window] = {}
+
+    def add(self, rows: Rows, known: Sequence[dict[int, NDArray[np.int64]]]) -> None:
+        """Adds rows.
+
+        Args:
+          rows: they.
+          known: a field's counts by order, `[n, 2]`: n-grams, and those among them that are new.
+        """
+        keys = rows.times // self.length
+        first = np.append(True, np.diff(rows.requests) != 0)
+        lengths = np.array([[len(text) for text in column] for column in rows.texts], np.int64)
+        blank = np.array([[not text.strip() for text in column] for column in rows.texts]).all(0)
+        scored = np.isfinite(rows.scores).all(1)
+        new_rows = np.zeros(len(rows), np.bool_)
+        for field in known:
+            for counts in field.values():
+                new_rows |= counts[:, 1] > 0
+        sums = np.stack([np.ones(len(rows)), first, scored, blank, new_rows, lengths.sum(0)]).astype(np.int64)
+        for key in np.unique(keys):
+            here = keys == key
+            window = Window.none(*self._shape)
+            window.counts += sums[:, here].sum(1)
+            for place, field in enumerate(known):
+                for at, counts in enumerate(field.values()):
+                    window.tokens[place, at], window.new[place, at] = counts[here].sum(0)
+            found = rows.scores[here & scored]
+            window.scores += histogram(found.max(1))
+            decided = found.argmax(1) if found.shape[1] > 1 else (found[:, 0] >= 0.5).astype(np.int64)
+            window.classes += np.bincount(decided, minlength=self._shape[2])
+            self._window(int(key)).add(window)
+        if len(self.windows) > MOST:
+            self._join(MOST)
+
+    def finish(self) -> list[tuple[int, Window]]:
+        """The windows that have rows, by their start in seconds, in order."""
+        if not self._fixed:
+            self._join(SHOWN)
+        return [(key * self.length, self.windows[key]) for key in sorted(self.windows)]
+
+    def _window(self, key: int) -> Window:
+        if key not in self.windows:
+            self.windows[key] = Window.none(*self._shape)
+        return self.windows[key]
+
+    def _join(self, most: int) -> None:
+        """Takes longer windows until there are few enough of them from the first to the last."""
+        while self.windows and max(self.windows) - min(self.windows) >= most:
+            longer = [length for length in LENGTHS if length > self.length]
+            if not longer and not self._fixed:
+                return
+            if self._fixed:
+                raise DataError(
+                    f"the log reaches over {max(self.windows) - min(self.windows):,} windows of {self.length:,} s; "
+                    f"--window takes longer ones"
+                )
+            old, self.windows = self.windows, {}
+            factor_from, self.length = self.length, longer[0]
+            for key, window in old.items():
+                self._window(key * factor_from // self.length).add(window)
