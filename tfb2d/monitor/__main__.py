@@ -1,13 +1,13 @@
 """Watches a student in service: its request logs against its teacher and against what it learnt from.
 
-  python -m tfb2d.monitor --logs=/var/log/student --model=saved_models/shop --teacher=runs/shop/teachers/minilm --output=watch
+  python -m tfb2d.monitor --logs=/var/log/shop --model=saved_models/shop --teacher=runs/shop/teachers/bert --output=watch
   python -m tfb2d.monitor --logs=/var/log/student --model=/models/shop --teacher_logits=labelled/ --output=watch \
       --reference=transfer.safetensors --test=judged_test.tsv --fail_on_alert
 
-Reads PredictionLog records as `tfb2d.serve --log_requests=DIR` and TensorFlow Serving's logging_config write them (plain, gzip or
-zlib), streamed. Writes into --output: monitor.html, monitor.json; fresh/, a sample of the rows with the teacher's logits,
-without repeats and test text, which `data.unlabelled` and a `logits=` teacher take; next.py, the run's recipe with
-those rows; broken.jsonl, where a record could not be read; reference.safetensors, kept for the next time.
+Reads PredictionLog records as `tfb2d.serve --log_requests=DIR` and TensorFlow Serving's logging_config write them
+(plain, gzip or zlib), streamed. Writes into --output: monitor.html, monitor.json; fresh/, a sample of the rows with
+the teacher's logits, without repeats and test text, which `data.unlabelled` and a `logits=` teacher take; next.py, the
+run's recipe with those rows; broken.jsonl, where a record could not be read; reference.safetensors, kept for next time.
 Prints the command that distils again. Exit status: 0, with --fail_on_alert 3 where there is an alert, 1 after an error.
 `python -m tfb2d.monitor.shadow` sends logged requests to two servers and compares their answers.
 """

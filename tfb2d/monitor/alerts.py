@@ -50,12 +50,11 @@ def alerts(result: Mapping[str, Any], limits: Thresholds) -> list[dict[str, Any]
         tokens = new["1"]["share"] if new else None
         if limits.new_tokens and tokens is not None and tokens > limits.new_tokens:
             alert("new_tokens", where, tokens, limits.new_tokens, f"{tokens:.1%} of the tokens are new")
-    judged = [("log", (result["fidelity"] or {}).get("overall"))]
-    judged += [(window["time"], window.get("fidelity")) for window in result["windows"]]
+    judged = [("log", result["fidelity"]["overall"])] if result["fidelity"] else []
+    judged += [(window["time"], window["fidelity"]) for window in result["windows"] if "fidelity" in window]
     for where, one in judged:
-        ends = one["agreement"]["ci95"] if one else None
+        value, ends = one["agreement"]["value"], one["agreement"]["ci95"]
         if limits.fidelity and ends and ends[1] < limits.fidelity:
-            value = one["agreement"]["value"]
             alert(
                 "fidelity",
                 where,

@@ -1,4 +1,4 @@
-"""The sample as fresh transfer data: relabelled by the teacher, without repeats and without test text, ready to train on."""
+"""The sample as fresh transfer data: relabelled by the teacher, without repeats and without test text."""
 
 import pprint
 import shlex
@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -140,10 +139,12 @@ def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path,
     """
     name = "pairs" if len(task.fields) == 2 else "text"
     if run is None:
-        judged = "--config.data.train=JUDGED" + (
-            "" if task.fields in (("text",), ("query", "title")) else f" --config.data.fields={','.join(task.fields)}"
+        plain = task.fields in (("text",), ("query", "title"))
+        fields = "" if plain else f" --config.data.fields={','.join(task.fields)}"
+        unlabelled = f"--config.data.unlabelled={shlex.quote(str(fresh))}"
+        return (
+            f"python -m tfb2d.train --config={name} --workdir=runs/next --config.data.train=JUDGED{fields} {unlabelled}"
         )
-        return f"python -m tfb2d.train --config={name} --workdir=runs/next {judged} --config.data.unlabelled={shlex.quote(str(fresh))}"
     settings = read_json(run / "config.json")
     settings["data"]["unlabelled"] = [*settings["data"]["unlabelled"], str(fresh)]
     if teacher is not None:

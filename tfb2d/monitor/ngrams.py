@@ -1,7 +1,7 @@
 """Which n-grams a student has met: a Bloom filter of the 64-bit hashes that its own graph makes.
 
-No text is kept, a lookup is four bits, and the size is set beforehand. It never calls a known n-gram new; how often it takes
-a new one for known is measured by how full it is (Bloom 1970), and rates are put right by that.
+No text is kept, a lookup is four bits, and the size is set beforehand. It never calls a known n-gram new; how often it
+takes a new one for known is measured by how full it is (Bloom 1970), and rates are put right by that.
 """
 
 from collections.abc import Iterator, Sequence

@@ -52,7 +52,7 @@ class Reference:
         """Writes a safetensors file."""
         from safetensors.numpy import save_file
 
-        arrays = {"known": self.known.bits, "scores": self.scores, "classes": self.classes}
+        arrays: dict[str, NDArray[Any]] = {"known": self.known.bits, "scores": self.scores, "classes": self.classes}
         about = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in arrays}
         with atomic_path(path) as temporary:
             save_file(arrays, temporary, {"reference": json.dumps(about)})
@@ -133,7 +133,7 @@ def build(
             for column in zip(*batch, strict=True):
                 for grams in hasher(column).values():
                     known.add(grams.hashes)
-            kept.offer(max(0, min(len(batch), written - rows)), batch.__getitem__)
+            kept.offer(int(max(0, min(len(batch), written - rows))), batch.__getitem__)
             rows += len(batch)
     if not rows:
         raise DataError(f"{', '.join(patterns)}: no rows to hold the log against")

@@ -110,7 +110,7 @@ class Unroller:
             texts = [list(np.repeat(query, real.sum(1))), list(titles[real])]
             if "scores" not in outputs:
                 return texts, self._missing(len(texts[0])), int((~real).sum()), True
-            scores = wire.to_numpy(outputs["scores"]).astype(np.float32)
+            scores: Any = wire.to_numpy(outputs["scores"]).astype(np.float32)
             if scores.ndim != 2 or len(scores) != len(titles) or scores.shape[1] < titles.shape[1]:
                 raise ValueError(f"scores of the shape {scores.shape} for titles of {titles.shape}")
             return texts, scores[:, : titles.shape[1]][real][:, None], int((~real).sum()), True
@@ -119,15 +119,16 @@ class Unroller:
     def _scores(self, outputs: Any, rows: int) -> Floats:
         for name in ("score", "logit"):
             if name in outputs:
-                found = wire.to_numpy(outputs[name]).astype(np.float32)
+                found: Any = wire.to_numpy(outputs[name]).astype(np.float32)
                 if found.ndim == 1:
                     found = found[:, None]
-                if found.shape != (rows, self._task.n_logits):
+                wanted = (rows, self._task.n_logits)
+                if found.shape != wanted:
                     raise ValueError(f"{name} of the shape {found.shape} for {rows} rows")
                 if name == "score":
                     return found
                 flat = found[:, 0] if self._task.n_logits == 1 else found
-                return np.asarray(self._calibration.apply(flat), np.float32).reshape(found.shape)
+                return np.asarray(self._calibration.apply(flat), np.float32).reshape(wanted)
         return self._missing(rows)
 
     def _missing(self, rows: int) -> Floats:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.data.errors import DataError
-from tfb2d.data.examples import text_fault
 from tfb2d.data.files import read_json, write_atomic, write_json
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.scorer import Scorer
-from tfb2d.monitor import drift, fresh, reference
+from tfb2d.monitor import fresh, reference
 from tfb2d.monitor.alerts import Thresholds, alerts
+from tfb2d.monitor.describe import Described
 from tfb2d.monitor.fidelity import fidelity, probabilities
 from tfb2d.monitor.fresh import Sampled
+from tfb2d.monitor.intake import Intake
 from tfb2d.monitor.logs import LogReader, Rows
-from tfb2d.monitor.ngrams import Grams, Hasher
+from tfb2d.monitor.ngrams import Hasher
 from tfb2d.monitor.requests import Unroller
 from tfb2d.monitor.sample import Reservoir
 from tfb2d.monitor.windows import Window, Windows, seconds_of
-from tfb2d.students import text_spec
 
 ABOUT = "assets.extra/tfb2d.json"
-MAX_CHARS = 20_000  # a longer text is no row to train on
 MAX_TOKENS = 256
 NEW_TOKENS = 50  # listed
-COUNTED_TOKENS = 100_000  # held while counting
 EXAMPLES = 12
 
 
@@ -95,11 +94,9 @@ class Monitor:
         self._test = settings.test or [*_there(run, "data/test"), *_there(run, "data/valid")]
         about = read_json(self.scorer.folder / ABOUT).get("calibration", {"scale": 1.0, "bias": [0.0]})
         self._calibration = Calibration(about["scale"], tuple(about["bias"]))
-        self._tokens: Counter[bytes] = Counter()
-        self._unusable: Counter[str] = Counter()
 
     def run(self) -> dict[str, Any]:
-        """Writes `monitor.json`, `monitor.html`, `fresh/` and `next.py` into the output folder; returns what the first holds."""
+        """Writes the page, `monitor.json`, `fresh/` and `next.py` into the output folder; returns the figures."""
         settings, task = self.settings, self.task
         out = settings.output
         out.mkdir(parents=True, exist_ok=True)
@@ -120,11 +117,11 @@ class Monitor:
             seconds_of(settings.window), (len(task.fields), len(self.hasher.orders), max(2, task.n_logits))
         )
         kept: Reservoir[Sampled] = Reservoir(settings.sample, settings.seed)
+        intake = Intake(known.known if known is not None else None, self.hasher.max_tokens)
         for rows in reader.rows():
             grams = [self.hasher(column) for column in rows.texts]
-            windows.add(rows, [self._counted(rows, place, one, known) for place, one in enumerate(grams)])
-            usable = self._usable(rows)
-            kept.offer(len(rows), lambda row, rows=rows, usable=usable: _sampled(rows, row) if usable[row] else None)
+            windows.add(rows, [intake.counted(rows, place, one) for place, one in enumerate(grams)])
+            kept.offer(len(rows), partial(_sampled, rows, intake.usable(rows)))
         found, sample = windows.finish(), kept.items()
         counts = reader.counts
         result: dict[str, Any] = {
@@ -132,7 +129,7 @@ class Monitor:
             "task": task.to_json(),
             "logs": {
                 **{name: dict(v) if isinstance(v, Counter) else v for name, v in vars(counts).items()},
-                "unusable": dict(self._unusable),
+                "unusable": dict(intake.unusable),
                 "window_seconds": windows.length,
                 "time": "records"
                 if counts.dated == counts.requests
@@ -147,7 +144,7 @@ class Monitor:
         if settings.show_text:
             result["new_tokens"] = [
                 {"token": token.decode("utf-8", "replace"), "count": count}
-                for token, count in self._tokens.most_common(NEW_TOKENS)
+                for token, count in intake.tokens.most_common(NEW_TOKENS)
             ]
         result["alerts"] = alerts(result, settings.thresholds)
         result["thresholds"] = vars(settings.thresholds)
@@ -161,39 +158,6 @@ class Monitor:
         student = read_json(self.run_folder / "config.json")["student"] if self.run_folder else {}
         orders = self.settings.orders or tuple(student.get("orders", (1, 2)))
         return tuple(sorted({1, *orders})), student.get("max_tokens", MAX_TOKENS)
-
-    def _counted(
-        self, rows: Rows, place: int, grams: dict[int, Grams], known: reference.Reference | None
-    ) -> dict[int, NDArray[np.int64]]:
-        """N-grams and new n-grams of each row, `[n, 2]` by order; counts the new tokens on the way."""
-        counted = {}
-        for order, found in grams.items():
-            new = np.zeros(len(found.rows), np.bool_) if known is None else ~known.known.has(found.hashes)
-            every, fresh_ones = (np.bincount(one, minlength=len(rows)) for one in (found.rows, found.rows[new]))
-            counted[order] = np.stack([every, fresh_ones], 1)
-            if order == 1 and new.any():
-                self._count_tokens(rows.texts[place], found.rows[new], found.places[new])
-        return counted
-
-    def _count_tokens(self, texts: Sequence[bytes], rows: NDArray[np.int64], places: NDArray[np.int64]) -> None:
-        last, tokens = -1, []
-        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
-            if row != last:
-                last, tokens = row, text_spec.tokens(texts[row], self.hasher.max_tokens)
-            self._tokens[tokens[place]] += 1
-        if len(self._tokens) > COUNTED_TOKENS:  # the frequent ones among them come again
-            self._tokens = Counter(dict(self._tokens.most_common(COUNTED_TOKENS // 2)))
-
-    def _usable(self, rows: Rows) -> NDArray[np.bool_]:
-        usable = np.zeros(len(rows), np.bool_)
-        for row, texts in enumerate(zip(*rows.texts, strict=True)):
-            read = [text.decode("utf-8", "surrogateescape") for text in texts]
-            fault = next(filter(None, (text_fault(text, MAX_CHARS) for text in read)), "")
-            fault = fault.partition(" data.")[0] or ("" if any(map(str.strip, read)) else "empty")
-            usable[row] = not fault
-            if fault:
-                self._unusable[fault] += 1
-        return usable
 
     def _about(self, known: reference.Reference | None) -> dict[str, Any] | None:
         if known is None:
@@ -209,7 +173,8 @@ class Monitor:
 
     def _drift(self, found: list[tuple[int, Window]], known: reference.Reference | None) -> dict[str, Any]:
         """Volume, lengths, new n-grams and score drift, by window and over all."""
-        total = Window.none(*found[0][1].tokens.shape, len(found[0][1].classes))
+        fields, orders = found[0][1].tokens.shape
+        total = Window.none(fields, orders, len(found[0][1].classes))
         for _, window in found:
             total.add(window)
         usable = known is not None and known.model == reference.model_fingerprint(self.scorer)
@@ -219,7 +184,7 @@ class Monitor:
             first = next((w for _, w in found if w["scored"] >= 500), found[0][1])
             base, classes, baseline = first.scores, first.classes, "first window"
         missed = known.known.false_positives if known is not None else None
-        describe = _Described(
+        describe = Described(
             base, classes, self.task.kind == "multiclass", missed, self.hasher.orders, self.task.fields
         )
         return {
@@ -245,7 +210,7 @@ class Monitor:
         found["next"] = fresh.write_recipe(out, self.run_folder, self.teacher, out / "fresh", task)
         scores = np.stack([one.scores for one in sample]).astype(np.float64)
         logits = logits[places]
-        both = np.isfinite(logits).all(1) & np.isfinite(scores).all(1)
+        both: NDArray[np.bool_] = np.isfinite(np.concatenate([logits, scores], 1)).all(1)
         teacher = probabilities(logits)
         student = np.clip(scores[:, 0] if task.n_logits == 1 else scores, 0, 1)
         requests = np.array([one.request for one in sample])
@@ -287,64 +252,9 @@ class Monitor:
         return {"rows": len(mine), "largest": float(np.abs(again - logged).max())}
 
 
-class _Described:
-    """A window's sums as figures."""
-
-    def __init__(
-        self,
-        base: NDArray[np.int64],
-        classes: NDArray[np.int64],
-        multiclass: bool,
-        missed: float | None,
-        orders: Sequence[int],
-        fields: Sequence[str],
-    ) -> None:
-        self._base, self._bins, self._classes = base, drift.tenths(base), classes
-        self._multiclass, self._missed = multiclass, missed
-        self._orders, self._fields = orders, fields
-
-    def __call__(self, window: Window) -> dict[str, Any]:
-        rows, scored = window["rows"], window["scored"]
-        low, middle, high = (None if np.isnan(q) else float(q) for q in drift.quantiles(window.scores, (0.1, 0.5, 0.9)))
-        moved = drift.psi(self._base, window.scores, self._bins)
-        if self._multiclass:
-            classes = drift.psi(self._classes, window.classes)
-            moved = max(moved, classes, key=lambda one: one["psi"] or 0)
-        return {
-            **{name: window[name] for name in ("rows", "requests", "scored", "empty", "bytes")},
-            "tokens_per_row": float(window.tokens[:, 0].sum() / rows) if rows else None,
-            "score": {"p10": low, "p50": middle, "p90": high},
-            "positive": float(window.classes[1] / scored) if scored and not self._multiclass else None,
-            "classes": (window.classes / scored).tolist() if scored and self._multiclass else None,
-            **moved,
-            "band": drift.band(moved["psi"]),
-            "new": self._new(window),
-            "rows_with_new": float(window["new_rows"] / rows) if rows and self._missed is not None else None,
-        }
-
-    def _new(self, window: Window) -> dict[str, Any] | None:
-        """Shares of n-grams that the reference has not, by order: over all fields, and by field."""
-        if self._missed is None:
-            return None
-        return {
-            str(order): {
-                "share": self._share(window.new[:, at].sum(), window.tokens[:, at].sum()),
-                "count": int(window.tokens[:, at].sum()),
-                **{
-                    name: self._share(window.new[place, at], window.tokens[place, at])
-                    for place, name in enumerate(self._fields)
-                    if len(self._fields) > 1
-                },
-            }
-            for at, order in enumerate(self._orders)
-        }
-
-    def _share(self, new: int, every: int) -> float | None:
-        # What the filter takes for known though it is new is put back.
-        return min(1.0, float(new / every) / (1 - (self._missed or 0))) if every else None
-
-
-def _sampled(rows: Rows, row: int) -> Sampled:
+def _sampled(rows: Rows, usable: NDArray[np.bool_], row: int) -> Sampled | None:
+    if not usable[row]:
+        return None
     texts = tuple(column[row].decode() for column in rows.texts)
     return Sampled(texts, rows.scores[row], int(rows.times[row]), int(rows.requests[row]), int(rows.versions[row]))
 

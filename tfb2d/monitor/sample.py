@@ -1,4 +1,4 @@
-"""A sample of a stream: every row has the same chance, whatever the stream's length, and the same seed gives the same rows."""
+"""A sample of a stream of any length: every row has the same chance, and the same seed gives the same rows."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
