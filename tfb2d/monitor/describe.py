@@ -1,0 +1,77 @@
+"""A window's sums as the figures that people read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.monitor import drift
+from tfb2d.monitor.windows import Window
+
+
+class Described:
+    """Figures of a window's sums.
+
+    Args:
+      base, classes: histogram of scores, and decisions, that windows are held against.
+      multiclass: whether decisions drift, too.
+      missed: the share of new n-grams that the reference takes for known; None where there is no reference.
+      orders, fields: of the windows' n-grams.
+    """
+
+    def __init__(
+        self,
+        base: NDArray[np.int64],
+        classes: NDArray[np.int64],
+        multiclass: bool,
+        missed: float | None,
+        orders: Sequence[int],
+        fields: Sequence[str],
+    ) -> None:
+        self._base, self._bins, self._classes = base, drift.tenths(base), classes
+        self._multiclass, self._missed = multiclass, missed
+        self._orders, self._fields = orders, fields
+
+    def __call__(self, window: Window) -> dict[str, Any]:
+        """The figures, as monitor.json has them."""
+        rows, scored = window["rows"], window["scored"]
+        low, middle, high = (
+            None if q != q else float(q) for q in drift.quantiles(window.scores, (0.1, 0.5, 0.9)).tolist()
+        )
+        moved = drift.psi(self._base, window.scores, self._bins)
+        if self._multiclass:
+            classes = drift.psi(self._classes, window.classes)
+            moved = max(moved, classes, key=lambda one: one["psi"] or 0)
+        return {
+            **{name: window[name] for name in ("rows", "requests", "scored", "empty", "bytes")},
+            "tokens_per_row": float(window.tokens[:, 0].sum() / rows) if rows else None,
+            "score": {"p10": low, "p50": middle, "p90": high},
+            "positive": float(window.classes[1] / scored) if scored and not self._multiclass else None,
+            "classes": (window.classes / scored).tolist() if scored and self._multiclass else None,
+            **moved,
+            "band": drift.band(moved["psi"]),
+            "new": self._new(window),
+            "rows_with_new": float(window["new_rows"] / rows) if rows and self._missed is not None else None,
+        }
+
+    def _new(self, window: Window) -> dict[str, Any] | None:
+        """Shares of n-grams that the reference has not, by order: over all fields, and by field."""
+        if self._missed is None:
+            return None
+        return {
+            str(order): {
+                "share": self._share(window.new[:, at].sum(), window.tokens[:, at].sum()),
+                "count": int(window.tokens[:, at].sum()),
+                **{
+                    name: self._share(window.new[place, at], window.tokens[place, at])
+                    for place, name in enumerate(self._fields)
+                    if len(self._fields) > 1
+                },
+            }
+            for at, order in enumerate(self._orders)
+        }
+
+    def _share(self, new: int, every: int) -> float | None:
+        # What the filter takes for known though it is new is put back.
+        return min(1.0, float(new / every) / (1 - (self._missed or 0))) if every else None

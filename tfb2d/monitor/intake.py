@@ -1,0 +1,65 @@
+"""What is noted of a log's rows as they pass: new n-grams, new tokens, and whether a row can be trained on."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.data.examples import text_fault
+from tfb2d.monitor.logs import Rows
+from tfb2d.monitor.ngrams import Bloom, Grams
+from tfb2d.students import text_spec
+
+MAX_CHARS = 20_000  # a longer text is no row to train on
+COUNTED_TOKENS = 100_000  # held while counting
+
+
+class Intake:
+    """Notes of rows.
+
+    Args:
+      known: the n-grams of the past; None: none is new.
+      max_tokens: tokens of a text that have n-grams.
+
+    Attributes:
+      tokens: new tokens and how often they came; of very many, about how often.
+      unusable: rows that cannot be trained on, by reason.
+    """
+
+    def __init__(self, known: Bloom | None, max_tokens: int) -> None:
+        self._known, self._max_tokens = known, max_tokens
+        self.tokens: Counter[bytes] = Counter()
+        self.unusable: Counter[str] = Counter()
+
+    def counted(self, rows: Rows, place: int, grams: dict[int, Grams]) -> dict[int, NDArray[np.int64]]:
+        """N-grams and new n-grams of each row, `[n, 2]` by order; counts the new tokens on the way."""
+        counted = {}
+        for order, found in grams.items():
+            new = np.zeros(len(found.rows), np.bool_) if self._known is None else ~self._known.has(found.hashes)
+            every, fresh_ones = (np.bincount(one, minlength=len(rows)) for one in (found.rows, found.rows[new]))
+            counted[order] = np.stack([every, fresh_ones], 1)
+            if order == 1 and new.any():
+                self._count_tokens(rows.texts[place], found.rows[new], found.places[new])
+        return counted
+
+    def _count_tokens(self, texts: Sequence[bytes], rows: NDArray[np.int64], places: NDArray[np.int64]) -> None:
+        last, tokens = -1, []
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            if row != last:
+                last, tokens = row, text_spec.tokens(texts[row], self._max_tokens)
+            self.tokens[tokens[place]] += 1
+        if len(self.tokens) > COUNTED_TOKENS:  # the frequent ones among them come again
+            self.tokens = Counter(dict(self.tokens.most_common(COUNTED_TOKENS // 2)))
+
+    def usable(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which rows can be trained on, `[n]`; the others are counted by reason."""
+        usable = np.zeros(len(rows), np.bool_)
+        for row, texts in enumerate(zip(*rows.texts, strict=True)):
+            read = [text.decode("utf-8", "surrogateescape") for text in texts]
+            fault = next(filter(None, (text_fault(text, MAX_CHARS) for text in read)), "")
+            fault = fault.partition(" data.")[0] or ("" if any(map(str.strip, read)) else "empty")
+            usable[row] = not fault
+            if fault:
+                self.unusable[fault] += 1
+        return usable
