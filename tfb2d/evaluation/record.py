@@ -56,7 +56,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
         "experiment": experiment or reports[0]["name"],
         "command": reports[0]["command"],
         "commit": _git("rev-parse", "--short", "HEAD"),
-        "machine": _machine(),
+        "machine": machine(),
         "date": datetime.date.today().isoformat(),
         "seeds": [report["config"]["training"]["seed"] for report in reports],
         "metrics": metrics,
@@ -95,7 +95,8 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The processor, its cores and the system."""
     info = Path("/proc/cpuinfo")
     names = (
         [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
