@@ -61,6 +61,32 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class OffersConfig:
+    """A catalogue of offers clustered by product, of which (query, title) pairs are made (`tfb2d/data/offers`).
+
+    With `files` set, they take the place of `data.train`, `valid`, `test` and `unlabelled`.
+    """
+
+    files: tuple[str, ...] = ()  # an offer a row
+    title: str = "product_title"  # their columns: the offer's title,
+    cluster: str = "cluster_id"  # what its product's offers share,
+    name: str = "cluster_label"  # what the product is called,
+    category: str = "category_label"  # and of what kind it is; may be missing
+    titles: tuple[str, ...] = ()  # further titles, without a product, for the transfer set
+    titles_column: str = "title"  # "": those files have no header, and titles are their last column
+    judged: int = 40_000  # training pairs, at most: six a query
+    queries: int = 1_500  # of test, and of valid; at most
+    candidates: int = 20  # pairs of each of them
+    transfer: int = 400_000  # unjudged pairs, at most: twelve a query
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "data.offers", "judged", "queries", "transfer")
+        _require(self.candidates > 1, f"data.offers.candidates is {self.candidates}; a ranking takes 2 or more")
+        _require(bool(self.files) or not self.titles, "data.offers.titles goes with data.offers.files")
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which files hold which rows, which columns are read, and how rows are split.
 
@@ -87,6 +113,7 @@ class DataConfig:
     max_chars: int = 20_000  # a longer field sets its row apart
     max_unlabelled: int = 0  # read at most so many unlabelled rows; 0 is all
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    offers: OffersConfig = field(default_factory=OffersConfig)
 
     def __post_init__(self) -> None:
         _require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; one text or a (query, title) pair")
@@ -118,6 +145,10 @@ class DataConfig:
             _require(not name, f"data.augment.{name} is for single texts; this task has two fields")
             _require(not self.phrases, "data.phrases is for single texts; this task has two fields")
         _require(not (self.phrases and self.group), "data.phrases and data.group exclude each other")
+        if self.offers.files:
+            _require(len(self.fields) == 2, f"data.offers makes (query, title) pairs; data.fields is {self.fields}")
+            graded = self.classes or self.label_range
+            _require(not graded, "data.offers makes labels 0 and 1; leave data.classes and data.label_range empty")
 
     @property
     def group_column(self) -> str:

@@ -62,8 +62,10 @@ class Pipeline:
         """All stages, in the order in which they run."""
         config = self.config
         external = [teacher.logits for teacher in config.teachers.values() if teacher.logits]
-        files = [*config.data.train, *config.data.valid, *config.data.test, *config.data.unlabelled, *sum(external, ())]
-        if not config.data.train:
+        data = config.data
+        files = [*data.train, *data.valid, *data.test, *data.unlabelled, *data.offers.files, *data.offers.titles]
+        files += sum(external, ())
+        if not (data.train or data.offers.files):
             raise ConfigError("data.train names no file; a run needs judged rows")
         stages = [Stage("data", [_dict(config.data), external, file_identity(files)], (), self._data)]
         for name, teacher in config.teachers.items():

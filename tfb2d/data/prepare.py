@@ -16,6 +16,7 @@ from tfb2d.data import files, tables
 from tfb2d.data.augment import MASK
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import read_examples, schema
+from tfb2d.data.offers.pairs import make
 from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.splits import Cutter, HeldOut, text_rows
@@ -61,7 +62,7 @@ def prepare(
       `rejected`, `rejected_by_reason`; rows left out of train, valid or transfer as `leaked` (the same text as a test
       row; `leaked_from` says whence), `leaked_valid`, `near_leaked` or `group_leaked` (see `HeldOut.leak`); `torn` (see
       `PhraseCutter`); `duplicates` within transfer; `augmented_left_out`, `scored_left_out` (both reasons, among
-      augmentations and `extra_unlabelled`); `labels`, each split's rows by label.
+      augmentations and `extra_unlabelled`); `labels`, each split's rows by label; `offers`, what `data.offers` made.
 
     Raises:
       DataError: input that cannot be used; `rejected.jsonl` is written all the same.
@@ -70,8 +71,11 @@ def prepare(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
+        made: dict[str, Any] = {}
+        if data.offers.files:
+            data, made = make(data, work / "made")
         with Rejects(out / "rejected.jsonl", data.max_rejected) as rejects:
-            stats = _write(data, work, _Reader(data, rejects, progress), extra_unlabelled)
+            stats = {**_write(data, work, _Reader(data, rejects, progress), extra_unlabelled), "offers": made}
         files.write_json(work / "task.json", Task.from_config(data).to_json())
         files.write_json(work / "stats.json", stats)
         (out / "stats.json").unlink(missing_ok=True)  # the mark of a whole folder

@@ -1,0 +1,49 @@
+"""Query-title relevance on PriceRunner's offers, from two folders of data.
+
+  python -m tfb2d.train --config=pricerunner:DATA --workdir=runs/pricerunner
+
+DATA holds `pricerunner/pricerunner_aggregate.csv.gz` (UCI data set 837, CC BY 4.0: 35,311 offers in 13,233 clusters) and
+`titles/titles.tsv.gz` (no header; the last column: 56,809 product titles of PriceRunner and other shops).
+
+The data stage makes the pairs (`tfb2d/data/offers`): a query is a product's name as shoppers type it, relevant are its
+offers, wrong are mostly the titles that share most with it. Products are cut into train, valid and test, so that test
+queries and test titles are new; whatever nearly equals a test title is kept out of training and transfer. Sizes:
+`--config.data.offers.judged=40000`, `--config.data.offers.transfer=400000`.
+"""
+
+import os
+
+from ml_collections import ConfigDict
+
+from tfb2d.config import Config, DataConfig, OffersConfig, StudentConfig, TeacherConfig, TrainingConfig
+
+
+def get_config(data: str = "data") -> ConfigDict:
+    """The recipe; `data` is the folder that holds `pricerunner` and `titles`."""
+    return Config(
+        name="pricerunner",
+        data=DataConfig(
+            fields=("query", "title"),
+            valid_fraction=0.08,
+            test_fraction=0.15,
+            offers=OffersConfig(
+                files=(os.path.join(data, "pricerunner/pricerunner_aggregate.csv.gz"),),
+                titles=(os.path.join(data, "titles/titles.tsv.gz"),),
+                titles_column="",
+            ),
+        ),
+        teachers={
+            "minilm": TeacherConfig(
+                preset="pypi:all-minilm-l6-v2",
+                max_length=64,
+                epochs=2,
+                batch_size=64,
+                learning_rate=6e-5,
+                evaluate_per_epoch=2,
+                patience=0,
+                mixed_precision=True,
+            )
+        },
+        student=StudentConfig(),
+        training=TrainingConfig(epochs=5),
+    ).to_dict()

@@ -1,0 +1,79 @@
+"""Titles that share most with a query: an inverted index with BM25 weights (Robertson & Zaragoza 2009), as sparse matrices.
+
+Besides its words a text has the first four characters of its longer codes, so that the neighbours of `rsg5uusl1` are found:
+`rsg5uusm1` is the hardest wrong answer that there is.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+K1, B = 1.2, 0.75  # BM25's usual settings; a word counts once a title
+CHUNK = 256  # queries scored at once
+COMMON = 0.05  # a feature of more than this share of the titles (and of more than 500) finds nothing in particular
+_WORD = re.compile(r"[^\W_]+")
+
+
+class Overlap:
+    """An index of titles.
+
+    Args:
+      titles: n titles.
+    """
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        from scipy import sparse
+
+        self.rows = len(titles)
+        features = [_features(title) for title in titles]
+        counts = Counter(feature for row in features for feature in row)
+        most = max(500, COMMON * self.rows)
+        self._places = {f: i for i, f in enumerate(f for f, count in counts.items() if count <= most)}
+        frequency = np.array([counts[f] for f in self._places], np.float64)
+        idf = np.log1p((self.rows - frequency + 0.5) / (frequency + 0.5))
+        matrix = self._matrix(features)
+        lengths = np.array([len(row) for row in features], np.float64)
+        norm = (K1 + 1) / (1 + K1 * (1 - B + B * lengths / max(lengths.mean(), 1))) if self.rows else lengths
+        self._weights = (sparse.diags(norm) @ matrix @ sparse.diags(idf)).astype(np.float32).T.tocsr()
+
+    def nearest(self, queries: Sequence[str], k: int) -> np.ndarray:
+        """The titles that share most with each query.
+
+        Args:
+          queries: q queries.
+          k: how many.
+
+        Returns:
+          int32 [q, k]: numbers of titles, best first, of equal ones the one with the lower number; -1 where fewer share
+          anything with the query.
+        """
+        found = np.full((len(queries), k), -1, np.int32)
+        for start in range(0, len(queries), CHUNK):
+            scores = self._matrix([_features(q) for q in queries[start : start + CHUNK]]) @ self._weights
+            for row in range(scores.shape[0]):
+                part = slice(scores.indptr[row], scores.indptr[row + 1])
+                values, titles = scores.data[part], scores.indices[part]
+                if len(values) > k:
+                    top = values >= np.partition(values, len(values) - k)[len(values) - k]
+                    values, titles = values[top], titles[top]
+                best = titles[np.lexsort((titles, -values))][:k]
+                found[start + row, : len(best)] = best
+        return found
+
+    def _matrix(self, features: Sequence[Sequence[str]]) -> Any:
+        from scipy import sparse
+
+        known = [[self._places[f] for f in row if f in self._places] for row in features]
+        columns = np.fromiter((place for row in known for place in row), np.int32)
+        starts = np.concatenate([[0], np.cumsum([len(row) for row in known])]).astype(np.int32)
+        shape = (len(known), len(self._places))
+        return sparse.csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape)
+
+
+def _features(text: str) -> list[str]:
+    words = _WORD.findall(text.lower())
+    codes = [f"^{word[:4]}" for word in words if len(word) > 4 and any(map(str.isdigit, word))]
+    return sorted({*words, *codes})
