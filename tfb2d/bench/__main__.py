@@ -1,9 +1,4 @@
-"""Measures students beside what would be used instead, from strings to probabilities: `python -m tfb2d.bench`.
-
-python -m tfb2d.bench --output=runs/bench
-python -m tfb2d.bench --serving ...     a server and its clients
-python -m tfb2d.bench --tflite ...      the edge form
-"""
+"""`python -m tfb2d.bench`: measurements of three modes, each with its own flags; tfb2d/bench/scoring.py is the first."""
 
 import importlib
 import sys
@@ -34,8 +29,8 @@ def run() -> None:
     """The command line: a mode's module has `define_flags()` and `main(flags)`, which returns an exit status or None."""
     module = importlib.import_module(mode(sys.argv[1:]))
     module.define_flags()
-    if module.__name__ != SCORING:
-        sys.modules["__main__"].__doc__ = module.__doc__  # what --help begins with
+    flags.adopt_module_key_flags(module)  # --help shows them
+    sys.modules["__main__"].__doc__ = module.__doc__  # and begins with this
 
     def main(argv: Sequence[str]) -> int | None:
         if len(argv) > 1:

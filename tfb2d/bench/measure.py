@@ -1,9 +1,9 @@
 """Timing in a process of its own: pinned to its cores, asked over pipes, its memory and CPU time its own.
 
-A `Worker` starts `tfb2d.bench.worker` on the cores it is given, with every thread pool told how many they are before a library is
-loaded. It opens a *system*, any object with methods to time, made by a factory `"module:function"`; then it times calls as
-often as it is asked to, so that several systems take turns on one machine and noise hits all of them alike.
-Requests and answers are lines of JSON.
+A `Worker` starts `tfb2d.bench.worker` on the cores it is given, with every thread pool told how many they are before a
+library is loaded. It opens a *system*, any object with methods to time, made by a factory `"module:function"`; then it
+times calls as often as it is asked to, so that several systems take turns on one machine and noise hits all of them
+alike. Requests and answers are lines of JSON.
 """
 
 import importlib
@@ -46,7 +46,7 @@ class Timing:
       seconds, cpu_seconds: the calls together; CPU time is of all threads of the process.
       p50_us, p99_us: microseconds a call.
       rows_per_s: rows over seconds.
-      peak_mb: most memory that the process ever held (10^6 bytes, resident), libraries and model included.
+      peak_mb: most memory that the process held meanwhile (10^6 bytes, resident), libraries and model included.
     """
 
     calls: int
@@ -77,6 +77,8 @@ def time_calls(
       least: calls to time even if they take longer.
       warmup: seconds of calls before that are not counted; above 0, at least one.
     """
+    with suppress(OSError):  # where it cannot be done, peak memory is that since the process began
+        Path("/proc/self/clear_refs").write_text("5")
     number = 0
     end = time.perf_counter() + warmup
     while warmup > 0 and (not number or time.perf_counter() < end):
@@ -100,7 +102,7 @@ def time_calls(
 
 
 def peak_megabytes() -> float:
-    """Most resident memory that this process ever held, in 10^6 bytes."""
+    """Most resident memory that this process held since it began, or `time_calls` did; in 10^6 bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage's figure begins with that of the process which started this one
         found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())

@@ -1,10 +1,10 @@
-"""Peers made of word vectors: fastText supervised, and Model2Vec under a logistic head. Both are trained on the task's own rows.
+"""Peers made of word vectors: fastText supervised, and Model2Vec under a logistic head, trained on the task's own rows.
 
 What training leaves open (rate and epochs, regularisation) is chosen on every tenth training row, then all rows are used.
 
-fastText reads whitespace, so texts are lower-cased and their punctuation set apart first, as its documentation does; the form
-called raw spares itself that. Pairs are joined into one text. Model2Vec embeds query and title apart, a query once for all its
-titles, and its head sees both vectors, their product and their difference.
+fastText reads whitespace, so texts are lower-cased and their punctuation set apart first, as its documentation does;
+the form called raw spares itself that. Pairs are joined into one text. Model2Vec embeds query and title apart, a query
+once for all its titles, and its head sees both vectors, their product and their difference.
 
 Reference: fastText (arXiv 1607.01759); Model2Vec (https://github.com/MinishLab/model2vec).
 """

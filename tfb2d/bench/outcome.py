@@ -1,0 +1,187 @@
+"""What a bench found, as a table, as ratios against the targets, and as a picture."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfb2d.evaluation.table import duration, figure, layout
+
+Results = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio that a student is to reach.
+
+    Attributes:
+      peer, batch, key: what is compared.
+      least: the ratio, how many times better.
+      threads: only where so many are used; 0 anywhere.
+    """
+
+    peer: str
+    batch: int | str
+    key: str
+    least: float
+    threads: int = 0
+
+
+TARGETS = (
+    Target("bert-base-onnx-int8", "rank", "rows_per_s", 1000),
+    Target("tinybert-onnx-int8", "rank", "rows_per_s", 100),
+    Target("bert-base-keras", 1, "p50_us", 150),
+    Target("bert-base-onnx-int8", 1, "p50_us", 50),
+    Target("fasttext", 1024, "rows_per_s", 1, 1),
+    Target("fasttext-raw", 1024, "rows_per_s", 1, 1),
+    Target("model2vec", 1024, "rows_per_s", 5, 1),
+)
+
+
+def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
+    """Every target that the results have both sides of.
+
+    Returns:
+      `{"task", "threads", "student", "peer", "batch", "measure", "ratio", "target", "met"}` each.
+    """
+    cells = {(one["task"], one["threads"], one["batch"], one["system"]): one for one in results}
+    places = dict.fromkeys((one["task"], one["threads"]) for one in results)
+    found = []
+    for target in TARGETS:
+        for task, threads in places:
+            if target.threads not in (0, threads):
+                continue
+            for student in students:
+                ours = cells.get((task, threads, target.batch, student), {}).get(target.key)
+                theirs = cells.get((task, threads, target.batch, target.peer), {}).get(target.key)
+                if not (ours and theirs):
+                    continue
+                ratio = theirs / ours if target.key == "p50_us" else ours / theirs
+                found.append(
+                    {
+                        "task": task,
+                        "threads": threads,
+                        "student": student,
+                        "peer": target.peer,
+                        "batch": target.batch,
+                        "measure": "latency" if target.key == "p50_us" else "throughput",
+                        "ratio": ratio,
+                        "target": target.least,
+                        "met": ratio >= target.least,
+                    }
+                )
+    return found
+
+
+def ratio_table(found: Sequence[Mapping[str, Any]]) -> str:
+    """The targets as a text table."""
+    rows = [["student against peer", "task", "batch", "threads", "what", "ratio", "target", ""]]
+    for one in found:
+        rows.append(
+            [
+                f"{one['student']} / {one['peer']}",
+                one["task"],
+                str(one["batch"]),
+                str(one["threads"]),
+                one["measure"],
+                f"{one['ratio']:,.0f}" if one["ratio"] >= 10 else f"{one['ratio']:.2f}",
+                f"{one['target']:,g}",
+                "met" if one["met"] else "missed",
+            ]
+        )
+    return layout(rows)
+
+
+def tables(results: Results) -> str:
+    """A table for every task and number of threads: a line a system."""
+    parts = []
+    for task, threads in dict.fromkeys((one["task"], one["threads"]) for one in results):
+        here = [one for one in results if (one["task"], one["threads"]) == (task, threads)]
+        batches = list(dict.fromkeys(one["batch"] for one in here))
+        heads = [f"{batch} p50" if batch == 1 else f"{batch}, rows/s" for batch in batches]
+        p99 = ["1 p99"] if 1 in batches else []
+        head = [f"{task}, {threads} thread{'s' * (threads > 1)}", "accuracy", *heads, *p99]
+        rows = [[*head, "CPU s/M", "Wh/M", "$/M", "peak MB", "file MB"]]
+        for system in dict.fromkeys(one["system"] for one in here):
+            cells = {one["batch"]: one for one in here if one["system"] == system}
+            best = min(cells.values(), key=lambda one: one["cpu_s_per_million"] or float("inf"))
+            line = [system, figure(best["accuracy"])]
+            for batch in batches:
+                cell: Mapping[str, Any] = cells.get(batch, {})
+                speed = cell.get("rows_per_s")
+                line.append(_time(cell.get("p50_us")) if batch == 1 else "–" if speed is None else f"{speed:,.0f}")
+            line += [_time(cells.get(1, {}).get("p99_us"))] if p99 else []
+            line += [_short(best[f"{name}_per_million"]) for name in ("cpu_s", "wh", "cost")]
+            peak = max((one["peak_mb"] or 0.0 for one in cells.values()), default=0.0)
+            rows.append([*line, f"{peak:,.0f}", _short(best["file_mb"])])
+        parts.append(layout(rows))
+    return "\n\n".join(parts)
+
+
+def _time(microseconds: float | None) -> str:
+    return duration(None if microseconds is None else microseconds / 1000)
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def picture(results: Results, students: Iterable[str]) -> str:
+    """Accuracy against the latency of one row, on a logarithmic scale, as an SVG document; a panel a task.
+
+    Systems with random weights have no accuracy: a line at their latency.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    ours = set(students)
+    threads = min(one["threads"] for one in results)
+    ones = [one for one in results if one["batch"] == 1 and one["threads"] == threads and one["p50_us"]]
+    tasks = [
+        task
+        for task in dict.fromkeys(one["task"] for one in ones)
+        if any(one["accuracy"] is not None for one in ones if one["task"] == task)
+    ] or list(dict.fromkeys(one["task"] for one in ones))
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "font.size": 9, "text.parse_math": False}
+    with rc_context(style):
+        drawn = Figure(figsize=(7.5, 3.6 * max(len(tasks), 1)), layout="constrained")
+        for number, task in enumerate(tasks):
+            axes = drawn.add_subplot(len(tasks), 1, number + 1)
+            label = f"one row, p50, milliseconds ({threads} core{'s' * (threads > 1)})"
+            axes.set(xscale="log", xlabel=label, ylabel="accuracy", title=task)
+            here = [one for one in ones if one["task"] == task]
+            for one in here:
+                x = one["p50_us"] / 1000
+                colour = "#c2410c" if one["system"] in ours else "#475569"
+                if one["accuracy"] is None:
+                    axes.axvline(x, color="#94a3b8", linewidth=1, linestyle=(0, (3, 3)))
+                    place = (x, 0.02)
+                    axes.annotate(
+                        one["system"],
+                        place,
+                        xycoords=("data", "axes fraction"),
+                        rotation=90,
+                        ha="right",
+                        va="bottom",
+                        fontsize=7,
+                        color="#64748b",
+                    )
+                else:
+                    axes.scatter([x], [one["accuracy"]], color=colour, s=34, zorder=3)
+                    axes.annotate(
+                        one["system"],
+                        (x, one["accuracy"]),
+                        xytext=(5, 4),
+                        textcoords="offset points",
+                        fontsize=8,
+                        color=colour,
+                    )
+            axes.grid(True, color="#e2e8f0", linewidth=0.6)
+            axes.set_axisbelow(True)
+            axes.margins(x=0.12, y=0.25)
+            axes.spines[["top", "right"]].set_visible(False)
+        out = io.StringIO()
+        drawn.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()

@@ -1,0 +1,340 @@
+"""Measures students beside what would be used instead, from strings to probabilities, in one run on one machine.
+
+  python -m tfb2d.bench --output=runs/bench
+  python -m tfb2d.bench --output=runs/bench --model=saved_models/shop --data=runs/shop
+  python -m tfb2d.bench --output=runs/bench --model=float=saved_models/sst2/1 --model=int8=saved_models/sst2/2 \\
+      --data=dev.tsv --train=train.tsv --systems=student,fasttext,model2vec --threads=1
+  python -m tfb2d.bench --serving --help      a server under load
+  python -m tfb2d.bench --tflite --help       the edge form on a small device
+
+Without --data it measures the quickstart's test films: snippets, whole plots (long text), and pairs of film and
+snippet. Without a --model that reads a task's fields, a student is trained there on labels alone, in seconds. Peers
+(BERT-Base, TinyBERT-4L-312 and MiniLM-L6 in ONNX Runtime int8 and in KerasHub, fastText, Model2Vec) need
+pip install 'tfb2d[bench]'.
+
+Each system runs in its own process, pinned to --threads cores. They take turns, --rounds times a cell, and figures are
+medians over the rounds. Tokenization is inside the clock. Transformers have random weights, so they have no accuracy;
+fastText and Model2Vec learn the task's training rows here.
+
+Writes into --output: bench.json (a list: system, task, batch, threads, p50_us, p99_us, rows_per_s, peak_mb, file_mb,
+accuracy and costs; batch "rank" is 100 titles for one query), about.json (machine, versions, notes), ratios.json,
+bench.txt, bench.svg.
+"""
+
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from tfb2d.bench.measure import BenchError, Costs, Timing, Worker, cores, middle, result
+from tfb2d.bench.systems import DEFAULT, PEERS, STUDENT
+from tfb2d.bench.work import TITLES
+
+PACKAGES = ("tensorflow", "keras-hub", "onnxruntime", "tokenizers", "fasttext-numpy2", "model2vec", "numpy")
+BATCHES = (1, 16, "rank", 1024)
+
+
+def define_flags() -> None:
+    """The flags of this mode."""
+    flags.DEFINE_multi_string("model", [], "[NAME=]DIR: a student that tfb2d exported; may be given several times.")
+    flags.DEFINE_multi_string(
+        "data", [], "A run's folder (its test split), or labelled files; several times, a task each."
+    )
+    flags.DEFINE_list("train", [], "Labelled files that fastText and Model2Vec learn from, where --data names files.")
+    flags.DEFINE_list("fields", [], "Text columns of the files. [default: the model's]")
+    flags.DEFINE_string("label", "", "Their label column. [default: the model's]")
+    flags.DEFINE_list("classes", [], "Names of the classes. [default: the model's]")
+    flags.DEFINE_list("systems", list(DEFAULT), f"What to measure: {STUDENT}, {', '.join(PEERS)}.")
+    flags.DEFINE_list("threads", ["1", "2"], "Cores that a system may use, each number measured apart.")
+    flags.DEFINE_list("batches", [str(batch) for batch in BATCHES], "Rows a call; rank is 100 titles for one query.")
+    flags.DEFINE_float("seconds", 1.0, "How long a round of a cell takes at least.", 0.0)
+    flags.DEFINE_integer("rounds", 3, "Turns of each system in a cell.", 1)
+    flags.DEFINE_float("limit", 60.0, "Seconds that a call may take; cells that would take longer are left out.", 0.0)
+    flags.DEFINE_integer("max_length", 256, "Tokens that Transformers read of a text.", 8, 512)
+    flags.DEFINE_float("watts_per_core", Costs.watts, "Watts of one busy core with its share of the machine.", 0.0)
+    flags.DEFINE_float("price_per_core_hour", Costs.price, "Price of a core for an hour.", 0.0)
+    flags.DEFINE_integer("training_rows", 200_000, "Rows for the speed of hashing and training; 0 leaves it out.", 0)
+    flags.DEFINE_integer("training_buckets", 2**20, "Rows of the table that is trained.", 1)
+    flags.DEFINE_integer("training_batch", 512, "Rows of a training step.", 1)
+    flags.DEFINE_string("output", None, "The folder for results.", required=True)
+    flags.DEFINE_bool("progress", True, "Show a progress bar.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure."""
+
+    systems: Sequence[str]
+    threads: Sequence[int]
+    batches: Sequence[int | str]
+    seconds: float
+    rounds: int
+    limit: float
+    costs: Costs
+
+    @classmethod
+    def of(cls, values: Any) -> "Settings":
+        """From the flags.
+
+        Raises:
+          BenchError: a value that cannot work.
+        """
+        unknown = sorted(set(values.systems) - {STUDENT, *PEERS})
+        if unknown:
+            raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
+        wrong = [one for one in values.batches if one != "rank" and not (one.isdigit() and int(one))]
+        if wrong or not values.batches:
+            raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
+        if not values.threads or not all(one.isdigit() and int(one) for one in values.threads):
+            raise BenchError(f"--threads takes numbers of cores, not {','.join(values.threads)}")
+        threads = [int(one) for one in values.threads]
+        cores(max(threads))
+        batches = [one if one == "rank" else int(one) for one in values.batches]
+        costs = Costs(values.watts_per_core, values.price_per_core_hour)
+        return cls(values.systems, threads, batches, values.seconds, values.rounds, values.limit, costs)
+
+
+def main(values: Any) -> int:
+    """Runs the command; returns its exit status."""
+    from tfb2d.data.errors import DataError
+
+    try:
+        _bench(values)
+    except (BenchError, DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _bench(values: Any) -> None:
+    from tqdm import tqdm
+
+    from tfb2d.bench.outcome import picture, ratio_table, ratios, tables
+    from tfb2d.bench.systems import Maker
+    from tfb2d.bench.work import Sources, load
+    from tfb2d.data.files import write_atomic, write_json
+
+    settings, out = Settings.of(values), Path(values.output)
+    models = _models(values.model)
+    tasks = tuple(task for _, task, _ in models.values())
+    works = load(Sources(values.data, values.train, values.fields, values.label, values.classes, tasks))
+    maker = Maker(models, out / "work", max(settings.threads), values.max_length, _shape(models))
+    out.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    notes: dict[str, str] = {}
+    students: list[str] = []
+    with tqdm(desc="making systems", unit=" cell", disable=not values.progress) as bar:
+        for group in _groups(works):
+            ready = maker.students(group[0]) if STUDENT in settings.systems else []
+            students += [one.name for one in ready if one.name not in students]
+            ready += [maker.peer(name, group[0]) for name in settings.systems if name != STUDENT]
+            notes |= {one.name: one.note for one in ready}
+            results += measure(ready, group, settings, bar)
+            write_json(out / "bench.json", results)
+        if values.training_rows and STUDENT in settings.systems:
+            results += _training(values, works[0], settings, out / "work" / "training", bar)
+    found = ratios(results, students)
+    write_json(out / "bench.json", results)
+    write_json(out / "ratios.json", found)
+    write_json(out / "about.json", _about(notes, settings))
+    timed = [one for one in results if one["p50_us"]]
+    text = "\n\n".join(
+        part for part in (tables(timed), _training_lines(results), ratio_table(found) if found else "") if part
+    )
+    write_atomic(out / "bench.txt", text + "\n")
+    if any(one["batch"] == 1 for one in timed):
+        write_atomic(out / "bench.svg", picture(timed, students))
+    print(f"\n{text}\n\n{settings.costs.watts:g} W a core, {settings.costs.price:g} a core-hour; results in {out}")
+
+
+def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar: Any) -> list[dict[str, Any]]:
+    """Every cell of some works that share their systems.
+
+    Args:
+      ready: the systems, `tfb2d.bench.systems.Ready`.
+      works: with the same fields and training rows.
+      settings: how.
+      bar: a tqdm bar, told of every cell.
+
+    Returns:
+      Entries of `bench.json`.
+    """
+    results = []
+    accuracies: dict[tuple[str, str], float | None] = {}
+    for threads in settings.threads:
+        with ExitStack() as stack:
+            workers, about = {}, {}
+            for one in ready:
+                bar.set_description(f"{one.name}, {threads} threads: loading")
+                workers[one.name] = stack.enter_context(Worker(threads))
+                about[one.name] = one.open(workers[one.name])
+            for work in works:
+                for one in ready:
+                    if (work.name, one.name) not in accuracies:
+                        bar.set_description(f"{work.name}: accuracy of {one.name}")
+                        accuracies[work.name, one.name] = _accuracy(workers[one.name], work) if one.trained else None
+                for batch, timings in _cells(work, workers, settings, threads, bar):
+                    for name, timing in timings.items():
+                        facts = {"file_mb": about[name]["file_mb"], "accuracy": accuracies[work.name, name]}
+                        results.append(result(name, work.name, batch, threads, timing, costs=settings.costs, **facts))
+    return results
+
+
+def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads: int, bar: Any) -> Any:
+    """(batch, timing by system) of each batch, smallest first, so that what a large one will take is known."""
+    seconds_a_row: dict[str, float] = {}
+    for rows, batch in sorted((TITLES if one == "rank" else int(one), one) for one in settings.batches):
+        if batch == "rank" and not work.pairs:
+            continue
+        calls = work.calls(batch)
+        method = "rank" if batch == "rank" else "score"
+        rounds: dict[str, list[Timing]] = {}
+        for number in range(settings.rounds):
+            for name, worker in workers.items():
+                expected = rows * seconds_a_row.get(name, 0.0)
+                if expected > settings.limit:
+                    continue
+                bar.set_description(f"{work.name}, {threads} threads, {batch}: {name}")
+                slow = expected > settings.seconds
+                # A call that takes longer than the round needs no warming up: it has passed through the smaller cells.
+                timing = worker.time(
+                    method,
+                    calls[number % len(calls) :] + calls[: number % len(calls)],
+                    rows,
+                    seconds=settings.seconds,
+                    least=1 if slow else 3,
+                    warmup=0.0 if slow else min(0.2, settings.seconds / 5),
+                )
+                rounds.setdefault(name, []).append(timing)
+                bar.update()
+        found = {name: middle(timings) for name, timings in rounds.items()}
+        seconds_a_row |= {name: 1 / timing.rows_per_s for name, timing in found.items()}
+        yield batch, found
+
+
+def _accuracy(worker: Worker, work: Any) -> float | None:
+    """Share of the labelled rows that a system decides as the label says."""
+    import numpy as np
+
+    from tfb2d.evaluation.metrics import decisions
+
+    if work.rows.labels is None or work.task.kind == "graded":
+        return None
+    parts = [
+        worker.call("score", *(column[at : at + 1024] for column in work.rows.columns))
+        for at in range(0, len(work.rows), 1024)
+    ]
+    scores = np.concatenate([np.asarray(part) for part in parts])
+    return float(np.mean(decisions(scores) == work.rows.labels))
+
+
+def _training(values: Any, work: Any, settings: Settings, folder: Path, bar: Any) -> list[dict[str, Any]]:
+    rows = []
+    for threads in settings.threads:
+        bar.set_description(f"training speed, {threads} threads")
+        with Worker(threads) as worker:
+            found = worker.run(
+                "tfb2d.bench.training:training_speed",
+                folder=str(folder),
+                columns=work.train.columns,
+                rows=values.training_rows,
+                buckets=values.training_buckets,
+                dim=64,
+                batch=values.training_batch,
+            )
+        for name, batch in (("hashing", 4096), ("training", values.training_batch)):
+            seconds, cpu = found[name]["seconds"], found[name]["cpu_seconds"]
+            one = result(f"{STUDENT}-{name}", work.name, batch, threads, None)
+            per_million = cpu / found["rows"] * 1e6
+            one |= {
+                "rows_per_s": found["rows"] / seconds,
+                "peak_mb": found["peak_mb"],
+                "cpu_s_per_million": per_million,
+            }
+            one["wh_per_million"] = per_million / 3600 * settings.costs.watts
+            one["cost_per_million"] = per_million / 3600 * settings.costs.price
+            rows.append(one)
+    return rows
+
+
+def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
+    lines = []
+    for one in results:
+        if one["p50_us"] is None and one["rows_per_s"]:
+            seconds = 1e6 / one["rows_per_s"]
+            threads = f"{one['threads']} thread{'s' * (one['threads'] > 1)}"
+            lines.append(f"{one['system']}, {threads}: {one['rows_per_s']:,.0f} rows/s, {seconds:.1f} s a million")
+    return "\n".join(lines)
+
+
+def _models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
+    """name -> (version folder, task, forms) of the --model flags."""
+    from tfb2d.bench.students import forms
+    from tfb2d.data.files import read_json
+    from tfb2d.data.task import Task
+    from tfb2d.evaluation.scorer import ABOUT
+
+    found = {}
+    for one in given:
+        name, _, folder = one.rpartition("=")
+        version_folder, kinds = forms(folder)
+        if not (version_folder / ABOUT).exists():
+            raise BenchError(f"--model={one}: it has no {ABOUT}; it is not a model that tfb2d exported")
+        name = name or (STUDENT if len(given) == 1 else f"{STUDENT}-{version_folder.parent.name}-{version_folder.name}")
+        if name in found or name in PEERS:
+            raise BenchError(f"--model={one}: something else is called {name}; write --model=NAME={folder}")
+        found[name] = version_folder, Task.from_json(read_json(version_folder / ABOUT)["task"]), kinds
+    return found
+
+
+def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
+    """The table of the first model that says what its is, for fastText."""
+    from tfb2d.bench.systems import Shape
+    from tfb2d.data.files import read_json
+    from tfb2d.evaluation.scorer import ABOUT
+
+    for folder, _, _ in models.values():
+        known = read_json(folder / ABOUT).get("student")
+        if known:
+            return Shape(known["buckets"], known["dim"], tuple(known["orders"]))
+    return Shape()
+
+
+def _groups(works: Sequence[Any]) -> list[list[Any]]:
+    """Works that share their systems: the same fields and the same training rows."""
+    found: dict[Any, list[Any]] = {}
+    for work in works:
+        found.setdefault((work.task.fields, id(work.train)), []).append(work)
+    return list(found.values())
+
+
+def _about(notes: Mapping[str, str], settings: Settings) -> dict[str, Any]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "command": shlex.join(["python", "-m", "tfb2d.bench", *sys.argv[1:]]),
+        "machine": _processor(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "systems": dict(notes),
+        "watts_per_core": settings.costs.watts,
+        "price_per_core_hour": settings.costs.price,
+    }
+
+
+def _processor() -> str:
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()

@@ -1,0 +1,116 @@
+"""Our students as systems: the SavedModel as a server runs it, as a Python program calls it, and the edge form."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfb2d.bench.measure import megabytes
+from tfb2d.evaluation.scorer import version_folder
+
+EDGE = "assets.extra/edge"
+
+
+class Session:
+    """A SavedModel as a server runs it: one session run a call (`tfb2d.serving.server.session`), no traced function.
+
+    Args:
+      folder: a version's folder.
+      fields: the model's text fields.
+      threads: of the session, inside ops and over them.
+    """
+
+    def __init__(self, folder: str, fields: Sequence[str], threads: int) -> None:
+        from tfb2d.serving.server.options import Options
+        from tfb2d.serving.server.session import Session as Loaded
+
+        options = Options(tensorflow_intra_op_parallelism=threads, tensorflow_inter_op_parallelism=threads)
+        self._session = Loaded(folder, options, folder)
+        self._fields = list(fields)
+        self._signatures = {
+            name: ({key: one.name for key, one in sig.inputs.items()}, {k: o.name for k, o in sig.outputs.items()})
+            for name, sig in self._session.signatures.items()
+        }
+        self.about = {"file_mb": served_megabytes(Path(folder))}
+
+    def score(self, *columns: Sequence[str]) -> np.ndarray:
+        """Probabilities `[n]`, or `[n, k]` of a multi-class task."""
+        texts = zip(self._fields, (np.array(column, object) for column in columns), strict=True)
+        return self._run("serving_default", dict(texts), "score")
+
+    def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
+        """Probabilities of titles, `[n]`; the query is hashed and embedded once."""
+        inputs = {"query": np.array([query], object), "titles": np.array([titles], object)}
+        return self._run("rank", inputs, "scores")[0]
+
+    def _run(self, signature: str, inputs: dict[str, np.ndarray], output: str) -> np.ndarray:
+        names, outputs = self._signatures[signature]
+        feeds = {names[key]: value for key, value in inputs.items()}
+        return self._session.run(feeds, (outputs[output],), None)[0]
+
+
+class Function:
+    """A SavedModel as a Python program calls it: `tf.saved_model.load`, then its signatures.
+
+    Args:
+      folder: a version's folder.
+      fields: the model's text fields.
+    """
+
+    def __init__(self, folder: str, fields: Sequence[str]) -> None:
+        import tensorflow as tf
+
+        self._tf, self._fields = tf, list(fields)
+        self._model = tf.saved_model.load(folder)  # owns the variables, so it has to stay
+        self._signatures = self._model.signatures
+        self.about = {"file_mb": served_megabytes(Path(folder))}
+
+    def score(self, *columns: Sequence[str]) -> np.ndarray:
+        """Probabilities `[n]`, or `[n, k]` of a multi-class task."""
+        texts = zip(self._fields, (self._tf.constant(column) for column in columns), strict=True)
+        return self._signatures["serving_default"](**dict(texts))["score"].numpy()
+
+    def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
+        """Probabilities of titles, `[n]`."""
+        constant = self._tf.constant
+        return self._signatures["rank"](query=constant([query]), titles=constant([titles]))["scores"].numpy()[0]
+
+
+class Edge:
+    """The edge form: `tfb2d.edge.EdgeScorer`, NumPy and the TFLite interpreter alone.
+
+    Args:
+      folder: a version's folder.
+      threads: of the interpreter.
+    """
+
+    def __init__(self, folder: str, threads: int) -> None:
+        from tfb2d.edge import EdgeScorer
+
+        self._scorer: Any = EdgeScorer(Path(folder) / EDGE, threads)
+        self.about = {"file_mb": megabytes(Path(folder) / EDGE)}
+
+    def score(self, *columns: Sequence[str]) -> np.ndarray:
+        """Probabilities `[n]`, or `[n, k]` of a multi-class task."""
+        return self._scorer.score(*columns)
+
+    def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
+        """Probabilities of titles, `[n]`; the query is hashed once."""
+        return self._scorer.rank(query, titles)
+
+
+def forms(model: str) -> tuple[Path, list[str]]:
+    """A model's version folder, and the names of the classes above that can open it.
+
+    Raises:
+      DataError: there is no SavedModel.
+    """
+    folder = version_folder(model)
+    return folder, ["Session", "Function", *(["Edge"] if (folder / EDGE).is_dir() else [])]
+
+
+def served_megabytes(folder: Path) -> float:
+    """Size of a SavedModel without the edge form that may lie in it, in 10^6 bytes."""
+    edge = folder / EDGE
+    return megabytes(folder) - (megabytes(edge) if edge.is_dir() else 0.0)

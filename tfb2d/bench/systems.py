@@ -1,0 +1,197 @@
+"""Which systems there are, what each needs, and how one is made ready: files, then a factory and its arguments."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfb2d.bench.measure import BenchError, Worker
+from tfb2d.bench.work import Work
+from tfb2d.data.examples import Task
+
+ENCODER = "pypi:all-minilm-l6-v2"
+STUDENT = "student"
+EXTRA = "pip install 'tfb2d[bench]'"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A system that is not ours.
+
+    Attributes:
+      kind: what makes it, below.
+      note: what a reader of its figures should know.
+      packages: modules that it imports.
+      architecture: of Transformers.
+    """
+
+    kind: str
+    note: str
+    packages: tuple[str, ...]
+    architecture: str = ""
+
+
+_ONNX = "ONNX Runtime, fused operators, int8 dynamically quantised; random weights"
+_KERAS = "KerasHub under tf.function, float32; random weights"
+PEERS = {
+    **{
+        f"{name}-onnx-int8": Peer("onnx", _ONNX, ("onnx", "onnxruntime", "tokenizers"), name)
+        for name in ("bert-base", "tinybert", "minilm", "bert-tiny")
+    },
+    **{
+        f"{name}-keras": Peer("keras", _KERAS, ("tokenizers",), name)
+        for name in ("bert-base", "tinybert", "minilm", "bert-tiny")
+    },
+    "fasttext": Peer("fasttext", "fastText supervised; lower-cased, punctuation set apart", ("fasttext",)),
+    "fasttext-raw": Peer("fasttext", "fastText supervised on the text as it comes", ("fasttext",)),
+    "model2vec": Peer("model2vec", "Model2Vec, 256 wide, logistic head", ("model2vec",)),
+}
+DEFAULT = (STUDENT, *(name for name in PEERS if not name.startswith("bert-tiny")))
+FORMS = {  # of students: suffix, note
+    "Session": ("", "SavedModel, one session run a call, as a server does it"),
+    "Function": ("-python", "SavedModel, its signature called from Python"),
+    "Edge": ("-edge", "TFLite and NumPy, tfb2d.edge"),
+}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A system that a worker can open.
+
+    Attributes:
+      name, note: in results.
+      factory, arguments: of `Worker.open`; workers add `threads` where `threaded`.
+      trained: whether it has learnt the task, so that it has an accuracy.
+    """
+
+    name: str
+    note: str
+    factory: str
+    arguments: Mapping[str, Any]
+    trained: bool
+    threaded: bool = False
+
+    def open(self, worker: Worker) -> dict[str, Any]:
+        """Opens it in a worker; what `Worker.open` returns."""
+        threads = {"threads": worker.threads} if self.threaded else {}
+        return worker.open(self.factory, **self.arguments, **threads)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of fastText: a student's table."""
+
+    buckets: int = 2**18
+    dim: int = 64
+    orders: tuple[int, ...] = (1, 2)
+
+
+@dataclass
+class Maker:
+    """Makes systems ready.
+
+    Attributes:
+      models: name -> (version folder, task, forms) of our students.
+      folder: where files go; BERTs found there are used again.
+      threads: that making may use.
+      max_length: tokens that Transformers read.
+      shape: of fastText.
+    """
+
+    models: Mapping[str, tuple[Path, Task, Sequence[str]]]
+    folder: Path
+    threads: int
+    max_length: int
+    shape: Shape = field(default_factory=Shape)
+
+    def students(self, work: Work) -> list[Ready]:
+        """Those of the models that read the work's fields; a student trained on its labels alone, if there is none."""
+        found = {name: one for name, one in self.models.items() if len(one[1].fields) == len(work.task.fields)}
+        if not found:
+            out = str((self.folder / f"student.{work.name}").resolve())
+            columns, labels = self._learn(work)
+            about = work.task.to_json()
+            made = self._run("training:train_student", folder=out, task=about, columns=columns, labels=labels)
+            found = {f"{STUDENT}-labels-only": (Path(made["folder"]), work.task, ("Session", "Function"))}
+        ready = []
+        for name, (version, task, forms) in found.items():
+            for form in forms:
+                suffix, note = FORMS[form]
+                fields = {} if form == "Edge" else {"fields": task.fields}
+                arguments = {"folder": str(version), **fields}
+                factory = f"tfb2d.bench.students:{form}"
+                ready.append(Ready(f"{name}{suffix}", note, factory, arguments, True, form != "Function"))
+        return ready
+
+    def peer(self, name: str, work: Work) -> Ready:
+        """A peer, made for a task's fields and labels.
+
+        Raises:
+          BenchError: packages that it needs are missing.
+        """
+        peer = PEERS[name]
+        missing = [one for one in peer.packages if importlib.util.find_spec(one) is None]
+        if missing:
+            raise BenchError(f"{name} needs {', '.join(missing)}: {EXTRA}, or leave it out of --systems")
+        return getattr(self, f"_{peer.kind}")(name, peer, work)
+
+    def _onnx(self, name: str, peer: Peer, work: Work) -> Ready:
+        file = self.folder / f"{peer.architecture}.int8.onnx"
+        if not file.exists():
+            self._run("onnx_bert:build", architecture=peer.architecture, file=str(file))
+        arguments = {"file": str(file), "tokenizer": self._tokenizer(), "max_length": self.max_length}
+        return Ready(name, peer.note, "tfb2d.bench.onnx_bert:open_onnx", arguments, False, True)
+
+    def _keras(self, name: str, peer: Peer, work: Work) -> Ready:
+        arguments = {
+            "architecture": peer.architecture,
+            "tokenizer": self._tokenizer(),
+            "max_length": self.max_length,
+        }
+        return Ready(name, peer.note, "tfb2d.bench.keras_bert:open_keras", arguments, False)
+
+    def _fasttext(self, name: str, peer: Peer, work: Work) -> Ready:
+        file, raw = self.folder / f"{name}.{work.name}.bin", name.endswith("-raw")
+        shape = {"dim": self.shape.dim, "buckets": self.shape.buckets, "order": max(self.shape.orders)}
+        columns, labels = self._learn(work)
+        chosen = self._run(
+            "words:train_fasttext", file=str(file), columns=columns, labels=_classes(labels), raw=raw, **shape
+        )
+        note = f"{peer.note}; {_said(shape)}; {_said(chosen)}"
+        arguments = {"file": str(file), "raw": raw}
+        return Ready(name, note, "tfb2d.bench.words:FastText", arguments, work.unseen)
+
+    def _model2vec(self, name: str, peer: Peer, work: Work) -> Ready:
+        from tfb2d.data.resources import resolve
+
+        folder = self.folder / f"{name}.{work.name}"
+        columns, labels = self._learn(work)
+        arguments = {"folder": str(folder), "encoder": resolve(ENCODER), "dim": 256}
+        chosen = self._run("words:train_model2vec", columns=columns, labels=_classes(labels), **arguments)
+        note = f"{peer.note}; {_said(chosen)}"
+        return Ready(name, note, "tfb2d.bench.words:Model2Vec", {"folder": str(folder)}, work.unseen)
+
+    def _learn(self, work: Work) -> tuple[list[list[str]], list[float]]:
+        if work.train.labels is None:
+            raise BenchError(f"{work.name}: no labels to train the peers on")
+        return work.train.columns, work.train.labels.tolist()
+
+    def _tokenizer(self) -> str:
+        from tfb2d.data.resources import resolve
+
+        return str(Path(resolve(ENCODER)) / "tokenizer.json")
+
+    def _run(self, function: str, **arguments: Any) -> Any:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with Worker(self.threads) as worker:
+            return worker.run(f"tfb2d.bench.{function}", **arguments)
+
+
+def _classes(labels: Sequence[float]) -> list[int]:
+    """Class numbers; graded labels count as positive from the middle on."""
+    return [int(label >= 0.5) if label < 1 else int(label) for label in labels]
+
+
+def _said(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())

