@@ -6,8 +6,6 @@ the values by seed show. Fractions, not percent.
 """
 
 import datetime
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +17,7 @@ from absl import app, flags
 
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_json
+from tfb2d.evaluation.machine import machine
 
 _OUTPUT = flags.DEFINE_string("output", None, "The JSON file to write.", required=True)
 _EXPERIMENT = flags.DEFINE_string("experiment", "", "The experiment's name. [default: the recipe's]")
@@ -93,17 +92,6 @@ def _seedless(settings: Any) -> Any:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     return done.stdout.strip()
-
-
-def machine() -> str:
-    """The processor, its cores and the system."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,0 +1,16 @@
+"""On what a figure was measured."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def machine() -> str:
+    """The processor, its cores and the system."""
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {platform.system()}"

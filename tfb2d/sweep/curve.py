@@ -1,0 +1,109 @@
+"""The learning curve: error against rows, as a power law with a floor, and what ten times the rows would buy.
+
+error(n) = floor + scale * n^-rate (Hestness et al. 2017, arXiv 1712.00409; Rosenfeld et al. 2020, arXiv 1909.12673).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+RATES = np.geomspace(0.03, 2.0, 120)
+LEAST = 4  # sizes, for three parameters
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Fitted curves, one a resample: `floor`, `scale`, `rate`, each `[resamples]`."""
+
+    floor: Floats
+    scale: Floats
+    rate: Floats
+
+    def __call__(self, rows: Floats | Sequence[float]) -> Floats:
+        """Errors `[resamples, sizes]`."""
+        n = np.asarray(rows, np.float64)[None]
+        return self.floor[:, None] + self.scale[:, None] * n ** -self.rate[:, None]
+
+
+def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
+    """Least squares: for every rate of a grid the best floor and scale, neither below 0; then the best rate.
+
+    Args:
+      rows: `[sizes]`, above 0.
+      errors: `[resamples, sizes]`.
+
+    Raises:
+      ValueError: fewer sizes than the curve needs.
+    """
+    if len(set(rows)) < LEAST:
+        raise ValueError(f"{len(set(rows))} sizes; the curve needs {LEAST}")
+    n = np.asarray(rows, np.float64)
+    shapes = (n / n.max())[None] ** -RATES[:, None]  # [rates, sizes]; scaled so that numbers stay near 1
+    centred = shapes - shapes.mean(1, keepdims=True)
+    slope = np.einsum("rs,bs->br", centred, errors - errors.mean(1, keepdims=True)) / (centred**2).sum(1)
+    slope = np.maximum(slope, 0)
+    floor = errors.mean(1, keepdims=True) - slope * shapes.mean(1)
+    through = np.einsum("rs,bs->br", shapes, errors) / (shapes**2).sum(1)  # with the floor at 0
+    slope, floor = np.where(floor < 0, np.maximum(through, 0), slope), np.maximum(floor, 0)
+    residual = errors[:, None] - floor[..., None] - slope[..., None] * shapes[None]
+    best = (residual**2).sum(2).argmin(1)
+    at = np.arange(len(errors))
+    rate = RATES[best]
+    return Curve(floor[at, best], slope[at, best] * n.max() ** rate, rate)
+
+
+def learning_curve(
+    rows: Sequence[float], errors: Sequence[Sequence[float]], samples: Sequence[Floats], seed: int = 0
+) -> dict[str, Any]:
+    """Fits the curve and says how sure it is.
+
+    Args:
+      rows: `[sizes]` rows learnt from, judged ones included.
+      errors: of each size, one a seed.
+      samples: of each size `[seeds, resamples]`: the errors over resampled test rows, the same resamples for all.
+      seed: of the draws of seeds.
+
+    Returns:
+      `{"floor", "rate", "scale", "at", "error", "times10": {"error", "gain"}}`, most of them `{"value", "ci95"}`; and
+      `band`: rows, error and interval along the curve. The intervals come from resampling test rows and seeds; that
+      the law itself holds ten times further on is assumed.
+
+    Raises:
+      ValueError: fewer sizes than the curve needs.
+    """
+    rng = np.random.default_rng(seed)
+    n = np.asarray(rows, np.float64)
+    best = fit(n, np.array([[np.mean(one) for one in errors]]))
+    drawn = []
+    for one in samples:  # seeds are drawn anew for every resample, as rows are
+        seeds, resamples = one.shape
+        picks = rng.integers(0, seeds, (resamples, seeds))
+        drawn.append(one[picks, np.arange(resamples)[:, None]].mean(1))
+    spread = fit(n, np.stack(drawn, 1)) if samples and samples[0].size else None
+
+    def told(of: Any) -> dict[str, Any]:
+        ci95 = None if spread is None else [float(v) for v in np.percentile(of(spread), (2.5, 97.5))]
+        return {"value": float(of(best)[0]), "ci95": ci95}
+
+    top = float(n.max())
+    grid = np.geomspace(n.min(), 10 * top, 60)
+    band = {"rows": grid.tolist(), "error": best(grid)[0].tolist()}
+    if spread is not None:
+        band["low"], band["high"] = np.percentile(spread(grid), (2.5, 97.5), axis=0).tolist()
+    return {
+        "law": "error = floor + scale * rows^-rate",
+        "floor": told(lambda c: c.floor),
+        "rate": told(lambda c: c.rate),
+        "scale": told(lambda c: c.scale),
+        "at": top,
+        "error": told(lambda c: c([top])[:, 0]),
+        "times10": {
+            "error": told(lambda c: c([10 * top])[:, 0]),
+            "gain": told(lambda c: (c([top]) - c([10 * top]))[:, 0]),
+        },
+        "band": band,
+    }

@@ -1,0 +1,194 @@
+"""The figures of a finished sweep: all variants on the same rows, over the same resamples."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfb2d.data.files import read_json
+from tfb2d.evaluation.bootstrap import Bootstrap
+from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.evaluation.metrics import agreement
+from tfb2d.evaluation.results import covered
+from tfb2d.sweep.curve import learning_curve
+from tfb2d.sweep.material import Material
+from tfb2d.sweep.training import LOGITS, RESULT, Job, base_of, identity
+from tfb2d.sweep.variants import Axis, base
+
+Figures = dict[str, Any]
+
+
+class Split:
+    """Calibrated scores of all jobs on one split, and their metrics.
+
+    Args:
+      material: loaded.
+      name: "valid" or "test".
+      found: the sweep's jobs, all done.
+      out: the sweep's folder.
+      resamples: of the bootstrap.
+    """
+
+    def __init__(self, material: Material, name: str, found: Sequence[Job], out: Path, resamples: int) -> None:
+        from safetensors.numpy import load_file
+
+        task, self.resamples = material.task, resamples
+        flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
+        labels = material.labels[name]
+        rows = np.isfinite(labels)
+        scores = {}
+        for job in found:
+            calibration = read_json(out / job.folder / RESULT)["calibration"]
+            logits = flat(load_file(out / job.folder / LOGITS)[name])[rows]
+            scores[_key(job)] = Calibration(calibration["scale"], tuple(calibration["bias"])).apply(logits)
+        groups = material.groups(name)
+        kept = None if groups is None else np.asarray(groups, object)[rows]
+        self.bootstrap = Bootstrap(task, labels[rows], scores, kept, resamples=resamples)
+        self.metrics = list(self.bootstrap.values[next(iter(scores))])
+        teacher = _teacher(material, name)[rows]
+        known = covered(teacher)
+        self.teacher: Figures | None = None
+        self.fidelity: dict[str, float | None] = dict.fromkeys(scores)
+        if known.any():
+            groups_ = None if kept is None else kept[known]
+            alone = Bootstrap(task, labels[rows][known], {"teacher": teacher[known]}, groups_, resamples=resamples)
+            self.teacher = alone.intervals("teacher")
+            self.fidelity = {key: float(agreement(teacher[known], one[known]).mean()) for key, one in scores.items()}
+
+    def of(self, seeds: Sequence[Job], base_seeds: Sequence[Job]) -> Figures:
+        """A variant's metrics: mean over its seeds, the values by seed, intervals; and how far it is from the base."""
+        figures: Figures = {}
+        for metric in self.metrics:
+            values = self._values(seeds, metric)
+            if not np.isfinite(values).all():
+                figures[metric] = {"value": None, "ci95": None, "by_seed": values}
+                continue
+            figures[metric] = {
+                "value": float(np.mean(values)),
+                "ci95": self._interval(metric, [(seeds, 1.0)]),
+                "by_seed": values,
+                "difference": float(np.mean(values)) - float(np.mean(self._values(base_seeds, metric))),
+                "difference_ci95": self._interval(metric, [(seeds, 1.0), (base_seeds, -1.0)]),
+            }
+        shares = [share for job in seeds if (share := self.fidelity[_key(job)]) is not None]
+        figures["fidelity"] = {"value": float(np.mean(shares)) if shares else None, "by_seed": shares}
+        return figures
+
+    def samples(self, seeds: Sequence[Job], metric: str) -> np.ndarray:
+        """A metric over the resamples, `[seeds, resamples]`."""
+        if not self.resamples:
+            return np.zeros((len(seeds), 0))
+        return np.stack([self.bootstrap.samples(_key(job), metric) for job in seeds])
+
+    def _values(self, seeds: Sequence[Job], metric: str) -> list[float]:
+        found = [self.bootstrap.values[_key(job)][metric] for job in seeds]
+        return [np.nan if value is None else value for value in found]
+
+    def _interval(self, metric: str, parts: Sequence[tuple[Sequence[Job], float]]) -> list[float] | None:
+        if not self.resamples:
+            return None
+        total = np.sum([sign * self.samples(jobs, metric).mean(0) for jobs, sign in parts], axis=0)
+        if not np.isfinite(total).mean() > 0.5:
+            return None
+        return [float(v) for v in np.nanpercentile(total, (2.5, 97.5))]
+
+
+def judge(
+    material: Material, axes: Sequence[Axis], found: Sequence[Job], out: Path, *, test: bool, resamples: int
+) -> Figures:
+    """All figures of a sweep.
+
+    Args:
+      material: loaded.
+      axes: what was asked.
+      found: its jobs, all done.
+      out: the sweep's folder.
+      test: whether the test split is looked at.
+      resamples: of the bootstrap.
+
+    Returns:
+      `{"primary", "teacher", "axes": [{"name", "title", "note", "best", "variants": [...]}]}`; "best" is the variant
+      with the best validation figure of the primary metric. Every variant has `valid` and, if asked for, `test`.
+    """
+    splits = {name: Split(material, name, found, out, resamples) for name in ("valid", *(["test"] if test else []))}
+    by_print: dict[str, list[Job]] = {}
+    for job in found:
+        by_print.setdefault(job.print, []).append(job)
+    own = by_print[identity(material, base_of(axes).settings)]
+    primary = "roc_auc" if material.facts.pairs or material.task.kind == "graded" else "accuracy"
+    told = []
+    for axis in axes:
+        variants = []
+        for one in axis.variants:
+            seeds = by_print[identity(material, one.settings)]
+            results = [read_json(out / job.folder / RESULT) for job in seeds]
+            variants.append(
+                {
+                    "name": one.name,
+                    "number": one.number,
+                    "base": one.base,
+                    "seeds": [job.seed for job in seeds],
+                    "folder": str(Path(seeds[0].folder).parent),
+                    "rows": results[0]["rows"],
+                    "train_seconds": float(np.mean([result["train_seconds"] for result in results])),
+                    "parameters": results[0]["parameters"],
+                    "megabytes": results[0]["megabytes"],
+                    **{name: split.of(seeds, own) for name, split in splits.items()},
+                }
+            )
+        figures: Figures = {"name": axis.name, "title": axis.title, "note": axis.note, "variants": variants}
+        scores = [_value(one, "valid", primary) for one in variants]
+        figures["best"] = variants[int(np.argmax(scores))]["name"]
+        if axis.name == "transfer":
+            figures["curves"] = _curves(axis, material, splits, by_print, variants, primary)
+        told.append(figures)
+    teacher = {name: split.teacher for name, split in splits.items()}
+    return {"primary": primary, "teacher": teacher, "axes": told}
+
+
+def _curves(
+    axis: Axis,
+    material: Material,
+    splits: Mapping[str, Split],
+    by_print: Mapping[str, Sequence[Job]],
+    variants: Sequence[Figures],
+    primary: str,
+) -> Figures:
+    """The fitted learning curves, by split and metric; why there is none where that is so."""
+    curves: Figures = {}
+    rows = [one["rows"] for one in variants]
+    for name, split in splits.items():
+        curves[name] = {}
+        for metric in dict.fromkeys(("accuracy", primary)):
+            errors = [[1 - value for value in one[name][metric]["by_seed"]] for one in variants]
+            seeds = [by_print[identity(material, one.settings)] for one in axis.variants]
+            samples = [1 - split.samples(jobs, metric) for jobs in seeds]
+            try:
+                curves[name][metric] = learning_curve(rows, errors, samples)
+            except (ValueError, TypeError) as problem:
+                curves[name][metric] = {"none": str(problem)}
+    return curves
+
+
+def _teacher(material: Material, split: str) -> np.ndarray:
+    """The recipe's teachers, stacked and calibrated on validation; NaN where they have no logit."""
+    settings, task = base(material.config), material.task
+    flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
+    valid, logits = (flat(material.teacher(settings, name)) for name in ("valid", split))
+    labels = material.labels["valid"]
+    known = covered(valid) & np.isfinite(labels)
+    scored = covered(logits)
+    found = np.full(logits.shape, np.nan)
+    if scored.any():
+        found[scored] = calibrate(task, labels[known], valid[known]).apply(logits[scored])
+    return found
+
+
+def _value(variant: Figures, split: str, metric: str) -> float:
+    value = variant[split][metric]["value"]
+    return -np.inf if value is None else value
+
+
+def _key(job: Job) -> str:
+    return job.folder

@@ -1,0 +1,47 @@
+"""A sweep as one HTML page that needs nothing else, in the report's style."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfb2d.evaluation.page import style
+from tfb2d.evaluation.table import METRICS
+from tfb2d.sweep import pictures
+from tfb2d.sweep.table import cells, conclusions, metrics_of, notes, split_of, titles
+
+TEMPLATE = Path(__file__).with_name("sweep.html")
+
+
+def render(figures: Mapping[str, Any]) -> str:
+    """The page of `sweep.json`."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    split, primary = split_of(figures), figures["primary"]
+    sections = []
+    for axis in figures["axes"]:
+        seen = f"Open dots: validation. Bars: 95% intervals on the {split} split; ticks: seeds."
+        drawn = [(METRICS[primary], pictures.bars(axis, split, primary), seen)]
+        for other in metrics_of(figures):
+            if other != primary:
+                drawn.append((METRICS[other], pictures.bars(axis, split, other), ""))
+        for metric in axis.get("curves", {}).get(split, {}):
+            caption = "Dashed: beyond the rows that there are. Dotted: the floor. Band: 95%, if the law holds."
+            drawn.insert(0, (f"Learning curve, {METRICS[metric]}", pictures.learning(axis, split, metric), caption))
+        if "collisions" in axis["variants"][0]:
+            caption = "Blue: of distinct n-grams; orange: weighted by how often they occur."
+            drawn.append(("Collisions", pictures.collisions(axis), caption))
+        sections.append(
+            {
+                "name": axis["name"],
+                "title": axis["title"],
+                "note": axis["note"],
+                "titles": titles(figures, axis),
+                "rows": cells(figures, axis),
+                "pictures": drawn,
+                "conclusions": conclusions(axis),
+            }
+        )
+    page = template.render(figures=figures, style=style(), sections=sections, notes=notes(figures))
+    return page.encode("utf-8", "replace").decode()

@@ -1,0 +1,80 @@
+"""A sweep's pictures, drawn as the report's are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfb2d.evaluation.pictures import COLOURS, LINE, MUTED, svg
+from tfb2d.evaluation.table import METRICS
+
+Figures = Mapping[str, Any]
+
+
+def bars(axis: Figures, split: str, metric: str) -> str:
+    """One line a variant: the figure on the split with its interval, the validation figure as an open dot."""
+    variants = [one for one in axis["variants"] if one[split][metric]["value"] is not None]
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot(xlabel=METRICS[metric])
+        axes.grid(visible=False, axis="y")
+        for at, one in enumerate(variants):
+            found = one[split][metric]
+            low, high = found["ci95"] or (found["value"], found["value"])
+            axes.plot([low, high], [at, at], color=COLOURS["student"], linewidth=2.2, alpha=0.55)
+            axes.plot(found["by_seed"], [at] * len(found["by_seed"]), "|", color=COLOURS["student"], markersize=7)
+            axes.plot([found["value"]], [at], "o", color=COLOURS["student"], markersize=6)
+            if split != "valid" and one["valid"][metric]["value"] is not None:
+                axes.plot([one["valid"][metric]["value"]], [at], "o", mfc="none", mec=MUTED, markersize=5)
+            if one["base"]:
+                axes.axvline(found["value"], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(variants)), [one["name"] for one in variants])
+        axes.set_ylim(len(variants) - 0.5, -0.5)
+
+    return svg(f"bars-{axis['name']}-{metric}", draw, 6.4, 1.0 + 0.34 * len(variants))
+
+
+def learning(axis: Figures, split: str, metric: str) -> str:
+    """Error against rows, with the fitted curve, its band, and ten times further on; logarithmic rows."""
+    curve = axis["curves"][split][metric]
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot(xlabel="rows learnt from", ylabel=f"1 - {METRICS[metric]}")
+        axes.set_xscale("log")
+        for one in axis["variants"]:
+            found = one[split][metric]
+            if found["value"] is None:
+                continue
+            if found["ci95"]:
+                ends = 1 - np.asarray(found["ci95"])
+                axes.plot([one["rows"]] * 2, ends, color=COLOURS["student"], linewidth=2, alpha=0.5)
+            axes.plot([one["rows"]], [1 - found["value"]], "o", color=COLOURS["student"], markersize=5)
+        if "band" in curve:
+            band = {name: np.asarray(values) for name, values in curve["band"].items()}
+            inside = band["rows"] <= curve["at"] * 1.0001
+            axes.plot(band["rows"][inside], band["error"][inside], color=COLOURS["student"])
+            axes.plot(band["rows"][~inside], band["error"][~inside], color=COLOURS["student"], linestyle=(0, (3, 2)))
+            if "low" in band:
+                axes.fill_between(
+                    band["rows"], band["low"], band["high"], color=COLOURS["student"], alpha=0.12, linewidth=0
+                )
+            axes.axhline(curve["floor"]["value"], color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+
+    return svg(f"curve-{split}-{metric}", draw, 6.4, 3.4)
+
+
+def collisions(axis: Figures) -> str:
+    """Shares of n-grams that share a row, by variant."""
+    variants: Sequence[Figures] = axis["variants"]
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot(xlabel="share of n-grams in a row with another")
+        axes.grid(visible=False, axis="y")
+        places = np.arange(len(variants))
+        axes.barh(places - 0.18, [v["collisions"]["shared"] for v in variants], 0.32, color=COLOURS["student"])
+        weighted = [v["collisions"]["shared_weighted"] for v in variants]
+        axes.barh(places + 0.18, weighted, 0.32, color=COLOURS["teacher"])
+        axes.set_yticks(places, [one["name"] for one in variants])
+        axes.set(ylim=(len(variants) - 0.5, -0.5), xlim=(0, 1))
+
+    return svg(f"collisions-{axis['name']}", draw, 6.4, 1.0 + 0.4 * len(variants))

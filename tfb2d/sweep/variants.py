@@ -1,0 +1,294 @@
+"""What is tried: axes, and the variants on each. The teachers and their logits stay as they are."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tfb2d.config import Config, ConfigError, DistillConfig, StudentConfig, TrainingConfig
+
+ALL = -1
+TARGETS = ("soft", "decisions", "labels")
+INTERACTIONS = ("products", "differences", "matched", "soft_match")
+Values = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a variant's outcome depends on, besides the run's rows and logits, and the seed.
+
+    Attributes:
+      teachers: names of those whose logits are stacked.
+      targets: "soft" probabilities; "decisions", the teachers' hard ones; or "labels" alone, on the judged rows.
+      rows: transfer rows beyond the judged ones; ALL takes all.
+      augmented: whether augmented rows are among them.
+      vocabulary: n-grams of a vocabulary that takes hashing's place; 0 hashes.
+    """
+
+    distill: DistillConfig
+    student: StudentConfig
+    training: TrainingConfig
+    teachers: tuple[str, ...]
+    targets: str = "soft"
+    rows: int = ALL
+    augmented: bool = True
+    vocabulary: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """What a fingerprint is made of: how often checkpoints are written, and the seed, are no part of it."""
+        settings = dataclasses.asdict(self)
+        for name in ("checkpoint_seconds", "seed"):
+            del settings["training"][name]
+        return settings
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Settings under a name.
+
+    Attributes:
+      name: of the value tried.
+      number: the value, where it is one.
+      base: whether these are the recipe's own settings.
+    """
+
+    name: str
+    settings: Settings
+    number: float | None = None
+    base: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One question, and the variants that answer it."""
+
+    name: str
+    title: str
+    variants: tuple[Variant, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the run has.
+
+    Attributes:
+      judged: labelled rows of the transfer set.
+      unlabelled: others that are no augmentations.
+      augmented: augmentations.
+      words: whether there are a teacher's word vectors to start from.
+      pairs: whether the task has two fields.
+    """
+
+    judged: int
+    unlabelled: int
+    augmented: int
+    words: bool
+    pairs: bool
+
+
+def base(config: Config) -> Settings:
+    """The recipe's own settings."""
+    return Settings(config.distill, config.student, config.training, tuple(config.teachers))
+
+
+def axes(names: Sequence[str], config: Config, facts: Facts, values: Mapping[str, Values]) -> list[Axis]:
+    """The axes of these names, each with the base among its variants.
+
+    Args:
+      names: of AXES, or "all", which leaves out what the run cannot answer.
+      config: the recipe.
+      facts: what the run has.
+      values: other values than the usual ones, by axis.
+
+    Raises:
+      ConfigError: no such axis, one that the run cannot answer, or values that cannot work.
+    """
+    wanted = list(AXES) if list(names) == ["all"] else list(names)
+    for name in (*wanted, *values):
+        if name not in AXES:
+            raise ConfigError(f"there is no axis {name!r}; there are {', '.join(AXES)}, all")
+    found = []
+    for name in wanted:
+        title, make = AXES[name]
+        start = base(config)
+        try:
+            variants, note = make(start, config, facts, values.get(name))
+        except _CannotAnswer as problem:
+            if list(names) == ["all"]:
+                continue
+            raise ConfigError(f"{name}: {problem}") from problem
+        except ValueError as problem:
+            raise ConfigError(f"--values={name}=...: {problem}") from problem
+        own = [one for one in variants if one.settings == start]
+        if not own:
+            variants = [Variant("as the recipe", start, None), *variants]
+        marked = tuple(replace(one, base=one.settings == start) for one in variants)
+        found.append(Axis(name, title, marked, note))
+    return found
+
+
+class _CannotAnswer(ConfigError):
+    """The run lacks what the axis is about."""
+
+
+Made = tuple[list[Variant], str]
+Maker = Callable[[Settings, Config, Facts, Values | None], Made]
+
+
+def _temperature(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    numbers = [float(value) for value in values or ("1", "2", "3", "5", "10")]
+    return [
+        Variant(f"T = {t:g}", replace(start, distill=replace(start.distill, temperature=t)), t) for t in numbers
+    ], ""
+
+
+def _transfer(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    sizes = [_count(value) for value in values or ("0", "10k", "30k", "100k", "300k", "1m")]
+    pool = facts.unlabelled + facts.augmented
+    variants = [Variant(f"{size:,}", replace(start, rows=size), size) for size in sorted(set(sizes)) if size < pool]
+    note = (
+        f"Rows beyond the {facts.judged:,} judged ones, which are always there with the teacher's scores: drawn from "
+        f"{facts.unlabelled:,} unlabelled and {facts.augmented:,} augmented ones, smaller sets within larger ones."
+    )
+    return [*variants, Variant(f"{pool:,} (all)", start, pool)], note
+
+
+def _teachers(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if len(start.teachers) < 2:
+        raise _CannotAnswer("the run has one teacher; a stack needs two")
+    alone = replace(start.distill, stack="mean", weights=())
+    variants = [Variant(f"{name} alone", replace(start, teachers=(name,), distill=alone)) for name in start.teachers]
+    for stack in ("mean", "logistic"):
+        variants.append(
+            Variant(f"{stack} of {len(start.teachers)}", replace(start, distill=replace(alone, stack=stack)))
+        )
+    return variants, "Fidelity is to the recipe's own stack throughout."
+
+
+def _targets(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    soft = replace(start, distill=replace(start.distill, hard_weight=0.0))
+    variants = [
+        Variant("labels alone, judged rows", replace(soft, targets="labels")),
+        Variant("soft, judged rows", replace(soft, rows=0)),
+        Variant("teacher's decisions, all rows", replace(soft, targets="decisions")),
+        Variant("soft, all rows", soft),
+    ]
+    weights = sorted({0.3, start.distill.hard_weight} - {0.0})
+    for weight in weights:
+        mixed = replace(start, distill=replace(start.distill, hard_weight=weight))
+        variants.append(Variant(f"soft, all rows, {weight:g} of the label where there is one", mixed))
+    return variants, ""
+
+
+def _orders(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    return _shapes(start, "orders", [_numbers(value) for value in values or ("1", "1-2", "1-2-3", "2")])
+
+
+def _ffn(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    usual = ("none", "64", "256-64", "1024-256", "1024-512-128-64")
+    return _shapes(start, "ffn", [_numbers(value) for value in values or usual])
+
+
+def _buckets(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    numbers = [_count(value) for value in values or ("2^14", "2^16", "2^18", "2^20")]
+    return [
+        Variant(f"{n:,} buckets", _student(start, buckets=n), n) for n in numbers
+    ], "Collisions: n-grams of the transfer rows whose table row another n-gram has too."
+
+
+def _dim(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    numbers = [_count(value) for value in values or ("16", "32", "64", "128")]
+    return [Variant(f"width {n}", _student(start, dim=n), n) for n in numbers], ""
+
+
+def _interactions(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if not facts.pairs:
+        raise _CannotAnswer("the task has one text field; there is nothing to interact")
+    names = [name for name in INTERACTIONS if getattr(start.student, name)]
+    variants = [Variant("all that the recipe has", start)]
+    variants += [Variant(f"without {n.replace('_', ' ')}", _without(start, [n])) for n in names]
+    variants += [Variant("none: pools side by side", _without(start, names))]
+    return variants, ""
+
+
+def _augmentation(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if not facts.augmented:
+        raise _CannotAnswer("the run's data has no augmented rows")
+    off = replace(start, augmented=False)
+    ratio = (facts.judged + facts.unlabelled + facts.augmented) / (facts.judged + facts.unlabelled)
+    longer = replace(off.training, epochs=round(off.training.epochs * ratio))
+    return [
+        Variant("with augmented rows", start),
+        Variant("without", off),
+        Variant(f"without, {longer.epochs} epochs: as many steps", replace(off, training=longer)),
+    ], ""
+
+
+def _teacher_init(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if not facts.words:
+        raise _CannotAnswer("the run has no word vectors of a teacher (stage `words`)")
+    return [
+        Variant(title, _student(start, teacher_init=on))
+        for title, on in (("token rows start from the teacher's", True), ("random start", False))
+    ], ""
+
+
+def _vocabulary(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    sizes = [_count(value) for value in values or ("10k", "30k", "100k")]
+    hashed = f"hashing, {start.student.buckets:,} rows"
+    return (
+        [
+            *(Variant(f"vocabulary of {size:,}", replace(start, vocabulary=size), size) for size in sizes),
+            Variant(hashed, start),
+        ],
+        "The most frequent n-grams of the transfer rows have a row each, all others share one: no hashing, a file to ship.",
+    )
+
+
+AXES: dict[str, tuple[str, Maker]] = {
+    "temperature": ("Temperature of the teacher's logits", _temperature),
+    "transfer": ("Size of the transfer set", _transfer),
+    "teachers": ("One teacher or a stack", _teachers),
+    "targets": ("Hard labels or soft ones", _targets),
+    "orders": ("N-gram orders", _orders),
+    "buckets": ("Buckets of the hash", _buckets),
+    "dim": ("Width of the embedding", _dim),
+    "ffn": ("Widths of the feed-forward network", _ffn),
+    "interactions": ("Interaction features", _interactions),
+    "augmentation": ("Augmented rows", _augmentation),
+    "teacher_init": ("Start of the token rows", _teacher_init),
+    "vocabulary": ("Vocabulary or hashing", _vocabulary),
+}
+
+
+def _shapes(start: Settings, field: str, shapes: Sequence[tuple[int, ...]]) -> Made:
+    return [
+        Variant(
+            f"{field} {', '.join(map(str, shape)) or 'none'}",
+            _student(start, **{field: shape}),
+        )
+        for shape in shapes
+    ], ""
+
+
+def _without(start: Settings, names: Sequence[str]) -> Settings:
+    return _student(start, **dict.fromkeys(names, False))
+
+
+def _student(start: Settings, **changed: Any) -> Settings:
+    return replace(start, student=replace(start.student, **changed))
+
+
+def _count(text: str) -> int:
+    """A count as people write it: 300000, 300k, 1m, 2^18."""
+    text = text.strip().lower()
+    if "^" in text:
+        low, high = text.split("^")
+        return int(low) ** int(high)
+    scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:], 1)
+    return round(float(text[:-1] if scale > 1 else text) * scale)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return () if text in ("", "none") else tuple(int(part) for part in text.split("-"))
