@@ -45,30 +45,39 @@ def make(data: DataConfig, out: Path) -> tuple[DataConfig, dict[str, Any]]:
       DataError: no offers, or too few to fill the splits.
     """
     counts: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
     splits = cut(read_products(data, counts), data, counts)
     for name, products in splits.items():
+        counts[f"{name}_products"] = len(products)
         if not products:
             raise DataError(f"{', '.join(data.offers.files)}: no product for the {name} split")
     out.mkdir(parents=True, exist_ok=True)
-    held, kinds = Titles(), Counter[str]()
-    queries: dict[str, set[str]] = {name: set() for name in SPLITS}
+    files = {name: out / f"{name}.parquet" for name in (*SPLITS, "unlabelled")}
+    asked: set[str] = set()  # held-out queries, as sets of words
     for name in ("test", "valid"):
-        asked = _Judging(data, splits[name], name, set[str]().union(*queries.values()))
-        made = asked.all_candidates(data.offers.queries, data.offers.candidates)
-        _write(out / f"{name}.parquet", data, made)
-        queries[name] = {near_key(query) for query, _, _ in made}
-        held.add(title for product in splits[name] for title in product.titles)
-        counts[f"{name}_queries"], kinds = len(queries[name]), kinds + asked.kinds
-    new = queries["test"] | queries["valid"]
-    made = _Judging(data, splits["train"], "train", new).sampled(data.offers.judged)
+        judging = _Judging(data, splits[name], name, asked)
+        made = judging.all_candidates(data.offers.queries, data.offers.candidates)
+        _write(files[name], data, made)
+        queries = {query for query, _, _ in made}
+        counts[f"{name}_queries"] = len(queries)
+        asked = asked | {near_key(query) for query in queries}
+        kinds += judging.kinds
+    made = _Judging(data, splits["train"], "train", asked).sampled(data.offers.judged)
     counts["train_queries"] = len({query for query, _, _ in made})
-    _write(out / "train.parquet", data, made)
-    counts["transfer_pairs"] = _write_transfer(out / "unlabelled.parquet", data, splits["train"], held, new, counts)
-    paths = {name: (str(out / f"{name}.parquet"),) for name in (*SPLITS, "unlabelled")}
-    # The query is the group: prepare leaves out whatever asks a held-out query, once more.
-    settings = replace(data, **paths, unlabelled_fields=(), group=data.fields[0])
-    products = {f"{name}_products": len(products) for name, products in splits.items()}
-    return settings, {**dict(sorted((counts + Counter(products)).items())), "held_out_queries": dict(kinds)}
+    _write(files["train"], data, made)
+    held = Titles()
+    held.add(title for name in ("test", "valid") for product in splits[name] for title in product.titles)
+    counts["transfer_pairs"] = _write_transfer(files["unlabelled"], data, splits["train"], held, asked, counts)
+    settings = replace(
+        data,
+        train=(str(files["train"]),),
+        valid=(str(files["valid"]),),
+        test=(str(files["test"]),),
+        unlabelled=(str(files["unlabelled"]),),
+        unlabelled_fields=(),
+        group=data.fields[0],  # prepare leaves out whatever asks a held-out query, once more
+    )
+    return settings, {**dict(sorted(counts.items())), "held_out_queries": dict(sorted(kinds.items()))}
 
 
 @dataclass
