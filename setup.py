@@ -29,6 +29,13 @@ REQUIRES = [
     "tqdm>=4.66",
 ]
 EXTRAS = {
+    "bench": [  # what students are compared with: 130 MB installed
+        "fasttext-numpy2>=0.10.4",
+        "model2vec>=0.6",
+        "onnx>=1.17",
+        "onnxruntime>=1.20",
+        "tokenizers>=0.21",
+    ],
     "jax": ["jax>=0.5"],
     "test": [
         "cryptography>=42",
@@ -43,7 +50,7 @@ EXTRAS = {
     ],
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }
-EXTRAS["dev"] = EXTRAS["test"] + EXTRAS["lint"]
+EXTRAS["dev"] = EXTRAS["test"] + EXTRAS["lint"] + EXTRAS["bench"]  # the bench is tested too
 
 setup(
     name="tfb2d",
