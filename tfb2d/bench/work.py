@@ -189,14 +189,10 @@ def films() -> list[Work]:
 
 def _with_wrong(names: Sequence[str], texts: Sequence[str]) -> Rows:
     """Each text with its own film (1) and with another (0)."""
-    other = [names[row] for row in np.random.default_rng(1).permutation(len(names))]
-    rows = [
-        (name, text, float(name == right))
-        for right, wrong, text in zip(names, other, texts, strict=True)
-        for name in (right, wrong)
-    ]
-    queries, titles, labels = zip(*rows, strict=True)
-    return Rows([list(queries), list(titles)], np.array(labels))
+    films, own = np.unique([name.replace("_", " ") for name in names], return_inverse=True)
+    other = (own + np.random.default_rng(1).integers(1, len(films), len(own))) % len(films)
+    queries = [str(films[film]) for both in zip(own, other, strict=True) for film in both]
+    return Rows([queries, [text for text in texts for _ in range(2)]], np.tile([1.0, 0.0], len(texts)))
 
 
 __all__ = ["RANK", "TITLES", "DataError", "Rows", "Sources", "Work", "films", "from_files", "from_run", "load"]

@@ -1,0 +1,130 @@
+"""The whole bench on a tiny setting, and how it answers what cannot work."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfb2d.bench.measure import BenchError
+from tfb2d.bench.systems import Maker
+from tfb2d.bench.work import Rows, Work
+from tfb2d.config import StudentConfig
+from tfb2d.data.task import Task
+from tfb2d.serving.export import export
+from tfb2d.students.model import Student
+
+PAIRS = Task(("query", "title"))
+KEYS = {"system", "task", "batch", "threads", "p50_us", "p99_us", "rows_per_s", "peak_mb", "file_mb", "accuracy"}
+MORE = {"cpu_s_per_million", "wh_per_million", "cost_per_million"}
+PEERS = ("bert-tiny-onnx-int8", "bert-tiny-keras", "fasttext", "fasttext-raw", "model2vec")
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "tfb2d.bench", *arguments], capture_output=True, text=True, check=False, timeout=500
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    student = Student(PAIRS, StudentConfig(buckets=97, dim=4, ffn=(8,), soft_buckets=31))
+    texts = [["red shoe"], ["a shoe of leather"]]
+    folder = tmp_path_factory.mktemp("shop")
+    return export(student, folder, scale=1.0, bias=[0.0], warmup=texts, fingerprint="")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    for name, rows in (("test", 40), ("train", 80)):
+        lines = [f"shoe {i % 7}\t{'good' if i % 2 else 'bad'} shoe, number {i}\t{i % 2}" for i in range(rows)]
+        (folder / f"{name}.tsv").write_text("\n".join(["query\ttitle\tlabel", *lines]) + "\n")
+    return folder
+
+
+def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
+    done = bench(
+        f"--model={model}",
+        f"--data={data / 'test.tsv'}",
+        f"--train={data / 'train.tsv'}",
+        f"--systems=student,{','.join(PEERS)}",
+        "--threads=1",
+        "--batches=1,rank",
+        "--seconds=0",
+        "--rounds=2",
+        "--max_length=16",
+        "--training_rows=600",
+        "--training_buckets=97",
+        f"--output={tmp_path}",
+        "--noprogress",
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "bench.json").read_text())
+    assert all(set(one) == KEYS | MORE for one in results)
+    timed = [one for one in results if one["p50_us"] is not None]
+    students = {"student", "student-python"}
+    assert {(one["system"], one["batch"]) for one in timed} == {
+        (system, batch) for system in students | set(PEERS) for batch in (1, "rank")
+    }
+    for one in timed:
+        assert (one["task"], one["threads"]) == ("test", 1)
+        assert 0 < one["p50_us"] <= one["p99_us"]
+        assert one["rows_per_s"] * one["p50_us"] / 1e6 < 3 * (100 if one["batch"] == "rank" else 1)
+        assert 20 < one["peak_mb"] < 5000
+        assert 0 < one["file_mb"] < 100
+        assert (one["accuracy"] is None) == one["system"].startswith("bert")
+        assert one["wh_per_million"] == pytest.approx(8 * one["cpu_s_per_million"] / 3600)
+    # "good" and "bad" are learnt from 80 rows; the student has random weights.
+    accuracies = {one["system"]: one["accuracy"] for one in timed}
+    assert accuracies["fasttext"] == accuracies["fasttext-raw"] == 1
+    assert accuracies["model2vec"] == 1
+    assert accuracies["student"] == accuracies["student-python"]
+    speeds = {one["system"]: one for one in results if one["p50_us"] is None}
+    assert set(speeds) == {"student-hashing", "student-training"}
+    assert all(one["rows_per_s"] > 0 for one in speeds.values())
+    about = json.loads((tmp_path / "about.json").read_text())
+    assert set(about["systems"]) == students | set(PEERS)
+    assert "random weights" in about["systems"]["bert-tiny-keras"]
+    assert json.loads((tmp_path / "ratios.json").read_text()) == []  # no BERT-Base, no batch of 1,024
+    assert "model2vec" in done.stdout
+    assert (tmp_path / "bench.txt").read_text().strip() in done.stdout
+    assert "<svg" in (tmp_path / "bench.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--systems=bert-large"], "there is no bert-large; there are student"),
+        (["--batches=1,all"], "--batches takes numbers of rows and rank, not all"),
+        (["--threads=100000"], "this process may use"),
+        (["--model=/nowhere"], "there is no such folder"),
+        (["--data=/nowhere.tsv", "--fields=text"], "/nowhere.tsv"),
+    ],
+)
+def test_what_cannot_work_is_said(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = bench(f"--output={tmp_path}", "--threads=1", *arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_teaches_and_needs_no_tensorflow() -> None:
+    broken = {**os.environ, "PYTHONPATH": ""}
+    code = "import sys; sys.argv = ['bench', '--help']; import tfb2d.bench.__main__ as m; m.run()"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, env=broken)
+    assert "random weights" in done.stdout
+    assert "--max_length" in done.stdout
+    assert "--data=dev.tsv" in done.stdout
+    assert "tensorflow" not in done.stderr
+
+
+def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fasttext" else found(name))
+    work = Work("t", Task(("text",)), Rows([["a"]]), Rows([["a"]]))
+    with pytest.raises(BenchError, match=r"fasttext needs fasttext: pip install 'tfb2d\[bench\]'"):
+        Maker({}, tmp_path, 1, 16).peer("fasttext", work)
