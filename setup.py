@@ -64,7 +64,7 @@ setup(
     package_data={
         "tfb2d": ["py.typed"],
         "tfb2d.students": ["*.json"],
-        **{f"tfb2d.{name}": ["*.html"] for name in ("evaluation", "explain", "sweep")},
+        **{f"tfb2d.{name}": ["*.html"] for name in ("evaluation", "explain", "monitor", "sweep")},
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
