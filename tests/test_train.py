@@ -37,7 +37,7 @@ def get_config():
         report=ReportConfig(resamples=200, latency_rows=20),
     ).to_dict()
 """
-STAGES = ("data", "teachers/slice", "logits/slice", "student", "labels_only", "export", "report")
+STAGES = ("data", "teachers/slice", "logits/slice", "student", "labels_only", "compress", "export", "report")
 
 
 @pytest.fixture(scope="module")

@@ -268,6 +268,37 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class CompressConfig:
+    """How the trained student is made small for serving."""
+
+    tables: str = "int8"  # "int8": a scale a row, rows that training never read left out; "float": as they were trained
+    max_megabytes: float = 0.0  # of the served model: rare rows are merged until it fits (10^6 bytes); 0 sets no bound
+    sparsity: float = 0.0  # share of the dense layers' weights that pruning sets to zero
+    clusters: int = 0  # distinct weights that a dense layer is left with; 0 leaves all
+    qat_epochs: int = 0  # of quantisation-aware training of the dense layers (8 bits); 0 leaves them float
+    epochs: int = 2  # of fine-tuning for sparsity, and again for clusters
+    batch_size: int = 512
+    learning_rate: float = 1e-4  # Adam, for all three
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.tables in ("int8", "float"), f"compress.tables is {self.tables!r}; it takes int8 or float")
+        _require(self.max_megabytes >= 0, f"compress.max_megabytes is {self.max_megabytes}; 0 or more")
+        bounded = self.max_megabytes > 0 and self.tables != "int8"
+        _require(not bounded, "compress.max_megabytes goes with compress.tables='int8'")
+        _require(0 <= self.sparsity < 1, f"compress.sparsity is {self.sparsity}; it is a share below 1")
+        few = self.clusters == 0 or 2 <= self.clusters <= 256
+        _require(few, f"compress.clusters is {self.clusters}; 2 to 256, or 0 for none")
+        _require(self.qat_epochs >= 0, f"compress.qat_epochs is {self.qat_epochs}; it counts epochs, so 0 or more")
+        _require_positive(self, "compress", "epochs", "batch_size", "learning_rate")
+
+    @property
+    def tunes_dense(self) -> bool:
+        """Whether the dense layers are trained on."""
+        return bool(self.sparsity or self.clusters or self.qat_epochs)
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """Where the served model lands: `<folder>/<name>/<version>`."""
 
@@ -303,6 +334,7 @@ class Config:
     distill: DistillConfig = field(default_factory=DistillConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    compress: CompressConfig = field(default_factory=CompressConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 

@@ -85,7 +85,8 @@ class Pipeline:
         stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
         if config.report.labels_only:
             stages.append(Stage("labels_only", training, ("data",), self._labels_only))
-        stages.append(Stage("export", [_dict(config.export), self.name], ("student",), self._export))
+        stages.append(Stage("compress", _dict(config.compress), ("student",), self._compress))
+        stages.append(Stage("export", [_dict(config.export), self.name], ("compress",), self._export))
         last = tuple(stage.name for stage in stages)
         stages.append(Stage("report", _dict(config.report), last, self._report))
         return stages
@@ -181,6 +182,7 @@ class Pipeline:
             student.start_from(found["hashes"], found["vectors"])
         trainer = Trainer(student, rows, valid_rows, self.config.training, folder)
         history = trainer.fit(self.progress)
+        student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
         valid_logits = trainer.logits(valid_rows)
         calibration = calibrate(
             self.task, _labels(valid), valid_logits[:, 0] if self.task.n_logits == 1 else valid_logits
@@ -191,15 +193,21 @@ class Pipeline:
         valid_rows.discard()
         return {"rows": rows.n, "calibration": calibration.to_json(), "history": history}
 
+    def _compress(self, folder: Path) -> dict[str, Any]:
+        from tfb2d.compressing import compress
+
+        return compress(self, folder)
+
     def _export(self, folder: Path) -> dict[str, Any]:
         from tfb2d.serving.export import export, folder_megabytes
         from tfb2d.students.model import WEIGHTS, load_student
 
-        calibration = read_json(self.workdir / "student/stage.json")["outcome"]["calibration"]
+        source = self.workdir / "compress"
+        calibration = read_json(source / DONE)["outcome"]["calibration"]
         transfer = next(iter_batches(self.workdir / "data/transfer", self.task.fields, self.config.export.warmup_rows))
-        weights = hashlib.sha256((self.workdir / "student" / WEIGHTS).read_bytes()).hexdigest()
+        weights = hashlib.sha256((source / WEIGHTS).read_bytes()).hexdigest()
         version = export(
-            load_student(self.workdir / "student"),
+            load_student(source),
             Path(self.config.export.folder).resolve() / self.name,
             scale=calibration["scale"],
             bias=calibration["bias"],

@@ -40,7 +40,7 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
     data = workdir / "data"
     test, valid = read_table(data / "test"), read_table(data / "valid")
     columns = [test.column(name).to_pylist() for name in task.fields]
-    outcomes = {name: read_json(workdir / name / "stage.json")["outcome"] for name in ("student", "export")}
+    outcomes = {name: read_json(workdir / name / "stage.json")["outcome"] for name in ("student", "compress", "export")}
 
     def judged(split: str, stack: Stack, names: list[str]) -> np.ndarray:
         return stacked_logits([workdir / "logits" / name / split for name in names], task, stack)
@@ -92,6 +92,7 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
         seconds=seconds,
         latency=latency,
         size_mb=sizes,
+        compression={key: outcomes["compress"][key] for key in ("megabytes", "figures", "rows")},
         model=outcomes["export"]["model"],
         config=dataclasses.asdict(config),
         versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},

@@ -41,6 +41,9 @@ class RunResults:
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage: time
     latency: Mapping[str, Any] = field(default_factory=dict)  # "teacher", "student", ...: what latency.measure gives
     size_mb: Mapping[str, float] = field(default_factory=dict)  # the same names: size on disk, 10^6 bytes
+    compression: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # the compress stage's: float and served, beside each other
     model: str = ""  # the exported model's folder
     config: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -104,6 +107,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         "seconds": dict(run.seconds),
         "latency": dict(run.latency),
         "size_mb": dict(run.size_mb),
+        "compression": dict(run.compression),
         "model": run.model,
         "command": run.command,
         "config": dict(run.config),

@@ -113,11 +113,24 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
     faster = speed_up(report)
     if faster is not None:
         lines.append(f"speed      {faster:,.0f} times the teacher's, one row at a time" if faster >= 2 else "")
+    if compression := report.get("compression"):
+        lines.append(f"size       {_smaller(compression)}")
     lines.append(
         f"rows       {report['rows']['test']:,} in the test split; {report['rejected']:,} rejected, "
         f"{report['leaked']:,} removed because the test text occurs in training data"
     )
     return [line for line in lines if line]
+
+
+def _smaller(compression: Mapping[str, Any]) -> str:
+    megabytes, figures = compression["megabytes"], compression["figures"]
+    before, after = figures["float"]["test"], figures["served"]["test"]
+    share = percent(megabytes["served"] / megabytes["float"])
+    line = f"{megabytes['served']:,.1f} MB of weights served, {share} of those trained"
+    if None in (before["accuracy"], after["accuracy"], before["roc_auc"], after["roc_auc"]):
+        return line
+    points, area = 100 * (after["accuracy"] - before["accuracy"]), after["roc_auc"] - before["roc_auc"]
+    return f"{line}; accuracy {points:+.2f} points, ROC-AUC {area:+.4f} by it"
 
 
 def _within(ci95: Sequence[float] | None) -> str:

@@ -159,6 +159,17 @@ class Student:
             rows, first = np.unique(text_spec.ngram_ids(hashes, (1,), layer.buckets)[:, 0], return_index=True)
             layer.table.scatter_nd_update(rows[:, None], reduced[first])
 
+    def silence(self, rows: np.ndarray) -> None:
+        """Sets rows of the n-gram table to zero: `[buckets]` bool, those that training never changed.
+
+        An n-gram that training never met then says nothing, rather than what its start values happen to; and a compressed
+        table can leave such rows out and score the same. (Rows of soft matching are compared with one another, not pooled:
+        there a start value tells one unknown word from another.)
+        """
+        (unread,) = np.nonzero(rows)
+        if len(unread):
+            self.ngrams.table.scatter_nd_update(unread[:, None], np.zeros((len(unread), self.config.dim), np.float32))
+
     def save(self, folder: Path) -> None:
         """Writes `student.json` and `weights.safetensors`."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -32,6 +33,7 @@ class RowWiseAdagrad(tf.Module):
         self.tables = list(tables)
         self.learning_rate = learning_rate
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.initial_accumulator = initial_accumulator
         self.accumulators = [
             tf.Variable(tf.fill(table.shape[:1], initial_accumulator), trainable=False, name="accumulator")
             for table in self.tables
@@ -41,6 +43,11 @@ class RowWiseAdagrad(tf.Module):
     def state(self) -> list[tf.Variable]:
         """What a checkpoint must hold."""
         return [self.step, *self.accumulators]
+
+    def untouched(self, table: tf.Variable) -> np.ndarray:
+        """Which rows of a table no step has changed: `[rows]` bool."""
+        (accumulator,) = (a for a, one in zip(self.accumulators, self.tables, strict=True) if one is table)
+        return np.asarray(accumulator) == np.float32(self.initial_accumulator)
 
     def apply(self, gradients: Sequence[tf.IndexedSlices]) -> None:
         """One step; a sparse gradient a table, in the tables' order."""
