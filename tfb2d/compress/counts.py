@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 import numpy as np
+import tensorflow as tf
 
-from tfb2d.students import ngrams, text_spec
+from tfb2d.students import ngrams
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.rows import HashedRows
 
@@ -14,7 +15,8 @@ def count_ids(rows: HashedRows, layers: Iterable[NGramEmbedding]) -> list[np.nda
     layers = list(layers)
     counts = [np.zeros(layer.buckets, np.int64) for layer in layers]
     for hashes, splits in ngrams.chunks(rows):
+        ragged = tf.RaggedTensor.from_row_splits(hashes, splits, validate=False)
         for layer, count in zip(layers, counts, strict=True):
-            ids, times = np.unique(text_spec.ngram_ids(hashes, layer.orders, layer.buckets, splits), return_counts=True)
+            ids, times = np.unique(layer.ids(ragged).numpy(), return_counts=True)
             count[ids] += times
     return counts

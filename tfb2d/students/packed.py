@@ -20,21 +20,11 @@ class PackedNGramEmbedding(NGramEmbedding):
     Args:
       rows: rows that are stored.
       remapped: whether ids go through a map to rows.
-      buckets, dim, orders, dropout, seed: as of NGramEmbedding.
+      buckets, dim, orders, window, dropout, seed: as of NGramEmbedding.
     """
 
-    def __init__(
-        self,
-        rows: int,
-        remapped: bool,
-        buckets: int,
-        dim: int,
-        orders: tuple[int, ...],
-        dropout: float = 0.0,
-        seed: int = 0,
-        **kwargs: object,
-    ) -> None:
-        super().__init__(buckets, dim, orders, dropout, seed, **kwargs)
+    def __init__(self, rows: int, remapped: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.rows = rows
         self.remapped = remapped
 
