@@ -163,6 +163,29 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class AdaptConfig:
+    """Masked-language training of a teacher's encoder on transfer text, before it is fine-tuned (`teachers/adapt.py`).
+
+    Teachers with the same of these settings, `preset`, `layers`, `max_length` and `mixed_precision` share one adapted encoder.
+    """
+
+    rows: int = 0  # of the transfer set, drawn at random; 0 leaves the encoder as it is
+    masking: str = "whole_word"  # or "phrase": words that often stand together are hidden together
+    rate: float = 0.15  # share of the words (or phrases) that are hidden
+    epochs: int = 1
+    batch_size: int = 64
+    learning_rate: float = 1e-4  # the peak; warm-up, decay and clipping are those of fine-tuning
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.rows >= 0, f"teachers.*.adapt.rows is {self.rows}; 0 or more")
+        _require_positive(self, "teachers.*.adapt", "epochs", "batch_size", "learning_rate")
+        _require(0 < self.rate < 1, f"teachers.*.adapt.rate is {self.rate}; it is a share between 0 and 1")
+        known = self.masking in ("whole_word", "phrase")
+        _require(known, f"teachers.*.adapt.masking {self.masking!r}: whole_word|phrase")
+
+
+@dataclass(frozen=True)
 class TeacherConfig:
     """One teacher: an encoder to fine-tune, a teacher fine-tuned before, or scores that somebody else made."""
 
@@ -179,6 +202,8 @@ class TeacherConfig:
     warmup: float = 0.1  # share of the steps, linear from 0; a cosine to 0 follows
     weight_decay: float = 0.01
     clip_norm: float = 1.0  # global gradient norm
+    ema: float = 0.0  # momentum (0.99, say) of a moving average of the weights, which is what is kept; 0 averages nothing
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
     evaluate_per_epoch: int = 1
     mixed_precision: bool = False  # bfloat16, on GPUs and on CPUs with AVX512-BF16 or AMX; elsewhere it changes nothing
@@ -190,6 +215,19 @@ class TeacherConfig:
         counts = ("max_length", "epochs", "batch_size", "learning_rate", "clip_norm", "evaluate_per_epoch")
         _require_positive(self, "teachers.*", *counts)
         _require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
+        _require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
+
+
+def tuning_settings(config: Any) -> dict[str, Any]:
+    """Settings of a stage without those that change nothing: how often checkpoints are written, what is switched off."""
+    settings = dataclasses.asdict(config)
+    settings.pop("checkpoint_seconds", None)
+    if isinstance(config, TeacherConfig):
+        if not config.ema:
+            del settings["ema"]
+        if not config.adapt.rows:
+            del settings["adapt"]
+    return settings
 
 
 @dataclass(frozen=True)
@@ -229,6 +267,8 @@ class StudentConfig:
     buckets: int = 2**18  # rows of the n-gram table
     dim: int = 64  # its width
     orders: tuple[int, ...] = (1, 2)  # n-gram orders
+    # Single texts: n-grams of so many tokens composed of their tokens' vectors, in place of `orders` with rows of their own.
+    window: int = 0
     max_tokens: int = 256  # tokens kept of a field
     ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)
     dropout: float = 0.1  # before each dense layer
@@ -247,6 +287,7 @@ class StudentConfig:
         _require(bool(self.orders), "student.orders is empty; (1, 2) takes words and word pairs")
         _require(all(1 <= n <= 5 for n in self.orders), f"student.orders is {self.orders}; orders go from 1 to 5")
         _require(list(self.orders) == sorted(set(self.orders)), f"student.orders {self.orders} must rise")
+        _require(0 <= self.window <= 16, f"student.window is {self.window}; it counts tokens, up to 16; 0 is none")
         _require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
 
 
@@ -343,6 +384,8 @@ class Config:
             rows = getattr(self.data, name) or getattr(self.data, f"{name}_fraction") > 0
             _require(bool(rows), f"data.{name}_fraction is 0 and data.{name} names no files; a run needs {name} rows")
         _require(bool(self.teachers), "teachers is empty; a run needs at least one")
+        single = len(self.data.fields) == 1
+        _require(single or not self.student.window, "student.window is for single texts; pairs compare their n-grams")
         for name in self.teachers:
             plain = name.replace("_", "").replace("-", "").isalnum()
             _require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")

@@ -216,6 +216,29 @@ def test_ids_follow_the_formula(hashes: list[int], orders: tuple[int, ...], buck
     assert text.ngram_ids(ragged, orders, buckets).numpy().tolist() == expected
 
 
+@given(
+    st.lists(st.lists(st.integers(0, text_spec.TOKEN_MODULUS - 1), max_size=5), max_size=4),
+    st.integers(1, 6),
+    st.sampled_from([1, 1000, 2**31 - 1]) | st.integers(1, 2**31 - 1),
+)
+def test_offset_ids_follow_the_formula(rows: list[list[int]], window: int, buckets: int) -> None:
+    """Both forms against the document's formula, in Python's unbounded integers."""
+    factors = [1] + [-7046029254386353131 * (2 * offset - 1) for offset in range(1, window)]
+    expected = []
+    for hashes in rows:
+        for at in range(len(hashes)):
+            ahead = [hashes[at + k] if at + k < len(hashes) else -1 for k in range(window)]
+            mixed = [one * factor * -2960836687051489901 for one, factor in zip(ahead, factors, strict=True)]
+            expected.append([(((one + 2**63) % 2**64 - 2**63) >> 32) % buckets for one in mixed])
+    splits = np.cumsum([0, *map(len, rows)])
+    flat = np.array([one for hashes in rows for one in hashes], np.int64)
+    assert text_spec.offset_ids(flat, window, buckets, splits).tolist() == expected
+    ragged = tf.RaggedTensor.from_row_splits(flat, splits)
+    assert text.offset_ids(ragged, window, buckets).numpy().tolist() == expected
+    if len(rows) == 1:
+        assert text_spec.offset_ids(flat, window, buckets).tolist() == expected
+
+
 @pytest.mark.parametrize("buckets", [1000, 2**16, 100_003])
 def test_ids_are_spread_evenly(snippets: Path, buckets: int) -> None:
     """Chi-square of a text's distinct n-grams within 5 standard deviations of a perfect hash's."""

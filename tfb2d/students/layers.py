@@ -80,27 +80,39 @@ class SeededDropout(tf_keras.layers.Layer):
 class NGramEmbedding(tf_keras.layers.Layer):
     """Vectors of a text's hashed n-grams: one row of the table for each position and order.
 
+    With a window it is one row for each position and each token that follows within the window: what n-grams are composed
+    of (`ComposedPool`).
+
     Args:
       buckets: rows of the table.
       dim: its width.
-      orders: n-gram orders, rising.
-      dropout: share of the n-grams left out while training.
+      orders: n-gram orders, rising; unused with a window.
+      window: tokens that a composed n-gram spans; 0 gives n-grams rows of their own.
+      dropout: share of the rows left out while training.
       seed: of the start values and the dropout.
 
     Call arguments:
       hashes: `[batch, (tokens)]` int64, ragged.
 
     Returns:
-      `[tokens of the whole batch, orders, dim]` float32.
+      `[tokens of the whole batch, orders or window, dim]` float32.
     """
 
     def __init__(
-        self, buckets: int, dim: int, orders: tuple[int, ...], dropout: float = 0.0, seed: int = 0, **kwargs: object
+        self,
+        buckets: int,
+        dim: int,
+        orders: tuple[int, ...],
+        window: int = 0,
+        dropout: float = 0.0,
+        seed: int = 0,
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
         self.buckets = buckets
         self.dim = dim
         self.orders = tuple(orders)
+        self.window = window
         self.dropout = dropout
         self.seed = seed
         self.drop = SeededDropout(dropout, seed, per_row=True)
@@ -121,12 +133,14 @@ class NGramEmbedding(tf_keras.layers.Layer):
         return tf.gather(self.table, ids)
 
     def ids(self, hashes: tf.RaggedTensor) -> tf.Tensor:
-        """Table rows `[tokens, orders]` int32."""
+        """Table rows `[tokens, orders or window]` int32."""
+        if self.window:
+            return text.offset_ids(hashes, self.window, self.buckets)
         return text.ngram_ids(hashes, self.orders, self.buckets)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        names = ("buckets", "dim", "orders", "dropout", "seed")
+        names = ("buckets", "dim", "orders", "window", "dropout", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -147,6 +161,34 @@ class SqrtNPool(tf_keras.layers.Layer):
     def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
         """See the class."""
         return segment_sqrtn(tf.reduce_sum(vectors, axis=1), hashes, vectors.shape[1])
+
+
+@tf_keras.utils.register_keras_serializable("tfb2d")
+class ComposedPool(tf_keras.layers.Layer):
+    """Pools n-grams that are composed of their tokens' vectors: the sum of `ReLU(sum of vectors + bias)` over positions.
+
+    A token has a row of the table for each offset in the window, so "not" two places before "good" adds up to a vector of
+    its own, also where no training text had the two together. An n-gram with a row of its own must have been seen. The sum
+    over positions is divided by the root of their number; a text without tokens gives zeros.
+
+    Call arguments:
+      vectors: `[tokens of the whole batch, window, dim]` float32.
+      hashes: the ragged token hashes that the vectors belong to.
+
+    Returns:
+      `[batch, dim]` float32.
+
+    Reference: the convolution over word vectors of Kim 2014 (arXiv 1408.5882), its filters multiplied into the table.
+    """
+
+    def build(self, shape: tf.TensorShape) -> None:
+        """Makes the bias."""
+        self.bias = self.add_weight("bias", (shape[-1],), initializer="zeros")
+        super().build(shape)
+
+    def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
+        """See the class."""
+        return segment_sqrtn(tf.nn.relu(tf.reduce_sum(vectors, axis=1) + self.bias), hashes, 1)
 
 
 def segment_sqrtn(vectors: tf.Tensor, hashes: tf.RaggedTensor, per_token: int) -> tf.Tensor:

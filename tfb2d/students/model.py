@@ -14,7 +14,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.examples import Task
 from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.students import text_spec
-from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
+from tfb2d.students.layers import ComposedPool, NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import KernelPooling, MatchedPools
 
@@ -63,8 +63,11 @@ class Student:
         # Layers.
         self.tokens = TokenHashes(config.max_tokens, name="tokens")
         shape: dict[str, Any] = {"buckets": config.buckets, "dim": config.dim, "orders": config.orders}
-        self.ngrams = embedding(forms.get("ngrams"), **shape, dropout=config.ngram_dropout, seed=seed, name="ngrams")
-        self.pool = SqrtNPool(name="pool")
+        dropout = config.ngram_dropout
+        self.ngrams = embedding(
+            forms.get("ngrams"), **shape, window=config.window, dropout=dropout, seed=seed, name="ngrams"
+        )
+        self.pool = ComposedPool(name="pool") if config.window else SqrtNPool(name="pool")
         self.matched = MatchedPools(self.ngrams, name="matched") if pair and config.matched else None
         self.kernels = None
         if pair and config.soft_match:
@@ -154,7 +157,7 @@ class Student:
         """
         reduced = start_rows(vectors, self.config.dim)
         for layer in self.embeddings.values():
-            if 1 not in layer.orders:
+            if 1 not in layer.orders and not layer.window:
                 continue
             rows, first = np.unique(text_spec.ngram_ids(hashes, (1,), layer.buckets)[:, 0], return_index=True)
             layer.table.scatter_nd_update(rows[:, None], reduced[first])

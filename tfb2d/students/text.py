@@ -28,20 +28,29 @@ def token_hashes(text: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
       `[batch, (tokens)]` int64, from 0 up to 2^63 - 2. A text without tokens is an empty row. Its `values` and
       `value_rowids()` are there already; `row_splits` takes more ops.
     """
+    values, indices, n = flat_hashes(text, max_tokens)
+    return tf.RaggedTensor.from_value_rowids(values, indices[:, 0], n, validate=False)
+
+
+def flat_hashes(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """`token_hashes` without a ragged tensor around them, whose row splits cost ops.
+
+    Returns:
+      Hashes `[tokens]` int64; for each its text and its place in it, `[tokens, 2]` int64; the number of texts, int64.
+    """
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; at least 1")
     lower = tf.strings.lower(_folded(text))
     apart = tf.strings.regex_replace(lower, _isolated(), r" \0 ")
     split = tf.raw_ops.StringSplitV2(input=apart, sep="", maxsplit=max_tokens)
     hashes = tf.strings.to_hash_bucket_fast(split.values, TOKEN_MODULUS)
-    rows = split.indices[:, 0]
 
     def cut() -> tuple[tf.Tensor, tf.Tensor]:
         kept = split.indices[:, 1] < max_tokens  # the op leaves what is behind the last split in one piece
-        return tf.boolean_mask(hashes, kept), tf.boolean_mask(rows, kept)
+        return tf.boolean_mask(hashes, kept), tf.boolean_mask(split.indices, kept)
 
-    hashes, rows = tf.cond(split.shape[1] > max_tokens, cut, lambda: (hashes, rows))
-    return tf.RaggedTensor.from_value_rowids(hashes, rows, split.shape[0], validate=False)
+    hashes, indices = tf.cond(split.shape[1] > max_tokens, cut, lambda: (hashes, split.indices))
+    return hashes, indices, split.shape[0]
 
 
 def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) -> tf.Tensor:
@@ -57,7 +66,11 @@ def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) ->
       token ends with a mark instead.
     """
     text_spec.check_orders(orders, buckets)
-    values, rows = hashes.values, hashes.value_rowids()
+    return tf.math.floormod(mixed(hashes.values, hashes.value_rowids(), orders), buckets)
+
+
+def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...]) -> tf.Tensor:
+    """What n-gram ids are remainders of: `[tokens, len(orders)]` int32, of token hashes and the text of each."""
     chained = values
     chains = {1: chained}
     if max(orders) > 1:
@@ -67,9 +80,30 @@ def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) ->
             rest = tf.bitwise.bitwise_or(_next(chained, END), past)
             chained = tf.bitwise.bitwise_xor(values, rest * text_spec.chain(order))
             chains[order] = chained
-    mixed = tf.stack([chains[order] for order in orders], axis=1) * MIX
-    top = tf.cast(tf.bitwise.right_shift(mixed, tf.constant(32, tf.int64)), tf.int32)
-    return tf.math.floormod(top, buckets)
+    products = tf.stack([chains[order] for order in orders], axis=1) * MIX
+    return tf.cast(tf.bitwise.right_shift(products, tf.constant(32, tf.int64)), tf.int32)
+
+
+def offset_ids(hashes: tf.RaggedTensor, window: int, buckets: int) -> tf.Tensor:
+    """Ids of the tokens at each offset from each token: what a composed n-gram of `window` tokens is put together from.
+
+    Arguments as of `ngram_ids`.
+
+    Returns:
+      `[total tokens, window]` int32; column k belongs to the token k places on, or to the mark behind its text's last token.
+    """
+    text_spec.check_orders(range(1, window + 1), buckets)
+    return tf.math.floormod(mixed_offsets(hashes.values, hashes.value_rowids(), window), buckets)
+
+
+def mixed_offsets(values: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
+    """What offset ids are remainders of: `[tokens, window]` int32, of token hashes and the text of each."""
+    ahead = [values]
+    past = tf.bitwise.right_shift(rows - _next(rows, rows.dtype.max), tf.constant(63, rows.dtype))
+    for _ in range(1, window):
+        ahead.append(tf.bitwise.bitwise_or(_next(ahead[-1], END), past))
+    products = tf.stack(ahead, axis=1) * tf.constant(text_spec.offset_factors(window), tf.int64)
+    return tf.cast(tf.bitwise.right_shift(products, tf.constant(32, tf.int64)), tf.int32)
 
 
 def _next(values: tf.Tensor, last: int) -> tf.Tensor:

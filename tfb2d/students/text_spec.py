@@ -138,3 +138,28 @@ def ngram_ids(
         chains[order] = chained
     mixed = np.stack([chains[order] for order in orders], 1) * MIX
     return (mixed >> 32).astype(np.int32) % np.int32(buckets)
+
+
+def offset_ids(hashes: np.ndarray, window: int, buckets: int, row_splits: np.ndarray | None = None) -> np.ndarray:
+    """Ids of the tokens at each offset from each token: what a composed n-gram of `window` tokens is put together from.
+
+    Arguments as of `ngram_ids`.
+
+    Returns:
+      `[tokens, window]` int32; column k belongs to the token k places on, or to the mark behind its text's last token.
+    """
+    check_orders(range(1, window + 1), buckets)
+    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
+    at = [hashes]
+    for _ in range(1, window):
+        following = np.empty_like(hashes)
+        following[:-1] = at[-1][1:]
+        following[last] = END
+        at.append(following)
+    mixed = np.stack(at, 1) * np.array(offset_factors(window), np.int64)
+    return (mixed >> 32).astype(np.int32) % np.int32(buckets)
+
+
+def offset_factors(window: int) -> list[int]:
+    """What a token's hash is multiplied by at each offset, as int64s; at offset 0 its id is the unigram's."""
+    return [(MIX * (chain(offset + 1) if offset else 1) + 2**63) % 2**64 - 2**63 for offset in range(window)]
