@@ -1,0 +1,183 @@
+"""The runner: strings -> ids (NumPy) -> logits (TensorFlow Lite) -> scores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_spec
+from tfb2d.students.text_spec import ngram_ids, token_hashes
+
+Float32 = NDArray[np.float32]
+IDS_PER_CALL = 4096  # vectors of one call stay in the CPU's cache: more rows at once are slower, not faster
+
+
+class EdgeScorer:
+    """A student on a small machine.
+
+    Scores are the exported SavedModel's, to 1e-5 (float form) or 1e-2 (int8 form). Not for several threads at once: give
+    each its own.
+
+    Args:
+      folder: the edge form's, or an exported version's.
+      threads: of TensorFlow Lite.
+      xnnpack: whether its faster kernels are used where they can be.
+
+    Attributes:
+      spec: what spec.json says.
+
+    Raises:
+      EdgeError: no edge form there, a damaged one, or one of another version; no runtime installed.
+    """
+
+    def __init__(self, folder: str | Path, threads: int = 1, xnnpack: bool = True) -> None:
+        if threads < 1:
+            raise EdgeError(f"threads is {threads}; at least 1")
+        folder = edge_folder(folder)
+        self.spec: Spec = read_spec(folder)
+        self._model = _interpreter(folder / SCORER, threads, xnnpack)
+        self._inputs = _inputs(self._model, self.spec, folder / SCORER)
+        self._output = self._model.get_output_details()[0]["index"]
+        self._shapes: list[tuple[int, ...]] = []
+
+    def score(self, *columns: Sequence[str | bytes]) -> Float32:
+        """Calibrated probabilities.
+
+        Args:
+          columns: a sequence of n texts for each field: `score(texts)`, or `score(queries, titles)`.
+
+        Returns:
+          `[n]`, or `[n, k]` of a model of k classes, float32.
+
+        Raises:
+          EdgeError: another number of columns than the model has fields, columns of different lengths, or no texts.
+        """
+        return self._scores(self._logits([self._hashes(name, c) for name, c in self._named(columns)]))
+
+    def logits(self, *columns: Sequence[str | bytes]) -> Float32:
+        """Raw logits of the same texts, `[n]` or `[n, k]`."""
+        return self._squeezed(self._logits([self._hashes(name, c) for name, c in self._named(columns)]))
+
+    def rank(self, query: str | bytes, titles: Sequence[str | bytes]) -> Float32:
+        """Scores of many titles for one query, which is hashed once: `[n]`. Empty titles score 0, as padding does.
+
+        Raises:
+          EdgeError: the model does not take pairs, or has several classes.
+        """
+        if len(self.spec.fields) != 2 or self.spec.classes:
+            raise EdgeError(
+                f"ranking takes a model of pairs with one score; this one has {', '.join(self.spec.fields)}"
+            )
+        if not isinstance(query, str | bytes):
+            raise EdgeError(f"the query is {type(query).__name__}; it takes one text")
+        title_hashes = self._hashes(self.spec.fields[1], titles)
+        scores = self._scores(self._logits([self._hashes(self.spec.fields[0], [query]), title_hashes]))
+        scores[[len(title) == 0 for title in titles]] = 0
+        return scores
+
+    def _named(self, columns: Sequence[Any]) -> list[tuple[str, Any]]:
+        fields = self.spec.fields
+        if len(columns) != len(fields):
+            raise EdgeError(f"{len(columns)} columns of texts; this model takes {', '.join(fields)}")
+        return list(zip(fields, columns, strict=True))
+
+    def _hashes(self, name: str, texts: Sequence[str | bytes]) -> list[np.ndarray]:
+        if isinstance(texts, str | bytes):
+            raise EdgeError(f"{name} is one text; it takes a sequence of texts")
+        wrong = [type(text).__name__ for text in texts if not isinstance(text, str | bytes)]
+        if wrong:
+            raise EdgeError(f"{name} has {wrong[0]} in it; it takes str or bytes")
+        return [token_hashes(text, self.spec.max_tokens) for text in texts]
+
+    def _logits(self, fields: list[list[np.ndarray]]) -> np.ndarray:
+        """`[n, n_logits]`. A first field of one text goes with every text of the second."""
+        rows = len(fields[-1])
+        shared = len(fields) == 2 and len(fields[0]) == 1
+        if len(fields) == 2 and not shared and len(fields[0]) != rows:
+            raise EdgeError(f"{len(fields[0])} texts of {self.spec.fields[0]}, {rows} of {self.spec.fields[1]}")
+        out = np.empty((rows, len(self.spec.bias)), np.float32)
+        lengths = np.array([len(one) for one in fields[-1]], np.int64)
+        order = np.argsort(lengths, kind="stable")  # texts of like length together: little padding
+        start = 0
+        while start < rows:
+            stop = self._stop(lengths[order], start)
+            part = order[start:stop]
+            texts = [[column[i] for i in part] for column in fields[-1:]]
+            if len(fields) == 2:
+                texts.insert(0, fields[0] if shared else [fields[0][i] for i in part])
+            out[part] = self._call([self._padded(one, field) for field, one in enumerate(texts)])
+            start = stop
+        return out
+
+    def _stop(self, lengths: np.ndarray, start: int) -> int:
+        """Where the call that begins at row `start` of texts of rising length ends."""
+        ids = np.maximum(lengths[start:], 1) * np.arange(1, len(lengths) - start + 1) * len(self.spec.orders)
+        return start + max(1, int(np.searchsorted(ids, IDS_PER_CALL, "right")))
+
+    def _padded(self, texts: list[np.ndarray], field: int) -> list[np.ndarray]:
+        """A field's inputs: ids `[texts, positions, orders]` and, for soft matching, `[texts, positions]`."""
+        lengths = np.array([len(one) for one in texts], np.int64)
+        splits = np.concatenate([[0], np.cumsum(lengths)])
+        hashes = np.concatenate(texts)
+        positions = max(1, int(lengths.max()))
+        there = np.arange(positions) < lengths[:, None]
+        found = []
+        for orders, buckets in ((self.spec.orders, self.spec.buckets), ((1,), self.spec.soft_buckets)):
+            if buckets:
+                padded = np.full((len(texts), positions, len(orders)), buckets + field, np.int32)
+                padded[there] = ngram_ids(hashes, orders, buckets, splits)
+                found.append(padded)
+        return [found[0], *(one[:, :, 0] for one in found[1:])]
+
+    def _call(self, fields: list[list[np.ndarray]]) -> np.ndarray:
+        values = [fields[field][kind] for field, kind, _ in self._inputs]
+        shapes = [value.shape for value in values]
+        if shapes != self._shapes:
+            for (_, _, index), shape in zip(self._inputs, shapes, strict=True):
+                self._model.resize_tensor_input(index, shape)
+            self._model.allocate_tensors()
+            self._shapes = shapes
+        for (_, _, index), value in zip(self._inputs, values, strict=True):
+            self._model.set_tensor(index, value)
+        self._model.invoke()
+        return self._model.get_tensor(self._output)
+
+    def _scores(self, logits: np.ndarray) -> Float32:
+        z = logits * np.float32(self.spec.scale) + np.array(self.spec.bias, np.float32)
+        if z.shape[1] == 1:
+            return np.float32(0.5) * (np.tanh(np.float32(0.5) * z[:, 0]) + np.float32(1))  # sigmoid, without overflow
+        powers = np.exp(z - z.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+    def _squeezed(self, logits: np.ndarray) -> Float32:
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+
+def _interpreter(path: Path, threads: int, xnnpack: bool) -> Any:
+    try:
+        from ai_edge_litert import interpreter as runtime
+    except ImportError:
+        try:
+            from tflite_runtime import interpreter as runtime
+        except ImportError:
+            raise EdgeError("no TensorFlow Lite runtime: pip install ai-edge-litert") from None
+    kind = runtime.OpResolverType
+    resolver = kind.AUTO if xnnpack else kind.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        return runtime.Interpreter(str(path), num_threads=threads, experimental_op_resolver_type=resolver)
+    except (ValueError, RuntimeError) as error:
+        raise EdgeError(f"{path} cannot be loaded: {error}") from None
+
+
+def _inputs(model: Any, spec: Spec, path: Path) -> list[tuple[int, int, int]]:
+    """The model's inputs as (field, 0 or 1 for soft matching, tensor)."""
+    signature = model.get_signature_list().get("serving_default", {"inputs": []})["inputs"]
+    kinds = {name: (field, 0) for field, name in enumerate(spec.fields)}
+    if spec.soft_buckets:
+        kinds |= {f"{name}_soft": (field, 1) for field, name in enumerate(spec.fields)}
+    if sorted(signature) != sorted(kinds):
+        raise EdgeError(f"{path} takes {', '.join(sorted(signature))}; spec.json means {', '.join(sorted(kinds))}")
+    named = {one["name"].removeprefix("serving_default_").split(":")[0]: one for one in model.get_input_details()}
+    return [(*kinds[name], named[name]["index"]) for name in kinds]

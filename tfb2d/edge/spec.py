@@ -1,0 +1,107 @@
+"""What lies beside an edge model: how texts become its ids, and its logits scores."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfb2d.students.text_spec import SPEC as HASH_SPEC
+from tfb2d.students.text_spec import check_orders
+
+SCORER = "scorer.tflite"
+SPEC_FILE = "spec.json"
+VERSION = 1  # of the edge form: names and shapes of the model's inputs, this file's keys
+
+
+class EdgeError(ValueError):
+    """An edge model that cannot be used as it is asked for; the message says why."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """spec.json.
+
+    Attributes:
+      fields: the text fields; two of them are a query and a title.
+      classes: names of a multi-class task's classes, else ().
+      orders, buckets, max_tokens: n-grams, rows of their table, tokens kept of a text.
+      soft_buckets: rows of soft matching's table; 0 without.
+      scale, bias: `score = sigmoid(scale * logit + bias)`, softmax over several classes.
+      form: "int8" or "float".
+      hash_spec, version: of the text hash and of the edge form.
+    """
+
+    fields: tuple[str, ...]
+    classes: tuple[str, ...]
+    orders: tuple[int, ...]
+    buckets: int
+    max_tokens: int
+    soft_buckets: int
+    scale: float
+    bias: tuple[float, ...]
+    form: str
+    hash_spec: int = HASH_SPEC["version"]
+    version: int = VERSION
+
+
+def edge_folder(folder: str | Path) -> Path:
+    """The folder that holds the edge form: the given one, or `assets.extra/edge` of an exported version.
+
+    Raises:
+      EdgeError: neither has it.
+    """
+    folder = Path(folder)
+    places = [folder, folder / "assets.extra/edge"]
+    for place in places:
+        if (place / SPEC_FILE).is_file() and (place / SCORER).is_file():
+            return place
+    if not folder.is_dir():
+        raise EdgeError(f"{folder} is no folder")
+    raise EdgeError(
+        f"{folder}: no {SCORER} with {SPEC_FILE} in it or in assets.extra/edge; `python -m tfb2d.export` writes them"
+    )
+
+
+def read_spec(folder: Path) -> Spec:
+    """Reads and checks `spec.json`.
+
+    Raises:
+      EdgeError: it is damaged, or of another version of the hash or of the edge form.
+    """
+    path = folder / SPEC_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EdgeError(f"{path} is no JSON: {error}") from None
+    for name, known in (("version", VERSION), ("hash_spec", HASH_SPEC["version"])):
+        have = found.get(name) if isinstance(found, dict) else None
+        if have != known:
+            raise EdgeError(f"{path}: {name} is {have!r}, this runner knows {known}; use the tfb2d that exported it")
+    try:
+        spec = Spec(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
+        check_orders(spec.orders, spec.buckets)
+        _check(spec)
+    except (TypeError, ValueError) as error:
+        raise EdgeError(f"{path} is damaged: {error}") from None
+    return spec
+
+
+def _check(spec: Spec) -> None:
+    def texts(values: Any) -> bool:
+        return isinstance(values, tuple) and all(isinstance(one, str) for one in values)
+
+    def numbers(values: Sequence[Any], kind: type) -> bool:
+        return all(isinstance(one, kind) and not isinstance(one, bool) for one in values)
+
+    holds = {
+        "fields": texts(spec.fields) and len(spec.fields) in (1, 2),
+        "classes": texts(spec.classes),
+        "max_tokens": numbers([spec.max_tokens], int) and spec.max_tokens > 0,
+        "soft_buckets": numbers([spec.soft_buckets], int) and spec.soft_buckets >= 0,
+        "scale": numbers([spec.scale], float),
+        "bias": isinstance(spec.bias, tuple) and numbers(spec.bias, float) and len(spec.bias) > 0,
+    }
+    wrong = [name for name, good in holds.items() if not good]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} cannot be so")
