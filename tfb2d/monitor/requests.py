@@ -51,11 +51,13 @@ class Unroller:
     Args:
       task: whose fields the requests have.
       calibration: of the model, which makes a score of a logged logit.
+      scores: whether the answers are read; else all scores are NaN.
     """
 
-    def __init__(self, task: Task, calibration: Calibration) -> None:
+    def __init__(self, task: Task, calibration: Calibration, scores: bool = True) -> None:
         self._task = task
         self._calibration = calibration
+        self._with_scores = scores
 
     def read(self, record: bytes) -> Asked:
         """One record.
@@ -75,6 +77,8 @@ class Unroller:
         if kind not in ("predict_log", "classify_log", "regress_log", "multi_inference_log"):
             raise Ignored(kind.removesuffix("_log").replace("_", " "))
         entry = getattr(log, kind)
+        if not self._with_scores:
+            entry.ClearField("response")
         answer: Any = entry.response
         spec = log.log_metadata.model_spec
         padding, ranked = 0, False
@@ -144,9 +148,8 @@ class Unroller:
         for number, example in enumerate(held.examples):
             for column, name in zip(texts, self._task.fields, strict=True):
                 own = example.features.feature
-                values = (
-                    (own if name in own else shared)[name].bytes_list.value if name in own or name in shared else ()
-                )
+                feature = (own if name in own else shared).get(name)
+                values: Sequence[bytes] = feature.bytes_list.value if feature is not None else ()
                 if len(values) != 1:
                     raise ValueError(f"example {number} has {len(values)} texts in {name!r}")
                 column.append(values[0])

@@ -109,6 +109,10 @@ class Windows:
             window.classes += np.bincount(decided, minlength=self._shape[2])
             self._window(int(key)).add(window)
         if len(self.windows) > MOST:
+            if self._fixed:
+                raise DataError(
+                    f"the log has more than {MOST:,} windows of {self.length:,} s; --window takes longer ones"
+                )
             self._join(MOST)
 
     def finish(self) -> list[tuple[int, Window]]:
@@ -126,14 +130,9 @@ class Windows:
         """Takes longer windows until there are few enough of them from the first to the last."""
         while self.windows and max(self.windows) - min(self.windows) >= most:
             longer = [length for length in LENGTHS if length > self.length]
-            if not longer and not self._fixed:
+            if not longer:
                 return
-            if self._fixed:
-                raise DataError(
-                    f"the log reaches over {max(self.windows) - min(self.windows):,} windows of {self.length:,} s; "
-                    f"--window takes longer ones"
-                )
             old, self.windows = self.windows, {}
-            factor_from, self.length = self.length, longer[0]
+            before, self.length = self.length, longer[0]
             for key, window in old.items():
-                self._window(key * factor_from // self.length).add(window)
+                self._window(key * before // self.length).add(window)

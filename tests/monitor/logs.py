@@ -1,0 +1,40 @@
+"""PredictionLog records as a server writes them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+
+def log(time: int = 0, model: str = "shop", version: int = 1) -> prediction_log_pb2.PredictionLog:
+    one = prediction_log_pb2.PredictionLog()
+    one.log_metadata.model_spec.name = model
+    one.log_metadata.model_spec.version.value = version
+    one.log_metadata.timestamp_secs = time
+    return one
+
+
+def predict(columns: dict[str, Sequence[Any]], outputs: dict[str, Any], **about: Any) -> bytes:
+    one = log(**about)
+    for name, values in columns.items():
+        one.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(np.array(values, object), tf.string))
+    for name, value in outputs.items():
+        one.predict_log.response.outputs[name].CopyFrom(tf.make_tensor_proto(np.array(value, np.float32)))
+    return one.SerializeToString()
+
+
+def examples(given: Any, rows: Sequence[dict[str, bytes]]) -> None:
+    for row in rows:
+        features = given.example_list.examples.add().features.feature
+        for name, text in row.items():
+            features[name].bytes_list.value.append(text)
+
+
+def write(path: Path, records: Sequence[bytes], compression: str = "") -> Path:
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for record in records:
+            writer.write(record)
+    return path

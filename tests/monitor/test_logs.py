@@ -1,0 +1,132 @@
+"""Requests of every kind as rows, and what is no request set apart."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.monitor import logs
+from tfb2d.data.errors import DataError
+from tfb2d.data.task import Task
+from tfb2d.evaluation.calibration import Calibration
+from tfb2d.monitor.logs import LogReader, Rows
+from tfb2d.monitor.requests import Ignored, Unroller
+
+PAIRS = Task(("query", "title"))
+NEWS = Task(("text",), "multiclass", ("a", "b", "c"))
+TEXT = Task(("text",))
+
+
+def unroll(task: Task, record: bytes, calibration: Calibration | None = None):
+    return Unroller(task, calibration or Calibration()).read(record)
+
+
+def test_rows_of_predict() -> None:
+    record = logs.predict({"query": [b"q", b"r"], "title": [b"t", b"\xff"]}, {"score": [0.25, 0.5]}, time=7, version=3)
+    asked = unroll(PAIRS, record)
+    assert asked.texts == [[b"q", b"r"], [b"t", b"\xff"]]
+    np.testing.assert_array_equal(asked.scores, [[0.25], [0.5]])
+    assert (asked.model, asked.version, asked.time, asked.ranked) == ("shop", 3, 7, False)
+    classes = unroll(NEWS, logs.predict({"text": [b"x"]}, {"score": [[0.2, 0.3, 0.5]]}))
+    np.testing.assert_allclose(classes.scores, [[0.2, 0.3, 0.5]])
+
+
+def test_a_ranking_is_unrolled_and_its_padding_dropped() -> None:
+    columns = {"query": [b"q", b"r"], "titles": [[b"a", b""], [b"b", b"c"]]}
+    asked = unroll(PAIRS, logs.predict(columns, {"scores": [[0.1, 0.0, 0.0], [0.2, 0.3, 0.0]]}))
+    assert asked.texts == [[b"q", b"r", b"r"], [b"a", b"b", b"c"]]
+    np.testing.assert_allclose(asked.scores[:, 0], [0.1, 0.2, 0.3])
+    assert (asked.padding, asked.ranked) == (1, True)
+
+
+def test_a_logged_logit_becomes_the_score_and_no_answer_becomes_nan() -> None:
+    calibration = Calibration(2.0, (1.0,))
+    asked = unroll(TEXT, logs.predict({"text": [b"x"]}, {"logit": [0.5]}), calibration)
+    np.testing.assert_allclose(asked.scores[0, 0], 1 / (1 + np.exp(-2.0)), rtol=1e-6)
+    assert np.isnan(unroll(TEXT, logs.predict({"text": [b"x"]}, {})).scores).all()
+    assert np.isnan(unroll(PAIRS, logs.predict({"query": [b"q"], "titles": [[b"a"]]}, {})).scores).all()
+
+
+def test_classify_regress_and_both() -> None:
+    rows = [{"text": b"x"}, {"text": b"y"}]
+    one = logs.log()
+    logs.examples(one.classify_log.request.input, rows)
+    for score in (0.25, 0.75):
+        classes = one.classify_log.response.result.classifications.add().classes
+        classes.add(label="no", score=1 - score)
+        classes.add(label="yes", score=score)
+    np.testing.assert_allclose(unroll(TEXT, one.SerializeToString()).scores[:, 0], [0.25, 0.75])
+    both = logs.log()
+    logs.examples(both.multi_inference_log.request.input, rows)
+    both.multi_inference_log.response.results.add().classification_result.CopyFrom(one.classify_log.response.result)
+    np.testing.assert_allclose(unroll(TEXT, both.SerializeToString()).scores[:, 0], [0.25, 0.75])
+    other = logs.log()
+    logs.examples(other.regress_log.request.input, rows)
+    for score in (0.25, 0.75):
+        other.regress_log.response.result.regressions.add(value=score)
+    asked = unroll(TEXT, other.SerializeToString())
+    assert asked.texts == [[b"x", b"y"]]
+    np.testing.assert_allclose(asked.scores[:, 0], [0.25, 0.75])
+    shared = logs.log()
+    context = shared.regress_log.request.input.example_list_with_context
+    context.context.features.feature["query"].bytes_list.value.append(b"q")
+    context.examples.add().features.feature["title"].bytes_list.value.append(b"t")
+    assert unroll(PAIRS, shared.SerializeToString()).texts == [[b"q"], [b"t"]]
+
+
+def test_what_has_no_rows_says_why() -> None:
+    session = logs.log()
+    session.session_run_log.request.SetInParent()
+    for record, reason in [
+        (session.SerializeToString(), "session run"),
+        (logs.log().SerializeToString(), "no request"),
+        (logs.predict({"picture": [b"x"]}, {}), "inputs picture"),
+    ]:
+        with pytest.raises(Ignored, match=reason):
+            unroll(TEXT, record)
+    for record in (
+        b"\xff\xff\xff",
+        logs.predict({"query": [b"q"], "title": []}, {}),
+        logs.predict({"query": [b"q"], "titles": [[b"a", b"b"]]}, {"scores": [[0.5]]}),
+        logs.predict({"query": [b"q"], "title": [b"t"]}, {"score": [0.5, 0.5]}),
+    ):
+        with pytest.raises(ValueError, match=r"PredictionLog|one text a row|shape"):
+            unroll(PAIRS, record)
+
+
+def test_a_folder_of_files_some_broken(tmp_path: Path) -> None:
+    good = [logs.predict({"text": [f"t{i}".encode()] * (i % 3 + 1)}, {"score": [0.5] * (i % 3 + 1)}) for i in range(9)]
+    logs.write(tmp_path / "a.tfrecord", [*good, b"\xff\xff"], "GZIP")
+    whole = logs.write(tmp_path / "b", good).read_bytes()
+    (tmp_path / "b").write_bytes(whole[:-3])
+    os.utime(tmp_path / "b", (1_000_000, 1_000_000))
+    (tmp_path / "c.part").write_bytes(b"")
+    (tmp_path / ".hidden").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_bytes(b"this is no log")
+    logs.write(tmp_path / "d", [logs.predict({"text": [b"x"]}, {}, model="other"), logs.log().SerializeToString()])
+    reader = LogReader(
+        [str(tmp_path)], Unroller(TEXT, Calibration()), tmp_path.parent / "broken.jsonl", "shop", 1, False
+    )
+    found = list(reader.rows())
+    assert sum(map(len, found)) == 18 + 15
+    counts = reader.counts
+    assert (counts.files, counts.unfinished, counts.records, counts.requests, counts.rows) == (4, 1, 20, 17, 33)
+    assert counts.broken == {"not a PredictionLog": 1, "truncated": 1, "no record here": 1}
+    assert counts.ignored == {"another model or version": 1, "no request": 1}
+    assert counts.models == {"shop/1": 33}
+    rows: Rows = found[0]
+    assert rows.texts[0][:3] == [b"t0", b"t1", b"t1"]
+    assert rows.requests[:4].tolist() == [0, 1, 1, 2]
+    assert set(rows.times[18:].tolist()) == {1_000_000}  # as old as the file, since the records do not say
+    lines = [json.loads(line) for line in (tmp_path.parent / "broken.jsonl").read_text().splitlines()]
+    assert [(Path(one["file"]).name, one["row"]) for one in lines] == [("a.tfrecord", 10), ("b", 9), ("notes.txt", 1)]
+
+
+def test_no_log_at_all(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no log files"):
+        LogReader([str(tmp_path)], Unroller(TEXT, Calibration()))
+    logs.write(tmp_path / "a", [logs.predict({"picture": [b"x"]}, {})])
+    with pytest.raises(DataError, match="no request for this model in 1 files: 1 inputs picture"):
+        list(LogReader([str(tmp_path)], Unroller(TEXT, Calibration()), progress=False).rows())

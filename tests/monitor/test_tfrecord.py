@@ -1,0 +1,80 @@
+"""The reader against TensorFlow's writer, on whole files and on every way of breaking one."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.monitor.logs import write
+from tfb2d.monitor.tfrecord import crc32c, mask, records
+
+RECORDS = [os.urandom(size) for size in (0, 1, 3, 12, 100, 2048, 5000)]
+
+
+def read(path: Path) -> tuple[list[bytes], list[tuple[int, int, int, str]]]:
+    broken: list[tuple[int, int, int, str]] = []
+    return [data for _, data in records(path, lambda *found: broken.append(found))], broken
+
+
+def test_the_checksum_is_castagnolis() -> None:
+    assert crc32c(b"123456789") == 0xE3069283  # RFC 3720, appendix B.4, and the check value of CRC-32C
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"") == 0
+    assert mask(0) == 0xA282EAD8
+
+
+@pytest.mark.parametrize("compression", ["", "GZIP", "ZLIB"])
+def test_what_tensorflow_writes_is_read(tmp_path: Path, compression: str) -> None:
+    assert read(write(tmp_path / "log", RECORDS, compression)) == (RECORDS, [])
+    assert read(write(tmp_path / "none", [], compression)) == ([], [])
+
+
+def test_compressed_files_one_behind_the_other(tmp_path: Path) -> None:
+    plain = write(tmp_path / "plain", RECORDS).read_bytes()
+    (tmp_path / "two").write_bytes(gzip.compress(plain) + gzip.compress(plain))
+    assert read(tmp_path / "two") == (RECORDS * 2, [])
+    (tmp_path / "cut").write_bytes(gzip.compress(plain)[:-100])
+    found, broken = read(tmp_path / "cut")
+    assert found == RECORDS[: len(found)]
+    assert [one[3] for one in broken] == ["truncated"]
+
+
+def test_a_changed_byte_costs_its_record_alone(tmp_path: Path) -> None:
+    whole = write(tmp_path / "log", RECORDS).read_bytes()
+    for at in [*range(220), *range(220, len(whole), 101)]:
+        (tmp_path / "bad").write_bytes(whole[:at] + bytes([whole[at] ^ 5]) + whole[at + 1 :])
+        found, broken = read(tmp_path / "bad")
+        assert len(broken) == 1, at
+        assert len(found) == len(RECORDS) - 1, at
+        assert all(one in RECORDS for one in found)
+
+
+def test_an_end_within_a_record_and_junk_before_one(tmp_path: Path) -> None:
+    whole = write(tmp_path / "log", RECORDS).read_bytes()
+    (tmp_path / "junk").write_bytes(whole[:16] + b"junk" * 500_000 + whole[16:-3])
+    found, broken = read(tmp_path / "junk")
+    assert found == RECORDS[:-1]
+    assert [one[1:] for one in broken] == [
+        (16, 2_000_000, "no record here"),
+        (len(whole) - 5016 + 2_000_000, 5013, "truncated"),
+    ]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.binary(max_size=80), max_size=5), st.binary(max_size=60), st.integers(0, 200))
+def test_no_bytes_stop_the_reader(tmp_path_factory: pytest.TempPathFactory, data: list, junk: bytes, at: int) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "log"
+    whole = write(path, data).read_bytes()
+    path.write_bytes(whole[:at] + junk + whole[at:])
+    found, broken = read(path)
+    assert len(found) <= len(data)
+    assert (found == data) >= (not junk)
+    assert bool(broken) >= (len(found) < len(data))
+
+
+def test_seconds_for_a_file_of_megabytes(tmp_path: Path) -> None:
+    assert len(read(write(tmp_path / "large", [bytes(np.zeros(1 << 22, np.uint8))] * 3))[0]) == 3
