@@ -20,7 +20,7 @@ import numpy as np
 
 from tfb2d.bench.measure import BenchError
 
-JOIN = " ||| "
+JOIN = " | "
 SIF = 1e-3  # of smooth inverse frequency; a token's rank stands for its frequency (Zipf), as in Model2Vec
 _LABEL = "__label__"
 _PUNCTUATION = re.compile(r"([^\w\s])")
