@@ -3,14 +3,15 @@
 python -m tfb2d.bench --serving --model=saved_models/pairs
 python -m tfb2d.bench --serving --model=saved_models/pairs --faults
 
-Starts the server as `python -m tfb2d.serve` does (the official one where there is one, otherwise the embedded one) and a bare
-gRPC echo; finds the capacity (closed loops, more and more requests in flight); then sends requests at Poisson times at 10, 50, 80
-and 110% of it. A request's latency counts from when it was due, not from when it was sent. --faults swaps, kills, drains and
-fuzzes a server instead. Writes serving.json and serving.svg (faults.json) into --output.
+Starts the server as `python -m tfb2d.serve` does (the official one where there is one, otherwise the embedded one) and a
+bare gRPC echo; finds the capacity (closed loops, more and more requests in flight); then sends requests at Poisson times at
+10, 50, 80 and 110% of it. A request's latency counts from when it was due, not from when it was sent. --faults swaps,
+kills, drains and fuzzes a server instead. Writes serving.json and serving.svg (or faults.json) into --output.
 """
 
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,13 @@ def define_flags() -> None:
     flags.DEFINE_list("levels", "0.1,0.5,0.8,1.1", "arrival rates, as shares of the capacity")
     flags.DEFINE_list("server_flags", "--grpc_max_threads=64", "further flags for the server, apart by commas")
     flags.DEFINE_bool("faults", False, "swap, kill, drain and fuzz a server instead of timing it")
+    flags.DEFINE_list(
+        "only", "", "faults to do: swaps, drain, kill, half_copied, idle_clients, fuzz, memory; none is all"
+    )
+    flags.DEFINE_integer("swaps", 20, "versions of the fault swaps")
+    flags.DEFINE_integer("connections", 1000, "connections of the fault idle_clients")
+    flags.DEFINE_integer("fuzz", 100_000, "requests of the fault fuzz")
+    flags.DEFINE_integer("requests", 1_000_000, "requests of the fault memory")
 
 
 def main(flags: Any) -> int:
@@ -43,7 +51,7 @@ def main(flags: Any) -> int:
     model, output = Path(flags.model).resolve(), Path(flags.output)
     try:
         if flags.faults:
-            raise ValueError("--faults is not there yet")
+            return _faults(flags, model, output)
         return _load(flags, model, output)
     except (ServingError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -71,6 +79,46 @@ def _load(flags: Any, model: Path, output: Path) -> int:
     write_atomic(output / "serving.svg", picture(rows))
     print(f"{output / 'serving.json'}, {output / 'serving.svg'}")
     return 0
+
+
+def _faults(flags: Any, model: Path, output: Path) -> int:
+    import tempfile
+
+    from tfb2d.bench.faults import FAULTS, Arena, Counts
+    from tfb2d.bench.fuzz import Names
+    from tfb2d.bench.serving_load import repeated, requests
+    from tfb2d.data.files import write_json
+
+    unknown = set(flags.only) - set(FAULTS)
+    if unknown:
+        raise ValueError(f"--only={','.join(sorted(unknown))}: there are {', '.join(FAULTS)}")
+    payload = requests(model)["score"][0]
+    fields, many = repeated(payload, 20_000)
+    signatures = ("serving_default", "rank", "classify", "regress")
+    names = Names((model.name,), signatures, (*fields, "titles", "inputs"), ("score", "logit", "scores"))
+    counts = Counts(flags.swaps, flags.connections, flags.fuzz, flags.requests)
+    rows = []
+    with tempfile.TemporaryDirectory() as work:
+        for name in flags.only or FAULTS:
+            folder = Path(work, name)
+            row = FAULTS[name](Arena(model, payload, many, folder, names, counts))
+            shutil.rmtree(folder)
+            rows.append({"mode": "faults", "fault": name, **row})
+            told = ", ".join(f"{key} {_short(value)}" for key, value in row.items() if key != "passed")
+            print(f"{'passed' if row['passed'] else 'FAILED'}  {name}: {told}", flush=True)
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "faults.json", {"model": model.name, "rows": rows})
+    return 0 if all(row["passed"] for row in rows) else 1
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict):
+        return " ".join(f"{key} {one}" for key, one in value.items()) or "none"
+    if isinstance(value, list):
+        return " ".join(map(_short, value)) or "none"
+    return str(value)
 
 
 def _ms(value: float | None) -> str:

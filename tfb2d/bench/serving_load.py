@@ -23,6 +23,7 @@ TITLES = 100
 PAYLOADS = 64  # different requests of a kind, sent in turn
 TIMEOUT = 10.0  # seconds
 Ask = Callable[[int], Awaitable[object]]
+Texts = dict[str, tuple[Sequence[int], Sequence[bytes]]]  # input -> shape, values
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,23 @@ def newest_version(model: Path) -> Path:
     return max(versions, key=lambda one: int(one.name))
 
 
-def request(model: str, signature: str, texts: dict[str, tuple[Sequence[int], Sequence[bytes]]]) -> bytes:
+def request(model: str, signature: str, texts: Texts) -> bytes:
     """A serialized PredictRequest of string tensors, given as name -> (shape, values)."""
     made = wire.MESSAGES["PredictRequest"]()
     made.model_spec.name, made.model_spec.signature_name = model, signature
     for name, (shape, values) in texts.items():
         wire.fill_strings(made.inputs[name], values, shape)
     return made.SerializeToString()
+
+
+def repeated(payload: bytes, rows: int) -> tuple[list[str], bytes]:
+    """The inputs' names of a one-row request, and the same request with its row so often."""
+    message = wire.MESSAGES["PredictRequest"].FromString(payload)
+    for tensor in message.inputs.values():
+        text = tensor.string_val[0]
+        tensor.Clear()
+        wire.fill_strings(tensor, [text] * rows, [rows])
+    return sorted(message.inputs), message.SerializeToString()
 
 
 def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
@@ -76,29 +87,31 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
     Raises:
       ValueError, ServingError: no version, or no warm-up requests.
     """
+    from tfb2d.data.files import read_json
     from tfb2d.serving.tune import requests_of
 
+    version = newest_version(model)
     pools: dict[str, list[bytes]] = {}
-    rank = False
-    for data in requests_of(newest_version(model)):
+    rank: list[str] = []  # the fields of a model that ranks: query, title
+    for data in requests_of(version):
         message = wire.MESSAGES["PredictRequest"].FromString(data)
-        rank = rank or message.model_spec.signature_name == "rank"
-        if message.model_spec.signature_name != "rank":
+        if message.model_spec.signature_name == "rank":
+            rank = read_json(version / "assets.extra/tfb2d.json")["task"]["fields"]
+        else:
             for name, tensor in message.inputs.items():
                 pools.setdefault(name, []).extend(one for one in tensor.string_val if one)
     chance, name = random.Random(seed), model.name
     kinds: dict[str, list[bytes]] = {"score": [], "rank" if rank else "batch": []}
     for _ in range(PAYLOADS):
-        rows = {field: ([1], [chance.choice(pool)]) for field, pool in pools.items()}
-        kinds["score"].append(request(name, "serving_default", rows))
+        row: Texts = {field: ([1], [chance.choice(pool)]) for field, pool in pools.items()}
+        kinds["score"].append(request(name, "serving_default", row))
+        many: Texts = {field: ([TITLES], chance.choices(pool, k=TITLES)) for field, pool in pools.items()}
         if rank:
-            query, titles = sorted(pools)  # "query", "title"
-            many = chance.choices(pools[titles], k=TITLES)
-            texts = {"query": ([1], [chance.choice(pools[query])]), "titles": ([1, TITLES], many)}
+            query, title = rank
+            texts: Texts = {"query": ([1], many[query][1][:1]), "titles": ([1, TITLES], many[title][1])}
             kinds["rank"].append(request(name, "rank", texts))
         else:
-            columns = {field: ([TITLES], chance.choices(pool, k=TITLES)) for field, pool in pools.items()}
-            kinds["batch"].append(request(name, "serving_default", columns))
+            kinds["batch"].append(request(name, "serving_default", many))
     return kinds
 
 
@@ -117,8 +130,8 @@ async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
     """Closed loops with a growing number of requests in flight, of server and echo in turn.
 
     Returns:
-      Medians over the rounds: "requests_per_s" (of the best number in flight), "echo_per_s", "share" of the two, and "by_clients":
-      the same for each number in flight, where a share is that of neighbouring measurements.
+      Medians over the rounds: "requests_per_s" (of the best number in flight), "echo_per_s", "share" of the two, and
+      "by_clients": the same for each number in flight, where a share is that of neighbouring measurements.
     """
     seconds = min(1.5, settings.seconds)
     await closed_loop(ask, 4, seconds)  # warms both sides up
@@ -127,7 +140,7 @@ async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
     for clients in list(settings.clients) * settings.rounds:
         one = (await closed_loop(ask, clients, seconds)).rate, (await closed_loop(echo, clients, seconds)).rate
         found.setdefault(clients, []).append(one)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "clients": clients,
             "requests_per_s": float(np.median([ours for ours, _ in pairs])),
@@ -147,7 +160,9 @@ def _level(load: list[Load], rate: float) -> dict[str, Any]:
         for words, count in one.errors.items():
             errors[words] = errors.get(words, 0) + count
     whole = Load(seconds, errors, float(np.mean([one.rate for one in load])))
-    quantiles = {name: whole.quantile(q) for name, q in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))}
+    quantiles: dict[str, float | None] = {
+        name: whole.quantile(q) for name, q in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))
+    }
     if len(seconds) < 1000:
         quantiles["p999_ms"] = None  # it would be the largest of too few
     if not len(seconds):
@@ -157,7 +172,7 @@ def _level(load: list[Load], rate: float) -> dict[str, Any]:
 
 
 async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[dict[str, Any]]:
-    """Poisson arrivals at shares of the capacity; the echo at the same rates, for what client and machine add themselves."""
+    """Poisson arrivals at shares of the capacity; the echo at the same rates, for what client and machine add."""
     rows = []
     for share in settings.levels:
         rate, part = best * share, settings.seconds / settings.rounds

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tfb2d.serving.errors import ServingError
 
@@ -55,6 +56,11 @@ class LocalServer:
             self.process.kill()
             self.process.wait()
         self._log.close()
+
+    def megabytes(self) -> float:
+        """The server's resident memory (Linux)."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
     def log(self) -> str:
         """What the server has told so far."""

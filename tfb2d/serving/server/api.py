@@ -21,7 +21,7 @@ from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import Code, ServingError, cut_details, invalid
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager, Version
-from tfb2d.serving.server.request_log import RequestLog
+from tfb2d.serving.server.request_log import RequestLogs
 
 Fill = Callable[[Any, Any, float | None], None]
 
@@ -35,7 +35,7 @@ class Api:
       log: takes sampled requests and answers; None logs nothing.
     """
 
-    def __init__(self, models: ModelManager, metrics: Metrics, log: RequestLog | None = None) -> None:
+    def __init__(self, models: ModelManager, metrics: Metrics, log: RequestLogs | None = None) -> None:
         self.models = models
         self.metrics = metrics
         self._log = log
@@ -102,12 +102,13 @@ class Api:
             raise
         finally:
             self.metrics.requests.add(spec.name, status)
-        if self._log is not None and self._log.wants():
+        sampled = self._log.wanted(version.name) if self._log is not None else None
+        if sampled is not None:
             entry_log = prediction_log_pb2.PredictionLog()
             answer = getattr(entry_log, log)
             answer.request.CopyFrom(request)
             answer.response.CopyFrom(response)
-            self._log.put(spec.name, version.number, entry_log)
+            sampled.put(spec.name, version.number, entry_log)
         self.metrics.latency.observe((time.perf_counter() - started) * 1e6, spec.name, method, entry)
 
     def _fill(self, method: str, version: Version, request: Any, response: Any, seconds: float | None) -> None:
@@ -197,7 +198,7 @@ class Api:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently"
                 " supported"
             )
-        self.models.configure(from_proto(config, self.models.settings()), seconds)
+        self.models.configure(from_proto(config, self.models.settings(), remote=True), seconds)
 
 
 class _Unnamed:

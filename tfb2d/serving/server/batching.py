@@ -1,7 +1,8 @@
 """Server-side batching with TensorFlow Serving's BatchingParameters.
 
 One queue per (version, fed tensors, fetched tensors); the threads are shared by all. A batch leaves when it is full or
-`batch_timeout_micros` after its first request. Semantics and words: tensorflow_serving/batching/batching_session.cc and
+`batch_timeout_micros` after its first request; where that is 0 and a batch thread is idle, a request runs at once, in its
+own thread, which saves two hand-overs. Semantics and words: tensorflow_serving/batching/batching_session.cc and
 tensorflow's shared_batch_scheduler.h.
 """
 
@@ -114,7 +115,8 @@ class Batcher:
         self._queues: dict[tuple, _Queue] = {}
         self._changed = threading.Condition()
         self._stopped = False
-        for number in range(max(1, parameters.num_batch_threads)):
+        self._idle = max(1, parameters.num_batch_threads)  # how many more batches may run
+        for number in range(self._idle):
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True).start()
 
     def wrap(self, run: Run) -> Run:
@@ -150,7 +152,9 @@ class Batcher:
             )
             for start in starts
         ]
-        self._enqueue(run, tuple(sorted(feeds)), fetches, tasks)
+        alone = self._enqueue(run, tuple(sorted(feeds)), fetches, tasks)
+        if alone is not None:
+            self._finish(*alone)
         parts = [self._wait(task) for task in tasks]
         return parts[0] if len(parts) == 1 else [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
@@ -162,13 +166,20 @@ class Batcher:
         except FutureTimeout:
             raise ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT) from None
 
-    def _enqueue(self, run: Run, names: tuple[str, ...], fetches: tuple[str, ...], tasks: Sequence[_Task]) -> None:
+    def _enqueue(
+        self, run: Run, names: tuple[str, ...], fetches: tuple[str, ...], tasks: Sequence[_Task]
+    ) -> tuple[_Queue, _Batch] | None:
+        """Puts the tasks into their queue, or returns a batch of the only one, for the caller to run."""
         limit = self.parameters.max_enqueued_batches
         with self._changed:
             key = (run, names, fetches)
             queue = self._queues.get(key)
             if queue is None:
                 queue = self._queues[key] = _Queue(run, fetches, self._observe)
+            at_once = not self.parameters.batch_timeout_micros and self._idle and len(tasks) == 1
+            if at_once and not any(one.batches for one in self._queues.values()):
+                self._idle -= 1
+                return queue, _Batch(time.monotonic(), list(tasks), tasks[0].size)
             needed, room = 0, self._room(queue)
             for task in tasks:
                 if task.size > room:
@@ -186,6 +197,7 @@ class Batcher:
                 queue.batches[-1].tasks.append(task)
                 queue.batches[-1].size += task.size
             self._changed.notify()
+        return None
 
     def _room(self, queue: _Queue) -> int:
         return self.parameters.execution_size - queue.batches[-1].size if queue.batches else 0
@@ -203,10 +215,11 @@ class Batcher:
             now = time.monotonic()
             fronts = [(queue.batches[0].opened, queue) for queue in self._queues.values() if queue.batches]
             wake = None
-            for opened, queue in sorted(fronts, key=lambda one: one[0]):
+            for opened, queue in sorted(fronts, key=lambda one: one[0]) if self._idle else ():
                 front = queue.batches[0]
                 closed = len(queue.batches) > 1 or front.size >= self.parameters.execution_size
                 if closed or now - opened >= timeout:
+                    self._idle -= 1
                     return queue, queue.batches.popleft()
                 wake = min(opened + timeout - now, wake or 60.0)
             self._changed.wait(wake)
@@ -219,13 +232,20 @@ class Batcher:
                 if found is None:
                     return
                 self._changed.notify()  # another batch may be due, and this thread is busy now
-            queue, batch = found
-            try:
-                self._run(queue, batch)
-            except ServingError as error:
-                _fail(batch.tasks, error)
-            except Exception as problem:  # the threads serve every model: none may die of one batch
-                _fail(batch.tasks, ServingError(Code.INTERNAL, f"{type(problem).__name__} in a batch"))
+            self._finish(*found)
+
+    def _finish(self, queue: _Queue, batch: _Batch) -> None:
+        """Runs a batch that counts as running, and lets the next one run."""
+        try:
+            self._run(queue, batch)
+        except ServingError as error:
+            _fail(batch.tasks, error)
+        except Exception as problem:  # the threads serve every model: none may die of one batch
+            _fail(batch.tasks, ServingError(Code.INTERNAL, f"{type(problem).__name__} in a batch"))
+        finally:
+            with self._changed:
+                self._idle += 1
+                self._changed.notify()
 
     def _run(self, queue: _Queue, batch: _Batch) -> None:
         now = time.monotonic()

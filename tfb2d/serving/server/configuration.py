@@ -14,6 +14,14 @@ _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.
 
 
 @dataclass(frozen=True)
+class LogSettings:
+    """A model's logging_config: files `<prefix><model>-<time>-...tfrecord`, and the share of requests that they hold."""
+
+    prefix: str
+    rate: float
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """One model of the configuration."""
 
@@ -22,6 +30,7 @@ class ModelSettings:
     platform: str = "tensorflow"
     policy: Any = field(default_factory=_Policy)
     labels: Mapping[str, int] = field(default_factory=dict)  # label -> version
+    log: LogSettings | None = None
 
 
 def read_configuration(options: Options) -> list[ModelSettings]:
@@ -41,13 +50,14 @@ def read_configuration(options: Options) -> list[ModelSettings]:
 
 
 def from_proto(
-    config: model_server_config_pb2.ModelServerConfig, current: Mapping[str, ModelSettings]
+    config: model_server_config_pb2.ModelServerConfig, current: Mapping[str, ModelSettings], remote: bool = False
 ) -> list[ModelSettings]:
     """The models of a ModelServerConfig.
 
     Args:
       config: it.
       current: the models there are now, by name.
+      remote: it came over the network, from where no new files may be told to be written.
 
     Raises:
       ServingError: INVALID_ARGUMENT.
@@ -61,6 +71,10 @@ def from_proto(
         )
     models = [_settings(one) for one in config.model_config_list.config]
     _check(models, current)
+    for model in models if remote else ():
+        before = current.get(model.name)
+        if model.log is not None and (before is None or before.log != model.log):
+            raise invalid(f"The logging_config of model {model.name} can only be changed in --model_config_file")
     return models
 
 
@@ -79,7 +93,19 @@ def _settings(config: model_server_config_pb2.ModelConfig) -> ModelSettings:
             f" model name is {config.name}"
         )
     labels = dict(config.version_labels)
-    return ModelSettings(config.name, config.base_path, platform, config.model_version_policy, labels)
+    log = _log_settings(config) if config.HasField("logging_config") else None
+    return ModelSettings(config.name, config.base_path, platform, config.model_version_policy, labels, log)
+
+
+def _log_settings(config: model_server_config_pb2.ModelConfig) -> LogSettings:
+    collector, rate = config.logging_config.log_collector_config, config.logging_config.sampling_config.sampling_rate
+    if collector.type not in ("", "tfrecord"):
+        raise ServingError(Code.NOT_FOUND, f"Cannot find LogCollector::Factory for type: {collector.type}")
+    if not collector.filename_prefix.startswith("/"):
+        raise invalid(f"The logging_config of model {config.name} needs an absolute filename_prefix")
+    if not 0 <= rate <= 1:
+        raise invalid(f"The logging_config of model {config.name} has the sampling_rate {rate}; it is a share")
+    return LogSettings(collector.filename_prefix, rate)
 
 
 def _check(models: Iterable[ModelSettings], current: Mapping[str, ModelSettings]) -> None:

@@ -8,7 +8,7 @@ and a version goes only when its last request has ended.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tensorflow_serving.apis import get_model_status_pb2
@@ -22,6 +22,7 @@ from tfb2d.serving.server.servable import Servable
 State = get_model_status_pb2.ModelVersionStatus
 _log = logging.getLogger(__name__)
 
+Configured = Callable[[Mapping[str, ModelSettings]], None]
 Loader = Callable[[str, int, str, str], Servable]  # name, version, folder, base path
 
 
@@ -101,9 +102,11 @@ class ModelManager:
     Args:
       options: flags.
       load: makes a servable of a version folder; raises ServingError.
+      configured: told of every configuration that was taken on.
     """
 
-    def __init__(self, options: Options, load: Loader) -> None:
+    def __init__(self, options: Options, load: Loader, configured: Configured | None = None) -> None:
+        self._configured = configured
         self._options = options
         self._load_servable = load
         self._models: dict[str, Model] = {}
@@ -183,6 +186,8 @@ class ModelManager:
         """
         with self._reloading:
             new = self._take_on(models)
+            if self._configured is not None:
+                self._configured({one.name: one for one in models})
             if starting:  # checked when the flags were; TensorFlow Serving does not wait for the versions either
                 self._set_labels(models, checked=True)
             if new:

@@ -27,6 +27,13 @@ class Plan(NamedTuple):
     fetches: tuple[str, ...]  # their tensor names
 
 
+class Wanted(NamedTuple):
+    """A signature's inputs, read from its protobuf once."""
+
+    names: Mapping[str, str]  # alias -> tensor name, aliases in order
+    defaults: Mapping[str, tensor_pb2.TensorProto]
+
+
 class Predictor:
     """Predict on one version.
 
@@ -39,6 +46,8 @@ class Predictor:
         self._session = session
         self._options = options
         self.run: Run = session.run  # server-side batching takes its place
+        self._limits = options.max_tensor_bytes, options.max_string_bytes
+        self._wanted: dict[str, Wanted] = {}
         self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
 
     def predict(
@@ -50,8 +59,8 @@ class Predictor:
           ServingError: as TensorFlow Serving answers.
         """
         signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        definition = self.signature(signature)
-        feeds = self._feeds(definition, request.inputs)
+        wanted = self._wanted.get(signature) or self._want(signature)
+        feeds = self._feeds(wanted, request.inputs)
         plan = self._plan(signature, tuple(request.output_filter))
         results = self.run({plan.inputs[alias]: value for alias, value in feeds.items()}, plan.fetches, seconds)
         as_content = self._options.enable_serialization_as_tensor_content
@@ -75,23 +84,28 @@ class Predictor:
             )
         return definition
 
-    def _feeds(self, definition: Any, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
-        wanted = definition.inputs
-        defaults = definition.defaults
+    def _want(self, name: str) -> Wanted:
+        definition = self.signature(name)
+        names = {alias: definition.inputs[alias].name for alias in sorted(definition.inputs)}
+        self._wanted[name] = wanted = Wanted(names, dict(definition.defaults))
+        return wanted
+
+    def _feeds(self, wanted: Wanted, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
+        names, defaults = wanted
         given = set(inputs)
-        if len(given) > len(wanted) or len(given) + len(defaults) < len(wanted):
-            raise _wrong_size(given, set(wanted))
+        if len(given) > len(names) or len(given) + len(defaults) < len(names):
+            raise _wrong_size(given, set(names))
         feeds = {}
-        for alias in sorted(wanted):
-            proto = inputs[alias] if alias in given else _default(defaults, alias)
+        max_bytes, max_string = self._limits
+        for alias, feed in names.items():
+            proto = inputs[alias] if alias in given else defaults.get(alias)
             if proto is None:
                 raise invalid(
-                    f"Signature input alias: {alias}(feed name: {wanted[alias].name}) not found in request and no default"
+                    f"Signature input alias: {alias}(feed name: {feed}) not found in request and no default"
                     f" value provided. Inputs expected to be in the request {{{','.join(sorted(given))}}}, or default input"
                     f" alias set: {','.join(sorted(defaults))}"
                 )
-            limits = self._options.max_tensor_bytes, self._options.max_string_bytes
-            feeds[alias] = tensors.to_array(proto, alias, *limits)
+            feeds[alias] = tensors.to_array(proto, alias, max_bytes, max_string)
         return feeds
 
     def _plan(self, signature: str, output_filter: tuple[str, ...]) -> Plan:
@@ -102,10 +116,6 @@ class Predictor:
             if len(self._plans) < 1000:  # the filter's order comes from outside
                 self._plans[key] = plan
         return plan
-
-
-def _default(defaults: Mapping[str, tensor_pb2.TensorProto], alias: str) -> tensor_pb2.TensorProto | None:
-    return defaults[alias] if alias in defaults else None  # noqa: SIM401 - `get` of a protobuf map may add the key
 
 
 def _wrong_size(given: set[str], wanted: set[str]) -> ServingError:

@@ -11,12 +11,15 @@ import queue
 import random
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from tfb2d.serving.server.configuration import LogSettings, ModelSettings
 from tfb2d.serving.server.metrics import Metrics
+from tfb2d.serving.server.options import Options
 
 _log = logging.getLogger(__name__)
 _QUEUE = 1024  # entries
@@ -34,10 +37,14 @@ class RequestLog:
       max_bytes: logging pauses while the folder holds more.
       tags: the SavedModel tags, for the metadata.
       metrics: counts what was logged and what was lost.
+      prefix: what file names begin with.
     """
 
-    def __init__(self, folder: str, rate: float, max_bytes: int, tags: list[str], metrics: Metrics) -> None:
+    def __init__(
+        self, folder: str, rate: float, max_bytes: int, tags: list[str], metrics: Metrics, prefix: str = ""
+    ) -> None:
         self._folder = Path(folder)
+        self._prefix = prefix
         self._folder.mkdir(parents=True, exist_ok=True)
         self._rate = rate
         self._max_bytes = max_bytes
@@ -103,7 +110,7 @@ class RequestLog:
             self._number += 1
             stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
             plain = "".join(one if one.isalnum() or one in "-_" else "_" for one in model)
-            path = self._folder / f"{plain}-{stamp}-{os.getpid()}-{self._number:05d}.tfrecord"
+            path = self._folder / f"{self._prefix}{plain}-{stamp}-{os.getpid()}-{self._number:05d}.tfrecord"
             self._files[model] = (tf.io.TFRecordWriter(f"{path}.part"), path, time.monotonic())
             self._sizes[model] = 0
         self._files[model][0].write(record)
@@ -127,3 +134,52 @@ class RequestLog:
             used = sum(one.stat().st_size for one in self._folder.glob("*.tfrecord*"))
             self._used = (time.monotonic(), used)
         return used >= self._max_bytes
+
+
+class RequestLogs:
+    """The log of --log_requests, and in its place those of models that have a logging_config.
+
+    Args:
+      options: flags.
+      metrics: see `RequestLog`.
+    """
+
+    def __init__(self, options: Options, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._tags = options.saved_model_tags.split(",")
+        self._size = options.log_requests_max_mb << 20
+        self._shared = None
+        if options.log_requests:
+            self._shared = self._open(options.log_requests, options.log_requests_rate)
+        self._own: dict[str, tuple[LogSettings, RequestLog]] = {}
+
+    def _open(self, folder: str, rate: float, prefix: str = "") -> RequestLog:
+        return RequestLog(folder, rate, self._size, self._tags, self._metrics, prefix)
+
+    def wanted(self, model: str) -> RequestLog | None:
+        """The log that this request of a model goes to, where it is in the sample."""
+        own = self._own.get(model)
+        log = own[1] if own else self._shared
+        return log if log is not None and log.wants() else None
+
+    def configure(self, models: Mapping[str, ModelSettings]) -> None:
+        """Takes on the models' logging_configs."""
+        before, own = self._own, {}
+        for name, settings in models.items():
+            if settings.log is not None and name in before and before[name][0] == settings.log:
+                own[name] = before[name]
+            elif settings.log is not None:
+                folder, prefix = os.path.split(settings.log.prefix)
+                try:
+                    own[name] = settings.log, self._open(folder, settings.log.rate, prefix)
+                except OSError as error:
+                    _log.error("requests of %s are not logged: %s: %s", name, folder, error.strerror)
+        self._own = own
+        for name, kept in before.items():
+            if own.get(name) != kept:
+                kept[1].close()
+
+    def close(self) -> None:
+        """Completes the files of all."""
+        for log in [one for _, one in self._own.values()] + ([self._shared] if self._shared else []):
+            log.close()

@@ -2,7 +2,9 @@
 
 import gc
 import logging
+import resource
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -17,7 +19,7 @@ from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager
 from tfb2d.serving.server.options import FlagError, Options
 from tfb2d.serving.server.preflight import Prepared
-from tfb2d.serving.server.request_log import RequestLog
+from tfb2d.serving.server.request_log import RequestLogs
 from tfb2d.serving.server.rest import Rest
 from tfb2d.serving.server.servable import Batchers, Servable
 from tfb2d.serving.server.textprotos import read_text_proto
@@ -39,14 +41,9 @@ class EmbeddedServer:
         self._prepared = prepared
         self.metrics = Metrics()
         self._batchers = Batchers(options, prepared.batching, self.metrics.batched)
-        self.models = ModelManager(options, self._load)
-        self._request_log = None
-        if options.log_requests:
-            tags = options.saved_model_tags.split(",")
-            size = options.log_requests_max_mb << 20
-            folder, rate = options.log_requests, options.log_requests_rate
-            self._request_log = RequestLog(folder, rate, size, tags, self.metrics)
-        self._api = Api(self.models, self.metrics, self._request_log)
+        self._request_logs = RequestLogs(options, self.metrics)
+        self.models = ModelManager(options, self._load, self._request_logs.configure)
+        self._api = Api(self.models, self.metrics, self._request_logs)
         self._health = Health() if options.enable_grpc_healthcheck_service else None
         self._stopped = threading.Event()
         self._grpc: Any = None
@@ -130,8 +127,7 @@ class EmbeddedServer:
         if self._http is not None:
             self._http.wait_stopped(grace + 5)
         self.models.stop()
-        if self._request_log is not None:
-            self._request_log.close()
+        self._request_logs.close()
 
 
 def run(options: Options, prepared: Prepared) -> None:
@@ -145,6 +141,9 @@ def run(options: Options, prepared: Prepared) -> None:
       ServingError: a model cannot be loaded.
       FlagError: a port cannot be bound.
     """
+    sys.setswitchinterval(0.0005)  # while a thread loads a model, requests wait for the interpreter so long, not 5 ms
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, and 1,024 of them are soon idle
     server = EmbeddedServer(options, prepared)
     signal.signal(signal.SIGTERM, server.request_stop)
     signal.signal(signal.SIGINT, server.request_stop)

@@ -1,0 +1,94 @@
+"""Threads that ask a server one request after the other and judge every answer."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+import grpc
+
+from tfb2d.bench.serving_load import PREDICT
+from tfb2d.bench.versions import Versions
+
+OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),
+    ("grpc.max_reconnect_backoff_ms", 300),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request: when it was sent and answered (time.monotonic), gRPC's code, the version, what was wrong."""
+
+    sent: float
+    done: float
+    code: str
+    version: int
+    wrong: str
+
+
+class Asking:
+    """Asks for the length of a `with` block.
+
+    Args:
+      address: the server's.
+      versions: judges the answers to its payload.
+      threads: each has a connection; a thread's answers never come from an older version than the one before.
+      wait: whether to wait for a server that is not there.
+    """
+
+    def __init__(self, address: str, versions: Versions, threads: int = 4, wait: bool = False) -> None:
+        self._address, self._versions, self._wait = address, versions, wait
+        self.asked: list[Asked] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+
+    def _run(self) -> None:
+        newest = 0
+        with grpc.insecure_channel(self._address, OPTIONS) as channel:
+            call = channel.unary_unary(PREDICT)
+            while not self._stop.is_set():
+                sent = time.monotonic()
+                try:
+                    data = call(self._versions.payload, timeout=30, wait_for_ready=self._wait)
+                except grpc.RpcError as error:
+                    wrong = "" if error.code() == grpc.StatusCode.UNAVAILABLE else str(error.details())
+                    self.asked.append(Asked(sent, time.monotonic(), error.code().name, 0, wrong))
+                    time.sleep(0.01)
+                    continue
+                done = time.monotonic()
+                version, wrong = self._versions.judge(data)
+                if version < newest:
+                    wrong = wrong or f"version {version} after {newest}"
+                newest = version
+                self.asked.append(Asked(sent, done, "OK", version, wrong))
+
+    def __enter__(self) -> "Asking":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, version: int, seconds: float = 120.0) -> bool:
+        """Whether some answer comes from `version` in time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if any(one.version == version for one in self.asked[-50:]):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def wrong(self) -> list[str]:
+        """What was wrong with answers."""
+        return [one.wrong for one in self.asked if one.wrong]
+
+    def codes(self) -> dict[str, int]:
+        """gRPC's codes and how often they came."""
+        names = [one.code for one in self.asked]
+        return {name: names.count(name) for name in sorted(set(names))}

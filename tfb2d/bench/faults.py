@@ -1,0 +1,270 @@
+"""What goes wrong in production, done to a real server: every fault is a function that says what it saw.
+
+A fault that leads to a failed request, a wrong answer, a hang or growing memory has not passed. Servers are processes on
+loopback that serve versions made from the given model (`tfb2d.bench.versions`).
+"""
+
+import random
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from tfb2d.bench.asking import OPTIONS, Asking
+from tfb2d.bench.serving_load import PREDICT, repeated
+from tfb2d.bench.versions import Versions
+from tfb2d.serving.local import LocalServer
+
+RETURN_SECONDS = 1.0  # within which clients must have answers again once a killed server is back
+GROWTH = 1.15  # of resident memory, from a tenth of the requests on
+FLAGS = ("--max_num_load_retries=0", "--grpc_max_threads=64")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How long each fault goes on."""
+
+    swaps: int = 20
+    connections: int = 1000
+    fuzz: int = 100_000
+    requests: int = 1_000_000
+
+
+@dataclass
+class Arena:
+    """Where faults happen.
+
+    Attributes:
+      model: folder of the exported model.
+      payload: a serialized PredictRequest of a few rows.
+      heavy: one of many rows, which takes a while.
+      work: an empty folder for the versions.
+      names: what fuzzed requests may name.
+      counts: see there.
+    """
+
+    model: Path
+    payload: bytes
+    heavy: bytes
+    work: Path
+    names: Any
+    counts: Counts = field(default_factory=Counts)
+
+    def versions(self, name: str) -> Versions:
+        """Version 1 of the model in a folder of the fault's own."""
+        made = Versions(self.model, self.work / name / self.model.name, self.payload)
+        made.make(1)
+        return made
+
+    def server(self, versions: Versions, *flags: str, port: int = 0) -> LocalServer:
+        """A server of these versions."""
+        base = [f"--model_name={self.model.name}", f"--model_base_path={versions.folder}"]
+        return LocalServer([*base, *FLAGS, *flags], wait=300.0, port=port)
+
+
+Result = dict[str, Any]  # "passed", and what was seen
+
+
+def swaps(arena: Arena) -> Result:
+    """New versions, one after the other, under load: no request fails, and every answer is its version's own."""
+    versions, count = arena.versions("swaps"), arena.counts.swaps
+    seconds = []
+    with arena.server(versions) as server, Asking(server.address, versions) as asking:
+        late = not asking.wait_for(1)
+        for number in range(2, count + 2):
+            began = time.monotonic()
+            versions.make(number)
+            late = not asking.wait_for(number) or late
+            seconds.append(time.monotonic() - began)
+            shutil.rmtree(versions.folder / str(number - 1))
+    wrong, codes = asking.wrong(), asking.codes()
+    slowest = max(one.done - one.sent for one in asking.asked)
+    seen = {"requests": len(asking.asked), "codes": codes, "wrong": wrong[:5], "slowest_s": slowest}
+    passed = not late and not wrong and set(codes) == {"OK"}
+    return {"passed": passed, "swaps": count, "seconds_a_swap": sum(seconds) / len(seconds), **seen}
+
+
+def drain(arena: Arena) -> Result:
+    """SIGTERM while long requests are in work: each of them is answered, and the server ends by itself."""
+    versions = arena.versions("drain")
+    with arena.server(versions) as server, grpc.insecure_channel(server.address, OPTIONS) as channel:
+        call = channel.unary_unary(PREDICT)
+        call(versions.payload, timeout=60)
+        pending = [call.future(arena.heavy, timeout=120) for _ in range(8)]
+        time.sleep(0.2)  # they have arrived
+        open_still = sum(not one.done() for one in pending)
+        server.process.send_signal(signal.SIGTERM)
+        codes = [one.code().name for one in pending]
+        status = server.process.wait(60)
+    return {
+        "passed": set(codes) == {"OK"} and status == 0,
+        "in_work": open_still,
+        "codes": codes,
+        "exit_status": status,
+    }
+
+
+def kill(arena: Arena) -> Result:
+    """SIGKILL, and the server again on its port: every client has answers within a second of its return."""
+    versions = arena.versions("kill")
+    with ExitStack() as stack:
+        first = stack.enter_context(arena.server(versions))
+        asking = stack.enter_context(Asking(first.address, versions, wait=True))
+        asking.wait_for(1)
+        first.process.kill()
+        killed = time.monotonic()
+        first.process.wait()
+        with arena.server(versions, port=first.port):
+            back = time.monotonic()  # its port answers
+            time.sleep(3.0)
+            asking.__exit__()
+    # Each client waits with one request while the server is away; an answer just before `back` came to the polled port.
+    waited = [one for one in asking.asked if one.sent < back and one.done > killed + 0.1 and one.code == "OK"]
+    answered = sorted(max(0.0, one.done - back) for one in waited)
+    passed = bool(answered) and answered[-1] < RETURN_SECONDS and not asking.wrong()
+    seen = {"down_s": back - killed, "answered_s_after_return": answered, "codes": asking.codes()}
+    return {"passed": passed, **seen, "wrong": asking.wrong()[:5]}
+
+
+def half_copied(arena: Arena) -> Result:
+    """A version copied file by file, replaced half-way by another: nothing of it is served before the last byte."""
+    versions = arena.versions("half_copied")
+    aside = arena.work / "aside"
+    old, new = versions.make(2, str(aside / "old")), versions.make(2, str(aside / "new"))
+    target = versions.folder / "2"
+    with arena.server(versions) as server, Asking(server.address, versions, threads=2) as asking:
+        asking.wait_for(1)
+        _copy(old, target, share=0.5)
+        shutil.rmtree(target)
+        _copy(new, target, share=1.0)
+        complete = time.monotonic()
+        served = asking.wait_for(2)
+    early = sum(one.version == 2 and one.done < complete for one in asking.asked)
+    seen = {"requests": len(asking.asked), "codes": asking.codes(), "served_early": early, "served_later": served}
+    passed = served and not early and set(asking.codes()) == {"OK"} and not asking.wrong()
+    return {"passed": passed, **seen, "wrong": asking.wrong()[:5]}
+
+
+def _copy(source: Path, target: Path, share: float, pieces: int = 4, pause: float = 0.1) -> None:
+    """Copies the first `share` of the files, saved_model.pb before its variables, in pieces."""
+    files = sorted(one for one in source.rglob("*") if one.is_file())
+    for path in files[: max(1, round(len(files) * share))]:
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        data = path.read_bytes()
+        size = len(data) // pieces + 1
+        with place.open("wb") as out:
+            for start in range(0, len(data), size):
+                out.write(data[start : start + size])
+                out.flush()
+                time.sleep(pause)
+
+
+def idle_clients(arena: Arena) -> Result:
+    """Connections that say nothing, that drip bytes, and calls that never send their message: others are served."""
+    versions = arena.versions("idle_clients")
+    held = threading.Event()
+
+    def never() -> Any:
+        held.wait(300)
+        yield b""
+
+    with arena.server(versions) as server, ExitStack() as stack:
+        stack.callback(held.set)
+        idle = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
+            for _ in range(arena.counts.connections)
+        ]
+        for one in idle[:50]:
+            one.sendall(b"PRI * HTTP/2.0\r\n")  # the beginning of HTTP/2's preface
+        channel = stack.enter_context(grpc.insecure_channel(server.address, OPTIONS))
+        loris = [channel.stream_unary(PREDICT).future(never(), timeout=300) for _ in range(100)]
+        began = time.monotonic()
+        with Asking(server.address, versions) as asking:
+            for byte in range(20):
+                for one in idle[50:100]:
+                    one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM"[byte : byte + 1])
+                time.sleep(0.1)
+            asking.wait_for(1)
+        seconds = time.monotonic() - began
+        waiting = sum(not one.done() for one in loris)
+    seen = {"requests": len(asking.asked), "codes": asking.codes(), "seconds": seconds, "silent_calls_open": waiting}
+    passed = set(asking.codes()) == {"OK"} and not asking.wrong() and len(asking.asked) >= 20
+    return {"passed": passed, "connections": len(idle), **seen}
+
+
+def fuzz(arena: Arena) -> Result:
+    """Random requests, 64 MB strings and a million titles: a proper status for each, no crash, no hang, no growth."""
+    from tfb2d.bench.fuzz import METHODS, PROPER, random_request
+
+    versions, chance = arena.versions("fuzz"), random.Random(0)
+    codes: dict[str, int] = {}
+    bad: list[str] = []
+    sizes: list[float] = []
+    with arena.server(versions) as server, grpc.insecure_channel(server.address, OPTIONS) as channel:
+        calls = {path: channel.unary_unary(path) for path in METHODS}
+        for number in range(arena.counts.fuzz):
+            path, data = random_request(chance, arena.names)
+            code, words = _ask(calls[path], data, 60.0)
+            codes[code] = codes.get(code, 0) + 1
+            if code not in PROPER or "Traceback" in words:
+                bad.append(f"request {number} of seed 0: {path} {code} {words}"[:200])
+            if number % max(1, arena.counts.fuzz // 20) == 0:
+                sizes.append(server.megabytes())
+        sizes.append(server.megabytes())
+        large = {name: _ask(calls[PREDICT], data, 300.0)[0] for name, data in _large(arena).items()}
+        bad += [f"{name}: {code}" for name, code in large.items() if code not in PROPER]
+        code, words = _ask(calls[PREDICT], versions.payload, 60.0)
+        alive = server.process.poll() is None and code == "OK"
+    flat = sizes[-1] < sizes[min(len(sizes) - 1, 2)] * GROWTH
+    seen = {"requests": arena.counts.fuzz, "codes": codes, "large": large, "megabytes": [round(one) for one in sizes]}
+    return {"passed": alive and flat and not bad, **seen, "improper": bad[:5]}
+
+
+def _ask(call: Callable[..., bytes], data: bytes, seconds: float) -> tuple[str, str]:
+    try:
+        call(data, timeout=seconds)
+    except grpc.RpcError as error:
+        return error.code().name, str(error.details())
+    return "OK", ""
+
+
+def _large(arena: Arena) -> dict[str, bytes]:
+    """The payload with one text of 64 MB, and with a million rows."""
+    from tfb2d.serving import wire
+
+    message = wire.MESSAGES["PredictRequest"].FromString(arena.payload)
+    for tensor in message.inputs.values():
+        tensor.string_val[0] = b"a" * (64 << 20)
+    return {"64 MB string": message.SerializeToString(), "a million rows": repeated(arena.payload, 10**6)[1]}
+
+
+def memory(arena: Arena) -> Result:
+    """Many requests: from a tenth of them on, the server's memory stays where it is."""
+    versions, sizes, done = arena.versions("memory"), [], 0
+    with arena.server(versions) as server:
+        while done < arena.counts.requests:
+            with Asking(server.address, versions, threads=8) as asking:
+                end = time.monotonic() + 10
+                while time.monotonic() < end and done + len(asking.asked) < arena.counts.requests:
+                    time.sleep(0.05)
+            if asking.wrong() or set(asking.codes()) != {"OK"}:
+                return {"passed": False, "requests": done, "codes": asking.codes(), "wrong": asking.wrong()[:5]}
+            done += len(asking.asked)
+            sizes.append(server.megabytes())
+    early = sizes[len(sizes) // 10]
+    seen = {"requests": done, "megabytes": [round(one, 1) for one in sizes[:: max(1, len(sizes) // 20)]]}
+    return {"passed": sizes[-1] < early * 1.05, **seen, "growth": sizes[-1] / early}
+
+
+FAULTS: dict[str, Callable[[Arena], Result]] = {
+    one.__name__: one for one in (swaps, drain, kill, half_copied, idle_clients, fuzz, memory)
+}

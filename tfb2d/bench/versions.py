@@ -1,0 +1,108 @@
+"""Versions of a model whose scores differ, so that an answer tells which of them gave it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from tfb2d.bench.serving_load import newest_version
+from tfb2d.serving import wire
+
+TOLERANCE = 1e-5
+_SMALL = 1 << 20  # values; larger variables (the tables) stay as they are
+
+
+class Versions:
+    """Makes versions out of an exported model's newest one by scaling its smaller float variables.
+
+    Args:
+      model: folder of the exported model.
+      folder: takes the versions, `<folder>/<number>`; each appears whole.
+      payload: serialized PredictRequest; its answers are what versions are told by.
+
+    Raises:
+      ValueError: the model has no variables, or its answers hold no floats.
+    """
+
+    def __init__(self, model: Path, folder: Path, payload: bytes) -> None:
+        import tensorflow as tf
+
+        self.source, self.folder, self.payload = newest_version(model), folder, payload
+        self._expected: dict[int, np.ndarray] = {}
+        reader = tf.train.load_checkpoint(str(self.source / "variables/variables"))
+        self._values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        if not any(self._scaled(value) for value in self._values.values()):
+            raise ValueError(f"{self.source} has no float variables: versions of it cannot be told apart")
+
+    @staticmethod
+    def _scaled(value: object) -> bool:
+        return isinstance(value, np.ndarray) and value.dtype == np.float32 and 0 < value.size <= _SMALL
+
+    def make(self, number: int, beside: str = "") -> Path:
+        """Writes version `number` and learns its answer; returns its folder.
+
+        Args:
+          number: the version; every number gives other weights.
+          beside: a folder to leave it in, instead of where servers look.
+
+        Raises:
+          ValueError: its answer is too close to another version's.
+        """
+        import tensorflow as tf
+
+        partial = self.folder.with_name(f"{self.folder.name}.{number}.partial")
+        shutil.copytree(self.source, partial, ignore=shutil.ignore_patterns("variables.data*", "variables.index"))
+        names = sorted(self._values)
+        scale = np.float32(1 + number / 50)
+        tensors = [self._values[one] * scale if self._scaled(self._values[one]) else self._values[one] for one in names]
+        prefix = str(partial / "variables/variables")
+        tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
+        answer = self._answer(partial)
+        for other, known in self._expected.items():
+            if other != number and np.abs(known - answer).max() < 10 * TOLERANCE:
+                raise ValueError(f"versions {other} and {number} of {self.source} answer alike")
+        self._expected[number] = answer
+        place = (Path(beside) if beside else self.folder) / str(number)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(partial, place)
+        return place
+
+    def _answer(self, folder: Path) -> np.ndarray:
+        from tensorflow_serving.apis import predict_pb2
+
+        from tfb2d.serving.server.options import Options
+        from tfb2d.serving.server.predict import Predictor
+        from tfb2d.serving.server.session import Session
+
+        session = Session(str(folder), Options(), str(folder))
+        try:
+            response = predict_pb2.PredictResponse()
+            Predictor(session, Options()).predict(
+                predict_pb2.PredictRequest.FromString(self.payload), response, seconds=None
+            )
+        finally:
+            session.close()
+        return values(wire.MESSAGES["PredictResponse"].FromString(response.SerializeToString()))
+
+    def judge(self, data: bytes) -> tuple[int, str]:
+        """The version that an answer says it is from, and what is wrong with the answer ("": nothing)."""
+        answer = wire.MESSAGES["PredictResponse"].FromString(data)
+        version = answer.model_spec.version.value
+        if version not in self._expected:
+            return version, f"an answer of version {version}, which was never put there"
+        distance = np.abs(values(answer) - self._expected[version]).max()
+        return version, f"version {version} answers {distance:g} off" if distance > TOLERANCE else ""
+
+
+def values(answer: object) -> np.ndarray:
+    """The floats that tell a version: of "logit" where there is one, for scores may saturate.
+
+    Raises:
+      ValueError: the answer has none.
+    """
+    outputs = {name: wire.to_numpy(one) for name, one in answer.outputs.items()}  # type: ignore[attr-defined]
+    floats = {name: one for name, one in outputs.items() if one.dtype.kind == "f"}
+    if not floats:
+        raise ValueError("the model answers no floats: versions of it cannot be told apart")
+    return np.asarray(floats["logit"] if "logit" in floats else floats[min(floats)], np.float32).ravel()
