@@ -24,6 +24,7 @@ PAIR = Task(("query", "title"))
 PLAIN = replace(SMALL, products=False, differences=False, matched=False, soft_match=False)
 SHAPES = {
     "text": (TEXT, SMALL),
+    "composed": (TEXT, replace(SMALL, window=3)),
     "linear": (TEXT, replace(SMALL, orders=(1,), ffn=())),
     "multiclass": (Task(("text",), "multiclass", ("a", "b", "c")), replace(SMALL, orders=(1, 2, 3))),
     "pair": (PAIR, SMALL),

@@ -18,8 +18,8 @@ FORMS = ("int8", "float")
 class EdgeTable:
     """Rows of a table for padded ids.
 
-    In the graph stand small arrays instead of the large ones, which the converter would copy time and again; `swaps` says which
-    array belongs in the place of which.
+    In the graph stand small arrays instead of the large ones, which the converter would copy time and again; `swaps` says
+    which array belongs in the place of which.
 
     Args:
       table: a CompressedTable, or `[buckets, dim]` float32.
@@ -29,9 +29,10 @@ class EdgeTable:
 
     def __init__(self, table: CompressedTable | np.ndarray, pads: int, normalised: bool = False) -> None:
         self.swaps: list[tuple[np.ndarray, np.ndarray]] = []
-        values, scale, remap = table, None, None
         if isinstance(table, CompressedTable):
             values, scale, remap = table.values, table.scale[:, None], table.remap
+        else:
+            values, scale, remap = table, None, None
         if normalised:
             rows = values.astype(np.float32) if scale is None else values * scale
             length = np.sqrt(np.maximum(np.square(rows).sum(1, keepdims=True), 1e-8))
@@ -67,8 +68,9 @@ def edge_table(layer: NGramEmbedding, form: str) -> CompressedTable | np.ndarray
 class EdgeGraph:
     """A student's logits from padded ids.
 
-    Inputs are int32. For each field `[batch, positions, orders]`, where `buckets + i` pads field i; for soft matching also,
-    of each field, `[batch, positions]` ids of its own table, padded alike. A query's batch may be 1: it goes with all titles.
+    Inputs are int32. For each field `[batch, positions, orders]` (the window's width instead of orders where n-grams are
+    composed), where `buckets + i` pads field i; for soft matching also, of each field, `[batch, positions]` ids of its own
+    table, padded alike. A query's batch may be 1: it goes with all titles.
 
     Args:
       student: a trained one.
@@ -80,6 +82,8 @@ class EdgeGraph:
             raise ValueError(f"form {form!r}; there are {', '.join(FORMS)}")
         self.student = student
         self.fields = len(student.task.fields)
+        self.width = student.config.window or len(student.config.orders)
+        self.bias = student.pool.bias.numpy() if student.config.window else None
         self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
         self.dense = [(dense.kernel.numpy(), dense.bias.numpy()) for dense in (student.first_dense, *student.denses)]
         self.table = EdgeTable(edge_table(student.ngrams, form), self.fields)
@@ -96,8 +100,7 @@ class EdgeGraph:
     def signature(self) -> dict[str, tf.TensorSpec]:
         """The inputs by name."""
         names = self.student.task.fields
-        orders = len(self.student.config.orders)
-        inputs = {name: tf.TensorSpec([None, None, orders], tf.int32, name=name) for name in names}
+        inputs = {name: tf.TensorSpec([None, None, self.width], tf.int32, name=name) for name in names}
         if self.soft:
             inputs |= {f"{name}_soft": tf.TensorSpec([None, None], tf.int32, name=f"{name}_soft") for name in names}
         return inputs
@@ -109,6 +112,8 @@ class EdgeGraph:
         title_vectors = self.table(title)
         title_sum, title_count = tf.reduce_sum(title_vectors, [1, 2]), self._count(title, self.fields - 1)
         title_pool = title_sum * tf.math.rsqrt(title_count)
+        if self.bias is not None:
+            title_pool = self._composed(title, title_vectors)
         features, hidden = [title_pool], None
         if self.query_kernel is not None:
             query_vectors = self.table(query[0])
@@ -125,11 +130,10 @@ class EdgeGraph:
                 matched = _weighted_sum(title_vectors, in_query)
                 features += [matched * tf.math.rsqrt(title_count), (title_sum - matched) * tf.math.rsqrt(title_count)]
                 features.append((query_sum - _weighted_sum(query_vectors, in_title)) * tf.math.rsqrt(query_count))
-                orders = len(student.config.orders)
-                features += [tf.reduce_sum(in_query, 1) / title_count * orders]
-                features += [tf.reduce_sum(in_title, 1) / query_count * orders]
+                features += [tf.reduce_sum(in_query, 1) / title_count * self.width]
+                features += [tf.reduce_sum(in_title, 1) / query_count * self.width]
             if self.soft:
-                features.append(self._kernels(*(ids[f"{name}_soft"] for name in student.task.fields)))
+                features.append(self._kernels(self.soft, *(ids[f"{name}_soft"] for name in student.task.fields)))
         (kernel, bias), *rest = self.dense
         together = tf.concat(features, -1) if len(features) > 1 else title_pool
         if together.shape[1] != len(kernel):
@@ -145,13 +149,20 @@ class EdgeGraph:
         there = tf.cast(tf.not_equal(ids, self.student.config.buckets + field), tf.float32)
         return tf.maximum(tf.expand_dims(tf.reduce_sum(there, [1, 2]), 1), 1.0)
 
-    def _kernels(self, query: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
+    def _composed(self, ids: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """`ComposedPool`, `[batch, dim]`."""
+        there = tf.cast(tf.not_equal(ids[:, :, :1], self.student.config.buckets), tf.float32)  # [batch, positions, 1]
+        total = tf.reduce_sum(tf.nn.relu(tf.reduce_sum(vectors, 2) + self.bias) * there, 1)
+        return total * tf.math.rsqrt(tf.maximum(tf.reduce_sum(there, 1), 1.0))
+
+    def _kernels(self, table: EdgeTable, query: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
         """`KernelPooling`, `[batch, 2 * kernels]`."""
         kernels, buckets = self.student.config.kernels, self.student.config.soft_buckets
         step = 2.0 / max(kernels - 1, 1)
         centres = np.array([1.0] + [1.0 - step * (k + 0.5) for k in range(kernels - 1)], np.float32)
         widths = np.array([1e-3] + [step / 2] * (kernels - 1), np.float32)
-        cosine = tf.matmul(self.soft(query), self.soft(title), transpose_b=True)
+        query_vectors, title_vectors = (table(ids) for ids in (query, title))
+        cosine = tf.matmul(query_vectors, title_vectors, transpose_b=True)
         in_query = tf.cast(tf.not_equal(query, buckets), tf.float32)
         in_title = tf.cast(tf.not_equal(title, buckets + 1), tf.float32)
         near = tf.exp(tf.square(tf.expand_dims(cosine, 3) - centres) * (-1 / (2 * widths**2)))

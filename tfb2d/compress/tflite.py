@@ -62,6 +62,7 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
         fields=task.fields,
         classes=task.classes if task.n_logits > 1 else (),
         orders=config.orders,
+        window=config.window,
         buckets=config.buckets,
         max_tokens=config.max_tokens,
         soft_buckets=config.soft_buckets if student.kernels else 0,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_spec
-from tfb2d.students.text_spec import ngram_ids, token_hashes
+from tfb2d.students.text_spec import ngram_ids, offset_ids, token_hashes
 
 Float32 = NDArray[np.float32]
 IDS_PER_CALL = 4096  # vectors of one call stay in the CPU's cache: more rows at once are slower, not faster
@@ -54,11 +54,12 @@ class EdgeScorer:
         Raises:
           EdgeError: another number of columns than the model has fields, columns of different lengths, or no texts.
         """
-        return self._scores(self._logits([self._hashes(name, c) for name, c in self._named(columns)]))
+        return self._scores(self._column_logits(columns))
 
     def logits(self, *columns: Sequence[str | bytes]) -> Float32:
         """Raw logits of the same texts, `[n]` or `[n, k]`."""
-        return self._squeezed(self._logits([self._hashes(name, c) for name, c in self._named(columns)]))
+        logits = self._column_logits(columns)
+        return logits[:, 0] if logits.shape[1] == 1 else logits
 
     def rank(self, query: str | bytes, titles: Sequence[str | bytes]) -> Float32:
         """Scores of many titles for one query, which is hashed once: `[n]`. Empty titles score 0, as padding does.
@@ -77,11 +78,14 @@ class EdgeScorer:
         scores[[len(title) == 0 for title in titles]] = 0
         return scores
 
-    def _named(self, columns: Sequence[Any]) -> list[tuple[str, Any]]:
+    def _column_logits(self, columns: Sequence[Any]) -> np.ndarray:
         fields = self.spec.fields
         if len(columns) != len(fields):
             raise EdgeError(f"{len(columns)} columns of texts; this model takes {', '.join(fields)}")
-        return list(zip(fields, columns, strict=True))
+        hashes = [self._hashes(name, column) for name, column in zip(fields, columns, strict=True)]
+        if len(hashes) == 2 and len(hashes[0]) != len(hashes[1]):
+            raise EdgeError(f"{len(hashes[0])} texts of {fields[0]}, {len(hashes[1])} of {fields[1]}")
+        return self._logits(hashes)
 
     def _hashes(self, name: str, texts: Sequence[str | bytes]) -> list[np.ndarray]:
         if isinstance(texts, str | bytes):
@@ -95,10 +99,9 @@ class EdgeScorer:
         """`[n, n_logits]`. A first field of one text goes with every text of the second."""
         rows = len(fields[-1])
         shared = len(fields) == 2 and len(fields[0]) == 1
-        if len(fields) == 2 and not shared and len(fields[0]) != rows:
-            raise EdgeError(f"{len(fields[0])} texts of {self.spec.fields[0]}, {rows} of {self.spec.fields[1]}")
         out = np.empty((rows, len(self.spec.bias)), np.float32)
-        lengths = np.array([len(one) for one in fields[-1]], np.int64)
+        alone = fields[1:] if shared else fields
+        lengths = np.array([max(map(len, row)) for row in zip(*alone, strict=True)], np.int64)
         order = np.argsort(lengths, kind="stable")  # texts of like length together: little padding
         start = 0
         while start < rows:
@@ -113,7 +116,7 @@ class EdgeScorer:
 
     def _stop(self, lengths: np.ndarray, start: int) -> int:
         """Where the call that begins at row `start` of texts of rising length ends."""
-        ids = np.maximum(lengths[start:], 1) * np.arange(1, len(lengths) - start + 1) * len(self.spec.orders)
+        ids = np.maximum(lengths[start:], 1) * np.arange(1, len(lengths) - start + 1) * self.spec.width
         return start + max(1, int(np.searchsorted(ids, IDS_PER_CALL, "right")))
 
     def _padded(self, texts: list[np.ndarray], field: int) -> list[np.ndarray]:
@@ -123,13 +126,20 @@ class EdgeScorer:
         hashes = np.concatenate(texts)
         positions = max(1, int(lengths.max()))
         there = np.arange(positions) < lengths[:, None]
-        found = []
-        for orders, buckets in ((self.spec.orders, self.spec.buckets), ((1,), self.spec.soft_buckets)):
-            if buckets:
-                padded = np.full((len(texts), positions, len(orders)), buckets + field, np.int32)
-                padded[there] = ngram_ids(hashes, orders, buckets, splits)
-                found.append(padded)
-        return [found[0], *(one[:, :, 0] for one in found[1:])]
+        spec = self.spec
+
+        def padded(ids: np.ndarray, pad: int) -> np.ndarray:
+            out = np.full((len(texts), positions, ids.shape[1]), pad, np.int32)
+            out[there] = ids
+            return out
+
+        if spec.window:
+            return [padded(offset_ids(hashes, spec.window, spec.buckets, splits), spec.buckets + field)]
+        found = [padded(ngram_ids(hashes, spec.orders, spec.buckets, splits), spec.buckets + field)]
+        if spec.soft_buckets:
+            soft = padded(ngram_ids(hashes, (1,), spec.soft_buckets, splits), spec.soft_buckets + field)
+            found.append(soft[:, :, 0])
+        return found
 
     def _call(self, fields: list[list[np.ndarray]]) -> np.ndarray:
         values = [fields[field][kind] for field, kind, _ in self._inputs]
@@ -150,9 +160,6 @@ class EdgeScorer:
             return np.float32(0.5) * (np.tanh(np.float32(0.5) * z[:, 0]) + np.float32(1))  # sigmoid, without overflow
         powers = np.exp(z - z.max(1, keepdims=True))
         return powers / powers.sum(1, keepdims=True)
-
-    def _squeezed(self, logits: np.ndarray) -> Float32:
-        return logits[:, 0] if logits.shape[1] == 1 else logits
 
 
 def _interpreter(path: Path, threads: int, xnnpack: bool) -> Any:
@@ -180,4 +187,7 @@ def _inputs(model: Any, spec: Spec, path: Path) -> list[tuple[int, int, int]]:
     if sorted(signature) != sorted(kinds):
         raise EdgeError(f"{path} takes {', '.join(sorted(signature))}; spec.json means {', '.join(sorted(kinds))}")
     named = {one["name"].removeprefix("serving_default_").split(":")[0]: one for one in model.get_input_details()}
+    width, outputs = named[spec.fields[0]]["shape"][2], model.get_output_details()[0]["shape"][1]
+    if (width, outputs) != (spec.width, len(spec.bias)):
+        raise EdgeError(f"{path} takes {width} ids of a token and gives {outputs} scores; spec.json says otherwise")
     return [(*kinds[name], named[name]["index"]) for name in kinds]

@@ -26,6 +26,7 @@ class Spec:
       fields: the text fields; two of them are a query and a title.
       classes: names of a multi-class task's classes, else ().
       orders, buckets, max_tokens: n-grams, rows of their table, tokens kept of a text.
+      window: of composed n-grams, which take the place of `orders`; 0 without.
       soft_buckets: rows of soft matching's table; 0 without.
       scale, bias: `score = sigmoid(scale * logit + bias)`, softmax over several classes.
       form: "int8" or "float".
@@ -35,6 +36,7 @@ class Spec:
     fields: tuple[str, ...]
     classes: tuple[str, ...]
     orders: tuple[int, ...]
+    window: int
     buckets: int
     max_tokens: int
     soft_buckets: int
@@ -43,6 +45,11 @@ class Spec:
     form: str
     hash_spec: int = HASH_SPEC["version"]
     version: int = VERSION
+
+    @property
+    def width(self) -> int:
+        """Ids of a token: one for each order, or for each place in the window."""
+        return self.window or len(self.orders)
 
 
 def edge_folder(folder: str | Path) -> Path:
@@ -79,7 +86,8 @@ def read_spec(folder: Path) -> Spec:
         if have != known:
             raise EdgeError(f"{path}: {name} is {have!r}, this runner knows {known}; use the tfb2d that exported it")
     try:
-        spec = Spec(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
+        values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in found.items()}
+        spec = Spec(**values)
         check_orders(spec.orders, spec.buckets)
         _check(spec)
     except (TypeError, ValueError) as error:
@@ -98,6 +106,7 @@ def _check(spec: Spec) -> None:
         "fields": texts(spec.fields) and len(spec.fields) in (1, 2),
         "classes": texts(spec.classes),
         "max_tokens": numbers([spec.max_tokens], int) and spec.max_tokens > 0,
+        "window": numbers([spec.window], int) and spec.window >= 0,
         "soft_buckets": numbers([spec.soft_buckets], int) and spec.soft_buckets >= 0,
         "scale": numbers([spec.scale], float),
         "bias": isinstance(spec.bias, tuple) and numbers(spec.bias, float) and len(spec.bias) > 0,

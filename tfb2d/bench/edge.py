@@ -1,0 +1,228 @@
+"""Measures the edge form on this machine: strings in, probabilities out, no TensorFlow in the process.
+
+python -m tfb2d.bench --tflite --model=runs/shop --output=runs/bench
+python -m tfb2d.bench --tflite --model=int8=edge/shop --model=float=edge/shop.float --data=dev.tsv --output=runs/bench
+
+Each model runs with XNNPACK on and off, on --threads cores, pinned, in a process of its own that holds NumPy and
+ai-edge-litert alone; they take turns, --rounds times a cell. Hashing the texts (plain Python) is inside the clock.
+--model is an edge folder (scorer.tflite, spec.json) or a version that holds one, made by `python -m tfb2d.export`. Without
+--data it is measured on the quickstart's test films.
+
+A cold start is a new process, from its start to its first score: Python and NumPy, the runtime, the model, one text.
+
+Writes edge.json into --output (rows as in bench.json, and cold_start_ms, model_ms, xnnpack) and edge.txt, a table.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfb2d.bench.measure import BenchError, Timing, Worker, cores, megabytes, middle, result
+
+RANK = "rank"
+# Prints the milliseconds that the model took, once the first score is there.
+COLD = """
+import sys, time, json
+from tfb2d.edge import EdgeScorer
+columns = json.loads(sys.argv[4])
+start = time.perf_counter()
+EdgeScorer(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True").score(*columns)
+print((time.perf_counter() - start) * 1e3)
+"""
+
+
+def define_flags() -> None:
+    """The flags of this mode."""
+    from absl import flags
+
+    flags.DEFINE_multi_string("model", [], "[NAME=]DIR: an edge folder or a version's; several times.", required=True)
+    flags.DEFINE_multi_string("data", [], "A run's folder (its test split), or labelled files. [default: films]")
+    flags.DEFINE_list("threads", ["1", "2"], "Cores, each number measured apart.")
+    flags.DEFINE_list("batches", ["1", "16", "100", "1024"], "Rows a call; of pairs 100 is 100 titles for one query.")
+    flags.DEFINE_float("seconds", 1.0, "How long a round of a cell takes at least.", 0.0)
+    flags.DEFINE_integer("rounds", 3, "Turns of each system in a cell.", 1)
+    flags.DEFINE_integer("starts", 5, "Cold starts of each system.", 1)
+    flags.DEFINE_string("output", None, "The folder for results.", required=True)
+
+
+class Edge:
+    """An EdgeScorer as a system of the bench.
+
+    Args:
+      folder: the edge form's.
+      threads: of TensorFlow Lite.
+      xnnpack: whether its kernels are used.
+    """
+
+    def __init__(self, folder: str, threads: int, xnnpack: bool) -> None:
+        from tfb2d.edge import EdgeScorer
+
+        self._scorer = EdgeScorer(folder, threads, xnnpack)
+        self.about = {"tensorflow": "tensorflow" in sys.modules}
+
+    def score(self, *columns: Sequence[str]) -> Any:
+        """Probabilities."""
+        return self._scorer.score(*columns)
+
+    def rank(self, query: str, titles: Sequence[str]) -> Any:
+        """Probabilities of titles."""
+        return self._scorer.rank(query, titles)
+
+
+def main(values: Any) -> int:
+    """Runs the command; returns its exit status."""
+    from tfb2d.data.errors import DataError
+    from tfb2d.edge import EdgeError
+
+    try:
+        _bench(values)
+    except (BenchError, DataError, EdgeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _bench(values: Any) -> None:
+    from tfb2d.bench.work import Sources, load
+    from tfb2d.data.files import write_atomic, write_json
+    from tfb2d.edge.spec import edge_folder, read_spec
+
+    threads, batches = (_counts(name, getattr(values, name)) for name in ("threads", "batches"))
+    cores(max(threads))
+    models = {name: edge_folder(folder) for name, folder in _named(values.model).items()}
+    fields = {name: read_spec(folder).fields for name, folder in models.items()}
+    works = load(Sources(values.data, fields=next(iter(fields.values())) if values.data else ()))
+    works = [one for one in works if one.name != "plots"]
+    rows = []
+    for work in works:
+        fitting = {name: folder for name, folder in models.items() if len(fields[name]) == len(work.task.fields)}
+        for count in threads if fitting else ():
+            rows += measure(fitting, work, count, batches, values.seconds, values.rounds, values.starts)
+    if not rows:
+        raise BenchError("no model takes texts of these fields; give --data that fits")
+    out = Path(values.output)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "edge.json", rows)
+    write_atomic(out / "edge.txt", table(rows) + "\n")
+    print(f"{table(rows)}\n\nresults in {out}")
+
+
+def measure(
+    models: Mapping[str, Path],
+    work: Any,
+    threads: int,
+    batches: Sequence[int],
+    seconds: float,
+    rounds: int,
+    starts: int,
+) -> list[dict[str, Any]]:
+    """All cells of some models that read the same texts.
+
+    Args:
+      models: name -> edge folder.
+      work: a `tfb2d.bench.work.Work`.
+      threads: cores, and threads of the runtime.
+      batches: rows a call.
+      seconds: of a round.
+      rounds: turns.
+      starts: cold starts.
+
+    Returns:
+      Entries as of bench.json, with `cold_start_ms`, `model_ms` and `xnnpack`.
+    """
+    systems = {
+        f"{name}{'' if on else ', no XNNPACK'}": (path, on) for name, path in models.items() for on in (True, False)
+    }
+    first = [column[:1] for column in work.rows.columns]
+    cold = {name: cold_start(path, threads, on, first, starts) for name, (path, on) in systems.items()}
+    rows = []
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(threads)) for name in systems}
+        for name, (path, on) in systems.items():
+            opened = workers[name].open("tfb2d.bench.edge:Edge", folder=str(path), threads=threads, xnnpack=on)
+            if opened["tensorflow"]:
+                raise BenchError("TensorFlow is loaded in the process that measures the edge form")
+        right = {name: _accuracy(worker, work) for name, worker in workers.items()}
+        for batch in batches:
+            size: int | str = RANK if work.pairs and batch == 100 else batch
+            calls, method = work.calls(size), "rank" if size == RANK else "score"
+            timings: dict[str, list[Timing]] = {name: [] for name in systems}
+            for _ in range(rounds):
+                for name, worker in workers.items():
+                    timings[name].append(worker.time(method, calls, batch, seconds=seconds, warmup=min(0.2, seconds)))
+            for name, (path, on) in systems.items():
+                facts: dict[str, Any] = {
+                    "file_mb": megabytes(path),
+                    "accuracy": right[name],
+                    "xnnpack": on,
+                    **cold[name],
+                }
+                rows.append(result(name, work.name, size, threads, middle(timings[name]), **facts))
+    return rows
+
+
+def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any], starts: int) -> dict[str, float]:
+    """Milliseconds from a process's start to its first score, and of those the model's: medians. Files are in the cache."""
+    arguments = [str(folder), str(threads), str(xnnpack), json.dumps(columns)]
+    pin = f"import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {cores(threads)})\n"
+    command = [sys.executable, "-c", pin + COLD, *arguments]
+    whole, model = [], []
+    for _ in range(starts):
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
+        whole.append((time.perf_counter() - start) * 1e3)
+        if done.returncode:
+            raise BenchError(f"{folder} did not start: {done.stderr.strip().splitlines()[-1]}")
+        model.append(float(done.stdout))
+    return {"cold_start_ms": float(np.median(whole)), "model_ms": float(np.median(model))}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The entries as text."""
+    from tfb2d.evaluation.table import layout
+
+    lines = [
+        ["system", "task", "batch", "threads", "p50 us", "p99 us", "rows/s", "peak MB", "MB", "start ms", "accuracy"]
+    ]
+    for one in rows:
+        figures = (f"{one[key]:,.0f}" for key in ("p50_us", "p99_us", "rows_per_s", "peak_mb"))
+        accuracy = "" if one["accuracy"] is None else f"{one['accuracy']:.3f}"
+        size, start = f"{one['file_mb']:.1f}", f"{one['cold_start_ms']:,.0f}"
+        lines.append(
+            [one["system"], one["task"], str(one["batch"]), str(one["threads"]), *figures, size, start, accuracy]
+        )
+    return layout(lines)
+
+
+def _accuracy(worker: Worker, work: Any) -> float | None:
+    from tfb2d.evaluation.metrics import decisions
+
+    if work.rows.labels is None or work.task.kind == "graded":
+        return None
+    scores = np.asarray(worker.call("score", *work.rows.columns))
+    return float(np.mean(decisions(scores) == work.rows.labels))
+
+
+def _counts(name: str, given: Sequence[str]) -> list[int]:
+    if not given or not all(one.isdigit() and int(one) for one in given):
+        raise BenchError(f"--{name} takes numbers above 0, not {','.join(given) or 'nothing'}")
+    return [int(one) for one in given]
+
+
+def _named(given: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in given:
+        name, _, folder = one.rpartition("=")
+        name = name or Path(folder).resolve().name
+        if name in found:
+            raise BenchError(f"two of --model are called {name}; name them: --model=one={folder}")
+        found[name] = folder
+    return found
