@@ -15,6 +15,7 @@ from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 
 ABOUT = "assets.extra/tfb2d.json"
+EDGE = "assets.extra/edge"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -87,6 +88,7 @@ def export(
     bias: Sequence[float],
     warmup: Sequence[Sequence[str]],
     fingerprint: str,
+    edge: str = "",
 ) -> Path:
     """Writes the next version of a model, or finds this very one as the last version.
 
@@ -96,6 +98,7 @@ def export(
       scale, bias: calibration, see `signatures`.
       warmup: texts, one sequence a field, of the requests that the server replays before it serves.
       fingerprint: of all that the model was made from; says whether the last version is this one.
+      edge: "int8" or "float" also writes that edge form, into `assets.extra/edge`; "" writes none.
 
     Returns:
       The version's folder. It appears whole: it is written beside and renamed.
@@ -114,6 +117,10 @@ def export(
     tf.saved_model.save(module, str(partial), signatures=served)
     (partial / "assets.extra").mkdir()
     write_warmup(partial / WARMUP, model_folder.name, student.task.fields, warmup, "rank" in served)
+    if edge:
+        from tfb2d.compress.tflite import write_edge
+
+        write_edge(student, partial / EDGE, scale, bias, edge)
     about = {
         "tfb2d": __version__,
         "task": student.task.to_json(),
