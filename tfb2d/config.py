@@ -346,6 +346,7 @@ class ExportConfig:
     folder: str = "saved_models"
     name: str = ""  # "" takes the recipe's name
     warmup_rows: int = 32
+    edge: bool = True  # also the TensorFlow Lite form, int8, in the version's assets.extra/edge
 
     def __post_init__(self) -> None:
         _require_positive(self, "export", "warmup_rows")

@@ -212,7 +212,8 @@ class Pipeline:
             scale=calibration["scale"],
             bias=calibration["bias"],
             warmup=[transfer.column(name).to_pylist() for name in self.task.fields],
-            fingerprint=fingerprint(weights, calibration, __version__),
+            fingerprint=fingerprint(weights, calibration, __version__, self.config.export.edge),
+            edge="int8" if self.config.export.edge else "",
         )
         return {"model": str(version), "megabytes": folder_megabytes(version)}
 
