@@ -21,6 +21,7 @@ accuracy and costs; batch "rank" is 100 titles for one query), about.json (machi
 bench.txt, bench.svg.
 """
 
+import datetime
 import platform
 import shlex
 import sys
@@ -324,6 +325,7 @@ def _about(notes: Mapping[str, str], settings: Settings) -> dict[str, Any]:
             continue
     return {
         "command": shlex.join(["python", "-m", "tfb2d.bench", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
         "machine": _processor(),
         "python": platform.python_version(),
         "versions": versions,
