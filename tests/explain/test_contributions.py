@@ -11,7 +11,8 @@ from tfb2d.data.errors import DataError
 from tfb2d.explain.contributions import explain
 from tfb2d.students.model import Student
 
-TEXT = st.lists(st.sampled_from("red blue shoe hat 42 don't 3.5 é 靴 -".split()), max_size=16).map(" ".join)
+WORDS = ["red", "blue", "shoe", "hat", "42", "don't", "3.5", "é", "靴", "-"]
+TEXT = st.lists(st.sampled_from(WORDS), max_size=16).map(" ".join)
 
 
 def total(found) -> float:
@@ -62,6 +63,13 @@ def test_of_a_linear_student_they_are_what_is_lost_by_leaving_the_ngram_out_of_t
         vector = linear.ngrams.vectors(tf.constant([one.row]))[0].numpy()
         assert one.value == pytest.approx(vector @ kernel / np.sqrt(6), rel=1e-4)
     assert [one.text for one in found.ngrams] == ["red", "red shoe", "shoe", "shoe red", "red", "red ⊣"]
+
+
+def test_composed_ngrams_share_out_the_logit_too() -> None:
+    found = explain(student(REVIEWS, window=3), ["red shoe blue hat"])
+    assert [one.text for one in found.ngrams] == ["red shoe blue", "shoe blue hat", "blue hat ⊣", "hat ⊣"]
+    assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit))
+    assert found.token_values()[0].sum() == pytest.approx(total(found))
 
 
 def test_the_likeliest_class_is_explained_or_the_one_asked_for(news: Student) -> None:

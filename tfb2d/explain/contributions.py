@@ -5,7 +5,7 @@ Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) go through the
 the inputs of an empty row, which are all zeros, to the row's own: input i is worth `x_i` times the mean gradient along the
 line. What an input is worth is then shared out exactly:
 
-* pools: each n-gram's part of the sum;
+* pools: each n-gram's part of the sum (of a student with a window: each composed n-gram's);
 * products of query and title: half by the query's parts of the sum, half by the title's (the Shapley value of a product);
 * differences: `|q - t| = sign(q - t) (q - t)`, by the parts of that sum;
 * shares of matched n-grams: one part a match;
@@ -37,8 +37,9 @@ class NGram:
     Attributes:
       field, start, order: the text field, the first token, how many tokens (those past the text's end are a mark).
       text: as people read it.
-      row: of the table.
+      row: of the table; of a composed n-gram that of its first token.
       value: added to the logit.
+      silent: whether its vector is zero, as training never met it.
       matched: whether the other side has it too; None in single texts.
     """
 
@@ -48,6 +49,7 @@ class NGram:
     text: str
     row: int
     value: float
+    silent: bool
     matched: bool | None
 
 
@@ -76,6 +78,7 @@ class Explanation:
       cut: tokens of each field beyond the student's `max_tokens`, which it does not read.
       predicted: the class explained; 0 where there is one logit a row.
       logits: `[n_logits]`, all of them.
+      offsets: of a student with a window `[tokens, window]`: what each token of each composed n-gram adds.
     """
 
     texts: tuple[str, ...]
@@ -88,10 +91,17 @@ class Explanation:
     cut: tuple[int, ...]
     predicted: int
     logits: np.ndarray
+    offsets: np.ndarray | None = None
 
     def token_values(self) -> list[np.ndarray]:
         """What each token of each field adds: its share of the n-grams over it, and half of its soft matches."""
         values = [np.zeros(len(tokens)) for tokens in self.tokens]
+        if self.offsets is not None:
+            tokens, window = self.offsets.shape
+            for offset in range(window):  # what the mark behind the last token adds is the last token's
+                at = np.minimum(np.arange(tokens) + offset, tokens - 1)
+                np.add.at(values[0], at, self.offsets[:, offset])
+            return values
         for one in self.ngrams:
             end = min(one.start + one.order, len(self.tokens[one.field]))
             values[one.field][one.start : end] += one.value / (end - one.start)
@@ -110,6 +120,8 @@ class _Side:
     ids: np.ndarray  # [tokens, orders]
     vectors: np.ndarray  # [tokens, orders, dim], divided as the pool divides their sum
     values: np.ndarray  # [tokens, orders]
+    parts: np.ndarray | None  # [tokens, window, dim] that the vectors of composed n-grams are sums of
+    offsets: np.ndarray | None = None  # [tokens, window], what the parts are worth
 
     @property
     def pool(self) -> np.ndarray:
@@ -118,6 +130,8 @@ class _Side:
     def share(self, gradient: np.ndarray, mask: np.ndarray | float = 1.0) -> None:
         """Adds what the n-grams' parts of a pooled sum are worth."""
         self.values += self.vectors @ gradient * mask
+        if self.parts is not None:
+            self.offsets = self.parts @ gradient
 
 
 def explain(student: Student, texts: Sequence[str], steps: int = STEPS, target: int | None = None) -> Explanation:
@@ -147,7 +161,17 @@ def explain(student: Student, texts: Sequence[str], steps: int = STEPS, target: 
     words = tuple(tuple(token.decode("utf-8", "replace") for token in side.tokens) for side in sides)
     logit = float(logits[predicted])
     return Explanation(
-        tuple(texts), words, ngrams, soft, logit, baseline, logit - baseline - total, cut, predicted, logits
+        tuple(texts),
+        words,
+        ngrams,
+        soft,
+        logit,
+        baseline,
+        logit - baseline - total,
+        cut,
+        predicted,
+        logits,
+        sides[0].offsets,
     )
 
 
@@ -157,8 +181,21 @@ def _side(student: Student, text: str) -> _Side:
     ragged = tf.RaggedTensor.from_row_splits(hashes, np.array([0, len(hashes)], np.int64), validate=False)
     ids = student.ngrams.ids(ragged)
     vectors = np.asarray(student.ngrams.vectors(ids), np.float64)
+    if student.config.window:
+        return _composed(student, tokens, ragged, np.asarray(ids), vectors)
     scale = max(vectors.shape[0] * vectors.shape[1], 1) ** -0.5
-    return _Side(tokens, ragged, np.asarray(ids), vectors * scale, np.zeros(vectors.shape[:2]))
+    return _Side(tokens, ragged, np.asarray(ids), vectors * scale, np.zeros(vectors.shape[:2]), None)
+
+
+def _composed(
+    student: Student, tokens: list[bytes], hashes: tf.RaggedTensor, ids: np.ndarray, vectors: np.ndarray
+) -> _Side:
+    """A field of `ComposedPool`: one n-gram a position; where its ReLU lets through, it is the sum of its parts."""
+    bias = np.asarray(student.pool.bias, np.float64)
+    parts = vectors + bias / vectors.shape[1]
+    through = parts.sum(1, keepdims=True) > 0
+    parts = parts * through * max(len(tokens), 1) ** -0.5
+    return _Side(tokens, hashes, ids[:, :1], parts.sum(1, keepdims=True), np.zeros((len(tokens), 1)), parts)
 
 
 def _features(student: Student, sides: Sequence[_Side]):  # type: ignore[no-untyped-def]
@@ -278,11 +315,17 @@ def _integrate(
     return float(zero[0, target]), [one.numpy().astype(np.float64).mean(0) for one in gradients]
 
 
+def orders_of(student: Student) -> tuple[int, ...]:
+    """How many tokens the n-grams that are pooled span."""
+    return (student.config.window,) if student.config.window else student.config.orders
+
+
 def _ngrams(student: Student, sides: Sequence[_Side]) -> tuple[NGram, ...]:
     found = []
     for field, side in enumerate(sides):
         others = [other.ids for other in sides if other is not side]
-        for place, order in enumerate(student.config.orders):
+        silent = ~side.vectors.any(-1)
+        for place, order in enumerate(orders_of(student)):
             there = set(others[0][:, place].tolist()) if others else set()
             found += [
                 NGram(
@@ -292,6 +335,7 @@ def _ngrams(student: Student, sides: Sequence[_Side]) -> tuple[NGram, ...]:
                     name,
                     int(side.ids[at, place]),
                     float(side.values[at, place]),
+                    bool(silent[at, place]),
                     int(side.ids[at, place]) in there if others else None,
                 )
                 for at, name in enumerate(names(side.tokens, order))

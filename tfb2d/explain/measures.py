@@ -91,7 +91,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], trans
 
     from tfb2d.students import text
 
-    orders, most = student.config.orders, student.config.max_tokens
+    orders, most = _orders(student), student.config.max_tokens
     parts = [_keys(student, one).ravel() for column in columns for one in column]
     wanted = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
     counts = np.zeros(len(wanted), np.int64)
@@ -117,7 +117,12 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], trans
 
 
 def _keys(student: "Student", text: str) -> np.ndarray:
-    return ngrams.keys(text_spec.token_hashes(text, student.config.max_tokens), student.config.orders)
+    return ngrams.keys(text_spec.token_hashes(text, student.config.max_tokens), _orders(student))
+
+
+def _orders(student: "Student") -> tuple[int, ...]:
+    """Of the n-grams that have rows; of a student with a window, tokens at an n-gram's first place stand for all."""
+    return (1,) if student.config.window else student.config.orders
 
 
 def measures(

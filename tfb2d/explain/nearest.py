@@ -52,6 +52,8 @@ class Candidates:
 def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> Candidates:
     """Counts the n-grams of texts, of the student's orders; an n-gram that the text's end cuts off is none.
 
+    Of a student with a window, which composes n-grams, the candidates are single tokens at an n-gram's first place.
+
     Args:
       student: whose orders, tokens and rows they have.
       texts: any number, streamed.
@@ -63,7 +65,7 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
     found: Counter[Key] = Counter()
     for text in texts:
         tokens = text_spec.tokens(text, student.config.max_tokens)
-        for order in student.config.orders:
+        for order in _orders(student):
             found.update(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
         if len(found) > MAX_CANDIDATES:  # what is rare so far goes; a count may then be too low, never too high
             found = Counter({key: count for key, count in found.items() if count > 1})
@@ -81,7 +83,7 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
 def _rows(student: "Student", found: Sequence[Key]) -> np.ndarray:
     """The table rows `[n]` int64 of n-grams."""
     rows = np.zeros(len(found), np.int64)
-    for order in student.config.orders:
+    for order in _orders(student):
         which = [at for at, key in enumerate(found) if len(key) == order]
         flat = [text_spec.fingerprint64(token) % text_spec.TOKEN_MODULUS for at in which for token in found[at]]
         splits = np.arange(len(which) + 1, dtype=np.int64) * order
@@ -117,8 +119,8 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
       DataError: an n-gram that the student has no rows for.
     """
     tokens = tuple(text_spec.tokens(ngram, student.config.max_tokens))
-    if len(tokens) not in student.config.orders:
-        orders = ", ".join(map(str, student.config.orders))
+    if len(tokens) not in _orders(student):
+        orders = ", ".join(map(str, _orders(student)))
         raise DataError(f"{ngram!r} is {len(tokens)} tokens; this student has n-grams of {orders}")
     (row,) = _rows(student, [tokens])
     rows, first = np.unique(among.rows, return_index=True)
@@ -147,6 +149,10 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
             if np.isfinite(cosines[at])
         ),
     )
+
+
+def _orders(student: "Student") -> tuple[int, ...]:
+    return (1,) if student.config.window else student.config.orders
 
 
 def _rarer(named: tuple[str, int]) -> int:

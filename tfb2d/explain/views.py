@@ -8,7 +8,7 @@ import numpy as np
 
 from tfb2d.data.task import Task
 from tfb2d.evaluation.calibration import Calibration
-from tfb2d.explain.contributions import Explanation
+from tfb2d.explain.contributions import Explanation, NGram
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def view(task: Task, calibration: Calibration, found: Explanation) -> View:
     totals: dict[tuple[int, str], list[float]] = {}
     for one in found.ngrams:
         totals.setdefault((one.field, one.text), []).append(one.value)
-    matched = {(one.field, one.text): one.matched for one in found.ngrams}
+    first = {(one.field, one.text): one for one in reversed(found.ngrams)}
     parts = [
-        Part(text, sum(values), "; ".join(_about(task, field, len(values), matched[field, text])))
+        Part(text, sum(values), "; ".join(_about(task, first[field, text], len(values))))
         for (field, text), values in totals.items()
     ]
     notes = [
@@ -115,9 +115,11 @@ def strength(values: Sequence[float]) -> list[float]:
     return [float(np.clip(value / most, -1, 1)) for value in values]
 
 
-def _about(task: Task, field: int, times: int, matched: bool | None) -> list[str]:
-    about = [] if matched is None else [task.fields[field], "on both sides" if matched else "on this side alone"]
-    return about + ([f"{times} times"] if times > 1 else [])
+def _about(task: Task, one: NGram, times: int) -> list[str]:
+    about = []
+    if one.matched is not None:
+        about = [task.fields[one.field], "on both sides" if one.matched else "on this side alone"]
+    return about + ([f"{times} times"] if times > 1 else []) + (["never met in training"] if one.silent else [])
 
 
 def _named(found: Explanation, matched: bool) -> tuple[str, ...]:

@@ -38,6 +38,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a finished run.")
 _CONFIG = flags.DEFINE_string("config", "", "A recipe's name or file. [default: the run's settings]")
 _SWEEP = flags.DEFINE_list("sweep", ["all"], "The axes, apart by commas.")
 _VALUES = flags.DEFINE_multi_string("values", [], "Other values of an axis: axis=value,value; may be repeated.")
+_EQUAL_STEPS = flags.DEFINE_bool(
+    "equal_steps", False, "Train more epochs on fewer rows: as many steps as on all, at most 10 times the epochs."
+)
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Seeds of every variant, from the recipe's on.", 1)
 _OUTPUT = flags.DEFINE_string("output", "", "Where variants and figures go. [default: <workdir>/sweep]")
 _TEST = flags.DEFINE_bool("test", True, "Look at the test split at the end; without, validation figures alone.")
@@ -62,12 +65,12 @@ def main(argv: Sequence[str]) -> None:
 
 def sweep(run: Path) -> str:
     """Does what the flags say, and returns what is printed."""
+    config = settings(run, _CONFIG.value, _OVERRIDES)  # a wrong one is answered before TensorFlow is there
     from tfb2d.stages import locked
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.training import is_done, jobs
     from tfb2d.sweep.variants import axes
 
-    config = settings(run, _CONFIG.value, _OVERRIDES)
     out = Path(_OUTPUT.value) if _OUTPUT.value else run / "sweep"
     values = {}
     for one in _VALUES.value:
@@ -77,7 +80,7 @@ def sweep(run: Path) -> str:
         values[axis] = tuple(listed.split(","))
     shown = _PROGRESS.value and sys.stderr.isatty()
     material = Material(run, config, out / "rows", shown)
-    asked = axes(_SWEEP.value, config, material.facts, values)
+    asked = axes(_SWEEP.value, config, material.facts, values, _EQUAL_STEPS.value)
     found = jobs(material, asked, _SEEDS.value)
     if _DRY_RUN.value:
         return plan(material, found, out)

@@ -26,12 +26,13 @@ class Collisions:
         """`{"ngrams", "shared", "shared_weighted"}`: distinct n-grams, the share of them that have a row with another, and
 
         the share of all occurrences that fall to such n-grams. All transfer rows count, however many a variant draws.
-        With a vocabulary, those outside it share a row.
+        With a vocabulary, those outside it share a row. Of a student with a window, tokens at the first place count.
         """
-        for order in settings.student.orders:
+        orders = (1,) if settings.student.window else settings.student.orders
+        for order in orders:
             if order not in self._distinct:
                 self._distinct[order] = ngrams.distinct(self.material.rows["transfer"], order)
-        found = [self._distinct[order] for order in settings.student.orders]
+        found = [self._distinct[order] for order in orders]
         keys, counts = np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
         if settings.vocabulary:
             shared = np.ones(len(keys), np.bool_)

@@ -7,7 +7,7 @@ from typing import Any
 from tfb2d.evaluation.page import style
 from tfb2d.evaluation.table import METRICS
 from tfb2d.sweep import pictures
-from tfb2d.sweep.table import cells, conclusions, metrics_of, notes, split_of, titles
+from tfb2d.sweep.table import columns, conclusions, metrics_of, notes, split_of
 
 TEMPLATE = Path(__file__).with_name("sweep.html")
 
@@ -21,6 +21,7 @@ def render(figures: Mapping[str, Any]) -> str:
     split, primary = split_of(figures), figures["primary"]
     sections = []
     for axis in figures["axes"]:
+        table = columns(figures, axis)
         seen = f"Open dots: validation. Bars: 95% intervals on the {split} split; ticks: seeds."
         drawn = [(METRICS[primary], pictures.bars(axis, split, primary), seen)]
         for other in metrics_of(figures):
@@ -37,8 +38,8 @@ def render(figures: Mapping[str, Any]) -> str:
                 "name": axis["name"],
                 "title": axis["title"],
                 "note": axis["note"],
-                "titles": titles(figures, axis),
-                "rows": cells(figures, axis),
+                "titles": [title for title, _ in table],
+                "rows": list(zip(*(cells for _, cells in table), strict=True)),
                 "pictures": drawn,
                 "conclusions": conclusions(axis),
             }

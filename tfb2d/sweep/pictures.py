@@ -16,7 +16,8 @@ def bars(axis: Figures, split: str, metric: str) -> str:
     variants = [one for one in axis["variants"] if one[split][metric]["value"] is not None]
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel=METRICS[metric])
+        axes = figure.add_subplot(xlabel=f"{METRICS[metric]}, %")
+        axes.xaxis.set_major_formatter(_percent)
         axes.grid(visible=False, axis="y")
         for at, one in enumerate(variants):
             found = one[split][metric]
@@ -39,8 +40,11 @@ def learning(axis: Figures, split: str, metric: str) -> str:
     curve = axis["curves"][split][metric]
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel="rows learnt from", ylabel=f"1 - {METRICS[metric]}")
+        axes = figure.add_subplot(xlabel="rows learnt from", ylabel=f"100 - {METRICS[metric]}, %")
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_rows)
+        axes.xaxis.set_minor_formatter("")
+        axes.yaxis.set_major_formatter(_percent)
         for one in axis["variants"]:
             found = one[split][metric]
             if found["value"] is None:
@@ -58,9 +62,19 @@ def learning(axis: Figures, split: str, metric: str) -> str:
                 axes.fill_between(
                     band["rows"], band["low"], band["high"], color=COLOURS["student"], alpha=0.12, linewidth=0
                 )
-            axes.axhline(curve["floor"]["value"], color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+            floor, shown = curve["floor"]["value"], axes.get_ylim()
+            if floor > shown[0] - 0.3 * (shown[1] - shown[0]):  # a floor far below would flatten the curve
+                axes.axhline(floor, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
 
     return svg(f"curve-{split}-{metric}", draw, 6.4, 3.4)
+
+
+def _percent(value: float, _: int) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _rows(value: float, _: int) -> str:
+    return f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:g} k" if value >= 1e3 else f"{value:g}"
 
 
 def collisions(axis: Figures) -> str:

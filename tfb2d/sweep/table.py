@@ -20,40 +20,57 @@ def split_of(figures: Figures) -> str:
     return "test" if "test" in figures["axes"][0]["variants"][0] else "valid"
 
 
-def titles(figures: Figures, axis: Figures) -> list[str]:
-    """Column titles of an axis's table."""
-    split, primary = split_of(figures), METRICS[figures["primary"]]
-    columns = ["variant", "rows", f"valid {primary}"] if split == "test" else ["variant", "rows"]
-    for name in metrics_of(figures):
-        columns += [f"{split} {METRICS[name]}", "95%"]
-    columns += [f"Δ {primary}", "95%", "fidelity", "train", "MB"]
-    return columns + (["shared", "weighted"] if "collisions" in axis["variants"][0] else [])
+def columns(figures: Figures, axis: Figures) -> list[tuple[str, list[tuple[str, str]]]]:
+    """An axis's table by columns: the title, and for every variant the figure and its interval ("" where none).
 
-
-def cells(figures: Figures, axis: Figures) -> list[list[str]]:
-    """An axis's table: the best variant by validation has a star, the recipe's own stands as zero of the differences."""
+    The best variant by validation has a star; differences are points of the primary metric less the recipe's figure.
+    """
     split, primary = split_of(figures), figures["primary"]
-    rows = []
-    for one in axis["variants"]:
-        mark = (" *" if one["name"] == axis["best"] else "") + (" (recipe)" if one["base"] else "")
-        row = [one["name"] + mark, f"{one['rows']:,}"]
-        if split == "test":
-            row.append(figure(one["valid"][primary]["value"]))
-        for name in metrics_of(figures):
-            found = one[split][name]
-            row += [figure(found["value"]), span(found["ci95"])]
-        found = one[split][primary]
-        if one["base"] or found.get("difference") is None:
-            row += ["–", ""]
-        else:
-            limits = found["difference_ci95"]
-            row.append(f"{100 * found['difference']:+.1f}")
-            row.append("" if limits is None else f"{100 * limits[0]:+.1f} to {100 * limits[1]:+.1f}")
-        row += [percent(one[split]["fidelity"]["value"]), f"{one['train_seconds']:,.0f} s", f"{one['megabytes']:,.1f}"]
-        if "collisions" in one:
-            row += [percent(one["collisions"]["shared"]), percent(one["collisions"]["shared_weighted"])]
-        rows.append(row)
-    return rows
+    variants = axis["variants"]
+    found = [
+        ("variant", [(_name(axis, one), "") for one in variants]),
+        ("rows", [(f"{one['rows']:,}", "") for one in variants]),
+    ]
+    if split == "test":
+        name = f"valid {METRICS[primary]}"
+        found.append((name, [(figure(one["valid"][primary]["value"]), "") for one in variants]))
+    for name in metrics_of(figures):
+        told = [one[split][name] for one in variants]
+        found.append((f"{split} {METRICS[name]}", [(figure(one["value"]), span(one["ci95"])) for one in told]))
+    found += [
+        (f"Δ {METRICS[primary]}", [_difference(one, one[split][primary]) for one in variants]),
+        ("fidelity", [(percent(one[split]["fidelity"]["value"]), "") for one in variants]),
+        ("train", [(f"{one['train_seconds']:,.0f} s", "") for one in variants]),
+        ("MB", [(f"{one['megabytes']:,.1f}", "") for one in variants]),
+    ]
+    if "collisions" in variants[0]:
+        shares = [one["collisions"] for one in variants]
+        found.append(("sharing a row", [(percent(one["shared"]), "") for one in shares]))
+        found.append(("by frequency", [(percent(one["shared_weighted"]), "") for one in shares]))
+    return found
+
+
+def _name(axis: Figures, variant: Figures) -> str:
+    star = " *" if variant["name"] == axis["best"] else ""
+    return variant["name"] + star + (" (recipe)" if variant["base"] else "")
+
+
+def _difference(variant: Figures, found: Figures) -> tuple[str, str]:
+    if variant["base"] or found.get("difference") is None:
+        return "–", ""
+    limits = found["difference_ci95"]
+    within = "" if limits is None else f"{100 * limits[0]:+.1f} to {100 * limits[1]:+.1f}"
+    return f"{100 * found['difference']:+.1f}", within
+
+
+def _lines(figures: Figures, axis: Figures) -> list[list[str]]:
+    """The table with intervals in columns of their own."""
+    flat: list[list[str]] = []
+    for title, cells in columns(figures, axis):
+        flat.append([title, *(value for value, _ in cells)])
+        if any(small for _, small in cells):
+            flat.append(["95%", *(small for _, small in cells)])
+    return [list(row) for row in zip(*flat, strict=True)]
 
 
 def conclusions(axis: Figures) -> list[str]:
@@ -79,7 +96,7 @@ def print_tables(figures: Figures) -> str:
     """All of a sweep as text for a terminal."""
     lines = []
     for axis in figures["axes"]:
-        lines += [axis["title"], layout([titles(figures, axis), *cells(figures, axis)]), *conclusions(axis), ""]
+        lines += [axis["title"], layout(_lines(figures, axis)), *conclusions(axis), ""]
     return "\n".join([*lines, *notes(figures)])
 
 

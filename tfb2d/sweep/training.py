@@ -118,6 +118,7 @@ def train(material: Material, job: Job, out: Path, progress: bool = False) -> di
         student.start_from(*words)
     trainer = Trainer(student, rows, material.watch("valid"), replace(settings.training, seed=job.seed), folder)
     history = trainer.fit(progress)
+    student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
     logits = {split: trainer.logits(material.watch(split)) for split in ("valid", "test")}
     flat = logits["valid"][:, 0] if task.n_logits == 1 else logits["valid"]
     labels = material.labels["valid"]

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tfb2d.config import Config, ConfigError, DistillConfig, StudentConfig, TrainingConfig
+from tfb2d.config import Config, ConfigError, DistillConfig, StudentConfig, TrainingConfig, tuning_settings
 
 ALL = -1
+MOST_EPOCHS = 10
 TARGETS = ("soft", "decisions", "labels")
 INTERACTIONS = ("products", "differences", "matched", "soft_match")
 Values = tuple[str, ...]
@@ -37,8 +38,8 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """What a fingerprint is made of: how often checkpoints are written, and the seed, are no part of it."""
         settings = dataclasses.asdict(self)
-        for name in ("checkpoint_seconds", "seed"):
-            del settings["training"][name]
+        settings["student"], settings["training"] = tuning_settings(self.student), tuning_settings(self.training)
+        del settings["training"]["seed"]
         return settings
 
 
@@ -92,7 +93,9 @@ def base(config: Config) -> Settings:
     return Settings(config.distill, config.student, config.training, tuple(config.teachers))
 
 
-def axes(names: Sequence[str], config: Config, facts: Facts, values: Mapping[str, Values]) -> list[Axis]:
+def axes(
+    names: Sequence[str], config: Config, facts: Facts, values: Mapping[str, Values], equal_steps: bool = False
+) -> list[Axis]:
     """The axes of these names, each with the base among its variants.
 
     Args:
@@ -100,6 +103,8 @@ def axes(names: Sequence[str], config: Config, facts: Facts, values: Mapping[str
       config: the recipe.
       facts: what the run has.
       values: other values than the usual ones, by axis.
+      equal_steps: whether variants with fewer rows train more epochs: as many steps as with all rows, at most MOST_EPOCHS
+        times the epochs.
 
     Raises:
       ConfigError: no such axis, one that the run cannot answer, or values that cannot work.
@@ -120,6 +125,8 @@ def axes(names: Sequence[str], config: Config, facts: Facts, values: Mapping[str
             raise ConfigError(f"{name}: {problem}") from problem
         except ValueError as problem:
             raise ConfigError(f"--values={name}=...: {problem}") from problem
+        if equal_steps:
+            variants = [replace(one, settings=_longer(one.settings, facts)) for one in variants]
         own = [one for one in variants if one.settings == start]
         if not own:
             variants = [Variant("as the recipe", start, None), *variants]
@@ -182,6 +189,8 @@ def _targets(start: Settings, config: Config, facts: Facts, values: Values | Non
 
 
 def _orders(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if start.student.window:
+        raise _CannotAnswer("the recipe composes n-grams (student.window); it has no orders")
     return _shapes(start, "orders", [_numbers(value) for value in values or ("1", "1-2", "1-2-3", "2")])
 
 
@@ -216,12 +225,11 @@ def _augmentation(start: Settings, config: Config, facts: Facts, values: Values 
     if not facts.augmented:
         raise _CannotAnswer("the run's data has no augmented rows")
     off = replace(start, augmented=False)
-    ratio = (facts.judged + facts.unlabelled + facts.augmented) / (facts.judged + facts.unlabelled)
-    longer = replace(off.training, epochs=round(off.training.epochs * ratio))
+    longer = _longer(off, facts)
     return [
         Variant("with augmented rows", start),
         Variant("without", off),
-        Variant(f"without, {longer.epochs} epochs: as many steps", replace(off, training=longer)),
+        Variant(f"without, {longer.training.epochs} epochs: as many steps", longer),
     ], ""
 
 
@@ -235,6 +243,8 @@ def _teacher_init(start: Settings, config: Config, facts: Facts, values: Values 
 
 
 def _vocabulary(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if start.student.window:
+        raise _CannotAnswer("the recipe composes n-grams (student.window); its rows are of tokens at places")
     sizes = [_count(value) for value in values or ("10k", "30k", "100k")]
     hashed = f"hashing, {start.student.buckets:,} rows"
     return (
@@ -270,6 +280,15 @@ def _shapes(start: Settings, field: str, shapes: Sequence[tuple[int, ...]]) -> M
         )
         for shape in shapes
     ], ""
+
+
+def _longer(settings: Settings, facts: Facts) -> Settings:
+    """As many steps as with all rows."""
+    pool = facts.unlabelled + (facts.augmented if settings.augmented else 0)
+    drawn = 0 if settings.targets == "labels" else pool if settings.rows == ALL else min(settings.rows, pool)
+    times = (facts.judged + facts.unlabelled + facts.augmented) / (facts.judged + drawn)
+    epochs = round(settings.training.epochs * min(times, MOST_EPOCHS))
+    return replace(settings, training=replace(settings.training, epochs=epochs))
 
 
 def _without(start: Settings, names: Sequence[str]) -> Settings:

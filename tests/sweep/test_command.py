@@ -1,0 +1,99 @@
+"""The whole command on a tiny run: killed, gone on with, judged once, and said to be so."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.conftest import JUDGED
+from tfb2d.data.files import read_json
+from tfb2d.sweep.curve import LEAST
+
+FLAGS = [
+    "--sweep=transfer,targets,vocabulary",
+    "--values=transfer=0,40,100",
+    "--values=vocabulary=20",
+    "--resamples=50",
+]
+
+
+def command(run: Path, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "tfb2d.sweep", f"--workdir={run}", *flags]
+
+
+def call(run: Path, *flags: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command(run, *flags), capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def swept(run: Path) -> Path:
+    """The sweep's folder, after a kill and a second go."""
+    out = run / "sweep"
+    process = subprocess.Popen(command(run, *FLAGS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not list(out.glob("variants/*/*/result.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {path: path.read_bytes() for path in out.glob("variants/*/*/result.json")}
+    assert not (out / "sweep.json").exists()
+    done = call(run, *FLAGS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "vocabulary of 20" in done.stdout
+    assert all(path.read_bytes() == text for path, text in before.items())
+    return out
+
+
+def test_every_variant_has_figures_of_both_splits(swept: Path) -> None:
+    found = read_json(swept / "sweep.json")
+    assert found["primary"] == "accuracy"
+    assert [axis["name"] for axis in found["axes"]] == ["transfer", "targets", "vocabulary"]
+    for axis in found["axes"]:
+        assert sum(one["base"] for one in axis["variants"]) == 1
+        for one in axis["variants"]:
+            for split in ("valid", "test"):
+                accuracy = one[split]["accuracy"]
+                low, high = accuracy["ci95"]
+                assert low <= accuracy["value"] <= high
+                assert 0.4 < one[split]["fidelity"]["value"] <= 1
+        best = max(axis["variants"], key=lambda one: one["valid"]["accuracy"]["value"])
+        assert axis["best"] == best["name"]
+    transfer = found["axes"][0]
+    assert [one["rows"] - JUDGED for one in transfer["variants"]][:3] == [0, 40, 100]
+    assert len(transfer["variants"]) >= LEAST
+    assert transfer["curves"]["test"]["accuracy"]["times10"]["gain"]["ci95"]
+    assert "collisions" in found["axes"][2]["variants"][0]
+
+
+def test_the_page_needs_nothing_else(swept: Path) -> None:
+    page = (swept / "sweep.html").read_text(encoding="utf-8")
+    assert page.count("<svg") >= 6
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+
+
+def test_again_trains_nothing_and_looks_are_counted(swept: Path, run: Path) -> None:
+    results = {path: path.stat().st_mtime_ns for path in swept.glob("variants/*/*/result.json")}
+    assert len(json.loads((swept / "test_looks.json").read_text())) == 1
+    again = call(run, *FLAGS)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert {path: path.stat().st_mtime_ns for path in swept.glob("variants/*/*/result.json")} == results
+    assert len(json.loads((swept / "test_looks.json").read_text())) == 1
+    assert not list(swept.glob("variants/*/*/checkpoint*"))
+    planned = call(run, "--sweep=all", "--seeds=2", "--dry_run", "--config.student.dim=4")
+    assert planned.returncode == 0, planned.stderr[-3000:]
+    assert "done" not in planned.stdout
+    wrong = call(run, "--config.student.dimm=4")
+    assert wrong.returncode == 1
+    assert "dim" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    wrong = call(run, "--config=quickstart")
+    assert wrong.returncode == 1
+    assert "a sweep takes its rows and logits" in wrong.stderr

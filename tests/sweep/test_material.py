@@ -1,0 +1,112 @@
+"""What variants learn from: nested subsets, targets, the vocabulary's lookup, collisions."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
+from tfb2d.data.tables import read_table
+from tfb2d.distill.targets import soft_rows
+from tfb2d.students import ngrams
+from tfb2d.students.model import Student
+from tfb2d.sweep import vocabulary
+from tfb2d.sweep.collisions import Collisions
+from tfb2d.sweep.material import Material
+from tfb2d.sweep.variants import base
+
+BASE = base(CONFIG)
+
+
+def test_smaller_sets_lie_within_larger_ones_and_the_judged_rows_in_all(material: Material) -> None:
+    sizes = [0, 10, 50, 100, UNLABELLED + AUGMENTED]
+    found = [set(material.chosen(replace(BASE, rows=size))) for size in sizes]
+    assert [len(one) for one in found] == [JUDGED + size for size in sizes]
+    assert all(small <= large for small, large in pairwise(found))
+    assert found[0] == set(range(JUDGED))
+    assert found[-1] == set(material.chosen(BASE))
+    plain = material.chosen(replace(BASE, augmented=False))
+    assert len(plain) == JUDGED + UNLABELLED
+    assert plain.max() < JUDGED + UNLABELLED
+
+
+@pytest.mark.parametrize("hard_weight", [0.0, 0.4])
+def test_targets_are_those_of_a_run(material: Material, hard_weight: float) -> None:
+    distill = replace(CONFIG.distill, temperature=2.0, hard_weight=hard_weight)
+    settings = replace(BASE, distill=distill)
+    folders = [material.run / "logits" / name for name in CONFIG.teachers]
+    data = material.run / "data/transfer"
+    theirs = np.concatenate(
+        [targets for _, targets in soft_rows(data, folders, material.task, material.stack(settings), distill)]
+    )
+    ours = material.learn_from(settings)
+    known = np.isfinite(theirs[:, 0])
+    assert known.sum() == len(theirs) - 5
+    np.testing.assert_array_equal(ours.targets, theirs[known])
+    np.testing.assert_array_equal(ours.index, np.flatnonzero(known))
+
+
+def test_hard_targets(material: Material) -> None:
+    labels = material.learn_from(replace(BASE, targets="labels"))
+    np.testing.assert_array_equal(labels.targets[:, 0], material.labels["transfer"][:JUDGED])
+    decided = material.learn_from(replace(BASE, targets="decisions"))
+    logits = material.teacher(BASE, "transfer")[decided.index]
+    np.testing.assert_array_equal(decided.targets, logits > 0)
+
+
+def test_a_batch_is_of_the_rows_chosen(material: Material) -> None:
+    found = material.learn_from(replace(BASE, rows=20))
+    index = np.array([3, 70, 0])
+    (ragged,), targets = found.batch(index)
+    (whole,), _ = material.rows["transfer"].batch(found.index[index])
+    assert ragged.to_list() == whole.to_list()
+    np.testing.assert_array_equal(targets, found.targets[index])
+
+
+def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> None:
+    rows = material.rows["transfer"]
+    texts = read_table(material.run / "data/transfer", ["text"])["text"].to_pylist()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        for order in (1, 2):
+            counts.update(ngrams.names([word.encode() for word in text.split()], order))
+    ids = vocabulary.frequent(rows, (1, 2), 20, np.arange(rows.n))
+    assert len(ids) == 20
+    student = Student(material.task, replace(CONFIG.student, buckets=len(ids) + 1))
+    vocabulary.use(student, ids)
+    (ragged,), _ = rows.batch(np.arange(rows.n))
+    found = np.asarray(student.ngrams.ids(ragged))
+    names = [n for text in texts for n in zip(*(ngrams.names(text.encode().split(), o) for o in (1, 2)), strict=True)]
+    by_row: dict[int, set[str]] = {}
+    for row, name in zip(found.ravel(), np.array(names).ravel(), strict=True):
+        by_row.setdefault(int(row), set()).add(str(name))
+    least = sorted(counts.values())[-20]
+    assert all(len(names) == 1 and counts[next(iter(names))] >= least for row, names in by_row.items() if row)
+    assert len(by_row) == 21
+    hashes, vectors = material.words(BASE)
+    before = student.ngrams.table.numpy()
+    vocabulary.start_from(student, ids, hashes, vectors)
+    moved = np.flatnonzero((student.ngrams.table.numpy() != before).any(1))
+    assert {name for row in moved for name in by_row[int(row)]} == {
+        n for r in by_row if r for n in by_row[r] if " " not in n
+    }
+
+
+def test_collisions_are_counted(material: Material) -> None:
+    counted = Collisions(material)
+    (keys, counts) = ngrams.distinct(material.rows["transfer"], 1)
+    settings = replace(BASE, student=replace(BASE.student, orders=(1,), buckets=5))
+    rows = ngrams.rows_of(keys, 5)
+    shared = np.array([np.sum(rows == row) > 1 for row in rows])
+    found = counted.of(settings)
+    assert found == {
+        "ngrams": len(keys),
+        "shared": pytest.approx(shared.mean()),
+        "shared_weighted": pytest.approx(counts[shared].sum() / counts.sum()),
+    }
+    huge = counted.of(replace(settings, student=replace(settings.student, buckets=2**30)))
+    assert huge["shared"] == 0
+    few = counted.of(replace(settings, vocabulary=4))
+    assert few["shared"] == pytest.approx(1 - 4 / len(keys))

@@ -1,0 +1,65 @@
+"""Axes: what is tried, that the recipe's own settings are always among it, and what cannot be answered."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
+from tfb2d.config import ConfigError
+from tfb2d.sweep.material import Material
+from tfb2d.sweep.training import identity, jobs
+from tfb2d.sweep.variants import ALL, AXES, Facts, axes, base
+
+FACTS = Facts(JUDGED, UNLABELLED, AUGMENTED, words=True, pairs=False)
+PAIRS = replace(FACTS, pairs=True)
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_every_axis_has_the_recipe_and_something_else(name: str) -> None:
+    (axis,) = axes([name], CONFIG, PAIRS, {"transfer": ("0", "50")})
+    assert sum(one.base for one in axis.variants) == 1
+    assert len({str(one.settings) for one in axis.variants}) > 1
+    assert len({one.name for one in axis.variants}) == len(axis.variants)
+
+
+def test_values_are_read_as_people_write_them() -> None:
+    values = {"transfer": ("0", "0.1k"), "buckets": ("2^9", "2^10"), "ffn": ("none", "8", "16-8"), "orders": ("1-2",)}
+    found = {axis.name: axis for axis in axes(list(values), CONFIG, FACTS, values)}
+    assert [one.settings.rows for one in found["transfer"].variants] == [0, 100, ALL]
+    assert [one.settings.student.buckets for one in found["buckets"].variants] == [512, 1024]
+    assert [one.settings.student.ffn for one in found["ffn"].variants] == [(), (8,), (16, 8)]
+    assert [one.settings.student.orders for one in found["orders"].variants] == [(1, 2)]
+
+
+def test_what_the_run_cannot_answer_is_said_or_left_out_of_all() -> None:
+    with pytest.raises(ConfigError, match="one text field"):
+        axes(["interactions"], CONFIG, FACTS, {})
+    with pytest.raises(ConfigError, match="no axis 'temprature'"):
+        axes(["temprature"], CONFIG, FACTS, {})
+    with pytest.raises(ConfigError, match=r"values=dim"):
+        axes(["dim"], CONFIG, FACTS, {"dim": ("wide",)})
+    with pytest.raises(ConfigError, match=r"values=dim"):
+        axes(["dim"], CONFIG, FACTS, {"dim": ("0",)})
+    poor = replace(FACTS, augmented=0, words=False)
+    names = [axis.name for axis in axes(["all"], CONFIG, poor, {})]
+    assert set(AXES) - set(names) == {"interactions", "augmentation", "teacher_init"}
+
+
+def test_fewer_rows_may_have_as_many_steps() -> None:
+    (axis,) = axes(["transfer"], CONFIG, FACTS, {"transfer": ("0", "50")}, equal_steps=True)
+    rows = [JUDGED, JUDGED + 50, JUDGED + UNLABELLED + AUGMENTED]
+    steps = [one.settings.training.epochs * n for one, n in zip(axis.variants, rows, strict=True)]
+    np.testing.assert_allclose(steps, steps[-1], rtol=0.1)
+    assert axis.variants[-1].base
+
+
+def test_same_settings_are_trained_once_and_the_recipe_first(material: Material) -> None:
+    found = axes(["temperature", "transfer", "vocabulary"], CONFIG, material.facts, {"transfer": ("0", "50")})
+    todo = jobs(material, found, 2)
+    assert todo[0].names == ("recipe",)
+    assert [job.seed for job in todo[:2]] == [0, 1]
+    assert len({job.folder for job in todo}) == len(todo) == 2 * (5 + 2 + 3)
+    assert identity(material, base(CONFIG)) == todo[0].print
+    slower = replace(CONFIG, training=replace(CONFIG.training, checkpoint_seconds=1.0, seed=7))
+    assert identity(material, base(slower)) == todo[0].print
