@@ -42,6 +42,10 @@ def compress(run: "Pipeline", folder: Path) -> dict[str, Any]:
         rows = _rows(run, folder / "rows")
         if config.tables == "int8":
             served = pack(served, rows, config.max_megabytes)
+        if config.tunes_dense:
+            from tfb2d.compress.dense import tune
+
+            served = tune(served, rows, config)
         rows.discard()
     before, _ = judge(run, trained)
     after, calibration = judge(run, served)

@@ -1,7 +1,8 @@
 """Fewer rows: those that training never touched share one, and under a size budget the least seen share rows by meaning.
 
-What was measured (results/README.md): merging rare rows with the nearest of a few hundred shared ones, by weighted k-means,
-keeps the student's accuracy where merging them at random, or dropping them, does not.
+Merging rare rows into a few hundred shared ones by weighted k-means keeps the student's accuracy, where merging them at
+random, or dropping them, does not: of the 22,353 rows that the quickstart's training read, a tenth gives a ROC-AUC of 0.859
+that way, against 0.823 and 0.811; all of them give 0.859.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ class Table:
       counts: `[buckets]` int64, how often training read each row.
       strangers: how many rows stand for those that were never read. 1 is a row of zeros: what training never saw says
         nothing. More are start values, told apart by id: where rows are compared with one another (soft matching), two
-        unknown words must not look the same, and an unknown word must look like itself.
+        unknown words must not look the same, and an unknown word must look like itself. Rare words then become
+        strangers as well, for merged with others they would match them.
     """
 
     values: np.ndarray
@@ -48,31 +50,30 @@ class Table:
         """Rows that training read."""
         return int(np.count_nonzero(self.counts))
 
-    @property
-    def spare(self) -> int:
-        """Rows that stand for those that were never read."""
-        return min(self.strangers, len(self.values) - self.seen)
-
     def stored(self) -> CompressedTable:
         """All rows that were read as they are, and the others together where that takes less room."""
-        mapped = (self.seen + self.spare) * self.row_bytes + self.map_bytes
+        spare = min(self.strangers, len(self.values) - self.seen)
+        mapped = (self.seen + spare) * self.row_bytes + self.map_bytes
         return self.cut(self.seen) if mapped < len(self.values) * self.row_bytes else quantise(self.values)
 
     def cut(self, rows: int) -> CompressedTable:
-        """At most `rows` rows for what was read, the most read ones each with its own, and the spare ones."""
+        """At most `rows` rows for what was read, the most read ones each with its own, and the strangers'."""
         seen, unseen = np.split(np.argsort(-self.counts, kind="stable"), [self.seen])
-        shared = min(SHARED, (rows + 1) // 2) if rows < len(seen) else 0
-        own, merged = np.split(seen, [min(rows, len(seen)) - shared])
+        shared = min(SHARED, (rows + 1) // 2) if rows < len(seen) and self.strangers == 1 else 0
+        own, rare = np.split(seen, [min(rows, len(seen)) - shared])
         parts = [self.values[own]]
         remap = np.zeros(len(self.values), np.int32)
         remap[own] = np.arange(len(own))
         if shared:
-            centres, member = weighted_k_means(self.values[merged], self.counts[merged], shared)
-            remap[merged] = len(own) + member
+            centres, member = weighted_k_means(self.values[rare], self.counts[rare], shared)
+            remap[rare] = len(own) + member
             parts.append(centres)
-        if self.spare:
-            remap[unseen] = len(own) + shared + unseen % self.spare
-            parts.append(self.values[unseen[: self.spare]] * np.float32(self.strangers > 1))
+        else:
+            unseen = np.concatenate([unseen, rare])
+        if len(unseen):
+            spare = min(self.strangers, len(unseen))
+            remap[unseen] = len(own) + shared + unseen % spare
+            parts.append(self.values[unseen[:spare]] * np.float32(self.strangers > 1))
         return quantise(np.concatenate(parts), remap)
 
 
@@ -114,7 +115,7 @@ def fit(tables: Mapping[str, Table], room: int | None = None) -> dict[str, Compr
     whole = {name: table.stored() for name, table in tables.items()}
     if room is None or sum(one.nbytes for one in whole.values()) <= room:
         return whole
-    least = sum(one.map_bytes + (one.spare + 2) * one.row_bytes for one in tables.values())
+    least = sum(one.map_bytes + (min(one.strangers, len(one.values)) + 2) * one.row_bytes for one in tables.values())
     if room < least:
         raise BudgetError(least)
     counts = np.concatenate([one.counts for one in tables.values()])

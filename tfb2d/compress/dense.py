@@ -1,0 +1,168 @@
+"""TensorFlow Model Optimization on a student's dense layers: pruning, clustering, quantisation-aware training, each or all.
+
+TFMOT works on plain tf_keras models, so the dense layers are copied into one that starts from the pooled features; the
+student's trunk computes those, batch by batch, with its tables as they will be served. What was learnt is folded back.
+Where several are asked for, each keeps what was done before, as TFMOT's collaborative optimisation has it (PQAT, CQAT,
+PCQAT).
+
+Reference: https://www.tensorflow.org/model_optimization/guide/combine/collaborative_optimization
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tfb2d.compress.quantised import quantised, quantised_form
+from tfb2d.compress.student import dense_layers
+from tfb2d.config import CompressConfig
+from tfb2d.students.model import Student
+from tfb2d.students.rows import HashedRows
+from tfb2d.students.training import soft_cross_entropy
+
+CALIBRATION_BATCHES = 64  # from which the ranges of activations are read
+
+Features = Callable[[Sequence[tf.RaggedTensor]], tf.Tensor]
+
+
+def features(student: Student) -> Features:
+    """What the dense layers read: a function of each field's hashes to `[batch, width]`, a pair's query pool last."""
+    inputs = [student.first_dense.input, *([student.query_dense.input] if student.query_dense else [])]
+    model = tf_keras.Model(student.trunk.inputs, inputs[0] if len(inputs) == 1 else tf.concat(inputs, -1))
+    specs = [tf.RaggedTensorSpec([None, None], tf.int64, 1, tf.int64) for _ in student.task.fields]
+    return tf.function(lambda hashes: model(hashes, training=False), input_signature=[specs])
+
+
+def dense_model(student: Student) -> tf_keras.Sequential:
+    """A copy of the dense layers, from features to logits; the halves of a pair's first layer are one again."""
+    first, *rest = (student.first_dense, *student.denses)
+    kernels = [first.kernel, *([student.query_dense.kernel] if student.query_dense else [])]
+    model = tf_keras.Sequential([tf_keras.Input((sum(kernel.shape[0] for kernel in kernels),), name="features")])
+    for layer in (first, *rest):
+        last = layer is (rest or [first])[-1]
+        model.add(tf_keras.layers.Dense(layer.units, None if last else "relu", name=f"tuned_{layer.name}"))
+    weights = [np.concatenate([kernel.numpy() for kernel in kernels]), first.bias.numpy()]
+    model.set_weights([*weights, *(one for layer in rest for one in layer.get_weights())])
+    return model
+
+
+def tune(student: Student, rows: HashedRows, config: CompressConfig) -> Student:
+    """A student whose dense layers are pruned, clustered and quantised as `config` says; tables stay as they are.
+
+    Args:
+      student: in the form in which it is served.
+      rows: what it was trained on.
+      config: `sparsity`, `clusters` and `qat_epochs`, each 0 for none.
+
+    Returns:
+      The same student with other dense weights. After quantisation-aware training they lie on an 8-bit grid, and
+      `compression["dense"]` has the ranges that a fully quantised form needs; see `quantised_form`.
+    """
+    source = features(student)
+    model = tuned(dense_model(student), source, rows, config)
+    record: dict[str, Any] = {"sparsity": config.sparsity, "clusters": config.clusters}
+    if config.qat_epochs:
+        weights, ranges = quantised_form(model)
+        record |= ranges
+    else:
+        weights = model.get_weights()
+    return with_dense(student, weights, record)
+
+
+def tuned(model: tf_keras.Sequential, source: Features, rows: HashedRows, config: CompressConfig) -> tf_keras.Model:
+    """The dense model after all that `config` asks for, in TFMOT's order: pruned, clustered, quantised."""
+    if config.sparsity:
+        model = pruned(model, source, rows, config)
+    if config.clusters:
+        model = clustered(model, source, rows, config)
+    if config.qat_epochs:
+        batches = [
+            source(rows.batch(index)[0]) for index in islice(rows.batches(512, (config.seed, 9)), CALIBRATION_BATCHES)
+        ]
+        model = quantised(model, batches, config.sparsity > 0, config.clusters > 0)
+        fit(model, source, rows, config, config.qat_epochs, 2)
+    return model
+
+
+def pruned(
+    model: tf_keras.Sequential, source: Features, rows: HashedRows, config: CompressConfig
+) -> tf_keras.Sequential:
+    """Magnitude pruning: each layer but the last loses its smallest weights, step by step, while the rest learns."""
+    from tensorflow_model_optimization import sparsity
+
+    steps = config.epochs * -(-rows.n // config.batch_size)
+    schedule = sparsity.keras.PolynomialDecay(
+        0.0, config.sparsity, begin_step=0, end_step=max(1, steps // 2), frequency=max(1, steps // 50)
+    )
+    made = _but_last(model, lambda layer: sparsity.keras.prune_low_magnitude(layer, schedule))
+    fit(made, source, rows, config, config.epochs, 0, sparsity.keras.UpdatePruningStep())
+    return sparsity.keras.strip_pruning(made)
+
+
+def clustered(
+    model: tf_keras.Sequential, source: Features, rows: HashedRows, config: CompressConfig
+) -> tf_keras.Sequential:
+    """Weight clustering: each layer but the last is left with a few distinct weights, which learn; zeros stay zero."""
+    from tensorflow_model_optimization.python.core.clustering.keras import cluster
+    from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import CentroidInitialization
+
+    settings = {
+        "number_of_clusters": config.clusters,
+        "cluster_centroids_init": CentroidInitialization.LINEAR,  # k-means++ would be drawn anew every time
+        "preserve_sparsity": config.sparsity > 0,
+    }
+    made = _but_last(model, lambda layer: cluster._cluster_weights(layer, **settings))
+    fit(made, source, rows, config, config.epochs, 1)
+    return cluster.strip_clustering(made)
+
+
+def fit(
+    model: tf_keras.Model,
+    source: Features,
+    rows: HashedRows,
+    config: CompressConfig,
+    epochs: int,
+    part: int,
+    callback: tf_keras.callbacks.Callback | None = None,
+) -> None:
+    """Trains a dense model on what the student was trained on; `part` tells one training's order of rows from another's."""
+    model.compile(tf_keras.optimizers.Adam(config.learning_rate, jit_compile=False), soft_cross_entropy)
+    if callback:
+        callback.set_model(model)
+        callback.on_train_begin()
+    for epoch in range(epochs):
+        for index in rows.batches(config.batch_size, (config.seed, part, epoch)):
+            hashes, targets = rows.batch(index)
+            if callback:
+                callback.on_train_batch_begin(0)
+            model.train_on_batch(source(hashes), targets)
+        if callback:
+            callback.on_epoch_end(epoch)
+
+
+def with_dense(student: Student, weights: Sequence[np.ndarray], record: dict[str, Any] | None = None) -> Student:
+    """The same student with the weights of a dense model, kernels and biases in turn."""
+    compression = {"tables": {}, **(student.compression or {})}
+    made = Student(student.task, student.config, student.seed, {**compression, **({"dense": record} if record else {})})
+    for target, value in zip(made.trunk.weights, student.trunk.weights, strict=True):
+        target.assign(value)
+    kernel, bias, *rest = weights
+    query, *layers = dense_layers(made) if made.query_dense else (None, *dense_layers(made))
+    width = layers[0].kernel.shape[0]
+    layers[0].set_weights([kernel[:width], bias])
+    if query is not None:
+        query.set_weights([kernel[width:]])
+    for layer, one, other in zip(layers[1:], rest[::2], rest[1::2], strict=True):
+        layer.set_weights([one, other])
+    return made
+
+
+def _but_last(model: tf_keras.Sequential, change: Callable) -> tf_keras.Sequential:
+    last = model.layers[-1]
+    whole = len(model.layers) == 1
+    return tf_keras.models.clone_model(
+        model, clone_function=lambda layer: change(layer) if whole or layer is not last else layer
+    )
