@@ -166,7 +166,7 @@ class DataConfig:
 class AdaptConfig:
     """Masked-language training of a teacher's encoder on transfer text, before it is fine-tuned (`teachers/adapt.py`).
 
-    Teachers with the same of these settings, `preset`, `layers`, `max_length` and `mixed_precision` share one adapted encoder.
+    Teachers whose `adapt_settings` are the same share one adapted encoder.
     """
 
     rows: int = 0  # of the transfer set, drawn at random; 0 leaves the encoder as it is
@@ -202,7 +202,9 @@ class TeacherConfig:
     warmup: float = 0.1  # share of the steps, linear from 0; a cosine to 0 follows
     weight_decay: float = 0.01
     clip_norm: float = 1.0  # global gradient norm
-    ema: float = 0.0  # momentum (0.99, say) of a moving average of the weights, which is what is kept; 0 averages nothing
+    ema: float = (
+        0.0  # momentum (0.99, say) of a moving average of the weights, which is what is kept; 0 averages nothing
+    )
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
     evaluate_per_epoch: int = 1
@@ -219,15 +221,17 @@ class TeacherConfig:
 
 
 def tuning_settings(config: Any) -> dict[str, Any]:
-    """Settings of a stage without those that change nothing: how often checkpoints are written, what is switched off."""
+    """A stage's settings without those that change nothing: how often checkpoints are written, what is switched off."""
     settings = dataclasses.asdict(config)
     settings.pop("checkpoint_seconds", None)
-    if isinstance(config, TeacherConfig):
-        if not config.ema:
-            del settings["ema"]
-        if not config.adapt.rows:
-            del settings["adapt"]
-    return settings
+    off = {"ema": 0.0, "adapt": dataclasses.asdict(AdaptConfig()), "offers": dataclasses.asdict(OffersConfig())}
+    return {name: value for name, value in settings.items() if name not in off or value != off[name]}
+
+
+def adapt_settings(config: TeacherConfig) -> dict[str, Any]:
+    """All settings of a teacher that its adapted encoder depends on."""
+    names = ("preset", "layers", "max_length", "mixed_precision", "warmup", "weight_decay", "clip_norm")
+    return {"adapt": dataclasses.asdict(config.adapt), **{name: getattr(config, name) for name in names}}
 
 
 @dataclass(frozen=True)

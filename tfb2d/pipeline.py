@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfb2d import __version__
-from tfb2d.config import Config, ConfigError
+from tfb2d.config import Config, ConfigError, adapt_settings, tuning_settings
 from tfb2d.data.files import read_json, write_json
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import count_rows, iter_batches, read_table
@@ -67,13 +67,20 @@ class Pipeline:
         files += sum(external, ())
         if not (data.train or data.offers.files):
             raise ConfigError("data.train names no file; a run needs judged rows")
-        stages = [Stage("data", [_dict(config.data), external, file_identity(files)], (), self._data)]
+        stages = [Stage("data", [tuning_settings(config.data), external, file_identity(files)], (), self._data)]
         for name, teacher in config.teachers.items():
-            settings = [_tuning(teacher), _dict(config.label)]
+            settings = [tuning_settings(teacher), _dict(config.label)]
             inputs: tuple[str, ...] = ("data",)
             if teacher.preset:
-                tuning = [_tuning(teacher), folder_identity(teacher.preset)]
-                stages.append(Stage(f"teachers/{name}", tuning, inputs, self._teacher(name)))
+                tuning = [tuning_settings(teacher), folder_identity(teacher.preset)]
+                tutors: tuple[str, ...] = inputs
+                if (adapted := self._adapted(name)) is not None:
+                    stage = f"adapted/{adapted}"
+                    if adapted == name:
+                        shared = [adapt_settings(teacher), folder_identity(teacher.preset)]
+                        stages.append(Stage(stage, shared, ("data",), self._adapt(name)))
+                    tutors = ("data", stage)
+                stages.append(Stage(f"teachers/{name}", tuning, tutors, self._teacher(name)))
                 inputs = (f"teachers/{name}", "data")
             stages.append(Stage(f"logits/{name}", settings, inputs, self._logits(name)))
         logits = tuple(f"logits/{name}" for name in config.teachers)
@@ -81,7 +88,7 @@ class Pipeline:
             teacher_stage = f"teachers/{tutor}"
             stages.append(Stage("words", [config.student.max_tokens], (teacher_stage, "data"), self._words))
             logits += ("words",)
-        training = [_dict(config.student), _tuning(config.training)]
+        training = [_dict(config.student), tuning_settings(config.training)]
         stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
         if config.report.labels_only:
             stages.append(Stage("labels_only", training, ("data",), self._labels_only))
@@ -94,6 +101,14 @@ class Pipeline:
     def _model_is_there(self) -> bool:
         done = self.workdir / "export" / DONE
         return not done.exists() or Path(read_json(done)["outcome"]["model"]).exists()
+
+    def _adapted(self, name: str) -> str | None:
+        """The first teacher that adapts its encoder as this one does: they share it. None where it is not adapted."""
+        teachers = self.config.teachers
+        if not (teachers[name].preset and teachers[name].adapt.rows):
+            return None
+        wanted = adapt_settings(teachers[name])
+        return next(other for other, teacher in teachers.items() if adapt_settings(teacher) == wanted)
 
     @property
     def _tutor(self) -> str | None:
@@ -112,11 +127,21 @@ class Pipeline:
         external = [teacher.logits for teacher in self.config.teachers.values() if teacher.logits]
         return prepare(self.config.data, folder, external, progress=self.progress)
 
+    def _adapt(self, name: str) -> Any:
+        def work(folder: Path) -> dict[str, Any]:
+            from tfb2d.teachers.adapt import adapt
+
+            return adapt(self.config.teachers[name], self.workdir / "data", self.task, folder)
+
+        return work
+
     def _teacher(self, name: str) -> Any:
         def work(folder: Path) -> dict[str, Any]:
             from tfb2d.teachers.fine_tune import fine_tune
 
-            return fine_tune(self.config.teachers[name], self.workdir / "data", self.task, folder)
+            adapted = self._adapted(name)
+            encoder = None if adapted is None else self.workdir / "adapted" / adapted
+            return fine_tune(self.config.teachers[name], self.workdir / "data", self.task, folder, adapted=encoder)
 
         return work
 
@@ -229,8 +254,3 @@ def _labels(folder: Path) -> np.ndarray:
 
 def _dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
-
-
-def _tuning(config: Any) -> dict[str, Any]:
-    # How often checkpoints are written changes nothing.
-    return {key: value for key, value in _dict(config).items() if key != "checkpoint_seconds"}

@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,23 +17,26 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfb2d.config import ConfigError, TeacherConfig
+from tfb2d.config import ConfigError, TeacherConfig, tuning_settings
 from tfb2d.data import resources
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import write_json
+from tfb2d.data.files import read_json, write_json
 from tfb2d.data.tables import part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.teachers.card import write_card
 from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
-from tfb2d.teachers.saved import FILE, MODEL, read_about
+from tfb2d.teachers.saved import ADAPTED, FILE, MODEL, read_about
 from tfb2d.teachers.shards import fingerprint_files
 from tfb2d.teachers.steps import training_step
 from tfb2d.teachers.teacher import Teacher
+from tfb2d.teachers.tuning import optimizer_for
 
 
-def fine_tune(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> dict[str, Any]:
+def fine_tune(
+    config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True, adapted: Path | None = None
+) -> dict[str, Any]:
     """Fine-tunes an encoder on `data/train`, keeps the weights with the lowest loss on `data/valid`, saves the teacher.
 
     A run that was killed goes on from its last checkpoint and ends with the same weights as one that was not (on a CPU: to
@@ -45,6 +50,7 @@ def fine_tune(config: TeacherConfig, data: Path, task: Task, out: Path, progress
       task: what is learnt.
       out: the saved teacher's folder; it also gets a model card and TensorBoard scalars.
       progress: show a progress bar.
+      adapted: what `adapt` made of `config.preset`, to start from.
 
     Returns:
       `{"steps", "rows", "valid_rows", "seconds", "history", "best"}`: `history` has an evaluation a row, `{"step", "epoch",
@@ -57,14 +63,15 @@ def fine_tune(config: TeacherConfig, data: Path, task: Task, out: Path, progress
     """
     saved = Path(resources.resolve(config.preset)).expanduser()
     base = read_about(saved)["weights"] if (saved / FILE).exists() else ""
-    fingerprint = _fingerprint(config, data, task, base)
+    start = read_json(adapted / ADAPTED)["weights"] if adapted and not base else base
+    fingerprint = _fingerprint(config, data, task, start)
     if (out / FILE).exists() and read_about(out)["run"] == fingerprint:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)  # killed just before its end
         return dict(read_about(out)["outcome"])
     out.mkdir(parents=True, exist_ok=True)
     if base:
         return _take_over(saved, task, out, fingerprint)
-    return _Run(config, data, task, out, fingerprint).run(progress)
+    return _Run(config, data, task, out, fingerprint, adapted).run(progress)
 
 
 @dataclass
@@ -84,12 +91,16 @@ class _State:
 class _Run:
     """One fine-tuning run, from its first step or its last checkpoint to the saved teacher."""
 
-    def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path, fingerprint: str) -> None:
+    def __init__(
+        self, config: TeacherConfig, data: Path, task: Task, out: Path, fingerprint: str, adapted: Path | None
+    ) -> None:
         keras.utils.set_random_seed(config.seed)  # the head's first weights, and dropout
         self.config = config
         self.out = out
         self.fingerprint = fingerprint
-        self.teacher = Teacher(build_classifier(config, task.n_logits), task, config.max_length)
+        # An adapted encoder has lost its layers already.
+        start = dataclasses.replace(config, preset=str(adapted / MODEL), layers=0) if adapted else config
+        self.teacher = Teacher(build_classifier(start, task.n_logits), task, config.max_length)
         self.rows, self.labels = _read(data / "train", self.teacher)
         self.valid, self.valid_labels = _read(data / "valid", self.teacher)
         if not len(self.rows):
@@ -98,10 +109,10 @@ class _Run:
         self.steps = config.epochs * self.epoch_steps
         times = config.evaluate_per_epoch if len(self.valid) else 0
         self.evaluate_after = {math.ceil(i * self.epoch_steps / times) for i in range(1, times + 1)}
-        optimizer = _optimizer(config, self.steps)
-        optimizer.build(self.teacher.model.trainable_variables)
-        self.step = training_step(self.teacher.model, optimizer, _loss(task))
-        self.checkpoints = Checkpoints(out / "checkpoints", self.teacher.model, optimizer, fingerprint)
+        self.optimizer = optimizer_for(config.learning_rate, self.steps, config, config.ema)
+        self.optimizer.build(self.teacher.model.trainable_variables)
+        self.step = training_step(self.teacher.model, self.optimizer, _loss(task))
+        self.checkpoints = Checkpoints(out / "checkpoints", self.teacher.model, self.optimizer, fingerprint)
 
     def run(self, progress: bool) -> dict[str, Any]:
         state = _State(**(self.checkpoints.load() or {}))
@@ -112,6 +123,8 @@ class _Run:
         writer.close()
         if state.best_file:
             self.checkpoints.load_best(state.best_file)
+        else:
+            self.optimizer.finalize_variable_values(self.teacher.model.trainable_variables)
         return self._save(state)
 
     def _train(self, state: _State, bar: tqdm) -> None:
@@ -141,7 +154,21 @@ class _Run:
             self.checkpoints.save(dataclasses.asdict(state))
             saved = time.monotonic()
 
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Puts the moving average of the weights, if there is one, in their place for a while."""
+        variables = self.teacher.model.trainable_variables
+        own = [keras.ops.convert_to_numpy(variable) for variable in variables] if self.config.ema else []
+        self.optimizer.finalize_variable_values(variables)  # does nothing without an average
+        yield
+        for variable, value in zip(variables, own, strict=False):
+            variable.assign(value)
+
     def _evaluate(self, state: _State, epoch: float) -> None:
+        with self._averaged():
+            self._judge(state, epoch)
+
+    def _judge(self, state: _State, epoch: float) -> None:
         found = measure(self.teacher.task, self.teacher.logits_of(self.valid), self.valid_labels)
         for name, value in found.items():
             tf.summary.scalar(name.replace("_", "/", 1), value, state.step)
@@ -218,23 +245,8 @@ def _loss(task: Task) -> keras.losses.Loss:
     return keras.losses.BinaryCrossentropy(from_logits=True)
 
 
-def _optimizer(config: TeacherConfig, steps: int) -> keras.optimizers.Optimizer:
-    warmup = int(config.warmup * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else config.learning_rate,
-        max(1, steps - warmup),
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm, epsilon=1e-6
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
 def _fingerprint(config: TeacherConfig, data: Path, task: Task, base: str) -> str:
     """A hash of all that the outcome depends on: settings, task, rows, and the weights of a saved teacher to start from."""
-    settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "checkpoint_seconds"}
+    settings = tuning_settings(config)
     rows = fingerprint_files([*part_files(data / "train"), *part_files(data / "valid")])
     return hashlib.sha256(json.dumps([settings, task.to_json(), rows, base], sort_keys=True).encode()).hexdigest()

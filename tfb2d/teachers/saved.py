@@ -7,6 +7,7 @@ from tfb2d.config import ConfigError
 from tfb2d.data.files import read_json
 
 FILE = "teacher.json"  # what the teacher is; written last, so that a folder that has it is whole
+ADAPTED = "adapted.json"  # what an adapted encoder is, written last likewise
 MODEL = "model"  # a KerasHub preset, which `keras_hub.models.TextClassifier.from_preset` reads, too
 
 

@@ -37,13 +37,20 @@ def forward(model: keras.Model) -> Callable[[Inputs], Any]:
 
 
 def training_step(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, loss: keras.losses.Loss
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, loss: keras.losses.Loss, labels_spec: Any = None
 ) -> Callable[[Inputs, np.ndarray], float]:
-    """A function that takes a batch and its labels, changes the weights and gives the loss before the change."""
+    """A function that takes a batch and its labels, changes the weights and gives the loss before the change.
+
+    Args:
+      model: the model.
+      optimizer: its optimizer, built.
+      loss: of labels and the model's outputs.
+      labels_spec: a `tf.TensorSpec`; None takes float32 [rows, 1].
+    """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        labels = tf.TensorSpec([None, 1], tf.float32)
+        labels = labels_spec or tf.TensorSpec([None, 1], tf.float32)
 
         @tf.function(input_signature=[_signature(model), labels], autograph=False)
         def step(inputs: Any, labels: Any) -> Any:

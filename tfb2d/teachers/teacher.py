@@ -159,10 +159,15 @@ class Teacher:
 
     def fingerprint(self) -> str:
         """A hash of the weights."""
-        digest = hashlib.sha256()
-        for variable in self.model.weights:
-            digest.update(keras.ops.convert_to_numpy(variable).tobytes())
-        return digest.hexdigest()
+        return weights_hash(self.model)
+
+
+def weights_hash(model: keras.Model) -> str:
+    """A hash of a model's weights."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return digest.hexdigest()
 
 
 def load_teacher(folder: str | Path) -> Teacher:

@@ -1,0 +1,264 @@
+"""Adapting an encoder to the domain: masked-language training on transfer text, before fine-tuning.
+
+Gururangan et al. 2020 (arXiv 2004.10964), task-adaptive pre-training: the text that the teacher will label is what the
+encoder reads first. `masking.py` says what is hidden. The head that guesses is thrown away.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfb2d.config import ConfigError, TeacherConfig, adapt_settings
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import read_json, write_json
+from tfb2d.data.tables import count_rows, iter_batches, part_files
+from tfb2d.data.task import Task
+from tfb2d.teachers.checkpoints import Checkpoints
+from tfb2d.teachers.masking import IGNORED, Units, special_ids, units
+from tfb2d.teachers.models import build_classifier
+from tfb2d.teachers.packing import Packed, shuffled_batches
+from tfb2d.teachers.saved import ADAPTED, MODEL
+from tfb2d.teachers.shards import fingerprint_files
+from tfb2d.teachers.steps import forward, training_step
+from tfb2d.teachers.teacher import Teacher, weights_hash
+from tfb2d.teachers.tuning import optimizer_for
+
+HELD_OUT, MOST_HELD_OUT = 0.02, 1000  # rows whose hidden words measure progress
+EVALUATIONS = 4
+
+
+def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> dict[str, Any]:
+    """Trains the encoder of `config.preset` on `config.adapt.rows` rows of `data/transfer` to guess hidden words.
+
+    A run that was killed goes on from its last checkpoint, as `fine_tune` does; a finished one is not repeated.
+
+    Args:
+      config: the teacher's settings; those of fine-tuning do not matter here.
+      data: folder with the table `transfer`.
+      task: names the text fields.
+      out: gets `model/`, an encoder preset that `TeacherConfig.preset` takes too, and TensorBoard scalars.
+      progress: show a progress bar.
+
+    Returns:
+      `{"steps", "rows", "seconds", "history"}`: `history` has an evaluation a row, the first before any step, with
+      `valid_loss` and `valid_accuracy` of the hidden tokens of rows that are not trained on.
+
+    Raises:
+      ConfigError: the preset cannot be used, or has no mask token.
+      DataError: no transfer rows.
+      FloatingPointError: the loss is no number any more.
+    """
+    rows = fingerprint_files(part_files(data / "transfer"))
+    fingerprint = hashlib.sha256(
+        json.dumps([adapt_settings(config), rows, task.fields], sort_keys=True).encode()
+    ).hexdigest()
+    done = out / ADAPTED
+    if done.exists() and read_json(done)["run"] == fingerprint:
+        return dict(read_json(done)["outcome"])
+    out.mkdir(parents=True, exist_ok=True)
+    return _Run(config, data, task, out, fingerprint).run(progress)
+
+
+@dataclass
+class _State:
+    step: int = 0
+    seconds: float = 0.0
+    train_loss: float = 0.0  # summed since the last evaluation, over
+    train_steps: int = 0
+    best_file: str = ""  # none is kept: the last weights are the outcome
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class _Run:
+    def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path, fingerprint: str) -> None:
+        keras.utils.set_random_seed(config.adapt.seed)
+        self.config, self.settings, self.out, self.fingerprint = config, config.adapt, out, fingerprint
+        self.teacher = Teacher(build_classifier(config, 1), task, config.max_length)
+        tokenizer = self.teacher.packer.tokenizer
+        mask_id = getattr(tokenizer, "mask_token_id", None)
+        if mask_id is None:
+            raise ConfigError(f"teachers.*.adapt: {config.preset} has no mask token to hide words with")
+        self.mask_id = int(mask_id)
+        self.plain = np.setdiff1d(np.arange(tokenizer.vocabulary_size()), list(special_ids(tokenizer)))
+        packed = self.teacher.pack(_sample(data / "transfer", task, self.settings.rows, self.settings.seed))
+        # A word alone has nothing around it to be guessed from.
+        long = np.flatnonzero(packed.lengths > 1 + len(self.teacher.packer.start) + len(self.teacher.packer.end))
+        if len(long) < 2:
+            raise DataError(f"{data / 'transfer'}: no texts of two words to adapt to")
+        held_out = max(1, min(MOST_HELD_OUT, int(HELD_OUT * len(long))))
+        self.units = units(_take(packed, long[held_out:]), tokenizer, self.settings.masking)
+        self.valid = self._hidden(units(_take(packed, long[:held_out]), tokenizer, self.settings.masking), -1)
+        self.rows = len(self.units.packed)
+        self.epoch_steps = math.ceil(self.rows / self.settings.batch_size)
+        self.steps = self.settings.epochs * self.epoch_steps
+        self.model = _guesser(self.teacher.model.backbone)
+        optimizer = optimizer_for(self.settings.learning_rate, self.steps, config)
+        optimizer.build(self.model.trainable_variables)
+        self.step = training_step(self.model, optimizer, _HiddenLoss(), tf.TensorSpec([None, None], tf.int32))
+        self.forward = forward(self.model)
+        self.checkpoints = Checkpoints(out / "checkpoints", self.model, optimizer, fingerprint)
+
+    def run(self, progress: bool) -> dict[str, Any]:
+        state = _State(**(self.checkpoints.load() or {}))
+        bar = tqdm(total=self.steps, initial=state.step, desc="adapting", unit="step", disable=not progress)
+        writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
+        with bar, writer.as_default():
+            self._train(state, bar)
+        writer.close()
+        return self._save(state)
+
+    def _train(self, state: _State, bar: tqdm) -> None:
+        started = time.monotonic() - state.seconds
+        saved = time.monotonic()
+        batches: list[np.ndarray] = []
+        if not state.history:
+            self._evaluate(state)
+        while state.step < self.steps:
+            epoch, at = divmod(state.step, self.epoch_steps)
+            if at == 0 or not batches:
+                rows, labels = self._hidden(self.units, epoch)
+                batches = shuffled_batches(
+                    rows.lengths, self.settings.batch_size, np.random.default_rng([self.settings.seed, epoch, 1])
+                )
+            loss = self.step(*self._batch(rows, labels, batches[at]))
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss is {loss} at step {state.step}; lower teachers.*.adapt.learning_rate"
+                )
+            state.step += 1
+            state.train_loss += loss
+            state.train_steps += 1
+            state.seconds = time.monotonic() - started
+            tf.summary.scalar("train/loss", loss, state.step)
+            bar.set_postfix(loss=f"{state.train_loss / state.train_steps:.3f}", refresh=False)
+            bar.update()
+            if state.step % math.ceil(self.steps / EVALUATIONS) == 0 or state.step == self.steps:
+                self._evaluate(state)
+            elif time.monotonic() - saved < self.config.checkpoint_seconds:
+                continue
+            self.checkpoints.save(dataclasses.asdict(state))
+            saved = time.monotonic()
+
+    def _hidden(self, of: Units, epoch: int) -> tuple[Packed, np.ndarray]:
+        rng = np.random.default_rng([self.settings.seed, epoch + 1])
+        return of.hide(self.settings.rate, self.mask_id, self.plain, rng)
+
+    def _batch(self, packed: Packed, labels: np.ndarray, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The model's inputs, and the tokens asked for, int32 [rows, most asked in a row]."""
+        inputs = dict(self.teacher.packer.pad(packed, rows))
+        asked = [np.flatnonzero(labels[packed.starts[row] : packed.starts[row + 1]] != IGNORED) for row in rows]
+        most = 8 * math.ceil(max(map(len, asked)) / 8)  # few shapes, where each is compiled
+        positions = np.zeros((len(rows), most), np.int32)
+        wanted = np.full((len(rows), most), IGNORED, np.int32)
+        for i, (row, places) in enumerate(zip(rows, asked, strict=True)):
+            positions[i, : len(places)] = places
+            wanted[i, : len(places)] = labels[packed.starts[row] + places]
+        return {**inputs, "mask_positions": positions}, wanted
+
+    def _evaluate(self, state: _State) -> None:
+        packed, labels = self.valid
+        loss = right = asked = 0.0
+        for rows in np.array_split(np.argsort(packed.lengths, kind="stable"), math.ceil(len(packed) / 64)):
+            inputs, wanted = self._batch(packed, labels, rows)
+            logits = self.forward(inputs).astype(np.float64)
+            known = wanted != IGNORED
+            logits, wanted = logits[known], wanted[known]
+            peak = logits.max(1)
+            total = np.log(np.exp(logits - peak[:, None]).sum(1)) + peak
+            loss += float((total - logits[np.arange(len(wanted)), wanted]).sum())
+            right += float((logits.argmax(1) == wanted).sum())
+            asked += len(wanted)
+        found = {"valid_loss": loss / asked, "valid_accuracy": right / asked}
+        for name, value in found.items():
+            tf.summary.scalar(name.replace("_", "/", 1), value, state.step)
+        if state.train_steps:
+            found["train_loss"] = state.train_loss / state.train_steps
+        state.history.append({"step": state.step, **found})
+        state.train_loss, state.train_steps = 0.0, 0
+
+    def _save(self, state: _State) -> dict[str, Any]:
+        outcome = {
+            "steps": state.step,
+            "rows": self.rows,
+            "seconds": round(state.seconds, 1),
+            "history": state.history,
+        }
+        fresh = self.out / f".{MODEL}.tmp"
+        shutil.rmtree(fresh, ignore_errors=True)
+        backbone = self.teacher.model.backbone
+        backbone.save_to_preset(str(fresh))
+        self.teacher.preprocessor.save_to_preset(str(fresh))
+        shutil.rmtree(self.out / MODEL, ignore_errors=True)
+        fresh.rename(self.out / MODEL)
+        write_json(self.out / ADAPTED, {"run": self.fingerprint, "weights": weights_hash(backbone), "outcome": outcome})
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        return outcome
+
+
+def _sample(table: Path, task: Task, rows: int, seed: int) -> list[list[str]]:
+    """Texts of `rows` rows (or all, if there are fewer) of a table, in random order, a list a field."""
+    total = count_rows(table)
+    if not total:
+        raise DataError(f"{table}: no rows to adapt to")
+    chosen = np.random.default_rng([seed, 0, 2]).permutation(total)[:rows]
+    wanted = np.zeros(total, bool)
+    wanted[chosen] = True
+    found, at = [], 0
+    for batch in iter_batches(table, task.fields):
+        found.append(batch.filter(pa.array(wanted[at : at + batch.num_rows])))
+        at += batch.num_rows
+    texts = pa.Table.from_batches(found).take(pa.array(np.argsort(np.argsort(chosen))))
+    return [texts[name].to_pylist() for name in task.fields]
+
+
+def _take(packed: Packed, rows: np.ndarray) -> Packed:
+    lengths = packed.lengths[rows]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    at = np.repeat(packed.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
+    return Packed(packed.ids[at], starts, packed.second[rows])
+
+
+def _guesser(backbone: keras_hub.models.Backbone) -> keras.Model:
+    """The encoder with a head that guesses tokens at `mask_positions`, its last layer tied to the token embedding."""
+    outputs = backbone.output
+    states = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
+    positions = keras.Input((None,), dtype="int32", name="mask_positions")
+    head = keras_hub.layers.MaskedLMHead(
+        token_embedding=backbone.token_embedding,
+        intermediate_activation=lambda x: keras.activations.gelu(x, approximate=False),
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        layer_norm_epsilon=1e-12,
+        dtype=backbone.dtype_policy,
+        name="guess",
+    )
+    logits = keras.layers.Activation("linear", dtype="float32")(head(states, mask_positions=positions))
+    inputs = {**backbone.input, "mask_positions": positions}
+    return keras.Model(inputs, logits)
+
+
+class _HiddenLoss(keras.losses.Loss):
+    """Mean cross-entropy of the tokens asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(reduction=None, dtype="float32")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Labels int32 [rows, positions] with IGNORED where nothing is asked, logits [rows, positions, vocabulary]."""
+        asked = keras.ops.cast(keras.ops.not_equal(y_true, IGNORED), "float32")
+        losses = keras.ops.sparse_categorical_crossentropy(
+            keras.ops.maximum(y_true, 0), keras.ops.cast(y_pred, "float32"), from_logits=True
+        )
+        return keras.ops.sum(losses * asked) / keras.ops.maximum(keras.ops.sum(asked), 1.0)

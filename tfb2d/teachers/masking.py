@@ -1,0 +1,113 @@
+"""Which tokens masked-language training hides: whole words, or phrases of words that belong together.
+
+Hiding a whole word asks for its meaning where hiding a piece of it asks for spelling; hiding a phrase asks for what the
+domain says ("special effects", "60cm wide"), which E-BERT found to help on product text (Zhang et al. 2020,
+arXiv 2009.02835; its phrases come from a miner, these from how often two words stand together).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras_hub
+import numpy as np
+
+from tfb2d.teachers.packing import Packed
+
+TOGETHER = 10  # a pair of words is met at least so often ...
+NPMI = 0.4  # ... and this much more often than by chance (Bouma 2009: 0 is chance, 1 always together)
+MASKED, ANY = 0.8, 0.1  # of what is hidden: replaced by the mask token, by any token; the rest stays (BERT)
+IGNORED = -1  # label of a position that is not asked for
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Rows cut into what is hidden as a whole.
+
+    Attributes:
+      packed: the rows.
+      of: int64 [tokens], each token's unit, counted over all rows; -1 of special tokens.
+      rows: int64 [units], each unit's row.
+    """
+
+    packed: Packed
+    of: np.ndarray
+    rows: np.ndarray
+
+    def hide(self, rate: float, mask_id: int, plain: np.ndarray, rng: np.random.Generator) -> tuple[Packed, np.ndarray]:
+        """Hides units at random, one a row at least.
+
+        Args:
+          rate: share of the units.
+          mask_id: the mask token.
+          plain: ids that a token may be replaced by.
+          rng: what chance decides.
+
+        Returns:
+          The rows with what is hidden replaced, and int32 [tokens] labels: the token that was there, or `IGNORED`.
+        """
+        chance = rng.random(len(self.rows))
+        least = np.full(len(self.packed), 1.0)
+        np.minimum.at(least, self.rows, chance)
+        hidden = (chance < rate) | (chance == least[self.rows])
+        how = rng.random(len(self.rows))
+        within = self.of >= 0
+        asked, manner = np.zeros(len(self.of), bool), np.ones(len(self.of))
+        asked[within], manner[within] = hidden[self.of[within]], how[self.of[within]]
+        ids = self.packed.ids.copy()
+        ids[asked & (manner < MASKED)] = mask_id
+        other = asked & (manner >= MASKED) & (manner < MASKED + ANY)
+        ids[other] = rng.choice(plain, int(other.sum()))
+        labels = np.where(asked, self.packed.ids, IGNORED).astype(np.int32)
+        return Packed(ids, self.packed.starts, self.packed.second), labels
+
+
+def units(packed: Packed, tokenizer: Any, kind: str) -> Units:
+    """Cuts rows into words ("whole_word") or into phrases of up to any number of words ("phrase")."""
+    special = np.isin(packed.ids, list(special_ids(tokenizer)))
+    row_of = np.repeat(np.arange(len(packed)), packed.lengths)
+    begins = word_begins(tokenizer)[packed.ids] & ~special
+    begins |= ~special & (np.concatenate([[True], special[:-1]]) | np.concatenate([[True], row_of[1:] != row_of[:-1]]))
+    of = np.where(special, -1, np.cumsum(begins) - 1)
+    first = np.flatnonzero(begins)
+    if kind == "phrase" and len(first):
+        hashes = np.zeros(len(first), np.uint64)
+        np.add.at(hashes, of[~special], (packed.ids[~special].astype(np.uint64) + np.uint64(1)) * _MIX)
+        last = np.zeros(len(first), np.int64)
+        np.maximum.at(last, of[~special], np.flatnonzero(~special))
+        beside = first[1:] == last[:-1] + 1  # nothing special between them, such as the border of two fields
+        joined = np.concatenate([[False], beside & _belong_together(hashes, beside)])
+        phrase = np.cumsum(~joined) - 1
+        of = np.where(of >= 0, phrase[of], -1)
+        first = first[~joined]
+    return Units(packed, of, row_of[first])
+
+
+def _belong_together(words: np.ndarray, beside: np.ndarray) -> np.ndarray:
+    """Whether words i and i + 1 make a phrase, bool [words - 1], by normalised pointwise mutual information."""
+    _, word, count = np.unique(words, return_inverse=True, return_counts=True)
+    pair = word[:-1].astype(np.int64) * len(count) + word[1:]
+    _, which, pairs = np.unique(np.where(beside, pair, -1), return_inverse=True, return_counts=True)
+    share = pairs[which] / len(words)
+    chance = count[word[:-1]] / len(words) * (count[word[1:]] / len(words))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        npmi = np.log(share / chance) / -np.log(share)
+    return (pairs[which] >= TOGETHER) & (npmi > NPMI)
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    """Ids of the tokens that are no text."""
+    return {int(value) for value in getattr(tokenizer, "special_token_ids", []) if value is not None}
+
+
+def word_begins(tokenizer: Any) -> np.ndarray:
+    """Of each token of a vocabulary, bool [vocabulary], whether a word begins with it."""
+    entries: Sequence[str] = list(tokenizer.get_vocabulary())
+    if isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer):
+        return np.array([not entry.startswith("##") for entry in entries])
+    mark = "\u0120" if isinstance(tokenizer, keras_hub.tokenizers.BytePairTokenizer) else "\u2581"
+    begins = np.zeros(max(len(entries), tokenizer.vocabulary_size()), bool)
+    for entry in entries:
+        begins[tokenizer.token_to_id(entry)] |= entry.startswith(mark)
+    return begins

@@ -1,0 +1,31 @@
+"""The optimizer that fine-tuning and adapting share."""
+
+import keras
+
+from tfb2d.config import TeacherConfig
+
+
+def optimizer_for(
+    learning_rate: float, steps: int, config: TeacherConfig, ema: float = 0.0
+) -> keras.optimizers.Optimizer:
+    """AdamW with a linear warm-up to `learning_rate` and a cosine to 0 at the last of `steps`.
+
+    Args:
+      learning_rate: the peak.
+      steps: of the whole run.
+      config: `warmup`, `weight_decay`, `clip_norm`.
+      ema: momentum of the moving average of the weights that the optimizer keeps; 0 keeps none.
+    """
+    warmup = int(config.warmup * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else learning_rate,
+        max(1, steps - warmup),
+        warmup_target=learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    average = {"use_ema": True, "ema_momentum": ema} if ema else {}
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm, epsilon=1e-6, **average
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
