@@ -258,7 +258,7 @@ def test_real_text(name: str, ways: Callable[[str], Ways], served: Served, snipp
     assert scores.std() > 0.02  # a constant would agree with anything
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 @pytest.mark.parametrize("name", MODELS)
 def test_random_unicode(

@@ -94,16 +94,18 @@ def agreement(windows: Sequence[Window], overall: Mapping[str, Any]) -> str:
 
 
 def distance(windows: Sequence[Window]) -> str:
-    """Mean distance of probabilities, with 95% intervals."""
+    """Mean distance of probabilities in points, with 95% intervals."""
 
     def draw(figure: Any) -> None:
-        axes = _axes(figure, windows, "mean distance")
+        axes = _axes(figure, windows, "mean distance, %")
         for place, one in enumerate(windows):
             found = one["fidelity"]["distance"]
             if found["value"] is not None:
                 if found["ci95"]:
-                    axes.vlines(place, *found["ci95"], color=COLOURS["teacher"], linewidth=2, alpha=0.5)
-                axes.plot(place, found["value"], color=COLOURS["teacher"], marker="o", markersize=5)
+                    axes.vlines(
+                        place, *(100 * end for end in found["ci95"]), color=COLOURS["teacher"], linewidth=2, alpha=0.5
+                    )
+                axes.plot(place, 100 * found["value"], color=COLOURS["teacher"], marker="o", markersize=5)
         axes.set_ylim(bottom=0)
 
     return svg("distance", draw, *_SIZE)
@@ -112,8 +114,9 @@ def distance(windows: Sequence[Window]) -> str:
 def _axes(figure: Any, windows: Sequence[Window], what: str) -> Any:
     axes = figure.add_subplot(ylabel=what)
     axes.grid(axis="x", visible=False)
-    places = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 5)).round().astype(int))
-    labels = [windows[place]["time"].replace(" ", "\n") for place in places]
+    places = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 4)).round().astype(int))
+    days = all(one["time"].endswith(" 00:00") for one in windows)
+    labels = [windows[place]["time"].removesuffix(" 00:00" if days else "").replace(" ", "\n") for place in places]
     axes.set_xticks(places, labels, fontsize=8)
     axes.set_xlim(-0.6, len(windows) - 0.4)
     axes.axhline(0, color=LINE, linewidth=0.8)
