@@ -1,4 +1,4 @@
-"""One call checks what every student must keep: determinism, strings against hashes, save and load, SavedModel parity."""
+"""One call checks what every student must keep: determinism, strings against hashes, files, SavedModel, int8 form."""
 
 import subprocess
 import sys
@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfb2d.compress.student import stored_tables
+from tfb2d.compressing import pack
 from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.task import Task
 from tfb2d.serving.export import export
@@ -16,14 +18,16 @@ from tfb2d.students.training import Trainer
 
 NASTY = ["", " ", "a", "USB-C cable 1 m", "55sk8500pla", "ΣΊΣΥΦΟΣ", "漢字かな", "a\x00b", "\ufeff!?", "é" * 300, "🙂🙂"]
 
-# Reads a SavedModel where neither tfb2d nor TF.Text was imported, and prints what it scores.
+# Reads SavedModels where neither tfb2d nor TF.Text was imported, and writes what they score.
 PLAIN = """
 import sys, numpy as np, tensorflow as tf
-served = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-columns = np.load(sys.argv[2], allow_pickle=False)
-out = served(**{name: tf.constant(columns[name]) for name in columns.files})
+source, *pairs = sys.argv[1:]
+columns = np.load(source, allow_pickle=False)
+for model, result in zip(pairs[::2], pairs[1::2]):
+    served = tf.saved_model.load(model).signatures["serving_default"]
+    out = served(**{name: tf.constant(columns[name]) for name in columns.files})
+    np.savez(result, **{name: value.numpy() for name, value in out.items()})
 assert not [name for name in sys.modules if name.split(".")[0] in ("tfb2d", "tensorflow_text", "tf_keras")]
-np.savez(sys.argv[3], **{name: value.numpy() for name, value in out.items()})
 """
 
 
@@ -54,7 +58,10 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path) -> Student
 
     def trained(out: Path) -> tuple[Student, list]:
         student = Student(task, config, 7)
-        return student, Trainer(student, rows, valid, training, out).fit(progress=False)
+        trainer = Trainer(student, rows, valid, training, out)
+        history = trainer.fit(progress=False)
+        student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
+        return student, history
 
     student, history = trained(folder / "a")
     assert history[-1]["loss"] < history[0]["loss"]
@@ -86,22 +93,41 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path) -> Student
     # A batch of none.
     assert student.model([tf.constant([], tf.string) for _ in task.fields]).shape == (0, task.n_logits)
 
-    # The SavedModel, in a process that has TensorFlow alone.
-    bias = [0.1] * task.n_logits
-    model = export(student, folder / "m", scale=1.5, bias=bias, warmup=[c[:20] for c in columns], fingerprint="x")
-    np.savez(folder / "in.npz", **{name: np.array([t.encode() for t in c], "S") for name, c in _plain(task, columns)})
-    arguments = [str(model), str(folder / "in.npz"), str(folder / "out.npz")]
-    subprocess.run([sys.executable, "-c", PLAIN, *arguments], check=True, cwd=folder)
-    out = np.load(folder / "out.npz")
-    kept = [i for i in range(100) if all("\0" not in column[i] for column in columns)]
-    expected = student.model([tf.constant([c[i] for i in kept]) for c in columns]).numpy()
-    z = 1.5 * expected + 0.1
-    score = 1 / (1 + np.exp(-z)) if task.n_logits == 1 else np.exp(z) / np.exp(z).sum(1, keepdims=True)
-    if task.n_logits == 1:
-        expected, score = expected[:, 0], score[:, 0]
-    np.testing.assert_allclose(out["logit"], expected, atol=1e-5)
-    np.testing.assert_allclose(out["score"], score, atol=1e-5)
+    # Its int8 form: smaller, nearly the same logits, saved and loaded.
+    packed = pack(student, rows)
+    nearly = packed.model(texts).numpy()
+    assert np.abs(nearly - logits).max() < 0.1 * (logits.max() - logits.min())
+    for name, table in stored_tables(packed).items():
+        layer = student.embeddings[name]
+        assert table.nbytes <= layer.buckets * (layer.dim + 4)
+    packed.save(folder / "packed")
+    np.testing.assert_array_equal(load_student(folder / "packed").model(texts).numpy(), nearly)
+
+    # The SavedModels, in a process that has TensorFlow alone.
+    _check_saved_models({"float": student, "int8": packed}, columns, folder)
     return student
+
+
+def _check_saved_models(students: dict[str, Student], columns: list[list[str]], folder: Path) -> None:
+    task = next(iter(students.values())).task
+    bias = [0.1] * task.n_logits
+    np.savez(folder / "in.npz", **{name: np.array([t.encode() for t in c], "S") for name, c in _plain(task, columns)})
+    arguments = [str(folder / "in.npz")]
+    for name, student in students.items():
+        warmup = [column[:20] for column in columns]
+        model = export(student, folder / name, scale=1.5, bias=bias, warmup=warmup, fingerprint="x")
+        arguments += [str(model), str(folder / f"{name}.npz")]
+    subprocess.run([sys.executable, "-c", PLAIN, *arguments], check=True, cwd=folder)
+    kept = [i for i in range(len(columns[0])) if all("\0" not in column[i] for column in columns)]
+    for name, student in students.items():
+        out = np.load(folder / f"{name}.npz")
+        expected = student.model([tf.constant([c[i] for i in kept]) for c in columns]).numpy()
+        z = 1.5 * expected + 0.1
+        score = 1 / (1 + np.exp(-z)) if task.n_logits == 1 else np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        if task.n_logits == 1:
+            expected, score = expected[:, 0], score[:, 0]
+        np.testing.assert_allclose(out["logit"], expected, atol=1e-5)
+        np.testing.assert_allclose(out["score"], score, atol=1e-5)
 
 
 def _plain(task: Task, columns: list[list[str]]) -> list[tuple[str, list[str]]]:
