@@ -159,20 +159,15 @@ def plan(material: "Material", found: Sequence["Job"], out: Path) -> str:
 def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool) -> None:
     from tqdm import tqdm
 
-    from tfb2d.sweep.training import estimate, is_done, train
+    from tfb2d.sweep.training import is_done, train
 
     todo = [job for job in found if not is_done(job, out)]
-    guess = estimate(material, todo, out)
-    with tqdm(total=round(sum(guess)), desc="sweep", unit="s", disable=not shown) as bar:
-        for number, (job, seconds) in enumerate(zip(todo, guess, strict=True)):
-            begin = time.monotonic()
-            result = train(material, job, out, shown)
-            bar.update(round(seconds))
-            last = result["history"][-1]
-            logging.info(
-                "%d of %d: %s, seed %d: validation accuracy %.4f, %s",
-                number + 1, len(todo), job.names[0], job.seed, last["valid_accuracy"], _time(time.monotonic() - begin),
-            )  # fmt: skip
+    for number, job in enumerate(tqdm(todo, desc="sweep", unit="training", disable=not shown), 1):
+        begin = time.monotonic()
+        accuracy = train(material, job, out, shown)["history"][-1]["valid_accuracy"]
+        took = _time(time.monotonic() - begin)
+        told = (number, len(todo), job.names[0], job.seed, accuracy, took)
+        logging.info("%d of %d: %s, seed %d: validation accuracy %.4f, %s", *told)
 
 
 def _judge(run: Path, material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path) -> dict[str, Any]:

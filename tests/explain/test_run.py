@@ -1,0 +1,158 @@
+"""Explaining what a run made: finding it, nearest n-grams, disagreements and their measures, and the command itself."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.explain.conftest import REVIEWS, student
+from tests.sweep.conftest import finished_run
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import read_json, write_json
+from tfb2d.data.tables import read_table
+from tfb2d.explain import disagree, measures, source
+from tfb2d.explain.nearest import candidates, nearest
+from tfb2d.serving.export import export
+from tfb2d.students import ngrams
+
+CALIBRATION = {"scale": 0.5, "bias": [0.1], "note": ""}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose student has made-up weights, exported once."""
+    folder = tmp_path_factory.mktemp("explain")
+    workdir = finished_run(folder / "runs/made")
+    made = student(REVIEWS, orders=(1, 2))
+    made.save(workdir / "student")
+    outcome = {"calibration": CALIBRATION, "stack": {"weights": [0.5, 0.5], "bias": [0.0]}}
+    write_json(workdir / "student/stage.json", {"outcome": outcome})
+    served = {"scale": 0.5, "bias": [0.1], "warmup": [["a fine film"]], "fingerprint": "made"}
+    version = export(made, folder / "models/made", **served)
+    write_json(workdir / "export/stage.json", {"outcome": {"model": str(version)}})
+    return workdir
+
+
+def test_the_student_is_found_from_the_run_its_folder_or_the_served_model(run: Path, monkeypatch) -> None:
+    monkeypatch.chdir(run.parent.parent)
+    for model in ("runs/made", "runs/made/student", "models/made", "models/made/1"):
+        found = source.find(model)
+        assert found.folder.resolve() == run / "student"
+        assert (found.calibration.scale, found.calibration.bias) == (0.5, (0.1,))
+        assert (found.model is not None) == model.startswith("models")
+        assert found.run is not None
+    served = source.find("models/made")
+    logits = served.student.model([np.array(["fine film"])], training=False).numpy()
+    served.check_served([["fine film"]], logits)
+    with pytest.raises(DataError, match="was not made from"):
+        served.check_served([["fine film"]], logits + 1)
+    with pytest.raises(DataError, match="holds"):
+        source.find("runs")
+
+
+def test_a_model_whose_run_is_gone_asks_for_the_student(run: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").symlink_to(run.parent.parent / "models")
+    (run / "export/stage.json").rename(run / "export/gone.json")
+    try:
+        with pytest.raises(DataError, match="--student="):
+            source.find("models/made")
+        assert source.find("models/made", str(run / "student")).folder == run / "student"
+    finally:
+        (run / "export/gone.json").rename(run / "export/stage.json")
+
+
+def test_nearest_ngrams_are_those_of_the_table() -> None:
+    made = student(REVIEWS, orders=(1, 2))
+    texts = ["red shoe", "red hat", "red shoe", "blue hat", "blue shoe"] * 2
+    among = candidates(made, texts, min_count=2)
+    assert dict(zip(among.names, among.counts.tolist(), strict=True))["red shoe"] == 4
+    assert "shoe ⊣" not in among.names
+    found = nearest(made, among, "red", top=3)
+    vectors = {
+        name: made.ngrams.vectors(np.array([row]))[0].numpy() for name, row in zip(among.names, among.rows, strict=True)
+    }
+    own = vectors["red"]
+
+    def cosine(name: str) -> float:
+        return float(vectors[name] @ own / np.linalg.norm(vectors[name]) / np.linalg.norm(own))
+
+    wanted = sorted((name for name in vectors if name != "red"), key=cosine, reverse=True)[:3]
+    assert [one[0] for one in found.found] == wanted
+    assert [one[1] for one in found.found] == pytest.approx([cosine(name) for name in wanted], abs=1e-5)
+    assert (found.count, found.sharing) == (6, ())
+    with pytest.raises(DataError, match="n-grams of 1, 2"):
+        nearest(made, among, "red shoe hat")
+    with pytest.raises(DataError, match="min_count"):
+        candidates(made, texts, min_count=100)
+
+
+def test_collisions_are_told() -> None:
+    made = student(REVIEWS, orders=(1,), buckets=3)
+    among = candidates(made, ["a b c d e f g"], min_count=1)
+    assert among.collisions()["ngrams"] == 7
+    assert among.collisions()["rows"] <= 3
+    found = nearest(made, among, "a", top=9)
+    same = {name for name, row in zip(among.names, among.rows, strict=True) if row == among.rows[0]} - {"a"}
+    assert {name for name, _ in found.sharing} == same
+    assert len(found.found) == among.collisions()["rows"] - 1
+
+
+def test_ngrams_are_counted_in_the_transfer_set(run: Path) -> None:
+    found = source.find(str(run))
+    texts = read_table(run / "data/transfer", ["text"])["text"].to_pylist()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        for order in (1, 2):
+            counts.update(ngrams.names([word.encode() for word in text.split()], order))
+    rows = ["fine film zebra", "zebra"]
+    seen = measures.seen_in_transfer(found.student, [rows], run / "data/transfer")
+    own, row = seen.of(measures._keys(found.student, rows[0]))
+    names = [ngrams.names(rows[0].encode().split(), order) for order in (1, 2)]
+    assert own.T.tolist() == [[counts[name] for name in one] for one in names]
+    assert (row >= own).all()
+    assert seen.rows.sum() == sum(counts.values())
+    measured = measures.measures(found.student, [rows], np.array([0.9, 0.4]), seen)
+    assert measured["unseen"][1] == 1
+    assert measured["margin"].tolist() == pytest.approx([0.8, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [(b"don ' t", 1), (b"a t shirt", 0), (b"not never nothing", 3), (b"a fine film", 0)]
+)
+def test_negations(text: bytes, count: int) -> None:
+    assert measures.negations(text.split()) == count
+
+
+def test_disagreements_are_those_rows_and_come_with_measures(run: Path) -> None:
+    found = source.find(str(run))
+    judged = disagree.from_run(found, "valid")
+    case = disagree.measure(found, judged, rows=5)
+    assert 0 < len(case.rows) <= 5
+    scores = found.calibration.apply(found.student.model([np.array(judged.columns[0])], training=False).numpy()[:, 0])
+    differ = (scores >= 0.5) != (judged.teacher >= 0.5)
+    texts = {text for text, flag in zip(judged.columns[0], differ, strict=True) if flag}
+    assert {row.texts[0] for row in case.rows} <= texts
+    assert f"{differ.sum()} of 60" in case.lead
+    assert all(row.why.startswith(("Unusual: ", "No measure")) for row in case.rows)
+    assert all(0 <= share <= 1 for pair in case.shares.values() for share in pair)
+    assert disagree.summary(case).count("\n") >= len(case.table) + 2
+
+
+def test_the_command_writes_page_and_figures(run: Path, tmp_path: Path) -> None:
+    files = [f"--html={tmp_path / 'why.html'}", f"--json={tmp_path / 'why.json'}"]
+    command = [sys.executable, "-m", "tfb2d.explain", f"--model={run}", *files, "fine <b>film</b>\x1b[31m", "poor plot"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "\x1b" not in done.stdout
+    assert "good" in done.stdout
+    page = (tmp_path / "why.html").read_text(encoding="utf-8")
+    assert "<b>film" not in page
+    assert "<script" not in page
+    first = read_json(tmp_path / "why.json")["rows"][0]
+    assert first["logit"] == pytest.approx(first["baseline"] + sum(one["value"] for one in first["parts"]), abs=0.02)
+    wrong = subprocess.run([*command[:3], "--model=none", "text"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "Traceback" in wrong.stderr) == (1, False)
