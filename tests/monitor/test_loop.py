@@ -113,7 +113,8 @@ def command(*words: str, expect: int = 0) -> str:
 def test_what_was_asked_is_in_the_next_distillation(shop: Shop) -> None:
     out = shop.root / "watch"
     flags = [f"--logs={shop.log}", f"--model={shop.model.parent}", f"--teacher={shop.run / 'teachers/bert'}"]
-    told = command("tfb2d.monitor", *flags, f"--output={out}", "--fail_on_alert", "--alert_new_tokens=0.01", expect=3)
+    alerting = ["--fail_on_alert", "--alert_new_tokens=0.01", "--alert_rows=50", "--window=1d"]
+    told = command("tfb2d.monitor", *flags, f"--output={out}", *alerting, expect=3)
     result = read_json(out / "monitor.json")
     assert result["logs"]["rows"] == len(shop.rows)
     assert result["logs"]["broken"] == {}

@@ -134,7 +134,8 @@ class LogReader:
 
             def broken(path: Path, number: int, offset: int, passed: int, reason: str) -> None:
                 counts.broken[reason] += 1
-                rejects.add(path, number, f"offset {offset}, {passed} bytes", reason)
+                where = f"offset {offset}, " if offset >= 0 else ""
+                rejects.add(path, number, f"{where}{passed} bytes", reason)
 
             for path in self._paths:
                 counts.files += 1

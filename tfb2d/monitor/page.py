@@ -222,6 +222,11 @@ def _counts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("reference rows", f"{known['rows']:,}"))
         rows.append(("reference size", f"{known['megabytes']:.1f} MB"))
         rows.append(("new n-grams it takes for known", f"{known['false_positives']:.1e}"))
+    versions = result["fidelity"]["versions"] if result["fidelity"] else {}
+    if len(versions) > 1:
+        rows += [
+            (f"decided as the teacher, version {one}", _percents(found["agreement"])) for one, found in versions.items()
+        ]
     for name, count in (result["fresh"] or {}).items():
         rows.append((f"fresh: {name.replace('_', ' ')}", f"{count:,}"))
     return rows
