@@ -65,3 +65,13 @@ def test_pieces_are_batched_by_length_and_put_back(minilm: Path) -> None:
     assert ids.tolist() == [[101, 2417, 102, 10818, 1997, 5898, 102]]
     assert segments.tolist() == [[0, 0, 0, 1, 1, 1, 1]]
     assert mask.all()
+
+
+def test_kerashub_classifier_takes_strings(minilm: Path) -> None:
+    system = keras_bert.open_keras("bert-tiny", str(minilm / "tokenizer.json"), 16)
+    texts = [f"film number {row} " + "good " * (row % 5) for row in range(40)]  # more than one batch
+    scores = system.score(texts)
+    assert scores.shape == (40, 1)
+    np.testing.assert_allclose(scores[[7]], system.score(texts[7:8]), atol=1e-5)
+    np.testing.assert_allclose(system.rank("film", texts[:3]), system.score(["film"] * 3, texts[:3]), atol=1e-6)
+    assert 4 < system.about["file_mb"] < 6

