@@ -17,12 +17,11 @@ With saved_model the others go into its version, under assets.extra/edge.
 
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 if TYPE_CHECKING:
     from tfb2d.students.model import Student
@@ -49,6 +48,7 @@ def main(argv: Sequence[str]) -> None:
     if unknown or not _FORMS.value:
         raise app.UsageError(f"--forms takes {', '.join(FORMS)}, not {', '.join(unknown) or 'nothing'}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.WARNING)
     from tfb2d.data.errors import DataError
 
     try:
@@ -73,30 +73,28 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
     Raises:
       DataError: there is no student, or no calibration beside it.
     """
-    from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
-    from tfb2d.data.files import write_atomic
-
     folder = student_folder(source)
     calibration = _calibration(folder)
-    student = _load(folder)
+    from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
+    from tfb2d.data.files import write_atomic
+    from tfb2d.students.model import load_student
+
+    student = load_student(folder)
+    scale, bias = calibration["scale"], calibration["bias"]
     found = []
-    with tempfile.TemporaryDirectory() as scratch:
-        version = None
-        if "saved_model" in forms or "flex" in forms:
-            place = output if "saved_model" in forms else Path(scratch)
-            version = _saved_model(student, folder, place, calibration, forms, tables)
-        if "saved_model" in forms and version:
-            found.append((version, sum(path.stat().st_size for path in version.rglob("*") if path.is_file())))
-            output = version / EDGE
-        if "edge" in forms:
-            if "saved_model" not in forms:
-                write_edge(student, output, calibration["scale"], calibration["bias"], tables)
-            found += [(path, path.stat().st_size) for path in (output / "scorer.tflite", output / "spec.json")]
-        if "flex" in forms and version:
-            model = convert_text(version)
-            output.mkdir(parents=True, exist_ok=True)
-            write_atomic(output / TEXT_SCORER, model)
-            found.append((output / TEXT_SCORER, len(model)))
+    if "saved_model" in forms:
+        version = _saved_model(student, folder, output, calibration, forms, tables)
+        found.append((version, sum(path.stat().st_size for path in version.rglob("*") if path.is_file())))
+        output = version / EDGE
+    elif "edge" in forms:
+        write_edge(student, output, scale, bias, tables)
+    if "edge" in forms:
+        found += [(path, path.stat().st_size) for path in (output / "scorer.tflite", output / "spec.json")]
+    if "flex" in forms:
+        model = convert_text(student, scale, bias)
+        output.mkdir(parents=True, exist_ok=True)
+        write_atomic(output / TEXT_SCORER, model)
+        found.append((output / TEXT_SCORER, len(model)))
     return found
 
 
@@ -124,12 +122,6 @@ def _calibration(folder: Path) -> dict[str, Any]:
     if not found:
         raise DataError(f"{folder / 'stage.json'} has no calibration; train the student again")
     return found
-
-
-def _load(folder: Path) -> "Student":
-    from tfb2d.students.model import load_student
-
-    return load_student(folder)
 
 
 def _saved_model(

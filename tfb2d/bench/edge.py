@@ -1,6 +1,6 @@
 """Measures the edge form on this machine: strings in, probabilities out, no TensorFlow in the process.
 
-python -m tfb2d.bench --tflite --model=runs/shop --output=runs/bench
+python -m tfb2d.bench --tflite --model=saved_models/shop/1 --output=runs/bench
 python -m tfb2d.bench --tflite --model=int8=edge/shop --model=float=edge/shop.float --data=dev.tsv --output=runs/bench
 
 Each model runs with XNNPACK on and off, on --threads cores, pinned, in a process of its own that holds NumPy and
@@ -43,7 +43,7 @@ def define_flags() -> None:
     """The flags of this mode."""
     from absl import flags
 
-    flags.DEFINE_multi_string("model", [], "[NAME=]DIR: an edge folder or a version's; several times.", required=True)
+    flags.DEFINE_multi_string("model", None, "[NAME=]DIR: an edge folder or a version's; several times.", required=True)
     flags.DEFINE_multi_string("data", [], "A run's folder (its test split), or labelled files. [default: films]")
     flags.DEFINE_list("threads", ["1", "2"], "Cores, each number measured apart.")
     flags.DEFINE_list("batches", ["1", "16", "100", "1024"], "Rows a call; of pairs 100 is 100 titles for one query.")

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tfb2d.compress.edge_graph import EdgeGraph
@@ -74,14 +75,28 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
     return len(model)
 
 
-def convert_text(saved_model: Path, signature: str = "serving_default") -> bytes:
-    """A SavedModel's signature, strings in, as TensorFlow Lite with Select (Flex) ops for what has no built-in.
+def convert_text(student: Student, scale: float, bias: Sequence[float]) -> bytes:
+    """A student as TensorFlow Lite from strings to `score` and `logit`, with Select (Flex) ops for what has no built-in.
 
     It runs where the runtime links Flex: Android, iOS and C++ do on demand; the Python packages `tensorflow` 2.21 and
-    `ai-edge-litert` do not.
+    `ai-edge-litert` do not. Tables stay as the student has them. The graph is the trained one, not the served one, whose
+    LowerBound op Flex does not know.
     """
+    squeezed = student.task.n_logits == 1
+
+    def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        logit = student.model([texts[name] for name in student.task.fields], training=False)
+        z = scale * logit + np.asarray(bias, np.float32)
+        if squeezed:
+            return {"score": tf.squeeze(tf.sigmoid(z), -1), "logit": tf.squeeze(logit, -1)}
+        return {"score": tf.nn.softmax(z), "logit": logit}
+
+    inputs = {name: tf.TensorSpec([None], tf.string, name=name) for name in student.task.fields}
+    served = tf.function(predict, autograph=False).get_concrete_function(**inputs)
+    module = tf.Module()
+    module.weights = student.trunk.weights
     with _quiet():
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[signature])
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([served], module)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
         return converter.convert()
 

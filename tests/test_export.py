@@ -1,0 +1,93 @@
+"""The export command on a run folder, with every form."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.compress.test_tflite import PAIR, SMALL, TEXT, probabilities, strong_student
+from tfb2d.compress.flatbuffer import operators
+from tfb2d.data.errors import DataError
+from tfb2d.data.task import Task
+from tfb2d.edge import EdgeScorer
+from tfb2d.evaluation.scorer import Scorer
+from tfb2d.export import export_forms, student_folder
+
+CALIBRATION = {"outcome": {"calibration": {"scale": 1.5, "bias": [0.1]}}}
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What training leaves of a student of single texts."""
+    return made_run(tmp_path_factory.mktemp("run"), TEXT)
+
+
+def made_run(folder: Path, task: Task) -> Path:
+    student = strong_student(task, SMALL)
+    for stage in ("student", "compress"):
+        student.save(folder / stage)
+        (folder / stage / "stage.json").write_text(json.dumps(CALIBRATION))
+    return folder
+
+
+def text_form_is_what_it_is_said_to_be(path: Path, fields: list[str]) -> None:
+    # What README says of text_scorer.tflite: which ops need Flex, and that Python's runtime cannot run it.
+    from ai_edge_litert.interpreter import Interpreter
+
+    ops = operators(path.read_bytes())
+    flex = {name for name in ops if name.startswith("Flex")}
+    assert {"FlexStringLower", "FlexStringSplitV2", "FlexStringToHashBucketFast"} <= flex
+    assert "CUSTOM" not in ops
+    model = Interpreter(str(path))
+    signature = model.get_signature_list()["serving_default"]
+    assert sorted(signature["inputs"]) == fields
+    assert sorted(signature["outputs"]) == ["logit", "score"]
+    with pytest.raises(RuntimeError, match="Select TensorFlow op"):
+        model.allocate_tensors()
+
+
+def test_every_form_by_command(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shop"
+    arguments = [f"--source={run_folder}", f"--output={out}", "--forms=saved_model,edge,flex"]
+    command = [sys.executable, "-m", "tfb2d.export", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    names = ["1", "scorer.tflite", "spec.json", "text_scorer.tflite"]
+    assert [Path(line.split()[-1]).name for line in done.stdout.splitlines()] == names
+    texts = ["usb cable", "lamp", "", "desk lamp, usb"]
+    np.testing.assert_allclose(EdgeScorer(out / "1").score(texts), Scorer(out).score([texts])[0], atol=1e-2)
+    text_form_is_what_it_is_said_to_be(out / "1/assets.extra/edge/text_scorer.tflite", ["text"])
+
+
+@pytest.mark.slow
+def test_pairs_as_text_form(tmp_path: Path) -> None:
+    export_forms(made_run(tmp_path, PAIR), tmp_path / "out", ["flex"])
+    text_form_is_what_it_is_said_to_be(tmp_path / "out/text_scorer.tflite", ["query", "title"])
+
+
+def test_the_edge_form_alone_and_exact(run_folder: Path, tmp_path: Path) -> None:
+    found = export_forms(run_folder, tmp_path / "edge", ["edge"], "float")
+    assert [path.name for path, _ in found] == ["scorer.tflite", "spec.json"]
+    assert sorted(path.name for path in (tmp_path / "edge").iterdir()) == ["scorer.tflite", "spec.json"]
+    texts = [["usb cable", "", "lamp"]]
+    scores = EdgeScorer(tmp_path / "edge").score(*texts)
+    np.testing.assert_allclose(scores, probabilities(strong_student(TEXT, SMALL), texts), atol=1e-5)
+
+
+def test_the_compressed_student_is_taken(run_folder: Path, tmp_path: Path) -> None:
+    assert student_folder(run_folder).name == "compress"
+    assert student_folder(run_folder / "student").name == "student"
+    with pytest.raises(DataError, match="no finished student"):
+        student_folder(tmp_path)
+
+
+def test_wrong_flags_are_told(tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "tfb2d.export", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+    assert "no finished student" in run(f"--source={tmp_path}", f"--output={tmp_path}")
+    assert "not onnx" in run("--source=a", "--output=b", "--forms=onnx")
