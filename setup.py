@@ -36,6 +36,7 @@ EXTRAS = {
         "onnxruntime>=1.20",
         "tokenizers>=0.21",
     ],
+    "edge": ["ai-edge-litert>=1.2", "numpy>=1.26"],  # alone, without TensorFlow: docs/edge.md
     "jax": ["jax>=0.5"],
     "test": [
         "cryptography>=42",
@@ -50,7 +51,7 @@ EXTRAS = {
     ],
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }
-EXTRAS["dev"] = EXTRAS["test"] + EXTRAS["lint"] + EXTRAS["bench"]  # the bench is tested too
+EXTRAS["dev"] = EXTRAS["test"] + EXTRAS["lint"] + EXTRAS["bench"] + EXTRAS["edge"]  # the bench is tested too
 
 setup(
     name="tfb2d",
