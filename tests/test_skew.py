@@ -22,9 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import classification_pb2, prediction_service_pb2_grpc, regression_pb2
 
-from tests.students.harness import NASTY
+from tests.students.harness import NASTY, some_rows
 from tfb2d.compress.student import stored_tables, with_tables
 from tfb2d.compress.tflite import write_edge
+from tfb2d.compressing import pack
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
@@ -79,7 +80,10 @@ def make(name: str, folder: Path) -> Ways:
         if weight.dtype == tf.float32:
             weight.assign(weight + random.normal(0, 0.3, weight.shape).astype(np.float32))
     if form == "int8":
-        student = with_tables(student, stored_tables(student))
+        packed = kind == "pairs"  # rows that training never read share a few
+        student = (
+            pack(student, some_rows(task, folder / "rows")) if packed else with_tables(student, stored_tables(student))
+        )
     calibration = Calibration(0.8, tuple(0.1 * i - 0.2 for i in range(task.n_logits)))
     version = export(
         student,
