@@ -55,3 +55,5 @@ def test_table_and_picture_name_every_system() -> None:
     assert svg.startswith("<?xml")
     assert all(name in svg for name in ("student", "bert-base-onnx-int8", "bert-base-keras"))
     assert picture(RESULTS, ["student"]) == svg
+    assert "mathdefault" not in svg  # ticks are plain numbers
+    assert ">0.1<" in svg

@@ -139,57 +139,46 @@ def _short(value: float | None) -> str:
 def picture(results: Results, students: Iterable[str]) -> str:
     """Accuracy against the latency of one row, on a logarithmic scale, as an SVG document; a panel a task.
 
-    Systems with random weights have no accuracy: a line at their latency.
+    Systems with random weights have no accuracy: a line at their latency. Tasks without labels are left out where others
+    have them.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    ours = set(students)
     threads = min(one["threads"] for one in results)
     ones = [one for one in results if one["batch"] == 1 and one["threads"] == threads and one["p50_us"]]
-    tasks = [
-        task
-        for task in dict.fromkeys(one["task"] for one in ones)
-        if any(one["accuracy"] is not None for one in ones if one["task"] == task)
-    ] or list(dict.fromkeys(one["task"] for one in ones))
+    judged = dict.fromkeys(one["task"] for one in ones if one["accuracy"] is not None)
+    tasks = list(judged or dict.fromkeys(one["task"] for one in ones))
     style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "font.size": 9, "text.parse_math": False}
     with rc_context(style):
-        drawn = Figure(figsize=(7.5, 3.6 * max(len(tasks), 1)), layout="constrained")
+        drawn = Figure(figsize=(7.5, 3.6 * len(tasks)), layout="constrained")
         for number, task in enumerate(tasks):
             axes = drawn.add_subplot(len(tasks), 1, number + 1)
             label = f"one row, p50, milliseconds ({threads} core{'s' * (threads > 1)})"
             axes.set(xscale="log", xlabel=label, ylabel="accuracy", title=task)
-            here = [one for one in ones if one["task"] == task]
-            for one in here:
-                x = one["p50_us"] / 1000
-                colour = "#c2410c" if one["system"] in ours else "#475569"
-                if one["accuracy"] is None:
-                    axes.axvline(x, color="#94a3b8", linewidth=1, linestyle=(0, (3, 3)))
-                    place = (x, 0.02)
-                    axes.annotate(
-                        one["system"],
-                        place,
-                        xycoords=("data", "axes fraction"),
-                        rotation=90,
-                        ha="right",
-                        va="bottom",
-                        fontsize=7,
-                        color="#64748b",
-                    )
-                else:
-                    axes.scatter([x], [one["accuracy"]], color=colour, s=34, zorder=3)
-                    axes.annotate(
-                        one["system"],
-                        (x, one["accuracy"]),
-                        xytext=(5, 4),
-                        textcoords="offset points",
-                        fontsize=8,
-                        color=colour,
-                    )
-            axes.grid(True, color="#e2e8f0", linewidth=0.6)
-            axes.set_axisbelow(True)
-            axes.margins(x=0.12, y=0.25)
-            axes.spines[["top", "right"]].set_visible(False)
+            _panel(axes, [one for one in ones if one["task"] == task], set(students))
         out = io.StringIO()
         drawn.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
+
+
+def _panel(axes: Any, ones: Results, ours: set[str]) -> None:
+    """Points, and lines of those without an accuracy, on axes whose x is milliseconds."""
+    above = True
+    for one in sorted(ones, key=lambda one: one["p50_us"]):
+        x, y, name = one["p50_us"] / 1000, one["accuracy"], one["system"]
+        if y is None:
+            axes.axvline(x, color="#94a3b8", linewidth=1, linestyle=(0, (3, 3)))
+            style = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 7, "color": "#64748b"}
+            axes.annotate(name, (x, 0.02), xycoords=("data", "axes fraction"), **style)
+        else:
+            colour = "#c2410c" if name in ours else "#475569"
+            axes.scatter([x], [y], color=colour, s=34, zorder=3)
+            place = (5, 4 if above else -11)  # by turns, so that neighbours' names do not meet
+            axes.annotate(name, (x, y), xytext=place, textcoords="offset points", fontsize=8, color=colour)
+            above = not above
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.grid(True, color="#e2e8f0", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.12, y=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
