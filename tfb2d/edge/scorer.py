@@ -98,6 +98,8 @@ class EdgeScorer:
     def _logits(self, fields: list[list[np.ndarray]]) -> np.ndarray:
         """`[n, n_logits]`. A first field of one text goes with every text of the second."""
         rows = len(fields[-1])
+        if rows == 1:
+            return self._call(self._padded(fields))
         shared = len(fields) == 2 and len(fields[0]) == 1
         out = np.empty((rows, len(self.spec.bias)), np.float32)
         alone = fields[1:] if shared else fields
@@ -110,7 +112,7 @@ class EdgeScorer:
             texts = [[column[i] for i in part] for column in fields[-1:]]
             if len(fields) == 2:
                 texts.insert(0, fields[0] if shared else [fields[0][i] for i in part])
-            out[part] = self._call([self._padded(one, field) for field, one in enumerate(texts)])
+            out[part] = self._call(self._padded(texts))
             start = stop
         return out
 
@@ -119,27 +121,34 @@ class EdgeScorer:
         ids = np.maximum(lengths[start:], 1) * np.arange(1, len(lengths) - start + 1) * self.spec.width
         return start + max(1, int(np.searchsorted(ids, IDS_PER_CALL, "right")))
 
-    def _padded(self, texts: list[np.ndarray], field: int) -> list[np.ndarray]:
-        """A field's inputs: ids `[texts, positions, orders]` and, for soft matching, `[texts, positions]`."""
-        lengths = np.array([len(one) for one in texts], np.int64)
+    def _padded(self, fields: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+        """Each field's inputs: ids `[texts, positions, width]` and, for soft matching, `[texts, positions]`."""
+        spec, texts = self.spec, [text for field in fields for text in field]
+        lengths = np.array([len(text) for text in texts], np.int64)
         splits = np.concatenate([[0], np.cumsum(lengths)])
         hashes = np.concatenate(texts)
-        positions = max(1, int(lengths.max()))
-        there = np.arange(positions) < lengths[:, None]
-        spec = self.spec
-
-        def padded(ids: np.ndarray, pad: int) -> np.ndarray:
-            out = np.full((len(texts), positions, ids.shape[1]), pad, np.int32)
-            out[there] = ids
-            return out
-
         if spec.window:
-            return [padded(offset_ids(hashes, spec.window, spec.buckets, splits), spec.buckets + field)]
-        found = [padded(ngram_ids(hashes, spec.orders, spec.buckets, splits), spec.buckets + field)]
-        if spec.soft_buckets:
-            soft = padded(ngram_ids(hashes, (1,), spec.soft_buckets, splits), spec.soft_buckets + field)
-            found.append(soft[:, :, 0])
+            grams = offset_ids(hashes, spec.window, spec.buckets, splits)
+        else:
+            grams = ngram_ids(hashes, spec.orders, spec.buckets, splits)
+        soft = self._soft(hashes, grams, splits) if spec.soft_buckets else None
+        found, end = [], 0
+        for field, column in enumerate(fields):
+            start, end = end, end + len(column)
+            tokens = slice(splits[start], splits[end])
+            inputs = [_padded(grams[tokens], lengths[start:end], spec.buckets + field)]
+            if soft is not None:
+                inputs.append(_padded(soft[tokens], lengths[start:end], spec.soft_buckets + field)[:, :, 0])
+            found.append(inputs)
         return found
+
+    def _soft(self, hashes: np.ndarray, grams: np.ndarray, splits: np.ndarray) -> np.ndarray:
+        """Ids of soft matching's table, `[tokens, 1]`."""
+        spec = self.spec
+        if 1 in spec.orders and spec.buckets % spec.soft_buckets == 0:  # then one remainder is that of the other
+            at = spec.orders.index(1)
+            return grams[:, at : at + 1] % np.int32(spec.soft_buckets)
+        return ngram_ids(hashes, (1,), spec.soft_buckets, splits)
 
     def _call(self, fields: list[list[np.ndarray]]) -> np.ndarray:
         values = [fields[field][kind] for field, kind, _ in self._inputs]
@@ -160,6 +169,16 @@ class EdgeScorer:
             return np.float32(0.5) * (np.tanh(np.float32(0.5) * z[:, 0]) + np.float32(1))  # sigmoid, without overflow
         powers = np.exp(z - z.max(1, keepdims=True))
         return powers / powers.sum(1, keepdims=True)
+
+
+def _padded(ids: np.ndarray, lengths: np.ndarray, pad: int) -> np.ndarray:
+    """`[tokens, width]` of texts one after the other, as `[texts, positions, width]`."""
+    positions = max(1, int(lengths.max()))
+    if len(lengths) * positions == len(ids):
+        return ids.reshape(len(lengths), positions, -1)
+    out = np.full((len(lengths), positions, ids.shape[1]), pad, np.int32)
+    out[np.arange(positions) < lengths[:, None]] = ids
+    return out
 
 
 def _interpreter(path: Path, threads: int, xnnpack: bool) -> Any:
