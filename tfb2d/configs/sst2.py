@@ -12,6 +12,11 @@ which training has none (`data.phrases`). Reviews are cut into sentences, writte
 (`data/stats.json: leaked_from`; 17 reviews have such a sentence, "a lot of fun" and the like).
 
 More teachers are stacked: a second one with another seed or encoder costs its fine-tuning and a pass over the transfer set.
+The encoder can read reviews before it is fine-tuned, and weights can be averaged:
+`--config.teachers.minilm.adapt.rows=100000 --config.teachers.minilm.adapt.masking=phrase --config.teachers.minilm.ema=0.99`.
+
+Time on 2 cores with bfloat16, from seconds of computing on a busy machine: data 1 minute, fine-tuning 35, labelling 50;
+adapting to 100,000 sentences 45.
 """
 
 import os
