@@ -52,7 +52,7 @@ class Asking:
             while not self._stop.is_set():
                 sent = time.monotonic()
                 try:
-                    data = call(self._versions.payload, timeout=30, wait_for_ready=self._wait)
+                    data = call(self._versions.payload, timeout=300, wait_for_ready=self._wait)
                 except grpc.RpcError as error:
                     wrong = "" if error.code() == grpc.StatusCode.UNAVAILABLE else str(error.details())
                     self.asked.append(Asked(sent, time.monotonic(), error.code().name, 0, wrong))

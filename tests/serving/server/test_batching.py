@@ -50,6 +50,30 @@ def test_concurrent_requests_share_a_batch_and_get_their_own_rows(batching):
     assert run.sizes == [8]
 
 
+def test_an_idle_server_runs_a_request_in_its_own_thread_and_counts_it(batching):
+    """At most num_batch_threads batches at once, those in their requests' own threads included."""
+    where, at_once, most, lock = [], [0], [0], threading.Lock()
+
+    def run(feeds, fetches, seconds):
+        with lock:
+            where.append(threading.current_thread().name)
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        time.sleep(0.05)
+        with lock:
+            at_once[0] -= 1
+        return [feeds["x"]]
+
+    batched = batching(run, max_batch_size=4, num_batch_threads=2, max_enqueued_batches=100)
+    assert batched(rows(1), ("y",), 5.0)[0].tolist() == [1]
+    assert where == [threading.current_thread().name]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: batched(rows(n), ("y",), 20.0)[0].tolist(), range(40)))
+    assert answers == [[n] for n in range(40)]
+    assert most == [2]
+    assert any(name.startswith("batch-") for name in where)
+
+
 def test_different_fetches_do_not_mix(batching):
     run = Run()
     batched = batching(run, max_batch_size=8, batch_timeout_micros=20_000, num_batch_threads=1)

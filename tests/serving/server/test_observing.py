@@ -1,8 +1,6 @@
 """What an operator sees: metrics, request logs, health, and the speed beside a bare echo."""
 
 import re
-import subprocess
-import sys
 import threading
 import time
 
@@ -10,28 +8,18 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from embedded import UNLIMITED, Server, free_port, outcome, predict_request, wait_for
+from embedded import UNLIMITED, Server, outcome, predict_request, wait_for
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
 from tiny_models import put
 
+from tfb2d.serving.local import LocalServer
+from tfb2d.serving.server.configuration import from_proto
+from tfb2d.serving.server.errors import ServingError
 from tfb2d.serving.server.metrics import Metrics
-from tfb2d.serving.server.request_log import RequestLog
+from tfb2d.serving.server.options import Options
+from tfb2d.serving.server.request_log import RequestLog, RequestLogs
 
-ECHO = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-import grpc
-class Echo(grpc.GenericRpcHandler):
-    handler = grpc.unary_unary_rpc_method_handler(lambda data, context: data)
-    def service(self, details):
-        return self.handler
-server = grpc.server(ThreadPoolExecutor(8))
-server.add_generic_rpc_handlers((Echo(),))
-server.add_insecure_port("127.0.0.1:" + sys.argv[1])
-server.start()
-print("up", flush=True)
-server.wait_for_termination()
-"""
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
@@ -130,10 +118,16 @@ def test_the_request_log_is_bounded_and_survives_a_broken_disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def logging_server(marked, tmp_path_factory):
+    """A server that logs the requests of "demo" as its flags say, and those of "own" as its logging_config says."""
     folder = tmp_path_factory.mktemp("logging")
-    put(marked / "source-1", folder / "models/1")
-    flags = ["--model_name=demo", f"--model_base_path={folder}/models", f"--log_requests={folder}/log"]
-    with Server(folder, *flags, "--log_requests_rate=1", rest=False) as server:
+    own = f'log_collector_config {{ filename_prefix: "{folder}/own/x-" }} sampling_config {{ sampling_rate: 1 }}'
+    models = ""
+    for name, more in (("demo", ""), ("own", f"logging_config {{ {own} }}")):
+        put(marked / "source-1", folder / name / "1")
+        models += f'config {{ name: "{name}" base_path: "{folder}/{name}" model_platform: "tensorflow" {more} }}'
+    (folder / "models.cfg").write_text(f"model_config_list {{ {models} }}")
+    flags = ["--model_config_file=models.cfg", f"--log_requests={folder}/log", "--log_requests_rate=1"]
+    with Server(folder, *flags, rest=False) as server:
         yield folder, server
 
 
@@ -166,27 +160,70 @@ def test_speed_beside_a_bare_echo(logging_server):
     """Batch-1 requests a second against a bare gRPC echo of the same bytes: the target is 0.7 on a quiet
     machine; this holds half of it on a busy one, with every request logged."""
     _, server = logging_server
-    port = free_port()
-    echo = subprocess.Popen([sys.executable, "-c", ECHO, str(port)], stdout=subprocess.PIPE)
-    try:
-        assert echo.stdout.readline() == b"up\n"
+    with LocalServer([], module="tfb2d.bench.echo") as echo:
         data = score_request().SerializeToString()
-        pairs = [(rate(server.port, data, 0.7), rate(port, data, 0.7)) for _ in range(3)]
+        pairs = [(rate(server.port, data, 0.7), rate(echo.port, data, 0.7)) for _ in range(3)]
         assert max(ours / bare for ours, bare in pairs) > 0.35, pairs
-    finally:
-        echo.kill()
-        echo.wait()
-        echo.stdout.close()
 
 
 def test_requests_are_logged_by_the_server(logging_server):
     folder, server = logging_server
     answer = server.predictions.Predict(score_request(), timeout=10)
+    request = score_request()
+    request.model_spec.name = "own"
+    server.predictions.Predict(request, timeout=10)
     assert server.stop() == 0
+    assert [one.predict_log.request for one in read_logs(folder / "own")] == [request]
+    assert all(path.name.startswith("x-own-") for path in (folder / "own").glob("*.tfrecord"))
     entries = wait_for(lambda: read_logs(folder / "log"))
     last = entries[-1].predict_log
     assert last.request == score_request()
     assert last.response == answer
+
+
+def model_config(prefix="/x/y-", kind="", rate=1.0):
+    config = model_server_config_pb2.ModelServerConfig()
+    one = config.model_config_list.config.add(name="demo", base_path="/m", model_platform="tensorflow")
+    one.logging_config.log_collector_config.filename_prefix = prefix
+    one.logging_config.log_collector_config.type = kind
+    one.logging_config.sampling_config.sampling_rate = rate
+    return config
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "pubsub"}, "NOT_FOUND: Cannot find LogCollector::Factory for type: pubsub"),
+        ({"prefix": "x"}, "needs an absolute filename_prefix"),
+        ({"rate": 2.0}, "it is a share"),
+    ],
+)
+def test_a_logging_config_that_cannot_work_is_refused(fields, message):
+    with pytest.raises(ServingError, match=message):
+        from_proto(model_config(**fields), {})
+
+
+def test_callers_cannot_have_files_written():
+    """HandleReloadConfigRequest may repeat the logging_config of the file, and change nothing in it."""
+    current = {one.name: one for one in from_proto(model_config(), {})}
+    assert from_proto(model_config(), current, remote=True)
+    for known in (current, {}):
+        with pytest.raises(ServingError, match="can only be changed in --model_config_file"):
+            from_proto(model_config("/elsewhere/"), known, remote=True)
+
+
+def test_logs_follow_the_configuration(tmp_path):
+    """A model that gets a logging_config has a log of its own; one that loses it goes back to the server's."""
+    logs = RequestLogs(Options(log_requests=str(tmp_path / "all"), log_requests_rate=1.0), Metrics())
+    assert logs.wanted("demo") is logs.wanted("other")
+    logs.configure({one.name: one for one in from_proto(model_config(f"{tmp_path}/own/"), {})})
+    log_some(logs.wanted("demo"), 3)
+    logs.configure({})
+    assert len(read_logs(tmp_path / "own")) == 3
+    log_some(logs.wanted("demo"), 2)
+    logs.configure({one.name: one for one in from_proto(model_config("/proc/nowhere/"), {})})  # not to be written
+    logs.close()
+    assert len(read_logs(tmp_path / "all")) == 2
 
 
 def rss(server):

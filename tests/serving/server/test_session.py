@@ -50,6 +50,68 @@ def test_a_long_run_ends_at_its_deadline(session):
     assert (error.value.code, error.value.message) == (Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
 
 
+def test_a_graph_without_loops_runs_as_a_callable_and_still_checks_what_it_is_fed(marked):
+    one = Session(str(marked / "source-2"), Options(), str(marked))
+    try:
+        texts = np.array([b"a", b"b"], object)
+        assert run(one, "serving_default", 5.0, text=texts)["score"].tolist() == [2.0, 2.0]
+        assert [handle is not None for handle in one._callables.values()] == [True]
+        for seconds in (None, 5.0):
+            with pytest.raises(ServingError) as error:
+                run(one, "serving_default", seconds, text=np.ones(2, np.float32))
+            assert error.value.code == Code.INVALID_ARGUMENT
+            assert error.value.message == "Expects arg[0] to be string but float is provided"
+        large = np.array([b"a" * 100] * 20_000, object)  # beyond what runs in the caller's thread
+        assert set(run(one, "serving_default", 5.0, text=large)["score"].tolist()) == {2.0}
+    finally:
+        one.close()
+
+
+def test_large_runs_of_a_graph_with_branches_do_not_wait_for_each_other(tmp_path):
+    """Many at once, more than a session has threads: each branch is waited for, and all come to an end."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import tensorflow as tf
+
+    class Branching(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+        def score(self, text):
+            some = tf.reduce_any(tf.equal(text, "b"))
+            texts = tf.cond(
+                some, lambda: tf.strings.upper(text), lambda: tf.cond(some, lambda: text, lambda: text + "a")
+            )
+            return {"n": tf.strings.length(texts)}
+
+    module = Branching()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.score})
+    one = Session(str(tmp_path / "1"), Options(), str(tmp_path))
+    texts = np.array([b"a"] * 20_000, object)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: run(one, "serving_default", 60.0, text=texts)["n"].sum(), range(32)))
+    one.close()
+    assert answers == [40_000] * 32
+
+
+def test_a_model_of_tensorflow_1_is_served(tmp_path):
+    """Its variables are references and its branches are switches, which the executor of simple graphs refuses."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as old:
+        x = v1.placeholder(tf.float32, [None], name="x")
+        weight = v1.Variable(3.0, use_resource=False)
+        data, pred = v1.raw_ops.Switch(data=x * weight, pred=tf.constant(True))
+        merged = v1.raw_ops.Merge(inputs=[data, pred])[0]
+        old.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(old, str(tmp_path / "1"), {"x": x}, {"y": merged})
+    one = Session(str(tmp_path / "1"), Options(), str(tmp_path))
+    try:
+        for seconds in (None, 5.0):
+            assert run(one, "serving_default", seconds, x=np.ones(2, np.float32))["y"].tolist() == [3.0, 3.0]
+    finally:
+        one.close()
+
+
 def test_what_cannot_be_loaded(tree, tmp_path):
     (tmp_path / "1").mkdir()
     for content, code in ((None, Code.NOT_FOUND), (b"\xff\xff", Code.DATA_LOSS), (b"", Code.NOT_FOUND)):

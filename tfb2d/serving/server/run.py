@@ -4,7 +4,6 @@ import gc
 import logging
 import resource
 import signal
-import sys
 import threading
 import time
 from typing import Any
@@ -141,7 +140,6 @@ def run(options: Options, prepared: Prepared) -> None:
       ServingError: a model cannot be loaded.
       FlagError: a port cannot be bound.
     """
-    sys.setswitchinterval(0.0005)  # while a thread loads a model, requests wait for the interpreter so long, not 5 ms
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, and 1,024 of them are soon idle
     server = EmbeddedServer(options, prepared)

@@ -52,7 +52,7 @@ class Session:
         try:
             loader = SavedModelLoader(folder)
             ops = _ops(one.graph_def for one in loader.saved_model.meta_graphs)
-            simple = ops.isdisjoint(_LOOPS | _OLD)
+            simple = ops.isdisjoint(_LOOPS | _OLD) and not _inter_op(options)
             with self.graph.as_default():
                 self._session = tf.compat.v1.Session(graph=self.graph, config=_config(options, simple))
                 self.meta_graph: meta_graph_pb2.MetaGraphDef = _load(self._session, tags, loader)
@@ -60,6 +60,9 @@ class Session:
         except (tf.errors.OpError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise _load_error(error, tags, folder) from None
         self.signatures = dict(self.meta_graph.signature_def)
+        # A branch of a simple graph is waited for, and on the pool's threads a few such waits would wait for each other:
+        # such a graph runs in the caller's thread whatever its size.
+        self._simple = simple
         self._quick = ops.isdisjoint(_LOOPS)
         self._inline = _run_options(inter_op_thread_pool=-1)
         self._handles: dict[str, Any] = {}
@@ -107,7 +110,7 @@ class Session:
         """
         if seconds is not None and seconds <= 0:
             raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
-        quick = self._quick and sum(one.nbytes for one in feeds.values()) <= _INLINE_BYTES
+        quick = self._simple or (self._quick and sum(one.nbytes for one in feeds.values()) <= _INLINE_BYTES)
         try:
             if quick:
                 handle = self._callable(feeds, fetches)
@@ -204,9 +207,14 @@ def _config(options: Options, simple: bool) -> Any:
         allow_soft_placement=True,
         device_count={"GPU": 0},  # one process at a desk beside training: the accelerator is not this server's
     )
-    if simple and config.inter_op_parallelism_threads <= 1:
+    if simple:
         config.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
     return config
+
+
+def _inter_op(options: Options) -> bool:
+    """Whether somebody asked for ops side by side."""
+    return (options.tensorflow_inter_op_parallelism or options.tensorflow_session_parallelism) > 1
 
 
 def _ops(graphs: Iterable[Any]) -> set[str]:
