@@ -29,6 +29,7 @@ from tfb2d.config import (
 )
 from tfb2d.data.files import read_json
 from tfb2d.data.tables import read_table
+from tfb2d.edge import EdgeScorer
 from tfb2d.pipeline import Pipeline
 
 STUDENT = StudentConfig(buckets=2**10, dim=8, ffn=(16,), max_tokens=16, soft_buckets=2**8)
@@ -238,7 +239,9 @@ def test_three_classes_from_outside_scores_alone(tmp_path: Path) -> None:
 
     served = tf.saved_model.load(report["model"])
     assert "rank" not in served.signatures
-    score = served.signatures["serving_default"](text=tf.constant(["goal match cup", "vote law", "stock price deal"]))
+    texts = ["goal match cup", "vote law", "stock price deal"]
+    score = served.signatures["serving_default"](text=tf.constant(texts))
+    np.testing.assert_allclose(EdgeScorer(report["model"]).score(texts), score["score"], atol=1e-2)
     np.testing.assert_allclose(score["score"].numpy().sum(1), 1, atol=1e-5)
     assert score["score"].numpy().argmax(1).tolist() == [0, 1, 2]
 
