@@ -11,8 +11,10 @@ import pytest
 
 from tfb2d.bench import scoring
 from tfb2d.bench.measure import BenchError
+from tfb2d.bench.students import EDGE
 from tfb2d.bench.systems import Maker
 from tfb2d.bench.work import Rows, Work
+from tfb2d.compress.tflite import write_edge
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
 from tfb2d.serving.export import export
@@ -35,7 +37,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     student = Student(PAIRS, StudentConfig(buckets=97, dim=4, ffn=(8,), soft_buckets=31))
     texts = [["red shoe"], ["a shoe of leather"]]
     folder = tmp_path_factory.mktemp("shop")
-    return export(student, folder, scale=1.0, bias=[0.0], warmup=texts, fingerprint="")
+    version = export(student, folder, scale=1.0, bias=[0.0], warmup=texts, fingerprint="")
+    write_edge(student, version / EDGE, 1.0, [0.0])
+    return version
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
     results = json.loads((tmp_path / "bench.json").read_text())
     assert all(set(one) == KEYS | MORE for one in results)
     timed = [one for one in results if one["p50_us"] is not None]
-    students = {"student", "student-python"}
+    students = {"student", "student-python", "student-edge"}
     assert {(one["system"], one["batch"]) for one in timed} == {
         (system, batch) for system in students | set(PEERS) for batch in (1, "rank")
     }
@@ -80,6 +84,8 @@ def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
         assert (one["accuracy"] is None) == one["system"].startswith("bert")
         assert one["wh_per_million"] == pytest.approx(8 * one["cpu_s_per_million"] / 3600)
     # "good" and "bad" are learnt from 80 rows; the student has random weights.
+    sizes = {one["system"]: one["file_mb"] for one in timed}
+    assert sizes["student-edge"] < sizes["student"] == sizes["student-python"]
     accuracies = {one["system"]: one["accuracy"] for one in timed}
     assert accuracies["fasttext"] == accuracies["model2vec"] == 1
     assert accuracies["student"] == accuracies["student-python"]
