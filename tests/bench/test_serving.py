@@ -1,0 +1,49 @@
+"""The load that `python -m tfb2d.bench --serving` puts on a server, measured here on the bare echo itself."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tfb2d.bench.serving import picture, table
+from tfb2d.bench.serving_load import Settings, measure
+from tfb2d.serving.local import LocalServer
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict]:
+    settings = Settings(seconds=0.4, rounds=2, clients=(1, 2), levels=(0.5, 1.1))
+    with LocalServer([], module="tfb2d.bench.echo") as echo:
+        return list(measure(echo.address, echo.address, {"score": [b"one", b"two"], "rank": [b"x" * 1000]}, settings))
+
+
+def test_an_echo_is_measured_beside_itself(rows: list[dict]) -> None:
+    assert [(row["request"], row["bytes"]) for row in rows] == [("score", 3), ("rank", 1000)]
+    for row in rows:
+        most = row["capacity"]
+        assert [one["clients"] for one in most["by_clients"]] == [1, 2]
+        assert most["share"] == pytest.approx(most["requests_per_s"] / most["echo_per_s"])
+        for level, share in zip(row["levels"], (0.5, 1.1), strict=True):
+            assert level["arrivals_per_s"] == pytest.approx(share * most["requests_per_s"])
+            assert level["requests"] == pytest.approx(0.4 * level["arrivals_per_s"], abs=2)
+            assert 0 < level["p50_ms"] <= level["p99_ms"]
+            assert level["p999_ms"] is None or level["requests"] >= 1000
+            assert level["errors"] == level["echo"]["errors"] == {}
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_refusals_are_counted_by_code_and_shown(rows: list[dict]) -> None:
+    with LocalServer([], module="tfb2d.bench.echo") as echo:
+        address = echo.address
+    settings = Settings(seconds=0.2, rounds=1, clients=(1,), levels=(0.5,))
+    with pytest.raises(Exception, match="UNAVAILABLE"):  # nobody is there: no capacity to take shares of
+        list(measure(address, address, {"score": [b"x"]}, settings))
+    refused = {**rows[0], "levels": [{**rows[0]["levels"][0], "errors": {"UNAVAILABLE": 3}, "p999_ms": None}]}
+    assert "UNAVAILABLE 3; p99 is" in table([refused])
+    assert "110%" in table(rows)
+
+
+def test_the_picture_has_a_panel_a_request(rows: list[dict]) -> None:
+    drawn = picture(rows)
+    assert ET.fromstring(drawn).tag.endswith("svg")
+    assert drawn.count("requests/s at most") == 2
