@@ -44,14 +44,14 @@ class Server:
         if wait:
             self.wait_ready()
 
-    def wait_ready(self, seconds: float = 90.0) -> None:
+    def wait_ready(self, seconds: float = 240.0) -> None:
         end = time.monotonic() + seconds
         while "Running gRPC ModelServer" not in self.log():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < end, self.log()
             time.sleep(0.05)
 
-    def wait_exit(self, seconds: float = 90.0) -> int:
+    def wait_exit(self, seconds: float = 240.0) -> int:
         return self.process.wait(seconds)
 
     def log(self) -> str:
