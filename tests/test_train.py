@@ -89,6 +89,16 @@ def test_the_report_has_what_other_programs_rely_on(whole: Path) -> None:
     assert "<svg" in page or "data:image/png" in page
 
 
+def test_the_served_student_is_small_and_scores_as_the_trained_one(whole: Path) -> None:
+    compression = read_json(whole / "report.json")["compression"]
+    served, trained = compression["megabytes"]["served"], compression["megabytes"]["float"]
+    assert served < 0.35 * trained  # 16 wide; a scale weighs less in wider rows
+    before, after = (compression["figures"][form]["test"] for form in ("float", "served"))
+    assert after["accuracy"] >= before["accuracy"] - 0.01
+    assert after["roc_auc"] >= before["roc_auc"] - 0.002
+    assert compression["rows"]["ngrams"]["buckets"] == 2**14
+
+
 def test_test_films_are_new(whole: Path) -> None:
     films = {
         split: set(read_table(whole / "data" / split)["group"].to_pylist())

@@ -1,5 +1,6 @@
 """The stage between training and export: the student that is served, small, beside the one that was trained."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def compress(run: "Pipeline", folder: Path) -> dict[str, Any]:
     config = run.config.compress
     trained = served = load_student(run.workdir / "student")
     if config.tables == "int8" or config.tunes_dense:
-        rows = _rows(run, folder / "rows")
+        rows = trained_rows(run, folder / "rows")
         if config.tables == "int8":
             served = pack(served, rows, config.max_megabytes)
         if config.tunes_dense:
@@ -89,8 +90,11 @@ def pack(student: "Student", rows: "HashedRows", max_megabytes: float = 0.0) -> 
         ) from None
 
 
-def judge(run: "Pipeline", student: "Student") -> tuple[dict[str, Any], "Calibration"]:
-    """A student's figures on the validation and the test split, and its calibration, learnt on the former."""
+def judge(run: "Pipeline", student: "Student", score: Callable | None = None) -> tuple[dict[str, Any], "Calibration"]:
+    """A student's figures on the validation and the test split, and its calibration, learnt on the former.
+
+    `score` stands in for `student.model`: a function of string tensors, one a field, to logits.
+    """
     from tfb2d.evaluation.calibration import calibrate
     from tfb2d.evaluation.metrics import metrics
 
@@ -98,7 +102,7 @@ def judge(run: "Pipeline", student: "Student") -> tuple[dict[str, Any], "Calibra
     labels = {split: table.column("label").to_numpy().astype(np.float64) for split, table in tables.items()}
     found = {}
     for split, table in tables.items():
-        values = logits(student, [table.column(name).to_pylist() for name in run.task.fields])
+        values = logits(score or student.model, [table.column(name).to_pylist() for name in run.task.fields])
         found[split] = values[:, 0] if run.task.n_logits == 1 else values
     calibration = calibrate(run.task, labels["valid"], found["valid"])
     names = ("accuracy", "roc_auc", "log_loss")
@@ -106,19 +110,19 @@ def judge(run: "Pipeline", student: "Student") -> tuple[dict[str, Any], "Calibra
     return {split: {name: one[name] for name in names} for split, one in figures.items()}, calibration
 
 
-def logits(student: "Student", columns: list[list[str]], batch: int = 1024) -> np.ndarray:
-    """Logits `[n, k]` float32 of texts, a column a field."""
+def logits(score: Callable, columns: list[list[str]], batch: int = 1024) -> np.ndarray:
+    """Logits `[n, k]` float32 of texts, a column a field; `score` is a function of string tensors."""
     import tensorflow as tf
 
-    score = tf.function(lambda texts: student.model(texts, training=False), reduce_retracing=True)
+    function = tf.function(score, reduce_retracing=True)
     parts = [
-        score([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
+        function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
         for start in range(0, len(columns[0]), batch)
     ]
     return np.concatenate(parts)
 
 
-def _rows(run: "Pipeline", out: Path) -> "HashedRows":
+def trained_rows(run: "Pipeline", out: Path) -> "HashedRows":
     """The rows that the student was trained on, hashed."""
     from tfb2d.distill.stack import Stack
     from tfb2d.distill.targets import soft_rows

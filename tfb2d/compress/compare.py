@@ -1,0 +1,110 @@
+"""One trained student in many forms, judged alike."""
+
+import dataclasses
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfb2d.compress.dense import CALIBRATION_BATCHES, dense_model, features, tuned, with_dense
+from tfb2d.compress.quantised import quantised, quantised_form
+from tfb2d.compress.student import dense_layers, stored_bytes
+from tfb2d.config import CompressConfig, ConfigError
+from tfb2d.students.model import Student, load_student
+from tfb2d.students.rows import HashedRows
+
+if TYPE_CHECKING:
+    from tfb2d.pipeline import Pipeline
+
+
+def compare(run: "Pipeline", forms: Sequence[str], epochs: int) -> list[dict[str, Any]]:
+    """Figures of each form; see the command, `tfb2d/compress/__main__.py`.
+
+    Raises:
+      ConfigError: a form that there is not, or a budget that cannot be met.
+    """
+    from tfb2d.compressing import pack, trained_rows
+
+    settings = {form: _settings(form, epochs) for form in forms}
+    trained = load_student(run.workdir / "student")
+    found = []
+    with TemporaryDirectory() as folder:
+        rows = trained_rows(run, Path(folder) / "rows")
+        packed = pack(trained, rows)
+        for form, config in settings.items():
+            score = None
+            student = trained if form == "float" else packed
+            if config.max_megabytes:
+                student = pack(trained, rows, config.max_megabytes)
+            if config.tunes_dense or form == "post-training":
+                student, score = _tuned(packed, rows, config, form == "post-training")
+            found.append({"form": form, **_figures(run, student, score)})
+    return found
+
+
+def _settings(form: str, epochs: int) -> CompressConfig:
+    config = CompressConfig(epochs=epochs)
+    for part in form.split("+"):
+        name, _, number = part.rpartition("-")
+        if not number.replace(".", "", 1).isdigit():
+            name, number = part, "0"
+        changes: dict[str, dict[str, Any]] = {
+            "float": {},
+            "int8": {},
+            "post-training": {},
+            "qat": {"qat_epochs": epochs},
+            "pruned": {"sparsity": float(number) / 100},
+            "clusters": {"clusters": int(float(number))},
+            "budget": {"max_megabytes": float(number)},
+        }
+        if name not in changes:
+            raise ConfigError(f"there is no form {part!r}; there are {', '.join(changes)}")
+        config = dataclasses.replace(config, **changes[name])
+    return config
+
+
+def _tuned(
+    student: Student, rows: HashedRows, config: CompressConfig, rounded: bool
+) -> tuple[Student, Callable | None]:
+    source = features(student)
+    if rounded:
+        batches = [source(rows.batch(index)[0]) for index in islice(rows.batches(512, (0, 9)), CALIBRATION_BATCHES)]
+        model = quantised(dense_model(student), batches)
+    else:
+        model = tuned(dense_model(student), source, rows, config)
+    if not (rounded or config.qat_epochs):
+        return with_dense(student, model.get_weights()), None
+    return with_dense(student, quantised_form(model)[0]), lambda texts: model(
+        source([student.tokens(one) for one in texts]), training=False
+    )
+
+
+def _figures(run: "Pipeline", student: Student, score: Callable | None) -> dict[str, Any]:
+    from tfb2d.compressing import judge
+    from tfb2d.students.served import ServedStudent
+
+    kernels = [layer.kernel.numpy() for layer in dense_layers(student)]
+    weights = b"".join(np.ascontiguousarray(weight.numpy()).tobytes() for weight in student.trunk.weights)
+    graph = ServedStudent(student)
+    serve = tf.function(graph.logits).get_concrete_function(
+        [tf.TensorSpec([None], tf.string)] * len(student.task.fields)
+    )
+    row = [tf.constant(["a text of six words here"])] * len(student.task.fields)
+    times = []
+    for _ in range(300):
+        start = time.perf_counter()
+        serve(row)
+        times.append(time.perf_counter() - start)
+    return {
+        "megabytes": stored_bytes(student) / 1e6,
+        "zipped_megabytes": len(zlib.compress(weights, 6)) / 1e6,
+        "zeros": float(sum((kernel == 0).sum() for kernel in kernels) / sum(kernel.size for kernel in kernels)),
+        "single_us": 1e6 * float(np.median(times[50:])),
+        "figures": judge(run, student, score)[0],
+    }
