@@ -324,7 +324,7 @@ def _ngrams(student: Student, sides: Sequence[_Side]) -> tuple[NGram, ...]:
     found = []
     for field, side in enumerate(sides):
         others = [other.ids for other in sides if other is not side]
-        silent = ~side.vectors.any(-1)
+        silent = np.asarray(~side.vectors.any(-1))
         for place, order in enumerate(orders_of(student)):
             there = set(others[0][:, place].tolist()) if others else set()
             found += [

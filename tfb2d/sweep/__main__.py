@@ -19,7 +19,6 @@ import ast
 import os
 import runpy
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,8 +86,8 @@ def sweep(run: Path) -> str:
     with locked(out):
         if not all(is_done(job, out) for job in found):
             print(plan(material, found, out), file=sys.stderr)
-        material.load()
         _train(material, found, out, shown)
+        material.load()
         figures = _judge(run, material, asked, found, out)
     from tfb2d.sweep.table import print_tables
 
@@ -157,17 +156,20 @@ def plan(material: "Material", found: Sequence["Job"], out: Path) -> str:
 
 
 def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool) -> None:
-    from tqdm import tqdm
+    """Trains what is not there, a few trainings a process: what TensorFlow keeps of a table goes with its process."""
+    from multiprocessing import get_context
 
-    from tfb2d.sweep.training import is_done, train
+    from tfb2d.sweep.training import PER_PROCESS, is_done, train_all
 
     todo = [job for job in found if not is_done(job, out)]
-    for number, job in enumerate(tqdm(todo, desc="sweep", unit="training", disable=not shown), 1):
-        begin = time.monotonic()
-        accuracy = train(material, job, out, shown)["history"][-1]["valid_accuracy"]
-        took = _time(time.monotonic() - begin)
-        told = (number, len(todo), job.names[0], job.seed, accuracy, took)
-        logging.info("%d of %d: %s, seed %d: validation accuracy %.4f, %s", *told)
+    for start in range(0, len(todo), PER_PROCESS):
+        group = todo[start : start + PER_PROCESS]
+        arguments = (material.run, material.config, material.cache, group, out, shown, start, len(todo))
+        process = get_context("spawn").Process(target=train_all, args=arguments, daemon=True)
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"a training ended with status {process.exitcode}; what it said stands above")
 
 
 def _judge(run: Path, material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path) -> dict[str, Any]:

@@ -86,6 +86,9 @@ class Material:
         splits = ("transfer", "valid", "test")
         data = self.run / "data"
         self.labels = {s: read_table(data / s, ["label"])["label"].to_numpy().astype(np.float64) for s in splits}
+        judged = np.isfinite(self.labels["transfer"])
+        if not judged[: self.facts.judged].all() or judged[self.facts.judged :].any():
+            raise DataError(f"{data}: the judged rows are not the first of transfer/; was it written by this version?")
         self.logits = {
             split: {
                 name: read_logits(self.run / "logits" / name / (split if split != "transfer" else ""), self.task)

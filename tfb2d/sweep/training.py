@@ -1,21 +1,29 @@
 """Trains variants: each with each seed in a folder of its own, skipped when done, gone on with when stopped."""
 
 import gc
+import multiprocessing
+import os
 import shutil
+import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfb2d import __version__
+from tfb2d.config import Config, ConfigError
+from tfb2d.data.errors import DataError
 from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.stages import fingerprint
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.variants import ALL, Axis, Settings, Variant
 
+PER_PROCESS = 8  # trainings
 RESULT, LOGITS = "result.json", "logits.safetensors"
 
 
@@ -145,6 +153,39 @@ def train(material: Material, job: Job, out: Path, progress: bool = False) -> di
     tf_keras.backend.clear_session()
     gc.collect()
     return result
+
+
+def train_all(
+    run: Path, config: Config, cache: Path, todo: Sequence[Job], out: Path, progress: bool, before: int, total: int
+) -> None:
+    """Trains jobs one after the other, in a process of their own, which ends when the one that started it does.
+
+    Args:
+      run, config, cache: of the Material.
+      todo: the jobs.
+      out: the sweep's folder.
+      progress: whether to show bars.
+      before: jobs of this sweep that were trained before these, of `total`.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        material = Material(run, config, cache, progress)
+        material.load()
+        for number, job in enumerate(todo, before + 1):
+            begin = time.monotonic()
+            accuracy = train(material, job, out, progress)["history"][-1]["valid_accuracy"]
+            took = time.monotonic() - begin
+            told = f"{job.names[0]}, seed {job.seed}: validation accuracy {accuracy:.4f}, {took:.0f} s"
+            print(f"{number} of {total}: {told}", file=sys.stderr, flush=True)
+    except (ConfigError, DataError, OSError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _end_with(process: BaseProcess) -> None:
+    process.join()
+    os._exit(1)
 
 
 def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:

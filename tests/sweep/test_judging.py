@@ -1,0 +1,43 @@
+"""Variants trained in this process: figures, differences from the recipe, tables and the page."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.sweep.conftest import CONFIG
+from tfb2d.sweep.judging import judge
+from tfb2d.sweep.material import Material
+from tfb2d.sweep.page import render
+from tfb2d.sweep.table import print_tables
+from tfb2d.sweep.training import LOGITS, is_done, jobs, train
+from tfb2d.sweep.variants import axes
+
+
+def test_variants_are_judged_side_by_side(material: Material, tmp_path: Path) -> None:
+    asked = axes(["targets"], CONFIG, material.facts, {})
+    kept = tuple(one for one in asked[0].variants if one.base or one.settings.targets == "labels")
+    asked = [type(asked[0])("targets", "Targets", kept)]
+    todo = jobs(material, asked, 1)
+    assert len(todo) == 2
+    results = [train(material, job, tmp_path) for job in todo]
+    assert all(is_done(job, tmp_path) for job in todo)
+    assert train(material, todo[0], tmp_path)["seconds"] == results[0]["seconds"]  # found, not trained again
+    figures = judge(material, asked, todo, tmp_path, test=True, resamples=50)
+    labels = material.labels["test"]
+    for one, job in zip(sorted(figures["axes"][0]["variants"], key=lambda v: not v["base"]), todo, strict=True):
+        logits = load_file(tmp_path / job.folder / LOGITS)["test"][:, 0]
+        calibration = next(r["calibration"] for r, j in zip(results, todo, strict=True) if j is job)
+        decided = calibration["scale"] * logits + calibration["bias"][0] >= 0
+        assert one["test"]["accuracy"]["value"] == pytest.approx(np.mean(decided == labels))
+        assert one["base"] == (one["test"]["accuracy"]["difference_ci95"] == [0.0, 0.0])
+    quiet = judge(material, asked, todo, tmp_path, test=False, resamples=0)
+    assert "test" not in quiet["axes"][0]["variants"][0]
+    for told in (figures, quiet):
+        whole = {
+            "run": "run", "command": "again", "date": "today", "machine": "here", "seeds": 1, "test_looks": [],
+            "task": material.task.to_json(), **told,
+        }  # fmt: skip
+        assert "labels alone" in print_tables(whole)
+        assert render(whole).count("<svg") == 2
