@@ -1,5 +1,6 @@
 """A student becomes a SavedModel that takes raw strings, in a version folder that TensorFlow Serving picks up."""
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,43 +14,41 @@ from tfb2d import __version__
 from tfb2d.data.files import read_json, sync, write_json
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
+from tfb2d.students.served import ServedStudent
 
 ABOUT = "assets.extra/tfb2d.json"
 EDGE = "assets.extra/edge"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
-def signatures(student: Student, scale: float, bias: Sequence[float]) -> dict[str, Callable]:
+def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dict[str, Callable]:
     """The served functions of a student, by signature name.
 
     Args:
-      student: a trained one.
+      graph: a student as it is served; it must outlive the functions, since it holds their tables.
       scale, bias: the calibration, `score = sigmoid(scale * logit + bias)`, or softmax over classes; `bias` has one
         number a logit.
 
     Returns:
       Concrete functions: `serving_default` and `classify`; `regress` where there is one score a row; `rank` for pairs.
     """
-    fields, k = student.task.fields, student.task.n_logits
-    classes = student.task.classes or ("0", "1")
+    fields, k = graph.task.fields, graph.task.n_logits
+    classes = graph.task.classes or ("0", "1")
 
     def calibrated(logit: tf.Tensor) -> tf.Tensor:
         z = scale * logit + np.asarray(bias, np.float32)
         return tf.sigmoid(z) if k == 1 else tf.nn.softmax(z)
 
-    def logits(texts: Sequence[tf.Tensor]) -> tf.Tensor:
-        return student.model(list(texts), training=False)
-
     def squeezed(value: tf.Tensor) -> tf.Tensor:
         return tf.squeeze(value, -1) if k == 1 else value
 
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        logit = logits([texts[name] for name in fields])
+        logit = graph.logits([texts[name] for name in fields])
         return {"score": squeezed(calibrated(logit)), "logit": squeezed(logit)}
 
     def parsed(inputs: tf.Tensor) -> tf.Tensor:
         features = tf.io.parse_example(inputs, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
-        return calibrated(logits([features[name] for name in fields]))
+        return calibrated(graph.logits([features[name] for name in fields]))
 
     def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = parsed(inputs)
@@ -62,7 +61,7 @@ def signatures(student: Student, scale: float, bias: Sequence[float]) -> dict[st
         return {"outputs": tf.squeeze(parsed(inputs), -1)}
 
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = tf.squeeze(calibrated(student.score_titles(query, titles)), -1)
+        scores = tf.squeeze(calibrated(graph.rank(query, titles)), -1)
         return {"scores": tf.where(tf.equal(titles, ""), 0.0, scores)}  # padding comes last in any ranking
 
     column = [tf.TensorSpec([None], tf.string, name=name) for name in fields]
@@ -111,9 +110,10 @@ def export(
     version = model_folder / str(versions[-1] + 1 if versions else 1)
     partial = model_folder / f".{version.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    served = signatures(student, scale, bias)
+    graph = ServedStudent(student)
+    served = signatures(graph, scale, bias)
     module = tf.Module()
-    module.student_weights = student.trunk.weights  # all that the functions use; nothing else of Keras goes along
+    module.tables = graph.tables  # dense layers are constants; nothing of Keras goes along
     tf.saved_model.save(module, str(partial), signatures=served)
     (partial / "assets.extra").mkdir()
     write_warmup(partial / WARMUP, model_folder.name, student.task.fields, warmup, "rank" in served)
@@ -124,6 +124,9 @@ def export(
     about = {
         "tfb2d": __version__,
         "task": student.task.to_json(),
+        "student": dataclasses.asdict(
+            student.config
+        ),  # nothing reads it to score; a bench gives fastText the same table
         "signatures": sorted(served),
         "calibration": {"scale": float(scale), "bias": [float(b) for b in bias]},
         "hash_spec": text_spec.SPEC,

@@ -1,0 +1,353 @@
+"""The student as it is served: the same logits as `Student.trunk` from far fewer and larger ops.
+
+Training wants gradients, dropout and cached hashes; serving wants microseconds, and at batch 1 those are the number of ops.
+So the served graph is written apart, from the weights of a trained student, and the tests hold it against the trunk.
+What it does otherwise:
+
+* query and titles are hashed as one batch of texts, and their n-grams are pooled by one `SparseSegmentSqrtN`, which reads
+  table rows where they lie instead of gathering them first;
+* features that are sums of others are multiplied out of the first dense layer's weights: the pool of unmatched n-grams is
+  the pool of all less the matched, and so is the query's;
+* rows of the soft-match table have length 1 already;
+* one query with its titles (a ranking, or a single pair) has a graph of its own, in which nothing is padded and the
+  query's tokens are compared with all title tokens at once;
+* biases are subtracted, negated: a bias that is added becomes part of oneDNN's matmul, which takes twice as long for one
+  row.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfb2d.students import text
+from tfb2d.students.layers import NGramEmbedding
+from tfb2d.students.model import Student
+from tfb2d.students.packed import PackedNGramEmbedding
+
+
+class Table:
+    """A table for serving.
+
+    Args:
+      layer: whose rows these are; rows of a compressed one stay as they are stored.
+      unit: give rows length 1, as soft matching compares them.
+    """
+
+    def __init__(self, layer: NGramEmbedding, unit: bool = False) -> None:
+        self.dim = layer.dim
+        self.packed = isinstance(layer, PackedNGramEmbedding)
+        if self.packed:
+            # Scales stand in a column here, so that no op has to make them one.
+            scale = layer.scale.numpy()[:, None]
+            if unit:
+                scale *= _over_root(np.square(layer.values.numpy() * scale).sum(1))[:, None]
+            self.values, self.remap = layer.values, layer.remap
+            self.scale = tf.Variable(scale, trainable=False, name="scale")
+            self.weights = [self.values, self.scale, *([] if self.remap is None else [self.remap])]
+        else:
+            self.values = layer.table
+            if unit:
+                rows = layer.table.numpy()
+                rows *= _over_root(np.square(rows).sum(1))[:, None]
+                self.values = tf.Variable(rows, trainable=False, name="unit_table")
+            self.weights = [self.values]
+
+    def vectors(self, ids: tf.Tensor) -> tf.Tensor:
+        """Float32 `[..., dim]` for int32 ids of any shape."""
+        # A float table is read whole (which copies nothing) rather than by ResourceGather: that op marks it as written to
+        # in places, and from then on each whole read copies the table. An int8 one is read by gathers alone.
+        if not self.packed:
+            return tf.gather(self.values.read_value(), ids)
+        rows = ids if self.remap is None else tf.gather(self.remap, ids)
+        return tf.cast(tf.gather(self.values, rows), tf.float32) * tf.gather(self.scale, rows)
+
+    def read(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Float rows `[rows, dim]`, and which of them each id has: int32 of the shape of `ids`.
+
+        They are the table itself, or the distinct rows of an int8 one: a batch says most of its n-grams many times over,
+        and read once each they stay in the cache. (Rows with all repeats took twice as long at batch 1,024.)
+        """
+        if not self.packed:
+            return self.values.read_value(), ids
+        distinct, at = tf.unique(tf.reshape(ids, [-1]))
+        return self.vectors(distinct), tf.reshape(at, tf.shape(ids)) if ids.shape.rank > 1 else at
+
+
+class ServedStudent(tf.Module):
+    """A student's logits from strings; see the module.
+
+    Args:
+      student: a trained one. Its tables are shared, its dense layers are copied into constants.
+    """
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.task, self.config = student.task, student.config
+        self.table = Table(student.ngrams)
+        self.window_bias = student.pool.bias.numpy() if self.config.window else None
+        self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
+        self.pair = student.query_dense is not None
+        self.matched = student.matched is not None
+        self.layers = [(dense.kernel.numpy(), -dense.bias.numpy()) for dense in student.denses]
+        self.bias = -student.first_dense.bias.numpy()
+        self._fold(student)
+        if self.soft:
+            kernels = self.config.kernels
+            step = 2.0 / max(kernels - 1, 1)
+            self.centres = np.array([1.0] + [1.0 - step * (k + 0.5) for k in range(kernels - 1)], np.float32)
+            widths = np.array([1e-3] + [step / 2] * (kernels - 1), np.float32)
+            self.slopes = 1 / (math.sqrt(2) * widths)
+
+    @property
+    def tables(self) -> list[tf.Variable]:
+        """All variables that the served graph reads."""
+        return [*self.table.weights, *(self.soft.weights if self.soft else [])]
+
+    def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Logits `[batch, n_logits]` of one `[batch]` string tensor a field."""
+        if not self.pair:
+            tokens = self._tokens(texts[0])
+            return self._rest(tf.matmul(tokens.pools, self.kernel) - self.bias)
+        return tf.cond(tf.equal(tf.size(texts[1]), 1), lambda: self._one(*texts), lambda: self._many(*texts))
+
+    def rank(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+        """Logits `[batch, n, n_logits]` of queries `[batch]` and their titles `[batch, n]`; each query is read once."""
+        k = self.task.n_logits
+
+        def next_query(at: tf.Tensor, before: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return at + 1, tf.concat([before, self._one(query[at][None], titles[at])], 0)
+
+        def each() -> tf.Tensor:
+            # Not `tf.map_fn`, which fails for a batch of none.
+            start, shapes = (0, tf.zeros([0, k])), (tf.TensorShape([]), tf.TensorShape([None, k]))
+            return tf.while_loop(lambda at, _: at < tf.size(query), next_query, start, shapes)[1]
+
+        alone = tf.equal(tf.size(query), 1)
+        logits = tf.cond(alone, lambda: self._one(query, tf.reshape(titles, [-1])), each)
+        return tf.reshape(logits, tf.concat([tf.shape(titles), [k]], 0))
+
+    def _tokens(self, texts: tf.Tensor) -> "Tokens":
+        return Tokens(self, texts)
+
+    def _rest(self, hidden: tf.Tensor) -> tf.Tensor:
+        for kernel, bias in self.layers:
+            hidden = tf.matmul(tf.nn.relu(hidden), kernel) - bias
+        return hidden
+
+    def _one(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+        """`[n, n_logits]` of one query `[1]` and its titles `[n]`."""
+        tokens = self._tokens(tf.concat([query, titles], 0))
+        lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
+        width = tf.cast(lengths[0], tf.int32)
+        sizes = tf.stack([width, -1])  # tokens of the query, of the titles
+        query_length, title_lengths = tf.split(tf.maximum(lengths, 1.0), [1, -1], num=2)
+        query_pool, title_pool = tf.split(tokens.pools, [1, -1], num=2)
+        rows = tf.split(tokens.rows, sizes, num=2)[1] - 1
+        each, n = tf.range(tf.size(rows)), tf.size(titles)
+
+        def by_title(values: tf.Tensor) -> tf.Tensor:
+            return tf.raw_ops.SparseSegmentSumWithNumSegments(
+                data=values, indices=each, segment_ids=rows, num_segments=n
+            )
+
+        features = self._pooled(query_pool, title_pool)
+        if self.matched:
+            features += self._matches_of_one(tokens, width, by_title, query_length, title_lengths[:, None])
+        if self.soft:
+            query_vectors, title_vectors = tf.split(self.soft.vectors(tokens.soft_ids), sizes, num=2)
+            cosine = tf.matmul(title_vectors, query_vectors, transpose_b=True)
+            kernels = self.config.kernels
+            counts = by_title(tf.reshape(self._bells(cosine), tf.stack([tf.size(rows), width * kernels])))
+            logs = tf.math.log1p(tf.reshape(counts, tf.stack([n, width, kernels])))
+            logs = tf.reduce_sum(logs, 1)
+            features += [logs, logs / query_length]
+        return self._rest(self._first(features) - (self.bias - tf.matmul(query_pool, self.query_kernel)))
+
+    def _matches_of_one(
+        self, tokens: "Tokens", width: tf.Tensor, by_title: Callable, query_length: tf.Tensor, lengths: tf.Tensor
+    ) -> list[tf.Tensor]:
+        orders = len(self.config.orders)
+        query_keys, title_keys = tf.split(tokens.keys, tf.stack([width, -1]), num=2)
+        query_keys = tf.reshape(query_keys, [1, -1])
+        equal = tf.cast(tf.equal(tf.reshape(title_keys, [-1, 1]), query_keys), tf.float32)
+        equal = tf.reshape(equal, tf.stack([tf.shape(title_keys)[0], orders * orders * width]))
+        # [titles, query n-grams]: how often a title has each.
+        counts = tf.reshape(by_title(equal), tf.stack([tf.size(lengths), orders, orders * width]))
+        counts = tf.reduce_sum(counts, 1)
+        repeated = tf.reduce_sum(tf.cast(tf.equal(tf.reshape(query_keys, [-1, 1]), query_keys), tf.float32), 0)
+        vectors = tf.gather(tokens.data, tf.reshape(tokens.at[:width], [-1]))
+        order = tf.tile(tf.eye(orders), tf.stack([width, 1]))
+        sums = tf.matmul(tf.concat([counts / repeated, tf.minimum(counts, 1.0)], 0), tf.concat([vectors, order], 1))
+        title_sums, query_sums = tf.split(sums, 2)
+        (matched, title_hits), (found, query_hits) = (
+            tf.split(one, [self.config.dim, orders], 1) for one in (title_sums, query_sums)
+        )
+        return [
+            matched * tf.math.rsqrt(lengths * orders),
+            found * tf.math.rsqrt(query_length * orders),
+            title_hits / lengths,
+            query_hits / query_length,
+        ]
+
+    def _many(self, query: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
+        """`[batch, n_logits]` of pairs."""
+        batch = tf.size(title)
+        tokens = self._tokens(tf.concat([query, title], 0))
+        lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
+        query_lengths, title_lengths = tf.split(lengths, 2)
+        sizes = tf.stack([tf.cast(tf.reduce_sum(query_lengths), tf.int32), -1])
+        query_length, title_length = (tf.maximum(one, 1.0)[:, None] for one in (query_lengths, title_lengths))
+        query_pool, title_pool = tf.split(tokens.pools, 2)
+        features = self._pooled(query_pool, title_pool)
+        if self.matched:
+            features += self._matches(tokens, sizes, batch, query_length, title_length)
+        if self.soft:
+            logs = self._soft(tokens, query_lengths, title_lengths)
+            features += [logs, logs / query_length]
+        hidden = self._first(features) - (self.bias - tf.matmul(query_pool, self.query_kernel))
+        return self._rest(hidden)
+
+    def _matches(
+        self, tokens: "Tokens", sizes: tf.Tensor, batch: tf.Tensor, query_length: tf.Tensor, title_length: tf.Tensor
+    ) -> list[tf.Tensor]:
+        orders = len(self.config.orders)
+        # A key is an n-gram of a pair; the query's are sorted, and each of the title's is looked up among them.
+        (query_rows, title_rows), (query_keys, title_keys) = (
+            tf.split(one, sizes, num=2) for one in (tokens.rows, tokens.keys)
+        )
+        title_rows -= tf.cast(batch, tf.int64)
+        span = self.config.buckets * orders
+
+        def keyed(rows: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(rows[:, None] * span + tf.cast(keys, tf.int64), [-1])
+
+        query_keys, title_keys = keyed(query_rows, query_keys), keyed(title_rows, title_keys)
+        ordered = tf.concat([tf.sort(query_keys), [tf.int64.max]], 0)
+
+        def place(keys: tf.Tensor) -> tf.Tensor:
+            return tf.raw_ops.LowerBound(sorted_inputs=ordered[None], values=keys[None])[0]
+
+        places = place(title_keys)
+        hits = tf.where(tf.equal(tf.gather(ordered, places), title_keys))[:, 0]
+        found = tf.scatter_nd(tf.gather(places, hits)[:, None], tf.ones_like(hits, tf.int32), tf.shape(ordered))
+        query_hits = tf.where(tf.gather(found, place(query_keys)) > 0)[:, 0]
+        parts = []
+        for side, at, rows, length in ((1, hits, title_rows, title_length), (0, query_hits, query_rows, query_length)):
+            flat = tf.reshape(tf.split(tokens.at, sizes, num=2)[side], [-1])
+            owners = tf.gather(rows, at // orders)
+            sums = tf.raw_ops.SparseSegmentSumWithNumSegments(
+                data=tokens.data, indices=tf.gather(flat, at), segment_ids=owners, num_segments=batch
+            )
+            counts = tf.math.bincount(
+                tf.cast(owners * orders + at % orders, tf.int32),
+                minlength=batch * orders,
+                maxlength=batch * orders,
+                dtype=tf.float32,
+            )
+            parts.append((sums * tf.math.rsqrt(length * orders), tf.reshape(counts, [-1, orders]) / length))
+        return [parts[0][0], parts[1][0], parts[0][1], parts[1][1]]
+
+    def _soft(self, tokens: "Tokens", query_lengths: tf.Tensor, title_lengths: tf.Tensor) -> tf.Tensor:
+        # Padded for the product alone; kernels are computed of pairs of tokens that there are.
+        lengths = tf.stack([query_lengths, title_lengths])
+        longest = tf.cast(tf.maximum(tf.reduce_max(lengths, 1), 0.0), tf.int64)
+        ids = tf.scatter_nd(tokens.indices, tokens.soft_ids, tf.stack([tokens.n, tf.reduce_max(longest)]))
+        query_ids, title_ids = (one[:, : longest[side]] for side, one in enumerate(tf.split(ids, 2)))
+        query_vectors, title_vectors = (tf.gather(*self.soft.read(side)) for side in (query_ids, title_ids))
+        cosine = tf.matmul(query_vectors, title_vectors, transpose_b=True)
+        there = tf.logical_and(tf.sequence_mask(query_lengths)[:, :, None], tf.sequence_mask(title_lengths)[:, None])
+        shape = tf.shape(cosine)
+        at = tf.where(tf.reshape(there, [-1]))[:, 0]
+        bells = self._bells(tf.gather(tf.reshape(cosine, [-1]), at))
+        counts = tf.raw_ops.SparseSegmentSumWithNumSegments(
+            data=bells,
+            indices=tf.range(tf.size(at)),
+            segment_ids=tf.cast(at, tf.int32) // shape[2],
+            num_segments=shape[0] * shape[1],
+        )
+        logs = tf.math.log1p(tf.reshape(counts, tf.stack([shape[0], shape[1], self.config.kernels])))
+        return tf.reduce_sum(logs, 1)
+
+    def _bells(self, cosine: tf.Tensor) -> tf.Tensor:
+        """The RBF kernels of cosines: `[cosines, kernels]`, as `KernelPooling`."""
+        scaled = tf.matmul(tf.reshape(cosine, [-1, 1]), self.slopes[None]) - self.slopes * self.centres
+        return tf.exp(-tf.square(scaled))
+
+    def _pooled(self, query: tf.Tensor, title: tf.Tensor) -> list[tf.Tensor]:
+        features = [title]
+        if self.config.products:
+            features.append(query * title)
+        if self.config.differences:
+            features.append(tf.abs(query - title))
+        return features
+
+    def _first(self, features: list[tf.Tensor]) -> tf.Tensor:
+        return tf.matmul(tf.concat(features, 1) if len(features) > 1 else features[0], self.kernel)
+
+    def _fold(self, student: Student) -> None:
+        """The first dense layer's weights for the features as they are made here."""
+        dim, orders, kernels = self.config.dim, len(self.config.orders), self.config.kernels
+        rows = student.first_dense.kernel.numpy()
+        used = dim * (1 + (self.pair and self.config.products) + (self.pair and self.config.differences))
+        plain, rest = rows[:used].copy(), rows[used:]
+        self.query_kernel = student.query_dense.kernel.numpy() if self.pair else None
+        folded = [plain]
+        if self.matched:
+            matched, unmatched, missing, shares, rest = np.split(rest, np.cumsum([dim, dim, dim, 2 * orders]))
+            plain[:dim] += unmatched  # unmatched = title - matched
+            self.query_kernel = self.query_kernel + missing  # missing = query - found
+            folded += [matched - unmatched, -missing, shares]
+        if self.soft:
+            folded += [rest[:kernels] * (0.1 / math.log(2)), rest[kernels:] / math.log(2)]
+        self.kernel = np.concatenate(folded)
+
+
+class Tokens:
+    """Texts as flat tokens, read once.
+
+    Attributes:
+      rows, indices, n: the text of each token; that and its place there; the number of texts.
+      ids: rows of the n-gram table, `[tokens, orders]` int32.
+      keys: ids that differ between orders, int32 or int64.
+      soft_ids: rows of the soft-match table, `[tokens]` int32.
+      data, at: float rows, and which of them each n-gram has, `[tokens, orders]`.
+      pools: pooled n-grams, `[n, dim]`.
+    """
+
+    def __init__(self, student: ServedStudent, texts: tf.Tensor) -> None:
+        config = student.config
+        values, self.indices, self.n = text.flat_hashes(texts, config.max_tokens)
+        self.rows = self.indices[:, 0]
+        if config.window:
+            self.ids = tf.math.floormod(text.mixed_offsets(values, self.rows, config.window), config.buckets)
+            composed = tf.nn.relu(tf.reduce_sum(student.table.vectors(self.ids), 1) + student.window_bias)
+            self.pools = _pools(composed, tf.range(tf.size(values))[:, None], self.rows, self.n)
+            return  # of single texts alone, which need no more
+        mixed = text.mixed(values, self.rows, config.orders)
+        self.ids = tf.math.floormod(mixed, config.buckets)
+        self.data, self.at = student.table.read(self.ids)
+        self.pools = _pools(self.data, self.at, self.rows, self.n)
+        if student.matched:
+            orders = len(config.orders)
+            kind = np.int32 if config.buckets * orders < 2**31 else np.int64
+            self.keys = tf.cast(self.ids, kind) + np.arange(orders, dtype=kind) * config.buckets
+        if student.soft:
+            alone = 1 in config.orders
+            first = mixed[:, config.orders.index(1)] if alone else text.mixed(values, self.rows, (1,))[:, 0]
+            self.soft_ids = tf.math.floormod(first, config.soft_buckets)
+
+
+def _pools(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """`[n, dim]`: sums of `data[at]` by text over the root of the number, as `SqrtNPool`; at `[tokens, orders]`."""
+    orders = at.shape[1]
+    segments = tf.reshape(tf.stack([rows] * orders, 1), [-1]) if orders > 1 else rows
+    return tf.raw_ops.SparseSegmentSqrtNWithNumSegments(
+        data=data, indices=tf.reshape(at, [-1]), segment_ids=segments, num_segments=n
+    )
+
+
+def _over_root(squares: np.ndarray) -> np.ndarray:
+    """What a row of that squared length is multiplied by in `l2_normalize`."""
+    return (1 / np.sqrt(np.maximum(squares, 1e-8))).astype(np.float32)
