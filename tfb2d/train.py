@@ -73,6 +73,8 @@ def run() -> None:
     if "--config" in sys.argv[:-1]:
         at = sys.argv.index("--config")
         sys.argv[at : at + 2] = [f"--config={sys.argv[at + 1]}"]
+    # What is served is often set by itself: `--compress.max_megabytes=8` is `--config.compress.max_megabytes=8`.
+    sys.argv = [word.replace("--compress.", "--config.compress.", 1) for word in sys.argv]
     sys.argv = [part for word in sys.argv for part in _one_each(word)]
     given = any(word.startswith("--config=") for word in sys.argv)
     # Overrides (--config.x.y=) are read from sys.argv, and only once the recipe is known.
