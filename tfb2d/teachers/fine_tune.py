@@ -124,7 +124,7 @@ class _Run:
         if state.best_file:
             self.checkpoints.load_best(state.best_file)
         else:
-            self.optimizer.finalize_variable_values(self.teacher.model.trainable_variables)
+            self._average()
         return self._save(state)
 
     def _train(self, state: _State, bar: tqdm) -> None:
@@ -157,12 +157,22 @@ class _Run:
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """Puts the moving average of the weights, if there is one, in their place for a while."""
-        variables = self.teacher.model.trainable_variables
-        own = [keras.ops.convert_to_numpy(variable) for variable in variables] if self.config.ema else []
-        self.optimizer.finalize_variable_values(variables)  # does nothing without an average
+        variables = self.teacher.model.trainable_variables if self.config.ema else []
+        own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        self._average()
         yield
-        for variable, value in zip(variables, own, strict=False):
+        for variable, value in zip(variables, own, strict=True):
             variable.assign(value)
+
+    def _average(self) -> None:
+        """Puts it there for good."""
+        if self.config.ema:
+            variables = self.teacher.model.trainable_variables
+            self.optimizer.finalize_variable_values(variables)
+            for (
+                variable
+            ) in variables:  # JAX: a copy, since a pass forward may delete what the optimizer would then share
+                variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
 
     def _evaluate(self, state: _State, epoch: float) -> None:
         with self._averaged():
