@@ -255,6 +255,7 @@ class ServedStudent(tf.Module):
         longest = tf.cast(tf.maximum(tf.reduce_max(lengths, 1), 0.0), tf.int64)
         ids = tf.scatter_nd(tokens.indices, tokens.soft_ids, tf.stack([tokens.n, tf.reduce_max(longest)]))
         query_ids, title_ids = (one[:, : longest[side]] for side, one in enumerate(tf.split(ids, 2)))
+        assert self.soft
         query_vectors, title_vectors = (tf.gather(*self.soft.read(side)) for side in (query_ids, title_ids))
         cosine = tf.matmul(query_vectors, title_vectors, transpose_b=True)
         there = tf.logical_and(tf.sequence_mask(query_lengths)[:, :, None], tf.sequence_mask(title_lengths)[:, None])
@@ -292,7 +293,7 @@ class ServedStudent(tf.Module):
         rows = student.first_dense.kernel.numpy()
         used = dim * (1 + (self.pair and self.config.products) + (self.pair and self.config.differences))
         plain, rest = rows[:used].copy(), rows[used:]
-        self.query_kernel = student.query_dense.kernel.numpy() if self.pair else None
+        self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
         folded = [plain]
         if self.matched:
             matched, unmatched, missing, shares, rest = np.split(rest, np.cumsum([dim, dim, dim, 2 * orders]))
