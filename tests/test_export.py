@@ -14,7 +14,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.evaluation.scorer import Scorer
-from tfb2d.export import export_forms, student_folder
+from tfb2d.serving.forms import export_forms, student_folder
 
 CALIBRATION = {"outcome": {"calibration": {"scale": 1.5, "bias": [0.1]}}}
 

@@ -90,7 +90,7 @@ def offset_ids(hashes: tf.RaggedTensor, window: int, buckets: int) -> tf.Tensor:
     Arguments as of `ngram_ids`.
 
     Returns:
-      `[total tokens, window]` int32; column k belongs to the token k places on, or to the mark behind its text's last token.
+      `[total tokens, window]` int32; column k belongs to the token k places on, or to the mark behind the text's end.
     """
     text_spec.check_orders(range(1, window + 1), buckets)
     return tf.math.floormod(mixed_offsets(hashes.values, hashes.value_rowids(), window), buckets)
