@@ -271,7 +271,7 @@ class StudentConfig:
     buckets: int = 2**18  # rows of the n-gram table
     dim: int = 64  # its width
     orders: tuple[int, ...] = (1, 2)  # n-gram orders
-    # Single texts: compose n-grams of so many tokens of their tokens' vectors; `orders` (with rows of their own) are unused.
+    # Single texts: n-grams of so many tokens are composed of their tokens' vectors, and `orders` is unused.
     window: int = 0
     max_tokens: int = 256  # tokens kept of a field
     ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)
