@@ -36,13 +36,13 @@ def with_tables(
     made = Student(student.task, student.config, student.seed, {**(about or {}), "tables": forms})
     for name, layer in made.embeddings.items():
         layer.assign(tables[name])
-    copy_dense(student, made)
+    copy_rest(student, made)
     return made
 
 
-def copy_dense(source: Student, target: Student) -> None:
-    """Gives a student another one's dense layers."""
-    for one, other in zip(dense_layers(source), dense_layers(target), strict=True):
+def copy_rest(source: Student, target: Student) -> None:
+    """Gives a student all of another one's weights but its tables."""
+    for one, other in zip([source.pool, *dense_layers(source)], [target.pool, *dense_layers(target)], strict=True):
         other.set_weights(one.get_weights())
 
 
