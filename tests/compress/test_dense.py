@@ -1,5 +1,8 @@
 """TFMOT on the dense layers: what was asked for is there, together too, and folds back into the student."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,3 +106,10 @@ def test_each_and_in_pairs(student: Student, rows: HashedRows, asked: dict) -> N
         assert np.mean(kernel == 0) >= asked.get("sparsity", 0) - 0.02
         assert len(np.unique(kernel)) <= (asked.get("clusters") or kernel.size) + 1
     assert ("activations" in made.compression["dense"]) == ("qat_epochs" in asked)
+
+
+def test_tfmot_leaves_the_environment_as_it_was() -> None:
+    code = "import os; from tfb2d.compress import tfmot; tfmot.load(); print(os.environ.get('TF_USE_LEGACY_KERAS'))"
+    environment = {key: value for key, value in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "None"

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfb2d.compress import tfmot
 from tfb2d.compress.quantised import quantised, quantised_form
 from tfb2d.compress.student import dense_layers
 from tfb2d.config import CompressConfig
@@ -91,6 +92,7 @@ def pruned(
     model: tf_keras.Sequential, source: Features, rows: HashedRows, config: CompressConfig
 ) -> tf_keras.Sequential:
     """Magnitude pruning: each layer but the last loses its smallest weights, step by step, while the rest learns."""
+    tfmot.load()
     from tensorflow_model_optimization import sparsity
 
     steps = config.epochs * -(-rows.n // config.batch_size)
@@ -106,6 +108,7 @@ def clustered(
     model: tf_keras.Sequential, source: Features, rows: HashedRows, config: CompressConfig
 ) -> tf_keras.Sequential:
     """Weight clustering: each layer but the last is left with a few distinct weights, which learn; zeros stay zero."""
+    tfmot.load()
     from tensorflow_model_optimization.python.core.clustering.keras import cluster
     from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import CentroidInitialization
 

@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfb2d.compress import tfmot
+
 BITS = 8
 
 
@@ -25,6 +27,7 @@ def quantised(
       sparse: further training keeps zeros.
       clustered: further training keeps clusters.
     """
+    tfmot.load()
     from tensorflow_model_optimization import quantization
 
     last = model.layers[-1]
@@ -81,6 +84,7 @@ def _range(values: tf.Tensor) -> tuple[float, float]:
 
 
 def _scheme(sparse: bool, clustered: bool) -> Any:
+    tfmot.load()
     from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
         default_8bit_cluster_preserve_quantize_scheme as cluster_preserve,
     )
@@ -98,6 +102,7 @@ def _scheme(sparse: bool, clustered: bool) -> Any:
 
 def _last_layer() -> Any:
     """How the last layer is quantised: its weights alone, for 8 bits are too coarse for a logit."""
+    tfmot.load()
     from tensorflow_model_optimization import quantization
     from tensorflow_model_optimization.python.core.quantization.keras import quantizers
 
