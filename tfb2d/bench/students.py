@@ -18,14 +18,15 @@ class Session:
     Args:
       folder: a version's folder.
       fields: the model's text fields.
-      threads: of the session, inside ops and over them.
+      threads: of the session, inside ops.
     """
 
     def __init__(self, folder: str, fields: Sequence[str], threads: int) -> None:
         from tfb2d.serving.server.options import Options
         from tfb2d.serving.server.session import Session as Loaded
 
-        options = Options(tensorflow_intra_op_parallelism=threads, tensorflow_inter_op_parallelism=threads)
+        # Between ops the server's default: a graph as small as a student's runs in the caller's thread.
+        options = Options(tensorflow_intra_op_parallelism=threads)
         self._session = Loaded(folder, options, folder)
         self._fields = list(fields)
         self._signatures = {
