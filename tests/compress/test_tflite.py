@@ -11,11 +11,11 @@ from tests.students.harness import some_texts
 from tfb2d.compress.edge_graph import EdgeGraph
 from tfb2d.compress.flatbuffer import operators, read_model, swap_constants
 from tfb2d.compress.student import with_tables
-from tfb2d.compress.tables import quantise
 from tfb2d.compress.tflite import convert, write_edge
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
+from tfb2d.students.int8_table import quantise
 from tfb2d.students.model import Student
 
 SMALL = StudentConfig(buckets=1010, dim=8, ffn=(64, 32), soft_buckets=101, max_tokens=64)

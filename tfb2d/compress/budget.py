@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfb2d.compress.tables import CompressedTable, quantise
 from tfb2d.config import ConfigError
+from tfb2d.students.int8_table import CompressedTable, quantise
 
 SHARED = 1024  # rows at most that stand for all that were merged, of a table
 ROUNDS = 8  # of k-means

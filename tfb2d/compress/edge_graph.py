@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfb2d.compress.tables import CompressedTable, quantise
+from tfb2d.students.int8_table import CompressedTable, quantise
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.compress.tables import CompressedTable, quantise
+from tfb2d.students.int8_table import CompressedTable, quantise
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfb2d.compress.tables import CompressedTable
+from tfb2d.students.int8_table import CompressedTable
 from tfb2d.students.layers import NGramEmbedding
 
 

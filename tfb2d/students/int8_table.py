@@ -1,6 +1,6 @@
 """Row-wise int8 tables: a float32 scale a row, and an optional map from buckets to the rows that are kept.
 
-NumPy alone, so that whoever reads a table needs no TensorFlow. The graph reads one in `tfb2d/students/layers.py`.
+NumPy alone, so that whoever reads a table needs no TensorFlow. The graph reads one in `tfb2d/students/packed.py`.
 """
 
 from dataclasses import dataclass

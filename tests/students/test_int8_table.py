@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tfb2d.compress.tables import CompressedTable, quantise
+from tfb2d.students.int8_table import CompressedTable, quantise
 
 TABLES = hnp.arrays(
     np.float32,
