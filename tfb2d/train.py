@@ -18,7 +18,7 @@ import runpy
 import shlex
 import sys
 from collections.abc import Sequence
-from logging import Formatter
+from logging import Formatter, getLogger
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
     logging.get_absl_handler().setFormatter(Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    getLogger("tensorflow").setLevel("ERROR")  # it would tell of every saved file and every traced function
     settings = _CONFIG.value
     if _MAX_REJECTED.value is not None:
         settings.data.max_rejected = _MAX_REJECTED.value
