@@ -65,14 +65,13 @@ def test_versions_are_told_apart_by_their_answers(model: Path, tmp_path: Path) -
         assert bool(wrong) == bool(words)
 
 
-@pytest.mark.parametrize("fault", ["swaps", "drain"])
-def test_short(arena: Arena, fault: str) -> None:
-    outcome = FAULTS[fault](arena)
+def test_no_request_is_lost_when_the_server_ends(arena: Arena) -> None:
+    outcome = FAULTS["drain"](arena)
     assert outcome["passed"], outcome
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", sorted({*FAULTS} - {"swaps", "drain"}))
+@pytest.mark.parametrize("fault", sorted({*FAULTS} - {"drain"}))
 def test_middling(arena: Arena, fault: str) -> None:
     outcome = FAULTS[fault](arena)
     assert outcome["passed"], outcome
