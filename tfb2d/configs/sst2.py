@@ -9,7 +9,7 @@ column `text`. Neither is ours to give.
 Dev is the test split, and nothing is chosen on it: validation rows are the phrases of 6% of the training sentences, of
 which training has none (`data.phrases`). Reviews are cut into sentences, written as SST-2 is, and kept from 3 to 45 words:
 1.08 million distinct ones. What equals a dev sentence up to case, punctuation and spaces is left out and counted
-(`data/stats.json: leaked_from`; 17 reviews have such a sentence, "a lot of fun" and the like).
+(`data/stats.json: leaked_from`): short ones, "a lot of fun" and the like.
 
 More teachers are stacked: a second one with another seed or encoder costs its fine-tuning and a pass over the transfer set.
 The encoder can read reviews before it is fine-tuned, and weights can be averaged:
