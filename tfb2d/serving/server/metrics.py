@@ -5,6 +5,7 @@ Names are TensorFlow's metric paths with ':' for '/'. Histogram buckets: 10 * 1.
 
 import bisect
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 _BOUNDS = [10 * 1.8**k for k in range(33)]
@@ -13,7 +14,7 @@ _Labels = tuple[str, ...]
 _MAX_SERIES = 10_000  # labels hold model names from requests: a client must not fill the memory with them
 
 
-class _Metric:
+class _Metric(ABC):
     kind = ""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
@@ -26,8 +27,9 @@ class _Metric:
         pairs = [f'{label}="{_escape(value)}"' for label, value in zip(self.labels, values, strict=True)]
         return "{" + ",".join([*pairs, *([extra] if extra else [])]) + "}"
 
+    @abstractmethod
     def lines(self) -> list[str]:
-        raise NotImplementedError
+        """The metric as Prometheus reads it."""
 
 
 class Counter(_Metric):
