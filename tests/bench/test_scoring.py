@@ -11,14 +11,9 @@ import pytest
 
 from tfb2d.bench import scoring
 from tfb2d.bench.measure import BenchError
-from tfb2d.bench.students import EDGE
 from tfb2d.bench.systems import Maker
 from tfb2d.bench.work import Rows, Work
-from tfb2d.compress.tflite import write_edge
-from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
-from tfb2d.serving.export import export
-from tfb2d.students.model import Student
 
 PAIRS = Task(("query", "title"))
 KEYS = {"system", "task", "batch", "threads", "p50_us", "p99_us", "rows_per_s", "peak_mb", "file_mb", "accuracy"}
@@ -30,25 +25,6 @@ def bench(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "tfb2d.bench", *arguments], capture_output=True, text=True, check=False, timeout=500
     )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    student = Student(PAIRS, StudentConfig(buckets=97, dim=4, ffn=(8,), soft_buckets=31))
-    texts = [["red shoe"], ["a shoe of leather"]]
-    folder = tmp_path_factory.mktemp("shop")
-    version = export(student, folder, scale=1.0, bias=[0.0], warmup=texts, fingerprint="")
-    write_edge(student, version / EDGE, 1.0, [0.0])
-    return version
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("files")
-    for name, rows in (("test", 40), ("train", 80)):
-        lines = [f"shoe {i % 7}\t{'good' if i % 2 else 'bad'} shoe, number {i}\t{i % 2}" for i in range(rows)]
-        (folder / f"{name}.tsv").write_text("\n".join(["query\ttitle\tlabel", *lines]) + "\n")
-    return folder
 
 
 def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tfb2d.bench`: measurements of three modes, each with its own flags; tfb2d/bench/scoring.py is the first."""
+"""`python -m tfb2d.bench`: measurements of four modes, each with its own flags; tfb2d/bench/scoring.py is the first."""
 
 import importlib
 import sys
@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-MODES = {"serving": "tfb2d.bench.serving", "tflite": "tfb2d.bench.edge"}
+MODES = {"serving": "tfb2d.bench.serving", "tflite": "tfb2d.bench.edge", "profile": "tfb2d.bench.profile"}
 SCORING = "tfb2d.bench.scoring"
 
 _SERVING = flags.DEFINE_bool(
     "serving", False, "Measure a server and its clients instead; --serving --help has its flags."
+)
+_PROFILE = flags.DEFINE_bool(
+    "profile", False, "Say where a student's time goes instead; --profile --help has its flags."
 )
 _TFLITE = flags.DEFINE_bool("tflite", False, "Measure the edge form instead; --tflite --help has its flags.")
 

@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.bench.measure import BenchError, Timing, Worker, cores, megabytes, middle, result
+from tfb2d.bench.measure import RANK, BenchError, Timing, Worker, cores, megabytes, middle, result
 
-RANK = "rank"
 # Prints the milliseconds that the model took, once the first score is there.
 COLD = """
 import sys, time, json

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+RANK = "rank"  # a batch: the titles of one query
 POOLS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -163,6 +164,18 @@ def result(
     found["wh_per_million"] = None if cpu is None else cpu / 3600 * costs.watts
     found["cost_per_million"] = None if cpu is None else cpu / 3600 * costs.price
     return found | more
+
+
+def parse_batches(given: Sequence[str]) -> list[int | str]:
+    """The values of a --batches flag: numbers of rows, or "rank".
+
+    Raises:
+      BenchError: another value, or none.
+    """
+    wrong = [one for one in given if one != RANK and not (one.isdigit() and int(one))]
+    if wrong or not given:
+        raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
+    return [one if one == RANK else int(one) for one in given]
 
 
 def cores(threads: int) -> list[int]:

@@ -6,6 +6,7 @@
       --data=dev.tsv --train=train.tsv --systems=student,fasttext,model2vec --threads=1
   python -m tfb2d.bench --serving --help      a server under load
   python -m tfb2d.bench --tflite --help       the edge form on a small device
+  python -m tfb2d.bench --profile --help      where a student's time goes, op by op
 
 Without --data it measures the quickstart's test films: snippets, whole plots (long text), and pairs of film and
 snippet. Without a --model that reads a task's fields, a student is trained there on labels alone, in seconds. Peers
@@ -34,7 +35,7 @@ from typing import Any
 
 from absl import flags
 
-from tfb2d.bench.measure import BenchError, Costs, Timing, Worker, cores, middle, result
+from tfb2d.bench.measure import BenchError, Costs, Timing, Worker, cores, middle, parse_batches, result
 from tfb2d.bench.systems import DEFAULT, PEERS, STUDENT
 from tfb2d.bench.work import TITLES
 
@@ -90,16 +91,14 @@ class Settings:
         unknown = sorted(set(values.systems) - {STUDENT, *PEERS})
         if unknown:
             raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
-        wrong = [one for one in values.batches if one != "rank" and not (one.isdigit() and int(one))]
-        if wrong or not values.batches:
-            raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
         if not values.threads or not all(one.isdigit() and int(one) for one in values.threads):
             raise BenchError(f"--threads takes numbers of cores, not {','.join(values.threads)}")
         threads = [int(one) for one in values.threads]
         cores(max(threads))
-        batches = [one if one == "rank" else int(one) for one in values.batches]
         costs = Costs(values.watts_per_core, values.price_per_core_hour)
-        return cls(values.systems, threads, batches, values.seconds, values.rounds, values.limit, costs)
+        return cls(
+            values.systems, threads, parse_batches(values.batches), values.seconds, values.rounds, values.limit, costs
+        )
 
 
 def main(values: Any) -> int:
@@ -123,7 +122,7 @@ def _bench(values: Any) -> None:
     from tfb2d.data.files import write_atomic, write_json
 
     settings, out = Settings.of(values), Path(values.output)
-    models = _models(values.model)
+    models = student_models(values.model)
     tasks = tuple(task for _, task, _ in models.values())
     works = load(Sources(values.data, values.train, values.fields, values.label, values.classes, tasks))
     maker = Maker(models, out / "work", max(settings.threads), values.max_length, _shape(models))
@@ -275,7 +274,7 @@ def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
+def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
     """name -> (version folder, task, forms) of the --model flags."""
     from tfb2d.bench.students import forms
     from tfb2d.data.files import read_json

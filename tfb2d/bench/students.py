@@ -10,6 +10,7 @@ from tfb2d.bench.measure import megabytes
 from tfb2d.evaluation.scorer import version_folder
 
 EDGE = "assets.extra/edge"
+Feeds = tuple[dict[str, np.ndarray], str]  # array by tensor name, and the name of the tensor that is asked for
 
 
 class Session:
@@ -37,18 +38,32 @@ class Session:
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
         """Probabilities `[n]`, or `[n, k]` of a multi-class task."""
-        texts = zip(self._fields, (np.array(column, object) for column in columns), strict=True)
-        return self._run("serving_default", dict(texts), "score")
+        return self._run(*self.score_feeds(*columns))
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
         """Probabilities of titles, `[n]`; the query is hashed and embedded once."""
-        inputs = {"query": np.array([query], object), "titles": np.array([titles], object)}
-        return self._run("rank", inputs, "scores")[0]
+        return self._run(*self.rank_feeds(query, titles))[0]
 
-    def _run(self, signature: str, inputs: dict[str, np.ndarray], output: str) -> np.ndarray:
+    def score_feeds(self, *columns: Sequence[str]) -> Feeds:
+        """What `score` feeds and fetches."""
+        texts = zip(self._fields, (np.array(column, object) for column in columns), strict=True)
+        return self._feeds("serving_default", dict(texts), "score")
+
+    def rank_feeds(self, query: str, titles: Sequence[str]) -> Feeds:
+        """What `rank` feeds and fetches."""
+        inputs = {"query": np.array([query], object), "titles": np.array([titles], object)}
+        return self._feeds("rank", inputs, "scores")
+
+    def _feeds(self, signature: str, inputs: dict[str, np.ndarray], output: str) -> Feeds:
         names, outputs = self._signatures[signature]
-        feeds = {names[key]: value for key, value in inputs.items()}
-        return self._session.run(feeds, (outputs[output],), None)[0]
+        return {names[key]: value for key, value in inputs.items()}, outputs[output]
+
+    def _run(self, feeds: dict[str, np.ndarray], fetch: str) -> np.ndarray:
+        return self._session.run(feeds, (fetch,), None)[0]
+
+    def close(self) -> None:
+        """Frees the session."""
+        self._session.close()
 
 
 class Function:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.bench.measure import BenchError
+from tfb2d.bench.measure import RANK, BenchError
 from tfb2d.config import AugmentConfig, Config, ConfigError, DataConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import read_examples
@@ -19,8 +19,7 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 
-RANK = "rank"  # a batch: TITLES titles of one query
-TITLES = 100
+TITLES = 100  # of one query in a call of batch RANK
 MOST_TEXTS = 4096  # that calls are cut from; every text occurs in one call of each size before any comes again
 
 Columns = list[list[str]]
@@ -190,4 +189,4 @@ def _with_wrong(names: Sequence[str], texts: Sequence[str]) -> Rows:
     return Rows([queries, [text for text in texts for _ in range(2)]], np.tile([1.0, 0.0], len(texts)))
 
 
-__all__ = ["RANK", "TITLES", "DataError", "Rows", "Sources", "Work", "films", "from_files", "from_run", "load"]
+__all__ = ["TITLES", "DataError", "Rows", "Sources", "Work", "films", "from_files", "from_run", "load"]

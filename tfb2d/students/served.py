@@ -114,19 +114,14 @@ class ServedStudent(tf.Module):
 
     def rank(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """Logits `[batch, n, n_logits]` of queries `[batch]` and their titles `[batch, n]`; each query is read once."""
-        k = self.task.n_logits
+        flat = tf.reshape(titles, [-1])
 
-        def next_query(at: tf.Tensor, before: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return at + 1, tf.concat([before, self._one(query[at][None], titles[at])], 0)
+        def several() -> tf.Tensor:
+            # Not a loop over the queries: a graph with one is not run in the caller's thread (`serving.server.session`).
+            return self._many(query, flat, tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1]))
 
-        def each() -> tf.Tensor:
-            # Not `tf.map_fn`, which fails for a batch of none.
-            start, shapes = (0, tf.zeros([0, k])), (tf.TensorShape([]), tf.TensorShape([None, k]))
-            return tf.while_loop(lambda at, _: at < tf.size(query), next_query, start, shapes)[1]
-
-        alone = tf.equal(tf.size(query), 1)
-        logits = tf.cond(alone, lambda: self._one(query, tf.reshape(titles, [-1])), each)
-        return tf.reshape(logits, tf.concat([tf.shape(titles), [k]], 0))
+        logits = tf.cond(tf.equal(tf.size(query), 1), lambda: self._one(query, flat), several)
+        return tf.reshape(logits, tf.concat([tf.shape(titles), [self.task.n_logits]], 0))
 
     def _tokens(self, texts: tf.Tensor) -> "Tokens":
         return Tokens(self, texts)
@@ -191,10 +186,12 @@ class ServedStudent(tf.Module):
             query_hits / query_length,
         ]
 
-    def _many(self, query: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
-        """`[batch, n_logits]` of pairs."""
+    def _many(self, query: tf.Tensor, title: tf.Tensor, owners: tf.Tensor | None = None) -> tf.Tensor:
+        """`[batch, n_logits]` of pairs; `owners[i]` is the place of title i's query, i itself by default."""
         batch = tf.size(title)
         tokens = self._tokens(tf.concat([query, title], 0))
+        if owners is not None:
+            tokens.repeat_queries(tf.size(query), owners)
         lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
         query_lengths, title_lengths = tf.split(lengths, 2)
         sizes = tf.stack([tf.cast(tf.reduce_sum(query_lengths), tf.int32), -1])
@@ -338,6 +335,21 @@ class Tokens:
             alone = 1 in config.orders
             first = mixed[:, config.orders.index(1)] if alone else text.mixed(values, self.rows, (1,))[:, 0]
             self.soft_ids = tf.math.floormod(first, config.soft_buckets)
+
+    def repeat_queries(self, queries: tf.Tensor, owners: tf.Tensor) -> None:
+        """Makes pairs of the first so many texts and the rest: text `owners[i]` stands before the i-th of the rest."""
+        n, pairs = tf.cast(queries, tf.int64), tf.size(owners, tf.int64)
+        split = tf.size(tf.where(self.rows < n), tf.int64)
+        places = tf.RaggedTensor.from_value_rowids(tf.range(split), self.rows[:split], n, validate=False)
+        repeated = tf.gather(places, owners)
+        at = tf.concat([repeated.flat_values, tf.range(split, tf.size(self.rows, tf.int64))], 0)
+        self.rows = tf.concat([repeated.value_rowids(), self.rows[split:] + (pairs - n)], 0)
+        self.indices = tf.stack([self.rows, tf.gather(self.indices[:, 1], at)], 1)
+        self.n = 2 * pairs
+        self.pools = tf.concat([tf.gather(self.pools, owners), self.pools[queries:]], 0)
+        for name in ("at", "keys", "soft_ids"):
+            if hasattr(self, name):
+                setattr(self, name, tf.gather(getattr(self, name), at))
 
 
 def _pools(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,162 @@
+"""Says where the microseconds of a student go, op by op, from strings to probabilities.
+
+python -m tfb2d.bench --profile --model=saved_models/sst2 --output=runs/profile
+python -m tfb2d.bench --profile --model=float=models/a/1 --model=int8=models/a/2 --data=runs/sst2 --output=runs/profile
+
+Calls are traced by TensorFlow itself (`RunOptions.trace_level`: start and end of every kernel), on one core. `us` is the
+median time that all nodes of an op took in a call, `share` its part of a call's kernels. Beside their sum stands the
+median of a call that nobody traces, run as a server runs it: what it takes longer is feeding, fetching and stepping from
+node to node; kernels that take longer together than the call does are slowed by the tracing.
+
+Writes into --output: profile.json (rows of model, task, batch, op, nodes, us, share; op "call" is the untraced call) and
+profile.txt, a table.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfb2d.bench.measure import RANK, BenchError, cores, parse_batches, time_calls
+from tfb2d.bench.students import Session
+
+CALL = "call"
+SHOWN = 12  # ops of a table; the rest is one line
+WARMUP = 5  # traced calls that do not count
+
+
+def define_flags() -> None:
+    """The flags of this mode."""
+    from absl import flags
+
+    flags.DEFINE_multi_string("model", None, "[NAME=]DIR: an exported student; several times.", required=True)
+    flags.DEFINE_multi_string("data", [], "A run's folder (its test split), or labelled files. [default: films]")
+    flags.DEFINE_list("batches", ["1", "rank", "1024"], "Rows a call; rank is 100 titles for one query.")
+    flags.DEFINE_integer("calls", 200, "Calls that are traced.", 1)
+    flags.DEFINE_float("seconds", 1.0, "How long calls are timed without tracing.", 0.0)
+    flags.DEFINE_string("output", None, "The folder for results.", required=True)
+
+
+def main(values: Any) -> int:
+    """Runs the command; returns its exit status."""
+    from tfb2d.data.errors import DataError
+
+    try:
+        _profile(values)
+    except (BenchError, DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _profile(values: Any) -> None:
+    from tfb2d.bench.scoring import student_models
+    from tfb2d.bench.work import Sources, load
+    from tfb2d.data.files import write_atomic, write_json
+
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores(1))
+    models = student_models(values.model)
+    rows = []
+    for work in load(Sources(values.data, tasks=[task for _, task, _ in models.values()])):
+        for name, (folder, task, _) in models.items():
+            for batch in parse_batches(values.batches) if task.fields == work.task.fields else ():
+                if batch != RANK or work.pairs:
+                    for one in profile(folder, work, batch, values.calls, values.seconds):
+                        rows.append({"model": name, "task": work.name, "batch": batch, **one})
+    if not rows:
+        raise BenchError("no model takes texts of these fields; give --data that fits")
+    out = Path(values.output)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "profile.json", rows)
+    write_atomic(out / "profile.txt", table(rows) + "\n")
+    print(f"{table(rows)}\n\nresults in {out}")
+
+
+def profile(folder: Path, work: Any, batch: int | str, calls: int, seconds: float) -> list[dict[str, Any]]:
+    """One student at one size of call.
+
+    Args:
+      folder: a version's.
+      work: the texts, `tfb2d.bench.work.Work`.
+      batch: rows a call, or "rank".
+      calls: how many are traced.
+      seconds: how long untraced ones are timed.
+
+    Returns:
+      The call itself, then ops, the longest first: {"op", "nodes", "us", "share"}.
+    """
+    system = Session(str(folder), work.task.fields, threads=1)
+    method = "rank" if batch == RANK else "score"
+    inputs = work.calls(batch)
+    timing = time_calls(getattr(system, method), inputs, 1, seconds=seconds)
+    traced = Traced(folder)
+    seen = [traced.run(*getattr(system, f"{method}_feeds")(*inputs[i % len(inputs)])) for i in range(WARMUP + calls)]
+    system.close()
+    traced.close()
+    found = []
+    for op in dict.fromkeys(op for one in seen[WARMUP:] for op in one):
+        counts, times = zip(*(one.get(op, (0, 0.0)) for one in seen[WARMUP:]), strict=True)
+        found.append((op, round(float(np.median(counts))), float(np.median(times))))
+    found.sort(key=lambda one: -one[2])
+    kernels = sum(us for _, _, us in found)
+    call = (CALL, sum(nodes for _, nodes, _ in found), timing.p50_us)
+    return [{"op": op, "nodes": nodes, "us": us, "share": us / kernels} for op, nodes, us in (call, *found)]
+
+
+class Traced:
+    """A SavedModel whose runs TensorFlow traces.
+
+    Args:
+      folder: a version's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import tensorflow as tf
+
+        v1 = tf.compat.v1
+        # The executor of the server's session has no tracing; this one steps more slowly through the same kernels.
+        config = v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+        self._session = v1.Session(graph=tf.Graph(), config=config)
+        with self._session.graph.as_default():
+            v1.saved_model.load(self._session, ["serve"], str(folder))
+        self._options = v1.RunOptions(trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=True)
+        self._metadata = v1.RunMetadata
+
+    def run(self, feeds: dict[str, np.ndarray], fetch: str | list[str]) -> dict[str, tuple[int, float]]:
+        """Op -> how many nodes of it ran, and the microseconds that they took together."""
+        metadata = self._metadata()
+        self._session.run(fetch, feeds, options=self._options, run_metadata=metadata)
+        ops = {node.name: node.op for graph in metadata.partition_graphs for node in graph.node}
+        found: dict[str, tuple[int, float]] = {}
+        for node in (one for device in metadata.step_stats.dev_stats for one in device.node_stats):
+            if op := ops.get(node.node_name):  # _SOURCE, where a graph begins, is none
+                nodes, before = found.get(op, (0, 0.0))
+                found[op] = nodes + 1, before + (node.op_end_rel_nanos - node.op_start_rel_nanos) / 1e3
+        return found
+
+    def close(self) -> None:
+        """Frees the session."""
+        self._session.close()
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The entries as text: a table for every model, task and batch."""
+    from tfb2d.evaluation.table import layout
+
+    parts = []
+    for model, task, batch in dict.fromkeys((one["model"], one["task"], one["batch"]) for one in rows):
+        call, *ops = (one for one in rows if (one["model"], one["task"], one["batch"]) == (model, task, batch))
+        lines = [[f"{model}, {task}, {batch}", "nodes", "us", "share"]]
+        lines += [[one["op"], str(one["nodes"]), f"{one['us']:,.1f}", f"{one['share']:.1%}"] for one in ops[:SHOWN]]
+        rest = ops[SHOWN:]
+        if rest:
+            nodes, us, share = (sum(one[key] for one in rest) for key in ("nodes", "us", "share"))
+            lines.append([f"{len(rest)} more ops", str(nodes), f"{us:,.1f}", f"{share:.1%}"])
+        lines.append(["all kernels", str(call["nodes"]), f"{sum(one['us'] for one in ops):,.1f}", ""])
+        lines.append(["a call, untraced", "", f"{call['us']:,.1f}", f"{call['share']:.1%}"])
+        parts.append(layout(lines))
+    return "\n\n".join(parts)
