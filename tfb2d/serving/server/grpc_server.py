@@ -21,7 +21,7 @@ from tensorflow_serving.apis import (
 from tfb2d.serving.server.api import Api, unexpected
 from tfb2d.serving.server.errors import Code, ServingError, where
 from tfb2d.serving.server.health import Health
-from tfb2d.serving.server.options import FlagError, Options
+from tfb2d.serving.server.options import CORES, FlagError, Options
 from tfb2d.serving.server.transport import Answer, Method, Transport
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,10 @@ def make_server(
         *_channel_arguments(options.grpc_channel_arguments),
     ]
     closed = None if health is None else health.forget
-    server = Transport(methods(api, health), max(1, options.grpc_max_threads), settings, closed)
+    in_work = max(1, options.grpc_max_threads)
+    # A request that is joined with others waits for its batch, and more have to be in work to fill one.
+    workers = in_work if options.enable_batching else CORES + 2
+    server = Transport(methods(api, health), in_work, workers, settings, closed)
     host = f"[{options.host}]" if ":" in options.host else options.host
     places = [(f"{host}:{options.port}", credentials)] if options.port else []
     if options.grpc_socket_path:

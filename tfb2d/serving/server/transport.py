@@ -2,13 +2,16 @@
 
 `grpc.server` hands every call from its polling thread to a pool, where a thread waits for the request's message; this costs
 three times the processor time (317 against 105 us a call, measured for an echo), and clients that never send their message
-take the pool's threads. Here a thread sees a call only when its message is there. The classes are those that `grpc.server`
+take the pool's threads. Here a thread sees a call only when its message is there, and few threads compute: what comes
+meanwhile is taken in and waits. (With 16 clients on 2 cores, 4 of them answered 40% more requests a second than 64, which
+fight over Python's lock.) The classes are those that `grpc.server`
 itself is made of (grpc/_server.py); they are private, so setup.py bounds grpcio and `tests/serving/server` covers them.
 """
 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -60,7 +63,8 @@ class Transport:
 
     Args:
       methods: path -> method; other paths are UNIMPLEMENTED.
-      in_work: requests answered at once; one more waits a moment, then is RESOURCE_EXHAUSTED.
+      in_work: requests taken in at once; one more waits a moment, then is RESOURCE_EXHAUSTED.
+      workers: threads that answer them.
       settings: gRPC channel arguments.
       on_closed: told of a stream's call when its client is gone.
     """
@@ -69,6 +73,7 @@ class Transport:
         self,
         methods: Mapping[str, Method],
         in_work: int,
+        workers: int,
         settings: list[tuple[str, Any]],
         on_closed: Callable[[Any], None] | None = None,
     ) -> None:
@@ -81,9 +86,12 @@ class Transport:
         self._server = cygrpc.Server(tuple(settings), False)
         self._server.register_completion_queue(self._queue)
         self._ended = threading.Event()
-        # One thread more than requests in work: it refuses the others, and takes in calls meanwhile.
+        self._idle = min(workers, in_work)
+        self._waiting: deque[tuple[Call, bytes]] = deque()
+        self._lock = threading.Lock()  # of these two
+        # One thread more than workers takes calls in, and refuses them, while all others compute.
         self._threads = [
-            threading.Thread(target=self._poll, name=f"grpc-{number}", daemon=True) for number in range(in_work + 1)
+            threading.Thread(target=self._poll, name=f"grpc-{number}", daemon=True) for number in range(self._idle + 1)
         ]
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None) -> bool:
@@ -156,13 +164,30 @@ class Transport:
             return _finish(call, None, ServingError(Code.INTERNAL, ""))
         if method.background:
             return self._apart(call, data)
-        if method.bounded and not self._turn():
+        if not method.bounded:
+            return self._answer(call, method, data)
+        if not self._turn():
             return _finish(call, None, ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
-        try:
-            self._answer(call, method, data)
-        finally:
-            if method.bounded:
-                self._turns.release()
+        with self._lock:
+            if not self._idle:
+                return self._waiting.append((call, data))
+            self._idle -= 1
+        self._work(call, data)
+
+    def _work(self, call: Call, data: bytes) -> None:
+        """Answers a request and those that came meanwhile."""
+        while True:
+            try:
+                assert call.method is not None
+                self._answer(call, call.method, data)
+            except Exception as error:  # of one call, which the core may have ended meanwhile
+                _log.error("%s", where(error))
+            self._turns.release()
+            with self._lock:
+                if not self._waiting:
+                    self._idle += 1
+                    return
+                call, data = self._waiting.popleft()
 
     def _turn(self) -> bool:
         got = self._turns.acquire(timeout=_TURN_SECONDS if self._patient else 0)
