@@ -28,8 +28,9 @@ class Work:
 
 
 def bring_up(workdir: Path, first: Work, second: Work, setting: int = 1, force: tuple = ()) -> list:
-    runner = StageRunner(workdir, force)
+    runner = StageRunner(workdir)
     stages = [Stage("a", {"x": setting}, (), first), Stage("b", {}, ("a",), second)]
+    runner.forget(stages, force)
     return [runner.run(stage) for stage in stages]
 
 
@@ -60,11 +61,17 @@ def test_a_change_taken_back_finds_the_last_good_state(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_force_redoes_one_stage(tmp_path: Path) -> None:
+def test_a_forgotten_stage_is_redone_and_what_reads_it(tmp_path: Path) -> None:
     first, second = Work(), Work()
     bring_up(tmp_path, first, second)
     bring_up(tmp_path, first, second, force=("b",))
     assert (first.runs, second.runs) == (1, 2)
+    second.fail = True
+    with pytest.raises(OSError, match="disk full"):
+        bring_up(tmp_path, first, second, force=("a",))
+    second.fail = False
+    bring_up(tmp_path, first, second)  # what was forced and stopped is still to be done
+    assert (first.runs, second.runs) == (2, 4)
 
 
 def test_a_stopped_stage_finds_what_it_left_less_half_written_files(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ class Pipeline:
         with locked(self.workdir):
             write_json(self.workdir / "config.json", dataclasses.asdict(self.config))
             gone = [] if self._model_is_there() else ["export"]
-            self._runner = StageRunner(self.workdir, [*force, *gone])
+            self._runner = StageRunner(self.workdir)
+            self._runner.forget(stages, [*force, *gone])
             for stage in stages:
                 outcome = self._runner.run(stage)
                 if stage.name == until:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +65,10 @@ class StageRunner:
 
     Args:
       workdir: the run folder.
-      force: names of stages to do anew, whatever is there.
     """
 
-    def __init__(self, workdir: Path, force: Sequence[str] = ()) -> None:
+    def __init__(self, workdir: Path) -> None:
         self.workdir = workdir
-        self.force = set(force)
         self._fingerprints: dict[str, str] = {}
 
     def run(self, stage: Stage) -> dict[str, Any]:
@@ -81,10 +79,7 @@ class StageRunner:
         )
         self._fingerprints[stage.name] = print_
         last = folder.with_name(f".{folder.name}.last")
-        if stage.name in self.force:
-            remove(folder)
-            remove(last)
-        elif _json(last / DONE).get("fingerprint") == print_:  # a change was taken back before its outcome was there
+        if _json(last / DONE).get("fingerprint") == print_:  # a change was taken back before its outcome was there
             remove(folder)
             last.rename(folder)
         done = _json(folder / DONE)
@@ -116,6 +111,16 @@ class StageRunner:
         remove(last)
         logging.info("%s: %.0f s", stage.name, started["seconds"])
         return outcome
+
+    def forget(self, stages: Sequence[Stage], names: Iterable[str]) -> None:
+        """Deletes the outcomes of some stages, and of those that read them, so that a stopped run goes on with them all."""
+        gone = set(names)
+        for stage in stages:
+            if gone & {stage.name, *stage.inputs}:
+                gone.add(stage.name)
+                folder = self.workdir / stage.name
+                remove(folder)
+                remove(folder.with_name(f".{folder.name}.last"))
 
     def fingerprint_of(self, stage: str) -> str:
         """The fingerprint of a stage that was run."""

@@ -34,7 +34,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The run folder. [default: runs/
 _UNTIL = flags.DEFINE_string(
     "until", "", "The stage after which to stop (data, teachers/NAME, logits/NAME, student, ...)."
 )
-_FORCE = flags.DEFINE_list("force", [], "Stages to do anew, though nothing has changed.")
+_FORCE = flags.DEFINE_list("force", [], "Stages to do anew, and what follows from them, though nothing has changed.")
 _MAX_REJECTED = flags.DEFINE_float(
     "max_rejected", None, "Share of bad rows at which to stop; short for --config.data.max_rejected.", 0.0, 1.0
 )
