@@ -6,7 +6,6 @@ the outcome into the frozen form that the rest of the package sees. This module 
 """
 
 import dataclasses
-import difflib
 import keyword
 import typing
 from collections.abc import Mapping
@@ -15,20 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-
-class ConfigError(ValueError):
-    """A setting that cannot work; the message names the setting and what would do."""
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ConfigError(message)
-
-
-def _require_positive(config: Any, stage: str, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        _require(value > 0, f"{stage}.{name} is {value}; it must be above 0")
+from tfb2d.settings import ConfigError as ConfigError
+from tfb2d.settings import build, config_dict, require, require_positive
 
 
 @dataclass(frozen=True)
@@ -48,10 +35,10 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for name in ("copies", "min_words", "max_words"):
             value = getattr(self, name)
-            _require(value >= 0, f"data.augment.{name} is {value}; it is a count, so 0 or more")
+            require(value >= 0, f"data.augment.{name} is {value}; it is a count, so 0 or more")
         for name in ("mask", "ngram"):
             value = getattr(self, name)
-            _require(0 <= value <= 1, f"data.augment.{name} is {value}; it is a probability")
+            require(0 <= value <= 1, f"data.augment.{name} is {value}; it is a probability")
 
     @property
     def reshapes(self) -> str:
@@ -81,9 +68,9 @@ class OffersConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require_positive(self, "data.offers", "judged", "queries", "transfer")
-        _require(self.candidates > 1, f"data.offers.candidates is {self.candidates}; a ranking takes 2 or more")
-        _require(bool(self.files) or not self.titles, "data.offers.titles goes with data.offers.files")
+        require_positive(self, "data.offers", "judged", "queries", "transfer")
+        require(self.candidates > 1, f"data.offers.candidates is {self.candidates}; a ranking takes 2 or more")
+        require(bool(self.files) or not self.titles, "data.offers.titles goes with data.offers.files")
 
 
 @dataclass(frozen=True)
@@ -116,39 +103,37 @@ class DataConfig:
     offers: OffersConfig = field(default_factory=OffersConfig)
 
     def __post_init__(self) -> None:
-        _require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; one text or a (query, title) pair")
-        _require(len(set(self.fields)) == len(self.fields), f"data.fields names a column twice: {self.fields}")
+        require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; one text or a (query, title) pair")
+        require(len(set(self.fields)) == len(self.fields), f"data.fields names a column twice: {self.fields}")
         reserved = {"label", "group", "logit"} & set(self.fields)
-        _require(
-            not reserved, f"data.fields has {', '.join(sorted(reserved))}, which tfb2d's own tables use; rename it"
-        )
+        require(not reserved, f"data.fields has {', '.join(sorted(reserved))}, which tfb2d's own tables use; rename it")
         for name in self.fields:
             plain = name.isidentifier() and not keyword.iskeyword(name)
-            _require(plain, f"data.fields has {name!r}; a served input needs a plain name: rename the column")
-        _require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
-        _require(
+            require(plain, f"data.fields has {name!r}; a served input needs a plain name: rename the column")
+        require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
+        require(
             len(self.unlabelled_fields) in (0, len(self.fields)),
             f"data.unlabelled_fields has {len(self.unlabelled_fields)} names, data.fields {len(self.fields)}",
         )
-        _require(len(self.classes) != 1, "data.classes has one name; two make a binary task, more a multi-class one")
-        _require(len(set(self.classes)) == len(self.classes), f"data.classes has a name twice: {self.classes}")
-        _require(not (self.classes and self.label_range), "data.classes and data.label_range exclude each other")
+        require(len(self.classes) != 1, "data.classes has one name; two make a binary task, more a multi-class one")
+        require(len(set(self.classes)) == len(self.classes), f"data.classes has a name twice: {self.classes}")
+        require(not (self.classes and self.label_range), "data.classes and data.label_range exclude each other")
         if self.label_range:
             ordered = len(self.label_range) == 2 and self.label_range[0] < self.label_range[1]
-            _require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
+            require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
         for name in ("valid_fraction", "test_fraction", "max_rejected"):
             value = getattr(self, name)
-            _require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")
-        _require(self.valid_fraction + self.test_fraction < 1, "data.valid_fraction and test_fraction leave no train")
+            require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")
+        require(self.valid_fraction + self.test_fraction < 1, "data.valid_fraction and test_fraction leave no train")
         if len(self.fields) > 1:
             name = self.augment.reshapes
-            _require(not name, f"data.augment.{name} is for single texts; this task has two fields")
-            _require(not self.phrases, "data.phrases is for single texts; this task has two fields")
-        _require(not (self.phrases and self.group), "data.phrases and data.group exclude each other")
+            require(not name, f"data.augment.{name} is for single texts; this task has two fields")
+            require(not self.phrases, "data.phrases is for single texts; this task has two fields")
+        require(not (self.phrases and self.group), "data.phrases and data.group exclude each other")
         if self.offers.files:
-            _require(len(self.fields) == 2, f"data.offers makes (query, title) pairs; data.fields is {self.fields}")
+            require(len(self.fields) == 2, f"data.offers makes (query, title) pairs; data.fields is {self.fields}")
             graded = self.classes or self.label_range
-            _require(not graded, "data.offers makes labels 0 and 1; leave data.classes and data.label_range empty")
+            require(not graded, "data.offers makes labels 0 and 1; leave data.classes and data.label_range empty")
 
     @property
     def group_column(self) -> str:
@@ -178,11 +163,11 @@ class AdaptConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.rows >= 0, f"teachers.*.adapt.rows is {self.rows}; 0 or more")
-        _require_positive(self, "teachers.*.adapt", "epochs", "batch_size", "learning_rate")
-        _require(0 < self.rate < 1, f"teachers.*.adapt.rate is {self.rate}; it is a share between 0 and 1")
+        require(self.rows >= 0, f"teachers.*.adapt.rows is {self.rows}; 0 or more")
+        require_positive(self, "teachers.*.adapt", "epochs", "batch_size", "learning_rate")
+        require(0 < self.rate < 1, f"teachers.*.adapt.rate is {self.rate}; it is a share between 0 and 1")
         known = self.masking in ("whole_word", "phrase")
-        _require(known, f"teachers.*.adapt.masking {self.masking!r}: whole_word|phrase")
+        require(known, f"teachers.*.adapt.masking {self.masking!r}: whole_word|phrase")
 
 
 @dataclass(frozen=True)
@@ -213,11 +198,11 @@ class TeacherConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
+        require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
         counts = ("max_length", "epochs", "batch_size", "learning_rate", "clip_norm", "evaluate_per_epoch")
-        _require_positive(self, "teachers.*", *counts)
-        _require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
-        _require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
+        require_positive(self, "teachers.*", *counts)
+        require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
+        require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
 
 
 def tuning_settings(config: Any) -> dict[str, Any]:
@@ -242,7 +227,7 @@ class LabelConfig:
     batch_tokens: int = 4096  # tokens, padding included, of one forward pass
 
     def __post_init__(self) -> None:
-        _require_positive(self, "label", "rows_per_shard", "batch_tokens")
+        require_positive(self, "label", "rows_per_shard", "batch_tokens")
 
 
 @dataclass(frozen=True)
@@ -255,13 +240,11 @@ class DistillConfig:
     hard_weight: float = 0.0  # share of the hard-label loss on rows that have a label
 
     def __post_init__(self) -> None:
-        _require(self.temperature > 0, f"distill.temperature is {self.temperature}; it must be above 0")
-        _require(
-            self.stack in ("mean", "weighted", "logistic"), f"distill.stack {self.stack!r}: mean|weighted|logistic"
-        )
-        _require((self.stack == "weighted") == bool(self.weights), "distill.weights goes with stack='weighted'")
-        _require(not self.weights or min(self.weights) > 0, f"distill.weights is {self.weights}; each must be above 0")
-        _require(0 <= self.hard_weight <= 1, f"distill.hard_weight is {self.hard_weight}; it is a share")
+        require(self.temperature > 0, f"distill.temperature is {self.temperature}; it must be above 0")
+        require(self.stack in ("mean", "weighted", "logistic"), f"distill.stack {self.stack!r}: mean|weighted|logistic")
+        require((self.stack == "weighted") == bool(self.weights), "distill.weights goes with stack='weighted'")
+        require(not self.weights or min(self.weights) > 0, f"distill.weights is {self.weights}; each must be above 0")
+        require(0 <= self.hard_weight <= 1, f"distill.hard_weight is {self.hard_weight}; it is a share")
 
 
 @dataclass(frozen=True)
@@ -286,13 +269,13 @@ class StudentConfig:
     teacher_init: bool = True  # start token rows from the teacher's own vectors (PCA to `dim`)
 
     def __post_init__(self) -> None:
-        _require_positive(self, "student", "buckets", "dim", "max_tokens", "kernels", "soft_buckets")
-        _require(self.buckets < 2**31, f"student.buckets is {self.buckets}; the hash reaches 2^31 - 1")
-        _require(bool(self.orders), "student.orders is empty; (1, 2) takes words and word pairs")
-        _require(all(1 <= n <= 5 for n in self.orders), f"student.orders is {self.orders}; orders go from 1 to 5")
-        _require(list(self.orders) == sorted(set(self.orders)), f"student.orders {self.orders} must rise")
-        _require(0 <= self.window <= 16, f"student.window is {self.window}; it counts tokens, up to 16; 0 is none")
-        _require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
+        require_positive(self, "student", "buckets", "dim", "max_tokens", "kernels", "soft_buckets")
+        require(self.buckets < 2**31, f"student.buckets is {self.buckets}; the hash reaches 2^31 - 1")
+        require(bool(self.orders), "student.orders is empty; (1, 2) takes words and word pairs")
+        require(all(1 <= n <= 5 for n in self.orders), f"student.orders is {self.orders}; orders go from 1 to 5")
+        require(list(self.orders) == sorted(set(self.orders)), f"student.orders {self.orders} must rise")
+        require(0 <= self.window <= 16, f"student.window is {self.window}; it counts tokens, up to 16; 0 is none")
+        require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
 
 
 @dataclass(frozen=True)
@@ -309,7 +292,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require_positive(self, "training", "epochs", "batch_size", "table_learning_rate", "learning_rate")
+        require_positive(self, "training", "epochs", "batch_size", "table_learning_rate", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -327,15 +310,15 @@ class CompressConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.tables in ("int8", "float"), f"compress.tables is {self.tables!r}; it takes int8 or float")
-        _require(self.max_megabytes >= 0, f"compress.max_megabytes is {self.max_megabytes}; 0 or more")
+        require(self.tables in ("int8", "float"), f"compress.tables is {self.tables!r}; it takes int8 or float")
+        require(self.max_megabytes >= 0, f"compress.max_megabytes is {self.max_megabytes}; 0 or more")
         bounded = self.max_megabytes > 0 and self.tables != "int8"
-        _require(not bounded, "compress.max_megabytes goes with compress.tables='int8'")
-        _require(0 <= self.sparsity < 1, f"compress.sparsity is {self.sparsity}; it is a share below 1")
+        require(not bounded, "compress.max_megabytes goes with compress.tables='int8'")
+        require(0 <= self.sparsity < 1, f"compress.sparsity is {self.sparsity}; it is a share below 1")
         few = self.clusters == 0 or 2 <= self.clusters <= 256
-        _require(few, f"compress.clusters is {self.clusters}; 2 to 256, or 0 for none")
-        _require(self.qat_epochs >= 0, f"compress.qat_epochs is {self.qat_epochs}; it counts epochs, so 0 or more")
-        _require_positive(self, "compress", "epochs", "batch_size", "learning_rate")
+        require(few, f"compress.clusters is {self.clusters}; 2 to 256, or 0 for none")
+        require(self.qat_epochs >= 0, f"compress.qat_epochs is {self.qat_epochs}; it counts epochs, so 0 or more")
+        require_positive(self, "compress", "epochs", "batch_size", "learning_rate")
 
     @property
     def tunes_dense(self) -> bool:
@@ -353,7 +336,7 @@ class ExportConfig:
     edge: bool = True  # also the TensorFlow Lite form, int8, in the version's assets.extra/edge
 
     def __post_init__(self) -> None:
-        _require_positive(self, "export", "warmup_rows")
+        require_positive(self, "export", "warmup_rows")
 
 
 @dataclass(frozen=True)
@@ -366,7 +349,7 @@ class ReportConfig:
     examples: int = 12  # most and least agreeing examples shown
 
     def __post_init__(self) -> None:
-        _require_positive(self, "report", "resamples", "latency_rows")
+        require_positive(self, "report", "resamples", "latency_rows")
 
 
 @dataclass(frozen=True)
@@ -387,22 +370,22 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("valid", "test"):
             rows = getattr(self.data, name) or getattr(self.data, f"{name}_fraction") > 0
-            _require(bool(rows), f"data.{name}_fraction is 0 and data.{name} names no files; a run needs {name} rows")
-        _require(bool(self.teachers), "teachers is empty; a run needs at least one")
+            require(bool(rows), f"data.{name}_fraction is 0 and data.{name} names no files; a run needs {name} rows")
+        require(bool(self.teachers), "teachers is empty; a run needs at least one")
         single = len(self.data.fields) == 1
-        _require(single or not self.student.window, "student.window is for single texts; pairs compare their n-grams")
+        require(single or not self.student.window, "student.window is for single texts; pairs compare their n-grams")
         for name in self.teachers:
             plain = name.replace("_", "").replace("-", "").isalnum()
-            _require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")
+            require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")
             taken = name in ("teacher", "student", "labels_only")
-            _require(not taken, f"teachers.{name}: the report has something else under this name; choose another")
+            require(not taken, f"teachers.{name}: the report has something else under this name; choose another")
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
-            _require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
+            require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
 
     def to_dict(self) -> ConfigDict:
         """The form that `--config.x.y=` can change."""
-        return _config_dict(dataclasses.asdict(self))
+        return config_dict(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "Config":
@@ -413,43 +396,4 @@ class Config:
         """
         if isinstance(settings, ConfigDict):
             settings = settings.to_dict()
-        return typing.cast("Config", _build(cls, settings, ""))
-
-
-def _config_dict(settings: Mapping[str, Any]) -> ConfigDict:
-    # Level by level: ConfigDict sorts the dicts that it converts itself, and the order of the teachers counts.
-    items = {key: _config_dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
-    return ConfigDict(items, sort_keys=False)
-
-
-def _build(cls: type, settings: Mapping[str, Any], path: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    values = {}
-    for key, value in settings.items():
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, 1, 0.5)
-            hint = f"; did you mean {path}{near[0]!r}?" if near else f"; there are {', '.join(hints)}"
-            raise ConfigError(f"there is no setting {path}{key}{hint}")
-        kind = hints[key]
-        if dataclasses.is_dataclass(kind):
-            value = _build(typing.cast(type, kind), value, f"{path}{key}.")
-        elif typing.get_origin(kind) is Mapping:
-            item = typing.get_args(kind)[1]
-            value = {name: _build(item, one, f"{path}{key}.{name}.") for name, one in value.items()}
-        elif typing.get_origin(kind) is tuple:
-            value = _tuple(value, typing.get_args(kind)[0], f"{path}{key}")
-        elif kind is float and isinstance(value, int):
-            value = float(value)
-        elif not isinstance(value, kind):
-            raise ConfigError(f"{path}{key} is {value!r}; it takes {kind.__name__}")
-        values[key] = value
-    return cls(**values)
-
-
-def _tuple(value: Any, kind: type, name: str) -> tuple[Any, ...]:
-    items = (value,) if isinstance(value, str | int | float) else tuple(value)
-    if kind is str:
-        return tuple(map(str, items))  # the command line reads 1 as a number; a class or a file may be called so
-    if not all(isinstance(item, int | float if kind is float else kind) for item in items):
-        raise ConfigError(f"{name} is {value!r}; it takes a list of {kind.__name__}")
-    return items
+        return typing.cast("Config", build(cls, settings))

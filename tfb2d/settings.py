@@ -1,0 +1,71 @@
+"""Settings as dataclasses: checks with clear errors, and the way from nested mappings to dataclasses and back."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work; the message names the setting and what would do."""
+
+
+def require(holds: bool, message: str) -> None:
+    """Raises ConfigError with a message unless something holds."""
+    if not holds:
+        raise ConfigError(message)
+
+
+def require_positive(config: Any, stage: str, *names: str) -> None:
+    """Raises ConfigError unless all these settings of a stage are above 0."""
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0, f"{stage}.{name} is {value}; it must be above 0")
+
+
+def config_dict(settings: Mapping[str, Any]) -> ConfigDict:
+    """Nested mappings in the form that a command line can change."""
+    # Level by level: ConfigDict sorts the dicts that it converts itself, and the order of the teachers counts.
+    items = {key: config_dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+    return ConfigDict(items, sort_keys=False)
+
+
+def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
+    """A dataclass of nested mappings.
+
+    Raises:
+      ConfigError: a setting that does not exist (the nearest one is named), has another type, or cannot work.
+    """
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in settings.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1, 0.5)
+            hint = f"; did you mean {path}{near[0]!r}?" if near else f"; there are {', '.join(hints)}"
+            raise ConfigError(f"there is no setting {path}{key}{hint}")
+        kind = hints[key]
+        if dataclasses.is_dataclass(kind):
+            value = build(typing.cast(type, kind), value, f"{path}{key}.")
+        elif typing.get_origin(kind) is Mapping:
+            item = typing.get_args(kind)[1]
+            value = {name: build(item, one, f"{path}{key}.{name}.") for name, one in value.items()}
+        elif typing.get_origin(kind) is tuple:
+            value = _tuple(value, typing.get_args(kind)[0], f"{path}{key}")
+        elif kind is float and isinstance(value, int):
+            value = float(value)
+        elif not isinstance(value, kind):
+            raise ConfigError(f"{path}{key} is {value!r}; it takes {kind.__name__}")
+        values[key] = value
+    return cls(**values)
+
+
+def _tuple(value: Any, kind: type, name: str) -> tuple[Any, ...]:
+    items = (value,) if isinstance(value, str | int | float) else tuple(value)
+    if kind is str:
+        return tuple(map(str, items))  # the command line reads 1 as a number; a class or a file may be called so
+    if not all(isinstance(item, int | float if kind is float else kind) for item in items):
+        raise ConfigError(f"{name} is {value!r}; it takes a list of {kind.__name__}")
+    return items
