@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.explain.conftest import PAIRS, REVIEWS, student
 from tfb2d.data.errors import DataError
+from tfb2d.evaluation.calibration import Calibration
 from tfb2d.explain.contributions import explain
 from tfb2d.students.model import Student
 
@@ -78,6 +79,25 @@ def test_the_likeliest_class_is_explained_or_the_one_asked_for(news: Student) ->
         found = explain(news, ["red shoe"], target=target)
         assert found.predicted == (int(logits.argmax()) if target is None else target)
         assert found.logit == pytest.approx(float(logits[found.predicted]), abs=1e-5)
+
+
+def test_the_likeliest_class_is_that_of_the_calibrated_scores(news: Student) -> None:
+    raw = int(news.model([tf.constant(["red shoe"])]).numpy()[0].argmax())
+    other = (raw + 1) % 3
+    bias = tuple(50.0 if at == other else 0.0 for at in range(3))
+    assert explain(news, ["red shoe"], calibration=Calibration(1.0, bias)).predicted == other
+    assert explain(news, ["red shoe"], target=raw, calibration=Calibration(1.0, bias)).predicted == raw
+
+
+def test_a_composed_ngram_is_silent_only_if_all_of_its_rows_are_zero() -> None:
+    made = student(REVIEWS, window=2)
+    made.pool.bias.assign(np.full(8, -1e3, np.float32))  # the ReLU lets nothing through
+    assert [one.silent for one in explain(made, ["red shoe"]).ngrams] == [False, False]
+    made.ngrams.table.assign(tf.zeros_like(made.ngrams.table))
+    made.pool.bias.assign(np.ones(8, np.float32))  # which is all that comes through
+    found = explain(made, ["red shoe"])
+    assert [one.silent for one in found.ngrams] == [True, True]
+    assert all(one.value for one in found.ngrams)
 
 
 def test_matches_and_cut_tokens_are_told(pairs: Student) -> None:

@@ -101,6 +101,54 @@ def test_collisions_are_told() -> None:
     assert len(found.found) == among.collisions()["rows"] - 1
 
 
+def test_zero_rows_have_no_neighbours_and_are_none() -> None:
+    made = student(REVIEWS, orders=(1,), buckets=2**20)
+    among = candidates(made, ["red shoe blue hat"], min_count=1)
+    row = among.rows[among.names.index("red")]
+    made.silence(np.arange(2**20) == row)
+    assert (nearest(made, among, "red").norm, nearest(made, among, "red").found) == (0, ())
+    assert {one[0] for one in nearest(made, among, "hat").found} == {"shoe", "blue"}
+
+
+def test_counting_forgets_the_rarest_ngrams_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfb2d.explain.nearest.MAX_CANDIDATES", 8)
+    made = student(REVIEWS, orders=(1,))
+    texts = ["a b c", "a b c", "a b", "a d", "e f", "g h i", "a b"]  # nine n-grams are there at "g h i"
+    among = candidates(made, texts, min_count=2)
+    assert dict(zip(among.names, among.counts.tolist(), strict=True)) == {"a": 5, "b": 4, "c": 2}
+    monkeypatch.setattr("tfb2d.explain.nearest.MAX_CANDIDATES", 4)
+    pairs = ["a b c d", "a b c d", "a e"]  # more occur twice than half of the limit
+    assert set(candidates(made, [*pairs, "a"], min_count=2).names) == {"a"}
+
+
+def test_judged_rows_of_files_have_the_tasks_labels(run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "judged.jsonl"
+    lines = [
+        b'{"text": "fine film", "label": " good"}',
+        b'{"text": "poor plot", "label": "dreadful"}',
+        b'{"text": null, "label": "bad"}',
+        b'{"text": "\xff film", "label": "good"}',
+    ]
+    data.write_bytes(b"\n".join(lines) + b"\n")
+    (tmp_path / "scores.tsv").write_text("text\tlogit\nfine film\t1\npoor plot\t-1\n", encoding="utf-8")
+    found = source.find(str(run))
+    judged = disagree.from_files(found, [str(data)], [str(tmp_path / "scores.tsv")], [])
+    assert judged.columns == [["fine film", "poor plot", ""]]
+    np.testing.assert_array_equal(judged.labels, [1, np.nan, 0])
+    assert "1 rows that cannot be read" in judged.place
+    assert "of 2 rows" in disagree.measure(found, judged, rows=5).lead
+
+
+def test_teachers_that_the_student_did_not_learn_from_are_told(run: Path) -> None:
+    config = read_json(run / "config.json")
+    write_json(run / "config.json", {**config, "teachers": {**config["teachers"], "three": config["teachers"]["one"]}})
+    try:
+        with pytest.raises(DataError, match="name 3 teachers"):
+            disagree.from_run(source.find(str(run)), "valid")
+    finally:
+        write_json(run / "config.json", config)
+
+
 def test_ngrams_are_counted_in_the_transfer_set(run: Path) -> None:
     found = source.find(str(run))
     texts = read_table(run / "data/transfer", ["text"])["text"].to_pylist()
@@ -144,7 +192,8 @@ def test_disagreements_are_those_rows_and_come_with_measures(run: Path) -> None:
 
 def test_the_command_writes_page_and_figures(run: Path, tmp_path: Path) -> None:
     files = [f"--html={tmp_path / 'why.html'}", f"--json={tmp_path / 'why.json'}"]
-    command = [sys.executable, "-m", "tfb2d.explain", f"--model={run}", *files, "fine <b>film</b>\x1b[31m", "poor plot"]
+    texts = ["fine <b>film</b>\x1b[31m", "poor plot", b"no \xff utf-8"]
+    command = [sys.executable, "-m", "tfb2d.explain", f"--model={run}", *files, *texts]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "\x1b" not in done.stdout

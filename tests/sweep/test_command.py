@@ -92,6 +92,14 @@ def test_again_trains_nothing_and_looks_are_counted(swept: Path, run: Path) -> N
     planned = call(run, "--sweep=all", "--seeds=2", "--dry_run", "--config.student.dim=4")
     assert planned.returncode == 0, planned.stderr[-3000:]
     assert "done" not in planned.stdout
+    recipe = run.parent / "recipe.py"
+    recipe.write_text(
+        "from tests.sweep.conftest import CONFIG\ndef get_config(needed):\n    return CONFIG.to_dict()\n",
+        encoding="utf-8",
+    )
+    planned = call(run, f"--config={recipe}:argument", "--sweep=all", "--dry_run", "--config.student.window=3")
+    assert planned.returncode == 0, planned.stderr[-3000:]
+    assert "axis orders is left out" in planned.stderr
     wrong = call(run, "--config.student.dimm=4")
     assert wrong.returncode == 1
     assert "dim" in wrong.stderr

@@ -33,6 +33,19 @@ def test_what_ten_times_more_buys_has_an_interval() -> None:
     assert all(a <= b for a, b in zip(told["band"]["low"], told["band"]["high"], strict=True))
 
 
+def test_resamples_without_the_figure_are_left_out_and_a_split_without_it_has_no_curve() -> None:
+    rng = np.random.default_rng(0)
+    law = 0.1 + 2.0 * ROWS**-0.3
+    samples = [np.clip(error + rng.normal(0, 0.004, (2, 100)), 0, 1) for error in law]
+    samples[1][0, :10] = np.nan
+    told = learning_curve(ROWS, [[error] * 2 for error in law], samples)
+    assert np.isfinite([*told["floor"]["ci95"], *told["times10"]["gain"]["ci95"], *told["band"]["low"]]).all()
+    samples[2][:, :60] = np.nan
+    assert learning_curve(ROWS, [[error] * 2 for error in law], samples)["floor"]["ci95"] is None
+    with pytest.raises(ValueError, match="no such figure"):
+        learning_curve(ROWS, [[np.nan] * 2 for _ in law], samples)
+
+
 def test_three_sizes_are_too_few() -> None:
     with pytest.raises(ValueError, match="needs 4"):
         fit(ROWS[:3], np.ones((1, 3)))

@@ -41,3 +41,8 @@ def test_variants_are_judged_side_by_side(material: Material, tmp_path: Path) ->
         }  # fmt: skip
         assert "labels alone" in print_tables(whole)
         assert render(whole).count("<svg") == 2
+    for one in whole["axes"][0]["variants"]:  # as of a split with rows of one class
+        one["valid"]["roc_auc"] = {"value": None, "ci95": None, "by_seed": [None]}
+    whole["axes"][0]["best"] = None
+    assert "–" in print_tables(whole)
+    assert render(whole).count("<svg") == 1

@@ -17,7 +17,7 @@ PAIRS = replace(FACTS, pairs=True)
 
 @pytest.mark.parametrize("name", AXES)
 def test_every_axis_has_the_recipe_and_something_else(name: str) -> None:
-    (axis,) = axes([name], CONFIG, PAIRS, {"transfer": ("0", "50")})
+    (axis,) = axes([name], CONFIG, PAIRS, {"transfer": ("0", "50")} if name == "transfer" else {})
     assert sum(one.base for one in axis.variants) == 1
     assert len({str(one.settings) for one in axis.variants}) > 1
     assert len({one.name for one in axis.variants}) == len(axis.variants)
@@ -41,9 +41,47 @@ def test_what_the_run_cannot_answer_is_said_or_left_out_of_all() -> None:
         axes(["dim"], CONFIG, FACTS, {"dim": ("wide",)})
     with pytest.raises(ConfigError, match=r"values=dim"):
         axes(["dim"], CONFIG, FACTS, {"dim": ("0",)})
+    for name, value in (("transfer", "-1"), ("dim", "1.5"), ("buckets", "2^-3"), ("vocabulary", "0")):
+        with pytest.raises(ConfigError, match=f"values={name}"):
+            axes([name], CONFIG, FACTS, {name: (value,)})
+    with pytest.raises(ConfigError, match="does not name it"):
+        axes(["dim"], CONFIG, FACTS, {"ffn": ("8",)})
+    with pytest.raises(ConfigError, match="its variants are given"):
+        axes(["targets"], CONFIG, FACTS, {"targets": ("soft",)})
+    with pytest.raises(ConfigError, match="judged rows alone"):
+        axes(["transfer"], CONFIG, replace(FACTS, unlabelled=0, augmented=0), {})
     poor = replace(FACTS, augmented=0, words=False)
     names = [axis.name for axis in axes(["all"], CONFIG, poor, {})]
     assert set(AXES) - set(names) == {"interactions", "augmentation", "teacher_init"}
+
+
+def test_a_student_that_composes_ngrams_has_no_orders_and_no_vocabulary() -> None:
+    config = replace(CONFIG, student=replace(CONFIG.student, window=3))
+    for name in ("orders", "vocabulary"):
+        with pytest.raises(ConfigError, match=rf"{name}: .*student\.window=3.*--config\.student\.window=0"):
+            axes([name], config, FACTS, {})
+    told: list[str] = []
+    names = [axis.name for axis in axes(["all"], config, FACTS, {}, tell=told.append)]
+    assert set(AXES) - set(names) == {"interactions", "orders", "vocabulary"}
+    assert sum("is left out" in line for line in told) == 3
+    (buckets,) = axes(["buckets"], config, FACTS, {})
+    assert "not counted" in buckets.note
+
+
+def test_interactions_are_those_of_the_recipe() -> None:
+    off = dict.fromkeys(("products", "differences", "matched"), False)
+    one = replace(CONFIG, student=replace(CONFIG.student, **off))
+    (axis,) = axes(["interactions"], one, PAIRS, {})
+    assert [variant.name for variant in axis.variants] == ["all that the recipe has", "without soft match"]
+    none = replace(CONFIG, student=replace(CONFIG.student, **off, soft_match=False))
+    with pytest.raises(ConfigError, match="no interaction features"):
+        axes(["interactions"], none, PAIRS, {})
+
+
+def test_steps_are_made_equal_once() -> None:
+    (axis,) = axes(["augmentation"], CONFIG, FACTS, {}, equal_steps=True)
+    wanted = round(CONFIG.training.epochs * (JUDGED + UNLABELLED + AUGMENTED) / (JUDGED + UNLABELLED))
+    assert [one.settings.training.epochs for one in axis.variants] == [CONFIG.training.epochs, wanted, wanted]
 
 
 def test_fewer_rows_may_have_as_many_steps() -> None:

@@ -48,10 +48,13 @@ _ROWS = flags.DEFINE_integer("rows", 20, "Rows that --disagree lists, those furt
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command."""
-    texts = argv[1:]
+    # Bytes that are no UTF-8 come as lone surrogates, which no string tensor holds; the model reads them as U+FFFD.
+    texts = [text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in argv[1:]]
     wanted = bool(texts) + bool(_NEAREST.value) + _DISAGREE.value
     if wanted != 1:
         raise app.UsageError("give either texts, or --nearest, or --disagree" if wanted else "give a text to explain")
+    if _TEACHER.value and not (_DISAGREE.value and _DATA.value):
+        raise app.UsageError("--teacher_logits goes with --disagree and --data; a run folder has its teachers' logits")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from tfb2d.config import ConfigError
     from tfb2d.data.errors import DataError
@@ -86,7 +89,7 @@ def _views(source: "Source", rows: Sequence[Sequence[str]]) -> "list[View]":
             known = ", ".join(task.classes) if task.n_logits > 1 else "one logit a row"
             raise DataError(f"--class={_CLASS.value}: the model has {known}")
         target = task.classes.index(_CLASS.value)
-    found = [explain(source.student, row, _STEPS.value, target) for row in rows]
+    found = [explain(source.student, row, _STEPS.value, target, source.calibration) for row in rows]
     if found:
         source.check_served(list(zip(*rows, strict=True)), np.stack([one.logits for one in found]))
     return [view(task, source.calibration, one) for one in found]
@@ -152,6 +155,9 @@ def _neighbours(source: "Source", _: Sequence[str], level: str) -> tuple[str, st
     for one in found:
         row = "" if not one.sharing else "; its row also holds " + ", ".join(f"{n} ({c:,})" for n, c in one.sharing[:5])
         seen = f"occurs {one.count:,} times" if one.count else f"occurs fewer than {_MIN_COUNT.value} times"
+        if not one.norm:
+            lines += ["", f"{plain(one.name)}: {seen}; training never met it, its row is zero and has no neighbours"]
+            continue
         table = [["nearest to " + plain(one.name), "cosine", "count", "in its row"]]
         table += [[plain(name), f"{cosine:.3f}", f"{count:,}", str(n)] for name, cosine, count, n in one.found]
         lines += ["", f"{plain(one.name)}: {seen}, length {one.norm:.2f}{plain(row)}", layout(table)]

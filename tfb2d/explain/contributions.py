@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d.data.errors import DataError
+from tfb2d.evaluation.calibration import Calibration
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 from tfb2d.students.ngrams import names
@@ -39,7 +40,7 @@ class NGram:
       text: as people read it.
       row: of the table; of a composed n-gram that of its first token.
       value: added to the logit.
-      silent: whether its vector is zero, as training never met it.
+      silent: whether all of its rows of the table are zero, as training never met it.
       matched: whether the other side has it too; None in single texts.
     """
 
@@ -119,6 +120,7 @@ class _Side:
     hashes: tf.RaggedTensor
     ids: np.ndarray  # [tokens, orders]
     vectors: np.ndarray  # [tokens, orders, dim], divided as the pool divides their sum
+    silent: np.ndarray  # [tokens, orders] bool, all of the n-gram's rows are zero
     values: np.ndarray  # [tokens, orders]
     parts: np.ndarray | None  # [tokens, window, dim] that the vectors of composed n-grams are sums of
     offsets: np.ndarray | None = None  # [tokens, window], what the parts are worth
@@ -134,14 +136,21 @@ class _Side:
             self.offsets = self.parts @ gradient
 
 
-def explain(student: Student, texts: Sequence[str], steps: int = STEPS, target: int | None = None) -> Explanation:
+def explain(
+    student: Student,
+    texts: Sequence[str],
+    steps: int = STEPS,
+    target: int | None = None,
+    calibration: Calibration | None = None,
+) -> Explanation:
     """Takes a row's logit apart.
 
     Args:
       student: a trained one.
       texts: one a field.
       steps: of the integral; the midpoint rule.
-      target: the class whose logit is explained; by default the likeliest.
+      target: the class whose logit is explained; by default the likeliest, which is the one that the model decides for.
+      calibration: from logits to the probabilities that say which class that is; by default there is none.
 
     Raises:
       DataError: the student computes something that this function does not know of.
@@ -149,7 +158,8 @@ def explain(student: Student, texts: Sequence[str], steps: int = STEPS, target: 
     sides = [_side(student, text) for text in texts]
     inputs, shares = _features(student, sides)
     logits = student.model([tf.constant([text]) for text in texts], training=False).numpy()[0]
-    predicted = int(np.argmax(logits)) if target is None else target
+    likely = logits if calibration is None or len(logits) == 1 else calibration.apply(logits[None])[0]
+    predicted = int(np.argmax(likely)) if target is None else target
     found = _head(student, [tf.constant(one[None], tf.float32) for one in inputs]).numpy()[0]
     if np.abs(found - logits).max() > TOLERANCE * max(1.0, np.abs(logits).max()):
         raise DataError(f"the student's logits are {logits}, its explained features give {found}: unknown features")
@@ -184,18 +194,21 @@ def _side(student: Student, text: str) -> _Side:
     if student.config.window:
         return _composed(student, tokens, ragged, np.asarray(ids), vectors)
     scale = max(vectors.shape[0] * vectors.shape[1], 1) ** -0.5
-    return _Side(tokens, ragged, np.asarray(ids), vectors * scale, np.zeros(vectors.shape[:2]), None)
+    silent = np.asarray(~vectors.any(-1))
+    return _Side(tokens, ragged, np.asarray(ids), vectors * scale, silent, np.zeros(vectors.shape[:2]), None)
 
 
 def _composed(
     student: Student, tokens: list[bytes], hashes: tf.RaggedTensor, ids: np.ndarray, vectors: np.ndarray
 ) -> _Side:
     """A field of `ComposedPool`: one n-gram a position; where its ReLU lets through, it is the sum of its parts."""
+    # What leaves the ReLU does not say: it may be zero for rows that training met, and the bias for those that it did not.
+    silent = np.asarray(~vectors.any((1, 2)))[:, None]
     bias = np.asarray(student.pool.bias, np.float64)
     parts = vectors + bias / vectors.shape[1]
     through = parts.sum(1, keepdims=True) > 0
     parts = parts * through * max(len(tokens), 1) ** -0.5
-    return _Side(tokens, hashes, ids[:, :1], parts.sum(1, keepdims=True), np.zeros((len(tokens), 1)), parts)
+    return _Side(tokens, hashes, ids[:, :1], parts.sum(1, keepdims=True), silent, np.zeros((len(tokens), 1)), parts)
 
 
 def _features(student: Student, sides: Sequence[_Side]):  # type: ignore[no-untyped-def]
@@ -324,7 +337,6 @@ def _ngrams(student: Student, sides: Sequence[_Side]) -> tuple[NGram, ...]:
     found = []
     for field, side in enumerate(sides):
         others = [other.ids for other in sides if other is not side]
-        silent = np.asarray(~side.vectors.any(-1))
         for place, order in enumerate(orders_of(student)):
             there = set(others[0][:, place].tolist()) if others else set()
             found += [
@@ -335,7 +347,7 @@ def _ngrams(student: Student, sides: Sequence[_Side]) -> tuple[NGram, ...]:
                     name,
                     int(side.ids[at, place]),
                     float(side.values[at, place]),
-                    bool(silent[at, place]),
+                    bool(side.silent[at, place]),
                     int(side.ids[at, place]) in there if others else None,
                 )
                 for at, name in enumerate(names(side.tokens, order))

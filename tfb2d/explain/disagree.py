@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.data.errors import DataError
+from tfb2d.data.examples import text_fault
 from tfb2d.data.files import expand, read_json
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.evaluation.batch import MAX_CHARS
 from tfb2d.evaluation.metrics import agreement, decisions
 from tfb2d.evaluation.results import covered
 from tfb2d.evaluation.scorer import field_columns
@@ -100,6 +102,11 @@ def from_run(source: Source, split: str) -> Judged:
     found = read_json(run / "student/stage.json")["outcome"]["stack"]
     stack = Stack(tuple(found["weights"]), tuple(found["bias"]))
     teachers = list(read_json(run / "config.json")["teachers"])
+    if len(teachers) != len(stack.weights):
+        raise DataError(
+            f"{run}: its settings name {len(teachers)} teachers, its student learnt from {len(stack.weights)}; "
+            "python -m tfb2d.train brings it up to date"
+        )
     flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
     logits = {
         part: flat(stacked_logits([run / "logits" / name / part for name in teachers], task, stack))
@@ -119,6 +126,8 @@ def from_run(source: Source, split: str) -> Judged:
 def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fields: Sequence[str]) -> Judged:
     """Rows of files, with the teacher's scores found by their text; labels where the files have such a column.
 
+    Rows whose texts no model can read are left out, and counted in `place`.
+
     Raises:
       DataError: files that cannot be used, or no teacher's scores.
     """
@@ -126,17 +135,22 @@ def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fie
         raise DataError("--disagree with --data needs the teacher's scores of these rows: --teacher_logits=FILES")
     task = source.student.task
     names, columns, labels = field_columns(task.fields, fields), [[] for _ in task.fields], []  # type: ignore[var-annotated]
+    left_out = 0
     for path in expand(files):
         wanted = [*names, task.label] if task.label in columns_of(path) else names
         for row in read_rows(path, wanted):
-            if row.problem or not all(isinstance(text, str) for text in row.values[: len(names)]):
+            texts = ["" if text is None else text for text in row.values[: len(names)]]
+            if row.problem or any(text_fault(text, MAX_CHARS) for text in texts):
+                left_out += 1
                 continue
-            for column, text in zip(columns, row.values, strict=False):
+            for column, text in zip(columns, texts, strict=True):
                 column.append(text)
-            labels.append(_label(task, row.values[len(names)]) if len(wanted) > len(names) else np.nan)
+            label = task.read_label(row.values[len(names)]) if len(wanted) > len(names) else None
+            labels.append(np.nan if label is None else label)
     if not labels:
-        raise DataError(f"{', '.join(files)}: no row")
-    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns), ", ".join(files))
+        raise DataError(f"{', '.join(files)}: no row that can be read")
+    place = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
+    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns), place)
 
 
 def measure(source: Source, judged: Judged, rows: int) -> Case:
@@ -236,18 +250,6 @@ def _right(task: Task, labels: ArrayLike, teacher: ArrayLike, student: ArrayLike
     teacher_right = float((decisions(np.asarray(teacher)[judged]) == truth).mean())
     student_right = float((decisions(np.asarray(student)[judged]) == truth).mean())
     return f"; the teacher is right on {percent(teacher_right)} of these, the student on {percent(student_right)}"
-
-
-def _label(task: Task, value: Any) -> float:
-    """A label of a file as a number; NaN where it is none of the task's."""
-    if task.classes:
-        return float(task.classes.index(str(value))) if str(value) in task.classes else np.nan
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return np.nan
-    low, high = task.label_range or (0.0, 1.0)
-    return (number - low) / (high - low)
 
 
 def _label_text(task: Task, label: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfb2d.data.tables import count_rows, iter_batches
+from tfb2d.explain.nearest import row_orders
 from tfb2d.students import ngrams, text_spec
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], trans
 
     from tfb2d.students import text
 
-    orders, most = _orders(student), student.config.max_tokens
+    orders, most = row_orders(student), student.config.max_tokens
     parts = [_keys(student, one).ravel() for column in columns for one in column]
     wanted = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
     counts = np.zeros(len(wanted), np.int64)
@@ -117,12 +118,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], trans
 
 
 def _keys(student: "Student", text: str) -> np.ndarray:
-    return ngrams.keys(text_spec.token_hashes(text, student.config.max_tokens), _orders(student))
-
-
-def _orders(student: "Student") -> tuple[int, ...]:
-    """Of the n-grams that have rows; of a student with a window, tokens at an n-gram's first place stand for all."""
-    return (1,) if student.config.window else student.config.orders
+    return ngrams.keys(text_spec.token_hashes(text, student.config.max_tokens), row_orders(student))
 
 
 def measures(

@@ -65,10 +65,13 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
     found: Counter[Key] = Counter()
     for text in texts:
         tokens = text_spec.tokens(text, student.config.max_tokens)
-        for order in _orders(student):
+        for order in row_orders(student):
             found.update(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
-        if len(found) > MAX_CANDIDATES:  # what is rare so far goes; a count may then be too low, never too high
-            found = Counter({key: count for key, count in found.items() if count > 1})
+        if len(found) > MAX_CANDIDATES:  # what is rarest so far goes; a count may then be too low, never too high
+            least = 1
+            while len(found) > MAX_CANDIDATES // 2:  # half, so that the next text does not fill it again
+                least += 1
+                found = Counter({key: count for key, count in found.items() if count >= least})
     kept = [(key, count) for key, count in found.items() if count >= min_count]
     if not kept:
         raise DataError(f"the files have no n-gram that occurs {min_count} times; --min_count takes less")
@@ -83,7 +86,7 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
 def _rows(student: "Student", found: Sequence[Key]) -> np.ndarray:
     """The table rows `[n]` int64 of n-grams."""
     rows = np.zeros(len(found), np.int64)
-    for order in _orders(student):
+    for order in row_orders(student):
         which = [at for at, key in enumerate(found) if len(key) == order]
         flat = [text_spec.fingerprint64(token) % text_spec.TOKEN_MODULUS for at in which for token in found[at]]
         splits = np.arange(len(which) + 1, dtype=np.int64) * order
@@ -100,9 +103,9 @@ class Neighbours:
     Attributes:
       name: of the n-gram asked for.
       count: how often the texts have it.
-      norm: of its row; a row that training never moved keeps the length that start values have.
+      norm: of its row; 0 where training never met it, and it has no neighbours.
       sharing: other candidates in the same row, the most frequent first.
-      found: (name, cosine, count, candidates sharing that row), nearest first; a row stands once.
+      found: (name, cosine, count, candidates sharing that row), nearest first; a row stands once, a zero one never.
     """
 
     name: str
@@ -119,18 +122,18 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
       DataError: an n-gram that the student has no rows for.
     """
     tokens = tuple(text_spec.tokens(ngram, student.config.max_tokens))
-    if len(tokens) not in _orders(student):
-        orders = ", ".join(map(str, _orders(student)))
+    if len(tokens) not in row_orders(student):
+        orders = ", ".join(map(str, row_orders(student)))
         raise DataError(f"{ngram!r} is {len(tokens)} tokens; this student has n-grams of {orders}")
     (row,) = _rows(student, [tokens])
-    rows, first = np.unique(among.rows, return_index=True)
+    rows = np.unique(among.rows)
     # Of candidates in one row the most frequent stands for it.
     order = np.lexsort((-among.counts, among.rows))
     first = order[np.searchsorted(among.rows[order], rows)]
     vectors = np.asarray(student.ngrams.vectors(rows.astype(np.int32)), np.float32)
     own = np.asarray(student.ngrams.vectors(np.array([row], np.int32)), np.float32)[0]
     norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(own)
-    cosines = np.divide(vectors @ own, norms, out=np.zeros(len(rows), np.float32), where=norms > 0)
+    cosines = np.divide(vectors @ own, norms, out=np.full(len(rows), -np.inf, np.float32), where=norms > 0)
     sharing = np.bincount(np.searchsorted(rows, among.rows), minlength=len(rows))
     cosines[rows == row] = -np.inf
     best = np.argsort(-cosines, kind="stable")[:top]
@@ -151,7 +154,8 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
     )
 
 
-def _orders(student: "Student") -> tuple[int, ...]:
+def row_orders(student: "Student") -> tuple[int, ...]:
+    """Of the n-grams that have rows; of a student with a window, tokens at an n-gram's first place stand for all."""
     return (1,) if student.config.window else student.config.orders
 
 

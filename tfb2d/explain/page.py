@@ -31,7 +31,7 @@ def render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     page = template.render(
-        title=title, lead=lead, style=style(), table=table, rows=[_row(view, beside) for view, beside in rows], top=TOP
+        title=title, lead=lead, style=style(), table=table, rows=[_row(view, beside) for view, beside in rows]
     )
     return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
 
@@ -64,7 +64,7 @@ def _row(view: View, beside: Mapping[str, Any]) -> dict[str, Any]:
         "fields": fields,
         "lists": lists,
         "facts": beside.get("facts", []),
-        **{"why": beside.get("why", "")},
+        "why": beside.get("why", ""),
     }
 
 

@@ -8,7 +8,8 @@
 The run's teachers are not run again. Without --config the settings are the run's own; a recipe must have its data and
 teachers. `--config.student.dim=32` changes a setting for all variants. Axes: temperature, transfer, teachers, targets,
 orders, buckets, dim, ffn, interactions (pairs), augmentation, teacher_init, vocabulary; "all" takes those that the run
-can answer.
+can answer, and says which it leaves out. A student that composes n-grams (student.window) has no answer to orders and
+vocabulary.
 
 Every variant trains with each seed in <workdir>/sweep; what is done is skipped, and what was stopped goes on. Choices are
 read on validation; the test split is looked at once, when all of the sweep is there, and each such look is counted in
@@ -79,7 +80,9 @@ def sweep(run: Path) -> str:
         values[axis] = tuple(listed.split(","))
     shown = _PROGRESS.value and sys.stderr.isatty()
     material = Material(run, config, out / "rows", shown)
-    asked = axes(_SWEEP.value, config, material.facts, values, _EQUAL_STEPS.value)
+    asked = axes(
+        _SWEEP.value, config, material.facts, values, _EQUAL_STEPS.value, lambda line: print(line, file=sys.stderr)
+    )
     found = jobs(material, asked, _SEEDS.value)
     if _DRY_RUN.value:
         return plan(material, found, out)
@@ -99,7 +102,7 @@ def settings(run: Path, recipe: str, overrides: Sequence[str]) -> Config:
 
     Args:
       run: a run folder, whose data and teachers these must be.
-      recipe: name or file; "" takes the run's own settings.
+      recipe: name or file, and behind a colon what it takes, if it does; "" takes the run's own settings.
       overrides: `a.b=value`.
 
     Raises:
@@ -112,12 +115,15 @@ def settings(run: Path, recipe: str, overrides: Sequence[str]) -> Config:
     own = Config.from_dict(read_json(run / "config.json"))
     chosen = own.to_dict()
     if recipe:
-        path = Path(recipe) if recipe.endswith(".py") else RECIPES / f"{recipe}.py"
+        name, colon, argument = recipe.partition(":")
+        path = Path(name) if name.endswith(".py") else RECIPES / f"{name}.py"
         if not path.exists():
-            raise ConfigError(f"there is no recipe {recipe!r}: no file {path}")
-        chosen = runpy.run_path(str(path))["get_config"]()
+            raise ConfigError(f"there is no recipe {name!r}: no file {path}")
+        chosen = runpy.run_path(str(path))["get_config"](*[argument] * bool(colon))
         for part in ("train", "valid", "test", "unlabelled"):  # files are the run's, wherever the recipe finds its own
             chosen.data[part] = getattr(own.data, part)
+        for part in ("files", "titles"):
+            chosen.data.offers[part] = getattr(own.data.offers, part)
     for override in overrides:
         name, _, text = override.partition("=")
         try:

@@ -73,8 +73,10 @@ def learning_curve(
       the law itself holds ten times further on is assumed.
 
     Raises:
-      ValueError: fewer sizes than the curve needs.
+      ValueError: fewer sizes than the curve needs, or an error that is no number.
     """
+    if not all(np.isfinite(one).all() for one in errors):
+        raise ValueError("the split has no such figure")
     rng = np.random.default_rng(seed)
     n = np.asarray(rows, np.float64)
     best = fit(n, np.array([[np.mean(one) for one in errors]]))
@@ -83,7 +85,9 @@ def learning_curve(
         seeds, resamples = one.shape
         picks = rng.integers(0, seeds, (resamples, seeds))
         drawn.append(one[picks, np.arange(resamples)[:, None]].mean(1))
-    spread = fit(n, np.stack(drawn, 1)) if samples and samples[0].size else None
+    resampled = np.stack(drawn, 1)
+    defined = resampled[np.isfinite(resampled).all(1)]  # resampled rows of one class have no ROC-AUC
+    spread = fit(n, defined) if 2 * len(defined) > len(resampled) else None
 
     def told(of: Any) -> dict[str, Any]:
         ci95 = None if spread is None else [float(v) for v in np.percentile(of(spread), (2.5, 97.5))]

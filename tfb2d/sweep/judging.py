@@ -109,7 +109,8 @@ def judge(
 
     Returns:
       `{"primary", "teacher", "axes": [{"name", "title", "note", "best", "variants": [...]}]}`; "best" is the variant
-      with the best validation figure of the primary metric. Every variant has `valid` and, if asked for, `test`.
+      with the best validation figure of the primary metric, None where no variant has one. Every variant has `valid`
+      and, if asked for, `test`.
     """
     splits = {name: Split(material, name, found, out, resamples) for name in ("valid", *(["test"] if test else []))}
     by_print: dict[str, list[Job]] = {}
@@ -139,7 +140,7 @@ def judge(
             )
         figures: Figures = {"name": axis.name, "title": axis.title, "note": axis.note, "variants": variants}
         scores = [_value(one, "valid", primary) for one in variants]
-        figures["best"] = variants[int(np.argmax(scores))]["name"]
+        figures["best"] = variants[int(np.argmax(scores))]["name"] if np.isfinite(scores).any() else None
         if axis.name == "transfer":
             figures["curves"] = _curves(axis, material, splits, by_print, variants, primary)
         told.append(figures)

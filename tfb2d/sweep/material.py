@@ -98,7 +98,7 @@ class Material:
         }
         key = f"{self.prints['data'][:12]}-{self.config.student.max_tokens}"
         for old in self.cache.glob("*"):
-            if old.name != key:
+            if old.name != key and (old / "transfer").is_dir():  # of other rows, and nothing else that lies there
                 shutil.rmtree(old)
         self.rows = {split: self._hashed(split, self.cache / key / split) for split in splits}
 

@@ -22,12 +22,13 @@ def render(figures: Mapping[str, Any]) -> str:
     sections = []
     for axis in figures["axes"]:
         table = columns(figures, axis)
+        known = [m for m in metrics_of(figures) if any(one[split][m]["value"] is not None for one in axis["variants"])]
         seen = f"Open dots: validation. Bars: 95% intervals on the {split} split; ticks: seeds."
-        drawn = [(METRICS[primary], pictures.bars(axis, split, primary), seen)]
+        drawn = [(METRICS[primary], pictures.bars(axis, split, primary), seen)] if primary in known else []
         for other in metrics_of(figures):
-            if other != primary:
+            if other != primary and other in known:
                 drawn.append((METRICS[other], pictures.bars(axis, split, other), ""))
-        for metric in axis.get("curves", {}).get(split, {}):
+        for metric in (name for name in axis.get("curves", {}).get(split, {}) if name in known):
             caption = "Dashed: beyond the rows that there are. Dotted: the floor. Band: 95%, if the law holds."
             drawn.insert(0, (f"Learning curve, {METRICS[metric]}", pictures.learning(axis, split, metric), caption))
         if "collisions" in axis["variants"][0]:

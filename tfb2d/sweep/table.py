@@ -105,14 +105,15 @@ def notes(figures: Figures) -> list[str]:
     split = split_of(figures)
     found = [
         f"* best on validation ({METRICS[figures['primary']]}), where choices are read. Δ: points less the recipe's, "
-        f"over the same resamples. {figures['seeds']} seed(s); {split} figures are means over them."
+        f"over the same resamples. {figures['seeds']} seed(s); {split} figures are means over them. "
+        "MB: float weights, before a run's compression."
     ]
     teacher = figures["teacher"].get(split)
     if teacher:
         told = [f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in metrics_of(figures) if name in teacher]
         found.append(f"Teacher on the {split} split: {', '.join(told)}. Fidelity: decides as the teacher.")
     if split == "test":
-        found.append(f"The test split was looked at {len(figures['test_looks'])} time(s) by sweeps of this run.")
+        found.append(f"The test split was looked at {len(figures['test_looks'])} time(s) by sweeps into this folder.")
     return found
 
 

@@ -111,6 +111,8 @@ def train(material: Material, job: Job, out: Path, progress: bool = False) -> di
     from tfb2d.sweep import vocabulary
 
     begin = time.monotonic()
+    for leftover in folder.glob(".*.tmp"):  # of a write that a kill cut short
+        leftover.unlink()
     settings, task = job.settings, material.task
     rows, words = material.learn_from(settings), material.words(settings)
     shape, ids = settings.student, None
@@ -170,17 +172,22 @@ def train_all(
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    where = ""
     try:
         material = Material(run, config, cache, progress)
         material.load()
         for number, job in enumerate(todo, before + 1):
+            where = f"{job.names[0]}, seed {job.seed}: "
             begin = time.monotonic()
             accuracy = train(material, job, out, progress)["history"][-1]["valid_accuracy"]
             took = time.monotonic() - begin
-            told = f"{job.names[0]}, seed {job.seed}: validation accuracy {accuracy:.4f}, {took:.0f} s"
-            print(f"{number} of {total}: {told}", file=sys.stderr, flush=True)
+            print(
+                f"{number} of {total}: {where}validation accuracy {accuracy:.4f}, {took:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     except (ConfigError, DataError, OSError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {where}{error}")
 
 
 def _end_with(process: BaseProcess) -> None:
@@ -190,9 +197,9 @@ def _end_with(process: BaseProcess) -> None:
 
 def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:
     """Seconds that each job will take: as long as its other seed did, or by rows and epochs as the run's student did."""
-    done = [read_json(path) for path in sorted(out.glob(f"variants/*/*/{RESULT}"))]
-    same = {path.parent.parent.name: read_json(path)["seconds"] for path in out.glob(f"variants/*/*/{RESULT}")}
-    rates = [one["seconds"] / _work(one["rows"], one["settings"]) for one in done]
+    done = {path: read_json(path) for path in sorted(out.glob(f"variants/*/*/{RESULT}"))}
+    same = {path.parent.parent.name: one["seconds"] for path, one in done.items()}
+    rates = [one["seconds"] / _work(one["rows"], one["settings"]) for one in done.values()]
     student = material.run / "student/stage.json"
     if not rates and student.exists():
         outcome = read_json(student)["outcome"]

@@ -10,6 +10,8 @@ from tfb2d.config import Config, ConfigError, DistillConfig, StudentConfig, Trai
 ALL = -1
 MOST_EPOCHS = 10
 TARGETS = ("soft", "decisions", "labels")
+FIXED = ("teachers", "targets", "interactions", "augmentation", "teacher_init")  # axes that take no other values
+ROWLESS = "so that none has a table row of its own; --config.student.window=0 sweeps a student whose n-grams have one"
 INTERACTIONS = ("products", "differences", "matched", "soft_match")
 Values = tuple[str, ...]
 
@@ -94,7 +96,12 @@ def base(config: Config) -> Settings:
 
 
 def axes(
-    names: Sequence[str], config: Config, facts: Facts, values: Mapping[str, Values], equal_steps: bool = False
+    names: Sequence[str],
+    config: Config,
+    facts: Facts,
+    values: Mapping[str, Values],
+    equal_steps: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Axis]:
     """The axes of these names, each with the base among its variants.
 
@@ -105,14 +112,19 @@ def axes(
       values: other values than the usual ones, by axis.
       equal_steps: whether variants with fewer rows train more epochs: as many steps as with all rows, at most MOST_EPOCHS
         times the epochs.
+      tell: is given a line for every axis that "all" leaves out.
 
     Raises:
       ConfigError: no such axis, one that the run cannot answer, or values that cannot work.
     """
-    wanted = list(AXES) if list(names) == ["all"] else list(names)
+    wanted = list(AXES) if "all" in names else list(dict.fromkeys(names))
     for name in (*wanted, *values):
         if name not in AXES:
             raise ConfigError(f"there is no axis {name!r}; there are {', '.join(AXES)}, all")
+    for name in values:
+        if name not in wanted or name in FIXED:
+            why = "its variants are given" if name in wanted else "--sweep does not name it"
+            raise ConfigError(f"--values={name}=... is for no axis of this sweep: {why}")
     found = []
     for name in wanted:
         title, make = AXES[name]
@@ -120,13 +132,18 @@ def axes(
         try:
             variants, note = make(start, config, facts, values.get(name))
         except _CannotAnswer as problem:
-            if list(names) == ["all"]:
+            if "all" in names and name not in names:
+                tell(f"axis {name} is left out: {problem}")
                 continue
             raise ConfigError(f"{name}: {problem}") from problem
         except ValueError as problem:
             raise ConfigError(f"--values={name}=...: {problem}") from problem
         if equal_steps:
-            variants = [replace(one, settings=_longer(one.settings, facts)) for one in variants]
+            epochs = start.training.epochs  # a variant of other epochs has had its steps made equal
+            variants = [
+                replace(one, settings=_longer(one.settings, facts)) if one.settings.training.epochs == epochs else one
+                for one in variants
+            ]
         own = [one for one in variants if one.settings == start]
         if not own:
             variants = [Variant("as the recipe", start, None), *variants]
@@ -153,6 +170,8 @@ def _temperature(start: Settings, config: Config, facts: Facts, values: Values |
 def _transfer(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
     sizes = [_count(value) for value in values or ("0", "10k", "30k", "100k", "300k", "1m")]
     pool = facts.unlabelled + facts.augmented
+    if not pool:
+        raise _CannotAnswer("the run's transfer set has judged rows alone")
     variants = [Variant(f"{size:,}", replace(start, rows=size), size) for size in sorted(set(sizes)) if size < pool]
     note = (
         f"Rows beyond the {facts.judged:,} judged ones, which are always there with the teacher's scores: drawn from "
@@ -190,7 +209,7 @@ def _targets(start: Settings, config: Config, facts: Facts, values: Values | Non
 
 def _orders(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
     if start.student.window:
-        raise _CannotAnswer("the recipe composes n-grams (student.window); it has no orders")
+        raise _CannotAnswer(f"the student composes n-grams (student.window={start.student.window}), {ROWLESS}")
     return _shapes(start, "orders", [_numbers(value) for value in values or ("1", "1-2", "1-2-3", "2")])
 
 
@@ -201,9 +220,13 @@ def _ffn(start: Settings, config: Config, facts: Facts, values: Values | None) -
 
 def _buckets(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
     numbers = [_count(value) for value in values or ("2^14", "2^16", "2^18", "2^20")]
-    return [
-        Variant(f"{n:,} buckets", _student(start, buckets=n), n) for n in numbers
-    ], "Collisions: n-grams of the transfer rows whose table row another n-gram has too."
+    variants = [Variant(f"{n:,} buckets", _student(start, buckets=n), n) for n in numbers]
+    if start.student.window:
+        return variants, (
+            "Collisions: tokens of the transfer rows that share a table row, each at an n-gram's first place alone; "
+            "rows of its other places, in the same table, are not counted."
+        )
+    return variants, "Collisions: n-grams of the transfer rows whose table row another n-gram has too."
 
 
 def _dim(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
@@ -215,9 +238,12 @@ def _interactions(start: Settings, config: Config, facts: Facts, values: Values 
     if not facts.pairs:
         raise _CannotAnswer("the task has one text field; there is nothing to interact")
     names = [name for name in INTERACTIONS if getattr(start.student, name)]
+    if not names:
+        raise _CannotAnswer("the recipe has no interaction features to leave out")
     variants = [Variant("all that the recipe has", start)]
     variants += [Variant(f"without {n.replace('_', ' ')}", _without(start, [n])) for n in names]
-    variants += [Variant("none: pools side by side", _without(start, names))]
+    if len(names) > 1:
+        variants += [Variant("none: pools side by side", _without(start, names))]
     return variants, ""
 
 
@@ -244,8 +270,10 @@ def _teacher_init(start: Settings, config: Config, facts: Facts, values: Values 
 
 def _vocabulary(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
     if start.student.window:
-        raise _CannotAnswer("the recipe composes n-grams (student.window); its rows are of tokens at places")
+        raise _CannotAnswer(f"the student composes n-grams (student.window={start.student.window}), {ROWLESS}")
     sizes = [_count(value) for value in values or ("10k", "30k", "100k")]
+    if min(sizes) < 1:
+        raise ValueError("a vocabulary has an n-gram or more")
     hashed = f"hashing, {start.student.buckets:,} rows"
     return (
         [
@@ -300,13 +328,17 @@ def _student(start: Settings, **changed: Any) -> Settings:
 
 
 def _count(text: str) -> int:
-    """A count as people write it: 300000, 300k, 1m, 2^18."""
+    """A count as people write it: 300000, 300k, 1m, 2^18. Raises ValueError where it is none."""
     text = text.strip().lower()
     if "^" in text:
         low, high = text.split("^")
-        return int(low) ** int(high)
-    scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:], 1)
-    return round(float(text[:-1] if scale > 1 else text) * scale)
+        found: float = int(low) ** int(high)
+    else:
+        scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:], 1)
+        found = round(float(text[:-1] if scale > 1 else text) * scale, 6)
+    if not (found >= 0 and float(found).is_integer()):
+        raise ValueError(f"{text!r} is no count")
+    return int(found)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
