@@ -8,8 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.data.errors import DataError
+from tfb2d.data.files import write_json
+from tfb2d.data.tables import read_table
+from tfb2d.data.task import Task
 from tfb2d.monitor import drift
+from tfb2d.monitor.alerts import Thresholds, alerts
 from tfb2d.monitor.fidelity import fidelity, probabilities
+from tfb2d.monitor.fresh import Sampled, write_recipe, write_sample
 from tfb2d.monitor.logs import Rows
 from tfb2d.monitor.ngrams import Bloom, Hasher
 from tfb2d.monitor.reference import Reference
@@ -167,6 +172,36 @@ def test_fidelity_by_hand() -> None:
     assert nothing["agreement"] == {"value": None, "ci95": None}
     assert fidelity(teacher[:4], student[:4], np.arange(4))["agreement"]["ci95"] is None
     assert fidelity(np.full(20, 0.5), student[:20], np.arange(20))["correlation"]["value"] is None
+
+
+def test_a_table_written_again_replaces_its_parts_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "part-00007.parquet").write_bytes(b"of another time")
+    rows = [Sampled((text,), np.zeros(1, np.float32), 0, 0, 1) for text in ("a", "b", "a")]
+    assert write_sample(folder, Task(("text",)), rows) == [0, 1, 0]
+    assert sorted(path.name for path in folder.iterdir()) == ["notes.txt", "part-00000.parquet"]
+    assert read_table(folder)["text"].to_pylist() == ["a", "b"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_the_next_run_of_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop").mkdir()
+    monkeypatch.chdir(tmp_path / "shop")
+    write_json("config.json", {"data": {"unlabelled": []}, "teachers": {}, "export": {"name": ""}, "name": "shop"})
+    command = write_recipe(tmp_path, Path(), None, tmp_path / "fresh", Task(("text",)))
+    assert command.endswith(f"--workdir={tmp_path / 'shop-next'}")
+
+
+def test_records_without_a_request_are_all_broken() -> None:
+    result = {
+        "logs": {"broken": {"not a PredictionLog": 3, "truncated": 1}, "records": 4},
+        "skew": {"largest": None},
+        "windows": [],
+        "fidelity": None,
+    }
+    assert [(one["what"], one["value"]) for one in alerts(result, Thresholds())] == [("broken", 0.5)]
 
 
 def test_fidelity_of_classes() -> None:

@@ -112,7 +112,7 @@ def test_a_folder_of_files_some_broken(tmp_path: Path) -> None:
     found = list(reader.rows())
     assert sum(map(len, found)) == 18 + 15
     counts = reader.counts
-    assert (counts.files, counts.unfinished, counts.records, counts.requests, counts.rows) == (4, 1, 20, 17, 33)
+    assert (counts.files, counts.unfinished, counts.records, counts.requests, counts.rows) == (4, 1, 19, 17, 33)
     assert counts.broken == {"not a PredictionLog": 1, "truncated": 1, "no record here": 1}
     assert counts.ignored == {"another model or version": 1, "no request": 1}
     assert counts.models == {"shop/1": 33}
@@ -130,3 +130,11 @@ def test_no_log_at_all(tmp_path: Path) -> None:
     logs.write(tmp_path / "a", [logs.predict({"picture": [b"x"]}, {})])
     with pytest.raises(DataError, match="no request for this model in 1 files: 1 inputs picture"):
         list(LogReader([str(tmp_path)], Unroller(TEXT, Calibration()), progress=False).rows())
+    logs.write(tmp_path / "a", [logs.predict({"text": []}, {"score": []})])
+    with pytest.raises(DataError, match="no rows in the logs' 1 requests"):
+        list(LogReader([str(tmp_path)], Unroller(TEXT, Calibration()), progress=False).rows())
+
+
+def test_a_time_that_cannot_be_is_none() -> None:
+    for time, known in [(1_700_000_000, 1_700_000_000), (1_700_000_000_000, 0), (-5, 0)]:
+        assert unroll(TEXT, logs.predict({"text": [b"x"]}, {}, time=time)).time == known

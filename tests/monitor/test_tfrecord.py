@@ -64,6 +64,18 @@ def test_an_end_within_a_record_and_junk_before_one(tmp_path: Path) -> None:
     ]
 
 
+def test_whole_records_behind_a_torn_one(tmp_path: Path) -> None:
+    """A disk that was full for a moment: the record that it cut claims bytes of those behind it, or of none."""
+    for size in (200, 100_000):
+        torn = write(tmp_path / "torn", [bytes(size)]).read_bytes()[:50]
+        whole = write(tmp_path / "log", RECORDS).read_bytes()
+        (tmp_path / "both").write_bytes(whole + torn + whole)
+        found, broken = read(tmp_path / "both")
+        assert found == RECORDS * 2
+        reason = "checksum does not match" if size == 200 else "truncated"
+        assert broken == [(len(RECORDS) + 1, len(whole), 50, reason)]
+
+
 @settings(max_examples=60)
 @given(st.lists(st.binary(max_size=80), max_size=5), st.binary(max_size=60), st.integers(0, 200))
 def test_no_bytes_stop_the_reader(tmp_path_factory: pytest.TempPathFactory, data: list, junk: bytes, at: int) -> None:

@@ -4,7 +4,8 @@ import pprint
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, read_json, write_atomic
 from tfb2d.data.keys import HashSet, hash64, text_key
 from tfb2d.data.readers import read_rows
-from tfb2d.data.tables import ShardWriter, logit_names, read_table
+from tfb2d.data.tables import ShardWriter, logit_names, part_files, read_table
 from tfb2d.data.task import Task
 
 PART_ROWS = 8192
@@ -40,8 +41,7 @@ def write_sample(folder: Path, task: Task, sample: Sequence[Sampled]) -> list[in
     rows = [places.setdefault(one.texts, len(places)) for one in sample]
     columns = list(zip(*places, strict=True)) or [()] * len(task.fields)
     arrays = [pa.array(column, pa.string()) for column in columns]
-    _clear(folder)
-    with ShardWriter(folder, pa.schema([(name, pa.string()) for name in task.fields])) as writer:
+    with _replacing(folder, pa.schema([(name, pa.string()) for name in task.fields])) as writer:
         writer.write(pa.record_batch(arrays, list(task.fields)))
     return rows
 
@@ -125,8 +125,7 @@ def write_fresh(
     for at, name in enumerate(logit_names(task.n_logits)):
         columns[name] = pa.array(logits[kept, at], pa.float32())
     whole = pa.table(columns)
-    _clear(folder)
-    with ShardWriter(folder, whole.schema) as writer:
+    with _replacing(folder, whole.schema) as writer:
         for batch in whole.to_batches(PART_ROWS):
             writer.write(batch)
     return {"rows": len(kept), **{name: left[name] for name in ("duplicates", "held_out", "unlabelled")}}
@@ -152,16 +151,27 @@ def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path,
             if one["preset"] and (run / "teachers" / key / "teacher.json").exists():
                 one["preset"] = str(run / "teachers" / key)  # taken over as it is: nothing is fine-tuned again
     settings["export"]["name"] = settings["export"]["name"] or settings["name"]
-    workdir = run.with_name(f"{run.name}-next")
+    named = run if run.name not in ("", "..") else run.resolve()
+    workdir = named.with_name(f"{named.name}-next")
     recipe = out / "next.py"
     command = f"python -m tfb2d.train --config={shlex.quote(str(recipe))} --workdir={shlex.quote(str(workdir))}"
     write_atomic(recipe, _RECIPE.format(run=run, command=command, settings=pprint.pformat(settings, sort_dicts=False)))
     return command
 
 
-def _clear(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+@contextmanager
+def _replacing(folder: Path, schema: pa.Schema) -> Iterator[ShardWriter]:
+    """Writes a table beside its place; when it is whole, its parts take the place of those in the folder."""
+    beside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    with ShardWriter(beside, schema) as writer:
+        yield writer
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("part-*.parquet"):  # nothing else: the folder may have been somebody's before
+        old.unlink()
+    for part in part_files(beside):
+        part.replace(folder / part.name)
+    beside.rmdir()
 
 
 _RECIPE = '''"""{run} again, with texts of its request log in the transfer set; written by tfb2d.monitor.

@@ -48,7 +48,7 @@ class Counts:
 
     Attributes:
       files, unfinished: read; still being written, and left alone.
-      records: whole ones.
+      records: that could be read.
       requests, rows, padding: of the records that were used.
       broken: by reason, what could not be read; each is in `broken.jsonl` with file, record and offset.
       ignored: by reason, whole records without rows.
@@ -142,15 +142,16 @@ class LogReader:
                 told = lambda *found, path=path: broken(path, *found)  # noqa: E731
                 age = int(path.stat().st_mtime)
                 for number, record in records(path, told, bar.update):
-                    counts.records += 1
                     try:
                         asked = self._unroller.read(record)
                     except Ignored as reason:
+                        counts.records += 1
                         counts.ignored[str(reason)] += 1
                         continue
                     except ValueError as error:
                         told(number, -1, len(record), str(error))
                         continue
+                    counts.records += 1
                     other = self._model not in ("", asked.model) or self._version not in (0, asked.version)
                     if other:
                         counts.ignored["another model or version"] += 1
@@ -161,7 +162,11 @@ class LogReader:
             raise DataError(f"no request for this model in {counts.files:,} files: {self.why()}")
 
     def rows(self) -> Iterator[Rows]:
-        """The rows, in batches."""
+        """The rows, in batches.
+
+        Raises:
+          DataError: there are none.
+        """
         waiting: list[Asked] = []
         rows = chars = first = 0
         for asked in self.requests():
@@ -174,6 +179,8 @@ class LogReader:
                 waiting, rows, chars = [], 0, 0
         if rows:
             yield _joined(waiting, first)
+        if not self.counts.rows:
+            raise DataError(f"no rows in the logs' {self.counts.requests:,} requests")
 
     def why(self) -> str:
         """What became of the records that have no rows."""

@@ -61,7 +61,7 @@ def summary(result: Mapping[str, Any]) -> str:
     line("log", f"{logs['requests']:,} requests, {logs['rows']:,} rows, {when(result)}")
     line(
         "apart",
-        f"{broken:,} broken, {ignored:,} without rows, {sum(logs['unusable'].values()):,} rows of no use to train on",
+        f"{broken:,} broken, {ignored:,} ignored, {sum(logs['unusable'].values()):,} rows of no use to train on",
     )
     if result["fidelity"]:
         found = result["fidelity"]["overall"]
@@ -71,6 +71,8 @@ def summary(result: Mapping[str, Any]) -> str:
             "",
             f"logits correlate {figure(found['correlation']['value'])}, probabilities {figure(other['value'])} apart",
         )
+    elif not result["sample"]["rows"]:
+        line("fidelity", "no row can be relabelled")
     else:
         line("fidelity", "no teacher: --teacher=DIR, or --teacher_logits=FILES, the labelled `sample` folder")
     line("drift", f"PSI {figure(overall['psi'])} against the {result['baseline']}: {overall['band']}")

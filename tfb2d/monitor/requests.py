@@ -14,6 +14,7 @@ from tfb2d.evaluation.calibration import Calibration
 from tfb2d.serving import wire
 
 Floats = NDArray[np.float32]
+_YEAR_10000 = 253_402_300_800  # seconds; a calendar ends there
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Asked:
       texts: n texts a field of the task, as the bytes that came.
       scores: float32 `[n, k]`, NaN where the log has no score.
       model, version: who answered; version 0 where the log does not say.
-      time: seconds since 1970, 0 where the log does not say.
+      time: seconds since 1970, 0 where the log does not say, or says what cannot be (milliseconds).
       padding: empty titles of a ranking, which are no rows.
       ranked: whether it was one query (or several) with their titles.
     """
@@ -94,8 +95,9 @@ class Unroller:
             else:
                 spec = spec if spec.name else entry.request.model_spec
                 scores = self._results(kind, answer.result, len(texts[0]))
-        where = (spec.name, int(spec.version.value), int(log.log_metadata.timestamp_secs))
-        return Asked(texts, scores, *where, padding, ranked)
+        time = int(log.log_metadata.timestamp_secs)
+        time = time if 0 < time < _YEAR_10000 else 0
+        return Asked(texts, scores, spec.name, int(spec.version.value), time, padding, ranked)
 
     def _predicted(self, request: Any, response: Any) -> tuple[list[list[bytes]], Floats, int, bool]:
         fields, names = self._task.fields, set(request.inputs)

@@ -59,8 +59,8 @@ def records(path: Path, broken: Broken, consumed: Callable[[int], None] | None =
 
     Args:
       path: the file.
-      broken: told of what cannot be read: a record whose data does not match its CRC, bytes that are no record (passed
-        over up to the next one that is), and an end within a record.
+      broken: told of what cannot be read: a record whose data does not match its CRC, bytes that are no record, and an
+        end within a record; what is passed over ends at the next record, which may lie where a torn one claims to go on.
       consumed: told how many bytes of the file were read, for a progress bar.
 
     Raises:
@@ -68,7 +68,7 @@ def records(path: Path, broken: Broken, consumed: Callable[[int], None] | None =
     """
     with path.open("rb") as file:
         stream = _Stream(file, consumed)
-        number = 0
+        number, reason = 0, ""
         while header := stream.take(HEADER):
             number += 1
             at = stream.offset - len(header)
@@ -81,14 +81,17 @@ def records(path: Path, broken: Broken, consumed: Callable[[int], None] | None =
                 continue
             length = int.from_bytes(header[:8], "little")
             body = stream.take(length + 4)
+            data = body[:length]
             if len(body) < length + 4:
-                return broken(number, at, HEADER + len(body), stream.failure or "truncated")
-            data = body[:-4]
-            if mask(crc32c(data)) != int.from_bytes(body[-4:], "little"):
-                broken(number, at, HEADER + len(body), "checksum does not match")
+                reason = stream.failure or "truncated"
+            elif mask(crc32c(data)) != int.from_bytes(body[-4:], "little"):
+                reason = "checksum does not match"
+            else:
+                yield number, data
                 continue
-            yield number, data
-        if stream.failure:
+            stream.back(body)
+            broken(number, at, HEADER + _seek(stream), reason)
+        if stream.failure and stream.failure != reason:
             broken(number + 1, stream.offset, 0, stream.failure)
 
 

@@ -14,10 +14,11 @@ from tensorflow_serving.config import model_server_config_pb2
 from tiny_models import put
 
 from tfb2d.serving.local import LocalServer
+from tfb2d.serving.server import request_log
 from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import ServingError
 from tfb2d.serving.server.metrics import Metrics
-from tfb2d.serving.server.options import Options
+from tfb2d.serving.server.options import FlagError, Options
 from tfb2d.serving.server.request_log import RequestLog, RequestLogs
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -114,6 +115,58 @@ def test_the_request_log_is_bounded_and_survives_a_broken_disk(tmp_path):
     broken.close()
     assert 'status="RESOURCE_EXHAUSTED"} 10' in metrics.text()
     assert 'status="UNKNOWN"} 10' in metrics.text()
+
+
+def test_the_request_log_goes_on_when_a_file_is_taken_away(tmp_path, monkeypatch):
+    """Of a file that cannot be completed the entries are lost, and none of those behind them."""
+    monkeypatch.setattr(request_log, "_FILE_SECONDS", 0.5)
+    log = RequestLog(str(tmp_path), 1.0, 1 << 30, [], Metrics())
+    with monkeypatch.context() as broken:
+        broken.setattr(request_log.os, "replace", fail := Failing())
+        log_some(log, 1)
+        wait_for(lambda: fail.count)
+    log_some(log, 3)
+    log.close()
+    assert len(read_logs(tmp_path)) == 3
+    assert log._queued == 0
+
+
+class Failing:
+    """A system call that fails, and counts how often."""
+
+    count = 0
+
+    def __call__(self, *_):
+        self.count += 1
+        raise FileNotFoundError
+
+
+def test_a_full_folder_holds_no_file_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(request_log, "_FILE_SECONDS", 0.5)
+    log = RequestLog(str(tmp_path), 1.0, 1 << 30, [], Metrics())
+    log_some(log, 1)
+    wait_for(lambda: list(tmp_path.glob("*.part")))
+    log._max_bytes = 0
+
+    def completed():
+        log_some(log, 1)  # the server is busy all the time
+        return list(tmp_path.glob("*.tfrecord"))
+
+    wait_for(completed, 10, 0.05)
+    log.close()
+
+
+def test_a_log_that_hangs_does_not_hold_the_server_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(request_log, "_QUEUE", 2)
+    monkeypatch.setattr(request_log, "_CLOSE_SECONDS", 0.2)
+    go = threading.Event()
+    monkeypatch.setattr(RequestLog, "_write", lambda *_: go.wait(60))
+    log = RequestLog(str(tmp_path), 1.0, 1 << 30, [], Metrics())
+    log_some(log, 9)
+    started = time.monotonic()
+    log.close()
+    assert time.monotonic() - started < 5
+    go.set()
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +275,15 @@ def test_logs_follow_the_configuration(tmp_path):
     assert len(read_logs(tmp_path / "own")) == 3
     log_some(logs.wanted("demo"), 2)
     logs.configure({one.name: one for one in from_proto(model_config("/proc/nowhere/"), {})})  # not to be written
+    assert logs.wanted("demo") is None
+    assert logs.wanted("other") is not None
     logs.close()
     assert len(read_logs(tmp_path / "all")) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named():
+    with pytest.raises(FlagError, match="--log_requests=/proc/nowhere cannot be written"):
+        RequestLogs(Options(log_requests="/proc/nowhere"), Metrics())
 
 
 def rss(server):

@@ -42,9 +42,12 @@ class Health:
         return _Response(status=self._status(request.service))
 
     def watch(self, call: Call) -> None:
-        """Keeps a Watch call open."""
+        """Keeps a Watch call open; ends one that comes when the server drains already."""
         with self._lock:
-            self._watchers[call.core] = call
+            if self._serving:
+                self._watchers[call.core] = call
+                return
+        _end(call)
 
     def forget(self, core: Any) -> None:
         """A Watch call's client is gone."""
@@ -56,7 +59,10 @@ class Health:
         with self._lock:
             self._serving = False
             watchers, self._watchers = self._watchers, {}
-        last = _Response(status=_Response.NOT_SERVING).SerializeToString()
         for call in watchers.values():
-            with contextlib.suppress(Exception):  # the client left in this very moment
-                call.end(last)
+            _end(call)
+
+
+def _end(call: Call) -> None:
+    with contextlib.suppress(Exception):  # the client left in this very moment
+        call.end(_Response(status=_Response.NOT_SERVING).SerializeToString())

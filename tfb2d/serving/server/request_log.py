@@ -5,10 +5,12 @@ entries, never a request. Files grow under a `.part` name and are renamed when t
 so that a reader of `*.tfrecord` never meets half a record.
 """
 
+import contextlib
 import logging
 import os
 import queue
 import random
+import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -19,20 +21,22 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from tfb2d.serving.server.configuration import LogSettings, ModelSettings
 from tfb2d.serving.server.metrics import Metrics
-from tfb2d.serving.server.options import Options
+from tfb2d.serving.server.options import FlagError, Options
 
 _log = logging.getLogger(__name__)
 _QUEUE = 1024  # entries
 _QUEUE_BYTES = 64 << 20
 _FILE_BYTES = 16 << 20
 _FILE_SECONDS = 60.0
+_CLOSE_SECONDS = 10.0
 
 
 class RequestLog:
     """Writes the log.
 
     Args:
-      folder: takes `<model>-<time>-<process>-<number>.tfrecord`.
+      folder: takes `<model>-<time>-<process>-<number>.tfrecord`; the process with a random part, since servers in
+        containers have equal ids and may share a folder.
       rate: share of the requests, sampled at random.
       max_bytes: logging pauses while the folder holds more.
       tags: the SavedModel tags, for the metadata.
@@ -51,7 +55,9 @@ class RequestLog:
         self._tags = tags
         self._metrics = metrics
         self._queue: queue.Queue[tuple[str, bytes] | None] = queue.Queue(_QUEUE)
-        self._queued = 0  # bytes; approximate, which suffices for a bound
+        self._queued = 0  # bytes
+        self._lock = threading.Lock()  # of that: what is lost of it once is never put right
+        self._process = f"{os.getpid()}.{secrets.token_hex(3)}"
         self._random = random.Random()
         self._files: dict[str, tuple[tf.io.TFRecordWriter, Path, float]] = {}
         self._sizes: dict[str, int] = {}
@@ -73,35 +79,41 @@ class RequestLog:
         data.saved_model_tags.extend(self._tags)
         data.timestamp_secs = int(time.time())
         record = entry.SerializeToString()
-        if self._queued + len(record) > _QUEUE_BYTES:
-            return self._metrics.logged.add(model, "RESOURCE_EXHAUSTED")
         try:
-            self._queue.put_nowait((model, record))
-            self._queued += len(record)
+            with self._lock:
+                if self._queued + len(record) > _QUEUE_BYTES:
+                    raise queue.Full
+                self._queue.put_nowait((model, record))
+                self._queued += len(record)
         except queue.Full:
             self._metrics.logged.add(model, "RESOURCE_EXHAUSTED")
 
     def close(self) -> None:
         """Writes what is queued and completes the files."""
-        self._queue.put(None)
-        self._thread.join(10.0)
+        with contextlib.suppress(queue.Full):  # of a disk that hangs, which must not hold the server back
+            self._queue.put(None, timeout=_CLOSE_SECONDS)
+            self._thread.join(_CLOSE_SECONDS)
 
     def _work(self) -> None:
         while True:
             try:
                 item = self._queue.get(timeout=1.0)
+                if item is None:
+                    return self._complete(float("inf"))
+                self._take(*item)
             except queue.Empty:
-                self._complete(time.monotonic() - _FILE_SECONDS)
-                continue
-            if item is None:
-                return self._complete(float("inf"))
-            self._queued -= len(item[1])
-            try:
-                status = "OK" if self._write(*item) else "RESOURCE_EXHAUSTED"
-            except Exception as error:  # a full disk must not end the thread; the entry is lost and counted
-                _log.warning("request log: %s", type(error).__name__)
-                status = "UNKNOWN"
-            self._metrics.logged.add(item[0], status)
+                pass
+            self._complete(time.monotonic() - _FILE_SECONDS)
+
+    def _take(self, model: str, record: bytes) -> None:
+        with self._lock:
+            self._queued -= len(record)
+        try:
+            status = "OK" if self._write(model, record) else "RESOURCE_EXHAUSTED"
+        except Exception as error:  # a full disk must not end the thread; the entry is lost and counted
+            _log.warning("request log: %s", type(error).__name__)
+            status = "UNKNOWN"
+        self._metrics.logged.add(model, status)
 
     def _write(self, model: str, record: bytes) -> bool:
         if self._full():
@@ -110,28 +122,34 @@ class RequestLog:
             self._number += 1
             stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
             plain = "".join(one if one.isalnum() or one in "-_" else "_" for one in model)
-            path = self._folder / f"{self._prefix}{plain}-{stamp}-{os.getpid()}-{self._number:05d}.tfrecord"
+            path = self._folder / f"{self._prefix}{plain}-{stamp}-{self._process}-{self._number:05d}.tfrecord"
             self._files[model] = (tf.io.TFRecordWriter(f"{path}.part"), path, time.monotonic())
             self._sizes[model] = 0
         self._files[model][0].write(record)
         self._sizes[model] += len(record) + 16
         if self._sizes[model] >= _FILE_BYTES:
             self._complete(float("inf"), model)
-        else:
-            self._complete(time.monotonic() - _FILE_SECONDS)
         return True
 
     def _complete(self, opened_before: float, only: str | None = None) -> None:
         for model, (writer, path, opened) in list(self._files.items()):
             if opened <= opened_before and only in (None, model):
                 del self._files[model]
-                writer.close()
-                os.replace(f"{path}.part", path)
+                try:
+                    try:
+                        writer.close()
+                    finally:  # what a full disk did not take is missing at the end; readers bear that
+                        os.replace(f"{path}.part", path)
+                except Exception as error:  # somebody took the file or the folder away, or the disk is full
+                    _log.warning("request log: a file was not completed: %s", type(error).__name__)
 
     def _full(self) -> bool:
         measured, used = self._used
         if time.monotonic() - measured > 1.0:
-            used = sum(one.stat().st_size for one in self._folder.glob("*.tfrecord*"))
+            used = 0
+            for one in self._folder.glob("*.tfrecord*"):
+                with contextlib.suppress(FileNotFoundError):  # others take files away
+                    used += one.stat().st_size
             self._used = (time.monotonic(), used)
         return used >= self._max_bytes
 
@@ -142,6 +160,9 @@ class RequestLogs:
     Args:
       options: flags.
       metrics: see `RequestLog`.
+
+    Raises:
+      FlagError: the folder of --log_requests cannot be made.
     """
 
     def __init__(self, options: Options, metrics: Metrics) -> None:
@@ -150,8 +171,11 @@ class RequestLogs:
         self._size = options.log_requests_max_mb << 20
         self._shared = None
         if options.log_requests:
-            self._shared = self._open(options.log_requests, options.log_requests_rate)
-        self._own: dict[str, tuple[LogSettings, RequestLog]] = {}
+            try:
+                self._shared = self._open(options.log_requests, options.log_requests_rate)
+            except OSError as error:
+                raise FlagError(f"--log_requests={options.log_requests} cannot be written: {error.strerror}") from None
+        self._own: dict[str, tuple[LogSettings, RequestLog | None]] = {}  # None: its folder cannot be written
 
     def _open(self, folder: str, rate: float, prefix: str = "") -> RequestLog:
         return RequestLog(folder, rate, self._size, self._tags, self._metrics, prefix)
@@ -164,22 +188,27 @@ class RequestLogs:
 
     def configure(self, models: Mapping[str, ModelSettings]) -> None:
         """Takes on the models' logging_configs."""
-        before, own = self._own, {}
+        before = self._own
+        own: dict[str, tuple[LogSettings, RequestLog | None]] = {}
         for name, settings in models.items():
-            if settings.log is not None and name in before and before[name][0] == settings.log:
+            if settings.log is None:
+                continue
+            if name in before and before[name][0] == settings.log and before[name][1] is not None:
                 own[name] = before[name]
-            elif settings.log is not None:
+            else:
                 folder, prefix = os.path.split(settings.log.prefix)
                 try:
                     own[name] = settings.log, self._open(folder, settings.log.rate, prefix)
-                except OSError as error:
+                except OSError as error:  # nor in the shared log: the operator did not ask for that
+                    own[name] = settings.log, None
                     _log.error("requests of %s are not logged: %s: %s", name, folder, error.strerror)
         self._own = own
         for name, kept in before.items():
-            if own.get(name) != kept:
+            if kept[1] is not None and own.get(name) != kept:
                 kept[1].close()
 
     def close(self) -> None:
         """Completes the files of all."""
-        for log in [one for _, one in self._own.values()] + ([self._shared] if self._shared else []):
-            log.close()
+        for log in (*(one for _, one in self._own.values()), self._shared):
+            if log is not None:
+                log.close()

@@ -4,10 +4,11 @@
 three times the processor time (317 against 105 us a call, measured for an echo), and clients that never send their message
 take the pool's threads. Here a thread sees a call only when its message is there, and few threads compute: what comes
 meanwhile is taken in and waits. (With 16 clients on 2 cores, 4 of them answered 40% more requests a second than 64, which
-fight over Python's lock.) The classes are those that `grpc.server`
-itself is made of (grpc/_server.py); they are private, so setup.py bounds grpcio and `tests/serving/server` covers them.
+fight over Python's lock.) The classes are those that `grpc.server` itself is made of (grpc/_server.py); they are private,
+so setup.py bounds grpcio and `tests/serving/server` covers them.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 _TURN_SECONDS = 0.05  # a burst just above the limit is served, not refused
 _NO_DEADLINE = 1e7  # seconds; gRPC gives a request without one some centuries
 _MAX_BACKGROUND = 16  # calls that may block for long
+_WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
 
 Answer = Callable[[bytes, float | None], bytes]  # message, seconds left (None: no deadline) -> message; ServingError
 _NEW, _DONE, _SHUTDOWN = object(), object(), object()
@@ -112,28 +114,33 @@ class Transport:
             thread.start()
 
     def stop(self, grace: float) -> None:
-        """Takes no new call, waits for those there are, cancels them after `grace` seconds."""
+        """Takes no new call, waits for those there are, cancels them after `grace` seconds.
+
+        The queue is not shut down: a call may still be computed whose client is gone, and the core aborts the process when
+        an operation is started on a queue that was.
+        """
+        end = time.monotonic() + grace
         self._server.shutdown(self._queue, _SHUTDOWN)
         if not self._ended.wait(grace):
+            with self._lock:
+                self._waiting.clear()
             self._server.cancel_all_calls()
             self._ended.wait(5.0)
-        self._queue.shutdown()
+        end = max(end, time.monotonic() + 2 * _WAKE_SECONDS)
         for thread in self._threads:
-            thread.join(1.0)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _request(self) -> None:
         self._server.request_call(self._queue, self._queue, _NEW)
 
     def _poll(self) -> None:
-        while True:
-            event = self._queue.poll(None)
-            if event.completion_type == cygrpc.CompletionType.queue_shutdown:
-                return
+        while not self._ended.is_set():
+            event = self._queue.poll(time.time() + _WAKE_SECONDS)
+            if event.completion_type == cygrpc.CompletionType.queue_timeout:
+                continue
             try:
                 self._take(event)
-            except (
-                Exception
-            ) as error:  # of one call, which the core may have ended meanwhile; the thread serves them all
+            except Exception as error:  # of one call, which the core may have ended; the thread serves all
                 _log.error("%s", where(error))
             event = None  # it holds the call
 
@@ -141,7 +148,8 @@ class Transport:
         tag = event.tag
         if tag is _NEW:
             if event.success:
-                self._request()
+                with contextlib.suppress(ValueError):  # it stops, and this call came in before
+                    self._request()
                 self._take_in(event)
         elif tag is _SHUTDOWN:
             self._ended.set()
@@ -177,11 +185,7 @@ class Transport:
     def _work(self, call: Call, data: bytes) -> None:
         """Answers a request and those that came meanwhile."""
         while True:
-            try:
-                assert call.method is not None
-                self._answer(call, call.method, data)
-            except Exception as error:  # of one call, which the core may have ended meanwhile
-                _log.error("%s", where(error))
+            self._answer_safely(call, data)
             self._turns.release()
             with self._lock:
                 if not self._waiting:
@@ -199,13 +203,21 @@ class Transport:
             return _finish(call, None, ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
 
         def work() -> None:
-            try:
-                assert call.method is not None
-                self._answer(call, call.method, data)
-            finally:
-                self._background.release()
+            self._answer_safely(call, data)
+            self._background.release()
 
-        threading.Thread(target=work, name="grpc-background", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="grpc-background", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self._background.release()
+            _finish(call, None, ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
+
+    def _answer_safely(self, call: Call, data: bytes) -> None:
+        try:
+            assert call.method is not None
+            self._answer(call, call.method, data)
+        except Exception as error:  # of one call, which the core may have ended meanwhile
+            _log.error("%s", where(error))
 
     @staticmethod
     def _answer(call: Call, method: Method, data: bytes) -> None:
@@ -216,9 +228,10 @@ class Transport:
             return _finish(call, None, error)
         if method.stream is None:
             return _finish(call, answer, None)
-        call.core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), call.core)
         call.send(answer)
         method.stream(call)
+        # Last: of a client that is gone already it says so at once, and nobody may be told before `stream` was.
+        call.core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), call.core)
 
 
 def _status(code: Code, details: str) -> Any:

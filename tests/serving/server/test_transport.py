@@ -1,0 +1,142 @@
+"""The transport by itself: threads, the line of those that wait, and the end."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import grpc
+import pytest
+from embedded import free_port, wait_for
+
+from tfb2d.serving.server import transport
+from tfb2d.serving.server.health import Health
+from tfb2d.serving.server.transport import Method, Transport
+
+
+@pytest.fixture
+def served():
+    """Starts transports; gives each one's channel."""
+    started = []
+
+    def start(methods, in_work=4, workers=2, on_closed=None):
+        one = Transport(methods, in_work, workers, [], on_closed)
+        port = free_port()
+        assert one.bind(f"127.0.0.1:{port}", None)
+        one.start()
+        started.append((one, channel := grpc.insecure_channel(f"127.0.0.1:{port}")))
+        return one, channel
+
+    yield start
+    for one, channel in started:
+        channel.close()
+        if not one._ended.is_set():
+            one.stop(5.0)
+
+
+def sleep(data, _):
+    time.sleep(float(data))
+    return b"done"
+
+
+def code(future):
+    return future.code().name
+
+
+def test_those_that_wait_are_answered_in_turn_and_one_more_is_refused(served):
+    go, order = threading.Event(), []
+
+    def answer(data, _):
+        go.wait(20)
+        order.append(data)
+        return data
+
+    one, channel = served({"/a": Method(answer), "/now": Method(lambda data, _: data, bounded=False)}, 4, 1)
+    pending = []
+    for number in range(4):
+        pending.append(channel.unary_unary("/a").future(b"%d" % number, timeout=20))
+        wait_for(lambda number=number: not one._idle and len(one._waiting) == number)
+    refused = channel.unary_unary("/a").future(b"x", timeout=20)
+    assert code(refused) == "RESOURCE_EXHAUSTED"
+    assert channel.unary_unary("/now")(b"!", timeout=20) == b"!"
+    go.set()
+    assert [future.result() for future in pending] == order == [b"0", b"1", b"2", b"3"]
+    wait_for(lambda: one._idle == 1)
+    assert one._turns._value == 4
+
+
+def test_an_answer_that_fails_costs_its_request_alone(served):
+    def answer(data, _):
+        if data == b"bad":
+            raise RuntimeError(data)
+        return data
+
+    one, channel = served({"/a": Method(answer), "/b": Method(answer, background=True)}, 2, 1)
+    for path in ("/a", "/b"):
+        bad = [channel.unary_unary(path).future(b"bad", timeout=20) for _ in range(2)]
+        assert {code(future) for future in bad} <= {"CANCELLED", "UNKNOWN", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+        assert channel.unary_unary(path)(b"good", timeout=20) == b"good"
+    wait_for(lambda: one._turns._value == 2 and one._background._value == 16)
+
+
+def test_no_thread_left_for_what_takes_long(served, monkeypatch):
+    one, channel = served({"/b": Method(sleep, background=True)})
+
+    def none_left(**_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(transport, "threading", SimpleNamespace(Thread=none_left))
+    assert code(channel.unary_unary("/b").future(b"0", timeout=20)) == "RESOURCE_EXHAUSTED"
+    assert one._background._value == 16
+
+
+@pytest.mark.parametrize("grace", [10.0, 0.3])
+def test_a_request_whose_client_is_gone_ends_in_peace(served, grace):
+    """The core aborts the process where an answer is begun on a queue that was shut down."""
+    one, channel = served({"/a": Method(sleep)})
+    pending = [channel.unary_unary("/a").future(b"0.8", timeout=20) for _ in range(3)]
+    wait_for(lambda: one._waiting)
+    if grace > 1:
+        channel.close()
+    started = time.monotonic()
+    one.stop(grace)
+    assert time.monotonic() - started < 8
+    assert "OK" not in {code(future) for future in pending}
+    wait_for(lambda: one._idle == 2)
+    assert not one._waiting
+
+
+def test_what_came_in_before_the_end_is_answered(served, caplog):
+    one, channel = served({"/a": Method(sleep)}, 64)
+    channel.unary_unary("/a")(b"0", timeout=20)
+    pending = [channel.unary_unary("/a").future(b"0.01", timeout=20) for _ in range(30)]
+    wait_for(lambda: one._waiting)
+    one.stop(20.0)
+    codes = [code(future) for future in pending]
+    assert set(codes) <= {"OK", "UNAVAILABLE", "CANCELLED"}  # the last: the core's word to those that came in meanwhile
+    assert codes.count("OK") >= 3
+    assert caplog.text == ""
+
+
+def test_a_stream_whose_client_leaves_at_once_is_forgotten(served):
+    held = []
+
+    def keep(call):
+        time.sleep(0.2)
+        held.append(call.core)
+
+    _, channel = served({"/w": Method(lambda *_: b"1", bounded=False, stream=keep)}, on_closed=held.remove)
+    watch = channel.unary_stream("/w")(b"", timeout=20)
+    assert next(watch) == b"1"
+    watch.cancel()
+    time.sleep(0.3)
+    wait_for(lambda: not held)
+
+
+def test_a_watch_that_comes_while_the_server_drains_is_ended():
+    sent = []
+    call = SimpleNamespace(core=object(), end=sent.append)
+    health = Health()
+    health.stop()
+    health.watch(call)
+    assert sent == [b"\x08\x02"]  # NOT_SERVING
+    assert not health._watchers
