@@ -15,7 +15,7 @@ def test_a_student_of_labels_alone_is_exported(tmp_path: Path) -> None:
     folder, kinds = forms(made["folder"])
     assert kinds == ["Session", "Function"]
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
-    session, function = Session(str(folder), fields, 1), Function(str(folder), fields)
+    session, function = Session(str(folder), fields), Function(str(folder), fields)
     texts = [column[:2] for column in columns]
     scores = session.score(*texts)
     assert scores[0] > scores[1]

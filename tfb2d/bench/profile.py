@@ -89,7 +89,7 @@ def profile(folder: Path, work: Any, batch: int | str, calls: int, seconds: floa
     Returns:
       The call itself, then ops, the longest first: {"op", "nodes", "us", "share"}.
     """
-    system = Session(str(folder), work.task.fields, threads=1)
+    system = Session(str(folder), work.task.fields)
     method = "rank" if batch == RANK else "score"
     inputs = work.calls(batch)
     timing = time_calls(getattr(system, method), inputs, 1, seconds=seconds)

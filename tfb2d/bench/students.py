@@ -19,16 +19,14 @@ class Session:
     Args:
       folder: a version's folder.
       fields: the model's text fields.
-      threads: of the session, inside ops.
     """
 
-    def __init__(self, folder: str, fields: Sequence[str], threads: int) -> None:
+    def __init__(self, folder: str, fields: Sequence[str]) -> None:
         from tfb2d.serving.server.options import Options
         from tfb2d.serving.server.session import Session as Loaded
 
-        # Between ops the server's default: a graph as small as a student's runs in the caller's thread.
-        options = Options(tensorflow_intra_op_parallelism=threads)
-        self._session = Loaded(folder, options, folder)
+        # The server's own settings: one thread, however many cores there are, for a student's ops are too small to be shared.
+        self._session = Loaded(folder, Options(), folder)
         self._fields = list(fields)
         self._signatures = {
             name: ({key: one.name for key, one in sig.inputs.items()}, {k: o.name for k, o in sig.outputs.items()})

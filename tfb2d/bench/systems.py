@@ -121,7 +121,7 @@ class Maker:
                 fields = {} if form == "Edge" else {"fields": task.fields}
                 arguments = {"folder": str(version), **fields}
                 factory = f"tfb2d.bench.students:{form}"
-                ready.append(Ready(f"{name}{suffix}", note, factory, arguments, True, form != "Function"))
+                ready.append(Ready(f"{name}{suffix}", note, factory, arguments, True, form == "Edge"))
         return ready
 
     def peer(self, name: str, work: Work) -> Ready:
