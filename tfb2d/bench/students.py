@@ -25,7 +25,7 @@ class Session:
         from tfb2d.serving.server.options import Options
         from tfb2d.serving.server.session import Session as Loaded
 
-        # The server's own settings: one thread, however many cores there are, for a student's ops are too small to be shared.
+        # The server's own settings: one thread however many cores there are, as a student's ops are too small to share.
         self._session = Loaded(folder, Options(), folder)
         self._fields = list(fields)
         self._signatures = {
