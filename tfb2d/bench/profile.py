@@ -59,13 +59,14 @@ def _profile(values: Any) -> None:
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores(1))
+    sizes = parse_batches(values.batches)
     models = student_models(values.model)
     rows = []
     for work in load(Sources(values.data, tasks=[task for _, task, _ in models.values()])):
         for name, (folder, task, _) in models.items():
-            for batch in parse_batches(values.batches) if task.fields == work.task.fields else ():
+            for batch in sizes if len(task.fields) == len(work.task.fields) else ():
                 if batch != RANK or work.pairs:
-                    for one in profile(folder, work, batch, values.calls, values.seconds):
+                    for one in profile(folder, task.fields, work, batch, values.calls, values.seconds):
                         rows.append({"model": name, "task": work.name, "batch": batch, **one})
     if not rows:
         raise BenchError("no model takes texts of these fields; give --data that fits")
@@ -76,11 +77,14 @@ def _profile(values: Any) -> None:
     print(f"{table(rows)}\n\nresults in {out}")
 
 
-def profile(folder: Path, work: Any, batch: int | str, calls: int, seconds: float) -> list[dict[str, Any]]:
+def profile(
+    folder: Path, fields: Sequence[str], work: Any, batch: int | str, calls: int, seconds: float
+) -> list[dict[str, Any]]:
     """One student at one size of call.
 
     Args:
       folder: a version's.
+      fields: the model's.
       work: the texts, `tfb2d.bench.work.Work`.
       batch: rows a call, or "rank".
       calls: how many are traced.
@@ -89,7 +93,7 @@ def profile(folder: Path, work: Any, batch: int | str, calls: int, seconds: floa
     Returns:
       The call itself, then ops, the longest first: {"op", "nodes", "us", "share"}.
     """
-    system = Session(str(folder), work.task.fields)
+    system = Session(str(folder), fields)
     method = "rank" if batch == RANK else "score"
     inputs = work.calls(batch)
     timing = time_calls(getattr(system, method), inputs, 1, seconds=seconds)
