@@ -17,8 +17,8 @@ The encoder can read reviews before it is fine-tuned, and weights can be average
 --config.teachers.minilm.ema=0.99`.
 
 Time on 2 cores with bfloat16, from seconds of computing on a busy machine: data 1 minute, fine-tuning 35, labelling 50;
-adapting to 100,000 sentences 45; the student 5. To expect: a teacher of 0.89 on dev, and with half of the transfer set labelled a
-student of 0.865 (results/README.md).
+adapting to 100,000 sentences 45; the student 5. To expect: a teacher of 0.89 on dev, and, with half of the
+transfer set labelled, a student of 0.865 (results/README.md).
 """
 
 import os
