@@ -237,7 +237,7 @@ def _longest_branch(graphs: Iterable[Any]) -> int:
                 attr = node.attr
                 names = [attr["then_branch"].func.name, attr["else_branch"].func.name] if "then_branch" in attr else []
                 names += [func.name for func in attr["branches"].list.func] if "branches" in attr else []
-                longest = max(longest, *(sizes.get(name, 0) for name in names))
+                longest = max([longest, *(sizes.get(name, 0) for name in names)])
     return longest
 
 
