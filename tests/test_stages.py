@@ -1,12 +1,13 @@
 """The machinery of stages: skipped when done, gone on with when stopped, done again when changed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tfb2d.data.files import read_json
+from tfb2d.data.files import fingerprint_files, read_json
 from tfb2d.stages import Stage, StageRunner, file_identity, locked
 
 
@@ -59,6 +60,33 @@ def test_a_change_taken_back_finds_the_last_good_state(tmp_path: Path) -> None:
     assert (first.runs, second.runs) == (2, 1)
     bring_up(tmp_path, first, second, setting=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_stage_that_comes_out_the_same_leaves_its_readers_done(tmp_path: Path) -> None:
+    source, reads = tmp_path / "rows.tsv", Work()
+
+    def bring_up(text: str, time: int, size: int = 0) -> str:
+        source.write_text(text)
+        os.utime(source, (time, time))
+
+        def copy(folder: Path) -> dict:
+            (folder / "rows").write_text(source.read_text().lower())
+            return {"size": size}
+
+        digest = lambda folder: fingerprint_files([folder / "rows"])  # noqa: E731
+        runner = StageRunner(tmp_path / "run")
+        runner.run(Stage("a", file_identity([str(source)]), (), copy, digest))
+        runner.run(Stage("b", {}, ("a",), reads))
+        return (tmp_path / "run/a/rows").read_text()
+
+    assert bring_up("Good film", 1) == bring_up("Good film", 2) == bring_up("good film", 3)
+    assert reads.runs == 1
+    bring_up("good film", 4, size=1)  # what it counted is read too
+    assert reads.runs == 2
+    bring_up("bad film", 5, size=1)
+    assert reads.runs == 3
+    bring_up("bad film", 5, size=1)
+    assert reads.runs == 3
 
 
 def test_a_forgotten_stage_is_redone_and_what_reads_it(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from tfb2d import __version__
 from tfb2d.config import Config, ConfigError, adapt_settings, tuning_settings
-from tfb2d.data.files import read_json, write_json
+from tfb2d.data.files import fingerprint_files, read_json, write_json
 from tfb2d.data.prepare import prepare
-from tfb2d.data.tables import count_rows, iter_batches, read_table
+from tfb2d.data.tables import count_rows, iter_batches, part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.stages import DONE, Stage, StageRunner, file_identity, fingerprint, folder_identity, locked
 
@@ -68,7 +68,7 @@ class Pipeline:
         files += sum(external, ())
         if not (data.train or data.offers.files):
             raise ConfigError("data.train names no file; a run needs judged rows")
-        stages = [Stage("data", [tuning_settings(config.data), external, file_identity(files)], (), self._data)]
+        stages = [Stage("data", [tuning_settings(config.data), external, file_identity(files)], (), self._data, _data_content)]
         for name, teacher in config.teachers.items():
             settings = [tuning_settings(teacher), _dict(config.label)]
             inputs: tuple[str, ...] = ("data",)
@@ -247,6 +247,11 @@ class Pipeline:
         from tfb2d.reporting import report
 
         return report(self, self._runner.seconds(), folder)
+
+
+def _data_content(folder: Path) -> str:
+    """Of the tables that the other stages read."""
+    return fingerprint_files([part for split in ("train", *SPLITS) for part in part_files(folder / split)])
 
 
 def _labels(folder: Path) -> np.ndarray:

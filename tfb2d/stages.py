@@ -30,12 +30,16 @@ class Stage:
       inputs: names of the stages whose outcome it reads.
       run: does the work in the stage's folder, going on from what a stopped run left there; what it returns (a dict) is
         kept as the stage's outcome.
+      content: a digest of what the finished folder holds for its readers; None goes by settings and inputs. With it, a
+        stage that was done again and came out the same leaves its readers done: data files that were copied to another
+        machine have new times, and hours of labelling must not depend on those.
     """
 
     name: str
     settings: Any
     inputs: tuple[str, ...]
     run: Callable[[Path], dict[str, Any]]
+    content: Callable[[Path], str] | None = None
 
 
 def fingerprint(*parts: Any) -> str:
@@ -85,6 +89,7 @@ class StageRunner:
         done = _json(folder / DONE)
         if done.get("fingerprint") == print_:
             logging.info("%s: done before, skipped", stage.name)
+            self._fingerprints[stage.name] = done.get("content", print_)
             return done["outcome"]
         started = _json(folder / STARTED)
         if started.get("fingerprint") != print_:
@@ -107,7 +112,10 @@ class StageRunner:
             started["seconds"] += round(time.monotonic() - begin, 3)
             if folder.exists():
                 write_json(folder / STARTED, started)
-        write_json(folder / DONE, {"fingerprint": print_, "seconds": started["seconds"], "outcome": outcome})
+        done = {"fingerprint": print_, "seconds": started["seconds"], "outcome": outcome}
+        if stage.content is not None:
+            done["content"] = self._fingerprints[stage.name] = fingerprint(outcome, stage.content(folder))
+        write_json(folder / DONE, done)
         remove(last)
         logging.info("%s: %.0f s", stage.name, started["seconds"])
         return outcome
@@ -121,10 +129,6 @@ class StageRunner:
                 folder = self.workdir / stage.name
                 remove(folder)
                 remove(folder.with_name(f".{folder.name}.last"))
-
-    def fingerprint_of(self, stage: str) -> str:
-        """The fingerprint of a stage that was run."""
-        return self._fingerprints[stage]
 
     def seconds(self) -> dict[str, float]:
         """Seconds that each finished stage took, stopped tries that could say so included."""

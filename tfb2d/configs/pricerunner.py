@@ -8,7 +8,7 @@ DATA holds `pricerunner/pricerunner_aggregate.csv.gz` (UCI data set 837, CC BY 4
 The data stage makes the pairs (`tfb2d/data/offers`): a query is a product's name as shoppers type it, relevant are its
 offers, wrong are mostly the titles that share most with it. Products are cut into train, valid and test, so that test
 queries and test titles are new; whatever nearly equals a test title is kept out of training and transfer. Sizes:
-`--config.data.offers.judged=40000`, `--config.data.offers.transfer=400000`.
+`--config.data.offers.judged=40000`, `--config.data.offers.transfer=300000`.
 """
 
 import os
@@ -30,6 +30,8 @@ def get_config(data: str = "data") -> ConfigDict:
                 files=(os.path.join(data, "pricerunner/pricerunner_aggregate.csv.gz"),),
                 titles=(os.path.join(data, "titles/titles.tsv.gz"),),
                 titles_column="",
+                queries=1_000,
+                transfer=300_000,
             ),
         ),
         teachers={
@@ -39,7 +41,7 @@ def get_config(data: str = "data") -> ConfigDict:
                 epochs=2,
                 batch_size=64,
                 learning_rate=6e-5,
-                evaluate_per_epoch=2,
+                evaluate_per_epoch=1,
                 patience=0,
                 mixed_precision=True,
             )

@@ -2,6 +2,7 @@
 
 import difflib
 import glob
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -54,6 +55,18 @@ def _near(path: Path) -> str:
     names = sorted(p.name for p in path.parent.iterdir())
     near = difflib.get_close_matches(path.name, names, 1, 0.6)
     return f"; did you mean {path.parent / near[0]}?" if near else ""
+
+
+def fingerprint_files(paths: Sequence[Path]) -> str:
+    """A hash of the content of files, in order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        one = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                one.update(chunk)
+        digest.update(one.digest())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from tfb2d.config import ConfigError, TeacherConfig, adapt_settings
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_json
+from tfb2d.data.files import fingerprint_files, read_json, write_json
 from tfb2d.data.tables import count_rows, iter_batches, part_files
 from tfb2d.data.task import Task
 from tfb2d.teachers.checkpoints import Checkpoints
@@ -31,7 +31,6 @@ from tfb2d.teachers.masking import IGNORED, Units, special_ids, units
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
 from tfb2d.teachers.saved import ADAPTED, MODEL
-from tfb2d.teachers.shards import fingerprint_files
 from tfb2d.teachers.steps import forward, training_step
 from tfb2d.teachers.teacher import Teacher, weights_hash
 from tfb2d.teachers.tuning import optimizer_for

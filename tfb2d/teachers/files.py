@@ -8,13 +8,12 @@ import pyarrow as pa
 from tfb2d.config import LabelConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import text_fault
-from tfb2d.data.files import expand
+from tfb2d.data.files import expand, fingerprint_files
 from tfb2d.data.readers import Problem, columns_of, read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import name
 from tfb2d.teachers.label import label_rows
 from tfb2d.teachers.saved import read_about
-from tfb2d.teachers.shards import fingerprint_files
 
 BATCH_ROWS = 4096
 

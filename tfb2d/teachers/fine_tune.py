@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tfb2d.config import ConfigError, TeacherConfig, tuning_settings
 from tfb2d.data import resources
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_json
+from tfb2d.data.files import fingerprint_files, read_json, write_json
 from tfb2d.data.tables import part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.teachers.card import write_card
@@ -28,7 +28,6 @@ from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
 from tfb2d.teachers.saved import ADAPTED, FILE, MODEL, read_about
-from tfb2d.teachers.shards import fingerprint_files
 from tfb2d.teachers.steps import training_step
 from tfb2d.teachers.teacher import Teacher
 from tfb2d.teachers.tuning import optimizer_for

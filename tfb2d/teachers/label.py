@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from tfb2d.config import LabelConfig
 from tfb2d.data.errors import DataError
+from tfb2d.data.files import fingerprint_files
 from tfb2d.data.tables import count_rows, iter_part, part_files
 from tfb2d.teachers.saved import read_about
-from tfb2d.teachers.shards import cut, fingerprint_files, finished_shards, write_shard
+from tfb2d.teachers.shards import cut, finished_shards, write_shard
 
 RowsFrom = Callable[[int], Iterator[pa.RecordBatch]]  # streams a source from the given row on
 

@@ -1,6 +1,5 @@
 """Tables of logits on disk, in shards: the unit that is written whole, kept when it is there, or done again."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,18 +54,6 @@ def cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
             room -= batch.num_rows
     if waiting:
         yield pa.Table.from_batches(waiting)
-
-
-def fingerprint_files(paths: Sequence[Path]) -> str:
-    """A hash of the content of files, in order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        one = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                one.update(chunk)
-        digest.update(one.digest())
-    return digest.hexdigest()
 
 
 def _part(out: Path, number: int) -> Path:
