@@ -15,7 +15,9 @@ from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import count_rows, iter_batches, part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.stages import DONE, Stage, StageRunner, file_identity, fingerprint, folder_identity, locked
+from tfb2d.students.text_spec import SPEC
 
+HASHES = f"hash spec {SPEC['version']}"
 SPLITS = ("transfer", "valid", "test")  # what teachers label
 
 
@@ -68,7 +70,9 @@ class Pipeline:
         files += sum(external, ())
         if not (data.train or data.offers.files):
             raise ConfigError("data.train names no file; a run needs judged rows")
-        stages = [Stage("data", [tuning_settings(config.data), external, file_identity(files)], (), self._data, _data_content)]
+        stages = [
+            Stage("data", [tuning_settings(config.data), external, file_identity(files)], (), self._data, _data_content)
+        ]
         for name, teacher in config.teachers.items():
             settings = [tuning_settings(teacher), _dict(config.label)]
             inputs: tuple[str, ...] = ("data",)
@@ -87,9 +91,9 @@ class Pipeline:
         logits = tuple(f"logits/{name}" for name in config.teachers)
         if (tutor := self._tutor) is not None:
             teacher_stage = f"teachers/{tutor}"
-            stages.append(Stage("words", [config.student.max_tokens], (teacher_stage, "data"), self._words))
+            stages.append(Stage("words", [config.student.max_tokens, HASHES], (teacher_stage, "data"), self._words))
             logits += ("words",)
-        training = [_dict(config.student), tuning_settings(config.training)]
+        training = [_dict(config.student), tuning_settings(config.training), HASHES]
         stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
         if config.report.labels_only:
             stages.append(Stage("labels_only", training, ("data",), self._labels_only))

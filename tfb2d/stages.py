@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ class StageRunner:
         done = _json(folder / DONE)
         if done.get("fingerprint") == print_:
             logging.info("%s: done before, skipped", stage.name)
-            self._fingerprints[stage.name] = done.get("content", print_)
+            self._fingerprints[stage.name] = standing(done)
             return done["outcome"]
         started = _json(folder / STARTED)
         if started.get("fingerprint") != print_:
@@ -114,8 +114,9 @@ class StageRunner:
                 write_json(folder / STARTED, started)
         done = {"fingerprint": print_, "seconds": started["seconds"], "outcome": outcome}
         if stage.content is not None:
-            done["content"] = self._fingerprints[stage.name] = fingerprint(outcome, stage.content(folder))
+            done["content"] = fingerprint(outcome, stage.content(folder))
         write_json(folder / DONE, done)
+        self._fingerprints[stage.name] = standing(done)
         remove(last)
         logging.info("%s: %.0f s", stage.name, started["seconds"])
         return outcome
@@ -138,6 +139,11 @@ class StageRunner:
             if "seconds" in done:
                 times[name] = done["seconds"]
         return times
+
+
+def standing(done: Mapping[str, Any]) -> str:
+    """What stands for a finished stage in the fingerprints of those that read it; `done` is its `stage.json`."""
+    return str(done.get("content", done["fingerprint"]))
 
 
 def remove(folder: Path) -> None:

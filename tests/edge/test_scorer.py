@@ -156,7 +156,7 @@ def changed(folder: Path, **values: object) -> Path:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"hash_spec": 99}, "hash_spec is 99, this runner knows 1"),
+        ({"hash_spec": 99}, "hash_spec is 99, this runner knows 2"),
         ({"version": 2}, "version is 2"),
         ({"orders": [0]}, "damaged: orders"),
         ({"orders": "12"}, "damaged"),

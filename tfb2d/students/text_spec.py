@@ -38,8 +38,8 @@ TOKEN_MODULUS = 2**63 - 1
 MAX_BUCKETS = 2**31 - 1
 # What an exported model carries of the spec. Numbers past 2^53 are strings, for readers whose JSON numbers are doubles.
 SPEC: dict[str, Any] = {
-    **json.loads(Path(__file__).with_name("hash_spec_1.json").read_text(encoding="ascii")),
-    "number": r"[0-9]+(?:[.,][0-9]+)+",  # one token, so that 3.5 is not three
+    **json.loads(Path(__file__).with_name("hash_spec_2.json").read_text(encoding="ascii")),
+    "number": r"[0-9]+(?:[.,][0-9]+)*",  # a token of its own: 3.5 is not three, and 55sk8500 and 55 sk8500 are the same
     "token_modulus": str(TOKEN_MODULUS),
     "end": END,
     "chain": str(CHAIN),

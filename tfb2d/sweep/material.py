@@ -14,7 +14,9 @@ from tfb2d.data.tables import count_rows, iter_batches, read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 from tfb2d.distill.targets import mixed, read_logits, texts
+from tfb2d.stages import standing
 from tfb2d.students.rows import HashedRows, hash_rows
+from tfb2d.students.text_spec import SPEC
 from tfb2d.sweep.variants import ALL, Facts, Settings
 from tfb2d.word_vectors import FILE
 
@@ -67,7 +69,7 @@ class Material:
             if not (run / name / "stage.json").exists():
                 raise DataError(f"{run}: stage {name} is not finished; python -m tfb2d.train finishes it")
         self.prints = {
-            name: read_json(run / name / "stage.json")["fingerprint"]
+            name: standing(read_json(run / name / "stage.json"))
             for name in ("data", "words", *(f"logits/{name}" for name in config.teachers))
             if (run / name / "stage.json").exists()
         }
@@ -96,7 +98,7 @@ class Material:
             }
             for split in splits
         }
-        key = f"{self.prints['data'][:12]}-{self.config.student.max_tokens}"
+        key = f"{self.prints['data'][:12]}-{self.config.student.max_tokens}-{SPEC['version']}"
         for old in self.cache.glob("*"):
             if old.name != key and (old / "transfer").is_dir():  # of other rows, and nothing else that lies there
                 shutil.rmtree(old)

@@ -20,6 +20,7 @@ from tfb2d.config import Config, ConfigError
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.stages import fingerprint
+from tfb2d.students.text_spec import SPEC
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.variants import ALL, Axis, Settings, Variant
 
@@ -71,7 +72,8 @@ def identity(material: Material, settings: Settings) -> str:
         inputs = ["data"]
     if settings.student.teacher_init and "words" in material.prints:
         inputs.append("words")
-    return fingerprint(settings.to_json(), [material.prints[name] for name in inputs], __version__)[:16]
+    made_from = [material.prints[name] for name in inputs]
+    return fingerprint(settings.to_json(), made_from, SPEC["version"], __version__)[:16]
 
 
 def base_of(axes: Sequence[Axis]) -> Variant:

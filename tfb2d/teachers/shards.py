@@ -1,6 +1,6 @@
 """Tables of logits on disk, in shards: the unit that is written whole, kept when it is there, or done again."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
