@@ -92,6 +92,17 @@ def test_fewer_rows_may_have_as_many_steps() -> None:
     assert axis.variants[-1].base
 
 
+def test_all_axes_but_transfer_may_be_answered_with_fewer_rows() -> None:
+    dim, transfer = axes(["dim", "transfer"], CONFIG, FACTS, {"transfer": ("0", "50")}, rows=50)
+    assert {one.settings.rows for one in dim.variants} == {50}
+    assert "50 rows" in dim.note
+    assert [(one.settings.rows, one.base) for one in transfer.variants] == [(0, False), (50, True), (ALL, False)]
+    (augmentation,) = axes(["augmentation"], CONFIG, FACTS, {}, rows=50)
+    assert len(augmentation.variants) == 2  # as many rows with and without: as many steps
+    (dim,) = axes(["dim"], CONFIG, FACTS, {}, rows=10**9)
+    assert {one.settings.rows for one in dim.variants} == {ALL}
+
+
 def test_same_settings_are_trained_once_and_the_recipe_first(material: Material) -> None:
     found = axes(["temperature", "transfer", "vocabulary"], CONFIG, material.facts, {"transfer": ("0", "50")})
     todo = jobs(material, found, 2)

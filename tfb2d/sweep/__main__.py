@@ -39,7 +39,12 @@ _CONFIG = flags.DEFINE_string("config", "", "A recipe's name or file. [default: 
 _SWEEP = flags.DEFINE_list("sweep", ["all"], "The axes, apart by commas.")
 _VALUES = flags.DEFINE_multi_string("values", [], "Other values of an axis: axis=value,value; may be repeated.")
 _EQUAL_STEPS = flags.DEFINE_bool(
-    "equal_steps", False, "Train more epochs on fewer rows: as many steps as on all, at most 10 times the epochs."
+    "equal_steps", False, "Train more epochs on fewer rows: as many steps as the base, at most 10 times the epochs."
+)
+_ROWS = flags.DEFINE_string(
+    "rows",
+    "",
+    "Transfer rows of every axis but `transfer`, beyond the judged ones: 100k, to answer sooner. [default: all]",
 )
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Seeds of every variant, from the recipe's on.", 1)
 _OUTPUT = flags.DEFINE_string("output", "", "Where variants and figures go. [default: <workdir>/sweep]")
@@ -69,8 +74,12 @@ def sweep(run: Path) -> str:
     from tfb2d.stages import locked
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.training import is_done, jobs
-    from tfb2d.sweep.variants import axes
+    from tfb2d.sweep.variants import ALL, axes, count
 
+    try:
+        rows = count(_ROWS.value) if _ROWS.value else ALL
+    except ValueError as problem:
+        raise ConfigError(f"--rows: {problem}") from problem
     out = Path(_OUTPUT.value) if _OUTPUT.value else run / "sweep"
     values = {}
     for one in _VALUES.value:
@@ -81,7 +90,13 @@ def sweep(run: Path) -> str:
     shown = _PROGRESS.value and sys.stderr.isatty()
     material = Material(run, config, out / "rows", shown)
     asked = axes(
-        _SWEEP.value, config, material.facts, values, _EQUAL_STEPS.value, lambda line: print(line, file=sys.stderr)
+        _SWEEP.value,
+        config,
+        material.facts,
+        values,
+        _EQUAL_STEPS.value,
+        rows,
+        lambda line: print(line, file=sys.stderr),
     )
     found = jobs(material, asked, _SEEDS.value)
     if _DRY_RUN.value:

@@ -101,6 +101,7 @@ def axes(
     facts: Facts,
     values: Mapping[str, Values],
     equal_steps: bool = False,
+    rows: int = ALL,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Axis]:
     """The axes of these names, each with the base among its variants.
@@ -110,8 +111,9 @@ def axes(
       config: the recipe.
       facts: what the run has.
       values: other values than the usual ones, by axis.
-      equal_steps: whether variants with fewer rows train more epochs: as many steps as with all rows, at most MOST_EPOCHS
+      equal_steps: whether variants with fewer rows train more epochs: as many steps as the base, at most MOST_EPOCHS
         times the epochs.
+      rows: transfer rows beyond the judged ones of the base, and so of every axis but "transfer"; ALL takes all.
       tell: is given a line for every axis that "all" leaves out.
 
     Raises:
@@ -128,7 +130,7 @@ def axes(
     found = []
     for name in wanted:
         title, make = AXES[name]
-        start = base(config)
+        start = replace(base(config), rows=rows if rows < facts.unlabelled + facts.augmented else ALL)
         try:
             variants, note = make(start, config, facts, values.get(name))
         except _CannotAnswer as problem:
@@ -141,12 +143,16 @@ def axes(
         if equal_steps:
             epochs = start.training.epochs  # a variant of other epochs has had its steps made equal
             variants = [
-                replace(one, settings=_longer(one.settings, facts)) if one.settings.training.epochs == epochs else one
+                replace(one, settings=_longer(one.settings, start, facts))
+                if one.settings.training.epochs == epochs
+                else one
                 for one in variants
             ]
         own = [one for one in variants if one.settings == start]
         if not own:
             variants = [Variant("as the recipe", start, None), *variants]
+        if start.rows != ALL and name != "transfer":
+            note = f"{note} All with {start.rows:,} rows beyond the {facts.judged:,} judged ones.".strip()
         marked = tuple(replace(one, base=one.settings == start) for one in variants)
         found.append(Axis(name, title, marked, note))
     return found
@@ -168,7 +174,7 @@ def _temperature(start: Settings, config: Config, facts: Facts, values: Values |
 
 
 def _transfer(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
-    sizes = [_count(value) for value in values or ("0", "10k", "30k", "100k", "300k", "1m")]
+    sizes = [count(value) for value in values or ("0", "10k", "30k", "100k", "300k", "1m")]
     pool = facts.unlabelled + facts.augmented
     if not pool:
         raise _CannotAnswer("the run's transfer set has judged rows alone")
@@ -177,7 +183,7 @@ def _transfer(start: Settings, config: Config, facts: Facts, values: Values | No
         f"Rows beyond the {facts.judged:,} judged ones, which are always there with the teacher's scores: drawn from "
         f"{facts.unlabelled:,} unlabelled and {facts.augmented:,} augmented ones, smaller sets within larger ones."
     )
-    return [*variants, Variant(f"{pool:,} (all)", start, pool)], note
+    return [*variants, Variant(f"{pool:,} (all)", replace(start, rows=ALL), pool)], note
 
 
 def _teachers(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
@@ -197,13 +203,13 @@ def _targets(start: Settings, config: Config, facts: Facts, values: Values | Non
     variants = [
         Variant("labels alone, judged rows", replace(soft, targets="labels")),
         Variant("soft, judged rows", replace(soft, rows=0)),
-        Variant("teacher's decisions, all rows", replace(soft, targets="decisions")),
-        Variant("soft, all rows", soft),
+        Variant("teacher's decisions, transfer rows", replace(soft, targets="decisions")),
+        Variant("soft, transfer rows", soft),
     ]
     weights = sorted({0.3, start.distill.hard_weight} - {0.0})
     for weight in weights:
         mixed = replace(start, distill=replace(start.distill, hard_weight=weight))
-        variants.append(Variant(f"soft, all rows, {weight:g} of the label where there is one", mixed))
+        variants.append(Variant(f"soft, transfer rows, {weight:g} of the label where there is one", mixed))
     return variants, ""
 
 
@@ -219,7 +225,7 @@ def _ffn(start: Settings, config: Config, facts: Facts, values: Values | None) -
 
 
 def _buckets(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
-    numbers = [_count(value) for value in values or ("2^14", "2^16", "2^18", "2^20")]
+    numbers = [count(value) for value in values or ("2^14", "2^16", "2^18", "2^20")]
     variants = [Variant(f"{n:,} buckets", _student(start, buckets=n), n) for n in numbers]
     if start.student.window:
         return variants, (
@@ -230,7 +236,7 @@ def _buckets(start: Settings, config: Config, facts: Facts, values: Values | Non
 
 
 def _dim(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
-    numbers = [_count(value) for value in values or ("16", "32", "64", "128")]
+    numbers = [count(value) for value in values or ("16", "32", "64", "128")]
     return [Variant(f"width {n}", _student(start, dim=n), n) for n in numbers], ""
 
 
@@ -251,12 +257,11 @@ def _augmentation(start: Settings, config: Config, facts: Facts, values: Values 
     if not facts.augmented:
         raise _CannotAnswer("the run's data has no augmented rows")
     off = replace(start, augmented=False)
-    longer = _longer(off, facts)
-    return [
-        Variant("with augmented rows", start),
-        Variant("without", off),
-        Variant(f"without, {longer.training.epochs} epochs: as many steps", longer),
-    ], ""
+    longer = _longer(off, start, facts)
+    variants = [Variant("with augmented rows", start), Variant("without", off)]
+    if longer != off:
+        variants.append(Variant(f"without, {longer.training.epochs} epochs: as many steps", longer))
+    return variants, ""
 
 
 def _teacher_init(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
@@ -271,7 +276,7 @@ def _teacher_init(start: Settings, config: Config, facts: Facts, values: Values 
 def _vocabulary(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
     if start.student.window:
         raise _CannotAnswer(f"the student composes n-grams (student.window={start.student.window}), {ROWLESS}")
-    sizes = [_count(value) for value in values or ("10k", "30k", "100k")]
+    sizes = [count(value) for value in values or ("10k", "30k", "100k")]
     if min(sizes) < 1:
         raise ValueError("a vocabulary has an n-gram or more")
     hashed = f"hashing, {start.student.buckets:,} rows"
@@ -310,13 +315,17 @@ def _shapes(start: Settings, field: str, shapes: Sequence[tuple[int, ...]]) -> M
     ], ""
 
 
-def _longer(settings: Settings, facts: Facts) -> Settings:
-    """As many steps as with all rows."""
+def _longer(settings: Settings, start: Settings, facts: Facts) -> Settings:
+    """As many steps as the base."""
+    times = min(max(_rows(start, facts) / _rows(settings, facts), 1.0), MOST_EPOCHS)
+    return replace(settings, training=replace(settings.training, epochs=round(settings.training.epochs * times)))
+
+
+def _rows(settings: Settings, facts: Facts) -> int:
+    """How many rows a variant learns from."""
     pool = facts.unlabelled + (facts.augmented if settings.augmented else 0)
     drawn = 0 if settings.targets == "labels" else pool if settings.rows == ALL else min(settings.rows, pool)
-    times = (facts.judged + facts.unlabelled + facts.augmented) / (facts.judged + drawn)
-    epochs = round(settings.training.epochs * min(times, MOST_EPOCHS))
-    return replace(settings, training=replace(settings.training, epochs=epochs))
+    return facts.judged + drawn
 
 
 def _without(start: Settings, names: Sequence[str]) -> Settings:
@@ -327,7 +336,7 @@ def _student(start: Settings, **changed: Any) -> Settings:
     return replace(start, student=replace(start.student, **changed))
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     """A count as people write it: 300000, 300k, 1m, 2^18. Raises ValueError where it is none."""
     text = text.strip().lower()
     if "^" in text:
