@@ -29,7 +29,8 @@ def report(seed: int, accuracy: float, **changes: Any) -> dict[str, Any]:
         "student": {"accuracy": accuracy, "roc_auc": 0.9, "ndcg10": None},
         "labels_only": None,
         "retention": accuracy / 0.9,
-        "retention_roc_auc": 0.9 / 0.95,
+        "auc_retention": 0.9 / 0.95,
+        "ndcg10_retention": None,
         "fidelity": 0.8,
         "gain_over_labels_only": None,
         "intervals": {
@@ -95,9 +96,9 @@ def test_one_run_and_a_name(tmp_path: Path) -> None:
 def test_a_figure_that_one_run_lacks_is_left_out(tmp_path: Path, without: int) -> None:
     reports = [report(0, 0.8), report(1, 0.9)]
     reports[without]["student"]["roc_auc"] = None
-    reports[without]["retention_roc_auc"] = None
+    reports[without]["auc_retention"] = None
     metrics = record(write(tmp_path, *reports))["metrics"]
-    assert not {"student_roc_auc", "retention_roc_auc"} & set(metrics)
+    assert not {"student_roc_auc", "auc_retention"} & set(metrics)
     assert metrics["student_accuracy"]["per_seed"] == [0.8, 0.9]
 
 

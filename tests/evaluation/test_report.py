@@ -11,7 +11,7 @@ import pytest
 from tests.evaluation.test_metrics import judged, judged_classes
 from tfb2d.data.task import Task
 from tfb2d.evaluation import metrics as m
-from tfb2d.evaluation.page import headline
+from tfb2d.evaluation.page import cards, headline
 from tfb2d.evaluation.report import write_report
 from tfb2d.evaluation.results import RunResults, plain, summarise
 from tfb2d.evaluation.table import duration, print_table
@@ -217,10 +217,22 @@ def test_the_table_says_it_short() -> None:
     assert "3 rejected, 41 removed" in table
 
 
+def test_rankings_are_told_of_pairs_alone() -> None:
+    report = summarise(run_results("graded"))
+    kept = report["student"]["ndcg10"] / report["teacher"]["ndcg10"]
+    assert report["ndcg10_retention"] == pytest.approx(kept)
+    assert f"NDCG@10 {report['student']['ndcg10']:.3f}, {100 * kept:.1f}% of the teacher's" in print_table(report)
+    assert "Ranking" in [card["title"] for card in cards(report)]
+    films = summarise(run_results())  # a film's snippets are a group, and no ranking
+    assert films["ndcg10_retention"] is not None
+    assert "NDCG" not in print_table(films)
+    assert summarise(run_results("multiclass"))["ndcg10_retention"] is None
+
+
 def test_one_class_and_one_row(tmp_path: Path) -> None:
     run = run_results(rows=120, labels=np.ones(120))
     report = write_report(run, tmp_path / "one class")
-    assert report["student"]["roc_auc"] is report["retention_roc_auc"] is None
+    assert report["student"]["roc_auc"] is report["auc_retention"] is None
     single = run_results(
         columns=[["one"]], labels=[1], student=[0.7], teacher=[0.2], labels_only=[1.0], groups=["a"], rows=120
     )

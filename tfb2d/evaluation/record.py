@@ -18,6 +18,7 @@ from absl import app, flags
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_json
 from tfb2d.evaluation.machine import machine
+from tfb2d.evaluation.results import COMPARED
 
 _OUTPUT = flags.DEFINE_string("output", None, "The JSON file to write.", required=True)
 _EXPERIMENT = flags.DEFINE_string("experiment", "", "The experiment's name. [default: the recipe's]")
@@ -70,7 +71,7 @@ def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | 
         for name, value in (report[model] or {}).items():
             if value is not None:
                 found[f"{model}_{name}"] = value, intervals[model].get(name)
-    for name in ("retention", "retention_roc_auc", "fidelity", "gain_over_labels_only"):
+    for name in COMPARED:
         if report[name] is not None:
             found[name] = report[name], intervals.get(name)
     for model, latency in report["latency"].items():

@@ -12,6 +12,9 @@ from tfb2d.evaluation.bootstrap import Bootstrap, Interval
 from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics
 
 History = Sequence[Mapping[str, Any]]
+# What compares the student with others: shares of its teacher's accuracy, ROC-AUC and NDCG@10 that it keeps; decisions
+# that are its teacher's; points of accuracy over the same student trained on labels alone.
+COMPARED = ("retention", "auc_retention", "ndcg10_retention", "fidelity", "gain_over_labels_only")
 
 
 @dataclass(frozen=True)
@@ -87,17 +90,18 @@ def summarise(run: RunResults) -> dict[str, Any]:
         part = Bootstrap(run.task, labels[judged], both, _of(groups, judged), shares=shares, **draws)
         intervals["teacher"] = part.intervals("teacher")
         against["retention"] = part.ratio("student", "teacher")
-        against["retention_roc_auc"] = part.ratio("student", "teacher", "roc_auc")
+        against["auc_retention"] = part.ratio("student", "teacher", "roc_auc")
+        if "ndcg10" in part.values["teacher"]:
+            against["ndcg10_retention"] = part.ratio("student", "teacher", "ndcg10")
         against["fidelity"] = part.share("fidelity")
     if run.labels_only is not None:
         against["gain_over_labels_only"] = whole.difference("student", "labels_only")
-    names = ("retention", "retention_roc_auc", "fidelity", "gain_over_labels_only")
     report = {
         "name": run.name,
         "task": run.task.to_json() if hasattr(run.task, "to_json") else {"kind": kind_of(run.task)},
         **{name: _values(intervals.get(name)) for name in ("teacher", "student", "labels_only")},
         "teachers": {name: _alone(run, labels, groups, scores) for name, scores in run.teachers.items()},
-        **{name: against[name]["value"] if name in against else None for name in names},
+        **{name: against[name]["value"] if name in against else None for name in COMPARED},
         "intervals": {name: {key: one["ci95"] for key, one in found.items()} for name, found in intervals.items()}
         | {name: one["ci95"] for name, one in against.items()},
         "rows": {"test": len(labels), "teacher": int(judged.sum())},
