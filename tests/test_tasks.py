@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -27,10 +30,10 @@ from tfb2d.config import (
     TeacherConfig,
     TrainingConfig,
 )
-from tfb2d.data.files import read_json
+from tfb2d.data.files import read_json, write_json
 from tfb2d.data.tables import read_table
 from tfb2d.edge import EdgeScorer
-from tfb2d.pipeline import Pipeline
+from tfb2d.pipeline import Pipeline, _data_content
 
 STUDENT = StudentConfig(buckets=2**10, dim=8, ffn=(16,), max_tokens=16, soft_buckets=2**8)
 TRAINING = TrainingConfig(epochs=8, batch_size=32, table_learning_rate=0.2, learning_rate=1e-2)
@@ -140,6 +143,54 @@ def test_outside_scores_cover_a_part_of_every_split(graded: tuple[Config, Path])
         assert 0.5 < known.mean() < 0.9
         alpha = read_table(workdir / "logits" / logits.replace("zeta", "alpha"))["logit"].to_numpy()
         assert np.isfinite(alpha).all()
+
+
+def redone(config: Config, workdir: Path, until: str) -> list[str]:
+    """The stages that a run brings up to date."""
+
+    def times() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in workdir.rglob("stage.json") if ".last" not in str(path)}
+
+    before = times()
+    Pipeline(config, workdir, progress=False).run(until)
+    return sorted(str(path.parent.relative_to(workdir)) for path, time in times().items() if before.get(path) != time)
+
+
+def test_files_with_another_time_redo_the_data_alone(graded: tuple[Config, Path], tmp_path: Path) -> None:
+    config, workdir = graded
+    shutil.copytree(workdir, tmp_path / "run")
+    judged, scores = Path(config.data.train[0]), Path(config.teachers["zeta"].logits[0])
+    stat = judged.stat()
+    os.utime(judged, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+    assert redone(config, tmp_path / "run", "student") == ["data"]
+    assert redone(config, tmp_path / "run", "student") == []
+    content = scores.read_bytes()
+    table = pq.read_table(scores)
+    try:
+        pq.write_table(table.set_column(2, "logit", pc.negate(table["logit"])), scores)
+        assert redone(config, tmp_path / "run", "logits/alpha") == ["data", "logits/zeta"]
+        known = read_table(tmp_path / "run/logits/zeta")["logit"].to_numpy()
+        np.testing.assert_array_equal(known, -read_table(workdir / "logits/zeta")["logit"].to_numpy())
+    finally:
+        scores.write_bytes(content)
+
+
+def test_another_task_or_hash_spec_over_the_same_tables_is_seen(
+    graded: tuple[Config, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, workdir = graded
+    shutil.copytree(workdir, tmp_path / "run")
+    before = _data_content(tmp_path / "run/data")
+    task = read_json(tmp_path / "run/data/task.json")
+    write_json(tmp_path / "run/data/task.json", {**task, "label_range": [0.0, 1.0]})
+    assert _data_content(tmp_path / "run/data") != before
+
+    def settings() -> dict[str, str]:
+        return {stage.name: json.dumps(stage.settings, default=str) for stage in Pipeline(config, workdir).stages()}
+
+    before_settings = settings()
+    monkeypatch.setattr("tfb2d.pipeline.HASH_SPEC", "another")
+    assert {name for name, value in settings().items() if value != before_settings[name]} == {"words", "student"}
 
 
 def test_weights_go_with_the_teachers_in_their_order(graded: tuple[Config, Path]) -> None:

@@ -17,7 +17,7 @@ from tfb2d.data.task import Task
 from tfb2d.stages import DONE, Stage, StageRunner, file_identity, fingerprint, folder_identity, locked
 from tfb2d.students.text_spec import SPEC
 
-HASHES = f"hash spec {SPEC['version']}"
+HASH_SPEC = f"hash spec {SPEC['version']}"
 SPLITS = ("transfer", "valid", "test")  # what teachers label
 
 
@@ -74,7 +74,9 @@ class Pipeline:
             Stage("data", [tuning_settings(config.data), external, file_identity(files)], (), self._data, _data_content)
         ]
         for name, teacher in config.teachers.items():
-            settings = [tuning_settings(teacher), _dict(config.label)]
+            settings: list[Any] = [tuning_settings(teacher), _dict(config.label)]
+            if teacher.logits:  # the scores themselves, which no table of the data stage holds
+                settings.append(file_identity(teacher.logits))
             inputs: tuple[str, ...] = ("data",)
             if teacher.preset:
                 tuning = [tuning_settings(teacher), folder_identity(teacher.preset)]
@@ -91,9 +93,9 @@ class Pipeline:
         logits = tuple(f"logits/{name}" for name in config.teachers)
         if (tutor := self._tutor) is not None:
             teacher_stage = f"teachers/{tutor}"
-            stages.append(Stage("words", [config.student.max_tokens, HASHES], (teacher_stage, "data"), self._words))
+            stages.append(Stage("words", [config.student.max_tokens, HASH_SPEC], (teacher_stage, "data"), self._words))
             logits += ("words",)
-        training = [_dict(config.student), tuning_settings(config.training), HASHES]
+        training = [_dict(config.student), tuning_settings(config.training), HASH_SPEC]
         stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
         if config.report.labels_only:
             stages.append(Stage("labels_only", training, ("data",), self._labels_only))
@@ -242,7 +244,7 @@ class Pipeline:
             scale=calibration["scale"],
             bias=calibration["bias"],
             warmup=[transfer.column(name).to_pylist() for name in self.task.fields],
-            fingerprint=fingerprint(weights, calibration, __version__, self.config.export.edge),
+            fingerprint=fingerprint(weights, calibration, HASH_SPEC, __version__, self.config.export.edge),
             edge="int8" if self.config.export.edge else "",
         )
         return {"model": str(version), "megabytes": folder_megabytes(version)}
@@ -254,8 +256,9 @@ class Pipeline:
 
 
 def _data_content(folder: Path) -> str:
-    """Of the tables that the other stages read."""
-    return fingerprint_files([part for split in ("train", *SPLITS) for part in part_files(folder / split)])
+    """Of what the other stages read."""
+    parts = [part for split in ("train", *SPLITS) for part in part_files(folder / split)]
+    return fingerprint_files([folder / "task.json", *parts])
 
 
 def _labels(folder: Path) -> np.ndarray:

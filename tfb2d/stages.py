@@ -89,7 +89,7 @@ class StageRunner:
         done = _json(folder / DONE)
         if done.get("fingerprint") == print_:
             logging.info("%s: done before, skipped", stage.name)
-            self._fingerprints[stage.name] = standing(done)
+            self._fingerprints[stage.name] = outcome_identity(done)
             return done["outcome"]
         started = _json(folder / STARTED)
         if started.get("fingerprint") != print_:
@@ -116,7 +116,7 @@ class StageRunner:
         if stage.content is not None:
             done["content"] = fingerprint(outcome, stage.content(folder))
         write_json(folder / DONE, done)
-        self._fingerprints[stage.name] = standing(done)
+        self._fingerprints[stage.name] = outcome_identity(done)
         remove(last)
         logging.info("%s: %.0f s", stage.name, started["seconds"])
         return outcome
@@ -141,7 +141,7 @@ class StageRunner:
         return times
 
 
-def standing(done: Mapping[str, Any]) -> str:
+def outcome_identity(done: Mapping[str, Any]) -> str:
     """What stands for a finished stage in the fingerprints of those that read it; `done` is its `stage.json`."""
     return str(done.get("content", done["fingerprint"]))
 

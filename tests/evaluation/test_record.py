@@ -57,6 +57,13 @@ def write(folder: Path, *reports: dict[str, Any]) -> list[Path]:
     return runs
 
 
+def test_a_report_of_an_older_version_is_told(tmp_path: Path) -> None:
+    old = report(0, 0.8)
+    del old["ndcg10_retention"]
+    with pytest.raises(DataError, match="lacks ndcg10_retention"):
+        record(write(tmp_path, old))
+
+
 def test_means_values_by_seed_and_limits(tmp_path: Path) -> None:
     outcome = record(write(tmp_path, report(0, 0.8), report(1, 0.9), report(5, 0.7)))
     metrics = outcome["metrics"]

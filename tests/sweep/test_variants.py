@@ -9,7 +9,7 @@ from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
 from tfb2d.config import ConfigError
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.training import identity, jobs
-from tfb2d.sweep.variants import ALL, AXES, Facts, axes, base
+from tfb2d.sweep.variants import ALL, AXES, Facts, axes, base, count
 
 FACTS = Facts(JUDGED, UNLABELLED, AUGMENTED, words=True, pairs=False)
 PAIRS = replace(FACTS, pairs=True)
@@ -99,6 +99,10 @@ def test_all_axes_but_transfer_may_be_answered_with_fewer_rows() -> None:
     assert [(one.settings.rows, one.base) for one in transfer.variants] == [(0, False), (50, True), (ALL, False)]
     (augmentation,) = axes(["augmentation"], CONFIG, FACTS, {}, rows=50)
     assert len(augmentation.variants) == 2  # as many rows with and without: as many steps
+    (transfer,) = axes(["transfer"], CONFIG, FACTS, {"transfer": ("0",)}, rows=50)
+    assert [one.name for one in transfer.variants if one.base] == ["50 rows, as the other axes"]
+    with pytest.raises(ValueError, match="1 or more"):
+        count("0", least=1)
     (dim,) = axes(["dim"], CONFIG, FACTS, {}, rows=10**9)
     assert {one.settings.rows for one in dim.variants} == {ALL}
 

@@ -13,7 +13,7 @@ from tfb2d.evaluation import pictures
 from tfb2d.evaluation.metrics import Floats, check_labels, check_scores, decisions, hits, kind_of
 from tfb2d.evaluation.pictures import Series
 from tfb2d.evaluation.results import RunResults, covered
-from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, is_ranking, model_rows, percent, span, speed_up
+from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, model_rows, percent, span, speed_up
 
 TEMPLATE = Path(__file__).with_name("report.html")
 EXCERPT = 400  # characters of a text that an example shows
@@ -86,7 +86,7 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
             percent(report["retention"]),
             "student's accuracy over teacher's" + between("retention", percent),
         )
-    if is_ranking(report):
+    if report["ndcg10_retention"] is not None:
         card(
             "Ranking",
             percent(report["ndcg10_retention"]),

@@ -91,7 +91,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         intervals["teacher"] = part.intervals("teacher")
         against["retention"] = part.ratio("student", "teacher")
         against["auc_retention"] = part.ratio("student", "teacher", "roc_auc")
-        if "ndcg10" in part.values["teacher"]:
+        if "ndcg10" in part.values["teacher"] and len(run.columns) == 2:  # groups of single texts are no rankings
             against["ndcg10_retention"] = part.ratio("student", "teacher", "ndcg10")
         against["fidelity"] = part.share("fidelity")
     if run.labels_only is not None:

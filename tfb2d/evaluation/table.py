@@ -96,23 +96,16 @@ def print_table(report: Mapping[str, Any]) -> str:
     return "\n".join([layout(rows), "", *_conclusions(report)])
 
 
-def is_ranking(report: Mapping[str, Any]) -> bool:
-    """Whether titles were ranked for queries, by teacher and student: groups of single texts are no rankings."""
-    return len(report["task"].get("fields", ())) == 2 and report["ndcg10_retention"] is not None
-
-
 def _conclusions(report: Mapping[str, Any]) -> list[str]:
     intervals, lines = report["intervals"], []
     if report["retention"] is not None:
         lines.append(
             f"retention  {percent(report['retention'])} of the teacher's accuracy{_within(intervals['retention'])}"
         )
-    if is_ranking(report):
-        ours, theirs = (figure(report[name]["ndcg10"]) for name in ("student", "teacher"))
-        kept = percent(report["ndcg10_retention"])
-        lines.append(
-            f"ranking    NDCG@10 {ours}, {kept} of the teacher's {theirs}{_within(intervals['ndcg10_retention'])}"
-        )
+    if report["ndcg10_retention"] is not None:
+        kept, within = percent(report["ndcg10_retention"]), _within(intervals["ndcg10_retention"])
+        own = figure(report["student"]["ndcg10"])
+        lines.append(f"ranking    {kept} of the teacher's NDCG@10{within}; its own is {own}")
     if report["fidelity"] is not None:
         lines.append(
             f"fidelity   decides as the teacher on {percent(report['fidelity'])}{_within(intervals['fidelity'])}"

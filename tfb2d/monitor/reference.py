@@ -20,6 +20,7 @@ from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
 from tfb2d.monitor.sample import Reservoir
 from tfb2d.stages import file_identity
+from tfb2d.students.text_spec import SPEC
 
 SCORED = 20_000  # rows whose scores make the histogram
 BATCH = 8192
@@ -37,6 +38,7 @@ class Reference:
       orders, max_tokens: of the n-grams.
       model: the model's fingerprint, whose scores they are.
       source: a hash of the files' paths, sizes and times.
+      hash_spec: version of the spec that cuts and hashes texts.
     """
 
     known: Bloom
@@ -47,6 +49,7 @@ class Reference:
     max_tokens: int
     model: str
     source: str
+    hash_spec: int = 1  # of those that do not say
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file."""
@@ -94,13 +97,20 @@ def find(
     """
     if len(patterns) == 1 and patterns[0].endswith(".safetensors"):
         found = Reference.load(Path(patterns[0]))
-        if (found.orders, found.max_tokens) != (hasher.orders, hasher.max_tokens):
+        if (found.orders, found.max_tokens, found.hash_spec) != (hasher.orders, hasher.max_tokens, SPEC["version"]):
             raise DataError(
-                f"{patterns[0]} has n-grams of {found.orders} tokens, {found.max_tokens} kept of a text; this is "
-                f"{hasher.orders}, {hasher.max_tokens}"
+                f"{patterns[0]} has n-grams of {found.orders} tokens, {found.max_tokens} kept of a text, by hash spec "
+                f"{found.hash_spec}; this is {hasher.orders}, {hasher.max_tokens}, {SPEC['version']}"
             )
         return found
-    origin = [file_identity(patterns), hasher.orders, hasher.max_tokens, seed, model_fingerprint(scorer)]
+    origin = [
+        file_identity(patterns),
+        hasher.orders,
+        hasher.max_tokens,
+        SPEC["version"],
+        seed,
+        model_fingerprint(scorer),
+    ]
     source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
     if cache.exists():
         found = Reference.load(cache)
@@ -141,9 +151,8 @@ def build(
     decided = scores.argmax(1) if scores.ndim == 2 else (scores >= 0.5).astype(np.int64)
     best = scores.max(1) if scores.ndim == 2 else scores
     classes = np.bincount(decided, minlength=max(2, scorer.task.n_logits))
-    return Reference(
-        known, histogram(best), classes, rows, hasher.orders, hasher.max_tokens, model_fingerprint(scorer), source
-    )
+    shape = hasher.orders, hasher.max_tokens, model_fingerprint(scorer)
+    return Reference(known, histogram(best), classes, rows, *shape, source, SPEC["version"])
 
 
 def _written_rows(paths: Sequence[Path]) -> float:

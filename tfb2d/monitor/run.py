@@ -26,6 +26,7 @@ from tfb2d.monitor.ngrams import Hasher
 from tfb2d.monitor.requests import Unroller
 from tfb2d.monitor.sample import Reservoir
 from tfb2d.monitor.windows import Window, Windows, seconds_of
+from tfb2d.students.text_spec import SPEC
 
 ABOUT = "assets.extra/tfb2d.json"
 MAX_TOKENS = 256
@@ -88,6 +89,7 @@ class Monitor:
         self.teacher = settings.teacher or _only_teacher(self.run_folder, settings)
         self.scorer = Scorer(settings.model)
         self.task = self.scorer.task
+        self._check_spec()
         self.hasher = Hasher(*self._shape())
         run = self.run_folder
         self._transfer = settings.reference or _there(run, "data/transfer")
@@ -153,6 +155,14 @@ class Monitor:
 
         write_atomic(out / "monitor.html", render(result))
         return result
+
+    def _check_spec(self) -> None:
+        spec = read_json(self.scorer.folder / ABOUT).get("hash_spec", SPEC)["version"]
+        if spec != SPEC["version"]:
+            raise DataError(
+                f"{self.settings.model}: exported with hash spec {spec}, this tfb2d counts n-grams by {SPEC['version']}; "
+                "train and export it again, or look at its logs with the tfb2d that exported it"
+            )
 
     def _shape(self) -> tuple[tuple[int, ...], int]:
         student = read_json(self.run_folder / "config.json")["student"] if self.run_folder else {}

@@ -13,6 +13,7 @@ from tfb2d.data.tables import iter_batches
 from tfb2d.serving.export import EDGE, export
 from tfb2d.stages import fingerprint
 from tfb2d.students.model import WEIGHTS, Student, load_student
+from tfb2d.students.text_spec import SPEC
 
 
 def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str = "int8") -> list[tuple[Path, int]]:
@@ -83,7 +84,7 @@ def _saved_model(
         warmup = [rows.column(name).to_pylist() for name in fields]
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     edge = tables if "edge" in forms else ""
-    made_of = fingerprint(weights, calibration, __version__, edge, "flex" in forms)
+    made_of = fingerprint(weights, calibration, SPEC["version"], __version__, edge, "flex" in forms)
     where = output.resolve()
     scale, bias = calibration["scale"], calibration["bias"]
     return export(student, where, scale=scale, bias=bias, warmup=warmup, fingerprint=made_of, edge=edge)

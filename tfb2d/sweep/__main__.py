@@ -11,6 +11,8 @@ orders, buckets, dim, ffn, interactions (pairs), augmentation, teacher_init, voc
 can answer, and says which it leaves out. A student that composes n-grams (student.window) has no answer to orders and
 vocabulary.
 
+--rows=100k answers all axes but transfer with so many transfer rows: sooner, and mostly with the same order of variants.
+
 Every variant trains with each seed in <workdir>/sweep; what is done is skipped, and what was stopped goes on. Choices are
 read on validation; the test split is looked at once, when all of the sweep is there, and each such look is counted in
 sweep.json. Writes sweep.json and sweep.html there, and prints the tables.
@@ -76,8 +78,10 @@ def sweep(run: Path) -> str:
     from tfb2d.sweep.training import is_done, jobs
     from tfb2d.sweep.variants import ALL, axes, count
 
+    if _ROWS.value and _EQUAL_STEPS.value:
+        raise ConfigError("--rows and --equal_steps do not go together: as many steps as with how many rows?")
     try:
-        rows = count(_ROWS.value) if _ROWS.value else ALL
+        rows = count(_ROWS.value, least=1) if _ROWS.value else ALL
     except ValueError as problem:
         raise ConfigError(f"--rows: {problem}") from problem
     out = Path(_OUTPUT.value) if _OUTPUT.value else run / "sweep"

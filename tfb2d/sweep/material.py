@@ -14,7 +14,7 @@ from tfb2d.data.tables import count_rows, iter_batches, read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 from tfb2d.distill.targets import mixed, read_logits, texts
-from tfb2d.stages import standing
+from tfb2d.stages import outcome_identity
 from tfb2d.students.rows import HashedRows, hash_rows
 from tfb2d.students.text_spec import SPEC
 from tfb2d.sweep.variants import ALL, Facts, Settings
@@ -69,7 +69,7 @@ class Material:
             if not (run / name / "stage.json").exists():
                 raise DataError(f"{run}: stage {name} is not finished; python -m tfb2d.train finishes it")
         self.prints = {
-            name: standing(read_json(run / name / "stage.json"))
+            name: outcome_identity(read_json(run / name / "stage.json"))
             for name in ("data", "words", *(f"logits/{name}" for name in config.teachers))
             if (run / name / "stage.json").exists()
         }

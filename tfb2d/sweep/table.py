@@ -52,7 +52,7 @@ def columns(figures: Figures, axis: Figures) -> list[tuple[str, list[tuple[str, 
 
 def _name(axis: Figures, variant: Figures) -> str:
     star = " *" if variant["name"] == axis["best"] else ""
-    return variant["name"] + star + (" (recipe)" if variant["base"] else "")
+    return variant["name"] + star + (" (base)" if variant["base"] else "")
 
 
 def _difference(variant: Figures, found: Figures) -> tuple[str, str]:
@@ -104,7 +104,8 @@ def notes(figures: Figures) -> list[str]:
     """What holds for all tables."""
     split = split_of(figures)
     found = [
-        f"* best on validation ({METRICS[figures['primary']]}), where choices are read. Δ: points less the recipe's, "
+        f"* best on validation ({METRICS[figures['primary']]}), where choices are read. Δ: points less the base's, "
+        "the recipe's own settings, "
         f"over the same resamples. {figures['seeds']} seed(s); {split} figures are means over them. "
         "MB: float weights, before a run's compression."
     ]

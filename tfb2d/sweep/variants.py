@@ -150,9 +150,10 @@ def axes(
             ]
         own = [one for one in variants if one.settings == start]
         if not own:
-            variants = [Variant("as the recipe", start, None), *variants]
+            called = "as the recipe" if start.rows == ALL else f"{start.rows:,} rows, as the other axes"
+            variants = [Variant(called, start, None), *variants]
         if start.rows != ALL and name != "transfer":
-            note = f"{note} All with {start.rows:,} rows beyond the {facts.judged:,} judged ones.".strip()
+            note = f"{note} {start.rows:,} rows beyond the {facts.judged:,} judged ones, where any.".strip()
         marked = tuple(replace(one, base=one.settings == start) for one in variants)
         found.append(Axis(name, title, marked, note))
     return found
@@ -261,7 +262,8 @@ def _augmentation(start: Settings, config: Config, facts: Facts, values: Values 
     variants = [Variant("with augmented rows", start), Variant("without", off)]
     if longer != off:
         variants.append(Variant(f"without, {longer.training.epochs} epochs: as many steps", longer))
-    return variants, ""
+    limited = "Without augmented rows, unlabelled ones take their place." if start.rows != ALL else ""
+    return variants, limited
 
 
 def _teacher_init(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
@@ -336,8 +338,8 @@ def _student(start: Settings, **changed: Any) -> Settings:
     return replace(start, student=replace(start.student, **changed))
 
 
-def count(text: str) -> int:
-    """A count as people write it: 300000, 300k, 1m, 2^18. Raises ValueError where it is none."""
+def count(text: str, least: int = 0) -> int:
+    """A count as people write it: 300000, 300k, 1m, 2^18. Raises ValueError where it is none, or less than `least`."""
     text = text.strip().lower()
     if "^" in text:
         low, high = text.split("^")
@@ -345,8 +347,8 @@ def count(text: str) -> int:
     else:
         scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:], 1)
         found = round(float(text[:-1] if scale > 1 else text) * scale, 6)
-    if not (found >= 0 and float(found).is_integer()):
-        raise ValueError(f"{text!r} is no count")
+    if not (found >= least and float(found).is_integer()):
+        raise ValueError(f"{text!r} is no count" + (f" of {least} or more" if least else ""))
     return int(found)
 
 
