@@ -7,7 +7,10 @@ DATA holds `pricerunner/pricerunner_aggregate.csv.gz` (UCI data set 837, CC BY 4
 
 The data stage makes the pairs (`tfb2d/data/offers`): a query is a product's name as shoppers type it, relevant are its
 offers, wrong are mostly the titles that share most with it. Products are cut into train, valid and test, so that test
-queries and test titles are new; whatever nearly equals a test title is kept out of training and transfer. Sizes:
+queries and test titles are new; whatever nearly equals a test title is kept out of training and transfer.
+
+Time on 2 cores with bfloat16: data 1 minute, fine-tuning 20 to 40, labelling 20 to 40, the student 5. To expect, on new
+queries and products: a teacher of 0.984 ROC-AUC and 0.962 NDCG@10, a student of 0.986 and 0.971 (results/README.md). Sizes:
 `--config.data.offers.judged=40000`, `--config.data.offers.transfer=300000`.
 """
 
