@@ -61,6 +61,8 @@ def test_wrong_settings_are_named(change: dict, message: str) -> None:
         (lambda: AugmentConfig(mask=1.5), "probability"),
         (lambda: StudentConfig(orders=(2, 1)), "must rise"),
         (lambda: StudentConfig(buckets=2**31), "2\\^31"),
+        (lambda: StudentConfig(convolutions=(1, 2)), "goes with student.window"),
+        (lambda: StudentConfig(window=3, convolutions=(1, 0)), "1 or more"),
         (lambda: TrainingConfig(epochs=0), "above 0"),
     ],
 )

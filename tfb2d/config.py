@@ -209,7 +209,12 @@ def tuning_settings(config: Any) -> dict[str, Any]:
     """A stage's settings without those that change nothing: how often checkpoints are written, what is switched off."""
     settings = dataclasses.asdict(config)
     settings.pop("checkpoint_seconds", None)
-    off = {"ema": 0.0, "adapt": dataclasses.asdict(AdaptConfig()), "offers": dataclasses.asdict(OffersConfig())}
+    off = {
+        "ema": 0.0,
+        "adapt": dataclasses.asdict(AdaptConfig()),
+        "offers": dataclasses.asdict(OffersConfig()),
+        "convolutions": (),
+    }
     return {name: value for name, value in settings.items() if name not in off or value != off[name]}
 
 
@@ -256,6 +261,8 @@ class StudentConfig:
     orders: tuple[int, ...] = (1, 2)  # n-gram orders
     # Single texts: n-grams of so many tokens are composed of their tokens' vectors, and `orders` is unused.
     window: int = 0
+    # ... and change one another in so many convolutions, each with neighbours that many places off: (1, 2), say.
+    convolutions: tuple[int, ...] = ()
     max_tokens: int = 256  # tokens kept of a field
     ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)
     dropout: float = 0.1  # before each dense layer
@@ -275,6 +282,10 @@ class StudentConfig:
         require(all(1 <= n <= 5 for n in self.orders), f"student.orders is {self.orders}; orders go from 1 to 5")
         require(list(self.orders) == sorted(set(self.orders)), f"student.orders {self.orders} must rise")
         require(0 <= self.window <= 16, f"student.window is {self.window}; it counts tokens, up to 16; 0 is none")
+        require(bool(self.window) or not self.convolutions, "student.convolutions goes with student.window")
+        require(
+            min(self.convolutions, default=1) > 0, f"student.convolutions is {self.convolutions}; places, so 1 or more"
+        )
         require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
 
 

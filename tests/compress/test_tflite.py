@@ -25,6 +25,7 @@ PLAIN = replace(SMALL, products=False, differences=False, matched=False, soft_ma
 SHAPES = {
     "text": (TEXT, SMALL),
     "composed": (TEXT, replace(SMALL, window=3)),
+    "convolved": (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
     "linear": (TEXT, replace(SMALL, orders=(1,), ffn=())),
     "multiclass": (Task(("text",), "multiclass", ("a", "b", "c")), replace(SMALL, orders=(1, 2, 3))),
     "pair": (PAIR, SMALL),

@@ -66,8 +66,9 @@ def test_of_a_linear_student_they_are_what_is_lost_by_leaving_the_ngram_out_of_t
     assert [one.text for one in found.ngrams] == ["red", "red shoe", "shoe", "shoe red", "red", "red ⊣"]
 
 
-def test_composed_ngrams_share_out_the_logit_too() -> None:
-    found = explain(student(REVIEWS, window=3), ["red shoe blue hat"])
+@pytest.mark.parametrize("convolutions", [(), (1, 2)])
+def test_composed_ngrams_share_out_the_logit_too(convolutions: tuple[int, ...]) -> None:
+    found = explain(student(REVIEWS, window=3, convolutions=convolutions), ["red shoe blue hat"])
     assert [one.text for one in found.ngrams] == ["red shoe blue", "shoe blue hat", "blue hat ⊣", "hat ⊣"]
     assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit))
     assert found.token_values()[0].sum() == pytest.approx(total(found))

@@ -13,11 +13,13 @@ from tfb2d.sweep.variants import ALL, AXES, Facts, axes, base, count
 
 FACTS = Facts(JUDGED, UNLABELLED, AUGMENTED, words=True, pairs=False)
 PAIRS = replace(FACTS, pairs=True)
+COMPOSED = replace(CONFIG, student=replace(CONFIG.student, window=3))
 
 
 @pytest.mark.parametrize("name", AXES)
 def test_every_axis_has_the_recipe_and_something_else(name: str) -> None:
-    (axis,) = axes([name], CONFIG, PAIRS, {"transfer": ("0", "50")} if name == "transfer" else {})
+    config = COMPOSED if name == "convolutions" else CONFIG
+    (axis,) = axes([name], config, PAIRS, {"transfer": ("0", "50")} if name == "transfer" else {})
     assert sum(one.base for one in axis.variants) == 1
     assert len({str(one.settings) for one in axis.variants}) > 1
     assert len({one.name for one in axis.variants}) == len(axis.variants)
@@ -52,20 +54,23 @@ def test_what_the_run_cannot_answer_is_said_or_left_out_of_all() -> None:
         axes(["transfer"], CONFIG, replace(FACTS, unlabelled=0, augmented=0), {})
     poor = replace(FACTS, augmented=0, words=False)
     names = [axis.name for axis in axes(["all"], CONFIG, poor, {})]
-    assert set(AXES) - set(names) == {"interactions", "augmentation", "teacher_init"}
+    assert set(AXES) - set(names) == {"interactions", "augmentation", "teacher_init", "convolutions"}
 
 
 def test_a_student_that_composes_ngrams_has_no_orders_and_no_vocabulary() -> None:
-    config = replace(CONFIG, student=replace(CONFIG.student, window=3))
     for name in ("orders", "vocabulary"):
         with pytest.raises(ConfigError, match=rf"{name}: .*student\.window=3.*--config\.student\.window=0"):
-            axes([name], config, FACTS, {})
+            axes([name], COMPOSED, FACTS, {})
     told: list[str] = []
-    names = [axis.name for axis in axes(["all"], config, FACTS, {}, tell=told.append)]
+    names = [axis.name for axis in axes(["all"], COMPOSED, FACTS, {}, tell=told.append)]
     assert set(AXES) - set(names) == {"interactions", "orders", "vocabulary"}
     assert sum("is left out" in line for line in told) == 3
-    (buckets,) = axes(["buckets"], config, FACTS, {})
+    (buckets,) = axes(["buckets"], COMPOSED, FACTS, {})
     assert "not counted" in buckets.note
+    (convolutions,) = axes(["convolutions"], COMPOSED, FACTS, {"convolutions": ("none", "1-2")})
+    assert [one.settings.student.convolutions for one in convolutions.variants] == [(), (1, 2)]
+    with pytest.raises(ConfigError, match=r"convolutions: .*student\.window=0"):
+        axes(["convolutions"], CONFIG, FACTS, {})
 
 
 def test_interactions_are_those_of_the_recipe() -> None:

@@ -85,7 +85,11 @@ class EdgeGraph:
         self.student = student
         self.fields = len(student.task.fields)
         self.width = student.config.window or len(student.config.orders)
-        self.bias = student.pool.bias.numpy() if student.config.window else None
+        self.bias, self.convolutions = None, []
+        if student.config.window:
+            self.bias = student.pool.bias.numpy()
+            kernels = [kernel.numpy() for kernel in student.pool.kernels]
+            self.convolutions = list(zip(student.config.convolutions, kernels, strict=True))
         self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
         self.dense = [(dense.kernel.numpy(), dense.bias.numpy()) for dense in (student.first_dense, *student.denses)]
         self.table = EdgeTable(edge_table(student.ngrams, form), self.fields)
@@ -154,8 +158,14 @@ class EdgeGraph:
     def _composed(self, ids: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """`ComposedPool`, `[batch, dim]`."""
         there = tf.cast(tf.not_equal(ids[:, :, :1], self.student.config.buckets), tf.float32)  # [batch, positions, 1]
-        total = tf.reduce_sum(tf.nn.relu(tf.reduce_sum(vectors, 2) + self.bias) * there, 1)
-        return total * tf.math.rsqrt(tf.maximum(tf.reduce_sum(there, 1), 1.0))
+        composed = tf.nn.relu(tf.reduce_sum(vectors, 2) + self.bias) * there
+        positions, dim = tf.shape(composed)[1], composed.shape[2]
+        for dilation, kernel in self.convolutions:
+            padded = tf.pad(composed, [[0, 0], [dilation, dilation], [0, 0]])
+            near = [padded[:, start : start + positions] for start in (0, dilation, 2 * dilation)]
+            product = tf.matmul(tf.reshape(tf.concat(near, 2), [-1, 3 * dim]), kernel)
+            composed += tf.nn.relu(tf.reshape(product, tf.shape(composed))) * there
+        return tf.reduce_sum(composed, 1) * tf.math.rsqrt(tf.maximum(tf.reduce_sum(there, 1), 1.0))
 
     def _kernels(self, table: EdgeTable, query: tf.Tensor, title: tf.Tensor) -> tf.Tensor:
         """`KernelPooling`, `[batch, 2 * kernels]`."""

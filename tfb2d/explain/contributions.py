@@ -5,7 +5,8 @@ Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) go through the
 the inputs of an empty row, which are all zeros, to the row's own: input i is worth `x_i` times the mean gradient along the
 line. What an input is worth is then shared out exactly:
 
-* pools: each n-gram's part of the sum (of a student with a window: each composed n-gram's);
+* pools: each n-gram's part of the sum (of a student with a window: each composed n-gram's; where convolutions go over
+  these, they and not their pool are the inputs);
 * products of query and title: half by the query's parts of the sum, half by the title's (the Shapley value of a product);
 * differences: `|q - t| = sign(q - t) (q - t)`, by the parts of that sum;
 * shares of matched n-grams: one part a match;
@@ -131,9 +132,11 @@ class _Side:
 
     def share(self, gradient: np.ndarray, mask: np.ndarray | float = 1.0) -> None:
         """Adds what the n-grams' parts of a pooled sum are worth."""
-        self.values += self.vectors @ gradient * mask
+        # Of a gradient for each n-gram, [tokens, dim], each takes its own.
+        each = gradient[..., None] if gradient.ndim == 1 else gradient[:, :, None]
+        self.values += (self.vectors @ each)[..., 0] * mask
         if self.parts is not None:
-            self.offsets = self.parts @ gradient
+            self.offsets = (self.parts @ each)[..., 0]
 
 
 def explain(
@@ -206,13 +209,16 @@ def _composed(
     silent = np.asarray(~vectors.any((1, 2)))[:, None]
     bias = np.asarray(student.pool.bias, np.float64)
     parts = vectors + bias / vectors.shape[1]
-    through = parts.sum(1, keepdims=True) > 0
-    parts = parts * through * max(len(tokens), 1) ** -0.5
+    parts = parts * (parts.sum(1, keepdims=True) > 0)
+    if not student.config.convolutions:  # with them the pool is not the sum of these
+        parts *= max(len(tokens), 1) ** -0.5
     return _Side(tokens, hashes, ids[:, :1], parts.sum(1, keepdims=True), silent, np.zeros((len(tokens), 1)), parts)
 
 
 def _features(student: Student, sides: Sequence[_Side]):  # type: ignore[no-untyped-def]
     """The network's inputs, [features] or [query pool, features], and a function that shares out their worth.
+
+    Where composed n-grams go through convolutions, they are the input, `[tokens, dim]`.
 
     The function takes mean gradients of the inputs' shapes, adds to the sides' values and returns the soft matches.
     """
@@ -223,7 +229,7 @@ def _features(student: Student, sides: Sequence[_Side]):  # type: ignore[no-unty
             title.share(gradients[0])
             return ()
 
-        return [title.pool], single
+        return [title.vectors[:, 0] if student.config.convolutions else title.pool], single
     query = sides[0]
     config, dim = student.config, student.config.dim
     q, t = query.pool, title.pool
@@ -305,8 +311,12 @@ class _Kernels:
 
 
 def _head(student: Student, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The feed-forward network on `[n, ...]` inputs."""
-    hidden = student.first_dense(inputs[-1])
+    """The network on `[n, ...]` inputs: the feed-forward part, and the convolutions where there are any."""
+    features = inputs[-1]
+    if student.config.convolutions:
+        texts = tf.RaggedTensor.from_tensor(tf.zeros(tf.shape(features)[:2], tf.int64))
+        features = student.pool.pool(tf.reshape(features, [-1, student.config.dim]), texts)
+    hidden = student.first_dense(features)
     if student.query_dense is not None:
         hidden = hidden + student.query_dense(inputs[0])
     for dense in student.denses:
@@ -318,8 +328,8 @@ def _integrate(
     student: Student, inputs: Sequence[np.ndarray], target: int, steps: int
 ) -> tuple[float, list[np.ndarray]]:
     """The logit at zero inputs, and the mean gradients of the inputs on the way from there to where they are."""
-    along = (np.arange(steps, dtype=np.float32)[:, None] + 0.5) / steps
-    points = [tf.constant(along * one[None].astype(np.float32)) for one in inputs]
+    along = (np.arange(steps, dtype=np.float32) + 0.5) / steps
+    points = [tf.constant(np.multiply.outer(along, one.astype(np.float32))) for one in inputs]
     with tf.GradientTape() as tape:
         tape.watch(points)
         logits = _head(student, points)[:, target]

@@ -81,7 +81,7 @@ class NGramEmbedding(tf_keras.layers.Layer):
     """Vectors of a text's hashed n-grams: one row of the table for each position and order.
 
     With a window it is one row for each position and each token that follows within the window: what n-grams are composed
-    of (`ComposedPool`).
+    of (`tfb2d.students.composed`).
 
     Args:
       buckets: rows of the table.
@@ -161,34 +161,6 @@ class SqrtNPool(tf_keras.layers.Layer):
     def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
         """See the class."""
         return segment_sqrtn(tf.reduce_sum(vectors, axis=1), hashes, vectors.shape[1])
-
-
-@tf_keras.utils.register_keras_serializable("tfb2d")
-class ComposedPool(tf_keras.layers.Layer):
-    """Pools n-grams that are composed of their tokens' vectors: the sum of `ReLU(sum of vectors + bias)` over positions.
-
-    A token has a row of the table for each offset in the window, so "not" two places before "good" adds up to a vector of
-    its own, also where no training text had the two together. An n-gram with a row of its own must have been seen. The sum
-    over positions is divided by the root of their number; a text without tokens gives zeros.
-
-    Call arguments:
-      vectors: `[tokens of the whole batch, window, dim]` float32.
-      hashes: the ragged token hashes that the vectors belong to.
-
-    Returns:
-      `[batch, dim]` float32.
-
-    Reference: the convolution over word vectors of Kim 2014 (arXiv 1408.5882), its filters multiplied into the table.
-    """
-
-    def build(self, shape: tf.TensorShape) -> None:
-        """Makes the bias."""
-        self.bias = self.add_weight("bias", (shape[-1],), initializer="zeros")
-        super().build(shape)
-
-    def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
-        """See the class."""
-        return segment_sqrtn(tf.nn.relu(tf.reduce_sum(vectors, axis=1) + self.bias), hashes, 1)
 
 
 def segment_sqrtn(vectors: tf.Tensor, hashes: tf.RaggedTensor, per_token: int) -> tf.Tensor:

@@ -14,7 +14,8 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.examples import Task
 from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.students import text_spec
-from tfb2d.students.layers import ComposedPool, NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
+from tfb2d.students.composed import ComposedPool
+from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import KernelPooling, MatchedPools
 
@@ -67,7 +68,9 @@ class Student:
         self.ngrams = embedding(
             forms.get("ngrams"), **shape, window=config.window, dropout=dropout, seed=seed, name="ngrams"
         )
-        self.pool = ComposedPool(name="pool") if config.window else SqrtNPool(name="pool")
+        self.pool = SqrtNPool(name="pool")
+        if config.window:
+            self.pool = ComposedPool(config.convolutions, seed + 100, name="pool")
         self.matched = MatchedPools(self.ngrams, name="matched") if pair and config.matched else None
         self.kernels = None
         if pair and config.soft_match:

@@ -87,6 +87,7 @@ class ServedStudent(tf.Module):
         self.task, self.config = student.task, student.config
         self.table = Table(student.ngrams)
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
+        self.convolutions = [kernel.numpy() for kernel in student.pool.kernels] if self.config.window else []
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
         self.pair = student.query_dense is not None
         self.matched = student.matched is not None
@@ -321,7 +322,10 @@ class Tokens:
         if config.window:
             self.ids = tf.math.floormod(text.mixed_offsets(values, self.rows, config.window), config.buckets)
             composed = tf.nn.relu(tf.reduce_sum(student.table.vectors(self.ids), 1) + student.window_bias)
-            self.pools = _pools(composed, tf.range(tf.size(values))[:, None], self.rows, self.n)
+            at = tf.range(tf.size(values))[:, None]
+            if config.convolutions:
+                composed = _convolved(composed, at, self.rows, config.convolutions, student.convolutions)
+            self.pools = _pools(composed, at, self.rows, self.n)
             return  # of single texts alone, which need no more
         mixed = text.mixed(values, self.rows, config.orders)
         self.ids = tf.math.floormod(mixed, config.buckets)
@@ -350,6 +354,24 @@ class Tokens:
         for name in ("at", "keys", "soft_ids"):
             if hasattr(self, name):
                 setattr(self, name, tf.gather(getattr(self, name), at))
+
+
+def _convolved(
+    composed: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, dilations: Sequence[int], kernels: Sequence[np.ndarray]
+) -> tf.Tensor:
+    """`[tokens, dim]`, as `ComposedPool` has it before its sum; at `[tokens, 1]` are the tokens' numbers.
+
+    Neighbours are gathered: all layers' places are found at once, and those beyond a text's ends are a row of zeros.
+    """
+    widest, dim = max(dilations), composed.shape[1]
+    offsets = np.array([[-one, 0, one] for one in dilations], np.int32).reshape(1, -1)
+    texts = tf.pad(rows, [[widest, widest]], constant_values=-1)
+    there = tf.equal(tf.gather(texts, at + (offsets + widest)), rows[:, None])
+    places = tf.split(tf.where(there, at + offsets, tf.shape(rows)), len(dilations), 1)
+    for one, kernel in zip(places, kernels, strict=True):
+        near = tf.gather(tf.pad(composed, [[0, 1], [0, 0]]), one)
+        composed += tf.nn.relu(tf.matmul(tf.reshape(near, [-1, 3 * dim]), kernel))
+    return composed
 
 
 def _pools(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:

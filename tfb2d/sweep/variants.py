@@ -220,6 +220,15 @@ def _orders(start: Settings, config: Config, facts: Facts, values: Values | None
     return _shapes(start, "orders", [_numbers(value) for value in values or ("1", "1-2", "1-2-3", "2")])
 
 
+def _convolutions(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if not start.student.window:
+        raise _CannotAnswer(
+            "the student's n-grams are not composed (student.window=0); convolutions go over those that are"
+        )
+    made, _ = _shapes(start, "convolutions", [_numbers(value) for value in values or ("none", "1", "1-2", "1-2-4")])
+    return made, "Over composed n-grams; the numbers say how many places off a convolution's neighbours stand."
+
+
 def _ffn(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
     usual = ("none", "64", "256-64", "1024-256", "1024-512-128-64")
     return _shapes(start, "ffn", [_numbers(value) for value in values or usual])
@@ -297,6 +306,7 @@ AXES: dict[str, tuple[str, Maker]] = {
     "teachers": ("One teacher or a stack", _teachers),
     "targets": ("Hard labels or soft ones", _targets),
     "orders": ("N-gram orders", _orders),
+    "convolutions": ("Convolutions over composed n-grams", _convolutions),
     "buckets": ("Buckets of the hash", _buckets),
     "dim": ("Width of the embedding", _dim),
     "ffn": ("Widths of the feed-forward network", _ffn),
