@@ -17,8 +17,8 @@ The encoder can read reviews before it is fine-tuned, and weights can be average
 --config.teachers.minilm.ema=0.99`.
 
 Time on 2 cores with bfloat16: data 1 minute, fine-tuning 27, labelling 60 by estimate (its second half took 52 on one
-core), words 2, the student 4; adapting to 100,000 sentences 45 by estimate. To expect: a teacher of 0.89 on dev, a student
-of 0.861 (0.858 to 0.866 by seed; results/README.md says why not more).
+core), words 2, the student 11; adapting to 100,000 sentences 45 by estimate. To expect: a teacher of 0.89 on dev, a student
+of 0.863 (0.857 to 0.872 by seed; results/README.md says why not more).
 """
 
 import os
