@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfb2d.config import Config
+from tfb2d.config import Config, ConfigError
 from tfb2d.train import RECIPES, _named_recipe
 
 NAMES = sorted(path.stem for path in RECIPES.glob("[a-z]*.py"))
@@ -32,3 +32,12 @@ def test_files_and_other_words_stay_as_they_are() -> None:
         assert _named_recipe(word) == word
     with pytest.raises(SystemExit, match="did you mean 'sst2'"):
         _named_recipe("--config=sst:data")
+
+
+def test_the_quickstart_may_have_several_teachers() -> None:
+    recipe = runpy.run_path(str(RECIPES / "quickstart.py"))["get_config"]
+    teachers = Config.from_dict(recipe("2")).teachers
+    assert {name: one.seed for name, one in teachers.items()} == {"minilm": 0, "seed1": 1}
+    for wrong in ("two", "0", ""):
+        with pytest.raises(ConfigError, match="number of teachers"):
+            recipe(wrong)
