@@ -63,6 +63,7 @@ def test_wrong_settings_are_named(change: dict, message: str) -> None:
         (lambda: StudentConfig(buckets=2**31), "2\\^31"),
         (lambda: StudentConfig(convolutions=(1, 2)), "goes with student.window"),
         (lambda: StudentConfig(window=3, convolutions=(1, 0)), "1 or more"),
+        (lambda: StudentConfig(window=3, convolutions=(256,)), "below student.max_tokens"),
         (lambda: TrainingConfig(epochs=0), "above 0"),
     ],
 )

@@ -282,9 +282,10 @@ class StudentConfig:
         require(all(1 <= n <= 5 for n in self.orders), f"student.orders is {self.orders}; orders go from 1 to 5")
         require(list(self.orders) == sorted(set(self.orders)), f"student.orders {self.orders} must rise")
         require(0 <= self.window <= 16, f"student.window is {self.window}; it counts tokens, up to 16; 0 is none")
-        require(bool(self.window) or not self.convolutions, "student.convolutions goes with student.window")
+        require(bool(self.window) or not self.convolutions, "student.convolutions goes with student.window; () is none")
+        near = all(0 < one < self.max_tokens for one in self.convolutions)
         require(
-            min(self.convolutions, default=1) > 0, f"student.convolutions is {self.convolutions}; places, so 1 or more"
+            near, f"student.convolutions is {self.convolutions}; places, so 1 or more, and below student.max_tokens"
         )
         require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
 

@@ -95,7 +95,7 @@ class Pipeline:
             teacher_stage = f"teachers/{tutor}"
             stages.append(Stage("words", [config.student.max_tokens, HASH_SPEC], (teacher_stage, "data"), self._words))
             logits += ("words",)
-        training = [_dict(config.student), tuning_settings(config.training), HASH_SPEC]
+        training = [tuning_settings(config.student), tuning_settings(config.training), HASH_SPEC]
         stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
         if config.report.labels_only:
             stages.append(Stage("labels_only", training, ("data",), self._labels_only))

@@ -30,13 +30,15 @@ def test_words_change_one_another_as_far_as_the_convolutions_reach() -> None:
     pool.build(tf.TensorShape([None, 1, DIM]))
 
     def pooled(places: list[int]) -> np.ndarray:
-        tokens = np.zeros((12, 1, DIM), np.float32)
+        tokens = np.zeros((16, 1, DIM), np.float32)
         tokens[places] = 1
-        hashes = tf.RaggedTensor.from_row_lengths(tf.zeros(12, tf.int64), [12, 0])
+        hashes = tf.RaggedTensor.from_row_lengths(tf.zeros(16, tf.int64), [12, 4])
         return pool(tf.constant(tokens), hashes).numpy()
 
     np.testing.assert_array_equal(pooled([]), np.zeros((2, DIM)))
+    last = pooled([11])  # of the first text: the second stands right behind it
+    assert np.abs(last[0]).max() > 1e-3
+    np.testing.assert_array_equal(last[1], np.zeros(DIM))
     for distance, meet in ((1, True), (6, True), (7, False)):  # a place sees three to each side
         together = pooled([0, distance]) - pooled([0]) - pooled([distance])
         assert (np.abs(together).max() > 1e-3) == meet
-        np.testing.assert_array_equal(together[1], np.zeros(DIM))

@@ -25,13 +25,14 @@ PLAIN = replace(SMALL, products=False, differences=False, matched=False, soft_ma
     [
         (TEXT, SMALL),
         (TEXT, replace(SMALL, orders=(1,), ffn=())),
+        (TEXT, replace(SMALL, window=3)),
         (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
         (Task(("text",), "multiclass", ("a", "b", "c")), replace(SMALL, orders=(1, 2, 3))),
         (PAIR, SMALL),
         (PAIR, PLAIN),
         (Task(("query", "title"), "graded", label_range=(1.0, 3.0)), replace(PLAIN, matched=True)),
     ],
-    ids=["text", "linear", "convolved", "multiclass", "pair", "concatenation", "matched"],
+    ids=["text", "linear", "composed", "convolved", "multiclass", "pair", "concatenation", "matched"],
 )
 def test_harness(task: Task, config: StudentConfig, tmp_path: Path) -> None:
     run_student_test(task, config, tmp_path)

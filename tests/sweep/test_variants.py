@@ -59,7 +59,10 @@ def test_what_the_run_cannot_answer_is_said_or_left_out_of_all() -> None:
 
 def test_a_student_that_composes_ngrams_has_no_orders_and_no_vocabulary() -> None:
     for name in ("orders", "vocabulary"):
-        with pytest.raises(ConfigError, match=rf"{name}: .*student\.window=3.*--config\.student\.window=0"):
+        with pytest.raises(
+            ConfigError,
+            match=rf"{name}: .*student\.window=3.*--config\.student\.window=0 --config\.student\.convolutions=\(\)",
+        ):
             axes([name], COMPOSED, FACTS, {})
     told: list[str] = []
     names = [axis.name for axis in axes(["all"], COMPOSED, FACTS, {}, tell=told.append)]

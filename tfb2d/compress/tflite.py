@@ -29,7 +29,7 @@ def convert(student: Student, form: str = "int8") -> bytes:
       student: a trained one.
       form: "float": exact. "int8": int8 tables with a scale a row, and int8 weights of the dense layers, whose inputs are
         quantised row by row as they come. The first dense layer stays float32: eight bits for pooled vectors moved
-        probabilities by up to 0.012, all the rest together by 0.002; and it is small beside the tables.
+        probabilities by up to 0.012, all the rest together by 0.002; and it is small beside the tables. So do convolutions.
     """
     graph = EdgeGraph(student, form)
     served = tf.function(graph.__call__, autograph=False).get_concrete_function(**graph.signature)

@@ -7,9 +7,10 @@
   python -m tfb2d.explain --model=runs/shop --disagree --data=judged.tsv --teacher_logits=scores.parquet
 
 Of a model of one text every TEXT is a row; of a (query, title) model the first is the query, the others are its titles.
-Contributions are exact shares of the pooled layer, with integrated gradients through the feed-forward network; they sum to
-the logit less the logit of an empty row. A served model does not hold what that needs: --model takes the run folder, the
-student's folder, or a SavedModel whose run is found in runs/ (its logits are compared with the served ones).
+Contributions are exact shares of the pooled layer, with integrated gradients through the feed-forward network; where a
+student has convolutions, gradients go through these too, and an n-gram's share holds what it does to its neighbours.
+They sum to the logit less the logit of an empty row. A served model does not hold what that needs: --model takes the run
+folder, the student's folder, or a SavedModel whose run is found in runs/ (its logits are compared with the served ones).
 
 --nearest: an n-gram's nearest n-grams by the cosine of their table rows, among the n-grams of --data (in a run folder: of
 the transfer set); hashing is one way, so there are no other candidates. --disagree: rows that teacher and student decide

@@ -1,6 +1,7 @@
 """What each n-gram adds to a logit.
 
-The feed-forward network's inputs are pooled features, each a sum over n-grams (or over pairs of tokens, in soft matching).
+The feed-forward network's inputs are pooled features, each a sum over n-grams (or over pairs of tokens, in soft matching);
+those of convolutions are composed n-grams.
 Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) go through the network alone, on the straight line from
 the inputs of an empty row, which are all zeros, to the row's own: input i is worth `x_i` times the mean gradient along the
 line. What an input is worth is then shared out exactly:
@@ -120,7 +121,7 @@ class _Side:
     tokens: list[bytes]
     hashes: tf.RaggedTensor
     ids: np.ndarray  # [tokens, orders]
-    vectors: np.ndarray  # [tokens, orders, dim], divided as the pool divides their sum
+    vectors: np.ndarray  # [tokens, orders, dim], divided as the pool divides their sum (before convolutions: whole)
     silent: np.ndarray  # [tokens, orders] bool, all of the n-gram's rows are zero
     values: np.ndarray  # [tokens, orders]
     parts: np.ndarray | None  # [tokens, window, dim] that the vectors of composed n-grams are sums of

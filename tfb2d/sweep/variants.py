@@ -11,7 +11,10 @@ ALL = -1
 MOST_EPOCHS = 10
 TARGETS = ("soft", "decisions", "labels")
 FIXED = ("teachers", "targets", "interactions", "augmentation", "teacher_init")  # axes that take no other values
-ROWLESS = "so that none has a table row of its own; --config.student.window=0 sweeps a student whose n-grams have one"
+ROWLESS = (
+    "so that none has a table row of its own; --config.student.window=0 --config.student.convolutions=() sweeps a student "
+    "whose n-grams have one"
+)
 INTERACTIONS = ("products", "differences", "matched", "soft_match")
 Values = tuple[str, ...]
 
