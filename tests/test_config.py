@@ -14,6 +14,7 @@ from tfb2d.config import (
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
+    tuning_settings,
 )
 
 
@@ -70,6 +71,11 @@ def test_wrong_settings_are_named(change: dict, message: str) -> None:
 def test_settings_that_cannot_work(build: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+def test_convolutions_that_are_off_leave_finished_students_done() -> None:
+    assert "convolutions" not in tuning_settings(StudentConfig(window=3))
+    assert tuning_settings(StudentConfig(window=3, convolutions=(1, 2)))["convolutions"] == (1, 2)
 
 
 def train(*flags: str) -> subprocess.CompletedProcess:
