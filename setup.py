@@ -38,6 +38,7 @@ EXTRAS = {
     ],
     "edge": ["ai-edge-litert>=1.2", "numpy>=1.26"],  # alone, without TensorFlow: docs/edge.md
     "jax": ["jax>=0.5"],
+    "torch": ["torch>=2.6"],
     "test": [
         "cryptography>=42",
         "hypothesis>=6.100",

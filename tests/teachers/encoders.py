@@ -7,7 +7,7 @@ import keras
 import keras_hub
 import sentencepiece
 
-from tfb2d.teachers import electra
+from tfb2d.teachers import electra, mpnet
 
 WORDS = [
     "the",
@@ -27,7 +27,18 @@ WORDS = [
     "poor",
 ]
 SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 32}
-FAMILIES = ("bert", "roberta", "distil_bert", "electra", "albert", "deberta_v3", "xlm_roberta", "f_net", "roformer_v2")
+FAMILIES = (
+    "bert",
+    "roberta",
+    "distil_bert",
+    "electra",
+    "mpnet",
+    "albert",
+    "deberta_v3",
+    "xlm_roberta",
+    "f_net",
+    "roformer_v2",
+)
 
 
 def save_encoder(family: str, folder: Path) -> Path:
@@ -47,6 +58,9 @@ def save_encoder(family: str, folder: Path) -> Path:
     elif family == "electra":
         backbone = models.ElectraBackbone(vocab_size=len(_pieces()), embedding_dim=8, **SHAPE)
         preprocessor = electra.ElectraTextClassifierPreprocessor(models.ElectraTokenizer(_pieces()))
+    elif family == "mpnet":
+        backbone = mpnet.MPNetBackbone(vocabulary_size=len(mpnet_pieces()), **SHAPE)
+        preprocessor = mpnet.MPNetTextClassifierPreprocessor(mpnet.MPNetTokenizer(mpnet_pieces()))
     elif family == "albert":
         tokenizer = models.AlbertTokenizer(_sentence_pieces("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
         backbone = models.AlbertBackbone(tokenizer.vocabulary_size(), embedding_dim=8, **SHAPE)
@@ -71,6 +85,11 @@ def save_encoder(family: str, folder: Path) -> Path:
     backbone.save_to_preset(str(folder))
     preprocessor.save_to_preset(str(folder))
     return folder
+
+
+def mpnet_pieces() -> list[str]:
+    """MPNet's special tokens stand around those that it has from BERT."""
+    return ["<s>", "<pad>", "</s>", "<unk>", *_pieces(), "<mask>"]
 
 
 def _pieces() -> list[str]:

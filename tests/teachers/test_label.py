@@ -160,9 +160,9 @@ def test_short_padding_is_three_times_as_fast_as_the_maximum_length(
     assert np.median([slow / fast for (fast, _), (slow, _) in pairs]) > 3
 
 
-JAX = """
+ELSEWHERE = """
 import keras, numpy
-assert keras.backend.backend() == "jax"
+assert keras.backend.backend() == {backend!r}
 from pathlib import Path
 from tfb2d.config import LabelConfig, TeacherConfig
 from tfb2d.data.task import Task
@@ -174,14 +174,23 @@ fine_tune(config, Path({data!r}), Task(("query", "title")), Path({out!r}) / "tea
 """
 
 
-def test_jax_trains_and_labels(
-    labelled: Path, source: Path, saved: Path, encoder: Callable[[str], Path], tmp_path: Path
+@pytest.mark.parametrize(("backend", "family"), [("jax", "bert"), ("torch", "bert"), ("torch", "mpnet")])
+def test_other_backends_train_and_label(
+    labelled: Path,
+    source: Path,
+    saved: Path,
+    encoder: Callable[[str], Path],
+    tmp_path: Path,
+    backend: str,
+    family: str,
 ) -> None:
+    pytest.importorskip(backend)  # PyTorch is large, and needs no place in the extra of the tests
     data = write_pairs(tmp_path / "data")
-    out = tmp_path / "jax"
-    paths = {"saved": saved, "source": source, "out": out, "encoder": encoder("bert"), "data": data}
-    run(JAX.format(**{name: str(path) for name, path in paths.items()}), KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+    out = tmp_path / backend
+    paths = {"saved": saved, "source": source, "out": out, "encoder": encoder(family), "data": data}
+    code = ELSEWHERE.format(backend=backend, **{name: str(path) for name, path in paths.items()})
+    run(code, KERAS_BACKEND=backend, JAX_PLATFORMS="cpu")
     theirs, ours = pq.read_table(out / "logits"), pq.read_table(labelled)
     assert np.abs(theirs["logit"].to_numpy() - ours["logit"].to_numpy()).max() < 1e-4
     assert read_about(out / "teacher")["outcome"]["best"]["valid_accuracy"] > 0.9
-    label_folder(out / "teacher", source, tmp_path / "here", CONFIG, progress=False)  # made by JAX, read by TensorFlow
+    label_folder(out / "teacher", source, tmp_path / "here", CONFIG, progress=False)  # made there, read by TensorFlow

@@ -44,12 +44,12 @@ def get_config(data: str = "data") -> ConfigDict:
             augment=AugmentConfig(markup=True, sentences=True, treebank=True, min_words=3, max_words=45),
         ),
         teachers={
-            "minilm": TeacherConfig(
-                preset="pypi:all-minilm-l6-v2",
+            "mpnet": TeacherConfig(
+                preset="pypi:all-mpnet-base-v2",
                 max_length=64,
-                epochs=2,
+                epochs=1,
                 batch_size=64,
-                learning_rate=6e-5,
+                learning_rate=3e-5,
                 evaluate_per_epoch=4,
                 patience=0,
                 mixed_precision=True,

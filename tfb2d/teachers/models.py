@@ -8,7 +8,8 @@ import keras_hub
 
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data import resources
-from tfb2d.teachers import electra  # noqa: F401 (registers ELECTRA's classifier with KerasHub)
+from tfb2d.teachers import electra, mpnet  # noqa: F401 (registers what KerasHub lacks: two classifiers, one encoder)
+from tfb2d.teachers.mpnet_weights import is_mpnet, load_mpnet
 
 FORMS = (
     "a preset is a KerasHub name (bert_small_en_uncased), a handle (hf://..., kaggle://...), a Hugging Face or KerasHub "
@@ -23,10 +24,12 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
       ConfigError: there is no such preset, it cannot classify text, or it has fewer layers or positions than asked for.
     """
     preset = locate(config.preset)
+    dtype = precision(config.mixed_precision)
     try:
-        classifier = keras_hub.models.TextClassifier.from_preset(
-            preset, num_classes=n_logits, dtype=precision(config.mixed_precision)
-        )
+        if is_mpnet(Path(preset)):
+            classifier = load_mpnet(Path(preset), n_logits, dtype)
+        else:
+            classifier = keras_hub.models.TextClassifier.from_preset(preset, num_classes=n_logits, dtype=dtype)
     except Exception as error:  # KerasHub, its downloaders and its converters raise nearly anything
         reason = str(error).strip() or type(error).__name__
         raise ConfigError(f"teachers.*.preset {config.preset!r} cannot be loaded: {reason}") from error
@@ -76,8 +79,15 @@ def precision(mixed: bool) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text() if cpuinfo.exists() else ""
     native = "avx512_bf16" in flags or "amx_bf16" in flags
-    accelerated = not all(device.startswith("cpu") for device in keras.distribution.list_devices())
-    return "mixed_bfloat16" if native or accelerated else "float32"
+    return "mixed_bfloat16" if native or _accelerated() else "float32"
+
+
+def _accelerated() -> bool:
+    if keras.backend.backend() == "torch":  # Keras does not list its devices
+        import torch
+
+        return bool(torch.cuda.is_available())
+    return not all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def _float32_head(classifier: keras_hub.models.TextClassifier) -> keras_hub.models.TextClassifier:

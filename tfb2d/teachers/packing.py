@@ -19,7 +19,7 @@ from tfb2d.data.augment import MASK
 
 # Steps of an eighth to a quarter of the length: padding to a bucket adds little to a row.
 BUCKETS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
-if keras.backend.backend() != "tensorflow":  # each length is compiled, which takes many seconds
+if keras.backend.backend() == "jax":  # each length is compiled, which takes many seconds
     BUCKETS = tuple(size for size in BUCKETS if size % 16 == 0)
 CHUNK = 8192  # texts tokenized at once
 POOL = 50  # batches' worth of shuffled rows that are sorted by length together

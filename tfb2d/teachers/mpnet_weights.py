@@ -1,0 +1,92 @@
+"""Reads MPNet from the folder that Hugging Face's libraries write: `config.json`, `model.safetensors`, `vocab.txt`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+
+from tfb2d.config import ConfigError
+from tfb2d.teachers.mpnet import (
+    MPNetBackbone,
+    MPNetTextClassifier,
+    MPNetTextClassifierPreprocessor,
+    MPNetTokenizer,
+)
+
+RESERVED_POSITIONS = 2  # the first rows of the position table, of padding and before it, are never a token's
+
+
+def is_mpnet(folder: Path) -> bool:
+    """Whether this is the Hugging Face folder of an MPNet."""
+    config = folder / "config.json"
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "mpnet"
+
+
+def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifier:
+    """A classifier of the folder's encoder, with a fresh head.
+
+    Raises:
+      ConfigError: a file or a tensor is missing, or the encoder is of a form that is not known here.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("hidden_act", "gelu") != "gelu":
+        raise ConfigError(
+            f"{folder / 'config.json'}: hidden_act is {config['hidden_act']!r}; MPNet is known with 'gelu'"
+        )
+    for name in ("model.safetensors", "vocab.txt"):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder}: there is no {name}")
+    backbone = MPNetBackbone(
+        vocabulary_size=config["vocab_size"],
+        num_layers=config["num_hidden_layers"],
+        num_heads=config["num_attention_heads"],
+        hidden_dim=config["hidden_size"],
+        intermediate_dim=config["intermediate_size"],
+        dropout=config["hidden_dropout_prob"],
+        max_sequence_length=config["max_position_embeddings"] - RESERVED_POSITIONS,
+        num_buckets=config["relative_attention_num_buckets"],
+        dtype=dtype,
+    )
+    with safe_open(str(folder / "model.safetensors"), "numpy") as file:
+        names = set(file.keys())
+
+        def tensor(name: str) -> np.ndarray:
+            for full in (name, f"mpnet.{name}"):  # as an encoder of its own, or below a head
+                if full in names:
+                    return np.asarray(file.get_tensor(full), np.float32)
+            raise ConfigError(f"{folder / 'model.safetensors'}: there is no tensor {name!r}")
+
+        _fill(backbone, tensor)
+    tokens = folder / "tokenizer_config.json"
+    lowercase = json.loads(tokens.read_text(encoding="utf-8")).get("do_lower_case", True) if tokens.is_file() else True
+    preprocessor = MPNetTextClassifierPreprocessor(
+        MPNetTokenizer(str(folder / "vocab.txt"), lowercase, strip_accents=lowercase)
+    )
+    return MPNetTextClassifier(backbone, num_classes, preprocessor)
+
+
+def _fill(backbone: MPNetBackbone, tensor: Callable[[str], np.ndarray]) -> None:
+    def dense(layer: Any, *names: str) -> None:
+        layer.kernel.assign(np.concatenate([tensor(f"{name}.weight").T for name in names], 1))
+        layer.bias.assign(np.concatenate([tensor(f"{name}.bias") for name in names]))
+
+    def norm(layer: Any, name: str) -> None:
+        layer.gamma.assign(tensor(f"{name}.weight"))
+        layer.beta.assign(tensor(f"{name}.bias"))
+
+    backbone.token_embedding.embeddings.assign(tensor("embeddings.word_embeddings.weight"))
+    positions = tensor("embeddings.position_embeddings.weight")[RESERVED_POSITIONS:]
+    backbone.position_embedding.position_embeddings.assign(positions)
+    norm(backbone.embeddings_layer_norm, "embeddings.LayerNorm")
+    backbone.attention_bias.table.assign(tensor("encoder.relative_attention_bias.weight"))
+    for i, layer in enumerate(backbone.transformer_layers):
+        name = f"encoder.layer.{i}"
+        dense(layer.query_key_value, *(f"{name}.attention.attn.{part}" for part in "qkv"))
+        dense(layer.attention_output, f"{name}.attention.attn.o")
+        norm(layer.attention_norm, f"{name}.attention.LayerNorm")
+        dense(layer.intermediate, f"{name}.intermediate.dense")
+        dense(layer.output_dense, f"{name}.output.dense")
+        norm(layer.output_norm, f"{name}.output.LayerNorm")
