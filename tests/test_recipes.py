@@ -41,3 +41,11 @@ def test_the_quickstart_may_have_several_teachers() -> None:
     for wrong in ("two", "0", ""):
         with pytest.raises(ConfigError, match="number of teachers"):
             recipe(wrong)
+
+
+def test_sst2_takes_its_teachers_by_name(tmp_path: Path) -> None:
+    recipe = runpy.run_path(str(RECIPES / "sst2.py"))["get_config"]
+    assert list(Config.from_dict(recipe(f"{tmp_path}")).teachers) == ["mpnet"]
+    assert list(Config.from_dict(recipe(f"{tmp_path},minilm,mpnet")).teachers) == ["minilm", "mpnet"]
+    with pytest.raises(ConfigError, match="there is no teacher 'bert'; mpnet, minilm"):
+        recipe(f"{tmp_path},bert")

@@ -90,6 +90,38 @@ def test_a_stage_that_comes_out_the_same_leaves_its_readers_done(tmp_path: Path)
     assert reads.runs == 3
 
 
+def test_who_reads_a_part_is_done_again_only_when_that_part_changes(tmp_path: Path) -> None:
+    part, rest = Work(), Work()
+
+    def bring_up(judged: str, log: str, force: tuple = ()) -> None:
+        def copy(folder: Path) -> dict:
+            (folder / "judged").write_text(judged)
+            (folder / "log").write_text(log)
+            return {}
+
+        parts = lambda folder: {"judged": fingerprint_files([folder / "judged"])}  # noqa: E731
+        stages = [
+            Stage("data", [judged, log], (), copy, parts=parts),
+            Stage("tunes", {}, ("data:judged",), part),
+            Stage("labels", {}, ("tunes", "data"), rest),
+        ]
+        runner = StageRunner(tmp_path)
+        runner.forget(stages, force)
+        for stage in stages:
+            runner.run(stage)
+        assert set(runner.seconds()) == {"data", "tunes", "labels"}
+
+    bring_up("good", "x")
+    bring_up("good", "x")
+    assert (part.runs, rest.runs) == (1, 1)
+    bring_up("good", "x y")
+    assert (part.runs, rest.runs) == (1, 2)
+    bring_up("bad", "x y")
+    assert (part.runs, rest.runs) == (2, 3)
+    bring_up("bad", "x y", force=("data",))  # who says so has it all done again
+    assert (part.runs, rest.runs) == (3, 4)
+
+
 def test_a_forgotten_stage_is_redone_and_what_reads_it(tmp_path: Path) -> None:
     first, second = Work(), Work()
     bring_up(tmp_path, first, second)

@@ -134,6 +134,15 @@ def test_again_does_nothing_and_a_change_redoes_what_it_touches(whole: Path, rec
     assert len(read_json(copy / "student/history.json")) == 1
 
 
+def test_more_unlabelled_text_leaves_the_teacher_as_it_is(whole: Path, recipe: Path) -> None:
+    copy = recipe.parent / "more"
+    shutil.copytree(whole, copy)
+    before = {stage: (copy / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
+    train(recipe, copy, "--config.data.augment.copies=3", "--until=logits/slice")
+    after = {stage: (copy / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
+    assert [stage for stage in STAGES if after[stage] != before[stage]] == ["data", "logits/slice"]
+
+
 def test_killed_in_every_stage_it_ends_the_same(whole: Path, recipe: Path) -> None:
     workdir = recipe.parent / "killed"
     draw = random.Random(7)

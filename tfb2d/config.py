@@ -23,6 +23,7 @@ class AugmentConfig:
     """More unlabelled text made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
 
     copies: int = 0  # augmented rows made of each source row; 0 is none
+    judged: bool = False  # ... of judged rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
     # The form of the unlabelled text (single-text tasks only), in the order in which it is made:

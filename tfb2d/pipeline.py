@@ -70,9 +70,8 @@ class Pipeline:
         files += sum(external, ())
         if not (data.train or data.offers.files):
             raise ConfigError("data.train names no file; a run needs judged rows")
-        stages = [
-            Stage("data", [tuning_settings(config.data), external, file_identity(files)], (), self._data, _data_content)
-        ]
+        reading = [tuning_settings(config.data), external, file_identity(files)]
+        stages = [Stage("data", reading, (), self._data, _data_content, _data_parts)]
         for name, teacher in config.teachers.items():
             settings: list[Any] = [tuning_settings(teacher), _dict(config.label)]
             if teacher.logits:  # the scores themselves, which no table of the data stage holds
@@ -80,13 +79,13 @@ class Pipeline:
             inputs: tuple[str, ...] = ("data",)
             if teacher.preset:
                 tuning = [tuning_settings(teacher), folder_identity(teacher.preset)]
-                tutors: tuple[str, ...] = inputs
+                tutors: tuple[str, ...] = ("data:judged",)  # more unjudged text leaves a teacher as it is
                 if (adapted := self._adapted(name)) is not None:
                     stage = f"adapted/{adapted}"
                     if adapted == name:
                         shared = [adapt_settings(teacher), folder_identity(teacher.preset)]
                         stages.append(Stage(stage, shared, ("data",), self._adapt(name)))
-                    tutors = ("data", stage)
+                    tutors = ("data:judged", stage)
                 stages.append(Stage(f"teachers/{name}", tuning, tutors, self._teacher(name)))
                 inputs = (f"teachers/{name}", "data")
             stages.append(Stage(f"logits/{name}", settings, inputs, self._logits(name)))
@@ -259,6 +258,11 @@ def _data_content(folder: Path) -> str:
     """Of what the other stages read."""
     parts = [part for split in ("train", *SPLITS) for part in part_files(folder / split)]
     return fingerprint_files([folder / "task.json", *parts])
+
+
+def _data_parts(folder: Path) -> dict[str, str]:
+    judged = [part for split in ("train", "valid", "test") for part in part_files(folder / split)]
+    return {"judged": fingerprint_files([folder / "task.json", *judged])}
 
 
 def _labels(folder: Path) -> np.ndarray:

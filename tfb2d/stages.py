@@ -27,12 +27,14 @@ class Stage:
     Attributes:
       name: of the stage and of its folder below the run folder.
       settings: all that the outcome depends on besides `inputs`, as JSON can hold it.
-      inputs: names of the stages whose outcome it reads.
+      inputs: names of the stages whose outcome it reads; behind a colon, of the part of it that is read ("data:judged").
       run: does the work in the stage's folder, going on from what a stopped run left there; what it returns (a dict) is
         kept as the stage's outcome.
       content: a digest of what the finished folder holds for its readers; None goes by settings and inputs. With it, a
         stage that was done again and came out the same leaves its readers done: data files that were copied to another
         machine have new times, and hours of labelling must not depend on those.
+      parts: digests of parts of the finished folder that some stages read alone: these are not done again when another
+        part has changed.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Stage:
     inputs: tuple[str, ...]
     run: Callable[[Path], dict[str, Any]]
     content: Callable[[Path], str] | None = None
+    parts: Callable[[Path], Mapping[str, str]] | None = None
 
 
 def fingerprint(*parts: Any) -> str:
@@ -89,7 +92,7 @@ class StageRunner:
         done = _json(folder / DONE)
         if done.get("fingerprint") == print_:
             logging.info("%s: done before, skipped", stage.name)
-            self._fingerprints[stage.name] = outcome_identity(done)
+            self._settle(stage, folder, done)
             return done["outcome"]
         started = _json(folder / STARTED)
         if started.get("fingerprint") != print_:
@@ -116,16 +119,22 @@ class StageRunner:
         if stage.content is not None:
             done["content"] = fingerprint(outcome, stage.content(folder))
         write_json(folder / DONE, done)
-        self._fingerprints[stage.name] = outcome_identity(done)
+        self._settle(stage, folder, done)
         remove(last)
         logging.info("%s: %.0f s", stage.name, started["seconds"])
         return outcome
+
+    def _settle(self, stage: Stage, folder: Path, done: Mapping[str, Any]) -> None:
+        """Takes down what stands for a finished stage, and for its parts, in the fingerprints of its readers."""
+        self._fingerprints[stage.name] = outcome_identity(done)
+        if stage.parts is not None:
+            self._fingerprints.update({f"{stage.name}:{name}": one for name, one in stage.parts(folder).items()})
 
     def forget(self, stages: Sequence[Stage], names: Iterable[str]) -> None:
         """Deletes the outcomes of some stages, and of those that read them, so that a stopped run goes on with them all."""
         gone = set(names)
         for stage in stages:
-            if gone & {stage.name, *stage.inputs}:
+            if gone & {stage.name, *(name.partition(":")[0] for name in stage.inputs)}:
                 gone.add(stage.name)
                 folder = self.workdir / stage.name
                 remove(folder)

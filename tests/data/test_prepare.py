@@ -172,6 +172,24 @@ def test_augmentations_leak_nothing_either(tmp_path):
     assert any("[MASK]" in row[0] for row in made)
 
 
+def test_only_judged_rows_may_be_augmented(tmp_path):
+    draw = random.Random(0)
+    train = write(tmp_path / "train.tsv", ("text", "label"), [(f"judged {phrase(draw, 6)}", i % 2) for i in range(200)])
+    log = write(tmp_path / "log.tsv", ("text",), [(f"logged {phrase(draw, 6)}",) for _ in range(300)])
+    copies = AugmentConfig(copies=3, mask=0.3, ngram=0)
+    made = {}
+    for judged in (False, True):
+        data = DataConfig(train=(train,), unlabelled=(log,), augment=replace(copies, judged=judged))
+        stats = prepare(data, tmp_path / str(judged), progress=False)
+        rows = [text for (text,) in texts(tmp_path / str(judged), "transfer")]
+        assert len(rows) == stats["train"] + 300 + stats["augmented"]
+        made[judged] = rows[stats["train"] + 300 :]
+    assert any("logged" in row for row in made[False])
+    assert made[True] == [row for row in made[False] if row in set(made[True])]  # the same ones, in their order
+    assert len(made[True]) > 300
+    assert not any("logged" in row for row in made[True])
+
+
 def test_unlabelled_rows_may_be_labelled_ones_and_limited(tmp_path):
     rows = [(f"text {i}", i % 2) for i in range(100)]
     train = write(tmp_path / "train.tsv", ("text", "label"), rows)

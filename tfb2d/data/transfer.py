@@ -34,6 +34,7 @@ class TransferSet:
         self.held = held
         self.schema = schema(data)
         self.left_out: Counter[str] = Counter()
+        self._judged = 0  # rows
         self._seen = HashSet()
         self._writer = tables.ShardWriter(folder, self.schema)
 
@@ -47,6 +48,7 @@ class TransferSet:
         new = self._unseen(batch)
         self.left_out["duplicates"] += batch.num_rows - new.num_rows
         self._writer.write(new)
+        self._judged += new.num_rows
 
     def add_unlabelled(self, batch: pa.RecordBatch) -> None:
         """Takes unlabelled rows, in the form that `data.augment` sets."""
@@ -72,19 +74,23 @@ class TransferSet:
         self._writer.write(new)
 
     def augment(self, mask_token: str, progress: bool) -> None:
-        """Adds augmentations of all rows taken so far."""
+        """Adds augmentations of all rows taken so far, or of the judged ones, which are the first."""
         self._writer.flush()
-        with tqdm(total=self.rows, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
-            for part in tables.part_files(self._writer.folder):
+        left = self._judged if self.data.augment.judged else self.rows
+        with tqdm(total=left, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
+            for part in tables.part_files(self._writer.folder) if left else ():
                 for source in tables.iter_part(part, rows=1024):
                     made = (
                         (fields, group)
-                        for old, group in self._rows(source)
+                        for old, group in self._rows(source.slice(0, left))
                         for fields in augmented(old, self.data.augment, mask_token, self.data.split_seed)
                     )
                     for batch in self._batches(made):
                         self._add(batch, "augmented_left_out")
-                    bar.update(source.num_rows)
+                    bar.update(min(left, source.num_rows))
+                    left -= min(left, source.num_rows)
+                    if not left:
+                        return
 
     def close(self) -> None:
         """Writes down what is waiting."""
