@@ -215,8 +215,14 @@ def tuning_settings(config: Any) -> dict[str, Any]:
         "adapt": dataclasses.asdict(AdaptConfig()),
         "offers": dataclasses.asdict(OffersConfig()),
         "convolutions": (),
+        "judged": False,
     }
-    return {name: value for name, value in settings.items() if name not in off or value != off[name]}
+
+    def on(settings: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in settings.items() if name not in off or value != off[name]}
+        return {name: on(value) if name == "augment" else value for name, value in kept.items()}
+
+    return on(settings)
 
 
 def adapt_settings(config: TeacherConfig) -> dict[str, Any]:

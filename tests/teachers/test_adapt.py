@@ -72,6 +72,14 @@ def plain(encoder: Callable, data: Path, tmp_path_factory: pytest.TempPathFactor
     return out
 
 
+def test_mpnet_is_adapted_and_fine_tuned_too(data: Path, encoder: Callable, tmp_path: Path) -> None:
+    config = config_for(encoder("mpnet"))
+    history = adapt(config, data, PAIR, tmp_path / "encoder", progress=False)["history"]
+    assert history[-1]["valid_loss"] < 0.6 * history[0]["valid_loss"]
+    fine_tune(config, data, PAIR, tmp_path / "teacher", progress=False, adapted=tmp_path / "encoder")
+    assert load_teacher(tmp_path / "teacher").mask_token == "<mask>"
+
+
 def test_a_teacher_starts_from_it(adapted: Path, plain: Path, data: Path, encoder: Callable, tmp_path: Path) -> None:
     outcome = fine_tune(config_for(encoder("bert")), data, PAIR, tmp_path, progress=False, adapted=adapted)
     assert outcome["best"]["valid_accuracy"] > 0.9
@@ -141,9 +149,9 @@ def test_teachers_with_the_same_settings_share_an_encoder(tmp_path: Path) -> Non
     assert Config.from_dict(config.to_dict()) == config
     stages = {stage.name: stage.inputs for stage in Pipeline(config, tmp_path / "run").stages()}
     assert [name for name in stages if name.startswith("adapted")] == ["adapted/one", "adapted/other"]
-    assert stages["teachers/plain"] == ("data",)
-    assert stages["teachers/one"] == stages["teachers/two"] == ("data", "adapted/one")
-    assert stages["teachers/other"] == ("data", "adapted/other")
+    assert stages["teachers/plain"] == ("data:judged",)
+    assert stages["teachers/one"] == stages["teachers/two"] == ("data:judged", "adapted/one")
+    assert stages["teachers/other"] == ("data:judged", "adapted/other")
     assert not {"adapt", "ema"} & set(tuning_settings(teachers["plain"]))
 
 

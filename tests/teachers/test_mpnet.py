@@ -147,3 +147,10 @@ def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
     (broken / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
     with pytest.raises(ConfigError, match="hidden_act is 'relu'"):
         build_classifier(TeacherConfig(preset=str(broken), max_length=64), 1)
+    (broken / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-12}))
+    with pytest.raises(ConfigError, match="layer_norm_eps is 1e-12"):
+        build_classifier(TeacherConfig(preset=str(broken), max_length=64), 1)
+    del config["vocab_size"]
+    (broken / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="there is no 'vocab_size'"):
+        build_classifier(TeacherConfig(preset=str(broken), max_length=64), 1)

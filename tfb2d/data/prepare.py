@@ -47,8 +47,9 @@ def prepare(
 
     `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
     and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then
-    augmentations of both; no row twice. Everything is made beside the old state and put in its place at the end, so a
-    run that is stopped, killed or out of disk leaves what was there; the same inputs give the same bytes.
+    augmentations of both, or of the training texts alone; no row twice. Everything is made beside the old state and put
+    in its place at the end, so a run that is stopped, killed or out of disk leaves what was there; the same inputs give
+    the same bytes.
 
     Args:
       data: the settings.

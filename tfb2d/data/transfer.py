@@ -20,7 +20,8 @@ BATCH_ROWS = 4096
 
 
 class TransferSet:
-    """Writes the transfer set into a folder: labelled rows first, then unlabelled ones, then augmentations of both.
+    """Writes the transfer set into a folder: labelled rows first, then unlabelled ones, then augmentations of both
+    or of the labelled ones.
 
     It remembers the exact texts that it took by 64-bit hashes (`HashSet`: 8 bytes a row).
 
@@ -78,7 +79,7 @@ class TransferSet:
         self._writer.flush()
         left = self._judged if self.data.augment.judged else self.rows
         with tqdm(total=left, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
-            for part in tables.part_files(self._writer.folder) if left else ():
+            for part in tables.part_files(self._writer.folder):
                 for source in tables.iter_part(part, rows=1024):
                     made = (
                         (fields, group)

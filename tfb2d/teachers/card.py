@@ -13,7 +13,7 @@ from tfb2d.data.task import Task
 CARD = """# {name}
 
 A text classifier made by tfb2d from `{preset}`{layers}. `tfb2d.teachers.teacher.load_teacher` reads this folder, and
-`keras_hub.models.TextClassifier.from_preset` reads `model/`.
+`keras_hub.models.TextClassifier.from_preset` reads `model/` (of ELECTRA and MPNet after `import tfb2d.teachers.models`).
 
 - Made on {date}, in {seconds:.0f} s of fine-tuning
 - Task: {kind}, from {fields} to {outputs}

@@ -151,7 +151,7 @@ class MPNetLayer(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfb2d")
 class MPNetBackbone(keras_hub.models.Backbone):
-    """MPNet's encoder; the constructor's arguments are those of KerasHub's BERT.
+    """MPNet's encoder; the constructor's arguments are called as those of KerasHub's encoders, `num_buckets` apart.
 
     Inputs are `token_ids` and `padding_mask`, int32 [batch, length]; the output is every token's last state, float
     [batch, length, hidden_dim].
@@ -172,7 +172,7 @@ class MPNetBackbone(keras_hub.models.Backbone):
     ) -> None:
         # === Layers ===
         normal = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.token_embedding = keras.layers.Embedding(
+        self.token_embedding = keras_hub.layers.ReversibleEmbedding(
             vocabulary_size, hidden_dim, embeddings_initializer=normal, dtype=dtype, name="token_embedding"
         )
         self.position_embedding = keras_hub.layers.PositionEmbedding(
@@ -215,8 +215,8 @@ class MPNetBackbone(keras_hub.models.Backbone):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "dropout")
-        own += ("max_sequence_length", "num_buckets")
+        shape = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
+        own = (*shape, "dropout", "num_buckets")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 

@@ -16,6 +16,17 @@ from tfb2d.teachers.mpnet import (
     MPNetTokenizer,
 )
 
+SHAPE = (
+    "vocab_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_size",
+    "intermediate_size",
+    "hidden_dropout_prob",
+    "max_position_embeddings",
+    "relative_attention_num_buckets",
+)
+KNOWN = {"hidden_act": "gelu", "layer_norm_eps": 1e-5}  # what `mpnet.py` computes with
 RESERVED_POSITIONS = 2  # the first rows of the position table, of padding and before it, are never a token's
 
 
@@ -32,10 +43,12 @@ def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifie
       ConfigError: a file or a tensor is missing, or the encoder is of a form that is not known here.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("hidden_act", "gelu") != "gelu":
-        raise ConfigError(
-            f"{folder / 'config.json'}: hidden_act is {config['hidden_act']!r}; MPNet is known with 'gelu'"
-        )
+    missing = [name for name in SHAPE if name not in config]
+    if missing:
+        raise ConfigError(f"{folder / 'config.json'}: there is no {missing[0]!r}")
+    for name, known in KNOWN.items():
+        if config.get(name, known) != known:
+            raise ConfigError(f"{folder / 'config.json'}: {name} is {config[name]!r}; MPNet is known with {known!r}")
     for name in ("model.safetensors", "vocab.txt"):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder}: there is no {name}")

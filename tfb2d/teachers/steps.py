@@ -74,7 +74,7 @@ def training_step(
 def _keep_freed_memory() -> None:
     """Keeps glibc from handing the freed outputs of PyTorch's operators back to the kernel one by one.
 
-    Each operator would ask for its output's pages anew and fault on every one: half of the time on a CPU (BUILD.md).
+    Each operator would ask for its output's pages anew and fault on every one: up to half of the time (BUILD.md).
     Elsewhere than on Linux, and with the backends that keep memory themselves, nothing is done.
     """
     if keras.backend.backend() != "torch" or not sys.platform.startswith("linux"):
