@@ -134,13 +134,19 @@ def test_again_does_nothing_and_a_change_redoes_what_it_touches(whole: Path, rec
     assert len(read_json(copy / "student/history.json")) == 1
 
 
-def test_more_unlabelled_text_leaves_the_teacher_as_it_is(whole: Path, recipe: Path) -> None:
+def test_more_unlabelled_text_leaves_the_teacher_and_known_labels_as_they_are(whole: Path, recipe: Path) -> None:
     copy = recipe.parent / "more"
     shutil.copytree(whole, copy)
     before = {stage: (copy / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
     train(recipe, copy, "--config.data.augment.copies=3", "--until=logits/slice")
     after = {stage: (copy / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
     assert [stage for stage in STAGES if after[stage] != before[stage]] == ["data", "logits/slice"]
+    old, new = (
+        {row["text"]: row["logit"] for row in read_table(run / "logits/slice", ["text", "logit"]).to_pylist()}
+        for run in (whole, copy)
+    )
+    assert set(old) < set(new)
+    assert all(new[text] == logit for text, logit in old.items())
 
 
 def test_killed_in_every_stage_it_ends_the_same(whole: Path, recipe: Path) -> None:

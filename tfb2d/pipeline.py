@@ -14,7 +14,7 @@ from tfb2d.data.files import fingerprint_files, read_json, write_json
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import count_rows, iter_batches, part_files, read_table
 from tfb2d.data.task import Task
-from tfb2d.stages import DONE, Stage, StageRunner, file_identity, fingerprint, folder_identity, locked
+from tfb2d.stages import DONE, Stage, StageRunner, file_identity, fingerprint, folder_identity, last_of, locked
 from tfb2d.students.text_spec import SPEC
 
 HASH_SPEC = f"hash spec {SPEC['version']}"
@@ -163,8 +163,10 @@ class Pipeline:
                 return {s: attach_logits(config, self.task, data / s, out) for s, out in parts.items()}
             from tfb2d.teachers.label import label_folder
 
+            last = last_of(folder)
             for split, out in parts.items():
-                label_folder(self.workdir / "teachers" / name, data / split, out, self.config.label)
+                earlier = last / out.relative_to(folder)
+                label_folder(self.workdir / "teachers" / name, data / split, out, self.config.label, earlier=earlier)
             return {split: count_rows(out) for split, out in parts.items()}
 
         return work

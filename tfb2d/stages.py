@@ -85,7 +85,7 @@ class StageRunner:
             __version__, stage.name, stage.settings, [self._fingerprints[name] for name in stage.inputs]
         )
         self._fingerprints[stage.name] = print_
-        last = folder.with_name(f".{folder.name}.last")
+        last = last_of(folder)
         if _json(last / DONE).get("fingerprint") == print_:  # a change was taken back before its outcome was there
             remove(folder)
             last.rename(folder)
@@ -138,7 +138,7 @@ class StageRunner:
                 gone.add(stage.name)
                 folder = self.workdir / stage.name
                 remove(folder)
-                remove(folder.with_name(f".{folder.name}.last"))
+                remove(last_of(folder))
 
     def seconds(self) -> dict[str, float]:
         """Seconds that each finished stage took, stopped tries that could say so included."""
@@ -153,6 +153,11 @@ class StageRunner:
 def outcome_identity(done: Mapping[str, Any]) -> str:
     """What stands for a finished stage in the fingerprints of those that read it; `done` is its `stage.json`."""
     return str(done.get("content", done["fingerprint"]))
+
+
+def last_of(folder: Path) -> Path:
+    """Where a stage's last finished folder is kept until its new outcome is there; it need not exist."""
+    return folder.with_name(f".{folder.name}.last")
 
 
 def remove(folder: Path) -> None:

@@ -19,7 +19,7 @@ from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packer
 from tfb2d.teachers.saved import read_about
 from tfb2d.teachers.shards import cut
-from tfb2d.teachers.teacher import Teacher
+from tfb2d.teachers.teacher import Teacher, load_teacher
 
 CONFIG = LabelConfig(rows_per_shard=64, batch_tokens=256)
 
@@ -102,6 +102,36 @@ def test_shards_of_something_else_are_not_kept(labelled: Path, source: Path, sav
     (other / "teacher.json").write_text(json.dumps({**about, "max_length": 4}))
     label_folder(other, source, out, LabelConfig(rows_per_shard=300, batch_tokens=256), progress=False)
     assert pq.read_table(out / "part-00000.parquet")["logit"] != pq.read_table(labelled)["logit"]
+
+
+def test_texts_that_were_labelled_before_keep_their_logits(
+    labelled: Path, source: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pq.read_table(source)
+    old = {name: table[name].to_pylist() for name in ("query", "title")}
+    new = {name: values[100:] + [f"{name} {i}" for i in range(30)] + values[:90] for name, values in old.items()}
+    write_table(tmp_path / "grown", new)
+    scored: list[int] = []
+    logits = Teacher.logits
+    monkeypatch.setattr(Teacher, "logits", lambda self, *args: (scored.append(len(args[0][0])), logits(self, *args))[1])
+    label_folder(saved, tmp_path / "grown", tmp_path / "out", CONFIG, progress=False, earlier=labelled)
+    assert sum(scored) == 30
+    made, before = pq.read_table(tmp_path / "out"), pq.read_table(labelled)["logit"].to_numpy()
+    assert made.select(["query", "title"]).to_pydict() == new
+    first = {pair: before[i] for i, pair in reversed([*enumerate(zip(old["query"], old["title"], strict=True))])}
+    kept = [first.get(pair, np.nan) for pair in zip(new["query"], new["title"], strict=True)]
+    assert np.isnan(kept).sum() == 30
+    found = made["logit"].to_numpy()
+    assert (np.isnan(kept) | (found == kept)).all()
+    assert np.abs(found[200:230] - logits(load_teacher(saved), [new["query"], new["title"]])[200:230, 0]).max() < 1e-5
+
+    other = shutil.copytree(saved, tmp_path / "teacher")
+    about = json.loads((other / "teacher.json").read_text())
+    (other / "teacher.json").write_text(json.dumps({**about, "weights": "of another"}))
+    label_folder(other, tmp_path / "grown", tmp_path / "all", CONFIG, progress=False, earlier=labelled)
+    assert sum(scored) == 30 + 320  # another teacher's logits are not taken
+    label_folder(saved, source, tmp_path / "none", CONFIG, progress=False, earlier=tmp_path / "nothing")
+    assert sum(scored) == 30 + 320 + 300
 
 
 def test_what_is_done_is_not_loaded_again(

@@ -1,7 +1,7 @@
 """What makes two texts the same, as strings and as 64-bit hashes, and a compact set of such hashes."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -60,6 +60,11 @@ def near_key(*fields: str) -> str:
 def hash64(text: str) -> int:
     """The first 64 bits of BLAKE2b of the text's UTF-8 bytes, unsigned."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def text_hashes(rows: Iterable[Sequence[str]]) -> np.ndarray:
+    """`hash64` of each row's exact texts, uint64 [n]."""
+    return np.fromiter((hash64(BETWEEN.join(texts)) for texts in rows), np.uint64)
 
 
 class HashSet:

@@ -12,7 +12,7 @@ from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
 from tfb2d.data.augment import augmented, sentences
 from tfb2d.data.examples import schema
-from tfb2d.data.keys import BETWEEN, HashSet, hash64
+from tfb2d.data.keys import HashSet, text_hashes
 from tfb2d.data.splits import HeldOut, Texts, text_rows
 from tfb2d.data.treebank import treebank, without_markup
 
@@ -101,8 +101,7 @@ class TransferSet:
         return text_rows(batch, self.data.fields)
 
     def _unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        hashes = [hash64(BETWEEN.join(fields)) for fields, _ in self._rows(batch)]
-        new = self._seen.add(np.array(hashes, np.uint64))
+        new = self._seen.add(text_hashes(fields for fields, _ in self._rows(batch)))
         return batch.filter(pa.array(new))
 
     def _batches(self, made: Iterable[Texts]) -> Iterator[pa.RecordBatch]:

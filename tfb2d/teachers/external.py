@@ -1,7 +1,7 @@
 """Bring your own logits: scores that somebody else made (an LLM, a click model, another ranker) take a teacher's place."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from tfb2d.config import TeacherConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
-from tfb2d.data.keys import hash64
+from tfb2d.data.keys import text_hashes
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.tables import iter_part, part_files
 from tfb2d.data.task import Task
@@ -46,7 +46,7 @@ def attach_logits(config: TeacherConfig, task: Task, source: Path, out: Path) ->
     clear(out)
     for number, part in enumerate(part_files(source)):
         table = pa.Table.from_batches(iter_part(part, task.fields), pa.schema([(f, pa.string()) for f in task.fields]))
-        wanted = _hashes(zip(*table.to_pydict().values(), strict=True))
+        wanted = text_hashes(zip(*table.to_pydict().values(), strict=True))
         at = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
         found = hashes[at] == wanted
         used[at[found]] = True
@@ -62,7 +62,7 @@ def _scores(config: TeacherConfig, task: Task) -> tuple[np.ndarray, np.ndarray]:
     for path in expand(config.logits):
         columns = _columns(path, config.logits_column, task.n_logits)
         for texts, values in _chunks(path, task.fields, columns):
-            hashes.append(_hashes(texts))
+            hashes.append(text_hashes(texts))
             logits.append(values)
     if not hashes:
         raise DataError(f"{', '.join(config.logits)}: no rows")
@@ -124,8 +124,3 @@ def _logits(values: Sequence[Sequence[float]], are_probabilities: bool) -> np.nd
         return found
     found = found.clip(LEAST, 1 - LEAST)
     return np.log(found / (1 - found)) if found.shape[1] == 1 else np.log(found)
-
-
-def _hashes(rows: Iterable[Sequence[str]]) -> np.ndarray:
-    # No text that passed the data stage has a NUL byte in it, so that two rows never make one string.
-    return np.fromiter((hash64("\0".join(texts)) for texts in rows), np.uint64)

@@ -12,13 +12,17 @@ from tfb2d.config import LabelConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import fingerprint_files
 from tfb2d.data.tables import count_rows, iter_part, part_files
+from tfb2d.data.task import Task
+from tfb2d.teachers.known import KnownLogits
 from tfb2d.teachers.saved import read_about
 from tfb2d.teachers.shards import cut, finished_shards, write_shard
 
 RowsFrom = Callable[[int], Iterator[pa.RecordBatch]]  # streams a source from the given row on
 
 
-def label_folder(teacher: Path, source: Path, out: Path, config: LabelConfig, progress: bool = True) -> None:
+def label_folder(
+    teacher: Path, source: Path, out: Path, config: LabelConfig, progress: bool = True, earlier: Path | None = None
+) -> None:
     """Writes a teacher's logits for a table, row for row, `config.rows_per_shard` rows a shard.
 
     Killed and started again, it goes on after the last whole shard and ends with the same bytes. Shards that were made by
@@ -30,6 +34,7 @@ def label_folder(teacher: Path, source: Path, out: Path, config: LabelConfig, pr
       out: gets `part-*.parquet`: the fields, and `logit` or `logit_0`, `logit_1`, ..., float32.
       config: shard and batch sizes.
       progress: show a progress bar.
+      earlier: what this teacher wrote for another table: texts that stand there keep their logits.
 
     Raises:
       ConfigError: there is no saved teacher.
@@ -52,7 +57,7 @@ def label_folder(teacher: Path, source: Path, out: Path, config: LabelConfig, pr
                 first -= rows
 
     origin = fingerprint_files(parts)
-    label_rows(teacher, rows_from, count_rows(source), fields, origin, out, config, progress)
+    label_rows(teacher, rows_from, count_rows(source), fields, origin, out, config, progress, earlier)
 
 
 def label_rows(
@@ -64,6 +69,7 @@ def label_rows(
     out: Path,
     config: LabelConfig,
     progress: bool = True,
+    earlier: Path | None = None,
 ) -> None:
     """Writes a teacher's logits for a stream of rows; see `label_folder`.
 
@@ -76,6 +82,7 @@ def label_rows(
       out: where the shards go.
       config: shard and batch sizes.
       progress: show a progress bar.
+      earlier: see `label_folder`.
     """
     about = read_about(teacher)
     made_from = {
@@ -88,15 +95,24 @@ def label_rows(
     done = finished_shards(out, made_from)
     if done and done * config.rows_per_shard >= rows:
         return
-    from tfb2d.teachers.teacher import load_teacher  # Keras: not before there is something to do
-
-    loaded = load_teacher(teacher)
+    n_logits = Task.from_json(about["task"]).n_logits
+    known = KnownLogits(earlier, made_from, n_logits)
+    loaded = None
     first = done * config.rows_per_shard
     with tqdm(total=rows, initial=first, desc=f"labelling {out.name}", unit="row", disable=not progress) as bar:
         for number, table in enumerate(cut(rows_from(first), config.rows_per_shard), done):
             columns = [table[name].to_pylist() for name in fields]
-            write_shard(out, number, table, loaded.logits(columns, config.batch_tokens))
+            found, logits = known.of(columns)
+            new = np.flatnonzero(~found)
+            if len(new):
+                if loaded is None:
+                    from tfb2d.teachers.teacher import load_teacher  # Keras: not before there is something to do
+
+                    loaded = load_teacher(teacher)
+                rest = [[column[row] for row in new] for column in columns]
+                logits[new] = loaded.logits(rest, config.batch_tokens)
+            write_shard(out, number, table, logits)
             bar.update(table.num_rows)
     if not rows:
         empty = pa.table({name: pa.array([], pa.string()) for name in fields})
-        write_shard(out, 0, empty, np.empty((0, loaded.task.n_logits), np.float32))
+        write_shard(out, 0, empty, np.empty((0, n_logits), np.float32))
