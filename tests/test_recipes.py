@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfb2d.config import Config, ConfigError
-from tfb2d.train import RECIPES, _named_recipe
+from tfb2d.train import RECIPES, _named_recipe, _parse
 
 NAMES = sorted(path.stem for path in RECIPES.glob("[a-z]*.py"))
 
@@ -47,5 +47,5 @@ def test_sst2_takes_its_teachers_by_name(tmp_path: Path) -> None:
     recipe = runpy.run_path(str(RECIPES / "sst2.py"))["get_config"]
     assert list(Config.from_dict(recipe(f"{tmp_path}")).teachers) == ["mpnet"]
     assert list(Config.from_dict(recipe(f"{tmp_path},minilm,mpnet")).teachers) == ["minilm", "mpnet"]
-    with pytest.raises(ConfigError, match="there is no teacher 'bert'; mpnet, minilm"):
-        recipe(f"{tmp_path},bert")
+    with pytest.raises(SystemExit, match="error: --config=sst2:.*,bert: there is no teacher 'bert'; mpnet, minilm"):
+        _parse(["train", f"--config={RECIPES / 'sst2.py'}:{tmp_path},bert"])

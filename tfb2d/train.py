@@ -93,11 +93,16 @@ def _one_each(word: str) -> list[str]:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
+    recipe = next(word.removeprefix("--config=") for word in argv if word.startswith("--config="))
+    file, colon, argument = recipe.partition(":")
+    if colon and Path(file).is_file():
+        try:  # absl would put a traceback around what a recipe says of its argument
+            runpy.run_path(file)["get_config"](argument)
+        except ConfigError as error:
+            sys.exit(f"error: {error}")
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError, TypeError) as error:
-        recipe = next(word.removeprefix("--config=") for word in argv if word.startswith("--config="))
-        file, colon, argument = recipe.partition(":")
         settings = _paths(runpy.run_path(file)["get_config"](*[argument] * bool(colon)))
         for word in argv:
             path = word.split("=")[0].removeprefix("--config.")
