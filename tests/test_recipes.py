@@ -47,5 +47,5 @@ def test_sst2_takes_its_teachers_by_name(tmp_path: Path) -> None:
     recipe = runpy.run_path(str(RECIPES / "sst2.py"))["get_config"]
     assert list(Config.from_dict(recipe(f"{tmp_path}")).teachers) == ["mpnet"]
     assert list(Config.from_dict(recipe(f"{tmp_path},minilm,mpnet")).teachers) == ["minilm", "mpnet"]
-    with pytest.raises(SystemExit, match="error: --config=sst2:.*,bert: there is no teacher 'bert'; mpnet, minilm"):
+    with pytest.raises(SystemExit, match=r"error: --config=sst2:.*,bert: there is no teacher 'bert'; mpnet, minilm"):
         _parse(["train", f"--config={RECIPES / 'sst2.py'}:{tmp_path},bert"])
