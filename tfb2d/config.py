@@ -2,11 +2,11 @@
 
 A recipe (`tfb2d/configs/*.py`) defines `get_config()`, which returns `Config(...).to_dict()`; the command line lays its
 `--config.student.dim=64` over that (ml_collections, https://ml-collections.readthedocs.io), and `Config.from_dict` turns
-the outcome into the frozen form that the rest of the package sees. This module imports nothing heavy.
+the outcome into the frozen form that the rest of the package sees. Those of the data stage stand in `data_config.py`.
+This module imports nothing heavy.
 """
 
 import dataclasses
-import keyword
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,138 +14,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tfb2d.data_config import AugmentConfig as AugmentConfig
+from tfb2d.data_config import DataConfig as DataConfig
+from tfb2d.data_config import OffersConfig as OffersConfig
 from tfb2d.settings import ConfigError as ConfigError
 from tfb2d.settings import build, config_dict, require, require_positive
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """More unlabelled text made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
-
-    copies: int = 0  # augmented rows made of each source row; 0 is none
-    judged: bool = False  # ... of judged rows alone
-    mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
-    ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
-    # The form of the unlabelled text (single-text tasks only), in the order in which it is made:
-    markup: bool = False  # take HTML out
-    sentences: bool = False  # cut into sentences
-    treebank: bool = False  # write as the Penn Treebank does: lower-cased, punctuation and clitics apart
-    min_words: int = 0  # leave out what has fewer words (parted by spaces) ...
-    max_words: int = 0  # ... or more; 0 sets no bound
-
-    def __post_init__(self) -> None:
-        for name in ("copies", "min_words", "max_words"):
-            value = getattr(self, name)
-            require(value >= 0, f"data.augment.{name} is {value}; it is a count, so 0 or more")
-        for name in ("mask", "ngram"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"data.augment.{name} is {value}; it is a probability")
-
-    @property
-    def reshapes(self) -> str:
-        """The first of the settings that change the form of unlabelled text; "" where none does."""
-        names = ("markup", "sentences", "treebank", "min_words", "max_words")
-        return next((name for name in names if getattr(self, name)), "")
-
-
-@dataclass(frozen=True)
-class OffersConfig:
-    """A catalogue of offers clustered by product, of which (query, title) pairs are made (`tfb2d/data/offers`).
-
-    With `files` set, they take the place of `data.train`, `valid`, `test` and `unlabelled`.
-    """
-
-    files: tuple[str, ...] = ()  # an offer a row
-    title: str = "product_title"  # their columns: the offer's title,
-    cluster: str = "cluster_id"  # what its product's offers share,
-    name: str = "cluster_label"  # what the product is called,
-    category: str = "category_label"  # and of what kind it is; may be missing
-    titles: tuple[str, ...] = ()  # further titles, without a product, for the transfer set
-    titles_column: str = "title"  # "": those files have no header, and titles are their last column
-    judged: int = 40_000  # training pairs, at most: six a query
-    queries: int = 1_500  # of test, and of valid; at most
-    candidates: int = 20  # pairs of each of them
-    transfer: int = 400_000  # unjudged pairs, at most: twelve a query
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require_positive(self, "data.offers", "judged", "queries", "transfer")
-        require(self.candidates > 1, f"data.offers.candidates is {self.candidates}; a ranking takes 2 or more")
-        require(bool(self.files) or not self.titles, "data.offers.titles goes with data.offers.files")
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which files hold which rows, which columns are read, and how rows are split.
-
-    File settings take paths, globs, folders and `pypi:` resources (`tfb2d/data/resources.py`); TSV, CSV, JSONL (each also
-    .gz or .zst) and Parquet are told apart by their endings.
-    """
-
-    train: tuple[str, ...] = ()  # judged rows; also the source of valid and test where those are empty
-    valid: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-    unlabelled: tuple[str, ...] = ()  # the transfer set, beside the training text; may be far larger than memory
-    fields: tuple[str, ...] = ("text",)  # text columns; two of them make a (query, title) task
-    unlabelled_fields: tuple[str, ...] = ()  # the same fields under other names in the unlabelled files
-    label: str = "label"  # label column
-    classes: tuple[str, ...] = ()  # label names; two: binary, the second is positive; more: multi-class; none: numbers
-    label_range: tuple[float, ...] = ()  # (lowest, highest) of graded labels, mapped to [0, 1]
-    group: str = ""  # rows that share this column's value (movie) land in the same split; of pairs by default the query
-    phrases: bool = False  # training rows are phrases of one another's sentences; those of one sentence keep together
-    id: str = ""  # a column whose values must be unique
-    valid_fraction: float = 0.1  # of the groups, where `valid` is empty
-    test_fraction: float = 0.1  # of the groups, where `test` is empty
-    split_seed: int = 0
-    max_rejected: float = 0.01  # share of a file set's rows that may be set apart before the run stops
-    max_chars: int = 20_000  # a longer field sets its row apart
-    max_unlabelled: int = 0  # read at most so many unlabelled rows; 0 is all
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    offers: OffersConfig = field(default_factory=OffersConfig)
-
-    def __post_init__(self) -> None:
-        require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; one text or a (query, title) pair")
-        require(len(set(self.fields)) == len(self.fields), f"data.fields names a column twice: {self.fields}")
-        reserved = {"label", "group", "logit"} & set(self.fields)
-        require(not reserved, f"data.fields has {', '.join(sorted(reserved))}, which tfb2d's own tables use; rename it")
-        for name in self.fields:
-            plain = name.isidentifier() and not keyword.iskeyword(name)
-            require(plain, f"data.fields has {name!r}; a served input needs a plain name: rename the column")
-        require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
-        require(
-            len(self.unlabelled_fields) in (0, len(self.fields)),
-            f"data.unlabelled_fields has {len(self.unlabelled_fields)} names, data.fields {len(self.fields)}",
-        )
-        require(len(self.classes) != 1, "data.classes has one name; two make a binary task, more a multi-class one")
-        require(len(set(self.classes)) == len(self.classes), f"data.classes has a name twice: {self.classes}")
-        require(not (self.classes and self.label_range), "data.classes and data.label_range exclude each other")
-        if self.label_range:
-            ordered = len(self.label_range) == 2 and self.label_range[0] < self.label_range[1]
-            require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
-        for name in ("valid_fraction", "test_fraction", "max_rejected"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")
-        require(self.valid_fraction + self.test_fraction < 1, "data.valid_fraction and test_fraction leave no train")
-        if len(self.fields) > 1:
-            name = self.augment.reshapes
-            require(not name, f"data.augment.{name} is for single texts; this task has two fields")
-            require(not self.phrases, "data.phrases is for single texts; this task has two fields")
-        require(not (self.phrases and self.group), "data.phrases and data.group exclude each other")
-        if self.offers.files:
-            require(len(self.fields) == 2, f"data.offers makes (query, title) pairs; data.fields is {self.fields}")
-            graded = self.classes or self.label_range
-            require(not graded, "data.offers makes labels 0 and 1; leave data.classes and data.label_range empty")
-
-    @property
-    def group_column(self) -> str:
-        """The column whose values keep together: `group`, or the first field of pairs whose splits are cut; else ""."""
-        cut = not (self.valid and self.test)
-        return self.group or (self.fields[0] if len(self.fields) == 2 and cut else "")
-
-    @property
-    def n_logits(self) -> int:
-        """Logits a model of this task gives per row: 1 (binary, graded) or one a class."""
-        return len(self.classes) if len(self.classes) > 2 else 1
 
 
 @dataclass(frozen=True)
