@@ -133,4 +133,4 @@ def trained_rows(run: "Pipeline", out: Path) -> "HashedRows":
     stack = Stack(**{key: tuple(value) for key, value in found.items()})
     folders = [run.workdir / "logits" / name for name in config.teachers]
     source = soft_rows(transfer, folders, run.task, stack, config.distill)
-    return hash_rows(source, out, config.student.max_tokens, count_rows(transfer), run.progress)
+    return hash_rows(source, out, config.student.max_tokens, count_rows(transfer), run.progress, config.student.affixes)

@@ -88,6 +88,8 @@ def tuning_settings(config: Any) -> dict[str, Any]:
         "adapt": dataclasses.asdict(AdaptConfig()),
         "offers": dataclasses.asdict(OffersConfig()),
         "convolutions": (),
+        "vocabulary": 0,
+        "affixes": (),
         "judged": False,
     }
 
@@ -143,6 +145,11 @@ class StudentConfig:
     window: int = 0
     # ... and change one another in so many convolutions, each with neighbours that many places off: (1, 2), say.
     convolutions: tuple[int, ...] = ()
+    # ... and have tokens with rows of their own, so many at most, met three times or more; 0 hashes all to rows, which
+    # they share. What is no such token is told by its affixes, which are hashed to the rest of the rows.
+    vocabulary: int = 0
+    # With a window: bytes of a token's prefix and suffix, (5, 3), say, whose rows join its own; () is none.
+    affixes: tuple[int, ...] = ()
     max_tokens: int = 256  # tokens kept of a field
     ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)
     dropout: float = 0.1  # before each dense layer
@@ -163,6 +170,20 @@ class StudentConfig:
         require(list(self.orders) == sorted(set(self.orders)), f"student.orders {self.orders} must rise")
         require(0 <= self.window <= 16, f"student.window is {self.window}; it counts tokens, up to 16; 0 is none")
         require(bool(self.window) or not self.convolutions, "student.convolutions goes with student.window; () is none")
+        require(
+            len(self.affixes) in (0, 2), f"student.affixes is {self.affixes}; (prefix, suffix) in bytes, () is none"
+        )
+        require(all(one > 0 for one in self.affixes), f"student.affixes is {self.affixes}; each must be above 0")
+        require(bool(self.window) or not self.affixes, "student.affixes goes with student.window; () is none")
+        require(self.vocabulary >= 0, f"student.vocabulary is {self.vocabulary}; it counts tokens; 0 is none")
+        require(bool(self.window) or not self.vocabulary, "student.vocabulary goes with student.window; 0 is none")
+        taken = (self.vocabulary + 2) * self.window if self.vocabulary else 0  # two: a text's end, all other tokens
+        room = taken + bool(self.affixes)
+        require(
+            room <= self.buckets,
+            f"student.vocabulary={self.vocabulary} takes {room:,} rows with student.window={self.window}, and "
+            f"student.buckets are {self.buckets:,}",
+        )
         near = all(0 < one < self.max_tokens for one in self.convolutions)
         require(
             near, f"student.convolutions is {self.convolutions}; places, so 1 or more, and below student.max_tokens"

@@ -92,7 +92,8 @@ class Pipeline:
         logits = tuple(f"logits/{name}" for name in config.teachers)
         if (tutor := self._tutor) is not None:
             teacher_stage = f"teachers/{tutor}"
-            stages.append(Stage("words", [config.student.max_tokens, HASH_SPEC], (teacher_stage, "data"), self._words))
+            hashing = [config.student.max_tokens, HASH_SPEC, *config.student.affixes]
+            stages.append(Stage("words", hashing, (teacher_stage, "data"), self._words))
             logits += ("words",)
         training = [tuning_settings(config.student), tuning_settings(config.training), HASH_SPEC]
         stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
@@ -177,7 +178,9 @@ class Pipeline:
 
         teacher = load_teacher(self.workdir / f"teachers/{self._tutor}")
         transfer = self.workdir / "data/transfer"
-        return {"words": write_word_vectors(teacher, transfer, self.task, self.config.student.max_tokens, folder)}
+        student = self.config.student
+        found = write_word_vectors(teacher, transfer, self.task, student.max_tokens, folder, student.affixes)
+        return {"words": found}
 
     def _student(self, folder: Path) -> dict[str, Any]:
         from tfb2d.distill.targets import fit, soft_rows
@@ -207,9 +210,12 @@ class Pipeline:
         from tfb2d.students.training import Trainer
 
         config, valid = self.config.student, self.workdir / "data/valid"
-        rows = hash_rows(source, folder / "rows", config.max_tokens, total, self.progress)
-        valid_rows = hash_rows(hard_rows(valid, self.task), folder / "valid_rows", config.max_tokens, progress=False)
+        rows = hash_rows(source, folder / "rows", config.max_tokens, total, self.progress, config.affixes)
+        valid_rows = hash_rows(
+            hard_rows(valid, self.task), folder / "valid_rows", config.max_tokens, None, False, config.affixes
+        )
         student = Student(self.task, config, self.config.training.seed)
+        student.learn_vocabulary(rows)
         if words is not None:
             found = load_file(words)
             student.start_from(found["hashes"], found["vectors"])

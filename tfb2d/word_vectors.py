@@ -1,7 +1,7 @@
 """Between a teacher and a student: the teacher's vectors of the words that the student will meet."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,9 @@ MAX_WORDS = 100_000
 MAX_ROWS = 1_000_000  # of the transfer set, in which words are counted
 
 
-def write_word_vectors(teacher: "Teacher", transfer: Path, task: Task, max_tokens: int, out: Path) -> int:
+def write_word_vectors(
+    teacher: "Teacher", transfer: Path, task: Task, max_tokens: int, out: Path, affixes: Sequence[int] = ()
+) -> int:
     """Writes `hashes` [n] int64 and `vectors` [n, width] float32 of words, most frequent first, into `out`.
 
     The words are those of the transfer set, then the rest of the teacher's vocabulary: a word that no transfer text has,
@@ -44,7 +46,7 @@ def write_word_vectors(teacher: "Teacher", transfer: Path, task: Task, max_token
                 counts.update(text_spec.tokens(text, max_tokens))
     words = dict.fromkeys(word for word, _ in counts.most_common(MAX_WORDS))
     words.update(dict.fromkeys(_tokens(teacher.whole_words(), max_tokens)))
-    hashes = np.array([text_spec.fingerprint64(word) % text_spec.TOKEN_MODULUS for word in words], np.int64)
+    hashes = np.array([text_spec.token_hash(word, affixes) for word in words], np.int64)
     kind = "contextual" if len(task.fields) == 1 else "tokens"
     vectors = teacher.word_vectors([word.decode("utf-8", "replace") for word in words], kind)
     with atomic_path(out / FILE) as path:

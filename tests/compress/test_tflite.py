@@ -15,6 +15,7 @@ from tfb2d.compress.tflite import convert, write_edge
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
+from tfb2d.students import text_spec
 from tfb2d.students.int8_table import quantise
 from tfb2d.students.model import Student
 
@@ -26,6 +27,7 @@ SHAPES = {
     "text": (TEXT, SMALL),
     "composed": (TEXT, replace(SMALL, window=3)),
     "convolved": (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
+    "vocabulary": (TEXT, replace(SMALL, window=2, vocabulary=60, affixes=(2, 1))),
     "linear": (TEXT, replace(SMALL, orders=(1,), ffn=())),
     "multiclass": (Task(("text",), "multiclass", ("a", "b", "c")), replace(SMALL, orders=(1, 2, 3))),
     "pair": (PAIR, SMALL),
@@ -44,6 +46,10 @@ def strong_student(task: Task, config: StudentConfig) -> Student:
             weight.assign(weight * 4)
         elif "bias" in weight.name:
             weight.assign(tf.linspace(-0.3, 0.3, weight.shape[0]))
+    if student.ngrams.known is not None:
+        words = [f"w{number}" for number in range(student.config.vocabulary)]
+        known = sorted(text_spec.token_hash(word.encode(), student.config.affixes) for word in words)
+        student.ngrams.known.assign(known)
     return student
 
 

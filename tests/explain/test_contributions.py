@@ -10,6 +10,7 @@ from tests.explain.conftest import PAIRS, REVIEWS, student
 from tfb2d.data.errors import DataError
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.explain.contributions import explain
+from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 
 WORDS = ["red", "blue", "shoe", "hat", "42", "don't", "3.5", "é", "靴", "-"]
@@ -66,9 +67,15 @@ def test_of_a_linear_student_they_are_what_is_lost_by_leaving_the_ngram_out_of_t
     assert [one.text for one in found.ngrams] == ["red", "red shoe", "shoe", "shoe red", "red", "red ⊣"]
 
 
-@pytest.mark.parametrize("convolutions", [(), (1, 2)])
-def test_composed_ngrams_share_out_the_logit_too(convolutions: tuple[int, ...]) -> None:
-    found = explain(student(REVIEWS, window=3, convolutions=convolutions), ["red shoe blue hat"])
+@pytest.mark.parametrize(
+    "shape", [{}, {"convolutions": (1, 2)}, {"convolutions": (1,), "vocabulary": 4, "affixes": (2, 1)}]
+)
+def test_composed_ngrams_share_out_the_logit_too(shape: dict) -> None:
+    made = student(REVIEWS, window=3, **shape)
+    if made.config.vocabulary:
+        known = [text_spec.token_hash(word, made.config.affixes) for word in (b"red", b"shoe", b"hat")]
+        made.ngrams.known.assign(sorted([*known, text_spec.UNUSED]))
+    found = explain(made, ["red shoe blue hat"])
     assert [one.text for one in found.ngrams] == ["red shoe blue", "shoe blue hat", "blue hat ⊣", "hat ⊣"]
     assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit))
     assert found.token_values()[0].sum() == pytest.approx(total(found))

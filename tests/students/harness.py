@@ -42,22 +42,24 @@ def some_texts(task: Task, n: int = 64, seed: int = 0) -> list[list[str]]:
     return columns
 
 
-def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0) -> HashedRows:
+def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, affixes: tuple[int, ...] = ()) -> HashedRows:
     """Hashed rows whose target depends on the texts' lengths, so that there is something to learn."""
     columns = [np.array(column, object) for column in some_texts(task, n, seed)]
     long = np.array([len(text.split()) > 6 for text in columns[-1]])
     k = task.n_logits
     targets = long[:, None].astype(np.float32) if k == 1 else np.eye(k, dtype=np.float32)[long * (k - 1)]
-    return hash_rows(iter([(columns, targets)]), folder, 64, progress=False)
+    return hash_rows(iter([(columns, targets)]), folder, 64, progress=False, affixes=affixes)
 
 
 def run_student_test(task: Task, config: StudentConfig, folder: Path) -> Student:
     """Trains a small student and checks it; returns it."""
-    rows, valid = some_rows(task, folder / "rows"), some_rows(task, folder / "valid", 128, 1)
+    rows = some_rows(task, folder / "rows", affixes=config.affixes)
+    valid = some_rows(task, folder / "valid", 128, 1, config.affixes)
     training = TrainingConfig(epochs=3, batch_size=64, table_learning_rate=0.2, learning_rate=1e-2)
 
     def trained(out: Path) -> tuple[Student, list]:
         student = Student(task, config, 7)
+        student.learn_vocabulary(rows)
         trainer = Trainer(student, rows, valid, training, out)
         history = trainer.fit(progress=False)
         student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
@@ -83,6 +85,7 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path) -> Student
         folder / "hashed",
         config.max_tokens,
         progress=False,
+        affixes=config.affixes,
     )
     np.testing.assert_allclose(student.trunk(hashed.batch(np.arange(100))[0]).numpy(), logits, atol=1e-5)
 

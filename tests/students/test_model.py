@@ -13,6 +13,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student, load_student
+from tfb2d.students.rows import HashedRows, hash_rows
 
 SMALL = StudentConfig(buckets=997, dim=8, ffn=(16, 8), soft_buckets=101, max_tokens=64)
 TEXT = Task(("text",))
@@ -27,12 +28,13 @@ PLAIN = replace(SMALL, products=False, differences=False, matched=False, soft_ma
         (TEXT, replace(SMALL, orders=(1,), ffn=())),
         (TEXT, replace(SMALL, window=3)),
         (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
+        (TEXT, replace(SMALL, window=3, convolutions=(1, 2), vocabulary=150, affixes=(2, 2))),
         (Task(("text",), "multiclass", ("a", "b", "c")), replace(SMALL, orders=(1, 2, 3))),
         (PAIR, SMALL),
         (PAIR, PLAIN),
         (Task(("query", "title"), "graded", label_range=(1.0, 3.0)), replace(PLAIN, matched=True)),
     ],
-    ids=["text", "linear", "composed", "convolved", "multiclass", "pair", "concatenation", "matched"],
+    ids=["text", "linear", "composed", "convolved", "vocabulary", "multiclass", "pair", "concatenation", "matched"],
 )
 def test_harness(task: Task, config: StudentConfig, tmp_path: Path) -> None:
     run_student_test(task, config, tmp_path)
@@ -71,6 +73,41 @@ def test_start_from_gives_words_the_teachers_geometry() -> None:
         assert np.linalg.norm(good) == pytest.approx((1 / 3) ** 0.5, rel=1e-5)
         assert good @ great > 0.9 * good @ good
         assert good @ awful < 0.5 * good @ good
+
+
+def hashed(texts: list[str], folder: Path, affixes: tuple[int, ...] = ()) -> HashedRows:
+    columns, targets = [np.array(texts, object)], np.zeros((len(texts), 1), np.float32)
+    return hash_rows(iter([(columns, targets)]), folder, 64, progress=False, affixes=affixes)
+
+
+def test_a_vocabulary_has_the_tokens_that_training_meets_often(tmp_path: Path) -> None:
+    rows = hashed(["red red red blue blue blue blue", "hat hat hat shoe shoe", "hat"], tmp_path / "rows")
+    student = Student(TEXT, replace(SMALL, window=2, vocabulary=2))
+    student.learn_vocabulary(rows)
+    assert set(student.ngrams.known.numpy()) == set(text_spec.token_hashes("blue hat", 9))
+    student.learn_vocabulary(rows, np.array([0]))
+    assert set(student.ngrams.known.numpy()) == set(text_spec.token_hashes("blue red", 9))
+    small = Student(TEXT, replace(SMALL, window=2, vocabulary=9))
+    small.learn_vocabulary(rows)  # "shoe" stands there but twice
+    assert small.ngrams.known.numpy().tolist()[3:] == [text_spec.UNUSED] * 6
+
+
+def test_what_a_vocabulary_lacks_is_told_by_its_affixes(tmp_path: Path) -> None:
+    affixes = (4, 3)
+    student = Student(TEXT, replace(SMALL, window=2, vocabulary=5, affixes=affixes), 1)
+    student.learn_vocabulary(hashed(["elegant film"] * 3, tmp_path / "rows", affixes))
+
+    def ids(text: str) -> np.ndarray:
+        return student.ngrams.ids(student.tokens(tf.constant([text]))).numpy()
+
+    known, end, new, other = ids("elegant film")[0], ids("film")[0, 1], ids("elegiac")[0], ids("dreamlike")[0]
+    assert new[0] == other[0] == text_spec.UNKNOWN_SLOT * 2
+    assert end == text_spec.END_SLOT * 2 + 1
+    assert known[0] not in (new[0], 0)
+    assert new[2] == known[2] != other[2]  # eleg-
+    assert ids("defiant")[0, 3] == known[3] != other[3]  # -ant
+    np.testing.assert_array_equal(ids("the defiant")[0, :2] % 2, [0, 1])
+    np.testing.assert_array_equal(student.ngrams.rows_of(text_spec.token_hashes("elegant", 9, affixes)), known[:1])
 
 
 def test_a_student_of_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,11 @@ def executed(folder: Path, signature: str, inputs: dict[str, list]) -> Counter:
     [
         (TEXT, SMALL, {"serving_default": 37}),
         (TEXT, replace(SMALL, window=3, convolutions=(1, 2)), {"serving_default": 63}),
+        (TEXT, replace(SMALL, window=3, vocabulary=99, affixes=(5, 3)), {"serving_default": 70}),
         (PAIR, SMALL, {"serving_default": 119, "rank": 126}),
         (PAIR, replace(PLAIN, products=True), {"serving_default": 43, "rank": 50}),
     ],
-    ids=["text", "convolved", "pair", "products"],
+    ids=["text", "convolved", "vocabulary", "pair", "products"],
 )
 def test_a_request_runs_few_ops(task: Task, config: StudentConfig, ceilings: dict[str, int], tmp_path: Path) -> None:
     texts = [[QUERY]] * len(task.fields)
@@ -47,6 +48,7 @@ def test_a_request_runs_few_ops(task: Task, config: StudentConfig, ceilings: dic
         rank = {"query": [QUERY], "titles": [TITLES]}
         ops = executed(folder, signature, rank if signature == "rank" else {name: [QUERY] for name in task.fields})
         assert ops.total() <= ceiling, f"{signature} runs {ops.total()} ops: {ops.most_common()}"
-        assert not SLOW & set(ops), f"{signature} runs {SLOW & set(ops)}"
+        slow = SLOW - {"StringJoin"} if config.affixes else SLOW  # there it puts spaces before tokens, and costs 1 us
+        assert not slow & set(ops), f"{signature} runs {slow & set(ops)}"
     library = SavedModelLoader(str(folder)).saved_model.meta_graphs[0].graph_def.library
     assert not {"While", "StatelessWhile"} & {node.op for body in library.function for node in body.node_def}

@@ -233,10 +233,78 @@ def test_offset_ids_follow_the_formula(rows: list[list[int]], window: int, bucke
     splits = np.cumsum([0, *map(len, rows)])
     flat = np.array([one for hashes in rows for one in hashes], np.int64)
     assert text_spec.offset_ids(flat, window, buckets, splits).tolist() == expected
-    ragged = tf.RaggedTensor.from_row_splits(flat, splits)
-    assert text.offset_ids(ragged, window, buckets).numpy().tolist() == expected
+    texts = np.repeat(np.arange(len(rows)), np.diff(splits))
+    assert text.composed_ids(tf.constant(flat), tf.constant(texts), window, buckets).numpy().tolist() == expected
     if len(rows) == 1:
         assert text_spec.offset_ids(flat, window, buckets).tolist() == expected
+
+
+@settings(max_examples=150)
+@given(
+    st.text(st.characters(codec=None), max_size=40) | st.binary(max_size=40) | st.sampled_from(NASTY[:20]),
+    st.sampled_from([1, 3, 5]),
+    st.sampled_from([1, 3, 8]),
+)
+def test_affixes_have_their_bits_in_a_tokens_hash(string: str | bytes, prefix: int, suffix: int) -> None:
+    """Both forms against the document's formula."""
+    found = text_spec.token_hashes(string, MAX_TOKENS, (prefix, suffix))
+    data = string.encode("utf-8", "surrogatepass") if isinstance(string, str) else string
+    in_graph = affix_graph(prefix, suffix)(tf.constant([data]))
+    assert found.tolist() == in_graph.numpy().tolist()
+    for token, one in zip(text_spec.tokens(string, MAX_TOKENS), found.tolist(), strict=True):
+        padded = b" " * suffix + token
+        parts = [text_spec.fingerprint64(part) % 2**21 for part in (token, token[:prefix], padded[-suffix:])]
+        assert one == parts[0] * 2**42 + parts[1] * 2**21 + parts[2]
+
+
+@cache
+def affix_graph(prefix: int, suffix: int):
+    return tf.function(
+        lambda texts: text.token_hashes(texts, MAX_TOKENS, (prefix, suffix)).values,
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+
+
+HASHES = st.integers(0, 2**63 - 2)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0, 3, 2**41, 2**62 + 5, 2**63 - 2]) | HASHES, max_size=5), max_size=4),
+    st.integers(1, 4),
+    st.sets(st.sampled_from([0, 3, 2**62 + 5]) | HASHES, min_size=1, max_size=6),
+    st.integers(0, 2),
+    st.booleans(),
+    st.integers(0, 1000),
+)
+def test_ids_of_a_vocabulary_follow_the_formula(
+    rows: list[list[int]], window: int, known: set[int], unused: int, affixed: bool, room: int
+) -> None:
+    """Both forms against the document's formula, in Python's unbounded integers."""
+    vocabulary = [*sorted(known), *[2**63 - 1] * unused]
+    first = (len(vocabulary) + 2) * window
+    buckets = first + room + 1
+    factors = [(2**42 - 2**21, -2960836687051489901), (2**21 - 1, -7046029254386353131)] * affixed
+
+    def slot(value: int) -> int:
+        return vocabulary.index(value) + 2 if value in known else 1
+
+    expected = []
+    for hashes in rows:
+        for at, value in enumerate(hashes):
+            ahead = [slot(hashes[at + k]) if at + k < len(hashes) else 0 for k in range(window)]
+            ids = [one * window + k for k, one in enumerate(ahead)]
+            for mask, factor in factors:
+                mixed = ((value & mask) * factor + 2**63) % 2**64 - 2**63
+                ids.append(first + (mixed >> 32) % (buckets - first))
+            expected.append(ids)
+    splits = np.cumsum([0, *map(len, rows)])
+    flat = np.array([one for hashes in rows for one in hashes], np.int64)
+    array, affixes = np.array(vocabulary, np.int64), (5, 3) if affixed else ()
+    assert text_spec.composed_ids(flat, window, buckets, affixes, array, splits).tolist() == expected
+    texts = tf.constant(np.repeat(np.arange(len(rows)), np.diff(splits)))
+    found = text.composed_ids(tf.constant(flat), texts, window, buckets, affixes, array)
+    assert found.numpy().tolist() == expected
+    assert all(id_ < buckets for ids in expected for id_ in ids)
 
 
 @pytest.mark.parametrize("buckets", [1000, 2**16, 100_003])

@@ -84,7 +84,8 @@ class EdgeGraph:
             raise ValueError(f"form {form!r}; there are {', '.join(FORMS)}")
         self.student = student
         self.fields = len(student.task.fields)
-        self.width = student.config.window or len(student.config.orders)
+        config = student.config
+        self.width = config.window + len(config.affixes) if config.window else len(config.orders)
         self.bias, self.convolutions = None, []
         if student.config.window:
             self.bias = student.pool.bias.numpy()

@@ -36,6 +36,8 @@ def with_tables(
     made = Student(student.task, student.config, student.seed, {**(about or {}), "tables": forms})
     for name, layer in made.embeddings.items():
         layer.assign(tables[name])
+    if made.ngrams.known is not None:
+        made.ngrams.known.assign(student.ngrams.known)
     copy_rest(student, made)
     return made
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfb2d.compress.edge_graph import EdgeGraph
 from tfb2d.compress.flatbuffer import quantise_dense, read_model, swap_constants, write_model
 from tfb2d.data.files import write_atomic, write_json
-from tfb2d.edge.spec import SCORER, SPEC_FILE, Spec
+from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY, Spec
 from tfb2d.students.model import Student
 
 TEXT_SCORER = "text_scorer.tflite"
@@ -64,6 +64,8 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
         classes=task.classes if task.n_logits > 1 else (),
         orders=config.orders,
         window=config.window,
+        affixes=config.affixes,
+        vocabulary=config.vocabulary,
         buckets=config.buckets,
         max_tokens=config.max_tokens,
         soft_buckets=config.soft_buckets if student.kernels else 0,
@@ -71,6 +73,8 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
         bias=tuple(float(one) for one in bias),
         form=form,
     )
+    if student.ngrams.known is not None:
+        write_atomic(folder / VOCABULARY, student.ngrams.known.numpy().astype("<i8").tobytes())
     write_json(folder / SPEC_FILE, dataclasses.asdict(spec))
     return len(model)
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_spec
-from tfb2d.students.text_spec import ngram_ids, offset_ids, token_hashes
+from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_spec, read_vocabulary
+from tfb2d.students.text_spec import composed_ids, ngram_ids, token_hashes
 
 Float32 = NDArray[np.float32]
 IDS_PER_CALL = 4096  # vectors of one call stay in the CPU's cache: more rows at once are slower, not faster
@@ -37,6 +37,7 @@ class EdgeScorer:
             raise EdgeError(f"threads is {threads}; at least 1")
         folder = edge_folder(folder)
         self.spec: Spec = read_spec(folder)
+        self._vocabulary = read_vocabulary(folder, self.spec)
         self._model = _interpreter(folder / SCORER, threads, xnnpack)
         self._inputs = _inputs(self._model, self.spec, folder / SCORER)
         self._output = self._model.get_output_details()[0]["index"]
@@ -93,7 +94,7 @@ class EdgeScorer:
         wrong = [type(text).__name__ for text in texts if not isinstance(text, str | bytes)]
         if wrong:
             raise EdgeError(f"{name} has {wrong[0]} in it; it takes str or bytes")
-        return [token_hashes(text, self.spec.max_tokens) for text in texts]
+        return [token_hashes(text, self.spec.max_tokens, self.spec.affixes) for text in texts]
 
     def _logits(self, fields: list[list[np.ndarray]]) -> np.ndarray:
         """`[n, n_logits]`. A first field of one text goes with every text of the second."""
@@ -128,7 +129,7 @@ class EdgeScorer:
         splits = np.concatenate([[0], np.cumsum(lengths)])
         hashes = np.concatenate(texts)
         if spec.window:
-            grams = offset_ids(hashes, spec.window, spec.buckets, splits)
+            grams = composed_ids(hashes, spec.window, spec.buckets, spec.affixes, self._vocabulary, splits)
         else:
             grams = ngram_ids(hashes, spec.orders, spec.buckets, splits)
         soft = self._soft(hashes, grams, splits) if spec.soft_buckets else None

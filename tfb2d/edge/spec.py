@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfb2d.students.text_spec import SPEC as HASH_SPEC
 from tfb2d.students.text_spec import check_orders
 
 SCORER = "scorer.tflite"
 SPEC_FILE = "spec.json"
+VOCABULARY = "vocabulary.i64"  # token hashes, rising, little-endian
 VERSION = 1  # of the edge form: names and shapes of the model's inputs, this file's keys
 
 
@@ -27,6 +30,7 @@ class Spec:
       classes: names of a multi-class task's classes, else ().
       orders, buckets, max_tokens: n-grams, rows of their table, tokens kept of a text.
       window: of composed n-grams, which take the place of `orders`; 0 without.
+      affixes, vocabulary: with a window, bytes of prefix and suffix, and tokens in `vocabulary.i64`; () and 0 without.
       soft_buckets: rows of soft matching's table; 0 without.
       scale, bias: `score = sigmoid(scale * logit + bias)`, softmax over several classes.
       form: "int8" or "float".
@@ -43,13 +47,15 @@ class Spec:
     scale: float
     bias: tuple[float, ...]
     form: str
+    affixes: tuple[int, ...] = ()
+    vocabulary: int = 0
     hash_spec: int = HASH_SPEC["version"]
     version: int = VERSION
 
     @property
     def width(self) -> int:
-        """Ids of a token: one for each order, or for each place in the window."""
-        return self.window or len(self.orders)
+        """Ids of a token: one for each order, or for each place in the window and each affix."""
+        return self.window + len(self.affixes) if self.window else len(self.orders)
 
 
 def edge_folder(folder: str | Path) -> Path:
@@ -95,6 +101,24 @@ def read_spec(folder: Path) -> Spec:
     return spec
 
 
+def read_vocabulary(folder: Path, spec: Spec) -> np.ndarray | None:
+    """The vocabulary that a spec speaks of, `[size]` int64; None where tokens are hashed to rows.
+
+    Raises:
+      EdgeError: it is not there, or damaged.
+    """
+    if not spec.vocabulary:
+        return None
+    path = folder / VOCABULARY
+    try:
+        known = np.fromfile(path, "<i8").astype(np.int64)
+    except OSError as error:
+        raise EdgeError(f"{path} cannot be read: {error}") from None
+    if len(known) != spec.vocabulary or not (np.diff(known) >= 0).all():
+        raise EdgeError(f"{path} is damaged: {spec.vocabulary} rising numbers of 8 bytes are what {SPEC_FILE} says")
+    return known
+
+
 def _check(spec: Spec) -> None:
     def texts(values: Any) -> bool:
         return isinstance(values, tuple) and all(isinstance(one, str) for one in values)
@@ -107,6 +131,13 @@ def _check(spec: Spec) -> None:
         "classes": texts(spec.classes),
         "max_tokens": numbers([spec.max_tokens], int) and spec.max_tokens > 0,
         "window": numbers([spec.window], int) and spec.window >= 0,
+        "affixes": isinstance(spec.affixes, tuple)
+        and numbers(spec.affixes, int)
+        and len(spec.affixes) in (0, 2)
+        and all(one > 0 for one in spec.affixes),
+        "vocabulary": numbers([spec.vocabulary], int)
+        and spec.vocabulary >= 0
+        and (not spec.vocabulary or (spec.vocabulary + 2) * spec.window + len(spec.affixes) <= spec.buckets),
         "soft_buckets": numbers([spec.soft_buckets], int) and spec.soft_buckets >= 0,
         "scale": numbers([spec.scale], float),
         "bias": isinstance(spec.bias, tuple) and numbers(spec.bias, float) and len(spec.bias) > 0,

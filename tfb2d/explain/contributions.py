@@ -191,7 +191,7 @@ def explain(
 
 def _side(student: Student, text: str) -> _Side:
     tokens = text_spec.tokens(text, student.config.max_tokens)
-    hashes = np.array([text_spec.fingerprint64(token) % text_spec.TOKEN_MODULUS for token in tokens], np.int64)
+    hashes = np.array([text_spec.token_hash(token, student.config.affixes) for token in tokens], np.int64)
     ragged = tf.RaggedTensor.from_row_splits(hashes, np.array([0, len(hashes)], np.int64), validate=False)
     ids = student.ngrams.ids(ragged)
     vectors = np.asarray(student.ngrams.vectors(ids), np.float64)
@@ -206,6 +206,9 @@ def _composed(
     student: Student, tokens: list[bytes], hashes: tf.RaggedTensor, ids: np.ndarray, vectors: np.ndarray
 ) -> _Side:
     """A field of `ComposedPool`: one n-gram a position; where its ReLU lets through, it is the sum of its parts."""
+    if student.config.affixes:  # a token's own, so they count as part of it
+        vectors, affixes = np.split(vectors, [student.config.window], 1)
+        vectors[:, 0] += affixes.sum(1)
     # What leaves the ReLU does not say: it may be zero for rows that training met, and the bias for those that it did not.
     silent = np.asarray(~vectors.any((1, 2)))[:, None]
     bias = np.asarray(student.pool.bias, np.float64)

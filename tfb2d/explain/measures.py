@@ -65,16 +65,18 @@ class Seen:
       keys: rising, `[n]` int64.
       counts: `[n]` occurrences of each key.
       rows: `[buckets]` occurrences in each row of the table.
+      rows_of: from keys to rows.
     """
 
     keys: np.ndarray
     counts: np.ndarray
     rows: np.ndarray
+    rows_of: Callable[[np.ndarray], np.ndarray]
 
     def of(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How often keys occur, and how often anything occurs in their rows; both of the shape of `wanted`."""
         own = self.counts[np.searchsorted(self.keys, wanted)] if len(self.keys) else np.zeros(wanted.shape, np.int64)
-        return own, self.rows[ngrams.rows_of(wanted, len(self.rows))]
+        return own, self.rows[self.rows_of(wanted)]
 
 
 def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], transfer: Path) -> Seen:
@@ -92,13 +94,13 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], trans
 
     from tfb2d.students import text
 
-    orders, most = row_orders(student), student.config.max_tokens
+    orders, hashing = row_orders(student), (student.config.max_tokens, student.config.affixes)
     parts = [_keys(student, one).ravel() for column in columns for one in column]
     wanted = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
     counts = np.zeros(len(wanted), np.int64)
     rows = np.zeros(student.config.buckets, np.int64)
     hasher = tf.function(
-        lambda texts: text.token_hashes(texts, most), input_signature=[tf.TensorSpec([None], tf.string)]
+        lambda texts: text.token_hashes(texts, *hashing), input_signature=[tf.TensorSpec([None], tf.string)]
     )
     bar = tqdm(
         total=count_rows(transfer), desc="transfer set", unit="row", unit_scale=True, disable=not sys.stderr.isatty()
@@ -108,17 +110,18 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], trans
             for name in student.task.fields:
                 ragged = hasher(tf.constant(batch.column(name).to_numpy(zero_copy_only=False), tf.string))
                 found = ngrams.keys(ragged.values.numpy(), orders, ragged.row_splits.numpy()).ravel()
-                rows += np.bincount(ngrams.rows_of(found, len(rows)), minlength=len(rows))
+                rows += np.bincount(student.ngrams.rows_of(found), minlength=len(rows))
                 place = np.searchsorted(wanted, found)
                 place[place == len(wanted)] = 0
                 if len(wanted):
                     counts += np.bincount(place[wanted[place] == found], minlength=len(wanted))
             bar.update(batch.num_rows)
-    return Seen(wanted, counts, rows)
+    return Seen(wanted, counts, rows, student.ngrams.rows_of)
 
 
 def _keys(student: "Student", text: str) -> np.ndarray:
-    return ngrams.keys(text_spec.token_hashes(text, student.config.max_tokens), row_orders(student))
+    hashes = text_spec.token_hashes(text, student.config.max_tokens, student.config.affixes)
+    return ngrams.keys(hashes, row_orders(student))
 
 
 def measures(

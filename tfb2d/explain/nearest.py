@@ -88,11 +88,11 @@ def _rows(student: "Student", found: Sequence[Key]) -> np.ndarray:
     rows = np.zeros(len(found), np.int64)
     for order in row_orders(student):
         which = [at for at, key in enumerate(found) if len(key) == order]
-        flat = [text_spec.fingerprint64(token) % text_spec.TOKEN_MODULUS for at in which for token in found[at]]
+        flat = [text_spec.token_hash(token, student.config.affixes) for at in which for token in found[at]]
         splits = np.arange(len(which) + 1, dtype=np.int64) * order
         if which:
             first = ngrams.keys(np.array(flat, np.int64), (order,), splits)[::order, 0]
-            rows[which] = ngrams.rows_of(first, student.config.buckets)
+            rows[which] = student.ngrams.rows_of(first)
     return rows
 
 

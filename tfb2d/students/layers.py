@@ -4,10 +4,11 @@ Token hashes travel as a ragged tensor `[batch, (tokens)]` int64; inside a layer
 that no padding is embedded. Every layer has one attribute a constructor argument, and a `get_config`.
 """
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfb2d.students import text
+from tfb2d.students import ngrams, text, text_spec
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
@@ -16,6 +17,7 @@ class TokenHashes(tf_keras.layers.Layer):
 
     Args:
       max_tokens: tokens kept of a text.
+      affixes: bytes of the prefix and of the suffix that hashes tell as well; () for none.
 
     Call arguments:
       texts: `[batch]` string.
@@ -24,17 +26,18 @@ class TokenHashes(tf_keras.layers.Layer):
       `[batch, (tokens)]` int64, ragged.
     """
 
-    def __init__(self, max_tokens: int, **kwargs: object) -> None:
+    def __init__(self, max_tokens: int, affixes: tuple[int, ...] = (), **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.max_tokens = max_tokens
+        self.affixes = tuple(affixes)
 
     def call(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """See the class."""
-        return text.token_hashes(texts, self.max_tokens)
+        return text.token_hashes(texts, self.max_tokens, self.affixes)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {**super().get_config(), "max_tokens": self.max_tokens}
+        return {**super().get_config(), "max_tokens": self.max_tokens, "affixes": self.affixes}
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
@@ -81,7 +84,9 @@ class NGramEmbedding(tf_keras.layers.Layer):
     """Vectors of a text's hashed n-grams: one row of the table for each position and order.
 
     With a window it is one row for each position and each token that follows within the window: what n-grams are composed
-    of (`tfb2d.students.composed`).
+    of (`tfb2d.students.composed`). A vocabulary gives the tokens that it holds rows of their own, which no other token
+    shares; all others have one in common, so that what tells them is their affixes: rows of the position's first and last
+    bytes, which a word that training never met has too.
 
     Args:
       buckets: rows of the table.
@@ -90,12 +95,16 @@ class NGramEmbedding(tf_keras.layers.Layer):
       window: tokens that a composed n-gram spans; 0 gives n-grams rows of their own.
       dropout: share of the rows left out while training.
       seed: of the start values and the dropout.
+      affixes: with which hashes are made, as of TokenHashes; goes with a window.
+      vocabulary: tokens that have rows of their own; 0 hashes all of them to rows. Goes with a window.
 
     Call arguments:
       hashes: `[batch, (tokens)]` int64, ragged.
 
     Returns:
-      `[tokens of the whole batch, orders or window, dim]` float32.
+      `[tokens of the whole batch, orders or window + affixes, dim]` float32.
+
+    Reference: affixes as the character n-grams of Bojanowski et al. 2017 (arXiv 1607.04606), two of a word.
     """
 
     def __init__(
@@ -106,6 +115,8 @@ class NGramEmbedding(tf_keras.layers.Layer):
         window: int = 0,
         dropout: float = 0.0,
         seed: int = 0,
+        affixes: tuple[int, ...] = (),
+        vocabulary: int = 0,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
@@ -115,10 +126,13 @@ class NGramEmbedding(tf_keras.layers.Layer):
         self.window = window
         self.dropout = dropout
         self.seed = seed
+        self.affixes = tuple(affixes)
+        self.vocabulary = vocabulary
         self.drop = SeededDropout(dropout, seed, per_row=True)
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Makes the table."""
+        """Makes the table, and an empty vocabulary."""
+        self._build_vocabulary()
         spread = 1.0 / self.dim**0.5
         start = tf_keras.initializers.RandomUniform(-spread, spread, seed=self.seed)
         self.table = self.add_weight("table", (self.buckets, self.dim), initializer=start)
@@ -133,14 +147,28 @@ class NGramEmbedding(tf_keras.layers.Layer):
         return tf.gather(self.table, ids)
 
     def ids(self, hashes: tf.RaggedTensor) -> tf.Tensor:
-        """Table rows `[tokens, orders or window]` int32."""
-        if self.window:
-            return text.offset_ids(hashes, self.window, self.buckets)
-        return text.ngram_ids(hashes, self.orders, self.buckets)
+        """Table rows `[tokens, orders or window + affixes]` int32."""
+        if not self.window:
+            return text.ngram_ids(hashes, self.orders, self.buckets)
+        return text.composed_ids(
+            hashes.values, hashes.value_rowids(), self.window, self.buckets, self.affixes, self.known
+        )
+
+    def rows_of(self, keys: np.ndarray) -> np.ndarray:
+        """Table rows, int32, of n-gram keys (`students.ngrams`) of any shape; with a window, of tokens that come first."""
+        if self.known is None:
+            return ngrams.rows_of(keys, self.buckets)
+        return text_spec.slots(keys.ravel(), self.known.numpy()).reshape(keys.shape) * np.int32(self.window)
+
+    def _build_vocabulary(self) -> None:
+        self.known = None
+        if self.vocabulary:
+            start = tf_keras.initializers.Constant(text_spec.UNUSED)
+            self.known = self.add_weight("vocabulary", (self.vocabulary,), tf.int64, start, trainable=False)
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        names = ("buckets", "dim", "orders", "window", "dropout", "seed")
+        names = ("buckets", "dim", "orders", "window", "dropout", "seed", "affixes", "vocabulary")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

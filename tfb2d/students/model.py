@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,13 +13,17 @@ from tfb2d.config import StudentConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import Task
 from tfb2d.data.files import atomic_path, read_json, write_json
-from tfb2d.students import text_spec
+from tfb2d.students import ngrams, text_spec
 from tfb2d.students.composed import ComposedPool
 from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import KernelPooling, MatchedPools
 
+if TYPE_CHECKING:
+    from tfb2d.students.rows import HashedRows
+
 WEIGHTS = "weights.safetensors"
+SELDOM = 3  # times that a token must occur to be in a vocabulary
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
@@ -62,12 +66,11 @@ class Student:
         forms = compression["tables"] if compression else {}
         pair = len(task.fields) == 2
         # Layers.
-        self.tokens = TokenHashes(config.max_tokens, name="tokens")
+        self.tokens = TokenHashes(config.max_tokens, config.affixes, name="tokens")
         shape: dict[str, Any] = {"buckets": config.buckets, "dim": config.dim, "orders": config.orders}
         dropout = config.ngram_dropout
-        self.ngrams = embedding(
-            forms.get("ngrams"), **shape, window=config.window, dropout=dropout, seed=seed, name="ngrams"
-        )
+        composed = {"window": config.window, "affixes": config.affixes, "vocabulary": config.vocabulary}
+        self.ngrams = embedding(forms.get("ngrams"), **shape, **composed, dropout=dropout, seed=seed, name="ngrams")
         self.pool = SqrtNPool(name="pool")
         if config.window:
             self.pool = ComposedPool(config.convolutions, seed + 100, name="pool")
@@ -147,13 +150,32 @@ class Student:
         tables = {id(table) for table in self.tables}
         return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
 
+    def learn_vocabulary(self, rows: "HashedRows", index: np.ndarray | None = None) -> None:
+        """Gives the tokens that rows have most often rows of the table, as many as the vocabulary takes.
+
+        Those that stand there once or twice get none: what little they say is better said by their affixes.
+
+        Args:
+          rows: that the student will learn from.
+          index: which of them, rising; None takes all.
+        """
+        if self.ngrams.known is None:
+            return
+        hashes, counts = ngrams.distinct(rows, 1, index)
+        often = np.flatnonzero(counts >= SELDOM)
+        best = often[np.argsort(-counts[often], kind="stable")][: self.config.vocabulary]
+        known = np.full(self.config.vocabulary, text_spec.UNUSED)
+        known[: len(best)] = np.sort(hashes[best])
+        self.ngrams.known.assign(known)
+
     def start_from(self, hashes: np.ndarray, vectors: np.ndarray) -> None:
         """Starts token rows from somebody else's word vectors, turned to the tables' width by PCA.
 
         Rows keep the length that start values have, so that learning rates mean the same for all of them.
 
         Args:
-          hashes: `[n]` int64 token hashes, most frequent first; where two fall into one row the more frequent stays.
+          hashes: `[n]` int64 token hashes, most frequent first; where two fall into one row the more frequent stays. What
+            a vocabulary lacks shares a row, which starts from the most frequent of them.
           vectors: `[n, width]` float, a teacher's vector of each token.
 
         Reference: Model2Vec (Tulkens & van Dongen 2024) reduces a sentence transformer's token vectors the same way.
@@ -162,7 +184,7 @@ class Student:
         for layer in self.embeddings.values():
             if 1 not in layer.orders and not layer.window:
                 continue
-            rows, first = np.unique(text_spec.ngram_ids(hashes, (1,), layer.buckets)[:, 0], return_index=True)
+            rows, first = np.unique(layer.rows_of(hashes), return_index=True)
             layer.table.scatter_nd_update(rows[:, None], reduced[first])
 
     def silence(self, rows: np.ndarray) -> None:

@@ -20,7 +20,7 @@ class PackedNGramEmbedding(NGramEmbedding):
     Args:
       rows: rows that are stored.
       remapped: whether ids go through a map to rows.
-      buckets, dim, orders, window, dropout, seed: as of NGramEmbedding.
+      buckets, dim, orders, window, dropout, seed, affixes, vocabulary: as of NGramEmbedding.
     """
 
     def __init__(self, rows: int, remapped: bool, **kwargs: Any) -> None:
@@ -29,7 +29,8 @@ class PackedNGramEmbedding(NGramEmbedding):
         self.remapped = remapped
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Makes empty weights of the stored form."""
+        """Makes empty weights of the stored form, and an empty vocabulary."""
+        self._build_vocabulary()
 
         def weight(name: str, shape: tuple[int, ...], dtype: tf.DType) -> tf.Variable:
             return self.add_weight(name, shape, dtype, initializer="zeros", trainable=False)

@@ -88,6 +88,7 @@ def hash_rows(
     max_tokens: int,
     total: int | None = None,
     progress: bool = True,
+    affixes: Sequence[int] = (),
 ) -> HashedRows:
     """Hashes rows into `out`, or finds them there from before.
 
@@ -97,6 +98,7 @@ def hash_rows(
       out: folder; `rows.json` is written last and says that the rest is whole.
       max_tokens: tokens kept of a text.
       total: rows expected, for the progress bar.
+      affixes: as of `text_spec.token_hash`.
 
     Raises:
       DataError: no row was left.
@@ -104,7 +106,7 @@ def hash_rows(
     if (out / "rows.json").exists():
         return HashedRows(out)
     hasher = tf.function(
-        lambda texts: text.token_hashes(texts, max_tokens), input_signature=[tf.TensorSpec([None], tf.string)]
+        lambda texts: text.token_hashes(texts, max_tokens, affixes), input_signature=[tf.TensorSpec([None], tf.string)]
     )
     out.mkdir(parents=True, exist_ok=True)
     n, n_logits = 0, 1

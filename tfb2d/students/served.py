@@ -86,6 +86,7 @@ class ServedStudent(tf.Module):
         super().__init__()
         self.task, self.config = student.task, student.config
         self.table = Table(student.ngrams)
+        self.vocabulary = None if student.ngrams.known is None else student.ngrams.known.numpy()
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
         self.convolutions = [kernel.numpy() for kernel in student.pool.kernels] if self.config.window else []
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
@@ -317,10 +318,12 @@ class Tokens:
 
     def __init__(self, student: ServedStudent, texts: tf.Tensor) -> None:
         config = student.config
-        values, self.indices, self.n = text.flat_hashes(texts, config.max_tokens)
+        values, self.indices, self.n = text.flat_hashes(texts, config.max_tokens, config.affixes)
         self.rows = self.indices[:, 0]
         if config.window:
-            self.ids = tf.math.floormod(text.mixed_offsets(values, self.rows, config.window), config.buckets)
+            self.ids = text.composed_ids(
+                values, self.rows, config.window, config.buckets, config.affixes, student.vocabulary
+            )
             composed = tf.nn.relu(tf.reduce_sum(student.table.vectors(self.ids), 1) + student.window_bias)
             at = tf.range(tf.size(values))[:, None]
             if config.convolutions:

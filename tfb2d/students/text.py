@@ -5,34 +5,48 @@ those of `tfb2d/students/text_spec.py`, in every locale and with every ICU: `tf.
 used, since it lower-cases "I" as the server's LANG asks for (dotless in Turkish) and ends a text at its first NUL.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import tensorflow as tf
 
 from tfb2d.students import text_spec
-from tfb2d.students.text_spec import END, MIX, SPEC, TOKEN_MODULUS
+from tfb2d.students.text_spec import (
+    AFFIX_BITS,
+    AFFIX_FACTORS,
+    AFFIX_MASKS,
+    END,
+    END_SLOT,
+    MIX,
+    SPEC,
+    TOKEN_MODULUS,
+    UNKNOWN_SLOT,
+)
 
 _PLAIN = r"[\t-\r -~]*"  # folding changes nothing in such a text that lower-casing its bytes does not
 _PAGE_BITS = 7
 
 
-def token_hashes(text: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
+def token_hashes(text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()) -> tf.RaggedTensor:
     """Hashes of the first `max_tokens` tokens of each text.
 
     Args:
       text: `[batch]` string; any bytes.
       max_tokens: tokens kept of a text; at least 1.
+      affixes: as of `text_spec.token_hash`.
 
     Returns:
       `[batch, (tokens)]` int64, from 0 up to 2^63 - 2. A text without tokens is an empty row. Its `values` and
       `value_rowids()` are there already; `row_splits` takes more ops.
     """
-    values, indices, n = flat_hashes(text, max_tokens)
+    values, indices, n = flat_hashes(text, max_tokens, affixes)
     return tf.RaggedTensor.from_value_rowids(values, indices[:, 0], n, validate=False)
 
 
-def flat_hashes(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def flat_hashes(
+    text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """`token_hashes` without a ragged tensor around them, whose row splits cost ops.
 
     Returns:
@@ -43,7 +57,7 @@ def flat_hashes(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor,
     lower = tf.strings.lower(_folded(text))
     apart = tf.strings.regex_replace(lower, _isolated(), r" \0 ")
     split = tf.raw_ops.StringSplitV2(input=apart, sep="", maxsplit=max_tokens)
-    hashes = tf.strings.to_hash_bucket_fast(split.values, TOKEN_MODULUS)
+    hashes = _hashes(split.values, affixes)
 
     def cut() -> tuple[tf.Tensor, tf.Tensor]:
         kept = split.indices[:, 1] < max_tokens  # the op leaves what is behind the last split in one piece
@@ -51,6 +65,17 @@ def flat_hashes(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor,
 
     hashes, indices = tf.cond(split.shape[1] > max_tokens, cut, lambda: (hashes, split.indices))
     return hashes, indices, split.shape[0]
+
+
+def _hashes(tokens: tf.Tensor, affixes: Sequence[int]) -> tf.Tensor:
+    if not affixes:
+        return tf.strings.to_hash_bucket_fast(tokens, TOKEN_MODULUS)
+    prefix, suffix = affixes
+    # A suffix is cut from behind as many spaces: the op takes no place before a string's first byte.
+    padded = tf.strings.join([" " * suffix, tokens])
+    parts = [tokens, tf.strings.substr(tokens, 0, prefix), tf.strings.substr(padded, -suffix, suffix)]
+    hashes = tf.strings.to_hash_bucket_fast(tf.stack(parts), 2**AFFIX_BITS)
+    return tf.reduce_sum(hashes * np.array([[2 ** (2 * AFFIX_BITS)], [2**AFFIX_BITS], [1]], np.int64), 0)
 
 
 def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) -> tf.Tensor:
@@ -84,18 +109,6 @@ def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...]) -> tf.Ten
     return tf.cast(tf.bitwise.right_shift(products, tf.constant(32, tf.int64)), tf.int32)
 
 
-def offset_ids(hashes: tf.RaggedTensor, window: int, buckets: int) -> tf.Tensor:
-    """Ids of the tokens at each offset from each token: what a composed n-gram of `window` tokens is put together from.
-
-    Arguments as of `ngram_ids`.
-
-    Returns:
-      `[total tokens, window]` int32; column k belongs to the token k places on, or to the mark behind the text's end.
-    """
-    text_spec.check_orders(range(1, window + 1), buckets)
-    return tf.math.floormod(mixed_offsets(hashes.values, hashes.value_rowids(), window), buckets)
-
-
 def mixed_offsets(values: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
     """What offset ids are remainders of: `[tokens, window]` int32, of token hashes and the text of each."""
     ahead = [values]
@@ -104,6 +117,53 @@ def mixed_offsets(values: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
         ahead.append(tf.bitwise.bitwise_or(_next(ahead[-1], END), past))
     products = tf.stack(ahead, axis=1) * tf.constant(text_spec.offset_factors(window), tf.int64)
     return tf.cast(tf.bitwise.right_shift(products, tf.constant(32, tf.int64)), tf.int32)
+
+
+def composed_ids(
+    values: tf.Tensor,
+    rows: tf.Tensor,
+    window: int,
+    buckets: int,
+    affixes: Sequence[int] = (),
+    vocabulary: tf.Tensor | np.ndarray | None = None,
+) -> tf.Tensor:
+    """Table rows that a composed n-gram is put together from, as `text_spec.composed_ids` has them.
+
+    Args:
+      values: `[tokens]` int64 token hashes, made with these affixes.
+      rows: `[tokens]` int64, the text of each, rising.
+      window, buckets: of the student.
+      affixes: as of `text_spec.token_hash`.
+      vocabulary: `[size]` int64, as of `text_spec.slots`; None where tokens are hashed to rows.
+
+    Returns:
+      `[tokens, window + len(affixes)]` int32.
+    """
+    text_spec.check_orders(range(1, window + 1), buckets)
+    if vocabulary is None:
+        first, ids = 0, tf.math.floormod(mixed_offsets(values, rows, window), buckets)
+    else:
+        first = (int(vocabulary.shape[0]) + UNKNOWN_SLOT + 1) * window
+        ids = _slot_ids(values, rows, window, vocabulary)
+    if not affixes:
+        return ids
+    parts = tf.bitwise.bitwise_and(values[:, None], np.array(AFFIX_MASKS, np.int64))
+    high = tf.bitwise.right_shift(parts * np.array(AFFIX_FACTORS, np.int64), tf.constant(32, tf.int64))
+    return tf.concat([ids, tf.math.floormod(tf.cast(high, tf.int32), buckets - first) + first], 1)
+
+
+def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
+    place = tf.raw_ops.LowerBound(sorted_inputs=vocabulary[None], values=values[None])[0]
+    place = tf.minimum(place, int(vocabulary.shape[0]) - 1)
+    known = tf.equal(tf.gather(vocabulary, place), values)
+    ahead = [tf.where(known, place + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)]
+    # All ones within a text, all zeros behind its last token, where the slot is END_SLOT, 0.
+    inside = tf.cast(
+        tf.bitwise.right_shift(_next(rows, rows.dtype.max) - rows - 1, tf.constant(63, rows.dtype)), tf.int32
+    )
+    for _ in range(1, window):
+        ahead.append(tf.bitwise.bitwise_and(_next(ahead[-1], END_SLOT), inside))
+    return tf.stack(ahead, 1) * window + np.arange(window, dtype=np.int32)
 
 
 def _next(values: tf.Tensor, last: int) -> tf.Tensor:

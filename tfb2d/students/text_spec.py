@@ -17,16 +17,22 @@ import numpy as np
 from tfb2d.students.fingerprint import fingerprint64
 
 __all__ = [
+    "AFFIX_BITS",
     "CHAIN",
     "END",
     "MIX",
     "SPEC",
     "TOKEN_MODULUS",
+    "affix_ids",
     "chain",
     "check_orders",
+    "composed_ids",
     "fingerprint64",
     "fold_table",
     "ngram_ids",
+    "slot_ids",
+    "slots",
+    "token_hash",
     "token_hashes",
     "tokens",
 ]
@@ -36,6 +42,11 @@ CHAIN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as an int64: the golden ratio,
 MIX = -0x2917014799A6026D  # 0xD6E8FEB86659FD93 as an int64 (https://mostlymangling.blogspot.com, 2018)
 TOKEN_MODULUS = 2**63 - 1
 MAX_BUCKETS = 2**31 - 1
+AFFIX_BITS = 21  # of a token's hash that tell its prefix, and of those that tell its suffix
+AFFIX_MASKS = tuple((2**AFFIX_BITS - 1) << shift for shift in (AFFIX_BITS, 0))  # of the prefix, of the suffix
+AFFIX_FACTORS = (MIX, CHAIN)
+END_SLOT, UNKNOWN_SLOT = 0, 1  # of a vocabulary's slots; its tokens have those behind
+UNUSED = 2**63 - 1  # fills up a vocabulary; no token's hash
 # What an exported model carries of the spec. Numbers past 2^53 are strings, for readers whose JSON numbers are doubles.
 SPEC: dict[str, Any] = {
     **json.loads(Path(__file__).with_name("hash_spec_2.json").read_text(encoding="ascii")),
@@ -94,9 +105,25 @@ def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
     return " ".join(parts).encode("utf-8").split(None, max_tokens)[:max_tokens]
 
 
-def token_hashes(text: str | bytes, max_tokens: int) -> np.ndarray:
-    """Hashes of a text's first `max_tokens` tokens: `[tokens]` int64, from 0 up to 2^63 - 2."""
-    return np.array([fingerprint64(token) % TOKEN_MODULUS for token in tokens(text, max_tokens)], np.int64)
+def token_hash(token: bytes, affixes: Sequence[int] = ()) -> int:
+    """A token's hash, from 0 up to 2^63 - 2.
+
+    Args:
+      token: UTF-8, folded, as `tokens` gives it.
+      affixes: () or (bytes of a prefix, bytes of a suffix), which then have bits of their own in the hash.
+    """
+    if not affixes:
+        return fingerprint64(token) % TOKEN_MODULUS
+    prefix, suffix = affixes
+    found = 0
+    for part in (token, token[:prefix], (b" " * suffix + token)[-suffix:]):
+        found = found << AFFIX_BITS | fingerprint64(part) % 2**AFFIX_BITS
+    return found
+
+
+def token_hashes(text: str | bytes, max_tokens: int, affixes: Sequence[int] = ()) -> np.ndarray:
+    """Hashes of a text's first `max_tokens` tokens: `[tokens]` int64; see `token_hash`."""
+    return np.array([token_hash(token, affixes) for token in tokens(text, max_tokens)], np.int64)
 
 
 def check_orders(orders: Sequence[int], buckets: int) -> None:
@@ -158,6 +185,68 @@ def offset_ids(hashes: np.ndarray, window: int, buckets: int, row_splits: np.nda
         at.append(following)
     mixed = np.stack(at, 1) * np.array(offset_factors(window), np.int64)
     return (mixed >> 32).astype(np.int32) % np.int32(buckets)
+
+
+def affix_ids(hashes: np.ndarray, buckets: int) -> np.ndarray:
+    """Ids of each token's prefix and suffix, `[tokens, 2]` int32, of hashes that were made with affixes."""
+    parts = hashes[:, None] & np.array(AFFIX_MASKS, np.int64)
+    return (parts * np.array(AFFIX_FACTORS, np.int64) >> 32).astype(np.int32) % np.int32(buckets)
+
+
+def slots(hashes: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
+    """Where a vocabulary has each token: `[tokens]` int32, UNKNOWN_SLOT for those that it lacks.
+
+    Args:
+      hashes: `[tokens]` int64.
+      vocabulary: `[size]` int64 token hashes, rising; UNUSED ones last.
+    """
+    place = np.minimum(np.searchsorted(vocabulary, hashes), len(vocabulary) - 1)
+    return np.where(vocabulary[place] == hashes, place + UNKNOWN_SLOT + 1, UNKNOWN_SLOT).astype(np.int32)
+
+
+def slot_ids(
+    hashes: np.ndarray, window: int, vocabulary: np.ndarray, row_splits: np.ndarray | None = None
+) -> np.ndarray:
+    """`offset_ids` of a student with a vocabulary: each slot has `window` rows, one for each offset.
+
+    Returns:
+      `[tokens, window]` int32, below `(len(vocabulary) + 2) * window`.
+    """
+    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
+    at = [slots(hashes, vocabulary)]
+    for _ in range(1, window):
+        following = np.empty_like(at[-1])
+        following[:-1] = at[-1][1:]
+        following[last] = END_SLOT
+        at.append(following)
+    return np.stack(at, 1) * np.int32(window) + np.arange(window, dtype=np.int32)
+
+
+def composed_ids(
+    hashes: np.ndarray,
+    window: int,
+    buckets: int,
+    affixes: Sequence[int] = (),
+    vocabulary: np.ndarray | None = None,
+    row_splits: np.ndarray | None = None,
+) -> np.ndarray:
+    """Table rows that a composed n-gram is put together from, `[tokens, window + len(affixes)]` int32.
+
+    Tokens have the first rows where there is a vocabulary, and affixes the rest; without one both are hashed into all.
+
+    Args:
+      hashes, window, buckets, row_splits: as of `offset_ids`.
+      affixes: with which the hashes were made.
+      vocabulary: as of `slots`; None where tokens are hashed to rows.
+    """
+    first = 0 if vocabulary is None else (len(vocabulary) + UNKNOWN_SLOT + 1) * window
+    if vocabulary is None:
+        ids = offset_ids(hashes, window, buckets, row_splits)
+    else:
+        ids = slot_ids(hashes, window, vocabulary, row_splits)
+    if not affixes:
+        return ids
+    return np.concatenate([ids, affix_ids(hashes, buckets - first) + np.int32(first)], 1)
 
 
 def offset_factors(window: int) -> list[int]:

@@ -159,8 +159,10 @@ def settings(run: Path, recipe: str, overrides: Sequence[str]) -> Config:
             raise ConfigError(
                 f"{part} of the recipe is not what {run} was made with; a sweep takes its rows and logits"
             )
-    if config.student.max_tokens != own.student.max_tokens and (run / "words").exists():
-        raise ConfigError(f"student.max_tokens is {own.student.max_tokens} in {run}, whose word vectors depend on it")
+    for name in ("max_tokens", "affixes"):
+        value = getattr(own.student, name)
+        if getattr(config.student, name) != value and (run / "words").exists():
+            raise ConfigError(f"student.{name} is {value} in {run}, whose word vectors depend on it")
     return config
 
 

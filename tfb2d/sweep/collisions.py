@@ -26,7 +26,8 @@ class Collisions:
         """`{"ngrams", "shared", "shared_weighted"}`: distinct n-grams, the share of them that have a row with another, and
 
         the share of all occurrences that fall to such n-grams. All transfer rows count, however many a variant draws.
-        With a vocabulary, those outside it share a row. Of a student with a window, tokens at the first place count.
+        With a vocabulary (the student's own, or the sweep's in place of hashing) those outside it share a row. Of a student
+        with a window, tokens at the first place count.
         """
         orders = (1,) if settings.student.window else settings.student.orders
         for order in orders:
@@ -34,9 +35,10 @@ class Collisions:
                 self._distinct[order] = ngrams.distinct(self.material.rows["transfer"], order)
         found = [self._distinct[order] for order in orders]
         keys, counts = np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
-        if settings.vocabulary:
+        size = settings.vocabulary or settings.student.vocabulary
+        if size:
             shared = np.ones(len(keys), np.bool_)
-            shared[np.lexsort((keys, -counts))[: settings.vocabulary]] = False
+            shared[np.lexsort((keys, -counts))[:size]] = False
         else:
             rows = ngrams.rows_of(keys, settings.student.buckets)
             shared = np.bincount(rows, minlength=settings.student.buckets)[rows] > 1

@@ -98,7 +98,8 @@ class Material:
             }
             for split in splits
         }
-        key = f"{self.prints['data'][:12]}-{self.config.student.max_tokens}-{SPEC['version']}"
+        hashing = (self.config.student.max_tokens, SPEC["version"], *self.config.student.affixes)
+        key = "-".join(map(str, (self.prints["data"][:12], *hashing)))
         for old in self.cache.glob("*"):
             if old.name != key and (old / "transfer").is_dir():  # of other rows, and nothing else that lies there
                 shutil.rmtree(old)
@@ -111,7 +112,8 @@ class Material:
             for batch in iter_batches(self.run / "data" / split, self.task.fields)
         )
         total = count_rows(self.run / "data" / split)
-        return hash_rows(source, out, self.config.student.max_tokens, total, self.progress)
+        student = self.config.student
+        return hash_rows(source, out, student.max_tokens, total, self.progress, student.affixes)
 
     def groups(self, split: str) -> list[str] | None:
         """What the bootstrap draws whole: the split's groups, or a pair's query."""

@@ -122,6 +122,7 @@ def train(material: Material, job: Job, out: Path, progress: bool = False) -> di
         ids = vocabulary.frequent(material.rows["transfer"], shape.orders, settings.vocabulary, rows.index)
         shape = replace(shape, buckets=len(ids) + 1)
     student = Student(task, shape, job.seed)
+    student.learn_vocabulary(material.rows["transfer"], rows.index)
     if ids is not None:
         vocabulary.use(student, ids)
     if words is not None and ids is not None:
