@@ -14,11 +14,12 @@ from tfb2d.sweep.variants import ALL, AXES, Facts, axes, base, count
 FACTS = Facts(JUDGED, UNLABELLED, AUGMENTED, words=True, pairs=False)
 PAIRS = replace(FACTS, pairs=True)
 COMPOSED = replace(CONFIG, student=replace(CONFIG.student, window=3))
+LETTERS = replace(CONFIG, student=replace(COMPOSED.student, vocabulary=20, affixes=(3, 2)))
 
 
 @pytest.mark.parametrize("name", AXES)
 def test_every_axis_has_the_recipe_and_something_else(name: str) -> None:
-    config = COMPOSED if name == "convolutions" else CONFIG
+    config = LETTERS if name in ("convolutions", "affixes") else CONFIG
     (axis,) = axes([name], config, PAIRS, {"transfer": ("0", "50")} if name == "transfer" else {})
     assert sum(one.base for one in axis.variants) == 1
     assert len({str(one.settings) for one in axis.variants}) > 1
@@ -54,26 +55,37 @@ def test_what_the_run_cannot_answer_is_said_or_left_out_of_all() -> None:
         axes(["transfer"], CONFIG, replace(FACTS, unlabelled=0, augmented=0), {})
     poor = replace(FACTS, augmented=0, words=False)
     names = [axis.name for axis in axes(["all"], CONFIG, poor, {})]
-    assert set(AXES) - set(names) == {"interactions", "augmentation", "teacher_init", "convolutions"}
+    assert set(AXES) - set(names) == {"interactions", "augmentation", "teacher_init", "convolutions", "affixes"}
 
 
-def test_a_student_that_composes_ngrams_has_no_orders_and_no_vocabulary() -> None:
-    for name in ("orders", "vocabulary"):
-        with pytest.raises(
-            ConfigError,
-            match=rf"{name}: .*student\.window=3.*--config\.student\.window=0 --config\.student\.convolutions=\(\)",
-        ):
-            axes([name], COMPOSED, FACTS, {})
+def test_a_student_that_composes_ngrams_has_no_orders() -> None:
+    advice = r"orders: .*student\.window=3.*--config\.student\.window=0 --config\.student\.convolutions=\(\) --config"
+    with pytest.raises(ConfigError, match=advice):
+        axes(["orders"], COMPOSED, FACTS, {})
     told: list[str] = []
     names = [axis.name for axis in axes(["all"], COMPOSED, FACTS, {}, tell=told.append)]
-    assert set(AXES) - set(names) == {"interactions", "orders", "vocabulary"}
-    assert sum("is left out" in line for line in told) == 3
+    assert set(AXES) - set(names) == {"interactions", "orders", "vocabulary", "affixes"}
+    assert sum("is left out" in line for line in told) == 4
     (buckets,) = axes(["buckets"], COMPOSED, FACTS, {})
     assert "not counted" in buckets.note
     (convolutions,) = axes(["convolutions"], COMPOSED, FACTS, {"convolutions": ("none", "1-2")})
     assert [one.settings.student.convolutions for one in convolutions.variants] == [(), (1, 2)]
     with pytest.raises(ConfigError, match=r"convolutions: .*student\.window=0"):
         axes(["convolutions"], CONFIG, FACTS, {})
+
+
+def test_its_tokens_have_rows_of_their_own_or_share_them() -> None:
+    vocabulary, affixes = axes(["vocabulary", "affixes"], LETTERS, FACTS, {"vocabulary": ("5", "20")})
+    assert [(one.settings.student.vocabulary, one.base) for one in vocabulary.variants] == [
+        (5, False),
+        (20, True),
+        (0, False),
+    ]
+    assert [one.settings.student.affixes for one in affixes.variants] == [(3, 2), ()]
+    with pytest.raises(ConfigError, match=r"buckets: .*--config\.student\.vocabulary=0"):
+        axes(["buckets"], LETTERS, FACTS, {})
+    with pytest.raises(ConfigError, match="takes 1,507 rows"):
+        axes(["vocabulary"], LETTERS, FACTS, {"vocabulary": ("500",)})
 
 
 def test_interactions_are_those_of_the_recipe() -> None:

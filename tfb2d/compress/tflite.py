@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfb2d.compress.edge_graph import EdgeGraph
 from tfb2d.compress.flatbuffer import quantise_dense, read_model, swap_constants, write_model
+from tfb2d.data.errors import DataError
 from tfb2d.data.files import write_atomic, write_json
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY, Spec
 from tfb2d.students.model import Student
@@ -85,7 +86,15 @@ def convert_text(student: Student, scale: float, bias: Sequence[float]) -> bytes
     It runs where the runtime links Flex: Android, iOS and C++ do on demand; the Python packages `tensorflow` 2.21 and
     `ai-edge-litert` do not. Tables stay as the student has them. The graph is the trained one, not the served one, whose
     LowerBound op Flex does not know.
+
+    Raises:
+      DataError: the student has a vocabulary, which is looked up by that op.
     """
+    if student.ngrams.known is not None:
+        raise DataError(
+            "a student with a vocabulary (student.vocabulary) has no edge form of strings: TensorFlow Lite's Flex ops lack "
+            "LowerBound; the form of ids (--forms=edge) does without"
+        )
     squeezed = student.task.n_logits == 1
 
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -7,9 +7,9 @@
 
 The run's teachers are not run again. Without --config the settings are the run's own; a recipe must have its data and
 teachers. `--config.student.dim=32` changes a setting for all variants. Axes: temperature, transfer, teachers, targets,
-orders, convolutions, buckets, dim, ffn, interactions (pairs), augmentation, teacher_init, vocabulary; "all" takes those
-that the run can answer, and says which it leaves out. A student that composes n-grams (student.window) has no answer to
-orders and vocabulary, one that does not none to convolutions.
+orders, convolutions, buckets, dim, ffn, interactions (pairs), augmentation, teacher_init, vocabulary, affixes; "all" takes
+those that the run can answer, and says which it leaves out. A student that composes n-grams (student.window) has no answer
+to orders, one that does not none to convolutions and affixes.
 
 --rows=100k answers all axes but transfer with so many transfer rows: sooner, and mostly with the same order of variants.
 
@@ -159,10 +159,12 @@ def settings(run: Path, recipe: str, overrides: Sequence[str]) -> Config:
             raise ConfigError(
                 f"{part} of the recipe is not what {run} was made with; a sweep takes its rows and logits"
             )
-    for name in ("max_tokens", "affixes"):
-        value = getattr(own.student, name)
-        if getattr(config.student, name) != value and (run / "words").exists():
-            raise ConfigError(f"student.{name} is {value} in {run}, whose word vectors depend on it")
+    if config.student.max_tokens != own.student.max_tokens and (run / "words").exists():
+        raise ConfigError(f"student.max_tokens is {own.student.max_tokens} in {run}, whose word vectors depend on it")
+    if config.student.affixes not in ((), own.student.affixes):
+        raise ConfigError(
+            f"student.affixes is {own.student.affixes} in {run}, whose hashes depend on it; () leaves them out"
+        )
     return config
 
 

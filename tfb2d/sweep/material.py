@@ -45,7 +45,8 @@ class Selected(HashedRows):
 class Material:
     """A finished run, as a sweep reads it.
 
-    Token hashes do not depend on n-gram orders or buckets, so one cache, in `cache`, does for all variants.
+    Token hashes do not depend on n-gram orders or buckets, so one cache, in `cache`, does for all variants. They are made
+    with the affixes of the run's own student, as its word vectors are; variants may leave these out.
 
     Args:
       run: the run folder.
@@ -81,6 +82,7 @@ class Material:
             (run / "words" / FILE).exists() and any(teacher.preset for teacher in config.teachers.values()),
             len(self.task.fields) == 2,
         )
+        self.affixes = Config.from_dict(read_json(run / "config.json")).student.affixes
         self.cache, self.progress = cache, progress
 
     def load(self) -> None:
@@ -98,7 +100,7 @@ class Material:
             }
             for split in splits
         }
-        hashing = (self.config.student.max_tokens, SPEC["version"], *self.config.student.affixes)
+        hashing = (self.config.student.max_tokens, SPEC["version"], *self.affixes)
         key = "-".join(map(str, (self.prints["data"][:12], *hashing)))
         for old in self.cache.glob("*"):
             if old.name != key and (old / "transfer").is_dir():  # of other rows, and nothing else that lies there
@@ -112,8 +114,7 @@ class Material:
             for batch in iter_batches(self.run / "data" / split, self.task.fields)
         )
         total = count_rows(self.run / "data" / split)
-        student = self.config.student
-        return hash_rows(source, out, student.max_tokens, total, self.progress, student.affixes)
+        return hash_rows(source, out, self.config.student.max_tokens, total, self.progress, self.affixes)
 
     def groups(self, split: str) -> list[str] | None:
         """What the bootstrap draws whole: the split's groups, or a pair's query."""

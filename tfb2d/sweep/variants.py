@@ -10,10 +10,17 @@ from tfb2d.config import Config, ConfigError, DistillConfig, StudentConfig, Trai
 ALL = -1
 MOST_EPOCHS = 10
 TARGETS = ("soft", "decisions", "labels")
-FIXED = ("teachers", "targets", "interactions", "augmentation", "teacher_init")  # axes that take no other values
+FIXED = (
+    "teachers",
+    "targets",
+    "interactions",
+    "augmentation",
+    "teacher_init",
+    "affixes",
+)  # axes that take no other values
 ROWLESS = (
-    "so that none has a table row of its own; --config.student.window=0 --config.student.convolutions=() sweeps a student "
-    "whose n-grams have one"
+    "so that none has a table row of its own; --config.student.window=0 --config.student.convolutions=() "
+    "--config.student.vocabulary=0 --config.student.affixes=() sweeps a student whose n-grams have one"
 )
 INTERACTIONS = ("products", "differences", "matched", "soft_match")
 Values = tuple[str, ...]
@@ -238,6 +245,11 @@ def _ffn(start: Settings, config: Config, facts: Facts, values: Values | None) -
 
 
 def _buckets(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if start.student.vocabulary:
+        raise _CannotAnswer(
+            "tokens have rows of their own (student.vocabulary); --config.student.vocabulary=0 sweeps a student whose "
+            "tokens are hashed"
+        )
     numbers = [count(value) for value in values or ("2^14", "2^16", "2^18", "2^20")]
     variants = [Variant(f"{n:,} buckets", _student(start, buckets=n), n) for n in numbers]
     if start.student.window:
@@ -289,7 +301,7 @@ def _teacher_init(start: Settings, config: Config, facts: Facts, values: Values 
 
 def _vocabulary(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
     if start.student.window:
-        raise _CannotAnswer(f"the student composes n-grams (student.window={start.student.window}), {ROWLESS}")
+        return _tokens_with_rows(start, values)
     sizes = [count(value) for value in values or ("10k", "30k", "100k")]
     if min(sizes) < 1:
         raise ValueError("a vocabulary has an n-gram or more")
@@ -301,6 +313,31 @@ def _vocabulary(start: Settings, config: Config, facts: Facts, values: Values | 
         ],
         "The most frequent n-grams of the transfer rows have a row each, all others share one: no hashing, a file to ship.",
     )
+
+
+def _tokens_with_rows(start: Settings, values: Values | None) -> Made:
+    """The vocabulary of a student that composes n-grams, which is part of what is served."""
+    window, own = start.student.window, start.student.vocabulary
+    room = start.student.buckets // window - 3  # slots for a text's end and all other tokens, and rows for affixes
+    usual = sorted({*(size for size in (10_000, 30_000) if size < room), *([own] if own else [])})
+    if not (values or usual):
+        raise _CannotAnswer(
+            f"{start.student.buckets:,} rows hold no 10,000 tokens, {window} each; --values=vocabulary=..."
+        )
+    sizes = [count(value, least=1) for value in values] if values else usual
+    variants = [Variant(f"vocabulary of {n:,}", _student(start, vocabulary=n), n) for n in sizes]
+    variants.append(Variant(f"hashing, {start.student.buckets:,} rows", _student(start, vocabulary=0)))
+    return variants, "The most frequent tokens have rows of their own, all others share one; by hashing all share rows."
+
+
+def _affixes(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if not start.student.affixes:
+        raise _CannotAnswer("the student has no rows for affixes (student.affixes) to leave out")
+    prefix, suffix = start.student.affixes
+    return [
+        Variant(f"rows for prefixes of {prefix} bytes and suffixes of {suffix}", start),
+        Variant("without", _student(start, affixes=())),
+    ], ""
 
 
 AXES: dict[str, tuple[str, Maker]] = {
@@ -317,6 +354,7 @@ AXES: dict[str, tuple[str, Maker]] = {
     "augmentation": ("Augmented rows", _augmentation),
     "teacher_init": ("Start of the token rows", _teacher_init),
     "vocabulary": ("Vocabulary or hashing", _vocabulary),
+    "affixes": ("Rows for how tokens begin and end", _affixes),
 }
 
 
