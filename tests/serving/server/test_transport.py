@@ -18,8 +18,8 @@ def served():
     """Starts transports; gives each one's channel."""
     started = []
 
-    def start(methods, in_work=4, workers=2, on_closed=None):
-        one = Transport(methods, in_work, workers, [], on_closed)
+    def start(methods, in_work=4, workers=2, on_closed=None, together=True):
+        one = Transport(methods, in_work, workers, [], on_closed, together)
         port = free_port()
         assert one.bind(f"127.0.0.1:{port}", None)
         one.start()
@@ -62,6 +62,53 @@ def test_those_that_wait_are_answered_in_turn_and_one_more_is_refused(served):
     assert [future.result() for future in pending] == order == [b"0", b"1", b"2", b"3"]
     wait_for(lambda: one._idle == 1)
     assert one._turns._value == 4
+
+
+def test_quick_answers_are_sent_together_within_the_limit(served, monkeypatch):
+    sent = []
+    send = transport._send
+
+    def watched(ready):
+        sent.append(len(ready))
+        send(ready)
+
+    monkeypatch.setattr(transport, "_send", watched)
+    one, channel = served({"/a": Method(lambda data, _: data * 2)}, 8)
+    channel.unary_unary("/a")(b"00", timeout=20)  # how long it takes is known from here on
+    wait_for(lambda: one._idle == 2)
+    pending = [channel.unary_unary("/a").future(b"%02d" % (number % 100), timeout=20) for number in range(500)]
+    assert [future.result() for future in pending] == [b"%02d" % (number % 100) * 2 for number in range(500)]
+    assert 1 < max(sent) <= 8  # in work at once
+    assert one._turns._value == 8
+
+
+def test_a_quick_answer_that_takes_long_holds_up_nobody_for_long(served):
+    _, channel = served({"/a": Method(lambda data, _: time.sleep(float(data)) or b"")})
+    ask = channel.unary_unary("/a")
+    for _ in range(2):
+        ask(b"0.0", timeout=20)
+    slow = ask.future(b"3.0", timeout=20)
+    time.sleep(0.05)
+    started = time.monotonic()
+    ask(b"0.0", timeout=20)
+    assert time.monotonic() - started < 2
+    slow.result()
+
+
+def test_answers_that_wait_for_others_have_a_thread_each(served):
+    both = threading.Barrier(2)
+
+    def answer(data, _):
+        if data == b"2":
+            both.wait(20)
+        return data
+
+    _, channel = served({"/a": Method(answer)}, together=False)
+    ask = channel.unary_unary("/a")
+    for _ in range(3):
+        ask(b"1", timeout=20)
+    pending = [ask.future(b"2", timeout=20) for _ in range(2)]
+    assert [future.result() for future in pending] == [b"2", b"2"]
 
 
 def test_an_answer_that_fails_costs_its_request_alone(served):

@@ -96,7 +96,7 @@ def make_server(
     in_work = max(1, options.grpc_max_threads)
     # A request that is joined with others waits for its batch, and more have to be in work to fill one.
     workers = in_work if options.enable_batching else CORES + 2
-    server = Transport(methods(api, health), in_work, workers, settings, closed)
+    server = Transport(methods(api, health), in_work, workers, settings, closed, not options.enable_batching)
     host = f"[{options.host}]" if ":" in options.host else options.host
     places = [(f"{host}:{options.port}", credentials)] if options.port else []
     if options.grpc_socket_path:

@@ -1,11 +1,18 @@
-"""A unary gRPC server on grpcio's core: threads that poll, answer and poll again.
+"""A unary gRPC server on grpcio's core: threads that take calls in, answer, and take calls in again.
 
 `grpc.server` hands every call from its polling thread to a pool, where a thread waits for the request's message; this costs
 three times the processor time (317 against 105 us a call, measured for an echo), and clients that never send their message
-take the pool's threads. Here a thread sees a call only when its message is there, and few threads compute: what comes
-meanwhile is taken in and waits. (With 16 clients on 2 cores, 4 of them answered 40% more requests a second than 64, which
-fight over Python's lock.) The classes are those that `grpc.server` itself is made of (grpc/_server.py); they are private,
-so setup.py bounds grpcio and `tests/serving/server` covers them.
+take the pool's threads. Here a thread sees a call only when its message is there.
+
+One thread at a time, the leader, takes calls in: all that are there. Those whose answers are known to be quick it computes
+one after the other, and then sends all of them: between two sends of an answer each, a student's 24 us become 90, since
+the network's code drives the graph's out of the cache. (With 16 clients on 2 cores this answers 7,600 texts a second
+instead of 3,900.) For what is slow or not known yet it gives the lead away and computes beside the next leader; few
+threads do so, and what comes meanwhile waits. (Of 100 texts a request, 4 of them answered 40% more than 64, which fight
+over Python's lock.)
+
+The classes are those that `grpc.server` itself is made of (grpc/_server.py); they are private, so setup.py bounds grpcio
+and `tests/serving/server` covers them.
 """
 
 import contextlib
@@ -26,6 +33,10 @@ _TURN_SECONDS = 0.05  # a burst just above the limit is served, not refused
 _NO_DEADLINE = 1e7  # seconds; gRPC gives a request without one some centuries
 _MAX_BACKGROUND = 16  # calls that may block for long
 _WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
+_QUICK_SECONDS = 0.0005  # of processor time: an answer that is expected to take less is the leader's own
+_BATCH_SECONDS = 0.001  # of answers that wait to be sent together
+_BLOCKED_SECONDS = 0.005  # an answer that takes longer by the clock is not quick, however little it computes
+_STUCK_SECONDS = 0.1  # a leader that answers for so long is no leader
 
 Answer = Callable[[bytes, float | None], bytes]  # message, seconds left (None: no deadline) -> message; ServingError
 _NEW, _DONE, _SHUTDOWN = object(), object(), object()
@@ -69,6 +80,7 @@ class Transport:
       workers: threads that answer them.
       settings: gRPC channel arguments.
       on_closed: told of a stream's call when its client is gone.
+      together: whether the leader answers what is quick; off where an answer waits for other requests.
     """
 
     def __init__(
@@ -78,6 +90,7 @@ class Transport:
         workers: int,
         settings: list[tuple[str, Any]],
         on_closed: Callable[[Any], None] | None = None,
+        together: bool = True,
     ) -> None:
         self._methods = {path.encode(): method for path, method in methods.items()}
         self._turns = threading.Semaphore(in_work)
@@ -91,6 +104,10 @@ class Transport:
         self._idle = min(workers, in_work)
         self._waiting: deque[tuple[Call, bytes]] = deque()
         self._lock = threading.Lock()  # of these two
+        self._lead = threading.Lock()
+        self._answering: float | None = None  # since when the leader does
+        self._together = together
+        self._seconds: dict[tuple[Answer, int], float] = {}  # of answers, by method and the message's magnitude
         # One thread more than workers takes calls in, and refuses them, while all others compute.
         self._threads = [
             threading.Thread(target=self._poll, name=f"grpc-{number}", daemon=True) for number in range(self._idle + 1)
@@ -135,16 +152,47 @@ class Transport:
 
     def _poll(self) -> None:
         while not self._ended.is_set():
-            event = self._queue.poll(time.time() + _WAKE_SECONDS)
-            if event.completion_type == cygrpc.CompletionType.queue_timeout:
-                continue
+            leads = self._lead.acquire(timeout=_STUCK_SECONDS)
+            slow = None
             try:
-                self._take(event)
+                if leads:
+                    while slow is None and not self._ended.is_set():
+                        slow = self._round()
+                elif (since := self._answering) is not None and time.monotonic() - since > _STUCK_SECONDS:
+                    slow = self._round()
+            finally:
+                if leads:
+                    self._lead.release()
+            if slow is not None:
+                self._work(*slow)
+
+    def _round(self) -> tuple[Call, bytes] | None:
+        """Takes in all there is and answers what is quick; returns a slow request that this thread is to answer, if any."""
+        quick: list[tuple[Call, bytes]] = []
+        slow, expected = None, 0.0
+        event = self._queue.poll(time.time() + _WAKE_SECONDS)
+        while event.completion_type != cygrpc.CompletionType.queue_timeout:
+            try:
+                found = self._take(event, quick)
             except Exception as error:  # of one call, which the core may have ended; the thread serves all
                 _log.error("%s", where(error))
+                found = None
+            if found is not None:
+                seconds = self._expected(*found)
+                if seconds < _QUICK_SECONDS:
+                    quick.append(found)
+                    expected += seconds
+                elif self._is_mine(*found):
+                    slow = found
+                if slow is not None or expected > _BATCH_SECONDS:
+                    break
             event = None  # it holds the call
+            event = self._queue.poll(0)
+        self._answer_together(quick)
+        return slow
 
-    def _take(self, event: Any) -> None:
+    def _take(self, event: Any, quick: list[tuple[Call, bytes]]) -> tuple[Call, bytes] | None:
+        """What an event asks for: a request to answer, which has its turn, or nothing more."""
         tag = event.tag
         if tag is _NEW:
             if event.success:
@@ -154,9 +202,10 @@ class Transport:
         elif tag is _SHUTDOWN:
             self._ended.set()
         elif isinstance(tag, Call):
-            self._message(tag, event.batch_operations[0].message())
+            return self._message(tag, event.batch_operations[0].message(), quick)
         elif tag is not _DONE and self._on_closed is not None:
             self._on_closed(tag)
+        return None
 
     def _take_in(self, event: Any) -> None:
         method = self._methods.get(event.call_details.method)
@@ -165,22 +214,38 @@ class Transport:
             return _finish(call, None, ServingError(Code.UNIMPLEMENTED, ""))
         call.core.start_server_batch((cygrpc.ReceiveMessageOperation(0),), call)
 
-    def _message(self, call: Call, data: bytes | None) -> None:
+    def _message(self, call: Call, data: bytes | None, quick: list[tuple[Call, bytes]]) -> tuple[Call, bytes] | None:
         method = call.method
         assert method is not None
         if data is None:  # closed, cancelled, or larger than allowed: the core has told the client already
-            return _finish(call, None, ServingError(Code.INTERNAL, ""))
-        if method.background:
-            return self._apart(call, data)
-        if not method.bounded:
-            return self._answer(call, method, data)
-        if not self._turn():
-            return _finish(call, None, ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
+            _finish(call, None, ServingError(Code.INTERNAL, ""))
+        elif method.background:
+            self._apart(call, data)
+        elif not method.bounded:
+            self._answer(call, method, data)
+        elif self._turns.acquire(blocking=False):
+            return call, data
+        else:
+            self._answer_together(quick)  # they have turns
+            if self._turn():
+                return call, data
+            _finish(call, None, ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
+        return None
+
+    def _expected(self, call: Call, data: bytes) -> float:
+        """How long a request's answer takes, by those before it of about the same length."""
+        if not self._together or call.method is None or call.method.stream is not None:
+            return float("inf")
+        return self._seconds.get((call.method.answer, len(data).bit_length()), float("inf"))
+
+    def _is_mine(self, call: Call, data: bytes) -> bool:
+        """Whether this thread is to answer a slow request: not where enough others do so, for whom it then waits."""
         with self._lock:
             if not self._idle:
-                return self._waiting.append((call, data))
+                self._waiting.append((call, data))
+                return False
             self._idle -= 1
-        self._work(call, data)
+        return True
 
     def _work(self, call: Call, data: bytes) -> None:
         """Answers a request and those that came meanwhile."""
@@ -192,6 +257,24 @@ class Transport:
                     self._idle += 1
                     return
                 call, data = self._waiting.popleft()
+
+    def _answer_together(self, quick: list[tuple[Call, bytes]]) -> None:
+        """Computes the answers, then sends them; sooner, if they take longer than they should. Leaves the list empty."""
+        ready: list[tuple[Call, bytes | None, ServingError | None]] = []
+        began = self._answering = time.monotonic()
+        for call, data in quick:
+            assert call.method is not None
+            try:
+                ready.append((call, *self._compute(call, call.method, data)))
+            except Exception as error:
+                _log.error("%s", where(error))
+            self._turns.release()
+            if time.monotonic() - began > 2 * _BATCH_SECONDS:
+                _send(ready)
+                began = time.monotonic()
+        self._answering = None
+        _send(ready)
+        quick.clear()
 
     def _turn(self) -> bool:
         got = self._turns.acquire(timeout=_TURN_SECONDS if self._patient else 0)
@@ -219,19 +302,39 @@ class Transport:
         except Exception as error:  # of one call, which the core may have ended meanwhile
             _log.error("%s", where(error))
 
-    @staticmethod
-    def _answer(call: Call, method: Method, data: bytes) -> None:
-        left = call.deadline - time.time()
-        try:
-            answer = method.answer(data, left if left < _NO_DEADLINE else None)
-        except ServingError as error:
-            return _finish(call, None, error)
-        if method.stream is None:
-            return _finish(call, answer, None)
+    def _answer(self, call: Call, method: Method, data: bytes) -> None:
+        answer, error = self._compute(call, method, data)
+        if answer is None or method.stream is None:
+            return _finish(call, answer, error)
         call.send(answer)
         method.stream(call)
         # Last: of a client that is gone already it says so at once, and nobody may be told before `stream` was.
         call.core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), call.core)
+
+    def _compute(self, call: Call, method: Method, data: bytes) -> tuple[bytes | None, ServingError | None]:
+        """The answer or what is wrong; remembers how long it took."""
+        left = call.deadline - time.time()
+        began, computed = time.monotonic(), time.thread_time()
+        try:
+            return method.answer(data, left if left < _NO_DEADLINE else None), None
+        except ServingError as error:
+            return None, error
+        finally:
+            seconds, clock = time.thread_time() - computed, time.monotonic() - began
+            if clock > _BLOCKED_SECONDS:
+                seconds = clock
+            kind = method.answer, len(data).bit_length()
+            before = self._seconds.get(kind, seconds)
+            self._seconds[kind] = before + 0.2 * (seconds - before)
+
+
+def _send(ready: list[tuple[Call, bytes | None, ServingError | None]]) -> None:
+    for call, answer, error in ready:
+        try:
+            _finish(call, answer, error)
+        except Exception as problem:  # of one call, which the core may have ended meanwhile
+            _log.error("%s", where(problem))
+    ready.clear()
 
 
 def _status(code: Code, details: str) -> Any:
