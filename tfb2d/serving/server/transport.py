@@ -36,6 +36,7 @@ _WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
 _QUICK_SECONDS = 0.0005  # of processor time: an answer that is expected to take less is the leader's own
 _BATCH_SECONDS = 0.001  # of answers that wait to be sent together
 _BLOCKED_SECONDS = 0.005  # an answer that takes longer by the clock is not quick, however little it computes
+_ROUND_EVENTS = 128  # taken in before what is quick is answered; a call is three
 _STUCK_SECONDS = 0.1  # a leader that answers for so long is no leader
 
 Answer = Callable[[bytes, float | None], bytes]  # message, seconds left (None: no deadline) -> message; ServingError
@@ -170,8 +171,10 @@ class Transport:
         """Takes in all there is and answers what is quick; returns a slow request that this thread is to answer, if any."""
         quick: list[tuple[Call, bytes]] = []
         slow, expected = None, 0.0
-        event = self._queue.poll(time.time() + _WAKE_SECONDS)
-        while event.completion_type != cygrpc.CompletionType.queue_timeout:
+        for number in range(_ROUND_EVENTS):
+            event = self._queue.poll(0 if number else time.time() + _WAKE_SECONDS)
+            if event.completion_type == cygrpc.CompletionType.queue_timeout:
+                break
             try:
                 found = self._take(event, quick)
             except Exception as error:  # of one call, which the core may have ended; the thread serves all
@@ -186,8 +189,7 @@ class Transport:
                     slow = found
                 if slow is not None or expected > _BATCH_SECONDS:
                     break
-            event = None  # it holds the call
-            event = self._queue.poll(0)
+        event = None  # it holds a call
         self._answer_together(quick)
         return slow
 
