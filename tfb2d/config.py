@@ -145,10 +145,11 @@ class StudentConfig:
     window: int = 0
     # ... and change one another in so many convolutions, each with neighbours that many places off: (1, 2), say.
     convolutions: tuple[int, ...] = ()
-    # ... and have tokens with rows of their own, so many at most, met three times or more; 0 hashes all to rows, which
-    # they share. What is no such token is told by its affixes, which are hashed to the rest of the rows.
+    # ... and have tokens with rows of their own, so many at most, met three times or more; all others share one. 0 hashes
+    # all to rows, which they share.
     vocabulary: int = 0
-    # With a window: bytes of a token's prefix and suffix, (5, 3), say, whose rows join its own; () is none.
+    # With a window: bytes of a token's prefix and suffix, (5, 3), say, which are hashed to rows that join its own (with a
+    # vocabulary: to the rows that it leaves) and so tell rare words; () is none.
     affixes: tuple[int, ...] = ()
     max_tokens: int = 256  # tokens kept of a field
     ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)

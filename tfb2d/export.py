@@ -1,7 +1,7 @@
 """Writes a trained student as what runs it: a SavedModel for servers, TensorFlow Lite for small devices.
 
   python -m tfb2d.export --source=runs/shop --output=saved_models/shop               # the next version, edge form inside
-  python -m tfb2d.export --source=runs/shop --output=edge/shop --forms=edge          # scorer.tflite and spec.json alone
+  python -m tfb2d.export --source=runs/shop --output=edge/shop --forms=edge          # that alone
   python -m tfb2d.export --source=runs/shop --output=edge/exact --forms=edge --tables=float
   python -m tfb2d.export --source=runs/shop --output=android --forms=edge,flex       # and text_scorer.tflite
 
@@ -9,7 +9,8 @@ tfb2d.train exports by itself; this is for another place or another form. --sour
 student is taken where there is one, or a student's folder (student.json, weights.safetensors).
 
 Forms: saved_model  `<output>/<next number>` with string signatures, calibration and warm-up requests
-       edge         scorer.tflite, built-in ops alone, and spec.json; python: tfb2d.edge.EdgeScorer(folder).score(texts)
+       edge         scorer.tflite, built-in ops alone, spec.json and, of a student with a vocabulary, vocabulary.i64;
+                    python: tfb2d.edge.EdgeScorer(folder).score(texts)
        flex         text_scorer.tflite: strings in, for runtimes that link TensorFlow's Select (Flex) ops, as those of
                     Android, iOS and C++ can; the Python packages of TensorFlow Lite cannot run it
 With saved_model the others go into its version, under assets.extra/edge.

@@ -11,8 +11,9 @@ from tests.students.harness import some_texts
 from tfb2d.compress.edge_graph import EdgeGraph
 from tfb2d.compress.flatbuffer import operators, read_model, swap_constants
 from tfb2d.compress.student import with_tables
-from tfb2d.compress.tflite import convert, write_edge
+from tfb2d.compress.tflite import convert, convert_text, write_edge
 from tfb2d.config import StudentConfig
+from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.students import text_spec
@@ -27,7 +28,9 @@ SHAPES = {
     "text": (TEXT, SMALL),
     "composed": (TEXT, replace(SMALL, window=3)),
     "convolved": (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
-    "vocabulary": (TEXT, replace(SMALL, window=2, vocabulary=60, affixes=(2, 1))),
+    "lettered": (TEXT, replace(SMALL, window=2, vocabulary=60, affixes=(2, 1))),
+    "vocabulary": (TEXT, replace(SMALL, window=3, vocabulary=60)),
+    "affixes": (TEXT, replace(SMALL, window=2, affixes=(1, 2))),
     "linear": (TEXT, replace(SMALL, orders=(1,), ffn=())),
     "multiclass": (Task(("text",), "multiclass", ("a", "b", "c")), replace(SMALL, orders=(1, 2, 3))),
     "pair": (PAIR, SMALL),
@@ -47,9 +50,9 @@ def strong_student(task: Task, config: StudentConfig) -> Student:
         elif "bias" in weight.name:
             weight.assign(tf.linspace(-0.3, 0.3, weight.shape[0]))
     if student.ngrams.known is not None:
-        words = [f"w{number}" for number in range(student.config.vocabulary)]
-        known = sorted(text_spec.token_hash(word.encode(), student.config.affixes) for word in words)
-        student.ngrams.known.assign(known)
+        words = [b"w", b"red", b"64", *(b"%d" % number for number in range(student.config.vocabulary - 4))]
+        known = sorted(text_spec.token_hash(word, student.config.affixes) for word in words)
+        student.ngrams.known.assign([*known, text_spec.UNUSED])
     return student
 
 
@@ -63,6 +66,19 @@ def probabilities(student: Student, columns: list[list[str]]) -> np.ndarray:
 def edge(student: Student, folder: Path, form: str) -> EdgeScorer:
     write_edge(student, folder, SCALE, [BIAS] * student.task.n_logits, form)
     return EdgeScorer(folder)
+
+
+def test_a_vocabulary_is_met_and_missed_by_these_texts() -> None:
+    student = strong_student(*SHAPES["lettered"])
+    (column,) = some_texts(student.task, 80, 2)
+    hashes = np.concatenate([text_spec.token_hashes(text, 64, (2, 1)) for text in column])
+    assert 0.2 < np.mean(text_spec.slots(hashes, student.ngrams.known.numpy()) == text_spec.UNKNOWN_SLOT) < 0.8
+
+
+def test_flex_lacks_what_a_vocabulary_is_looked_up_by() -> None:
+    with pytest.raises(DataError, match="LowerBound"):
+        convert_text(strong_student(*SHAPES["vocabulary"]), SCALE, [BIAS])
+    assert convert_text(strong_student(*SHAPES["affixes"]), SCALE, [BIAS])
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -164,6 +164,10 @@ def changed(folder: Path, **values: object) -> Path:
         ({"max_tokens": True}, "max_tokens cannot be so"),
         ({"fields": ["query", "title"]}, "takes text; spec.json means query, title"),
         ({"surplus": 1}, "damaged"),
+        ({"affixes": [5]}, "affixes cannot be so"),
+        ({"affixes": [5, 3]}, "window, vocabulary, buckets cannot be so"),
+        ({"window": 2, "vocabulary": 600}, "window, vocabulary, buckets cannot be so"),
+        ({"window": 2, "vocabulary": 3}, r"vocabulary\.i64 cannot be read"),
         ({"orders": [1, 2, 3]}, "takes 2 ids of a token"),
         ({"bias": [0.0, 0.0]}, "gives 1 scores"),
     ],
@@ -171,6 +175,13 @@ def changed(folder: Path, **values: object) -> Path:
 def test_a_wrong_spec_is_told(copy: Path, values: dict, message: str) -> None:
     with pytest.raises(EdgeError, match=message):
         EdgeScorer(changed(copy, **values))
+
+
+@pytest.mark.parametrize("content", [b"", b"\1" * 23, np.array([3, 2, 4], "<i8").tobytes()])
+def test_a_damaged_vocabulary_is_told(copy: Path, content: bytes) -> None:
+    (copy / "vocabulary.i64").write_bytes(content)
+    with pytest.raises(EdgeError, match=r"vocabulary\.i64 is damaged: 3 rising"):
+        EdgeScorer(changed(copy, window=2, vocabulary=3))
 
 
 def test_wrong_folders_and_files_are_told(copy: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tfb2d.data.tables import read_table
 from tfb2d.explain import disagree, measures, source
 from tfb2d.explain.nearest import candidates, nearest
 from tfb2d.serving.export import export
-from tfb2d.students import ngrams
+from tfb2d.students import ngrams, text_spec
 
 CALIBRATION = {"scale": 0.5, "bias": [0.1], "note": ""}
 
@@ -88,6 +88,19 @@ def test_nearest_ngrams_are_those_of_the_table() -> None:
         nearest(made, among, "red shoe hat")
     with pytest.raises(DataError, match="min_count"):
         candidates(made, texts, min_count=100)
+
+
+def test_with_a_vocabulary_its_tokens_alone_have_neighbours() -> None:
+    made = student(REVIEWS, window=2, vocabulary=4, affixes=(2, 1))
+    known = sorted(text_spec.token_hash(word, (2, 1)) for word in (b"red", b"hat", b"shoe"))
+    made.ngrams.known.assign([*known, text_spec.UNUSED])
+    among = candidates(made, ["red hat shoe lamp"], min_count=1)
+    assert sorted(among.names) == ["hat", "red", "shoe"]
+    assert {one[0] for one in nearest(made, among, "red").found} == {"hat", "shoe"}
+    with pytest.raises(DataError, match="not in the student's vocabulary"):
+        nearest(made, among, "lamp")
+    with pytest.raises(DataError, match="min_count"):
+        candidates(made, ["lamp"], min_count=1)
 
 
 def test_collisions_are_told() -> None:
@@ -166,6 +179,17 @@ def test_ngrams_are_counted_in_the_transfer_set(run: Path) -> None:
     measured = measures.measures(found.student, [rows], np.array([0.9, 0.4]), seen)
     assert measured["unseen"][1] == 1
     assert measured["margin"].tolist() == pytest.approx([0.8, 0.2])
+
+
+def test_tokens_outside_a_vocabulary_share_a_row(run: Path) -> None:
+    task = source.find(str(run)).student.task
+    made = student(task, window=2, vocabulary=3, affixes=(2, 1))
+    made.ngrams.known.assign(sorted([text_spec.token_hash(b"film", (2, 1)), text_spec.UNUSED, text_spec.UNUSED]))
+    seen = measures.seen_in_transfer(made, [["film fine zebra"]], run / "data/transfer")
+    own, row = seen.of(measures._keys(made, "film fine zebra")[:, 0])
+    words = " ".join(read_table(run / "data/transfer", ["text"])["text"].to_pylist()).split()
+    assert own.tolist() == [words.count("film"), words.count("fine"), 0]
+    assert row.tolist() == [own[0], len(words) - own[0], len(words) - own[0]]
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,26 @@ PLAIN = replace(SMALL, products=False, differences=False, matched=False, soft_ma
         (TEXT, replace(SMALL, window=3)),
         (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
         (TEXT, replace(SMALL, window=3, convolutions=(1, 2), vocabulary=150, affixes=(2, 2))),
+        (TEXT, replace(SMALL, window=2, vocabulary=100)),
+        (TEXT, replace(SMALL, window=2, affixes=(1, 3))),
         (Task(("text",), "multiclass", ("a", "b", "c")), replace(SMALL, orders=(1, 2, 3))),
         (PAIR, SMALL),
         (PAIR, PLAIN),
         (Task(("query", "title"), "graded", label_range=(1.0, 3.0)), replace(PLAIN, matched=True)),
     ],
-    ids=["text", "linear", "composed", "convolved", "vocabulary", "multiclass", "pair", "concatenation", "matched"],
+    ids=[
+        "text",
+        "linear",
+        "composed",
+        "convolved",
+        "lettered",
+        "vocabulary",
+        "affixes",
+        "multiclass",
+        "pair",
+        "concatenation",
+        "matched",
+    ],
 )
 def test_harness(task: Task, config: StudentConfig, tmp_path: Path) -> None:
     run_student_test(task, config, tmp_path)

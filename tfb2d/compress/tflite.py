@@ -45,7 +45,7 @@ def convert(student: Student, form: str = "int8") -> bytes:
 
 
 def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[float], form: str = "int8") -> int:
-    """Writes the edge form, `scorer.tflite` and `spec.json`, which `tfb2d.edge.EdgeScorer` reads.
+    """Writes the edge form, which `tfb2d.edge.EdgeScorer` reads: `scorer.tflite`, `spec.json`, perhaps `vocabulary.i64`.
 
     Args:
       student: a trained one.
@@ -76,7 +76,11 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
     )
     if student.ngrams.known is not None:
         write_atomic(folder / VOCABULARY, student.ngrams.known.numpy().astype("<i8").tobytes())
-    write_json(folder / SPEC_FILE, dataclasses.asdict(spec))
+    values = dataclasses.asdict(spec)
+    for name in ("affixes", "vocabulary"):  # which runners of before do not know
+        if not values[name]:
+            del values[name]
+    write_json(folder / SPEC_FILE, values)
     return len(model)
 
 

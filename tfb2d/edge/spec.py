@@ -135,13 +135,14 @@ def _check(spec: Spec) -> None:
         and numbers(spec.affixes, int)
         and len(spec.affixes) in (0, 2)
         and all(one > 0 for one in spec.affixes),
-        "vocabulary": numbers([spec.vocabulary], int)
-        and spec.vocabulary >= 0
-        and (not spec.vocabulary or (spec.vocabulary + 2) * spec.window + len(spec.affixes) <= spec.buckets),
+        "vocabulary": numbers([spec.vocabulary], int) and spec.vocabulary >= 0,
         "soft_buckets": numbers([spec.soft_buckets], int) and spec.soft_buckets >= 0,
         "scale": numbers([spec.scale], float),
         "bias": isinstance(spec.bias, tuple) and numbers(spec.bias, float) and len(spec.bias) > 0,
     }
     wrong = [name for name, good in holds.items() if not good]
+    if not wrong and (spec.affixes or spec.vocabulary):
+        first = (spec.vocabulary + 2) * spec.window if spec.vocabulary else 0  # row for affixes
+        wrong = [] if spec.window and first + bool(spec.affixes) <= spec.buckets else ["window, vocabulary, buckets"]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} cannot be so")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfb2d.students.model import Student
 
 MAX_CANDIDATES = 2_000_000
+NO_ROW = -1
 Key = tuple[bytes, ...]
 
 
@@ -52,7 +53,8 @@ class Candidates:
 def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> Candidates:
     """Counts the n-grams of texts, of the student's orders; an n-gram that the text's end cuts off is none.
 
-    Of a student with a window, which composes n-grams, the candidates are single tokens at an n-gram's first place.
+    Of a student with a window, which composes n-grams, the candidates are single tokens at an n-gram's first place; with a
+    vocabulary, those that have rows of their own. Rows for affixes are left out.
 
     Args:
       student: whose orders, tokens and rows they have.
@@ -73,18 +75,20 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
                 least += 1
                 found = Counter({key: count for key, count in found.items() if count >= least})
     kept = [(key, count) for key, count in found.items() if count >= min_count]
+    rows = _rows(student, [key for key, _ in kept])
+    kept, rows = [one for one, row in zip(kept, rows, strict=True) if row != NO_ROW], rows[rows != NO_ROW]
     if not kept:
         raise DataError(f"the files have no n-gram that occurs {min_count} times; --min_count takes less")
     return Candidates(
         [b" ".join(key).decode("utf-8", "replace") for key, _ in kept],
         np.array([len(key) for key, _ in kept]),
         np.array([count for _, count in kept]),
-        _rows(student, [key for key, _ in kept]),
+        rows,
     )
 
 
 def _rows(student: "Student", found: Sequence[Key]) -> np.ndarray:
-    """The table rows `[n]` int64 of n-grams."""
+    """The table rows `[n]` int64 of n-grams; NO_ROW for a token that a vocabulary lacks."""
     rows = np.zeros(len(found), np.int64)
     for order in row_orders(student):
         which = [at for at, key in enumerate(found) if len(key) == order]
@@ -93,6 +97,8 @@ def _rows(student: "Student", found: Sequence[Key]) -> np.ndarray:
         if which:
             first = ngrams.keys(np.array(flat, np.int64), (order,), splits)[::order, 0]
             rows[which] = student.ngrams.rows_of(first)
+    if student.config.vocabulary:
+        rows[rows == text_spec.UNKNOWN_SLOT * student.config.window] = NO_ROW
     return rows
 
 
@@ -126,6 +132,10 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
         orders = ", ".join(map(str, row_orders(student)))
         raise DataError(f"{ngram!r} is {len(tokens)} tokens; this student has n-grams of {orders}")
     (row,) = _rows(student, [tokens])
+    if row == NO_ROW:
+        raise DataError(
+            f"{ngram!r} is not in the student's vocabulary; its affixes alone tell it, and have no neighbours here"
+        )
     rows = np.unique(among.rows)
     # Of candidates in one row the most frequent stands for it.
     order = np.lexsort((-among.counts, among.rows))

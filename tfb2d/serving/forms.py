@@ -10,6 +10,7 @@ from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_atomic
 from tfb2d.data.tables import iter_batches
+from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY
 from tfb2d.serving.export import EDGE, export
 from tfb2d.stages import fingerprint
 from tfb2d.students.model import WEIGHTS, Student, load_student
@@ -36,6 +37,7 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
     student = load_student(folder)
     scale, bias = calibration["scale"], calibration["bias"]
     found = []
+    flex = convert_text(student, scale, bias) if "flex" in forms else b""  # first: not every student has this form
     if "saved_model" in forms:
         version = _saved_model(student, folder, output, calibration, forms, tables)
         found.append((version, sum(path.stat().st_size for path in version.rglob("*") if path.is_file())))
@@ -43,12 +45,12 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
     elif "edge" in forms:
         write_edge(student, output, scale, bias, tables)
     if "edge" in forms:
-        found += [(path, path.stat().st_size) for path in (output / "scorer.tflite", output / "spec.json")]
-    if "flex" in forms:
-        model = convert_text(student, scale, bias)
+        names = (SCORER, SPEC_FILE, *([VOCABULARY] if student.config.vocabulary else []))
+        found += [(output / name, (output / name).stat().st_size) for name in names]
+    if flex:
         output.mkdir(parents=True, exist_ok=True)
-        write_atomic(output / TEXT_SCORER, model)
-        found.append((output / TEXT_SCORER, len(model)))
+        write_atomic(output / TEXT_SCORER, flex)
+        found.append((output / TEXT_SCORER, len(flex)))
     return found
 
 

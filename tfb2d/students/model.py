@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tfb2d.students.rows import HashedRows
 
 WEIGHTS = "weights.safetensors"
-SELDOM = 3  # times that a token must occur to be in a vocabulary
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
@@ -162,7 +161,7 @@ class Student:
         if self.ngrams.known is None:
             return
         hashes, counts = ngrams.distinct(rows, 1, index)
-        often = np.flatnonzero(counts >= SELDOM)
+        often = np.flatnonzero(counts >= text_spec.SELDOM)
         best = often[np.argsort(-counts[often], kind="stable")][: self.config.vocabulary]
         known = np.full(self.config.vocabulary, text_spec.UNUSED)
         known[: len(best)] = np.sort(hashes[best])

@@ -86,7 +86,9 @@ class ServedStudent(tf.Module):
         super().__init__()
         self.task, self.config = student.task, student.config
         self.table = Table(student.ngrams)
-        self.vocabulary = None if student.ngrams.known is None else student.ngrams.known.numpy()
+        self.vocabulary = (
+            student.ngrams.known
+        )  # read, not copied into the graph, where each signature would have its own
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
         self.convolutions = [kernel.numpy() for kernel in student.pool.kernels] if self.config.window else []
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
@@ -105,7 +107,8 @@ class ServedStudent(tf.Module):
     @property
     def tables(self) -> list[tf.Variable]:
         """All variables that the served graph reads."""
-        return [*self.table.weights, *(self.soft.weights if self.soft else [])]
+        known = [] if self.vocabulary is None else [self.vocabulary]
+        return [*self.table.weights, *(self.soft.weights if self.soft else []), *known]
 
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Logits `[batch, n_logits]` of one `[batch]` string tensor a field."""

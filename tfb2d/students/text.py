@@ -37,7 +37,7 @@ def token_hashes(text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()) 
       affixes: as of `text_spec.token_hash`.
 
     Returns:
-      `[batch, (tokens)]` int64, from 0 up to 2^63 - 2. A text without tokens is an empty row. Its `values` and
+      `[batch, (tokens)]` int64, 0 or more. A text without tokens is an empty row. Its `values` and
       `value_rowids()` are there already; `row_splits` takes more ops.
     """
     values, indices, n = flat_hashes(text, max_tokens, affixes)
@@ -153,10 +153,11 @@ def composed_ids(
 
 
 def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
-    place = tf.raw_ops.LowerBound(sorted_inputs=vocabulary[None], values=values[None])[0]
+    known = tf.convert_to_tensor(vocabulary)
+    place = tf.raw_ops.LowerBound(sorted_inputs=tf.expand_dims(known, 0), values=tf.expand_dims(values, 0))[0]
     place = tf.minimum(place, int(vocabulary.shape[0]) - 1)
-    known = tf.equal(tf.gather(vocabulary, place), values)
-    ahead = [tf.where(known, place + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)]
+    found = tf.equal(tf.gather(known, place), values)
+    ahead = [tf.where(found, place + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)]
     # All ones within a text, all zeros behind its last token, where the slot is END_SLOT, 0.
     inside = tf.cast(
         tf.bitwise.right_shift(_next(rows, rows.dtype.max) - rows - 1, tf.constant(63, rows.dtype)), tf.int32

@@ -46,7 +46,8 @@ AFFIX_BITS = 21  # of a token's hash that tell its prefix, and of those that tel
 AFFIX_MASKS = tuple((2**AFFIX_BITS - 1) << shift for shift in (AFFIX_BITS, 0))  # of the prefix, of the suffix
 AFFIX_FACTORS = (MIX, CHAIN)
 END_SLOT, UNKNOWN_SLOT = 0, 1  # of a vocabulary's slots; its tokens have those behind
-UNUSED = 2**63 - 1  # fills up a vocabulary; no token's hash
+UNUSED = 2**63 - 1  # fills up a vocabulary; no token's hash, but with affixes by a chance of 1 in 2^63
+SELDOM = 3  # times that a token must occur to be in a vocabulary
 # What an exported model carries of the spec. Numbers past 2^53 are strings, for readers whose JSON numbers are doubles.
 SPEC: dict[str, Any] = {
     **json.loads(Path(__file__).with_name("hash_spec_2.json").read_text(encoding="ascii")),
@@ -106,7 +107,7 @@ def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
 
 
 def token_hash(token: bytes, affixes: Sequence[int] = ()) -> int:
-    """A token's hash, from 0 up to 2^63 - 2.
+    """A token's hash, 0 or more; an int64.
 
     Args:
       token: UTF-8, folded, as `tokens` gives it.

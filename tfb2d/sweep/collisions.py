@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfb2d.students import ngrams
+from tfb2d.students.text_spec import SELDOM
 from tfb2d.sweep.variants import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Collisions:
         if size:
             shared = np.ones(len(keys), np.bool_)
             shared[np.lexsort((keys, -counts))[:size]] = False
+            if settings.student.vocabulary:
+                shared |= counts < SELDOM
         else:
             rows = ngrams.rows_of(keys, settings.student.buckets)
             shared = np.bincount(rows, minlength=settings.student.buckets)[rows] > 1

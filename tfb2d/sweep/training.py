@@ -73,7 +73,7 @@ def identity(material: Material, settings: Settings) -> str:
     if settings.student.teacher_init and "words" in material.prints:
         inputs.append("words")
     made_from = [material.prints[name] for name in inputs]
-    return fingerprint(settings.to_json(), made_from, SPEC["version"], __version__)[:16]
+    return fingerprint(settings.to_json(), made_from, SPEC["version"], *material.affixes, __version__)[:16]
 
 
 def base_of(axes: Sequence[Axis]) -> Variant:

@@ -9,6 +9,7 @@ import pytest
 from embedded import free_port, wait_for
 
 from tfb2d.serving.server import transport
+from tfb2d.serving.server.errors import Code, ServingError
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.transport import Method, Transport
 
@@ -82,17 +83,51 @@ def test_quick_answers_are_sent_together_within_the_limit(served, monkeypatch):
     assert one._turns._value == 8
 
 
-def test_a_quick_answer_that_takes_long_holds_up_nobody_for_long(served):
-    _, channel = served({"/a": Method(lambda data, _: time.sleep(float(data)) or b"")})
-    ask = channel.unary_unary("/a")
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_quick_answer_that_takes_long_holds_up_nobody_for_long(served, bounded):
+    one, channel = served({"/a": Method(sleep, bounded), "/b": Method(sleep)})
+    slow, ask = channel.unary_unary("/a"), channel.unary_unary("/b")
     for _ in range(2):
+        slow(b"0.0", timeout=20)
         ask(b"0.0", timeout=20)
-    slow = ask.future(b"3.0", timeout=20)
+    pending = slow.future(b"4.0", timeout=20)
     time.sleep(0.05)
     started = time.monotonic()
-    ask(b"0.0", timeout=20)
+    for _ in range(10):
+        ask(b"0.0", timeout=20)
     assert time.monotonic() - started < 2
-    slow.result()
+    one.stop(0.5)
+    assert time.monotonic() - started < 3.5
+    assert code(pending) != "OK"
+
+
+def test_requests_that_were_taken_for_quick_are_shared_out(served):
+    _, channel = served({"/a": Method(sleep)}, 64, 4)
+    ask = channel.unary_unary("/a")
+    for _ in range(3):
+        ask(b"0.0", timeout=20)
+    started = time.monotonic()
+    pending = [ask.future(b"0.3", timeout=20) for _ in range(8)]
+    assert {future.result() for future in pending} == {b"done"}
+    assert time.monotonic() - started < 8 * 0.3 - 0.5
+
+
+def test_who_waits_is_not_quick_and_errors_say_nothing_of_answers(served):
+    def answer(data, _):
+        if data == b"bad":
+            raise ServingError(Code.INVALID_ARGUMENT, "no")
+        time.sleep(0.005)
+        return data
+
+    one, channel = served({"/a": Method(answer)})
+    ask = channel.unary_unary("/a")
+    for _ in range(5):
+        assert code(ask.future(b"bad", timeout=20)) == "INVALID_ARGUMENT"
+    assert not one._seconds
+    ask(b"any", timeout=20)
+    for _ in range(20):
+        assert code(ask.future(b"bad", timeout=20)) == "INVALID_ARGUMENT"
+    assert min(one._seconds.values()) > transport._QUICK_SECONDS
 
 
 def test_answers_that_wait_for_others_have_a_thread_each(served):

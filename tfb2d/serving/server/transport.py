@@ -33,11 +33,10 @@ _TURN_SECONDS = 0.05  # a burst just above the limit is served, not refused
 _NO_DEADLINE = 1e7  # seconds; gRPC gives a request without one some centuries
 _MAX_BACKGROUND = 16  # calls that may block for long
 _WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
-_QUICK_SECONDS = 0.0005  # of processor time: an answer that is expected to take less is the leader's own
+_QUICK_SECONDS = 0.0005  # of processor time, or four times so long by the clock: what is expected to take less is quick
 _BATCH_SECONDS = 0.001  # of answers that wait to be sent together
-_BLOCKED_SECONDS = 0.005  # an answer that takes longer by the clock is not quick, however little it computes
 _ROUND_EVENTS = 128  # taken in before what is quick is answered; a call is three
-_STUCK_SECONDS = 0.1  # a leader that answers for so long is no leader
+_STUCK_SECONDS = 0.1  # a leader that is busy for so long is no leader
 
 Answer = Callable[[bytes, float | None], bytes]  # message, seconds left (None: no deadline) -> message; ServingError
 _NEW, _DONE, _SHUTDOWN = object(), object(), object()
@@ -106,7 +105,7 @@ class Transport:
         self._waiting: deque[tuple[Call, bytes]] = deque()
         self._lock = threading.Lock()  # of these two
         self._lead = threading.Lock()
-        self._answering: float | None = None  # since when the leader does
+        self._busy: float | None = None  # since when the leader is, with what it took in
         self._together = together
         self._seconds: dict[tuple[Answer, int], float] = {}  # of answers, by method and the message's magnitude
         # One thread more than workers takes calls in, and refuses them, while all others compute.
@@ -152,29 +151,37 @@ class Transport:
         self._server.request_call(self._queue, self._queue, _NEW)
 
     def _poll(self) -> None:
+        patience = _STUCK_SECONDS if self._together else _WAKE_SECONDS
         while not self._ended.is_set():
-            leads = self._lead.acquire(timeout=_STUCK_SECONDS)
             slow = None
-            try:
-                if leads:
+            if self._lead.acquire(timeout=patience):
+                try:
                     while slow is None and not self._ended.is_set():
-                        slow = self._round()
-                elif (since := self._answering) is not None and time.monotonic() - since > _STUCK_SECONDS:
-                    slow = self._round()
-            finally:
-                if leads:
+                        slow = self._round(leads=True)
+                finally:
                     self._lead.release()
+            else:
+                while slow is None and self._stuck() and not self._ended.is_set():
+                    slow = self._round(leads=False)
             if slow is not None:
                 self._work(*slow)
 
-    def _round(self) -> tuple[Call, bytes] | None:
+    def _stuck(self) -> bool:
+        busy = self._busy
+        return busy is not None and time.monotonic() - busy > _STUCK_SECONDS
+
+    def _round(self, leads: bool) -> tuple[Call, bytes] | None:
         """Takes in all there is and answers what is quick; returns a slow request that this thread is to answer, if any."""
+        if self._waiting and (waiting := self._next()) is not None:
+            return waiting
         quick: list[tuple[Call, bytes]] = []
         slow, expected = None, 0.0
         for number in range(_ROUND_EVENTS):
             event = self._queue.poll(0 if number else time.time() + _WAKE_SECONDS)
             if event.completion_type == cygrpc.CompletionType.queue_timeout:
                 break
+            if leads and not number:
+                self._busy = time.monotonic()
             try:
                 found = self._take(event, quick)
             except Exception as error:  # of one call, which the core may have ended; the thread serves all
@@ -191,7 +198,17 @@ class Transport:
                     break
         event = None  # it holds a call
         self._answer_together(quick)
+        if leads:
+            self._busy = None
         return slow
+
+    def _next(self) -> tuple[Call, bytes] | None:
+        """A request that waits, for this thread to answer; None where enough others answer."""
+        with self._lock:
+            if not (self._waiting and self._idle):
+                return None
+            self._idle -= 1
+            return self._waiting.popleft()
 
     def _take(self, event: Any, quick: list[tuple[Call, bytes]]) -> tuple[Call, bytes] | None:
         """What an event asks for: a request to answer, which has its turn, or nothing more."""
@@ -261,20 +278,23 @@ class Transport:
                 call, data = self._waiting.popleft()
 
     def _answer_together(self, quick: list[tuple[Call, bytes]]) -> None:
-        """Computes the answers, then sends them; sooner, if they take longer than they should. Leaves the list empty."""
+        """Computes the answers, then sends them; leaves the list empty.
+
+        Where they take longer than they should, the rest waits for whoever is idle.
+        """
         ready: list[tuple[Call, bytes | None, ServingError | None]] = []
-        began = self._answering = time.monotonic()
-        for call, data in quick:
+        began = time.monotonic()
+        for number, (call, data) in enumerate(quick, 1):
             assert call.method is not None
             try:
                 ready.append((call, *self._compute(call, call.method, data)))
             except Exception as error:
                 _log.error("%s", where(error))
             self._turns.release()
-            if time.monotonic() - began > 2 * _BATCH_SECONDS:
-                _send(ready)
-                began = time.monotonic()
-        self._answering = None
+            if time.monotonic() - began > 4 * _BATCH_SECONDS:
+                with self._lock:
+                    self._waiting.extend(quick[number:])
+                break
         _send(ready)
         quick.clear()
 
@@ -314,20 +334,20 @@ class Transport:
         call.core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), call.core)
 
     def _compute(self, call: Call, method: Method, data: bytes) -> tuple[bytes | None, ServingError | None]:
-        """The answer or what is wrong; remembers how long it took."""
+        """The answer or what is wrong; remembers how long an answer took."""
         left = call.deadline - time.time()
         began, computed = time.monotonic(), time.thread_time()
         try:
-            return method.answer(data, left if left < _NO_DEADLINE else None), None
+            answer = method.answer(data, left if left < _NO_DEADLINE else None)
         except ServingError as error:
             return None, error
-        finally:
-            seconds, clock = time.thread_time() - computed, time.monotonic() - began
-            if clock > _BLOCKED_SECONDS:
-                seconds = clock
-            kind = method.answer, len(data).bit_length()
-            before = self._seconds.get(kind, seconds)
-            self._seconds[kind] = before + 0.2 * (seconds - before)
+        # By the clock, other threads' work counts too; but who waits is not quick, however little it computes.
+        seconds = max(time.thread_time() - computed, (time.monotonic() - began) / 4)
+        kind = method.answer, len(data).bit_length()
+        before = self._seconds.get(kind, 0.0)
+        # A slow one counts at once, quick ones slowly: the requests of two models may look alike.
+        self._seconds[kind] = max(seconds, before + 0.2 * (seconds - before))
+        return answer, None
 
 
 def _send(ready: list[tuple[Call, bytes | None, ServingError | None]]) -> None:
