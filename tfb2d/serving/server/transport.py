@@ -33,8 +33,9 @@ _TURN_SECONDS = 0.05  # a burst just above the limit is served, not refused
 _NO_DEADLINE = 1e7  # seconds; gRPC gives a request without one some centuries
 _MAX_BACKGROUND = 16  # calls that may block for long
 _WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
-_QUICK_SECONDS = 0.0005  # of processor time, or four times so long by the clock: what is expected to take less is quick
-_BATCH_SECONDS = 0.001  # of answers that wait to be sent together
+_QUICK_SECONDS = 0.001  # of processor time: an answer that is expected to take less is quick
+_BATCH_SECONDS = 0.002  # of answers that wait to be sent together
+_BLOCKED = 16  # times its processor time: an answer that takes longer by the clock waits for something
 _ROUND_EVENTS = 128  # taken in before what is quick is answered; a call is three
 _STUCK_SECONDS = 0.1  # a leader that is busy for so long is no leader
 
@@ -291,7 +292,7 @@ class Transport:
             except Exception as error:
                 _log.error("%s", where(error))
             self._turns.release()
-            if time.monotonic() - began > 4 * _BATCH_SECONDS:
+            if time.monotonic() - began > 2 * _BATCH_SECONDS:
                 with self._lock:
                     self._waiting.extend(quick[number:])
                 break
@@ -341,12 +342,13 @@ class Transport:
             answer = method.answer(data, left if left < _NO_DEADLINE else None)
         except ServingError as error:
             return None, error
-        # By the clock, other threads' work counts too; but who waits is not quick, however little it computes.
-        seconds = max(time.thread_time() - computed, (time.monotonic() - began) / 4)
+        seconds, clock = time.thread_time() - computed, time.monotonic() - began
+        # Waiting for Python's lock beside a few other threads does not make an answer slow; other waiting does.
+        if clock > max(_BATCH_SECONDS, _BLOCKED * seconds):
+            seconds = clock
         kind = method.answer, len(data).bit_length()
-        before = self._seconds.get(kind, 0.0)
-        # A slow one counts at once, quick ones slowly: the requests of two models may look alike.
-        self._seconds[kind] = max(seconds, before + 0.2 * (seconds - before))
+        before = self._seconds.get(kind, seconds)
+        self._seconds[kind] = before + 0.2 * (seconds - before)
         return answer, None
 
 
