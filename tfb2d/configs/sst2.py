@@ -17,8 +17,8 @@ The teacher is MPNet-Base, 404 MB of wheels. `--config=sst2:DATA,minilm` takes t
 `--config.teachers.mpnet.adapt.rows=100000 --config.teachers.mpnet.adapt.masking=phrase --config.teachers.mpnet.ema=0.99`.
 
 Time on 2 cores with AMX and KERAS_BACKEND=torch (extra `[torch]`): data 1 minute, fine-tuning 25, labelling 58, words 3,
-the student 6 beside another; on TensorFlow about three times as long for the teacher's part, by the rates in BUILD.md.
-To expect: a teacher of 0.937 on dev, a student of 0.896 (0.894 to 0.899 by seed; results/README.md says what it lacks).
+three students at once 11; on TensorFlow about three times as long for the teacher's part, by the rates in BUILD.md.
+To expect: a teacher of 0.939 on dev, a student of 0.891 (0.888 to 0.894 by seed; results/README.md says what it lacks).
 """
 
 import os
