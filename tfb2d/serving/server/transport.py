@@ -6,8 +6,8 @@ take the pool's threads. Here a thread sees a call only when its message is ther
 
 One thread at a time, the leader, takes calls in: all that are there. Those whose answers are known to be quick it computes
 one after the other, and then sends all of them: between two sends of an answer each, a student's 24 us become 90, since
-the network's code drives the graph's out of the cache. (With 16 clients on 2 cores this answers 7,600 texts a second
-instead of 3,900.) For what is slow or not known yet it gives the lead away and computes beside the next leader; few
+the network's code drives the graph's out of the cache. (With 16 clients on 2 cores this answers 7,000 short texts a
+second instead of 3,400.) For what is slow or not known yet it gives the lead away and computes beside the next leader; few
 threads do so, and what comes meanwhile waits. (Of 100 texts a request, 4 of them answered 40% more than 64, which fight
 over Python's lock.)
 
