@@ -19,14 +19,8 @@ from hypothesis import strategies as st
 from tfb2d.students import text, text_spec, text_tables
 
 ORDERS, BUCKETS, MAX_TOKENS = (1, 2, 3), 1_000_003, 8
-VECTORS = json.loads(
-    Path(__file__)
-    .parents[2]
-    .joinpath("docs/hash_spec.md")
-    .read_text(encoding="utf-8")
-    .split("```json")[1]
-    .split("```")[0]
-)
+DOCUMENT = Path(__file__).parents[2].joinpath("docs/hash_spec.md").read_text(encoding="utf-8")
+VECTORS, AFFIX_VECTORS = (json.loads(part.split("```")[0]) for part in DOCUMENT.split("```json")[1:])
 PARTS = [  # what a broken UTF-8 text is made of
     *(bytes([byte]) for byte in b"\x00\x1f\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc2\xe0\xed\xef\xf0\xf4\xf8\xff aZ1.,'"),
     *(character.encode("utf-8", "surrogatepass") for character in "éΣ\u0301漢\ud800\udfff\ufeff🙂"),
@@ -255,6 +249,19 @@ def test_affixes_have_their_bits_in_a_tokens_hash(string: str | bytes, prefix: i
         padded = b" " * suffix + token
         parts = [text_spec.fingerprint64(part) % 2**21 for part in (token, token[:prefix], padded[-suffix:])]
         assert one == parts[0] * 2**42 + parts[1] * 2**21 + parts[2]
+
+
+@pytest.mark.parametrize("vector", AFFIX_VECTORS, ids=lambda vector: repr(vector["text"]))
+def test_vectors_with_affixes_and_a_vocabulary(vector: dict) -> None:
+    vocabulary = np.array([2514307214708198810, 6220986979795320296, 6238741902026667531, text_spec.UNUSED])
+    affixes, window = (5, 3), 2
+    hashes = text_spec.token_hashes(vector["text"], MAX_TOKENS, affixes)
+    assert [str(one) for one in hashes] == vector["hashes"]
+    texts = tf.zeros(len(hashes), tf.int64)
+    for name, known in (("ids", None), ("known", vocabulary)):
+        assert text_spec.composed_ids(hashes, window, BUCKETS, affixes, known).tolist() == vector[name]
+        in_graph = text.composed_ids(tf.constant(hashes), texts, window, BUCKETS, affixes, known)
+        assert in_graph.numpy().tolist() == vector[name]
 
 
 @cache

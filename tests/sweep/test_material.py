@@ -15,7 +15,7 @@ from tfb2d.students.model import Student
 from tfb2d.sweep import vocabulary
 from tfb2d.sweep.collisions import Collisions
 from tfb2d.sweep.material import Material
-from tfb2d.sweep.variants import base
+from tfb2d.sweep.settings import base
 
 BASE = base(CONFIG)
 

@@ -8,8 +8,9 @@ import pytest
 from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
 from tfb2d.config import ConfigError
 from tfb2d.sweep.material import Material
+from tfb2d.sweep.settings import ALL, Facts, base
 from tfb2d.sweep.training import identity, jobs
-from tfb2d.sweep.variants import ALL, AXES, Facts, axes, base, count
+from tfb2d.sweep.variants import AXES, axes, count
 
 FACTS = Facts(JUDGED, UNLABELLED, AUGMENTED, words=True, pairs=False)
 PAIRS = replace(FACTS, pairs=True)

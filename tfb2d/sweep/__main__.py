@@ -75,8 +75,9 @@ def sweep(run: Path) -> str:
     config = settings(run, _CONFIG.value, _OVERRIDES)  # a wrong one is answered before TensorFlow is there
     from tfb2d.stages import locked
     from tfb2d.sweep.material import Material
+    from tfb2d.sweep.settings import ALL
     from tfb2d.sweep.training import is_done, jobs
-    from tfb2d.sweep.variants import ALL, axes, count
+    from tfb2d.sweep.variants import axes, count
 
     if _ROWS.value and _EQUAL_STEPS.value:
         raise ConfigError("--rows and --equal_steps do not go together: as many steps as with how many rows?")

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfb2d.students import ngrams
 from tfb2d.students.text_spec import SELDOM
-from tfb2d.sweep.variants import Settings
+from tfb2d.sweep.settings import Settings
 
 if TYPE_CHECKING:
     from tfb2d.sweep.material import Material

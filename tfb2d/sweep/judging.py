@@ -13,8 +13,8 @@ from tfb2d.evaluation.metrics import agreement
 from tfb2d.evaluation.results import covered
 from tfb2d.sweep.curve import learning_curve
 from tfb2d.sweep.material import Material
+from tfb2d.sweep.settings import Axis, base
 from tfb2d.sweep.training import LOGITS, RESULT, Job, base_of, identity
-from tfb2d.sweep.variants import Axis, base
 
 Figures = dict[str, Any]
 

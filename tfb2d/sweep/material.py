@@ -17,7 +17,7 @@ from tfb2d.distill.targets import mixed, read_logits, texts
 from tfb2d.stages import outcome_identity
 from tfb2d.students.rows import HashedRows, hash_rows
 from tfb2d.students.text_spec import SPEC
-from tfb2d.sweep.variants import ALL, Facts, Settings
+from tfb2d.sweep.settings import ALL, Facts, Settings
 from tfb2d.word_vectors import FILE
 
 POOL_SEED = 0  # of the order in which transfer rows are drawn: the same for all variants and seeds

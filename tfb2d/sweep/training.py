@@ -22,7 +22,7 @@ from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.stages import fingerprint
 from tfb2d.students.text_spec import SPEC
 from tfb2d.sweep.material import Material
-from tfb2d.sweep.variants import ALL, Axis, Settings, Variant
+from tfb2d.sweep.settings import ALL, Axis, Settings, Variant
 
 PER_PROCESS = 8  # trainings
 RESULT, LOGITS = "result.json", "logits.safetensors"
