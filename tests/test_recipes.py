@@ -34,13 +34,15 @@ def test_files_and_other_words_stay_as_they_are() -> None:
         _named_recipe("--config=sst:data")
 
 
-def test_the_quickstart_may_have_several_teachers() -> None:
-    recipe = runpy.run_path(str(RECIPES / "quickstart.py"))["get_config"]
-    teachers = Config.from_dict(recipe("2")).teachers
+@pytest.mark.parametrize(("name", "before"), [("quickstart", ""), ("pricerunner", "data,")])
+def test_recipes_with_several_teachers(name: str, before: str) -> None:
+    recipe = runpy.run_path(str(RECIPES / f"{name}.py"))["get_config"]
+    teachers = Config.from_dict(recipe(f"{before}2")).teachers
     assert {name: one.seed for name, one in teachers.items()} == {"minilm": 0, "seed1": 1}
-    for wrong in ("two", "0", ""):
+    assert list(Config.from_dict(recipe()).teachers) == ["minilm"]
+    for wrong in ("two", "0"):
         with pytest.raises(ConfigError, match="number of teachers"):
-            recipe(wrong)
+            recipe(f"{before}{wrong}")
 
 
 def test_sst2_takes_its_teachers_by_name(tmp_path: Path) -> None:

@@ -79,6 +79,16 @@ class TeacherConfig:
         require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
 
 
+def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:
+    """`count` teachers that differ in their seeds alone, the first under its own name, for a recipe's argument.
+
+    Raises:
+      ConfigError: `count` is no number of teachers.
+    """
+    require(count.isdecimal() and int(count) > 0, f"the recipe's argument: {count!r} is no number of teachers")
+    return {name: teacher} | {f"seed{seed}": dataclasses.replace(teacher, seed=seed) for seed in range(1, int(count))}
+
+
 def tuning_settings(config: Any) -> dict[str, Any]:
     """A stage's settings without those that change nothing: how often checkpoints are written, what is switched off."""
     settings = dataclasses.asdict(config)
