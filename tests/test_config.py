@@ -69,6 +69,8 @@ def test_wrong_settings_are_named(change: dict, message: str) -> None:
         (lambda: StudentConfig(window=3, affixes=(5, 0)), "above 0"),
         (lambda: StudentConfig(window=3, vocabulary=10, buckets=35), "takes 36 rows"),
         (lambda: StudentConfig(window=3, convolutions=(1, 0)), "1 or more"),
+        (lambda: StudentConfig(window=3, convolution_width=9), "goes with student.convolutions"),
+        (lambda: StudentConfig(window=3, convolutions=(1,), convolution_width=-1), "0 is none"),
         (lambda: StudentConfig(window=3, convolutions=(256,)), "below student.max_tokens"),
         (lambda: TrainingConfig(epochs=0), "above 0"),
     ],
@@ -79,7 +81,9 @@ def test_settings_that_cannot_work(build: object, message: str) -> None:
 
 
 def test_convolutions_that_are_off_leave_finished_students_done() -> None:
-    assert not {"convolutions", "vocabulary", "affixes"} & set(tuning_settings(StudentConfig(window=3)))
+    assert not {"convolutions", "convolution_width", "vocabulary", "affixes"} & set(
+        tuning_settings(StudentConfig(window=3))
+    )
     assert tuning_settings(StudentConfig(window=3, convolutions=(1, 2)))["convolutions"] == (1, 2)
 
 

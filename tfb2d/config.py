@@ -98,6 +98,7 @@ def tuning_settings(config: Any) -> dict[str, Any]:
         "adapt": dataclasses.asdict(AdaptConfig()),
         "offers": dataclasses.asdict(OffersConfig()),
         "convolutions": (),
+        "convolution_width": 0,
         "vocabulary": 0,
         "affixes": (),
         "judged": False,
@@ -155,6 +156,8 @@ class StudentConfig:
     window: int = 0
     # ... and change one another in so many convolutions, each with neighbours that many places off: (1, 2), say.
     convolutions: tuple[int, ...] = ()
+    # ... whose ReLU is so wide, 256, say, with a second product behind it; 0 is as wide as the table, without one.
+    convolution_width: int = 0
     # ... and have tokens with rows of their own, so many at most, met three times or more; all others share one. 0 hashes
     # all to rows, which they share.
     vocabulary: int = 0
@@ -194,6 +197,11 @@ class StudentConfig:
             room <= self.buckets,
             f"student.vocabulary={self.vocabulary} takes {room:,} rows with student.window={self.window}, and "
             f"student.buckets are {self.buckets:,}",
+        )
+        require(self.convolution_width >= 0, f"student.convolution_width is {self.convolution_width}; 0 is none")
+        require(
+            bool(self.convolutions) or not self.convolution_width,
+            "student.convolution_width goes with student.convolutions; 0 is none",
         )
         near = all(0 < one < self.max_tokens for one in self.convolutions)
         require(

@@ -28,6 +28,7 @@ SHAPES = {
     "text": (TEXT, SMALL),
     "composed": (TEXT, replace(SMALL, window=3)),
     "convolved": (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
+    "wide": (TEXT, replace(SMALL, window=2, convolutions=(1, 3), convolution_width=24)),
     "lettered": (TEXT, replace(SMALL, window=2, vocabulary=60, affixes=(2, 1))),
     "vocabulary": (TEXT, replace(SMALL, window=3, vocabulary=60)),
     "affixes": (TEXT, replace(SMALL, window=2, affixes=(1, 2))),

@@ -68,7 +68,8 @@ def test_of_a_linear_student_they_are_what_is_lost_by_leaving_the_ngram_out_of_t
 
 
 @pytest.mark.parametrize(
-    "shape", [{}, {"convolutions": (1, 2)}, {"convolutions": (1,), "vocabulary": 4, "affixes": (2, 1)}]
+    "shape",
+    [{}, {"convolutions": (1, 2)}, {"convolutions": (1,), "convolution_width": 9, "vocabulary": 4, "affixes": (2, 1)}],
 )
 def test_composed_ngrams_share_out_the_logit_too(shape: dict) -> None:
     made = student(REVIEWS, window=3, **shape)

@@ -1,6 +1,7 @@
 """Convolutions over composed n-grams: what a place sees of its text, and that nothing comes of nothing."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,8 +26,9 @@ def test_neighbours_are_of_the_same_text(lengths: list[int], dilation: int) -> N
     np.testing.assert_array_equal(found, np.reshape(np.array(expected, np.float32), (-1, 3 * DIM)))
 
 
-def test_words_change_one_another_as_far_as_the_convolutions_reach() -> None:
-    pool = ComposedPool((1, 2), seed=3)
+@pytest.mark.parametrize("width", [0, 16])
+def test_words_change_one_another_as_far_as_the_convolutions_reach(width: int) -> None:
+    pool = ComposedPool((1, 2), width, seed=3)
     pool.build(tf.TensorShape([None, 1, DIM]))
 
     def pooled(places: list[int]) -> np.ndarray:

@@ -16,11 +16,12 @@ FACTS = Facts(JUDGED, UNLABELLED, AUGMENTED, words=True, pairs=False)
 PAIRS = replace(FACTS, pairs=True)
 COMPOSED = replace(CONFIG, student=replace(CONFIG.student, window=3))
 LETTERS = replace(CONFIG, student=replace(COMPOSED.student, vocabulary=20, affixes=(3, 2)))
+WIDE = replace(CONFIG, student=replace(COMPOSED.student, convolutions=(1,), convolution_width=9))
 
 
 @pytest.mark.parametrize("name", AXES)
 def test_every_axis_has_the_recipe_and_something_else(name: str) -> None:
-    config = LETTERS if name in ("convolutions", "affixes") else CONFIG
+    config = {"convolutions": WIDE, "convolution_width": WIDE, "affixes": LETTERS}.get(name, CONFIG)
     (axis,) = axes([name], config, PAIRS, {"transfer": ("0", "50")} if name == "transfer" else {})
     assert sum(one.base for one in axis.variants) == 1
     assert len({str(one.settings) for one in axis.variants}) > 1
@@ -56,7 +57,8 @@ def test_what_the_run_cannot_answer_is_said_or_left_out_of_all() -> None:
         axes(["transfer"], CONFIG, replace(FACTS, unlabelled=0, augmented=0), {})
     poor = replace(FACTS, augmented=0, words=False)
     names = [axis.name for axis in axes(["all"], CONFIG, poor, {})]
-    assert set(AXES) - set(names) == {"interactions", "augmentation", "teacher_init", "convolutions", "affixes"}
+    composed = {"convolutions", "convolution_width", "affixes"}
+    assert set(AXES) - set(names) == {"interactions", "augmentation", "teacher_init"} | composed
 
 
 def test_a_student_that_composes_ngrams_has_no_orders() -> None:
@@ -65,12 +67,15 @@ def test_a_student_that_composes_ngrams_has_no_orders() -> None:
         axes(["orders"], COMPOSED, FACTS, {})
     told: list[str] = []
     names = [axis.name for axis in axes(["all"], COMPOSED, FACTS, {}, tell=told.append)]
-    assert set(AXES) - set(names) == {"interactions", "orders", "vocabulary", "affixes"}
-    assert sum("is left out" in line for line in told) == 4
+    assert set(AXES) - set(names) == {"interactions", "orders", "convolution_width", "vocabulary", "affixes"}
+    assert sum("is left out" in line for line in told) == 5
     (buckets,) = axes(["buckets"], COMPOSED, FACTS, {})
     assert "not counted" in buckets.note
-    (convolutions,) = axes(["convolutions"], COMPOSED, FACTS, {"convolutions": ("none", "1-2")})
-    assert [one.settings.student.convolutions for one in convolutions.variants] == [(), (1, 2)]
+    (convolutions,) = axes(["convolutions"], WIDE, FACTS, {"convolutions": ("none", "1")})
+    shapes = [
+        (one.settings.student.convolutions, one.settings.student.convolution_width) for one in convolutions.variants
+    ]
+    assert shapes == [((), 0), ((1,), 9)]
     with pytest.raises(ConfigError, match=r"convolutions: .*student\.window=0"):
         axes(["convolutions"], CONFIG, FACTS, {})
 

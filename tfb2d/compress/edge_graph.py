@@ -9,6 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from tfb2d.students.composed import convolution
 from tfb2d.students.int8_table import CompressedTable, quantise
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
@@ -89,8 +90,7 @@ class EdgeGraph:
         self.bias, self.convolutions = None, []
         if student.config.window:
             self.bias = student.pool.bias.numpy()
-            kernels = [kernel.numpy() for kernel in student.pool.kernels]
-            self.convolutions = list(zip(student.config.convolutions, kernels, strict=True))
+            self.convolutions = list(zip(student.config.convolutions, student.pool.constants(), strict=True))
         self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
         self.dense = [(dense.kernel.numpy(), dense.bias.numpy()) for dense in (student.first_dense, *student.denses)]
         self.table = EdgeTable(edge_table(student.ngrams, form), self.fields)
@@ -161,11 +161,13 @@ class EdgeGraph:
         there = tf.cast(tf.not_equal(ids[:, :, :1], self.student.config.buckets), tf.float32)  # [batch, positions, 1]
         composed = tf.nn.relu(tf.reduce_sum(vectors, 2) + self.bias) * there
         positions, dim = tf.shape(composed)[1], composed.shape[2]
-        for dilation, kernel in self.convolutions:
+        for dilation, kernels in self.convolutions:
             padded = tf.pad(composed, [[0, 0], [dilation, dilation], [0, 0]])
             near = [padded[:, start : start + positions] for start in (0, dilation, 2 * dilation)]
-            product = tf.matmul(tf.reshape(tf.concat(near, 2), [-1, 3 * dim]), kernel)
-            composed += tf.nn.relu(tf.reshape(product, tf.shape(composed))) * there
+            added = convolution(tf.reshape(tf.concat(near, 2), [-1, 3 * dim]), kernels)
+            composed += tf.reshape(added, tf.shape(composed)) * there
+        if self.student.config.convolution_width:
+            composed = tf.nn.relu(composed)
         return tf.reduce_sum(composed, 1) * tf.math.rsqrt(tf.maximum(tf.reduce_sum(there, 1), 1.0))
 
     def _kernels(self, table: EdgeTable, query: tf.Tensor, title: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,9 @@
 """N-grams composed of their tokens' vectors, convolutions over them, and their pool."""
 
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -15,10 +19,13 @@ class ComposedPool(tf_keras.layers.Layer):
     over positions is divided by the root of their number; a text without tokens gives zeros.
 
     Convolutions let composed n-grams change one another before they are pooled: each adds to every position the ReLU of a
-    product of the vectors there and a few places before and behind. They have no bias, so that nothing comes of nothing.
+    product of the vectors there and a few places before and behind. With a width the ReLU is so wide, and a second product
+    of it is added, which may take away as well; the pool is then of the sums' ReLU. They have no bias, so that nothing
+    comes of nothing.
 
     Args:
       convolutions: of each, in order, how many places off its neighbours stand.
+      width: of their ReLU; 0 is that of the vectors, without a second product.
       seed: of the start values.
 
     Call arguments:
@@ -32,21 +39,27 @@ class ComposedPool(tf_keras.layers.Layer):
     the stacked dilated convolutions of Strubell et al. 2017 (arXiv 1702.02098); residual as in He et al. 2016.
     """
 
-    def __init__(self, convolutions: tuple[int, ...] = (), seed: int = 0, **kwargs: object) -> None:
+    def __init__(self, convolutions: tuple[int, ...] = (), width: int = 0, seed: int = 0, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.convolutions = tuple(convolutions)
+        self.width = width
         self.seed = seed
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Makes the bias and the kernels, `[3 * dim, dim]`: of the place before, the place itself, the one behind."""
+        """Makes the bias and the kernels, of each convolution `[3 * dim, width]`, of the place before, the place itself and
+        the one behind, and `[width, dim]`; or `[3 * dim, dim]` alone.
+        """
         dim = shape[-1]
         self.bias = self.add_weight("bias", (dim,), initializer="zeros")
-        self.kernels = [
-            self.add_weight(
-                f"kernel_{i}", (3 * dim, dim), initializer=tf_keras.initializers.GlorotUniform(self.seed + i)
-            )
-            for i in range(len(self.convolutions))
-        ]
+        shapes = [(3 * dim, self.width), (self.width, dim)] if self.width else [(3 * dim, dim)]
+        numbers = itertools.count()
+
+        def kernel(shape: tuple[int, int]) -> tf.Variable:
+            number = next(numbers)
+            start = tf_keras.initializers.GlorotUniform(self.seed + number)
+            return self.add_weight(f"kernel_{number}", shape, initializer=start)
+
+        self.kernels = [[kernel(one) for one in shapes] for _ in self.convolutions]
         super().build(shape)
 
     def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
@@ -55,14 +68,26 @@ class ComposedPool(tf_keras.layers.Layer):
 
     def pool(self, composed: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
         """What comes of composed n-grams `[tokens, dim]`: `[batch, dim]`."""
-        for dilation, kernel in zip(self.convolutions, self.kernels, strict=True):
-            near = neighbours(composed, hashes.value_rowids(), dilation)
-            composed += tf.nn.relu(tf.matmul(near, kernel))
+        for dilation, kernels in zip(self.convolutions, self.kernels, strict=True):
+            composed += convolution(neighbours(composed, hashes.value_rowids(), dilation), kernels)
+        if self.width:
+            composed = tf.nn.relu(composed)
         return segment_sqrtn(composed, hashes, 1)
+
+    def constants(self) -> list[list[np.ndarray]]:
+        """The kernels of each convolution as they are now, for graphs that hold them as constants."""
+        return [[kernel.numpy() for kernel in kernels] for kernels in self.kernels]
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
-        return {**super().get_config(), "convolutions": self.convolutions, "seed": self.seed}
+        return {**super().get_config(), "convolutions": self.convolutions, "width": self.width, "seed": self.seed}
+
+
+def convolution(near: tf.Tensor, kernels: Sequence[tf.Variable | np.ndarray]) -> tf.Tensor:
+    """What a convolution adds: `[tokens, dim]`, of its neighbours `[tokens, 3 * dim]` and its one or two kernels."""
+    first, *rest = kernels
+    hidden = tf.nn.relu(tf.matmul(near, first))
+    return tf.matmul(hidden, rest[0]) if rest else hidden
 
 
 def neighbours(vectors: tf.Tensor, rows: tf.Tensor, dilation: int) -> tf.Tensor:

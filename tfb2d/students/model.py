@@ -72,7 +72,7 @@ class Student:
         self.ngrams = embedding(forms.get("ngrams"), **shape, **composed, dropout=dropout, seed=seed, name="ngrams")
         self.pool = SqrtNPool(name="pool")
         if config.window:
-            self.pool = ComposedPool(config.convolutions, seed + 100, name="pool")
+            self.pool = ComposedPool(config.convolutions, config.convolution_width, seed + 100, name="pool")
         self.matched = MatchedPools(self.ngrams, name="matched") if pair and config.matched else None
         self.kernels = None
         if pair and config.soft_match:

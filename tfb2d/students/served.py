@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d.students import text
+from tfb2d.students.composed import convolution
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
@@ -90,7 +91,7 @@ class ServedStudent(tf.Module):
             student.ngrams.known
         )  # read, not copied into the graph, where each signature would have its own
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
-        self.convolutions = [kernel.numpy() for kernel in student.pool.kernels] if self.config.window else []
+        self.kernels = student.pool.constants() if self.config.window else []
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
         self.pair = student.query_dense is not None
         self.matched = student.matched is not None
@@ -330,7 +331,8 @@ class Tokens:
             composed = tf.nn.relu(tf.reduce_sum(student.table.vectors(self.ids), 1) + student.window_bias)
             at = tf.range(tf.size(values))[:, None]
             if config.convolutions:
-                composed = _convolved(composed, at, self.rows, config.convolutions, student.convolutions)
+                composed = _convolved(composed, at, self.rows, config.convolutions, student.kernels)
+                composed = tf.nn.relu(composed) if config.convolution_width else composed
             self.pools = _pools(composed, at, self.rows, self.n)
             return  # of single texts alone, which need no more
         mixed = text.mixed(values, self.rows, config.orders)
@@ -363,9 +365,9 @@ class Tokens:
 
 
 def _convolved(
-    composed: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, dilations: Sequence[int], kernels: Sequence[np.ndarray]
+    composed: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, dilations: Sequence[int], kernels: Sequence[list[np.ndarray]]
 ) -> tf.Tensor:
-    """`[tokens, dim]`, as `ComposedPool` has it before its sum; at `[tokens, 1]` are the tokens' numbers.
+    """`[tokens, dim]`, as `ComposedPool` has it behind its convolutions; at `[tokens, 1]` are the tokens' numbers.
 
     Neighbours are gathered: all layers' places are found at once, and those beyond a text's ends are a row of zeros.
     """
@@ -374,9 +376,9 @@ def _convolved(
     texts = tf.pad(rows, [[widest, widest]], constant_values=-1)
     there = tf.equal(tf.gather(texts, at + (offsets + widest)), rows[:, None])
     places = tf.split(tf.where(there, at + offsets, tf.shape(rows)), len(dilations), 1)
-    for one, kernel in zip(places, kernels, strict=True):
+    for one, of_one in zip(places, kernels, strict=True):
         near = tf.gather(tf.pad(composed, [[0, 1], [0, 0]]), one)
-        composed += tf.nn.relu(tf.matmul(tf.reshape(near, [-1, 3 * dim]), kernel))
+        composed += convolution(tf.reshape(near, [-1, 3 * dim]), of_one)
     return composed
 
 

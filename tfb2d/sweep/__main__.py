@@ -7,9 +7,9 @@
 
 The run's teachers are not run again. Without --config the settings are the run's own; a recipe must have its data and
 teachers. `--config.student.dim=32` changes a setting for all variants. Axes: temperature, transfer, teachers, targets,
-orders, convolutions, buckets, dim, ffn, interactions (pairs), augmentation, teacher_init, vocabulary, affixes; "all" takes
-those that the run can answer, and says which it leaves out. A student that composes n-grams (student.window) has no answer
-to orders, one that does not none to convolutions and affixes.
+orders, convolutions, convolution_width, buckets, dim, ffn, interactions (pairs), augmentation, teacher_init, vocabulary,
+affixes; "all" takes those that the run can answer, and says which it leaves out. A student that composes n-grams
+(student.window) has no answer to orders, one that does not none to convolutions, their width and affixes.
 
 --rows=100k answers all axes but transfer with so many transfer rows: sooner, and mostly with the same order of variants.
 

@@ -19,7 +19,8 @@ FIXED = (
 )  # axes that take no other values
 ROWLESS = (
     "so that none has a table row of its own; --config.student.window=0 --config.student.convolutions=() "
-    "--config.student.vocabulary=0 --config.student.affixes=() sweeps a student whose n-grams have one"
+    "--config.student.convolution_width=0 --config.student.vocabulary=0 --config.student.affixes=() sweeps a student whose "
+    "n-grams have one"
 )
 INTERACTIONS = ("products", "differences", "matched", "soft_match")
 Values = tuple[str, ...]
@@ -155,8 +156,23 @@ def _convolutions(start: Settings, config: Config, facts: Facts, values: Values 
         raise _CannotAnswer(
             "the student's n-grams are not composed (student.window=0); convolutions go over those that are"
         )
-    made, _ = _shapes(start, "convolutions", [_numbers(value) for value in values or ("none", "1", "1-2", "1-2-4")])
+    shapes = [_numbers(value) for value in values or ("none", "1", "1-2", "1-2-4")]
+    made = [
+        Variant(
+            f"convolutions {', '.join(map(str, shape)) or 'none'}",
+            _student(start, convolutions=shape, convolution_width=start.student.convolution_width if shape else 0),
+        )
+        for shape in shapes
+    ]
     return made, "Over composed n-grams; the numbers say how many places off a convolution's neighbours stand."
+
+
+def _convolution_width(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+    if not start.student.convolutions:
+        raise _CannotAnswer("the student has no convolutions (student.convolutions)")
+    numbers = [count(value) for value in values or ("0", "64", "128", "256")]
+    variants = [Variant(f"width {n}" if n else "no width", _student(start, convolution_width=n), n) for n in numbers]
+    return variants, "Of the convolutions' ReLU, with a second product behind it; without one it is the embedding's."
 
 
 def _ffn(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
@@ -267,6 +283,7 @@ AXES: dict[str, tuple[str, Maker]] = {
     "targets": ("Hard labels or soft ones", _targets),
     "orders": ("N-gram orders", _orders),
     "convolutions": ("Convolutions over composed n-grams", _convolutions),
+    "convolution_width": ("Width of the convolutions", _convolution_width),
     "buckets": ("Buckets of the hash", _buckets),
     "dim": ("Width of the embedding", _dim),
     "ffn": ("Widths of the feed-forward network", _ffn),
