@@ -76,7 +76,6 @@ def get_config(argument: str = "data") -> ConfigDict:
             unlabelled=tuple(os.path.join(data, f"imdb/{name}.tsv.gz") for name in reviews),
             fields=("sentence",),
             unlabelled_fields=("text",),
-            max_unlabelled=50_000,
             valid_fraction=0.06,
             phrases=True,
             augment=AugmentConfig(
@@ -97,10 +96,11 @@ def get_config(argument: str = "data") -> ConfigDict:
             window=3,
             vocabulary=47_500,
             affixes=(5, 3),
-            convolutions=(1, 2),
+            convolutions=(1, 2, 4),
+            convolution_width=256,
             ffn=(64,),
             dropout=0.0,
             ngram_dropout=0.05,
         ),
-        training=TrainingConfig(epochs=4, batch_size=1024, table_learning_rate=0.15),
+        training=TrainingConfig(epochs=3, batch_size=1024, table_learning_rate=0.15),
     ).to_dict()
