@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 
 from tfb2d.config import (
     AugmentConfig,
+    CompressConfig,
     Config,
     ConfigError,
     DataConfig,
@@ -102,5 +103,6 @@ def get_config(argument: str = "data") -> ConfigDict:
             dropout=0.0,
             ngram_dropout=0.05,
         ),
+        compress=CompressConfig(max_megabytes=16),
         training=TrainingConfig(epochs=3, batch_size=1024, table_learning_rate=0.15),
     ).to_dict()
