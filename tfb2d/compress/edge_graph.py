@@ -90,7 +90,8 @@ class EdgeGraph:
         self.bias, self.convolutions = None, []
         if student.config.window:
             self.bias = student.pool.bias.numpy()
-            self.convolutions = list(zip(student.config.convolutions, student.pool.constants(), strict=True))
+            kernels = [[kernel.numpy() for kernel in one] for one in student.pool.kernels]
+            self.convolutions = list(zip(student.config.convolutions, kernels, strict=True))
         self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
         self.dense = [(dense.kernel.numpy(), dense.bias.numpy()) for dense in (student.first_dense, *student.denses)]
         self.table = EdgeTable(edge_table(student.ngrams, form), self.fields)

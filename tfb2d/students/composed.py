@@ -74,10 +74,6 @@ class ComposedPool(tf_keras.layers.Layer):
             composed = tf.nn.relu(composed)
         return segment_sqrtn(composed, hashes, 1)
 
-    def constants(self) -> list[list[np.ndarray]]:
-        """The kernels of each convolution as they are now, for graphs that hold them as constants."""
-        return [[kernel.numpy() for kernel in kernels] for kernels in self.kernels]
-
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "convolutions": self.convolutions, "width": self.width, "seed": self.seed}

@@ -87,11 +87,10 @@ class ServedStudent(tf.Module):
         super().__init__()
         self.task, self.config = student.task, student.config
         self.table = Table(student.ngrams)
-        self.vocabulary = (
-            student.ngrams.known
-        )  # read, not copied into the graph, where each signature would have its own
+        # These two are read, not copied into the graph, where each signature would have its own.
+        self.vocabulary = student.ngrams.known
+        self.kernels = student.pool.kernels if self.config.window else []
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
-        self.kernels = student.pool.constants() if self.config.window else []
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
         self.pair = student.query_dense is not None
         self.matched = student.matched is not None
@@ -109,7 +108,8 @@ class ServedStudent(tf.Module):
     def tables(self) -> list[tf.Variable]:
         """All variables that the served graph reads."""
         known = [] if self.vocabulary is None else [self.vocabulary]
-        return [*self.table.weights, *(self.soft.weights if self.soft else []), *known]
+        kernels = [kernel for kernels in self.kernels for kernel in kernels]
+        return [*self.table.weights, *(self.soft.weights if self.soft else []), *known, *kernels]
 
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Logits `[batch, n_logits]` of one `[batch]` string tensor a field."""
@@ -365,7 +365,7 @@ class Tokens:
 
 
 def _convolved(
-    composed: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, dilations: Sequence[int], kernels: Sequence[list[np.ndarray]]
+    composed: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, dilations: Sequence[int], kernels: Sequence[list[tf.Variable]]
 ) -> tf.Tensor:
     """`[tokens, dim]`, as `ComposedPool` has it behind its convolutions; at `[tokens, 1]` are the tokens' numbers.
 
