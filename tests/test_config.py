@@ -84,7 +84,8 @@ def test_convolutions_that_are_off_leave_finished_students_done() -> None:
     assert not {"convolutions", "convolution_width", "vocabulary", "affixes"} & set(
         tuning_settings(StudentConfig(window=3))
     )
-    assert tuning_settings(StudentConfig(window=3, convolutions=(1, 2)))["convolutions"] == (1, 2)
+    wide = tuning_settings(StudentConfig(window=3, convolutions=(1, 2), convolution_width=9))
+    assert (wide["convolutions"], wide["convolution_width"]) == ((1, 2), 9)
 
 
 def train(*flags: str) -> subprocess.CompletedProcess:

@@ -40,7 +40,7 @@ def test_recipes_with_several_teachers(name: str, before: str) -> None:
     teachers = Config.from_dict(recipe(f"{before}2")).teachers
     assert {name: one.seed for name, one in teachers.items()} == {"minilm": 0, "seed1": 1}
     assert list(Config.from_dict(recipe()).teachers) == ["minilm"]
-    for wrong in ("two", "0"):
+    for wrong in ("two", "0", "-1"):
         with pytest.raises(ConfigError, match="number of teachers"):
             recipe(f"{before}{wrong}")
 

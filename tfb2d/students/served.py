@@ -80,7 +80,8 @@ class ServedStudent(tf.Module):
     """A student's logits from strings; see the module.
 
     Args:
-      student: a trained one. Its tables are shared, its dense layers are copied into constants.
+      student: a trained one. Its tables and the kernels of its convolutions are shared, its dense layers are copied into
+        constants.
     """
 
     def __init__(self, student: Student) -> None:
@@ -89,7 +90,7 @@ class ServedStudent(tf.Module):
         self.table = Table(student.ngrams)
         # These two are read, not copied into the graph, where each signature would have its own.
         self.vocabulary = student.ngrams.known
-        self.kernels = student.pool.kernels if self.config.window else []
+        self.convolutions = student.pool.kernels if self.config.window else []
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
         self.pair = student.query_dense is not None
@@ -108,7 +109,7 @@ class ServedStudent(tf.Module):
     def tables(self) -> list[tf.Variable]:
         """All variables that the served graph reads."""
         known = [] if self.vocabulary is None else [self.vocabulary]
-        kernels = [kernel for kernels in self.kernels for kernel in kernels]
+        kernels = [kernel for kernels in self.convolutions for kernel in kernels]
         return [*self.table.weights, *(self.soft.weights if self.soft else []), *known, *kernels]
 
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -331,7 +332,7 @@ class Tokens:
             composed = tf.nn.relu(tf.reduce_sum(student.table.vectors(self.ids), 1) + student.window_bias)
             at = tf.range(tf.size(values))[:, None]
             if config.convolutions:
-                composed = _convolved(composed, at, self.rows, config.convolutions, student.kernels)
+                composed = _convolved(composed, at, self.rows, config.convolutions, student.convolutions)
                 composed = tf.nn.relu(composed) if config.convolution_width else composed
             self.pools = _pools(composed, at, self.rows, self.n)
             return  # of single texts alone, which need no more
