@@ -17,6 +17,9 @@ KNOWN = {
     "batch: 0 rows": "the recorded server hangs until the deadline; a batch without rows is answered at once here",
 }
 
+# Two ops refuse this request, and which of them is named is chance, in the recorded server too.
+EITHER = {"wrong rank 1": ["INVALID_ARGUMENT", "In[0] ndims must be >= 2\n\t [[{{node}}]]"]}
+
 SCORES = (
     'outputs { key: "s" value { dtype: DT_FLOAT tensor_shape { dim { size: 2 } } float_val: 4.0 float_val: 4.0 } }'
     ' model_spec { name: "%s" version { value: %d } signature_name: "serving_default" }'
@@ -221,7 +224,7 @@ def test_recorded_answers(contract):
             exits = case
         ours = normal(_without_seconds(case, contract.get(case, "not asked")))
         theirs = normal(_without_seconds(case, theirs))
-        if ours == theirs:
+        if ours in (theirs, EITHER.get(case)):
             same += 1
         else:
             different[case] = (theirs, ours)

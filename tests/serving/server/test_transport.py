@@ -130,6 +130,17 @@ def test_who_waits_is_not_quick_and_errors_say_nothing_of_answers(served):
     assert min(one._seconds.values()) > transport._QUICK_SECONDS
 
 
+def test_a_deadline_is_told_in_the_words_of_grpc(served):
+    """Whichever of client and server sees it first."""
+
+    def answer(data, seconds):
+        raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for something")
+
+    _, channel = served({"/a": Method(answer)})
+    told = channel.unary_unary("/a").future(b"", timeout=20)
+    assert (code(told), told.details()) == ("DEADLINE_EXCEEDED", "Deadline Exceeded")
+
+
 def test_answers_that_wait_for_others_have_a_thread_each(served):
     both = threading.Barrier(2)
 

@@ -341,7 +341,9 @@ class Transport:
         try:
             answer = method.answer(data, left if left < _NO_DEADLINE else None)
         except ServingError as error:
-            return None, error
+            # In gRPC's own words, for a client that hears of its deadline from the server first.
+            late = error.code == Code.DEADLINE_EXCEEDED
+            return None, ServingError(error.code, "Deadline Exceeded") if late else error
         seconds, clock = time.thread_time() - computed, time.monotonic() - began
         # Waiting for Python's lock beside a few other threads does not make an answer slow; other waiting does.
         if clock > max(_BATCH_SECONDS, _BLOCKED * seconds):
