@@ -1,13 +1,15 @@
 """Skew cannot be: the same rows by every way there is from strings to scores, real text and random Unicode.
 
 The training graph on cached hashes, the hash spec in plain Python, `tfb2d.score`, the embedded server in a process of its
-own (Predict, rank, Classify, Regress; gRPC and REST) and the edge form. Token hashes agree exactly; scores of the same
-SavedModel within SAME (batches of other sizes are summed in another order), the edge form within what `EdgeScorer` states.
+own (Predict, by requests that share a run too, rank, Classify, Regress; gRPC and REST) and the edge form. Token hashes
+agree exactly; scores of the same SavedModel within SAME (batches of other sizes are summed in another order), the edge form
+within what `EdgeScorer` states.
 """
 
 import base64
 import json
 import socket
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tensorflow_serving.apis import classification_pb2, prediction_service_pb2_grpc, regression_pb2
+from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_service_pb2_grpc, regression_pb2
 
 from tests.students.harness import NASTY, some_rows
 from tfb2d.compress.student import stored_tables, with_tables
@@ -163,6 +165,24 @@ def by_predict(one: Ways, served: Served, rows: Rows) -> np.ndarray:
         return client.score(rows)
 
 
+def by_requests_at_once(one: Ways, served: Served, rows: Rows) -> np.ndarray:
+    """A request a row, all in flight at the same time, so that the server joins them."""
+    requests = [predict_pb2.PredictRequest() for _ in rows]
+    for request, row in zip(requests, rows, strict=True):
+        request.model_spec.name = one.name
+        for field, text in zip(one.task.fields, row, strict=True):
+            request.inputs[field].CopyFrom(tf.make_tensor_proto([text]))
+    with grpc.insecure_channel(served.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        limit = threading.Semaphore(16)  # more than the server takes at once it refuses
+        answers = []
+        for request in requests:
+            limit.acquire()
+            answers.append(stub.Predict.future(request, timeout=60))
+            answers[-1].add_done_callback(lambda _: limit.release())
+        return np.concatenate([tf.make_ndarray(answer.result().outputs["score"]) for answer in answers])
+
+
 def by_rest(one: Ways, served: Served, rows: Rows) -> np.ndarray:
     instances = [
         {name: {"b64": base64.b64encode(text).decode()} for name, text in zip(one.task.fields, row, strict=True)}
@@ -233,6 +253,7 @@ def check(one: Ways, served: Served, rows: Rows, folder: Path) -> np.ndarray:
     np.testing.assert_allclose(scores, expected, rtol=0, atol=SAME)
     np.testing.assert_allclose(served_logits.reshape(logits.shape), logits, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(by_predict(one, served, rows), expected, rtol=0, atol=SAME)
+    np.testing.assert_allclose(by_requests_at_once(one, served, rows), expected, rtol=0, atol=SAME)
     np.testing.assert_allclose(by_rest(one, served, rows), expected, rtol=0, atol=SAME)
     for found in by_examples(one, served, rows):
         np.testing.assert_allclose(found, expected, rtol=0, atol=SAME)

@@ -2,11 +2,15 @@
 
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
+from tfb2d.bench.floor import export_floor
 from tfb2d.bench.serving import picture, table
-from tfb2d.bench.serving_load import Settings, measure
+from tfb2d.bench.serving_load import Settings, measure, requests
 from tfb2d.serving.local import LocalServer
 
 
@@ -41,6 +45,26 @@ def test_refusals_are_counted_by_code_and_shown(rows: list[dict]) -> None:
     refused = {**rows[0], "levels": [{**rows[0]["levels"][0], "errors": {"UNAVAILABLE": 3}, "p999_ms": None}]}
     assert "UNAVAILABLE 3; p99 is" in table([refused])
     assert "110%" in table(rows)
+
+
+def test_the_floor_reads_every_token_and_takes_the_students_requests(model: Path, tmp_path: Path) -> None:
+    export_floor(model, tmp_path / "shop/1")
+    served = tf.saved_model.load(str(tmp_path / "shop/1")).signatures
+    texts = tf.constant(["red shoe", "red shoe", "red shoes"])
+    scores = served["serving_default"](query=texts, title=texts[::-1])["score"].numpy()
+    assert scores[0] == scores[2] != scores[1]
+    ranked = served["rank"](query=texts[:2], titles=tf.stack([texts, texts[::-1]]))["scores"].numpy()
+    assert ranked.shape == (2, 3)
+    np.testing.assert_array_equal(ranked[0], ranked[1][::-1])
+    assert ranked[0, 0] != ranked[0, 2]
+    kinds = requests(tmp_path / "shop")
+    settings = Settings(seconds=0.4, rounds=1, clients=(2,), levels=())
+    with (
+        LocalServer(["--embedded", "--model_name=shop", f"--model_base_path={tmp_path / 'shop'}"]) as server,
+        LocalServer([], module="tfb2d.bench.echo") as echo,
+    ):
+        found = list(measure(server.address, echo.address, kinds, settings))
+    assert [row["request"] for row in found] == ["score", "rank"]
 
 
 def test_the_picture_has_a_panel_a_request(rows: list[dict]) -> None:

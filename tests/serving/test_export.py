@@ -1,17 +1,22 @@
 """The exported SavedModel: versions, signatures, warm-up, what lies beside it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from tfb2d.config import StudentConfig
 from tfb2d.data.files import read_json
 from tfb2d.data.task import Task
-from tfb2d.serving.export import ABOUT, WARMUP, export
+from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.serving.export import WARMUP, export
+from tfb2d.serving.server.options import Options
+from tfb2d.serving.server.servable import Servable
+from tfb2d.serving.server.steps import alone, together
 from tfb2d.students.model import Student
 from tfb2d.students.text_spec import SPEC
 
@@ -29,6 +34,11 @@ def exported(student: Student, folder: Path, fingerprint: str = "one") -> Path:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Student, Path]:
     student = Student(Task(("query", "title")), SMALL, 3)
     return student, exported(student, tmp_path_factory.mktemp("models"))
+
+
+def warmup_logs(folder: Path) -> list[prediction_log_pb2.PredictionLog]:
+    records = tf.data.TFRecordDataset(str(folder / WARMUP))
+    return [prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in records]
 
 
 def examples(**columns: list[str]) -> tf.Tensor:
@@ -85,15 +95,38 @@ def test_what_lies_beside_the_graph(pair: tuple[Student, Path]) -> None:
     assert Task.from_json(about["task"]) == student.task
     assert about["hash_spec"] == SPEC
     assert about["calibration"] == {"scale": 2.0, "bias": [0.25]}
-    logs = [
-        prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(folder / WARMUP))
-    ]
-    asked = [log.predict_log.request for log in logs]
+    asked = [log.predict_log.request for log in warmup_logs(folder)]
     assert {request.model_spec.signature_name for request in asked} == {"serving_default", "rank"}
     served = tf.saved_model.load(str(folder)).signatures
     for request in asked:
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
         served[request.model_spec.signature_name](**inputs)
+
+
+@pytest.mark.parametrize("joins", [True, False])
+@pytest.mark.parametrize("task", [Task(("query", "title")), Task(("text",), "multiclass", ("a", "b", "c"))])
+def test_requests_to_an_export_share_a_run(task: Task, joins: bool, tmp_path: Path) -> None:
+    folder = exported(Student(task, SMALL, 3), tmp_path)
+    servable = Servable(str(folder), str(folder.parent), Options(join_requests=joins), None)
+    sizes, run = [], servable.predictor.run
+
+    def counted(feeds: Mapping, fetches: tuple[str, ...], seconds: float | None) -> list[np.ndarray]:
+        sizes.append(len(next(iter(feeds.values()))))
+        return run(feeds, fetches, seconds)
+
+    servable.predictor.run = counted
+    requests = [log.predict_log.request for log in warmup_logs(folder)]
+    answers = [[predict_pb2.PredictResponse() for _ in requests] for _ in range(2)]
+    for request, answer in zip(requests, answers[0], strict=True):
+        alone(servable.predictor.predict(request, answer, None))
+    alone_runs, sizes[:] = len(sizes), []
+    together([servable.predictor.predict(*pair, None) for pair in zip(requests, answers[1], strict=True)])
+    # 3 rows one by one and all 3 at once; a ranking is another signature
+    assert len(sizes) == ((2 if len(task.fields) == 2 else 1) if joins else alone_runs)
+    for first, second in zip(*answers, strict=True):
+        for name, value in first.outputs.items():
+            np.testing.assert_allclose(tf.make_ndarray(second.outputs[name]), tf.make_ndarray(value), atol=1e-6)
+    servable.close()
 
 
 def test_one_query_many_titles_is_hashed_once(pair: tuple[Student, Path]) -> None:

@@ -5,14 +5,16 @@ python -m tfb2d.bench --serving --model=saved_models/pairs --faults
 
 Starts the server as `python -m tfb2d.serve` does (the official one where there is one, otherwise the embedded one) and a
 bare gRPC echo; finds the capacity (closed loops, more and more requests in flight); then sends requests at Poisson times at
-10, 50, 80 and 110% of it. A request's latency counts from when it was due, not from when it was sent. --faults swaps,
-kills, drains and fuzzes a server instead. Writes serving.json and serving.svg (or faults.json) into --output.
+10, 50, 80 and 110% of it. A request's latency counts from when it was due, not from when it was sent. --floor measures, in
+the student's place, a model that only cuts the same texts into tokens and hashes them: no student is faster. --faults
+swaps, kills, drains and fuzzes a server instead. Writes serving.json and serving.svg (or faults.json) into --output.
 """
 
 import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("rounds", 3, "how often server and echo take turns", lower_bound=1)
     flags.DEFINE_list("clients", "1,2,4,8,16,32", "requests in flight of the closed loops that find the capacity")
     flags.DEFINE_list("levels", "0.1,0.5,0.8,1.1", "arrival rates, as shares of the capacity")
+    flags.DEFINE_bool("floor", False, "measure a model that takes the same requests and only hashes their texts")
     flags.DEFINE_list("server_flags", "--grpc_max_threads=64", "further flags for the server, apart by commas")
     flags.DEFINE_bool("faults", False, "swap, kill, drain and fuzz a server instead of timing it")
     flags.DEFINE_list(
@@ -52,10 +55,19 @@ def main(flags: Any) -> int:
     try:
         if flags.faults:
             return _faults(flags, model, output)
-        return _load(flags, model, output)
+        with tempfile.TemporaryDirectory() as folder:
+            return _load(flags, _floor(model, folder) if flags.floor else model, output)
     except (ServingError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _floor(model: Path, folder: str) -> Path:
+    from tfb2d.bench.floor import export_floor
+    from tfb2d.bench.serving_load import newest_version
+
+    export_floor(newest_version(model), Path(folder, model.name, "1"))
+    return Path(folder, model.name)
 
 
 def _load(flags: Any, model: Path, output: Path) -> int:
@@ -73,7 +85,13 @@ def _load(flags: Any, model: Path, output: Path) -> int:
             rows.append({"mode": "serving", "server": which, **row})
             print(table([row]), flush=True)
     machine = {"processors": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    about = {"model": model.name, "server": which, "server_flags": flags.server_flags, "arrivals": "poisson"}
+    about = {
+        "model": model.name,
+        "floor": flags.floor,
+        "server": which,
+        "server_flags": flags.server_flags,
+        "arrivals": "poisson",
+    }
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "serving.json", {**about, "machine": machine, "rows": rows})
     write_atomic(output / "serving.svg", picture(rows))
@@ -82,8 +100,6 @@ def _load(flags: Any, model: Path, output: Path) -> int:
 
 
 def _faults(flags: Any, model: Path, output: Path) -> int:
-    import tempfile
-
     from tfb2d.bench.faults import FAULTS, Arena, Counts
     from tfb2d.bench.fuzz import Names
     from tfb2d.bench.serving_load import repeated, requests

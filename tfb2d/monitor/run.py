@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_atomic, write_json
 from tfb2d.evaluation.calibration import Calibration
-from tfb2d.evaluation.scorer import Scorer
+from tfb2d.evaluation.scorer import ABOUT, Scorer
 from tfb2d.monitor import fresh, reference
 from tfb2d.monitor.alerts import Thresholds, alerts
 from tfb2d.monitor.describe import Described
@@ -28,7 +28,6 @@ from tfb2d.monitor.sample import Reservoir
 from tfb2d.monitor.windows import Window, Windows, seconds_of
 from tfb2d.students.text_spec import SPEC
 
-ABOUT = "assets.extra/tfb2d.json"
 MAX_TOKENS = 256
 NEW_TOKENS = 50  # listed
 EXAMPLES = 12

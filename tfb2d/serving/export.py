@@ -12,11 +12,11 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from tfb2d import __version__
 from tfb2d.data.files import read_json, sync, write_json
+from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 from tfb2d.students.served import ServedStudent
 
-ABOUT = "assets.extra/tfb2d.json"
 EDGE = "assets.extra/edge"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 

@@ -9,9 +9,10 @@ import pytest
 from embedded import free_port, wait_for
 
 from tfb2d.serving.server import transport
+from tfb2d.serving.server.call import Method
 from tfb2d.serving.server.errors import Code, ServingError
 from tfb2d.serving.server.health import Health
-from tfb2d.serving.server.transport import Method, Transport
+from tfb2d.serving.server.transport import Transport
 
 
 @pytest.fixture
@@ -128,6 +129,32 @@ def test_who_waits_is_not_quick_and_errors_say_nothing_of_answers(served):
     for _ in range(20):
         assert code(ask.future(b"bad", timeout=20)) == "INVALID_ARGUMENT"
     assert min(one._seconds.values()) > transport._QUICK_SECONDS
+
+
+def test_quick_answers_of_a_method_are_computed_together(served):
+    sizes = []
+
+    def answer(data, _):
+        return data * 2
+
+    def together(requests):
+        sizes.append(len(requests))
+        bad = ServingError(Code.INVALID_ARGUMENT, "no")
+        return [bad if data == b"07" else answer(data, seconds) for data, seconds in requests]
+
+    one, channel = served({"/a": Method(answer, together=together), "/b": Method(answer)}, 8)
+    for path in ("/a", "/b"):
+        channel.unary_unary(path)(b"00", timeout=20)  # how long it takes is known from here on
+    wait_for(lambda: one._idle == 2)
+    for _ in range(50):
+        asked = [("/b" if number % 5 == 4 else "/a", b"%02d" % number) for number in range(20)]
+        pending = [(data, channel.unary_unary(path).future(data, timeout=20)) for path, data in asked]
+        told = {data: code(future) for data, future in pending}
+        assert told.pop(b"07") in ("OK", "INVALID_ARGUMENT")  # alone, or with others
+        assert set(told.values()) == {"OK"}
+        assert all(future.result() == data * 2 for data, future in pending if data != b"07")
+    assert 1 < max(sizes) <= 8
+    assert one._turns._value == 8
 
 
 def test_a_deadline_is_told_in_the_words_of_grpc(served):

@@ -1,7 +1,6 @@
 """The RPCs, as functions of parsed requests; gRPC and REST both come here."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from google.protobuf import any_pb2
@@ -22,8 +21,7 @@ from tfb2d.serving.server.errors import Code, ServingError, cut_details, invalid
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager, Version
 from tfb2d.serving.server.request_log import RequestLogs
-
-Fill = Callable[[Any, Any, float | None], None]
+from tfb2d.serving.server.steps import Step, alone
 
 
 class Api:
@@ -53,8 +51,14 @@ class Api:
         Raises:
           ServingError: as TensorFlow Serving answers.
         """
+        return alone(self.predicting(request, seconds, entry))
+
+    def predicting(
+        self, request: predict_pb2.PredictRequest, seconds: float | None, entry: str = "GRPC"
+    ) -> Step[predict_pb2.PredictResponse]:
+        """`predict` as a step, for requests that are there at the same time."""
         response = predict_pb2.PredictResponse()
-        self._infer("Predict", "predict_log", request, request, response, seconds, entry)
+        yield from self._infer("Predict", "predict_log", request, request, response, seconds, entry)
         return response
 
     def classify(
@@ -62,7 +66,7 @@ class Api:
     ) -> classification_pb2.ClassificationResponse:
         """Classify; see `predict`."""
         response = classification_pb2.ClassificationResponse()
-        self._infer("Classify", "classify_log", request, request, response, seconds, entry)
+        alone(self._infer("Classify", "classify_log", request, request, response, seconds, entry))
         return response
 
     def regress(
@@ -70,7 +74,7 @@ class Api:
     ) -> regression_pb2.RegressionResponse:
         """Regress; see `predict`."""
         response = regression_pb2.RegressionResponse()
-        self._infer("Regress", "regress_log", request, request, response, seconds, entry)
+        alone(self._infer("Regress", "regress_log", request, request, response, seconds, entry))
         return response
 
     def multi_inference(
@@ -80,12 +84,12 @@ class Api:
         response = inference_pb2.MultiInferenceResponse()
         first = request.tasks[0] if request.tasks else None
         owner = first if first is not None and first.HasField("model_spec") else _Unnamed
-        self._infer("MultiInference", "multi_inference_log", request, owner, response, seconds, entry)
+        alone(self._infer("MultiInference", "multi_inference_log", request, owner, response, seconds, entry))
         return response
 
     def _infer(
         self, method: str, log: str, request: Any, owner: Any, response: Any, seconds: float | None, entry: str
-    ) -> None:
+    ) -> Step[None]:
         started = time.perf_counter()
         spec = owner.model_spec
         status = "OK"
@@ -94,7 +98,7 @@ class Api:
                 raise invalid("Missing ModelSpec")
             version = self.models.take(spec)
             try:
-                self._fill(method, version, request, response, seconds)
+                yield from self._fill(method, version, request, response, seconds)
             finally:
                 version.give_back()
         except ServingError as error:
@@ -111,12 +115,12 @@ class Api:
             sampled.put(spec.name, version.number, entry_log)
         self.metrics.latency.observe((time.perf_counter() - started) * 1e6, spec.name, method, entry)
 
-    def _fill(self, method: str, version: Version, request: Any, response: Any, seconds: float | None) -> None:
+    def _fill(self, method: str, version: Version, request: Any, response: Any, seconds: float | None) -> Step[None]:
         servable = version.servable
         assert servable is not None  # a taken version keeps it
         started = time.perf_counter()
         if method == "Predict":
-            servable.predictor.predict(request, response, seconds)
+            yield from servable.predictor.predict(request, response, seconds)
         elif method == "MultiInference":
             servable.inference.multi(request, response, seconds)
         elif method == "Classify":

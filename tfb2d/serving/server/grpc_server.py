@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -19,28 +19,47 @@ from tensorflow_serving.apis import (
 )
 
 from tfb2d.serving.server.api import Api, unexpected
+from tfb2d.serving.server.call import Answer, AnswerTogether, Method
 from tfb2d.serving.server.errors import Code, ServingError, where
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.options import CORES, FlagError, Options
-from tfb2d.serving.server.transport import Answer, Method, Transport
+from tfb2d.serving.server.steps import Step, together
+from tfb2d.serving.server.transport import Transport
 
 _log = logging.getLogger(__name__)
+
+
+def _problem(error: Exception) -> ServingError:
+    """What a client is told."""
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, DecodeError):
+        return ServingError(Code.INTERNAL, "")
+    if isinstance(error, EncodeError):
+        return ServingError(Code.INTERNAL, "the answer is larger than a message can be")
+    _log.error("%s", where(error))
+    return unexpected(error)
 
 
 def _answer(parse: Callable[[bytes], Any], call: Callable[[Any, float | None], Any]) -> Answer:
     def answer(data: bytes, seconds: float | None) -> bytes:
         try:
             return call(parse(data), seconds).SerializeToString()
-        except ServingError:
-            raise
-        except DecodeError:
-            problem = ServingError(Code.INTERNAL, "")
-        except EncodeError:
-            problem = ServingError(Code.INTERNAL, "the answer is larger than a message can be")
         except Exception as error:
-            _log.error("%s", where(error))
-            problem = unexpected(error)
+            problem = _problem(error)
         raise problem
+
+    return answer
+
+
+def _predict_together(api: Api) -> AnswerTogether:
+    def step(data: bytes, seconds: float | None) -> Step[bytes]:
+        response = yield from api.predicting(predict_pb2.PredictRequest.FromString(data), seconds)
+        return response.SerializeToString()
+
+    def answer(requests: Sequence[tuple[bytes, float | None]]) -> list[bytes | ServingError]:
+        answers = together([step(*request) for request in requests])
+        return [_problem(one) if isinstance(one, Exception) else one for one in answers]
 
     return answer
 
@@ -58,6 +77,7 @@ def methods(api: Api, health: Health | None) -> dict[str, Method]:
         models + "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, api.get_model_status),
     }
     found = {path: Method(_answer(kind.FromString, call)) for path, (kind, call) in table.items()}
+    found[prediction + "Predict"] = found[prediction + "Predict"]._replace(together=_predict_together(api))
     reload = _answer(model_management_pb2.ReloadConfigRequest.FromString, api.reload_config)
     found[models + "HandleReloadConfigRequest"] = Method(reload, bounded=False, background=True)
     if health is not None:

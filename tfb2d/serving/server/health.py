@@ -6,8 +6,8 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2
 
+from tfb2d.serving.server.call import Call
 from tfb2d.serving.server.errors import Code, ServingError
-from tfb2d.serving.server.transport import Call
 
 _NAMES = ("", "PredictionService", "ModelService")
 _Response = health_pb2.HealthCheckResponse

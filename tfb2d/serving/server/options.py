@@ -88,6 +88,9 @@ class Options:
         2**26, "a shape that asks for more than this and than its values fill is refused", OWN
     )
     version_settle_seconds: float = _flag(1.0, "a version folder loads once nothing changed in it for so long", OWN)
+    join_requests: bool = _flag(
+        True, "requests to a tfb2d student that are there at the same time share a run; none waits for another", OWN
+    )
     drain_seconds: float = _flag(30.0, "after SIGTERM, time for requests in work to end", OWN)
     log_requests: str = _flag("", "folder that takes sampled requests and answers, PredictionLog TFRecords", OWN)
     log_requests_rate: float = _flag(0.1, "share of the requests that is logged", OWN)

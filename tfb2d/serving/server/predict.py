@@ -1,6 +1,6 @@
 """Predict: the checks in TensorFlow Serving's order, then one session run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +11,10 @@ from tfb2d.serving.server import tensors
 from tfb2d.serving.server.errors import Code, ServingError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.session import Session
+from tfb2d.serving.server.steps import Run, Step, Work
 
 DEFAULT_SIGNATURE = "serving_default"
 _PREDICT_METHODS = ("", "tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
-
-
-Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
 
 
 class Plan(NamedTuple):
@@ -25,6 +23,7 @@ class Plan(NamedTuple):
     inputs: Mapping[str, str]  # alias -> tensor name
     aliases: tuple[str, ...]  # outputs
     fetches: tuple[str, ...]  # their tensor names
+    rows: bool  # every input and output has a first dimension of any size
 
 
 class Wanted(NamedTuple):
@@ -40,11 +39,13 @@ class Predictor:
     Args:
       session: the loaded version.
       options: limits and the answer's form.
+      joins: whether a row's outputs depend on no other row, so that requests may share a run.
     """
 
-    def __init__(self, session: Session, options: Options) -> None:
+    def __init__(self, session: Session, options: Options, joins: bool = False) -> None:
         self._session = session
         self._options = options
+        self._joins = joins
         self.run: Run = session.run  # server-side batching takes its place
         self._limits = options.max_tensor_bytes, options.max_string_bytes
         self._wanted: dict[str, Wanted] = {}
@@ -52,8 +53,8 @@ class Predictor:
 
     def predict(
         self, request: predict_pb2.PredictRequest, response: predict_pb2.PredictResponse, seconds: float | None
-    ) -> None:
-        """Fills the response's outputs and signature name.
+    ) -> Step[None]:
+        """The step that fills the response's outputs and signature name.
 
         Raises:
           ServingError: as TensorFlow Serving answers.
@@ -62,7 +63,8 @@ class Predictor:
         wanted = self._wanted.get(signature) or self._want(signature)
         feeds = self._feeds(wanted, request.inputs)
         plan = self._plan(signature, tuple(request.output_filter))
-        results = self.run({plan.inputs[alias]: value for alias, value in feeds.items()}, plan.fetches, seconds)
+        named = {plan.inputs[alias]: value for alias, value in feeds.items()}
+        results = yield Work(self.run, named, plan.fetches, seconds, self._joins and plan.rows)
         as_content = self._options.enable_serialization_as_tensor_content
         for alias, value in zip(plan.aliases, results, strict=True):
             tensors.fill_proto(response.outputs[alias], value, as_content)
@@ -151,4 +153,6 @@ def make_plan(session: Session, signature: str, output_filter: Sequence[str] = (
     fetches = tuple(outputs[alias].name for alias in aliases)
     for name in (*inputs.values(), *fetches):
         session.check(name)
-    return Plan(inputs, aliases, fetches)
+    infos = [*definition.inputs.values(), *(outputs[alias] for alias in aliases)]
+    rows = all(info.tensor_shape.dim and info.tensor_shape.dim[0].size == -1 for info in infos)
+    return Plan(inputs, aliases, fetches, rows)

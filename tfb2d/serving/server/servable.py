@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.serving.server.batching import Batcher, BatchingParameters
 from tfb2d.serving.server.errors import Code, ServingError
 from tfb2d.serving.server.inference import Inference
@@ -34,7 +35,7 @@ class Servable:
         self.session = Session(folder, options, base)
         self._batcher = batcher
         self._own_batcher = own_batcher
-        self.predictor = Predictor(self.session, options)
+        self.predictor = Predictor(self.session, options, options.join_requests and Path(folder, ABOUT).is_file())
         if batcher is not None:
             self.predictor.run = batcher.wrap(self.session.run)
         self.inference = Inference(self.session, self.predictor.run)

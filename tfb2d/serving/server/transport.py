@@ -5,11 +5,10 @@ three times the processor time (317 against 105 us a call, measured for an echo)
 take the pool's threads. Here a thread sees a call only when its message is there.
 
 One thread at a time, the leader, takes calls in: all that are there. Those whose answers are known to be quick it computes
-one after the other, and then sends all of them: between two sends of an answer each, a student's 24 us become 90, since
-the network's code drives the graph's out of the cache. (With 16 clients on 2 cores this answers 7,000 short texts a
-second instead of 3,400.) For what is slow or not known yet it gives the lead away and computes beside the next leader; few
-threads do so, and what comes meanwhile waits. (Of 100 texts a request, 4 of them answered 40% more than 64, which fight
-over Python's lock.)
+together, in one run where the method can, else one after the other, and then sends all of them: between two sends of an
+answer each, a student's 24 us become 90, since the network's code drives the graph's out of the cache. For what is slow or
+not known yet it gives the lead away and computes beside the next leader; few threads do so, and what comes meanwhile waits.
+(Of 100 texts a request, 4 of them answered 40% more than 64, which fight over Python's lock.)
 
 The classes are those that `grpc.server` itself is made of (grpc/_server.py); they are private, so setup.py bounds grpcio
 and `tests/serving/server` covers them.
@@ -20,17 +19,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import grpc
 from grpc._cython import cygrpc
 
-from tfb2d.serving.server.errors import Code, ServingError, cut_details, where
+from tfb2d.serving.server.call import DONE, Answer, Call, Method
+from tfb2d.serving.server.errors import Code, ServingError, where
 
 _log = logging.getLogger(__name__)
 _TURN_SECONDS = 0.05  # a burst just above the limit is served, not refused
-_NO_DEADLINE = 1e7  # seconds; gRPC gives a request without one some centuries
 _MAX_BACKGROUND = 16  # calls that may block for long
 _WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
 _QUICK_SECONDS = 0.001  # of processor time: an answer that is expected to take less is quick
@@ -39,37 +38,9 @@ _BLOCKED = 16  # times its processor time: an answer that takes longer by the cl
 _ROUND_EVENTS = 128  # taken in before what is quick is answered; a call is three
 _STUCK_SECONDS = 0.1  # a leader that is busy for so long is no leader
 
-Answer = Callable[[bytes, float | None], bytes]  # message, seconds left (None: no deadline) -> message; ServingError
-_NEW, _DONE, _SHUTDOWN = object(), object(), object()
-
-
-class Method(NamedTuple):
-    """How a path is answered."""
-
-    answer: Answer
-    bounded: bool = True  # counts as a request in work
-    background: bool = False  # may block for long: gets a thread of its own
-    stream: Callable[["Call"], None] | None = None  # keeps the call open after the first answer
-
-
-class Call(NamedTuple):
-    """A call whose message is awaited, or that is kept open."""
-
-    core: Any
-    method: Method | None
-    deadline: float  # seconds since 1970
-
-    def send(self, data: bytes) -> None:
-        """Sends a message of a stream; the first one."""
-        first = (cygrpc.SendInitialMetadataOperation((), 0), cygrpc.SendMessageOperation(data, 0))
-        self._start(first)
-
-    def end(self, data: bytes) -> None:
-        """Sends a stream's last message and the status OK."""
-        self._start((cygrpc.SendMessageOperation(data, 0), _status(Code.OK, "")))
-
-    def _start(self, operations: tuple) -> None:
-        self.core.start_server_batch(operations, _DONE)
+_NEW, _SHUTDOWN = object(), object()
+Asked = tuple[Call, bytes]  # a request whose message is there
+Answered = tuple[Call, bytes | ServingError]
 
 
 class Transport:
@@ -103,7 +74,7 @@ class Transport:
         self._server.register_completion_queue(self._queue)
         self._ended = threading.Event()
         self._idle = min(workers, in_work)
-        self._waiting: deque[tuple[Call, bytes]] = deque()
+        self._waiting: deque[Asked] = deque()
         self._lock = threading.Lock()  # of these two
         self._lead = threading.Lock()
         self._busy: float | None = None  # since when the leader is, with what it took in
@@ -171,11 +142,11 @@ class Transport:
         busy = self._busy
         return busy is not None and time.monotonic() - busy > _STUCK_SECONDS
 
-    def _round(self, leads: bool) -> tuple[Call, bytes] | None:
+    def _round(self, leads: bool) -> Asked | None:
         """Takes in all there is and answers what is quick; returns a slow request that this thread is to answer, if any."""
         if self._waiting and (waiting := self._next()) is not None:
             return waiting
-        quick: list[tuple[Call, bytes]] = []
+        quick: list[Asked] = []
         slow, expected = None, 0.0
         for number in range(_ROUND_EVENTS):
             event = self._queue.poll(0 if number else time.time() + _WAKE_SECONDS)
@@ -203,7 +174,7 @@ class Transport:
             self._busy = None
         return slow
 
-    def _next(self) -> tuple[Call, bytes] | None:
+    def _next(self) -> Asked | None:
         """A request that waits, for this thread to answer; None where enough others answer."""
         with self._lock:
             if not (self._waiting and self._idle):
@@ -211,7 +182,7 @@ class Transport:
             self._idle -= 1
             return self._waiting.popleft()
 
-    def _take(self, event: Any, quick: list[tuple[Call, bytes]]) -> tuple[Call, bytes] | None:
+    def _take(self, event: Any, quick: list[Asked]) -> Asked | None:
         """What an event asks for: a request to answer, which has its turn, or nothing more."""
         tag = event.tag
         if tag is _NEW:
@@ -223,7 +194,7 @@ class Transport:
             self._ended.set()
         elif isinstance(tag, Call):
             return self._message(tag, event.batch_operations[0].message(), quick)
-        elif tag is not _DONE and self._on_closed is not None:
+        elif tag is not DONE and self._on_closed is not None:
             self._on_closed(tag)
         return None
 
@@ -231,14 +202,14 @@ class Transport:
         method = self._methods.get(event.call_details.method)
         call = Call(event.call, method, event.call_details.deadline)
         if method is None:  # answered without waiting for a message
-            return _finish(call, None, ServingError(Code.UNIMPLEMENTED, ""))
+            return call.finish(ServingError(Code.UNIMPLEMENTED, ""))
         call.core.start_server_batch((cygrpc.ReceiveMessageOperation(0),), call)
 
-    def _message(self, call: Call, data: bytes | None, quick: list[tuple[Call, bytes]]) -> tuple[Call, bytes] | None:
+    def _message(self, call: Call, data: bytes | None, quick: list[Asked]) -> Asked | None:
         method = call.method
         assert method is not None
         if data is None:  # closed, cancelled, or larger than allowed: the core has told the client already
-            _finish(call, None, ServingError(Code.INTERNAL, ""))
+            call.finish(ServingError(Code.INTERNAL, ""))
         elif method.background:
             self._apart(call, data)
         elif not method.bounded:
@@ -249,7 +220,7 @@ class Transport:
             self._answer_together(quick)  # they have turns
             if self._turn():
                 return call, data
-            _finish(call, None, ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
+            call.finish(ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
         return None
 
     def _expected(self, call: Call, data: bytes) -> float:
@@ -278,23 +249,24 @@ class Transport:
                     return
                 call, data = self._waiting.popleft()
 
-    def _answer_together(self, quick: list[tuple[Call, bytes]]) -> None:
+    def _answer_together(self, quick: list[Asked]) -> None:
         """Computes the answers, then sends them; leaves the list empty.
 
         Where they take longer than they should, the rest waits for whoever is idle.
         """
-        ready: list[tuple[Call, bytes | None, ServingError | None]] = []
+        ready: list[Answered] = []
         began = time.monotonic()
-        for number, (call, data) in enumerate(quick, 1):
-            assert call.method is not None
+        left = _parts(quick)
+        while left:
+            part = left.pop(0)
             try:
-                ready.append((call, *self._compute(call, call.method, data)))
+                ready.extend(self._compute(part))
             except Exception as error:
                 _log.error("%s", where(error))
-            self._turns.release()
-            if time.monotonic() - began > 2 * _BATCH_SECONDS:
+            self._turns.release(len(part))
+            if left and time.monotonic() - began > 2 * _BATCH_SECONDS:
                 with self._lock:
-                    self._waiting.extend(quick[number:])
+                    self._waiting.extend(asked for part in left for asked in part)
                 break
         _send(ready)
         quick.clear()
@@ -306,7 +278,7 @@ class Transport:
 
     def _apart(self, call: Call, data: bytes) -> None:
         if not self._background.acquire(blocking=False):
-            return _finish(call, None, ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
+            return call.finish(ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
 
         def work() -> None:
             self._answer_safely(call, data)
@@ -316,7 +288,7 @@ class Transport:
             threading.Thread(target=work, name="grpc-background", daemon=True).start()
         except RuntimeError:  # the system has no thread left
             self._background.release()
-            _finish(call, None, ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
+            call.finish(ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
 
     def _answer_safely(self, call: Call, data: bytes) -> None:
         try:
@@ -326,53 +298,55 @@ class Transport:
             _log.error("%s", where(error))
 
     def _answer(self, call: Call, method: Method, data: bytes) -> None:
-        answer, error = self._compute(call, method, data)
-        if answer is None or method.stream is None:
-            return _finish(call, answer, error)
+        ((_, answer),) = self._compute([(call, data)])
+        if isinstance(answer, ServingError) or method.stream is None:
+            return call.finish(answer)
         call.send(answer)
         method.stream(call)
         # Last: of a client that is gone already it says so at once, and nobody may be told before `stream` was.
         call.core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), call.core)
 
-    def _compute(self, call: Call, method: Method, data: bytes) -> tuple[bytes | None, ServingError | None]:
-        """The answer or what is wrong; remembers how long an answer took."""
-        left = call.deadline - time.time()
-        began, computed = time.monotonic(), time.thread_time()
-        try:
-            answer = method.answer(data, left if left < _NO_DEADLINE else None)
-        except ServingError as error:
-            # In gRPC's own words, for a client that hears of its deadline from the server first.
-            late = error.code == Code.DEADLINE_EXCEEDED
-            return None, ServingError(error.code, "Deadline Exceeded") if late else error
+    def _compute(self, part: Sequence[Asked]) -> list[Answered]:
+        """The answers to requests of one method, or what is wrong; remembers how long an answer took."""
+        now, began, computed = time.time(), time.monotonic(), time.thread_time()
+        requests = [(data, call.left(now)) for call, data in part]
+        method = part[0][0].method
+        assert method is not None
+        answers: list[bytes | ServingError]
+        if len(part) > 1 and method.together is not None:
+            answers = method.together(requests)
+        else:
+            answers = [method.one(*request) for request in requests]
         seconds, clock = time.thread_time() - computed, time.monotonic() - began
         # Waiting for Python's lock beside a few other threads does not make an answer slow; other waiting does.
         if clock > max(_BATCH_SECONDS, _BLOCKED * seconds):
             seconds = clock
-        kind = method.answer, len(data).bit_length()
-        before = self._seconds.get(kind, seconds)
-        self._seconds[kind] = before + 0.2 * (seconds - before)
-        return answer, None
+        answered = []
+        for (call, data), answer in zip(part, answers, strict=True):
+            if isinstance(answer, ServingError):
+                if answer.code == Code.DEADLINE_EXCEEDED:  # in gRPC's words: the client may hear of it from here first
+                    answer = ServingError(answer.code, "Deadline Exceeded")
+            else:
+                kind = method.answer, len(data).bit_length()
+                before = self._seconds.get(kind, seconds / len(part))
+                self._seconds[kind] = before + 0.2 * (seconds / len(part) - before)
+            answered.append((call, answer))
+        return answered
 
 
-def _send(ready: list[tuple[Call, bytes | None, ServingError | None]]) -> None:
-    for call, answer, error in ready:
+def _parts(quick: Iterable[Asked]) -> list[list[Asked]]:
+    """Those that are answered together; each other one by itself."""
+    parts: dict[Any, list[Asked]] = {}
+    for call, data in quick:
+        assert call.method is not None
+        parts.setdefault(call.method.together or call, []).append((call, data))
+    return list(parts.values())
+
+
+def _send(ready: list[Answered]) -> None:
+    for call, answer in ready:
         try:
-            _finish(call, answer, error)
+            call.finish(answer)
         except Exception as problem:  # of one call, which the core may have ended meanwhile
             _log.error("%s", where(problem))
     ready.clear()
-
-
-def _status(code: Code, details: str) -> Any:
-    return cygrpc.SendStatusFromServerOperation((), int(code), cut_details(details).encode(), 0)
-
-
-def _finish(call: Call, answer: bytes | None, error: ServingError | None) -> None:
-    message = () if answer is None else (cygrpc.SendMessageOperation(answer, 0),)
-    status = _OK if error is None else _status(error.code, error.message)
-    operations = (_METADATA, *message, status, cygrpc.ReceiveCloseOnServerOperation(0))
-    call.core.start_server_batch(operations, _DONE)
-
-
-_METADATA = cygrpc.SendInitialMetadataOperation((), 0)
-_OK = _status(Code.OK, "")

@@ -15,6 +15,7 @@ from tensorflow_serving.apis import (
 from tfb2d.serving.server.errors import Code, ServingError, invalid
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.servable import Servable
+from tfb2d.serving.server.steps import alone
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
@@ -75,7 +76,7 @@ def _parse(log: prediction_log_pb2.PredictionLog, record: bytes) -> bool:
 def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
-        servable.predictor.predict(log.predict_log.request, predict_pb2.PredictResponse(), None)
+        alone(servable.predictor.predict(log.predict_log.request, predict_pb2.PredictResponse(), None))
     elif kind == "classify_log":
         servable.inference.classify(log.classify_log.request, classification_pb2.ClassificationResponse(), None)
     elif kind == "regress_log":

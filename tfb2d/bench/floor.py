@@ -1,0 +1,45 @@
+"""A model that does the least any student does: lower-cases its texts, cuts them into tokens and hashes these."""
+
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfb2d.data.files import read_json
+from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.students.text import flat_hashes
+
+_MAX_TOKENS = 256
+
+
+def export_floor(version: Path, folder: Path) -> None:
+    """Writes a model that takes an exported student's requests and only hashes their texts.
+
+    Args:
+      version: the student's version folder.
+      folder: the new model's version folder.
+    """
+
+    def sums(texts: tf.Tensor) -> tf.Tensor:
+        """Something of every token, `[texts]` float32, so that none is left out."""
+        hashes, places, n = flat_hashes(texts, _MAX_TOKENS)
+        return tf.math.unsorted_segment_sum(tf.cast(hashes, tf.float32), places[:, 0], n)
+
+    def score(**fields: tf.Tensor) -> dict[str, tf.Tensor]:
+        columns = list(fields.values())
+        return {"score": tf.add_n(tf.split(sums(tf.concat(columns, 0)), len(columns)))}
+
+    def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
+        both = sums(tf.concat([query, tf.reshape(titles, [-1])], 0))
+        rest = tf.reshape(both[tf.size(query) :], tf.shape(titles))
+        return {"scores": rest + both[: tf.size(query), None]}
+
+    about = read_json(version / ABOUT)
+    column = tf.TensorSpec([None], tf.string)
+    fields = {name: tf.TensorSpec([None], tf.string, name) for name in about["task"]["fields"]}
+    signatures = {"serving_default": tf.function(score).get_concrete_function(**fields)}
+    if "rank" in about["signatures"]:
+        titles = tf.TensorSpec([None, None], tf.string, "titles")
+        signatures["rank"] = tf.function(rank).get_concrete_function(column, titles)
+    tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
+    shutil.copytree(version / "assets.extra", folder / "assets.extra", ignore=shutil.ignore_patterns("edge"))
