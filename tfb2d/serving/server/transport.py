@@ -7,8 +7,11 @@ take the pool's threads. Here a thread sees a call only when its message is ther
 One thread at a time, the leader, takes calls in: all that are there. Those whose answers are known to be quick it computes
 together, in one run where the method can, else one after the other, and then sends all of them: between two sends of an
 answer each, a student's 24 us become 90, since the network's code drives the graph's out of the cache. For what is slow or
-not known yet it gives the lead away and computes beside the next leader; few threads do so, and what comes meanwhile waits.
-(Of 100 texts a request, 4 of them answered 40% more than 64, which fight over Python's lock.)
+not known yet it gives the lead away and computes beside the next leader; few threads do so, and what comes meanwhile stands
+in a line. (Of 100 texts a request, 4 of them answered 40% more than 64, which fight over Python's lock.)
+
+Calls that are too many are taken in, too, and refused: left to the core they would pile up there, and from a thousand on it
+ends them as CANCELLED, where TensorFlow Serving says RESOURCE_EXHAUSTED.
 
 The classes are those that `grpc.server` itself is made of (grpc/_server.py); they are private, so setup.py bounds grpcio
 and `tests/serving/server` covers them.
@@ -29,15 +32,16 @@ from tfb2d.serving.server.call import DONE, Answer, Call, Method
 from tfb2d.serving.server.errors import Code, ServingError, where
 
 _log = logging.getLogger(__name__)
-_TURN_SECONDS = 0.05  # a burst just above the limit is served, not refused
+_LINE_SECONDS = 0.05  # a burst above the limit that is over after so long is served, not refused
 _MAX_BACKGROUND = 16  # calls that may block for long
 _WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
 _QUICK_SECONDS = 0.001  # of processor time: an answer that is expected to take less is quick
 _BATCH_SECONDS = 0.002  # of answers that wait to be sent together
 _BLOCKED = 16  # times its processor time: an answer that takes longer by the clock waits for something
-_ROUND_EVENTS = 128  # taken in before what is quick is answered; a call is three
+_ROUND_EVENTS = 512  # taken in before what is quick is answered; a call is three
 _STUCK_SECONDS = 0.1  # a leader that is busy for so long is no leader
 
+_EXHAUSTED = ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
 _NEW, _SHUTDOWN = object(), object()
 Asked = tuple[Call, bytes]  # a request whose message is there
 Answered = tuple[Call, bytes | ServingError]
@@ -48,7 +52,7 @@ class Transport:
 
     Args:
       methods: path -> method; other paths are UNIMPLEMENTED.
-      in_work: requests taken in at once; one more waits a moment, then is RESOURCE_EXHAUSTED.
+      in_work: slow requests that are answered or in line for it; one more waits a moment, then is RESOURCE_EXHAUSTED.
       workers: threads that answer them.
       settings: gRPC channel arguments.
       on_closed: told of a stream's call when its client is gone.
@@ -65,17 +69,18 @@ class Transport:
         together: bool = True,
     ) -> None:
         self._methods = {path.encode(): method for path, method in methods.items()}
-        self._turns = threading.Semaphore(in_work)
-        self._patient = True
+        self._in_work = in_work
         self._background = threading.Semaphore(_MAX_BACKGROUND)
         self._on_closed = on_closed
         self._queue = cygrpc.CompletionQueue()
         self._server = cygrpc.Server(tuple(settings), False)
         self._server.register_completion_queue(self._queue)
         self._ended = threading.Event()
-        self._idle = min(workers, in_work)
-        self._waiting: deque[Asked] = deque()
-        self._lock = threading.Lock()  # of these two
+        self._workers = self._idle = min(workers, in_work)
+        self._line: deque[tuple[float, Asked]] = deque()  # slow ones, and since when
+        self._quick: deque[tuple[float, Asked]] = deque()  # quick ones, and how long each takes
+        self._quick_seconds = 0.0  # what these take
+        self._lock = threading.Lock()  # of these four
         self._lead = threading.Lock()
         self._busy: float | None = None  # since when the leader is, with what it took in
         self._together = together
@@ -112,7 +117,8 @@ class Transport:
         self._server.shutdown(self._queue, _SHUTDOWN)
         if not self._ended.wait(grace):
             with self._lock:
-                self._waiting.clear()
+                self._line.clear()
+                self._quick.clear()
             self._server.cancel_all_calls()
             self._ended.wait(5.0)
         end = max(end, time.monotonic() + 2 * _WAKE_SECONDS)
@@ -133,7 +139,7 @@ class Transport:
                 finally:
                     self._lead.release()
             else:
-                while slow is None and self._stuck() and not self._ended.is_set():
+                while slow is None and (self._stuck() or self._quick) and not self._ended.is_set():
                     slow = self._round(leads=False)
             if slow is not None:
                 self._work(*slow)
@@ -144,46 +150,70 @@ class Transport:
 
     def _round(self, leads: bool) -> Asked | None:
         """Takes in all there is and answers what is quick; returns a slow request that this thread is to answer, if any."""
-        if self._waiting and (waiting := self._next()) is not None:
-            return waiting
-        quick: list[Asked] = []
-        slow, expected = None, 0.0
+        if (slow := self._slow()) is not None:
+            return slow
         for number in range(_ROUND_EVENTS):
-            event = self._queue.poll(0 if number else time.time() + _WAKE_SECONDS)
+            event = self._queue.poll(0 if number or self._quick else time.time() + self._patience())
             if event.completion_type == cygrpc.CompletionType.queue_timeout:
                 break
             if leads and not number:
                 self._busy = time.monotonic()
             try:
-                found = self._take(event, quick)
+                self._take(event)
             except Exception as error:  # of one call, which the core may have ended; the thread serves all
                 _log.error("%s", where(error))
-                found = None
-            if found is not None:
-                seconds = self._expected(*found)
-                if seconds < _QUICK_SECONDS:
-                    quick.append(found)
-                    expected += seconds
-                elif self._is_mine(*found):
-                    slow = found
-                if slow is not None or expected > _BATCH_SECONDS:
-                    break
         event = None  # it holds a call
-        self._answer_together(quick)
+        slow = self._slow()
+        self._refuse()
+        self._answer_together(self._next_quick())
         if leads:
             self._busy = None
         return slow
 
-    def _next(self) -> Asked | None:
-        """A request that waits, for this thread to answer; None where enough others answer."""
+    def _slow(self) -> Asked | None:
+        """A slow request for this thread to answer; None where there is none or enough others answer."""
         with self._lock:
-            if not (self._waiting and self._idle):
+            if not (self._idle and self._line):
                 return None
             self._idle -= 1
-            return self._waiting.popleft()
+            return self._line.popleft()[1]
 
-    def _take(self, event: Any, quick: list[Asked]) -> Asked | None:
-        """What an event asks for: a request to answer, which has its turn, or nothing more."""
+    def _above(self) -> tuple[int, float]:
+        """The first place in the line above the limit, and how long who stands there may stay; for who holds the lock."""
+        place = self._in_work - (self._workers - self._idle)
+        if len(self._line) <= place:
+            return place, _WAKE_SECONDS
+        return place, max(0.0, self._line[place][0] + _LINE_SECONDS - time.monotonic())
+
+    def _patience(self) -> float:
+        """How long a thread may wait for what comes next."""
+        with self._lock:
+            return self._above()[1]
+
+    def _refuse(self) -> None:
+        """Ends those that have been above the limit for too long."""
+        while self._line:
+            with self._lock:
+                place, left = self._above()
+                if left:
+                    return
+                call, _ = self._line[place][1]
+                del self._line[place]
+            _send([(call, _EXHAUSTED)])
+
+    def _next_quick(self) -> list[Asked]:
+        """As many quick requests as are answered together."""
+        found, expected = [], 0.0
+        with self._lock:
+            while self._quick and expected <= _BATCH_SECONDS:
+                seconds, asked = self._quick.popleft()
+                expected += seconds
+                found.append(asked)
+            self._quick_seconds = self._quick_seconds - expected if self._quick else 0.0
+        return found
+
+    def _take(self, event: Any) -> None:
+        """Does what an event asks for; a request whose message is there goes into the line."""
         tag = event.tag
         if tag is _NEW:
             if event.success:
@@ -193,10 +223,9 @@ class Transport:
         elif tag is _SHUTDOWN:
             self._ended.set()
         elif isinstance(tag, Call):
-            return self._message(tag, event.batch_operations[0].message(), quick)
+            self._message(tag, event.batch_operations[0].message())
         elif tag is not DONE and self._on_closed is not None:
             self._on_closed(tag)
-        return None
 
     def _take_in(self, event: Any) -> None:
         method = self._methods.get(event.call_details.method)
@@ -205,7 +234,7 @@ class Transport:
             return call.finish(ServingError(Code.UNIMPLEMENTED, ""))
         call.core.start_server_batch((cygrpc.ReceiveMessageOperation(0),), call)
 
-    def _message(self, call: Call, data: bytes | None, quick: list[Asked]) -> Asked | None:
+    def _message(self, call: Call, data: bytes | None) -> None:
         method = call.method
         assert method is not None
         if data is None:  # closed, cancelled, or larger than allowed: the core has told the client already
@@ -214,14 +243,18 @@ class Transport:
             self._apart(call, data)
         elif not method.bounded:
             self._answer(call, method, data)
-        elif self._turns.acquire(blocking=False):
-            return call, data
         else:
-            self._answer_together(quick)  # they have turns
-            if self._turn():
-                return call, data
-            call.finish(ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
-        return None
+            self._line_up(call, data)
+
+    def _line_up(self, call: Call, data: bytes) -> None:
+        seconds = self._expected(call, data)
+        with self._lock:
+            if seconds >= _QUICK_SECONDS:
+                return self._line.append((time.monotonic(), (call, data)))
+            if self._quick_seconds < _LINE_SECONDS:
+                self._quick_seconds += seconds
+                return self._quick.append((seconds, (call, data)))
+        call.finish(_EXHAUSTED)
 
     def _expected(self, call: Call, data: bytes) -> float:
         """How long a request's answer takes, by those before it of about the same length."""
@@ -229,31 +262,18 @@ class Transport:
             return float("inf")
         return self._seconds.get((call.method.answer, len(data).bit_length()), float("inf"))
 
-    def _is_mine(self, call: Call, data: bytes) -> bool:
-        """Whether this thread is to answer a slow request: not where enough others do so, for whom it then waits."""
-        with self._lock:
-            if not self._idle:
-                self._waiting.append((call, data))
-                return False
-            self._idle -= 1
-        return True
-
     def _work(self, call: Call, data: bytes) -> None:
         """Answers a request and those that came meanwhile."""
         while True:
             self._answer_safely(call, data)
-            self._turns.release()
             with self._lock:
-                if not self._waiting:
+                if not self._line:
                     self._idle += 1
                     return
-                call, data = self._waiting.popleft()
+                call, data = self._line.popleft()[1]
 
     def _answer_together(self, quick: list[Asked]) -> None:
-        """Computes the answers, then sends them; leaves the list empty.
-
-        Where they take longer than they should, the rest waits for whoever is idle.
-        """
+        """Computes the answers, then sends them. Where they take longer than they should, the rest is slow."""
         ready: list[Answered] = []
         began = time.monotonic()
         left = _parts(quick)
@@ -263,22 +283,16 @@ class Transport:
                 ready.extend(self._compute(part))
             except Exception as error:
                 _log.error("%s", where(error))
-            self._turns.release(len(part))
-            if left and time.monotonic() - began > 2 * _BATCH_SECONDS:
+            now = time.monotonic()
+            if left and now - began > 2 * _BATCH_SECONDS:
                 with self._lock:
-                    self._waiting.extend(asked for part in left for asked in part)
+                    self._line.extend((now, asked) for part in left for asked in part)
                 break
         _send(ready)
-        quick.clear()
-
-    def _turn(self) -> bool:
-        got = self._turns.acquire(timeout=_TURN_SECONDS if self._patient else 0)
-        self._patient = got  # while all others are stuck, refusing must not take time
-        return got
 
     def _apart(self, call: Call, data: bytes) -> None:
         if not self._background.acquire(blocking=False):
-            return call.finish(ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
+            return call.finish(_EXHAUSTED)
 
         def work() -> None:
             self._answer_safely(call, data)
@@ -288,7 +302,7 @@ class Transport:
             threading.Thread(target=work, name="grpc-background", daemon=True).start()
         except RuntimeError:  # the system has no thread left
             self._background.release()
-            call.finish(ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))
+            call.finish(_EXHAUSTED)
 
     def _answer_safely(self, call: Call, data: bytes) -> None:
         try:
@@ -349,4 +363,3 @@ def _send(ready: list[Answered]) -> None:
             call.finish(answer)
         except Exception as problem:  # of one call, which the core may have ended meanwhile
             _log.error("%s", where(problem))
-    ready.clear()
