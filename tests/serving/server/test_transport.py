@@ -72,7 +72,7 @@ def test_those_that_wait_are_answered_in_turn_and_one_more_is_refused(served):
     wait_for(lambda: one._idle == 1 and not one._line)
 
 
-@pytest.mark.parametrize("seconds", [b"0.02", b"0.0005"])  # slow, quick
+@pytest.mark.parametrize("seconds", [b"0.02", b"0.0008"])  # slow, quick
 def test_a_flood_is_refused_by_the_servers_own_word(served, seconds):
     """Left in the core's own queue, those above a thousand would be CANCELLED, and all others answered late."""
     one, channel = served({"/a": Method(compute)}, 4, 2)

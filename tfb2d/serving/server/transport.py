@@ -32,13 +32,14 @@ from tfb2d.serving.server.call import DONE, Answer, Call, Method
 from tfb2d.serving.server.errors import Code, ServingError, where
 
 _log = logging.getLogger(__name__)
-_LINE_SECONDS = 0.05  # a burst above the limit that is over after so long is served, not refused
+_LINE_SECONDS = 0.05  # a slow request above the limit may stand in the line for so long: short bursts are served
+_QUICK_LINE_SECONDS = 0.3  # quick requests that take so long together are as many as may wait
 _MAX_BACKGROUND = 16  # calls that may block for long
 _WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
 _QUICK_SECONDS = 0.001  # of processor time: an answer that is expected to take less is quick
 _BATCH_SECONDS = 0.002  # of answers that wait to be sent together
 _BLOCKED = 16  # times its processor time: an answer that takes longer by the clock waits for something
-_ROUND_EVENTS = 512  # taken in before what is quick is answered; a call is three
+_ROUND_EVENTS = 192  # taken in before what is quick is answered; a call is three
 _STUCK_SECONDS = 0.1  # a leader that is busy for so long is no leader
 
 _EXHAUSTED = ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
@@ -251,7 +252,7 @@ class Transport:
         with self._lock:
             if seconds >= _QUICK_SECONDS:
                 return self._line.append((time.monotonic(), (call, data)))
-            if self._quick_seconds < _LINE_SECONDS:
+            if self._quick_seconds < _QUICK_LINE_SECONDS:
                 self._quick_seconds += seconds
                 return self._quick.append((seconds, (call, data)))
         call.finish(_EXHAUSTED)
