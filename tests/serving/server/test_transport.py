@@ -73,8 +73,9 @@ def test_those_that_wait_are_answered_in_turn_and_one_more_is_refused(served):
 
 
 @pytest.mark.parametrize("seconds", [b"0.02", b"0.0008"])  # slow, quick
-def test_a_flood_is_refused_by_the_servers_own_word(served, seconds):
+def test_a_flood_is_refused_by_the_servers_own_word(served, monkeypatch, seconds):
     """Left in the core's own queue, those above a thousand would be CANCELLED, and all others answered late."""
+    monkeypatch.setattr(transport, "_QUICK_LINE_SECONDS", 0.02)
     one, channel = served({"/a": Method(compute)}, 4, 2)
     ask = channel.unary_unary("/a")
     for _ in range(3):
