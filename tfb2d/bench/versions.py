@@ -74,13 +74,13 @@ class Versions:
         from tfb2d.serving.server.options import Options
         from tfb2d.serving.server.predict import Predictor
         from tfb2d.serving.server.session import Session
+        from tfb2d.serving.server.steps import alone
 
         session = Session(str(folder), Options(), str(folder))
         try:
             response = predict_pb2.PredictResponse()
-            Predictor(session, Options()).predict(
-                predict_pb2.PredictRequest.FromString(self.payload), response, seconds=None
-            )
+            request = predict_pb2.PredictRequest.FromString(self.payload)
+            alone(Predictor(session, Options()).predict(request, response, None))
         finally:
             session.close()
         return values(wire.MESSAGES["PredictResponse"].FromString(response.SerializeToString()))

@@ -81,6 +81,35 @@ def test_a_shared_run_has_the_longest_time(limits, longest):
     assert run.limits == [longest]
 
 
+def test_one_without_time_left_runs_with_nobody():
+    run = Run()
+    together([step(run, [1], 0.0), step(run, [2], 1.0), step(run, [3], None)])
+    assert sorted(run.sizes) == [1, 2]
+
+
+def test_errors_leave_no_cycles_behind():
+    """Their frames hold requests, which are large and few: the cyclic collector, which counts objects, would come late."""
+    import gc
+    import weakref
+
+    class Kept(list):
+        pass
+
+    gc.collect()
+    gc.disable()
+    try:
+        seen = []
+        for values in ([-1], [0], [1, -1]):
+            kept = Kept(values)
+            seen.append(weakref.ref(kept))
+            answers = together([step(Run(), kept), step(Run(), [2])])
+            assert isinstance(answers[0], ServingError)
+            del kept, answers
+        assert [one() for one in seen] == [None] * 3
+    finally:
+        gc.enable()
+
+
 def test_one_that_is_refused_costs_the_others_nothing():
     run = Run()
     answers = together([step(run, [1]), step(run, [-1]), step(run, [0]), step(run, [2])])

@@ -46,8 +46,7 @@ def _answer(parse: Callable[[bytes], Any], call: Callable[[Any, float | None], A
         try:
             return call(parse(data), seconds).SerializeToString()
         except Exception as error:
-            problem = _problem(error)
-        raise problem
+            raise _problem(error) from None  # no variable holds it: that would be a cycle with the request in it
 
     return answer
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tfb2d.serving.server.errors import ServingError
+
 Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
 Outputs = list[np.ndarray] | Exception  # or what the run raised
 T = TypeVar("T")
@@ -40,7 +42,9 @@ class Work(NamedTuple):
             return error
 
     def rows(self) -> int:
-        """How many there are, where they can join others; 0 where they cannot."""
+        """How many there are, where they can join others; 0 where they cannot, or where there is no time left."""
+        if self.seconds is not None and self.seconds <= 0:
+            return 0
         sizes = {array.shape[0] if array.ndim else 0 for array in self.feeds.values()} if self.joins else ()
         return sizes.pop() if len(sizes) == 1 else 0
 
@@ -76,6 +80,9 @@ def together(steps: Sequence[Step[T]]) -> list[T | Exception]:
             return advance()
         except StopIteration as end:
             answers[number] = end.value
+        except ServingError as error:
+            error.__context__ = None  # its frames, like the error's own, hold the request and these answers: a cycle
+            answers[number] = error.with_traceback(None)
         except Exception as error:
             answers[number] = error
         return None
@@ -92,7 +99,10 @@ def together(steps: Sequence[Step[T]]) -> list[T | Exception]:
 
 
 def _go_on(step: Step[T], outputs: Outputs) -> Work:
-    return step.throw(outputs) if isinstance(outputs, Exception) else step.send(outputs)
+    try:
+        return step.throw(outputs) if isinstance(outputs, Exception) else step.send(outputs)
+    finally:
+        del outputs  # an exception's traceback holds this frame
 
 
 def _shared(works: Sequence[Work]) -> list[Outputs]:
@@ -109,8 +119,8 @@ def _joined(works: Sequence[Work]) -> list[Outputs] | None:
     try:
         feeds = {name: np.concatenate([work.feeds[name] for work in works]) for name in first.feeds}
         outputs = first.run(feeds, first.fetches, longest)
+        if not outputs or any(array.shape[:1] != (ends[-1],) for array in outputs):
+            return None
+        return [list(parts) for parts in zip(*(np.split(array, ends[:-1]) for array in outputs), strict=True)]
     except Exception:
         return None
-    if any(array.shape[:1] != (ends[-1],) for array in outputs):
-        return None
-    return [list(parts) for parts in zip(*(np.split(array, ends[:-1]) for array in outputs), strict=True)]

@@ -38,6 +38,7 @@ _MAX_BACKGROUND = 16  # calls that may block for long
 _WAKE_SECONDS = 0.5  # how often a thread looks whether it is over
 _QUICK_SECONDS = 0.001  # of processor time: an answer that is expected to take less is quick
 _BATCH_SECONDS = 0.002  # of answers that wait to be sent together
+_MOST_TOGETHER = 32  # computed together before the time is looked at
 _BLOCKED = 16  # times its processor time: an answer that takes longer by the clock waits for something
 _ROUND_EVENTS = 192  # taken in before what is quick is answered; a call is three
 _STUCK_SECONDS = 0.1  # a leader that is busy for so long is no leader
@@ -139,8 +140,8 @@ class Transport:
                         slow = self._round(leads=True)
                 finally:
                     self._lead.release()
-            else:
-                while slow is None and (self._stuck() or self._quick) and not self._ended.is_set():
+            elif self._stuck():
+                while slow is None and (self._stuck() or self._forgotten()) and not self._ended.is_set():
                     slow = self._round(leads=False)
             if slow is not None:
                 self._work(*slow)
@@ -148,6 +149,10 @@ class Transport:
     def _stuck(self) -> bool:
         busy = self._busy
         return busy is not None and time.monotonic() - busy > _STUCK_SECONDS
+
+    def _forgotten(self) -> bool:
+        """Whether this thread has taken in what the leader, who waits for events by now, does not know of."""
+        return self._busy is None and bool(self._quick or (self._line and self._idle))
 
     def _round(self, leads: bool) -> Asked | None:
         """Takes in all there is and answers what is quick; returns a slow request that this thread is to answer, if any."""
@@ -284,6 +289,7 @@ class Transport:
                 ready.extend(self._compute(part))
             except Exception as error:
                 _log.error("%s", where(error))
+                ready.extend((call, ServingError(Code.INTERNAL, "")) for call, _ in part)
             now = time.monotonic()
             if left and now - began > 2 * _BATCH_SECONDS:
                 with self._lock:
@@ -350,12 +356,12 @@ class Transport:
 
 
 def _parts(quick: Iterable[Asked]) -> list[list[Asked]]:
-    """Those that are answered together; each other one by itself."""
+    """Those that are answered together, not too many at a time; each other one by itself."""
     parts: dict[Any, list[Asked]] = {}
     for call, data in quick:
         assert call.method is not None
         parts.setdefault(call.method.together or call, []).append((call, data))
-    return list(parts.values())
+    return [part[at : at + _MOST_TOGETHER] for part in parts.values() for at in range(0, len(part), _MOST_TOGETHER)]
 
 
 def _send(ready: list[Answered]) -> None:
