@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
 
 def table(figures: dict[str, Any]) -> str:
     """The figures as text for a terminal."""
-    from tfb2d.evaluation.table import METRICS, figure, layout, span
+    from tfb2d.evaluation.table import METRICS, figure, layout, ndcg_note, span
 
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
@@ -86,6 +86,10 @@ def table(figures: dict[str, Any]) -> str:
     lines.append(
         f"{'rows':10s} {figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else "")
     )
+    if figures["ndcg_groups"]:
+        lines.append(
+            ndcg_note(figures["ndcg_groups"], {name: one["ndcg10_all"]["value"] for name, one in models.items()})
+        )
     if figures["teacher"]:
         lines.append(
             f"{'teacher':10s} has scores for {figures['teacher_rows']:,} of them; fidelity and retention are theirs"

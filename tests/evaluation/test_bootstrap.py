@@ -49,6 +49,17 @@ def test_intervals_hold_the_figure(seed: int) -> None:
             assert low <= found["value"] <= high
 
 
+def test_the_interval_of_ndcg_over_all_groups_is_that_of_its_group_means() -> None:
+    generator = np.random.default_rng(5)
+    groups, labels = np.repeat(np.arange(400), 3), generator.integers(0, 4, 1200) // 3
+    scores = generator.random(1200)
+    found = bootstrap("binary", labels, scores, groups, resamples=1000)
+    each = m.every_group_ndcg(m.group_ndcg(labels.astype(float), scores, groups), labels.astype(float), groups)
+    assert found["ndcg10_all"]["value"] == pytest.approx(each.mean())
+    assert np.diff(found["ndcg10_all"]["ci95"])[0] == pytest.approx(2 * 1.96 * each.std() / 20, rel=0.12)
+    assert found["ndcg10_all"]["value"] < found["ndcg10"]["value"]  # four groups in ten have nothing to find
+
+
 def test_the_width_is_that_of_theory() -> None:
     labels, scores = judged(1, 2000)
     found = bootstrap("binary", labels, scores, resamples=2000)["accuracy"]

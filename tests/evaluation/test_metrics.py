@@ -102,7 +102,7 @@ def test_a_perfect_and_a_constant_model() -> None:
     labels = np.array([0, 1] * 20)
     groups = np.arange(40) // 4
     assert m.metrics("binary", labels, labels, groups) == pytest.approx(
-        {"accuracy": 1, "roc_auc": 1, "pr_auc": 1, "ndcg10": 1, "ece": 0, "log_loss": 0}, abs=1e-6
+        {"accuracy": 1, "roc_auc": 1, "pr_auc": 1, "ndcg10": 1, "ndcg10_all": 1, "ece": 0, "log_loss": 0}, abs=1e-6
     )
     constant = m.metrics("binary", labels, np.full(40, 0.5), groups)
     assert constant["roc_auc"] == 0.5
@@ -144,7 +144,31 @@ def test_a_class_that_no_row_has_is_left_out_of_the_mean() -> None:
 def test_groups_of_one_row_and_of_no_gain_do_not_count() -> None:
     found = m.metrics("binary", [1, 0, 0, 0, 1], [0.9, 0.1, 0.2, 0.6, 0.4], ["alone", "none", "none", "two", "two"])
     assert found["ndcg10"] == pytest.approx(1 / np.log2(3))
+    assert found["ndcg10_all"] == pytest.approx((1 + 0 + 1 / np.log2(3)) / 3)
     assert "ndcg10" not in m.metrics("multiclass", [0, 1], [[0.5, 0.5], [0.5, 0.5]], ["a", "b"])
+
+
+@given(seeds, st.lists(st.integers(2, 8), min_size=1, max_size=12))
+def test_the_mean_over_all_groups_is_that_of_sklearn(seed: int, sizes: list[int]) -> None:
+    generator = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels, scores = generator.integers(0, 3, len(groups)) // 2, np.round(generator.random(len(groups)), 1)
+    figures = m.metrics("binary", labels, scores, groups)
+    rows = [groups == group for group in range(len(sizes))]
+    each = [sklearn.metrics.ndcg_score([labels[row]], [scores[row]], k=10) for row in rows]
+    assert figures["ndcg10_all"] == pytest.approx(np.mean(each))
+    relevant = [labels[row].any() for row in rows]
+    assert m.ndcg_groups("binary", labels, groups) == {"all": len(sizes), "counted": sum(relevant)}
+    if any(relevant):
+        assert figures["ndcg10"] == pytest.approx(np.mean(np.array(each)[relevant]))
+    else:
+        assert figures["ndcg10"] is None
+
+
+def test_counted_groups() -> None:
+    groups = ["alone", "none", "none", "two", "two"]
+    assert m.ndcg_groups("graded", [1, 0, 0, 0, 0.5], groups) == {"all": 3, "counted": 1}
+    assert m.ndcg_groups("multiclass", [0, 1], ["a", "b"]) is None
 
 
 def test_a_task_is_as_good_as_its_kind() -> None:

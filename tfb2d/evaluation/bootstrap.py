@@ -83,7 +83,8 @@ class Bootstrap:
       task: a Task or its kind.
       labels: `[n]`.
       models: name to scores, `[n]` or `[n, k]`.
-      groups: `[n]`; rows of a group are drawn together, and `ndcg10` exists (not for multi-class).
+      groups: `[n]`; rows of a group are drawn together, and `ndcg10` and `ndcg10_all` exist (not for
+        multi-class).
       shares: name to `[n]` booleans whose mean is wanted too (the rows on which two models agree).
       resamples: 0 gives no intervals.
       seed: of the draws; the same seed and rows give the same intervals.
@@ -130,7 +131,7 @@ class Bootstrap:
             for name, part in zip(models, parts, strict=True):
                 figures = part.measure(counts)
                 if name in ndcg:
-                    figures["ndcg10"] = ndcg[name](drawn)
+                    figures |= {key: measure(drawn) for key, measure in ndcg[name].items()}
                 chunks[name].append(figures)
             for name, share in self._shares.items():
                 share_chunks[name].append(_mean_of(share)(counts))
@@ -139,12 +140,18 @@ class Bootstrap:
         self._share_samples = {name: np.concatenate(pieces) for name, pieces in share_chunks.items()}
 
     @staticmethod
-    def _group_measures(labels: Floats, checked: Mapping[str, Floats], codes: NDArray[np.int64]) -> dict[str, Measure]:
+    def _group_measures(
+        labels: Floats, checked: Mapping[str, Floats], codes: NDArray[np.int64]
+    ) -> dict[str, dict[str, Measure]]:
+        """Measures of every model whose counts are those of groups, `[resamples, groups]`."""
         measures = {}
         for name, scores in checked.items():
             ndcg = m.group_ndcg(labels, scores, codes)
             ranked = np.isfinite(ndcg)
-            measures[name] = _mean_of_ranked(np.where(ranked, ndcg, 0), ranked)
+            measures[name] = {
+                "ndcg10": _mean_of_ranked(np.where(ranked, ndcg, 0), ranked),
+                "ndcg10_all": _mean_of(m.every_group_ndcg(ndcg, labels, codes)),
+            }
         return measures
 
     def samples(self, model: str, metric: str) -> Floats:

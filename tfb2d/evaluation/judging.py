@@ -15,7 +15,7 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.evaluation.batch import file_bar
 from tfb2d.evaluation.bootstrap import Bootstrap
-from tfb2d.evaluation.metrics import Floats, agreement
+from tfb2d.evaluation.metrics import Floats, agreement, ndcg_groups
 from tfb2d.evaluation.results import covered
 from tfb2d.evaluation.scorer import Float32, Scorer
 from tfb2d.evaluation.teacher_scores import teacher_scores
@@ -110,7 +110,7 @@ def compare(
       seed: of the bootstrap.
 
     Returns:
-      `{"task", "rows", "groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher", "teacher_rows",
+      `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher", "teacher_rows",
       "fidelity", "retention"}`; without a teacher, its four are None. Student and teacher have the metrics of all rows that
       each has a score for; retention compares them on the teacher's rows.
 
@@ -123,6 +123,7 @@ def compare(
         "task": task.to_json(),
         "rows": len(judged.labels),
         "groups": None if judged.groups is None else len(set(judged.groups.tolist())),
+        "ndcg_groups": None if judged.groups is None else ndcg_groups(task, judged.labels, judged.groups),
         "rejected": sum(judged.reasons.values()),
         "reasons": judged.reasons,
         "student": student,

@@ -153,6 +153,42 @@ def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: i
     return np.divide(gained, best, out=np.full(len(sizes), np.nan), where=ranked)
 
 
+def every_group_ndcg(ndcg: Floats, labels: Floats, groups: NDArray[np.int64]) -> Floats:
+    """Fills in the groups that `group_ndcg` leaves out, as trec_eval counts them.
+
+    A group without a gain has an NDCG of 0. A single row with a gain has 1, since any order of it is the best one.
+    scikit-learn's `ndcg_score` also gives 0 without a gain; it refuses a single row.
+
+    Args:
+      ndcg: `[groups]`, of `group_ndcg`.
+      labels: `[n]`.
+      groups: `[n]`, of `group_codes`.
+
+    Returns:
+      `[groups]` without NaN.
+    """
+    gains = np.bincount(groups, labels, len(ndcg))
+    return np.where(np.isfinite(ndcg), ndcg, (gains > 0).astype(np.float64))
+
+
+def ndcg_groups(task: Any, labels: ArrayLike, groups: Sequence[Hashable] | NDArray[Any]) -> dict[str, int] | None:
+    """Counts the groups of the rows, and those that `ndcg10` is the mean of.
+
+    Args:
+      task: a Task, or a kind.
+      labels: `[n]`.
+      groups: `[n]`.
+
+    Returns:
+      `{"all": groups, "counted": groups of two rows or more with a label above 0}`; None of a multi-class task.
+    """
+    if kind_of(task) == "multiclass":
+        return None
+    codes = group_codes(groups, len(np.asarray(labels)))
+    gains = np.bincount(codes, np.asarray(labels, np.float64))
+    return {"all": len(gains), "counted": int(((gains > 0) & (np.bincount(codes) > 1)).sum())}
+
+
 def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> float:
     """Mean distance of claimed probability and outcome over `BINS` equal-width bins, weighted by their rows."""
     claims, outcomes, bins = calibration_rows(kind, labels, scores)
@@ -169,11 +205,13 @@ def metrics(
       labels: `[n]`.
       scores: probabilities, `[n]` or `[n, k]`. Multi-class ROC-AUC and PR-AUC are the mean, over the classes that have
         both rows and other rows, of one against the rest.
-      groups: `[n]`, rows of the same query; only then, and not for multi-class, there is `ndcg10`: the mean over the
-        groups with two rows or more and a label above 0.
+      groups: `[n]`, rows of the same query; only then, and not for multi-class, there are two means of NDCG@10.
+        `ndcg10` is over the groups with two rows or more and a label above 0: those that a model can rank well or
+        badly. `ndcg10_all` is over all groups, as trec_eval and scikit-learn count them (`every_group_ndcg`).
 
     Returns:
-      `accuracy`, `roc_auc`, `pr_auc`, `ndcg10` (with groups), `ece` and `log_loss`; None where undefined.
+      `accuracy`, `roc_auc`, `pr_auc`, `ndcg10` and `ndcg10_all` (with groups), `ece` and `log_loss`; None where
+      undefined.
 
     Raises:
       ValueError: arrays that do not fit the task or one another.
@@ -190,8 +228,10 @@ def metrics(
         "pr_auc": float(np.mean([average_precision_score(*view) for view in views])) if views else None,
     }
     if groups is not None and kind != "multiclass":
-        ndcg = group_ndcg(labels, scores, group_codes(groups, len(labels)))
+        codes = group_codes(groups, len(labels))
+        ndcg = group_ndcg(labels, scores, codes)
         found["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
+        found["ndcg10_all"] = float(every_group_ndcg(ndcg, labels, codes).mean())
     found["ece"] = expected_calibration_error(kind, labels, scores)
     found["log_loss"] = float(log_losses(kind, labels, scores).mean())
     return found

@@ -13,7 +13,7 @@ from tfb2d.evaluation import pictures
 from tfb2d.evaluation.metrics import Floats, check_labels, check_scores, decisions, hits, kind_of
 from tfb2d.evaluation.pictures import Series
 from tfb2d.evaluation.results import RunResults, covered
-from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, model_rows, percent, span, speed_up
+from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, model_rows, ndcg_note, percent, span, speed_up
 
 TEMPLATE = Path(__file__).with_name("report.html")
 EXCERPT = 400  # characters of a text that an example shows
@@ -41,6 +41,7 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
         headline=headline(report),
         cards=cards(report),
         table=table(report),
+        ndcg_note=ranking_note(report),
         pictures=_pictures(run, report),
         trainings=_trainings(run),
         examples=examples(run),
@@ -113,7 +114,7 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def table(report: Mapping[str, Any]) -> dict[str, Any]:
     """The summary: column titles, and for each model its colour, name and cells of (figure, small print)."""
-    names = [name for name in METRICS if name in report["student"]]
+    names = [name for name in METRICS if name in report["student"] and name != "ndcg10_all"]  # said below the table
     titles = [METRICS[name] + (" ↓" if name in ("ece", "log_loss") else "") for name in names]
     rows = []
     for key, title, found in model_rows(report):
@@ -126,6 +127,12 @@ def table(report: Mapping[str, Any]) -> dict[str, Any]:
         cells.append(("–" if size is None else f"{size:,.1f} MB", ""))
         rows.append({"key": key if key in MODELS else "teacher", "title": title, "cells": cells})
     return {"titles": [*titles, "one row", "rows/s", "size"], "rows": rows}
+
+
+def ranking_note(report: Mapping[str, Any]) -> str:
+    """Which groups NDCG@10 counts, of a report of rankings; otherwise nothing."""
+    counts = report["ndcg_groups"]
+    return ndcg_note(counts, {title: found["ndcg10_all"] for _, title, found in model_rows(report)}) if counts else ""
 
 
 def examples(run: RunResults) -> dict[str, Any]:

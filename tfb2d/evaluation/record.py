@@ -78,6 +78,8 @@ def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | 
     for name in COMPARED:
         if report[name] is not None:
             found[name] = report[name], intervals.get(name)
+    for name, count in (report.get("ndcg_groups") or {}).items():
+        found[f"ndcg_groups_{name}"] = float(count), None
     for model, latency in report["latency"].items():
         found[f"{model}_single_ms"] = latency["single_ms"]["p50"], None
         found[f"{model}_rows_per_second"] = latency["rows_per_second"], None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
-from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics
+from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics, ndcg_groups
 
 History = Sequence[Mapping[str, Any]]
 # What compares the student with others: shares of its teacher's accuracy, ROC-AUC and NDCG@10 that it keeps; decisions
@@ -80,6 +80,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
     groups = None if run.groups is None else np.asarray(run.groups, object)
     draws: dict[str, Any] = {"resamples": run.resamples, "seed": run.seed}
     students = {"student": run.student} | ({} if run.labels_only is None else {"labels_only": run.labels_only})
+    rankings = len(run.columns) == 2  # groups of single texts are no rankings
     whole = Bootstrap(run.task, labels, students, groups, **draws)
     intervals: dict[str, Any] = {name: whole.intervals(name) for name in students}
     against: dict[str, Interval] = {}
@@ -91,7 +92,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         intervals["teacher"] = part.intervals("teacher")
         against["retention"] = part.ratio("student", "teacher")
         against["auc_retention"] = part.ratio("student", "teacher", "roc_auc")
-        if "ndcg10" in part.values["teacher"] and len(run.columns) == 2:  # groups of single texts are no rankings
+        if "ndcg10" in part.values["teacher"] and rankings:
             against["ndcg10_retention"] = part.ratio("student", "teacher", "ndcg10")
         against["fidelity"] = part.share("fidelity")
     if run.labels_only is not None:
@@ -105,6 +106,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         "intervals": {name: {key: one["ci95"] for key, one in found.items()} for name, found in intervals.items()}
         | {name: one["ci95"] for name, one in against.items()},
         "rows": {"test": len(labels), "teacher": int(judged.sum())},
+        "ndcg_groups": ndcg_groups(run.task, labels, groups) if groups is not None and rankings else None,
         "rejected": run.data.get("rejected", 0),
         "leaked": run.data.get("leaked", 0),
         "data": dict(run.data),

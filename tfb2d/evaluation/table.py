@@ -8,6 +8,7 @@ METRICS = {
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
     "ndcg10": "NDCG@10",
+    "ndcg10_all": "NDCG@10, all groups",
     "ece": "ECE",
     "log_loss": "log loss",
 }
@@ -22,6 +23,20 @@ def figure(value: float | None, digits: int = 3) -> str:
 def span(ci95: Sequence[float] | None, digits: int = 3) -> str:
     """An interval as `0.801–0.829`; nothing where there is none."""
     return "" if ci95 is None else f"{ci95[0]:.{digits}f}–{ci95[1]:.{digits}f}"
+
+
+def ndcg_note(counts: Mapping[str, int], means: Mapping[str, float | None]) -> str:
+    """Says which groups the mean NDCG@10 counts, and what the mean over all groups is.
+
+    Args:
+      counts: of `metrics.ndcg_groups`.
+      means: what to call a model, to its `ndcg10_all`.
+    """
+    all_means = ", ".join(f"{name} {figure(mean)}" for name, mean in means.items())
+    return (
+        f"NDCG@10 counts {counts['counted']:,} of {counts['all']:,} groups: those of two rows or more, one of them "
+        f"relevant. Over all groups, as scikit-learn and trec_eval count: {all_means}"
+    )
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -106,6 +121,11 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         kept, within = percent(report["ndcg10_retention"]), _within(intervals["ndcg10_retention"])
         own = figure(report["student"]["ndcg10"])
         lines.append(f"ranking    {kept} of the teacher's NDCG@10{within}; its own is {own}")
+    if report.get("ndcg_groups"):
+        counts = report["ndcg_groups"]
+        means = {key: found["ndcg10_all"] for key in ("teacher", "student") if (found := report[key]) is not None}
+        over_all = ", ".join(f"{name} {figure(mean)}" for name, mean in means.items())
+        lines.append(f"groups     NDCG@10 counts {counts['counted']:,} of {counts['all']:,}; over all: {over_all}")
     if report["fidelity"] is not None:
         lines.append(
             f"fidelity   decides as the teacher on {percent(report['fidelity'])}{_within(intervals['fidelity'])}"
