@@ -18,7 +18,7 @@ medians over the rounds. Tokenization is inside the clock. Transformers have ran
 fastText and Model2Vec learn the task's training rows here.
 
 Writes into --output: bench.json (a list: system, task, batch, threads, p50_us, p99_us, rows_per_s, peak_mb, file_mb,
-accuracy and costs; batch "rank" is 100 titles for one query), about.json (machine, versions, notes), ratios.json,
+accuracy, costs, and batch_shift, how far a row's score moves with its batch; batch "rank" is 100 titles for one query), about.json (machine, versions, notes), ratios.json,
 bench.txt, bench.svg.
 """
 
@@ -116,6 +116,7 @@ def main(values: Any) -> int:
 def _bench(values: Any) -> None:
     from tqdm import tqdm
 
+    from tfb2d.bench.batching import batch_lines
     from tfb2d.bench.outcome import picture, ratio_table, ratios, tables
     from tfb2d.bench.systems import Maker
     from tfb2d.bench.work import Sources, load
@@ -146,7 +147,14 @@ def _bench(values: Any) -> None:
     write_json(out / "about.json", _about(notes, settings))
     timed = [one for one in results if one["p50_us"]]
     text = "\n\n".join(
-        part for part in (tables(timed), _training_lines(results), ratio_table(found) if found else "") if part
+        part
+        for part in (
+            tables(timed),
+            batch_lines(results),
+            _training_lines(results),
+            ratio_table(found) if found else "",
+        )
+        if part
     )
     write_atomic(out / "bench.txt", text + "\n")
     if any(one["batch"] == 1 for one in timed):
@@ -166,8 +174,11 @@ def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar:
     Returns:
       Entries of `bench.json`.
     """
+    from tfb2d.bench.batching import batch_shift
+
     results = []
     accuracies: dict[tuple[str, str], float | None] = {}
+    shifts: dict[tuple[str, str], float] = {}
     for threads in settings.threads:
         with ExitStack() as stack:
             workers, about = {}, {}
@@ -180,9 +191,11 @@ def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar:
                     if (work.name, one.name) not in accuracies:
                         bar.set_description(f"{work.name}: accuracy of {one.name}")
                         accuracies[work.name, one.name] = _accuracy(workers[one.name], work) if one.trained else None
+                        shifts[work.name, one.name] = batch_shift(workers[one.name], work.rows.columns)
                 for batch, timings in _cells(work, workers, settings, threads, bar):
                     for name, timing in timings.items():
                         facts = {"file_mb": about[name]["file_mb"], "accuracy": accuracies[work.name, name]}
+                        facts["batch_shift"] = shifts[work.name, name]
                         results.append(result(name, work.name, batch, threads, timing, costs=settings.costs, **facts))
     return results
 

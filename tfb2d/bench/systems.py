@@ -32,7 +32,10 @@ class Peer:
     architecture: str = ""
 
 
-_ONNX = "ONNX Runtime, fused operators, int8 dynamically quantised; random weights"
+_ONNX = (
+    "ONNX Runtime, fused operators, int8 dynamically quantised; random weights; a row's score depends on the other rows "
+    "of its batch, and the token embeddings have one scale for the whole table"
+)
 _KERAS = "KerasHub under tf.function, float32; random weights"
 PEERS = {
     **{
@@ -45,7 +48,11 @@ PEERS = {
     },
     "fasttext": Peer("fasttext", "fastText supervised; lower-cased, punctuation set apart", ("fasttext",)),
     "fasttext-raw": Peer("fasttext", "fastText supervised on the text as it comes", ("fasttext",)),
-    "model2vec": Peer("model2vec", "Model2Vec, 256 wide, logistic head", ("model2vec",)),
+    "model2vec": Peer(
+        "model2vec",
+        "Model2Vec, 256 wide, logistic head; it cuts texts to its first 512 tokens by a count of characters",
+        ("model2vec",),
+    ),
 }
 DEFAULT = (STUDENT, *(name for name in PEERS if not name.startswith("bert-tiny")))
 FORMS = {  # of students: suffix, note
