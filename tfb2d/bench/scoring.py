@@ -18,8 +18,8 @@ medians over the rounds. Tokenization is inside the clock. Transformers have ran
 fastText and Model2Vec learn the task's training rows here.
 
 Writes into --output: bench.json (a list: system, task, batch, threads, p50_us, p99_us, rows_per_s, peak_mb, file_mb,
-accuracy, costs, and batch_shift, how far a row's score moves with its batch; batch "rank" is 100 titles for one query), about.json (machine, versions, notes), ratios.json,
-bench.txt, bench.svg.
+accuracy, costs, and batch_shift, how far a row's score moves with its batch; batch "rank" is 100 titles for one query),
+about.json (machine, versions, notes), ratios.json, bench.txt, bench.svg.
 """
 
 import datetime

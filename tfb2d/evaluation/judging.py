@@ -110,8 +110,8 @@ def compare(
       seed: of the bootstrap.
 
     Returns:
-      `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher", "teacher_rows",
-      "fidelity", "retention"}`; without a teacher, its four are None. Student and teacher have the metrics of all rows that
+      `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher",
+      "teacher_rows", "fidelity", "retention"}`; without a teacher, its four are None. Student and teacher have the metrics of all rows that
       each has a score for; retention compares them on the teacher's rows.
 
     Raises:
