@@ -111,8 +111,8 @@ def compare(
 
     Returns:
       `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher",
-      "teacher_rows", "fidelity", "retention"}`; without a teacher, its four are None. Student and teacher have the metrics of all rows that
-      each has a score for; retention compares them on the teacher's rows.
+      "teacher_rows", "fidelity", "retention"}`. Without a teacher, its four are None. Student and teacher have the metrics
+      of all rows that each has a score for; retention compares them on the teacher's rows.
 
     Raises:
       DataError: see `teacher_scores`.

@@ -1,8 +1,7 @@
-"""The report as one HTML page that needs nothing else: no script, no request, light and dark, wide and narrow."""
+"""The report of a run as a page: figures, pictures and examples."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,16 @@ from tfb2d.evaluation.metrics import Floats, check_labels, check_scores, decisio
 from tfb2d.evaluation.pictures import Series
 from tfb2d.evaluation.results import RunResults, covered
 from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, model_rows, ndcg_note, percent, span, speed_up
+from tfb2d.report.page import Picture, excerpt, table_row
+from tfb2d.report.page import render as render_page
 
 TEMPLATE = Path(__file__).with_name("report.html")
-EXCERPT = 400  # characters of a text that an example shows
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One SVG or more, with what stands around them."""
-
-    title: str
-    svgs: Sequence[str]
-    alt: str  # what it shows, for those who cannot see it
-    caption: str = ""
-    legend: Sequence[tuple[str, str]] = ()  # (model's key, its name)
 
 
 def render(run: RunResults, report: Mapping[str, Any]) -> str:
-    """The page, from a run and its `results.summarise`; whatever comes from data is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(
+    """Returns the page of a run and its `results.summarise`; whatever comes from data is escaped."""
+    return render_page(
+        TEMPLATE,
         report=report,
         headline=headline(report),
         cards=cards(report),
@@ -49,13 +35,6 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
         stages=_stages(report["seconds"]),
         config=json.dumps(report["config"], indent=2, ensure_ascii=False),
     )
-    return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
-
-
-def style() -> str:
-    """The style sheet of the report's page, for other pages that should look like it."""
-    text = TEMPLATE.read_text(encoding="utf-8")
-    return text[text.index("<style>") + len("<style>") : text.index("</style>")]
 
 
 def headline(report: Mapping[str, Any]) -> str:
@@ -113,7 +92,7 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def table(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary: column titles, and for each model its colour, name and cells of (figure, small print)."""
+    """Returns the summary: column titles, and a row of (figure, small print) for each model."""
     names = [name for name in METRICS if name in report["student"] and name != "ndcg10_all"]  # said below the table
     titles = [METRICS[name] + (" ↓" if name in ("ece", "log_loss") else "") for name in names]
     rows = []
@@ -125,8 +104,8 @@ def table(report: Mapping[str, Any]) -> dict[str, Any]:
         cells.append((duration(single.get("p50")), f"p99 {duration(single['p99'])}" if single else ""))
         cells.append(("–" if speed is None else f"{speed:,.0f}", ""))
         cells.append(("–" if size is None else f"{size:,.1f} MB", ""))
-        rows.append({"key": key if key in MODELS else "teacher", "title": title, "cells": cells})
-    return {"titles": [*titles, "one row", "rows/s", "size"], "rows": rows}
+        rows.append(table_row([(title, ""), *cells], key if key in MODELS else "teacher"))
+    return {"titles": ["model", *titles, "one row", "rows/s", "size"], "rows": rows}
 
 
 def ranking_note(report: Mapping[str, Any]) -> str:
@@ -153,12 +132,10 @@ def examples(run: RunResults) -> dict[str, Any]:
     def shown(rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         return [
             {
-                "texts": [
-                    (name, _excerpt(column[row])) for name, column in zip(_fields(run), run.columns, strict=True)
-                ],
+                "texts": [(name, excerpt(column[row])) for name, column in zip(_fields(run), run.columns, strict=True)],
                 "label": _label(run.task, labels[row]),
                 "scores": [
-                    {"key": key, "title": key, **_score(run.task, scores[row])}
+                    {"key": key, **_score(run.task, scores[row])}
                     for key, scores in (("teacher", teacher), ("student", student))
                     if scores is not None
                 ],
@@ -176,10 +153,6 @@ def examples(run: RunResults) -> dict[str, Any]:
 
 def _fields(run: RunResults) -> Sequence[str]:
     return getattr(run.task, "fields", None) or [f"text {place + 1}" for place in range(len(run.columns))]
-
-
-def _excerpt(text: str) -> str:
-    return text if len(text) <= EXCERPT else text[:EXCERPT].rstrip() + " …"
 
 
 def _classes(task: Any) -> Sequence[str]:
