@@ -161,11 +161,10 @@ class Model2Vec:
         return self._probabilities(np.broadcast_to(self._model.encode([query]), titles_vectors.shape), titles_vectors)
 
     def _probabilities(self, *vectors: np.ndarray) -> np.ndarray:
+        from scipy.special import expit, softmax
+
         logits = features(*vectors) @ self._kernel + self._bias
-        if logits.shape[1] == 1:
-            return 1 / (1 + np.exp(-logits[:, 0]))
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        return expit(logits[:, 0]) if logits.shape[1] == 1 else softmax(logits, axis=1)
 
 
 def features(*vectors: np.ndarray) -> np.ndarray:
