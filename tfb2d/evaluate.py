@@ -83,6 +83,12 @@ def table(figures: dict[str, Any]) -> str:
     for name in ("fidelity", "retention"):
         if figures[name]:
             lines.append(f"{name:10s} {figure(figures[name]['value'])}  {span(figures[name]['ci95'])}".rstrip())
+    if figures["headline_retention"] and figures["headline_measure"] != "accuracy":
+        kept = figures["headline_retention"]
+        name = f"of {METRICS[figures['headline_measure']]}"
+        lines.append(
+            f"{name:10s} {figure(kept['value'])}  {span(kept['ci95'])}  the teacher's share that is kept".rstrip()
+        )
     lines.append(
         f"{'rows':10s} {figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else "")
     )

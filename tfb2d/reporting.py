@@ -29,6 +29,7 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
     from tfb2d.distill.stack import Stack
     from tfb2d.distill.targets import stacked_logits
     from tfb2d.evaluation.calibration import calibrate
+    from tfb2d.evaluation.headline import best_threshold
     from tfb2d.evaluation.latency import measure
     from tfb2d.evaluation.report import write_report
     from tfb2d.evaluation.results import RunResults
@@ -45,12 +46,12 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
     def judged(split: str, stack: Stack, names: list[str]) -> np.ndarray:
         return stacked_logits([workdir / "logits" / name / split for name in names], task, stack)
 
-    def calibrated(stack: Stack, names: list[str]) -> np.ndarray:
+    def calibrated(stack: Stack, names: list[str], split: str = "test") -> np.ndarray:
         logits = judged("valid", stack, names)
         labels = valid.column("label").to_numpy()
         known = np.isfinite(logits).all(1)
         flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
-        return calibrate(task, labels[known], flat(logits[known])).apply(flat(judged("test", stack, names)))
+        return calibrate(task, labels[known], flat(logits[known])).apply(flat(judged(split, stack, names)))
 
     names = list(config.teachers)
     stack = Stack(**{key: tuple(value) for key, value in outcomes["student"]["stack"].items()})
@@ -77,6 +78,15 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
         labels_only = _labels_only(run, columns)
         histories["labels_only"] = read_json(workdir / "labels_only/stage.json")["outcome"]["history"]
 
+    thresholds = {}
+    if task.kind == "binary" and valid.num_rows:
+        texts = [valid.column(name).to_pylist() for name in task.fields]
+        choices = {"student": scorer.score(texts)[0], "teacher": calibrated(stack, names, "valid")}
+        for name, scores in choices.items():
+            scored = np.isfinite(scores)
+            if scored.any():
+                thresholds[name] = best_threshold(valid.column("label").to_numpy()[scored], scores[scored])
+
     results = RunResults(
         name=config.name,
         task=task,
@@ -87,6 +97,7 @@ def report(run: "Pipeline", seconds: dict[str, float], folder: Path) -> dict[str
         teachers=teachers,
         labels_only=labels_only,
         groups=_groups(test, task),
+        thresholds=thresholds,
         histories=histories,
         data=read_json(data / "stats.json"),
         seconds=seconds,

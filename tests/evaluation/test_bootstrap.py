@@ -126,6 +126,33 @@ def test_counted_rankings_are_those_of_scikit_learn_with_weights(seed: int, rows
     assert found["pr_auc"][0] == pytest.approx(average_precision_score(labels, scores, sample_weight=counts))
 
 
+@settings(max_examples=40)
+@given(seeds, st.integers(4, 40))
+def test_counted_grades_measure_as_repeated_rows_do(seed: int, rows: int) -> None:
+    generator = np.random.default_rng(seed)
+    labels, scores = generator.integers(0, 4, rows) / 3, np.round(generator.random(rows), 1)
+    labels[:2], scores[:2] = (0, 1), (0.2, 0.9)
+    counts = generator.integers(0, 3, rows)
+    counts[:2] = 1
+    repeated = np.repeat(np.arange(rows), counts)
+    expected = m.metrics("graded", labels[repeated], scores[repeated])
+    figures = b._Model("graded", labels, scores, 3.0).measure(counts[None].astype(float))
+    for name in ("spearman", "pearson"):
+        assert figures[name][0] == pytest.approx(expected[name])
+    assert figures["rmse"][0] == pytest.approx(3 * expected["rmse"])
+
+
+def test_the_interval_of_pairs_in_order_is_drawn_by_groups() -> None:
+    generator = np.random.default_rng(0)
+    groups, labels = np.repeat(np.arange(200), 4), generator.integers(0, 4, 800) / 3
+    scores = np.clip(labels + 0.5 * generator.normal(size=800), 0, 1)
+    found = bootstrap("graded", labels, scores, groups, resamples=500)
+    low, high = found["pair_order"]["ci95"]
+    assert 0.5 < low < found["pair_order"]["value"] < high < 1
+    low, high = found["spearman"]["ci95"]
+    assert low < found["spearman"]["value"] < high
+
+
 def test_intervals_are_those_of_scipy() -> None:
     labels, scores = judged(7, 400)
     right = m.hits("binary", labels, scores).astype(float)

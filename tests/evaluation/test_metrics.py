@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +95,8 @@ def test_everything_is_in_range_whatever_the_rows(data: st.DataObject) -> None:
     scores = data.draw(st.lists(st.floats(0, 1), min_size=rows, max_size=rows))
     groups = data.draw(st.lists(st.sampled_from("abc"), min_size=rows, max_size=rows))
     for name, value in m.metrics(kind, labels, scores, groups).items():
-        assert value is None or (0 <= value <= 1 + 1e-12) or name == "log_loss"
+        low = -1 if name in ("spearman", "pearson") else 0
+        assert value is None or (low - 1e-12 <= value <= 1 + 1e-12) or name == "log_loss"
         assert value is None or np.isfinite(value)
 
 
@@ -163,6 +165,48 @@ def test_the_mean_over_all_groups_is_that_of_sklearn(seed: int, sizes: list[int]
         assert figures["ndcg10"] == pytest.approx(np.mean(np.array(each)[relevant]))
     else:
         assert figures["ndcg10"] is None
+
+
+@settings(max_examples=40)
+@given(seeds, st.integers(3, 60), st.sampled_from([3, 50]))
+def test_graded_measures_are_those_of_scipy_and_sklearn(seed: int, rows: int, steps: int) -> None:
+    generator = np.random.default_rng(seed)
+    labels, groups = generator.integers(0, 4, rows) / 3, generator.integers(0, 3, rows)
+    labels[:2] = 0, 1
+    scores = np.round(np.clip(labels + generator.normal(size=rows), 0, 1) * steps) / steps
+    scores[:2] = 0, 1
+    figures = m.metrics(Task(("query", "title"), "graded", (), "grade", (1.0, 4.0)), labels, scores, groups)
+    assert figures["spearman"] == pytest.approx(scipy.stats.spearmanr(labels, scores).statistic)
+    assert figures["pearson"] == pytest.approx(np.corrcoef(labels, scores)[0, 1])
+    error = sklearn.metrics.root_mean_squared_error(1 + 3 * labels, 1 + 3 * scores)
+    assert figures["rmse"] == pytest.approx(error)
+    assert m.metrics("graded", labels, scores)["rmse"] == pytest.approx(error / 3)
+    right, pairs = m.pair_orders(labels, scores, m.group_codes(groups, rows))
+    for code, group in enumerate(dict.fromkeys(groups.tolist())):
+        here = groups == group
+        if np.ptp(labels[here]) > 0:
+            varied = np.ptp(scores[here]) > 0  # equal scores alone are not defined there, and half right here
+            somers = scipy.stats.somersd(labels[here], scores[here]).statistic if varied else 0
+            assert right[code] / pairs[code] == pytest.approx((1 + somers) / 2)
+        else:
+            assert pairs[code] == 0
+    assert figures["pair_order"] == (pytest.approx(right.sum() / pairs.sum()) if pairs.sum() else None)
+
+
+def test_pairs_of_a_large_group_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 4, 300) / 3, generator.random(300)
+    whole = m.pair_orders(labels, scores, np.zeros(300, np.int64))
+    monkeypatch.setattr(m, "PAIRS", 1000)
+    assert m.pair_orders(labels, scores, np.zeros(300, np.int64)) == whole
+
+
+@settings(max_examples=40)
+@given(seeds, st.integers(0, 60), st.integers(3, 5))
+def test_macro_f1_is_that_of_sklearn(seed: int, rows: int, classes: int) -> None:
+    labels, scores = judged_classes(seed, rows, classes)
+    expected = sklearn.metrics.f1_score(labels, scores.argmax(1), average="macro")
+    assert m.metrics("multiclass", labels, scores)["macro_f1"] == pytest.approx(expected)
 
 
 def test_counted_groups() -> None:

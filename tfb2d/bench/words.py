@@ -11,7 +11,7 @@ Reference: fastText (arXiv 1607.01759); Model2Vec (https://github.com/MinishLab/
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def lines(columns: Columns, raw: bool) -> list[str]:
     fastText takes two words for its own: `</s>` ends a line, so what follows it is not read, and a word that begins with
     `__label__` is a class. In a user's text both are words like others, so they are broken up.
     """
-    texts = columns[0] if len(columns) == 1 else map(JOIN.join, zip(*columns, strict=True))
+    texts: Iterable[str] = columns[0] if len(columns) == 1 else map(JOIN.join, zip(*columns, strict=True))
     if not raw:
         texts = (_PUNCTUATION.sub(r" \1 ", text.lower()) for text in texts)
     return [_without_own_words(text.replace("\n", " ")) for text in texts]

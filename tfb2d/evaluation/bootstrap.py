@@ -57,15 +57,56 @@ def _calibration(kind: str, labels: Floats, scores: Floats) -> Measure:
     return lambda counts: _divide(np.abs(counts @ gaps).sum(axis=1), counts.sum(axis=1))
 
 
+def _ranks(values: Floats) -> Callable[[Floats], Floats]:
+    """Mean ranks of weighted rows, `[resamples, n]`, less a constant of the resample."""
+    _, codes = np.unique(values, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    steps = np.flatnonzero(np.append(True, np.diff(codes[order]) != 0))
+
+    def measure(counts: Floats) -> Floats:
+        rows = np.add.reduceat(counts[:, order], steps, axis=1)
+        return (np.cumsum(rows, axis=1) - rows / 2)[:, codes]
+
+    return measure
+
+
+def _correlation(counts: Floats, left: Floats, right: Floats) -> Floats:
+    """Pearson's correlation of weighted rows; values are `[n]` or `[resamples, n]`."""
+    rows = counts.sum(axis=1, keepdims=True)
+    lefts, rights = (values - (counts * values).sum(axis=1, keepdims=True) / rows for values in (left, right))
+    squares = (counts * lefts**2).sum(axis=1) * (counts * rights**2).sum(axis=1)
+    return _divide((counts * lefts * rights).sum(axis=1), np.sqrt(squares))
+
+
+def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, Measure]:
+    label_ranks, score_ranks, squares = _ranks(labels), _ranks(scores), (labels - scores) ** 2
+    mean_square = _mean_of(squares)
+    return {
+        "spearman": lambda counts: _correlation(counts, label_ranks(counts), score_ranks(counts)),
+        "pearson": lambda counts: _correlation(counts, labels, scores),
+        "rmse": lambda counts: scale * np.sqrt(mean_square(counts)),
+    }
+
+
+def _macro_f1(labels: Floats, scores: Floats) -> Measure:
+    tops, bottoms = m.class_counts(labels, scores)
+    # A class that a resample has no row of is left out of its mean.
+    return lambda counts: np.nanmean(_divide(counts @ tops, counts @ bottoms), axis=1)
+
+
 class _Model:
     """One model's metrics as functions of the counts."""
 
-    def __init__(self, kind: str, labels: Floats, scores: Floats) -> None:
+    def __init__(self, kind: str, labels: Floats, scores: Floats, scale: float = 1.0) -> None:
         self._plain: dict[str, Measure] = {
             "accuracy": _mean_of(m.hits(kind, labels, scores).astype(np.float64)),
             "ece": _calibration(kind, labels, scores),
             "log_loss": _mean_of(m.log_losses(kind, labels, scores)),
         }
+        if kind == "multiclass":
+            self._plain["macro_f1"] = _macro_f1(labels, scores)
+        if kind == "graded":
+            self._plain |= _graded(labels, scores, scale)
         self._rankings = [_ranking(*view) for view in m.one_against_rest(kind, labels, scores)]
 
     def measure(self, counts: Floats) -> dict[str, Floats]:
@@ -108,7 +149,7 @@ class Bootstrap:
         seed: int = 0,
     ) -> None:
         kind = m.kind_of(task)
-        self.values = {name: m.metrics(kind, labels, scores, groups) for name, scores in models.items()}
+        self.values = {name: m.metrics(task, labels, scores, groups) for name, scores in models.items()}
         checked = {name: m.check_scores(kind, scores, name) for name, scores in models.items()}
         labels = np.asarray(labels, np.float64)
         rows = len(labels)
@@ -118,9 +159,9 @@ class Bootstrap:
         if not resamples:
             return
 
-        parts = [_Model(kind, labels, scores) for scores in checked.values()]
+        parts = [_Model(kind, labels, scores, m.scale_of(task)) for scores in checked.values()]
         codes = np.arange(rows) if groups is None else m.group_codes(groups, rows)
-        ndcg = {} if groups is None or kind == "multiclass" else self._group_measures(labels, checked, codes)
+        ndcg = {} if groups is None or kind == "multiclass" else self._group_measures(kind, labels, checked, codes)
         chunks: dict[str, list[dict[str, Floats]]] = {name: [] for name in models}
         share_chunks: dict[str, list[Floats]] = {name: [] for name in self._shares}
         units, generator = int(codes.max()) + 1, np.random.default_rng(seed)
@@ -141,7 +182,7 @@ class Bootstrap:
 
     @staticmethod
     def _group_measures(
-        labels: Floats, checked: Mapping[str, Floats], codes: NDArray[np.int64]
+        kind: str, labels: Floats, checked: Mapping[str, Floats], codes: NDArray[np.int64]
     ) -> dict[str, dict[str, Measure]]:
         """Measures of every model whose counts are those of groups, `[resamples, groups]`."""
         measures = {}
@@ -152,6 +193,8 @@ class Bootstrap:
                 "ndcg10": _mean_of_ranked(np.where(ranked, ndcg, 0), ranked),
                 "ndcg10_all": _mean_of(m.every_group_ndcg(ndcg, labels, codes)),
             }
+            if kind == "graded":
+                measures[name]["pair_order"] = _ratio_of(*m.pair_orders(labels, scores, codes))
         return measures
 
     def samples(self, model: str, metric: str) -> Floats:
@@ -195,6 +238,10 @@ def bootstrap(
 ) -> dict[str, Interval]:
     """One model's metrics as `{name: {"value", "ci95": [lo, hi]}}`; see Bootstrap."""
     return Bootstrap(task, labels, {"scores": scores}, groups, resamples=resamples, seed=seed).intervals("scores")
+
+
+def _ratio_of(tops: Floats, bottoms: Floats) -> Measure:
+    return lambda counts: _divide(counts @ tops, counts @ bottoms)
 
 
 def _mean_of_ranked(ndcg: Floats, ranked: Bools) -> Measure:

@@ -15,6 +15,7 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.evaluation.batch import file_bar
 from tfb2d.evaluation.bootstrap import Bootstrap
+from tfb2d.evaluation.headline import headline_measure
 from tfb2d.evaluation.metrics import Floats, agreement, ndcg_groups
 from tfb2d.evaluation.results import covered
 from tfb2d.evaluation.scorer import Float32, Scorer
@@ -111,7 +112,8 @@ def compare(
 
     Returns:
       `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher",
-      "teacher_rows", "fidelity", "retention"}`. Without a teacher, its four are None. Student and teacher have the metrics
+      "teacher_rows", "fidelity", "retention", "headline_measure", "headline_retention"}`. `retention` is of accuracy, the
+      other of the task's headline measure. Without a teacher, its five are None. Student and teacher have the metrics
       of all rows that each has a score for; retention compares them on the teacher's rows.
 
     Raises:
@@ -127,7 +129,8 @@ def compare(
         "rejected": sum(judged.reasons.values()),
         "reasons": judged.reasons,
         "student": student,
-        **dict.fromkeys(("teacher", "teacher_rows", "fidelity", "retention")),
+        "headline_measure": headline_measure(task, judged.labels, pairs=len(task.fields) == 2),
+        **dict.fromkeys(("teacher", "teacher_rows", "fidelity", "retention", "headline_retention")),
     }
     if not teacher_files:
         return figures
@@ -142,4 +145,5 @@ def compare(
         "teacher_rows": int(rows.sum()),
         "fidelity": paired.share("fidelity"),
         "retention": paired.ratio("student", "teacher"),
+        "headline_retention": paired.ratio("student", "teacher", figures["headline_measure"]),
     }

@@ -5,6 +5,7 @@ are `[n]`: 0 or 1, a grade in [0, 1], or a class's index. A grade of 0.5 or more
 two sides. A figure that does not exist (the ROC-AUC of rows of one class) is None, never NaN, so it is `null` in JSON.
 """
 
+import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ KINDS = ("binary", "graded", "multiclass")
 THRESHOLD = 0.5  # a score or grade from here on is a "yes"
 BINS = 15  # equal-width bins of the calibration error, as Guo et al. 2017 (arXiv 1706.04599) has them
 EPSILON = 1e-7  # the least probability of the log loss: about the step of a float32 below 1
+PAIRS = 2**20  # pairs of rows that are compared at once
 TOP = 10  # places that NDCG looks at
 
 
@@ -189,6 +191,61 @@ def ndcg_groups(task: Any, labels: ArrayLike, groups: Sequence[Hashable] | NDArr
     return {"all": len(gains), "counted": int(((gains > 0) & (np.bincount(codes) > 1)).sum())}
 
 
+def pair_orders(labels: Floats, scores: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Counts pairs of rows in the order of their labels, for every group; equal scores count half.
+
+    A group's ratio is `(1 + D) / 2` of Somers' D, as `scipy.stats.somersd(labels, scores)` gives it.
+
+    Returns:
+      Pairs in the right order, and pairs with different labels, each `[groups]`.
+    """
+    ends = np.cumsum(np.bincount(groups))
+    right, pairs = np.zeros(len(ends)), np.zeros(len(ends))
+    for group, rows in enumerate(np.split(np.argsort(groups, kind="stable"), ends[:-1])):
+        for part in np.array_split(rows, 1 + len(rows) ** 2 // PAIRS):
+            above = labels[part, None] > labels[rows]
+            gaps = scores[part, None] - scores[rows]
+            pairs[group] += above.sum()
+            right[group] += (above & (gaps > 0)).sum() + (above & (gaps == 0)).sum() / 2
+    return right, pairs
+
+
+def class_counts(labels: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """Splits macro F1 into sums over rows.
+
+    Returns:
+      Twice the hits, and the labels and decisions together, of every row and class, each `[n, classes]`. A class's F1 is
+      the sum of the first over the sum of the second.
+    """
+    known, decided = (np.eye(scores.shape[1])[each.astype(np.int64)] for each in (labels, decisions(scores)))
+    return 2 * known * decided, known + decided
+
+
+def _macro_f1(labels: Floats, scores: Floats) -> float:
+    top, bottom = (each.sum(axis=0) for each in class_counts(labels, scores))
+    return float(np.mean(top[bottom > 0] / bottom[bottom > 0]))
+
+
+def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, float | None]:
+    from scipy.stats import pearsonr, spearmanr
+
+    found: dict[str, float | None] = {}
+    for name, correlation in (("spearman", spearmanr), ("pearson", pearsonr)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # values that do not vary have no correlation: None says it
+            value = float(correlation(labels, scores).statistic) if len(labels) > 1 else np.nan
+        found[name] = value if np.isfinite(value) else None
+    return found | {
+        "rmse": scale * float(np.sqrt(np.mean((labels - scores) ** 2))),
+    }
+
+
+def scale_of(task: Any) -> float:
+    """Returns how long the user's scale of grades is, in the user's unit; 1 where it is not known."""
+    low, high = getattr(task, "label_range", ()) or (0.0, 1.0)
+    return float(high - low)
+
+
 def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> float:
     """Mean distance of claimed probability and outcome over `BINS` equal-width bins, weighted by their rows."""
     claims, outcomes, bins = calibration_rows(kind, labels, scores)
@@ -211,7 +268,9 @@ def metrics(
 
     Returns:
       `accuracy`, `roc_auc`, `pr_auc`, `ndcg10` and `ndcg10_all` (with groups), `ece` and `log_loss`; None where
-      undefined.
+      undefined. Multi-class: `macro_f1`, the mean F1 of the classes that a row has or was decided for. Graded: `spearman`,
+      `pearson`, `rmse` on the user's scale, and with groups `pair_order`, the share of a group's pairs of different grades
+      that the scores order rightly.
 
     Raises:
       ValueError: arrays that do not fit the task or one another.
@@ -232,6 +291,13 @@ def metrics(
         ndcg = group_ndcg(labels, scores, codes)
         found["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
         found["ndcg10_all"] = float(every_group_ndcg(ndcg, labels, codes).mean())
+    if kind == "multiclass":
+        found["macro_f1"] = _macro_f1(labels, scores)
+    if kind == "graded":
+        found |= _graded(labels, scores, scale_of(task))
+        if groups is not None:
+            right, pairs = pair_orders(labels, scores, group_codes(groups, len(labels)))
+            found["pair_order"] = float(right.sum() / pairs.sum()) if pairs.sum() else None
     found["ece"] = expected_calibration_error(kind, labels, scores)
     found["log_loss"] = float(log_losses(kind, labels, scores).mean())
     return found

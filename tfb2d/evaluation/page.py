@@ -12,7 +12,19 @@ from tfb2d.evaluation import pictures
 from tfb2d.evaluation.metrics import Floats, check_labels, check_scores, decisions, hits, kind_of
 from tfb2d.evaluation.pictures import Series
 from tfb2d.evaluation.results import RunResults, covered
-from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, model_rows, ndcg_note, percent, span, speed_up
+from tfb2d.evaluation.table import (
+    LESS_IS_BETTER,
+    METRICS,
+    MODELS,
+    baseline_rows,
+    duration,
+    figure,
+    model_rows,
+    ndcg_note,
+    percent,
+    span,
+    speed_up,
+)
 from tfb2d.report.page import Picture, excerpt, table_row
 from tfb2d.report.page import render as render_page
 
@@ -39,16 +51,18 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
 
 def headline(report: Mapping[str, Any]) -> str:
     """What the run came to, in a sentence."""
-    kept, faster = report["retention"], speed_up(report)
-    if kept is None:
+    kept, faster, measure = report["headline_retention"], speed_up(report), report["headline_measure"]
+    if kept is None and measure == "accuracy":
         return f"The student decides {percent(report['student']['accuracy'])} of the test split correctly."
+    if kept is None:
+        return f"The student's {METRICS[measure]} on the test split is {figure(report['student'][measure])}."
     speed = f" and answers {faster:,.0f} times as fast" if faster is not None and faster >= 2 else ""
-    return f"The student keeps {percent(kept)} of the teacher's accuracy{speed}."
+    return f"The student keeps {percent(kept)} of the teacher's {METRICS[measure]}{speed}."
 
 
 def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """The figures that matter most: title, value and a line of explanation each."""
-    intervals, found = report["intervals"], []
+    intervals, found, measure = report["intervals"], [], METRICS[report["headline_measure"]]
 
     def card(title: str, value: str, note: str) -> None:
         found.append({"title": title, "value": value, "note": note})
@@ -60,12 +74,9 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
     def points(value: float) -> str:
         return f"{100 * value:+.1f}"
 
-    if report["retention"] is not None:
-        card(
-            "Retention",
-            percent(report["retention"]),
-            "student's accuracy over teacher's" + between("retention", percent),
-        )
+    if report["headline_retention"] is not None:
+        note = f"student's {measure} over teacher's" + between("headline_retention", percent)
+        card("Retention", percent(report["headline_retention"]), note)
     if report["ndcg10_retention"] is not None:
         card(
             "Ranking",
@@ -78,9 +89,9 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
             percent(report["fidelity"]),
             "of rows decided as the teacher does" + between("fidelity", percent),
         )
-    if report["gain_over_labels_only"] is not None:
-        note = "points of accuracy over the same student trained on labels alone"
-        card("Gain", points(report["gain_over_labels_only"]), note + between("gain_over_labels_only", points))
+    if report["headline_gain"] is not None:
+        note = f"points of {measure} over the same student trained on labels alone"
+        card("Gain", points(report["headline_gain"]), note + between("headline_gain", points))
     student, teacher = (report["latency"].get(name, {}).get("single_ms", {}) for name in ("student", "teacher"))
     if student:
         than = f"; the teacher takes {duration(teacher['p50'])}" if teacher else ""
@@ -93,10 +104,12 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def table(report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the summary: column titles, and a row of (figure, small print) for each model."""
-    names = [name for name in METRICS if name in report["student"] and name != "ndcg10_all"]  # said below the table
-    titles = [METRICS[name] + (" ↓" if name in ("ece", "log_loss") else "") for name in names]
+    first = report["headline_measure"]
+    others = [name for name in METRICS if name in report["student"] and name not in (first, "ndcg10_all")]
+    names = [first, *others]  # the mean NDCG of all groups stands below the table
+    titles = [METRICS[name] + (" ↓" if name in LESS_IS_BETTER else "") for name in names]
     rows = []
-    for key, title, found in model_rows(report):
+    for key, title, found in [*model_rows(report), *baseline_rows(report)]:
         intervals = report["intervals"].get(key, {})
         cells = [(figure(found.get(name)), span(intervals.get(name))) for name in names]
         latency = report["latency"].get(key, {})
@@ -104,7 +117,7 @@ def table(report: Mapping[str, Any]) -> dict[str, Any]:
         cells.append((duration(single.get("p50")), f"p99 {duration(single['p99'])}" if single else ""))
         cells.append(("–" if speed is None else f"{speed:,.0f}", ""))
         cells.append(("–" if size is None else f"{size:,.1f} MB", ""))
-        rows.append(table_row([(title, ""), *cells], key if key in MODELS else "teacher"))
+        rows.append(table_row([(title, ""), *cells], key if key in (*MODELS, "constant") else "teacher"))
     return {"titles": ["model", *titles, "one row", "rows/s", "size"], "rows": rows}
 
 

@@ -18,7 +18,7 @@ from absl import app, flags
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_json
 from tfb2d.evaluation.machine import machine
-from tfb2d.evaluation.results import COMPARED
+from tfb2d.evaluation.results import COMPARED, HEADLINE
 
 _OUTPUT = flags.DEFINE_string("output", None, "The JSON file to write.", required=True)
 _EXPERIMENT = flags.DEFINE_string("experiment", "", "The experiment's name. [default: the recipe's]")
@@ -59,6 +59,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
     return {
         "experiment": experiment or reports[0]["name"],
         "command": reports[0]["command"],
+        "headline_measure": reports[0].get("headline_measure"),
         "commit": _git("rev-parse", "--short", "HEAD"),
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
@@ -75,8 +76,8 @@ def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | 
         for name, value in (report[model] or {}).items():
             if value is not None:
                 found[f"{model}_{name}"] = value, intervals[model].get(name)
-    for name in COMPARED:
-        if report[name] is not None:
+    for name in (*COMPARED, *HEADLINE):
+        if report.get(name) is not None:
             found[name] = report[name], intervals.get(name)
     for name, count in (report.get("ndcg_groups") or {}).items():
         found[f"ndcg_groups_{name}"] = float(count), None

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
+from tfb2d.evaluation.headline import constant_scores, headline_measure, threshold_figures
 from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics, ndcg_groups
 
 History = Sequence[Mapping[str, Any]]
+HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
 # What compares the student with others: shares of its teacher's accuracy, ROC-AUC and NDCG@10 that it keeps; decisions
 # that are its teacher's; points of accuracy over the same student trained on labels alone.
 COMPARED = ("retention", "auc_retention", "ndcg10_retention", "fidelity", "gain_over_labels_only")
@@ -49,6 +51,8 @@ class RunResults:
     )  # the compress stage's: float and served, beside each other
     model: str = ""  # the exported model's folder
     config: Mapping[str, Any] = field(default_factory=dict)
+    headline: str = ""  # the measure of retention and gain; "" takes the task's own, `headline_measure`
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # of binary tasks: a model's, chosen on validation
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""  # what to type for the same run
     resamples: int = 1000  # of the bootstrap
@@ -81,6 +85,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
     draws: dict[str, Any] = {"resamples": run.resamples, "seed": run.seed}
     students = {"student": run.student} | ({} if run.labels_only is None else {"labels_only": run.labels_only})
     rankings = len(run.columns) == 2  # groups of single texts are no rankings
+    measure = run.headline or headline_measure(run.task, labels, pairs=rankings)
     whole = Bootstrap(run.task, labels, students, groups, **draws)
     intervals: dict[str, Any] = {name: whole.intervals(name) for name in students}
     against: dict[str, Interval] = {}
@@ -95,14 +100,19 @@ def summarise(run: RunResults) -> dict[str, Any]:
         if "ndcg10" in part.values["teacher"] and rankings:
             against["ndcg10_retention"] = part.ratio("student", "teacher", "ndcg10")
         against["fidelity"] = part.share("fidelity")
+        against["headline_retention"] = part.ratio("student", "teacher", measure)
     if run.labels_only is not None:
         against["gain_over_labels_only"] = whole.difference("student", "labels_only")
+        against["headline_gain"] = whole.difference("student", "labels_only", measure)
     report = {
         "name": run.name,
         "task": run.task.to_json() if hasattr(run.task, "to_json") else {"kind": kind_of(run.task)},
         **{name: _values(intervals.get(name)) for name in ("teacher", "student", "labels_only")},
         "teachers": {name: _alone(run, labels, groups, scores) for name, scores in run.teachers.items()},
-        **{name: against[name]["value"] if name in against else None for name in COMPARED},
+        **{name: against[name]["value"] if name in against else None for name in (*COMPARED, *HEADLINE)},
+        "headline_measure": measure,
+        "baselines": {"constant": _constant(run, labels, groups)},
+        "thresholds": _thresholds(run, labels),
         "intervals": {name: {key: one["ci95"] for key, one in found.items()} for name, found in intervals.items()}
         | {name: one["ci95"] for name, one in against.items()},
         "rows": {"test": len(labels), "teacher": int(judged.sum())},
@@ -136,6 +146,22 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _constant(run: RunResults, labels: NDArray[Any], groups: NDArray[Any] | None) -> dict[str, float | None]:
+    classes = np.shape(run.student)[1] if kind_of(run.task) == "multiclass" else 1
+    return metrics(run.task, labels, constant_scores(run.task, labels, classes), groups)
+
+
+def _thresholds(run: RunResults, labels: NDArray[Any]) -> dict[str, dict[str, float]]:
+    models = {"teacher": run.teacher, "student": run.student, "labels_only": run.labels_only}
+    figures = {}
+    for name, threshold in run.thresholds.items():
+        scores = np.asarray(models[name])
+        rows = covered(scores)
+        if rows.any():
+            figures[name] = threshold_figures(labels[rows], scores[rows], threshold)
+    return figures
 
 
 def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:

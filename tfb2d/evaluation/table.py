@@ -9,9 +9,15 @@ METRICS = {
     "pr_auc": "PR-AUC",
     "ndcg10": "NDCG@10",
     "ndcg10_all": "NDCG@10, all groups",
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "pair_order": "pairs in order",
+    "rmse": "RMSE",
+    "macro_f1": "macro F1",
     "ece": "ECE",
     "log_loss": "log loss",
 }
+LESS_IS_BETTER = ("rmse", "ece", "log_loss")
 MODELS = {"teacher": "teacher", "student": "student", "labels_only": "student, labels only"}
 
 
@@ -80,6 +86,12 @@ def model_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, A
     return rows
 
 
+def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Returns what no model would reach, as `model_rows` does: the majority class, in random order."""
+    found = report.get("baselines", {}).get("constant")
+    return [("constant", "majority, random order", found)] if found else []
+
+
 def speed_up(report: Mapping[str, Any]) -> float | None:
     """How many times faster than the teacher the student answers one row, at the median."""
     one = [report["latency"].get(name, {}).get("single_ms", {}).get("p50") for name in ("teacher", "student")]
@@ -92,16 +104,18 @@ def print_table(report: Mapping[str, Any]) -> str:
     Args:
       report: what `write_report` returned, or `report.json` holds.
     """
-    rows = [["test split", "accuracy", "95% interval", "ROC-AUC", "p50", "p99", "rows/s", "size"]]
-    for key, title, found in model_rows(report):
+    measure = report.get("headline_measure") or "accuracy"
+    beside = "roc_auc" if measure == "accuracy" else "accuracy"
+    rows = [["test split", METRICS[measure], "95% interval", METRICS[beside], "p50", "p99", "rows/s", "size"]]
+    for key, title, found in [*model_rows(report), *baseline_rows(report)]:
         latency, size = report["latency"].get(key, {}), report["size_mb"].get(key)
         single, speed = latency.get("single_ms", {}), latency.get("rows_per_second")
         rows.append(
             [
                 title,
-                figure(found["accuracy"]),
-                span(report["intervals"].get(key, {}).get("accuracy")),
-                figure(found["roc_auc"]),
+                figure(found.get(measure)),
+                span(report["intervals"].get(key, {}).get(measure)),
+                figure(found[beside]),
                 duration(single.get("p50")),
                 duration(single.get("p99")),
                 "–" if speed is None else f"{speed:,.0f}",
@@ -113,10 +127,10 @@ def print_table(report: Mapping[str, Any]) -> str:
 
 def _conclusions(report: Mapping[str, Any]) -> list[str]:
     intervals, lines = report["intervals"], []
-    if report["retention"] is not None:
-        lines.append(
-            f"retention  {percent(report['retention'])} of the teacher's accuracy{_within(intervals['retention'])}"
-        )
+    measure = METRICS[report["headline_measure"]]
+    if report["headline_retention"] is not None:
+        kept, within = percent(report["headline_retention"]), _within(intervals["headline_retention"])
+        lines.append(f"retention  {kept} of the teacher's {measure}{within}")
     if report["ndcg10_retention"] is not None:
         kept, within = percent(report["ndcg10_retention"]), _within(intervals["ndcg10_retention"])
         own = figure(report["student"]["ndcg10"])
@@ -130,10 +144,15 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"fidelity   decides as the teacher on {percent(report['fidelity'])}{_within(intervals['fidelity'])}"
         )
-    if report["gain_over_labels_only"] is not None:
-        low_high = intervals["gain_over_labels_only"]
+    if report["headline_gain"] is not None:
+        low_high = intervals["headline_gain"]
         within = "" if low_high is None else f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
-        lines.append(f"gain       {100 * report['gain_over_labels_only']:+.1f} points over labels alone{within}")
+        of = "" if measure == "accuracy" else f" of {measure}"
+        lines.append(f"gain       {100 * report['headline_gain']:+.1f} points{of} over labels alone{within}")
+    for name, found in report["thresholds"].items():
+        if name == "student":
+            figures = ", ".join(f"{key} {figure(found[key])}" for key in ("f1", "precision", "recall"))
+            lines.append(f"threshold  {figure(found['threshold'])}, chosen on validation: {figures}")
     faster = speed_up(report)
     if faster is not None:
         lines.append(f"speed      {faster:,.0f} times the teacher's, one row at a time" if faster >= 2 else "")
