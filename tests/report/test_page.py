@@ -13,7 +13,7 @@ from tfb2d.report.pictures import interval, svg
 
 PACKAGE = Path(tfb2d.__file__).parent
 PAGES = sorted(set(PACKAGE.rglob("*.html")) - set((PACKAGE / "report").iterdir()))
-NASTY = "<script>alert(1)</script> & \"quoted\" {{ 7 * 7 }}"
+NASTY = '<script>alert(1)</script> & "quoted" {{ 7 * 7 }}'
 
 
 @pytest.fixture

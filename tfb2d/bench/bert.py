@@ -38,7 +38,7 @@ ARCHITECTURES = {
 
 
 def random_weights(shape: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
-    """Weights as BERT starts with: normal of deviation 0.02, biases 0, layer normalisations 1 and 0.
+    """Draws weights as BERT starts with: normal of deviation 0.02, biases 0, layer normalisations 1 and 0.
 
     Kernels are `[in, out]`; of attention, those of query, key and value stand side by side, heads in order.
     """
@@ -87,7 +87,7 @@ class WordPiece:
         self._tokenizer.no_padding()
 
     def batches(self, columns: Sequence[Sequence[str]], size: int = CHUNK) -> list[tuple[np.ndarray, Inputs]]:
-        """Rows in batches of like length, each padded to its longest.
+        """Puts rows into batches of like length, each padded to its longest.
 
         Returns:
           (row numbers `[rows]`, (token ids, segments, mask), each int32 `[rows, longest]`) of each batch.
@@ -129,7 +129,7 @@ class Transformer:
         self.about = dict(about)
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probabilities `[n, logits]` float32 of n texts, or pairs."""
+        """Returns probabilities `[n, logits]` float32 of n texts, or pairs."""
         batches = self._tokenizer.batches(columns)
         if len(batches) == 1:
             return self._forward(*batches[0][1])
@@ -140,5 +140,5 @@ class Transformer:
         return scores
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities `[n, logits]` of n titles; a cross-encoder reads the query anew with each."""
+        """Returns probabilities `[n, logits]` of n titles; a cross-encoder reads the query anew with each."""
         return self.score([query] * len(titles), titles)

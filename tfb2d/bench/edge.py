@@ -39,7 +39,7 @@ print((time.perf_counter() - start) * 1e3)
 
 
 def define_flags() -> None:
-    """The flags of this mode."""
+    """Defines the flags of this mode."""
     from absl import flags
 
     flags.DEFINE_multi_string("model", None, "[NAME=]DIR: an edge folder or a version's; several times.", required=True)
@@ -68,11 +68,11 @@ class Edge:
         self.about = {"tensorflow": "tensorflow" in sys.modules}
 
     def score(self, *columns: Sequence[str]) -> Any:
-        """Probabilities."""
+        """Returns probabilities."""
         return self._scorer.score(*columns)
 
     def rank(self, query: str, titles: Sequence[str]) -> Any:
-        """Probabilities of titles."""
+        """Returns probabilities of titles."""
         return self._scorer.rank(query, titles)
 
 
@@ -123,7 +123,7 @@ def measure(
     rounds: int,
     starts: int,
 ) -> list[dict[str, Any]]:
-    """All cells of some models that read the same texts.
+    """Measures all cells of some models that read the same texts.
 
     Args:
       models: name -> edge folder.
@@ -169,7 +169,7 @@ def measure(
 
 
 def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any], starts: int) -> dict[str, float]:
-    """Milliseconds from a process's start to its first score, and of those the model's: medians. Files are in the cache."""
+    """Measures median milliseconds from a process's start to its first score, and the model's part; files are cached."""
     arguments = [str(folder), str(threads), str(xnnpack), json.dumps(columns)]
     pin = f"import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {cores(threads)})\n"
     command = [sys.executable, "-c", pin + COLD, *arguments]
@@ -185,7 +185,7 @@ def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The entries as text."""
+    """Lays out the entries as text."""
     from tfb2d.evaluation.table import layout
 
     lines = [

@@ -59,13 +59,13 @@ class Arena:
     counts: Counts = field(default_factory=Counts)
 
     def versions(self, name: str) -> Versions:
-        """Version 1 of the model in a folder of the fault's own."""
+        """Makes version 1 of the model in a folder of the fault's own."""
         made = Versions(self.model, self.work / name / self.model.name, self.payload)
         made.make(1)
         return made
 
     def server(self, versions: Versions, *flags: str, port: int = 0) -> LocalServer:
-        """A server of these versions."""
+        """Starts a server of these versions."""
         base = [f"--model_name={self.model.name}", f"--model_base_path={versions.folder}"]
         return LocalServer([*base, *FLAGS, *flags], wait=300.0, port=port)
 
@@ -74,7 +74,7 @@ Result = dict[str, Any]  # "passed", and what was seen
 
 
 def swaps(arena: Arena) -> Result:
-    """New versions, one after the other, under load: no request fails, and every answer is its version's own."""
+    """Serves new versions one after the other under load: no request fails, and each answer is its version's own."""
     versions, count = arena.versions("swaps"), arena.counts.swaps
     seconds = []
     with arena.server(versions) as server, Asking(server.address, versions) as asking:
@@ -93,7 +93,7 @@ def swaps(arena: Arena) -> Result:
 
 
 def drain(arena: Arena) -> Result:
-    """SIGTERM while long requests are in work: each of them is answered, and the server ends by itself."""
+    """Sends SIGTERM while long requests run: each of them is answered, and the server ends by itself."""
     versions = arena.versions("drain")
     with arena.server(versions) as server, grpc.insecure_channel(server.address, OPTIONS) as channel:
         call = channel.unary_unary(PREDICT)
@@ -113,7 +113,7 @@ def drain(arena: Arena) -> Result:
 
 
 def kill(arena: Arena) -> Result:
-    """SIGKILL, and the server again on its port: every client has answers within a second of its return."""
+    """Sends SIGKILL and starts the server again on its port: every client has answers within a second of its return."""
     versions = arena.versions("kill")
     with ExitStack() as stack:
         first = stack.enter_context(arena.server(versions))
@@ -135,7 +135,7 @@ def kill(arena: Arena) -> Result:
 
 
 def half_copied(arena: Arena) -> Result:
-    """A version copied file by file, replaced half-way by another: nothing of it is served before the last byte."""
+    """Copies a version file by file and replaces it half-way: nothing of it is served before the last byte."""
     versions = arena.versions("half_copied")
     aside = arena.work / "aside"
     old, new = versions.make(2, str(aside / "old")), versions.make(2, str(aside / "new"))
@@ -202,7 +202,7 @@ def idle_clients(arena: Arena) -> Result:
 
 
 def fuzz(arena: Arena) -> Result:
-    """Random requests, 64 MB strings and a million titles: a proper status for each, no crash, no hang, no growth."""
+    """Sends random requests, 64 MB strings and a million titles: a proper status each, no crash, no hang, no growth."""
     from tfb2d.bench.fuzz import METHODS, PROPER, random_request
 
     versions, chance = arena.versions("fuzz"), random.Random(0)
@@ -238,7 +238,7 @@ def _ask(call: Callable[..., bytes], data: bytes, seconds: float) -> tuple[str, 
 
 
 def _large(arena: Arena) -> dict[str, bytes]:
-    """The payload with one text of 64 MB, and with a million rows."""
+    """Returns the payload with one text of 64 MB, and with a million rows."""
     from tfb2d.serving import wire
 
     message = wire.MESSAGES["PredictRequest"].FromString(arena.payload)
@@ -248,7 +248,7 @@ def _large(arena: Arena) -> dict[str, bytes]:
 
 
 def memory(arena: Arena) -> Result:
-    """Many requests: from a tenth of them on, the server's memory stays where it is."""
+    """Sends many requests: after a tenth of them, the server's memory stays where it is."""
     versions, sizes, done = arena.versions("memory"), [], 0
     with arena.server(versions) as server:
         while done < arena.counts.requests:

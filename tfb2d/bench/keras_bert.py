@@ -9,7 +9,7 @@ from tfb2d.bench.bert import ARCHITECTURES, Architecture, Transformer
 
 
 def classifier(shape: Architecture) -> Any:
-    """A KerasHub BERT classifier with random weights, which gives logits."""
+    """Returns a KerasHub BERT classifier with random weights, which gives logits."""
     import keras_hub
 
     backbone = keras_hub.models.BertBackbone(
@@ -25,7 +25,7 @@ def classifier(shape: Architecture) -> Any:
 
 
 def weights_of(model: Any, shape: Architecture) -> dict[str, np.ndarray]:
-    """The weights of a classifier under the names of `tfb2d.bench.bert.random_weights`."""
+    """Returns the weights of a classifier under the names of `tfb2d.bench.bert.random_weights`."""
     backbone, width = model.backbone, shape.width
     found: dict[str, Any] = {
         "word": backbone.token_embedding.embeddings,
@@ -57,7 +57,7 @@ def weights_of(model: Any, shape: Architecture) -> dict[str, np.ndarray]:
 
 
 def forward(model: Any) -> Any:
-    """int32 `[batch, length]` ids, segments and mask -> probabilities `[batch, logits]`, as one traced function."""
+    """Returns one traced function: int32 `[batch, length]` ids, segments and mask -> probabilities `[batch, logits]`."""
     import tensorflow as tf
 
     spec = tf.TensorSpec([None, None], tf.int32)
@@ -71,7 +71,7 @@ def forward(model: Any) -> Any:
 
 
 def open_keras(architecture: str, tokenizer: str, max_length: int) -> Transformer:
-    """The system of an architecture with random weights."""
+    """Opens an architecture with random weights as a system."""
     model = classifier(ARCHITECTURES[architecture])
     size = 4 * model.count_params() + Path(tokenizer).stat().st_size
     return Transformer(forward(model), tokenizer, max_length, {"file_mb": size / 1e6})

@@ -39,7 +39,7 @@ TARGETS = (
 
 
 def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
-    """Every target that the results have both sides of.
+    """Returns every target that the results have both sides of.
 
     Returns:
       `{"task", "threads", "student", "peer", "batch", "measure", "ratio", "cpu_ratio", "target", "met"}` each;
@@ -77,7 +77,7 @@ def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def ratio_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """The targets as a text table."""
+    """Lays out the targets as a text table."""
 
     def times(ratio: float) -> str:
         return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2f}"
@@ -101,7 +101,7 @@ def ratio_table(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def tables(results: Results) -> str:
-    """A table for every task and number of threads: a line a system."""
+    """Lays out a table for every task and number of threads: a line a system."""
     parts = []
     for task, threads in dict.fromkeys((one["task"], one["threads"]) for one in results):
         here = [one for one in results if (one["task"], one["threads"]) == (task, threads)]
@@ -137,7 +137,7 @@ def _short(value: float | None) -> str:
 
 
 def picture(results: Results, students: Iterable[str]) -> str:
-    """Accuracy against the latency of one row, on a logarithmic scale, as an SVG document; a panel a task.
+    """Draws accuracy against the latency of one row, on a logarithmic scale, as an SVG document; a panel a task.
 
     Systems with random weights have no accuracy: a line at their latency. Tasks without labels are left out where others
     have them.
@@ -147,8 +147,8 @@ def picture(results: Results, students: Iterable[str]) -> str:
 
     threads = min(one["threads"] for one in results)
     ones = [one for one in results if one["batch"] == 1 and one["threads"] == threads and one["p50_us"]]
-    judged = dict.fromkeys(one["task"] for one in ones if one["accuracy"] is not None)
-    tasks = list(judged or dict.fromkeys(one["task"] for one in ones))
+    labelled = dict.fromkeys(one["task"] for one in ones if one["accuracy"] is not None)
+    tasks = list(labelled or dict.fromkeys(one["task"] for one in ones))
     style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "font.size": 9, "text.parse_math": False}
     with rc_context(style):
         drawn = Figure(figsize=(7.5, 3.6 * len(tasks)), layout="constrained")

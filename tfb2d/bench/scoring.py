@@ -44,7 +44,7 @@ BATCHES = (1, 16, "rank", 1024)
 
 
 def define_flags() -> None:
-    """The flags of this mode."""
+    """Defines the flags of this mode."""
     flags.DEFINE_multi_string("model", [], "[NAME=]DIR: a student that tfb2d exported; may be given several times.")
     flags.DEFINE_multi_string(
         "data", [], "A run's folder (its test split), or labelled files; several times, a task each."
@@ -83,7 +83,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: Any) -> "Settings":
-        """From the flags.
+        """Reads the flags.
 
         Raises:
           BenchError: a value that cannot work.
@@ -163,13 +163,13 @@ def _bench(values: Any) -> None:
 
 
 def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar: Any) -> list[dict[str, Any]]:
-    """Every cell of some works that share their systems.
+    """Measures every cell of some works that share their systems.
 
     Args:
       ready: the systems, `tfb2d.bench.systems.Ready`.
       works: with the same fields and training rows.
       settings: how.
-      bar: a tqdm bar, told of every cell.
+      bar: a tqdm bar that counts cells.
 
     Returns:
       Entries of `bench.json`.
@@ -201,7 +201,7 @@ def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar:
 
 
 def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads: int, bar: Any) -> Any:
-    """(batch, timing by system) of each batch, smallest first, so that what a large one will take is known."""
+    """Yields (batch, timing by system), smallest batch first, so that a large one's time can be foreseen."""
     seconds_a_row: dict[str, float] = {}
     for rows, batch in sorted((TITLES if one == "rank" else int(one), one) for one in settings.batches):
         if batch == "rank" and not work.pairs:
@@ -233,7 +233,7 @@ def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads
 
 
 def _accuracy(worker: Worker, work: Any) -> float | None:
-    """Share of the labelled rows that a system decides as the label says."""
+    """Returns the share of the labelled rows that a system decides as the label says."""
     import numpy as np
 
     from tfb2d.evaluation.metrics import decisions
@@ -288,7 +288,7 @@ def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
-    """name -> (version folder, task, forms) of the --model flags."""
+    """Reads the --model flags as name -> (version folder, task, forms)."""
     from tfb2d.bench.students import forms
     from tfb2d.data.files import read_json
     from tfb2d.data.task import Task
@@ -308,7 +308,7 @@ def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]
 
 
 def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
-    """The table of the first model that says what its is, for fastText."""
+    """Returns the table of the first model whose settings are known; fastText gets the same."""
     from tfb2d.bench.systems import Shape
     from tfb2d.data.files import read_json
     from tfb2d.evaluation.scorer import ABOUT
@@ -321,7 +321,7 @@ def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
 
 
 def _groups(works: Sequence[Any]) -> list[list[Any]]:
-    """Works that share their systems: the same fields and the same training rows."""
+    """Groups works that share their systems: the same fields and the same training rows."""
     found: dict[Any, list[Any]] = {}
     for work in works:
         found.setdefault((work.task.fields, id(work.train)), []).append(work)

@@ -46,7 +46,7 @@ PEERS = {
         f"{name}-keras": Peer("keras", _KERAS, ("tokenizers",), name)
         for name in ("bert-base", "tinybert", "minilm", "bert-tiny")
     },
-    "fasttext": Peer("fasttext", "fastText supervised; lower-cased, punctuation set apart", ("fasttext",)),
+    "fasttext": Peer("fasttext", "fastText supervised; lower-cased, punctuation separated", ("fasttext",)),
     "fasttext-raw": Peer("fasttext", "fastText supervised on the text as it comes", ("fasttext",)),
     "model2vec": Peer(
         "model2vec",
@@ -113,7 +113,7 @@ class Maker:
     shape: Shape = field(default_factory=Shape)
 
     def students(self, work: Work) -> list[Ready]:
-        """Those of the models that read the work's fields; a student trained on its labels alone, if there is none."""
+        """Returns the models that read the work's fields; without one, a student trained on its labels alone."""
         found = {name: one for name, one in self.models.items() if len(one[1].fields) == len(work.task.fields)}
         if not found:
             out = str((self.folder / f"student.{work.name}").resolve())
@@ -132,7 +132,7 @@ class Maker:
         return ready
 
     def peer(self, name: str, work: Work) -> Ready:
-        """A peer, made for a task's fields and labels.
+        """Makes a peer for a task's fields and labels.
 
         Raises:
           BenchError: packages that it needs are missing.

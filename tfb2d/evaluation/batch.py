@@ -1,4 +1,4 @@
-"""Scoring whole files: streamed, in order, every column kept, bad rows set apart."""
+"""Scoring whole files: streamed, in order, every column kept, bad rows rejected."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from tfb2d.evaluation.scorer import BATCH, Float32, Scorer
 
 CHARS = 2**22  # a batch ends before BATCH rows when they hold so many characters
 MAX_CHARS = 20_000  # of a text field, as in training
-JUDGED = 100 * BATCH  # rows between two looks at the share set apart
+JUDGED = 100 * BATCH  # rows between two looks at the share rejected
 
 
 @dataclass
@@ -44,7 +44,7 @@ class _Batch:
 
 
 def score_columns(task: Task, prefix: str = "") -> list[str]:
-    """The columns that scoring adds.
+    """Returns the columns that scoring adds.
 
     `score` and `logit`; multi-class: `predicted`, the likeliest class's name, then `score_<class>` of every class and
     `logit_<class>` of every class.
@@ -77,8 +77,8 @@ def score_files(
       output: its ending says the format.
       texts: columns with the text fields, in the order of `task.fields`; by default of the same names.
       prefix: put before the names of the added columns.
-      max_rejected: share of the rows that may be set apart.
-      max_chars: a longer text sets its row apart.
+      max_rejected: share of the rows that may be rejected.
+      max_chars: a longer text has its row rejected.
       progress: whether to show a progress bar on stderr.
 
     Returns:
@@ -86,7 +86,7 @@ def score_files(
       values whose tabs or line breaks became spaces, since TSV has no way to hold them.
 
     Raises:
-      DataError: a file that cannot be used, an added column that is there already, or too many rows set apart.
+      DataError: a file that cannot be used, an added column that is there already, or too many rows rejected.
       OSError: the output cannot be written.
     """
     started = time.perf_counter()
@@ -98,8 +98,8 @@ def score_files(
         raise DataError(f"{output} is one of the inputs; write to another file")
     if both := [name for name in added if name in columns]:
         raise DataError(f"the input has a column {both[0]!r} already; --prefix= renames those that are added")
-    apart = output.with_name(output.name + ".rejected.jsonl")
-    rejects = Rejects(apart, max_rejected)
+    rejected_rows = output.with_name(output.name + ".rejected.jsonl")
+    rejects = Rejects(rejected_rows, max_rejected)
     try:
         with (
             rejects,
@@ -114,7 +114,7 @@ def score_files(
                 bar.set_postfix_str(f"{out.rows:,} rows, {speed:,.0f} rows/s", False)
     finally:
         if not rejects.count:
-            apart.unlink(missing_ok=True)
+            rejected_rows.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
     return {
         "rows": out.rows,
@@ -127,14 +127,14 @@ def score_files(
 
 
 def file_bar(paths: Sequence[Path], shown: bool) -> tqdm:
-    """A progress bar over the bytes of files, on stderr."""
+    """Opens a progress bar over the bytes of files, on stderr."""
     shape = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, ETA {remaining}{postfix}"
     size = sum(path.stat().st_size for path in paths)
     return tqdm(total=size, unit="B", unit_scale=True, bar_format=shape, disable=not shown)
 
 
 def _scored(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch, Float32, Float32]]:
-    """Batches with their scores and logits; a batch is scored in a thread while the next one is read."""
+    """Yields batches with their scores and logits; one is scored in a thread while the next is read."""
     waiting: list[tuple[_Batch, Future[tuple[Float32, Float32]]]] = []
     with ThreadPoolExecutor(1) as thread:
         for batch in batches:
@@ -147,7 +147,7 @@ def _scored(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch,
 
 
 def _columns(paths: Sequence[Path]) -> tuple[list[str], dict[str, pa.DataType]]:
-    """All columns of the files, in the order of first appearance, and the types of those that come from Parquet."""
+    """Returns all columns of the files, in the order of first appearance, and the types of those that come from Parquet."""
     types: dict[str, pa.DataType] = {}
     for path in paths:
         if kind_of(path) == ".parquet":
@@ -162,7 +162,7 @@ def _columns(paths: Sequence[Path]) -> tuple[list[str], dict[str, pa.DataType]]:
 def _batches(
     paths: Sequence[Path], columns: Sequence[str], texts: Sequence[str], rejects: Rejects, max_chars: int, bar: tqdm
 ) -> Iterator[_Batch]:
-    """Batches of the rows that can be scored; too many others raise DataError."""
+    """Yields batches of the rows that can be scored; too many others raise DataError."""
     batch, rows, done, size = _Batch([[] for _ in texts]), 0, 0, sum(path.stat().st_size for path in paths)
 
     def consumed(count: int) -> None:
@@ -173,10 +173,10 @@ def _batches(
     for path in paths:
         for row in read_rows(path, texts, columns, consumed):
             rows += 1
-            found = row.values[: len(texts)]
-            if problem := _problem(row, found, texts, max_chars):
+            values = row.values[: len(texts)]
+            if problem := _problem(row, values, texts, max_chars):
                 rejects.add(path, row.number, *problem)
-            elif batch.add(["" if text is None else text for text in found], row.values[len(texts) :]):
+            elif batch.add(["" if text is None else text for text in values], row.values[len(texts) :]):
                 yield batch
                 batch = _Batch([[] for _ in texts])
             if rows % JUDGED == 0:
@@ -188,22 +188,22 @@ def _batches(
         yield batch
 
 
-def _problem(row: Row, found: Sequence[Any], texts: Sequence[str], max_chars: int) -> Problem | None:
+def _problem(row: Row, values: Sequence[Any], texts: Sequence[str], max_chars: int) -> Problem | None:
     if row.problem:
         return row.problem
-    for column, text in zip(texts, found, strict=True):
+    for column, text in zip(texts, values, strict=True):
         if text is not None and (fault := text_fault(text, max_chars)):
             return Problem(column, fault, str(text)[:200])
-    return None if any(text and text.strip() for text in found) else Problem(texts[0], "empty text", "")
+    return None if any(text and text.strip() for text in values) else Problem(texts[0], "empty text", "")
 
 
 def _added(task: Task, scores: Float32, logits: Float32, exact: bool) -> list[tuple[Any, ...]]:
-    """The added values, row by row; floats are the shortest that say the same float32, or (`exact`) that float32 itself."""
+    """Returns the added values by row; floats are the shortest text of the same float32, or (`exact`) that float32."""
     columns: list[Sequence[Any]] = []
     if task.kind == "multiclass":
         columns.append([task.classes[best] for best in scores.argmax(axis=1).tolist()])
     for array in (scores, logits):
-        columns += [list(one) if exact else _shortest(one) for one in np.atleast_2d(array.T)]
+        columns += [list(column) if exact else _shortest(column) for column in np.atleast_2d(array.T)]
     return list(zip(*columns, strict=True))
 
 

@@ -30,7 +30,7 @@ def _mean_of(rows: Floats) -> Measure:
 
 
 def _ranking(positive: Bools, scores: Floats) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """ROC-AUC and average precision of weighted rows; rows of equal score form one step of both curves."""
+    """Returns ROC-AUC and average precision of weighted rows; rows of equal score form one step of both curves."""
     order = np.argsort(-scores, kind="stable")
     steps = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))
     sides = positive[order].astype(np.float64)
@@ -58,7 +58,7 @@ def _calibration(kind: str, labels: Floats, scores: Floats) -> Measure:
 
 
 def _ranks(values: Floats) -> Callable[[Floats], Floats]:
-    """Mean ranks of weighted rows, `[resamples, n]`, less a constant of the resample."""
+    """Returns mean ranks of weighted rows, `[resamples, n]`, less a constant of the resample."""
     _, codes = np.unique(values, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     steps = np.flatnonzero(np.append(True, np.diff(codes[order]) != 0))
@@ -71,7 +71,7 @@ def _ranks(values: Floats) -> Callable[[Floats], Floats]:
 
 
 def _correlation(counts: Floats, left: Floats, right: Floats) -> Floats:
-    """Pearson's correlation of weighted rows; values are `[n]` or `[resamples, n]`."""
+    """Returns Pearson's correlation of weighted rows; values are `[n]` or `[resamples, n]`."""
     rows = counts.sum(axis=1, keepdims=True)
     lefts, rights = (values - (counts * values).sum(axis=1, keepdims=True) / rows for values in (left, right))
     squares = (counts * lefts**2).sum(axis=1) * (counts * rights**2).sum(axis=1)
@@ -126,7 +126,7 @@ class Bootstrap:
       models: name to scores, `[n]` or `[n, k]`.
       groups: `[n]`; rows of a group are drawn together, and `ndcg10` and `ndcg10_all` exist (not for
         multi-class).
-      shares: name to `[n]` booleans whose mean is wanted too (the rows on which two models agree).
+      shares: name to `[n]` booleans whose mean is measured too (the rows on which two models agree).
       resamples: 0 gives no intervals.
       seed: of the draws; the same seed and rows give the same intervals.
 
@@ -198,33 +198,33 @@ class Bootstrap:
         return measures
 
     def samples(self, model: str, metric: str) -> Floats:
-        """A metric of one model in every resample, `[resamples]`; the same resamples for all models."""
+        """Returns a metric of one model in every resample, `[resamples]`; the same resamples for all models."""
         return self._samples[model][metric]
 
     def interval(self, model: str, metric: str) -> Interval:
-        """A metric of one model."""
+        """Returns a metric of one model."""
         return _interval(self.values[model][metric], self._samples[model].get(metric))
 
     def intervals(self, model: str) -> dict[str, Interval]:
-        """All metrics of one model."""
+        """Returns all metrics of one model."""
         return {metric: self.interval(model, metric) for metric in self.values[model]}
 
     def share(self, name: str) -> Interval:
-        """The mean of one of `shares`."""
+        """Returns the mean of one of `shares`."""
         return _interval(float(self._shares[name].mean()), self._share_samples.get(name))
 
     def ratio(self, top: str, bottom: str, metric: str = "accuracy") -> Interval:
-        """One model's figure over another's: the retention of a student over its teacher."""
+        """Returns one model's figure over another's: the retention of a student over its teacher."""
         value = m.retention(self.values[bottom][metric], self.values[top][metric])
         over, under = self._samples[top].get(metric), self._samples[bottom].get(metric)
         return _interval(value, None if over is None or under is None else _divide(over, under))
 
-    def difference(self, one: str, other: str, metric: str = "accuracy") -> Interval:
-        """One model's figure less another's."""
-        left, right = self.values[one][metric], self.values[other][metric]
-        value = None if left is None or right is None else left - right
-        first, second = self._samples[one].get(metric), self._samples[other].get(metric)
-        return _interval(value, None if first is None or second is None else first - second)
+    def difference(self, left: str, right: str, metric: str = "accuracy") -> Interval:
+        """Returns one model's figure less another's."""
+        first, second = self.values[left][metric], self.values[right][metric]
+        value = None if first is None or second is None else first - second
+        minuend, subtrahend = self._samples[left].get(metric), self._samples[right].get(metric)
+        return _interval(value, None if minuend is None or subtrahend is None else minuend - subtrahend)
 
 
 def bootstrap(
@@ -236,7 +236,7 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """One model's metrics as `{name: {"value", "ci95": [lo, hi]}}`; see Bootstrap."""
+    """Returns one model's metrics as `{name: {"value", "ci95": [lo, hi]}}`; see Bootstrap."""
     return Bootstrap(task, labels, {"scores": scores}, groups, resamples=resamples, seed=seed).intervals("scores")
 
 
@@ -249,13 +249,13 @@ def _mean_of_ranked(ndcg: Floats, ranked: Bools) -> Measure:
 
 
 def _draw(generator: np.random.Generator, resamples: int, units: int) -> Floats:
-    """How often each unit was drawn, `[resamples, units]`, in as many draws with replacement as there are units."""
+    """Draws units with replacement, as many as there are; returns how often each came, `[resamples, units]`."""
     picks = generator.integers(0, units, (resamples, units)) + units * np.arange(resamples)[:, None]
     return np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
 
 
 def _interval(value: float | None, samples: Floats | None) -> Interval:
-    """Percentile interval; None where the figure is undefined in half of the resamples or more."""
+    """Returns the percentile interval; None where the figure is undefined in half of the resamples or more."""
     if value is None or samples is None:
         return {"value": value, "ci95": None}
     defined = samples[np.isfinite(samples)]

@@ -20,14 +20,14 @@ THRESHOLD = 0.5  # a score or grade from here on is a "yes"
 BINS = 15  # equal-width bins of the calibration error, as Guo et al. 2017 (arXiv 1706.04599) has them
 EPSILON = 1e-7  # the least probability of the log loss: about the step of a float32 below 1
 PAIRS = 2**20  # pairs of rows that are compared at once
-TOP = 10  # places that NDCG looks at
+TOP = 10  # ranks that NDCG looks at
 
 
 def kind_of(task: Any) -> str:
-    """The kind of a task: of anything with a `kind`, or of the kind's own name.
+    """Returns the kind of a task: of anything with a `kind`, or of the kind's own name.
 
     Raises:
-      ValueError: the kind is not one of `KINDS`.
+      ValueError: the kind is not among `KINDS`.
     """
     kind = getattr(task, "kind", task)
     if kind not in KINDS:
@@ -36,7 +36,7 @@ def kind_of(task: Any) -> str:
 
 
 def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
-    """The scores as float64, `[n]` or, of a multi-class task, `[n, k]`.
+    """Checks scores; returns them as float64, `[n]` or, of a multi-class task, `[n, k]`.
 
     Raises:
       ValueError: wrong shape, no rows, or a row that is no probability; the message counts them and names the first.
@@ -45,9 +45,9 @@ def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
         raise ValueError(f"{name} hold {array.dtype}; they must be numbers")
     array = array.astype(np.float64)
-    wanted, rank = ("[rows, classes]", 2) if kind == "multiclass" else ("[rows]", 1)
+    expected, rank = ("[rows, classes]", 2) if kind == "multiclass" else ("[rows]", 1)
     if array.ndim != rank or 0 in array.shape:
-        raise ValueError(f"{name} have the shape {list(array.shape)}; a {kind} task takes {wanted}, none of them 0")
+        raise ValueError(f"{name} have the shape {list(array.shape)}; a {kind} task takes {expected}, none of them 0")
     wrong = ~(np.isfinite(array) & (array >= 0) & (array <= 1))
     if rank == 2:
         wrong = wrong.any(axis=1) | (np.abs(array.sum(axis=1) - 1) > 1e-3)
@@ -58,7 +58,7 @@ def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
 
 
 def check_labels(kind: str, labels: ArrayLike, scores: Floats) -> Floats:
-    """The labels as float64 `[n]`, fit for the (checked) scores.
+    """Checks labels; returns them as float64 `[n]`, fit for the (checked) scores.
 
     Raises:
       ValueError: another number of rows than the scores have, or a label outside the task's values.
@@ -70,19 +70,19 @@ def check_labels(kind: str, labels: ArrayLike, scores: Floats) -> Floats:
     if array.shape != (len(scores),):
         raise ValueError(f"labels have the shape {list(array.shape)}; the scores have {len(scores)} rows")
     if kind == "binary":
-        wrong, wanted = ~np.isin(array, (0, 1)), "0 or 1"
+        wrong, expected = ~np.isin(array, (0, 1)), "0 or 1"
     elif kind == "graded":
-        wrong, wanted = ~((array >= 0) & (array <= 1)), "in [0, 1]"
+        wrong, expected = ~((array >= 0) & (array <= 1)), "in [0, 1]"
     else:
-        wrong, wanted = ~np.isin(array, np.arange(scores.shape[1])), f"a class from 0 to {scores.shape[1] - 1}"
+        wrong, expected = ~np.isin(array, np.arange(scores.shape[1])), f"a class from 0 to {scores.shape[1] - 1}"
     if wrong.any():
         first = int(np.argmax(wrong))
-        raise ValueError(f"labels: {wrong.sum()} rows are not {wanted}, the first is row {first}: {array[first]}")
+        raise ValueError(f"labels: {wrong.sum()} rows are not {expected}, the first is row {first}: {array[first]}")
     return array
 
 
 def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray[np.int64]:
-    """Numbers `[n]` from 0 on that are equal where the groups are, in the order of first appearance.
+    """Numbers the groups from 0 in the order of first appearance; returns each row's number `[n]`.
 
     Raises:
       ValueError: another number of groups than rows.
@@ -95,17 +95,17 @@ def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray
 
 
 def decisions(scores: Floats) -> NDArray[np.int64]:
-    """What the scores decide, `[n]`: 1 from the threshold on, or the likeliest class."""
+    """Returns what the scores decide, `[n]`: 1 from the threshold on, or the likeliest class."""
     return np.argmax(scores, axis=1) if scores.ndim == 2 else (scores >= THRESHOLD).astype(np.int64)
 
 
 def hits(kind: str, labels: Floats, scores: Floats) -> Bools:
-    """Whether the scores decide as the labels do, `[n]`."""
+    """Says whether the scores decide as the labels do, `[n]`."""
     return decisions(scores) == (labels if kind == "multiclass" else labels >= THRESHOLD)
 
 
 def log_losses(kind: str, labels: Floats, scores: Floats) -> Floats:
-    """The cross-entropy of every row, `[n]`, in nats; a grade is a soft label."""
+    """Returns the cross-entropy of every row, `[n]`, in nats; a grade is a soft label."""
     if kind == "multiclass":
         return -np.log(np.maximum(scores[np.arange(len(labels)), labels.astype(np.int64)], EPSILON))
     inside = np.clip(scores, EPSILON, 1 - EPSILON)
@@ -113,7 +113,7 @@ def log_losses(kind: str, labels: Floats, scores: Floats) -> Floats:
 
 
 def calibration_rows(kind: str, labels: Floats, scores: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Claimed probability, outcome and bin of every row, each `[n]`.
+    """Returns claimed probability, outcome and bin of every row, each `[n]`.
 
     A multi-class claim is the probability of the class decided for, its outcome whether that was right; otherwise the
     claim is the score and the outcome the label.
@@ -126,7 +126,7 @@ def calibration_rows(kind: str, labels: Floats, scores: Floats) -> tuple[Floats,
 
 
 def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tuple[Bools, Floats]]:
-    """The two-sided views that a ranking metric averages: (positive `[n]`, score `[n]`), one a class if multi-class."""
+    """Yields what a ranking metric averages over: (positive `[n]`, score `[n]`), one a class if multi-class."""
     if kind == "multiclass":
         yield from ((labels == index, scores[:, index]) for index in range(scores.shape[1]))
     else:
@@ -134,17 +134,17 @@ def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tupl
 
 
 def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: int = TOP) -> Floats:
-    """NDCG of every group, `[groups]`, with the label as the gain.
+    """Returns NDCG of every group, `[groups]`, with the label as the gain.
 
-    Rows with equal scores share the gain of their places (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score),
+    Rows with equal scores share the gain of their ranks (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score),
     so a constant score earns what shuffling would. NaN where there is nothing to rank: one row, or no row with a gain.
     """
     sizes = np.bincount(groups)
     firsts = np.cumsum(sizes) - sizes
     order = np.lexsort((-scores, groups))
     sorted_groups, sorted_scores = groups[order], scores[order]
-    places = np.arange(len(order)) - firsts[sorted_groups]
-    discounts = np.where(places < top, 1 / np.log2(places + 2), 0)
+    ranks = np.arange(len(order)) - firsts[sorted_groups]
+    discounts = np.where(ranks < top, 1 / np.log2(ranks + 2), 0)
     new = np.ones(len(order), np.bool_)
     new[1:] = (sorted_groups[1:] != sorted_groups[:-1]) | (sorted_scores[1:] != sorted_scores[:-1])
     ties = np.flatnonzero(new)
@@ -229,13 +229,13 @@ def _macro_f1(labels: Floats, scores: Floats) -> float:
 def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, float | None]:
     from scipy.stats import pearsonr, spearmanr
 
-    found: dict[str, float | None] = {}
+    figures: dict[str, float | None] = {}
     for name, correlation in (("spearman", spearmanr), ("pearson", pearsonr)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # values that do not vary have no correlation: None says it
             value = float(correlation(labels, scores).statistic) if len(labels) > 1 else np.nan
-        found[name] = value if np.isfinite(value) else None
-    return found | {
+        figures[name] = value if np.isfinite(value) else None
+    return figures | {
         "rmse": scale * float(np.sqrt(np.mean((labels - scores) ** 2))),
     }
 
@@ -247,7 +247,7 @@ def scale_of(task: Any) -> float:
 
 
 def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> float:
-    """Mean distance of claimed probability and outcome over `BINS` equal-width bins, weighted by their rows."""
+    """Returns the mean distance of claim and outcome over `BINS` equal-width bins, weighted by their rows."""
     claims, outcomes, bins = calibration_rows(kind, labels, scores)
     return float(np.abs(np.bincount(bins, claims - outcomes, BINS)).sum() / len(claims))
 
@@ -255,7 +255,7 @@ def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> flo
 def metrics(
     task: Any, labels: ArrayLike, scores: ArrayLike, groups: Sequence[Hashable] | NDArray[Any] | None = None
 ) -> dict[str, float | None]:
-    """Accuracy, ROC-AUC, PR-AUC (average precision), NDCG@10, expected calibration error and log loss (nats).
+    """Measures accuracy, ROC-AUC, PR-AUC (average precision), NDCG@10, expected calibration error and log loss (nats).
 
     Args:
       task: a Task, or a kind: "binary", "graded" or "multiclass".
@@ -281,7 +281,7 @@ def metrics(
     scores = check_scores(kind, scores)
     labels = check_labels(kind, labels, scores)
     views = [view for view in one_against_rest(kind, labels, scores) if view[0].any() and not view[0].all()]
-    found: dict[str, float | None] = {
+    figures: dict[str, float | None] = {
         "accuracy": float(hits(kind, labels, scores).mean()),
         "roc_auc": float(np.mean([roc_auc_score(*view) for view in views])) if views else None,
         "pr_auc": float(np.mean([average_precision_score(*view) for view in views])) if views else None,
@@ -289,22 +289,22 @@ def metrics(
     if groups is not None and kind != "multiclass":
         codes = group_codes(groups, len(labels))
         ndcg = group_ndcg(labels, scores, codes)
-        found["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
-        found["ndcg10_all"] = float(every_group_ndcg(ndcg, labels, codes).mean())
+        figures["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
+        figures["ndcg10_all"] = float(every_group_ndcg(ndcg, labels, codes).mean())
     if kind == "multiclass":
-        found["macro_f1"] = _macro_f1(labels, scores)
+        figures["macro_f1"] = _macro_f1(labels, scores)
     if kind == "graded":
-        found |= _graded(labels, scores, scale_of(task))
+        figures |= _graded(labels, scores, scale_of(task))
         if groups is not None:
             right, pairs = pair_orders(labels, scores, group_codes(groups, len(labels)))
-            found["pair_order"] = float(right.sum() / pairs.sum()) if pairs.sum() else None
-    found["ece"] = expected_calibration_error(kind, labels, scores)
-    found["log_loss"] = float(log_losses(kind, labels, scores).mean())
-    return found
+            figures["pair_order"] = float(right.sum() / pairs.sum()) if pairs.sum() else None
+    figures["ece"] = expected_calibration_error(kind, labels, scores)
+    figures["log_loss"] = float(log_losses(kind, labels, scores).mean())
+    return figures
 
 
 def agreement(teacher_scores: ArrayLike, student_scores: ArrayLike) -> Bools:
-    """Whether teacher and student decide alike, `[n]`.
+    """Says whether teacher and student decide alike, `[n]`.
 
     Raises:
       ValueError: no probabilities, or of different shapes.
@@ -318,10 +318,10 @@ def agreement(teacher_scores: ArrayLike, student_scores: ArrayLike) -> Bools:
 
 
 def fidelity(teacher_scores: ArrayLike, student_scores: ArrayLike) -> float:
-    """The share of rows on which teacher and student decide alike."""
+    """Returns the share of rows on which teacher and student decide alike."""
     return float(agreement(teacher_scores, student_scores).mean())
 
 
 def retention(teacher: float | None, student: float | None) -> float | None:
-    """What share of the teacher's figure (usually accuracy) the student keeps; None where the teacher has none."""
+    """Returns the share of the teacher's figure that the student keeps; None where the teacher has none."""
     return student / teacher if teacher and student is not None else None

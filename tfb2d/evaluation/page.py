@@ -50,7 +50,7 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """What the run came to, in a sentence."""
+    """Says in a sentence what the run came to."""
     kept, faster, measure = report["headline_retention"], speed_up(report), report["headline_measure"]
     if kept is None and measure == "accuracy":
         return f"The student decides {percent(report['student']['accuracy'])} of the test split correctly."
@@ -61,11 +61,11 @@ def headline(report: Mapping[str, Any]) -> str:
 
 
 def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The figures that matter most: title, value and a line of explanation each."""
-    intervals, found, measure = report["intervals"], [], METRICS[report["headline_measure"]]
+    """Returns the figures that matter most: title, value and a line of explanation each."""
+    intervals, shown, measure = report["intervals"], [], METRICS[report["headline_measure"]]
 
     def card(title: str, value: str, note: str) -> None:
-        found.append({"title": title, "value": value, "note": note})
+        shown.append({"title": title, "value": value, "note": note})
 
     def between(name: str, show: Callable[[float], str]) -> str:
         low_high = intervals.get(name)
@@ -99,7 +99,7 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
     if "student" in report["size_mb"]:
         than = f"; the teacher has {report['size_mb']['teacher']:,.0f} MB" if "teacher" in report["size_mb"] else ""
         card("Size", f"{report['size_mb']['student']:,.1f} MB", f"on disk{than}")
-    return found
+    return shown
 
 
 def table(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,9 +109,9 @@ def table(report: Mapping[str, Any]) -> dict[str, Any]:
     names = [first, *others]  # the mean NDCG of all groups stands below the table
     titles = [METRICS[name] + (" ↓" if name in LESS_IS_BETTER else "") for name in names]
     rows = []
-    for key, title, found in [*model_rows(report), *baseline_rows(report)]:
+    for key, title, figures in [*model_rows(report), *baseline_rows(report)]:
         intervals = report["intervals"].get(key, {})
-        cells = [(figure(found.get(name)), span(intervals.get(name))) for name in names]
+        cells = [(figure(figures.get(name)), span(intervals.get(name))) for name in names]
         latency = report["latency"].get(key, {})
         single, speed, size = latency.get("single_ms", {}), latency.get("rows_per_second"), report["size_mb"].get(key)
         cells.append((duration(single.get("p50")), f"p99 {duration(single['p99'])}" if single else ""))
@@ -122,13 +122,15 @@ def table(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ranking_note(report: Mapping[str, Any]) -> str:
-    """Which groups NDCG@10 counts, of a report of rankings; otherwise nothing."""
+    """Says which groups NDCG@10 counts, of a report of rankings; otherwise nothing."""
     counts = report["ndcg_groups"]
-    return ndcg_note(counts, {title: found["ndcg10_all"] for _, title, found in model_rows(report)}) if counts else ""
+    return (
+        ndcg_note(counts, {title: figures["ndcg10_all"] for _, title, figures in model_rows(report)}) if counts else ""
+    )
 
 
 def examples(run: RunResults) -> dict[str, Any]:
-    """The test rows on which student and teacher (without one: student and label) agree least, and most.
+    """Picks the test rows on which student and teacher (without one: student and label) agree least, and most.
 
     The distance is that of the scores: of the distributions, in multi-class tasks (total variation).
     """
@@ -165,7 +167,7 @@ def examples(run: RunResults) -> dict[str, Any]:
 
 
 def _fields(run: RunResults) -> Sequence[str]:
-    return getattr(run.task, "fields", None) or [f"text {place + 1}" for place in range(len(run.columns))]
+    return getattr(run.task, "fields", None) or [f"text {index + 1}" for index in range(len(run.columns))]
 
 
 def _classes(task: Any) -> Sequence[str]:
@@ -173,7 +175,7 @@ def _classes(task: Any) -> Sequence[str]:
 
 
 def _label(task: Any, label: float) -> str:
-    """The label as the user's files have it."""
+    """Returns the label as the user's files have it."""
     if _classes(task):
         return str(_classes(task)[int(label)])
     low, high = getattr(task, "label_range", ()) or (0, 1)
@@ -181,7 +183,7 @@ def _label(task: Any, label: float) -> str:
 
 
 def _score(task: Any, score: Any) -> dict[str, Any]:
-    """A row's score: the share of a bar that is filled, and the text beside it."""
+    """Returns a row's score: the share of a bar that is filled, and the text beside it."""
     if np.ndim(score) == 0:
         return {"share": float(score), "text": f"{score:.3f}"}
     best = int(np.argmax(score))
@@ -195,13 +197,13 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
     labels = check_labels(kind, run.labels, student)
     models = {"teacher": run.teacher, "student": run.student, "labels_only": run.labels_only}
     series = [_series(key, labels, scores) for key, scores in models.items() if report[key] is not None]
-    legend = [(one.key, one.title) for one in series]
+    legend = [(model.key, model.title) for model in series]
 
     def spoken(metric: str) -> str:
-        return "; ".join(f"{one.title} {figure(report[one.key][metric])}" for one in series)
+        return "; ".join(f"{model.title} {figure(report[model.key][metric])}" for model in series)
 
     many = "; the mean over the classes, each against the rest" if kind == "multiclass" else ""
-    found = [
+    drawn = [
         Picture(
             "ROC curves",
             [pictures.roc(kind, series)],
@@ -223,8 +225,8 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
         svg = pictures.scatter(teacher, met, hits(kind, labels[rows], met))
         marks = "Darker: more rows." if len(met) > pictures.CROWD else "Crosses: the student decides wrongly."
         alt = f"The student's scores against the teacher's. They decide alike on {percent(report['fidelity'])}."
-        found.append(Picture("Student against teacher", [svg], alt, f"{_quadrants(teacher, met)} {marks}"))
-    return found
+        drawn.append(Picture("Student against teacher", [svg], alt, f"{_quadrants(teacher, met)} {marks}"))
+    return drawn
 
 
 def _series(key: str, labels: Floats, scores: ArrayLike | None) -> Series:
@@ -242,20 +244,20 @@ def _quadrants(teacher: Floats, student: Floats) -> str:
 
 
 def _trainings(run: RunResults) -> list[Picture]:
-    found = []
-    for number, (name, history) in enumerate(run.histories.items()):
-        svgs = pictures.training(number, name if name in MODELS else "teacher", history)
+    drawn = []
+    for index, (name, history) in enumerate(run.histories.items()):
+        svgs = pictures.training(index, name if name in MODELS else "teacher", history)
         if svgs:
             last = ", ".join(
                 f"{key} {value:.4g}" for key, value in history[-1].items() if isinstance(value, int | float)
             )
             title = MODELS.get(name, name)
-            found.append(Picture(title[:1].upper() + title[1:], svgs, f"Training of the {title}. At its end: {last}."))
-    return found
+            drawn.append(Picture(title[:1].upper() + title[1:], svgs, f"Training of the {title}. At its end: {last}."))
+    return drawn
 
 
 def _counts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The data stage's counts, those within others behind them."""
+    """Returns the data stage's counts, those within others behind them."""
     rows = []
     for name, value in data.items():
         if isinstance(value, int | float) and not isinstance(value, bool):

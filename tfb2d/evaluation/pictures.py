@@ -26,7 +26,7 @@ class Series:
 
 
 def roc(kind: str, series: Sequence[Series]) -> str:
-    """ROC curves; of a multi-class task, the mean over its classes of one against the rest."""
+    """Draws ROC curves; of a multi-class task, the mean over its classes of one against the rest."""
     from sklearn.metrics import roc_curve
 
     grid = np.linspace(0, 1, GRID + 1)
@@ -34,37 +34,39 @@ def roc(kind: str, series: Sequence[Series]) -> str:
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
-        for one in series:
-            views = [v for v in one_against_rest(kind, one.labels, one.scores) if v[0].any() and not v[0].all()]
+        for model in series:
+            views = [v for v in one_against_rest(kind, model.labels, model.scores) if v[0].any() and not v[0].all()]
             curves = [roc_curve(*view)[:2] for view in views]
             if len(curves) == 1 and len(curves[0][0]) <= 2 * GRID:
-                axes.plot(*curves[0], color=COLOURS[one.key], linestyle=DASHES[one.key])
+                axes.plot(*curves[0], color=COLOURS[model.key], linestyle=DASHES[model.key])
             elif curves:
                 heights = np.mean([np.interp(grid, wrong, right) for wrong, right in curves], axis=0)
-                axes.plot(np.append(0, grid), np.append(0, heights), color=COLOURS[one.key], linestyle=DASHES[one.key])
+                axes.plot(
+                    np.append(0, grid), np.append(0, heights), color=COLOURS[model.key], linestyle=DASHES[model.key]
+                )
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
     return svg("roc", draw, 4.4, 4.4)
 
 
 def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
-    """Claimed against observed probability; each point stands for the same number of rows."""
+    """Draws claimed against observed probability; each point stands for the same number of rows."""
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(xlabel="claimed probability", ylabel="observed share", aspect="equal")
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
-        for one in series:
-            claims, outcomes, _ = calibration_rows(kind, one.labels, one.scores)
+        for model in series:
+            claims, outcomes, _ = calibration_rows(kind, model.labels, model.scores)
             parts = [part for part in np.array_split(np.argsort(claims, kind="stable"), points) if len(part)]
             means = np.array([(claims[part].mean(), outcomes[part].mean()) for part in parts])
-            axes.plot(*means.T, color=COLOURS[one.key], linestyle=DASHES[one.key], marker="o", markersize=4)
+            axes.plot(*means.T, color=COLOURS[model.key], linestyle=DASHES[model.key], marker="o", markersize=4)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
     return svg("calibration", draw, 4.4, 4.4)
 
 
-def training(number: int, key: str, history: History) -> list[str]:
-    """Losses, and the other figures, of the page's `number`th training by epoch or step; none if there are no figures.
+def training(index: int, key: str, history: History) -> list[str]:
+    """Losses, and the other figures, of the page's `index`th training by epoch or step; none if there are no figures.
 
     What was measured on validation has the model's colour, what on the training rows is grey.
     """
@@ -94,11 +96,11 @@ def training(number: int, key: str, history: History) -> list[str]:
 
         return draw
 
-    return [svg(f"training-{number}-{at}", drawing(panel), 3.3, 2.5) for at, panel in enumerate(panels) if panel]
+    return [svg(f"training-{index}-{at}", drawing(panel), 3.3, 2.5) for at, panel in enumerate(panels) if panel]
 
 
 def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
-    """The student's score against the teacher's; more than CROWD rows as hexagons, as dark as their rows are many.
+    """Draws the student's score against the teacher's; more than CROWD rows as hexagons, the darker the more rows.
 
     Args:
       teacher, student: `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown.

@@ -24,7 +24,7 @@ class RunResults:
     """The test split as every model scored it, and how the run came about.
 
     Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. A teacher that somebody else's scores stand in
-    for may lack rows: they are NaN, and it is judged, and the student held against it, on the others.
+    for may lack rows: they are NaN, and it is measured, and the student compared with it, on the others.
 
     Raises:
       ValueError: arrays that do not fit the task or one another.
@@ -63,9 +63,9 @@ class RunResults:
         kind = kind_of(self.task)
         student = check_scores(kind, self.student, "student scores")
         check_labels(kind, self.labels, student)
-        for place, column in enumerate(self.columns):
+        for index, column in enumerate(self.columns):
             if len(column) != len(student):
-                raise ValueError(f"columns[{place}] has {len(column)} texts; there are {len(student)} rows")
+                raise ValueError(f"columns[{index}] has {len(column)} texts; there are {len(student)} rows")
         others = {**self.teachers, "teacher": self.teacher, "labels_only": self.labels_only}
         for name, scores in others.items():
             if scores is not None and np.shape(scores) != student.shape:
@@ -73,13 +73,13 @@ class RunResults:
 
 
 def covered(scores: ArrayLike) -> Bools:
-    """The rows that a model has a score for, `[n]`."""
+    """Returns the rows that a model has a score for, `[n]`."""
     array = np.asarray(scores)
     return ~np.isnan(array if array.ndim == 1 else array.sum(axis=1))
 
 
 def summarise(run: RunResults) -> dict[str, Any]:
-    """The content of `report.json`: plain values only, None where a figure does not exist."""
+    """Returns the content of `report.json`: plain values only, None where a figure does not exist."""
     labels = np.asarray(run.labels)
     groups = None if run.groups is None else np.asarray(run.groups, object)
     draws: dict[str, Any] = {"resamples": run.resamples, "seed": run.seed}
@@ -89,11 +89,11 @@ def summarise(run: RunResults) -> dict[str, Any]:
     whole = Bootstrap(run.task, labels, students, groups, **draws)
     intervals: dict[str, Any] = {name: whole.intervals(name) for name in students}
     against: dict[str, Interval] = {}
-    judged = np.zeros(len(labels), np.bool_) if run.teacher is None else covered(run.teacher)
-    if run.teacher is not None and judged.any():
-        both = {"teacher": np.asarray(run.teacher)[judged], "student": np.asarray(run.student)[judged]}
+    scored = np.zeros(len(labels), np.bool_) if run.teacher is None else covered(run.teacher)
+    if run.teacher is not None and scored.any():
+        both = {"teacher": np.asarray(run.teacher)[scored], "student": np.asarray(run.student)[scored]}
         shares = {"fidelity": agreement(both["teacher"], both["student"])}
-        part = Bootstrap(run.task, labels[judged], both, _of(groups, judged), shares=shares, **draws)
+        part = Bootstrap(run.task, labels[scored], both, _of(groups, scored), shares=shares, **draws)
         intervals["teacher"] = part.intervals("teacher")
         against["retention"] = part.ratio("student", "teacher")
         against["auc_retention"] = part.ratio("student", "teacher", "roc_auc")
@@ -113,9 +113,11 @@ def summarise(run: RunResults) -> dict[str, Any]:
         "headline_measure": measure,
         "baselines": {"constant": _constant(run, labels, groups)},
         "thresholds": _thresholds(run, labels),
-        "intervals": {name: {key: one["ci95"] for key, one in found.items()} for name, found in intervals.items()}
-        | {name: one["ci95"] for name, one in against.items()},
-        "rows": {"test": len(labels), "teacher": int(judged.sum())},
+        "intervals": {
+            name: {key: figure["ci95"] for key, figure in figures.items()} for name, figures in intervals.items()
+        }
+        | {name: figure["ci95"] for name, figure in against.items()},
+        "rows": {"test": len(labels), "teacher": int(scored.sum())},
         "ndcg_groups": ndcg_groups(run.task, labels, groups) if groups is not None and rankings else None,
         "rejected": run.data.get("rejected", 0),
         "leaked": run.data.get("leaked", 0),
@@ -134,13 +136,13 @@ def summarise(run: RunResults) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's own types; a number that JSON has no form for (NaN, infinity) becomes None."""
+    """Converts a value to JSON's own types; a number that JSON has no form for (NaN, infinity) becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
@@ -168,8 +170,8 @@ def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:
     return None if values is None else values[rows]
 
 
-def _values(found: Mapping[str, Interval] | None) -> dict[str, Any] | None:
-    return None if found is None else {name: interval["value"] for name, interval in found.items()}
+def _values(figures: Mapping[str, Interval] | None) -> dict[str, Any] | None:
+    return None if figures is None else {name: interval["value"] for name, interval in figures.items()}
 
 
 def _alone(

@@ -22,12 +22,12 @@ MODELS = {"teacher": "teacher", "student": "student", "labels_only": "student, l
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A number of a table; a dash where there is none."""
+    """Formats a number of a table; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def span(ci95: Sequence[float] | None, digits: int = 3) -> str:
-    """An interval as `0.801–0.829`; nothing where there is none."""
+    """Formats an interval as `0.801–0.829`; nothing where there is none."""
     return "" if ci95 is None else f"{ci95[0]:.{digits}f}–{ci95[1]:.{digits}f}"
 
 
@@ -46,12 +46,12 @@ def ndcg_note(counts: Mapping[str, int], means: Mapping[str, float | None]) -> s
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as a percentage."""
+    """Formats a share as a percentage."""
     return "–" if value is None else f"{100 * value:.{digits}f}%"
 
 
 def duration(milliseconds: float | None) -> str:
-    """A latency in the unit that reads best: `85 µs`, `1.4 ms`, `52 ms`, `1.2 s`."""
+    """Formats a latency in the unit that reads best: `85 µs`, `1.4 ms`, `52 ms`, `1.2 s`."""
     if milliseconds is None:
         return "–"
     if milliseconds < 1:
@@ -62,8 +62,8 @@ def duration(milliseconds: float | None) -> str:
 
 
 def layout(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned columns under the first one: texts in the first column to the left, figures to the right."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    """Lays out rows as aligned columns under the first one: texts to the left, figures to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
             [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -75,31 +75,32 @@ def layout(rows: Sequence[Sequence[str]]) -> str:
 
 
 def model_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """The models that a report has figures of, best known first: (key, what to call it, its metrics)."""
+    """Returns the models that a report has figures of, best known first: (key, what to call it, its metrics)."""
     rows = []
     for key, title in MODELS.items():
         if report[key] is not None:
             stacked = key == "teacher" and len(report["teachers"]) > 1
             rows.append((key, "teachers, stacked" if stacked else title, report[key]))
         if key == "teacher":
-            rows += [(name, f"teacher {name}", one) for name, one in report["teachers"].items() if one is not None]
+            alone = {name: figures for name, figures in report["teachers"].items() if figures is not None}
+            rows += [(name, f"teacher {name}", figures) for name, figures in alone.items()]
     return rows
 
 
 def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Returns what no model would reach, as `model_rows` does: the majority class, in random order."""
-    found = report.get("baselines", {}).get("constant")
-    return [("constant", "majority, random order", found)] if found else []
+    constant = report.get("baselines", {}).get("constant")
+    return [("constant", "majority, random order", constant)] if constant else []
 
 
 def speed_up(report: Mapping[str, Any]) -> float | None:
-    """How many times faster than the teacher the student answers one row, at the median."""
-    one = [report["latency"].get(name, {}).get("single_ms", {}).get("p50") for name in ("teacher", "student")]
-    return one[0] / one[1] if all(one) else None
+    """Returns how many times faster than the teacher the student answers one row, at the median."""
+    times = [report["latency"].get(name, {}).get("single_ms", {}).get("p50") for name in ("teacher", "student")]
+    return times[0] / times[1] if all(times) else None
 
 
 def print_table(report: Mapping[str, Any]) -> str:
-    """A report's short table and what follows from it, as text for a terminal.
+    """Lays out a report's short table and what follows from it, as text for a terminal.
 
     Args:
       report: what `write_report` returned, or `report.json` holds.
@@ -107,15 +108,15 @@ def print_table(report: Mapping[str, Any]) -> str:
     measure = report.get("headline_measure") or "accuracy"
     beside = "roc_auc" if measure == "accuracy" else "accuracy"
     rows = [["test split", METRICS[measure], "95% interval", METRICS[beside], "p50", "p99", "rows/s", "size"]]
-    for key, title, found in [*model_rows(report), *baseline_rows(report)]:
+    for key, title, figures in [*model_rows(report), *baseline_rows(report)]:
         latency, size = report["latency"].get(key, {}), report["size_mb"].get(key)
         single, speed = latency.get("single_ms", {}), latency.get("rows_per_second")
         rows.append(
             [
                 title,
-                figure(found.get(measure)),
+                figure(figures.get(measure)),
                 span(report["intervals"].get(key, {}).get(measure)),
-                figure(found[beside]),
+                figure(figures[beside]),
                 duration(single.get("p50")),
                 duration(single.get("p99")),
                 "–" if speed is None else f"{speed:,.0f}",

@@ -46,7 +46,7 @@ def interval(axes: Any, place: float, ends: Sequence[float] | None, colour: str,
 
 
 def svg(name: str, draw: Callable[[Any], None], width: float, height: float) -> str:
-    """What `draw` puts on a figure of so many inches, as an `<svg>` element for the page.
+    """Draws a figure of so many inches by `draw`; returns it as an `<svg>` element for the page.
 
     It has no prologue, links, fonts or size of its own, and its ids start with `name`.
     """
