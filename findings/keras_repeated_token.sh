@@ -7,8 +7,7 @@
 # What happens: it adds the squares of the single places. A token that stands 16 times moves 4 times as far as one that
 #   stands once. A `global_clipnorm`, however large, makes the gradient whole first and repairs it. Adagrad and RMSprop
 #   do the same.
-# For whom it matters: training of embeddings without clipping on Keras 3; `tf_keras` and other backends give the usual
-#   step.
+# For whom it matters: whoever trains embeddings without clipping on Keras 3 with TensorFlow.
 # Seen on 2026-11-28:
 #   no clipping:         16 times 0.400, once 0.100
 #   global_clipnorm 1e9: 16 times 0.100, once 0.100

@@ -2,8 +2,7 @@
 # safetensors: NumPy views come back as other values
 #
 # Version: safetensors 0.8.0, NumPy 2.4.6, Python 3.11
-# A good guess: `save` writes the values of an array, whatever its memory layout, or raises an error. The PyTorch side
-#   does raise one.
+# A good guess: `save` writes the values of an array, whatever its memory layout, or raises an error.
 # What happens: it writes the memory that the view stands on under the view's shape. A transposed or reversed array is
 #   read back wrong.
 # For whom it matters: transposed kernels are the usual case, as scikit-learn and Keras hold them the two ways. Wrap
