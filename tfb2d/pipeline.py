@@ -122,9 +122,7 @@ def stages(config: Config) -> list[Stage]:
     learnt = tuple(f"logits/{name}" for name in config.teachers)
     if (word_teacher := students.word_teacher(config)) is not None:
         reads = (f"teachers/{word_teacher}", "data")
-        listed.append(
-            Stage("words", word_vectors.take_words, WordsOutcome, reads, word_vectors.VERSION, hashing)
-        )
+        listed.append(Stage("words", word_vectors.take_words, WordsOutcome, reads, word_vectors.VERSION, hashing))
         learnt += ("words",)
     listed += [
         Stage(
@@ -193,9 +191,7 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
     if adapted == name:
         adapt = partial(teachers.adapt_encoder, name=name)
         settings = [adapt_settings(teacher), preset]
-        listed.append(
-            Stage(f"adapted/{name}", adapt, AdaptOutcome, ("data",), teachers.ADAPT_VERSION, settings)
-        )
+        listed.append(Stage(f"adapted/{name}", adapt, AdaptOutcome, ("data",), teachers.ADAPT_VERSION, settings))
     fine_tune = partial(teachers.fine_tune_teacher, name=name)
     settings = [changed_settings(teacher), preset]
     return [

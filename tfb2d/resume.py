@@ -81,7 +81,7 @@ def is_finished(folder: Path) -> bool:
 
 def bring_up(
     folder: Path,
-    print_: str,
+    made_from: str,
     work: Callable[[Path], OutcomeT],
     kind: type[OutcomeT],
     contents: Callable[[Path, OutcomeT], Mapping[str, str]] | None = None,
@@ -91,7 +91,7 @@ def bring_up(
 
     Args:
       folder: where the work is done.
-      print_: fingerprint of all that the outcome depends on.
+      made_from: fingerprint of all that the outcome depends on.
       work: does the work in the folder; finds there what a stopped run of the same fingerprint left.
       kind: the outcome's type.
       contents: digests of the finished folder, see `Record`; None goes by the fingerprint. With them, work that was done
@@ -102,9 +102,9 @@ def bring_up(
       RunError: the folder holds files that are not of such work.
     """
     name = name or folder.name
-    _restore(folder, print_)
+    _restore(folder, made_from)
     record = read_record(folder)
-    if record is not None and record.fingerprint == print_ and record.outcome is not None:
+    if record is not None and record.fingerprint == made_from and record.outcome is not None:
         outcome = kind.from_json(record.outcome)
         if outcome.is_intact():
             logging.info("%s: done before, skipped", name)
@@ -112,7 +112,7 @@ def bring_up(
             return outcome
         logging.info("%s: what it made elsewhere is gone, done again", name)
         record = dataclasses.replace(record, outcome=None, contents={})
-    elif record is not None and record.fingerprint == print_:
+    elif record is not None and record.fingerprint == made_from:
         logging.info("%s: goes on from where it stopped", name)
         for path in folder.rglob(TEMPORARY):
             _delete(path)
@@ -122,7 +122,7 @@ def bring_up(
             folder.rename(_aside(folder, record.fingerprint))
         elif _is_foreign(folder):
             raise RunError(f"{folder} holds files that this version of tfb2d did not make; name another folder")
-        record = Record(print_)
+        record = Record(made_from)
     write_record(folder, record)
     logging.info("%s ...", name)
     begin = time.monotonic()
@@ -152,9 +152,9 @@ def remove(folder: Path) -> None:
     _clean(folder)
 
 
-def _restore(folder: Path, print_: str) -> None:
+def _restore(folder: Path, made_from: str) -> None:
     """Puts the earlier state with this fingerprint, if there is one, back in the folder's place."""
-    earlier = _aside(folder, print_)
+    earlier = _aside(folder, made_from)
     if not earlier.exists():
         return
     record = read_record(folder)
@@ -171,8 +171,8 @@ def _is_foreign(folder: Path) -> bool:
     return folder.exists() and any(not path.match(TEMPORARY) for path in folder.iterdir())
 
 
-def _aside(folder: Path, print_: str) -> Path:
-    return folder.with_name(f".{folder.name}.{print_[:12]}.aside")
+def _aside(folder: Path, made_from: str) -> Path:
+    return folder.with_name(f".{folder.name}.{made_from[:12]}.aside")
 
 
 def _clean(folder: Path) -> None:

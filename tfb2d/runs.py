@@ -1,4 +1,4 @@
-"""A run folder: where everything lies in it, what its stages left, and the lock. Whoever reads a run reads it through `Run`."""
+"""A run folder: where everything lies in it, what its stages left, and the lock. All read a run through `Run`."""
 
 import dataclasses
 import fcntl
@@ -96,6 +96,16 @@ class Run:
         """The folder of the student that is served."""
         return self.folder / "compress"
 
+    @property
+    def report_file(self) -> Path:
+        """The report's figures, JSON."""
+        return self.folder / "report.json"
+
+    @property
+    def report_page(self) -> Path:
+        """The report as a page."""
+        return self.folder / "report.html"
+
     # What the stages left.
 
     def exists(self) -> bool:
@@ -118,7 +128,7 @@ class Run:
         return read_record(self.folder / stage)
 
     def seconds(self, stages: Sequence[str]) -> dict[str, float]:
-        """Returns the seconds that each of these stages took if it is finished, stopped tries that could say so included."""
+        """Returns the seconds that each of these stages took, if it is finished."""
         records = {stage: self.record(stage) for stage in stages}
         return {stage: record.seconds for stage, record in records.items() if record is not None and record.finished}
 
@@ -126,19 +136,27 @@ class Run:
         """Says whether a stage is done."""
         return is_finished(self.folder / stage)
 
+    def finished_record(self, stage: str) -> Record:
+        """Returns what a finished stage's folder says of itself.
+
+        Raises:
+          RunError: it is not finished.
+        """
+        record = self.record(stage)
+        if record is None or not record.finished:
+            self.check_version()
+            raise RunError(
+                f"{self.folder}: stage {stage} is not finished; python -m tfb2d.train --workdir={self.folder} finishes it"
+            )
+        return record
+
     def outcome(self, stage: str, kind: type[OutcomeT]) -> OutcomeT:
         """Returns what a finished stage left.
 
         Raises:
           RunError: it is not finished.
         """
-        record = self.record(stage)
-        if record is None or record.outcome is None:
-            self.check_version()
-            raise RunError(
-                f"{self.folder}: stage {stage} is not finished; python -m tfb2d.train --workdir={self.folder} finishes it"
-            )
-        return kind.from_json(record.outcome)
+        return kind.from_json(self.finished_record(stage).outcome or {})
 
     def data_outcome(self) -> DataOutcome:
         """Returns the rows of the splits."""
@@ -161,7 +179,7 @@ class Run:
         return self.outcome("export", ExportOutcome)
 
     def served_student(self) -> tuple[Path, CalibrationNumbers] | None:
-        """Returns the folder and the calibration of the student that the run serves: the compressed, else the trained one."""
+        """Returns folder and calibration of the student that the run serves: the compressed, else the trained one."""
         if self.finished("compress"):
             return self.compressed, self.compress_outcome().calibration
         if self.finished("student"):

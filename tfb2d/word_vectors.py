@@ -31,9 +31,7 @@ def take_words(run: Run, config: Config) -> WordsOutcome:
     name = word_teacher(config)
     assert name is not None  # the stage is there only if there is such a teacher
     teacher, task, student = load_teacher(run.teacher(name)), Task.from_config(config.data), config.student
-    words = write_word_vectors(
-        teacher, run.split("transfer"), task, student.max_tokens, run.words, student.affixes
-    )
+    words = write_word_vectors(teacher, run.split("transfer"), task, student.max_tokens, run.words, student.affixes)
     return WordsOutcome(words)
 
 

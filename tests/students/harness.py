@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tfb2d.compressing import pack
 
 from tfb2d.compress.student import stored_tables
-from tfb2d.compressing import pack
 from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.task import Task
 from tfb2d.serving.export import export

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from absl import app, flags
 
+from tfb2d.atomic import write_json
 from tfb2d.config import ConfigError
 from tfb2d.data.errors import DataError
-from tfb2d.atomic import write_json
 
 FORMS = (
     "float",

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d.compress.dense import CALIBRATION_BATCHES, dense_model, features, tuned, with_dense
-from tfb2d.compress.quantised import quantised, quantised_form
 from tfb2d.compress.pack import pack
+from tfb2d.compress.quantised import quantised, quantised_form
 from tfb2d.compress.stage import split_figures
 from tfb2d.compress.student import dense_layers, stored_bytes
 from tfb2d.config import CompressConfig, Config, ConfigError

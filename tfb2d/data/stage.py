@@ -46,6 +46,8 @@ def data_contents(folder: Path, outcome: DataOutcome) -> dict[str, str]:
     Files that were copied to another machine have new times. Hours of labelling must not depend on those.
     """
     task = folder / "task.json"
-    labelled = fingerprint_files([task, *(p for split in ("train", "valid", "test") for p in part_files(folder / split))])
+    labelled = fingerprint_files(
+        [task, *(p for split in ("train", "valid", "test") for p in part_files(folder / split))]
+    )
     transfer = fingerprint_files(part_files(folder / "transfer"))
     return {"": fingerprint(outcome.to_json(), labelled, transfer), "labelled": labelled}

@@ -96,7 +96,7 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
         examples=config.report.examples,
     )
     written = write_report(results, run.folder)
-    return ReportOutcome(print_table(written), str(run.folder / "report.html"), results.model)
+    return ReportOutcome(print_table(written), str(run.report_page), results.model)
 
 
 def _teacher_scores(run: Run, task: Task, stack: "Stack", names: list[str]) -> np.ndarray:
@@ -105,7 +105,9 @@ def _teacher_scores(run: Run, task: Task, stack: "Stack", names: list[str]) -> n
     from tfb2d.evaluation.calibration import calibrate
 
     one_column = _one_column(task)
-    valid, test = (stacked_logits([run.logits(name, split) for name in names], task, stack) for split in ("valid", "test"))
+    valid, test = (
+        stacked_logits([run.logits(name, split) for name in names], task, stack) for split in ("valid", "test")
+    )
     labels = read_table(run.split("valid"), ["label"]).column("label").to_numpy()
     known = np.isfinite(valid).all(1)
     return calibrate(task, labels[known], one_column(valid[known])).apply(one_column(test))

@@ -36,8 +36,6 @@ def export_student(run: Run, config: Config) -> ExportOutcome:
     return ExportOutcome(str(version), folder_megabytes(version))
 
 
-
-
 def export_contents(folder: Path, outcome: ExportOutcome) -> dict[str, str]:
     """Returns what stands for the export: the model's path. A model that was deleted and made again may have another."""
     return {"": fingerprint(outcome.model)}

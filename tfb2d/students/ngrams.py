@@ -50,7 +50,9 @@ def names(tokens: Sequence[bytes], order: int) -> list[str]:
     ]
 
 
-def chunks(rows: "HashedRows | TrainingRows", index: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def chunks(
+    rows: "HashedRows | TrainingRows", index: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields token hashes and splits of hashed rows, all fields, in parts of about TOKENS tokens.
 
     Args:

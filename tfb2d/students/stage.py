@@ -120,9 +120,7 @@ def _train(run: Run, config: Config, rows: "TrainingRows", folder: Path, stack: 
     if stack is None:
         with atomic_path(run.labels_only_logits) as path:
             save_file({"test": fitted.logits(labelled_rows(run, config, "test"))}, path)
-    calibration = CalibrationNumbers(
-        fitted.calibration.scale, tuple(fitted.calibration.bias), fitted.calibration.note
-    )
+    calibration = CalibrationNumbers(fitted.calibration.scale, tuple(fitted.calibration.bias), fitted.calibration.note)
     weights = None if stack is None else StackWeights(stack.weights, stack.bias)
     return StudentOutcome(rows.n, calibration, tuple(fitted.history), weights)
 
@@ -131,5 +129,3 @@ def word_teacher(config: Config) -> str | None:
     """Returns the teacher whose word vectors the student starts from: the first that is a model; None where none is."""
     models = [name for name, teacher in config.teachers.items() if teacher.preset]
     return models[0] if models and config.student.teacher_init else None
-
-

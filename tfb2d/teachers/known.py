@@ -10,7 +10,6 @@ from tfb2d.data.tables import iter_part, logit_names
 from tfb2d.teachers import shards
 
 
-
 class KnownLogits:
     """Looks logits up. Memory: 8 bytes a row for its hash, and 4 a logit.
 

@@ -44,9 +44,7 @@ def label(run: Run, config: Config, name: str) -> LogitsOutcome:
         from tfb2d.teachers.external import attach_logits
 
         task = Task.from_config(config.data)
-        counts = {
-            split: attach_logits(teacher, task, run.split(split), run.logits(name, split)) for split in SPLITS
-        }
+        counts = {split: attach_logits(teacher, task, run.split(split), run.logits(name, split)) for split in SPLITS}
         rows, missing, unused = (
             {split: counts[split][key] for split in SPLITS} for key in ("matched", "missing", "unused")
         )
