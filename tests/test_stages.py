@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,9 +174,8 @@ def test_killed_again_and_again_it_comes_to_the_same_end(tmp_path: Path) -> None
 
     reached: list[int] = []
     for _ in range(2):
-        before = steps()
-        ready: Callable[[], bool] = lambda before=before: steps() > before + 5
-        run_and_kill(command, ready)
+        enough = steps() + 5
+        run_and_kill(command, lambda enough=enough: steps() > enough)
         reached.append(steps())
     assert 5 < reached[0] < reached[1] < 40
     run(command)
@@ -196,13 +194,11 @@ def test_file_identity_sees_content_changes_by_size_and_time(tmp_path: Path) -> 
 def test_outcomes_survive_json(tmp_path: Path) -> None:
     from tfb2d.outcomes import CalibrationNumbers
 
-    outcome = StudentOutcome(
-        3, CalibrationNumbers(2.0, (0.1, 0.2)), ({"loss": 0.5},), StackWeights((0.5, 0.5), (0.0,))
-    )
+    outcome = StudentOutcome(3, CalibrationNumbers(2.0, (0.1, 0.2)), ({"loss": 0.5},), StackWeights((0.5, 0.5), (0.0,)))
     run_folder = Run(tmp_path)
     bring_up(run_folder.student, "1", lambda _: outcome, StudentOutcome)
     assert run_folder.student_outcome() == outcome
-    with pytest.raises(RunError, match="stage labels_only is not finished; python -m tfb2d.train"):
+    with pytest.raises(RunError, match=r"stage labels_only is not finished; python -m tfb2d\.train"):
         run_folder.student_outcome("labels_only")
     known = {**outcome.to_json(), "stack": None, "of_a_later_version": 1}
     assert StudentOutcome.from_json(known).stack is None
@@ -225,7 +221,9 @@ def test_settings_that_change_nothing_are_no_part_of_a_fingerprint() -> None:
 
 
 def test_a_run_folder_is_held_by_one_process(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from tfb2d.runs import Run\nwith Run(Path(sys.argv[1])).locked(): pass"
+    code = (
+        "import sys; from pathlib import Path; from tfb2d.runs import Run\nwith Run(Path(sys.argv[1])).locked(): pass"
+    )
     with Run(tmp_path).locked():
         other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
         with pytest.raises(RunBusyError, match="another process is at work"), Run(tmp_path).locked():

@@ -104,12 +104,12 @@ class TeacherOutcome(Outcome):
       history: an evaluation a row.
     """
 
-    steps: int
-    rows: int
-    valid_rows: int
-    seconds: float
-    best: Figures | None
-    history: tuple[Figures, ...]
+    steps: int = 0
+    rows: int = 0
+    valid_rows: int = 0
+    seconds: float = 0.0
+    best: Figures | None = None
+    history: tuple[Figures, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -76,16 +76,16 @@ def label_files(
         VERSION, teacher_identity(teacher), columns, keep, max_chars, changed_settings(config), fingerprint_files(paths)
     )
 
-    def work(folder: Path) -> LabelFilesOutcome:
-        rows = 0
-        with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), max_rejected) as rejects:
-            rejects.begin()
-            for batch in _batches(paths, columns, keep, max_chars, rejects):  # once through, before hours of labelling
-                rows += batch.num_rows
-            if not rows + rejects.count:
-                raise DataError(f"{', '.join(inputs)}: no rows")
-            rejects.judge(rows + rejects.count)
+    rows = 0
+    with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), max_rejected) as rejects:
+        rejects.begin()
+        for batch in _batches(paths, columns, keep, max_chars, rejects):  # once through, before hours of labelling
+            rows += batch.num_rows
+        if not rows + rejects.count:
+            raise DataError(f"{', '.join(inputs)}: no rows")
+        rejects.judge(rows + rejects.count)
 
+    def work(folder: Path) -> LabelFilesOutcome:
         def rows_from(first: int) -> Iterator[pa.RecordBatch]:
             for batch in _batches(paths, columns, keep, max_chars, Rejects(None, 1)):
                 yield batch.slice(first)
