@@ -128,9 +128,7 @@ def _teacher_scores(run: Run, task: Task, stack: "Stack", names: list[str], spli
     from tfb2d.evaluation.calibration import calibrate
 
     one_column = _one_column(task)
-    valid, rows = (
-        stacked_logits([run.logits(name, each) for name in names], task, stack) for each in ("valid", split)
-    )
+    valid, rows = (stacked_logits([run.logits(name, each) for name in names], task, stack) for each in ("valid", split))
     labels = read_table(run.split("valid"), ["label"]).column("label").to_numpy()
     known = np.isfinite(valid).all(1)
     return calibrate(task, labels[known], one_column(valid[known])).apply(one_column(rows))
