@@ -93,9 +93,9 @@ class WordPiece:
           (row numbers `[rows]`, (token ids, segments, mask), each int32 `[rows, longest]`) of each batch.
         """
         texts: Any = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-        found = self._tokenizer.encode_batch_fast(texts)
-        ids = [one.ids for one in found]
-        kinds = [one.type_ids for one in found] if len(columns) > 1 else None
+        encodings = self._tokenizer.encode_batch_fast(texts)
+        ids = [encoding.ids for encoding in encodings]
+        kinds = [encoding.type_ids for encoding in encodings] if len(columns) > 1 else None
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         order = np.argsort(lengths, kind="stable") if len(ids) > size else np.arange(len(ids))
         batches = []
@@ -133,9 +133,9 @@ class Transformer:
         batches = self._tokenizer.batches(columns)
         if len(batches) == 1:
             return self._forward(*batches[0][1])
-        found = [self._forward(*inputs) for _, inputs in batches]
-        scores = np.empty((len(columns[0]), found[0].shape[1]), np.float32)
-        for (rows, _), part in zip(batches, found, strict=True):
+        parts = [self._forward(*inputs) for _, inputs in batches]
+        scores = np.empty((len(columns[0]), parts[0].shape[1]), np.float32)
+        for (rows, _), part in zip(batches, parts, strict=True):
             scores[rows] = part
         return scores
 

@@ -86,7 +86,7 @@ def swaps(arena: Arena) -> Result:
             seconds.append(time.monotonic() - began)
             shutil.rmtree(versions.folder / str(number - 1))
     wrong, codes = asking.wrong(), asking.codes()
-    slowest = max(one.done - one.sent for one in asking.asked)
+    slowest = max(answer.done - answer.sent for answer in asking.asked)
     seen = {"requests": len(asking.asked), "codes": codes, "wrong": wrong[:5], "slowest_s": slowest}
     passed = not late and not wrong and set(codes) == {"OK"}
     return {"passed": passed, "swaps": count, "seconds_a_swap": sum(seconds) / len(seconds), **seen}
@@ -100,9 +100,9 @@ def drain(arena: Arena) -> Result:
         call(versions.payload, timeout=60)
         pending = [call.future(arena.heavy, timeout=120) for _ in range(8)]
         time.sleep(0.2)  # they have arrived
-        open_still = sum(not one.done() for one in pending)
+        open_still = sum(not call.done() for call in pending)
         server.process.send_signal(signal.SIGTERM)
-        codes = [one.code().name for one in pending]
+        codes = [call.code().name for call in pending]
         status = server.process.wait(60)
     return {
         "passed": set(codes) == {"OK"} and status == 0,
@@ -127,8 +127,10 @@ def kill(arena: Arena) -> Result:
             time.sleep(3.0)
             asking.__exit__()
     # Each client waits with one request while the server is away; an answer just before `back` came to the polled port.
-    waited = [one for one in asking.asked if one.sent < back and one.done > killed + 0.1 and one.code == "OK"]
-    answered = sorted(max(0.0, one.done - back) for one in waited)
+    waited = [
+        answer for answer in asking.asked if answer.sent < back and answer.done > killed + 0.1 and answer.code == "OK"
+    ]
+    answered = sorted(max(0.0, answer.done - back) for answer in waited)
     passed = bool(answered) and answered[-1] < RETURN_SECONDS and not asking.wrong()
     seen = {"down_s": back - killed, "answered_s_after_return": answered, "codes": asking.codes()}
     return {"passed": passed, **seen, "wrong": asking.wrong()[:5]}
@@ -147,7 +149,7 @@ def half_copied(arena: Arena) -> Result:
         _copy(new, target, share=1.0)
         complete = time.monotonic()
         served = asking.wait_for(2)
-    early = sum(one.version == 2 and one.done < complete for one in asking.asked)
+    early = sum(answer.version == 2 and answer.done < complete for answer in asking.asked)
     seen = {"requests": len(asking.asked), "codes": asking.codes(), "served_early": early, "served_later": served}
     passed = served and not early and set(asking.codes()) == {"OK"} and not asking.wrong()
     return {"passed": passed, **seen, "wrong": asking.wrong()[:5]}
@@ -155,13 +157,13 @@ def half_copied(arena: Arena) -> Result:
 
 def _copy(source: Path, target: Path, share: float, pieces: int = 4, pause: float = 0.1) -> None:
     """Copies the first `share` of the files, saved_model.pb before its variables, in pieces."""
-    files = sorted(one for one in source.rglob("*") if one.is_file())
+    files = sorted(file for file in source.rglob("*") if file.is_file())
     for path in files[: max(1, round(len(files) * share))]:
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         data = path.read_bytes()
         size = len(data) // pieces + 1
-        with place.open("wb") as out:
+        with copy.open("wb") as out:
             for start in range(0, len(data), size):
                 out.write(data[start : start + size])
                 out.flush()
@@ -183,19 +185,19 @@ def idle_clients(arena: Arena) -> Result:
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
             for _ in range(arena.counts.connections)
         ]
-        for one in idle[:50]:
-            one.sendall(b"PRI * HTTP/2.0\r\n")  # the beginning of HTTP/2's preface
+        for connection in idle[:50]:
+            connection.sendall(b"PRI * HTTP/2.0\r\n")  # the beginning of HTTP/2's preface
         channel = stack.enter_context(grpc.insecure_channel(server.address, OPTIONS))
         loris = [channel.stream_unary(PREDICT).future(never(), timeout=300) for _ in range(100)]
         began = time.monotonic()
         with Asking(server.address, versions) as asking:
             for byte in range(20):
-                for one in idle[50:100]:
-                    one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM"[byte : byte + 1])
+                for connection in idle[50:100]:
+                    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM"[byte : byte + 1])
                 time.sleep(0.1)
             asking.wait_for(1)
         seconds = time.monotonic() - began
-        waiting = sum(not one.done() for one in loris)
+        waiting = sum(not connection.done() for connection in loris)
     seen = {"requests": len(asking.asked), "codes": asking.codes(), "seconds": seconds, "silent_calls_open": waiting}
     passed = set(asking.codes()) == {"OK"} and not asking.wrong() and len(asking.asked) >= 20
     return {"passed": passed, "connections": len(idle), **seen}

@@ -106,16 +106,16 @@ def peak_megabytes() -> float:
     """Returns the most resident memory that this process held since it began, or `time_calls` did; in 10^6 bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage's figure begins with that of the process which started this one
-        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-        if found:
-            return int(found[1]) * 1024 / 1e6
+        match = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if match:
+            return int(match[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def middle(timings: Sequence[Timing]) -> Timing:
     """Takes the median of every figure over rounds; counts and seconds are their sums, peak memory the largest."""
     values: dict[str, Any] = {
-        one.name: float(np.median([getattr(timing, one.name) for timing in timings])) for one in fields(Timing)
+        field.name: float(np.median([getattr(timing, field.name) for timing in timings])) for field in fields(Timing)
     }
     for name in ("calls", "rows", "seconds", "cpu_seconds"):
         values[name] = sum(getattr(timing, name) for timing in timings)
@@ -155,15 +155,15 @@ def result(
       more: further keys.
     """
     figures = asdict(timing) if timing else {}
-    found: dict[str, Any] = {"system": system, "task": task, "batch": batch, "threads": threads}
-    found |= {name: figures.get(name) for name in ("p50_us", "p99_us", "rows_per_s", "peak_mb")}
-    found |= {"file_mb": file_mb, "accuracy": accuracy}
+    entry: dict[str, Any] = {"system": system, "task": task, "batch": batch, "threads": threads}
+    entry |= {name: figures.get(name) for name in ("p50_us", "p99_us", "rows_per_s", "peak_mb")}
+    entry |= {"file_mb": file_mb, "accuracy": accuracy}
     costs = costs or Costs()
     cpu = timing.cpu_s_per_million if timing else None
-    found["cpu_s_per_million"] = cpu
-    found["wh_per_million"] = None if cpu is None else cpu / 3600 * costs.watts
-    found["cost_per_million"] = None if cpu is None else cpu / 3600 * costs.price
-    return found | more
+    entry["cpu_s_per_million"] = cpu
+    entry["wh_per_million"] = None if cpu is None else cpu / 3600 * costs.watts
+    entry["cost_per_million"] = None if cpu is None else cpu / 3600 * costs.price
+    return entry | more
 
 
 def parse_batches(given: Sequence[str]) -> list[int | str]:
@@ -172,10 +172,10 @@ def parse_batches(given: Sequence[str]) -> list[int | str]:
     Raises:
       BenchError: another value, or none.
     """
-    wrong = [one for one in given if one != RANK and not (one.isdigit() and int(one))]
+    wrong = [value for value in given if value != RANK and not (value.isdigit() and int(value))]
     if wrong or not given:
         raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
-    return [one if one == RANK else int(one) for one in given]
+    return [value if value == RANK else int(value) for value in given]
 
 
 def cores(threads: int) -> list[int]:
@@ -257,10 +257,10 @@ class Worker:
         warmup: float = 0.1,
     ) -> Timing:
         """Times a method of the system in that process; see `time_calls`."""
-        found = self._ask(
+        figures = self._ask(
             do="time", method=method, inputs=inputs, rows=rows, seconds=seconds, least=least, warmup=warmup
         )
-        return Timing(**found)
+        return Timing(**figures)
 
     def _ask(self, **request: Any) -> Any:
         try:
@@ -286,5 +286,5 @@ def import_function(name: str) -> Any:
 
 def megabytes(path: Path) -> float:
     """Returns the size of a file, or of all files below a folder, in 10^6 bytes."""
-    paths = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in paths) / 1e6
+    paths = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in paths) / 1e6

@@ -100,7 +100,7 @@ class Maker:
 
     Attributes:
       models: name -> (version folder, task, forms) of our students.
-      folder: where files go; BERTs found there are used again.
+      folder: where files go; BERTs that are there are used again.
       threads: that making may use.
       max_length: tokens that Transformers read.
       shape: of fastText.
@@ -114,15 +114,15 @@ class Maker:
 
     def students(self, work: Work) -> list[Ready]:
         """Returns the models that read the work's fields; without one, a student trained on its labels alone."""
-        found = {name: one for name, one in self.models.items() if len(one[1].fields) == len(work.task.fields)}
-        if not found:
+        models = {name: model for name, model in self.models.items() if len(model[1].fields) == len(work.task.fields)}
+        if not models:
             out = str((self.folder / f"student.{work.name}").resolve())
             columns, labels = self._learn(work)
             about = work.task.to_json()
             made = self._run("training:train_student", folder=out, task=about, columns=columns, labels=labels)
-            found = {f"{STUDENT}-labels-only": (Path(made["folder"]), work.task, ("Session", "Function"))}
+            models = {f"{STUDENT}-labels-only": (Path(made["folder"]), work.task, ("Session", "Function"))}
         ready = []
-        for name, (version, task, forms) in found.items():
+        for name, (version, task, forms) in models.items():
             for form in forms:
                 suffix, note = FORMS[form]
                 fields = {} if form == "Edge" else {"fields": task.fields}
@@ -138,7 +138,7 @@ class Maker:
           BenchError: packages that it needs are missing.
         """
         peer = PEERS[name]
-        missing = [one for one in peer.packages if importlib.util.find_spec(one) is None]
+        missing = [package for package in peer.packages if importlib.util.find_spec(package) is None]
         if missing:
             raise BenchError(f"{name} needs {', '.join(missing)}: {EXTRA}, or leave it out of --systems")
         return getattr(self, f"_{peer.kind}")(name, peer, work)

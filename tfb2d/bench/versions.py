@@ -63,10 +63,10 @@ class Versions:
             if other != number and np.abs(known - answer).max() < 10 * TOLERANCE:
                 raise ValueError(f"versions {other} and {number} of {self.source} answer alike")
         self._expected[number] = answer
-        place = (Path(beside) if beside else self.folder) / str(number)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(partial, place)
-        return place
+        target = (Path(beside) if beside else self.folder) / str(number)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(partial, target)
+        return target
 
     def _answer(self, folder: Path) -> np.ndarray:
         from tensorflow_serving.apis import predict_pb2

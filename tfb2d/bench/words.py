@@ -55,9 +55,9 @@ class FastText:
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
         """Returns the probability of the positive class `[n]`, or `[n, classes]`: of the class decided for, and 0."""
-        labels, found = self._model.predict(lines(columns, self._raw))
-        decided = np.array([int(one[0][len(_LABEL) :]) for one in labels])
-        best = np.clip([one[0] for one in found], 0, 1)  # fastText adds 1e-5 to every probability
+        labels, probabilities = self._model.predict(lines(columns, self._raw))
+        decided = np.array([int(names[0][len(_LABEL) :]) for names in labels])
+        best = np.clip([row[0] for row in probabilities], 0, 1)  # fastText adds 1e-5 to every probability
         if self._classes <= 2:
             return np.where(decided == 1, best, 1 - best)
         scores = np.zeros((len(best), self._classes), np.float32)

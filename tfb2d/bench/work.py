@@ -76,11 +76,11 @@ class Work:
         for row in order:
             own.setdefault(queries[row], []).append(titles[row])
         others = [titles[row] for row in order]
-        found = []
+        calls = []
         for number, query in enumerate(list(own)[:128]):
             rest = [others[(number * TITLES + i) % len(others)] for i in range(TITLES)]
-            found.append([query, [*own[query], *rest][:TITLES]])
-        return found
+            calls.append([query, [*own[query], *rest][:TITLES]])
+        return calls
 
 
 def from_run(folder: Path, name: str = "") -> Work:
@@ -89,7 +89,7 @@ def from_run(folder: Path, name: str = "") -> Work:
 
     def rows(split: str) -> Rows:
         table = read_table(folder / split)
-        return Rows([table.column(one).to_pylist() for one in task.fields], table.column("label").to_numpy())
+        return Rows([table.column(field).to_pylist() for field in task.fields], table.column("label").to_numpy())
 
     return Work(name or folder.resolve().parent.name, task, rows("test"), rows("train"))
 
@@ -100,11 +100,11 @@ def from_files(files: Sequence[str], train: Sequence[str], task: Task) -> Work:
 
     def rows(names: Sequence[str]) -> Rows:
         batches = list(read_examples(names, data, labelled=True, rejects=Rejects(None, data.max_rejected)))
-        columns = [[text for one in batches for text in one.column(field).to_pylist()] for field in task.fields]
-        return Rows(columns, np.concatenate([one.column("label").to_numpy() for one in batches]))
+        columns = [[text for batch in batches for text in batch.column(field).to_pylist()] for field in task.fields]
+        return Rows(columns, np.concatenate([batch.column("label").to_numpy() for batch in batches]))
 
-    found = rows(files)
-    return Work(Path(files[0]).name.split(".")[0], task, found, rows(train) if train else found, bool(train))
+    scored = rows(files)
+    return Work(Path(files[0]).name.split(".")[0], task, scored, rows(train) if train else scored, bool(train))
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,17 @@ def load(sources: Sources) -> list[Work]:
     """
     if not sources.data:
         return films()
-    found = []
-    for one in sources.data:
-        if (Path(one) / "task.json").exists():
-            found.append(from_run(Path(one)))
-        elif (Path(one) / "data" / "task.json").exists():
-            found.append(from_run(Path(one) / "data"))
+    works = []
+    for given in sources.data:
+        if (Path(given) / "task.json").exists():
+            works.append(from_run(Path(given)))
+        elif (Path(given) / "data" / "task.json").exists():
+            works.append(from_run(Path(given) / "data"))
         else:
-            found.append(from_files(one.split(","), sources.train, _task(sources, one)))
-    if len({work.name for work in found}) < len(found):
-        raise BenchError(f"two of --data are called {', '.join(work.name for work in found)}; rename one")
-    return found
+            works.append(from_files(given.split(","), sources.train, _task(sources, given)))
+    if len({work.name for work in works}) < len(works):
+        raise BenchError(f"two of --data are called {', '.join(work.name for work in works)}; rename one")
+    return works
 
 
 def _task(sources: Sources, data: str) -> Task:
