@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # KerasHub: the tokenizer of an uncased BERT's folder keeps accents, so accented words are unknown
 #
-# Version: keras-hub 0.32.0, keras 3.15.1, tensorflow 2.21.0, tensorflow-text 2.21.1, tokenizers 0.23.3, Python 3.11
+# Version: keras-hub 0.32.0, keras 3.15.1, tensorflow 2.21.0, tensorflow-text 2.21.1, tokenizers 0.23.3, safetensors 0.8.0, Python 3.11
 # A good guess: `from_preset` on a Hugging Face folder gives the token ids that the model was trained on.
 # What happens: Hugging Face reads `strip_accents: null` as `do_lower_case`, so an uncased BERT strips accents. KerasHub
 #   lower-cases and keeps them, and `café` becomes the unknown token.
@@ -15,7 +15,7 @@ set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder"
-"$folder/bin/pip" install --quiet --disable-pip-version-check keras-hub==0.32.0 keras==3.15.1 tensorflow==2.21.0 tensorflow-text==2.21.1 tokenizers==0.23.3 numpy==2.4.6
+"$folder/bin/pip" install --quiet --disable-pip-version-check keras-hub==0.32.0 keras==3.15.1 tensorflow==2.21.0 tensorflow-text==2.21.1 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6
 cd "$folder"
 TF_CPP_MIN_LOG_LEVEL=3 "$folder/bin/python" - <<'PYTHON'
 import json
