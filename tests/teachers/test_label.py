@@ -14,11 +14,13 @@ from tests.killing import python, run, run_and_kill
 from tests.teachers.conftest import SINGLE, phrases, write_pairs, write_table
 from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
 from tfb2d.data.errors import DataError
+from tfb2d.outcomes import LogitsOutcome
+from tfb2d.resume import bring_up, set_aside
 from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packer
 from tfb2d.teachers.saved import read_about
-from tfb2d.teachers.shards import cut
+from tfb2d.teachers.shards import cut, write_shard
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
 CONFIG = LabelConfig(rows_per_shard=64, batch_tokens=256)
@@ -112,6 +114,39 @@ def test_texts_that_were_labelled_before_keep_their_logits(
     assert sum(scored) == 30 + 320  # another teacher's logits are not taken
     label_folder(saved, source, tmp_path / "none", CONFIG, progress=False, earlier=[tmp_path / "nothing"])
     assert sum(scored) == 30 + 320 + 300
+
+
+def test_logits_of_an_unfinished_labelling_are_kept_when_its_rows_change(
+    source: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pq.read_table(source)
+    grown = {name: [*table[name].to_pylist()[:200], *(f"{name} {i}" for i in range(9))] for name in ("query", "title")}
+    write_table(tmp_path / "grown", grown)
+
+    def bring_up_to_date(made_from: str, rows: Path) -> None:
+        def work(folder: Path) -> LogitsOutcome:
+            label_folder(saved, rows, folder, CONFIG, progress=False, earlier=set_aside(folder))
+            return LogitsOutcome({})
+
+        bring_up(tmp_path / "out", made_from, work, LogitsOutcome)
+
+    def full_after_two(out: Path, number: int, *rest: object) -> None:
+        if number == 2:
+            raise OSError("disk full")
+        write_shard(out, number, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tfb2d.teachers.label.write_shard", full_after_two)
+        with pytest.raises(OSError, match="disk full"):
+            bring_up_to_date("before", source)
+    scored: list[int] = []
+    logits = Teacher.logits
+    monkeypatch.setattr(Teacher, "logits", lambda self, *args: (scored.append(len(args[0][0])), logits(self, *args))[1])
+    bring_up_to_date("after", tmp_path / "grown")
+    known = set(zip(table["query"].to_pylist()[:128], table["title"].to_pylist()[:128], strict=True))
+    assert sum(scored) == sum(pair not in known for pair in zip(grown["query"], grown["title"], strict=True))
+    assert pq.read_table(tmp_path / "out").select(["query", "title"]).to_pydict() == grown
+    assert not set_aside(tmp_path / "out")
 
 
 def test_what_is_done_is_not_loaded_again(
