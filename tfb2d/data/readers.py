@@ -8,7 +8,7 @@ import csv
 import difflib
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,35 +18,13 @@ import pyarrow.parquet as pq
 
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import ENDINGS
+from tfb2d.data.rows import Problem, Progress, Row
 
 MAX_RECORD = 4 * 2**20  # bytes of one line, or of one CSV record of several lines
 CHUNK = 2**20
 PARQUET_ROWS = 256
 PROBE_ROWS = 1000  # JSON lines without a column before it counts as missing
 BOM = b"\xef\xbb\xbf"
-
-Progress = Callable[[int], None]  # told how many more bytes of the file, as it lies on the disk, were consumed
-
-
-class Problem(NamedTuple):
-    """Why a row cannot be used: the field ("" is the row as a whole), the reason, what stood there."""
-
-    field: str
-    reason: str
-    excerpt: str
-
-
-class Row(NamedTuple):
-    """One row.
-
-    `number` counts from 1: the line where the row starts, so that an editor finds it (a header is line 1); in Parquet
-    the row. `values` follow the columns asked for. Text that is not valid UTF-8 comes with the bad bytes as lone
-    surrogates (`surrogateescape`); what a file does not have is None.
-    """
-
-    number: int
-    values: tuple[Any, ...]
-    problem: Problem | None = None
 
 
 def kind_of(path: Path) -> str:
