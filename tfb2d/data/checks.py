@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tfb2d.data.rows import Problem
+from tfb2d.data.rows import EXCERPT, Problem
 
 MAX_CHARS = 20_000  # of one text, where no setting says otherwise
-EXCERPT = 200  # characters of a value that a problem shows
 
 
 def text_fault(text: object, max_chars: int) -> str:

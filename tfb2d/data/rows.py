@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+EXCERPT = 200  # characters of a value that a problem shows
 Progress = Callable[[int], None]  # gets how many more bytes of the file, as it lies on the disk, were read
 
 
