@@ -81,6 +81,7 @@ class DataConfig:
     label_range: tuple[float, ...] = ()  # (lowest, highest) of graded labels, mapped to [0, 1]
     group: str = ""  # rows that share this column's value (movie) land in the same split; of pairs by default the query
     phrases: bool = False  # training rows are phrases of one another's sentences; those of one sentence keep together
+    quoting: str = "auto"  # of TSV and CSV: csv, none, or auto: csv for CSV, and for TSV where its fields look like it
     id: str = ""  # a column whose values must be unique
     valid_fraction: float = 0.1  # of the groups, where `valid` is empty
     test_fraction: float = 0.1  # of the groups, where `test` is empty
@@ -110,6 +111,7 @@ class DataConfig:
         if self.label_range:
             ordered = len(self.label_range) == 2 and self.label_range[0] < self.label_range[1]
             require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
+        require(self.quoting in ("auto", "csv", "none"), f"data.quoting is {self.quoting!r}; it is auto, csv or none")
         for name in ("valid_fraction", "test_fraction", "max_rejected"):
             value = getattr(self, name)
             require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")

@@ -35,6 +35,7 @@ def read_checked_rows(
     highest: float = math.inf,
     keep_unscored: bool = False,
     max_chars: int = MAX_CHARS,
+    quoting: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[CheckedRow]:
     """Streams the rows of one file that pass the checks; each of the others goes to `rejects` with file, row and field.
@@ -47,13 +48,14 @@ def read_checked_rows(
     Args:
       path: the file; its ending says the format.
       fields: text columns that it must have.
-      rejects: gets the rows that cannot be used.
+      rejects: gets the rows that cannot be used, and how the file was read (`dialects`).
       numbers: columns of numbers that it must have.
       others: columns whose values are passed on as they are, None throughout where the file does not have them.
       lowest: smallest number allowed.
       highest: largest number allowed.
       keep_unscored: whether rows without any number (all null, blank or NaN) are good; their numbers are NaN then.
       max_chars: the longest text that is used.
+      quoting: how TSV and CSV files were written: "csv", "none", or "auto" (see `readers.read_rows`).
       progress: called with the bytes read since the last call.
 
     Yields:
@@ -64,7 +66,7 @@ def read_checked_rows(
     """
     fields, numbers = tuple(fields), tuple(numbers)
     text_end, number_end = len(fields), len(fields) + len(numbers)
-    for row in read_rows(path, (*fields, *numbers), tuple(others), progress):
+    for row in read_rows(path, (*fields, *numbers), tuple(others), progress, quoting, rejects.dialects):
         problem = row.problem
         texts: tuple[str, ...] = ()
         scores: tuple[float, ...] = ()

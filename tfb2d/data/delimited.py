@@ -39,6 +39,7 @@ class DelimitedFile:
         if self._quoted is None and self.separator == ",":
             self._quoted = True
         self._sampled = 0  # the last line that was looked at without a clear answer
+        self._begins_quoted = False  # whether the header does
         self.header = self._read_header()
 
     @property
@@ -63,6 +64,7 @@ class DelimitedFile:
         if first is None or not first.content.strip():
             raise DataError(f"{self.path} is empty, or its first line is no header")
         text = decode(first.content.removesuffix(b"\r"))
+        self._begins_quoted = text.startswith('"')
         if "\r" in text and '"' not in text:
             raise DataError(
                 f"{self.path}: line 1 has carriage returns within; lines must end in LF, CRLF or, throughout, CR. "
@@ -111,7 +113,7 @@ class DelimitedFile:
 
     def _quoted_rows(self, pick: Pick) -> Iterator[Row]:
         width = len(self.header)
-        for fields, lines, reason in read_records(self._feed, self.separator, width):
+        for fields, lines, reason in read_records(self._feed, self.separator, width, self._begins_quoted):
             if reason:
                 yield too_long(lines[0]) if lines[0].cut else reject_line(lines[0], reason)
             elif len(fields) != width:

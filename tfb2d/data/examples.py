@@ -85,7 +85,11 @@ def read_examples(
             progress(count, number - told)
         told = number
 
-    rows = ((path, row) for path in paths for row in read_rows(path, required, optional, consumed))
+    rows = (
+        (path, row)
+        for path in paths
+        for row in read_rows(path, required, optional, consumed, data.quoting, rejects.dialects)
+    )
     rejects.begin()
     for number, (path, row) in enumerate(islice(rows, limit or None), 1):
         example = check(row)

@@ -60,10 +60,11 @@ def prepare(
 
     Returns:
       What `stats.json` holds: rows of `train`, `valid`, `test` and `transfer`, of which `unlabelled` and `augmented`;
-      `rejected`, `rejected_by_reason`; rows left out of train, valid or transfer as `leaked` (the same text as a test
-      row; `leaked_from` says whence), `leaked_valid`, `near_leaked` or `group_leaked` (see `HeldOut.leak`); `torn` (see
-      `PhraseCutter`); `duplicates` within transfer; `augmented_left_out`, `scored_left_out` (both reasons, among
-      augmentations and `extra_unlabelled`); `labels`, each split's rows by label; `offers`, what `data.offers` made.
+      `rejected`, `rejected_by_reason`; `dialects`, how each file was read; rows left out of train, valid or transfer
+      as `leaked` (the same text as a test row; `leaked_from` says whence), `leaked_valid`, `near_leaked` or
+      `group_leaked` (see `HeldOut.leak`); `torn` (see `PhraseCutter`); `duplicates` within transfer;
+      `augmented_left_out`, `scored_left_out` (both reasons, among augmentations and `extra_unlabelled`); `labels`, each
+      split's rows by label; `offers`, what `data.offers` made.
 
     Raises:
       DataError: input that cannot be used; `rejected.jsonl` is written all the same.
@@ -73,9 +74,9 @@ def prepare(
     work.mkdir(parents=True)
     try:
         made: dict[str, Any] = {}
-        if data.offers.files:
-            data, made = make(data, work / "made")
         with Rejects(out / "rejected.jsonl", data.max_rejected) as rejects:
+            if data.offers.files:
+                data, made = make(data, work / "made", rejects)
             stats = {**_write(data, work, _Reader(data, rejects, progress), extra_unlabelled), "offers": made}
         files.write_json(work / "task.json", Task.from_config(data).to_json())
         files.write_json(work / "stats.json", stats)
@@ -148,6 +149,7 @@ def _write(
         "augmented": transfer.rows - real,
         "rejected": reader.rejects.count,
         "rejected_by_reason": dict(sorted(reader.rejects.reasons.items())),
+        "dialects": {path: how for path, how in reader.rejects.dialects.items() if work not in Path(path).parents},
         **{reason: left_out[reason] for reason in LEFT_OUT},
         "leaked_from": leaked,
         "labels": {name: _named(labels[name], data.classes) for name in SPLITS},

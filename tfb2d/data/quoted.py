@@ -49,7 +49,7 @@ class _Taker:
         return _text(line)
 
 
-def read_records(feed: LineFeed, separator: str, width: int = 0) -> Iterator[Record]:
+def read_records(feed: LineFeed, separator: str, width: int = 0, begins_quoted: bool = False) -> Iterator[Record]:
     """Streams records; every line is in exactly one of them, but for blank lines, which are in none.
 
     A record of several lines must be CSV, closed within MAX_RECORD bytes and MAX_RECORD_LINES lines, have `width` fields,
@@ -60,12 +60,13 @@ def read_records(feed: LineFeed, separator: str, width: int = 0) -> Iterator[Rec
       feed: the lines.
       separator: between fields.
       width: fields of a whole row; 0 takes any (a header).
+      begins_quoted: whether the header begins with a quote, as all rows then may.
 
     Yields:
       Record. Those of one line may have another number of fields than `width`.
     """
     csv.field_size_limit(2 * MAX_RECORD)  # the taker stops a record first
-    taker, row_like = _Taker(feed), _RowLike(separator, width)
+    taker, row_like = _Taker(feed), _RowLike(separator, width, begins_quoted)
     reader = csv.reader(taker, delimiter=separator, strict=True)
     while True:
         try:
@@ -101,23 +102,25 @@ class _RowLike:
 
     A line by itself is a row if it has `width` fields. A text's line may have as many by chance, but its commas are
     followed by spaces, end the line or part thousands, as commas between fields do not, unless the file's first rows have
-    such commas, too.
+    such commas, too. Where the header and all rows begin with a quote, so does every line that is a row.
     """
 
-    def __init__(self, separator: str, width: int) -> None:
+    def __init__(self, separator: str, width: int, begins_quoted: bool) -> None:
         self.separator = separator
         self.width = width
+        self._begins_quoted = begins_quoted  # whether rows do
         self._commas = [re.compile(p) for p in (r", ", r",$", r"\d,\d{3}(?!\d)")] if separator == "," else []
         self._rows = 0
 
     @property
     def learning(self) -> bool:
         """Whether another row may change what is known of the file's rows."""
-        return bool(self._commas) and self._rows < LEARNING_ROWS
+        return self._rows < LEARNING_ROWS
 
     def learn(self, line: Line) -> None:
-        """Looks at a row of the file for how its commas stand."""
+        """Looks at a row of the file for how its commas and quotes stand."""
         self._rows += 1
+        self._begins_quoted = self._begins_quoted and line.content.startswith(b'"')
         if b'"' not in line.content:
             text = _text(line)
             self._commas = [pattern for pattern in self._commas if not pattern.search(text)]
@@ -143,6 +146,8 @@ class _RowLike:
 
     def _is_row(self, text: str) -> bool:
         if text.count(self.separator) < self.width - 1 or self._in_sentence(text):
+            return False
+        if self._begins_quoted and not text.startswith('"'):
             return False
         try:
             return len(next(csv.reader([text], delimiter=self.separator, strict=True))) == self.width

@@ -24,12 +24,14 @@ class Rejects:
     Attributes:
       count: rows set apart, of all file sets.
       reasons: the same by reason.
+      dialects: how each file was read, by its path ("comma-separated, CSV quoting"); the readers write it.
     """
 
     def __init__(self, path: Path | None, max_share: float) -> None:
         self.path = path
         self.max_share = max_share
         self.reasons: Counter[str] = Counter()
+        self.dialects: dict[str, str] = {}
         self._set: Counter[str] = Counter()
         self._first: list[str] = []
         self._lines: list[str] = []

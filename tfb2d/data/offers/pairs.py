@@ -17,6 +17,7 @@ from tfb2d.data.keys import hash64, near_key
 from tfb2d.data.offers.catalogue import SPLITS, Product, Titles, cut, read_products, read_titles
 from tfb2d.data.offers.overlap import Overlap
 from tfb2d.data.offers.shoppers import is_code, kind_of, typed
+from tfb2d.data.rejects import Rejects
 
 NEAR = 40  # titles that share most with a query: where its wrong answers come from
 RELEVANT, HARD, ANY = 2, 3, 1  # of a training query: right titles, near wrong ones, ones of the category or any
@@ -27,7 +28,7 @@ CHUNK = 65_536
 Pair = tuple[str, str, float]
 
 
-def make(data: DataConfig, out: Path) -> tuple[DataConfig, dict[str, Any]]:
+def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dict[str, Any]]:
     """Writes `train`, `valid`, `test` and `unlabelled` `.parquet` of pairs into `out`.
 
     Queries are names of products as shoppers type them; relevant are the offers of the product. Wrong answers are mostly
@@ -37,6 +38,7 @@ def make(data: DataConfig, out: Path) -> tuple[DataConfig, dict[str, Any]]:
     Args:
       data: `offers` says from what and how much.
       out: a folder.
+      rejects: gets the offers that cannot be used.
 
     Returns:
       The settings that read these files, and what was counted.
@@ -46,7 +48,7 @@ def make(data: DataConfig, out: Path) -> tuple[DataConfig, dict[str, Any]]:
     """
     counts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    splits = cut(read_products(data, counts), data, counts)
+    splits = cut(read_products(data, counts, rejects), data, counts)
     for name, products in splits.items():
         counts[f"{name}_products"] = len(products)
         if not products:
@@ -178,7 +180,7 @@ def _write_transfer(
     path: Path, data: DataConfig, products: list[Product], held: Titles, new: set[str], counts: Counter[str]
 ) -> int:
     """Unjudged pairs, shuffled: queries for the training products and for titles, with titles retrieved for them."""
-    more = list(dict.fromkeys(read_titles(data.offers.titles, data.offers.titles_column)))
+    more = list(dict.fromkeys(read_titles(data.offers.titles, data.offers.titles_column, data.quoting)))
     free = [title for title in more if not held.has(title)]
     counts["transfer_titles_near_held_out"] = len(more) - len(free)
     pool = list(dict.fromkeys([*(title for product in products for title in product.titles), *free]))
