@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tfb2d.data.errors import DataError
 from tfb2d.data.quoted import MAX_RECORD
-from tfb2d.data.readers import columns_of, read_rows
+from tfb2d.data.readers import columns_of, kind_of, read_rows
 
 COLUMNS = ("text", "label")
 ENDINGS = [kind + zipped for kind in ("tsv", "csv", "jsonl") for zipped in ("", ".gz", ".zst")] + ["parquet"]
@@ -86,6 +86,13 @@ def test_last_line_and_blank_lines(write, end):
     assert read(write("a.tsv", "text\tlabel\n\na\t1\n\nb\t" + end)) == [("a", "1"), ("b", "")]
     assert read(write("a.csv", "text,label\n\na,1\n\nb," + end)) == [("a", "1"), ("b", "")]
     assert read(write("a.jsonl", '\n{"text": "a", "label": 1}\n\n{"text": "b"}' + end)) == [("a", 1), ("b", None)]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_endings_in_upper_case(write, ending):
+    path = write(f"A.{ending.upper()}", packed(encoded([("höll", "1")], ending.split(".")[0]), ending))
+    assert read(path) == [("höll", "1")]
+    assert kind_of(path) == "." + ending.split(".")[0]
 
 
 def test_row_numbers_are_lines(write):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfb2d.data.errors import DataError
-from tfb2d.data.readers import kind_of
+from tfb2d.data.formats import codec_of, kind_of
 
 
 class RowWriter:
@@ -47,7 +47,7 @@ class RowWriter:
         self._parquet: pq.ParquetWriter | None = None
         self._file: Any = None
         if self._kind != ".parquet":
-            codec = {".gz": "gzip", ".zst": "zstd"}.get(like.suffix.lower())
+            codec = codec_of(like)
             self._file = pa.CompressedOutputStream(str(path), codec) if codec else path.open("wb")
             if self._kind != ".jsonl":
                 self._put(self._lines([self.columns]))
