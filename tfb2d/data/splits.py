@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DataConfig
-from tfb2d.data.keys import both_keys, hash64, text_key
+from tfb2d.data.keys import both_keys, cut_key, hash64, text_key
 
 Texts = tuple[tuple[str, ...], str]  # a row's text fields and its group, "" without one
 
@@ -22,7 +22,7 @@ def text_rows(batch: pa.RecordBatch, fields: Sequence[str]) -> list[Texts]:
 class Cutter:
     """Cuts valid and test from the training files by a stable hash, where they are not given as files.
 
-    A row's place depends on `data.split_seed` and its group alone (without one: its text; both as `text_key` sees them),
+    A row's place depends on `data.split_seed` and its group alone (without one: its text; both as `cut_key` sees them),
     so neither the order of the rows nor the rows around it matter, and a group is never torn.
     """
 
@@ -33,7 +33,7 @@ class Cutter:
 
     def split(self, fields: Sequence[str], group: str = "") -> str:
         """Says "train", "valid" or "test"."""
-        key = text_key(group) if group else text_key(*fields)
+        key = cut_key(group) if group else cut_key(*fields)
         share = hash64(f"{self.seed}\0{key}") / 2**64
         return "test" if share < self.test else "valid" if share < self.test + self.valid else "train"
 
