@@ -81,6 +81,16 @@ def test_byte_order_mark_and_crlf(write, name):
     assert read(path) == rows
 
 
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending != "parquet"])
+def test_lines_that_end_in_carriage_returns(write, ending):
+    rows = [(f"text {i}", str(i)) for i in range(3)]
+    content = encoded(rows, ending.split(".")[0]).replace(b"\r\n", b"\n").replace(b"\n", b"\r")
+    path = write(f"a.{ending}", packed(b"\xef\xbb\xbf" + content, ending))
+    assert read(path) == rows
+    first = 1 if ending.startswith("jsonl") else 2
+    assert [row.number for row in read_rows(path, COLUMNS)] == [first, first + 1, first + 2]
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n\n"])
 def test_last_line_and_blank_lines(write, end):
     assert read(write("a.tsv", "text\tlabel\n\na\t1\n\nb\t" + end)) == [("a", "1"), ("b", "")]

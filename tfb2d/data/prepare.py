@@ -16,6 +16,7 @@ from tfb2d.data import files, tables
 from tfb2d.data.augment import MASK
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import read_examples, schema
+from tfb2d.data.keys import cut_key
 from tfb2d.data.offers.pairs import make
 from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
@@ -122,7 +123,7 @@ def _write(
     left_out = _spool(data, work, reader)
     labels = {name: _split(data, work, name, held, left_out) for name in ("test", "valid", "train")}
     for name in SPLITS:
-        _check_split(data, name, labels[name], left_out)
+        _check_split(data, work, name, labels[name], left_out)
 
     transfer = TransferSet(work / "transfer", data, held)
     for batch in tables.iter_batches(work / "train"):
@@ -199,19 +200,40 @@ def _split(data: DataConfig, work: Path, name: str, held: HeldOut, left_out: Cou
     return labels
 
 
-def _check_split(data: DataConfig, name: str, labels: Counter[float], left_out: Counter[str]) -> None:
+def _check_split(data: DataConfig, work: Path, name: str, labels: Counter[float], left_out: Counter[str]) -> None:
     """Stops where a split is empty, or train or test has labels of one kind only."""
-    source = ", ".join(getattr(data, name) or data.train)
-    wanted = name == "train" or getattr(data, name) or getattr(data, f"{name}_fraction")
-    if wanted and not labels:
-        gone = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
-        raise DataError(f"{source}: no rows for the {name} split" + (f"; left out: {gone}" if gone else ""))
+    files: tuple[str, ...] = getattr(data, name)
+    source = ", ".join(files or data.train)
+    if not labels and (name == "train" or files or getattr(data, f"{name}_fraction")):
+        gone = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()) if count)
+        message = f"{source}: no rows for the {name} split" + (f"; left out: {gone}" if gone else "")
+        raise DataError(message + ("" if gone or (files and name != "train") else _how_to_fill(data, work, name)))
     if name != "valid" and len(labels) == 1:
         (label,) = _named(labels, data.classes)
         raise DataError(
             f"{source}: field {data.label!r} is {label} in all {labels.total():,} rows of the {name} split; one class "
             "alone can be neither learnt nor measured"
         )
+
+
+def _how_to_fill(data: DataConfig, work: Path, name: str) -> str:
+    """Says of how much a split was cut that came out empty, and what to do about it."""
+    shares = {
+        f"data.{cut}_fraction": getattr(data, f"{cut}_fraction") for cut in ("valid", "test") if not getattr(data, cut)
+    }
+    if not any(shares.values()):
+        return ""
+    rows = [
+        row for split in SPLITS for batch in tables.iter_batches(work / split) for row in text_rows(batch, data.fields)
+    ]
+    groups = {cut_key(group) if group else cut_key(*fields) for fields, group in rows}
+    unit = f"groups (values of {data.group_column!r})" if data.group_column else "different texts"
+    cuts = " and ".join(f"{setting}={share:g}" for setting, share in shares.items())
+    advice = "lower the fractions" if name == "train" else f"raise data.{name}_fraction or name files in data.{name}"
+    return (
+        f". {cuts} of {len(groups):,} {unit} were cut by chance, and the {name} split got none: give more of them, "
+        f"{advice}, or try another data.split_seed"
+    )
 
 
 def _named(labels: Counter[float], classes: Sequence[str]) -> dict[str, int]:
