@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfb2d.data.checked_rows import CheckedRow, read_checked_rows
+from tfb2d.data.checked_rows import CheckedRow, read_checked_rows, read_texts
 from tfb2d.data.checks import read_number
 from tfb2d.data.errors import DataError
 from tfb2d.data.rejects import Rejects
@@ -166,3 +166,16 @@ def test_every_row_is_good_or_rejected(tmp_path_factory, pairs):
     for row in rows:
         assert row.texts == (objects[row.number - 1]["text"],)
         assert math.isfinite(row.numbers[0])
+
+
+def test_texts_alone(tmp_path, caplog):
+    first = write_jsonl(tmp_path / "a.jsonl", [{"q": "a", "t": "b"}, {"q": 1, "t": "b"}, {"q": None, "t": "c"}])
+    second = tmp_path / "b.csv"
+    second.write_bytes(b"t,q\nx,y\nz\nb\xff,y\n")
+    read_bytes: list[int] = []
+    assert list(read_texts([first, second], ("q", "t"), read_bytes.append)) == [("a", "b"), ("", "c"), ("y", "x")]
+    assert sum(read_bytes) == first.stat().st_size + second.stat().st_size
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith("3 rows cannot be used and are left out: 1 not text but int, 1 ragged row")
+    assert f"{first}, row 2, field 'q': not text but int: '1'" in message

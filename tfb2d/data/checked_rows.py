@@ -4,8 +4,9 @@ Whatever reads texts of users' files (labelling, scoring, teachers' scores, expl
 them here, so that a row is good or bad for all of them alike. Labelled examples have more rules: `examples.py`.
 """
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from tfb2d.data.checks import MAX_CHARS, check_numbers, check_texts, read_number
 from tfb2d.data.readers import read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.rows import Problem, Progress
+
+_log = logging.getLogger(__name__)
 
 
 class CheckedRow(NamedTuple):
@@ -85,6 +88,30 @@ def read_checked_rows(
             yield CheckedRow(row.number, texts, scores, row.values[number_end:])
         else:
             rejects.add(path, row.number, *problem)
+
+
+def read_texts(
+    paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None
+) -> Iterator[tuple[str, ...]]:
+    """Streams the texts of files, for readers that keep nothing else; what is rejected is logged at the end.
+
+    Args:
+      paths: the files.
+      fields: text columns that they must have.
+      progress: called with the bytes read since the last call.
+
+    Yields:
+      The texts of each good row, in the order of `fields`.
+
+    Raises:
+      DataError: a file that cannot be used.
+    """
+    rejects = Rejects(None, 1.0)
+    for path in paths:
+        for row in read_checked_rows(path, fields, rejects, progress=progress):
+            yield row.texts
+    if rejects.count:
+        _log.warning("%d rows cannot be used and are left out: %s", rejects.count, rejects.summary())
 
 
 def _all_missing(values: Sequence[Any]) -> bool:

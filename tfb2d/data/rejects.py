@@ -97,13 +97,17 @@ class Rejects:
           DataError: with the counts by reason and the first examples.
         """
         self.flush()
-        apart = self._set.total()
-        if share_read < 1 and (apart < MANY or apart <= 2 * self.max_share * rows / share_read):
+        rejected = self._set.total()
+        if share_read < 1 and (rejected < MANY or rejected <= 2 * self.max_share * rows / share_read):
             return
-        if apart > self.max_share * rows:
-            counts = ", ".join(f"{n:,} {reason}" for reason, n in self._set.most_common())
+        if rejected > self.max_share * rows:
             kept = f"; all of them are in {self.path}" if self.path is not None else ""
             raise DataError(
-                f"{apart:,} of {rows:,} rows cannot be used, more than data.max_rejected={self.max_share:g} allows: "
-                f"{counts}. The first: {'; '.join(self._first)}{kept}"
+                f"{rejected:,} of {rows:,} rows cannot be used, more than data.max_rejected={self.max_share:g} allows: "
+                f"{self.summary()}{kept}"
             )
+
+    def summary(self) -> str:
+        """Returns what was rejected of this file set: rows by reason, and the first examples."""
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in self._set.most_common())
+        return f"{counts}. The first: {'; '.join(self._first)}"
