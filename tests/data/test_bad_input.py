@@ -17,7 +17,7 @@ GOOD = [(f"text number {i}", "rotten" if i % 2 else "fresh") for i in range(1000
 
 @pytest.fixture
 def run(tmp_path):
-    """Prepares a train file made of some bytes; returns the counts and what was set apart."""
+    """Prepares a train file made of some bytes; returns the counts and the rejected rows."""
 
     def prepare_file(content: bytes, name: str = "reviews.tsv", **settings) -> tuple[dict, list[dict]]:
         (tmp_path / name).write_bytes(content)
@@ -52,7 +52,7 @@ FATAL = {
     "one class": (
         tsv([(text, "fresh") for text, _ in GOOD]),
         {},
-        r"reviews\.tsv: field 'label' is fresh in all \d+ rows of the train split; one class alone",
+        r"reviews\.tsv: field 'label' is fresh in all \d+ rows of the train split; a single class can",
     ),
     "invalid UTF-8 throughout": (
         tsv([("naïve " + text, label) for text, label in GOOD]).decode().encode("latin-1"),

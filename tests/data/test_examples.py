@@ -16,7 +16,7 @@ SENTIMENT = DataConfig(classes=("rotten", "fresh"))
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads one file's content; returns the columns, and what was set apart as (row, field, reason)."""
+    """Reads one file's content; returns the columns, and the rejected rows as (row, field, reason)."""
 
     def read_one(
         content: bytes | str, data: DataConfig = SENTIMENT, name: str = "a.tsv", max_share: float = 1.0, **options

@@ -74,6 +74,22 @@ def test_where_all_fields_are_quoted_a_line_without_quotes_is_no_row(path):
     assert values(rows_of(path, written(rows, csv.QUOTE_ALL))) == rows[1:]
 
 
+def test_values_of_the_first_rows_tell_lines_of_a_text_from_rows(path):
+    before = [(f"some text {i}", "yes" if i % 3 else "no", str(i)) for i in range(30)]
+    prose = "It was good,honest,plain\nand so,on,and on"
+    rows = [NAMES[:3], *before, (prose, "no", "7"), *before]
+    assert values(rows_of(path, written(rows), NAMES[:3])) == rows[1:]
+    joined = [*(",".join(row) for row in before), '"half inch,yes,1', "hose,no,2", 'hose 6",no,3']
+    rows = rows_of(path, "text,shop,grade\n" + "\n".join(joined), NAMES[:3])
+    assert reasons(rows) == [(32, STRAY)]
+    assert values(rows)[30:] == [("hose", "no", "2"), ('hose 6"', "no", "3")]
+
+
+def test_a_single_column_whose_texts_are_long(path):
+    rows = [("text",), *[("\n".join(f"line {i}" for i in range(length)),) for length in (3, 5, 4, 60, 1, 30)]]
+    assert values(rows_of(path, written(rows), ("text",))) == rows[1:]
+
+
 def test_a_record_that_does_not_fit_is_undone(path):
     rows = rows_of(path, 'text,shop\na,1\n"two\nlines"\nb,"x\ny",z\nc,2\n')
     assert values(rows) == [("a", "1"), ('y"', "z"), ("c", "2")]

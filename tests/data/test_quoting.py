@@ -73,8 +73,8 @@ def test_one_quoted_field_is_enough_wherever_it_stands(path, text, before):
 )
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_plain_files_with_quotes_stay_plain(path, texts, width):
-    if width == 1 and texts[0] == '""':
-        return  # in a single column this is how pandas writes an empty text
+    if width == 1 and texts[0] in ('""', '"half inch', '"half inch clamp'):
+        return  # in a single column this is how an empty text, or one with line breaks, is written
     names, rest = ("text", "shop", "id")[:width], ("x", "1")[: width - 1]
     assert read(path, tsv([names, *((text, *rest) for text in texts)], None)) == (texts, PLAIN)
 
@@ -83,7 +83,9 @@ def test_single_columns(path):
     assert read(path, 'text\na\n"b ""c"""\n"d\te"\n') == (["a", 'b "c"', "d\te"], QUOTED)
     assert read(path, '"text"\n"a"\n"two\nlines"\n') == (["a", "two\nlines"], QUOTED)
     assert read(path, 'text\na\n""\n') == (["a", ""], QUOTED)
-    assert read(path, 'text\n"He came,\nshe went"\n') == (['"He came,', 'she went"'], PLAIN)
+    assert read(path, 'text\n"two\nlines"\n') == (["two\nlines"], QUOTED)
+    for last in ('he said "no"', '"No," he said', '"no'):
+        assert read(path, f'text\n"He came,\nshe went"\n{last}\n') == (['"He came,', 'she went"', last], PLAIN)
 
 
 @pytest.mark.parametrize("content", ["text\n\na\n  \n\r\nb\n\n", "text\r\n\r\na\r\n  \r\n\r\nb\r\n\r\n"])

@@ -255,7 +255,7 @@ def test_parquet_with_a_hole(write):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"text\n", r"a\.txt: unknown kind of file; it must end in one of \.tsv, \.csv"),
+        ("a.txt", b"text\n", r"a\.txt: unknown kind of file; its name must end in one of \.tsv, \.csv"),
         ("a.tsv", "text\tlabel\n".encode("utf-16"), "is UTF-16; it must be UTF-8"),
         ("a.csv", b'"text,label\na,1\n', "the header, line 1, is not CSV"),
         ("a.tsv.gz", b"text\tlabel\na\t1\n", "cannot be read after row 0"),

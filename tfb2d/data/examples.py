@@ -1,4 +1,4 @@
-"""Examples: rows of files, checked against the task's schema; what does not pass is set apart."""
+"""Examples: rows of files, checked against the task's schema; what does not pass is rejected and counted."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ class _Example(NamedTuple):
 
 
 def schema(data: DataConfig) -> pa.Schema:
-    """Columns of every table of examples: the text fields, `label` (float32), and `group` (string) where it is set."""
+    """Returns the columns of tables of examples: text fields, `label` (float32), and `group` (string) where it is set."""
     columns = [(field, pa.string()) for field in data.fields] + [("label", pa.float32())]
     return pa.schema(columns + [("group", pa.string())] * bool(data.group_column))
 
@@ -55,7 +55,7 @@ def read_examples(
       data: the settings.
       labelled: whether the files must have `data.label` (and `data.group_column`, `data.id` where set). Otherwise labels
         are not looked at, and groups and ids are read where a file has them.
-      rejects: takes the rows that are set apart.
+      rejects: gets the rows that do not pass, and how each file was read.
       columns: names of the text fields in these files, in the order of `data.fields`; by default the same names.
       limit: stop after so many rows; 0 reads all.
       progress: called with (bytes, rows) read since the last call.
@@ -65,7 +65,7 @@ def read_examples(
       [0, 1] (binary, graded) or class indices, NaN when not `labelled`; the group of an unlabelled row may be "".
 
     Raises:
-      DataError: a file that cannot be used, no rows at all, or more rows set apart than `data.max_rejected` allows.
+      DataError: a file that cannot be used, no rows at all, or more rows rejected than `data.max_rejected` allows.
     """
     paths = expand(files)
     texts = tuple(columns or data.fields)
@@ -76,14 +76,14 @@ def read_examples(
     check = _Check(data, texts, labelled)
     batch = _Batch(data, rejects)
     size = max(sum(path.stat().st_size for path in paths), 1)
-    done = told = number = 0
+    done = reported = number = 0
 
     def consumed(count: int) -> None:
-        nonlocal done, told
+        nonlocal done, reported
         done += count
         if progress:
-            progress(count, number - told)
-        told = number
+            progress(count, number - reported)
+        reported = number
 
     rows = (
         (path, row)
@@ -141,7 +141,7 @@ class _Check:
 
 
 class _Batch:
-    """Examples that wait to become a record batch; rows whose id was there before are set apart on the way."""
+    """Collects examples for a record batch; rows whose id was there before are rejected on the way."""
 
     def __init__(self, data: DataConfig, rejects: Rejects) -> None:
         self.data = data

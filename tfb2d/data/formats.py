@@ -1,4 +1,4 @@
-"""The kinds of files that rows come in, told apart by how their names end, in upper or lower case."""
+"""The formats of files with rows; the name's ending says which, in upper or lower case."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def kind_of(path: Path) -> str:
     for ending in ENDINGS:
         if path.name.lower().endswith(ending):
             return "." + ending.split(".")[1]
-    raise DataError(f"{path}: unknown kind of file; it must end in one of {', '.join(ENDINGS)}")
+    raise DataError(f"{path}: unknown kind of file; its name must end in one of {', '.join(ENDINGS)}")
 
 
 def codec_of(path: Path) -> str | None:

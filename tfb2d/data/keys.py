@@ -1,4 +1,4 @@
-"""What makes two texts the same, as strings and as 64-bit hashes, and a compact set of such hashes."""
+"""Says when two texts are the same, by strings and by 64-bit hashes; holds a compact set of such hashes."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-BETWEEN = "\0"  # parts fields in a key; no text holds it, since rows with NUL bytes are set apart
+BETWEEN = "\0"  # between fields in a key; no text holds it, since rows with NUL bytes are rejected
 
 
 _PUNCTUATION = re.compile(r"[.,:/⁄<>=#−-]")  # what may tell numbers or names apart
@@ -59,20 +59,20 @@ def _protect(match: re.Match[str]) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text, folded. A text of nothing but punctuation is one word: that is its content."""
+    """Returns a text's words, folded. A text of nothing but punctuation is a single word: that is its content."""
     folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
     folded = _PUNCTUATION.sub(_protect, folded)
     return folded.translate(_SPACED).split() or ["".join(folded.split())]
 
 
 def _key(words: list[str]) -> str:
-    """Words without spaces, except between numbers."""
+    """Returns words without spaces, except between numbers."""
     key = _NO_GAP.sub("", " ".join(words))
     return key if key.isascii() else unicodedata.normalize("NFKC", key)
 
 
 def both_keys(fields: Sequence[str]) -> tuple[str, str]:
-    """`text_key` and `near_key` of the same fields, in little more than the time of one."""
+    """Returns `text_key` and `near_key` of the same fields, in little more than the time of either."""
     words = [_words(field) for field in fields]
     near = BETWEEN.join([" ".join(sorted(set(field))) for field in words])
     return BETWEEN.join(map(_key, words)), near
@@ -97,7 +97,7 @@ def cut_key(*fields: str) -> str:
 
 
 def near_key(*fields: str) -> str:
-    """One string for all texts with the same set of words: a cheap test for near-duplicates.
+    """Returns one string for all texts with the same set of words: a cheap test for near-duplicates.
 
     It catches reordered and stuttered text; it does not catch changed words, and words must be spaced.
     """
@@ -105,12 +105,12 @@ def near_key(*fields: str) -> str:
 
 
 def hash64(text: str) -> int:
-    """The first 64 bits of BLAKE2b of the text's UTF-8 bytes, unsigned."""
+    """Returns the first 64 bits of BLAKE2b of the text's UTF-8 bytes, unsigned."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def text_hashes(rows: Iterable[Sequence[str]]) -> np.ndarray:
-    """`hash64` of each row's exact texts, uint64 [n]."""
+    """Returns `hash64` of each row's exact texts, uint64 [n]."""
     return np.fromiter((hash64(BETWEEN.join(texts)) for texts in rows), np.uint64)
 
 

@@ -33,7 +33,7 @@ def parquet_rows(path: Path, columns: Sequence[str], optional: Sequence[str], pr
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Python values; text goes through bytes, so that invalid UTF-8 is one row's problem."""
+    """Returns Python values; text goes through bytes, so that invalid UTF-8 is a problem of its row alone."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type

@@ -16,15 +16,14 @@ from tfb2d.data import files, tables
 from tfb2d.data.augment import MASK
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import read_examples, schema
-from tfb2d.data.keys import cut_key
 from tfb2d.data.offers.pairs import make
 from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.split_checks import SPLITS, check_split, count_by_name
 from tfb2d.data.splits import Cutter, HeldOut, text_rows
 from tfb2d.data.task import Task
 from tfb2d.data.transfer import TransferSet
 
-SPLITS = ("train", "valid", "test")
 LEFT_OUT = (
     "leaked",
     "leaked_valid",
@@ -35,7 +34,6 @@ LEFT_OUT = (
     "scored_left_out",
     "augmented_left_out",
 )
-NAMED_LABELS = 100
 
 
 def prepare(
@@ -49,7 +47,7 @@ def prepare(
     `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
     and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then
     augmentations of both, or of the training texts alone; no row twice. Everything is made beside the old state and put
-    in its place at the end, so a run that is stopped, killed or out of disk leaves what was there; the same inputs give
+    under its names at the end, so a run that is stopped, killed or out of disk leaves what was there; the same inputs give
     the same bytes.
 
     Args:
@@ -106,13 +104,13 @@ class _Reader:
         count = 0
         with tqdm(total=size, desc=f"read {name}", unit="B", unit_scale=True, disable=not self.progress) as bar:
 
-            def tell(more_bytes: int, more_rows: int) -> None:
+            def report(more_bytes: int, more_rows: int) -> None:
                 nonlocal count
                 count += more_rows
                 bar.set_postfix_str(f"{count:,} rows", refresh=False)
                 bar.update(more_bytes)
 
-            yield from read_examples(patterns, self.data, rejects=self.rejects, progress=tell, **options)
+            yield from read_examples(patterns, self.data, rejects=self.rejects, progress=report, **options)
 
 
 def _write(
@@ -123,7 +121,7 @@ def _write(
     left_out = _spool(data, work, reader)
     labels = {name: _split(data, work, name, held, left_out) for name in ("test", "valid", "train")}
     for name in SPLITS:
-        _check_split(data, work, name, labels[name], left_out)
+        check_split(data, work, name, labels[name], left_out)
 
     transfer = TransferSet(work / "transfer", data, held)
     for batch in tables.iter_batches(work / "train"):
@@ -153,15 +151,15 @@ def _write(
         "dialects": {path: how for path, how in reader.rejects.dialects.items() if work not in Path(path).parents},
         **{reason: left_out[reason] for reason in LEFT_OUT},
         "leaked_from": leaked,
-        "labels": {name: _named(labels[name], data.classes) for name in SPLITS},
+        "labels": {name: count_by_name(labels[name], data.classes) for name in SPLITS},
     }
 
 
 def _spool(data: DataConfig, work: Path, reader: _Reader) -> Counter[str]:
-    """Reads the labelled files into a table a split, as they are; counts the rows that have no place in one."""
+    """Reads the labelled files into a table a split, as they are; counts the rows that belong to none."""
     if not data.train:
         raise DataError("data.train is empty; it names the files with labelled rows")
-    homeless: Counter[str] = Counter()
+    torn: Counter[str] = Counter()
     cutter = PhraseCutter(data, _texts(data)) if data.phrases else Cutter(data)
     with ExitStack() as stack:
         writers = {
@@ -171,13 +169,13 @@ def _spool(data: DataConfig, work: Path, reader: _Reader) -> Counter[str]:
             patterns: tuple[str, ...] = getattr(data, name)
             for batch in reader.read(name, patterns, labelled=True) if patterns else ():
                 if name == "train":
-                    places = np.array([cutter.split(*row) for row in text_rows(batch, data.fields)])
-                    for place in SPLITS:
-                        writers[place].write(batch.filter(pa.array(places == place)))
-                    homeless[TORN] += int((places == TORN).sum())
+                    cuts = np.array([cutter.split(*row) for row in text_rows(batch, data.fields)])
+                    for split in SPLITS:
+                        writers[split].write(batch.filter(pa.array(cuts == split)))
+                    torn[TORN] += int((cuts == TORN).sum())
                 else:
                     writers[name].write(batch)
-    return homeless
+    return torn
 
 
 def _texts(data: DataConfig) -> Iterator[str]:
@@ -198,45 +196,3 @@ def _split(data: DataConfig, work: Path, name: str, held: HeldOut, left_out: Cou
         if name != "train":
             held.add(name, text_rows(batch, data.fields))
     return labels
-
-
-def _check_split(data: DataConfig, work: Path, name: str, labels: Counter[float], left_out: Counter[str]) -> None:
-    """Stops where a split is empty, or train or test has labels of one kind only."""
-    files: tuple[str, ...] = getattr(data, name)
-    source = ", ".join(files or data.train)
-    if not labels and (name == "train" or files or getattr(data, f"{name}_fraction")):
-        gone = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()) if count)
-        message = f"{source}: no rows for the {name} split" + (f"; left out: {gone}" if gone else "")
-        raise DataError(message + ("" if gone or (files and name != "train") else _how_to_fill(data, work, name)))
-    if name != "valid" and len(labels) == 1:
-        (label,) = _named(labels, data.classes)
-        raise DataError(
-            f"{source}: field {data.label!r} is {label} in all {labels.total():,} rows of the {name} split; one class "
-            "alone can be neither learnt nor measured"
-        )
-
-
-def _how_to_fill(data: DataConfig, work: Path, name: str) -> str:
-    """Says of how much a split was cut that came out empty, and what to do about it."""
-    shares = {
-        f"data.{cut}_fraction": getattr(data, f"{cut}_fraction") for cut in ("valid", "test") if not getattr(data, cut)
-    }
-    if not any(shares.values()):
-        return ""
-    rows = [
-        row for split in SPLITS for batch in tables.iter_batches(work / split) for row in text_rows(batch, data.fields)
-    ]
-    groups = {cut_key(group) if group else cut_key(*fields) for fields, group in rows}
-    unit = f"groups (values of {data.group_column!r})" if data.group_column else "different texts"
-    cuts = " and ".join(f"{setting}={share:g}" for setting, share in shares.items())
-    advice = "lower the fractions" if name == "train" else f"raise data.{name}_fraction or name files in data.{name}"
-    return (
-        f". {cuts} of {len(groups):,} {unit} were cut by chance, and the {name} split got none: give more of them, "
-        f"{advice}, or try another data.split_seed"
-    )
-
-
-def _named(labels: Counter[float], classes: Sequence[str]) -> dict[str, int]:
-    """Counts by the label's name, in order; of the NAMED_LABELS most frequent ones, since graded labels may be many."""
-    frequent = sorted(labels.most_common(NAMED_LABELS))
-    return {classes[int(label)] if classes else f"{label:g}": count for label, count in frequent}

@@ -13,7 +13,10 @@ from tfb2d.data.lines import MAX_LINE, Line, LineFeed, decode
 
 MAX_RECORD = MAX_LINE  # bytes of a record of several lines
 MAX_RECORD_LINES = 10_000
-LEARNING_ROWS = 1000  # of a file, from which it is learnt how commas stand in rows
+LEARNING_ROWS = 1000  # of a file, from which it is learnt what rows are like
+ENOUGH_ROWS = 20  # before their values say anything
+FEW_VALUES, REPEATS = 50, 4  # different values in a column of labels, and how often each comes, on average
+LONG_ROWS = 20  # a twentieth of the rows of several lines is many
 MAX_PLAIN_LINES = 20  # in one column: lines of a record none of which has a separator, so that each could be a row
 NEVER_CLOSED = "a quote that is never closed"
 STRAY = "a quote that would join this line to the next rows"
@@ -68,6 +71,7 @@ def read_records(feed: LineFeed, separator: str, width: int = 0, begins_quoted: 
     csv.field_size_limit(2 * MAX_RECORD)  # the taker stops a record first
     taker, row_like = _Taker(feed), _RowLike(separator, width, begins_quoted)
     reader = csv.reader(taker, delimiter=separator, strict=True)
+    undone = 0  # the last line of the records that were undone; nothing is learnt from those
     while True:
         try:
             fields, reason = next(reader), ""
@@ -77,13 +81,13 @@ def read_records(feed: LineFeed, separator: str, width: int = 0, begins_quoted: 
             fields, reason = [], _reason(error, taker.lines)
             reader = csv.reader(taker, delimiter=separator, strict=True)
         lines, taker.lines, taker.bytes = taker.lines, [], 0
-        if len(lines) == 1:
-            if len(fields) == width and row_like.learning:
-                row_like.learn(lines[0])
-        elif not reason and width and (len(fields) != width or row_like.joins_rows(lines)):
+        if len(lines) > 1 and not reason and width and (len(fields) != width or row_like.joins_rows(lines)):
             reason = STRAY
+        if len(fields) == width and not reason and lines[0].number > undone:
+            row_like.learn(lines, fields)
         if reason:
             feed.put_back(lines[1:])
+            undone = max(undone, lines[-1].number)
             yield Record([], lines[:1], reason)
         elif fields:  # a blank line has none
             nul = any(b"\0" in line.content for line in lines)
@@ -100,8 +104,9 @@ def _reason(error: csv.Error, lines: list[Line]) -> str:
 class _RowLike:
     """Tells lines that are rows from lines of a text that has line breaks.
 
-    A line by itself is a row if it has `width` fields. A text's line may have as many by chance, but its commas are
-    followed by spaces, end the line or part thousands, as commas between fields do not, unless the file's first rows have
+    A line by itself is a row if it has `width` fields and its values are like those of the file's first rows, where these
+    are numbers or few different ones in a column (labels). A text's line may have as many fields by chance, but its commas
+    are followed by spaces, end the line or part thousands, as commas between fields do not, unless the first rows have
     such commas, too. Where the header and all rows begin with a quote, so does every line that is a row.
     """
 
@@ -110,36 +115,45 @@ class _RowLike:
         self.width = width
         self._begins_quoted = begins_quoted  # whether rows do
         self._commas = [re.compile(p) for p in (r", ", r",$", r"\d,\d{3}(?!\d)")] if separator == "," else []
-        self._rows = 0
+        self._rows = self._long_rows = 0  # of which of several lines
+        self._values: list[set[str] | None] = [set() for _ in range(width)]  # None: too many different ones
+        self._numbers = [True] * width  # whether a column has numbers alone
 
-    @property
-    def learning(self) -> bool:
-        """Whether another row may change what is known of the file's rows."""
-        return self._rows < LEARNING_ROWS
-
-    def learn(self, line: Line) -> None:
-        """Looks at a row of the file for how its commas and quotes stand."""
+    def learn(self, lines: Sequence[Line], fields: Sequence[str]) -> None:
+        """Looks at a row of the file."""
+        if self._rows == LEARNING_ROWS:
+            return
         self._rows += 1
-        self._begins_quoted = self._begins_quoted and line.content.startswith(b'"')
-        if b'"' not in line.content:
-            text = _text(line)
+        self._long_rows += len(lines) > 1
+        self._begins_quoted = self._begins_quoted and lines[0].content.startswith(b'"')
+        if b'"' not in lines[0].content:
+            text = _text(lines[0])
             self._commas = [pattern for pattern in self._commas if not pattern.search(text)]
+        for column, value in enumerate(fields):
+            self._numbers[column] = self._numbers[column] and _is_number(value)
+            values = self._values[column]
+            if values is not None:
+                values.add(value)
+                self._values[column] = values if len(values) <= FEW_VALUES else None
 
     def joins_rows(self, lines: Sequence[Line]) -> bool:
         """Whether a record of several lines looks like rows that a stray quote joined: at least half of them are rows.
 
         Where the quoted field is a record's first, the last line always has the right number of fields, and where it is
         the last field, the first line has; such a line says nothing. In a single column no line says anything but by
-        their number.
+        their number, unless the file has many records of several lines.
         """
         texts = [_text(line) for line in lines if line.content.strip()]
         if self.width == 1:
-            return len(texts) == len(lines) > MAX_PLAIN_LINES and not any(self.separator in text for text in texts)
+            usual = LONG_ROWS * self._long_rows >= self._rows > 0
+            return (
+                len(texts) == len(lines) > MAX_PLAIN_LINES and not usual and not any(self.separator in t for t in texts)
+            )
         *closed, opened = next(csv.reader(texts[:1], delimiter=self.separator))
         evidence = [self._is_row(text) for text in texts[1:-1]]
         if len(closed) < self.width - 1:
-            fields = len(closed) + 1 + opened.count(self.separator)
-            evidence.append(fields == self.width and not self._in_sentence(opened))
+            fields = [*closed, *opened.removesuffix("\n").split(self.separator)]
+            evidence.append(not self._in_sentence(opened) and self._fits(fields))
         if closed:
             evidence.append(self._is_row(texts[-1]))
         return 2 * sum(evidence) >= len(evidence) > 0
@@ -150,12 +164,29 @@ class _RowLike:
         if self._begins_quoted and not text.startswith('"'):
             return False
         try:
-            return len(next(csv.reader([text], delimiter=self.separator, strict=True))) == self.width
+            return self._fits(next(csv.reader([text], delimiter=self.separator, strict=True)))
         except csv.Error:
             return False
 
     def _in_sentence(self, text: str) -> bool:
         return any(pattern.search(text) for pattern in self._commas)
+
+    def _fits(self, fields: Sequence[str]) -> bool:
+        """Whether fields are as many as a row's, and like those of the first rows."""
+        if len(fields) != self.width:
+            return False
+        if self._rows < ENOUGH_ROWS:
+            return True
+        for value, numbers, known in zip(fields, self._numbers, self._values, strict=True):
+            few = known is not None and REPEATS * len(known) <= self._rows
+            if (numbers and not _is_number(value)) or (few and not numbers and value not in (known or ())):
+                return False
+        return True
+
+
+def _is_number(value: str) -> bool:
+    """Whether a value is a number; a missing one may be."""
+    return not value or value.strip().lstrip("+-").replace(".", "", 1).isdecimal()
 
 
 def _text(line: Line) -> str:

@@ -46,7 +46,7 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
     """Decides how to read a file from the lines that start at its first field that begins with a quote.
 
     For CSV's quoting speak fields in quotes that hold tabs, doubled quotes or line breaks; against it, lines that are
-    rows as plain text and no CSV.
+    rows as plain text and no CSV, and fields with quotes within that are not in quotes themselves.
 
     Args:
       path: for messages.
@@ -60,7 +60,7 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
     Raises:
       DataError: as much speaks for it as against it.
     """
-    quoted = plain = 0
+    quoted = plain = long = 0
     half = sample[len(sample) // 2].number
     for record in read_records(LineFeed(sample), "\t", width):
         first = record.lines[0]
@@ -70,9 +70,14 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
             at_end = record.reason == NEVER_CLOSED and not whole and first.number >= half
             plain += begins_with_quote(content) and is_plain_row and not at_end
         elif len(record.lines) > 1:
-            quoted += width > 1  # in a single column, two plain lines may begin and end with a quote
-        elif begins_with_quote(content) and len(record.fields) == width:
-            quoted += not is_plain_row or has_doubled_quotes(content) or content == b'""'
+            long += 1
+        elif len(record.fields) == width and b'"' in content:
+            if "\t".join(record.fields) == decode(content):  # a writer that quotes would have quoted this
+                plain += 1
+            else:
+                quoted += not is_plain_row or has_doubled_quotes(content) or content == b'""'
+    if width > 1 or not plain:  # in a single column two plain lines may begin and end with a quote
+        quoted += long
     if min(quoted, plain) * CLEAR > max(quoted, plain):
         raise conflict(path, sample[0].number)
     return quoted > plain, bool(quoted or plain)

@@ -1,4 +1,4 @@
-"""Rows out of files, streamed: TSV, CSV, JSON lines (each also .gz or .zst) and Parquet, told apart by their endings.
+"""Rows out of files, streamed: TSV, CSV, JSON lines (each also .gz or .zst) and Parquet; the ending says which.
 
 What is wrong with a whole file raises DataError at once; what is wrong with one row comes out as that row's `problem`,
 and reading goes on. Memory stays bounded: by a few mebibytes for text, by a few hundred rows for Parquet.

@@ -1,4 +1,4 @@
-"""Rows that are set apart: written down one by one, counted by reason, and too many of them stop the run."""
+"""Rejected rows: each is written down, all are counted by reason, and too many of them stop the run."""
 
 import json
 from collections import Counter
@@ -13,16 +13,16 @@ MANY = 100  # rejected rows before a run can stop ahead of a file set's end
 
 
 class Rejects:
-    """Rows set apart, of one file set after another.
+    """Collects rejected rows, of one file set after another.
 
     They are written beside `path` and take its place on `close`, or when a `with` block ends, with an error or without.
 
     Args:
       path: the JSON-lines file that gets `{"file", "row", "field", "reason", "excerpt"}` a row, or None to write none.
-      max_share: share of a file set's rows that may be set apart.
+      max_share: share of a file set's rows that may be rejected.
 
     Attributes:
-      count: rows set apart, of all file sets.
+      count: rejected rows, of all file sets.
       reasons: the same by reason.
       dialects: how each file was read, by its path ("comma-separated, CSV quoting"); the readers write it.
     """
@@ -48,7 +48,7 @@ class Rejects:
 
     @property
     def count(self) -> int:
-        """Rows set apart so far."""
+        """Returns how many rows were rejected so far."""
         return self.reasons.total()
 
     def begin(self) -> None:
@@ -57,7 +57,7 @@ class Rejects:
         self._first.clear()
 
     def add(self, file: str | Path, row: int, field: str, reason: str, excerpt: str = "") -> None:
-        """Sets one row apart. `row` is the line where it starts (Parquet: the row), counted from 1."""
+        """Rejects a row. `row` is the line where it starts (Parquet: the row), counted from 1."""
         excerpt = excerpt[:EXCERPT].encode("utf-8", "backslashreplace").decode()
         self.reasons[reason] += 1
         self._set[reason] += 1
@@ -77,20 +77,20 @@ class Rejects:
         self._lines.clear()
 
     def close(self) -> None:
-        """Writes everything down and puts the file in its place."""
+        """Writes what is waiting and renames the file to its own name."""
         self.flush()
         if self.path is not None:
             sync(self._partial)
             self._partial.replace(self.path)
 
     def judge(self, rows: int, share_read: float = 1.0) -> None:
-        """Stops the run when too many rows were set apart.
+        """Stops the run when too many rows were rejected.
 
-        Before the file set's end (`share_read` < 1, by bytes) it stops only when the rows set apart so far are already
+        Before the file set's end (`share_read` < 1, by bytes) it stops only when the rows rejected so far are already
         twice too many for the rows that the whole set is going to have.
 
         Args:
-          rows: rows read of this file set, those set apart included.
+          rows: rows read of this file set, rejected ones included.
           share_read: how much of the file set has been read, in (0, 1].
 
         Raises:

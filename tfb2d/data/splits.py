@@ -1,4 +1,4 @@
-"""Splits: which rows are held out, and keeping what is held out from the rest."""
+"""Decides which rows are held out, and keeps what is held out from the rest."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ Texts = tuple[tuple[str, ...], str]  # a row's text fields and its group, "" wit
 
 
 def text_rows(batch: pa.RecordBatch, fields: Sequence[str]) -> list[Texts]:
-    """A batch's texts and groups, row by row."""
+    """Returns a batch's texts and groups, row by row."""
     texts = zip(*(batch.column(field).to_pylist() for field in fields), strict=True)
     groups = batch.column("group").to_pylist() if "group" in batch.schema.names else [""] * batch.num_rows
     return list(zip(texts, groups, strict=True))
@@ -22,7 +22,7 @@ def text_rows(batch: pa.RecordBatch, fields: Sequence[str]) -> list[Texts]:
 class Cutter:
     """Cuts valid and test from the training files by a stable hash, where they are not given as files.
 
-    A row's place depends on `data.split_seed` and its group alone (without one: its text; both as `cut_key` sees them),
+    A row's split depends on `data.split_seed` and its group alone (without one: its text; both as `cut_key` sees them),
     so neither the order of the rows nor the rows around it matter, and a group is never torn.
     """
 
@@ -39,7 +39,7 @@ class Cutter:
 
 
 class HeldOut:
-    """What the valid and test splits hold (their keys, in memory), and how another row would leak it."""
+    """Holds the keys of the valid and test splits in memory, and says how another row would leak them."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -47,7 +47,7 @@ class HeldOut:
         self._groups: set[str] = set()
 
     def add(self, split: str, rows: Iterable[Texts]) -> None:
-        """Holds rows of "test" or "valid" out."""
+        """Adds rows of "test" or "valid"."""
         for fields, group in rows:
             key, near = both_keys(fields)
             self._texts.setdefault(key, split)
@@ -70,7 +70,7 @@ class HeldOut:
         return "near_leaked" if near in self._near else ""
 
     def keep(self, batch: pa.RecordBatch, fields: Sequence[str], counts: Counter[str]) -> pa.RecordBatch:
-        """The rows of a batch that leak nothing; the others are counted by reason."""
+        """Returns the rows of a batch that leak nothing; the others are counted by reason."""
         reasons = [self.leak(*row) for row in text_rows(batch, fields)]
         counts.update(filter(None, reasons))
         return batch.filter(pa.array(np.array([not reason for reason in reasons], bool)))

@@ -1,4 +1,4 @@
-"""The task: which texts go in, and what kind of label comes out."""
+"""The task of a run: which texts go in, and what kind of label comes out."""
 
 import dataclasses
 import re
@@ -14,7 +14,7 @@ _WHOLE = re.compile(r"(-?\d+)\.0*")
 
 @dataclass(frozen=True)
 class Task:
-    """What is learnt: text fields, and what kind of label goes with them.
+    """Holds what is learnt: text fields, and what kind of label goes with them.
 
     Attributes:
       fields: one text, or a (query, title) pair.
@@ -32,27 +32,27 @@ class Task:
 
     @classmethod
     def from_config(cls, data: DataConfig) -> "Task":
-        """The task that the settings describe."""
+        """Returns the task that the settings describe."""
         kind = "graded" if data.label_range else "multiclass" if len(data.classes) > 2 else "binary"
         return cls(data.fields, kind, data.classes, data.label, data.label_range)
 
     @property
     def n_logits(self) -> int:
-        """Logits a model gives per row: one a class, or 1."""
+        """Returns how many logits a model gives a row: as many as classes, or 1."""
         return len(self.classes) if self.kind == "multiclass" else 1
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Returns the task in plain JSON types."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Task":
-        """The inverse of `to_json`."""
+        """Reads what `to_json` returned."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
         return cls(**fields)
 
     def known_labels(self) -> str:
-        """The labels there are, for messages."""
+        """Returns the labels that there are, for messages."""
         if self.kind == "graded":
             return "numbers from {:g} to {:g}".format(*self.label_range)
         names = self.classes or ("0", "1")
