@@ -80,8 +80,10 @@ class DataConfig:
     classes: tuple[str, ...] = ()  # label names; two: binary, the second is positive; more: multi-class; none: numbers
     label_range: tuple[float, ...] = ()  # (lowest, highest) of graded labels, mapped to [0, 1]
     group: str = ""  # rows that share this column's value (movie) land in the same split; of pairs by default the query
-    phrases: bool = False  # training rows are phrases of one another's sentences; those of the same sentence keep together
-    quoting: str = "auto"  # of TSV and CSV: csv, none, or auto: csv for CSV, and for TSV where its fields look like it
+    phrases: bool = (
+        False  # training rows are phrases of one another's sentences; those of the same sentence keep together
+    )
+    quoting: str = "auto"  # of TSV and CSV: csv, backslash (Spark, R), none, or auto: as the fields look
     id: str = ""  # a column whose values must be unique
     valid_fraction: float = 0.1  # of the groups, where `valid` is empty
     test_fraction: float = 0.1  # of the groups, where `test` is empty
@@ -105,13 +107,18 @@ class DataConfig:
             len(self.unlabelled_fields) in (0, len(self.fields)),
             f"data.unlabelled_fields has {len(self.unlabelled_fields)} names, data.fields {len(self.fields)}",
         )
-        require(len(self.classes) != 1, "data.classes has a single name; two make a binary task, more a multi-class one")
+        require(
+            len(self.classes) != 1, "data.classes has a single name; two make a binary task, more a multi-class one"
+        )
         require(len(set(self.classes)) == len(self.classes), f"data.classes has a name twice: {self.classes}")
         require(not (self.classes and self.label_range), "data.classes and data.label_range exclude each other")
         if self.label_range:
             ordered = len(self.label_range) == 2 and self.label_range[0] < self.label_range[1]
             require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
-        require(self.quoting in ("auto", "csv", "none"), f"data.quoting is {self.quoting!r}; it is auto, csv or none")
+        require(
+            self.quoting in ("auto", "csv", "backslash", "none"),
+            f"data.quoting is {self.quoting!r}; it is auto, csv, backslash or none",
+        )
         for name in ("valid_fraction", "test_fraction", "max_rejected"):
             value = getattr(self, name)
             require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")

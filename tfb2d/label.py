@@ -32,7 +32,7 @@ _MAX_CHARS = flags.DEFINE_integer("max_chars", 20_000, "A longer text makes its 
 _QUOTING = flags.DEFINE_enum(
     "quoting",
     "auto",
-    ["auto", "csv", "none"],
+    ["auto", "csv", "backslash", "none"],
     "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
 )
 _PROGRESS = flags.DEFINE_bool("progress", True, "Show a progress bar.")

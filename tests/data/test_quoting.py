@@ -109,6 +109,35 @@ def test_neither_clearly_one_nor_the_other(path):
     assert rows[2].problem.reason.startswith("not CSV")
 
 
+def test_quotes_behind_backslashes(path):
+    """As Spark's and R's writers have them, with and without quotes around the header's names."""
+    rows = [
+        ("text", "shop"),
+        ('a 12" wok', "x"),
+        ("plain title", "y"),
+        ('"fine" twice', "x"),
+        ("C:\\dir", "x"),
+        ("a\nb", "z"),
+    ]
+    lines = ["\t".join(f'"{value}"'.replace('"', '\\"')[1:-2] + '"' for value in row) for row in rows[1:]]
+    content = "text\tshop\n" + "\n".join(lines) + "\n"
+    assert '"a 12\\" wok"\t"x"' in content
+    path.write_text(content)
+    with pytest.raises(
+        DataError, match=r"a\.tsv: from line 2 on, .* as Spark and R write them: set data\.quoting=backslash"
+    ):
+        list(read_rows(path, ("text",)))
+    assert read(path, content, quoting="backslash") == (
+        [text for text, _ in rows[1:]],
+        "tab-separated, quotes behind backslashes",
+    )
+    path.write_text('"text"\t"shop"\n' + content.split("\n", 1)[1])
+    problems = [row.problem.reason for row in read_rows(path, ("text",)) if row.problem]
+    assert len(problems) == 2
+    assert all("set quoting to backslash" in problem for problem in problems)
+    assert [row.values[0] for row in read_rows(path, ("text",), quoting="backslash")] == [text for text, _ in rows[1:]]
+
+
 def test_a_file_that_turns_out_to_be_quoted_after_plain_reading(path, monkeypatch):
     monkeypatch.setattr("tfb2d.data.delimited.SAMPLE", 50)
     path.write_text('text\tshop\n"whole"\tx\n' + "plain text\ty\n" * 10 + '"a ""b"""\tx\n')
@@ -149,5 +178,5 @@ def test_the_data_stage_says_how_files_were_read(tmp_path):
 
 
 def test_the_setting_is_checked():
-    with pytest.raises(ConfigError, match=r"data\.quoting is 'excel'; it is auto, csv or none"):
+    with pytest.raises(ConfigError, match=r"data\.quoting is 'excel'; it is auto, csv, backslash or none"):
         DataConfig(quoting="excel")

@@ -58,7 +58,7 @@ def read_checked_rows(
       highest: largest number allowed.
       keep_unscored: whether rows without any number (all null, blank or NaN) are good; their numbers are NaN then.
       max_chars: the longest text that is used.
-      quoting: how TSV and CSV files were written: "csv", "none", or "auto" (see `readers.read_rows`).
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `readers.read_rows`).
       progress: called with the bytes read since the last call.
 
     Yields:

@@ -21,7 +21,7 @@ class DelimitedFile:
 
     Args:
       path: the file.
-      quoting: "csv", "none", or "auto": csv for .csv, and as the file looks for .tsv.
+      quoting: "csv", "backslash", "none", or "auto": csv for .csv, and as the file looks for .tsv.
       progress: called with the bytes read since the last call.
 
     Attributes:
@@ -35,7 +35,8 @@ class DelimitedFile:
         self.path = path
         self.separator = "," if kind_of(path) == ".csv" else "\t"
         self._feed = LineFeed(read_lines(path, progress))
-        self._quoted: bool | None = {"csv": True, "none": False}.get(quoting)  # None: not known yet
+        self._quoted: bool | None = {"csv": True, "backslash": True, "none": False}.get(quoting)  # None: not known yet
+        self._backslashes = quoting == "backslash"
         if self._quoted is None and self.separator == ",":
             self._quoted = True
         self._sampled = 0  # the last line that was looked at without a clear answer
@@ -45,7 +46,8 @@ class DelimitedFile:
     @property
     def dialect(self) -> str:
         """How the file is read, in words."""
-        return f"{NAMES[self.separator]}, {'CSV quoting' if self._quoted else 'no quoting'}"
+        quoting = "quotes behind backslashes" if self._backslashes else "CSV quoting" if self._quoted else "no quoting"
+        return f"{NAMES[self.separator]}, {quoting}"
 
     def rows(self, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
         """Streams the rows; see `readers.read_rows`."""
@@ -75,7 +77,7 @@ class DelimitedFile:
         if not self._quoted:
             return text.split(self.separator)
         self._feed.put_back([first])
-        record = next(read_records(self._feed, self.separator))
+        record = next(read_records(self._feed, self.separator, backslashes=self._backslashes))
         if record.reason:
             raise DataError(f"{self.path}: the header, line 1, is not CSV: {record.reason}")
         if not any(record.fields):
@@ -113,7 +115,9 @@ class DelimitedFile:
 
     def _quoted_rows(self, pick: Pick) -> Iterator[Row]:
         width = len(self.header)
-        for fields, lines, reason in read_records(self._feed, self.separator, width, self._begins_quoted):
+        for fields, lines, reason in read_records(
+            self._feed, self.separator, width, self._begins_quoted, self._backslashes
+        ):
             if reason:
                 yield too_long(lines[0]) if lines[0].cut else reject_line(lines[0], reason)
             elif len(fields) != width:

@@ -35,8 +35,9 @@ class Record(NamedTuple):
 class _Taker:
     """Hands lines to csv.reader and keeps those of the record that is being read."""
 
-    def __init__(self, feed: LineFeed) -> None:
+    def __init__(self, feed: LineFeed, backslashes: bool) -> None:
         self.feed = feed
+        self.backslashes = backslashes
         self.lines: list[Line] = []
         self.bytes = 0
 
@@ -49,10 +50,12 @@ class _Taker:
         self.bytes += len(line.content)
         if line.cut or self.bytes > MAX_RECORD or len(self.lines) > MAX_RECORD_LINES:
             raise csv.Error(_TOO_LONG)
-        return _text(line)
+        return _text(line, self.backslashes)
 
 
-def read_records(feed: LineFeed, separator: str, width: int = 0, begins_quoted: bool = False) -> Iterator[Record]:
+def read_records(
+    feed: LineFeed, separator: str, width: int = 0, begins_quoted: bool = False, backslashes: bool = False
+) -> Iterator[Record]:
     """Streams records; every line is in exactly one of them, but for blank lines, which are in none.
 
     A record of several lines must be CSV, closed within MAX_RECORD bytes and MAX_RECORD_LINES lines, have `width` fields,
@@ -64,12 +67,13 @@ def read_records(feed: LineFeed, separator: str, width: int = 0, begins_quoted: 
       separator: between fields.
       width: fields of a whole row; 0 takes any (a header).
       begins_quoted: whether the header begins with a quote, as all rows then may.
+      backslashes: whether a quote within a field stands behind a backslash, as Spark and R write it.
 
     Yields:
       Record. Those of one line may have another number of fields than `width`.
     """
     csv.field_size_limit(2 * MAX_RECORD)  # the taker stops a record first
-    taker, row_like = _Taker(feed), _RowLike(separator, width, begins_quoted)
+    taker, row_like = _Taker(feed, backslashes), _RowLike(separator, width, begins_quoted, backslashes)
     reader = csv.reader(taker, delimiter=separator, strict=True)
     undone = 0  # the last line of the records that were undone; nothing is learnt from those
     while True:
@@ -98,7 +102,8 @@ def _reason(error: csv.Error, lines: list[Line]) -> str:
     """Says in the user's words why lines are no record."""
     if str(error) == _TOO_LONG or (len(lines) > 1 and "unexpected end of data" in str(error)):
         return NEVER_CLOSED
-    return f"not CSV: {error}"
+    hint = " (for quotes behind backslashes set quoting to backslash)" if b'\\"' in lines[0].content else ""
+    return f"not CSV: {error}{hint}"
 
 
 class _RowLike:
@@ -110,7 +115,8 @@ class _RowLike:
     such commas, too. Where the header and all rows begin with a quote, so does every line that is a row.
     """
 
-    def __init__(self, separator: str, width: int, begins_quoted: bool) -> None:
+    def __init__(self, separator: str, width: int, begins_quoted: bool, backslashes: bool) -> None:
+        self._backslashes = backslashes
         self.separator = separator
         self.width = width
         self._begins_quoted = begins_quoted  # whether rows do
@@ -127,7 +133,7 @@ class _RowLike:
         self._long_rows += len(lines) > 1
         self._begins_quoted = self._begins_quoted and lines[0].content.startswith(b'"')
         if b'"' not in lines[0].content:
-            text = _text(lines[0])
+            text = _text(lines[0], self._backslashes)
             self._commas = [pattern for pattern in self._commas if not pattern.search(text)]
         for column, value in enumerate(fields):
             self._numbers[column] = self._numbers[column] and _is_number(value)
@@ -143,7 +149,7 @@ class _RowLike:
         the last field, the first line has; such a line says nothing. In a single column no line says anything but by
         their number, unless the file has many records of several lines.
         """
-        texts = [_text(line) for line in lines if line.content.strip()]
+        texts = [_text(line, self._backslashes) for line in lines if line.content.strip()]
         if self.width == 1:
             usual = LONG_ROWS * self._long_rows >= self._rows > 0
             return (
@@ -189,5 +195,6 @@ def _is_number(value: str) -> bool:
     return not value or value.strip().lstrip("+-").replace(".", "", 1).isdecimal()
 
 
-def _text(line: Line) -> str:
-    return decode(line.content).replace("\0", _NUL) + "\n"
+def _text(line: Line, backslashes: bool) -> str:
+    content = line.content.replace(b'\\"', b'""') if backslashes else line.content
+    return decode(content).replace("\0", _NUL) + "\n"

@@ -19,6 +19,11 @@ _DOUBLED = re.compile(
 )  # a whole field in quotes, with doubled ones inside
 
 
+_BACKSLASHED = re.compile(
+    r'(?:^|\t)"(?:[^"\\\t]|\\.)*\\"(?:[^"\\\t]|\\.)*"(?:\t|$)'
+)  # likewise, with quotes behind backslashes
+
+
 def begins_with_quote(content: bytes) -> bool:
     """Whether a field of a line begins with a quote."""
     return content.startswith(b'"') or b'\t"' in content
@@ -60,13 +65,15 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
     Raises:
       DataError: as much speaks for it as against it.
     """
-    quoted = plain = long = 0
+    quoted = plain = long = backslashed = 0
     half = sample[len(sample) // 2].number
     for record in read_records(LineFeed(sample), "\t", width):
         first = record.lines[0]
         content = first.content.removesuffix(b"\r")
         is_plain_row = content.count(b"\t") == width - 1
-        if record.reason:
+        if record.reason and _BACKSLASHED.search(decode(content)):
+            backslashed += 1
+        elif record.reason:
             at_end = record.reason == NEVER_CLOSED and not whole and first.number >= half
             plain += begins_with_quote(content) and is_plain_row and not at_end
         elif len(record.lines) > 1:
@@ -76,6 +83,11 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
                 plain += 1
             else:
                 quoted += not is_plain_row or has_doubled_quotes(content) or content == b'""'
+    if backslashed * CLEAR > plain:
+        raise DataError(
+            f"{path}: from line {sample[0].number} on, fields are quoted, with quotes within behind backslashes, as Spark "
+            "and R write them: set data.quoting=backslash (of commands: --quoting=), or none to read all as plain text"
+        )
     if width > 1 or not plain:  # in a single column two plain lines may begin and end with a quote
         quoted += long
     if min(quoted, plain) * CLEAR > max(quoted, plain):

@@ -37,7 +37,8 @@ def read_rows(
       columns: columns that it must have.
       optional: columns that are None throughout where the file has none.
       progress: called with the bytes read since the last call.
-      quoting: of TSV and CSV: "csv", "none", or "auto": csv for CSV; for TSV csv where its fields look like it.
+      quoting: of TSV and CSV: "csv"; "backslash": the same with quotes within fields behind backslashes (Spark, R);
+        "none"; or "auto": csv for CSV, and for TSV where its fields look like it.
       dialects: gets, by the path, how the file was read ("tab-separated, no quoting"), once its rows are read.
 
     Yields:

@@ -80,7 +80,7 @@ def score_files(
       prefix: put before the names of the added columns.
       max_rejected: share of the rows that may be set apart.
       max_chars: a longer text makes its row a bad one.
-      quoting: how TSV and CSV files were written: "csv", "none", or "auto" (see `read_rows`).
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
       progress: whether to show a progress bar on stderr.
 
     Returns:

@@ -43,7 +43,7 @@ def label_files(
       keep: columns to pass through, of those that there are.
       max_rejected: share of bad rows at which to stop.
       max_chars: a longer text makes its row a bad one.
-      quoting: how TSV and CSV files were written: "csv", "none", or "auto" (see `read_rows`).
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
       progress: show a progress bar.
 
     Returns:
