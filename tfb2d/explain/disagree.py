@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.errors import DataError
-from tfb2d.data.examples import text_fault
 from tfb2d.data.files import expand
-from tfb2d.data.readers import columns_of, read_rows
+from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.batch import MAX_CHARS
 from tfb2d.evaluation.metrics import agreement, decisions
 from tfb2d.evaluation.results import covered
 from tfb2d.evaluation.scorer import field_columns
@@ -134,18 +133,14 @@ def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fie
         raise DataError("--disagree with --data needs the teacher's scores of these rows: --teacher_logits=FILES")
     task = source.student.task
     names, columns, labels = field_columns(task.fields, fields), [[] for _ in task.fields], []  # type: ignore[var-annotated]
-    left_out = 0
+    rejects = Rejects(None, 1.0)
     for path in expand(files):
-        wanted = [*names, task.label] if task.label in columns_of(path) else names
-        for row in read_rows(path, wanted):
-            texts = ["" if text is None else text for text in row.values[: len(names)]]
-            if row.problem or any(text_fault(text, MAX_CHARS) for text in texts):
-                left_out += 1
-                continue
-            for column, text in zip(columns, texts, strict=True):
+        for row in read_checked_rows(path, names, rejects, others=[task.label]):
+            for column, text in zip(columns, row.texts, strict=True):
                 column.append(text)
-            label = task.read_label(row.values[len(names)]) if len(wanted) > len(names) else None
+            label = task.read_label(row.others[0])
             labels.append(np.nan if label is None else label)
+    left_out = rejects.count
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
     place = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")

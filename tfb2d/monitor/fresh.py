@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from tfb2d.atomic import fingerprint_files, read_json, write_atomic
 from tfb2d.config import LabelConfig, TeacherConfig
+from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.keys import HashSet, hash64, text_key
-from tfb2d.data.readers import read_rows
 from tfb2d.data.tables import ShardWriter, count_rows, logit_names, part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.outcomes import LogitsOutcome
@@ -102,12 +102,7 @@ def held_out(patterns: Sequence[str], fields: Sequence[str]) -> set[str]:
     Raises:
       DataError: a file that cannot be used.
     """
-    keys = set()
-    for path in expand(patterns) if patterns else ():
-        for row in read_rows(path, fields):
-            if not row.problem:
-                keys.add(text_key(*("" if text is None else str(text) for text in row.values)))
-    return keys
+    return {text_key(*texts) for texts in read_texts(expand(patterns) if patterns else (), fields)}
 
 
 def write_fresh(

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path, read_json
+from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
-from tfb2d.data.readers import read_rows
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
@@ -167,17 +168,6 @@ def _written_rows(paths: Sequence[Path]) -> float:
 
 
 def _batches(paths: Sequence[Path], fields: Sequence[str], bar: tqdm) -> Iterator[list[tuple[str, ...]]]:
-    batch: list[tuple[str, ...]] = []
-    for path in paths:
-        for row in read_rows(path, fields, progress=bar.update):
-            if not row.problem:
-                batch.append(tuple(_plain(text) for text in row.values))
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-    if batch:
+    texts = read_texts(paths, fields, bar.update)
+    while batch := list(islice(texts, BATCH)):
         yield batch
-
-
-def _plain(text: Any) -> str:
-    return "" if text is None else str(text).encode("utf-8", "replace").decode()
