@@ -16,6 +16,7 @@ from tfb2d.data.tables import count_rows, iter_batches, part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.stages import DONE, Stage, StageRunner, file_identity, fingerprint, folder_identity, last_of, locked
 from tfb2d.students.text_spec import SPEC
+from tfb2d.teachers.reading import changed_reading
 
 HASH_SPEC = f"hash spec {SPEC['version']}"
 SPLITS = ("transfer", "valid", "test")  # what teachers label
@@ -78,12 +79,12 @@ class Pipeline:
                 settings.append(file_identity(teacher.logits))
             inputs: tuple[str, ...] = ("data",)
             if teacher.preset:
-                tuning = [tuning_settings(teacher), folder_identity(teacher.preset)]
+                tuning = [tuning_settings(teacher), folder_identity(teacher.preset), *changed_reading(teacher.preset)]
                 tutors: tuple[str, ...] = ("data:judged",)  # more unjudged text leaves a teacher as it is
                 if (adapted := self._adapted(name)) is not None:
                     stage = f"adapted/{adapted}"
                     if adapted == name:
-                        shared = [adapt_settings(teacher), folder_identity(teacher.preset)]
+                        shared = [adapt_settings(teacher), *tuning[1:]]
                         stages.append(Stage(stage, shared, ("data",), self._adapt(name)))
                     tutors = ("data:judged", stage)
                 stages.append(Stage(f"teachers/{name}", tuning, tutors, self._teacher(name)))

@@ -57,6 +57,7 @@ def test_it_learns_to_guess_and_says_so(adapted: Path, data: Path, encoder: Call
     fresh = build_classifier(TeacherConfig(preset=str(adapted / "model"), max_length=16), 3)
     start = build_classifier(config_for(encoder("bert")), 3)
     assert fresh.output_shape == (None, 3)
+    assert fresh.preprocessor.tokenizer.strip_accents  # it was adapted so, and goes on so
     pairs = zip(fresh.backbone.get_weights(), start.backbone.get_weights(), strict=True)
     assert any((one != other).any() for one, other in pairs)
     before = (adapted / "adapted.json").stat().st_mtime_ns

@@ -30,6 +30,7 @@ from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.masking import IGNORED, Units, special_ids, units
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
+from tfb2d.teachers.reading import changed_reading
 from tfb2d.teachers.saved import ADAPTED, MODEL
 from tfb2d.teachers.steps import forward, training_step
 from tfb2d.teachers.teacher import Teacher, weights_hash
@@ -61,9 +62,8 @@ def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bo
       FloatingPointError: the loss is no number any more.
     """
     rows = fingerprint_files(part_files(data / "transfer"))
-    fingerprint = hashlib.sha256(
-        json.dumps([adapt_settings(config), rows, task.fields], sort_keys=True).encode()
-    ).hexdigest()
+    described = [adapt_settings(config), rows, task.fields, *changed_reading(config.preset)]
+    fingerprint = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     done = out / ADAPTED
     if done.exists() and read_json(done)["run"] == fingerprint:
         return dict(read_json(done)["outcome"])

@@ -27,6 +27,7 @@ from tfb2d.teachers.card import write_card
 from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
+from tfb2d.teachers.reading import changed_reading
 from tfb2d.teachers.saved import ADAPTED, FILE, MODEL, read_about
 from tfb2d.teachers.steps import training_step
 from tfb2d.teachers.teacher import Teacher
@@ -258,4 +259,5 @@ def _fingerprint(config: TeacherConfig, data: Path, task: Task, base: str) -> st
     """A hash of all that the outcome depends on: settings, task, rows, and the weights of a saved teacher to start from."""
     settings = tuning_settings(config)
     rows = fingerprint_files([*part_files(data / "train"), *part_files(data / "valid")])
-    return hashlib.sha256(json.dumps([settings, task.to_json(), rows, base], sort_keys=True).encode()).hexdigest()
+    described = [settings, task.to_json(), rows, base, *changed_reading(config.preset)]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -86,7 +86,8 @@ def label_rows(
     """
     about = read_about(teacher)
     made_from = {
-        "teacher": [about[name] for name in ("weights", "max_length", "mixed_precision")],
+        # Teachers from before 0.2 have no "tokens": what they wrote stays.
+        "teacher": [about[name] for name in ("weights", "max_length", "mixed_precision", "tokens") if name in about],
         "source": origin,
         "fields": list(fields),
         "rows_per_shard": config.rows_per_shard,

@@ -9,7 +9,9 @@ import keras_hub
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data import resources
 from tfb2d.teachers import electra, mpnet  # noqa: F401 (registers what KerasHub lacks: two classifiers, one encoder)
-from tfb2d.teachers.mpnet_weights import is_mpnet, load_mpnet
+from tfb2d.teachers.mpnet_weights import load_mpnet
+from tfb2d.teachers.reading import family_of
+from tfb2d.teachers.wordpiece import preprocessor_of, repair_accents
 
 FORMS = (
     "a preset is a KerasHub name (bert_small_en_uncased), a handle (hf://..., kaggle://...), a Hugging Face or KerasHub "
@@ -26,10 +28,15 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
     preset = locate(config.preset)
     dtype = precision(config.mixed_precision)
     try:
-        if is_mpnet(Path(preset)):
+        if family_of(Path(preset)) == "mpnet":
             classifier = load_mpnet(Path(preset), n_logits, dtype)
         else:
-            classifier = keras_hub.models.TextClassifier.from_preset(preset, num_classes=n_logits, dtype=dtype)
+            own = {"preprocessor": preprocessor_of(Path(preset), family)} if (family := family_of(Path(preset))) else {}
+            classifier = keras_hub.models.TextClassifier.from_preset(preset, num_classes=n_logits, dtype=dtype, **own)
+            if not own:
+                repair_accents(classifier.preprocessor.tokenizer, Path(preset))
+    except ConfigError:
+        raise
     except Exception as error:  # KerasHub, its downloaders and its converters raise nearly anything
         reason = str(error).strip() or type(error).__name__
         raise ConfigError(f"teachers.*.preset {config.preset!r} cannot be loaded: {reason}") from error
