@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.data.errors import DataError
-from tfb2d.data.readers import MAX_RECORD, columns_of, read_rows
+from tfb2d.data.quoted import MAX_RECORD
+from tfb2d.data.readers import columns_of, read_rows
 
 COLUMNS = ("text", "label")
 ENDINGS = [kind + zipped for kind in ("tsv", "csv", "jsonl") for zipped in ("", ".gz", ".zst")] + ["parquet"]

@@ -10,14 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DataConfig
+from tfb2d.data.checks import check_texts, text_fault
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, hash64, text_key
-from tfb2d.data.readers import Problem, Row, read_rows
+from tfb2d.data.readers import read_rows
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import Problem, Row
 from tfb2d.data.task import Task, name
 
-__all__ = ["Rejects", "Task", "read_examples", "schema", "text_key"]
+__all__ = ["Rejects", "Task", "read_examples", "schema", "text_fault", "text_key"]
 
 BATCH_ROWS = 4096
 BATCH_CHARS = 2**20  # long texts make smaller batches
@@ -117,11 +119,8 @@ class _Check:
         if row.problem:
             return row.problem
         texts = tuple("" if value is None else value for value in row.values[: len(self.texts)])
-        for column, text in zip(self.texts, texts, strict=True):
-            if reason := text_fault(text, self.data.max_chars):
-                return Problem(column, reason, str(text)[:200])
-        if not any(map(str.strip, texts)):
-            return Problem(self.texts[0], "empty text", "")
+        if problem := check_texts(self.texts, texts, self.data.max_chars):
+            return problem
         keys = [name(value) for value in row.values[len(texts) : len(texts) + len(self.keys)]]
         for column, value in zip(self.keys, keys, strict=True):
             reason = text_fault(value, self.data.max_chars) or ("" if value or not self.labelled else "missing value")
@@ -135,26 +134,6 @@ class _Check:
             reason = self.unknown_label if name(row.values[-1]) else "missing label"
             return Problem(self.data.label, reason, str(row.values[-1])[:200])
         return _Example(texts, label, group, key)
-
-
-def text_fault(text: object, max_chars: int) -> str:
-    """Why a value cannot be used as a text field; "" if it can."""
-    if not isinstance(text, str):
-        return f"not text but {type(text).__name__}"
-    if "\0" in text:
-        return "NUL byte"
-    if len(text) > max_chars:
-        return f"longer than data.max_chars={max_chars} characters"
-    return "" if text.isascii() or _encodes(text) else "invalid UTF-8"
-
-
-def _encodes(text: str) -> bool:
-    """Whether a text is free of lone surrogates, which stand for bytes that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class _Batch:

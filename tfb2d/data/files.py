@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfb2d.data.errors import DataError
-
-TEXT_ENDINGS = (".tsv", ".csv", ".jsonl")
-ENDINGS = (*TEXT_ENDINGS, *(end + zipped for end in TEXT_ENDINGS for zipped in (".gz", ".zst")), ".parquet")
+from tfb2d.data.formats import ENDINGS
 
 
 def expand(patterns: Sequence[str | Path]) -> list[Path]:
