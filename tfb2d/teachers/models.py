@@ -40,6 +40,7 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
     except Exception as error:  # KerasHub, its downloaders and its converters raise nearly anything
         reason = str(error).strip() or type(error).__name__
         raise ConfigError(f"teachers.*.preset {config.preset!r} cannot be loaded: {reason}") from error
+    linear_head(classifier)
     if config.layers:
         classifier = _cut(classifier, config.layers)
     positions = getattr(classifier.backbone, "max_sequence_length", None)
@@ -49,9 +50,19 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
 
 
 def load_classifier(folder: Path, mixed_precision: bool) -> keras_hub.models.TextClassifier:
-    """A classifier, head included, that `save_to_preset` wrote."""
+    """A saved teacher's classifier, head included.
+
+    Raises:
+      ConfigError: it was trained with an activation on its head, as versions before 0.2 did where the preset had one.
+    """
     dtype = precision(mixed_precision)
-    return _float32_head(keras_hub.models.TextClassifier.from_preset(str(folder), dtype=dtype))
+    classifier = keras_hub.models.TextClassifier.from_preset(str(folder), dtype=dtype)
+    if head_activation(classifier) != "linear":
+        raise ConfigError(
+            f"{folder}: this teacher was fine-tuned on the output of {head_activation(classifier)}, so its scores are no "
+            "logits; fine-tune it again, from the preset that it was made of"
+        )
+    return _float32_head(classifier)
 
 
 def locate(preset: str) -> str:
@@ -95,6 +106,27 @@ def _accelerated() -> bool:
 
         return bool(torch.cuda.is_available())
     return not all(device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def head_activation(classifier: keras_hub.models.TextClassifier) -> str:
+    """The name of the activation on a classifier's last layer; "linear" where its outputs are logits."""
+    return str(keras.activations.serialize(classifier.output_dense.activation))
+
+
+def linear_head(classifier: keras_hub.models.TextClassifier) -> None:
+    """Makes a classifier's outputs logits, with the same weights, whatever activation its preset was saved with.
+
+    Raises:
+      ConfigError: its outputs do not come straight from its last dense layer.
+    """
+    last = classifier.layers[-1]
+    if last is not classifier.output_dense:
+        raise ConfigError(
+            f"{type(classifier).__name__} ends in {last.name!r}, not in a dense layer: it gives no logits"
+        )
+    classifier.output_dense.activation = keras.activations.linear
+    if hasattr(classifier, "activation"):  # what the classifier is saved with
+        classifier.activation = keras.activations.linear
 
 
 def _float32_head(classifier: keras_hub.models.TextClassifier) -> keras_hub.models.TextClassifier:

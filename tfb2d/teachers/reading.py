@@ -15,7 +15,7 @@ from typing import Any
 
 from tfb2d.config import ConfigError
 from tfb2d.data import resources
-from tfb2d.teachers.saved import ADAPTED, FILE
+from tfb2d.teachers.saved import FILE
 
 TOKENIZERS = "tokenizers"  # how new teachers cut word pieces, as `teacher.json` says it; before, it was KerasHub's way
 MODEL_TYPES = ("bert", "distilbert", "mpnet")  # Hugging Face's names of the WordPiece encoders that can be loaded
@@ -73,8 +73,8 @@ def family_of(preset: Path) -> str:
 
 
 def made_here(preset: Path) -> bool:
-    """Whether a preset is part of a saved teacher or an adapted encoder, which keep the setting that they learnt with."""
-    return any((preset.parent / name).exists() for name in (FILE, ADAPTED))
+    """Whether a preset is the model of a saved teacher, which keeps the setting that it learnt with."""
+    return (preset.parent / FILE).exists()
 
 
 def without_accents(vocabulary: Sequence[str]) -> bool:

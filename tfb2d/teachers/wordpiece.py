@@ -42,7 +42,7 @@ def repair_accents(tokenizer: Any, preset: Path) -> None:
     """Lets a KerasHub preset's uncased tokenizer strip accents, where its vocabulary was made of texts without them.
 
     KerasHub's uncased presets do not strip accents although their encoders were trained so: accented words are unknown.
-    A saved teacher's own encoder, or an adapted one, keeps the setting that it was trained with.
+    A saved teacher's own encoder keeps the setting that it was trained with.
     """
     if not isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) or made_here(preset):
         return
