@@ -160,9 +160,10 @@ class Pipeline:
             parts = {split: folder if split == "transfer" else folder / split for split in SPLITS}
             data = self.workdir / "data"
             if config.logits:
-                from tfb2d.teachers.external import attach_logits
+                from tfb2d.teachers.external import attach_splits
 
-                return {s: attach_logits(config, self.task, data / s, out) for s, out in parts.items()}
+                splits = {split: (data / split, out) for split, out in parts.items()}
+                return attach_splits(config, self.task, splits, self.config.data.max_rejected)
             from tfb2d.teachers.label import label_folder
 
             last = last_of(folder)
