@@ -39,7 +39,9 @@ def main(argv: Sequence[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from tfb2d.data.errors import DataError
     from tfb2d.teachers.files import label_files
+    from tfb2d.teachers.memory import keep_freed_memory
 
+    keep_freed_memory()
     out = Path(_OUTPUT.value)
     try:
         found = label_files(
@@ -55,9 +57,9 @@ def main(argv: Sequence[str]) -> None:
         )
     except (ConfigError, DataError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(f"{found['rows']:,} rows labelled in {out}")
-    if found["rejected"]:
-        print(f"{found['rejected']:,} rows set apart in {out}.rejected.jsonl")
+    print(f"{found.rows:,} rows labelled in {out}")
+    if found.rejected:
+        print(f"{found.rejected:,} rows rejected, in {out}.rejected.jsonl")
 
 
 def run() -> None:

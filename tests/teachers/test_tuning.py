@@ -39,7 +39,9 @@ def test_a_repeated_token_moves_as_its_whole_gradient_says(clip_norm: float) -> 
     by_token, whole = moved(False, clip_norm), moved(True, clip_norm)
     # Where clipping binds, the norm is that of the slices, which is a little smaller than the whole gradient's.
     assert np.allclose(by_token, whole, rtol=5e-3 if clip_norm else 1e-4, atol=1e-6)
-    assert np.allclose(by_token[0], 0.3, rtol=0.01)  # AdamW: about the learning rate a step, however often it stands there
+    assert np.allclose(
+        by_token[0], 0.3, rtol=0.01
+    )  # AdamW: about the learning rate a step, however often it stands there
     assert (by_token[2:] == 0).all()
 
 

