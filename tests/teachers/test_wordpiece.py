@@ -19,6 +19,7 @@ from tfb2d.data.tables import read_table
 from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.reading import read_settings
+from tfb2d.teachers.saved import teacher_identity
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
 TEXTS = {
@@ -269,11 +270,15 @@ def test_labels_are_made_anew_where_tokens_change(tmp_path: Path) -> None:
     load(save_encoder("bert", tmp_path / "preset", pieces)).save(tmp_path / "teacher", {"preset": "tiny"})
     write_table(tmp_path / "rows", {"text": ["café", "naïve café"]})
     label_folder(tmp_path / "teacher", tmp_path / "rows", tmp_path / "out", LabelConfig(), False)
-    first = read_table(tmp_path / "out", ["logit"])["logit"].to_pylist()
+    first, identity = read_table(tmp_path / "out", ["logit"]), teacher_identity(tmp_path / "teacher")
+    load_teacher(tmp_path / "teacher").save(tmp_path / "teacher", {"preset": "tiny"})
+    assert teacher_identity(tmp_path / "teacher") == identity
     keep_accents(tmp_path / "teacher")
     load_teacher(tmp_path / "teacher").save(tmp_path / "teacher", {"preset": "tiny"})
-    label_folder(tmp_path / "teacher", tmp_path / "rows", tmp_path / "out", LabelConfig(), False)
-    assert read_table(tmp_path / "out", ["logit"])["logit"].to_pylist() != first
+    assert teacher_identity(tmp_path / "teacher") != identity  # with the same weights
+    earlier = [tmp_path / "out"]  # nothing is taken from there
+    label_folder(tmp_path / "teacher", tmp_path / "rows", tmp_path / "anew", LabelConfig(), False, earlier)
+    assert read_table(tmp_path / "anew", ["logit"]) != first
 
 
 def test_a_text_cannot_end_a_row(encoder: Callable[[str], Path]) -> None:
