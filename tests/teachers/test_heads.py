@@ -1,4 +1,4 @@
-"""A classifier that was saved with an activation on its head gives logits all the same."""
+"""A classifier that was saved with an activation on its head gives logits all the same; each family: test_families.py."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,31 +14,12 @@ from tfb2d.teachers.models import build_classifier, head_activation, linear_head
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
 Encoder = Callable[[str], Path]
-ROWS = [["the red shoe", "a bad film", "blue hat"]]
-WITH_ACTIVATION = ("bert", "roberta", "distil_bert", "albert", "deberta_v3", "xlm_roberta", "f_net", "roformer_v2")
 
 
 def classifier_of(encoder: Path, activation: str = "") -> keras_hub.models.TextClassifier:
     """A KerasHub classifier of two classes; some families take no activation."""
     own = {"activation": activation} if activation else {}
     return keras_hub.models.TextClassifier.from_preset(str(encoder), num_classes=2, **own)
-
-
-@pytest.mark.parametrize("family", [*WITH_ACTIVATION, "electra", "mpnet"])
-def test_the_preset_of_every_family_gives_logits(family: str, encoder: Encoder, tmp_path: Path) -> None:
-    saved = classifier_of(encoder(family), "softmax" if family in WITH_ACTIVATION else "")
-    saved.save_to_preset(str(tmp_path / "classifier"))
-    config = TeacherConfig(preset=str(tmp_path / "classifier"), max_length=16)
-    classifier = build_classifier(config, 1)
-    assert head_activation(classifier) == "linear"
-    kernel, bias = classifier.output_dense.get_weights()
-    classifier.output_dense.set_weights([kernel * 50, bias - 3])  # far from 0 and 1, and no two alike
-    teacher = Teacher(classifier, SINGLE, 16)
-    logits = teacher.logits(ROWS)[:, 0]
-    assert len(set(logits.tolist())) == 3  # of one class, softmax gives 1 for each row
-    assert logits.min() < 0
-    teacher.save(tmp_path / "teacher", {"preset": "tiny"})
-    assert np.abs(load_teacher(tmp_path / "teacher").logits(ROWS)[:, 0] - logits).max() < 1e-5
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "tanh", "relu"])

@@ -133,8 +133,8 @@ class ScoreTable:
         matches = Matches(rejected=self.rejects.count)
         if not rows:
             return logits, matches
-        wanted = text_hashes(rows)
-        at, exact = _look_up(self.exact, wanted)
+        hashes = text_hashes(rows)
+        at, exact = _look_up(self.exact, hashes)
         rest = np.flatnonzero(~exact)
         near, alike = _look_up(self.loose, text_hashes(loose_texts(rows[i]) for i in rest))
         clear = alike.copy()
@@ -147,7 +147,7 @@ class ScoreTable:
         matches.exact, matches.loose = int(exact.sum()), int(clear.sum())
         matches.ambiguous = int((alike & ~clear).sum())
         matches.missing = len(rows) - matches.exact - matches.loose - matches.ambiguous
-        self._remember(rows, wanted, found)
+        self._remember(rows, hashes, found)
         return logits, matches
 
     def _remember(self, rows: list[tuple[str, ...]], hashes: NDArray[np.uint64], found: NDArray[np.bool_]) -> None:
@@ -228,12 +228,12 @@ def _loose(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _look_up(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _look_up(known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Positions of hashes in a rising array, int64 [n], and whether they are there, bool [n]."""
     if not len(known):
-        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
-    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return at, known[at] == wanted
+        return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)
+    at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return at, known[at] == hashes
 
 
 def _nearest(row: tuple[str, ...], scored: list[tuple[str, ...]]) -> tuple[str, ...]:

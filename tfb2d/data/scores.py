@@ -109,7 +109,7 @@ def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> I
 
 
 def _families(kind: str, task: Task) -> list[tuple[str, ...]]:
-    """The sets of columns that may hold scores of this kind, the likeliest first."""
+    """Lists the sets of columns that may hold scores of this kind, the likeliest first."""
     if task.kind == "graded":
         return [(kind,), (f"{kind}_0",)]
     classes = len(task.classes) if task.kind == "multiclass" else 2
@@ -120,7 +120,7 @@ def _families(kind: str, task: Task) -> list[tuple[str, ...]]:
 
 
 def _refuse_more(path: Path, kind: str, family: Sequence[str], present: Sequence[str]) -> None:
-    """A file with more numbered columns than the task has classes was made for another task."""
+    """Refuses a file with more numbered columns than the task has classes was made for another task."""
     following = f"{kind}_{len(family)}"
     if family[0] == f"{kind}_0" and following in present:
         raise DataError(f"{path} has a column {following!r} too many: the task takes {', '.join(family)}")

@@ -23,23 +23,23 @@ def doubts(task: Any, labels: ArrayLike, teacher: Mapping[str, float | None], re
     Returns:
       One sentence a doubt, mostly none.
     """
-    found = []
+    sentences = []
     if retention is not None and retention > MOST_RETENTION:
-        found.append(
+        sentences.append(
             f"The student's accuracy is {retention:.2f} times the teacher's: are the teacher's scores those of these "
             "rows, and logits or probabilities of the positive class?"
         )
     accuracy, constant = teacher.get("accuracy"), _majority(task, np.asarray(labels))
     if accuracy is not None and accuracy < constant:
-        found.append(
+        sentences.append(
             f"The teacher's accuracy is {accuracy:.3f}; always naming the most frequent class gives {constant:.3f}: "
             "its scores may be another class's, or on another scale."
         )
-    return found
+    return sentences
 
 
 def _majority(task: Any, labels: np.ndarray) -> float:
-    """The accuracy of always naming the most frequent class."""
+    """Returns the accuracy of always naming the most frequent class."""
     if task.kind == "multiclass":
         return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
     positive = float((labels >= THRESHOLD).mean())

@@ -20,10 +20,10 @@ FORMS = (
 
 
 def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.TextClassifier:
-    """The encoder that `config.preset` names, with a fresh head of `n_logits`.
+    """Builds the encoder that `config.preset` names, with a fresh head of `n_logits`.
 
     Raises:
-      ConfigError: there is no such preset, it cannot classify text, or it has fewer layers or positions than asked for.
+      ConfigError: there is no such preset, it cannot classify text, or it has too few layers or positions.
     """
     preset = locate(config.preset)
     dtype = precision(config.mixed_precision)
@@ -50,7 +50,7 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
 
 
 def load_classifier(folder: Path, mixed_precision: bool) -> keras_hub.models.TextClassifier:
-    """A saved teacher's classifier, head included.
+    """Loads a saved teacher\'s classifier, head included.
 
     Raises:
       ConfigError: it was trained with an activation on its head, as versions before 0.2 did where the preset had one.
@@ -66,7 +66,7 @@ def load_classifier(folder: Path, mixed_precision: bool) -> keras_hub.models.Tex
 
 
 def locate(preset: str) -> str:
-    """What KerasHub's `from_preset` takes: a folder, a handle, or the name of a built-in preset.
+    """Returns what KerasHub\'s `from_preset` takes: a folder, a handle, or the name of a built-in preset.
 
     Raises:
       ConfigError: it is none of these; the message names the nearest preset.
@@ -92,7 +92,7 @@ def locate(preset: str) -> str:
 
 
 def precision(mixed: bool) -> str:
-    """The Keras dtype policy: mixed bfloat16 where it is asked for and the machine computes in it, else float32.
+    """Returns the Keras dtype policy: mixed bfloat16 where the settings and the machine have it, else float32.
 
     A CPU without AVX512-BF16 or AMX emulates bfloat16, which takes far longer than float32.
     """
@@ -113,7 +113,7 @@ def _accelerated() -> bool:
 
 
 def head_activation(classifier: keras_hub.models.TextClassifier) -> str:
-    """The name of the activation on a classifier's last layer; "linear" where its outputs are logits."""
+    """Returns the name of the activation on a classifier's last layer; "linear" where its outputs are logits."""
     return str(keras.activations.serialize(classifier.output_dense.activation))
 
 
@@ -140,7 +140,7 @@ def _float32_head(classifier: keras_hub.models.TextClassifier) -> keras_hub.mode
 
 
 def _cut(classifier: keras_hub.models.TextClassifier, layers: int) -> keras_hub.models.TextClassifier:
-    """The same classifier with the first `layers` Transformer layers of its encoder."""
+    """Returns the same classifier with the first `layers` Transformer layers of its encoder."""
     backbone = classifier.backbone
     settings = backbone.get_config()
     if layers > settings.get("num_layers", 0):

@@ -134,15 +134,15 @@ class Packer:
             else:
                 ids.append(np.fromiter(itertools.chain.from_iterable(tokens), np.int32))
                 lengths.append(np.fromiter(map(len, tokens), np.int64))
-        found, sizes = np.concatenate(ids), np.concatenate(lengths)
+        values, sizes = np.concatenate(ids), np.concatenate(lengths)
         if len(flat) == len(texts):
-            return found, sizes
+            return values, sizes
         ends = np.cumsum(counts)
         masks = np.ones(len(flat), np.int64)
         masks[ends - 1] = 0  # a mask follows each part but a text's last
         starts = _starts(sizes + masks)
         joined = np.full(starts[-1], self.tokenizer.mask_token_id, np.int32)
-        joined[_ranges(starts[:-1], sizes)] = found
+        joined[_ranges(starts[:-1], sizes)] = values
         return joined, np.add.reduceat(sizes + masks, ends - counts)
 
     def batches(self, packed: Packed, batch_tokens: int) -> Iterator[np.ndarray]:

@@ -1,7 +1,7 @@
 """How a teacher's texts become word pieces: what the preset's own files say. Reads JSON and vocabularies, never Keras.
 
 BERT and its kin were pre-trained on text that Hugging Face's (and before it Google's) tokenizer had cut. KerasHub's
-tokenizer differs: it keeps accents unless it is told otherwise, folds "ß" to "ss", does not split at a no-break space,
+tokenizer differs: it keeps accents unless a setting says otherwise, folds "ß" to "ss", does not split at a no-break space,
 and knows no word of more than 100 bytes. So teachers read with the `tokenizers` library (`wordpiece.py`).
 """
 
@@ -64,18 +64,18 @@ def read_settings(folder: Path) -> WordPieceSettings:
 
 
 def family_of(preset: Path) -> str:
-    """Hugging Face's name of the encoder in a Hugging Face folder, if it is one of `MODEL_TYPES`; else ""."""
+    """Returns Hugging Face\'s name of the encoder in a Hugging Face folder, if it is one of `MODEL_TYPES`; else ""."""
     family = _json(preset / "config.json").get("model_type", "") if preset.is_dir() else ""
     return str(family) if family in MODEL_TYPES else ""
 
 
 def made_here(preset: Path) -> bool:
-    """Whether a preset is the model of a saved teacher, which keeps the setting that it learnt with."""
+    """Says whether a preset is the model of a saved teacher, which keeps the setting that it learnt with."""
     return (preset.parent / FILE).exists()
 
 
 def without_accents(vocabulary: Sequence[str]) -> bool:
-    """Whether no piece holds an accent: the vocabulary of texts that had lost theirs, so each accented word is unknown."""
+    """Says whether no piece holds an accent: texts had lost theirs when it was made, so accented words are unknown."""
     return not any(
         unicodedata.category(character) == "Mn"
         for piece in vocabulary

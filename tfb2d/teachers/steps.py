@@ -14,7 +14,7 @@ Inputs = Mapping[str, np.ndarray]
 
 
 def forward(model: keras.Model) -> Callable[[Inputs], Any]:
-    """A function from a batch of inputs, int32 [rows, length] each, to the model's outputs as arrays."""
+    """Returns a function from a batch of inputs, int32 [rows, length] each, to the model's outputs as arrays."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -39,7 +39,7 @@ def forward(model: keras.Model) -> Callable[[Inputs], Any]:
 def training_step(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, loss: keras.losses.Loss, labels_spec: Any = None
 ) -> Callable[[Inputs, np.ndarray], float]:
-    """A function that takes a batch and its labels, changes the weights and gives the loss before the change.
+    """Returns a function that takes a batch and its labels, changes the weights and gives the loss before the change.
 
     Args:
       model: the model.

@@ -86,7 +86,7 @@ class Teacher:
         return logits
 
     def word_vectors(self, words: Sequence[str], kind: str = "tokens", batch_tokens: int = 4096) -> np.ndarray:
-        """Vectors of whole words.
+        """Returns vectors of whole words.
 
         Args:
           words: n words.
@@ -112,7 +112,7 @@ class Teacher:
         return sums / np.maximum(lengths, 1)[:, None].astype(np.float32)
 
     def whole_words(self) -> list[str]:
-        """Entries of the tokenizer's vocabulary that stand for whole words, in its order."""
+        """Returns the entries of the tokenizer's vocabulary that stand for whole words, in its order."""
         entries = list(self.preprocessor.tokenizer.get_vocabulary())
         for mark in ("\u0120", "\u2581"):  # byte-pair and SentencePiece vocabularies mark where a word begins
             begun = [entry[1:] for entry in entries if entry.startswith(mark) and len(entry) > 1]
@@ -167,12 +167,12 @@ class Teacher:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the weights."""
+        """Returns a hash of the weights."""
         return weights_hash(self.model)
 
 
 def weights_hash(model: keras.Model) -> str:
-    """A hash of a model's weights."""
+    """Returns a hash of a model's weights."""
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
@@ -180,7 +180,7 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def tokenizer_hash(tokenizer: Any, reference: bool) -> str:
-    """A hash of a tokenizer's settings and files, and of who cuts word pieces: of what a text's token ids depend on."""
+    """Returns a hash of a tokenizer's settings and files, and of who cuts word pieces: all that token ids depend on."""
     settings = {name: value for name, value in tokenizer.get_config().items() if name != "name"}  # Keras counts names
     digest = hashlib.sha256(json.dumps([settings, reference], sort_keys=True, default=str).encode())
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ NO_CLIPPING = 1e20  # a norm that no gradient reaches; its inverse is still a fl
 def optimizer_for(
     learning_rate: float, steps: int, config: TeacherConfig, ema: float = 0.0
 ) -> keras.optimizers.Optimizer:
-    """AdamW with a linear warm-up to `learning_rate` and a cosine to 0 at the last of `steps`.
+    """Returns AdamW with a linear warm-up to `learning_rate` and a cosine to 0 at the last of `steps`.
 
     Args:
       learning_rate: the peak.

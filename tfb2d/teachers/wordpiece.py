@@ -18,7 +18,7 @@ FAMILIES: dict[str, tuple[Any, Any]] = {  # by Hugging Face's name: the tokenize
 
 
 def preprocessor_of(folder: Path, model_type: str) -> Any:
-    """A KerasHub preprocessor with the tokenizer that a Hugging Face folder describes.
+    """Makes a KerasHub preprocessor with the tokenizer that a Hugging Face folder describes.
 
     Args:
       folder: holds `vocab.txt`, `tokenizer_config.json`, `tokenizer.json`, or some of them.
@@ -51,7 +51,7 @@ def repair_accents(tokenizer: Any, preset: Path) -> None:
 
 
 def reference_tokenizer(tokenizer: Any) -> Callable[[Sequence[str]], list[list[int]]]:
-    """A function from texts to token ids, by the `tokenizers` library, with a KerasHub WordPiece tokenizer's settings.
+    """Returns a function from texts to token ids: the `tokenizers` library with a KerasHub tokenizer's settings.
 
     A special token that is written out in a text is cut like any other text: a text cannot end a row.
     """
