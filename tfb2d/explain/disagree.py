@@ -144,7 +144,7 @@ def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fie
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
     place = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
-    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns), place)
+    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns)[0], place)
 
 
 def measure(source: Source, judged: Judged, rows: int) -> Case:
