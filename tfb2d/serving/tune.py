@@ -2,10 +2,13 @@
 
   python -m tfb2d.serving.tune --model=saved_models/shop --output=serving/batching.config
 
-Starts the server once without batching and once for each pair of --timeouts and --threads, replays the model's own
-warm-up requests at half the capacity that the server has without batching (a fixed arrival rate), and takes the settings
+Starts the server once without batching and once for each pair of --timeouts and --threads. Replays the model's own
+warm-up requests at half the capacity that the server has without batching (a fixed arrival rate). Takes the settings
 with the lowest p99 that failed no request (the median of REPEATS measurements). It takes about 15 seconds a pair; keep the
 machine otherwise idle.
+
+Requests of the `rank` signature are left out. Rankings of different lengths cannot share a batch without
+pad_variable_length_inputs, and that option stays off: one request must not change what another gets.
 """
 
 import argparse
@@ -44,7 +47,6 @@ class Batching:
             f"batch_timeout_micros {{ value: {self.timeout} }}\n"
             f"max_enqueued_batches {{ value: {self.queue} }}\n"
             f"num_batch_threads {{ value: {self.threads} }}\n"
-            "pad_variable_length_inputs: true  # `rank` requests have as many titles as they have\n"
         )
 
 
@@ -100,7 +102,7 @@ def report(measured: Sequence[Measured], rate: float) -> str:
 
 
 def requests_of(version: Path) -> list[bytes]:
-    """The Predict requests that the exporter left for warming up, serialized.
+    """Returns the Predict requests that the exporter left for warm-up, serialized, without those of `rank`.
 
     Raises:
       ServingError: there are none.
@@ -111,11 +113,14 @@ def requests_of(version: Path) -> list[bytes]:
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     if not path.is_file():
         raise ServingError(f"{path} is missing: requests to replay are taken from there")
-    logs = (prediction_log_pb2.PredictionLog.FromString(one.numpy()) for one in tf.data.TFRecordDataset(str(path)))
-    found = [log.predict_log.request.SerializeToString() for log in logs if log.HasField("predict_log")]
-    if not found:
-        raise ServingError(f"{path} holds no Predict request")
-    return found
+    requests = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.HasField("predict_log") and log.predict_log.request.model_spec.signature_name != "rank":
+            requests.append(log.predict_log.request.SerializeToString())
+    if not requests:
+        raise ServingError(f"{path} holds no Predict request that can be batched")
+    return requests
 
 
 def measure(
