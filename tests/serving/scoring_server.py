@@ -43,6 +43,7 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
         self.slow_down = lambda call: 0.0  # seconds that Predict call number `call` takes
         self.refusals: list[grpc.StatusCode] = []  # what the next Predict calls are answered with
         self.content = False  # tensor_content in place of float_val
+        self.padding = 0  # columns added to `titles`, as TensorFlow Serving's batching does with pad_variable_length_inputs
         self.calls = self.busiest = self._busy = 0
         self.peers: set[str] = set()
         self.models = dict(MODELS)
@@ -101,6 +102,10 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "unequal 0th dimensions")
         if next(iter(arrays.values())).size > LIMIT:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "larger than the maximum batch size")
+        if "titles" in arrays and self.padding:
+            titles = arrays["titles"]
+            more = np.full((len(titles), self.padding), titles.ravel()[0], object)
+            arrays["titles"] = np.concatenate([titles, more], axis=1)
         values = self._run(name, arrays, outputs)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = request.model_spec.name

@@ -98,6 +98,18 @@ def test_ranks_one_query_and_many(server, make):
         assert client.rank([], []) == []
 
 
+def test_scores_of_titles_that_the_server_added_are_cut(server, make):
+    server.padding = 5
+    titles = [["a", "b", "c"], [], ["d"]]
+    with make(server.address, "pair") as client:
+        raw = client.predict({"query": ["q"], "titles": [["a", "b"]]}, signature="rank").outputs["scores"]
+        assert raw.shape == (1, 7)
+        assert (raw[0, 2:] == score("q", "a")).all()
+        np.testing.assert_array_equal(client.rank("q", ["a", "b"]), expected([("q", "a"), ("q", "b")]))
+        for query, row, scores in zip("qrs", titles, client.rank(["q", "r", "s"], titles), strict=True):
+            np.testing.assert_array_equal(scores, expected([(query, title) for title in row]))
+
+
 def test_embeds(server, make):
     with make(server.address, "pair") as client:
         assert client.embed(["a", "b"]).shape == (2, 4)

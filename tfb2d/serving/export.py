@@ -30,7 +30,13 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
         number a logit.
 
     Returns:
-      Concrete functions: `serving_default` and `classify`; `regress` where there is one score a row; `rank` for pairs.
+      Concrete functions by signature name:
+        `serving_default`: a string tensor `[batch]` per field -> `score`, `logit`, float32 `[batch]` or `[batch, classes]`.
+        `classify`: serialized tf.Example `[batch]` -> `classes`, `scores`.
+        `regress`, where there is one score a row: serialized tf.Example `[batch]` -> `outputs`.
+        `rank`, for pairs: `query` `[batch]`, `titles` `[batch, n]`, where "" is padding -> `scores` `[batch, n]`, 0 for padding.
+          A server that pads requests (`pad_variable_length_inputs`) adds columns of its own, which repeat the request's first
+          title and get its score. So a client must keep only the scores of the titles that it sent.
     """
     fields, k = graph.task.fields, graph.task.n_logits
     classes = graph.task.classes or ("0", "1")

@@ -183,10 +183,10 @@ def rank_groups(lengths: Sequence[int], cells: int) -> list[list[Piece]]:
 def scatter(
     groups: Sequence[Sequence[Piece]], answers: Sequence[np.ndarray], lengths: Sequence[int]
 ) -> list[np.ndarray]:
-    """Scores by query, padding dropped: the inverse of `rank_groups`.
+    """Returns the scores by query without padding: the inverse of `rank_groups`.
 
-    An answer may be wider than was asked: a server that batches with pad_variable_length_inputs pads to the widest request
-    of the batch.
+    An answer may be wider than its request: a server with pad_variable_length_inputs widens `titles` to the widest request
+    of a batch with copies of the first title, and scores these too.
 
     Raises:
       ValueError: an answer that is not [rows, width or more].
