@@ -159,10 +159,16 @@ def test_the_readmes_python(deployed, tmp_path, monkeypatch, capsys):
     (tmp_path / "yesterday.tsv").write_text("query\ttitle\n" + "".join(f"q{i}\tt{i}\n" for i in range(700)))
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (SERVING / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         names = {}
-        exec(block.replace("127.0.0.1:8500", deployed.address).replace("timeout=1.0", "timeout=30"), names)
+        here = {"127.0.0.1:8500": deployed.address, "timeout=1.0": "timeout=30", "/var/log/student": f"{tmp_path}/log"}
+        for old, new in here.items():
+            block = block.replace(old, new)
+        exec(block, names)
+        if "log" in names:
+            assert names["log"].counts == {"written": 0, "dropped": 0, "failed": 0}
+            names["log"].close()
         if "handler" in names:
             ranked = asyncio.run(names["handler"]("q", ["a", "b"]))
             assert ranked == expected([("q", "a"), ("q", "b")]).tolist()

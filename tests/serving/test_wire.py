@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    logging_pb2,
+    model_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+)
 from tensorflow_serving.apis.status_pb2 import StatusProto
+from tensorflow_serving.config import logging_config_pb2
 
 from tfb2d.serving import wire
 
@@ -23,6 +31,10 @@ OFFICIAL = {
     "TensorProto": tensor_pb2.TensorProto,
     "PredictRequest": predict_pb2.PredictRequest,
     "PredictResponse": predict_pb2.PredictResponse,
+    "PredictLog": prediction_log_pb2.PredictLog,
+    "SamplingConfig": logging_config_pb2.SamplingConfig,
+    "LogMetadata": logging_pb2.LogMetadata,
+    "PredictionLog": prediction_log_pb2.PredictionLog,
     "TensorInfo": meta_graph_pb2.TensorInfo,
     "SignatureDef": meta_graph_pb2.SignatureDef,
     "SignatureDefMap": get_model_metadata_pb2.SignatureDefMap,

@@ -1,5 +1,6 @@
 """Request logs as one stream of rows, whatever is broken in them."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.monitor.requests import Asked, Ignored, Unroller
 from tfb2d.monitor.tfrecord import records
 
+ABANDONED = 15 * 60  # seconds; a writer completes its file after one minute, so it was killed
 ROWS = 4096  # of a batch; a larger request is a batch of its own
 CHARS = 1 << 24
 
@@ -70,10 +72,10 @@ class Counts:
 
 
 def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
-    """The files of a log, by name, and how many are still being written.
+    """Returns the files of a log, by name, and how many are still being written.
 
-    A folder stands for all files in it, since the operator names TF Serving's; `*.part` are the embedded server's that are
-    not complete yet.
+    A folder stands for all files in it. `*.part` are files that are not complete yet; those whose writer was killed, to
+    which nothing was added for ABANDONED seconds, are read as they are.
 
     Raises:
       DataError: there is none.
@@ -84,7 +86,7 @@ def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
         folder = Path(pattern).expanduser()
         files = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else expand([pattern])
         for path in files:
-            if path.name.endswith(".part"):
+            if path.name.endswith(".part") and time.time() - path.stat().st_mtime < ABANDONED:
                 unfinished += 1
             elif not path.name.startswith("."):
                 found[path] = None

@@ -149,8 +149,9 @@ class Unroller:
         texts: list[list[bytes]] = [[] for _ in self._task.fields]
         for number, example in enumerate(held.examples):
             for column, name in zip(texts, self._task.fields, strict=True):
-                own = example.features.feature
-                feature = (own if name in own else shared).get(name)
+                # TensorFlow's parser takes an example's own feature before the context's, unless it has no kind
+                own = example.features.feature.get(name)
+                feature = own if own is not None and own.WhichOneof("kind") else shared.get(name)
                 values: Sequence[bytes] = feature.bytes_list.value if feature is not None else ()
                 if len(values) != 1:
                     raise ValueError(f"example {number} has {len(values)} texts in {name!r}")

@@ -8,7 +8,7 @@ retries, chunking and errors cannot differ between them.
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -17,6 +17,9 @@ from google.protobuf.message import DecodeError
 from tfb2d.serving import channel, plan, wire
 from tfb2d.serving.errors import DeadlineExceeded, ServerUnreachable, ServingError
 from tfb2d.serving.retry import Backoff
+
+if TYPE_CHECKING:
+    from tfb2d.serving.request_log import RequestLog
 
 # the server's word that what is known of its signatures may be out of date
 _STALE = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
@@ -80,6 +83,7 @@ class Settings:
       channels: connections, used in turn; more than one helps where many or large calls run at once.
       hedge_after: seconds after which a Predict without an answer is sent a second time, on the next connection, the
         slower answer being dropped; 0 never does. It buys tail latency with up to twice the load.
+      request_log: where a sample of the requests and their answers is kept, or None.
       tls: certificates, or None for plain text.
       keepalive: seconds between pings of a connection with calls under way.
       options: further gRPC channel arguments.
@@ -98,6 +102,7 @@ class Settings:
     concurrency: int = 4
     channels: int = 1
     hedge_after: float = 0.0
+    request_log: "RequestLog | None" = None
     tls: channel.TLS | None = None
     keepalive: float = 60.0
     options: channel.Options = ()
@@ -206,6 +211,8 @@ class Settings:
 
     def _send(self, request: Any, deadline: float) -> Operation:
         response = yield from self._ask("Predict", request, deadline)
+        if self.request_log is not None:
+            self.request_log.sample(self.model, request, response)
         try:
             arrays = {name: wire.to_numpy(tensor) for name, tensor in response.outputs.items()}
         except ValueError as error:

@@ -34,9 +34,9 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
         `serving_default`: a string tensor `[batch]` per field -> `score`, `logit`, float32 `[batch]` or `[batch, classes]`.
         `classify`: serialized tf.Example `[batch]` -> `classes`, `scores`.
         `regress`, where there is one score a row: serialized tf.Example `[batch]` -> `outputs`.
-        `rank`, for pairs: `query` `[batch]`, `titles` `[batch, n]`, where "" is padding -> `scores` `[batch, n]`, 0 for padding.
-          A server that pads requests (`pad_variable_length_inputs`) adds columns of its own, which repeat the request's first
-          title and get its score. So a client must keep only the scores of the titles that it sent.
+        `rank`, for pairs: `query` `[batch]`, `titles` `[batch, n]`, "" for padding -> `scores` `[batch, n]`, 0 for padding.
+          A server that pads requests (`pad_variable_length_inputs`) adds columns of its own. They repeat the request's
+          first title and get its score, so a client must keep only the scores of the titles that it sent.
     """
     fields, k = graph.task.fields, graph.task.n_logits
     classes = graph.task.classes or ("0", "1")

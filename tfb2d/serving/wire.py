@@ -42,6 +42,14 @@ SCHEMA: dict[str, dict[str, tuple[str, int]]] = {
         "output_filter": ("string*", 3),
     },
     "PredictResponse": {"outputs": ("map:TensorProto", 1), "model_spec": ("ModelSpec", 2)},
+    "PredictLog": {"request": ("PredictRequest", 1), "response": ("PredictResponse", 2)},
+    "SamplingConfig": {"sampling_rate": ("double", 1)},
+    "LogMetadata": {
+        "model_spec": ("ModelSpec", 1),
+        "sampling_config": ("SamplingConfig", 2),
+        "timestamp_secs": ("int64", 4),
+    },
+    "PredictionLog": {"log_metadata": ("LogMetadata", 1), "predict_log": ("PredictLog", 6)},
     "TensorInfo": {"name": ("string", 1), "dtype": ("int32", 2), "tensor_shape": ("TensorShapeProto", 3)},
     "SignatureDef": {
         "inputs": ("map:TensorInfo", 1),
