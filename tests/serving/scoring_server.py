@@ -37,9 +37,11 @@ def score(*texts: str | bytes) -> np.float32:
 
 
 class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
-    """Serves MODELS on `address`; `port` is the one that it got."""
+    """Serves MODELS on `address`; `port` is the one that it got. Calls beyond `most` at once are RESOURCE_EXHAUSTED."""
 
-    def __init__(self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(
+        self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None, most: int | None = None
+    ) -> None:
         self.slow_down = lambda call: 0.0  # seconds that Predict call number `call` takes
         self.refusals: list[grpc.StatusCode] = []  # what the next Predict calls are answered with
         self.content = False  # tensor_content in place of float_val
@@ -51,7 +53,9 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
         self.models = dict(MODELS)
         self._lock = threading.Lock()
         self._server = grpc.server(
-            ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+            ThreadPoolExecutor(32),
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)],
+            maximum_concurrent_rpcs=most,
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self._server)

@@ -212,5 +212,5 @@ def test_threads_share_a_log(tmp_path, server):
 
 def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="file"):
         RequestLog(tmp_path / "file" / "log")

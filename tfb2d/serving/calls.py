@@ -77,7 +77,10 @@ class Settings:
       fields: the order of a row's texts, where the server's signature does not tell (`plan.field_order`).
       signature: the signature that `score` asks.
       timeout: seconds that a whole call may take, retries and chunks included, unless it says otherwise.
-      backoff: pauses between attempts while the server is UNAVAILABLE.
+      backoff: pauses between attempts, drawn at random, never past the deadline.
+      retry_exhausted: also try again when the server has no thread free (RESOURCE_EXHAUSTED), not only while it is
+        UNAVAILABLE. Off by default: retries add load to a server that is full. TensorFlow Serving has four threads per
+        processor unless --grpc_max_threads says otherwise.
       chunk_rows: rows (titles, in `rank`) of one request; keep it within the server's max_batch_size under batching.
       concurrency: requests of chunked calls under way at once.
       channels: connections, used in turn; more than one helps where many or large calls run at once.
@@ -98,6 +101,7 @@ class Settings:
     signature: str = "serving_default"
     timeout: float = 5.0
     backoff: Backoff = field(default_factory=Backoff)
+    retry_exhausted: bool = False
     chunk_rows: int = 512
     concurrency: int = 4
     channels: int = 1
@@ -143,7 +147,8 @@ class Settings:
 
     def _ask(self, method: str, request: Any, deadline: float) -> Operation:
         """One call with its retries."""
-        began, attempt, last, slow = time.monotonic(), 0, "", False
+        began, attempt, slow = time.monotonic(), 0, False
+        last: tuple[grpc.StatusCode, str] = (grpc.StatusCode.UNAVAILABLE, "")
         while deadline - (sent := time.monotonic()) > _LEAST:
             try:
                 return (yield Send(method, request, deadline))
@@ -154,18 +159,26 @@ class Settings:
                 if code is grpc.StatusCode.DEADLINE_EXCEEDED:
                     slow = time.monotonic() - sent > sent - began  # was it mostly this attempt, or those before it?
                     break
-                if code is not grpc.StatusCode.UNAVAILABLE:
+                if not self._may_retry(code, details):
                     raise ServingError(f"{self._where()}: {code.name}: {details}", code, details) from error
-                last = details
+                last = code, details
             yield Pause(self.backoff.pause(attempt, deadline - time.monotonic()))
             attempt += 1
         spent = time.monotonic() - began
-        if attempt and not slow:
-            tries = f"{attempt} attempt{'s' * (attempt > 1)} in {spent:.2f} s"
-            message = f"{self.address} is not reachable ({tries}): {last}"
-            raise ServerUnreachable(message, grpc.StatusCode.UNAVAILABLE, last)
-        message = f"{self._where()} gave no answer within {spent:.2f} s"
-        raise DeadlineExceeded(message, grpc.StatusCode.DEADLINE_EXCEEDED)
+        if not attempt or slow:
+            message = f"{self._where()} gave no answer within {spent:.2f} s"
+            raise DeadlineExceeded(message, grpc.StatusCode.DEADLINE_EXCEEDED)
+        tries = f"{attempt} attempt{'s' * (attempt > 1)} in {spent:.2f} s"
+        code, details = last
+        if code is grpc.StatusCode.UNAVAILABLE:
+            raise ServerUnreachable(f"{self.address} is not reachable ({tries}): {details}", code, details)
+        raise ServingError(f"{self._where()}: {code.name} ({tries}): {details}", code, details)
+
+    def _may_retry(self, code: grpc.StatusCode, details: str) -> bool:
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            # gRPC answers a message beyond its size limit with the same code; that one will not get smaller
+            return self.retry_exhausted and "message larger than max" not in details
+        return code is grpc.StatusCode.UNAVAILABLE
 
     def _signatures(self, deadline: float) -> Operation:
         if self._known is None:
