@@ -72,6 +72,16 @@ def test_classify_regress_and_both() -> None:
     np.testing.assert_allclose(asked.scores[:, 0], [0.25, 0.75])
 
 
+def test_a_request_with_fewer_texts_than_its_shape_is_read_as_the_server_read_it() -> None:
+    log = logs.prediction_log_pb2.PredictionLog.FromString(logs.predict({"text": [b"x"]}, {"score": [0.5, 0.5]}))
+    log.predict_log.request.inputs["text"].tensor_shape.dim[0].size = 2
+    assert unroll(TEXT, log.SerializeToString()).texts == [[b"x", b"x"]]
+    log.predict_log.response.outputs["score"].ClearField("tensor_content")  # but an answer is complete or damaged
+    log.predict_log.response.outputs["score"].float_val.append(0.5)
+    with pytest.raises(ValueError, match="1 values for a tensor of shape"):
+        unroll(TEXT, log.SerializeToString())
+
+
 @pytest.mark.parametrize("kind", ["classify_log", "regress_log"])
 def test_a_context_is_merged_as_tensorflow_merges_it(kind: str) -> None:
     """TensorFlow Serving puts each example's bytes behind the context's, and parses them as one tf.Example."""

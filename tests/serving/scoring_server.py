@@ -45,9 +45,8 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
         self.slow_down = lambda call: 0.0  # seconds that Predict call number `call` takes
         self.refusals: list[grpc.StatusCode] = []  # what the next Predict calls are answered with
         self.content = False  # tensor_content in place of float_val
-        self.padding = (
-            0  # columns added to `titles`, as TensorFlow Serving's batching does with pad_variable_length_inputs
-        )
+        self.lost = 0  # values missing at the end of each output
+        self.padding = 0  # columns added to `titles`, as TensorFlow Serving's padding adds them
         self.calls = self.busiest = self._busy = 0
         self.peers: set[str] = set()
         self.models = dict(MODELS)
@@ -123,6 +122,8 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
                 tensor.ClearField("tensor_content")
                 del tensor.float_val[:]
                 tensor.float_val.extend(values[one].ravel().tolist())
+            if self.lost:
+                del tensor.float_val[-self.lost :]
         return response
 
     def _run(self, signature, arrays, outputs):

@@ -110,6 +110,17 @@ def test_scores_of_titles_that_the_server_added_are_cut(server, make):
             np.testing.assert_array_equal(scores, expected([(query, title) for title in row]))
 
 
+def test_an_answer_that_lost_its_end_is_no_score(server, make):
+    """TensorFlow's own `make_ndarray` reads it as good scores: the last value, repeated."""
+    with make(server.address, "pair") as client:
+        for server.lost in (1, 2, 3):
+            for call in (client.score, lambda rows: client.rank("q", [title for _, title in rows])):
+                with pytest.raises(ServingError, match=r"gave an unusable answer: \d values for a tensor of shape"):
+                    call(PAIRS)
+        server.lost = 0
+        np.testing.assert_array_equal(client.score(PAIRS), expected(PAIRS))
+
+
 def test_embeds(server, make):
     with make(server.address, "pair") as client:
         assert client.embed(["a", "b"]).shape == (2, 4)
@@ -228,7 +239,9 @@ def test_a_server_that_stays_full_is_left_at_the_deadline(server, make):
         client.signatures()
         server.refusals = [grpc.StatusCode.RESOURCE_EXHAUSTED] * 1000
         began = time.monotonic()
-        with pytest.raises(ServingError, match=r"RESOURCE_EXHAUSTED \(\d+ attempts in 0\.\d+ s\): as the test") as caught:
+        with pytest.raises(
+            ServingError, match=r"RESOURCE_EXHAUSTED \(\d+ attempts in 0\.\d+ s\): as the test"
+        ) as caught:
             client.score(["a"], timeout=0.5)
         assert 0.4 < time.monotonic() - began < 1.5
         assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED

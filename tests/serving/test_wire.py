@@ -106,12 +106,18 @@ def test_numbers_come_back_from_content_and_from_values(dtype):
     assert read.dtype == dtype
 
 
-def test_short_values_are_padded_as_tensorflow_pads_them():
-    tensor = wire.MESSAGES["TensorProto"](dtype=1, float_val=[1, 2])
+@pytest.mark.parametrize(
+    "values", [{"float_val": [7, 8]}, {"float_val": []}, {"string_val": [b"x"]}, {"string_val": []}]
+)
+def test_missing_values_are_an_error_unless_tensorflows_reading_is_asked_for(values):
+    tensor = wire.MESSAGES["TensorProto"](dtype=7 if "string_val" in values else 1, **values)
     tensor.tensor_shape.dim.add(size=4)
-    np.testing.assert_array_equal(wire.to_numpy(tensor), [1, 2, 2, 2])
-    tensor.ClearField("float_val")
-    np.testing.assert_array_equal(wire.to_numpy(tensor), np.zeros(4))
+    with pytest.raises(ValueError, match=r"\d values for a tensor of shape \(4,\)"):
+        wire.to_numpy(tensor)
+    official = tf.make_ndarray(tensor_pb2.TensorProto.FromString(tensor.SerializeToString()))
+    assert official.shape == (4,)  # TensorFlow makes four of them
+    ours = wire.to_numpy(tensor, repeat_last=True)
+    assert ours.tolist() == [text.encode() if isinstance(text, str) else text for text in official.tolist()]
 
 
 def test_strings_come_back_as_bytes():

@@ -181,4 +181,4 @@ class Unroller:
 def _strings(tensor: Any) -> NDArray[np.object_]:
     if tensor.dtype != wire.STRING:
         raise Ignored("inputs that are no text")
-    return wire.to_numpy(tensor)
+    return wire.to_numpy(tensor, repeat_last=True)  # as the server read it
