@@ -13,6 +13,7 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from tfb2d import __version__
 from tfb2d.data.files import read_json, sync, write_json
 from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import version_folders
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 from tfb2d.students.served import ServedStudent
@@ -108,12 +109,12 @@ def export(
     Returns:
       The version's folder. It appears whole: it is written beside and renamed.
     """
-    versions = sorted(int(path.name) for path in model_folder.glob("*") if path.name.isdigit())
+    versions = version_folders(model_folder)
     if versions:
-        last = model_folder / str(versions[-1])
+        last = versions[-1]
         if (last / ABOUT).exists() and read_json(last / ABOUT).get("fingerprint") == fingerprint:
             return last
-    version = model_folder / str(versions[-1] + 1 if versions else 1)
+    version = model_folder / str(int(versions[-1].name) + 1 if versions else 1)
     partial = model_folder / f".{version.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     graph = ServedStudent(student)

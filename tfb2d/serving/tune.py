@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfb2d.model_folder import newest_version
 from tfb2d.serving.errors import ServingError
 
 CLIENTS = 32  # of the closed loop that finds the capacity
@@ -195,14 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError
     except ValueError:
         ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas")
-    versions = [path for path in options.model.glob("*") if path.name.isdigit()]
-    if not versions:
-        print(f"error: {options.model} holds no version (a folder named by a number)", file=sys.stderr)
-        return 1
     from tfb2d.data.files import write_atomic
 
     try:
-        requests = requests_of(max(versions, key=lambda path: int(path.name)))
+        requests = requests_of(newest_version(options.model))
         candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
         rate, measured = options.rate, []
         print(HEADER)
