@@ -23,24 +23,24 @@ def log_odds(scores: ArrayLike) -> Floats:
 
 def histogram(scores: ArrayLike) -> Counts:
     """Counts of probabilities by their log-odds, `[FINE]`; histograms of parts add up to that of the whole."""
-    place = ((log_odds(scores) + EDGE) / STEP).astype(np.int64)
-    return np.bincount(np.minimum(place, FINE - 1), minlength=FINE).astype(np.int64)
+    position = ((log_odds(scores) + EDGE) / STEP).astype(np.int64)
+    return np.bincount(np.minimum(position, FINE - 1), minlength=FINE).astype(np.int64)
 
 
-def quantiles(counts: Counts, wanted: ArrayLike) -> Floats:
+def quantiles(counts: Counts, shares: ArrayLike) -> Floats:
     """Scores below which these shares of a histogram lie, to half a bin; NaN of an empty one."""
     if not counts.sum():
-        return np.full(np.shape(wanted), np.nan)
-    place = np.searchsorted(np.cumsum(counts), np.asarray(wanted) * counts.sum())
-    middle = (np.minimum(place, FINE - 1) + 0.5) * STEP - EDGE
+        return np.full(np.shape(shares), np.nan)
+    position = np.searchsorted(np.cumsum(counts), np.asarray(shares) * counts.sum())
+    middle = (np.minimum(position, FINE - 1) + 0.5) * STEP - EDGE
     return np.asarray(1 / (1 + np.exp(-middle)), np.float64)
 
 
 def tenths(reference: Counts) -> NDArray[np.int64]:
     """The coarse bin of each fine one, `[FINE]`: ten, or fewer, with about a tenth of the reference's rows each."""
     before = np.cumsum(reference) - reference / 2
-    place = np.floor(COARSE * before / max(reference.sum(), 1)).astype(np.int64).clip(0, COARSE - 1)
-    return np.unique(place, return_inverse=True)[1]
+    position = np.floor(COARSE * before / max(reference.sum(), 1)).astype(np.int64).clip(0, COARSE - 1)
+    return np.unique(position, return_inverse=True)[1]
 
 
 def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None = None) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None 
     from scipy.stats import chi2
 
     bins = np.arange(np.size(reference)) if bins is None else bins
-    p, q = (np.bincount(bins, np.asarray(one, np.float64)) for one in (reference, counts))
+    p, q = (np.bincount(bins, np.asarray(histogram_, np.float64)) for histogram_ in (reference, counts))
     n, m = p.sum(), q.sum()
     if not (n and m):
         return {"psi": None, "chance": None, "chance95": None}

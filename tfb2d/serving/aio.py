@@ -78,8 +78,8 @@ class AsyncClient(Settings):
         """Closes the connections; calls under way are cancelled. Closing twice is fine."""
         self._closed = True
         pool, self._pool = self._pool, []
-        for one, _ in pool:
-            await one.close()
+        for connection, _ in pool:
+            await connection.close()
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -122,8 +122,8 @@ class AsyncClient(Settings):
         except asyncio.CancelledError:
             # gRPC says it so when the channel is closed; whoever awaits was not cancelled and must not think so
             task: Any = asyncio.current_task()
-            asked = task.cancelling() if hasattr(task, "cancelling") else not self._closed  # Python 3.11
-            if self._closed and not asked:
+            cancelled = task.cancelling() if hasattr(task, "cancelling") else not self._closed  # Python 3.11
+            if self._closed and not cancelled:
                 raise ServingError(f"the client of {self.address} was closed during a call") from None
             raise
 

@@ -194,7 +194,7 @@ class Settings:
         if name not in known:
             names = ", ".join(known) or "none at all"
             raise ServingError(f"{self._where()} has no signature {name!r}; it has {names}")
-        texts = [one for one, tensor in known[name].inputs.items() if tensor.dtype == "string"]
+        texts = [name_of_input for name_of_input, tensor in known[name].inputs.items() if tensor.dtype == "string"]
         if len(texts) != len(known[name].inputs):
             others = ", ".join(sorted(set(known[name].inputs) - set(texts)))
             raise ServingError(f"signature {name!r} of {self._where()} takes more than text: {others}")
@@ -275,22 +275,22 @@ class Settings:
 
     def _rank(self, queries: Any, titles: Any, deadline: float) -> Operation:
         single = isinstance(queries, str | bytes)
-        if isinstance(titles, str | bytes) or (not single and any(isinstance(one, str | bytes) for one in titles)):
+        if isinstance(titles, str | bytes) or (not single and any(isinstance(group, str | bytes) for group in titles)):
             raise TypeError("titles is one text where a list is needed: a list for one query, a list of lists for many")
         queries, titles = ([queries], [titles]) if single else (list(queries), list(titles))
         if len(queries) != len(titles):
             raise ValueError(f"{len(queries)} queries with {len(titles)} lists of titles")
-        heads = [plan.encode(query, f"query {number}") for number, query in enumerate(queries)]
+        heads = [plan.encode(query, f"query {index}") for index, query in enumerate(queries)]
         lists = [
-            [plan.encode(title, f"query {number}: title {place}") for place, title in enumerate(one)]
-            for number, one in enumerate(titles)
+            [plan.encode(title, f"query {index}: title {at}") for at, title in enumerate(group)]
+            for index, group in enumerate(titles)
         ]
         signature: plan.Signature = yield from self._signature("rank", deadline)
         by_rank = {len(tensor.shape or ()): name for name, tensor in signature.inputs.items()}
         if len(signature.inputs) != 2 or set(by_rank) != {1, 2}:
             raise self._unusable(ValueError("its signature 'rank' is not one query and a list of titles a row"))
         output = signature.output("", "scores", "score")
-        lengths = [len(one) for one in lists]
+        lengths = [len(group) for group in lists]
         groups = plan.rank_groups(lengths, self.chunk_rows)
         asks = [self._rank_group(heads, lists, group, by_rank, output, deadline) for group in groups]
         answers = yield Together(asks)
@@ -324,4 +324,6 @@ class Settings:
     def _versions(self, deadline: float) -> Operation:
         request = self._request("GetModelStatusRequest")
         response = yield from self._ask("GetModelStatus", request, deadline)
-        return {one.version: wire.STATES.get(one.state, str(one.state)) for one in response.model_version_status}
+        return {
+            status.version: wire.STATES.get(status.state, str(status.state)) for status in response.model_version_status
+        }

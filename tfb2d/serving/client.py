@@ -32,7 +32,7 @@ class Client(Settings):
     """Scores, ranks and embeds by asking a server; see `Settings` for the arguments.
 
     All methods take `timeout` in seconds (None: the client's own), within which they retry while the server is
-    UNAVAILABLE, and raise
+    UNAVAILABLE (with `retry_exhausted` also where it has no thread free), and raise
 
       ServerUnreachable: UNAVAILABLE until the deadline.
       DeadlineExceeded: no answer in time.
@@ -103,7 +103,7 @@ class Client(Settings):
         Args:
           inputs: texts of any shape by input name.
           signature: "" takes the client's.
-          outputs: outputs wanted; none means all.
+          outputs: names of outputs; none means all. Answers of `rank` may have further columns (see serving/README.md).
           timeout: seconds.
         """
         ask = self._predict_texts(inputs, signature or self.signature, outputs, self._deadline(timeout))
@@ -128,8 +128,8 @@ class Client(Settings):
             pool, self._pool = self._pool, []
             if self._threads:
                 self._threads.shutdown(wait=False, cancel_futures=True)
-        for one, _ in pool:
-            one.close()
+        for connection, _ in pool:
+            connection.close()
 
     def __enter__(self) -> "Client":
         return self
@@ -190,14 +190,14 @@ class Client(Settings):
             futures = [self._threads.submit(self._run, operation) for operation in step.operations]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
-            done = [one for one in futures if one.done() and not one.cancelled()]
-            failed = next((one for one in done if one.exception()), None)
-            return [one.result() for one in ([failed] if failed else futures)]
+            done = [future for future in futures if future.done() and not future.cancelled()]
+            failed = next((future for future in done if future.exception()), None)
+            return [future.result() for future in ([failed] if failed else futures)]
         except CancelledError:
             raise ServingError(f"the client of {self.address} was closed during a call") from None
         finally:
-            for one in futures:
-                one.cancel()
+            for future in futures:
+                future.cancel()
 
     def _hedged(self, step: Send) -> Any:
         """Sends a second time if no answer came by `hedge_after`; the first good answer counts."""

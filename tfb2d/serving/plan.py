@@ -39,8 +39,8 @@ class Signature:
                 return name
         if not named and len(self.outputs) == 1:
             return next(iter(self.outputs))
-        there = ", ".join(sorted(self.outputs))
-        raise ValueError(f"signature {self.name!r} has no output {named or usual[0]!r}; it has {there}")
+        available = ", ".join(sorted(self.outputs))
+        raise ValueError(f"signature {self.name!r} has no output {named or usual[0]!r}; it has {available}")
 
 
 _DTYPES = {1: "float32", 2: "float64", 3: "int32", 7: "string", 9: "int64", 10: "bool", 19: "float16"}
@@ -60,27 +60,29 @@ def parse_signatures(packed: bytes) -> dict[str, Signature]:
     """Signatures by name from a serialized SignatureDefMap, TF Serving's own initialisation signature left out."""
     signatures = wire.MESSAGES["SignatureDefMap"].FromString(packed).signature_def
     return {
-        name: Signature(name, _tensors(one.inputs), _tensors(one.outputs))
-        for name, one in sorted(signatures.items())
+        name: Signature(name, _tensors(signature.inputs), _tensors(signature.outputs))
+        for name, signature in sorted(signatures.items())
         if not name.startswith("__saved_model_")
     }
 
 
-def field_order(signatures: Mapping[str, Signature], signature: Signature, told: Sequence[str] = ()) -> tuple[str, ...]:
+def field_order(
+    signatures: Mapping[str, Signature], signature: Signature, fields: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The order in which a row's texts go into the signature's inputs, which have names but no order of their own.
 
-    `told` decides where it is given. Otherwise one input needs no order, and of a pair the query comes first: it is the
+    `fields` decides where there are any. Otherwise one input needs no order, and of a pair the query comes first: it is the
     input called "query", or the one that the model's `rank` signature has too.
 
     Raises:
-      ValueError: `told` names other inputs, or there is no telling.
+      ValueError: `fields` names other inputs, or the order cannot be known.
     """
     names = set(signature.inputs)
-    if told:
-        if set(told) != names or len(told) != len(names):
-            there = ", ".join(sorted(names))
-            raise ValueError(f"fields {tuple(told)} are not the inputs of {signature.name!r}: {there}")
-        return tuple(told)
+    if fields:
+        if set(fields) != names or len(fields) != len(names):
+            available = ", ".join(sorted(names))
+            raise ValueError(f"fields {tuple(fields)} are not the inputs of {signature.name!r}: {available}")
+        return tuple(fields)
     if len(names) == 1:
         return tuple(names)
     shared = names & set(signatures["rank"].inputs) if "rank" in signatures else set()
@@ -118,18 +120,18 @@ def columns(rows: Iterable[Row], signature: Signature, order: Sequence[str] | No
     """
     names = tuple(order or signature.inputs)
     table: dict[str, list[bytes]] = {name: [] for name in names}
-    for number, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if isinstance(row, Mapping):
             if set(row) != set(names):
-                raise ValueError(f"row {number} has {sorted(row)}; {signature.name!r} takes {', '.join(names)}")
+                raise ValueError(f"row {index} has {sorted(row)}; {signature.name!r} takes {', '.join(names)}")
             texts: Sequence[Any] = [row[name] for name in names]
         else:
             texts = (row,) if isinstance(row, str | bytes) or not isinstance(row, Sequence) else row
             if len(texts) != len(names):
                 count = f"{len(texts)} text{'s' * (len(texts) != 1)}"
-                raise ValueError(f"row {number} has {count}; {signature.name!r} takes {len(names)}: {', '.join(names)}")
+                raise ValueError(f"row {index} has {count}; {signature.name!r} takes {len(names)}: {', '.join(names)}")
         for name, text in zip(names, texts, strict=True):
-            table[name].append(encode(text, f"row {number}, field {name!r},"))
+            table[name].append(encode(text, f"row {index}, field {name!r},"))
     return table
 
 
@@ -142,7 +144,7 @@ def join(parts: Sequence[np.ndarray], counts: Sequence[int], what: str) -> np.nd
     """The answers of consecutive chunks as one float32 array.
 
     Raises:
-      ValueError: an answer with another number of rows than was asked.
+      ValueError: an answer with another number of rows than its request.
     """
     for part, count in zip(parts, counts, strict=True):
         if part.ndim == 0 or len(part) != count:

@@ -1,4 +1,4 @@
-"""When to ask again: UNAVAILABLE only, after exponentially growing, fully jittered pauses, never past the deadline.
+"""Pauses between the attempts of a call: growing exponentially, drawn at random, never past the deadline.
 
 Scoring changes nothing on the server, so a request that may or may not have run can be sent again. Full jitter
 (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015) draws the whole pause at random, so that the

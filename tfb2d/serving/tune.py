@@ -72,7 +72,7 @@ HEADER = f"{'':<22} {'requests/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7}"
 
 def best(measured: Sequence[Measured]) -> Measured:
     """The lowest p99 among those that failed least."""
-    return min(measured, key=lambda one: (one.errors, one.p99))
+    return min(measured, key=lambda outcome: (outcome.errors, outcome.p99))
 
 
 def verdict(measured: Sequence[Measured]) -> str:
@@ -80,7 +80,7 @@ def verdict(measured: Sequence[Measured]) -> str:
     chosen = best(measured)
     if chosen.batching:
         return "Batching pays here."
-    batched = best([one for one in measured if one.batching]).capacity
+    batched = best([outcome for outcome in measured if outcome.batching]).capacity
     return (
         "Here a request alone has the lower p99: leave --enable_batching out, unless the capacity matters more "
         f"({chosen.capacity:,.0f} requests/s alone, {batched:,.0f} batched)."
@@ -89,12 +89,12 @@ def verdict(measured: Sequence[Measured]) -> str:
 
 def report(measured: Sequence[Measured], rate: float) -> str:
     """The file: the batched candidate that is best, with what was measured as a comment."""
-    chosen = best([one for one in measured if one.batching])
+    chosen = best([outcome for outcome in measured if outcome.batching])
     lines = [
         f"Measured by `python -m tfb2d.serving.tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
         "",
         HEADER,
-        *(one.line() + (" <- this file" if one is chosen else "") for one in measured),
+        *(outcome.line() + (" <- this file" if outcome is chosen else "") for outcome in measured),
         "",
         verdict(measured),
     ]
@@ -158,9 +158,9 @@ def measure(
             await closed_loop(ask, 4, min(seconds, 1.0))  # warms both sides up
             capacity = await closed_loop(ask, CLIENTS, seconds)
             arrivals = rate or capacity.rate / 2
-            found = [await open_loop(ask, arrivals, seconds, seed) for seed in range(REPEATS)]
-        p50, p99 = (statistics.median(one.quantile(q) for one in found) for q in (0.5, 0.99))
-        failed = sum(sum(one.errors.values()) for one in found)
+            loads = [await open_loop(ask, arrivals, seconds, seed) for seed in range(REPEATS)]
+        p50, p99 = (statistics.median(load.quantile(q) for load in loads) for q in (0.5, 0.99))
+        failed = sum(sum(load.errors.values()) for load in loads)
         return Measured(batching, capacity.rate, p50, p99, failed), arrivals
 
     with tempfile.TemporaryDirectory() as folder:
@@ -191,11 +191,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ask = parser()
     options = ask.parse_args(arguments)
     try:
-        timeouts, threads = ([int(one) for one in given.split(",")] for given in (options.timeouts, options.threads))
+        timeouts, threads = (
+            [int(number) for number in values.split(",")] for values in (options.timeouts, options.threads)
+        )
         if min(timeouts) < 0 or min(threads) < 1:
             raise ValueError
     except ValueError:
-        ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas")
+        ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both separated by commas")
     from tfb2d.data.files import write_atomic
 
     try:
@@ -211,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     write_atomic(options.output, report(measured, rate))
-    print(f"{options.output}: {best([one for one in measured if one.batching]).batching}")
+    print(f"{options.output}: {best([outcome for outcome in measured if outcome.batching]).batching}")
     print(verdict(measured))
     return 0
 
