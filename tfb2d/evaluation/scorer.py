@@ -33,9 +33,8 @@ def version_folder(model: str | Path) -> Path:
         return newest_version(folder, "saved_model.pb")
     except FileNotFoundError:
         inside = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise DataError(
-            f"{folder}: neither a SavedModel nor a folder of numbered versions; it holds {inside}"
-        ) from None
+        message = f"{folder}: neither a SavedModel nor a folder of numbered versions; it holds {inside}"
+        raise DataError(message) from None
 
 
 class Scorer:

@@ -21,7 +21,7 @@ from absl import app, flags
 
 from tfb2d.config import ConfigError
 
-_LOGS = flags.DEFINE_list("logs", None, "Files, globs or folders of request logs, separated by commas.")
+_LOGS = flags.DEFINE_list("logs", None, "Files, globs or folders of request logs, apart by commas.")
 _MODEL = flags.DEFINE_string("model", None, "The exported model that answered: its folder or a version's.")
 _OUTPUT = flags.DEFINE_string("output", None, "The folder to write. As private as the logs: it holds texts.")
 _TEACHER = flags.DEFINE_string("teacher", "", "A saved teacher's folder, which labels the sample.")

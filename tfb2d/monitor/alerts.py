@@ -1,4 +1,4 @@
-"""What somebody should look at: figures past their threshold by more than chance."""
+"""Raises alerts: figures past their threshold by more than chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Thresholds:
 
 
 def alerts(result: Mapping[str, Any], limits: Thresholds) -> list[dict[str, Any]]:
-    """Alerts as `{"what", "where", "value", "threshold", "text"}`, the whole log's first, then window by window."""
+    """Returns alerts as `{"what", "where", "value", "threshold", "text"}`, the whole log's first, then window by window."""
     raised: list[dict[str, Any]] = []
 
     def alert(what: str, where: str, value: float, threshold: float, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What is noted of a log's rows as they pass: new n-grams, new tokens, and whether a row can be trained on."""
+"""Counts new n-grams and new tokens of a log's rows, and finds the rows that can be trained on."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ COUNTED_TOKENS = 100_000  # held while counting
 
 
 class Intake:
-    """Notes of rows.
+    """Counts over the rows of a log.
 
     Args:
       known: the n-grams of the past; None: none is new.
@@ -33,7 +33,7 @@ class Intake:
         self.unusable: Counter[str] = Counter()
 
     def counted(self, rows: Rows, field: int, grams: dict[int, Grams]) -> dict[int, NDArray[np.int64]]:
-        """N-grams and new n-grams of each row, `[n, 2]` by order; counts the new tokens on the way."""
+        """Returns n-grams and new n-grams of each row, `[n, 2]` by order, and counts the new tokens."""
         counted = {}
         for order, order_grams in grams.items():
             new = (
@@ -59,7 +59,7 @@ class Intake:
             self.tokens = Counter(dict(self.tokens.most_common(COUNTED_TOKENS // 2)))
 
     def usable(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which rows can be trained on, `[n]`; the others are counted by reason."""
+        """Returns which rows can be trained on, `[n]`; the others are counted by reason."""
         usable = np.zeros(len(rows), np.bool_)
         for row, texts in enumerate(zip(*rows.texts, strict=True)):
             read = [text.decode("utf-8", "surrogateescape") for text in texts]

@@ -107,7 +107,7 @@ class LogReader:
       progress: show a progress bar.
 
     Attributes:
-      counts: what was found, complete after reading.
+      counts: what the logs hold, complete after reading.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class LogReader:
         self._model, self._version, self._progress = model, version, progress
 
     def requests(self) -> Iterator[LoggedRequest]:
-        """The requests, one by one.
+        """Yields the requests.
 
         Raises:
           DataError: no file is a log at all.
@@ -164,7 +164,7 @@ class LogReader:
             raise DataError(f"no request for this model in {counts.files:,} files: {self.why()}")
 
     def rows(self) -> Iterator[Rows]:
-        """The rows, in batches.
+        """Yields the rows, in batches.
 
         Raises:
           DataError: there are none.
@@ -185,7 +185,7 @@ class LogReader:
             raise DataError(f"no rows in the logs' {self.counts.requests:,} requests")
 
     def why(self) -> str:
-        """What became of the records that have no rows."""
+        """Returns why records have no rows, the most frequent reasons first."""
         both = self.counts.ignored + self.counts.broken
         return ", ".join(f"{count:,} {reason}" for reason, count in both.most_common(5)) or "they are empty"
 

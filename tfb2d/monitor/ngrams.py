@@ -1,4 +1,4 @@
-"""Which n-grams a student has met: a Bloom filter of the 64-bit hashes that its own graph makes.
+"""Remembers which n-grams a student has met: a Bloom filter of the 64-bit hashes that its own graph makes.
 
 No text is kept, a lookup is four bits, and the size is set beforehand. It never calls a known n-gram new; how often it
 takes a new n-gram for known is measured by how full it is (Bloom 1970), and rates are put right by that.
@@ -50,7 +50,7 @@ class Hasher:
         self.max_tokens = max_tokens
 
     def __call__(self, texts: Sequence[bytes | str]) -> dict[int, Grams]:
-        """The n-grams of each order that lie within a text; of order 1 its tokens."""
+        """Returns the n-grams of each order that lie within a text; of order 1 its tokens."""
         values, splits = self._tokens(texts)
         lengths = np.diff(splits)
         rows = np.repeat(np.arange(len(lengths)), lengths)
@@ -103,7 +103,7 @@ class Bloom:
 
     @classmethod
     def for_count(cls, count: int) -> "Bloom":
-        """An empty set with room for so many hashes."""
+        """Returns an empty set with room for so many hashes."""
         room = min(max(SPREAD * count, SMALLEST), LARGEST)
         return cls(np.zeros(2 ** (int(room) - 1).bit_length() // 8, np.uint8))
 
@@ -114,7 +114,7 @@ class Bloom:
             np.bitwise_or.at(self.bits, byte, bit)
 
     def has(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether each is there, `[n]`; never False for one that was added."""
+        """Returns whether each is in the set, `[n]`; never False for one that was added."""
         known = np.ones(len(hashes), np.bool_)
         for byte, bit in self._probes(hashes):
             known &= (self.bits[byte] & bit) != 0
@@ -122,7 +122,7 @@ class Bloom:
 
     @property
     def false_positives(self) -> float:
-        """The share of hashes that were never added and are taken for known."""
+        """Returns the share of hashes that were never added and are taken for known."""
         full = int(np.bitwise_count(self.bits).sum()) if hasattr(np, "bitwise_count") else _count(self.bits)
         return float((full / (8 * len(self.bits))) ** PROBES)
 

@@ -30,7 +30,7 @@ class Reservoir(Generic[Item]):
 
         Args:
           count: how many.
-          make: builds one by its number; asked only for those that get in. None leaves it out.
+          make: builds one by its number; called only for those that get in. None leaves it out.
         """
         keys = self._random.random(count)
         for index in np.flatnonzero(keys < self._worst):
@@ -42,7 +42,7 @@ class Reservoir(Generic[Item]):
         self._offered += count
 
     def items(self) -> list[Item]:
-        """The sample, in the stream's order."""
+        """Returns the sample, in the stream's order."""
         self._prune()
         return [item for _, _, item in sorted(self._kept, key=lambda entry: entry[1])]
 

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 
-_LOGS = flags.DEFINE_list("logs", None, "Files, globs or folders of request logs, separated by commas.")
+_LOGS = flags.DEFINE_list("logs", None, "Files, globs or folders of request logs, apart by commas.")
 _FIELDS = flags.DEFINE_list("fields", None, "The model's text fields, in order: text, or query,title.")
 _NAME = flags.DEFINE_string("name", "", "Only what this model on the server answered. [default: all]")
 _MODEL = flags.DEFINE_string("model", "", "The model to ask on both servers. [default: --name, or student]")
 _BEFORE = flags.DEFINE_string("before", None, "The server that answers now: ADDRESS[@LABEL or VERSION].")
-_AFTER = flags.DEFINE_string("after", None, "The server that shall answer: ADDRESS[@LABEL or VERSION].")
+_AFTER = flags.DEFINE_string("after", None, "The one that shall.")
 _REQUESTS = flags.DEFINE_integer("requests", 1000, "Requests to send.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draw.", 0)
 _TIMEOUT = flags.DEFINE_float("timeout", 10.0, "Seconds to wait for an answer.", 0.001)
@@ -105,16 +105,16 @@ def compare(before: "Client", after: "Client", requests: Sequence["LoggedRequest
     scores: tuple[list[Any], list[Any]] = ([], [])
     rankings: list[slice] = []
     texts: list[tuple[bytes, ...]] = []
-    for request in tqdm(requests, desc="shadow", unit="request", disable=not progress, leave=False):
-        rows = list(zip(*request.texts, strict=True))
-        for client, answers in zip((before, after), scores, strict=True):
-            if request.ranked:
+    for asked in tqdm(requests, desc="shadow", unit="request", disable=not progress, leave=False):
+        rows = list(zip(*asked.texts, strict=True))
+        for client, found in zip((before, after), scores, strict=True):
+            if asked.ranked:
                 queries, groups = _grouped(rows)
-                answers.append(np.concatenate(client.rank(queries, groups)))
+                found.append(np.concatenate(client.rank(queries, groups)))
             else:
-                answers.append(client.score(rows))
+                found.append(client.score(rows))
         start = len(texts)
-        if request.ranked:
+        if asked.ranked:
             for group in _grouped(rows)[1]:
                 rankings.append(slice(start, start + len(group)))
                 start += len(group)
@@ -145,18 +145,17 @@ def client(server: str, model: str, timeout: float) -> "Client":
     )
 
 
-def summary(figures: dict[str, Any]) -> str:
+def summary(found: dict[str, Any]) -> str:
     """The figures as lines."""
-    quantiles = ", ".join(
-        f"{'largest' if q == '1' else 'p' + format(100 * float(q), 'g')} {v:.4f}"
-        for q, v in figures["quantiles"].items()
+    places = ", ".join(
+        f"{'largest' if q == '1' else 'p' + format(100 * float(q), 'g')} {v:.4f}" for q, v in found["quantiles"].items()
     )
-    lines = [f"{figures['rows']:,} rows: scores moved by {figures['mean']:.4f} in the mean, {quantiles}"]
-    to_yes = "" if figures["flips_to_yes"] is None else f", {figures['flips_to_yes']:.2%} from no to yes"
-    lines.append(f"{figures['flips']:.2%} of the decisions turned over{to_yes}")
-    if figures["rankings"]:
-        tau = "" if figures["tau"] is None else f"; Kendall's tau {figures['tau']:.3f}"
-        lines.append(f"{figures['rankings']:,} rankings: another first title in {figures['first_changed']:.1%}{tau}")
+    lines = [f"{found['rows']:,} rows: scores moved by {found['mean']:.4f} in the mean, {places}"]
+    to_yes = "" if found["flips_to_yes"] is None else f", {found['flips_to_yes']:.2%} from no to yes"
+    lines.append(f"{found['flips']:.2%} of the decisions turned over{to_yes}")
+    if found["rankings"]:
+        tau = "" if found["tau"] is None else f"; Kendall's tau {found['tau']:.3f}"
+        lines.append(f"{found['rankings']:,} rankings: another first title in {found['first_changed']:.1%}{tau}")
     return "\n".join(lines)
 
 
@@ -179,22 +178,22 @@ def main(argv: Sequence[str]) -> None:
         unroller = Unroller(Task(tuple(_FIELDS.value)), Calibration(), scores=False)
         reader = LogReader(_LOGS.value, unroller, None, _NAME.value, progress=_PROGRESS.value)
         kept: Reservoir[LoggedRequest] = Reservoir(_REQUESTS.value, _SEED.value)
-        for request in reader.requests():
-            kept.offer(1, lambda _, request=request: request if len(request.scores) else None)  # type: ignore[misc]
+        for asked in reader.requests():
+            kept.offer(1, lambda _, asked=asked: asked if len(asked.scores) else None)  # type: ignore[misc]
         if not kept.items():
             raise DataError(f"no rows in the logs' {reader.counts.requests:,} requests")
         with client(_BEFORE.value, model, _TIMEOUT.value) as old, client(_AFTER.value, model, _TIMEOUT.value) as new:
             compared = compare(old, new, kept.items(), _PROGRESS.value)
-        figures = compared.figures()
+        found = compared.figures()
         if _JSON.value:
-            write_json(Path(_JSON.value), figures)
+            write_json(Path(_JSON.value), found)
     except (DataError, ServingError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(summary(figures))
+    print(summary(found))
     for row in np.argsort(-compared.moved, kind="stable")[: _SHOW.value]:
         texts = "\t".join(ascii(text.decode("utf-8", "replace"))[1:-1] for text in compared.texts[row])
         print(f"{compared.before[row].max():.3f} -> {compared.after[row].max():.3f}\t{texts}")
-    if figures["flips"] > _FLIPS.value:
+    if found["flips"] > _FLIPS.value:
         sys.exit(MOVED)
 
 

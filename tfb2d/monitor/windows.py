@@ -38,7 +38,7 @@ class Window:
 
     @classmethod
     def none(cls, fields: int, orders: int, classes: int) -> "Window":
-        """A window without rows."""
+        """Returns a window without rows."""
         shapes = (len(cls.NAMES), (fields, orders), (fields, orders), FINE, classes)
         return cls(*(np.zeros(shape, np.int64) for shape in shapes))
 
@@ -52,7 +52,7 @@ class Window:
 
 
 def seconds_of(length: str) -> int:
-    """Seconds of "15m", "6h", "1d" or "1w"; 0 of "".
+    """Returns the seconds of "15m", "6h", "1d" or "1w"; 0 of "".
 
     Raises:
       DataError: something else.
@@ -83,8 +83,8 @@ class Windows:
         """Adds rows.
 
         Args:
-          rows: they.
-          known: a field's counts by order, `[n, 2]`: n-grams, and those among them that are new.
+          rows: rows of requests, in the order of the log.
+          counts_by_field: a field's counts by order, `[n, 2]`: n-grams, and those among them that are new.
         """
         keys = rows.times // self.length
         first = np.append(True, np.diff(rows.requests) != 0)
@@ -116,7 +116,7 @@ class Windows:
             self._join(MOST)
 
     def finish(self) -> list[tuple[int, Window]]:
-        """The windows that have rows, by their start in seconds, in order."""
+        """Returns the windows that have rows, by their start in seconds, in order."""
         if not self._fixed:
             self._join(SHOWN)
         return [(key * self.length, self.windows[key]) for key in sorted(self.windows)]

@@ -1,8 +1,8 @@
-"""What a client asks, step by step, without the asking: shared by `Client` (threads) and `AsyncClient` (asyncio).
+"""The steps of a client's calls, without the waiting: shared by `Client` (threads) and `AsyncClient` (asyncio).
 
-An operation is a generator that yields steps - send this, pause so long, run these together - and is sent their
-answers back (or has a gRPC error thrown in). The two clients differ only in how they take the steps, so that deadlines,
-retries, chunking and errors cannot differ between them.
+An operation is a generator. It yields steps (send this, pause so long, run these together) and is sent their answers, or
+has a gRPC error thrown in. The two clients differ only in how they take the steps, so deadlines, retries, chunks and errors
+cannot differ between them.
 """
 
 import time
@@ -67,14 +67,14 @@ class Prediction(NamedTuple):
 
 @dataclass(eq=False)
 class Settings:
-    """How to ask which model; what `Client` and `AsyncClient` take.
+    """The settings that `Client` and `AsyncClient` take.
 
     Args:
       address: "host:8500", "unix:/path", a path, or "dns:///service:8500" (all its addresses, round-robin).
       model: the model's name on the server.
-      version: ask this version; 0 leaves it to the server (the latest).
+      version: the version to ask; 0 leaves it to the server, which takes the latest.
       label: ask the version that carries this label ("stable", "canary") instead.
-      fields: the order of a row's texts, where the server's signature does not tell (`plan.field_order`).
+      fields: the order of a row's texts, where the server's signature does not say it (`plan.field_order`).
       signature: the signature that `score` asks.
       timeout: seconds that a whole call may take, retries and chunks included, unless it says otherwise.
       backoff: pauses between attempts, drawn at random, never past the deadline.
@@ -85,7 +85,7 @@ class Settings:
       concurrency: requests of chunked calls under way at once.
       channels: connections, used in turn; more than one helps where many or large calls run at once.
       hedge_after: seconds after which a Predict without an answer is sent a second time, on the next connection, the
-        slower answer being dropped; 0 never does. It buys tail latency with up to twice the load.
+        slower answer being dropped; 0 never does. It lowers tail latency, at up to twice the load.
       request_log: where a sample of the requests and their answers is kept, or None.
       tls: certificates, or None for plain text.
       keepalive: seconds between pings of a connection with calls under way.

@@ -1,4 +1,4 @@
-"""The client: asks a running TensorFlow Serving (or its embedded stand-in) for scores.
+"""A client that asks a running TensorFlow Serving, or the embedded server, for scores.
 
     from tfb2d.serving import Client
 
@@ -6,8 +6,8 @@
         scores = client.score([("red shoes", "Nike Air Zoom, red"), ("red shoes", "Garden hose")])
         scores = client.rank("red shoes", ["Nike Air Zoom, red", "Garden hose"])
 
-Imports gRPC, protobuf and numpy only, never TensorFlow. One client serves many threads; keep it for the life of the
-process, since connecting costs more than asking.
+Imports gRPC, protobuf and numpy only, never TensorFlow. One client serves many threads. Keep it for the life of the
+process, since connecting costs more than a call.
 """
 
 import os
@@ -87,7 +87,7 @@ class Client(Settings):
     def embed(
         self, rows: Iterable[Row], *, signature: str = "embed", output: str = "", timeout: float | None = None
     ) -> np.ndarray:
-        """Embeddings of rows, float32 [n, d], from a model that has towers."""
+        """Returns embeddings of rows, float32 [n, d], from a model that has towers."""
         return self._run(self._rows(rows, signature, output, "embedding", self._deadline(timeout)))
 
     def predict(
@@ -98,7 +98,7 @@ class Client(Settings):
         outputs: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Prediction:
-        """One Predict request as it is: (nested lists of) texts by input name; also tells which version answered.
+        """Sends one Predict request as it is: (nested lists of) texts by input name; also returns which version answered.
 
         Args:
           inputs: texts of any shape by input name.
@@ -114,11 +114,11 @@ class Client(Settings):
         return self._run(self._replay(request, self._deadline(timeout)))
 
     def signatures(self, *, timeout: float | None = None) -> dict[str, Signature]:
-        """The model's signatures by name; asked once and kept until the server refuses a request."""
+        """Returns the model's signatures by name; they are kept until the server refuses a request."""
         return self._run(self._signatures(self._deadline(timeout)))
 
     def versions(self, *, timeout: float | None = None) -> dict[int, str]:
-        """States of the model's versions, such as {2: "AVAILABLE", 1: "END"}, the highest version first."""
+        """Returns the states of the model's versions, such as {2: "AVAILABLE", 1: "END"}, the highest version first."""
         return self._run(self._versions(self._deadline(timeout)))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A student becomes a SavedModel that takes raw strings, in a version folder that TensorFlow Serving picks up."""
+"""Writes a student as a SavedModel that takes raw strings, in a version folder that TensorFlow Serving picks up."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
 def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dict[str, Callable]:
-    """The served functions of a student, by signature name.
+    """Returns the served functions of a student, by signature name.
 
     Args:
       graph: a student as it is served; it must outlive the functions, since it holds their tables.
@@ -170,7 +170,7 @@ def write_warmup(path: Path, model: str, fields: Sequence[str], texts: Sequence[
 
 
 def folder_megabytes(folder: Path) -> float:
-    """Size of all files below a folder, in units of 10^6 bytes; without the edge form, which no server loads."""
+    """Returns the size of all files below a folder in 10^6 bytes, without the edge form, which no server loads."""
     edge = folder / EDGE
     files = (path for path in folder.rglob("*") if path.is_file() and edge not in path.parents)
     return sum(path.stat().st_size for path in files) / 1e6

@@ -1,4 +1,4 @@
-"""Load with a fixed arrival rate, so that a server that stalls is charged for every request that it kept waiting.
+"""Sends requests at a fixed arrival rate, so that a stall of the server counts for every request that it delayed.
 
 A closed loop (send, wait, send again) slows down with the server and then reports the few requests that it did send:
 coordinated omission (Tene, "How NOT to Measure Latency", 2015). Here requests are due at times drawn beforehand, as a
@@ -28,7 +28,7 @@ class Load:
     rate: float
 
     def quantile(self, q: float) -> float:
-        """A latency quantile in milliseconds; infinite where nothing was answered."""
+        """Returns a latency quantile in milliseconds; infinite where nothing was answered."""
         return float(np.quantile(self.seconds, q)) * 1e3 if len(self.seconds) else float("inf")
 
 
@@ -77,7 +77,7 @@ def _reason(error: Exception) -> str:
 
 
 async def closed_loop(ask: Callable[[int], Awaitable[object]], clients: int, seconds: float) -> Load:
-    """Capacity: `clients` that each send the next request when the last is answered. Latencies of it mean little."""
+    """Measures capacity: `clients` that each send the next request when the last is answered."""
     latencies: list[float] = []
     began = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""From the caller's rows to requests, and from responses back to the caller's order. Nothing here touches a network."""
+"""Turns the caller's rows into requests, and responses back into the caller's order. Nothing here touches a network."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Signature:
     outputs: Mapping[str, Tensor]
 
     def output(self, named: str, *usual: str) -> str:
-        """The output to ask for: the one that is named, or where "" is, the first of the `usual` ones, or the only one.
+        """Returns the output to ask for: `named`; where that is "", the first of `usual` that there is, or the only output.
 
         Raises:
           ValueError: there is no such output.
@@ -57,7 +57,7 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def parse_signatures(packed: bytes) -> dict[str, Signature]:
-    """Signatures by name from a serialized SignatureDefMap, TF Serving's own initialisation signature left out."""
+    """Returns signatures by name from a serialized SignatureDefMap, without TensorFlow's own initialisation signature."""
     signatures = wire.MESSAGES["SignatureDefMap"].FromString(packed).signature_def
     return {
         name: Signature(name, _tensors(signature.inputs), _tensors(signature.outputs))
@@ -69,7 +69,7 @@ def parse_signatures(packed: bytes) -> dict[str, Signature]:
 def field_order(
     signatures: Mapping[str, Signature], signature: Signature, fields: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The order in which a row's texts go into the signature's inputs, which have names but no order of their own.
+    """Returns the order in which a row's texts go into the signature's inputs, which have names but no order.
 
     `fields` decides where there are any. Otherwise one input needs no order, and of a pair the query comes first: it is the
     input called "query", or the one that the model's `rank` signature has too.
@@ -96,7 +96,7 @@ def field_order(
 
 
 def encode(text: Any, where: str) -> bytes:
-    """A text's UTF-8 bytes; bytes are taken as they are.
+    """Returns a text's UTF-8 bytes; bytes are taken as they are.
 
     Raises:
       TypeError: neither str nor bytes.
@@ -113,7 +113,7 @@ def encode(text: Any, where: str) -> bytes:
 
 
 def columns(rows: Iterable[Row], signature: Signature, order: Sequence[str] | None) -> dict[str, list[bytes]]:
-    """One list of byte strings per input of `signature`; `order` says which text of a row is which (`field_order`).
+    """Returns a list of byte strings per input of `signature`; `order` says which text of a row is which (`field_order`).
 
     Raises:
       TypeError, ValueError: a row with the wrong number of texts or other names; the message names the row.
@@ -136,12 +136,12 @@ def columns(rows: Iterable[Row], signature: Signature, order: Sequence[str] | No
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
-    """Consecutive slices of at most `size` that cover range(n)."""
+    """Yields consecutive slices of at most `size` that cover range(n)."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def join(parts: Sequence[np.ndarray], counts: Sequence[int], what: str) -> np.ndarray:
-    """The answers of consecutive chunks as one float32 array.
+    """Returns the answers of consecutive chunks as one float32 array.
 
     Raises:
       ValueError: an answer with another number of rows than its request.
@@ -162,7 +162,7 @@ class Piece:
 
 
 def rank_groups(lengths: Sequence[int], cells: int) -> list[list[Piece]]:
-    """Groups of pieces that each fit one `rank` request of at most `cells` titles, padding counted.
+    """Returns groups of pieces that each fit one `rank` request of at most `cells` titles, padding counted.
 
     A request is as wide as its longest list, so a group is closed where one more query would take rows * width past
     `cells`. A query with more titles than that is cut. Queries without titles appear nowhere.

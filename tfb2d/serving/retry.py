@@ -21,9 +21,9 @@ class Backoff:
             raise ValueError(f"backoff {self.initial}..{self.maximum} s: it takes 0 < initial <= maximum")
 
     def bound(self, attempt: int) -> float:
-        """The longest pause after failed attempt number `attempt` (from 0), in seconds."""
+        """Returns the longest pause after failed attempt number `attempt` (from 0), in seconds."""
         return min(self.maximum, self.initial * 2.0 ** min(attempt, 60))
 
     def pause(self, attempt: int, remaining: float) -> float:
-        """A pause drawn at random, shorter than `remaining`, the seconds left to the deadline."""
+        """Returns a pause drawn at random, shorter than `remaining`, the seconds left to the deadline."""
         return random.uniform(0, min(self.bound(attempt), max(remaining, 0.0)))

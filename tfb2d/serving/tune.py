@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if min(timeouts) < 0 or min(threads) < 1:
             raise ValueError
     except ValueError:
-        ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both separated by commas")
+        ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas")
     from tfb2d.data.files import write_atomic
 
     try:

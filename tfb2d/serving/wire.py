@@ -1,9 +1,9 @@
-"""The part of TensorFlow Serving's messages that the client needs, with numpy as its only companion.
+"""The TensorFlow Serving messages that the client needs, declared without TensorFlow.
 
-`tensorflow_serving.apis` imports the whole of TensorFlow (seconds, hundreds of megabytes), which a web server that asks
-for scores should not carry. What goes over the wire is fields by number, so the messages are declared here under their
-numbers from tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto, in a descriptor pool of
-their own, where they cannot clash with the official classes. tests/serving/test_wire.py holds one against the other.
+`tensorflow_serving.apis` imports all of TensorFlow (seconds, hundreds of megabytes), which a web server that asks for
+scores should not carry. On the wire a field is a number, so the messages are declared here under their numbers
+from tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto, in a descriptor pool of their own,
+where they cannot clash with the official classes. tests/serving/test_wire.py holds one against the other.
 """
 
 from collections.abc import Sequence
