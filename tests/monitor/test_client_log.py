@@ -17,7 +17,11 @@ from tfb2d.students.model import Student
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    student = Student(Task(("query", "title")), StudentConfig(buckets=997, dim=8, ffn=(16,), soft_buckets=101), 3)
+    student = Student(
+        Task(("query", "title")),
+        StudentConfig(buckets=997, dim=8, ffn=(16,), soft_buckets=101, matched=False, soft_match=False),
+        3,
+    )
     folder = tmp_path_factory.mktemp("models") / "shop"
     return export(student, folder, scale=2.0, bias=[0.25], warmup=[["red shoe"], ["shoe 42"]], fingerprint="x")
 
