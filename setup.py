@@ -8,9 +8,9 @@ REQUIRES = [
     "absl-py",
     "grpcio>=1.60,<2",  # the embedded server stands on its core classes
     "grpcio-health-checking>=1.60",
-    "google-crc32c>=1.6",  # the checksums of the client's request log
     "h11>=0.14",
     "jinja2>=3.1",
+    "google-crc32c>=1.6",  # the checksums of request logs
     "keras>=3.10",
     "keras-hub>=0.25",
     "keras-nlp>=0.25",
