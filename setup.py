@@ -10,6 +10,7 @@ REQUIRES = [
     "grpcio-health-checking>=1.60",
     "h11>=0.14",
     "jinja2>=3.1",
+    "google-crc32c>=1.6",  # the checksums of request logs
     "keras>=3.10",
     "keras-hub>=0.25",
     "keras-nlp>=0.25",
