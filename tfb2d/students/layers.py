@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfb2d.students import ngrams, text, text_spec
+from tfb2d.students import text, text_spec
+from tfb2d.students.layout import RaggedTexts, Texts
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
@@ -174,27 +175,29 @@ class NGramEmbedding(tf_keras.layers.Layer):
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class SqrtNPool(tf_keras.layers.Layer):
-    """Sum of a text's n-gram vectors over the root of their number; zeros for a text without tokens.
+    """Sums a text's n-gram vectors over the root of their number; a text without tokens gives zeros.
 
     Call arguments:
       vectors: `[tokens of the whole batch, orders, dim]` float32.
-      hashes: the ragged token hashes that the vectors belong to.
+      hashes: ragged token hashes, `[batch, (tokens)]` int64.
 
     Returns:
       `[batch, dim]` float32.
+
+    Example:
+      >>> SqrtNPool()(tf.random.normal([3, 2, 64]), tf.ragged.constant([[11, 12], [13]], dtype=tf.int64))  # [2, 64]
 
     Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
     """
 
     def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
         """See the class."""
-        return segment_sqrtn(tf.reduce_sum(vectors, axis=1), hashes, vectors.shape[1])
+        return self.pool(vectors, RaggedTexts(hashes))
 
+    def compose(self, vectors: tf.Tensor, texts: Texts) -> tf.Tensor:
+        """Returns n-gram vectors `[tokens, orders, dim]` as they are: these n-grams have rows of their own."""
+        return vectors
 
-def segment_sqrtn(vectors: tf.Tensor, hashes: tf.RaggedTensor, per_token: int) -> tf.Tensor:
-    """Sums flat vectors `[tokens, dim]` by row and divides by sqrt(tokens in the row * per_token): `[batch, dim]`."""
-    total = tf.math.segment_sum(vectors, hashes.value_rowids())
-    # A segment sum ends at the last row that has tokens; rows after it are zeros.
-    total = tf.pad(total, [[0, tf.cast(hashes.nrows(), tf.int32) - tf.shape(total)[0]], [0, 0]])
-    count = tf.cast(tf.maximum(hashes.row_lengths() * per_token, 1), vectors.dtype)
-    return total * tf.math.rsqrt(count)[:, None]
+    def pool(self, ngrams: tf.Tensor, texts: Texts) -> tf.Tensor:
+        """Pools n-gram vectors `[tokens, orders, dim]`: `[batch, dim]`."""
+        return texts.pool(ngrams)

@@ -26,6 +26,7 @@ from tfb2d.students.composed import convolution
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
+from tfb2d.students.pairs import LOG_SCALE, Kernels, pooled_features
 
 
 class Table:
@@ -99,11 +100,8 @@ class ServedStudent(tf.Module):
         self.bias = -student.first_dense.bias.numpy()
         self._fold(student)
         if self.soft:
-            kernels = self.config.kernels
-            step = 2.0 / max(kernels - 1, 1)
-            self.centres = np.array([1.0] + [1.0 - step * (k + 0.5) for k in range(kernels - 1)], np.float32)
-            widths = np.array([1e-3] + [step / 2] * (kernels - 1), np.float32)
-            self.slopes = 1 / (math.sqrt(2) * widths)
+            near = Kernels(self.config.kernels)
+            self.centres, self.slopes = near.centres, near.slopes
 
     @property
     def tables(self) -> list[tf.Variable]:
@@ -154,7 +152,7 @@ class ServedStudent(tf.Module):
                 data=values, indices=each, segment_ids=rows, num_segments=n
             )
 
-        features = self._pooled(query_pool, title_pool)
+        features = pooled_features(self.config, query_pool, title_pool)
         if self.matched:
             features += self._matches_of_one(tokens, width, by_title, query_length, title_lengths[:, None])
         if self.soft:
@@ -204,7 +202,7 @@ class ServedStudent(tf.Module):
         sizes = tf.stack([tf.cast(tf.reduce_sum(query_lengths), tf.int32), -1])
         query_length, title_length = (tf.maximum(one, 1.0)[:, None] for one in (query_lengths, title_lengths))
         query_pool, title_pool = tf.split(tokens.pools, 2)
-        features = self._pooled(query_pool, title_pool)
+        features = pooled_features(self.config, query_pool, title_pool)
         if self.matched:
             features += self._matches(tokens, sizes, batch, query_length, title_length)
         if self.soft:
@@ -280,14 +278,6 @@ class ServedStudent(tf.Module):
         scaled = tf.matmul(tf.reshape(cosine, [-1, 1]), self.slopes[None]) - self.slopes * self.centres
         return tf.exp(-tf.square(scaled))
 
-    def _pooled(self, query: tf.Tensor, title: tf.Tensor) -> list[tf.Tensor]:
-        features = [title]
-        if self.config.products:
-            features.append(query * title)
-        if self.config.differences:
-            features.append(tf.abs(query - title))
-        return features
-
     def _first(self, features: list[tf.Tensor]) -> tf.Tensor:
         return tf.matmul(tf.concat(features, 1) if len(features) > 1 else features[0], self.kernel)
 
@@ -305,7 +295,7 @@ class ServedStudent(tf.Module):
             self.query_kernel = self.query_kernel + missing  # missing = query - found
             folded += [matched - unmatched, -missing, shares]
         if self.soft:
-            folded += [rest[:kernels] * (0.1 / math.log(2)), rest[kernels:] / math.log(2)]
+            folded += [rest[:kernels] * (LOG_SCALE / math.log(2)), rest[kernels:] / math.log(2)]
         self.kernel = np.concatenate(folded)
 
 
