@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.explain.conftest import PAIRS, REVIEWS, student
-from tfb2d.data.errors import DataError
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.explain.contributions import explain
 from tfb2d.students import text_spec
@@ -116,13 +115,3 @@ def test_matches_and_cut_tokens_are_told(pairs: Student) -> None:
     assert found.cut == (0, 11)
     best = max(found.soft, key=lambda pair: pair.cosine)
     assert best.texts == ("red", "red")
-
-
-def test_a_student_that_computes_something_else_is_not_explained(reviews: Student) -> None:
-    class Other(Student):
-        def __init__(self) -> None:
-            self.__dict__.update(reviews.__dict__)
-            self.model = lambda texts, training: 1 + reviews.model(texts, training=training)  # type: ignore[assignment]
-
-    with pytest.raises(DataError, match="unknown features"):
-        explain(Other(), ["red"])
