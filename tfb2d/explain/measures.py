@@ -9,7 +9,7 @@ import numpy as np
 
 from tfb2d.data.tables import count_rows, iter_batches
 from tfb2d.explain.nearest import row_orders
-from tfb2d.students import ngrams, text_spec
+from tfb2d.students import text_spec
 
 if TYPE_CHECKING:
     from tfb2d.students.model import Student
@@ -109,7 +109,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], trans
         for batch in iter_batches(transfer, student.task.fields):
             for name in student.task.fields:
                 ragged = hasher(tf.constant(batch.column(name).to_numpy(zero_copy_only=False), tf.string))
-                found = ngrams.keys(ragged.values.numpy(), orders, ragged.row_splits.numpy()).ravel()
+                found = text_spec.ngram_keys(ragged.values.numpy(), orders, ragged.row_splits.numpy()).ravel()
                 rows += np.bincount(student.ngrams.rows_of(found), minlength=len(rows))
                 place = np.searchsorted(wanted, found)
                 place[place == len(wanted)] = 0
@@ -121,7 +121,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], trans
 
 def _keys(student: "Student", text: str) -> np.ndarray:
     hashes = text_spec.token_hashes(text, student.config.max_tokens, student.config.affixes)
-    return ngrams.keys(hashes, row_orders(student))
+    return text_spec.ngram_keys(hashes, row_orders(student))
 
 
 def measures(
