@@ -61,9 +61,7 @@ class TeacherConfig:
     warmup: float = 0.1  # share of the steps, linear from 0; a cosine to 0 follows
     weight_decay: float = 0.01
     clip_norm: float = 1.0  # global gradient norm
-    ema: float = (
-        0.0  # momentum (0.99, say) of a moving average of the weights, which is what is kept; 0 averages nothing
-    )
+    ema: float = 0.0  # above 0 the teacher keeps a moving average of its weights; this is its momentum, for example 0.99
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
     evaluate_per_epoch: int = 1
