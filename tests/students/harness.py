@@ -15,16 +15,16 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfb2d.compress.pack import pack
 from tfb2d.compress.student import stored_tables
 from tfb2d.compress.tflite import write_edge
-from tfb2d.compressing import pack
 from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.serving.export import export
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student, load_student
-from tfb2d.students.rows import HashedRows, hash_rows
+from tfb2d.students.rows import TrainingRows, hash_rows
 from tfb2d.students.served import ServedStudent
 from tfb2d.students.training import Trainer
 
@@ -76,7 +76,7 @@ def some_texts(task: Task, n: int = 64, seed: int = 0) -> list[list[str]]:
     return columns
 
 
-def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, affixes: tuple[int, ...] = ()) -> HashedRows:
+def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, affixes: tuple[int, ...] = ()) -> TrainingRows:
     """Makes hashed rows whose target depends on the texts' lengths, so that there is something to learn."""
     columns = [np.array(column, object) for column in some_texts(task, n, seed)]
     long = np.array([len(text.split()) > 6 for text in columns[-1]])
@@ -142,7 +142,7 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path) -> Student
     return student
 
 
-def _check_training(task: Task, config: StudentConfig, rows: HashedRows, folder: Path) -> Student:
+def _check_training(task: Task, config: StudentConfig, rows: TrainingRows, folder: Path) -> Student:
     """Checks that the loss falls and that the same seed gives the same bits."""
     valid = some_rows(task, folder / "valid", 128, 1, config.affixes)
     training = TrainingConfig(epochs=3, batch_size=64, table_learning_rate=0.2, learning_rate=1e-2)

@@ -95,7 +95,9 @@ def _variable(layer: tf_keras.layers.Layer, name: str) -> tf.Variable:
     named = [weight for weight in layer.weights if weight.name.split("/")[-1] == f"{name}:0"]
     if len(named) != 1:
         names = ", ".join(weight.name for weight in layer.weights)
-        raise RuntimeError(f"TFMOT's {layer.name} has no weight {name} among {names}; tfb2d was tested with TFMOT 0.8.1")
+        raise RuntimeError(
+            f"TFMOT's {layer.name} has no weight {name} among {names}; tfb2d was tested with TFMOT 0.8.1"
+        )
     return named[0]
 
 
@@ -111,7 +113,7 @@ def _last_layer_config() -> Any:
     """Returns how the last layer is quantised: its weights alone, for 8 bits are too coarse for a logit."""
     quantisation = tfmot.load().quantization.keras
 
-    class LastLayerConfig(quantisation.QuantizeConfig):
+    class LastLayerConfig(quantisation.QuantizeConfig):  # type: ignore[name-defined]
         def get_weights_and_quantizers(self, layer: Any) -> list:
             quantizer = quantisation.quantizers.LastValueQuantizer(
                 num_bits=BITS, per_axis=False, symmetric=True, narrow_range=True

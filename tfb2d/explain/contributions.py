@@ -14,6 +14,7 @@ which `Explanation.gap` states. With the default of 256 steps it stays below 2% 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -134,7 +135,7 @@ class _Side:
     ids: tf.Tensor
     parts: tf.Tensor
     silent: np.ndarray
-    units: tf.Tensor | None
+    units: Any
 
 
 def explain(
@@ -162,16 +163,14 @@ def explain(
     offsets = values[0] if student.config.window else None
     if student.config.window:
         values = [value.sum(1, keepdims=True) for value in values]
-    soft = _soft_matches(sides, pairs) if pairs is not None else ()
+    soft: tuple[SoftMatch, ...] = () if pairs is None else _soft_matches(sides, pairs)
     ngrams = _ngrams(student, sides, values)
     total = sum(one.value for one in (*ngrams, *soft))
     cut = tuple(len(text_spec.tokens(t, 2**31 - 1)) - len(s.tokens) for t, s in zip(texts, sides, strict=True))
     words = tuple(tuple(token.decode("utf-8", "replace") for token in side.tokens) for side in sides)
     logit, baseline = float(logits[predicted]), float(empty[predicted])
     gap = logit - baseline - total
-    return Explanation(
-        tuple(texts), words, ngrams, soft, logit, baseline, gap, cut, predicted, logits, offsets
-    )
+    return Explanation(tuple(texts), words, ngrams, soft, logit, baseline, gap, cut, predicted, logits, offsets)
 
 
 def _side(student: Student, text: str) -> _Side:
@@ -180,14 +179,13 @@ def _side(student: Student, text: str) -> _Side:
     ragged = tf.RaggedTensor.from_row_splits(hashes, np.array([0, len(hashes)], np.int64), validate=False)
     ids = student.ngrams.ids(ragged)
     vectors = student.ngrams.vectors(ids)
-    silent = ~np.asarray(vectors).any(-1)
+    silent: np.ndarray = np.logical_not(np.any(vectors, axis=-1))
     units = None
     if student.kernels:
         embedding = student.kernels.embedding
         units = unit_rows(embedding.vectors(embedding.ids(ragged))[:, 0])
     if student.config.window:
-        parts, ids, silent = _parts(student, vectors), ids[:, :1], silent.all(1, keepdims=True)
-        return _Side(tokens, ids, parts, silent, units)
+        return _Side(tokens, ids[:, :1], _parts(student, vectors), np.all(silent, axis=1, keepdims=True), units)
     return _Side(tokens, ids, vectors, silent, units)
 
 
@@ -229,7 +227,7 @@ def _integrate(
 
 
 def _weighted_logits(student: Student, sides: Sequence[_Side], weights: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Computes the student's logits `[steps, n_logits]` at weights `[steps, tokens, orders or window]` a field, and pairs'."""
+    """Computes logits `[steps, n_logits]` at weights `[steps, tokens, orders or window]` of each field, and of pairs."""
     fields = []
     for side, weight in zip(sides, weights, strict=False):
         texts = PaddedTexts(tf.ones([1, len(side.tokens)]))

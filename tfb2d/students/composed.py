@@ -48,7 +48,7 @@ class ComposedPool(tf_keras.layers.Layer):
         self.seed = seed
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Makes the bias `[dim]` and each convolution's kernels: `[3 * dim, width]` and `[width, dim]`, or `[3 * dim, dim]`."""
+        """Makes the bias `[dim]` and the kernels: `[3 * dim, width]` and `[width, dim]` each, or `[3 * dim, dim]`."""
         dim = shape[-1]
         self.bias = self.add_weight("bias", (dim,), initializer="zeros")
         shapes = [(3 * dim, self.width), (self.width, dim)] if self.width else [(3 * dim, dim)]
@@ -87,7 +87,7 @@ class ComposedPool(tf_keras.layers.Layer):
 
 
 def convolution(neighbours: tf.Tensor, kernels: Sequence[tf.Variable | np.ndarray]) -> tf.Tensor:
-    """Multiplies each position's neighbours `[tokens, 3 * dim]` by a convolution's kernels: what it adds, `[tokens, dim]`."""
+    """Multiplies neighbours `[tokens, 3 * dim]` by a convolution's kernels: what it adds to each token, `[tokens, dim]`."""
     first, *rest = kernels
     flat = neighbours if neighbours.shape.rank == 2 else tf.reshape(neighbours, [-1, first.shape[0]])
     added = tf.nn.relu(tf.matmul(flat, first))

@@ -165,7 +165,7 @@ class NGramEmbedding(tf_keras.layers.Layer):
         return self.drop(self.vectors(self.ids(hashes)), training=training)
 
     def vectors(self, ids: tf.Tensor) -> tf.Tensor:
-        """Returns the table's rows, float32 `[..., dim]`, for int32 ids of any shape; a forward pass reads them here alone."""
+        """Returns the table's rows, float32 `[..., dim]`, for int32 ids of any shape; forward passes call this."""
         return tf.gather(self.table, ids)
 
     def ids(self, hashes: tf.RaggedTensor) -> tf.Tensor:

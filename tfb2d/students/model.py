@@ -111,7 +111,8 @@ class Student:
         if self.matched:
             interactions.append(self.matched.features(*fields, *pools))
         if self.kernels:
-            interactions.append(self.kernels.features(fields[0].texts, *units, pairs))
+            query_units, title_units = units
+            interactions.append(self.kernels.features(fields[0].texts, query_units, title_units, pairs))
         return self.feed_forward(pools, interactions)
 
     def feed_forward(self, pools: Sequence[tf.Tensor], interactions: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -89,7 +89,8 @@ class MatchedPools(tf_keras.layers.Layer):
         """Computes the layer's output from fields in either layout."""
         # Padding never matches: it has other ids on the query's side than on the title's.
         query_ids, title_ids = query.texts.padded(query.ids, -1), title.texts.padded(title.ids, -2)
-        equal = tf.equal(tf.expand_dims(query_ids, 2), tf.expand_dims(title_ids, 1))  # [batch, query tokens, title tokens, orders]
+        # [batch, query positions, title positions, orders]
+        equal = tf.equal(tf.expand_dims(query_ids, 2), tf.expand_dims(title_ids, 1))
         in_title = tf.cast(tf.reduce_any(equal, 2), tf.float32)  # of the query's n-grams
         in_query = tf.cast(tf.reduce_any(equal, 1), tf.float32)  # of the title's
         matched = title.texts.pool(title.ngrams * tf.expand_dims(title.texts.tokens(in_query), -1))
@@ -216,4 +217,3 @@ class KernelPooling(tf_keras.layers.Layer):
 def unit_rows(vectors: tf.Tensor) -> tf.Tensor:
     """Brings vectors `[..., dim]` to length 1; vectors of zeros stay zeros."""
     return tf.math.l2_normalize(vectors, -1, 1e-8)
-

@@ -155,7 +155,9 @@ def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Te
     place = tf.minimum(place, int(vocabulary.shape[0]) - 1)
     found = tf.equal(tf.gather(known, place), values)
     ahead = [tf.where(found, place + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)]
-    inside = tf.cast(tf.bitwise.invert(_past(rows)), tf.int32)  # `x & inside` is x, or END_SLOT (0) behind the last token
+    inside = tf.cast(
+        tf.bitwise.invert(_past(rows)), tf.int32
+    )  # `x & inside` is x, or END_SLOT (0) behind the last token
     for _ in range(1, window):
         ahead.append(tf.bitwise.bitwise_and(_next(ahead[-1], END_SLOT), inside))
     return tf.stack(ahead, 1) * window + np.arange(window, dtype=np.int32)
