@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfb2d.compress.edge_graph import EdgeGraph
@@ -19,6 +18,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.files import write_atomic, write_json
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY, Spec
 from tfb2d.students.model import Student
+from tfb2d.students.served import scores_and_logits
 
 TEXT_SCORER = "text_scorer.tflite"
 
@@ -102,14 +102,10 @@ def convert_text(student: Student, scale: float, bias: Sequence[float]) -> bytes
             "a student with a vocabulary (student.vocabulary) has no edge form of strings: TensorFlow Lite's Flex ops lack "
             "LowerBound; the form of ids (--forms=edge) does without"
         )
-    squeezed = student.task.n_logits == 1
 
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        logit = student.model([texts[name] for name in student.task.fields], training=False)
-        z = scale * logit + np.asarray(bias, np.float32)
-        if squeezed:
-            return {"score": tf.squeeze(tf.sigmoid(z), -1), "logit": tf.squeeze(logit, -1)}
-        return {"score": tf.nn.softmax(z), "logit": logit}
+        logits = student.model([texts[name] for name in student.task.fields], training=False)
+        return scores_and_logits(logits, scale, bias)
 
     inputs = {name: tf.TensorSpec([None], tf.string, name=name) for name in student.task.fields}
     served = tf.function(predict, autograph=False).get_concrete_function(**inputs)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_spec, read_vocabulary
+from tfb2d.probability import one_column, probabilities
 from tfb2d.students.text_spec import composed_ids, ngram_ids, token_hashes
 
 Float32 = NDArray[np.float32]
@@ -59,8 +60,7 @@ class EdgeScorer:
 
     def logits(self, *columns: Sequence[str | bytes]) -> Float32:
         """Raw logits of the same texts, `[n]` or `[n, k]`."""
-        logits = self._column_logits(columns)
-        return logits[:, 0] if logits.shape[1] == 1 else logits
+        return one_column(self._column_logits(columns))
 
     def rank(self, query: str | bytes, titles: Sequence[str | bytes]) -> Float32:
         """Scores of many titles for one query, which is hashed once: `[n]`. Empty titles score 0, as padding does.
@@ -165,11 +165,7 @@ class EdgeScorer:
         return self._model.get_tensor(self._output)
 
     def _scores(self, logits: np.ndarray) -> Float32:
-        z = logits * np.float32(self.spec.scale) + np.array(self.spec.bias, np.float32)
-        if z.shape[1] == 1:
-            return np.float32(0.5) * (np.tanh(np.float32(0.5) * z[:, 0]) + np.float32(1))  # sigmoid, without overflow
-        powers = np.exp(z - z.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        return probabilities(logits * np.float32(self.spec.scale) + np.array(self.spec.bias, np.float32))
 
 
 def _padded(ids: np.ndarray, lengths: np.ndarray, pad: int) -> np.ndarray:

@@ -165,7 +165,7 @@ def explain(
         values = [value.sum(1, keepdims=True) for value in values]
     soft: tuple[SoftMatch, ...] = () if pairs is None else _soft_matches(sides, pairs)
     ngrams = _ngrams(student, sides, values)
-    total = sum(one.value for one in (*ngrams, *soft))
+    total = sum(ngram.value for ngram in ngrams) + sum(match.value for match in soft)
     cut = tuple(len(text_spec.tokens(t, 2**31 - 1)) - len(s.tokens) for t, s in zip(texts, sides, strict=True))
     words = tuple(tuple(token.decode("utf-8", "replace") for token in side.tokens) for side in sides)
     logit, baseline = float(logits[predicted]), float(empty[predicted])

@@ -148,7 +148,7 @@ class Kernels:
 
     def __call__(self, cosines: tf.Tensor) -> tf.Tensor:
         """Returns every kernel of every cosine: float32, of the shape of `cosines` and one axis more."""
-        return tf.exp(-tf.square((tf.expand_dims(cosines, -1) - self.centres) * self.slopes))
+        return tf.exp(tf.square(tf.expand_dims(cosines, -1) - self.centres) * -np.square(self.slopes))
 
 
 LOG_SCALE = 0.1  # brings log counts that are summed over a query nearer to the other features

@@ -299,6 +299,22 @@ class ServedStudent(tf.Module):
         self.kernel = np.concatenate(folded)
 
 
+def scores_and_logits(logits: tf.Tensor, scale: float, bias: Sequence[float]) -> dict[str, tf.Tensor]:
+    """Calibrates logits `[batch, k]`: `sigmoid(scale * logit + bias)`, or softmax over k > 1 classes.
+
+    Args:
+      logits: of a student.
+      scale, bias: the calibration; `bias` has one number a logit.
+
+    Returns:
+      `score` and `logit` as they are served: `[batch]` of one logit a row, else `[batch, k]`.
+    """
+    calibrated = scale * logits + np.asarray(bias, np.float32)
+    if len(bias) > 1:
+        return {"score": tf.nn.softmax(calibrated), "logit": logits}
+    return {"score": tf.squeeze(tf.sigmoid(calibrated), -1), "logit": tf.squeeze(logits, -1)}
+
+
 class Tokens:
     """Texts as flat tokens, read once.
 
