@@ -46,7 +46,7 @@ def dense_model(student: Student) -> tf_keras.Sequential:
         last = layer is (rest or [first])[-1]
         model.add(tf_keras.layers.Dense(layer.units, None if last else "relu", name=f"tuned_{layer.name}"))
     weights = [np.concatenate([kernel.numpy() for kernel in kernels]), first.bias.numpy()]
-    model.set_weights([*weights, *(one for layer in rest for one in layer.get_weights())])
+    model.set_weights([*weights, *(weight for layer in rest for weight in layer.get_weights())])
     return model
 
 
@@ -162,8 +162,8 @@ def with_dense(student: Student, weights: Sequence[np.ndarray], record: dict[str
     layers[0].set_weights([kernel[:width], bias])
     if query is not None:
         query.set_weights([kernel[width:]])
-    for layer, one, other in zip(layers[1:], rest[::2], rest[1::2], strict=True):
-        layer.set_weights([one, other])
+    for layer, kernel, bias in zip(layers[1:], rest[::2], rest[1::2], strict=True):
+        layer.set_weights([kernel, bias])
     return made
 
 

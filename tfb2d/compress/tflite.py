@@ -74,7 +74,7 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
         max_tokens=config.max_tokens,
         soft_buckets=config.soft_buckets if student.kernels else 0,
         scale=float(scale),
-        bias=tuple(float(one) for one in bias),
+        bias=tuple(map(float, bias)),
         form=form,
     )
     if student.ngrams.known is not None:

@@ -133,15 +133,15 @@ class EdgeScorer:
         else:
             grams = ngram_ids(hashes, spec.orders, spec.buckets, splits)
         soft = self._soft(hashes, grams, splits) if spec.soft_buckets else None
-        found, end = [], 0
+        padded, end = [], 0
         for field, column in enumerate(fields):
             start, end = end, end + len(column)
             tokens = slice(splits[start], splits[end])
             inputs = [_padded(grams[tokens], lengths[start:end], spec.buckets + field)]
             if soft is not None:
                 inputs.append(_padded(soft[tokens], lengths[start:end], spec.soft_buckets + field)[:, :, 0])
-            found.append(inputs)
-        return found
+            padded.append(inputs)
+        return padded
 
     def _soft(self, hashes: np.ndarray, grams: np.ndarray, splits: np.ndarray) -> np.ndarray:
         """Ids of soft matching's table, `[tokens, 1]`."""
@@ -202,7 +202,9 @@ def _inputs(model: Any, spec: Spec, path: Path) -> list[tuple[int, int, int]]:
         kinds |= {f"{name}_soft": (field, 1) for field, name in enumerate(spec.fields)}
     if sorted(signature) != sorted(kinds):
         raise EdgeError(f"{path} takes {', '.join(sorted(signature))}; spec.json means {', '.join(sorted(kinds))}")
-    named = {one["name"].removeprefix("serving_default_").split(":")[0]: one for one in model.get_input_details()}
+    named = {
+        tensor["name"].removeprefix("serving_default_").split(":")[0]: tensor for tensor in model.get_input_details()
+    }
     width, outputs = named[spec.fields[0]]["shape"][2], model.get_output_details()[0]["shape"][1]
     if (width, outputs) != (spec.width, len(spec.bias)):
         raise EdgeError(f"{path} takes {width} ids of a token and gives {outputs} scores; spec.json says otherwise")

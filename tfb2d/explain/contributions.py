@@ -39,7 +39,7 @@ class NGram:
       text: as people read it.
       row: of the table; of a composed n-gram that of its first token.
       value: added to the logit.
-      silent: whether all of its rows of the table are zero, as training never met it.
+      unseen: whether all of its rows of the table are zero, because training never met it.
       matched: whether the other side has it too; None in single texts.
     """
 
@@ -49,7 +49,7 @@ class NGram:
     text: str
     row: int
     value: float
-    silent: bool
+    unseen: bool
     matched: bool | None
 
 
@@ -109,9 +109,9 @@ class Explanation:
                 at = np.minimum(np.arange(tokens) + offset, tokens - 1)
                 np.add.at(values[0], at, self.offsets[:, offset])
             return values
-        for one in self.ngrams:
-            end = min(one.start + one.order, len(self.tokens[one.field]))
-            values[one.field][one.start : end] += one.value / (end - one.start)
+        for ngram in self.ngrams:
+            end = min(ngram.start + ngram.order, len(self.tokens[ngram.field]))
+            values[ngram.field][ngram.start : end] += ngram.value / (end - ngram.start)
         for pair in self.soft:
             values[0][pair.query] += pair.value / 2
             values[1][pair.title] += pair.value / 2
@@ -127,14 +127,14 @@ class _Side:
       ids: `[tokens, orders]` int, the n-grams' rows of the table; of a composed n-gram that of its first token.
       parts: `[tokens, orders, dim]` float32, the n-grams' vectors; of a composed n-gram `[tokens, window, dim]`, vectors
         that it is the sum of.
-      silent: `[tokens, orders]` bool, whether all of the n-gram's rows are zero.
+      unseen: `[tokens, orders]` bool, whether all of the n-gram's rows are zero.
       units: `[tokens, dim]` float32, vectors of soft matching; None without it.
     """
 
     tokens: list[bytes]
     ids: tf.Tensor
     parts: tf.Tensor
-    silent: np.ndarray
+    unseen: np.ndarray
     units: Any
 
 
@@ -179,14 +179,14 @@ def _side(student: Student, text: str) -> _Side:
     ragged = tf.RaggedTensor.from_row_splits(hashes, np.array([0, len(hashes)], np.int64), validate=False)
     ids = student.ngrams.ids(ragged)
     vectors = student.ngrams.vectors(ids)
-    silent: np.ndarray = np.logical_not(np.any(vectors, axis=-1))
+    unseen: np.ndarray = np.logical_not(np.any(vectors, axis=-1))
     units = None
     if student.kernels:
         embedding = student.kernels.embedding
         units = unit_rows(embedding.vectors(embedding.ids(ragged))[:, 0])
     if student.config.window:
-        return _Side(tokens, ids[:, :1], _parts(student, vectors), np.all(silent, axis=1, keepdims=True), units)
-    return _Side(tokens, ids, vectors, silent, units)
+        return _Side(tokens, ids[:, :1], _parts(student, vectors), np.all(unseen, axis=1, keepdims=True), units)
+    return _Side(tokens, ids, vectors, unseen, units)
 
 
 def _parts(student: Student, vectors: tf.Tensor) -> tf.Tensor:
@@ -272,9 +272,9 @@ def _ngrams(student: Student, sides: Sequence[_Side], values: Sequence[np.ndarra
                     name,
                     rows[at],
                     float(values[field][at, column]),
-                    bool(side.silent[at, column]),
+                    bool(side.unseen[at, column]),
                     None if others is None else rows[at] in other_rows,
                 )
                 for at, name in enumerate(names(side.tokens, order))
             ]
-    return tuple(sorted(ngrams, key=lambda one: (one.field, one.start, one.order)))
+    return tuple(sorted(ngrams, key=lambda ngram: (ngram.field, ngram.start, ngram.order)))

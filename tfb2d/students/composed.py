@@ -53,9 +53,8 @@ class ComposedPool(tf_keras.layers.Layer):
         self.bias = self.add_weight("bias", (dim,), initializer="zeros")
         shapes = [(3 * dim, self.width), (self.width, dim)] if self.width else [(3 * dim, dim)]
         self.kernels = []
-        for convolution_index in range(len(self.convolutions)):
-            numbers = range(convolution_index * len(shapes), (convolution_index + 1) * len(shapes))
-            self.kernels.append([self._kernel(number, one) for number, one in zip(numbers, shapes, strict=True)])
+        for first in range(0, len(shapes) * len(self.convolutions), len(shapes)):
+            self.kernels.append([self._kernel(first + index, kernel) for index, kernel in enumerate(shapes)])
         super().build(shape)
 
     def _kernel(self, number: int, shape: tuple[int, int]) -> tf.Variable:

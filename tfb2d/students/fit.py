@@ -65,7 +65,7 @@ def fit_student(
         (start_from or student.start_from)(*words)
     trainer = Trainer(student, rows, valid, config, out)
     history = trainer.fit(progress)
-    student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
+    student.zero_rows(trainer.table_optimizer.untouched(student.ngrams.table))
     logits = trainer.logits(valid)
     labels = valid.targets[:, 0] if student.task.n_logits == 1 else valid.targets.argmax(1)
     calibration = calibrate(student.task, labels.astype(np.float64), one_column(logits))

@@ -27,9 +27,9 @@ WEIGHTS = "weights.safetensors"
 
 
 class Student:
-    """A student as a tf_keras functional model, in two forms that share their layers.
+    """A student as it is trained: tf_keras functional models from strings and from hashes, which share their layers.
 
-    `model` takes strings, one `[batch]` tensor per field, and is what is exported. `trunk` takes the fields' token hashes,
+    `model` takes strings, one `[batch]` tensor per field. `trunk` takes the fields' token hashes,
     ragged `[batch, (tokens)]` int64, and is what is trained: texts are hashed once, not every epoch. Both give logits
     `[batch, task.n_logits]` float32.
 
@@ -82,12 +82,12 @@ class Student:
         texts = [tf_keras.Input((), dtype=tf.string, name=f"{name}_texts") for name in task.fields]
         hashes = [tf_keras.Input((None,), dtype=tf.int64, ragged=True, name=f"{name}_hashes") for name in task.fields]
         self.trunk = tf_keras.Model(hashes, self._logits(hashes), name="trunk")
-        self.model = tf_keras.Model(texts, self.trunk([self.tokens(one) for one in texts]), name="student")
+        self.model = tf_keras.Model(texts, self.trunk([self.tokens(column) for column in texts]), name="student")
 
     def _logits(self, hashes: list[tf.RaggedTensor]) -> tf.Tensor:
         """Applies the layers to ragged token hashes, one tensor a field."""
-        vectors = [self.ngrams(one) for one in hashes]
-        pools = [self.pool(one, of) for one, of in zip(vectors, hashes, strict=True)]
+        vectors = [self.ngrams(field) for field in hashes]
+        pools = [self.pool(*pair) for pair in zip(vectors, hashes, strict=True)]
         interactions = []
         if self.matched:
             interactions.append(self.matched(*hashes, *vectors, *pools))
@@ -151,9 +151,9 @@ class Student:
         return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
 
     def learn_vocabulary(self, rows: "HashedRows", index: np.ndarray | None = None) -> None:
-        """Gives the tokens that rows have most often rows of the table, as many as the vocabulary takes.
+        """Fills the vocabulary with the most frequent tokens of rows, which get table rows of their own.
 
-        Those that stand there once or twice get none: what little they say is better said by their affixes.
+        Tokens that occur once or twice get none: their affixes say more than so few occurrences can teach.
 
         Args:
           rows: that the student will learn from.
@@ -169,7 +169,7 @@ class Student:
         self.ngrams.known.assign(known)
 
     def start_from(self, hashes: np.ndarray, vectors: np.ndarray) -> None:
-        """Starts token rows from somebody else's word vectors, turned to the tables' width by PCA.
+        """Starts token rows from a teacher's word vectors, turned to the tables' width by PCA.
 
         Rows keep the length that start values have, so that learning rates mean the same for all of them.
 
@@ -187,12 +187,15 @@ class Student:
             rows, first = np.unique(layer.rows_of(hashes), return_index=True)
             layer.table.scatter_nd_update(rows[:, None], reduced[first])
 
-    def silence(self, rows: np.ndarray) -> None:
-        """Sets rows of the n-gram table to zero: `[buckets]` bool, those that training never changed.
+    def zero_rows(self, rows: np.ndarray) -> None:
+        """Sets rows of the n-gram table to zero.
 
-        An n-gram that training never met then says nothing, rather than what its start values happen to; and a compressed
-        table can leave such rows out and score the same. (Rows of soft matching are compared with one another, not pooled:
-        there a start value tells one unknown word from another.)
+        An n-gram that training never met then adds nothing, instead of its random start values. A compressed table can
+        leave such rows out and score the same. Rows of soft matching keep their start values: they are compared, not
+        pooled, and two unknown words must differ.
+
+        Args:
+          rows: `[buckets]` bool, those that training never read.
         """
         (unread,) = np.nonzero(rows)
         if len(unread):

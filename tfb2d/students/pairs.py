@@ -61,7 +61,7 @@ class MatchedPools(tf_keras.layers.Layer):
 
     Example:
       >>> hashes = [tokens(tf.constant([text])) for text in ("usb cable", "usb c cable")]
-      >>> vectors = [ngrams(one) for one in hashes]
+      >>> vectors = [ngrams(field) for field in hashes]
       >>> MatchedPools(ngrams)(*hashes, *vectors, *map(SqrtNPool(), vectors, hashes))
 
     Reference: exact matching as a signal of its own, as in DRMM (Guo et al. 2016, arXiv 1711.08611).
@@ -82,7 +82,7 @@ class MatchedPools(tf_keras.layers.Layer):
     ) -> tf.Tensor:
         """See the class."""
         sides = ((query_hashes, query_vectors), (title_hashes, title_vectors))
-        query, title = (Field(RaggedTexts(one), self.embedding.ids(one), vectors) for one, vectors in sides)
+        query, title = (Field(RaggedTexts(hashes), self.embedding.ids(hashes), vectors) for hashes, vectors in sides)
         return self.features(query, title, query_pool, title_pool)
 
     def features(self, query: Field, title: Field, query_pool: tf.Tensor, title_pool: tf.Tensor) -> tf.Tensor:
@@ -183,7 +183,7 @@ class KernelPooling(tf_keras.layers.Layer):
     def call(self, query_hashes: tf.RaggedTensor, title_hashes: tf.RaggedTensor) -> tf.Tensor:
         """See the class."""
         query, title = RaggedTexts(query_hashes), RaggedTexts(title_hashes)
-        units = [unit_rows(self.embedding(one)[:, 0]) for one in (query_hashes, title_hashes)]
+        units = [unit_rows(self.embedding(hashes)[:, 0]) for hashes in (query_hashes, title_hashes)]
         return self.features(query, query.padded(units[0]), title.padded(units[1]), tf.expand_dims(title.mask(), 1))
 
     def features(self, query: Texts, query_units: tf.Tensor, title_units: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
