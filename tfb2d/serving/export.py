@@ -16,7 +16,7 @@ from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.model_folder import version_folders
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
-from tfb2d.students.served import ServedStudent
+from tfb2d.students.served import ServedStudent, scores_and_logits
 
 EDGE = "assets.extra/edge"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -42,33 +42,25 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
     fields, k = graph.task.fields, graph.task.n_logits
     classes = graph.task.classes or ("0", "1")
 
-    def calibrated(logit: tf.Tensor) -> tf.Tensor:
-        z = scale * logit + np.asarray(bias, np.float32)
-        return tf.sigmoid(z) if k == 1 else tf.nn.softmax(z)
-
-    def squeezed(value: tf.Tensor) -> tf.Tensor:
-        return tf.squeeze(value, -1) if k == 1 else value
-
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        logit = graph.logits([texts[name] for name in fields])
-        return {"score": squeezed(calibrated(logit)), "logit": squeezed(logit)}
+        return scores_and_logits(graph.logits([texts[name] for name in fields]), scale, bias)
 
     def parsed(inputs: tf.Tensor) -> tf.Tensor:
         features = tf.io.parse_example(inputs, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
-        return calibrated(graph.logits([features[name] for name in fields]))
+        return scores_and_logits(graph.logits([features[name] for name in fields]), scale, bias)["score"]
 
     def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = parsed(inputs)
         if k == 1:
-            scores = tf.concat([1 - scores, scores], -1)
+            scores = tf.stack([1 - scores, scores], -1)
         names = tf.repeat(tf.constant([classes]), tf.shape(scores)[0], 0)
         return {"classes": names, "scores": scores}
 
     def regress(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"outputs": tf.squeeze(parsed(inputs), -1)}
+        return {"outputs": parsed(inputs)}
 
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = tf.squeeze(calibrated(graph.rank(query, titles)), -1)
+        scores = scores_and_logits(graph.rank(query, titles), scale, bias)["score"]
         return {"scores": tf.where(tf.equal(titles, ""), 0.0, scores)}  # padding comes last in any ranking
 
     column = [tf.TensorSpec([None], tf.string, name=name) for name in fields]
