@@ -11,11 +11,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tfb2d.serving.server.options import FlagError, Options, official_arguments, parse, usage
+from tfb2d.serving.server.options import FlagError, Options, official_arguments, own_flags, parse, usage
 
 COMMAND = "python -m tfb2d.serve"
 _BINARY = "tensorflow_model_server"
 _FAILED = 255
+_NO_LOG = (
+    "Failed to start server. Error: INVALID_ARGUMENT: --log_requests is the embedded server's flag, and this would start"
+    " the official server, which cannot log requests. Add --embedded, or leave the flag out and have tfb2d.Client sample"
+    " what it sends."
+)
 _LEVELS = {"1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
 
 
@@ -32,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _FAILED
     official = None if options.embedded else official_command(arguments, options)
     if official is not None:
+        if options.log_requests:
+            print(_NO_LOG, file=sys.stderr)
+            return _FAILED
+        dropped = [f"--{name}" for name in own_flags(arguments) if name not in ("docker_image", "host")]
+        if dropped:
+            print(f"tfb2d.serve: the official server has no {', '.join(dropped)}", file=sys.stderr)
         print(f"tfb2d.serve: the official server: {official[0]}", file=sys.stderr, flush=True)
         os.execvp(official[0], official)
     for argument in unknown:
@@ -98,7 +109,7 @@ def official_command(arguments: Sequence[str], options: Options) -> list[str] | 
     if docker is None or not _answers(docker, "info", seconds=5):
         return None
     image = options.docker_image
-    if not _answers(docker, "image", "inspect", image, seconds=10) and not _answers(docker, "pull", image, seconds=600):
+    if not _answers(docker, "image", "inspect", image, seconds=10) and not _pulls(docker, image):
         print(f"tfb2d.serve: Docker answers but has no {image}; the embedded server instead", file=sys.stderr)
         return None
     command = [docker, "run", "--rm", "--init"]
@@ -113,6 +124,19 @@ def official_command(arguments: Sequence[str], options: Options) -> list[str] | 
 def _answers(*command: str, seconds: float) -> bool:
     try:
         return subprocess.run(command, capture_output=True, timeout=seconds, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _pulls(docker: str, image: str) -> bool:
+    """Fetches an image; Docker's own progress goes to stderr."""
+    print(
+        f"tfb2d.serve: docker pull {image} (some hundred megabytes; --embedded starts at once without it)",
+        file=sys.stderr,
+        flush=True,
+    )
+    try:
+        return subprocess.run([docker, "pull", image], stdout=sys.stderr, timeout=600, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

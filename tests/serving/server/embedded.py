@@ -76,14 +76,20 @@ class Server:
         return self.channel.unary_unary(method)(data, timeout=timeout)
 
     def http(
-        self, method: str, path: str, body: str | bytes | None = None, timeout: float = 10.0
+        self,
+        method: str,
+        path: str,
+        body: str | bytes | None = None,
+        timeout: float = 10.0,
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, dict, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=timeout)
         try:
             data = body.encode() if isinstance(body, str) else body
-            connection.request(method, path, data, {"Connection": "close"})
+            connection.request(method, path, data, {"Connection": "close", **(headers or {})})
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read().decode("utf-8", "replace")
+            titles = {name.title(): value for name, value in answer.getheaders()}
+            return answer.status, titles, answer.read().decode("utf-8", "replace")
         finally:
             connection.close()
 

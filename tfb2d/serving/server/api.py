@@ -1,5 +1,6 @@
 """The RPCs, as functions of parsed requests; gRPC and REST both come here."""
 
+import logging
 import time
 from typing import Any
 
@@ -22,6 +23,8 @@ from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager, Version
 from tfb2d.serving.server.request_log import RequestLogs
 from tfb2d.serving.server.steps import Step, alone
+
+_log = logging.getLogger(__name__)
 
 
 class Api:
@@ -113,7 +116,8 @@ class Api:
             answer.request.CopyFrom(request)
             answer.response.CopyFrom(response)
             sampled.put(spec.name, version.number, entry_log)
-        self.metrics.latency.observe((time.perf_counter() - started) * 1e6, spec.name, method, entry)
+        api = method.lower() if entry == "REST" else method  # the official server takes it from the URL
+        self.metrics.latency.observe((time.perf_counter() - started) * 1e6, spec.name, api, entry)
 
     def _fill(self, method: str, version: Version, request: Any, response: Any, seconds: float | None) -> Step[None]:
         servable = version.servable
@@ -155,6 +159,7 @@ class Api:
             signatures = get_model_metadata_pb2.SignatureDefMap()
             for name, definition in version.servable.session.signatures.items():
                 signatures.signature_def[name].CopyFrom(definition)
+                signatures.signature_def[name].ClearField("defaults")  # since TensorFlow Serving 2.20
         finally:
             version.give_back()
         response = get_model_metadata_pb2.GetModelMetadataResponse()
@@ -186,7 +191,11 @@ class Api:
         self, request: model_management_pb2.ReloadConfigRequest, seconds: float | None
     ) -> model_management_pb2.ReloadConfigResponse:
         """HandleReloadConfigRequest: blocks until new models serve."""
-        self.apply(request.config, seconds)
+        try:
+            self.apply(request.config, seconds)
+        except ServingError as error:
+            _log.error("ReloadConfig failed: %s", error)
+            raise
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
         return response
@@ -197,7 +206,7 @@ class Api:
         Raises:
           ServingError: it is refused; what was configured before stays.
         """
-        if config.WhichOneof("config") != "model_config_list":
+        if config.WhichOneof("config") != "model_config_list":  # even where none is configured
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently"
                 " supported"

@@ -298,8 +298,9 @@ def _task_size(feeds: Mapping[str, np.ndarray]) -> int:
 
 
 def _pad(array: np.ndarray, widest: np.ndarray) -> np.ndarray:
-    shape = (array.shape[0], *widest[1:])
-    padded = np.full(shape, b"", object) if array.dtype == object else np.zeros(shape, array.dtype)
+    """Fills up with the tensor's own first element, as the official server does: a padded title is a title, not ""."""
+    empty = b"" if array.dtype == object else 0
+    padded = np.full((array.shape[0], *widest[1:]), array.flat[0] if array.size else empty, array.dtype)
     padded[tuple(slice(size) for size in array.shape)] = array
     return padded
 

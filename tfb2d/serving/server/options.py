@@ -157,10 +157,16 @@ def _value(spec: dataclasses.Field, text: str) -> typing.Any:
     raise FlagError(f"Couldn't interpret value {text} for flag {spec.name}.")
 
 
+def own_flags(arguments: Sequence[str]) -> list[str]:
+    """Returns the names of the given flags that tensorflow_model_server does not know."""
+    names = (argument.removeprefix("--").partition("=")[0] for argument in arguments)
+    return [name for name in names if name in FLAGS and FLAGS[name].metadata["kind"] == OWN]
+
+
 def official_arguments(arguments: Sequence[str]) -> list[str]:
-    """The arguments that tensorflow_model_server knows too."""
-    own = {name for name, spec in FLAGS.items() if spec.metadata["kind"] == OWN}
-    return [one for one in arguments if one.removeprefix("--").partition("=")[0] not in own]
+    """Returns the arguments that tensorflow_model_server knows, too."""
+    own = own_flags(arguments)
+    return [argument for argument in arguments if argument.removeprefix("--").partition("=")[0] not in own]
 
 
 def usage(command: str) -> str:

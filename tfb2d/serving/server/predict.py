@@ -81,9 +81,8 @@ class Predictor:
             raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         if self._options.enable_signature_method_name_check and definition.method_name not in _PREDICT_METHODS:
             expected = ", ".join(_PREDICT_METHODS[1:])
-            raise invalid(
-                f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {definition.method_name}"
-            )
+            text = f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {definition.method_name}"
+            raise ServingError(Code.INTERNAL, text)
         return definition
 
     def _want(self, name: str) -> Wanted:
@@ -95,7 +94,7 @@ class Predictor:
     def _feeds(self, wanted: Wanted, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
         names, defaults = wanted
         given = set(inputs)
-        if len(given) > len(names) or len(given) + len(defaults) < len(names):
+        if len(given) > len(names) or (len(given) < len(names) and not defaults):
             raise _wrong_size(given, set(names))
         feeds = {}
         max_bytes, max_string = self._limits
