@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import text_format
-from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, regression_pb2
 
 from tfb2d.serving.server.errors import Code, ServingError, invalid
@@ -207,7 +206,3 @@ def _fill_regressions(result: Any, count: int, name: str, values: Mapping[str, n
     for value in array.ravel().tolist():
         result.regressions.add(value=value)
 
-
-def type_name(number: int) -> str:
-    """Returns TensorFlow's short name of a dtype number: "float", "int64", "string"."""
-    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()

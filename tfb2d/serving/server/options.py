@@ -91,6 +91,9 @@ class Options:
     join_requests: bool = _flag(
         True, "requests to a tfb2d student that are there at the same time share a run; none waits for another", OWN
     )
+    accelerate: bool = _flag(
+        True, "uses private interfaces of grpcio and TensorFlow where they work; without them it is slower", OWN
+    )
     drain_seconds: float = _flag(30.0, "after SIGTERM, time for requests in work to end", OWN)
     log_requests: str = _flag("", "folder that takes sampled requests and answers, PredictionLog TFRecords", OWN)
     log_requests_rate: float = _flag(0.1, "share of the requests that is logged", OWN)

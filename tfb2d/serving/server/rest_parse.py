@@ -8,10 +8,9 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2
 
 from tfb2d.serving.server.errors import Code, ServingError, invalid
-from tfb2d.serving.server.inference import type_name
 from tfb2d.serving.server.json_body import from_base64, is_base64, json_type, pretty, to_bytes, to_name, wrong
 from tfb2d.serving.server.predict import DEFAULT_SIGNATURE
-from tfb2d.serving.server.tensors import KINDS
+from tfb2d.serving.server.tensors import KINDS, type_name
 
 _INT32 = (-(2**31), 2**31 - 1)
 _RANGES = {  # of integers; the official server lets all small ones be as large as int32, and cuts them

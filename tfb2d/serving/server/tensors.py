@@ -51,6 +51,11 @@ KINDS = _kinds()
 _NUMBERS = {kind.numpy: number for number, kind in KINDS.items()}
 
 
+def type_name(number: int) -> str:
+    """Returns TensorFlow's short name of a dtype number: "float", "int64", "string"."""
+    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
+
+
 def shape_size(sizes: list[int]) -> int:
     """Returns the number of elements, or -1 for a shape that no tensor can have."""
     if any(size < 0 for size in sizes):
