@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from contract_cases import ask_examples, ask_predict, ask_rest, ask_services
 
 CONTRACT = json.loads(Path(__file__).with_name("contract.json").read_text(encoding="utf-8"))
 
@@ -19,6 +20,10 @@ NOT_KEPT = {  # metrics of the official server
     ":tensorflow:serving:batching:padding_size_v2",
     ":tensorflow:serving:mlmd_map",
 }
+
+# Shapes are refused by Session.run before the op sees them, where the fast session cannot be used.
+OWN_WORDS = {"wrong dim", "wrong rank 1", "wrong rank 3", "REST wrong dim"}
+MISMATCH = "batch: concurrent mismatched shapes [1,4] & [1,5]"
 
 # Two ops refuse this request, and which of them is named is chance, in the recorded server too.
 EITHER = {"wrong rank 1": ["INVALID_ARGUMENT", "In[0] ndims must be >= 2\n\t [[{{node}}]]"]}
@@ -67,6 +72,22 @@ def test_recorded_answers(contract, case):
 def test_few_answers_differ(contract):
     assert sum(same(contract, case) for case in CONTRACT) >= 0.95 * len(CONTRACT)
     assert not any(same(contract, case) for case in KNOWN)  # else it is to be taken off the list
+
+
+def differing(answers):
+    return {case for case in answers if case in CONTRACT and case not in KNOWN and not same(answers, case)}
+
+
+def test_the_public_interfaces_answer_alike(public):
+    """Over gRPC and REST, with a session that refuses wrong shapes in words of its own."""
+    answers = {**ask_predict(public), **ask_examples(public), **ask_services(public), **ask_rest(public)}
+    assert differing(answers) - {"prometheus names"} == OWN_WORDS
+
+
+@pytest.mark.slow
+def test_recorded_answers_by_public_interfaces(contract_public):
+    assert differing(contract_public) - {"prometheus names"} <= OWN_WORDS | {MISMATCH}
+    assert sum(same(contract_public, case) for case in CONTRACT) >= 0.95 * len(CONTRACT)
 
 
 def test_metric_names(contract):

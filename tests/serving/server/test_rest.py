@@ -60,8 +60,16 @@ def test_texts(shared, body, upper):
         (PREDICT, r'{"signature_name": "text", "instances": ["\ud800"]}', "half of a surrogate pair"),
         (PREDICT, '{"inputs": ' + "[" * 200 + "1" + "]" * 200 + "}", "200 dimensions"),
         (PREDICT, '{"signature_name": "__saved_model_init_op", "inputs": 1}', "Failed to get input map for signature"),
-        ("/v1/models/demo:regress", '{"signature_name": "regress", "examples": [{"x": [1.0, 2]}]}', "expecting type: float"),
-        ("/v1/models/no such model:predict".replace(" ", "%20"), "{", "JSON Parse error"),  # before the model is looked up
+        (
+            "/v1/models/demo:regress",
+            '{"signature_name": "regress", "examples": [{"x": [1.0, 2]}]}',
+            "expecting type: float",
+        ),
+        (
+            "/v1/models/no such model:predict".replace(" ", "%20"),
+            "{",
+            "JSON Parse error",
+        ),  # before the model is looked up
     ],
 )
 def test_refused(shared, path, body, message):

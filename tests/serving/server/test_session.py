@@ -57,7 +57,9 @@ def test_wrong_shapes(session, accelerate):
     with pytest.raises(ServingError) as error:
         run(session, "serving_default", 5.0, x=np.ones((2, 5), np.float32))
     assert error.value.code == Code.INVALID_ARGUMENT
-    start = "Matrix size-incompatible: In[0]: [2,5], In[1]: [4,3]" if accelerate else "Cannot feed value of shape (2, 5)"
+    start = (
+        "Matrix size-incompatible: In[0]: [2,5], In[1]: [4,3]" if accelerate else "Cannot feed value of shape (2, 5)"
+    )
     assert error.value.message.startswith(start)
 
 

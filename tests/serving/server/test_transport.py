@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -306,15 +307,12 @@ def test_answers_that_wait_for_others_have_a_thread_each(fast):
 def test_no_thread_left_for_what_takes_long(fast, monkeypatch):
     _, channel = fast({"/b": Method(sleep, background=True)})
 
-    class NoThread:
-        def __init__(self, **_):
-            raise RuntimeError("can't start new thread")
+    def no_thread(**_):
+        raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as without:
-        without.setattr(fast_transport.threading, "Thread", NoThread)
-        future = channel.unary_unary("/b").future(b"0", timeout=20)
-        wait_for(future.done)
-    assert code(future) == "RESOURCE_EXHAUSTED"
+        without.setattr(fast_transport, "threading", SimpleNamespace(Thread=no_thread))
+        assert code(channel.unary_unary("/b").future(b"0", timeout=20)) == "RESOURCE_EXHAUSTED"
     assert channel.unary_unary("/b")(b"0", timeout=20) == b"done"
 
 
@@ -326,7 +324,7 @@ def test_a_grpcio_that_has_changed_costs_speed_and_not_service(monkeypatch, capl
         raise TypeError("takes 3 positional arguments but 2 were given")
 
     def make(**flags):
-        server = grpc_server.make_transport(({}, 4, 2, [], None), Options(**flags))
+        server = grpc_server.make_transport(Options(**flags), {}, 4, 2, [], None)
         server.bind(f"127.0.0.1:{free_port()}", None)
         server.start()
         server.stop(1.0)

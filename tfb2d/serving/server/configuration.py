@@ -66,7 +66,9 @@ def from_proto(
     if kind is None and not current:
         return []  # a file may name no model: they can come by HandleReloadConfigRequest
     if kind != "model_config_list":
-        text = "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
+        text = (
+            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
+        )
         raise ServingError(Code.FAILED_PRECONDITION, text)
     models = [_settings(one) for one in config.model_config_list.config]
     _check(models, current)

@@ -30,7 +30,9 @@ def problem() -> str:
             tf.add(fed, 1.0, name="y")
             fast = FastSession(session, graph)
             feeds = {"x:0": np.ones(2, np.float32)}
-            answers = [fast.run(feeds, ("y:0",), seconds, inline)[0] for seconds, inline in ((None, True), (5.0, False))]
+            answers = [
+                fast.run(feeds, ("y:0",), seconds, inline)[0] for seconds, inline in ((None, True), (5.0, False))
+            ]
             fast.close()
         reason = "" if all(answer.tolist() == [2, 2] for answer in answers) else "it answers wrongly"
     except Exception as error:  # whatever a change of private functions leads to

@@ -1,4 +1,4 @@
-"""A gRPC server on grpcio's core: several times as fast as its public servers for small requests.
+"""A gRPC server on grpcio's core, faster than its public servers for small requests.
 
 `grpc.server` hands every call from its polling thread to a pool, where a thread waits for the request's message. For an echo
 that costs 317 us of processor time a call, this 105 us. Here a thread sees a call only when its message is there.
@@ -6,7 +6,7 @@ that costs 317 us of processor time a call, this 105 us. Here a thread sees a ca
 One thread at a time, the leader, takes in all calls that are there. It answers the quick ones itself, several in one run
 where the method can, and sends the answers afterwards: sending between two runs drives the model's data out of the
 processor's cache, and a student's 24 us become 90. Slow requests, and those whose time is not known yet, wait in a line for
-a few worker threads. Four threads answer 100-text requests 40% faster than 64, which compete for Python's lock.
+a few worker threads. Four threads answer 100-text requests 40% faster than 64 do, which compete for Python's lock.
 
 Calls above the limits are taken in and refused, too. The core would keep a thousand of them and end the others as CANCELLED.
 
@@ -308,7 +308,7 @@ class FastTransport:
                 call, data = self._line.popleft()[1]
 
     def _answer_quick(self) -> None:
-        """Computes the answers to quick requests, then sends them. Where they take longer than they should, the rest is slow."""
+        """Computes the answers to quick requests, then sends them. Where they take too long, the rest counts as slow."""
         if not self._quick:
             return
         with self._lock:

@@ -114,8 +114,7 @@ def make_server(
     in_work = max(1, options.grpc_max_threads)
     # A request that is joined with others waits for its batch, and more have to be in work to fill one.
     workers = in_work if options.enable_batching else CORES + 2
-    arguments = (methods(api, health), in_work, workers, settings, closed)
-    server = make_transport(arguments, options)
+    server = make_transport(options, methods(api, health), in_work, workers, settings, closed)
     host = f"[{options.host}]" if ":" in options.host else options.host
     places = [(f"{host}:{options.port}", credentials)] if options.port else []
     if options.grpc_socket_path:
@@ -126,13 +125,8 @@ def make_server(
     return server
 
 
-def make_transport(arguments: tuple[Any, ...], options: Options) -> Transport:
-    """Returns the fast transport where it works, else the public one.
-
-    Args:
-      arguments: what both take.
-      options: flags.
-    """
+def make_transport(options: Options, *arguments: Any) -> Transport:
+    """Returns the fast transport where it works, else the public one; both take these arguments."""
     reason = "--accelerate is off"
     if options.accelerate:
         try:
@@ -140,7 +134,7 @@ def make_transport(arguments: tuple[Any, ...], options: Options) -> Transport:
 
             reason = fast_transport.problem()
             if not reason:
-                return fast_transport.FastTransport(*arguments, quick=not options.enable_batching)
+                return fast_transport.FastTransport(*arguments, not options.enable_batching)
         except (ImportError, AttributeError) as error:
             reason = str(error)
     _log.warning("gRPC runs on grpcio's public server, which is slower: %s", reason)

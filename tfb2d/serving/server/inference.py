@@ -205,4 +205,3 @@ def _fill_regressions(result: Any, count: int, name: str, values: Mapping[str, n
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {_kind(array)}")
     for value in array.ravel().tolist():
         result.regressions.add(value=value)
-

@@ -58,7 +58,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
         raise invalid("JSON Parse error: The document is empty")
     if "\\u" in text:
         _refuse_half_pairs(text)
-    checked = {"parse_float": _float, "parse_int": _int} if _MAYBE_TOO_BIG.search(text) else {}
+    checked: dict[str, Any] = {"parse_float": _float, "parse_int": _int} if _MAYBE_TOO_BIG.search(text) else {}
     try:
         value, _ = json.JSONDecoder(object_pairs_hook=_first_wins, **checked).raw_decode(text)
     except json.JSONDecodeError as error:
@@ -74,7 +74,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    return found if len(found) == len(pairs) else {name: value for name, value in reversed(pairs)}
+    return found if len(found) == len(pairs) else dict(reversed(pairs))
 
 
 def _float(text: str) -> float:

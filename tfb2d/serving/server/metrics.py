@@ -47,7 +47,9 @@ class Metrics:
         self.latency = histogram("request_latency", "Microseconds of a request.", "model_name", "API", "entrypoint")
         self.runtime = histogram("runtime_latency", "Microseconds of a run.", "model_name", "API", "runtime")
         self.examples = histogram("request_example_counts", "The tensorflow.Examples of a request.", "model")
-        self.examples_total = counter("request_example_count_total", "The total number of tensorflow.Examples.", "model")
+        self.examples_total = counter(
+            "request_example_count_total", "The total number of tensorflow.Examples.", "model"
+        )
         self.logged = counter("request_log_count", "The total number of requests logged.", "model_name", "status")
         self.warmup = histogram("model_warmup_latency", "Microseconds of a model's warm-up.", "model_path", "status")
         self.warmup_records = counter("model_warmup_records_read", "Warm-up records read.", "model_path", "status")

@@ -81,7 +81,9 @@ class Predictor:
             raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         if self._options.enable_signature_method_name_check and definition.method_name not in _PREDICT_METHODS:
             expected = ", ".join(_PREDICT_METHODS[1:])
-            text = f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {definition.method_name}"
+            text = (
+                f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {definition.method_name}"
+            )
             raise ServingError(Code.INTERNAL, text)
         return definition
 

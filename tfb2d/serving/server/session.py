@@ -60,7 +60,9 @@ class Session:
             self.graph = tf.Graph()
             with self.graph.as_default(), _loading, _without_chatter():
                 self._session = tf.compat.v1.Session(graph=self.graph, config=_config(options, self._simple))
-                self.meta_graph: meta_graph_pb2.MetaGraphDef = tf.compat.v1.saved_model.load(self._session, tags, folder)
+                self.meta_graph: meta_graph_pb2.MetaGraphDef = tf.compat.v1.saved_model.load(
+                    self._session, tags, folder
+                )
         except (tf.errors.OpError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise _load_error(error, tags, folder) from None
         self.signatures = dict(self.meta_graph.signature_def)
@@ -188,7 +190,9 @@ def _config(options: Options, simple: bool) -> Any:
     that is `simple` enough runs its ops one after the other, without the executor's queues and locks (a sixth less time).
     """
     config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=options.tensorflow_intra_op_parallelism or options.tensorflow_session_parallelism or 1,
+        intra_op_parallelism_threads=options.tensorflow_intra_op_parallelism
+        or options.tensorflow_session_parallelism
+        or 1,
         inter_op_parallelism_threads=_inter_op(options),
         allow_soft_placement=True,
         device_count={"GPU": 0},  # one process at a desk beside training: the accelerator is not this server's
