@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tfb2d.serving.server.options import FlagError, Options, official_arguments, own_flags, parse, usage
+from tfb2d.serving.server.options import FlagError, Options, official_arguments, own_flags, parse, usage, without_effect
 
 COMMAND = "python -m tfb2d.serve"
 _BINARY = "tensorflow_model_server"
@@ -54,15 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"TensorFlow ModelServer: embedded in tfb2d\nTensorFlow Library: {version('tensorflow')}")
         return 0
-    return embedded(options)
+    return embedded(options, without_effect(arguments))
 
 
-def embedded(options: Options) -> int:
-    """Runs the embedded server until it is told to stop; returns the exit status."""
+def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
+    """Runs the embedded server until a signal stops it; returns the exit status.
+
+    Args:
+      options: flags.
+      ignored: flags that were given and have no effect; the log names them.
+    """
     from tfb2d.serving.server.errors import ServingError
     from tfb2d.serving.server.preflight import prepare
 
-    _log_to_stderr(options)
+    _log_to_stderr(ignored)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     try:
@@ -77,7 +82,7 @@ def embedded(options: Options) -> int:
     return 0
 
 
-def _log_to_stderr(options: Options) -> None:
+def _log_to_stderr(ignored: Sequence[str]) -> None:
     """Log lines on stderr, as verbose as TF_CPP_MIN_LOG_LEVEL says; the first one says which server this is."""
     form = logging.Formatter("%(asctime)s %(levelname).1s %(name)s] %(message)s")
     handler = logging.StreamHandler(sys.stderr)
@@ -87,7 +92,7 @@ def _log_to_stderr(options: Options) -> None:
     log.propagate = False
     log.setLevel(logging.INFO)
     log.info("tfb2d's embedded server: TensorFlow Serving's contract, not the official tensorflow_model_server")
-    for name in options.without_effect():
+    for name in ignored:
         log.warning("--%s has no effect in the embedded server", name)
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")
     log.setLevel(_LEVELS.get(level, logging.INFO))

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tfb2d import serve
-from tfb2d.serving.server.options import FLAGS, FlagError, Options, official_arguments, parse, usage
+from tfb2d.serving.server.options import FLAGS, FlagError, Options, official_arguments, parse, usage, without_effect
 
 
 def test_values_and_unknown_arguments():
@@ -38,8 +38,9 @@ def test_refused(argument, message):
 
 
 def test_flags_without_effect_are_named():
-    options = parse(["--xla_cpu_compilation_enabled", "--port=1"])[0]
-    assert options.without_effect() == ["xla_cpu_compilation_enabled"]
+    arguments = ["--xla_cpu_compilation_enabled", "--port=1", "--num_tflite_pools=3", "--nosuch"]
+    assert parse(arguments)[1] == ["--nosuch"]
+    assert without_effect(arguments) == ["xla_cpu_compilation_enabled", "num_tflite_pools"]
 
 
 def test_help_is_quick_and_complete():

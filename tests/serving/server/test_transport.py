@@ -99,20 +99,20 @@ def test_requests_wait_in_turn_and_one_more_is_refused(served):
     assert channel.unary_unary("/a")(b"!", timeout=20) == b"!"
 
 
-@pytest.mark.parametrize("seconds", [b"0.02", b"0.0008"])  # slow, quick
-def test_a_flood_is_refused_by_the_servers_own_word(served, monkeypatch, seconds):
+@pytest.mark.parametrize(("answer", "seconds"), [(sleep, b"0.02"), (compute, b"0.0008")], ids=["slow", "quick"])
+def test_a_flood_is_refused_by_the_servers_own_word(served, monkeypatch, answer, seconds):
     """Left in the core's own queue, requests above a thousand would be CANCELLED, and all others answered late."""
     monkeypatch.setattr(fast_transport, "MOST_QUICK", 20)
-    _, channel = served({"/a": Method(compute)}, 4, 2)
+    _, channel = served({"/a": Method(answer)}, 4, 2)
     ask = channel.unary_unary("/a")
     for _ in range(3):
         ask(seconds, timeout=20)
     codes, room = [], threading.Semaphore(600)  # below what the core keeps, however slow this machine is
-    for _ in range(2000):
+    for _ in range(1000):
         room.acquire()
         future = ask.future(seconds, timeout=60)
         future.add_done_callback(lambda done: (codes.append(code(done)), room.release()))
-    wait_for(lambda: len(codes) == 2000, 60)
+    wait_for(lambda: len(codes) == 1000, 60)
     assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
     assert codes.count("OK") >= 4
     wait_for(lambda: code(ask.future(seconds, timeout=20)) == "OK")
@@ -172,7 +172,7 @@ def test_seconds_left(served):
     _, channel = served({"/a": Method(answer)})
     channel.unary_unary("/a")(b"", timeout=20)
     channel.unary_unary("/a")(b"")
-    assert 10 < seen[0] <= 20
+    assert 10 < seen[0] < 21  # clocks differ a little
     assert seen[1] is None
 
 
