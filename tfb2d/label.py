@@ -55,9 +55,9 @@ def main(argv: Sequence[str]) -> None:
         )
     except (ConfigError, DataError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(f"{found['rows']:,} rows labelled in {out}")
-    if found["rejected"]:
-        print(f"{found['rejected']:,} rows set apart in {out}.rejected.jsonl")
+    print(f"{found.rows:,} rows labelled in {out}")
+    if found.rejected:
+        print(f"{found.rejected:,} rows rejected, in {out}.rejected.jsonl")
 
 
 def run() -> None:

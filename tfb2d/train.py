@@ -51,20 +51,22 @@ def main(argv: Sequence[str]) -> None:
         settings.data.max_rejected = _MAX_REJECTED.value
     try:
         config = Config.from_dict(settings)
-        from tfb2d.pipeline import Pipeline
+        from tfb2d import pipeline
+        from tfb2d.outcomes import ReportOutcome
+        from tfb2d.runs import Run
 
         workdir = Path(_WORKDIR.value or Path("runs") / config.name)
-        run = Pipeline(config, workdir, command=shlex.join(["python", "-m", "tfb2d.train", *_TYPED]))
-        outcome = run.run(_UNTIL.value, _FORCE.value)
-    except (ConfigError, DataError, RuntimeError, OSError, FloatingPointError) as error:
+        run = Run(workdir, command=shlex.join(["python", "-m", "tfb2d.train", *_TYPED]))
+        outcome = pipeline.run(run, config, _UNTIL.value, _FORCE.value)
+    except (ConfigError, DataError, OSError, FloatingPointError) as error:
         logging.debug("", exc_info=True)
         sys.exit(f"error: {error}")
-    if "table" in outcome:
-        print(f"\n{outcome['table']}\n")
-        print(f"pictures   {outcome['report']}")
-        print(f"next       python -m tfb2d.score --model={outcome['model']} --input=FILE --output=scored.tsv")
-        served = Path(outcome["model"]).resolve().parent
-        print(f"           python -m tfb2d.serve --model_name={run.name} --model_base_path={served}")
+    if isinstance(outcome, ReportOutcome):
+        print(f"\n{outcome.table}\n")
+        print(f"pictures   {outcome.report}")
+        print(f"next       python -m tfb2d.score --model={outcome.model} --input=FILE --output=scored.tsv")
+        served = Path(outcome.model).resolve().parent
+        print(f"           python -m tfb2d.serve --model_name={config.model_name} --model_base_path={served}")
 
 
 def run() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tfb2d.config import Config, ConfigError
+from tfb2d.atomic import write_json
+from tfb2d.config import ConfigError
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_json
 
 FORMS = (
     "float",
@@ -43,15 +43,13 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
     workdir = Path(_WORKDIR.value)
-    if not (workdir / "student/stage.json").exists():
-        sys.exit(f"error: {workdir} has no finished student; python -m tfb2d.train --workdir={workdir} makes one")
     try:
         from tfb2d.compress.compare import compare
         from tfb2d.evaluation.table import layout
-        from tfb2d.pipeline import Pipeline
+        from tfb2d.runs import Run
 
-        run = Pipeline(Config.from_dict(read_json(workdir / "config.json")), workdir, progress=False)
-        found = compare(run, _FORMS.value, _EPOCHS.value)
+        run = Run(workdir, progress=False)
+        found = compare(run, run.config(), _FORMS.value, _EPOCHS.value)
     except (ConfigError, DataError, OSError) as error:
         sys.exit(f"error: {error}")
     write_json(workdir / "compress.json", found)

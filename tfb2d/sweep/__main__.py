@@ -31,6 +31,7 @@ from absl import app, flags, logging
 from tfb2d.config import Config, ConfigError
 
 if TYPE_CHECKING:
+    from tfb2d.runs import Run
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.training import Job
 
@@ -64,16 +65,18 @@ def main(argv: Sequence[str]) -> None:
     from tfb2d.data.errors import DataError
 
     try:
-        print(sweep(Path(_WORKDIR.value)))
-    except (ConfigError, DataError, RuntimeError, OSError, FloatingPointError) as error:
+        from tfb2d.runs import Run
+
+        print(sweep(Run(Path(_WORKDIR.value), progress=False)))
+    except (ConfigError, DataError, OSError, FloatingPointError) as error:
         logging.debug("", exc_info=True)
         sys.exit(f"error: {error}")
 
 
-def sweep(run: Path) -> str:
+def sweep(run: "Run") -> str:
     """Does what the flags say, and returns what is printed."""
     config = settings(run, _CONFIG.value, _OVERRIDES)  # a wrong one is answered before TensorFlow is there
-    from tfb2d.stages import locked
+    from tfb2d.runs import locked
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.settings import ALL
     from tfb2d.sweep.training import is_done, jobs
@@ -85,7 +88,7 @@ def sweep(run: Path) -> str:
         rows = count(_ROWS.value, least=1) if _ROWS.value else ALL
     except ValueError as problem:
         raise ConfigError(f"--rows: {problem}") from problem
-    out = Path(_OUTPUT.value) if _OUTPUT.value else run / "sweep"
+    out = Path(_OUTPUT.value) if _OUTPUT.value else run.folder / "sweep"
     values = {}
     for one in _VALUES.value:
         axis, equals, listed = one.partition("=")
@@ -93,7 +96,7 @@ def sweep(run: Path) -> str:
             raise ConfigError(f"--values takes axis=value,value, not {one!r}")
         values[axis] = tuple(listed.split(","))
     shown = _PROGRESS.value and sys.stderr.isatty()
-    material = Material(run, config, out / "rows", shown)
+    material = Material(run, config)
     asked = axes(
         _SWEEP.value,
         config,
@@ -117,7 +120,7 @@ def sweep(run: Path) -> str:
     return f"{print_tables(figures)}\n\npictures   {out / 'sweep.html'}"
 
 
-def settings(run: Path, recipe: str, overrides: Sequence[str]) -> Config:
+def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> Config:
     """The recipe of the variants.
 
     Args:
@@ -126,13 +129,10 @@ def settings(run: Path, recipe: str, overrides: Sequence[str]) -> Config:
       overrides: `a.b=value`.
 
     Raises:
+      RunError: this is no run folder.
       ConfigError: no such recipe or setting, or rows and teachers that are not the run's.
     """
-    from tfb2d.data.files import read_json
-
-    if not (run / "config.json").exists():
-        raise ConfigError(f"{run}: no config.json; it is not a run folder")
-    own = Config.from_dict(read_json(run / "config.json"))
+    own = run.config()
     chosen = own.to_dict()
     if recipe:
         name, colon, argument = recipe.partition(":")
@@ -158,13 +158,15 @@ def settings(run: Path, recipe: str, overrides: Sequence[str]) -> Config:
     for part in ("data", "teachers"):
         if getattr(config, part) != getattr(own, part):
             raise ConfigError(
-                f"{part} of the recipe is not what {run} was made with; a sweep takes its rows and logits"
+                f"{part} of the recipe is not what {run.folder} was made with; a sweep takes its rows and logits"
             )
-    if config.student.max_tokens != own.student.max_tokens and (run / "words").exists():
-        raise ConfigError(f"student.max_tokens is {own.student.max_tokens} in {run}, whose word vectors depend on it")
+    if config.student.max_tokens != own.student.max_tokens:
+        raise ConfigError(
+            f"student.max_tokens is {own.student.max_tokens} in {run.folder}, whose hashed rows depend on it"
+        )
     if config.student.affixes not in ((), own.student.affixes):
         raise ConfigError(
-            f"student.affixes is {own.student.affixes} in {run}, whose hashes depend on it; () leaves them out"
+            f"student.affixes is {own.student.affixes} in {run.folder}, whose hashed rows depend on it; () leaves them out"
         )
     return config
 
@@ -189,27 +191,28 @@ def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool)
     """Trains what is not there, a few trainings a process: what TensorFlow keeps of a table goes with its process."""
     from multiprocessing import get_context
 
+    from tfb2d.errors import RunError
     from tfb2d.sweep.training import PER_PROCESS, is_done, train_all
 
     todo = [job for job in found if not is_done(job, out)]
     for start in range(0, len(todo), PER_PROCESS):
         group = todo[start : start + PER_PROCESS]
-        arguments = (material.run, material.config, material.cache, group, out, shown, start, len(todo))
+        arguments = (material.run, material.config, group, out, shown, start, len(todo))
         process = get_context("spawn").Process(target=train_all, args=arguments, daemon=True)
         process.start()
         process.join()
         if process.exitcode:
-            raise RuntimeError(f"a training ended with status {process.exitcode}; what it said stands above")
+            raise RunError(f"a training ended with status {process.exitcode}; what it said stands above")
 
 
-def _judge(run: Path, material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path) -> dict[str, Any]:
+def _judge(run: "Run", material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path) -> dict[str, Any]:
     import datetime
     import shlex
 
     from tfb2d.data.files import read_json, write_atomic, write_json
     from tfb2d.evaluation.machine import machine
     from tfb2d.evaluation.results import plain
-    from tfb2d.stages import fingerprint
+    from tfb2d.resume import fingerprint
     from tfb2d.sweep.collisions import Collisions
     from tfb2d.sweep.judging import judge
     from tfb2d.sweep.page import render
@@ -230,7 +233,7 @@ def _judge(run: Path, material: "Material", asked: Sequence[Any], found: Sequenc
         write_json(out / "test_looks.json", looks)
     figures = plain(
         {
-            "run": str(run),
+            "run": str(run.folder),
             "command": shlex.join(
                 ["python", "-m", "tfb2d.sweep", *sys.argv[1:], *(f"--config.{o}" for o in _OVERRIDES)]
             ),
