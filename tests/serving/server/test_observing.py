@@ -293,15 +293,15 @@ def test_callers_cannot_have_files_written():
 def test_logs_follow_the_configuration(tmp_path):
     """A model that gets a logging_config has a log of its own; one that loses it goes back to the server's."""
     logs = RequestLogs(Options(log_requests=str(tmp_path / "all"), log_requests_rate=1.0), Metrics())
-    assert logs.wanted("demo") is logs.wanted("other")
+    assert logs.sampled("demo") is logs.sampled("other")
     logs.configure({one.name: one for one in from_proto(model_config(f"{tmp_path}/own/"), {})})
-    log_some(logs.wanted("demo"), 3)
+    log_some(logs.sampled("demo"), 3)
     logs.configure({})
     assert len(read_logs(tmp_path / "own")) == 3
-    log_some(logs.wanted("demo"), 2)
+    log_some(logs.sampled("demo"), 2)
     logs.configure({one.name: one for one in from_proto(model_config("/proc/nowhere/"), {})})  # not to be written
-    assert logs.wanted("demo") is None
-    assert logs.wanted("other") is not None
+    assert logs.sampled("demo") is None
+    assert logs.sampled("other") is not None
     logs.close()
     assert len(read_logs(tmp_path / "all")) == 2
 

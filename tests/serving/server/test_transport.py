@@ -324,7 +324,7 @@ def test_a_grpcio_that_has_changed_costs_speed_and_not_service(monkeypatch, capl
         raise TypeError("takes 3 positional arguments but 2 were given")
 
     def make(**flags):
-        server = grpc_server.make_transport(Options(**flags), {}, 4, 2, [], None)
+        server = grpc_server.make_transport(Options(**flags), methods={}, in_work=4, workers=2, settings=[])
         server.bind(f"127.0.0.1:{free_port()}", None)
         server.start()
         server.stop(1.0)

@@ -1,7 +1,7 @@
 """Runs a tf.compat.v1.Session through TensorFlow's C interface, without the Python around `Session.run`.
 
-It is the entry that TensorFlow Serving uses, so that errors of ops and shapes have the same words. The wrapper is private to
-TensorFlow: `problem` tries it when the first model is loaded, and `session` runs without it where it has changed.
+It is the entry that TensorFlow Serving uses, so that errors of ops and shapes have the same words. The wrapper is private
+to TensorFlow: `problem` tries it when the first model is loaded, and `session` runs without it where it has changed.
 """
 
 import functools

@@ -1,14 +1,14 @@
 """A gRPC server on grpcio's core, faster than its public servers for small requests.
 
-`grpc.server` hands every call from its polling thread to a pool, where a thread waits for the request's message. For an echo
-that costs 317 us of processor time a call, this 105 us. Here a thread sees a call only when its message is there.
+`grpc.server` hands every call from its polling thread to a pool, where a thread waits for the request's message. An echo
+costs 317 us of processor time a call that way, and 105 us here, where a thread sees a call only with its message.
 
 One thread at a time, the leader, takes in all calls that are there. It answers the quick ones itself, several in one run
 where the method can, and sends the answers afterwards: sending between two runs drives the model's data out of the
-processor's cache, and a student's 24 us become 90. Slow requests, and those whose time is not known yet, wait in a line for
-a few worker threads. Four threads answer 100-text requests 40% faster than 64 do, which compete for Python's lock.
+processor's cache, and a student's 24 us become 90. Slow requests, and those whose time is not known yet, wait in a line
+for a few worker threads. Four threads answer 100-text requests 40% faster than 64 do, which compete for Python's lock.
 
-Calls above the limits are taken in and refused, too. The core would keep a thousand of them and end the others as CANCELLED.
+Calls above the limits are taken in and refused. The core would keep a thousand of them and end the others as CANCELLED.
 
 The classes are those that `grpc.server` itself is made of (grpc/_server.py). They are private, so `problem` tries them when
 the server starts, and `aio_transport` takes over where they have changed.

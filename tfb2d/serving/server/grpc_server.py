@@ -114,18 +114,20 @@ def make_server(
     in_work = max(1, options.grpc_max_threads)
     # A request that is joined with others waits for its batch, and more have to be in work to fill one.
     workers = in_work if options.enable_batching else CORES + 2
-    server = make_transport(options, methods(api, health), in_work, workers, settings, closed)
+    server = make_transport(
+        options, methods=methods(api, health), in_work=in_work, workers=workers, settings=settings, on_closed=closed
+    )
     host = f"[{options.host}]" if ":" in options.host else options.host
-    places = [(f"{host}:{options.port}", credentials)] if options.port else []
+    addresses = [(f"{host}:{options.port}", credentials)] if options.port else []
     if options.grpc_socket_path:
-        places.append((f"unix:{os.path.abspath(options.grpc_socket_path)}", None))
-    for address, secured in places:
+        addresses.append((f"unix:{os.path.abspath(options.grpc_socket_path)}", None))
+    for address, secured in addresses:
         if not server.bind(address, secured):
             raise FlagError(f"cannot listen on {address}: it is in use, not this machine's, or the certificate is bad")
     return server
 
 
-def make_transport(options: Options, *arguments: Any) -> Transport:
+def make_transport(options: Options, **arguments: Any) -> Transport:
     """Returns the fast transport where it works, else the public one; both take these arguments."""
     reason = "--accelerate is off"
     if options.accelerate:
@@ -134,15 +136,15 @@ def make_transport(options: Options, *arguments: Any) -> Transport:
 
             reason = fast_transport.problem()
             if not reason:
-                return fast_transport.FastTransport(*arguments, not options.enable_batching)
+                return fast_transport.FastTransport(**arguments, quick=not options.enable_batching)
         except (ImportError, AttributeError) as error:
             reason = str(error)
     _log.warning("gRPC runs on grpcio's public server, which is slower: %s", reason)
     from tfb2d.serving.server.aio_transport import AioTransport
 
-    return AioTransport(*arguments)
+    return AioTransport(**arguments)
 
 
 def _channel_arguments(text: str) -> list[tuple[str, Any]]:
-    pairs = [one.partition("=") for one in text.split(",") if one]
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
     return [(name, int(value) if value.lstrip("-").isdigit() else value) for name, _, value in pairs]

@@ -27,7 +27,7 @@ class Health:
         return _Response.SERVING if self._serving else _Response.NOT_SERVING
 
     def check(self, request: health_pb2.HealthCheckRequest, seconds: float | None) -> Any:
-        """Health/Check.
+        """Answers Health/Check.
 
         Raises:
           ServingError: NOT_FOUND for another name.
@@ -38,7 +38,7 @@ class Health:
         return _Response(status=status)
 
     def first(self, request: health_pb2.HealthCheckRequest, seconds: float | None) -> Any:
-        """Health/Watch: the status now; the one other, when the server drains, is sent by `stop`."""
+        """Answers Health/Watch with the status now; `stop` sends the last one, when the server drains."""
         return _Response(status=self._status(request.service))
 
     def watch(self, stream: Stream) -> None:

@@ -73,8 +73,8 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else dict(reversed(pairs))
+    items = dict(pairs)
+    return items if len(items) == len(pairs) else dict(reversed(pairs))
 
 
 def _float(text: str) -> float:

@@ -75,8 +75,8 @@ class Rest:
         if not path.lower().startswith("/v1/"):
             return _response(404, _NOT_FOUND, "text/html")
         if request.method == "OPTIONS":  # a browser asks before it sends; without an origin it is no such question
-            asked = re.match("https?://", request.headers.get("origin", ""))
-            return _response(200 if asked else 400, b"", "text/html; charset=ISO-8859-1", self._cors)
+            browser = re.match("https?://", request.headers.get("origin", ""))
+            return _response(200 if browser else 400, b"", "text/html; charset=ISO-8859-1", self._cors)
         try:
             return _response(200, self._answer(request), headers=self._cors)
         except Exception as error:

@@ -85,8 +85,8 @@ class EmbeddedServer:
         if options.rest_api_port:
             rest = Rest(self._api, options, self._prepared.monitoring_path)
             limit, threads = options.max_request_bytes, options.rest_api_num_threads
-            place = options.host, options.rest_api_port
-            self._http = HttpServer(*place, rest.handle, threads, limit, options.drain_seconds)
+            address = options.host, options.rest_api_port
+            self._http = HttpServer(*address, rest.handle, threads, limit, options.drain_seconds)
             try:
                 self._http.start()
             except OSError as error:

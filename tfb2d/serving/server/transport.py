@@ -1,4 +1,4 @@
-"""What a gRPC transport is told of the methods that it serves, and what it must be able to do.
+"""What a gRPC transport serves, and what it must be able to do.
 
 There are two: `aio_transport`, on grpcio's public asyncio server, which always works, and `fast_transport`, which is faster
 and stands on grpcio's private classes.
