@@ -6,9 +6,8 @@ from setuptools import find_packages, setup
 
 REQUIRES = [
     "absl-py",
-    "grpcio>=1.60,<2",  # the embedded server stands on its core classes
+    "grpcio>=1.60",
     "grpcio-health-checking>=1.60",
-    "h11>=0.14",
     "jinja2>=3.1",
     "google-crc32c>=1.6",  # the checksums of request logs
     "keras>=3.10",
@@ -17,10 +16,12 @@ REQUIRES = [
     "matplotlib>=3.8",
     "ml-collections>=1.0",
     "numpy>=1.26",
+    "prometheus-client>=0.20",
     "pyarrow>=17",
     "safetensors>=0.4",
     "scikit-learn>=1.4",
     "scipy>=1.11",
+    "starlette>=0.40",
     "tensorboard>=2.19",
     "tensorflow>=2.19,<2.22",
     "tensorflow-model-optimization>=0.8",
@@ -29,6 +30,7 @@ REQUIRES = [
     "tf-keras>=2.19,<2.22",
     "tokenizers>=0.21",  # KerasHub needs it, too
     "tqdm>=4.66",
+    "uvicorn>=0.30",
 ]
 EXTRAS = {
     "bench": [  # what students are compared with: 130 MB installed
