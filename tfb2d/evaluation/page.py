@@ -74,6 +74,8 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
     def points(value: float) -> str:
         return f"{100 * value:+.1f}"
 
+    for warning in report.get("warnings", ()):
+        card("Doubtful", "!", warning)
     if report["headline_retention"] is not None:
         note = f"student's {measure} over teacher's" + between("headline_retention", percent)
         card("Retention", percent(report["headline_retention"]), note)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
+from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.headline import constant_scores, headline_measure, threshold_figures
 from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics, ndcg_groups
 
@@ -89,6 +90,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
     whole = Bootstrap(run.task, labels, students, groups, **draws)
     intervals: dict[str, Any] = {name: whole.intervals(name) for name in students}
     against: dict[str, Interval] = {}
+    warnings: list[str] = []
     scored = np.zeros(len(labels), np.bool_) if run.teacher is None else covered(run.teacher)
     if run.teacher is not None and scored.any():
         both = {"teacher": np.asarray(run.teacher)[scored], "student": np.asarray(run.student)[scored]}
@@ -101,6 +103,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
             against["ndcg10_retention"] = part.ratio("student", "teacher", "ndcg10")
         against["fidelity"] = part.share("fidelity")
         against["headline_retention"] = part.ratio("student", "teacher", measure)
+        warnings = doubts(run.task, labels[scored], part.values["teacher"], against["retention"]["value"])
     if run.labels_only is not None:
         against["gain_over_labels_only"] = whole.difference("student", "labels_only")
         against["headline_gain"] = whole.difference("student", "labels_only", measure)
@@ -118,6 +121,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         }
         | {name: figure["ci95"] for name, figure in against.items()},
         "rows": {"test": len(labels), "teacher": int(scored.sum())},
+        "warnings": warnings,
         "ndcg_groups": ndcg_groups(run.task, labels, groups) if groups is not None and rankings else None,
         "rejected": run.data.get("rejected", 0),
         "leaked": run.data.get("leaked", 0),
