@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfb2d.errors import RunError
 from tfb2d.explain.nearest import row_orders
 from tfb2d.runs import Run
 from tfb2d.students import ngrams, text_spec
@@ -87,17 +88,23 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
       run: whose hashed transfer rows are counted.
 
     Raises:
-      RunError: the run's stage `rows` is not finished.
+      RunError: the run's stage `rows` is not finished, or was made for another student.
     """
     from tfb2d.students.rows import HashedRows
 
     run.finished_record("rows")
+    hashed, config = HashedRows(run.rows("transfer")), student.config
+    if (hashed.max_tokens, hashed.affixes) != (config.max_tokens, config.affixes):
+        raise RunError(
+            f"{hashed.folder} has {hashed.max_tokens} tokens of a text and affixes {hashed.affixes}, the student reads "
+            f"{config.max_tokens} and {config.affixes}; python -m tfb2d.train brings the run up to date"
+        )
     orders = row_orders(student)
     parts = [_keys(student, text).ravel() for column in columns for text in column]
     keys = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
     counts = np.zeros(len(keys), np.int64)
     rows = np.zeros(student.config.buckets, np.int64)
-    for hashes, splits in ngrams.chunks(HashedRows(run.rows("transfer"))):
+    for hashes, splits in ngrams.chunks(hashed):
         seen = ngrams.keys(hashes, orders, splits).ravel()
         rows += np.bincount(student.ngrams.rows_of(seen), minlength=len(rows))
         position = np.searchsorted(keys, seen)
