@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 
 Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
 _TIMED_OUT = "Timed out waiting for notification"
@@ -54,7 +54,7 @@ class BatchingParameters:
 
     @property
     def execution_size(self) -> int:
-        """Rows of the largest batch that runs."""
+        """Returns the rows of the largest batch that runs."""
         split = self.enable_large_batch_splitting and self.max_execution_batch_size
         return self.max_execution_batch_size if split else self.max_batch_size
 
@@ -62,7 +62,7 @@ class BatchingParameters:
         """Refuses what cannot work, when a model is loaded, as TensorFlow Serving does.
 
         Raises:
-          ServingError: INVALID_ARGUMENT.
+          StatusError: INVALID_ARGUMENT.
         """
         for name in ("max_batch_size", "num_batch_threads", "max_enqueued_batches"):
             if getattr(self, name) < 1:
@@ -120,7 +120,7 @@ class Batcher:
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True).start()
 
     def wrap(self, run: Run) -> Run:
-        """A run that batches."""
+        """Returns a run that batches."""
 
         def batched(
             feeds: Mapping[str, np.ndarray], fetches: tuple[str, ...], seconds: float | None
@@ -164,7 +164,7 @@ class Batcher:
         try:
             return task.answer.result(left)
         except FutureTimeout:
-            raise ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT) from None
+            raise StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT) from None
 
     def _enqueue(
         self, run: Run, names: tuple[str, ...], fetches: tuple[str, ...], tasks: Sequence[_Task]
@@ -177,7 +177,7 @@ class Batcher:
             if queue is None:
                 queue = self._queues[key] = _Queue(run, fetches, self._observe)
             at_once = not self.parameters.batch_timeout_micros and self._idle and len(tasks) == 1
-            if at_once and not any(one.batches for one in self._queues.values()):
+            if at_once and not any(other.batches for other in self._queues.values()):
                 self._idle -= 1
                 return queue, _Batch(time.monotonic(), list(tasks), tasks[0].size)
             needed, room = 0, self._room(queue)
@@ -186,7 +186,7 @@ class Batcher:
                     needed, room = needed + 1, self.parameters.execution_size
                 room -= task.size
             if needed and len(queue.batches) + needed > limit:
-                raise ServingError(
+                raise StatusError(
                     Code.UNAVAILABLE,
                     "The batch scheduling queue to which this task was submitted is full; currently"
                     f" {len(queue.batches)} batches enqueued and max_enqueued_batches is {limit}",
@@ -215,7 +215,7 @@ class Batcher:
             now = time.monotonic()
             fronts = [(queue.batches[0].opened, queue) for queue in self._queues.values() if queue.batches]
             wake = None
-            for opened, queue in sorted(fronts, key=lambda one: one[0]) if self._idle else ():
+            for opened, queue in sorted(fronts, key=lambda front: front[0]) if self._idle else ():
                 front = queue.batches[0]
                 closed = len(queue.batches) > 1 or front.size >= self.parameters.execution_size
                 if closed or now - opened >= timeout:
@@ -228,20 +228,20 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._changed:
-                found = self._next()
-                if found is None:
+                due = self._next()
+                if due is None:
                     return
                 self._changed.notify()  # another batch may be due, and this thread is busy now
-            self._finish(*found)
+            self._finish(*due)
 
     def _finish(self, queue: _Queue, batch: _Batch) -> None:
         """Runs a batch that counts as running, and lets the next one run."""
         try:
             self._run(queue, batch)
-        except ServingError as error:
+        except StatusError as error:
             _fail(batch.tasks, error)
         except Exception as problem:  # the threads serve every model: none may die of one batch
-            _fail(batch.tasks, ServingError(Code.INTERNAL, f"{type(problem).__name__} in a batch"))
+            _fail(batch.tasks, StatusError(Code.INTERNAL, f"{type(problem).__name__} in a batch"))
         finally:
             with self._changed:
                 self._idle += 1
@@ -249,16 +249,17 @@ class Batcher:
 
     def _run(self, queue: _Queue, batch: _Batch) -> None:
         now = time.monotonic()
-        tasks = [one for one in batch.tasks if one.deadline is None or one.deadline > now]
+        tasks = [task for task in batch.tasks if task.deadline is None or task.deadline > now]
         if not tasks:
-            return _fail(batch.tasks, ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
-        rows = sum(one.size for one in tasks)
+            return _fail(batch.tasks, StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
+        rows = sum(task.size for task in tasks)
         padded = next((size for size in self.parameters.allowed_batch_sizes if size >= rows), rows)
         queue.observe(now - batch.opened, padded)
         feeds = {
-            name: self._join(name, [one.feeds[name] for one in tasks], padded - rows) for name in sorted(tasks[0].feeds)
+            name: self._join(name, [task.feeds[name] for task in tasks], padded - rows)
+            for name in sorted(tasks[0].feeds)
         }
-        ends = [one.deadline for one in tasks]
+        ends = [task.deadline for task in tasks]
         last = None if any(end is None for end in ends) else max(end for end in ends if end is not None) - now
         outputs = queue.run(feeds, queue.fetches, last)
         start = 0
@@ -266,21 +267,21 @@ class Batcher:
         for task in tasks:
             task.answer.set_result([array[start : start + task.size] for array in outputs])
             start += task.size
-        _fail(batch.tasks, ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
+        _fail(batch.tasks, StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
 
     def _join(self, name: str, parts: list[np.ndarray], padding: int) -> np.ndarray:
-        if any(one.shape[1:] != parts[0].shape[1:] for one in parts):
+        if any(part.shape[1:] != parts[0].shape[1:] for part in parts):
             if not self.parameters.pad_variable_length_inputs:
-                raise ServingError(
+                raise StatusError(
                     Code.FAILED_PRECONDITION,
                     f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set"
                     " pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal"
                     " dimensions starting with the first dim.",
                 )
-            if any(one.ndim != parts[0].ndim for one in parts):
+            if any(part.ndim != parts[0].ndim for part in parts):
                 raise invalid(f"Tensors with name '{name}' from different tasks have different rank")
-            widest = np.max([one.shape for one in parts], axis=0)
-            parts = [_pad(one, widest) for one in parts]
+            widest = np.max([part.shape for part in parts], axis=0)
+            parts = [_pad(part, widest) for part in parts]
         if padding:
             parts = [*parts, np.repeat(parts[0][:1], padding, axis=0)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -298,8 +299,9 @@ def _task_size(feeds: Mapping[str, np.ndarray]) -> int:
 
 
 def _pad(array: np.ndarray, widest: np.ndarray) -> np.ndarray:
-    shape = (array.shape[0], *widest[1:])
-    padded = np.full(shape, b"", object) if array.dtype == object else np.zeros(shape, array.dtype)
+    """Fills up with the tensor's own first element, as the official server does: a padded title is a title, not ""."""
+    empty = b"" if array.dtype == object else 0
+    padded = np.full((array.shape[0], *widest[1:]), array.flat[0] if array.size else empty, array.dtype)
     padded[tuple(slice(size) for size in array.shape)] = array
     return padded
 
@@ -307,16 +309,16 @@ def _pad(array: np.ndarray, widest: np.ndarray) -> np.ndarray:
 def _check_outputs(outputs: Sequence[np.ndarray], rows: int) -> None:
     for array in outputs:
         if not np.ndim(array):
-            raise ServingError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+            raise StatusError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
         if array.shape[0] != rows:
-            raise ServingError(
+            raise StatusError(
                 Code.FAILED_PRECONDITION,
                 "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input"
                 " tensors",
             )
 
 
-def _fail(tasks: Sequence[_Task], error: ServingError) -> None:
+def _fail(tasks: Sequence[_Task], error: StatusError) -> None:
     for task in tasks:
         if not task.answer.done():
             task.answer.set_exception(error)

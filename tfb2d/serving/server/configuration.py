@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.textprotos import read_text_proto
 
@@ -34,10 +34,10 @@ class ModelSettings:
 
 
 def read_configuration(options: Options) -> list[ModelSettings]:
-    """The models that the flags name.
+    """Returns the models that the flags name.
 
     Raises:
-      ServingError: there are none, or the config file cannot be read.
+      StatusError: there are none, or the config file cannot be read.
     """
     if options.model_config_file:
         config = read_text_proto(options.model_config_file, model_server_config_pb2.ModelServerConfig())
@@ -52,24 +52,25 @@ def read_configuration(options: Options) -> list[ModelSettings]:
 def from_proto(
     config: model_server_config_pb2.ModelServerConfig, current: Mapping[str, ModelSettings], remote: bool = False
 ) -> list[ModelSettings]:
-    """The models of a ModelServerConfig.
+    """Returns the models of a ModelServerConfig.
 
     Args:
-      config: it.
+      config: the configuration.
       current: the models there are now, by name.
-      remote: it came over the network, from where no new files may be told to be written.
+      remote: whether it came over the network: then it must not have new files written.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     kind = config.WhichOneof("config")
     if kind is None and not current:
         return []  # a file may name no model: they can come by HandleReloadConfigRequest
     if kind != "model_config_list":
-        raise invalid(
-            "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
+        text = (
+            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
         )
-    models = [_settings(one) for one in config.model_config_list.config]
+        raise StatusError(Code.FAILED_PRECONDITION, text)
+    models = [_settings(model) for model in config.model_config_list.config]
     _check(models, current)
     for model in models if remote else ():
         before = current.get(model.name)
@@ -100,7 +101,7 @@ def _settings(config: model_server_config_pb2.ModelConfig) -> ModelSettings:
 def _log_settings(config: model_server_config_pb2.ModelConfig) -> LogSettings:
     collector, rate = config.logging_config.log_collector_config, config.logging_config.sampling_config.sampling_rate
     if collector.type not in ("", "tfrecord"):
-        raise ServingError(Code.NOT_FOUND, f"Cannot find LogCollector::Factory for type: {collector.type}")
+        raise StatusError(Code.NOT_FOUND, f"Cannot find LogCollector::Factory for type: {collector.type}")
     if not collector.filename_prefix.startswith("/"):
         raise invalid(f"The logging_config of model {config.name} needs an absolute filename_prefix")
     if not 0 <= rate <= 1:
@@ -131,24 +132,24 @@ def _check(models: Iterable[ModelSettings], current: Mapping[str, ModelSettings]
 
 
 def check_labels(model: ModelSettings, available: set[int], current: Mapping[str, int], options: Options) -> None:
-    """Whether a model's labels may be set.
+    """Refuses labels that may not be set.
 
     Args:
-      model: it.
+      model: the model.
       available: its versions that serve; at start-up none.
       current: its labels now.
       options: the two flags that allow more.
 
     Raises:
-      ServingError: FAILED_PRECONDITION.
+      StatusError: FAILED_PRECONDITION.
     """
     if options.force_allow_any_version_labels_for_unavailable_models:
         return
-    for label, version in sorted(model.labels.items(), key=lambda one: one[1]):
+    for label, version in sorted(model.labels.items(), key=lambda item: item[1]):
         unused = current.get(label, version) == version
         allowed = options.allow_version_labels_for_unavailable_models and unused
         if not allowed and version not in available:
-            raise ServingError(
+            raise StatusError(
                 Code.FAILED_PRECONDITION,
                 f"Request to assign label to version {version} of model {model.name}, which is not currently available for"
                 " inference",

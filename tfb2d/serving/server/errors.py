@@ -28,7 +28,7 @@ class Code(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
-class ServingError(Exception):
+class StatusError(Exception):
     """An answer other than OK.
 
     Args:
@@ -45,13 +45,13 @@ class ServingError(Exception):
         return f"{self.code.name}: {self.message}"
 
 
-def invalid(message: str) -> ServingError:
-    """The most common answer."""
-    return ServingError(Code.INVALID_ARGUMENT, message)
+def invalid(message: str) -> StatusError:
+    """Returns the most common error."""
+    return StatusError(Code.INVALID_ARGUMENT, message)
 
 
 def cut_details(message: str) -> str:
-    """At most `MAX_DETAILS` bytes of UTF-8, marked where something was left out."""
+    """Returns at most `MAX_DETAILS` bytes of a text, marked where something was left out."""
     raw = message.encode("utf-8", "replace")
     if len(raw) <= MAX_DETAILS:
         return raw.decode("utf-8")
@@ -59,6 +59,6 @@ def cut_details(message: str) -> str:
 
 
 def where(error: Exception) -> str:
-    """An error's kind and the lines it came through, without its message: that may quote the request."""
+    """Returns an error's kind and the lines it came through, without its message: that may quote the request."""
     frames = traceback.extract_tb(error.__traceback__)
-    return " <- ".join([type(error).__name__, *(f"{one.filename}:{one.lineno}" for one in reversed(frames))])
+    return " <- ".join([type(error).__name__, *(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))])
