@@ -51,7 +51,10 @@ class Hasher:
 
     def __call__(self, texts: Sequence[bytes | str]) -> dict[int, Grams]:
         """Returns the n-grams of each order that lie within a text; of order 1 its tokens."""
-        values, splits = self._tokens(texts)
+        return self.of_tokens(*self._tokens(texts))
+
+    def of_tokens(self, values: Int64, splits: Int64) -> dict[int, Grams]:
+        """Returns the same for texts whose token hashes `[tokens]` and splits `[texts + 1]` are there already."""
         lengths = np.diff(splits)
         rows = np.repeat(np.arange(len(lengths)), lengths)
         positions = np.arange(len(values)) - np.repeat(splits[:-1], lengths)
