@@ -6,27 +6,31 @@ from setuptools import find_packages, setup
 
 REQUIRES = [
     "absl-py",
-    "grpcio>=1.60,<2",  # the embedded server stands on its core classes
+    "grpcio>=1.60",
     "grpcio-health-checking>=1.60",
-    "h11>=0.14",
     "jinja2>=3.1",
+    "google-crc32c>=1.6",  # the checksums of request logs
     "keras>=3.10",
     "keras-hub>=0.25",
     "keras-nlp>=0.25",
     "matplotlib>=3.8",
     "ml-collections>=1.0",
     "numpy>=1.26",
+    "prometheus-client>=0.20",
     "pyarrow>=17",
     "safetensors>=0.4",
     "scikit-learn>=1.4",
     "scipy>=1.11",
+    "starlette>=0.40",
     "tensorboard>=2.19",
     "tensorflow>=2.19,<2.22",
     "tensorflow-model-optimization>=0.8",
     "tensorflow-serving-api>=2.19,<2.22",
     "tensorflow-text>=2.19,<2.22",
     "tf-keras>=2.19,<2.22",
+    "tokenizers>=0.21",  # KerasHub needs it, too
     "tqdm>=4.66",
+    "uvicorn>=0.30",
 ]
 EXTRAS = {
     "bench": [  # what students are compared with: 130 MB installed
@@ -34,7 +38,6 @@ EXTRAS = {
         "model2vec>=0.6",
         "onnx>=1.17",
         "onnxruntime>=1.20",
-        "tokenizers>=0.21",
     ],
     "edge": ["ai-edge-litert>=1.2", "numpy>=1.26"],  # alone, without TensorFlow: docs/edge.md
     "jax": ["jax>=0.5"],

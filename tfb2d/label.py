@@ -45,7 +45,9 @@ def main(argv: Sequence[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from tfb2d.data.errors import DataError
     from tfb2d.teachers.files import label_files
+    from tfb2d.teachers.memory import keep_freed_memory
 
+    keep_freed_memory()
     out = Path(_OUTPUT.value)
     try:
         found = label_files(

@@ -26,6 +26,7 @@ from tfb2d.evaluation.teacher_scores import teacher_scores
 from tfb2d.explain.measures import MEASURES, measures, seen_in_transfer
 from tfb2d.explain.source import Source
 from tfb2d.explain.views import class_name
+from tfb2d.probability import one_column
 
 UNUSUAL = 0.9  # a measure beyond this share of the agreeing rows' is named
 
@@ -105,9 +106,8 @@ def from_run(source: Source, split: str) -> Judged:
             f"{run.folder}: its settings name {len(teachers)} teachers, its student learnt from {len(stack.weights)}; "
             "python -m tfb2d.train brings it up to date"
         )
-    flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
     logits = {
-        part: flat(stacked_logits([run.logits(name, part) for name in teachers], task, stack))
+        part: one_column(stacked_logits([run.logits(name, part) for name in teachers], task, stack))
         for part in {"valid", split}
     }
     labels = {part: read_table(run.split(part), ["label"])["label"].to_numpy() for part in logits}
@@ -144,7 +144,7 @@ def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fie
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
     place = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
-    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns), place)
+    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns)[0], place)
 
 
 def measure(source: Source, judged: Judged, rows: int) -> Case:
@@ -215,8 +215,7 @@ def _logits(source: Source, columns: Sequence[Sequence[str]], batch: int = 1024)
         score([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
         for start in range(0, len(columns[0]), batch)
     ]
-    logits = np.concatenate(parts)
-    return logits[:, 0] if source.student.task.n_logits == 1 else logits
+    return one_column(np.concatenate(parts))
 
 
 def _unusual(values: np.ndarray, agree: NDArray[np.bool_], low: bool) -> NDArray[np.bool_]:

@@ -98,13 +98,17 @@ def find(
       DataError: files that cannot be used, or a reference with other n-grams.
     """
     if len(patterns) == 1 and patterns[0].endswith(".safetensors"):
-        found = Reference.load(Path(patterns[0]))
-        if (found.orders, found.max_tokens, found.hash_spec) != (hasher.orders, hasher.max_tokens, SPEC["version"]):
+        reference = Reference.load(Path(patterns[0]))
+        if (reference.orders, reference.max_tokens, reference.hash_spec) != (
+            hasher.orders,
+            hasher.max_tokens,
+            SPEC["version"],
+        ):
             raise DataError(
-                f"{patterns[0]} has n-grams of {found.orders} tokens, {found.max_tokens} kept of a text, by hash spec "
-                f"{found.hash_spec}; this is {hasher.orders}, {hasher.max_tokens}, {SPEC['version']}"
+                f"{patterns[0]} has n-grams of {reference.orders} tokens, {reference.max_tokens} kept of a text, "
+                f"by hash spec {reference.hash_spec}; this is {hasher.orders}, {hasher.max_tokens}, {SPEC['version']}"
             )
-        return found
+        return reference
     origin = [
         file_identity(patterns),
         hasher.orders,
@@ -115,12 +119,12 @@ def find(
     ]
     source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
     if cache.exists():
-        found = Reference.load(cache)
-        if found.source == source:
-            return found
-    found = build(patterns, scorer, hasher, seed, source, progress)
-    found.save(cache)
-    return found
+        reference = Reference.load(cache)
+        if reference.source == source:
+            return reference
+    reference = build(patterns, scorer, hasher, seed, source, progress)
+    reference.save(cache)
+    return reference
 
 
 def model_fingerprint(scorer: Scorer) -> str:
