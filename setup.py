@@ -9,6 +9,7 @@ REQUIRES = [
     "grpcio>=1.60",
     "grpcio-health-checking>=1.60",
     "jinja2>=3.1",
+    "google-crc32c>=1.6",  # the checksums of request logs
     "keras>=3.10",
     "keras-hub>=0.25",
     "keras-nlp>=0.25",
@@ -27,6 +28,7 @@ REQUIRES = [
     "tensorflow-serving-api>=2.19,<2.22",
     "tensorflow-text>=2.19,<2.22",
     "tf-keras>=2.19,<2.22",
+    "tokenizers>=0.21",  # KerasHub needs it, too
     "tqdm>=4.66",
     "uvicorn>=0.30",
 ]
@@ -36,7 +38,6 @@ EXTRAS = {
         "model2vec>=0.6",
         "onnx>=1.17",
         "onnxruntime>=1.20",
-        "tokenizers>=0.21",
     ],
     "edge": ["ai-edge-litert>=1.2", "numpy>=1.26"],  # alone, without TensorFlow: docs/edge.md
     "jax": ["jax>=0.5"],

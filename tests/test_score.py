@@ -46,7 +46,7 @@ def test_a_model_scores_files(tmp_path: Path) -> None:
     logits = expected_logits(PAIRS, [["tv"] * 200, [row[1] for row in rows[:200]]])
     assert [float(row[4]) for row in found] == pytest.approx(logits)
     assert f"200 rows scored into {output}" in done.stdout
-    assert f"1 rows set apart in {output}.rejected.jsonl: 1 empty text" in done.stdout
+    assert f"1 rows rejected, listed in {output}.rejected.jsonl: 1 empty text" in done.stdout
     assert "rows/s" in done.stderr  # the progress bar
 
 

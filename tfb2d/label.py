@@ -29,6 +29,12 @@ _ROWS = flags.DEFINE_integer("rows_per_shard", LabelConfig().rows_per_shard, "Ro
 _TOKENS = flags.DEFINE_integer("batch_tokens", LabelConfig().batch_tokens, "Tokens of a forward pass.", 1)
 _MAX_REJECTED = flags.DEFINE_float("max_rejected", 0.01, "Share of bad rows at which to stop.", 0.0, 1.0)
 _MAX_CHARS = flags.DEFINE_integer("max_chars", 20_000, "A longer text makes its row a bad one.", 1)
+_QUOTING = flags.DEFINE_enum(
+    "quoting",
+    "auto",
+    ["auto", "csv", "backslash", "none"],
+    "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
+)
 _PROGRESS = flags.DEFINE_bool("progress", True, "Show a progress bar.")
 
 
@@ -39,7 +45,9 @@ def main(argv: Sequence[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from tfb2d.data.errors import DataError
     from tfb2d.teachers.files import label_files
+    from tfb2d.teachers.memory import keep_freed_memory
 
+    keep_freed_memory()
     out = Path(_OUTPUT.value)
     try:
         found = label_files(
@@ -51,13 +59,14 @@ def main(argv: Sequence[str]) -> None:
             keep=_KEEP.value,
             max_rejected=_MAX_REJECTED.value,
             max_chars=_MAX_CHARS.value,
+            quoting=_QUOTING.value,
             progress=_PROGRESS.value,
         )
     except (ConfigError, DataError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"{found.rows:,} rows labelled in {out}")
     if found.rejected:
-        print(f"{found.rejected:,} rows rejected, in {out}.rejected.jsonl")
+        print(f"{found.rejected:,} rows rejected, listed in {out}.rejected.jsonl")
 
 
 def run() -> None:

@@ -25,6 +25,12 @@ _FIELDS = flags.DEFINE_list("fields", [], "Columns of the text fields where they
 _PREFIX = flags.DEFINE_string("prefix", "", "Put before the names of the added columns.")
 _MAX_REJECTED = flags.DEFINE_float("max_rejected", 0.01, "Share of bad rows at which to stop.", 0.0, 1.0)
 _MAX_CHARS = flags.DEFINE_integer("max_chars", 20_000, "A longer text makes its row a bad one.", 1)
+_QUOTING = flags.DEFINE_enum(
+    "quoting",
+    "auto",
+    ["auto", "csv", "backslash", "none"],
+    "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
+)
 _PROGRESS = flags.DEFINE_bool("progress", True, "Show a progress bar.")
 
 
@@ -50,6 +56,7 @@ def main(argv: Sequence[str]) -> None:
             prefix=_PREFIX.value,
             max_rejected=_MAX_REJECTED.value,
             max_chars=_MAX_CHARS.value,
+            quoting=_QUOTING.value,
             progress=_PROGRESS.value,
         )
     except (DataError, OSError) as error:
@@ -57,9 +64,11 @@ def main(argv: Sequence[str]) -> None:
     print(
         f"{found['rows']:,} rows scored into {output} in {found['seconds']:.1f} s ({found['rows_per_second']:,.0f} rows/s)"
     )
+    for path, dialect in found["dialects"].items():
+        print(f"{path} was read as {dialect}")
     if found["rejected"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["reasons"].items())
-        print(f"{found['rejected']:,} rows set apart in {output}.rejected.jsonl: {reasons}")
+        print(f"{found['rejected']:,} rows rejected, listed in {output}.rejected.jsonl: {reasons}")
     if found["flattened"]:
         print(f"{found['flattened']:,} values held tabs or line breaks, which TSV cannot: they are spaces now")
 

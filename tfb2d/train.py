@@ -54,7 +54,9 @@ def main(argv: Sequence[str]) -> None:
         from tfb2d import pipeline
         from tfb2d.outcomes import ReportOutcome
         from tfb2d.runs import Run
+        from tfb2d.teachers.memory import keep_freed_memory
 
+        keep_freed_memory()
         workdir = Path(_WORKDIR.value or Path("runs") / config.name)
         run = Run(workdir, command=shlex.join(["python", "-m", "tfb2d.train", *_TYPED]))
         outcome = pipeline.run(run, config, _UNTIL.value, _FORCE.value)

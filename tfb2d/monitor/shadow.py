@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from tfb2d.monitor.requests import Asked
+    from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 
 _LOGS = flags.DEFINE_list("logs", None, "Files, globs or folders of request logs, apart by commas.")
@@ -96,7 +96,7 @@ class Compared:
         }
 
 
-def compare(before: "Client", after: "Client", requests: Sequence["Asked"], progress: bool = True) -> Compared:
+def compare(before: "Client", after: "Client", requests: Sequence["LoggedRequest"], progress: bool = True) -> Compared:
     """Asks both.
 
     Raises:
@@ -177,7 +177,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         unroller = Unroller(Task(tuple(_FIELDS.value)), Calibration(), scores=False)
         reader = LogReader(_LOGS.value, unroller, None, _NAME.value, progress=_PROGRESS.value)
-        kept: Reservoir[Asked] = Reservoir(_REQUESTS.value, _SEED.value)
+        kept: Reservoir[LoggedRequest] = Reservoir(_REQUESTS.value, _SEED.value)
         for asked in reader.requests():
             kept.offer(1, lambda _, asked=asked: asked if len(asked.scores) else None)  # type: ignore[misc]
         if not kept.items():

@@ -2,10 +2,13 @@
 
   python -m tfb2d.serving.tune --model=saved_models/shop --output=serving/batching.config
 
-Starts the server once without batching and once for each pair of --timeouts and --threads, replays the model's own
-warm-up requests at half the capacity that the server has without batching (a fixed arrival rate), and takes the settings
+Starts the server once without batching and once for each pair of --timeouts and --threads. Replays the model's own
+warm-up requests at half the capacity that the server has without batching (a fixed arrival rate). Takes the settings
 with the lowest p99 that failed no request (the median of REPEATS measurements). It takes about 15 seconds a pair; keep the
 machine otherwise idle.
+
+Requests of the `rank` signature are left out. Rankings of different lengths cannot share a batch without
+pad_variable_length_inputs, and that option stays off: one request must not change what another gets.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfb2d.model_folder import newest_version
 from tfb2d.serving.errors import ServingError
 
 CLIENTS = 32  # of the closed loop that finds the capacity
@@ -44,7 +48,6 @@ class Batching:
             f"batch_timeout_micros {{ value: {self.timeout} }}\n"
             f"max_enqueued_batches {{ value: {self.queue} }}\n"
             f"num_batch_threads {{ value: {self.threads} }}\n"
-            "pad_variable_length_inputs: true  # `rank` requests have as many titles as they have\n"
         )
 
 
@@ -69,7 +72,7 @@ HEADER = f"{'':<22} {'requests/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7}"
 
 def best(measured: Sequence[Measured]) -> Measured:
     """The lowest p99 among those that failed least."""
-    return min(measured, key=lambda one: (one.errors, one.p99))
+    return min(measured, key=lambda outcome: (outcome.errors, outcome.p99))
 
 
 def verdict(measured: Sequence[Measured]) -> str:
@@ -77,7 +80,7 @@ def verdict(measured: Sequence[Measured]) -> str:
     chosen = best(measured)
     if chosen.batching:
         return "Batching pays here."
-    batched = best([one for one in measured if one.batching]).capacity
+    batched = best([outcome for outcome in measured if outcome.batching]).capacity
     return (
         "Here a request alone has the lower p99: leave --enable_batching out, unless the capacity matters more "
         f"({chosen.capacity:,.0f} requests/s alone, {batched:,.0f} batched)."
@@ -86,12 +89,12 @@ def verdict(measured: Sequence[Measured]) -> str:
 
 def report(measured: Sequence[Measured], rate: float) -> str:
     """The file: the batched candidate that is best, with what was measured as a comment."""
-    chosen = best([one for one in measured if one.batching])
+    chosen = best([outcome for outcome in measured if outcome.batching])
     lines = [
         f"Measured by `python -m tfb2d.serving.tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
         "",
         HEADER,
-        *(one.line() + (" <- this file" if one is chosen else "") for one in measured),
+        *(outcome.line() + (" <- this file" if outcome is chosen else "") for outcome in measured),
         "",
         verdict(measured),
     ]
@@ -100,7 +103,7 @@ def report(measured: Sequence[Measured], rate: float) -> str:
 
 
 def requests_of(version: Path) -> list[bytes]:
-    """The Predict requests that the exporter left for warming up, serialized.
+    """Returns the Predict requests that the exporter left for warm-up, serialized, without those of `rank`.
 
     Raises:
       ServingError: there are none.
@@ -111,11 +114,14 @@ def requests_of(version: Path) -> list[bytes]:
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     if not path.is_file():
         raise ServingError(f"{path} is missing: requests to replay are taken from there")
-    logs = (prediction_log_pb2.PredictionLog.FromString(one.numpy()) for one in tf.data.TFRecordDataset(str(path)))
-    found = [log.predict_log.request.SerializeToString() for log in logs if log.HasField("predict_log")]
-    if not found:
-        raise ServingError(f"{path} holds no Predict request")
-    return found
+    requests = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.HasField("predict_log") and log.predict_log.request.model_spec.signature_name != "rank":
+            requests.append(log.predict_log.request.SerializeToString())
+    if not requests:
+        raise ServingError(f"{path} holds no Predict request that can be batched")
+    return requests
 
 
 def measure(
@@ -152,9 +158,9 @@ def measure(
             await closed_loop(ask, 4, min(seconds, 1.0))  # warms both sides up
             capacity = await closed_loop(ask, CLIENTS, seconds)
             arrivals = rate or capacity.rate / 2
-            found = [await open_loop(ask, arrivals, seconds, seed) for seed in range(REPEATS)]
-        p50, p99 = (statistics.median(one.quantile(q) for one in found) for q in (0.5, 0.99))
-        failed = sum(sum(one.errors.values()) for one in found)
+            loads = [await open_loop(ask, arrivals, seconds, seed) for seed in range(REPEATS)]
+        p50, p99 = (statistics.median(load.quantile(q) for load in loads) for q in (0.5, 0.99))
+        failed = sum(sum(load.errors.values()) for load in loads)
         return Measured(batching, capacity.rate, p50, p99, failed), arrivals
 
     with tempfile.TemporaryDirectory() as folder:
@@ -185,19 +191,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ask = parser()
     options = ask.parse_args(arguments)
     try:
-        timeouts, threads = ([int(one) for one in given.split(",")] for given in (options.timeouts, options.threads))
+        timeouts, threads = (
+            [int(number) for number in values.split(",")] for values in (options.timeouts, options.threads)
+        )
         if min(timeouts) < 0 or min(threads) < 1:
             raise ValueError
     except ValueError:
         ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas")
-    versions = [path for path in options.model.glob("*") if path.name.isdigit()]
-    if not versions:
-        print(f"error: {options.model} holds no version (a folder named by a number)", file=sys.stderr)
-        return 1
     from tfb2d.data.files import write_atomic
 
     try:
-        requests = requests_of(max(versions, key=lambda path: int(path.name)))
+        requests = requests_of(newest_version(options.model))
         candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
         rate, measured = options.rate, []
         print(HEADER)
@@ -209,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     write_atomic(options.output, report(measured, rate))
-    print(f"{options.output}: {best([one for one in measured if one.batching]).batching}")
+    print(f"{options.output}: {best([outcome for outcome in measured if outcome.batching]).batching}")
     print(verdict(measured))
     return 0
 
