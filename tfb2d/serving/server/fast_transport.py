@@ -30,7 +30,7 @@ from tfb2d.serving.server.errors import Code, ServingError, cut_details, where
 from tfb2d.serving.server.transport import EXHAUSTED, WAIT_SECONDS, Method, Stream
 
 _log = logging.getLogger(__name__)
-# Measured in processor time a request, 32 in flight, one text and 100 texts a request; docs/embedded_server.md has the rest.
+# Measured as processor time a request, 32 in flight, of one text and of 100 texts a request (docs/embedded_server.md).
 # Of processor time: the leader answers what is expected to take less. 0.1 ms: 0.63 and 0.62 of the rate; 10 ms: 1.0 and
 # 1.01, but quick requests would wait longer for slow ones.
 QUICK_SECONDS = 0.001
