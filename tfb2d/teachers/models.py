@@ -40,7 +40,9 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
     except Exception as error:  # KerasHub, its downloaders and its converters raise nearly anything
         reason = str(error).strip() or type(error).__name__
         if isinstance(error, KeyError) and "do_lower_case" in reason:  # KerasHub asks a handle's files for it
-            reason = "its tokenizer_config.json has no do_lower_case; name a downloaded folder, where that may be missing"
+            reason = (
+                "its tokenizer_config.json has no do_lower_case; name a downloaded folder, where that may be missing"
+            )
         raise ConfigError(f"teachers.*.preset {config.preset!r} cannot be loaded: {reason}") from error
     linear_head(classifier)
     if config.layers:
