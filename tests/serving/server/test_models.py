@@ -11,7 +11,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tfb2d.serving.server.api import Api
 from tfb2d.serving.server.configuration import from_proto
-from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.preflight import prepare
 from tfb2d.serving.server.run import EmbeddedServer
@@ -38,7 +38,7 @@ def test_defaults_of_a_signature_are_used_and_not_shown(tree, tmp_path):
         assert sorted(signatures.signature_def["two"].inputs) == ["a", "b"]
         assert not signatures.signature_def["two"].defaults
         request.inputs["c"].CopyFrom(request.inputs.pop("a"))
-        with pytest.raises(ServingError, match="Signature input alias: a"):
+        with pytest.raises(StatusError, match="Signature input alias: a"):
             api.predict(request, 10.0)
     finally:
         server.stop()
@@ -52,6 +52,6 @@ def test_a_config_without_models_comes_after_none_only():
     filled.model_config_list.config.add(name="demo", base_path="/m", model_platform="tensorflow")
     current = {settings.name: settings for settings in from_proto(filled, {})}
     assert from_proto(filled, current) == list(current.values())  # unchanged
-    with pytest.raises(ServingError, match="Cannot transition to requested config") as error:
+    with pytest.raises(StatusError, match="Cannot transition to requested config") as error:
         from_proto(config, current)
     assert error.value.code == Code.FAILED_PRECONDITION
