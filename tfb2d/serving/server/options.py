@@ -168,7 +168,7 @@ def official_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def usage(command: str) -> str:
-    """The help text."""
+    """Returns the help text."""
     lines = [f"usage: {command}", "Flags (tensorflow_model_server's, where not marked otherwise):"]
     notes = {OWN: " [tfb2d only]", REFUSED: " [official server only]"}
     for name, spec in FLAGS.items():
