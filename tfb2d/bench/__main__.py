@@ -19,7 +19,7 @@ _TFLITE = flags.DEFINE_bool("tflite", False, "Measure the edge form instead; --t
 
 
 def mode(arguments: Sequence[str]) -> str:
-    """The module of the mode that the arguments ask for; the last one counts."""
+    """Returns the module of the mode that the arguments ask for; the last one counts."""
     chosen = SCORING
     for argument in arguments:
         name, _, value = argument.lstrip("-").partition("=")
@@ -29,7 +29,7 @@ def mode(arguments: Sequence[str]) -> str:
 
 
 def run() -> None:
-    """The command line: a mode's module has `define_flags()` and `main(flags)`, which returns an exit status or None."""
+    """Runs a mode's module: its `define_flags()`, then its `main(flags)`, which returns an exit status or None."""
     module = importlib.import_module(mode(sys.argv[1:]))
     module.define_flags()
     flags.adopt_module_key_flags(module)  # --help shows them
