@@ -82,7 +82,7 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
     version = newest_version(model)
     pools: dict[str, list[bytes]] = {}
     rank: list[str] = []  # the fields of a model that ranks: query, title
-    for data in requests_of(version):
+    for data in requests_of(version, ranking=True):
         message = wire.MESSAGES["PredictRequest"].FromString(data)
         if message.model_spec.signature_name == "rank":
             rank = read_json(version / "assets.extra/tfb2d.json")["task"]["fields"]

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfb2d.serving.server.errors import ServingError, invalid
+from tfb2d.serving.server.errors import StatusError, invalid
 
 MAX_UNCOMPRESSED = 100 << 20  # bytes; the official server's limit for a gzip body
 _SURROGATE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
@@ -29,7 +29,7 @@ def uncompress(body: bytes, limit: int) -> bytes:
       limit: bytes that it may hold.
 
     Raises:
-      ServingError: INVALID_ARGUMENT where it is no gzip, was cut, or holds more.
+      StatusError: INVALID_ARGUMENT where it is no gzip, was cut, or holds more.
     """
     limit = min(limit, MAX_UNCOMPRESSED)
     out = b""
@@ -51,7 +51,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """Returns the object of a body. Bytes that are not UTF-8 stand in its strings as surrogates; see `to_bytes`.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
     if not text:
@@ -90,7 +90,7 @@ def _int(text: str) -> int:
 
 
 def _refuse_half_pairs(text: str) -> None:
-    """A high surrogate must be followed by a low one at once, and a low one stands nowhere else."""
+    """Refuses a high surrogate that no low one follows at once, and a low one anywhere else."""
     end_of_high = -1
     for match in _SURROGATE.finditer(text):
         code = int(match[1] or "0", 16)
@@ -115,7 +115,7 @@ def to_name(value: str) -> str:
     return to_bytes(value).decode("utf-8", "replace")
 
 
-def wrong(value: Any, what: str) -> ServingError:
+def wrong(value: Any, what: str) -> StatusError:
     """Returns the error about a JSON value."""
     return invalid(f"JSON Value: {pretty(value)} {what}")
 
@@ -142,7 +142,7 @@ def json_type(value: Any) -> str:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a value is `{"b64": "..."}`."""
+    """Returns whether a value is `{"b64": "..."}`."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
@@ -150,7 +150,7 @@ def from_base64(value: Mapping[str, str]) -> bytes:
     """Returns the bytes of `{"b64": "..."}`; white space is skipped, padding may be left out.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     text = "".join(value["b64"].split())
     plain = text.rstrip("=")
