@@ -1,22 +1,21 @@
 """Compares what compression costs and gains, on a finished run: float, int8 tables, budgets, and TFMOT on the dense layers.
 
-  python -m tfb2d.compress --workdir=runs/quickstart
-  python -m tfb2d.compress --workdir=runs/shop --forms=int8,post-training,qat,pruned-50+qat --epochs=2
+  tfb2d compress --workdir=runs/quickstart
+  tfb2d compress --workdir=runs/shop --forms=int8,post-training,qat,pruned-50+qat --epochs=2
 
 Every form starts from the run's trained student and is judged on valid and test texts. Dense forms have int8 tables; those
 in 8 bits are judged with weights and activations rounded, as an integer runtime computes them. Writes
 <workdir>/compress.json.
 """
 
-import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import app, flags
+from tfb2d.errors import UserError
 
-from tfb2d.config import Config, ConfigError
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_json
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 FORMS = (
     "float",
@@ -30,30 +29,35 @@ FORMS = (
     "clusters-16+qat",
 )
 ALL = (*FORMS, "pruned-50+clusters-16+qat")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "The run folder; its student stage must be done.")
-_FORMS = flags.DEFINE_list(
-    "forms", list(ALL), "What to compare: float, int8, post-training, budget-MEGABYTES, or parts of pruned-PERCENT, "
-    "clusters-NUMBER, qat joined by '+'."
-)  # fmt: skip
-_EPOCHS = flags.DEFINE_integer("epochs", 2, "Epochs of each fine-tuning.", 1)
 
 
-def main(argv: Sequence[str]) -> None:
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    what = parser.group("what to compare")
+    what.flag("workdir", "The run folder; its student stage must be done.", "runs/quickstart", metavar="DIR")
+    what.words(
+        "forms",
+        "Forms: float, int8, post-training, budget-MEGABYTES, or parts of pruned-PERCENT, clusters-NUMBER, qat joined by"
+        " '+'.",
+        ALL,
+    )
+    what.integer("epochs", "Epochs of each fine-tuning.", 2, 1)
+
+
+def run(options: Namespace) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
-    workdir = Path(_WORKDIR.value)
-    if not (workdir / "student/stage.json").exists():
-        sys.exit(f"error: {workdir} has no finished student; python -m tfb2d.train --workdir={workdir} makes one")
-    try:
-        from tfb2d.compress.compare import compare
-        from tfb2d.evaluation.table import layout
-        from tfb2d.pipeline import Pipeline
+    from tfb2d.config import Config
+    from tfb2d.data.files import read_json, write_json
 
-        run = Pipeline(Config.from_dict(read_json(workdir / "config.json")), workdir, progress=False)
-        found = compare(run, _FORMS.value, _EPOCHS.value)
-    except (ConfigError, DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+    workdir = Path(options.workdir)
+    if not (workdir / "student/stage.json").exists():
+        raise UserError(f"{workdir} has no finished student; tfb2d train --workdir={workdir} makes one")
+    from tfb2d.compress.compare import compare
+    from tfb2d.evaluation.table import layout
+    from tfb2d.pipeline import Pipeline
+
+    pipeline = Pipeline(Config.from_dict(read_json(workdir / "config.json")), workdir, progress=False)
+    found = compare(pipeline, options.forms, options.epochs)
     write_json(workdir / "compress.json", found)
     head = ["form", "weights", "zipped", "zeros", "accuracy valid", "test", "ROC-AUC valid", "test", "one row"]
     rows = [
@@ -72,4 +76,6 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    from tfb2d.cli import door
+
+    door("compress")

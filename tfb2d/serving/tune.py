@@ -1,6 +1,6 @@
 """Measures which server-side batching suits a model on this machine, and writes batching.config.
 
-  python -m tfb2d.serving.tune --model=saved_models/shop --output=serving/batching.config
+  tfb2d tune --model=saved_models/shop --output=serving/batching.config
 
 Starts the server once without batching and once for each pair of --timeouts and --threads, replays the model's own
 warm-up requests at half the capacity that the server has without batching (a fixed arrival rate), and takes the settings
@@ -8,18 +8,21 @@ with the lowest p99 that failed no request (the median of REPEATS measurements).
 machine otherwise idle.
 """
 
-import argparse
 import asyncio
 import itertools
 import os
 import statistics
-import sys
 import tempfile
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tfb2d.serving.errors import ServingError
+from tfb2d.errors import UserError
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 CLIENTS = 32  # of the closed loop that finds the capacity
 REPEATS = 3  # of the measurement at the fixed rate
@@ -108,6 +111,8 @@ def requests_of(version: Path) -> list[bytes]:
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
+    from tfb2d.serving.errors import ServingError
+
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     if not path.is_file():
         raise ServingError(f"{path} is missing: requests to replay are taken from there")
@@ -166,53 +171,49 @@ def measure(
             return asyncio.run(load(server.address))
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
     cores = os.cpu_count() or 1
-    formatter = argparse.RawDescriptionHelpFormatter
-    ask = argparse.ArgumentParser("python -m tfb2d.serving.tune", description=__doc__, formatter_class=formatter)
-    ask.add_argument("--model", type=Path, required=True, help="the exported model's folder, which holds its versions")
-    ask.add_argument("--output", type=Path, default=Path("batching.config"), help="the file to write")
-    ask.add_argument("--timeouts", default="0,200,1000", help="batch_timeout_micros to try")
-    ask.add_argument("--threads", default=",".join(map(str, sorted({1, cores}))), help="num_batch_threads to try")
-    ask.add_argument("--rate", type=float, default=0.0, help="requests a second (default: half the capacity)")
-    ask.add_argument("--seconds", type=float, default=2.0, help="of each measurement, of which a pair takes four")
-    return ask
+    files = parser.group("files")
+    files.flag("model", "The exported model's folder, which holds its versions.", required=True, metavar="DIR")
+    files.flag("output", "The file to write.", "batching.config", metavar="FILE")
+    tried = parser.group("what is tried")
+    tried.flag("timeouts", "batch_timeout_micros to try.", "0,200,1000", metavar="N,...")
+    tried.flag("threads", "num_batch_threads to try.", ",".join(map(str, sorted({1, cores}))), metavar="N,...")
+    tried.real("rate", "Requests a second; 0 is half the capacity.", 0.0, 0.0)
+    tried.real("seconds", "Of each measurement, of which a pair takes four.", 2.0, 0.0)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    ask = parser()
-    options = ask.parse_args(arguments)
+def run(options: Namespace) -> None:
+    """Runs the command."""
     try:
         timeouts, threads = ([int(one) for one in given.split(",")] for given in (options.timeouts, options.threads))
         if min(timeouts) < 0 or min(threads) < 1:
             raise ValueError
     except ValueError:
-        ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas")
-    versions = [path for path in options.model.glob("*") if path.name.isdigit()]
+        raise UserError(
+            "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas"
+        ) from None
+    model, output = Path(options.model), Path(options.output)
+    versions = [path for path in model.glob("*") if path.name.isdigit()]
     if not versions:
-        print(f"error: {options.model} holds no version (a folder named by a number)", file=sys.stderr)
-        return 1
+        raise UserError(f"{model} holds no version (a folder named by a number)")
     from tfb2d.data.files import write_atomic
 
-    try:
-        requests = requests_of(max(versions, key=lambda path: int(path.name)))
-        candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
-        rate, measured = options.rate, []
-        print(HEADER)
-        for candidate in candidates:
-            outcome, rate = measure(options.model, requests, candidate, rate, options.seconds)
-            print(outcome.line(), flush=True)
-            measured.append(outcome)
-    except (ServingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_atomic(options.output, report(measured, rate))
-    print(f"{options.output}: {best([one for one in measured if one.batching]).batching}")
+    requests = requests_of(max(versions, key=lambda path: int(path.name)))
+    candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
+    rate, measured = options.rate, []
+    print(HEADER)
+    for candidate in candidates:
+        outcome, rate = measure(model, requests, candidate, rate, options.seconds)
+        print(outcome.line(), flush=True)
+        measured.append(outcome)
+    write_atomic(output, report(measured, rate))
+    print(f"{output}: {best([one for one in measured if one.batching]).batching}")
     print(verdict(measured))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from tfb2d.cli import door
+
+    door("tune")

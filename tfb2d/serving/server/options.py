@@ -10,13 +10,15 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfb2d.errors import UserError
+
 CORES = os.cpu_count() or 1
 OWN = "own"  # a flag that the official server does not know
 NO_EFFECT = "no effect"  # accepted, reported, without effect here
 REFUSED = "refused"  # would promise what the embedded server cannot give
 
 
-class FlagError(ValueError):
+class FlagError(UserError, ValueError):
     """A flag's value cannot be read or cannot work."""
 
 
@@ -161,14 +163,3 @@ def official_arguments(arguments: Sequence[str]) -> list[str]:
     """The arguments that tensorflow_model_server knows too."""
     own = {name for name, spec in FLAGS.items() if spec.metadata["kind"] == OWN}
     return [one for one in arguments if one.removeprefix("--").partition("=")[0] not in own]
-
-
-def usage(command: str) -> str:
-    """The help text."""
-    lines = [f"usage: {command}", "Flags (tensorflow_model_server's, where not marked otherwise):"]
-    notes = {OWN: " [tfb2d only]", NO_EFFECT: " [no effect in the embedded server]", REFUSED: " [official server only]"}
-    for name, spec in FLAGS.items():
-        kind = typing.cast(type, spec.type).__name__
-        shown = str(spec.default).lower() if spec.type is bool else repr(spec.default)
-        lines.append(f"\t--{name}={shown}\t{kind}\t{spec.metadata['help']}{notes.get(spec.metadata['kind'], '')}")
-    return "\n".join(lines) + "\n"
