@@ -174,7 +174,8 @@ class Group:
 
     def texts(self, name: str, text: str) -> None:
         """Adds words that stand without a flag."""
-        self._group.add_argument(name, nargs="*", metavar=name.upper().removesuffix("S"), help=text)
+        self._parser.texts = name
+        self._group.add_argument(name, nargs="*", default=[], metavar=name.upper().removesuffix("S"), help=text)
 
 
 class Parser(argparse.ArgumentParser):
@@ -198,6 +199,7 @@ class Parser(argparse.ArgumentParser):
         self.names: set[str] = set()
         self.switches: set[str] = set()
         self.repeated: dict[str, list[Any]] = {}
+        self.texts = ""
         self._more = tuple(more)
         self._general = ("-h", "--help", "--verbose", "--noverbose", "--debug", "--nodebug")
 
@@ -223,20 +225,21 @@ class Parser(argparse.ArgumentParser):
             options, rest = self.parse_known_args([word for word in words if word in self._general])
             options.words = options.settings = [word for word in words if word not in self._general]
             return options
-        plain = self._plain(words)
-        for word in plain[: plain.index("--") if "--" in plain else None]:
+        end = words.index("--") if "--" in words else len(words)
+        plain, behind = self._plain(words[:end]), list(words[end + 1 :])
+        for word in plain:
             # Before argparse, which takes an unknown flag whose value has a space for a text, and names missing ones first.
             if word.startswith("--") and word.partition("=")[0] not in self.names and not word.startswith(self._more):
                 self._refuse(word)
-        options, rest = self.parse_known_args(plain)
-        options.words, options.settings = list(words), []
-        while rest:
-            word = rest.pop(0)
-            if not word.startswith(self._more):
-                self._refuse(word)
-            if "=" not in word and rest and re.match(r"[^-]|-\d", rest[0]):
-                word = f"{word}={rest.pop(0)}"
-            options.settings.append(word)
+        settings = [word for word in plain if word.startswith(self._more)]
+        options, rest = self.parse_known_intermixed_args([word for word in plain if not word.startswith(self._more)])
+        options.words, options.settings = list(words), settings
+        if self.texts:
+            setattr(options, self.texts, [*getattr(options, self.texts), *behind])
+        elif behind:
+            self._refuse(behind[0])
+        if rest:
+            self._refuse(rest[0])
         for name, default in self.repeated.items():
             if getattr(options, name) is None:
                 setattr(options, name, default)
@@ -255,9 +258,11 @@ class Parser(argparse.ArgumentParser):
 
     def _plain(self, words: Sequence[str]) -> list[str]:
         plain: list[str] = []
-        for at, word in enumerate(words):
-            if word == "--":
-                return plain + list(words[at:])
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            if word.startswith(self._more) and "=" not in word and rest and re.match(r"[^-]|-\d", rest[0]):
+                word = f"{word}={rest.pop(0)}"
             name, equals, value = word.removeprefix("--").partition("=")
             if word.startswith("--") and equals and name in self.switches:
                 try:

@@ -76,18 +76,19 @@ def override(recipe: "ConfigDict", settings: Sequence[str]) -> None:
       ConfigError: there is no such setting, or the value is of another type.
     """
     changes: dict[str, Any] = {}
+    values = recipe.to_dict()
     for word in settings:
         name, equals, text = word.partition("=")
         no = name.startswith("--noconfig.")
         path = name.removeprefix("--noconfig.").removeprefix("--config.").removeprefix("--")
-        kind = _kind(path, recipe)
+        kind = _kind(path, values)
         if kind is bool:
             text = text if equals and not no else str(not no)
         elif not equals or no:
             raise ConfigError(f"{name}: it takes a value, {name}=...")
         value = _read(kind, text, path)
         changes[path] = changes.get(path, ()) + value if typing.get_origin(kind) is tuple else value
-    with recipe.unlocked():
+    with recipe.unlocked(), recipe.ignore_type():  # a recipe may have written 16 where 16.5 would do
         recipe.update_from_flattened_dict(changes)
 
 
