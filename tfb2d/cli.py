@@ -101,7 +101,10 @@ def parser_of(name: str, words: Sequence[str] = ()) -> tuple[ModuleType, Parser]
 
 def _run(name: str, words: Sequence[str]) -> int:
     module, parser = parser_of(name, words)
-    options = parser.read(words)
+    try:
+        options = parser.read(words)
+    except SystemExit as end:  # after --help, or what is wrong with a flag
+        return int(end.code or 0)
     from tfb2d.terminal import quiet
 
     try:

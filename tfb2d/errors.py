@@ -1,12 +1,20 @@
-"""The base of all errors whose message is written for the user, not for the programmer."""
+"""Errors whose message is written for the user: a command prints it in one line, without a traceback.
+
+`ConfigError` stands in `settings.py`, those of a room in the room; all of them are `UserError`s.
+"""
 
 
 class UserError(Exception):
-    """Something in the input, the settings or the surroundings cannot work; the message says what, and what would do.
-
-    Commands print it in one line and end with exit status 1. Any other exception is a fault of tfb2d and shows a traceback.
-    """
+    """Something in the input, the settings or the surroundings cannot work; the message says what, and what would do."""
 
 
-class BusyError(UserError, RuntimeError):
-    """Another process works in the same folder."""
+class DataError(UserError, ValueError):
+    """Input that cannot be used; the message names the file and, where there is one, the row and the field."""
+
+
+class RunError(DataError):
+    """A run folder that cannot be used as it is; the message says why and what to do."""
+
+
+class RunBusyError(RunError):
+    """Another process works in the run folder."""

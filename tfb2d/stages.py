@@ -15,7 +15,7 @@ from absl import logging
 
 from tfb2d import __version__
 from tfb2d.data.files import expand, read_json, write_json
-from tfb2d.errors import BusyError
+from tfb2d.errors import RunBusyError
 
 DONE = "stage.json"
 STARTED = "started.json"
@@ -174,14 +174,14 @@ def locked(workdir: Path) -> Iterator[None]:
     """Holds a run folder for this process; the lock goes with the process, however it ends.
 
     Raises:
-      BusyError: another process holds it.
+      RunBusyError: another process holds it.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise BusyError(f"{workdir}: another process is at work in this run folder") from error
+            raise RunBusyError(f"{workdir}: another process is at work in this run folder") from error
         yield
 
 

@@ -28,19 +28,29 @@ _MAY_BECOME = re.compile(rb"[IWE]\d|WARNING|INFO|To enable|\d{4}-\d\d")  # the b
 
 @contextmanager
 def quiet(verbose: bool = False, capture: bool = True) -> Iterator[None]:
-    """Keeps the chatter of libraries from the terminal, and sets logging up, for the length of a `with` block.
+    """Sets logging up and keeps the chatter of libraries from the terminal, for the length of a `with` block.
 
     Args:
       verbose: show all of it.
       capture: whether lines of native libraries are kept back; off for a command that becomes another program.
     """
+    with without_chatter(capture and not verbose), _logging(verbose):
+        yield
+
+
+@contextmanager
+def without_chatter(capture: bool = True) -> Iterator[None]:
+    """Sends chatter of native libraries to the log at debug level, for the length of a `with` block.
+
+    Args:
+      capture: False does nothing.
+    """
     try:
         own = sys.stderr.fileno() == 2
     except (AttributeError, OSError, ValueError):
-        own = False  # somebody else, such as a test, reads what Python writes there
-    if verbose or not capture or not own:
-        with _logging(verbose):
-            yield
+        own = False  # somebody else, such as a notebook or a test, reads what Python writes there
+    if not capture or not own:
+        yield
         return
     sys.stderr.flush()
     before, terminal = sys.stderr, os.dup(2)
@@ -52,8 +62,7 @@ def quiet(verbose: bool = False, capture: bool = True) -> Iterator[None]:
     thread = threading.Thread(target=_pass_on, args=(end, terminal), daemon=True)
     thread.start()
     try:
-        with _logging(verbose):
-            yield
+        yield
     finally:
         sys.stderr.flush()
         os.dup2(terminal, 2)  # the pipe's last writer, where no child process is left, so the thread ends

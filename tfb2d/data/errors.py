@@ -1,7 +1,3 @@
-"""The one error of this room."""
+"""The error of this room, which `tfb2d/errors.py` defines with the others."""
 
-from tfb2d.errors import UserError
-
-
-class DataError(UserError, ValueError):
-    """Input that cannot be used; the message names the file and, where there is one, the row and the field."""
+from tfb2d.errors import DataError as DataError
