@@ -23,6 +23,12 @@ def python(code: str) -> str:
     return done.stdout
 
 
+def cost(code: str, *heavy: str) -> list[str]:
+    """CPU seconds of some code in a new process, and which of some modules it loaded."""
+    timed = f"import sys, time; start = time.process_time()\n{code}\nprint(time.process_time() - start)\n"
+    return python(timed + f"print(*(set({heavy}) & set(sys.modules)))").split()
+
+
 def test_names_are_listed_once_and_documented() -> None:
     assert tfb2d.__all__ == NAMES
     assert set(NAMES) <= set(dir(tfb2d))
@@ -55,22 +61,17 @@ def test_types_are_known_without_running_anything(tmp_path: Path) -> None:
 
 
 def test_importing_costs_nothing() -> None:
-    heavy = "{'tensorflow', 'keras', 'numpy', 'grpc', 'ml_collections', 'pyarrow'}"
-    code = f"import sys, time; t = time.process_time(); import tfb2d; s = time.process_time() - t\nprint(s, *({heavy} & set(sys.modules)))"
-    seconds, *loaded = python(code).split()
+    seconds, *loaded = cost("import tfb2d", "tensorflow", "keras", "numpy", "grpc", "ml_collections", "pyarrow")
     assert not loaded
     assert float(seconds) < 0.1
 
 
 @pytest.mark.parametrize("name", ["Client", "EdgeScorer", "Config"])
 def test_what_runs_without_tensorflow_imports_without_it(name: str) -> None:
-    heavy = "{'tensorflow', 'keras', 'pyarrow', 'absl', 'tensorflow_serving'}"
-    code = f"import sys, time; t = time.process_time(); import tfb2d; tfb2d.{name}; s = time.process_time() - t\nprint(s, *({heavy} & set(sys.modules)))"
     times = []
     for _ in range(2):
-        seconds, *loaded = python(code).split()
-        if name != "Config":  # ml_collections imports absl
-            assert not loaded
+        seconds, *loaded = cost(f"import tfb2d; tfb2d.{name}", "tensorflow", "keras", "pyarrow", "tensorflow_serving")
+        assert not loaded
         times.append(float(seconds))
     assert min(times) < 0.6  # 0.3 s on an idle machine
 

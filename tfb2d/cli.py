@@ -120,6 +120,12 @@ def _run(name: str, words: Sequence[str]) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        extra = getattr(module, "EXTRA", "")
+        if options.debug or not extra or str(error.name).startswith("tfb2d"):
+            raise
+        print(f"error: tfb2d {name} needs {error.name}: pip install 'tfb2d[{extra}]'", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         if options.debug:
             raise

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tfb2d.arguments import Parser
     from tfb2d.serving import Client
 
+EXTRA = "client"  # brings what it needs
 ROWS = 4096  # of a file, asked at once
 
 

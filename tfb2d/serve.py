@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
 SETTINGS = ("",)  # all flags are read as tensorflow_model_server reads them, by `parse`
+EXTRA = "server"  # brings what the embedded server needs
 CAPTURE = False  # an operator reads all of the log, and the official server takes this process's place
 _BINARY = "tensorflow_model_server"
 _FAILED = 255

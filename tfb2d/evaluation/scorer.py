@@ -98,8 +98,8 @@ class Scorer:
         served = self._model.signatures
         if signature not in served:
             raise DataError(
-                f"{self.folder} has no signature {signature!r} but {', '.join(sorted(served))}: this student has no towers, so"
-                " a text has no vector of its own; use score or rank"
+                f"{self.folder} has no signature {signature!r} but {', '.join(sorted(served))}: this student has no towers,"
+                " so a text has no vector of its own; use score or rank"
             )
         (name,) = served[signature].structured_input_signature[1]
         parts = []

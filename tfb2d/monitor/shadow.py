@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tfb2d.monitor.requests import Asked
     from tfb2d.serving import Client
 
+EXTRA = "client"  # brings what it needs
 MOVED = 3
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
