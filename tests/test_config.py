@@ -11,8 +11,8 @@ from tfb2d.config import (
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
-    tuning_settings,
 )
+from tfb2d.settings import changed_settings
 
 
 def one(**changes: object) -> Config:
@@ -78,8 +78,7 @@ def test_settings_that_cannot_work(build: object, message: str) -> None:
 
 
 def test_convolutions_that_are_off_leave_finished_students_done() -> None:
-    assert not {"convolutions", "convolution_width", "vocabulary", "affixes"} & set(
-        tuning_settings(StudentConfig(window=3))
-    )
-    wide = tuning_settings(StudentConfig(window=3, convolutions=(1, 2), convolution_width=9))
-    assert (wide["convolutions"], wide["convolution_width"]) == ((1, 2), 9)
+    assert changed_settings(StudentConfig(window=3)) == {"window": 3}
+    wide = changed_settings(StudentConfig(window=3, convolutions=(1, 2), convolution_width=9))
+    assert wide == {"window": 3, "convolutions": (1, 2), "convolution_width": 9}
+    assert changed_settings(TeacherConfig(preset="x", checkpoint_seconds=1.0)) == {"preset": "x"}

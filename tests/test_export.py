@@ -1,6 +1,5 @@
 """The export command on a run folder, with every form."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,15 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.evaluation.scorer import Scorer
+from tfb2d.outcomes import CalibrationNumbers, CompressOutcome, StudentOutcome
+from tfb2d.resume import Record, write_record
 from tfb2d.serving.forms import export_forms, student_folder
 
-CALIBRATION = {"outcome": {"calibration": {"scale": 1.5, "bias": [0.1]}}}
+CALIBRATION = CalibrationNumbers(1.5, (0.1,))
+OUTCOMES = {
+    "student": StudentOutcome(1, CALIBRATION, ()),
+    "compress": CompressOutcome(CALIBRATION, {}, {}, {}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +32,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made_run(folder: Path, task: Task) -> Path:
     student = strong_student(task, SMALL)
-    for stage in ("student", "compress"):
+    for stage, outcome in OUTCOMES.items():
         student.save(folder / stage)
-        (folder / stage / "stage.json").write_text(json.dumps(CALIBRATION))
+        write_record(folder / stage, Record("made", outcome=outcome.to_json()))
     return folder
 
 

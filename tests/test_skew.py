@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_service_pb2_grpc, regression_pb2
 
 from tests.students.harness import NASTY, some_rows
+from tfb2d.compress.pack import pack
 from tfb2d.compress.student import stored_tables, with_tables
 from tfb2d.compress.tflite import write_edge
-from tfb2d.compressing import pack
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer

@@ -1,14 +1,26 @@
-"""The machinery of stages: skipped when done, gone on with when stopped, done again when changed."""
+"""The one way to go on after a kill: done work is skipped, stopped work goes on, changed work is done again."""
 
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tfb2d.data.files import fingerprint_files, read_json
-from tfb2d.stages import Stage, StageRunner, file_identity, locked
+from tests.killing import python, run, run_and_kill
+from tfb2d.atomic import fingerprint_files
+from tfb2d.data.files import file_identity
+from tfb2d.errors import RunBusyError, RunError
+from tfb2d.outcomes import ExportOutcome, Outcome, StackWeights, StudentOutcome
+from tfb2d.resume import CHECKPOINTS, RECORD, bring_up, fingerprint, is_finished, read_record, remove, set_aside
+from tfb2d.runs import Run
+from tfb2d.settings import changed_settings, without_effect
+
+
+@dataclass(frozen=True)
+class Counted(Outcome):
+    runs: int
 
 
 class Work:
@@ -19,133 +31,155 @@ class Work:
         self.fail = False
         self.found: list[str] = []
 
-    def __call__(self, folder: Path) -> dict:
+    def __call__(self, folder: Path) -> Counted:
         self.runs += 1
         self.found = sorted(path.name for path in folder.iterdir())
-        (folder / "half").write_text("x")
+        (folder / "half").write_text(f"{self.runs}")
+        (folder / CHECKPOINTS).mkdir(exist_ok=True)
         if self.fail:
             raise OSError("disk full")
-        return {"runs": self.runs}
+        return Counted(self.runs)
 
-
-def bring_up(workdir: Path, first: Work, second: Work, setting: int = 1, force: tuple = ()) -> list:
-    runner = StageRunner(workdir)
-    stages = [Stage("a", {"x": setting}, (), first), Stage("b", {}, ("a",), second)]
-    runner.forget(stages, force)
-    return [runner.run(stage) for stage in stages]
+    def stopped(self, folder: Path, made_from: str) -> None:
+        self.fail = True
+        with pytest.raises(OSError, match="disk full"):
+            bring_up(folder, made_from, self, Counted)
+        self.fail = False
 
 
 def test_done_is_skipped_and_its_outcome_kept(tmp_path: Path) -> None:
-    first, second = Work(), Work()
-    once = bring_up(tmp_path, first, second)
-    assert bring_up(tmp_path, first, second) == once == [{"runs": 1}, {"runs": 1}]
+    work = Work()
+    once = bring_up(tmp_path / "a", "1", work, Counted)
+    assert bring_up(tmp_path / "a", "1", work, Counted) == once == Counted(1)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [RECORD, "half"]  # no checkpoints
 
 
-def test_a_change_redoes_what_depends_on_it_from_a_clean_folder(tmp_path: Path) -> None:
-    first, second = Work(), Work()
-    bring_up(tmp_path, first, second)
-    bring_up(tmp_path, first, second, setting=2)
-    assert (first.runs, second.runs) == (2, 2)
-    assert first.found == second.found == ["started.json"]
+def test_a_change_starts_from_a_clean_folder(tmp_path: Path) -> None:
+    work = Work()
+    bring_up(tmp_path / "a", "1", work, Counted)
+    bring_up(tmp_path / "a", "2", work, Counted)
+    assert work.runs == 2
+    assert work.found == [RECORD]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_change_taken_back_finds_the_last_good_state(tmp_path: Path) -> None:
-    first, second = Work(), Work()
-    once = bring_up(tmp_path, first, second)
-    first.fail = True
-    with pytest.raises(OSError, match="disk full"):
-        bring_up(tmp_path, first, second, setting=2)
-    first.fail = False
-    assert bring_up(tmp_path, first, second) == once
-    assert (first.runs, second.runs) == (2, 1)
-    bring_up(tmp_path, first, second, setting=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+def test_a_change_taken_back_finds_its_state_finished_or_not(tmp_path: Path) -> None:
+    work, folder = Work(), tmp_path / "a"
+    once = bring_up(folder, "1", work, Counted)
+    work.stopped(folder, "2")
+    work.stopped(folder, "3")
+    assert len(set_aside(folder)) == 2
+    work.stopped(folder, "2")
+    assert "half" in work.found  # what the first try left
+    assert bring_up(folder, "1", work, Counted) == once
+    assert not set_aside(folder)
+    assert work.runs == 4
 
 
-def test_a_stage_that_comes_out_the_same_leaves_its_readers_done(tmp_path: Path) -> None:
-    source, reads, copies = tmp_path / "rows.tsv", Work(), []
+def test_stopped_work_finds_what_it_left_less_half_written_files(tmp_path: Path) -> None:
+    work, folder = Work(), tmp_path / "a"
+    work.stopped(folder, "1")
+    (folder / ".shard.123.tmp").write_text("cut short")
+    assert not is_finished(folder)
+    bring_up(folder, "1", work, Counted)
+    assert work.found == [RECORD, CHECKPOINTS, "half"]
+    assert is_finished(folder)
+    assert read_record(folder).seconds >= 0
 
-    def bring_up(text: str, time: int, size: int = 0) -> str:
+
+def test_files_of_others_are_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="name another folder"):
+        bring_up(tmp_path / "a", "1", Work(), Counted)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["thesis.txt"]
+
+
+def test_what_was_being_deleted_at_a_kill_goes_with_the_next_try(tmp_path: Path) -> None:
+    work, folder = Work(), tmp_path / "a"
+    bring_up(folder, "1", work, Counted)
+    (tmp_path / ".a.gone.tmp").mkdir()
+    (folder / ".checkpoints.gone.tmp").mkdir()
+    (tmp_path / "ab").mkdir()
+    bring_up(folder, "1", work, Counted)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [RECORD, "a", "ab", "half"]
+    remove(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["ab"]
+
+
+def test_what_was_made_elsewhere_and_is_gone_is_made_again(tmp_path: Path) -> None:
+    made = tmp_path / "models" / "1"
+
+    def export(folder: Path) -> ExportOutcome:
+        made.mkdir(parents=True)
+        return ExportOutcome(str(made), 1.0)
+
+    bring_up(tmp_path / "export", "1", export, ExportOutcome)
+    bring_up(tmp_path / "export", "1", export, ExportOutcome)
+    made.rmdir()
+    bring_up(tmp_path / "export", "1", export, ExportOutcome)
+    assert made.exists()
+
+
+def test_contents_that_come_out_the_same_keep_their_identity(tmp_path: Path) -> None:
+    source = tmp_path / "rows.tsv"
+
+    def identity(text: str, time: int) -> tuple[str, str]:
         source.write_text(text)
         os.utime(source, (time, time))
 
-        def copy(folder: Path) -> dict:
-            copies.append(text)
+        def copy(folder: Path) -> Counted:
             (folder / "rows").write_text(source.read_text().lower())
-            return {"size": size}
+            return Counted(1)
 
-        digest = lambda folder: fingerprint_files([folder / "rows"])  # noqa: E731
-        runner = StageRunner(tmp_path / "run")
-        runner.run(Stage("a", file_identity([str(source)]), (), copy, digest))
-        runner.run(Stage("b", {}, ("a",), reads))
-        return (tmp_path / "run/a/rows").read_text()
+        def contents(folder: Path, outcome: Counted) -> dict[str, str]:
+            return {"": fingerprint_files([folder / "rows"]), "first": (folder / "rows").read_text()[0]}
 
-    assert bring_up("Good film", 1) == bring_up("Good film", 2) == bring_up("good film", 3)
-    assert (len(copies), reads.runs) == (3, 1)
-    bring_up("good film", 4, size=1)  # what it counted is read too
-    assert reads.runs == 2
-    bring_up("bad film", 5, size=1)
-    assert reads.runs == 3
-    bring_up("bad film", 5, size=1)
-    assert reads.runs == 3
+        bring_up(tmp_path / "a", fingerprint(file_identity([str(source)])), copy, Counted, contents)
+        record = read_record(tmp_path / "a")
+        return record.identity(), record.identity("first")
+
+    first = identity("Good film", 1)
+    assert identity("good film", 2) == first
+    changed = identity("great film", 3)
+    assert changed[0] != first[0]
+    assert changed[1] == first[1]
 
 
-def test_who_reads_a_part_is_done_again_only_when_that_part_changes(tmp_path: Path) -> None:
-    part, rest = Work(), Work()
+KILLED = """
+import time
+from pathlib import Path
+from tests.test_stages import Counted
+from tfb2d.resume import bring_up
 
-    def bring_up(judged: str, log: str, force: tuple = ()) -> None:
-        def copy(folder: Path) -> dict:
-            (folder / "judged").write_text(judged)
-            (folder / "log").write_text(log)
-            return {}
+def work(folder):
+    steps = folder / "steps"
+    done = len(steps.read_text()) if steps.exists() else 0
+    for step in range(done, 40):
+        (folder / ".steps.1.tmp").write_text("x" * (step + 1))
+        (folder / ".steps.1.tmp").rename(steps)
+        time.sleep(0.02)
+    return Counted(len(steps.read_text()))
 
-        parts = lambda folder: {"judged": fingerprint_files([folder / "judged"])}  # noqa: E731
-        stages = [
-            Stage("data", [judged, log], (), copy, parts=parts),
-            Stage("tunes", {}, ("data:judged",), part),
-            Stage("labels", {}, ("tunes", "data"), rest),
-        ]
-        runner = StageRunner(tmp_path)
-        runner.forget(stages, force)
-        for stage in stages:
-            runner.run(stage)
-        assert set(runner.seconds()) == {"data", "tunes", "labels"}
-
-    bring_up("good", "x")
-    bring_up("good", "x")
-    assert (part.runs, rest.runs) == (1, 1)
-    bring_up("good", "x y")
-    assert (part.runs, rest.runs) == (1, 2)
-    bring_up("bad", "x y")
-    assert (part.runs, rest.runs) == (2, 3)
-    bring_up("bad", "x y", force=("data",))  # who says so has it all done again
-    assert (part.runs, rest.runs) == (3, 4)
+bring_up(Path({folder!r}), "1", work, Counted)
+"""
 
 
-def test_a_forgotten_stage_is_redone_and_what_reads_it(tmp_path: Path) -> None:
-    first, second = Work(), Work()
-    bring_up(tmp_path, first, second)
-    bring_up(tmp_path, first, second, force=("b",))
-    assert (first.runs, second.runs) == (1, 2)
-    second.fail = True
-    with pytest.raises(OSError, match="disk full"):
-        bring_up(tmp_path, first, second, force=("a",))
-    second.fail = False
-    bring_up(tmp_path, first, second)  # what was forced and stopped is still to be done
-    assert (first.runs, second.runs) == (2, 4)
+def test_killed_again_and_again_it_comes_to_the_same_end(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    command = python(KILLED.format(folder=str(folder)))
 
+    def steps() -> int:
+        return len((folder / "steps").read_text()) if (folder / "steps").exists() else 0
 
-def test_a_stopped_stage_finds_what_it_left_less_half_written_files(tmp_path: Path) -> None:
-    first, second = Work(), Work()
-    second.fail = True
-    with pytest.raises(OSError, match="disk full"):
-        bring_up(tmp_path, first, second)
-    (tmp_path / "b" / ".shard.123.tmp").write_text("cut short")
-    second.fail = False
-    bring_up(tmp_path, first, second)
-    assert (first.runs, second.runs) == (1, 2)
-    assert second.found == ["half", "started.json"]
-    assert read_json(tmp_path / "b/stage.json")["seconds"] >= 0
+    reached: list[int] = []
+    for _ in range(2):
+        enough = steps() + 5
+        run_and_kill(command, lambda enough=enough: steps() > enough)
+        reached.append(steps())
+    assert 5 < reached[0] < reached[1] < 40
+    run(command)
+    assert bring_up(folder, "1", Work(), Counted) == Counted(40)
 
 
 def test_file_identity_sees_content_changes_by_size_and_time(tmp_path: Path) -> None:
@@ -157,9 +191,50 @@ def test_file_identity_sees_content_changes_by_size_and_time(tmp_path: Path) -> 
     assert file_identity(["pypi:all-minilm-l6-v2"]) == [["pypi:all-minilm-l6-v2"]]
 
 
+def test_outcomes_survive_json(tmp_path: Path) -> None:
+    from tfb2d.outcomes import CalibrationNumbers
+
+    outcome = StudentOutcome(3, CalibrationNumbers(2.0, (0.1, 0.2)), ({"loss": 0.5},), StackWeights((0.5, 0.5), (0.0,)))
+    run_folder = Run(tmp_path)
+    bring_up(run_folder.student, "1", lambda _: outcome, StudentOutcome)
+    assert run_folder.student_outcome() == outcome
+    with pytest.raises(RunError, match=r"stage labels_only is not finished; python -m tfb2d\.train"):
+        run_folder.student_outcome("labels_only")
+    known = {**outcome.to_json(), "stack": None, "of_a_later_version": 1}
+    assert StudentOutcome.from_json(known).stack is None
+
+
+def test_settings_that_change_nothing_are_no_part_of_a_fingerprint() -> None:
+    @dataclass(frozen=True)
+    class Inner:
+        dim: int = 8
+
+    @dataclass(frozen=True)
+    class Settings:
+        needed: str
+        inner: Inner = Inner()
+        rate: float = 0.1
+        checkpoint_seconds: float = without_effect(60.0)
+
+    assert changed_settings(Settings("a", checkpoint_seconds=1.0)) == {"needed": "a"}
+    assert changed_settings(Settings("a", Inner(9), 0.2)) == {"needed": "a", "inner": {"dim": 9}, "rate": 0.2}
+
+
 def test_a_run_folder_is_held_by_one_process(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from tfb2d.stages import locked\nwith locked(Path(sys.argv[1])): pass"
-    with locked(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from tfb2d.runs import Run\nwith Run(Path(sys.argv[1])).locked(): pass"
+    )
+    with Run(tmp_path).locked():
         other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert "another process is at work" in other.stderr
+        with pytest.raises(RunBusyError, match="another process is at work"), Run(tmp_path).locked():
+            pass
+    assert "RunBusyError" in other.stderr
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
+
+
+def test_run_folders_of_the_first_version_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "stage.json").write_text("{}")
+    with pytest.raises(RunError, match=r"tfb2d 0\.1.*name another --workdir.*preset=") as error:
+        Run(tmp_path).check_version()
+    assert "\n" not in str(error.value)

@@ -18,6 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from tests.teachers.encoders import save_encoder
+from tfb2d import pipeline
 from tfb2d.config import (
     Config,
     ConfigError,
@@ -31,9 +32,12 @@ from tfb2d.config import (
     TrainingConfig,
 )
 from tfb2d.data.files import read_json, write_json
+from tfb2d.data.stage import data_contents
 from tfb2d.data.tables import read_table
 from tfb2d.edge import EdgeScorer
-from tfb2d.pipeline import Pipeline, _data_content
+from tfb2d.outcomes import DataOutcome, ReportOutcome
+from tfb2d.resume import RECORD
+from tfb2d.runs import Run
 
 STUDENT = StudentConfig(buckets=2**10, dim=8, ffn=(16,), max_tokens=16, soft_buckets=2**8)
 TRAINING = TrainingConfig(epochs=8, batch_size=32, table_learning_rate=0.2, learning_rate=1e-2)
@@ -51,8 +55,9 @@ def write_rows(path: Path, header: list[str], rows: list[list]) -> Path:
 
 def run(config: Config, workdir: Path) -> dict:
     """The report of a whole run."""
-    outcome = Pipeline(config, workdir, progress=False).run()
-    assert "student" in outcome["table"]
+    outcome = pipeline.run(Run(workdir, progress=False), config)
+    assert isinstance(outcome, ReportOutcome)
+    assert "student" in outcome.table
     assert (workdir / "report.html").stat().st_size > 1000
     return read_json(workdir / "report.json")
 
@@ -149,10 +154,10 @@ def redone(config: Config, workdir: Path, until: str) -> list[str]:
     """The stages that a run brings up to date."""
 
     def times() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in workdir.rglob("stage.json") if ".last" not in str(path)}
+        return {path: path.stat().st_mtime_ns for path in workdir.rglob(RECORD) if ".aside" not in str(path)}
 
     before = times()
-    Pipeline(config, workdir, progress=False).run(until)
+    pipeline.run(Run(workdir, progress=False), config, until)
     return sorted(str(path.parent.relative_to(workdir)) for path, time in times().items() if before.get(path) != time)
 
 
@@ -180,30 +185,34 @@ def test_another_task_or_hash_spec_over_the_same_tables_is_seen(
 ) -> None:
     config, workdir = graded
     shutil.copytree(workdir, tmp_path / "run")
-    before = _data_content(tmp_path / "run/data")
+    outcome = Run(tmp_path / "run").data_outcome()
+    before = data_contents(tmp_path / "run/data", outcome)
     task = read_json(tmp_path / "run/data/task.json")
     write_json(tmp_path / "run/data/task.json", {**task, "label_range": [0.0, 1.0]})
-    assert _data_content(tmp_path / "run/data") != before
+    after = data_contents(tmp_path / "run/data", outcome)
+    assert after[""] != before[""]
+    assert after["labelled"] != before["labelled"]
 
     def settings() -> dict[str, str]:
-        return {stage.name: json.dumps(stage.settings, default=str) for stage in Pipeline(config, workdir).stages()}
+        return {stage.name: json.dumps(stage.settings, default=str) for stage in pipeline.stages(config)}
 
     before_settings = settings()
-    monkeypatch.setattr("tfb2d.pipeline.HASH_SPEC", "another")
-    assert {name for name, value in settings().items() if value != before_settings[name]} == {"words", "student"}
+    monkeypatch.setattr("tfb2d.students.stage.HASH_SPEC", "another")
+    changed = {name for name, value in settings().items() if value != before_settings[name]}
+    assert changed == {"words", "rows", "student"}
 
 
 def test_weights_go_with_the_teachers_in_their_order(graded: tuple[Config, Path]) -> None:
     config, workdir = graded
     assert list(config.teachers) == ["zeta", "alpha"]
-    stack = read_json(workdir / "student/stage.json")["outcome"]["stack"]
-    assert stack["weights"][0] > stack["weights"][1]  # zeta knows, alpha has hardly learnt
+    stack = Run(workdir).student_outcome().stack
+    assert stack.weights[0] > stack.weights[1]  # zeta knows, alpha has hardly learnt
     weighted = replace(config, distill=DistillConfig(stack="weighted", weights=(3.0, 1.0)))
     again = Config.from_dict(weighted.to_dict())
     assert list(again.teachers) == ["zeta", "alpha"]
     assert again.distill.weights == (3.0, 1.0)
     assert again == weighted
-    names = [stage.name for stage in Pipeline(again, workdir).stages() if stage.name.startswith("logits/")]
+    names = [stage.name for stage in pipeline.stages(again) if stage.name.startswith("logits/")]
     assert names == ["logits/zeta", "logits/alpha"]
 
 
@@ -310,9 +319,10 @@ def test_classes_may_be_numbers(tmp_path: Path) -> None:
     assert config.data.classes == ("0", "1", "2")
     settings.data.classes = (0, 1, 2)
     assert Config.from_dict(settings).data.classes == ("0", "1", "2")
-    stats = Pipeline(config, tmp_path / "run", progress=False).run(until="data")
-    assert stats["rejected"] == 0
-    assert set(stats["labels"]["train"]) == {"0", "1", "2"}
+    outcome = pipeline.run(Run(tmp_path / "run", progress=False), config, until="data")
+    assert isinstance(outcome, DataOutcome)
+    assert outcome.rejected == 0
+    assert set(outcome.details["labels"]["train"]) == {"0", "1", "2"}
     assert read_table(tmp_path / "run/data/train")["label"].to_pylist() != []
 
 
@@ -332,4 +342,4 @@ def test_a_run_needs_valid_and_test_rows(split: str, tmp_path: Path) -> None:
         Config(data=DataConfig(**settings), teachers=teachers)
     other = write_rows(tmp_path / "other.tsv", ["text", "topic"], topic_rows(66)[60:])
     config = Config(data=DataConfig(**settings, **{split: (str(other),)}), teachers=teachers)
-    assert Pipeline(config, tmp_path / "run", progress=False).stages()
+    assert pipeline.stages(config)

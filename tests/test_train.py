@@ -4,18 +4,17 @@ import csv
 import json
 import random
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.killing import module, run_and_kill
 from tfb2d.data.files import read_json
 from tfb2d.data.tables import read_table
+from tfb2d.resume import RECORD
 
 RECIPE = """
 from tfb2d.config import *
@@ -37,7 +36,18 @@ def get_config():
         report=ReportConfig(resamples=200, latency_rows=20),
     ).to_dict()
 """
-STAGES = ("data", "teachers/slice", "logits/slice", "student", "labels_only", "compress", "export", "report")
+STAGES = (
+    "data",
+    "teachers/slice",
+    "logits/slice",
+    "words",
+    "rows",
+    "student",
+    "labels_only",
+    "compress",
+    "export",
+    "report",
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +64,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, snippets: Path, plots: Path
 
 
 def command(recipe: Path, workdir: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-m", "tfb2d.train", f"--config={recipe}", f"--workdir={workdir}", *flags]
+    return module("tfb2d.train", f"--config={recipe}", f"--workdir={workdir}", *flags)
 
 
 def train(recipe: Path, workdir: Path, *flags: str) -> subprocess.CompletedProcess:
@@ -123,13 +133,13 @@ def test_the_model_takes_strings_and_agrees_with_the_report(whole: Path) -> None
 
 
 def test_again_does_nothing_and_a_change_redoes_what_it_touches(whole: Path, recipe: Path) -> None:
-    before = {stage: (whole / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
+    before = {stage: (whole / stage / RECORD).stat().st_mtime_ns for stage in STAGES}
     train(recipe, whole)
-    assert {stage: (whole / stage / "stage.json").stat().st_mtime_ns for stage in STAGES} == before
+    assert {stage: (whole / stage / RECORD).stat().st_mtime_ns for stage in STAGES} == before
     copy = recipe.parent / "changed"
     shutil.copytree(whole, copy)
     train(recipe, copy, "--config.training.epochs=1", "--until=student")
-    after = {stage: (copy / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
+    after = {stage: (copy / stage / RECORD).stat().st_mtime_ns for stage in STAGES}
     assert [stage for stage in STAGES if after[stage] != before[stage]] == ["student"]
     assert len(read_json(copy / "student/history.json")) == 1
 
@@ -137,9 +147,9 @@ def test_again_does_nothing_and_a_change_redoes_what_it_touches(whole: Path, rec
 def test_more_unlabelled_text_leaves_the_teacher_and_known_labels_as_they_are(whole: Path, recipe: Path) -> None:
     copy = recipe.parent / "more"
     shutil.copytree(whole, copy)
-    before = {stage: (copy / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
+    before = {stage: (copy / stage / RECORD).stat().st_mtime_ns for stage in STAGES}
     train(recipe, copy, "--config.data.augment.copies=3", "--until=logits/slice")
-    after = {stage: (copy / stage / "stage.json").stat().st_mtime_ns for stage in STAGES}
+    after = {stage: (copy / stage / RECORD).stat().st_mtime_ns for stage in STAGES}
     assert [stage for stage in STAGES if after[stage] != before[stage]] == ["data", "logits/slice"]
     old, new = (
         {row["text"]: row["logit"] for row in read_table(run / "logits/slice", ["text", "logit"]).to_pylist()}
@@ -154,16 +164,10 @@ def test_killed_in_every_stage_it_ends_the_same(whole: Path, recipe: Path) -> No
     draw = random.Random(7)
     kills = 0
     for stage in STAGES[:-1]:
-        process = subprocess.Popen(command(recipe, workdir), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 240
-        while process.poll() is None and not (workdir / stage / "started.json").exists():
-            assert time.monotonic() < deadline, f"{stage} was never reached"
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0.0, 4.0 if "/" in stage else 1.5))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
+        reached = (workdir / stage / RECORD).exists
+        kills += run_and_kill(
+            command(recipe, workdir), reached, draw.uniform(0.0, 4.0 if "/" in stage else 1.5), may_end=True
+        )
     assert kills >= 4
     train(recipe, workdir)
     ours, theirs = read_json(workdir / "report.json"), read_json(whole / "report.json")

@@ -18,7 +18,7 @@ from tfb2d.data_config import AugmentConfig as AugmentConfig
 from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
 from tfb2d.settings import ConfigError as ConfigError
-from tfb2d.settings import build, config_dict, require, require_positive
+from tfb2d.settings import build, changed_settings, config_dict, require, require_positive, without_effect
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TeacherConfig:
     patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
     evaluate_per_epoch: int = 1
     mixed_precision: bool = False  # bfloat16, on GPUs and on CPUs with AVX512-BF16 or AMX; elsewhere it changes nothing
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = without_effect(60.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -89,32 +89,10 @@ def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherC
     return {name: teacher} | {f"seed{seed}": dataclasses.replace(teacher, seed=seed) for seed in range(1, int(count))}
 
 
-def tuning_settings(config: Any) -> dict[str, Any]:
-    """A stage's settings without those that change nothing: how often checkpoints are written, what is switched off."""
-    settings = dataclasses.asdict(config)
-    settings.pop("checkpoint_seconds", None)
-    off = {
-        "ema": 0.0,
-        "adapt": dataclasses.asdict(AdaptConfig()),
-        "offers": dataclasses.asdict(OffersConfig()),
-        "convolutions": (),
-        "convolution_width": 0,
-        "vocabulary": 0,
-        "affixes": (),
-        "judged": False,
-    }
-
-    def on(settings: dict[str, Any]) -> dict[str, Any]:
-        kept = {name: value for name, value in settings.items() if name not in off or value != off[name]}
-        return {name: on(value) if name == "augment" else value for name, value in kept.items()}
-
-    return on(settings)
-
-
 def adapt_settings(config: TeacherConfig) -> dict[str, Any]:
-    """All settings of a teacher that its adapted encoder depends on."""
-    names = ("preset", "layers", "max_length", "mixed_precision", "warmup", "weight_decay", "clip_norm")
-    return {"adapt": dataclasses.asdict(config.adapt), **{name: getattr(config, name) for name in names}}
+    """Returns the settings of a teacher that its adapted encoder depends on, as far as they differ from their defaults."""
+    names = ("adapt", "preset", "layers", "max_length", "mixed_precision", "warmup", "weight_decay", "clip_norm")
+    return {name: value for name, value in changed_settings(config).items() if name in names}
 
 
 @dataclass(frozen=True)
@@ -220,7 +198,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3  # Adam, the dense layers
     warmup: float = 0.02  # share of the steps; linear decay to 0 follows
     patience: int = 0  # epochs without a better validation loss before training stops; 0 never stops early
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = without_effect(60.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -314,6 +292,11 @@ class Config:
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
+
+    @property
+    def model_name(self) -> str:
+        """The exported model's name."""
+        return self.export.name or self.name
 
     def to_dict(self) -> ConfigDict:
         """The form that `--config.x.y=` can change."""

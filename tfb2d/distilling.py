@@ -1,27 +1,15 @@
 """`tfb2d.distil`: a whole run from Python."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from tfb2d import pipeline
 from tfb2d.config import Config
+from tfb2d.outcomes import ReportOutcome
+from tfb2d.runs import Run
 
 
-@dataclass(frozen=True)
-class Distilled:
-    """What a run made.
-
-    Attributes:
-      table: teacher and student side by side, as text.
-      report: the page with pictures.
-      model: the exported version's folder, which `tfb2d.load` takes.
-    """
-
-    table: str
-    report: str
-    model: str
-
-
-def distil(config: Config, workdir: str | Path = "", progress: bool = True) -> Distilled:
+def distil(config: Config, workdir: str | Path = "", progress: bool = True) -> ReportOutcome:
     """Trains a student from raw rows to a served model. Called again, it goes on where it stopped.
 
     Args:
@@ -29,11 +17,11 @@ def distil(config: Config, workdir: str | Path = "", progress: bool = True) -> D
       workdir: the run folder; by default `runs/<config.name>`.
       progress: whether to show progress bars.
 
-    Raises:
-      ConfigError, DataError, RunBusyError, FloatingPointError: settings or rows that cannot work, a folder that another
-        process works in, a training that diverged.
-    """
-    from tfb2d.pipeline import Pipeline
+    Returns:
+      The report's table as text, the page's path, and the exported model's folder, which `tfb2d.load` takes.
 
-    outcome = Pipeline(config, Path(workdir or Path("runs") / config.name), progress).run()
-    return Distilled(outcome["table"], outcome["report"], outcome["model"])
+    Raises:
+      ConfigError, DataError, RunError, RunBusyError, FloatingPointError: see `pipeline.run`.
+    """
+    run = Run(Path(workdir or Path("runs") / config.name), progress)
+    return cast(ReportOutcome, pipeline.run(run, config))

@@ -57,9 +57,9 @@ def run(options: Namespace) -> None:
         max_chars=options.max_chars,
         progress=options.progress,
     )
-    print(f"{labelled['rows']:,} rows labelled in {out}")
-    if labelled["rejected"]:
-        print(f"{labelled['rejected']:,} rows rejected, listed in {out}.rejected.jsonl")
+    print(f"{labelled.rows:,} rows labelled in {out}")
+    if labelled.rejected:
+        print(f"{labelled.rejected:,} rows rejected, listed in {out}.rejected.jsonl")
 
 
 if __name__ == "__main__":

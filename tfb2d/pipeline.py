@@ -1,281 +1,227 @@
-"""From raw rows to a served model: the stages of a run, each in its folder of the run folder."""
+"""The stages of a run, in order: which function does the work, what it reads, and what its outcome depends on.
 
-import dataclasses
-import hashlib
-from collections.abc import Sequence
+Only commands and `tfb2d.distil` import this module. Each stage's function stands in the room whose work it does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tfb2d import word_vectors
+from tfb2d.compress import stage as compress
+from tfb2d.config import Config, ConfigError, adapt_settings
+from tfb2d.data import stage as data
+from tfb2d.data.files import file_identity, folder_identity
+from tfb2d.evaluation import stage as evaluation
+from tfb2d.outcomes import (
+    AdaptOutcome,
+    CompressOutcome,
+    DataOutcome,
+    ExportOutcome,
+    LogitsOutcome,
+    Outcome,
+    ReportOutcome,
+    RowsOutcome,
+    StudentOutcome,
+    TeacherOutcome,
+    WordsOutcome,
+)
+from tfb2d.resume import bring_up, fingerprint, remove
+from tfb2d.runs import Run
+from tfb2d.serving import stage as serving
+from tfb2d.settings import changed_settings
+from tfb2d.students import stage as students
+from tfb2d.teachers import stage as teachers
 
-from tfb2d import __version__
-from tfb2d.config import Config, ConfigError, adapt_settings, tuning_settings
-from tfb2d.data.files import fingerprint_files, read_json, write_json
-from tfb2d.data.prepare import prepare
-from tfb2d.data.tables import count_rows, iter_batches, part_files, read_table
-from tfb2d.data.task import Task
-from tfb2d.stages import DONE, Stage, StageRunner, file_identity, fingerprint, folder_identity, last_of, locked
-from tfb2d.students.text_spec import SPEC
-
-HASH_SPEC = f"hash spec {SPEC['version']}"
-SPLITS = ("transfer", "valid", "test")  # what teachers label
+LABELLED = ":labelled"  # behind a stage's name: only what it made of the labelled rows is read
 
 
-class Pipeline:
-    """The stages of one run.
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
 
-    Args:
-      config: what to do.
-      workdir: the run folder.
-      progress: whether to show progress bars.
-      command: what the user typed, for the report.
+    Attributes:
+      name: of the stage, and of its folder below the run folder.
+      work: does the work, going on from what a stopped run left in that folder.
+      kind: type of its outcome.
+      reads: the stages whose outcome it reads, perhaps only the part that belongs to labelled rows (LABELLED).
+      version: of the stage's code, raised by hand when its outcome changes.
+      settings: all else that the outcome depends on, as JSON can hold it.
+      contents: see `resume.bring_up`.
     """
 
-    def __init__(self, config: Config, workdir: Path, progress: bool = True, command: str = "") -> None:
-        self.config = config
-        self.workdir = workdir
-        self.progress = progress
-        self.command = command
-        self.task = Task.from_config(config.data)
+    name: str
+    work: Callable[[Run, Config], Outcome]
+    kind: type[Outcome]
+    reads: tuple[str, ...]
+    version: int
+    settings: Any = None
+    contents: Callable[[Path, Any], Mapping[str, str]] | None = None
 
-    def run(self, until: str = "", force: Sequence[str] = ()) -> dict[str, Any]:
-        """Brings all stages up to `until` up to date and returns the last one's outcome.
 
-        Raises:
-          ConfigError: there is no stage of a name in `until` or `force`.
-          RuntimeError: another process is at work in the run folder.
-        """
-        stages = self.stages()
-        names = [stage.name for stage in stages]
-        for name in (*force, *([until] if until else [])):
-            if name not in names:
-                raise ConfigError(f"there is no stage {name!r}; this run has {', '.join(names)}")
-        with locked(self.workdir):
-            write_json(self.workdir / "config.json", dataclasses.asdict(self.config))
-            gone = [] if self._model_is_there() else ["export"]
-            self._runner = StageRunner(self.workdir)
-            self._runner.forget(stages, [*force, *gone])
-            for stage in stages:
-                outcome = self._runner.run(stage)
-                if stage.name == until:
-                    break
-        return outcome
+def run(run: Run, config: Config, until: str = "", force: Sequence[str] = ()) -> Outcome:
+    """Brings all stages up to `until` up to date: what is done is skipped, what was stopped goes on.
 
-    def stages(self) -> list[Stage]:
-        """All stages, in the order in which they run."""
-        config = self.config
-        external = [teacher.logits for teacher in config.teachers.values() if teacher.logits]
-        data = config.data
-        files = [*data.train, *data.valid, *data.test, *data.unlabelled, *data.offers.files, *data.offers.titles]
-        files += sum(external, ())
-        if not (data.train or data.offers.files):
-            raise ConfigError("data.train names no file; a run needs judged rows")
-        reading = [tuning_settings(config.data), external, file_identity(files)]
-        stages = [Stage("data", reading, (), self._data, _data_content, _data_parts)]
-        for name, teacher in config.teachers.items():
-            settings: list[Any] = [tuning_settings(teacher), _dict(config.label)]
-            if teacher.logits:  # the scores themselves, which no table of the data stage holds
-                settings.append(file_identity(teacher.logits))
-            inputs: tuple[str, ...] = ("data",)
-            if teacher.preset:
-                tuning = [tuning_settings(teacher), folder_identity(teacher.preset)]
-                tutors: tuple[str, ...] = ("data:judged",)  # more unjudged text leaves a teacher as it is
-                if (adapted := self._adapted(name)) is not None:
-                    stage = f"adapted/{adapted}"
-                    if adapted == name:
-                        shared = [adapt_settings(teacher), folder_identity(teacher.preset)]
-                        stages.append(Stage(stage, shared, ("data",), self._adapt(name)))
-                    tutors = ("data:judged", stage)
-                stages.append(Stage(f"teachers/{name}", tuning, tutors, self._teacher(name)))
-                inputs = (f"teachers/{name}", "data")
-            stages.append(Stage(f"logits/{name}", settings, inputs, self._logits(name)))
-        logits = tuple(f"logits/{name}" for name in config.teachers)
-        if (tutor := self._tutor) is not None:
-            teacher_stage = f"teachers/{tutor}"
-            hashing = [config.student.max_tokens, HASH_SPEC, *config.student.affixes]
-            stages.append(Stage("words", hashing, (teacher_stage, "data"), self._words))
-            logits += ("words",)
-        training = [tuning_settings(config.student), tuning_settings(config.training), HASH_SPEC]
-        stages.append(Stage("student", [*training, _dict(config.distill)], ("data", *logits), self._student))
-        if config.report.labels_only:
-            stages.append(Stage("labels_only", training, ("data:judged",), self._labels_only))
-        stages.append(Stage("compress", _dict(config.compress), ("student",), self._compress))
-        stages.append(Stage("export", [_dict(config.export), self.name], ("compress",), self._export))
-        last = tuple(stage.name for stage in stages)
-        stages.append(Stage("report", _dict(config.report), last, self._report))
-        return stages
+    Args:
+      run: the run folder.
+      config: what to do.
+      until: name of the last stage; "" takes all.
+      force: names of stages to do anew, and with them all that read them.
 
-    def _model_is_there(self) -> bool:
-        done = self.workdir / "export" / DONE
-        return not done.exists() or Path(read_json(done)["outcome"]["model"]).exists()
+    Returns:
+      The last stage's outcome; a `ReportOutcome` where `until` is "".
 
-    def _adapted(self, name: str) -> str | None:
-        """The first teacher that adapts its encoder as this one does: they share it. None where it is not adapted."""
-        teachers = self.config.teachers
-        if not (teachers[name].preset and teachers[name].adapt.rows):
-            return None
-        wanted = adapt_settings(teachers[name])
-        return next(other for other, teacher in teachers.items() if adapt_settings(teacher) == wanted)
+    Raises:
+      ConfigError: there is no stage of a name in `until` or `force`, or settings that cannot work.
+      RunBusyError: another process is at work in the run folder.
+      RunError: the folder holds something else, or a run of tfb2d 0.1.
+      DataError: input that cannot be used.
+      FloatingPointError: training diverged.
+    """
+    todo = stages(config)
+    names = [stage.name for stage in todo]
+    for name in (*force, *([until] if until else [])):
+        if name not in names:
+            raise ConfigError(f"there is no stage {name!r}; this run has {', '.join(names)}")
+    last = names.index(until or names[-1])
+    with run.locked():
+        run.check_version()
+        run.write_config(config)
+        _forget(run, todo, force)
+        for stage in todo[: last + 1]:
+            outcome = bring_up(
+                run.folder / stage.name,
+                fingerprint(stage.name, stage.version, stage.settings, [_identity(run, name) for name in stage.reads]),
+                lambda _, stage=stage: stage.work(run, config),  # type: ignore[misc]
+                stage.kind,
+                stage.contents,
+                stage.name,
+            )
+    return outcome
 
-    @property
-    def _tutor(self) -> str | None:
-        """The teacher whose word vectors the student starts from: the first that is a model."""
-        models = [name for name, teacher in self.config.teachers.items() if teacher.preset]
-        return models[0] if models and self.config.student.teacher_init else None
 
-    @property
-    def name(self) -> str:
-        """The exported model's name."""
-        return self.config.export.name or self.config.name
-
-    # The stages' work. Heavy imports stand where they are needed: a run whose stages are done answers at once.
-
-    def _data(self, folder: Path) -> dict[str, Any]:
-        external = [teacher.logits for teacher in self.config.teachers.values() if teacher.logits]
-        return prepare(self.config.data, folder, external, progress=self.progress)
-
-    def _adapt(self, name: str) -> Any:
-        def work(folder: Path) -> dict[str, Any]:
-            from tfb2d.teachers.adapt import adapt
-
-            return adapt(self.config.teachers[name], self.workdir / "data", self.task, folder)
-
-        return work
-
-    def _teacher(self, name: str) -> Any:
-        def work(folder: Path) -> dict[str, Any]:
-            from tfb2d.teachers.fine_tune import fine_tune
-
-            adapted = self._adapted(name)
-            encoder = None if adapted is None else self.workdir / "adapted" / adapted
-            return fine_tune(self.config.teachers[name], self.workdir / "data", self.task, folder, adapted=encoder)
-
-        return work
-
-    def _logits(self, name: str) -> Any:
-        config = self.config.teachers[name]
-
-        def work(folder: Path) -> dict[str, Any]:
-            parts = {split: folder if split == "transfer" else folder / split for split in SPLITS}
-            data = self.workdir / "data"
-            if config.logits:
-                from tfb2d.teachers.external import attach_logits
-
-                return {s: attach_logits(config, self.task, data / s, out) for s, out in parts.items()}
-            from tfb2d.teachers.label import label_folder
-
-            last = last_of(folder)
-            for split, out in parts.items():
-                earlier = last / out.relative_to(folder)
-                label_folder(self.workdir / "teachers" / name, data / split, out, self.config.label, earlier=earlier)
-            return {split: count_rows(out) for split, out in parts.items()}
-
-        return work
-
-    def _words(self, folder: Path) -> dict[str, Any]:
-        from tfb2d.teachers.teacher import load_teacher
-        from tfb2d.word_vectors import write_word_vectors
-
-        teacher = load_teacher(self.workdir / f"teachers/{self._tutor}")
-        transfer = self.workdir / "data/transfer"
-        student = self.config.student
-        found = write_word_vectors(teacher, transfer, self.task, student.max_tokens, folder, student.affixes)
-        return {"words": found}
-
-    def _student(self, folder: Path) -> dict[str, Any]:
-        from tfb2d.distill.targets import fit, soft_rows
-        from tfb2d.word_vectors import FILE
-
-        data, logits = self.workdir / "data", [self.workdir / "logits" / name for name in self.config.teachers]
-        labels = _labels(data / "valid")
-        stack = fit(self.config.distill, [one / "valid" for one in logits], self.task, labels)
-        source = soft_rows(data / "transfer", logits, self.task, stack, self.config.distill)
-        words = self.workdir / "words" / FILE if self._tutor else None
-        outcome = self._train(folder, source, count_rows(data / "transfer"), words)
-        return {**outcome, "stack": dataclasses.asdict(stack)}
-
-    def _labels_only(self, folder: Path) -> dict[str, Any]:
-        from tfb2d.distill.targets import hard_rows
-
-        data = self.workdir / "data"
-        return self._train(folder, hard_rows(data / "train", self.task), count_rows(data / "train"), None)
-
-    def _train(self, folder: Path, source: Any, total: int, words: Path | None) -> dict[str, Any]:
-        from safetensors.numpy import load_file
-
-        from tfb2d.distill.targets import hard_rows
-        from tfb2d.evaluation.calibration import calibrate
-        from tfb2d.students.model import Student
-        from tfb2d.students.rows import hash_rows
-        from tfb2d.students.training import Trainer
-
-        config, valid = self.config.student, self.workdir / "data/valid"
-        rows = hash_rows(source, folder / "rows", config.max_tokens, total, self.progress, config.affixes)
-        valid_rows = hash_rows(
-            hard_rows(valid, self.task), folder / "valid_rows", config.max_tokens, None, False, config.affixes
+def stages(config: Config) -> list[Stage]:
+    """Returns the stages of a run, in order."""
+    listed = [
+        Stage(
+            "data",
+            data.prepare_data,
+            DataOutcome,
+            (),
+            data.VERSION,
+            data.data_settings(config),
+            data.data_contents,
         )
-        student = Student(self.task, config, self.config.training.seed)
-        student.learn_vocabulary(rows)
-        if words is not None:
-            found = load_file(words)
-            student.start_from(found["hashes"], found["vectors"])
-        trainer = Trainer(student, rows, valid_rows, self.config.training, folder)
-        history = trainer.fit(self.progress)
-        student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
-        valid_logits = trainer.logits(valid_rows)
-        calibration = calibrate(
-            self.task, _labels(valid), valid_logits[:, 0] if self.task.n_logits == 1 else valid_logits
+    ]
+    for name in config.teachers:
+        listed += _teacher_stages(config, name)
+    hashing = [config.student.max_tokens, students.HASH_SPEC, *config.student.affixes]
+    training = [changed_settings(config.student), changed_settings(config.training), students.HASH_SPEC]
+    learnt = tuple(f"logits/{name}" for name in config.teachers)
+    if (word_teacher := students.word_teacher(config)) is not None:
+        reads = (f"teachers/{word_teacher}", "data")
+        listed.append(Stage("words", word_vectors.take_words, WordsOutcome, reads, word_vectors.VERSION, hashing))
+        learnt += ("words",)
+    listed += [
+        Stage(
+            "rows",
+            students.hash_splits,
+            RowsOutcome,
+            ("data",),
+            students.ROWS_VERSION,
+            hashing,
+            students.hashed_contents,
+        ),
+        Stage(
+            "student",
+            students.train,
+            StudentOutcome,
+            ("data", "rows", *learnt),
+            students.TRAIN_VERSION,
+            [*training, changed_settings(config.distill)],
+        ),
+    ]
+    if config.report.labels_only:
+        reads = (f"data{LABELLED}", f"rows{LABELLED}")
+        listed.append(
+            Stage("labels_only", students.train_labels_only, StudentOutcome, reads, students.TRAIN_VERSION, training)
         )
-        student.save(folder)
-        trainer.discard()
-        rows.discard()  # as large as the texts, and made again if need be
-        valid_rows.discard()
-        return {"rows": rows.n, "calibration": calibration.to_json(), "history": history}
-
-    def _compress(self, folder: Path) -> dict[str, Any]:
-        from tfb2d.compressing import compress
-
-        return compress(self, folder)
-
-    def _export(self, folder: Path) -> dict[str, Any]:
-        from tfb2d.serving.export import export, folder_megabytes
-        from tfb2d.students.model import WEIGHTS, load_student
-
-        source = self.workdir / "compress"
-        calibration = read_json(source / DONE)["outcome"]["calibration"]
-        transfer = next(iter_batches(self.workdir / "data/transfer", self.task.fields, self.config.export.warmup_rows))
-        weights = hashlib.sha256((source / WEIGHTS).read_bytes()).hexdigest()
-        version = export(
-            load_student(source),
-            Path(self.config.export.folder).resolve() / self.name,
-            scale=calibration["scale"],
-            bias=calibration["bias"],
-            warmup=[transfer.column(name).to_pylist() for name in self.task.fields],
-            fingerprint=fingerprint(weights, calibration, HASH_SPEC, __version__, self.config.export.edge),
-            edge="int8" if self.config.export.edge else "",
-        )
-        return {"model": str(version), "megabytes": folder_megabytes(version)}
-
-    def _report(self, folder: Path) -> dict[str, Any]:
-        from tfb2d.reporting import report
-
-        return report(self, self._runner.seconds(), folder)
+    listed += [
+        Stage(
+            "compress",
+            compress.compress_student,
+            CompressOutcome,
+            ("student",),
+            compress.VERSION,
+            changed_settings(config.compress),
+        ),
+        Stage(
+            "export",
+            serving.export_student,
+            ExportOutcome,
+            ("compress",),
+            serving.VERSION,
+            [changed_settings(config.export), config.model_name],
+            serving.export_contents,
+        ),
+    ]
+    before = tuple(stage.name for stage in listed)
+    report = partial(evaluation.write_run_report, stages=before)
+    return [
+        *listed,
+        Stage("report", report, ReportOutcome, before, evaluation.VERSION, changed_settings(config.report)),
+    ]
 
 
-def _data_content(folder: Path) -> str:
-    """Of what the other stages read."""
-    parts = [part for split in ("train", *SPLITS) for part in part_files(folder / split)]
-    return fingerprint_files([folder / "task.json", *parts])
+def _teacher_stages(config: Config, name: str) -> list[Stage]:
+    """Returns the stages that make one teacher and take its logits."""
+    teacher = config.teachers[name]
+    labelling = [changed_settings(teacher), changed_settings(config.label)]
+    label = partial(teachers.label, name=name)
+    if teacher.logits:  # the scores themselves, which no table of the data stage holds
+        scores = [*labelling, file_identity(teacher.logits)]
+        return [Stage(f"logits/{name}", label, LogitsOutcome, ("data",), teachers.LABEL_VERSION, scores)]
+    listed = []
+    preset = folder_identity(teacher.preset)
+    reads: tuple[str, ...] = (f"data{LABELLED}",)  # more unlabelled text leaves a teacher as it is
+    if (adapted := teachers.adapted_as(config, name)) is not None:
+        reads += (f"adapted/{adapted}",)
+    if adapted == name:
+        adapt = partial(teachers.adapt_encoder, name=name)
+        settings = [adapt_settings(teacher), preset]
+        listed.append(Stage(f"adapted/{name}", adapt, AdaptOutcome, ("data",), teachers.ADAPT_VERSION, settings))
+    fine_tune = partial(teachers.fine_tune_teacher, name=name)
+    settings = [changed_settings(teacher), preset]
+    return [
+        *listed,
+        Stage(f"teachers/{name}", fine_tune, TeacherOutcome, reads, teachers.FINE_TUNE_VERSION, settings),
+        Stage(
+            f"logits/{name}",
+            label,
+            LogitsOutcome,
+            (f"teachers/{name}", "data"),
+            teachers.LABEL_VERSION,
+            labelling,
+        ),
+    ]
 
 
-def _data_parts(folder: Path) -> dict[str, str]:
-    judged = [part for split in ("train", "valid", "test") for part in part_files(folder / split)]
-    return {"judged": fingerprint_files([folder / "task.json", *judged])}
+def _identity(run: Run, name: str) -> str:
+    """Returns what stands for a finished stage, or a part of it, in the fingerprints of its readers."""
+    stage, _, part = name.partition(":")
+    record = run.record(stage)
+    assert record is not None  # stages are listed behind those that they read
+    return record.identity(part)
 
 
-def _labels(folder: Path) -> np.ndarray:
-    return read_table(folder, ["label"]).column("label").to_numpy().astype(np.float64)
-
-
-def _dict(config: Any) -> dict[str, Any]:
-    return dataclasses.asdict(config)
+def _forget(run: Run, todo: Sequence[Stage], names: Sequence[str]) -> None:
+    """Deletes the outcomes of some stages, and of those that read them, so that a stopped run goes on with them all."""
+    gone = set(names)
+    for stage in todo:
+        if gone & {stage.name, *(name.partition(":")[0] for name in stage.reads)}:
+            gone.add(stage.name)
+    for stage in reversed(todo):
+        if stage.name in gone:
+            remove(run.folder / stage.name)

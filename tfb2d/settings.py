@@ -71,3 +71,27 @@ def _tuple(value: Any, kind: type, name: str) -> tuple[Any, ...]:
     if not all(isinstance(item, int | float if kind is float else kind) for item in items):
         raise ConfigError(f"{name} is {value!r}; it takes a list of {kind.__name__}")
     return items
+
+
+def without_effect(default: Any) -> Any:
+    """Declares a setting that changes no outcome, such as how often checkpoints are written; fingerprints pass it over."""
+    return dataclasses.field(default=default, metadata={"effect": False})
+
+
+def changed_settings(config: Any) -> dict[str, Any]:
+    """Returns the settings of a dataclass that differ from their defaults, nested ones as nested dicts.
+
+    This is what a stage's fingerprint covers: a new setting whose default changes nothing leaves finished work as it is.
+    Where a default itself changes, the stage's code version must be raised.
+    """
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not field.metadata.get("effect", True):
+            continue
+        if dataclasses.is_dataclass(value):
+            if inner := changed_settings(value):
+                changed[field.name] = inner
+        elif value != field.default:
+            changed[field.name] = value
+    return changed

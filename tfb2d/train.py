@@ -55,17 +55,19 @@ def run(options: Namespace) -> None:
     if options.max_rejected is not None:
         settings.data.max_rejected = options.max_rejected
     config = Config.from_dict(settings)
-    from tfb2d.pipeline import Pipeline
+    from tfb2d import pipeline
+    from tfb2d.outcomes import ReportOutcome
+    from tfb2d.runs import Run
 
     workdir = Path(options.workdir or Path("runs") / config.name)
-    pipeline = Pipeline(config, workdir, command=shlex.join(["python", "-m", "tfb2d.train", *options.words]))
-    outcome = pipeline.run(options.until or "", options.force)
-    if "table" in outcome:
-        print(f"\n{outcome['table']}\n")
-        print(f"pictures   {outcome['report']}")
-        print(f"next       python -m tfb2d.score --model={outcome['model']} --input=FILE --output=scored.tsv")
-        served = Path(outcome["model"]).resolve().parent
-        print(f"           python -m tfb2d.serve --model_name={pipeline.name} --model_base_path={served}")
+    command = shlex.join(["python", "-m", "tfb2d.train", *options.words])
+    outcome = pipeline.run(Run(workdir, command=command), config, options.until or "", options.force)
+    if isinstance(outcome, ReportOutcome):
+        print(f"\n{outcome.table}\n")
+        print(f"pictures   {outcome.report}")
+        print(f"next       python -m tfb2d.score --model={outcome.model} --input=FILE --output=scored.tsv")
+        served = Path(outcome.model).resolve().parent
+        print(f"           python -m tfb2d.serve --model_name={config.model_name} --model_base_path={served}")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,13 @@ from tfb2d.data.files import read_json, write_json
 from tfb2d.data.tables import read_table
 from tfb2d.explain import disagree, measures, source
 from tfb2d.explain.nearest import candidates, nearest
+from tfb2d.outcomes import CalibrationNumbers, ExportOutcome, StackWeights, StudentOutcome
+from tfb2d.resume import RECORD, Record, write_record
+from tfb2d.runs import Run
 from tfb2d.serving.export import export
 from tfb2d.students import ngrams, text_spec
 
-CALIBRATION = {"scale": 0.5, "bias": [0.1], "note": ""}
+CALIBRATION = CalibrationNumbers(0.5, (0.1,))
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +31,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = finished_run(folder / "runs/made")
     made = student(REVIEWS, orders=(1, 2))
     made.save(workdir / "student")
-    outcome = {"calibration": CALIBRATION, "stack": {"weights": [0.5, 0.5], "bias": [0.0]}}
-    write_json(workdir / "student/stage.json", {"outcome": outcome})
+    outcome = StudentOutcome(1, CALIBRATION, (), StackWeights((0.5, 0.5), (0.0,)))
+    write_record(workdir / "student", Record("made", outcome=outcome.to_json()))
     served = {"scale": 0.5, "bias": [0.1], "warmup": [["a fine film"]], "fingerprint": "made"}
     version = export(made, folder / "models/made", **served)
-    write_json(workdir / "export/stage.json", {"outcome": {"model": str(version)}})
+    write_record(workdir / "export", Record("made", outcome=ExportOutcome(str(version), 1.0).to_json()))
     return workdir
 
 
@@ -56,13 +59,13 @@ def test_the_student_is_found_from_the_run_its_folder_or_the_served_model(run: P
 def test_a_model_whose_run_is_gone_asks_for_the_student(run: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").symlink_to(run.parent.parent / "models")
-    (run / "export/stage.json").rename(run / "export/gone.json")
+    (run / "export" / RECORD).rename(run / "export/gone.json")
     try:
         with pytest.raises(DataError, match="--student="):
             source.find("models/made")
         assert source.find("models/made", str(run / "student")).folder == run / "student"
     finally:
-        (run / "export/gone.json").rename(run / "export/stage.json")
+        (run / "export/gone.json").rename(run / "export" / RECORD)
 
 
 def test_nearest_ngrams_are_those_of_the_table() -> None:
@@ -170,7 +173,7 @@ def test_ngrams_are_counted_in_the_transfer_set(run: Path) -> None:
         for order in (1, 2):
             counts.update(ngrams.names([word.encode() for word in text.split()], order))
     rows = ["fine film zebra", "zebra"]
-    seen = measures.seen_in_transfer(found.student, [rows], run / "data/transfer")
+    seen = measures.seen_in_transfer(found.student, [rows], Run(run))
     own, row = seen.of(measures._keys(found.student, rows[0]))
     names = [ngrams.names(rows[0].encode().split(), order) for order in (1, 2)]
     assert own.T.tolist() == [[counts[name] for name in one] for one in names]
@@ -185,7 +188,7 @@ def test_tokens_outside_a_vocabulary_share_a_row(run: Path) -> None:
     task = source.find(str(run)).student.task
     made = student(task, window=2, vocabulary=3, affixes=(2, 1))
     made.ngrams.known.assign(sorted([text_spec.token_hash(b"film", (2, 1)), text_spec.UNUSED, text_spec.UNUSED]))
-    seen = measures.seen_in_transfer(made, [["film fine zebra"]], run / "data/transfer")
+    seen = measures.seen_in_transfer(made, [["film fine zebra"]], Run(run))
     own, row = seen.of(measures._keys(made, "film fine zebra")[:, 0])
     words = " ".join(read_table(run / "data/transfer", ["text"])["text"].to_pylist()).split()
     assert own.tolist() == [words.count("film"), words.count("fine"), 0]

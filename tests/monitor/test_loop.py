@@ -28,7 +28,9 @@ from tfb2d.config import (
 from tfb2d.data.files import read_json
 from tfb2d.data.splits import HeldOut
 from tfb2d.data.tables import read_table
-from tfb2d.pipeline import Pipeline
+from tfb2d.outcomes import ReportOutcome
+from tfb2d.pipeline import run as run_pipeline
+from tfb2d.runs import Run
 from tfb2d.serving import Client
 from tfb2d.serving.local import LocalServer
 
@@ -81,7 +83,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         export=ExportConfig(folder=str(root / "models")),
         report=ReportConfig(labels_only=False, resamples=20, latency_rows=5),
     )
-    model = Path(Pipeline(config, root / "runs" / "shop", progress=False).run()["model"])
+    outcome = run_pipeline(Run(root / "runs" / "shop", progress=False), config)
+    assert isinstance(outcome, ReportOutcome)
+    model = Path(outcome.model)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfb2d.compress.pack import pack
 from tfb2d.compress.student import stored_tables
-from tfb2d.compressing import pack
 from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.task import Task
 from tfb2d.serving.export import export
 from tfb2d.students.model import Student, load_student
-from tfb2d.students.rows import HashedRows, hash_rows
+from tfb2d.students.rows import TrainingRows, hash_rows
 from tfb2d.students.training import Trainer
 
 NASTY = ["", " ", "a", "USB-C cable 1 m", "55sk8500pla", "ΣΊΣΥΦΟΣ", "漢字かな", "a\x00b", "\ufeff!?", "é" * 300, "🙂🙂"]
@@ -42,7 +42,7 @@ def some_texts(task: Task, n: int = 64, seed: int = 0) -> list[list[str]]:
     return columns
 
 
-def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, affixes: tuple[int, ...] = ()) -> HashedRows:
+def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, affixes: tuple[int, ...] = ()) -> TrainingRows:
     """Hashed rows whose target depends on the texts' lengths, so that there is something to learn."""
     columns = [np.array(column, object) for column in some_texts(task, n, seed)]
     long = np.array([len(text.split()) > 6 for text in columns[-1]])

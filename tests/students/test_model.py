@@ -13,7 +13,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student, load_student
-from tfb2d.students.rows import HashedRows, hash_rows
+from tfb2d.students.rows import TrainingRows, hash_rows
 
 SMALL = StudentConfig(buckets=997, dim=8, ffn=(16, 8), soft_buckets=101, max_tokens=64)
 TEXT = Task(("text",))
@@ -91,7 +91,7 @@ def test_start_from_gives_words_the_teachers_geometry() -> None:
         assert good @ awful < 0.5 * good @ good
 
 
-def hashed(texts: list[str], folder: Path, affixes: tuple[int, ...] = ()) -> HashedRows:
+def hashed(texts: list[str], folder: Path, affixes: tuple[int, ...] = ()) -> TrainingRows:
     columns, targets = [np.array(texts, object)], np.zeros((len(texts), 1), np.float32)
     return hash_rows(iter([(columns, targets)]), folder, 64, progress=False, affixes=affixes)
 

@@ -1,6 +1,7 @@
 """A finished run made by hand: made-up reviews, two teachers whose logits are known, nothing trained."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from safetensors.numpy import save_file
 from tfb2d.config import Config, DataConfig, StudentConfig, TeacherConfig, TrainingConfig
 from tfb2d.data.files import write_json
 from tfb2d.data.tables import ShardWriter
+from tfb2d.outcomes import DataOutcome, LogitsOutcome, Outcome, WordsOutcome
+from tfb2d.resume import Record, write_record
+from tfb2d.runs import Run
 from tfb2d.students import text_spec
+from tfb2d.students.stage import hash_splits
 from tfb2d.sweep.material import Material
-from tfb2d.word_vectors import FILE
 
 GOOD, BAD, DULL = (
     ["fine", "lovely", "great", "warm"],
@@ -46,6 +50,7 @@ def write(folder: Path, **columns: object) -> None:
 
 
 def finished_run(workdir: Path) -> Path:
+    run = Run(workdir, progress=False)
     rng = np.random.default_rng(5)
     write_json(workdir / "config.json", dataclasses.asdict(CONFIG))
     for split, n in (("transfer", JUDGED + UNLABELLED + AUGMENTED), ("valid", 60), ("test", 80)):
@@ -62,15 +67,22 @@ def finished_run(workdir: Path) -> Path:
                 logits[-5:] = np.nan  # rows that nobody scored
             write(part, text=texts, logit=pa.array(logits, pa.float32()))
     stats = {"transfer": JUDGED + UNLABELLED + AUGMENTED, "unlabelled": UNLABELLED, "augmented": AUGMENTED}
+    stats |= {"train": JUDGED, "valid": 60, "test": 80, "rejected": 0}
     write_json(workdir / "data/stats.json", stats)
     words = [*GOOD, *BAD, *DULL]
     hashes = np.array([text_spec.token_hashes(word, 8)[0] for word in words])
-    (workdir / "words").mkdir()
-    save_file(
-        {"hashes": hashes, "vectors": rng.normal(size=(len(words), 16)).astype(np.float32)}, workdir / "words" / FILE
-    )
-    for stage in ("data", "words", "logits/one", "logits/two"):
-        write_json(workdir / stage / "stage.json", {"fingerprint": stage.replace("/", "-") * 2, "outcome": {}})
+    run.words.parent.mkdir()
+    save_file({"hashes": hashes, "vectors": rng.normal(size=(len(words), 16)).astype(np.float32)}, run.words)
+    shutil.copytree(run.split("valid"), run.split("train"))
+    outcomes: dict[str, Outcome] = {
+        "data": DataOutcome.from_stats(stats),
+        "words": WordsOutcome(len(words)),
+        "rows": hash_splits(run, CONFIG),
+        "logits/one": LogitsOutcome({}),
+        "logits/two": LogitsOutcome({}),
+    }
+    for stage, outcome in outcomes.items():
+        write_record(workdir / stage, Record(stage.replace("/", "-") * 2, outcome=outcome.to_json()))
     return workdir
 
 
@@ -81,6 +93,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def material(run: Path) -> Material:
-    made = Material(run, CONFIG, run.parent / "cache", progress=False)
+    made = Material(Run(run), CONFIG)
     made.load()
     return made

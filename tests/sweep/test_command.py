@@ -1,16 +1,15 @@
 """The whole command on a tiny run: killed, gone on with, judged once, and said to be so."""
 
 import json
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.killing import module, run_and_kill
 from tests.sweep.conftest import JUDGED
 from tfb2d.data.files import read_json
+from tfb2d.resume import RECORD, is_finished
 from tfb2d.sweep.curve import LEAST
 
 pytestmark = pytest.mark.slow  # six processes, each of which loads TensorFlow
@@ -23,7 +22,12 @@ FLAGS = [
 
 
 def command(run: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-m", "tfb2d.sweep", f"--workdir={run}", *flags]
+    return module("tfb2d.sweep", f"--workdir={run}", *flags)
+
+
+def trained(out: Path) -> list[Path]:
+    """The records of the finished variants."""
+    return [path for path in out.glob(f"variants/*/*/{RECORD}") if is_finished(path.parent)]
 
 
 def call(run: Path, *flags: str) -> subprocess.CompletedProcess:
@@ -34,15 +38,8 @@ def call(run: Path, *flags: str) -> subprocess.CompletedProcess:
 def swept(run: Path) -> Path:
     """The sweep's folder, after a kill and a second go."""
     out = run / "sweep"
-    process = subprocess.Popen(command(run, *FLAGS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not list(out.glob("variants/*/*/result.json")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = {path: path.read_bytes() for path in out.glob("variants/*/*/result.json")}
+    run_and_kill(command(run, *FLAGS), lambda: bool(trained(out)))
+    before = {path: path.read_bytes() for path in trained(out)}
     assert not (out / "sweep.json").exists()
     done = call(run, *FLAGS)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -82,11 +79,11 @@ def test_the_page_needs_nothing_else(swept: Path) -> None:
 
 
 def test_again_trains_nothing_and_looks_are_counted(swept: Path, run: Path) -> None:
-    results = {path: path.stat().st_mtime_ns for path in swept.glob("variants/*/*/result.json")}
+    results = {path: path.stat().st_mtime_ns for path in trained(swept)}
     assert len(json.loads((swept / "test_looks.json").read_text())) == 1
     again = call(run, *FLAGS)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert {path: path.stat().st_mtime_ns for path in swept.glob("variants/*/*/result.json")} == results
+    assert {path: path.stat().st_mtime_ns for path in trained(swept)} == results
     assert len(json.loads((swept / "test_looks.json").read_text())) == 1
     assert not list(swept.glob("variants/*/*/checkpoint*"))
     planned = call(run, "--sweep=all", "--seeds=2", "--dry_run", "--config.student.dim=4")

@@ -23,13 +23,13 @@ def test_variants_are_judged_side_by_side(material: Material, tmp_path: Path) ->
     assert len(todo) == 2
     results = [train(material, job, tmp_path) for job in todo]
     assert all(is_done(job, tmp_path) for job in todo)
-    assert train(material, todo[0], tmp_path)["seconds"] == results[0]["seconds"]  # found, not trained again
+    assert train(material, todo[0], tmp_path) == results[0]  # found, not trained again
     figures = judge(material, asked, todo, tmp_path, test=True, resamples=50)
     labels = material.labels["test"]
     for one, job in zip(sorted(figures["axes"][0]["variants"], key=lambda v: not v["base"]), todo, strict=True):
         logits = load_file(tmp_path / job.folder / LOGITS)["test"][:, 0]
-        calibration = next(r["calibration"] for r, j in zip(results, todo, strict=True) if j is job)
-        decided = calibration["scale"] * logits + calibration["bias"][0] >= 0
+        calibration = next(r.calibration for r, j in zip(results, todo, strict=True) if j is job)
+        decided = calibration.scale * logits + calibration.bias[0] >= 0
         assert one["test"]["accuracy"]["value"] == pytest.approx(np.mean(decided == labels))
         assert one["base"] == (one["test"]["accuracy"]["difference_ci95"] == [0.0, 0.0])
     quiet = judge(material, asked, todo, tmp_path, test=False, resamples=0)

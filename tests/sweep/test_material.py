@@ -9,8 +9,9 @@ import pytest
 
 from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
 from tfb2d.data.tables import read_table
-from tfb2d.distill.targets import soft_rows
+from tfb2d.distill.targets import soft_targets
 from tfb2d.students import ngrams
+from tfb2d.students import rows as hashed
 from tfb2d.students.model import Student
 from tfb2d.sweep import vocabulary
 from tfb2d.sweep.collisions import Collisions
@@ -36,11 +37,9 @@ def test_smaller_sets_lie_within_larger_ones_and_the_judged_rows_in_all(material
 def test_targets_are_those_of_a_run(material: Material, hard_weight: float) -> None:
     distill = replace(CONFIG.distill, temperature=2.0, hard_weight=hard_weight)
     settings = replace(BASE, distill=distill)
-    folders = [material.run / "logits" / name for name in CONFIG.teachers]
-    data = material.run / "data/transfer"
-    theirs = np.concatenate(
-        [targets for _, targets in soft_rows(data, folders, material.task, material.stack(settings), distill)]
-    )
+    folders = [material.run.logits(name) for name in CONFIG.teachers]
+    data = material.run.split("transfer")
+    theirs = soft_targets(data, folders, material.task, material.stack(settings), distill)
     ours = material.learn_from(settings)
     known = np.isfinite(theirs[:, 0])
     assert known.sum() == len(theirs) - 5
@@ -60,14 +59,15 @@ def test_a_batch_is_of_the_rows_chosen(material: Material) -> None:
     found = material.learn_from(replace(BASE, rows=20))
     index = np.array([3, 70, 0])
     (ragged,), targets = found.batch(index)
-    (whole,), _ = material.rows["transfer"].batch(found.index[index])
-    assert ragged.to_list() == whole.to_list()
+    ((hashes, splits),) = material.rows["transfer"].flat(found.index[index])
+    assert ragged.values.numpy().tolist() == hashes.tolist()
+    assert ragged.row_splits.numpy().tolist() == splits.tolist()
     np.testing.assert_array_equal(targets, found.targets[index])
 
 
 def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> None:
     rows = material.rows["transfer"]
-    texts = read_table(material.run / "data/transfer", ["text"])["text"].to_pylist()
+    texts = read_table(material.run.split("transfer"), ["text"])["text"].to_pylist()
     counts: Counter[str] = Counter()
     for text in texts:
         for order in (1, 2):
@@ -76,7 +76,7 @@ def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> No
     assert len(ids) == 20
     student = Student(material.task, replace(CONFIG.student, buckets=len(ids) + 1))
     vocabulary.use(student, ids)
-    (ragged,), _ = rows.batch(np.arange(rows.n))
+    ragged = hashed.ragged(*rows.flat(rows.index)[0])
     found = np.asarray(student.ngrams.ids(ragged))
     names = [n for text in texts for n in zip(*(ngrams.names(text.encode().split(), o) for o in (1, 2)), strict=True)]
     by_row: dict[int, set[str]] = {}

@@ -1,5 +1,6 @@
 """The label command as it is typed."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from tests.teachers.conftest import phrases
 from tfb2d.config import LabelConfig
 from tfb2d.data.errors import DataError
+from tfb2d.errors import RunError
+from tfb2d.resume import read_record, write_record
 from tfb2d.teachers.files import label_files
 from tfb2d.teachers.teacher import Teacher
 
@@ -44,12 +47,20 @@ def test_files_are_labelled_where_they_stopped(saved: Path, teacher: Teacher, tm
     last = tmp_path / "out" / "part-00002.parquet"
     content = last.read_bytes()
     last.unlink()
+    write_record(
+        tmp_path / "out", dataclasses.replace(read_record(tmp_path / "out"), outcome=None)
+    )  # as before the end
     config = LabelConfig(rows_per_shard=60)
     inputs = [f"{tmp_path}/log.tsv", f"{tmp_path}/more.tsv"]
     kept = (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns
-    assert label_files(saved, inputs, tmp_path / "out", config, ["term", "title"])["rows"] == 150
+    assert label_files(saved, inputs, tmp_path / "out", config, ["term", "title"]).rows == 150
     assert last.read_bytes() == content
     assert (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns == kept
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="name another folder"):
+        label_files(saved, inputs, tmp_path / "mine", config, ["term", "title"], progress=False)
 
 
 @pytest.mark.parametrize(

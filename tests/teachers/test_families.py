@@ -22,8 +22,8 @@ def test_family(family: str, encoder: Callable[[str], Path], tmp_path: Path) -> 
     data = write_pairs(tmp_path / "data", rows=32, valid_rows=0)
     config = TeacherConfig(preset=str(encoder(family)), max_length=24, epochs=1, layers=1)
     outcome = fine_tune(config, data, PAIR, tmp_path / "teacher", progress=False)
-    assert outcome["steps"] == 1
-    assert outcome["best"] is None
+    assert outcome.steps == 1
+    assert outcome.best is None
 
     teacher = load_teacher(tmp_path / "teacher")
     assert teacher.mask_token in ("[MASK]", "<mask>")

@@ -1,20 +1,19 @@
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import keras_hub
 import numpy as np
 import pytest
 from safetensors import safe_open
 
+from tests.killing import python, run_and_kill
 from tests.teachers.conftest import PAIR, SINGLE, write_pairs, write_table
-from tests.teachers.killing import run_and_kill
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
+from tfb2d.outcomes import TeacherOutcome
 from tfb2d.teachers.fine_tune import fine_tune, measure
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.saved import read_about
@@ -57,23 +56,10 @@ def test_the_folder_holds_what_others_need(tuned: Path) -> None:
     assert "learning_rate: 0.01" in card
     assert "one logit" in card
     assert list((tuned / "tensorboard").glob("events*"))
-    assert not (tuned / "checkpoints").exists()
     assert not [path for path in tuned.rglob("*") if path.suffix in (".pkl", ".pickle", ".npy")]
     plain = keras_hub.models.TextClassifier.from_preset(str(tuned / "model"))  # without tfb2d
     columns = (["red shoe"], ["poor film"])
     assert np.abs(plain.predict(columns, verbose=0) - load_teacher(tuned).logits(columns)).max() < 1e-5
-
-
-def test_a_finished_run_is_not_repeated_and_a_changed_one_is(tuned: Path, encoder: Callable, data: Path) -> None:
-    before = (tuned / "teacher.json").stat().st_mtime_ns
-    config = config_for(encoder("bert"))
-    again = fine_tune(dataclasses.replace(config, checkpoint_seconds=1.0), data, PAIR, tuned, progress=False)
-    assert again == read_about(tuned)["outcome"]
-    assert (tuned / "teacher.json").stat().st_mtime_ns == before
-    other = shutil.copytree(tuned, tuned.parent / "other")
-    outcome = fine_tune(dataclasses.replace(config, epochs=1), data, PAIR, other, progress=False)
-    assert outcome["steps"] == 24
-    assert read_about(other)["weights"] != read_about(tuned)["weights"]
 
 
 KILLED = """
@@ -100,24 +86,13 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
         with safe_open(state, "np") as file:
             return json.loads(file.metadata()["progress"])["step"]
 
-    run_and_kill(code, lambda: position() >= 30)
+    run_and_kill(python(code), lambda: position() >= 30)
     stopped = position()
     assert stopped < 72
     outcome = fine_tune(config, data, PAIR, tmp_path, progress=False)
     wanted = read_about(tuned)
     assert read_about(tmp_path)["weights"] == wanted["weights"]
-    assert outcome["history"] == wanted["outcome"]["history"]
-
-
-def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path, encoder: Callable, data: Path) -> None:
-    from tfb2d.teachers.checkpoints import Checkpoints
-
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    optimizer = keras.optimizers.AdamW()
-    optimizer.build(model.trainable_variables)
-    Checkpoints(tmp_path, model, optimizer, "one").save({"step": 3, "best_file": ""})
-    assert Checkpoints(tmp_path, model, optimizer, "other").load() is None
-    assert Checkpoints(tmp_path, model, optimizer, "one").load() == {"step": 3, "best_file": ""}
+    assert outcome.to_json()["history"] == tuple(wanted["outcome"]["history"])
 
 
 def test_it_stops_when_patience_is_over_and_keeps_the_best_weights(
@@ -125,7 +100,7 @@ def test_it_stops_when_patience_is_over_and_keeps_the_best_weights(
 ) -> None:
     config = config_for(encoder("bert"), epochs=9, learning_rate=1.0, patience=2)  # too high: it gets worse
     outcome = fine_tune(config, data, PAIR, tmp_path, progress=False)
-    losses = [row["valid_loss"] for row in outcome["history"]]
+    losses = [row["valid_loss"] for row in outcome.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 9
     teacher = load_teacher(tmp_path)
@@ -149,17 +124,17 @@ def test_other_kinds_of_task(kind: str, seed: int, encoder: Callable, tmp_path: 
         write_table(tmp_path / "data" / split, {"text": texts, "label": list(map(float, labels))})
     config = config_for(encoder("bert"), epochs=4, evaluate_per_epoch=2, patience=0, seed=seed)
     outcome = fine_tune(config, tmp_path / "data", task, tmp_path / "teacher", progress=False)
-    assert len(outcome["history"]) == 8
+    assert len(outcome.history) == 8
     if kind == "multiclass":
-        assert outcome["best"]["valid_accuracy"] > 0.9
+        assert outcome.best["valid_accuracy"] > 0.9
     else:
-        assert outcome["best"]["valid_error"] < 0.25
+        assert outcome.best["valid_error"] < 0.25
 
 
 def test_a_saved_teacher_is_taken_over_as_it_is(tuned: Path, data: Path, tmp_path: Path) -> None:
     renamed = Task(("search", "offer"))
     outcome = fine_tune(config_for(tuned), data, PAIR, tmp_path / "same", progress=False)
-    assert outcome == read_about(tuned)["outcome"]
+    assert outcome == TeacherOutcome.from_json(read_about(tuned)["outcome"])
     assert read_about(tmp_path / "same")["weights"] == read_about(tuned)["weights"]
     columns = [["red shoe"], ["blue hat"]]
     assert (load_teacher(tmp_path / "same").logits(columns) == load_teacher(tuned).logits(columns)).all()
@@ -182,7 +157,7 @@ def test_mixed_precision_computes_the_encoder_in_bfloat16(
     monkeypatch.setattr("tfb2d.teachers.models.precision", lambda mixed: "mixed_bfloat16" if mixed else "float32")
     config = config_for(encoder("bert"), mixed_precision=True)
     outcome = fine_tune(config, data, PAIR, tmp_path, progress=False)
-    assert outcome["best"]["valid_accuracy"] > 0.9
+    assert outcome.best["valid_accuracy"] > 0.9
     teacher = load_teacher(tmp_path)
     assert teacher.model.backbone.compute_dtype == "bfloat16"
     assert teacher.model.output_dense.compute_dtype == "float32"

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.killing import python, run, run_and_kill
 from tests.teachers.conftest import SINGLE, phrases, write_pairs, write_table
-from tests.teachers.killing import run, run_and_kill
 from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
 from tfb2d.data.errors import DataError
 from tfb2d.teachers.label import label_folder
@@ -76,32 +76,12 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     labelled: Path, source: Path, saved: Path, tmp_path: Path
 ) -> None:
     code = LABEL.format(saved=str(saved), source=str(source), out=str(tmp_path))
-    run_and_kill(code, lambda: (tmp_path / "part-00001.parquet").exists())
+    run_and_kill(python(code), lambda: (tmp_path / "part-00001.parquet").exists())
     assert not (tmp_path / "part-00004.parquet").exists()
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("part-*")}
     label_folder(saved, source, tmp_path, CONFIG, progress=False)
     assert content(tmp_path) == content(labelled)
     assert times == {path: path.stat().st_mtime_ns for path in times}  # kept, not made again
-
-
-def test_shards_of_something_else_are_not_kept(labelled: Path, source: Path, saved: Path, tmp_path: Path) -> None:
-    out = shutil.copytree(labelled, tmp_path / "out")
-    (out / "valid").mkdir()  # the pipeline's folders within
-    table = pq.read_table(source)
-    changed = {name: table[name].to_pylist() for name in ("query", "title")}
-    changed["query"][299] = "another"
-    write_table(tmp_path / "changed", changed)
-    label_folder(saved, tmp_path / "changed", out, CONFIG, progress=False)
-    assert pq.read_table(out / "part-00004.parquet")["query"][-1].as_py() == "another"
-    label_folder(saved, source, out, LabelConfig(rows_per_shard=300, batch_tokens=256), progress=False)
-    assert [path.name for path in out.glob("part-*")] == ["part-00000.parquet"]
-    assert (out / "valid").is_dir()
-
-    other = shutil.copytree(saved, tmp_path / "teacher")
-    about = json.loads((other / "teacher.json").read_text())
-    (other / "teacher.json").write_text(json.dumps({**about, "max_length": 4}))
-    label_folder(other, source, out, LabelConfig(rows_per_shard=300, batch_tokens=256), progress=False)
-    assert pq.read_table(out / "part-00000.parquet")["logit"] != pq.read_table(labelled)["logit"]
 
 
 def test_texts_that_were_labelled_before_keep_their_logits(
@@ -114,7 +94,7 @@ def test_texts_that_were_labelled_before_keep_their_logits(
     scored: list[int] = []
     logits = Teacher.logits
     monkeypatch.setattr(Teacher, "logits", lambda self, *args: (scored.append(len(args[0][0])), logits(self, *args))[1])
-    label_folder(saved, tmp_path / "grown", tmp_path / "out", CONFIG, progress=False, earlier=labelled)
+    label_folder(saved, tmp_path / "grown", tmp_path / "out", CONFIG, progress=False, earlier=[labelled])
     assert sum(scored) == 30
     made, before = pq.read_table(tmp_path / "out"), pq.read_table(labelled)["logit"].to_numpy()
     assert made.select(["query", "title"]).to_pydict() == new
@@ -128,9 +108,9 @@ def test_texts_that_were_labelled_before_keep_their_logits(
     other = shutil.copytree(saved, tmp_path / "teacher")
     about = json.loads((other / "teacher.json").read_text())
     (other / "teacher.json").write_text(json.dumps({**about, "weights": "of another"}))
-    label_folder(other, tmp_path / "grown", tmp_path / "all", CONFIG, progress=False, earlier=labelled)
+    label_folder(other, tmp_path / "grown", tmp_path / "all", CONFIG, progress=False, earlier=[labelled])
     assert sum(scored) == 30 + 320  # another teacher's logits are not taken
-    label_folder(saved, source, tmp_path / "none", CONFIG, progress=False, earlier=tmp_path / "nothing")
+    label_folder(saved, source, tmp_path / "none", CONFIG, progress=False, earlier=[tmp_path / "nothing"])
     assert sum(scored) == 30 + 320 + 300
 
 
@@ -221,7 +201,7 @@ def test_other_backends_train_and_label(
     out = tmp_path / backend
     paths = {"saved": saved, "source": source, "out": out, "encoder": encoder(family), "data": data}
     code = ELSEWHERE.format(backend=backend, **{name: str(path) for name, path in paths.items()})
-    run(code, KERAS_BACKEND=backend, JAX_PLATFORMS="cpu")
+    run(python(code), KERAS_BACKEND=backend, JAX_PLATFORMS="cpu")
     theirs, ours = pq.read_table(out / "logits"), pq.read_table(labelled)
     assert np.abs(theirs["logit"].to_numpy() - ours["logit"].to_numpy()).max() < 1e-4
     assert read_about(out / "teacher")["outcome"]["best"]["valid_accuracy"] > 0.9

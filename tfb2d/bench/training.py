@@ -28,17 +28,16 @@ def train_student(
     from tfb2d.config import StudentConfig, TrainingConfig
     from tfb2d.data.task import Task
     from tfb2d.serving.export import export
+    from tfb2d.students.fit import fit_student
     from tfb2d.students.model import Student
-    from tfb2d.students.training import Trainer
 
     about, out = Task.from_json(task), Path(folder)
     shutil.rmtree(out, ignore_errors=True)
     config = StudentConfig(dropout=0.3, ngram_dropout=0.3)
     rows = _hashed(out / "rows", columns, targets(labels, about.n_logits), config.max_tokens)
     student = Student(about, config, seed)
-    Trainer(student, rows, rows, TrainingConfig(epochs=4, table_learning_rate=0.02, seed=seed), out / "train").fit(
-        False
-    )
+    training = TrainingConfig(epochs=4, table_learning_rate=0.02, seed=seed)
+    fit_student(student, rows, rows, training, out / "train", progress=False)
     bias, warmup = [0.0] * about.n_logits, [list(column[:32]) for column in columns]
     version = export(student, out, scale=1.0, bias=bias, warmup=warmup, fingerprint="bench")
     for name in ("rows", "train"):

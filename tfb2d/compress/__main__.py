@@ -12,8 +12,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfb2d.errors import UserError
-
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
@@ -46,18 +44,14 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.config import Config
-    from tfb2d.data.files import read_json, write_json
-
-    workdir = Path(options.workdir)
-    if not (workdir / "student/stage.json").exists():
-        raise UserError(f"{workdir} has no finished student; tfb2d train --workdir={workdir} makes one")
+    from tfb2d.atomic import write_json
     from tfb2d.compress.compare import compare
     from tfb2d.evaluation.table import layout
-    from tfb2d.pipeline import Pipeline
+    from tfb2d.runs import Run
 
-    pipeline = Pipeline(Config.from_dict(read_json(workdir / "config.json")), workdir, progress=False)
-    found = compare(pipeline, options.forms, options.epochs)
+    workdir = Path(options.workdir)
+    finished = Run(workdir, progress=False)
+    found = compare(finished, finished.config(), options.forms, options.epochs)
     write_json(workdir / "compress.json", found)
     head = ["form", "weights", "zipped", "zeros", "accuracy valid", "test", "ROC-AUC valid", "test", "one row"]
     rows = [

@@ -1,51 +1,48 @@
-"""One trained student in many forms, judged alike."""
+"""One trained student in many forms, measured alike."""
 
 import dataclasses
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfb2d.compress.dense import CALIBRATION_BATCHES, dense_model, features, tuned, with_dense
+from tfb2d.compress.pack import pack
 from tfb2d.compress.quantised import quantised, quantised_form
+from tfb2d.compress.stage import split_figures
 from tfb2d.compress.student import dense_layers, stored_bytes
-from tfb2d.config import CompressConfig, ConfigError
+from tfb2d.config import CompressConfig, Config, ConfigError
+from tfb2d.runs import Run
 from tfb2d.students.model import Student, load_student
-from tfb2d.students.rows import HashedRows
+from tfb2d.students.rows import TrainingRows
+from tfb2d.students.served import ServedStudent
+from tfb2d.students.stage import learnt_stack, soft_training_rows
 
-if TYPE_CHECKING:
-    from tfb2d.pipeline import Pipeline
 
-
-def compare(run: "Pipeline", forms: Sequence[str], epochs: int) -> list[dict[str, Any]]:
+def compare(run: Run, run_config: Config, forms: Sequence[str], epochs: int) -> list[dict[str, Any]]:
     """Figures of each form; see the command, `tfb2d/compress/__main__.py`.
 
     Raises:
       ConfigError: a form that there is not, or a budget that cannot be met.
     """
-    from tfb2d.compressing import pack, trained_rows
-
     settings = {form: _settings(form, epochs) for form in forms}
-    trained = load_student(run.workdir / "student")
-    found = []
-    with TemporaryDirectory() as folder:
-        rows = trained_rows(run, Path(folder) / "rows")
-        packed = pack(trained, rows)
-        for form, config in settings.items():
-            score = None
-            student = trained if form == "float" else packed
-            if config.max_megabytes:
-                student = pack(trained, rows, config.max_megabytes)
-            if config.tunes_dense or form == "post-training":
-                student, score = _tuned(packed, rows, config, form == "post-training")
-            found.append({"form": form, **_figures(run, student, score)})
-    return found
+    trained = load_student(run.student)
+    rows = soft_training_rows(run, run_config, learnt_stack(run))
+    packed = pack(trained, rows)
+    figures = []
+    for form, config in settings.items():
+        score = None
+        student = trained if form == "float" else packed
+        if config.max_megabytes:
+            student = pack(trained, rows, config.max_megabytes)
+        if config.tunes_dense or form == "post-training":
+            student, score = _tuned(packed, rows, config, form == "post-training")
+        figures.append({"form": form, **_figures(run, student, score)})
+    return figures
 
 
 def _settings(form: str, epochs: int) -> CompressConfig:
@@ -70,7 +67,7 @@ def _settings(form: str, epochs: int) -> CompressConfig:
 
 
 def _tuned(
-    student: Student, rows: HashedRows, config: CompressConfig, rounded: bool
+    student: Student, rows: TrainingRows, config: CompressConfig, rounded: bool
 ) -> tuple[Student, Callable | None]:
     source = features(student)
     if rounded:
@@ -85,10 +82,7 @@ def _tuned(
     )
 
 
-def _figures(run: "Pipeline", student: Student, score: Callable | None) -> dict[str, Any]:
-    from tfb2d.compressing import judge
-    from tfb2d.students.served import ServedStudent
-
+def _figures(run: Run, student: Student, score: Callable | None) -> dict[str, Any]:
     kernels = [layer.kernel.numpy() for layer in dense_layers(student)]
     weights = b"".join(np.ascontiguousarray(weight.numpy()).tobytes() for weight in student.trunk.weights)
     graph = ServedStudent(student)
@@ -106,5 +100,5 @@ def _figures(run: "Pipeline", student: Student, score: Callable | None) -> dict[
         "zipped_megabytes": len(zlib.compress(weights, 6)) / 1e6,
         "zeros": float(sum((kernel == 0).sum() for kernel in kernels) / sum(kernel.size for kernel in kernels)),
         "single_us": 1e6 * float(np.median(times[50:])),
-        "figures": judge(run, student, score)[0],
+        "figures": split_figures(run, student, score)[0],
     }

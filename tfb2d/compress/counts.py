@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from tfb2d.students import ngrams
 from tfb2d.students.layers import NGramEmbedding
-from tfb2d.students.rows import HashedRows
+from tfb2d.students.rows import TrainingRows
 
 
-def count_ids(rows: HashedRows, layers: Iterable[NGramEmbedding]) -> list[np.ndarray]:
+def count_ids(rows: TrainingRows, layers: Iterable[NGramEmbedding]) -> list[np.ndarray]:
     """Occurrences of each n-gram id in hashed rows, all fields together: `[buckets]` int64 a layer."""
     layers = list(layers)
     counts = [np.zeros(layer.buckets, np.int64) for layer in layers]

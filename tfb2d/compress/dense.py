@@ -21,7 +21,7 @@ from tfb2d.compress.quantised import quantised, quantised_form
 from tfb2d.compress.student import dense_layers
 from tfb2d.config import CompressConfig
 from tfb2d.students.model import Student
-from tfb2d.students.rows import HashedRows
+from tfb2d.students.rows import TrainingRows
 from tfb2d.students.training import soft_cross_entropy
 
 CALIBRATION_BATCHES = 64  # from which the ranges of activations are read
@@ -50,7 +50,7 @@ def dense_model(student: Student) -> tf_keras.Sequential:
     return model
 
 
-def tune(student: Student, rows: HashedRows, config: CompressConfig) -> Student:
+def tune(student: Student, rows: TrainingRows, config: CompressConfig) -> Student:
     """A student whose dense layers are pruned, clustered and quantised as `config` says; tables stay as they are.
 
     Args:
@@ -73,7 +73,7 @@ def tune(student: Student, rows: HashedRows, config: CompressConfig) -> Student:
     return with_dense(student, weights, record)
 
 
-def tuned(model: tf_keras.Sequential, source: Features, rows: HashedRows, config: CompressConfig) -> tf_keras.Model:
+def tuned(model: tf_keras.Sequential, source: Features, rows: TrainingRows, config: CompressConfig) -> tf_keras.Model:
     """The dense model after all that `config` asks for, in TFMOT's order: pruned, clustered, quantised."""
     if config.sparsity:
         model = pruned(model, source, rows, config)
@@ -89,7 +89,7 @@ def tuned(model: tf_keras.Sequential, source: Features, rows: HashedRows, config
 
 
 def pruned(
-    model: tf_keras.Sequential, source: Features, rows: HashedRows, config: CompressConfig
+    model: tf_keras.Sequential, source: Features, rows: TrainingRows, config: CompressConfig
 ) -> tf_keras.Sequential:
     """Magnitude pruning: each layer but the last loses its smallest weights, step by step, while the rest learns."""
     tfmot.load()
@@ -105,7 +105,7 @@ def pruned(
 
 
 def clustered(
-    model: tf_keras.Sequential, source: Features, rows: HashedRows, config: CompressConfig
+    model: tf_keras.Sequential, source: Features, rows: TrainingRows, config: CompressConfig
 ) -> tf_keras.Sequential:
     """Weight clustering: each layer but the last is left with a few distinct weights, which learn; zeros stay zero."""
     tfmot.load()
@@ -125,7 +125,7 @@ def clustered(
 def fit(
     model: tf_keras.Model,
     source: Features,
-    rows: HashedRows,
+    rows: TrainingRows,
     config: CompressConfig,
     epochs: int,
     part: int,

@@ -1,16 +1,19 @@
-"""Finding input files, and writing files so that a reader meets either the old content or the new, never half."""
+"""Finds input files by paths, globs, folders and pinned resources."""
 
 import difflib
 import glob
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfb2d.atomic import atomic_path as atomic_path
+from tfb2d.atomic import fingerprint_files as fingerprint_files
+from tfb2d.atomic import read_json as read_json
+from tfb2d.atomic import sync as sync
+from tfb2d.atomic import write_atomic as write_atomic
+from tfb2d.atomic import write_json as write_json
 from tfb2d.data.errors import DataError
+from tfb2d.data.resources import resolve
 
 TEXT_ENDINGS = (".tsv", ".csv", ".jsonl")
 ENDINGS = (*TEXT_ENDINGS, *(end + zipped for end in TEXT_ENDINGS for zipped in (".gz", ".zst")), ".parquet")
@@ -36,8 +39,6 @@ def expand(patterns: Sequence[str | Path]) -> list[Path]:
 
 def _expand_one(pattern: str) -> list[Path]:
     if pattern.startswith("pypi:"):
-        from tfb2d.data.resources import resolve  # which needs the atomic writes of this module
-
         pattern = resolve(pattern)
     path = Path(pattern).expanduser()
     if path.is_dir():
@@ -57,60 +58,17 @@ def _near(path: Path) -> str:
     return f"; did you mean {path.parent / near[0]}?" if near else ""
 
 
-def fingerprint_files(paths: Sequence[Path]) -> str:
-    """A hash of the content of files, in order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        one = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                one.update(chunk)
-        digest.update(one.digest())
-    return digest.hexdigest()
+def file_identity(patterns: Sequence[str]) -> list[list[Any]]:
+    """Returns path, size and time of change of the data files that patterns name; pinned resources stand for themselves."""
+    pinned = [[name] for name in patterns if name.startswith("pypi:")]
+    return pinned + _stats(expand([name for name in patterns if not name.startswith("pypi:")]))
 
 
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; when the block ends without an error, it is synced and takes its place."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+def folder_identity(folder: str) -> list[list[Any]]:
+    """Returns the same for all files below a folder; nothing where `folder` is the name of something else."""
+    return _stats(sorted(path for path in Path(folder).expanduser().rglob("*") if path.is_file()))
 
 
-def sync(path: Path) -> None:
-    """Waits until a file's content, or a folder's entries, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomic(path: str | Path, content: bytes | str) -> None:
-    """Writes a whole file; text as UTF-8."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Writes indented JSON, atomically."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path: str | Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-      DataError: it is not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+def _stats(paths: Sequence[Path]) -> list[list[Any]]:
+    stats = ((path, path.stat()) for path in paths)
+    return [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats]

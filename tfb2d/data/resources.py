@@ -22,8 +22,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfb2d.atomic import sync
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import sync
 
 PREFIX = "pypi:"
 

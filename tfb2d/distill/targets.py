@@ -11,8 +11,6 @@ from tfb2d.data.examples import Task
 from tfb2d.data.tables import iter_batches, logit_names
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 
-Rows = tuple[list[np.ndarray], np.ndarray]  # texts, an object array [n] a field; targets [n, k] float32
-
 
 def stacked_logits(folders: Sequence[Path], task: Task, stack: Stack) -> np.ndarray:
     """Stacked logits `[n, k]` float32 of tables (one folder a teacher, the same rows) that fit into memory."""
@@ -24,26 +22,29 @@ def fit(config: DistillConfig, folders: Sequence[Path], task: Task, labels: np.n
     return fit_stack(config, np.stack([read_logits(folder, task) for folder in folders], 1), labels)
 
 
-def soft_rows(
+def soft_targets(
     data: Path, folders: Sequence[Path], task: Task, stack: Stack, config: DistillConfig, rows: int = 8192
-) -> Iterator[Rows]:
-    """Streams texts with soft targets.
+) -> np.ndarray:
+    """Returns the targets `[n, k]` float32 of a table, row for row; NaN where no teacher has scored a row.
 
     A row's target is the stacked teachers' probability at `config.temperature`; where the row has a label, a share
     `config.hard_weight` of it is the label instead. Cross-entropy is linear in the target, so this equals the weighted sum
     of the soft-label and the hard-label loss (Hinton et al. 2015, section 2).
 
     Args:
-      data: table folder with the text fields and `label`.
+      data: table folder with `label`.
       folders: one logits folder a teacher, row for row the same as `data`.
+      rows: read at a time.
     """
     names = logit_names(task.n_logits)
-    sources = [_even(iter_batches(data, [*task.fields, "label"], rows), rows)]
+    sources = [_even(iter_batches(data, ["label"], rows), rows)]
     sources += [_even(iter_batches(folder, names, rows), rows) for folder in folders]
+    targets = [np.zeros((0, task.n_logits), np.float32)]
     for batch, *scored in zip(*sources, strict=True):
-        logits = stack(np.stack([_columns(one, names) for one in scored], 1))
-        targets = mixed(probabilities(logits, config.temperature), _column(batch, "label"), config.hard_weight)
-        yield texts(batch, task), targets
+        logits = stack(np.stack([_columns(table, names) for table in scored], 1))
+        soft = probabilities(logits, config.temperature)
+        targets.append(mixed(soft, _column(batch, "label"), config.hard_weight))
+    return np.concatenate(targets)
 
 
 def mixed(targets: np.ndarray, labels: np.ndarray, hard_weight: float) -> np.ndarray:
@@ -55,10 +56,11 @@ def mixed(targets: np.ndarray, labels: np.ndarray, hard_weight: float) -> np.nda
     return np.where(np.isfinite(hard), (1 - hard_weight) * soft + hard_weight * hard, targets).astype(np.float32)
 
 
-def hard_rows(data: Path, task: Task, rows: int = 8192) -> Iterator[Rows]:
-    """Streams texts with their labels as targets; unlabelled rows have NaN targets."""
-    for batch in iter_batches(data, [*task.fields, "label"], rows):
-        yield texts(batch, task), one_hot(_column(batch, "label"), task.n_logits)
+def hard_targets(data: Path, task: Task, rows: int = 8192) -> np.ndarray:
+    """Returns the labels of a table as targets `[n, k]` float32; rows without a label are NaN."""
+    targets = [np.zeros((0, task.n_logits), np.float32)]
+    targets += [one_hot(_column(batch, "label"), task.n_logits) for batch in iter_batches(data, ["label"], rows)]
+    return np.concatenate(targets)
 
 
 def texts(batch: pa.RecordBatch | pa.Table, task: Task) -> list[np.ndarray]:

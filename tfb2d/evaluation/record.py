@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfb2d.atomic import read_json, write_json
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_json
 from tfb2d.errors import UserError
 from tfb2d.evaluation.machine import machine
 from tfb2d.evaluation.results import COMPARED
+from tfb2d.runs import Run
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
@@ -36,9 +37,10 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
     """
     reports = []
     for run in runs:
-        if not (run / "report.json").exists():
-            raise DataError(f"{run}: no report.json; the run is not finished")
-        reports.append(read_json(run / "report.json"))
+        report_file = Run(run).report_file
+        if not report_file.exists():
+            raise DataError(f"{run}: no {report_file.name}; the run is not finished")
+        reports.append(read_json(report_file))
     for run, report in zip(runs, reports, strict=True):
         if missing := set(COMPARED) - set(report):
             raise DataError(

@@ -134,7 +134,7 @@ def _texts(source: "Source", options: Namespace) -> Iterator[str]:
     elif source.run is None:
         raise DataError("--nearest needs texts that have n-grams: --data=FILES")
     else:
-        for batch in iter_batches(source.run / "data/transfer", fields):
+        for batch in iter_batches(source.run.split("transfer"), fields):
             for field in fields:
                 yield from batch.column(field).to_pylist()
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import text_fault
-from tfb2d.data.files import expand, read_json
+from tfb2d.data.files import expand
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
@@ -92,35 +92,34 @@ def from_run(source: Source, split: str) -> Judged:
     Raises:
       DataError: the student does not come from a run folder, or the run is not finished.
     """
-    from tfb2d.distill.stack import Stack
     from tfb2d.distill.targets import stacked_logits
     from tfb2d.evaluation.calibration import calibrate
+    from tfb2d.students.stage import learnt_stack
 
     run, task = source.run, source.student.task
-    if run is None or not (run / "student/stage.json").exists():
+    if run is None or not run.finished("student"):
         raise DataError(f"{source.folder} is no part of a run; --data and --teacher_logits name the rows")
-    found = read_json(run / "student/stage.json")["outcome"]["stack"]
-    stack = Stack(tuple(found["weights"]), tuple(found["bias"]))
-    teachers = list(read_json(run / "config.json")["teachers"])
+    stack = learnt_stack(run)
+    teachers = list(run.config().teachers)
     if len(teachers) != len(stack.weights):
         raise DataError(
-            f"{run}: its settings name {len(teachers)} teachers, its student learnt from {len(stack.weights)}; "
+            f"{run.folder}: its settings name {len(teachers)} teachers, its student learnt from {len(stack.weights)}; "
             "python -m tfb2d.train brings it up to date"
         )
     flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
     logits = {
-        part: flat(stacked_logits([run / "logits" / name / part for name in teachers], task, stack))
+        part: flat(stacked_logits([run.logits(name, part) for name in teachers], task, stack))
         for part in {"valid", split}
     }
-    labels = {part: read_table(run / "data" / part, ["label"])["label"].to_numpy() for part in logits}
+    labels = {part: read_table(run.split(part), ["label"])["label"].to_numpy() for part in logits}
     known = covered(logits["valid"])
     calibration = calibrate(task, labels["valid"][known], logits["valid"][known])
     scored = covered(logits[split])
     teacher = np.full(logits[split].shape, np.nan)
     teacher[scored] = calibration.apply(logits[split][scored])
-    table = read_table(run / "data" / split, task.fields)
+    table = read_table(run.split(split), task.fields)
     columns = [table.column(name).to_pylist() for name in task.fields]
-    return Judged(columns, labels[split].astype(np.float64), teacher, f"the {split} split of {run}")
+    return Judged(columns, labels[split].astype(np.float64), teacher, f"the {split} split of {run.folder}")
 
 
 def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fields: Sequence[str]) -> Judged:
@@ -172,7 +171,7 @@ def measure(source: Source, judged: Judged, rows: int) -> Case:
     columns = [[column[at] for at in known] for column in judged.columns]
     labels, teacher, student = judged.labels[known], judged.teacher[known], student[known]
     agree = agreement(teacher, student)
-    seen = None if source.run is None else seen_in_transfer(source.student, columns, source.run / "data/transfer")
+    seen = None if source.run is None else seen_in_transfer(source.student, columns, source.run)
     found = measures(source.student, columns, teacher, seen)
     unusual = {name: _unusual(found[name], agree, MEASURES[name].low) for name in found}
     distance = np.abs(teacher - student) if teacher.ndim == 1 else np.abs(teacher - student).sum(1) / 2

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfb2d.data.tables import count_rows, iter_batches
 from tfb2d.explain.nearest import row_orders
+from tfb2d.runs import Run
 from tfb2d.students import ngrams, text_spec
 
 if TYPE_CHECKING:
@@ -79,44 +78,33 @@ class Seen:
         return own, self.rows[self.rows_of(wanted)]
 
 
-def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], transfer: Path) -> Seen:
+def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: Run) -> Seen:
     """Counts the n-grams of rows in the transfer set, and all that falls into the table's rows; streamed.
 
     Args:
       student: whose n-grams and table these are.
       columns: texts, one sequence a field.
-      transfer: the table's folder.
+      run: whose hashed transfer rows are counted.
+
+    Raises:
+      RunError: the run's stage `rows` is not finished.
     """
-    import sys
+    from tfb2d.students.rows import HashedRows
 
-    import tensorflow as tf
-    from tqdm import tqdm
-
-    from tfb2d.students import text
-
-    orders, hashing = row_orders(student), (student.config.max_tokens, student.config.affixes)
-    parts = [_keys(student, one).ravel() for column in columns for one in column]
-    wanted = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
-    counts = np.zeros(len(wanted), np.int64)
+    run.finished_record("rows")
+    orders = row_orders(student)
+    parts = [_keys(student, text).ravel() for column in columns for text in column]
+    keys = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+    counts = np.zeros(len(keys), np.int64)
     rows = np.zeros(student.config.buckets, np.int64)
-    hasher = tf.function(
-        lambda texts: text.token_hashes(texts, *hashing), input_signature=[tf.TensorSpec([None], tf.string)]
-    )
-    bar = tqdm(
-        total=count_rows(transfer), desc="transfer set", unit="row", unit_scale=True, disable=not sys.stderr.isatty()
-    )
-    with bar:
-        for batch in iter_batches(transfer, student.task.fields):
-            for name in student.task.fields:
-                ragged = hasher(tf.constant(batch.column(name).to_numpy(zero_copy_only=False), tf.string))
-                found = ngrams.keys(ragged.values.numpy(), orders, ragged.row_splits.numpy()).ravel()
-                rows += np.bincount(student.ngrams.rows_of(found), minlength=len(rows))
-                place = np.searchsorted(wanted, found)
-                place[place == len(wanted)] = 0
-                if len(wanted):
-                    counts += np.bincount(place[wanted[place] == found], minlength=len(wanted))
-            bar.update(batch.num_rows)
-    return Seen(wanted, counts, rows, student.ngrams.rows_of)
+    for hashes, splits in ngrams.chunks(HashedRows(run.rows("transfer"))):
+        seen = ngrams.keys(hashes, orders, splits).ravel()
+        rows += np.bincount(student.ngrams.rows_of(seen), minlength=len(rows))
+        position = np.searchsorted(keys, seen)
+        position[position == len(keys)] = 0
+        if len(keys):
+            counts += np.bincount(position[keys[position] == seen], minlength=len(keys))
+    return Seen(keys, counts, rows, student.ngrams.rows_of)
 
 
 def _keys(student: "Student", text: str) -> np.ndarray:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfb2d.atomic import read_json
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.scorer import ABOUT, Scorer, version_folder
+from tfb2d.resume import read_record
+from tfb2d.runs import CONFIG, Run, run_of
 
 if TYPE_CHECKING:
     from tfb2d.students.model import Student
 
-SERVED = ("compress", "student")  # stages whose folder holds a student, what is served first
 ABOUT_STUDENT = "student.json"
 TOLERANCE = 1e-2  # between a served logit and the student's
 
@@ -29,14 +30,14 @@ class Source:
       student: loaded from there.
       calibration: from its logits to probabilities.
       model: the SavedModel's version folder, or None.
-      run: the run folder that it comes from, or None.
+      run: the run that it comes from, or None.
     """
 
     folder: Path
     student: "Student"
     calibration: Calibration
     model: Path | None
-    run: Path | None
+    run: Run | None
 
     def check_served(self, columns: Sequence[Sequence[str]], logits: np.ndarray) -> None:
         """Makes sure that the served model gives these logits.
@@ -72,45 +73,44 @@ def find(model: str, student: str = "") -> Source:
     served: Path | None = None
     if (folder / ABOUT_STUDENT).exists() and not student:
         chosen = folder
-    elif (folder / "config.json").exists() and (folder / "data").exists():
-        chosen = Path(student) if student else _of_run(folder)
+    elif Run(folder).exists() and Run(folder).data.exists():
+        chosen = Path(student) if student else _of_run(Run(folder))
     else:
         served = version_folder(folder)
         chosen = Path(student) if student else _of_run(_exporter(served))
     if not (chosen / ABOUT_STUDENT).exists():
         raise DataError(f"{chosen}: no {ABOUT_STUDENT}; it is not a student's folder")
-    run = chosen.parent if (chosen.parent / "config.json").exists() else None
-    return Source(chosen, load_student(chosen), _calibration(chosen, served), served, run)
+    return Source(chosen, load_student(chosen), _calibration(chosen, served), served, run_of(chosen))
 
 
-def _of_run(run: Path) -> Path:
-    for stage in SERVED:
-        if (run / stage / ABOUT_STUDENT).exists() and (run / stage / "stage.json").exists():
-            return run / stage
-    raise DataError(f"{run}: this run has no finished student yet")
+def _of_run(run: Run) -> Path:
+    served = run.served_student()
+    if served is None:
+        raise DataError(f"{run.folder}: this run has no finished student yet")
+    return served[0]
 
 
-def _exporter(version: Path) -> Path:
-    """The run folder whose export is this version."""
+def _exporter(version: Path) -> Run:
+    """Returns the run whose export is this version."""
     version = version.resolve()
-    places = [Path("runs"), *(parent / "runs" for parent in list(version.parents)[1:4])]
-    for place in places:
-        for done in sorted(place.glob("*/export/stage.json")):
-            if Path(read_json(done)["outcome"].get("model", "")).resolve() == version:
-                return done.parent.parent
-    looked = ", ".join(dict.fromkeys(str(place) for place in places))
+    folders = [Path("runs"), *(parent / "runs" for parent in list(version.parents)[1:4])]
+    for run in [Run(path.parent) for folder in folders for path in sorted(folder.glob(f"*/{CONFIG}"))]:
+        if run.finished("export") and Path(run.export_outcome().model).resolve() == version:
+            return run
+    searched = ", ".join(dict.fromkeys(map(str, folders)))
     raise DataError(
-        f"{version}: no run below {looked} exported it, and a served model does not hold what explaining needs; "
+        f"{version}: no run below {searched} exported it, and a served model does not hold what explaining needs; "
         "give the run's folder or the student's by --model=, or the student's by --student="
     )
 
 
 def _calibration(student: Path, served: Path | None) -> Calibration:
     if served is not None and (served / ABOUT).exists():
-        found = read_json(served / ABOUT).get("calibration", {})
-        return Calibration(found.get("scale", 1.0), tuple(found.get("bias", (0.0,))))
-    for done in (student / "stage.json", student.parent / "student/stage.json"):
-        found = read_json(done)["outcome"].get("calibration") if done.exists() else None
-        if found:
-            return Calibration(found["scale"], tuple(found["bias"]), found["note"])
+        numbers = read_json(served / ABOUT).get("calibration", {})
+        return Calibration(numbers.get("scale", 1.0), tuple(numbers.get("bias", (0.0,))))
+    for folder in (student, student.parent / "student"):
+        record = read_record(folder)
+        numbers = (record.outcome or {}).get("calibration") if record is not None else None
+        if numbers:
+            return Calibration(numbers["scale"], tuple(numbers["bias"]), numbers["note"])
     return Calibration(note="no calibration was found; probabilities are those of the raw logit")

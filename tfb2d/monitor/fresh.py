@@ -13,13 +13,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tfb2d.atomic import fingerprint_files, read_json, write_atomic
 from tfb2d.config import LabelConfig, TeacherConfig
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import expand, read_json, write_atomic
+from tfb2d.data.files import expand, file_identity
 from tfb2d.data.keys import HashSet, hash64, text_key
 from tfb2d.data.readers import read_rows
-from tfb2d.data.tables import ShardWriter, logit_names, part_files, read_table
+from tfb2d.data.tables import ShardWriter, count_rows, logit_names, part_files, read_table
 from tfb2d.data.task import Task
+from tfb2d.outcomes import LogitsOutcome
+from tfb2d.resume import bring_up, fingerprint, set_aside
 
 PART_ROWS = 8192
 
@@ -62,13 +65,18 @@ def relabel(
     Raises:
       ConfigError, DataError: no such teacher, one of another task, or files that cannot be used.
     """
+    rows = fingerprint_files(part_files(sample))
     if logits:
         from tfb2d.teachers.external import attach_logits
 
-        attach_logits(TeacherConfig(logits=tuple(logits)), task, sample, out)
+        def work(folder: Path) -> LogitsOutcome:
+            counts = attach_logits(TeacherConfig(logits=tuple(logits)), task, sample, folder)
+            return LogitsOutcome({"sample": counts["matched"]}, {"sample": counts["missing"]})
+
+        made_from = fingerprint("outside", rows, task.to_json(), file_identity(logits))
     else:
         from tfb2d.teachers.label import label_folder
-        from tfb2d.teachers.saved import read_about
+        from tfb2d.teachers.saved import read_about, teacher_identity
 
         assert teacher is not None
         other = Task.from_json(read_about(teacher)["task"])
@@ -77,7 +85,13 @@ def relabel(
                 f"{teacher} is a teacher of {', '.join(other.fields)} ({other.kind}), the model of "
                 f"{', '.join(task.fields)} ({task.kind})"
             )
-        label_folder(teacher, sample, out, LabelConfig(), progress)
+
+        def work(folder: Path) -> LogitsOutcome:
+            label_folder(teacher, sample, folder, LabelConfig(), progress, set_aside(folder))
+            return LogitsOutcome({"sample": count_rows(folder)})
+
+        made_from = fingerprint("teacher", rows, task.to_json(), teacher_identity(teacher))
+    bring_up(out, made_from, work, LogitsOutcome)
     table = read_table(out, logit_names(task.n_logits))
     return np.stack([table.column(name).to_numpy() for name in table.column_names], 1).astype(np.float32)
 

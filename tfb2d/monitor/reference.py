@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tfb2d.atomic import atomic_path, read_json
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import atomic_path, expand, read_json
+from tfb2d.data.files import expand, file_identity
 from tfb2d.data.readers import read_rows
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
 from tfb2d.monitor.sample import Reservoir
-from tfb2d.stages import file_identity
+from tfb2d.runs import run_of
 from tfb2d.students.text_spec import SPEC
 
 SCORED = 20_000  # rows whose scores make the histogram
@@ -85,7 +86,7 @@ def find(
     """The reference of transfer rows: the one in `cache` if it is of these files and settings, or a new one, kept there.
 
     Args:
-      patterns: rows with the task's fields (a run's `data/transfer`), or one `reference.safetensors` from elsewhere.
+      patterns: rows with the task's fields (a run's transfer table), or one `reference.safetensors` from elsewhere.
       scorer: the model.
       hasher: of the n-grams.
       cache: the file.
@@ -156,12 +157,13 @@ def build(
 
 
 def _written_rows(paths: Sequence[Path]) -> float:
-    """How many of the first rows people wrote: in a run's transfer table, augmentations stand behind those."""
-    stats = paths[0].parent.parent / "stats.json"
-    if paths[0].parent.name == "transfer" and stats.exists():
-        found: dict[str, Any] = read_json(stats)
-        return found["transfer"] - found["augmented"]
-    return float("inf")
+    """Returns how many of the first rows people wrote: in a run's transfer table, augmentations stand behind those."""
+    table = paths[0].absolute().parent
+    run = run_of(table.parent)
+    if run is None or table != run.split("transfer") or not run.finished("data"):
+        return float("inf")
+    data = run.data_outcome()
+    return data.transfer - data.augmented
 
 
 def _batches(paths: Sequence[Path], fields: Sequence[str], bar: tqdm) -> Iterator[list[tuple[str, ...]]]:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tfb2d import __version__
+from tfb2d.atomic import write_atomic
 from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_atomic
 from tfb2d.data.tables import iter_batches
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY
+from tfb2d.resume import fingerprint, is_finished, read_record
+from tfb2d.runs import Run, run_of
 from tfb2d.serving.export import EDGE, export
-from tfb2d.stages import fingerprint
 from tfb2d.students.model import WEIGHTS, Student, load_student
 from tfb2d.students.text_spec import SPEC
 
@@ -55,33 +56,36 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
 
 
 def student_folder(source: Path) -> Path:
-    """The folder of the student that a run serves: the compressed one, else the trained one; or the folder itself.
+    """Returns the folder of the student that a run serves: the compressed one, else the trained one; or the folder itself.
 
     Raises:
       DataError: there is no student.
     """
-    for folder in (source, source / "compress", source / "student"):
-        if (folder / "student.json").is_file() and (folder / "stage.json").is_file():
-            return folder
-    raise DataError(
-        f"{source}: no finished student in it, nor in compress/ or student/ below it; tfb2d.train makes one"
-    )
+    if (source / "student.json").is_file() and is_finished(source):
+        return source
+    served = Run(source).served_student()
+    if served is None:
+        raise DataError(
+            f"{source}: no finished student in it, nor in compress/ or student/ below it; tfb2d.train makes one"
+        )
+    return served[0]
 
 
 def _calibration(folder: Path) -> dict[str, Any]:
-    found = read_json(folder / "stage.json")["outcome"].get("calibration")
-    if not found:
-        raise DataError(f"{folder / 'stage.json'} has no calibration; train the student again")
-    return found
+    record = read_record(folder)
+    numbers = (record.outcome or {}).get("calibration") if record is not None else None
+    if not numbers:
+        raise DataError(f"{folder} has no calibration; train the student again")
+    return dict(numbers)
 
 
 def _saved_model(
     student: Student, folder: Path, output: Path, calibration: dict[str, Any], forms: Sequence[str], tables: str
 ) -> Path:
     fields = student.task.fields
-    transfer = folder.parent / "data/transfer"
+    run = run_of(folder)
     warmup = [["warm up"] for _ in fields]
-    if transfer.is_dir():
+    if run is not None and (transfer := run.split("transfer")).is_dir():
         rows = next(iter_batches(transfer, fields, 32))
         warmup = [rows.column(name).to_pylist() for name in fields]
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()

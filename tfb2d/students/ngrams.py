@@ -12,7 +12,7 @@ import numpy as np
 from tfb2d.students import text_spec
 
 if TYPE_CHECKING:
-    from tfb2d.students.rows import HashedRows
+    from tfb2d.students.rows import HashedRows, TrainingRows
 
 END_MARK = "⊣"  # how the mark behind a text's last token is shown
 TOKENS = 2**21  # of hashed rows, taken at once
@@ -50,15 +50,17 @@ def names(tokens: Sequence[bytes], order: int) -> list[str]:
     ]
 
 
-def chunks(rows: "HashedRows", index: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Token hashes and splits of hashed rows, all fields, in parts of about TOKENS tokens.
+def chunks(
+    rows: "HashedRows | TrainingRows", index: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields token hashes and splits of hashed rows, all fields, in parts of about TOKENS tokens.
 
     Args:
-      rows: what `hash_rows` wrote.
-      index: rising row numbers; None takes all rows.
+      rows: hashed rows, or some of them.
+      index: rising numbers of the hashed rows; None takes all of `rows`.
     """
+    chosen = rows.index if index is None else index
     for values, splits in rows.fields:
-        chosen = np.arange(rows.n) if index is None else index
         lengths = np.diff(splits)[chosen]
         groups = np.cumsum(lengths) // TOKENS
         for group in np.split(np.arange(len(chosen)), np.flatnonzero(np.diff(groups)) + 1):
@@ -68,7 +70,9 @@ def chunks(rows: "HashedRows", index: np.ndarray | None = None) -> Iterator[tupl
             yield np.asarray(values[flat]), ends
 
 
-def distinct(rows: "HashedRows", order: int, index: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def distinct(
+    rows: "HashedRows | TrainingRows", order: int, index: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The distinct n-grams of one order: their keys, rising, and how often each occurs (both `[distinct]` int64)."""
     found, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
     for hashes, splits in chunks(rows, index):

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import math
-import queue
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +15,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from tfb2d.atomic import atomic_path, write_json
 from tfb2d.config import TrainingConfig
-from tfb2d.data.files import atomic_path, write_json
+from tfb2d.resume import CHECKPOINTS
 from tfb2d.students.model import Student, assign_arrays, named_arrays
 from tfb2d.students.optimizer import RowWiseAdagrad
-from tfb2d.students.rows import HashedRows
+from tfb2d.students.rows import TrainingRows, ragged
+
+PREFETCHED = 4  # batches that are made while the student computes
 
 
 def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -60,13 +61,16 @@ class Trainer:
       rows: to learn from.
       valid: to watch; its targets are labels.
       config: rates, epochs, batch.
-      out: gets `checkpoint.safetensors`, `history.json` and `tensorboard/`.
+      out: gets `history.json`, `tensorboard/` and, in `checkpoints/`, what a stopped run goes on from; `bring_up` deletes
+        that folder once the work is whole.
     """
 
     def __init__(
-        self, student: Student, rows: HashedRows, valid: HashedRows, config: TrainingConfig, out: Path
+        self, student: Student, rows: TrainingRows, valid: TrainingRows, config: TrainingConfig, out: Path
     ) -> None:
         self.student, self.rows, self.valid, self.config, self.out = student, rows, valid, config, out
+        self.checkpoint = out / CHECKPOINTS / "state.safetensors"
+        self.best_weights = out / CHECKPOINTS / "best.safetensors"
         self.steps_per_epoch = -(-rows.n // config.batch_size)
         steps = self.steps_per_epoch * config.epochs
 
@@ -113,7 +117,7 @@ class Trainer:
                 started = last_saved = time.monotonic()
                 seconds = position.seconds
                 indices = self.rows.batches(config.batch_size, (config.seed, position.epoch), position.step)
-                for hashes, targets in _ahead(self.rows.batch(index) for index in indices):
+                for hashes, targets in self._prefetched(indices):
                     position.loss += float(self._train_step(hashes, targets))
                     position.step += 1
                     bar.update()
@@ -126,23 +130,31 @@ class Trainer:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in figures.items() if "loss" in name})
                 for name, value in figures.items():
                     tf.summary.scalar(name, value, step=int(figures["epoch"]))
-        if config.patience and (self.out / "best.safetensors").exists():
-            assign_arrays(self.student.trunk.weights, load_file(self.out / "best.safetensors"))
+        if config.patience and self.best_weights.exists():
+            assign_arrays(self.student.trunk.weights, load_file(self.best_weights))
         return self.history
 
     @property
     def _out_of_patience(self) -> bool:
         return 0 < self.config.patience <= self.position.since_best
 
-    def discard(self) -> None:
-        """Deletes the checkpoints of a run whose weights have been saved elsewhere."""
-        for name in ("checkpoint.safetensors", "best.safetensors"):
-            (self.out / name).unlink(missing_ok=True)
-
-    def logits(self, rows: HashedRows) -> np.ndarray:
-        """Logits `[n, k]` float32 of hashed rows, in order."""
+    def logits(self, rows: TrainingRows) -> np.ndarray:
+        """Returns logits `[n, k]` float32 of hashed rows, in order."""
         parts = [self._logits(rows.batch(index)[0]).numpy() for index in rows.batches(self.config.batch_size)]
         return np.concatenate(parts)
+
+    def _prefetched(self, indices: Iterator[np.ndarray]) -> Iterator[tuple[list[tf.RaggedTensor], tf.Tensor]]:
+        """Yields the batches of these row numbers, gathered ahead by tf.data while the student computes."""
+
+        def arrays() -> Iterator[tuple[np.ndarray, ...]]:
+            for index in indices:
+                yield (*(array for field in self.rows.flat(index) for array in field), self.rows.targets[index])
+
+        flat = [tf.TensorSpec([None], tf.int64)] * (2 * len(self.rows.fields))
+        targets = tf.TensorSpec([None, self.rows.targets.shape[1]], tf.float32)
+        batches = tf.data.Dataset.from_generator(arrays, output_signature=(*flat, targets))
+        for *fields, batch_targets in batches.prefetch(PREFETCHED):
+            yield [ragged(*field) for field in zip(fields[::2], fields[1::2], strict=True)], batch_targets
 
     def _end_epoch(self) -> dict[str, float]:
         position = self.position
@@ -167,7 +179,7 @@ class Trainer:
         if position.best is None or valid_loss < position.best:
             position.best, position.since_best = valid_loss, 0
             if self.config.patience:
-                with atomic_path(self.out / "best.safetensors") as path:
+                with atomic_path(self.best_weights) as path:
                     save_file(named_arrays(self.student.trunk.weights), path)
         else:
             position.since_best += 1
@@ -181,60 +193,21 @@ class Trainer:
         return [*self.student.trunk.weights, *self.table_optimizer.state, *self.dense_optimizer.variables]
 
     def _save(self) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
         metadata = {"position": json.dumps(dataclasses.asdict(self.position)), "history": json.dumps(self.history)}
-        with atomic_path(self.out / "checkpoint.safetensors") as path:
+        with atomic_path(self.checkpoint) as path:
             save_file(named_arrays(self._state), path, metadata)
 
     def _restore(self) -> None:
-        path = self.out / "checkpoint.safetensors"
-        if not path.exists():
+        if not self.checkpoint.exists():
             return
-        with safe_open(path, "numpy") as file:
+        with safe_open(self.checkpoint, "numpy") as file:
             metadata = file.metadata()
         self.position = _Position(**json.loads(metadata["position"]))
         self.history = json.loads(metadata["history"])
-        assign_arrays(self._state, load_file(path))
+        assign_arrays(self._state, load_file(self.checkpoint))
 
 
 def _accuracy(targets: np.ndarray, logits: np.ndarray) -> float:
     if targets.shape[1] == 1:
         return float(np.mean((logits > 0) == (targets >= 0.5)))
     return float(np.mean(logits.argmax(1) == targets.argmax(1)))
-
-
-def _ahead(items: Iterator, depth: int = 4) -> Iterator:
-    """Yields the same items, made ahead by a thread while the caller computes."""
-    waiting: queue.Queue = queue.Queue(depth)
-    gone = threading.Event()
-    end = object()
-
-    def put(item: object) -> bool:
-        while not gone.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((item, None)):
-                    return
-            put((end, None))
-        except BaseException as error:  # handed over: it is raised where the items are used
-            put((end, error))
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        while True:
-            item, error = waiting.get()
-            if error is not None:
-                raise error
-            if item is end:
-                return
-            yield item
-    finally:
-        gone.set()

@@ -25,11 +25,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.errors import UserError
-
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
     from tfb2d.config import Config
+    from tfb2d.runs import Run
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.training import Job
 
@@ -63,14 +62,16 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    print(sweep(Path(options.workdir), options))
+    from tfb2d.runs import Run
+
+    print(sweep(Run(Path(options.workdir), progress=False), options))
 
 
-def sweep(run: Path, options: Namespace) -> str:
+def sweep(run: "Run", options: Namespace) -> str:
     """Does what the flags say, and returns what is printed."""
     config = settings(run, options.config, options.settings)  # a wrong one is answered before TensorFlow is there
     from tfb2d.config import ConfigError
-    from tfb2d.stages import locked
+    from tfb2d.runs import locked
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.settings import ALL
     from tfb2d.sweep.training import is_done, jobs
@@ -82,7 +83,7 @@ def sweep(run: Path, options: Namespace) -> str:
         rows = count(options.rows, least=1) if options.rows else ALL
     except ValueError as problem:
         raise ConfigError(f"--rows: {problem}") from problem
-    out = Path(options.output) if options.output else run / "sweep"
+    out = Path(options.output) if options.output else run.folder / "sweep"
     values = {}
     for one in options.values:
         axis, equals, listed = one.partition("=")
@@ -90,7 +91,7 @@ def sweep(run: Path, options: Namespace) -> str:
             raise ConfigError(f"--values takes axis=value,value, not {one!r}")
         values[axis] = tuple(listed.split(","))
     shown = options.progress and sys.stderr.isatty()
-    material = Material(run, config, out / "rows", shown)
+    material = Material(run, config)
     asked = axes(
         options.sweep,
         config,
@@ -114,7 +115,7 @@ def sweep(run: Path, options: Namespace) -> str:
     return f"{print_tables(figures)}\n\npictures   {out / 'sweep.html'}"
 
 
-def settings(run: Path, recipe: str, overrides: Sequence[str]) -> "Config":
+def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
     """The recipe of the variants.
 
     Args:
@@ -123,15 +124,13 @@ def settings(run: Path, recipe: str, overrides: Sequence[str]) -> "Config":
       overrides: `--config.a.b=value`.
 
     Raises:
+      RunError: this is no run folder.
       ConfigError: no such recipe or setting, or rows and teachers that are not the run's.
     """
     from tfb2d.config import Config, ConfigError
-    from tfb2d.data.files import read_json
     from tfb2d.recipes import load, override
 
-    if not (run / "config.json").exists():
-        raise ConfigError(f"{run}: no config.json; it is not a run folder")
-    own = Config.from_dict(read_json(run / "config.json"))
+    own = run.config()
     chosen = own.to_dict()
     if recipe:
         chosen = load(recipe)
@@ -144,13 +143,15 @@ def settings(run: Path, recipe: str, overrides: Sequence[str]) -> "Config":
     for part in ("data", "teachers"):
         if getattr(config, part) != getattr(own, part):
             raise ConfigError(
-                f"{part} of the recipe is not what {run} was made with; a sweep takes its rows and logits"
+                f"{part} of the recipe is not what {run.folder} was made with; a sweep takes its rows and logits"
             )
-    if config.student.max_tokens != own.student.max_tokens and (run / "words").exists():
-        raise ConfigError(f"student.max_tokens is {own.student.max_tokens} in {run}, whose word vectors depend on it")
+    if config.student.max_tokens != own.student.max_tokens:
+        raise ConfigError(
+            f"student.max_tokens is {own.student.max_tokens} in {run.folder}, whose hashed rows depend on it"
+        )
     if config.student.affixes not in ((), own.student.affixes):
         raise ConfigError(
-            f"student.affixes is {own.student.affixes} in {run}, whose hashes depend on it; () leaves them out"
+            f"student.affixes is {own.student.affixes} in {run.folder}, whose hashed rows depend on it; () leaves them out"
         )
     return config
 
@@ -175,28 +176,29 @@ def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool)
     """Trains what is not there, a few trainings a process: what TensorFlow keeps of a table goes with its process."""
     from multiprocessing import get_context
 
+    from tfb2d.errors import RunError
     from tfb2d.sweep.training import PER_PROCESS, is_done, train_all
 
     todo = [job for job in found if not is_done(job, out)]
     for start in range(0, len(todo), PER_PROCESS):
         group = todo[start : start + PER_PROCESS]
-        arguments = (material.run, material.config, material.cache, group, out, shown, start, len(todo))
+        arguments = (material.run, material.config, group, out, shown, start, len(todo))
         process = get_context("spawn").Process(target=train_all, args=arguments, daemon=True)
         process.start()
         process.join()
         if process.exitcode:
-            raise UserError(f"a training ended with status {process.exitcode}; what it said stands above")
+            raise RunError(f"a training ended with status {process.exitcode}; what it said stands above")
 
 
 def _judge(
-    run: Path, material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path, options: Namespace
+    run: "Run", material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path, options: Namespace
 ) -> dict[str, Any]:
     import datetime
 
     from tfb2d.data.files import read_json, write_atomic, write_json
     from tfb2d.evaluation.machine import machine
     from tfb2d.evaluation.results import plain
-    from tfb2d.stages import fingerprint
+    from tfb2d.resume import fingerprint
     from tfb2d.sweep.collisions import Collisions
     from tfb2d.sweep.judging import judge
     from tfb2d.sweep.page import render
@@ -217,7 +219,7 @@ def _judge(
         write_json(out / "test_looks.json", looks)
     figures = plain(
         {
-            "run": str(run),
+            "run": str(run.folder),
             "command": shlex.join(["python", "-m", "tfb2d.sweep", *options.words]),
             "date": datetime.date.today().isoformat(),
             "machine": machine(),

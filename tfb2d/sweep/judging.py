@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.data.files import read_json
 from tfb2d.evaluation.bootstrap import Bootstrap
 from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.evaluation.metrics import agreement
@@ -14,7 +13,7 @@ from tfb2d.evaluation.results import covered
 from tfb2d.sweep.curve import learning_curve
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.settings import Axis, base
-from tfb2d.sweep.training import LOGITS, RESULT, Job, base_of, identity
+from tfb2d.sweep.training import LOGITS, Job, base_of, identity, outcome_of
 
 Figures = dict[str, Any]
 
@@ -39,9 +38,9 @@ class Split:
         rows = np.isfinite(labels)
         scores = {}
         for job in found:
-            calibration = read_json(out / job.folder / RESULT)["calibration"]
+            numbers = outcome_of(job, out).calibration
             logits = flat(load_file(out / job.folder / LOGITS)[name])[rows]
-            scores[_key(job)] = Calibration(calibration["scale"], tuple(calibration["bias"])).apply(logits)
+            scores[_key(job)] = Calibration(numbers.scale, numbers.bias).apply(logits)
         groups = material.groups(name)
         kept = None if groups is None else np.asarray(groups, object)[rows]
         self.bootstrap = Bootstrap(task, labels[rows], scores, kept, resamples=resamples)
@@ -123,7 +122,7 @@ def judge(
         variants = []
         for one in axis.variants:
             seeds = by_print[identity(material, one.settings)]
-            results = [read_json(out / job.folder / RESULT) for job in seeds]
+            trained = [outcome_of(job, out) for job in seeds]
             variants.append(
                 {
                     "name": one.name,
@@ -131,10 +130,10 @@ def judge(
                     "base": one.base,
                     "seeds": [job.seed for job in seeds],
                     "folder": str(Path(seeds[0].folder).parent),
-                    "rows": results[0]["rows"],
-                    "train_seconds": float(np.mean([result["train_seconds"] for result in results])),
-                    "parameters": results[0]["parameters"],
-                    "megabytes": results[0]["megabytes"],
+                    "rows": trained[0].rows,
+                    "train_seconds": float(np.mean([outcome.train_seconds for outcome in trained])),
+                    "parameters": trained[0].parameters,
+                    "megabytes": trained[0].megabytes,
                     **{name: split.of(seeds, own) for name, split in splits.items()},
                 }
             )

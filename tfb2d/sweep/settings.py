@@ -1,10 +1,10 @@
 """A variant of the student: what its outcome depends on. The teachers and their logits stay as they are."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from tfb2d.config import Config, DistillConfig, StudentConfig, TrainingConfig, tuning_settings
+from tfb2d.config import Config, DistillConfig, StudentConfig, TrainingConfig
+from tfb2d.settings import changed_settings
 
 ALL = -1
 
@@ -31,11 +31,10 @@ class Settings:
     vocabulary: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """What a fingerprint is made of: how often checkpoints are written, and the seed, are no part of it."""
-        settings = dataclasses.asdict(self)
-        settings["student"], settings["training"] = tuning_settings(self.student), tuning_settings(self.training)
-        del settings["training"]["seed"]
-        return settings
+        """Returns what a fingerprint is made of: what differs from the defaults, without the seed."""
+        changed = changed_settings(self)
+        changed.get("training", {}).pop("seed", None)
+        return changed
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,14 @@ class Facts:
     """What the run has.
 
     Attributes:
-      judged: labelled rows of the transfer set.
+      labelled: rows of the transfer set with a label.
       unlabelled: others that are no augmentations.
       augmented: augmentations.
       words: whether there are a teacher's word vectors to start from.
       pairs: whether the task has two fields.
     """
 
-    judged: int
+    labelled: int
     unlabelled: int
     augmented: int
     words: bool

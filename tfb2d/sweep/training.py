@@ -9,23 +9,49 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tfb2d import __version__
+from tfb2d.atomic import atomic_path
 from tfb2d.config import Config, ConfigError
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import atomic_path, read_json, write_json
-from tfb2d.stages import fingerprint
+from tfb2d.outcomes import CalibrationNumbers, Figures, Outcome
+from tfb2d.resume import RECORD, bring_up, fingerprint, is_finished, read_record
+from tfb2d.runs import Run
 from tfb2d.students.text_spec import SPEC
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.settings import ALL, Axis, Settings, Variant
 
 PER_PROCESS = 8  # trainings
-RESULT, LOGITS = "result.json", "logits.safetensors"
+LOGITS = "logits.safetensors"
+VERSION = 1  # of the code: raise it when the same settings and rows give another variant
+
+
+@dataclass(frozen=True)
+class VariantOutcome(Outcome):
+    """A variant that was trained with one seed.
+
+    Attributes:
+      names: axis and variant of all that ask for it.
+      rows, epochs: it learnt from.
+      train_seconds, seconds: of the batches, and of all.
+      parameters, megabytes: its size, as float32 (10^6 bytes).
+      calibration: from its logits to probabilities.
+      history: figures an epoch.
+    """
+
+    names: tuple[str, ...]
+    rows: int
+    epochs: int
+    train_seconds: float
+    seconds: float
+    parameters: int
+    megabytes: float
+    calibration: CalibrationNumbers
+    history: tuple[Figures, ...]
 
 
 @dataclass(frozen=True)
@@ -66,14 +92,14 @@ def jobs(material: Material, axes: Sequence[Axis], seeds: int) -> list[Job]:
 
 
 def identity(material: Material, settings: Settings) -> str:
-    """A variant's fingerprint."""
+    """Returns a variant's fingerprint."""
     inputs = ["data", *(f"logits/{name}" for name in settings.teachers)]
     if settings.targets == "labels":
         inputs = ["data"]
-    if settings.student.teacher_init and "words" in material.prints:
+    if settings.student.teacher_init and "words" in material.identities:
         inputs.append("words")
-    made_from = [material.prints[name] for name in inputs]
-    return fingerprint(settings.to_json(), made_from, SPEC["version"], *material.affixes, __version__)[:16]
+    made_from = [material.identities[name] for name in inputs]
+    return fingerprint(VERSION, settings.to_json(), made_from, SPEC["version"], *material.affixes)[:16]
 
 
 def base_of(axes: Sequence[Axis]) -> Variant:
@@ -82,91 +108,88 @@ def base_of(axes: Sequence[Axis]) -> Variant:
 
 
 def is_done(job: Job, out: Path) -> bool:
-    """Whether a job's result is there."""
-    return (out / job.folder / RESULT).exists()
+    """Says whether a job is trained."""
+    return is_finished(out / job.folder)
 
 
-def train(material: Material, job: Job, out: Path, progress: bool = False) -> dict[str, Any]:
-    """Trains a variant with a seed, unless that was done before.
+def outcome_of(job: Job, out: Path) -> VariantOutcome:
+    """Returns what a trained job left."""
+    record = read_record(out / job.folder)
+    assert record is not None  # of jobs that `is_done` says are done
+    return VariantOutcome.from_json(record.outcome or {})
 
-    Writes the logits of the validation and test splits, and `result.json` with all but figures of the test split: those
-    are looked at together, when the sweep is finished.
+
+def train(material: Material, job: Job, out: Path, progress: bool = False) -> VariantOutcome:
+    """Trains a variant with a seed, unless that was done before; what was stopped goes on.
+
+    Writes the logits of the validation and test splits. Figures of the test split are looked at together, when the sweep
+    is finished.
 
     Args:
       material: loaded.
       job: what to train.
       out: the sweep's folder.
       progress: whether to show a bar of the batches.
-
-    Returns:
-      `result.json`: settings, rows, seconds, size, calibration, history.
     """
-    folder = out / job.folder
-    if is_done(job, out):
-        return dict(read_json(folder / RESULT))
+    return bring_up(
+        out / job.folder,
+        fingerprint(job.print, job.seed),
+        lambda folder: _train(material, job, folder, progress),
+        VariantOutcome,
+        name=f"{job.names[0]}, seed {job.seed}",
+    )
+
+
+def _train(material: Material, job: Job, folder: Path, progress: bool) -> VariantOutcome:
     import tf_keras
     from safetensors.numpy import save_file
 
-    from tfb2d.evaluation.calibration import calibrate
+    from tfb2d.students.fit import fit_student
     from tfb2d.students.model import Student
-    from tfb2d.students.training import Trainer
     from tfb2d.sweep import vocabulary
 
     begin = time.monotonic()
-    for leftover in folder.glob(".*.tmp"):  # of a write that a kill cut short
-        leftover.unlink()
     settings, task = job.settings, material.task
     rows, words = material.learn_from(settings), material.words(settings)
-    shape, ids = settings.student, None
+    shape, ids, start_from = settings.student, None, None
     if settings.vocabulary:
         ids = vocabulary.frequent(material.rows["transfer"], shape.orders, settings.vocabulary, rows.index)
         shape = replace(shape, buckets=len(ids) + 1)
     student = Student(task, shape, job.seed)
-    student.learn_vocabulary(material.rows["transfer"], rows.index)
     if ids is not None:
         vocabulary.use(student, ids)
-    if words is not None and ids is not None:
-        vocabulary.start_from(student, ids, *words)
-    elif words is not None:
-        student.start_from(*words)
-    trainer = Trainer(student, rows, material.watch("valid"), replace(settings.training, seed=job.seed), folder)
-    history = trainer.fit(progress)
-    student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
-    logits = {split: trainer.logits(material.watch(split)) for split in ("valid", "test")}
-    flat = logits["valid"][:, 0] if task.n_logits == 1 else logits["valid"]
-    labels = material.labels["valid"]
-    known = np.isfinite(labels)
-    numbers = sum(int(np.prod(weight.shape)) for weight in student.trunk.trainable_variables)
-    result = {
-        "names": job.names,
-        "settings": settings.to_json(),
-        "seed": job.seed,
-        "rows": rows.n,
-        "train_seconds": sum(epoch["seconds"] for epoch in history),
-        "seconds": time.monotonic() - begin,
-        "parameters": numbers,
-        "megabytes": numbers * 4 / 1e6 + (4 * len(ids) / 1e6 if ids is not None else 0.0),
-        "calibration": calibrate(task, labels[known], flat[known]).to_json(),
-        "history": history,
-    }
+        start_from = partial(vocabulary.start_from, student, ids)
+    training = replace(settings.training, seed=job.seed)
+    fitted = fit_student(student, rows, material.watch("valid"), training, folder, words, progress, start_from)
     with atomic_path(folder / LOGITS) as path:
-        save_file(logits, path)
-    trainer.discard()
+        save_file({split: fitted.logits(material.watch(split)) for split in ("valid", "test")}, path)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-    write_json(folder / RESULT, result)
-    del student, trainer
+    numbers = sum(int(np.prod(weight.shape)) for weight in student.trunk.trainable_variables)
+    calibration = fitted.calibration
+    outcome = VariantOutcome(
+        names=job.names,
+        rows=rows.n,
+        epochs=training.epochs,
+        train_seconds=sum(epoch["seconds"] for epoch in fitted.history),
+        seconds=time.monotonic() - begin,
+        parameters=numbers,
+        megabytes=numbers * 4 / 1e6 + (4 * len(ids) / 1e6 if ids is not None else 0.0),
+        calibration=CalibrationNumbers(calibration.scale, tuple(calibration.bias), calibration.note),
+        history=tuple(fitted.history),
+    )
+    del student, fitted
     tf_keras.backend.clear_session()
     gc.collect()
-    return result
+    return outcome
 
 
 def train_all(
-    run: Path, config: Config, cache: Path, todo: Sequence[Job], out: Path, progress: bool, before: int, total: int
+    run: Run, config: Config, todo: Sequence[Job], out: Path, progress: bool, before: int, total: int
 ) -> None:
     """Trains jobs one after the other, in a process of their own, which ends when the one that started it does.
 
     Args:
-      run, config, cache: of the Material.
+      run, config: of the Material.
       todo: the jobs.
       out: the sweep's folder.
       progress: whether to show bars.
@@ -177,12 +200,12 @@ def train_all(
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     where = ""
     try:
-        material = Material(run, config, cache, progress)
+        material = Material(run, config)
         material.load()
         for number, job in enumerate(todo, before + 1):
             where = f"{job.names[0]}, seed {job.seed}: "
             begin = time.monotonic()
-            accuracy = train(material, job, out, progress)["history"][-1]["valid_accuracy"]
+            accuracy = train(material, job, out, progress).history[-1]["valid_accuracy"]
             took = time.monotonic() - begin
             print(
                 f"{number} of {total}: {where}validation accuracy {accuracy:.4f}, {took:.0f} s",
@@ -200,24 +223,23 @@ def _end_with(process: BaseProcess) -> None:
 
 def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:
     """Seconds that each job will take: as long as its other seed did, or by rows and epochs as the run's student did."""
-    done = {path: read_json(path) for path in sorted(out.glob(f"variants/*/*/{RESULT}"))}
-    same = {path.parent.parent.name: one["seconds"] for path, one in done.items()}
-    rates = [one["seconds"] / _work(one["rows"], one["settings"]) for one in done.values()]
-    student = material.run / "student/stage.json"
-    if not rates and student.exists():
-        outcome = read_json(student)["outcome"]
-        epochs = [epoch["seconds"] for epoch in outcome["history"]]
-        rates = [sum(epochs) / (outcome["rows"] * max(len(epochs), 1))]
+    records = [(path.parent, read_record(path.parent)) for path in sorted(out.glob(f"variants/*/*/{RECORD}"))]
+    done = [
+        (folder.parent.name, VariantOutcome.from_json(record.outcome))
+        for folder, record in records
+        if record is not None and record.outcome is not None
+    ]
+    same = {print_: variant.seconds for print_, variant in done}
+    rates = [variant.seconds / (variant.rows * variant.epochs) for _, variant in done]
+    if not rates and material.run.finished("student"):
+        student = material.run.student_outcome()
+        rates = [sum(epoch["seconds"] for epoch in student.history) / (student.rows * max(len(student.history), 1))]
     rate = float(np.median(rates)) if rates else float("nan")
     facts = material.facts
     seconds = []
     for job in todo:
         pool = facts.unlabelled + (facts.augmented if job.settings.augmented else 0)
-        rows = facts.judged + (pool if job.settings.rows == ALL else min(pool, job.settings.rows))
-        rows = facts.judged if job.settings.targets == "labels" else rows
-        seconds.append(same.get(job.print, rate * _work(rows, job.settings.to_json())))
+        rows = facts.labelled + (pool if job.settings.rows == ALL else min(pool, job.settings.rows))
+        rows = facts.labelled if job.settings.targets == "labels" else rows
+        seconds.append(same.get(job.print, rate * rows * job.settings.training.epochs))
     return seconds
-
-
-def _work(rows: int, settings: dict[str, Any]) -> float:
-    return float(rows * settings["training"]["epochs"])

@@ -84,7 +84,7 @@ def axes(
             called = "as the recipe" if start.rows == ALL else f"{start.rows:,} rows, as the other axes"
             variants = [Variant(called, start, None), *variants]
         if start.rows != ALL and name != "transfer":
-            note = f"{note} {start.rows:,} rows beyond the {facts.judged:,} judged ones, where any.".strip()
+            note = f"{note} {start.rows:,} rows beyond the {facts.labelled:,} judged ones, where any.".strip()
         marked = tuple(replace(one, base=one.settings == start) for one in variants)
         found.append(Axis(name, title, marked, note))
     return found
@@ -112,7 +112,7 @@ def _transfer(start: Settings, config: Config, facts: Facts, values: Values | No
         raise _CannotAnswer("the run's transfer set has judged rows alone")
     variants = [Variant(f"{size:,}", replace(start, rows=size), size) for size in sorted(set(sizes)) if size < pool]
     note = (
-        f"Rows beyond the {facts.judged:,} judged ones, which are always there with the teacher's scores: drawn from "
+        f"Rows beyond the {facts.labelled:,} judged ones, which are always there with the teacher's scores: drawn from "
         f"{facts.unlabelled:,} unlabelled and {facts.augmented:,} augmented ones, smaller sets within larger ones."
     )
     return [*variants, Variant(f"{pool:,} (all)", replace(start, rows=ALL), pool)], note
@@ -315,7 +315,7 @@ def _rows(settings: Settings, facts: Facts) -> int:
     """How many rows a variant learns from."""
     pool = facts.unlabelled + (facts.augmented if settings.augmented else 0)
     drawn = 0 if settings.targets == "labels" else pool if settings.rows == ALL else min(settings.rows, pool)
-    return facts.judged + drawn
+    return facts.labelled + drawn
 
 
 def _without(start: Settings, names: Sequence[str]) -> Settings:

@@ -5,8 +5,6 @@ encoder reads first. `masking.py` says what is hidden. The head that guesses is 
 """
 
 import dataclasses
-import hashlib
-import json
 import math
 import shutil
 import time
@@ -21,16 +19,17 @@ import pyarrow as pa
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfb2d.config import ConfigError, TeacherConfig, adapt_settings
+from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import fingerprint_files, read_json, write_json
-from tfb2d.data.tables import count_rows, iter_batches, part_files
+from tfb2d.data.tables import count_rows, iter_batches
 from tfb2d.data.task import Task
+from tfb2d.outcomes import AdaptOutcome
+from tfb2d.resume import CHECKPOINTS
 from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.masking import IGNORED, Units, special_ids, units
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
-from tfb2d.teachers.saved import ADAPTED, MODEL
+from tfb2d.teachers.saved import MODEL
 from tfb2d.teachers.steps import forward, training_step
 from tfb2d.teachers.teacher import Teacher, weights_hash
 from tfb2d.teachers.tuning import optimizer_for
@@ -39,10 +38,10 @@ HELD_OUT, MOST_HELD_OUT = 0.02, 1000  # rows whose hidden words measure progress
 EVALUATIONS = 4
 
 
-def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> dict[str, Any]:
+def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> AdaptOutcome:
     """Trains the encoder of `config.preset` on `config.adapt.rows` rows of `data/transfer` to guess hidden words.
 
-    A run that was killed goes on from its last checkpoint, as `fine_tune` does; a finished one is not repeated.
+    A run that was killed goes on from its newest checkpoint, as `fine_tune` does.
 
     Args:
       config: the teacher's settings; those of fine-tuning do not matter here.
@@ -52,23 +51,16 @@ def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bo
       progress: show a progress bar.
 
     Returns:
-      `{"steps", "rows", "seconds", "history"}`: `history` has an evaluation a row, the first before any step, with
-      `valid_loss` and `valid_accuracy` of the hidden tokens of rows that are not trained on.
+      How it went; `history` has an evaluation a row, the first before any step, with `valid_loss` and `valid_accuracy` of
+      the hidden tokens of rows that are not trained on.
 
     Raises:
       ConfigError: the preset cannot be used, or has no mask token.
       DataError: no transfer rows.
       FloatingPointError: the loss is no number any more.
     """
-    rows = fingerprint_files(part_files(data / "transfer"))
-    fingerprint = hashlib.sha256(
-        json.dumps([adapt_settings(config), rows, task.fields], sort_keys=True).encode()
-    ).hexdigest()
-    done = out / ADAPTED
-    if done.exists() and read_json(done)["run"] == fingerprint:
-        return dict(read_json(done)["outcome"])
     out.mkdir(parents=True, exist_ok=True)
-    return _Run(config, data, task, out, fingerprint).run(progress)
+    return _Training(config, data, task, out).run(progress)
 
 
 @dataclass
@@ -81,10 +73,10 @@ class _State:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-class _Run:
-    def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path, fingerprint: str) -> None:
+class _Training:
+    def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path) -> None:
         keras.utils.set_random_seed(config.adapt.seed)
-        self.config, self.settings, self.out, self.fingerprint = config, config.adapt, out, fingerprint
+        self.config, self.settings, self.out = config, config.adapt, out
         self.teacher = Teacher(build_classifier(config, 1), task, config.max_length)
         tokenizer = self.teacher.packer.tokenizer
         mask_id = getattr(tokenizer, "mask_token_id", None)
@@ -108,9 +100,9 @@ class _Run:
         optimizer.build(self.model.trainable_variables)
         self.step = training_step(self.model, optimizer, _HiddenLoss(), tf.TensorSpec([None, None], tf.int32))
         self.forward = forward(self.model)
-        self.checkpoints = Checkpoints(out / "checkpoints", self.model, optimizer, fingerprint)
+        self.checkpoints = Checkpoints(out / CHECKPOINTS, self.model, optimizer)
 
-    def run(self, progress: bool) -> dict[str, Any]:
+    def run(self, progress: bool) -> AdaptOutcome:
         state = _State(**(self.checkpoints.load() or {}))
         bar = tqdm(total=self.steps, initial=state.step, desc="adapting", unit="step", disable=not progress)
         writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
@@ -188,13 +180,7 @@ class _Run:
         state.history.append({"step": state.step, **found})
         state.train_loss, state.train_steps = 0.0, 0
 
-    def _save(self, state: _State) -> dict[str, Any]:
-        outcome = {
-            "steps": state.step,
-            "rows": self.rows,
-            "seconds": round(state.seconds, 1),
-            "history": state.history,
-        }
+    def _save(self, state: _State) -> AdaptOutcome:
         fresh = self.out / f".{MODEL}.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
         backbone = self.teacher.model.backbone
@@ -202,9 +188,13 @@ class _Run:
         self.teacher.preprocessor.save_to_preset(str(fresh))
         shutil.rmtree(self.out / MODEL, ignore_errors=True)
         fresh.rename(self.out / MODEL)
-        write_json(self.out / ADAPTED, {"run": self.fingerprint, "weights": weights_hash(backbone), "outcome": outcome})
-        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
-        return outcome
+        return AdaptOutcome(
+            steps=state.step,
+            rows=self.rows,
+            seconds=round(state.seconds, 1),
+            weights=weights_hash(backbone),
+            history=tuple(state.history),
+        )
 
 
 def _sample(table: Path, task: Task, rows: int, seed: int) -> list[list[str]]:

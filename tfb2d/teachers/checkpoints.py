@@ -9,7 +9,7 @@ import keras
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from tfb2d.data.files import atomic_path
+from tfb2d.atomic import atomic_path
 
 STATE = "state.safetensors"
 
@@ -24,20 +24,16 @@ class Checkpoints:
       folder: where the files go.
       model: the model.
       optimizer: its optimizer, built.
-      fingerprint: of everything that makes a run what it is; a state with another one is not this run's.
     """
 
-    def __init__(
-        self, folder: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer, fingerprint: str
-    ) -> None:
+    def __init__(self, folder: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         self.folder = folder
         self.weights = list(model.variables)
         self.variables = [*model.variables, *optimizer.variables]
-        self.fingerprint = fingerprint
 
     def save(self, progress: Mapping[str, Any]) -> None:
         """Writes the state; `progress["best_file"]` is the best weights' file, "" where there are none yet."""
-        about = {"fingerprint": self.fingerprint, "progress": json.dumps(progress)}
+        about = {"progress": json.dumps(progress)}
         _write(self.folder / STATE, self.variables, about)
         for path in self.folder.iterdir():
             if path.name not in (STATE, progress["best_file"]):
@@ -50,13 +46,11 @@ class Checkpoints:
         return name
 
     def load(self) -> dict[str, Any] | None:
-        """Restores the state; gives its JSON value, or None where there is no state of this run."""
+        """Restores the state; returns its JSON value, or None where there is no state."""
         if not (self.folder / STATE).exists():
             return None
         with safe_open(self.folder / STATE, "np") as file:
             about = file.metadata()
-            if about["fingerprint"] != self.fingerprint:
-                return None
             _assign(file, self.variables)
         return dict(json.loads(about["progress"]))
 

@@ -1,21 +1,35 @@
 """Labelling files as they are: any that the readers take, with the columns that tell their rows apart."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from tfb2d.atomic import fingerprint_files
 from tfb2d.config import LabelConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.examples import text_fault
-from tfb2d.data.files import expand, fingerprint_files
+from tfb2d.data.files import expand
 from tfb2d.data.readers import Problem, columns_of, read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import name
+from tfb2d.outcomes import Outcome
+from tfb2d.resume import bring_up, fingerprint, set_aside
+from tfb2d.settings import changed_settings
 from tfb2d.teachers.label import label_rows
-from tfb2d.teachers.saved import read_about
+from tfb2d.teachers.saved import read_about, teacher_identity
 
 BATCH_ROWS = 4096
+VERSION = 1  # of the code: raise it when the same teacher and files give other logits
+
+
+@dataclass(frozen=True)
+class LabelFilesOutcome(Outcome):
+    """Rows that were labelled, and rows that were rejected."""
+
+    rows: int
+    rejected: int
 
 
 def label_files(
@@ -28,8 +42,8 @@ def label_files(
     max_rejected: float = 0.01,
     max_chars: int = 20_000,
     progress: bool = True,
-) -> dict[str, int]:
-    """Writes a teacher's logits for files; `label.label_folder` says how.
+) -> LabelFilesOutcome:
+    """Writes a teacher's logits for files; `label.label_folder` says how. What was stopped goes on.
 
     Args:
       teacher: a saved teacher's folder.
@@ -44,9 +58,10 @@ def label_files(
       progress: show a progress bar.
 
     Returns:
-      `{"rows", "rejected"}`.
+      How many rows were labelled, and how many rejected.
 
     Raises:
+      RunError: `out` holds files that are not of labelling.
       ConfigError: there is no saved teacher.
       DataError: another number of columns than the teacher reads, a file that cannot be used, or too many bad rows.
     """
@@ -57,6 +72,10 @@ def label_files(
     paths = expand(inputs)
     present = {column for path in paths for column in columns_of(path)}
     keep = [column for column in keep if column in present and column not in columns]
+    made_from = fingerprint(
+        VERSION, teacher_identity(teacher), columns, keep, max_chars, changed_settings(config), fingerprint_files(paths)
+    )
+
     rows = 0
     with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), max_rejected) as rejects:
         rejects.begin()
@@ -66,14 +85,16 @@ def label_files(
             raise DataError(f"{', '.join(inputs)}: no rows")
         rejects.judge(rows + rejects.count)
 
-    def rows_from(first: int) -> Iterator[pa.RecordBatch]:
-        for batch in _batches(paths, columns, keep, max_chars, Rejects(None, 1)):
-            yield batch.slice(first)
-            first = max(0, first - batch.num_rows)
+    def work(folder: Path) -> LabelFilesOutcome:
+        def rows_from(first: int) -> Iterator[pa.RecordBatch]:
+            for batch in _batches(paths, columns, keep, max_chars, Rejects(None, 1)):
+                yield batch.slice(first)
+                first = max(0, first - batch.num_rows)
 
-    origin = fingerprint_files(paths)
-    label_rows(teacher, rows_from, rows, columns, origin, out, config, progress)
-    return {"rows": rows, "rejected": rejects.count}
+        label_rows(teacher, rows_from, rows, columns, folder, config, progress, set_aside(folder))
+        return LabelFilesOutcome(rows, rejects.count)
+
+    return bring_up(out, made_from, work, LabelFilesOutcome)
 
 
 def _batches(

@@ -1,8 +1,6 @@
 """Fine-tuning: a pre-trained encoder and judged rows make a teacher."""
 
 import dataclasses
-import hashlib
-import json
 import math
 import shutil
 import time
@@ -10,24 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfb2d.config import ConfigError, TeacherConfig, tuning_settings
+from tfb2d.atomic import write_json
+from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data import resources
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import fingerprint_files, read_json, write_json
-from tfb2d.data.tables import part_files, read_table
+from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.outcomes import TeacherOutcome
+from tfb2d.resume import CHECKPOINTS
 from tfb2d.teachers.card import write_card
 from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
-from tfb2d.teachers.saved import ADAPTED, FILE, MODEL, read_about
+from tfb2d.teachers.saved import FILE, MODEL, read_about
 from tfb2d.teachers.steps import training_step
 from tfb2d.teachers.teacher import Teacher
 from tfb2d.teachers.tuning import optimizer_for
@@ -35,12 +34,12 @@ from tfb2d.teachers.tuning import optimizer_for
 
 def fine_tune(
     config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True, adapted: Path | None = None
-) -> dict[str, Any]:
+) -> TeacherOutcome:
     """Fine-tunes an encoder on `data/train`, keeps the weights with the lowest loss on `data/valid`, saves the teacher.
 
-    A run that was killed goes on from its last checkpoint and ends with the same weights as one that was not (on a CPU: to
-    the last bit); a finished one with the same settings and data is not repeated. A saved teacher as `config.preset` is
-    taken over as it is.
+    A run that was killed goes on from its newest checkpoint and ends with the same weights as one that was not (on a CPU:
+    to the last bit). The caller makes sure that `out` is of the same settings and rows (`resume.bring_up`). A saved teacher
+    as `config.preset` is taken over as it is.
 
     Args:
       config: the teacher's settings.
@@ -52,8 +51,7 @@ def fine_tune(
       adapted: what `adapt` made of `config.preset`, to start from.
 
     Returns:
-      `{"steps", "rows", "valid_rows", "seconds", "history", "best"}`: `history` has an evaluation a row, `{"step", "epoch",
-      "train_loss", "valid_loss", ...}` (see `measure`); `best` is the one whose weights were kept, or None.
+      How it went; `history` has an evaluation a row, `{"step", "epoch", "train_loss", "valid_loss", ...}` (see `measure`).
 
     Raises:
       ConfigError: the preset cannot be used, or is a saved teacher of another task.
@@ -61,16 +59,10 @@ def fine_tune(
       FloatingPointError: the loss is no number any more.
     """
     saved = Path(resources.resolve(config.preset)).expanduser()
-    base = read_about(saved)["weights"] if (saved / FILE).exists() else ""
-    start = read_json(adapted / ADAPTED)["weights"] if adapted and not base else base
-    fingerprint = _fingerprint(config, data, task, start)
-    if (out / FILE).exists() and read_about(out)["run"] == fingerprint:
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)  # killed just before its end
-        return dict(read_about(out)["outcome"])
     out.mkdir(parents=True, exist_ok=True)
-    if base:
-        return _take_over(saved, task, out, fingerprint)
-    return _Run(config, data, task, out, fingerprint, adapted).run(progress)
+    if (saved / FILE).exists():
+        return _take_over(saved, task, out)
+    return _Training(config, data, task, out, adapted).run(progress)
 
 
 @dataclass
@@ -87,16 +79,13 @@ class _State:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-class _Run:
+class _Training:
     """One fine-tuning run, from its first step or its last checkpoint to the saved teacher."""
 
-    def __init__(
-        self, config: TeacherConfig, data: Path, task: Task, out: Path, fingerprint: str, adapted: Path | None
-    ) -> None:
+    def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path, adapted: Path | None) -> None:
         keras.utils.set_random_seed(config.seed)  # the head's first weights, and dropout
         self.config = config
         self.out = out
-        self.fingerprint = fingerprint
         # An adapted encoder has lost its layers already.
         start = dataclasses.replace(config, preset=str(adapted / MODEL), layers=0) if adapted else config
         self.teacher = Teacher(build_classifier(start, task.n_logits), task, config.max_length)
@@ -111,9 +100,9 @@ class _Run:
         self.optimizer = optimizer_for(config.learning_rate, self.steps, config, config.ema)
         self.optimizer.build(self.teacher.model.trainable_variables)
         self.step = training_step(self.teacher.model, self.optimizer, _loss(task))
-        self.checkpoints = Checkpoints(out / "checkpoints", self.teacher.model, self.optimizer, fingerprint)
+        self.checkpoints = Checkpoints(out / CHECKPOINTS, self.teacher.model, self.optimizer)
 
-    def run(self, progress: bool) -> dict[str, Any]:
+    def run(self, progress: bool) -> TeacherOutcome:
         state = _State(**(self.checkpoints.load() or {}))
         bar = tqdm(total=self.steps, initial=state.step, desc="fine-tuning", unit="step", disable=not progress)
         writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
@@ -191,20 +180,19 @@ class _Run:
             state.best_file = self.checkpoints.save_best(state.step)
             state.worse = 0
 
-    def _save(self, state: _State) -> dict[str, Any]:
-        outcome = {
-            "steps": state.step,
-            "rows": len(self.rows),
-            "valid_rows": len(self.valid),
-            "seconds": round(state.seconds, 1),
-            "best": state.best,
-            "history": state.history,
-        }
+    def _save(self, state: _State) -> TeacherOutcome:
+        outcome = TeacherOutcome(
+            steps=state.step,
+            rows=len(self.rows),
+            valid_rows=len(self.valid),
+            seconds=round(state.seconds, 1),
+            best=state.best,
+            history=tuple(state.history),
+        )
         settings = dataclasses.asdict(self.config)
-        write_card(self.out / "README.md", self.teacher.task, settings, outcome)
-        about = {"preset": self.config.preset, "run": self.fingerprint, "settings": settings, "outcome": outcome}
+        write_card(self.out / "README.md", self.teacher.task, settings, outcome.to_json())
+        about = {"preset": self.config.preset, "settings": settings, "outcome": outcome.to_json()}
         self.teacher.save(self.out, about)
-        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
         return outcome
 
 
@@ -222,7 +210,7 @@ def measure(task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, flo
     return {"valid_loss": loss, "valid_accuracy": float(((z > 0) == (y > 0.5)).mean())}
 
 
-def _take_over(saved: Path, task: Task, out: Path, fingerprint: str) -> dict[str, Any]:
+def _take_over(saved: Path, task: Task, out: Path) -> TeacherOutcome:
     about = read_about(saved)
     learnt = Task.from_json(about["task"])
     same = (learnt.kind, learnt.classes, len(learnt.fields)) == (task.kind, task.classes, len(task.fields))
@@ -236,8 +224,8 @@ def _take_over(saved: Path, task: Task, out: Path, fingerprint: str) -> dict[str
     shutil.copytree(saved / MODEL, out / MODEL)
     if (saved / "README.md").exists():
         shutil.copy(saved / "README.md", out / "README.md")
-    write_json(out / FILE, {**about, "task": task.to_json(), "run": fingerprint})
-    return dict(about["outcome"])
+    write_json(out / FILE, {**about, "task": task.to_json()})
+    return TeacherOutcome.from_json(about["outcome"])
 
 
 def _read(folder: Path, teacher: Teacher) -> tuple[Packed, np.ndarray]:
@@ -252,10 +240,3 @@ def _loss(task: Task) -> keras.losses.Loss:
     if task.kind == "multiclass":
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return keras.losses.BinaryCrossentropy(from_logits=True)
-
-
-def _fingerprint(config: TeacherConfig, data: Path, task: Task, base: str) -> str:
-    """A hash of all that the outcome depends on: settings, task, rows, and the weights of a saved teacher to start from."""
-    settings = tuning_settings(config)
-    rows = fingerprint_files([*part_files(data / "train"), *part_files(data / "valid")])
-    return hashlib.sha256(json.dumps([settings, task.to_json(), rows, base], sort_keys=True).encode()).hexdigest()

@@ -1,41 +1,34 @@
 """Logits that a teacher has written before, found by the texts: a log that has grown costs its new rows alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tfb2d.data.files import read_json
 from tfb2d.data.keys import text_hashes
-from tfb2d.data.tables import iter_batches, logit_names
-from tfb2d.teachers.shards import FILE
-
-SAME = ("teacher", "fields")  # of what shards are made from: what a logit depends on but for its last bits
+from tfb2d.data.tables import iter_part, logit_names
+from tfb2d.teachers import shards
 
 
 class KnownLogits:
     """Looks logits up. Memory: 8 bytes a row for its hash, and 4 a logit.
 
     Args:
-      folder: shards as `label_folder` writes them; None, one without shards, or shards of another teacher or of other
-        fields know nothing.
-      made_from: what the new shards are made from.
+      folders: of shards as `label_folder` writes them; those that are not there, or of another teacher, say nothing.
+      made_by: what stands for the teacher and its fields, see `shards.MADE_BY`.
+      fields: the text columns.
       n_logits: logits a row, k.
     """
 
-    def __init__(self, folder: Path | None, made_from: Mapping[str, Any], n_logits: int) -> None:
-        self.hashes, self.logits = np.empty(0, np.uint64), np.empty((0, n_logits), np.float32)
-        if folder is None or not (folder / FILE).exists() or not any(folder.glob("part-*.parquet")):
-            return
-        about = read_json(folder / FILE)
-        if any(about[name] != made_from[name] for name in SAME):
-            return
-        fields, names = list(made_from["fields"]), logit_names(n_logits)
-        hashes, logits = [], []
-        for batch in iter_batches(folder, [*fields, *names]):
-            hashes.append(text_hashes(zip(*(batch.column(name).to_pylist() for name in fields), strict=True)))
-            logits.append(np.stack([batch.column(name).to_numpy() for name in names], 1))
+    def __init__(self, folders: Sequence[Path], made_by: str, fields: Sequence[str], n_logits: int) -> None:
+        names = logit_names(n_logits)
+        hashes, logits = [np.empty(0, np.uint64)], [np.empty((0, n_logits), np.float32)]
+        for part in [part for folder in folders for part in sorted(folder.glob("part-*.parquet"))]:
+            if shards.made_by(part) != made_by:
+                continue
+            for batch in iter_part(part, [*fields, *names]):
+                hashes.append(text_hashes(zip(*(batch.column(name).to_pylist() for name in fields), strict=True)))
+                logits.append(np.stack([batch.column(name).to_numpy() for name in names], 1))
         self.hashes, first = np.unique(np.concatenate(hashes), return_index=True)
         self.logits = np.concatenate(logits)[first]
 

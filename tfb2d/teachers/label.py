@@ -10,23 +10,28 @@ from tqdm import tqdm
 
 from tfb2d.config import LabelConfig
 from tfb2d.data.errors import DataError
-from tfb2d.data.files import fingerprint_files
 from tfb2d.data.tables import count_rows, iter_part, part_files
 from tfb2d.data.task import Task
+from tfb2d.resume import fingerprint
 from tfb2d.teachers.known import KnownLogits
-from tfb2d.teachers.saved import read_about
+from tfb2d.teachers.saved import read_about, teacher_identity
 from tfb2d.teachers.shards import cut, finished_shards, write_shard
 
 RowsFrom = Callable[[int], Iterator[pa.RecordBatch]]  # streams a source from the given row on
 
 
 def label_folder(
-    teacher: Path, source: Path, out: Path, config: LabelConfig, progress: bool = True, earlier: Path | None = None
+    teacher: Path,
+    source: Path,
+    out: Path,
+    config: LabelConfig,
+    progress: bool = True,
+    earlier: Sequence[Path] = (),
 ) -> None:
     """Writes a teacher's logits for a table, row for row, `config.rows_per_shard` rows a shard.
 
-    Killed and started again, it goes on after the last whole shard and ends with the same bytes. Shards that were made by
-    another teacher, from other rows or with other settings are removed first.
+    Killed and started again, it goes on after the last whole shard and ends with the same bytes. The caller makes sure that
+    the shards in `out` are of the same teacher, rows and settings (`resume.bring_up`).
 
     Args:
       teacher: a saved teacher's folder.
@@ -34,7 +39,7 @@ def label_folder(
       out: gets `part-*.parquet`: the fields, and `logit` or `logit_0`, `logit_1`, ..., float32.
       config: shard and batch sizes.
       progress: show a progress bar.
-      earlier: what this teacher wrote for another table: texts that stand there keep their logits.
+      earlier: folders of what this teacher wrote for other tables: texts that stand there keep their logits.
 
     Raises:
       ConfigError: there is no saved teacher.
@@ -56,8 +61,7 @@ def label_folder(
             else:
                 first -= rows
 
-    origin = fingerprint_files(parts)
-    label_rows(teacher, rows_from, count_rows(source), fields, origin, out, config, progress, earlier)
+    label_rows(teacher, rows_from, count_rows(source), fields, out, config, progress, earlier)
 
 
 def label_rows(
@@ -65,11 +69,10 @@ def label_rows(
     rows_from: RowsFrom,
     rows: int,
     fields: Sequence[str],
-    origin: str,
     out: Path,
     config: LabelConfig,
     progress: bool = True,
-    earlier: Path | None = None,
+    earlier: Sequence[Path] = (),
 ) -> None:
     """Writes a teacher's logits for a stream of rows; see `label_folder`.
 
@@ -78,25 +81,17 @@ def label_rows(
       rows_from: streams the rows from a certain one on; columns that are not in `fields` are passed through.
       rows: how many there are.
       fields: the text columns, in the order of the task's fields.
-      origin: a hash of what the rows are.
       out: where the shards go.
       config: shard and batch sizes.
       progress: show a progress bar.
       earlier: see `label_folder`.
     """
-    about = read_about(teacher)
-    made_from = {
-        "teacher": [about[name] for name in ("weights", "max_length", "mixed_precision")],
-        "source": origin,
-        "fields": list(fields),
-        "rows_per_shard": config.rows_per_shard,
-        "batch_tokens": config.batch_tokens,  # which rows share a batch can move a logit's last bit
-    }
-    done = finished_shards(out, made_from)
+    done = finished_shards(out)
     if done and done * config.rows_per_shard >= rows:
         return
-    n_logits = Task.from_json(about["task"]).n_logits
-    known = KnownLogits(earlier, made_from, n_logits)
+    n_logits = Task.from_json(read_about(teacher)["task"]).n_logits
+    made_by = fingerprint(teacher_identity(teacher), list(fields))
+    known = KnownLogits(earlier, made_by, fields, n_logits)
     loaded = None
     first = done * config.rows_per_shard
     with tqdm(total=rows, initial=first, desc=f"labelling {out.name}", unit="row", disable=not progress) as bar:
@@ -111,8 +106,8 @@ def label_rows(
                     loaded = load_teacher(teacher)
                 rest = [[column[row] for row in new] for column in columns]
                 logits[new] = loaded.logits(rest, config.batch_tokens)
-            write_shard(out, number, table, logits)
+            write_shard(out, number, table, logits, made_by)
             bar.update(table.num_rows)
     if not rows:
         empty = pa.table({name: pa.array([], pa.string()) for name in fields})
-        write_shard(out, 0, empty, np.empty((0, n_logits), np.float32))
+        write_shard(out, 0, empty, np.empty((0, n_logits), np.float32), made_by)

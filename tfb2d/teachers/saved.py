@@ -7,7 +7,6 @@ from tfb2d.config import ConfigError
 from tfb2d.data.files import read_json
 
 FILE = "teacher.json"  # what the teacher is; written last, so that a folder that has it is whole
-ADAPTED = "adapted.json"  # what an adapted encoder is, written last likewise
 MODEL = "model"  # a KerasHub preset, which `keras_hub.models.TextClassifier.from_preset` reads, too
 
 
@@ -21,3 +20,13 @@ def read_about(folder: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise ConfigError(f"{folder} has no {FILE}: it is no saved teacher, or its fine-tuning was not finished")
     return dict(read_json(path))
+
+
+def teacher_identity(folder: str | Path) -> list[Any]:
+    """Returns all of a saved teacher that a logit depends on: its weights' digest, and how it reads texts.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    about = read_about(folder)
+    return [about[name] for name in ("weights", "max_length", "mixed_precision")]

@@ -1,24 +1,21 @@
 """Tables of logits on disk, in shards: the unit that is written whole, kept when it is there, or done again."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfb2d.data.files import atomic_path, read_json, write_json
+from tfb2d.atomic import atomic_path
 from tfb2d.data.tables import logit_names
 
-FILE = "_label.json"  # what the shards beside it were made from; Parquet readers pass over files called _*
+MADE_BY = b"tfb2d.teacher"  # key of a shard's metadata: a digest of all that a logit depends on besides the text
 
 
-def finished_shards(out: Path, made_from: Mapping[str, Any]) -> int:
-    """Counts the shards of `out` that need not be done again; removes those that were made from something else."""
-    if not (out / FILE).exists() or read_json(out / FILE) != made_from:
-        clear(out)
-        write_json(out / FILE, made_from)
+def finished_shards(out: Path) -> int:
+    """Counts the whole shards of a folder, from the first on; makes the folder where there is none."""
+    out.mkdir(parents=True, exist_ok=True)
     done = 0
     while _part(out, done).exists():
         done += 1
@@ -28,16 +25,23 @@ def finished_shards(out: Path, made_from: Mapping[str, Any]) -> int:
 def clear(out: Path) -> None:
     """Makes a folder, or removes the shards that it has."""
     out.mkdir(parents=True, exist_ok=True)
-    for path in [out / FILE, *out.glob("part-*.parquet")]:
-        path.unlink(missing_ok=True)
+    for path in out.glob("part-*.parquet"):
+        path.unlink()
 
 
-def write_shard(out: Path, number: int, rows: pa.Table, logits: np.ndarray) -> None:
-    """Writes one shard: the columns of `rows`, then `logits`, float32 [n, k]."""
+def write_shard(out: Path, number: int, rows: pa.Table, logits: np.ndarray, made_by: str = "") -> None:
+    """Writes one shard: the columns of `rows`, then `logits`, float32 [n, k]; `made_by` goes into its metadata."""
     for i, name in enumerate(logit_names(logits.shape[1])):
         rows = rows.append_column(name, pa.array(logits[:, i], pa.float32()))
+    if made_by:
+        rows = rows.replace_schema_metadata({MADE_BY: made_by.encode()})
     with atomic_path(_part(out, number)) as path:
         pq.write_table(rows, path, compression="zstd")
+
+
+def made_by(part: Path) -> str:
+    """Returns what a shard's metadata says of the teacher that made it; "" where it says nothing."""
+    return ((pq.read_schema(part).metadata or {}).get(MADE_BY) or b"").decode()
 
 
 def cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:

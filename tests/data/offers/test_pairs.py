@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tfb2d.config import Config, ConfigError, DataConfig, OffersConfig, TeacherConfig, tuning_settings
+from tfb2d.config import Config, ConfigError, DataConfig, OffersConfig, TeacherConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import Titles, cut, read_products
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import read_table
-from tfb2d.pipeline import Pipeline
+from tfb2d.outcomes import DataOutcome
+from tfb2d.pipeline import run
+from tfb2d.runs import Run
+from tfb2d.settings import changed_settings
 
 BRANDS, KINDS, COLOURS = ("bosch", "aeg", "beko", "neff"), ("fridge", "washer", "oven"), ("white", "black", "silver")
 
@@ -163,7 +166,8 @@ def test_settings_that_cannot_work(build: object, message: str) -> None:
 def test_a_run_takes_a_catalogue_in_place_of_judged_rows(data: DataConfig, tmp_path: Path) -> None:
     config = Config(data=data, teachers={"one": TeacherConfig(preset="p")})
     assert Config.from_dict(config.to_dict()) == config
-    outcome = Pipeline(config, tmp_path, progress=False).run(until="data")
-    assert outcome["offers"]["products"] == 240
-    assert "offers" in tuning_settings(data)
-    assert "offers" not in tuning_settings(DataConfig())
+    outcome = run(Run(tmp_path, progress=False), config, until="data")
+    assert isinstance(outcome, DataOutcome)
+    assert outcome.details["offers"]["products"] == 240
+    assert "offers" in changed_settings(data)
+    assert changed_settings(DataConfig()) == {}

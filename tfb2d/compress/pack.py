@@ -1,0 +1,47 @@
+"""A trained student's int8 form, and how many megabytes it may take."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfb2d.config import ConfigError
+
+if TYPE_CHECKING:
+    from tfb2d.students.model import Student
+    from tfb2d.students.rows import TrainingRows
+
+# What a SavedModel of so many fields holds besides weights, at most: its signatures' graphs, the folding table, warm-up.
+GRAPH_BYTES = {1: 500_000, 2: 1_000_000}
+# Rows that n-grams share which training never saw. Soft matching compares rows, so unseen words keep start values there, of
+# which a thousand do; elsewhere one row of zeros does.
+UNSEEN_ROWS = {"ngrams": 1, "kernels": 1024}
+
+
+def pack(student: "Student", rows: "TrainingRows", max_megabytes: float = 0.0) -> "Student":
+    """Returns a student's int8 form: rows that training never read share a few, and under a budget rare rows are merged.
+
+    Args:
+      student: a trained one.
+      rows: what it was trained on.
+      max_megabytes: bound of the SavedModel (10^6 bytes); 0 sets none.
+
+    Raises:
+      ConfigError: the budget cannot be met; the message names the least that can.
+    """
+    from tfb2d.compress.budget import BudgetError, Table, fit
+    from tfb2d.compress.counts import count_ids
+    from tfb2d.compress.student import stored_bytes, with_tables
+
+    layers = student.embeddings
+    counts = dict(zip(layers, count_ids(rows, layers.values()), strict=True))
+    tables = {name: Table(layer.table.numpy(), counts[name], UNSEEN_ROWS[name]) for name, layer in layers.items()}
+    rest = stored_bytes(student) - sum(table.values.nbytes for table in tables.values())
+    rest += GRAPH_BYTES[len(student.task.fields)]
+    try:
+        return with_tables(student, fit(tables, int(max_megabytes * 1e6) - rest if max_megabytes else None))
+    except BudgetError as error:
+        least = np.ceil((rest + error.least) / 1e4) / 100
+        raise ConfigError(
+            f"compress.max_megabytes is {max_megabytes}; this student takes {least} at least: {rest / 1e6:.2f} for its "
+            "dense layers and the graph, the rest for its tables (with fewer student.buckets they take less)"
+        ) from None

@@ -1,0 +1,90 @@
+"""The stage `compress`: the student that is served, small, beside the one that was trained."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfb2d.config import Config
+from tfb2d.data.tables import read_table
+from tfb2d.data.task import Task
+from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.outcomes import CalibrationNumbers, CompressOutcome
+from tfb2d.runs import Run
+from tfb2d.students.stage import learnt_stack, soft_training_rows
+
+if TYPE_CHECKING:
+    from tfb2d.students.model import Student
+
+VERSION = 1  # of the code: raise it when the same student and settings give another compressed one
+
+
+def compress_student(run: Run, config: Config) -> CompressOutcome:
+    """Makes the student that is served from the trained one, and measures both.
+
+    After a kill everything is done anew; it is short, and comes out the same.
+
+    Raises:
+      ConfigError: the size budget cannot be met.
+    """
+    from tfb2d.compress.pack import pack
+    from tfb2d.compress.student import stored_bytes
+    from tfb2d.students.model import load_student
+
+    settings = config.compress
+    trained = served = load_student(run.student)
+    if settings.tables == "int8" or settings.tunes_dense:
+        rows = soft_training_rows(run, config, learnt_stack(run))
+        if settings.tables == "int8":
+            served = pack(served, rows, settings.max_megabytes)
+        if settings.tunes_dense:
+            from tfb2d.compress.dense import tune
+
+            served = tune(served, rows, settings)
+    before, _ = split_figures(run, trained)
+    after, calibration = split_figures(run, served)
+    served.save(run.compressed)
+    tables = (served.compression or {}).get("tables", {})
+    return CompressOutcome(
+        CalibrationNumbers(calibration.scale, tuple(calibration.bias), calibration.note),
+        {"float": stored_bytes(trained) / 1e6, "served": stored_bytes(served) / 1e6},
+        {"float": before, "served": after},
+        {name: {"buckets": trained.embeddings[name].buckets, **form} for name, form in tables.items()},
+    )
+
+
+def split_figures(
+    run: Run, student: "Student", score: Callable | None = None
+) -> tuple[dict[str, dict[str, Any]], Calibration]:
+    """Returns a student's accuracy, ROC-AUC and log loss on "valid" and "test", and its calibration, learnt on "valid".
+
+    Args:
+      run: whose splits are scored.
+      student: names the task.
+      score: stands in for `student.model`: a function of string tensors, one a field, to logits.
+    """
+    from tfb2d.evaluation.metrics import metrics
+
+    task: Task = student.task
+    tables = {split: read_table(run.split(split)) for split in ("valid", "test")}
+    labels = {split: table.column("label").to_numpy().astype(np.float64) for split, table in tables.items()}
+    logits = {}
+    for split, table in tables.items():
+        values = score_texts(score or student.model, [table.column(name).to_pylist() for name in task.fields])
+        logits[split] = values[:, 0] if task.n_logits == 1 else values
+    calibration = calibrate(task, labels["valid"], logits["valid"])
+    figures = {split: metrics(task, labels[split], calibration.apply(logits[split])) for split in logits}
+    names = ("accuracy", "roc_auc", "log_loss")
+    return {split: {name: values[name] for name in names} for split, values in figures.items()}, calibration
+
+
+def score_texts(score: Callable, columns: list[list[str]], batch: int = 1024) -> np.ndarray:
+    """Returns logits `[n, k]` float32 of texts, a column a field; `score` is a function of string tensors."""
+    import tensorflow as tf
+
+    function = tf.function(score, reduce_retracing=True)
+    parts = [
+        function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
+        for start in range(0, len(columns[0]), batch)
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,53 @@
+"""The stage `data`: files in, checked splits and the transfer set out."""
+
+from pathlib import Path
+from typing import Any
+
+from tfb2d.atomic import fingerprint_files
+from tfb2d.config import Config, ConfigError
+from tfb2d.data.files import file_identity
+from tfb2d.data.prepare import prepare
+from tfb2d.data.tables import part_files
+from tfb2d.outcomes import DataOutcome
+from tfb2d.resume import fingerprint
+from tfb2d.runs import Run
+from tfb2d.settings import changed_settings
+
+VERSION = 1  # of the code: raise it when the same files and settings give other tables
+
+
+def prepare_data(run: Run, config: Config) -> DataOutcome:
+    """Reads, checks and splits the rows into `data/`; see `prepare`."""
+    stats = prepare(config.data, run.data, outside_scores(config), progress=run.progress)
+    return DataOutcome.from_stats(stats)
+
+
+def outside_scores(config: Config) -> list[tuple[str, ...]]:
+    """Returns the files of the teachers that are scores from outside; their rows join the transfer set."""
+    return [teacher.logits for teacher in config.teachers.values() if teacher.logits]
+
+
+def data_settings(config: Config) -> list[Any]:
+    """Returns what the data depend on: settings, and the files with their sizes and times.
+
+    Raises:
+      ConfigError: there are no labelled rows.
+    """
+    data, scores = config.data, outside_scores(config)
+    if not (data.train or data.offers.files):
+        raise ConfigError("data.train names no file; a run needs labelled rows")
+    files = [*data.train, *data.valid, *data.test, *data.unlabelled, *data.offers.files, *data.offers.titles]
+    return [changed_settings(data), scores, file_identity([*files, *sum(scores, ())])]
+
+
+def data_contents(folder: Path, outcome: DataOutcome) -> dict[str, str]:
+    """Returns digests of what other stages read: "" of all, "labelled" of the splits without the transfer set.
+
+    Files that were copied to another machine have new times. Hours of labelling must not depend on those.
+    """
+    task = folder / "task.json"
+    labelled = fingerprint_files(
+        [task, *(p for split in ("train", "valid", "test") for p in part_files(folder / split))]
+    )
+    transfer = fingerprint_files(part_files(folder / "transfer"))
+    return {"": fingerprint(outcome.to_json(), labelled, transfer), "labelled": labelled}

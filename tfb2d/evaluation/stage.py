@@ -1,0 +1,140 @@
+"""The last stage, `report`: teacher, student and baseline on the test split, measured and written down."""
+
+import dataclasses
+import platform
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfb2d.atomic import read_json
+from tfb2d.config import Config
+from tfb2d.data.tables import read_table
+from tfb2d.data.task import Task
+from tfb2d.outcomes import ReportOutcome
+from tfb2d.runs import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tfb2d.distill.stack import Stack
+
+VERSION = 1  # of the code: raise it when the same run gives another report
+PACKAGES = ("tfb2d", "tensorflow", "tf_keras", "keras", "keras-hub", "numpy", "pyarrow")
+
+
+def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportOutcome:
+    """Scores the test split with every model, measures latencies, and writes `report.json` and `report.html`.
+
+    The student is measured as served: through the exported SavedModel, strings in, calibrated probabilities out. Teachers'
+    and the baseline's scores are calibrated on the validation split in the same way.
+
+    Args:
+      run, config: the run.
+      stages: those before this one, whose seconds are reported.
+    """
+    from tfb2d.distill.stack import Stack
+    from tfb2d.evaluation.latency import measure
+    from tfb2d.evaluation.report import write_report
+    from tfb2d.evaluation.results import RunResults
+    from tfb2d.evaluation.scorer import Scorer
+    from tfb2d.evaluation.table import print_table
+
+    task = Task.from_config(config.data)
+    test = read_table(run.split("test"))
+    columns = [test.column(name).to_pylist() for name in task.fields]
+    student, compressed, exported = run.student_outcome(), run.compress_outcome(), run.export_outcome()
+    assert student.stack is not None
+    names = list(config.teachers)
+    several = len(names) > 1
+    alone = Stack((1.0,), (0.0,) * task.n_logits)
+    scorer = Scorer(exported.model)
+    latency = {"student": measure(scorer.score, columns, rows=config.report.latency_rows)}
+    sizes = {"student": exported.megabytes}
+    histories: dict[str, Any] = {"student": student.history}
+    tuned = [name for name, teacher in config.teachers.items() if teacher.preset]
+    for name in tuned:
+        histories[f"teacher {name}" if several else "teacher"] = run.teacher_outcome(name).history
+    for name in tuned:
+        from tfb2d.teachers.teacher import load_teacher
+
+        key = name if several else "teacher"
+        teacher = load_teacher(run.teacher(name))
+        latency[key] = measure(teacher.logits, columns, rows=min(50, config.report.latency_rows), batch=64)
+        sizes[key] = _megabytes(run.teacher(name))
+    labels_only = None
+    if config.report.labels_only:
+        labels_only = _labels_only_scores(run, task)
+        histories["labels_only"] = run.student_outcome("labels_only").history
+    results = RunResults(
+        name=config.name,
+        task=task,
+        columns=columns,
+        labels=test.column("label").to_numpy(),
+        student=scorer.score(columns)[0],
+        teacher=_teacher_scores(run, task, Stack(student.stack.weights, student.stack.bias), names),
+        teachers={name: _teacher_scores(run, task, alone, [name]) for name in names} if several else {},
+        labels_only=labels_only,
+        groups=_groups(test, task),
+        histories=histories,
+        data=read_json(run.data / "stats.json"),
+        seconds=run.seconds(stages),
+        latency=latency,
+        size_mb=sizes,
+        compression={
+            "megabytes": compressed.megabytes,
+            "figures": compressed.figures,
+            "rows": compressed.rows,
+        },
+        model=exported.model,
+        config=dataclasses.asdict(config),
+        versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
+        command=run.command,
+        resamples=config.report.resamples,
+        examples=config.report.examples,
+    )
+    written = write_report(results, run.folder)
+    return ReportOutcome(print_table(written), str(run.report_page), results.model)
+
+
+def _teacher_scores(run: Run, task: Task, stack: "Stack", names: list[str]) -> np.ndarray:
+    """Returns the teachers' probabilities of the test rows, stacked and then calibrated on validation."""
+    from tfb2d.distill.targets import stacked_logits
+    from tfb2d.evaluation.calibration import calibrate
+
+    one_column = _one_column(task)
+    valid, test = (
+        stacked_logits([run.logits(name, split) for name in names], task, stack) for split in ("valid", "test")
+    )
+    labels = read_table(run.split("valid"), ["label"]).column("label").to_numpy()
+    known = np.isfinite(valid).all(1)
+    return calibrate(task, labels[known], one_column(valid[known])).apply(one_column(test))
+
+
+def _labels_only_scores(run: Run, task: Task) -> np.ndarray:
+    """Returns the probabilities of the student that learnt from labels alone."""
+    from safetensors.numpy import load_file
+
+    from tfb2d.evaluation.calibration import Calibration
+
+    numbers = run.student_outcome("labels_only").calibration
+    calibration = Calibration(numbers.scale, numbers.bias, numbers.note)
+    return calibration.apply(_one_column(task)(load_file(run.labels_only_logits)["test"]))
+
+
+def _one_column(task: Task) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that makes `[n, 1]` logits of a task with one logit `[n]`, and leaves others as they are."""
+    return (lambda logits: logits[:, 0]) if task.n_logits == 1 else (lambda logits: logits)
+
+
+def _groups(test: "pa.Table", task: Task) -> list[str] | None:
+    """Returns what NDCG is taken within, and the bootstrap draws whole: the splits' groups, or a pair's query."""
+    if "group" in test.column_names:
+        return test.column("group").to_pylist()
+    return test.column(task.fields[0]).to_pylist() if len(task.fields) == 2 else None
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

@@ -1,0 +1,210 @@
+"""What the stages of a run leave behind besides files: frozen dataclasses, kept as JSON in the stages' folders."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+Figures = Mapping[str, float]
+OutcomeT = TypeVar("OutcomeT", bound="Outcome")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The base of all outcomes."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the outcome in JSON's types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls: type[OutcomeT], value: Mapping[str, Any]) -> OutcomeT:
+        """Returns the outcome that `to_json` gave; fields that a later version added to the JSON are passed over."""
+        return typing.cast(OutcomeT, _dataclass(cls, value))
+
+    def is_intact(self) -> bool:
+        """Says whether the files that lie outside of the stage's folder are still there."""
+        return True
+
+
+@dataclass(frozen=True)
+class StackWeights:
+    """How the teachers' logits are added up: a weight a teacher, and a bias a class (`distill/stack.py`)."""
+
+    weights: tuple[float, ...]
+    bias: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CalibrationNumbers:
+    """score = squash(scale * logit + bias); `note` says why nothing was learnt, if so (`evaluation/calibration.py`)."""
+
+    scale: float = 1.0
+    bias: tuple[float, ...] = (0.0,)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class DataOutcome(Outcome):
+    """Rows of the splits and of the transfer set.
+
+    Attributes:
+      unlabelled, augmented: of the transfer rows; the others have labels and stand first.
+      details: the other counts of `data/stats.json`.
+    """
+
+    train: int
+    valid: int
+    test: int
+    transfer: int
+    unlabelled: int
+    augmented: int
+    rejected: int
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_stats(cls, stats: Mapping[str, Any]) -> "DataOutcome":
+        """Returns the outcome that `data/stats.json` describes."""
+        names = [item.name for item in dataclasses.fields(cls) if item.name != "details"]
+        details = {name: value for name, value in stats.items() if name not in names}
+        return cls(**{name: int(stats[name]) for name in names}, details=details)
+
+    @property
+    def labelled(self) -> int:
+        """Transfer rows with a label, which are the first."""
+        return self.transfer - self.unlabelled - self.augmented
+
+
+@dataclass(frozen=True)
+class AdaptOutcome(Outcome):
+    """An adapted encoder.
+
+    Attributes:
+      steps, rows, seconds: of training.
+      weights: a digest of the encoder's weights.
+      history: an evaluation a row, the first before any step.
+    """
+
+    steps: int
+    rows: int
+    seconds: float
+    weights: str
+    history: tuple[Figures, ...]
+
+
+@dataclass(frozen=True)
+class TeacherOutcome(Outcome):
+    """A fine-tuned teacher.
+
+    Attributes:
+      steps, rows, valid_rows, seconds: of training.
+      best: the evaluation whose weights were kept; None where the last weights are the outcome.
+      history: an evaluation a row.
+    """
+
+    steps: int = 0
+    rows: int = 0
+    valid_rows: int = 0
+    seconds: float = 0.0
+    best: Figures | None = None
+    history: tuple[Figures, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogitsOutcome(Outcome):
+    """One teacher's logits for "transfer", "valid" and "test".
+
+    Attributes:
+      rows: with a logit, by split.
+      missing: rows without one, by split (only scores from outside leave rows out).
+      unused: scored texts that the split does not hold, by split.
+    """
+
+    rows: Mapping[str, int]
+    missing: Mapping[str, int] = field(default_factory=dict)
+    unused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WordsOutcome(Outcome):
+    """The teacher's vectors of so many words."""
+
+    words: int
+
+
+@dataclass(frozen=True)
+class RowsOutcome(Outcome):
+    """Hashed rows by split, and what they weigh on disk (10^6 bytes)."""
+
+    rows: Mapping[str, int]
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class StudentOutcome(Outcome):
+    """A trained student.
+
+    Attributes:
+      rows: it learnt from.
+      calibration: from its logits to probabilities, learnt on the validation split.
+      history: figures an epoch.
+      stack: how the teachers' logits were added up; None of a student that learnt from labels alone.
+    """
+
+    rows: int
+    calibration: CalibrationNumbers
+    history: tuple[Figures, ...]
+    stack: StackWeights | None = None
+
+
+@dataclass(frozen=True)
+class CompressOutcome(Outcome):
+    """The student that is served.
+
+    Attributes:
+      calibration: of the compressed student.
+      megabytes: 10^6 bytes of weights, of "float" and "served".
+      figures: accuracy, ROC-AUC and log loss: form -> split -> metric -> value.
+      rows: of each table: its buckets, the rows that are stored, and whether ids are mapped to them.
+    """
+
+    calibration: CalibrationNumbers
+    megabytes: Mapping[str, float]
+    figures: Mapping[str, Any]
+    rows: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ExportOutcome(Outcome):
+    """The exported model's version folder, and its size in 10^6 bytes."""
+
+    model: str
+    megabytes: float
+
+    def is_intact(self) -> bool:
+        """Says whether the model is still there."""
+        return Path(self.model).exists()
+
+
+@dataclass(frozen=True)
+class ReportOutcome(Outcome):
+    """The report: its table as text, the page, and the exported model that it is about."""
+
+    table: str
+    report: str
+    model: str
+
+
+def _dataclass(cls: Any, value: Mapping[str, Any]) -> Any:
+    hints = typing.get_type_hints(cls)
+    return cls(**{name: _value(hint, value[name]) for name, hint in hints.items() if name in value})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    """Returns a JSON value as the field's type has it: nested dataclasses, and tuples for lists."""
+    options = typing.get_args(hint)
+    if value is not None and (kind := next(filter(dataclasses.is_dataclass, (hint, *options)), None)):
+        return _dataclass(kind, value)
+    return tuple(value) if typing.get_origin(hint) is tuple else value

@@ -1,0 +1,235 @@
+"""A run folder: where everything lies in it, what its stages left, and the lock. All read a run through `Run`."""
+
+import dataclasses
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfb2d.atomic import read_json, write_json
+from tfb2d.config import Config
+from tfb2d.errors import RunBusyError, RunError
+from tfb2d.outcomes import (
+    CalibrationNumbers,
+    CompressOutcome,
+    DataOutcome,
+    ExportOutcome,
+    OutcomeT,
+    StudentOutcome,
+    TeacherOutcome,
+)
+from tfb2d.resume import Record, is_finished, read_record
+
+CONFIG = "config.json"
+SPLITS = ("transfer", "valid", "test")  # what teachers label
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+      folder: the run folder; each stage has a folder of its own below it.
+      progress: whether to show progress bars.
+      command: what the user typed, for the report.
+
+    Example:
+      >>> run = Run(Path("runs/quickstart"))
+      >>> run.student_outcome().calibration.scale
+    """
+
+    folder: Path
+    progress: bool = True
+    command: str = ""
+
+    # Where things lie.
+
+    @property
+    def data(self) -> Path:
+        """The data stage's folder: tables, `task.json`, `stats.json`, `rejected.jsonl`."""
+        return self.folder / "data"
+
+    def split(self, name: str) -> Path:
+        """The table "train", "valid", "test" or "transfer": text fields, `label`, perhaps `group`."""
+        return self.data / name
+
+    def adapted(self, teacher: str) -> Path:
+        """The folder of an adapted encoder."""
+        return self.folder / "adapted" / teacher
+
+    def teacher(self, name: str) -> Path:
+        """A saved teacher's folder."""
+        return self.folder / "teachers" / name
+
+    def logits(self, teacher: str, split: str = "transfer") -> Path:
+        """The table of a teacher's logits for "transfer", "valid" or "test", row for row."""
+        folder = self.folder / "logits" / teacher
+        return folder if split == "transfer" else folder / split
+
+    @property
+    def words(self) -> Path:
+        """The safetensors file of the teacher's word vectors."""
+        return self.folder / "words" / "word_vectors.safetensors"
+
+    def rows(self, split: str) -> Path:
+        """The folder of a split's hashed rows."""
+        return self.folder / "rows" / split
+
+    @property
+    def student(self) -> Path:
+        """The trained student's folder."""
+        return self.folder / "student"
+
+    @property
+    def labels_only(self) -> Path:
+        """The folder of the student that learnt from labels alone."""
+        return self.folder / "labels_only"
+
+    @property
+    def labels_only_logits(self) -> Path:
+        """The safetensors file of that student's logits: "test", `[n, k]` float32."""
+        return self.labels_only / "logits.safetensors"
+
+    @property
+    def compressed(self) -> Path:
+        """The folder of the student that is served."""
+        return self.folder / "compress"
+
+    @property
+    def report_file(self) -> Path:
+        """The report's figures, JSON."""
+        return self.folder / "report.json"
+
+    @property
+    def report_page(self) -> Path:
+        """The report as a page."""
+        return self.folder / "report.html"
+
+    # What the stages left.
+
+    def exists(self) -> bool:
+        """Says whether this is a run folder."""
+        return (self.folder / CONFIG).exists()
+
+    def config(self) -> Config:
+        """Returns the settings that the run was last started with.
+
+        Raises:
+          RunError: this is no run folder, or one of another version.
+        """
+        if not self.exists():
+            raise RunError(f"{self.folder} has no {CONFIG}; it is not a run folder")
+        self.check_version()
+        return Config.from_dict(read_json(self.folder / CONFIG))
+
+    def record(self, stage: str) -> Record | None:
+        """Returns what a stage's folder says of itself; None where it was never started."""
+        return read_record(self.folder / stage)
+
+    def seconds(self, stages: Sequence[str]) -> dict[str, float]:
+        """Returns the seconds that each of these stages took, if it is finished."""
+        records = {stage: self.record(stage) for stage in stages}
+        return {stage: record.seconds for stage, record in records.items() if record is not None and record.finished}
+
+    def finished(self, stage: str) -> bool:
+        """Says whether a stage is done."""
+        return is_finished(self.folder / stage)
+
+    def finished_record(self, stage: str) -> Record:
+        """Returns what a finished stage's folder says of itself.
+
+        Raises:
+          RunError: it is not finished.
+        """
+        record = self.record(stage)
+        if record is None or not record.finished:
+            self.check_version()
+            raise RunError(
+                f"{self.folder}: stage {stage} is not finished; python -m tfb2d.train --workdir={self.folder} finishes it"
+            )
+        return record
+
+    def outcome(self, stage: str, kind: type[OutcomeT]) -> OutcomeT:
+        """Returns what a finished stage left.
+
+        Raises:
+          RunError: it is not finished.
+        """
+        return kind.from_json(self.finished_record(stage).outcome or {})
+
+    def data_outcome(self) -> DataOutcome:
+        """Returns the rows of the splits."""
+        return self.outcome("data", DataOutcome)
+
+    def teacher_outcome(self, name: str) -> TeacherOutcome:
+        """Returns how a teacher's fine-tuning went."""
+        return self.outcome(f"teachers/{name}", TeacherOutcome)
+
+    def student_outcome(self, stage: str = "student") -> StudentOutcome:
+        """Returns how the training of "student" or "labels_only" went."""
+        return self.outcome(stage, StudentOutcome)
+
+    def compress_outcome(self) -> CompressOutcome:
+        """Returns what compression did."""
+        return self.outcome("compress", CompressOutcome)
+
+    def export_outcome(self) -> ExportOutcome:
+        """Returns where the exported model lies."""
+        return self.outcome("export", ExportOutcome)
+
+    def served_student(self) -> tuple[Path, CalibrationNumbers] | None:
+        """Returns folder and calibration of the student that the run serves: the compressed, else the trained one."""
+        if self.finished("compress"):
+            return self.compressed, self.compress_outcome().calibration
+        if self.finished("student"):
+            return self.student, self.student_outcome().calibration
+        return None
+
+    # Working in it.
+
+    def write_config(self, config: Config) -> None:
+        """Writes the settings of the run that starts."""
+        write_json(self.folder / CONFIG, dataclasses.asdict(config))
+
+    def check_version(self) -> None:
+        """Refuses the run folders of tfb2d 0.1.
+
+        Raises:
+          RunError: this is one.
+        """
+        if any((self.folder / stage / "stage.json").exists() for stage in ("data", "student", "compress", "export")):
+            raise RunError(
+                f"{self.folder} was made by tfb2d 0.1, which this version cannot go on with; name another --workdir. "
+                f"Its teachers can be used again: --config.teachers.NAME.preset={self.folder}/teachers/NAME"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run folder for this process; the lock goes with the process, however it ends.
+
+        Raises:
+          RunBusyError: another process holds it.
+        """
+        with locked(self.folder):
+            yield
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process; see `Run.locked`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunBusyError(
+                f"{folder}: another process is at work in this folder; wait for it, or name another"
+            ) from error
+        yield
+
+
+def run_of(folder: Path) -> Run | None:
+    """Returns the run whose stage's folder this is, or None."""
+    run = Run(folder.absolute().parent, progress=False)
+    return run if run.exists() else None

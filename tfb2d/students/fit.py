@@ -1,0 +1,72 @@
+"""Trains a student on hashed rows: the one function that the pipeline, the sweep and the bench call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfb2d.config import TrainingConfig
+from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.students.model import Student
+from tfb2d.students.rows import TrainingRows
+from tfb2d.students.training import Trainer
+
+WordVectors = tuple[np.ndarray, np.ndarray]  # hashes [n] int64 and vectors [n, width] float32, most frequent first
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained student.
+
+    Attributes:
+      student: the student.
+      history: figures an epoch, see `Trainer.fit`.
+      calibration: from its logits to probabilities, learnt on the validation rows that have a label.
+      logits: a function of hashed rows to logits `[n, k]` float32.
+    """
+
+    student: Student
+    history: list[dict[str, float]]
+    calibration: Calibration
+    logits: Callable[[TrainingRows], np.ndarray]
+
+
+def fit_student(
+    student: Student,
+    rows: TrainingRows,
+    valid: TrainingRows,
+    config: TrainingConfig,
+    out: Path,
+    words: WordVectors | None = None,
+    progress: bool = True,
+    start_from: Callable[[np.ndarray, np.ndarray], None] | None = None,
+) -> Fitted:
+    """Trains a student in place: vocabulary, start from word vectors, training, calibration.
+
+    A run that was killed goes on from its newest checkpoint and ends with the same weights.
+
+    Args:
+      student: a new one.
+      rows: to learn from.
+      valid: to watch and to calibrate on; the targets are labels.
+      config: rates, epochs, batch.
+      out: gets the checkpoints, `history.json` and `tensorboard/`.
+      words: a teacher's word vectors to start from; None starts at random.
+      progress: whether to show a bar of the batches.
+      start_from: takes the place of `student.start_from`.
+
+    Raises:
+      FloatingPointError: the loss or a weight is no number any more.
+    """
+    student.learn_vocabulary(rows.rows, rows.index)
+    if words is not None:
+        (start_from or student.start_from)(*words)
+    trainer = Trainer(student, rows, valid, config, out)
+    history = trainer.fit(progress)
+    student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
+    logits = trainer.logits(valid)
+    single = student.task.n_logits == 1
+    labels = valid.targets[:, 0] if single else valid.targets.argmax(1)
+    calibration = calibrate(student.task, labels.astype(np.float64), logits[:, 0] if single else logits)
+    return Fitted(student, history, calibration, trainer.logits)

@@ -1,0 +1,68 @@
+"""The stages `adapted/NAME`, `teachers/NAME` and `logits/NAME`: make a teacher, and take its logits of all rows."""
+
+from tfb2d.config import Config, adapt_settings
+from tfb2d.data.tables import count_rows
+from tfb2d.data.task import Task
+from tfb2d.outcomes import AdaptOutcome, LogitsOutcome, TeacherOutcome
+from tfb2d.resume import set_aside
+from tfb2d.runs import SPLITS, Run
+
+ADAPT_VERSION = 1  # of the code: raise it when the same settings and rows give another encoder
+FINE_TUNE_VERSION = 1  # ... another teacher
+LABEL_VERSION = 1  # ... other logits
+
+
+def adapt_encoder(run: Run, config: Config, name: str) -> AdaptOutcome:
+    """Trains a teacher's encoder on transfer text, before fine-tuning; see `adapt`."""
+    from tfb2d.teachers.adapt import adapt
+
+    return adapt(config.teachers[name], run.data, Task.from_config(config.data), run.adapted(name), run.progress)
+
+
+def fine_tune_teacher(run: Run, config: Config, name: str) -> TeacherOutcome:
+    """Fine-tunes a teacher on the labelled rows; see `fine_tune`."""
+    from tfb2d.teachers.fine_tune import fine_tune
+
+    adapted = adapted_as(config, name)
+    return fine_tune(
+        config.teachers[name],
+        run.data,
+        Task.from_config(config.data),
+        run.teacher(name),
+        run.progress,
+        adapted=None if adapted is None else run.adapted(adapted),
+    )
+
+
+def label(run: Run, config: Config, name: str) -> LogitsOutcome:
+    """Writes a teacher's logits of the transfer set and of the validation and test splits, row for row.
+
+    Texts that the teacher has scored before, for tables that have changed since, keep their logits.
+    """
+    teacher = config.teachers[name]
+    if teacher.logits:
+        from tfb2d.teachers.external import attach_logits
+
+        task = Task.from_config(config.data)
+        counts = {split: attach_logits(teacher, task, run.split(split), run.logits(name, split)) for split in SPLITS}
+        rows, missing, unused = (
+            {split: counts[split][key] for split in SPLITS} for key in ("matched", "missing", "unused")
+        )
+        return LogitsOutcome(rows, missing, unused)
+    from tfb2d.teachers.label import label_folder
+
+    folder = run.logits(name)
+    for split in SPLITS:
+        out = run.logits(name, split)
+        earlier = [path / out.relative_to(folder) for path in set_aside(folder)]
+        label_folder(run.teacher(name), run.split(split), out, config.label, run.progress, earlier)
+    return LogitsOutcome({split: count_rows(run.logits(name, split)) for split in SPLITS})
+
+
+def adapted_as(config: Config, name: str) -> str | None:
+    """Returns the first teacher that adapts its encoder as this one does: they share it. None where it is not adapted."""
+    teachers = config.teachers
+    if not (teachers[name].preset and teachers[name].adapt.rows):
+        return None
+    settings = adapt_settings(teachers[name])
+    return next(other for other, teacher in teachers.items() if adapt_settings(teacher) == settings)
