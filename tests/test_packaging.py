@@ -1,15 +1,22 @@
 """Every import of the package is declared in setup.py: as a requirement, or in the extra of the room that imports it."""
 
 import ast
+import json
 import re
 import runpy
+import shutil
+import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import setuptools
+
+from tests.evaluation.tiny_model import REVIEWS, expected_logits, export
+from tfb2d.serving.local import LocalServer
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {  # what these may import beside the requirements
@@ -95,3 +102,33 @@ def test_the_command_and_the_version(declared: dict[str, Any]) -> None:
         for path in (ROOT / "tfb2d").rglob(page):
             package = ".".join(path.relative_to(ROOT).parts[:-1])
             assert page in declared["package_data"].get(package, []), path
+
+
+@pytest.mark.slow
+def test_the_client_alone_asks_a_server(tmp_path: Path) -> None:
+    # BUILD.md's way to install on a small device.
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    scripts = tmp_path / "venv/bin"
+    pip = [scripts / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("setup.py", "README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "tfb2d", source / "tfb2d", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([*pip, "--no-deps", source], check=True)
+    subprocess.run([*pip, "grpcio", "protobuf", "numpy"], check=True)
+    export(tmp_path / "reviews/1", REVIEWS)
+    ask = "import sys, tfb2d; print(tfb2d.Client(sys.argv[1], 'reviews').score(['a good film'])[0])"
+    command = ["--embedded", "--model_name=reviews", f"--model_base_path={tmp_path / 'reviews'}"]
+    with LocalServer(command) as server:
+        words = ["query", f"--address={server.address}", "--model=reviews", "--json", "a good film"]
+        outputs = [
+            subprocess.run(one, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+            for one in ([scripts / "python", "-c", ask, server.address], [scripts / "tfb2d", *words])
+        ]
+    expected = 1 / (1 + np.exp(-expected_logits(REVIEWS, [["a good film"]])[0]))
+    assert float(outputs[0]) == pytest.approx(expected, abs=1e-5)
+    assert json.loads(outputs[1])["score"] == pytest.approx(expected, abs=1e-5)
+    missing = subprocess.run([scripts / "tfb2d", "serve", "--embedded"], capture_output=True, text=True, check=False)
+    assert missing.returncode == 1
+    assert "pip install 'tfb2d[server]'" in missing.stderr
