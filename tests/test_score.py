@@ -1,17 +1,12 @@
 """The command as it is typed; what it does is tested in tests/evaluation/test_batch.py."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run as command
 from tests.evaluation.test_batch import scored, write
 from tests.evaluation.tiny_model import PAIRS, expected_logits, export
-
-
-def command(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", f"tfb2d.{name}", *flags], capture_output=True, text=True, check=False)
 
 
 def test_a_model_scores_files(tmp_path: Path) -> None:

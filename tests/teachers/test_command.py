@@ -1,13 +1,12 @@
 """The label command as it is typed."""
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import Done, run
 from tests.teachers.conftest import phrases
 from tfb2d.config import LabelConfig
 from tfb2d.data.errors import DataError
@@ -17,10 +16,8 @@ from tfb2d.teachers.files import label_files
 from tfb2d.teachers.teacher import Teacher
 
 
-def label(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tfb2d.label", *arguments], capture_output=True, text=True, timeout=300
-    )
+def label(*arguments: str) -> Done:
+    return run("label", *arguments)
 
 
 def test_files_are_labelled_where_they_stopped(saved: Path, teacher: Teacher, tmp_path: Path) -> None:
