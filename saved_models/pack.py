@@ -8,6 +8,7 @@ tests/test_student_in_the_box.py holds the model to.
 """
 
 import argparse
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,13 @@ it. Critics' habits of the time, and whatever bias they have, it has learnt too.
 """
 
 
+def command_of(report: dict[str, Any]) -> str:
+    """The command that made the run, without the folders of the machine that it ran on."""
+    here = ("--workdir", "--config.export.folder")
+    words = shlex.split(report["command"]) or ["tfb2d.distil"]
+    return shlex.join(word for word in words if not word.startswith(here))
+
+
 def pack(run: Path, folder: Path = FOLDER) -> None:
     """Writes the version folder and the card of a finished run."""
     report = read_json(run / "report.json")
@@ -109,7 +117,7 @@ def card_of(report: dict[str, Any], scores: list[float], size: float) -> dict[st
     return {
         "name": "quickstart",
         "licence": "Apache-2.0",
-        "command": report["command"],
+        "command": command_of(report),
         "versions": report["versions"],
         "megabytes": round(size, 3),
         "test_rows": report["rows"]["test"],
@@ -129,10 +137,10 @@ def page(report: dict[str, Any], scores: list[float], size: float, about: dict[s
         low, high = report["intervals"][name][key]
         return f"{report[name][key]:.3f} ({low:.3f} to {high:.3f})"
 
-    counts = report["data"]["rows"]
+    counts = report["data"]
     return CARD.format(
         size=size,
-        command=report["command"] or "tfb2d.distil",
+        command=command_of(report),
         version=report["versions"]["tfb2d"],
         signatures=", ".join(f"`{name}`" for name in about["signatures"]),
         labelled=counts["train"],
