@@ -1,6 +1,8 @@
 """What `import tfb2d` gives: names, their cost, and a model in this process."""
 
 import json
+import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,3 +135,9 @@ def test_a_wrong_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such folder"):
         tfb2d.load(tmp_path / "gone")
     assert json.dumps(tfb2d.__version__) == '"0.2.0"'
+
+
+def test_help_shows_the_names() -> None:
+    shown = pydoc.render_doc(tfb2d, renderer=pydoc.plaintext)
+    for name in set(NAMES) - {"__version__"}:
+        assert re.search(rf"\b{name}\b", shown.partition("\nVERSION")[0]), name
