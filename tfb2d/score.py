@@ -30,9 +30,15 @@ def add_arguments(parser: "Parser") -> None:
     files.flag("output", "The file to write; its ending says the format.", required=True, metavar="FILE")
     files.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
     files.flag("prefix", "Put before the names of the added columns.", "")
-    rows = parser.group("bad rows")
+    rows = parser.group("reading")
     rows.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
     rows.integer("max_chars", "A longer text makes its row a bad one.", 20_000, 1)
+    rows.choice(
+        "quoting",
+        "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
+        "auto",
+        ["auto", "csv", "backslash", "none"],
+    )
     parser.group("work").switch("progress", "Show a progress bar.", True)
 
 
@@ -54,12 +60,15 @@ def run(options: Namespace) -> None:
         prefix=options.prefix,
         max_rejected=options.max_rejected,
         max_chars=options.max_chars,
+        quoting=options.quoting,
         progress=options.progress,
     )
     print(
         f"{scored['rows']:,} rows scored into {output} in {scored['seconds']:.1f} s"
         f" ({scored['rows_per_second']:,.0f} rows/s)"
     )
+    for path, dialect in scored["dialects"].items():
+        print(f"{path} was read as {dialect}")
     if scored["rejected"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in scored["reasons"].items())
         print(f"{scored['rejected']:,} rows rejected, listed in {output}.rejected.jsonl: {reasons}")

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING
 from tfb2d.arguments import nearest
 from tfb2d.serving.server.options import (
     FLAGS,
-    NO_EFFECT,
     OWN,
     REFUSED,
+    WITHOUT_EFFECT,
     FlagError,
     Options,
     official_arguments,
+    own_flags,
     parse,
+    without_effect,
 )
 
 if TYPE_CHECKING:
@@ -36,11 +38,15 @@ EXTRA = "server"  # brings what the embedded server needs
 CAPTURE = False  # an operator reads all of the log, and the official server takes this process's place
 _BINARY = "tensorflow_model_server"
 _FAILED = 255
+_NO_LOG = (
+    "Failed to start server. Error: INVALID_ARGUMENT: --log_requests is the embedded server's flag, and this would start"
+    " the official server, which cannot log requests. Add --embedded, or leave the flag out and have tfb2d.Client sample"
+    " what it sends."
+)
 _LEVELS = {"1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
 _GROUPS = {
     "": "tensorflow_model_server's flags",
     OWN: "flags of tfb2d alone",
-    NO_EFFECT: "flags without effect in the embedded server",
     REFUSED: "flags that need the official server",
 }
 
@@ -53,6 +59,9 @@ def add_arguments(parser: "Parser") -> None:
             if spec.metadata["kind"] == kind:
                 default = str(spec.default).lower() if isinstance(spec.default, bool) else spec.default
                 group.flag(name, spec.metadata["help"], default, metavar=getattr(spec.type, "__name__", "").upper())
+    group = parser.group("tensorflow_model_server's flags without effect in the embedded server")
+    for name in sorted(WITHOUT_EFFECT):
+        group.flag(name, "", metavar="VALUE")
 
 
 def run(given: Namespace) -> int:
@@ -65,6 +74,12 @@ def run(given: Namespace) -> int:
         return _FAILED
     official = None if options.embedded else official_command(arguments, options)
     if official is not None:
+        if options.log_requests:
+            print(_NO_LOG, file=sys.stderr)
+            return _FAILED
+        dropped = [f"--{name}" for name in own_flags(arguments) if name not in ("docker_image", "host")]
+        if dropped:
+            print(f"tfb2d serve: the official server has no {', '.join(dropped)}", file=sys.stderr)
         print(f"tfb2d serve: the official server: {official[0]}", file=sys.stderr, flush=True)
         os.execvp(official[0], official)
     for argument in unknown:
@@ -76,15 +91,20 @@ def run(given: Namespace) -> int:
 
         print(f"TensorFlow ModelServer: embedded in tfb2d\nTensorFlow Library: {version('tensorflow')}")
         return 0
-    return embedded(options)
+    return embedded(options, without_effect(arguments))
 
 
-def embedded(options: Options) -> int:
-    """Runs the embedded server until it is told to stop; returns the exit status."""
+def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
+    """Runs the embedded server until a signal stops it; returns the exit status.
+
+    Args:
+      options: flags.
+      ignored: flags that were given and have no effect; the log names them.
+    """
     from tfb2d.serving.server.errors import ServingError
     from tfb2d.serving.server.preflight import prepare
 
-    _log_to_stderr(options)
+    _log_to_stderr(ignored)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     try:
@@ -99,7 +119,7 @@ def embedded(options: Options) -> int:
     return 0
 
 
-def _log_to_stderr(options: Options) -> None:
+def _log_to_stderr(ignored: Sequence[str]) -> None:
     """Log lines on stderr, as verbose as TF_CPP_MIN_LOG_LEVEL says; the first one says which server this is."""
     form = logging.Formatter("%(asctime)s %(levelname).1s %(name)s] %(message)s")
     handler = logging.StreamHandler(sys.stderr)
@@ -109,7 +129,7 @@ def _log_to_stderr(options: Options) -> None:
     log.propagate = False
     log.setLevel(logging.INFO)
     log.info("tfb2d's embedded server: TensorFlow Serving's contract, not the official tensorflow_model_server")
-    for name in options.without_effect():
+    for name in ignored:
         log.warning("--%s has no effect in the embedded server", name)
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")
     log.setLevel(_LEVELS.get(level, logging.INFO))
@@ -131,7 +151,7 @@ def official_command(arguments: Sequence[str], options: Options) -> list[str] | 
     if docker is None or not _answers(docker, "info", seconds=5):
         return None
     image = options.docker_image
-    if not _answers(docker, "image", "inspect", image, seconds=10) and not _answers(docker, "pull", image, seconds=600):
+    if not _answers(docker, "image", "inspect", image, seconds=10) and not _pulls(docker, image):
         print(f"tfb2d serve: Docker answers but has no {image}; the embedded server instead", file=sys.stderr)
         return None
     command = [docker, "run", "--rm", "--init"]
@@ -146,6 +166,19 @@ def official_command(arguments: Sequence[str], options: Options) -> list[str] | 
 def _answers(*command: str, seconds: float) -> bool:
     try:
         return subprocess.run(command, capture_output=True, timeout=seconds, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _pulls(docker: str, image: str) -> bool:
+    """Fetches an image; Docker's own progress goes to stderr."""
+    print(
+        f"tfb2d serve: docker pull {image} (some hundred megabytes; --embedded starts at once without it)",
+        file=sys.stderr,
+        flush=True,
+    )
+    try:
+        return subprocess.run([docker, "pull", image], stdout=sys.stderr, timeout=600, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

@@ -58,7 +58,9 @@ def run(options: Namespace) -> None:
     from tfb2d import pipeline
     from tfb2d.outcomes import ReportOutcome
     from tfb2d.runs import Run
+    from tfb2d.teachers.memory import keep_freed_memory
 
+    keep_freed_memory()
     workdir = Path(options.workdir or Path("runs") / config.name)
     command = shlex.join(["python", "-m", "tfb2d.train", *options.words])
     outcome = pipeline.run(Run(workdir, command=command), config, options.until or "", options.force)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compress.test_tflite import PAIR, SMALL, strong_student
+from tests.students.harness import PAIR, SMALL, strong_student
 from tfb2d.compress.tflite import write_edge
 
 KEYS = {"system", "task", "batch", "threads", "p50_us", "p99_us", "rows_per_s", "peak_mb", "file_mb", "accuracy"}

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from tfb2d.compress.budget import BudgetError, Table, fit, weighted_k_means
 
 
-def table(buckets: int, seen: int, dim: int = 8, seed: int = 0, strangers: int = 1) -> Table:
+def table(buckets: int, seen: int, dim: int = 8, seed: int = 0, unseen_rows: int = 1) -> Table:
     rng = np.random.default_rng(seed)
     counts = np.zeros(buckets, np.int64)
     counts[rng.permutation(buckets)[:seen]] = np.sort(rng.zipf(1.5, seen))[::-1]
-    return Table(rng.normal(size=(buckets, dim)).astype(np.float32), counts, strangers)
+    return Table(rng.normal(size=(buckets, dim)).astype(np.float32), counts, unseen_rows)
 
 
 def test_rows_that_training_read_keep_their_vectors_and_the_others_say_nothing() -> None:
@@ -30,7 +30,7 @@ def test_a_table_that_was_read_throughout_needs_no_map() -> None:
 
 
 def test_words_never_seen_stay_apart_where_they_are_compared() -> None:
-    one = table(1000, 100, strangers=16)
+    one = table(1000, 100, unseen_rows=16)
     unread = np.flatnonzero(one.counts == 0)
     vectors = one.stored().vectors(unread)
     assert len(np.unique(vectors, axis=0)) == 16
@@ -40,10 +40,10 @@ def test_words_never_seen_stay_apart_where_they_are_compared() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 400), st.integers(0, 400), st.integers(0, 20_000), st.integers(1, 9), st.integers(0, 99))
 def test_a_budget_is_kept_or_refused_with_the_least_that_would_do(
-    buckets: int, seen: int, room: int, strangers: int, seed: int
+    buckets: int, seen: int, room: int, unseen_rows: int, seed: int
 ) -> None:
     tables = {
-        "a": table(buckets, min(seen, buckets), seed=seed, strangers=strangers),
+        "a": table(buckets, min(seen, buckets), seed=seed, unseen_rows=unseen_rows),
         "b": table(50, 20, seed=seed + 1),
     }
     try:

@@ -88,6 +88,11 @@ def test_after_training_quantisation_changes_little(student: Student, rows: Hash
     assert np.abs(with_dense(student, weights).trunk(hashes).numpy() - exact).max() < 0.2 * spread
 
 
+def test_there_must_be_rows_to_read_ranges_from(student: Student) -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        quantised(dense_model(student), [])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "asked",
@@ -103,6 +108,8 @@ def test_after_training_quantisation_changes_little(student: Student, rows: Hash
 def test_each_and_in_pairs(student: Student, rows: HashedRows, asked: dict) -> None:
     made = tune(student, rows, replace(CONFIG, **asked))
     for kernel in kernels(made)[:-1]:
+        if list(asked) == ["sparsity"]:  # to the weight, in a training of ten steps: TFMOT rounds half to even
+            assert np.count_nonzero(kernel == 0) == round(kernel.size * asked["sparsity"])
         assert np.mean(kernel == 0) >= asked.get("sparsity", 0) - 0.02
         assert len(np.unique(kernel)) <= (asked.get("clusters") or kernel.size) + 1
     assert ("activations" in made.compression["dense"]) == ("qat_epochs" in asked)

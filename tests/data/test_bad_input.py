@@ -17,7 +17,7 @@ GOOD = [(f"text number {i}", "rotten" if i % 2 else "fresh") for i in range(1000
 
 @pytest.fixture
 def run(tmp_path):
-    """Prepares a train file made of some bytes; returns the counts and what was set apart."""
+    """Prepares a train file made of some bytes; returns the counts and the rejected rows."""
 
     def prepare_file(content: bytes, name: str = "reviews.tsv", **settings) -> tuple[dict, list[dict]]:
         (tmp_path / name).write_bytes(content)
@@ -52,7 +52,7 @@ FATAL = {
     "one class": (
         tsv([(text, "fresh") for text, _ in GOOD]),
         {},
-        r"reviews\.tsv: field 'label' is fresh in all \d+ rows of the train split; one class alone",
+        r"reviews\.tsv: field 'label' is fresh in all \d+ rows of the train split; a single class can",
     ),
     "invalid UTF-8 throughout": (
         tsv([("naïve " + text, label) for text, label in GOOD]).decode().encode("latin-1"),
@@ -140,8 +140,40 @@ def test_train_within_test(run, tmp_path):
 
 
 def test_too_few_rows_to_cut(run):
-    with pytest.raises(DataError, match=r"reviews\.tsv: no rows for the (valid|test) split"):
+    message = (
+        r"reviews\.tsv: no rows for the (valid|test) split\. data\.valid_fraction=0\.1 and data\.test_fraction=0\.1 of 4 "
+        r"different texts were cut by chance, and the \1 split got none: give more of them, raise data\.\1_fraction or "
+        r"name files in data\.\1, or try another data\.split_seed"
+    )
+    with pytest.raises(DataError, match=message):
         run(tsv(GOOD[:4]))
+
+
+def test_too_few_groups_to_cut(run):
+    rows = [(f"{text}\tFilm {i % 3}", label) for i, (text, label) in enumerate(GOOD)]
+    with pytest.raises(
+        DataError, match=r"test_fraction=0\.1 of 3 groups \(values of 'movie'\) were cut by chance, and the"
+    ):
+        run(tsv(rows, "text\tmovie\tlabel"), group="movie")
+    with pytest.raises(
+        DataError, match=r"the train split got none: give more of them, lower the fractions, or try another"
+    ):
+        run(tsv(rows, "text\tmovie\tlabel"), group="movie", valid_fraction=0.49, test_fraction=0.5)
+
+
+@pytest.mark.parametrize("name", ["reviews.tsv", "reviews.csv", "reviews.tsv.gz"])
+def test_line_ends_of_carriage_returns_alone(run, name):
+    content = tsv(GOOD).replace(b"\n", b"\r").replace(b"\t", b"," if "csv" in name else b"\t")
+    stats, apart = run(gzip.compress(content) if name.endswith("gz") else content, name)
+    assert stats["train"] + stats["valid"] + stats["test"] == 1000
+    assert apart == []
+
+
+@pytest.mark.parametrize("name", ["reviews.tsv", "reviews.csv"])
+def test_mixed_line_ends(run, name):
+    content = tsv(GOOD).replace(b"\n", b"\r", 2).replace(b"\t", b"," if "csv" in name else b"\t")
+    with pytest.raises(DataError, match=r"line 1 has carriage returns within; .* Convert the file's line ends"):
+        run(content, name)
 
 
 def test_no_train_files(tmp_path):

@@ -16,7 +16,7 @@ SENTIMENT = DataConfig(classes=("rotten", "fresh"))
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads one file's content; returns the columns, and what was set apart as (row, field, reason)."""
+    """Reads one file's content; returns the columns, and the rejected rows as (row, field, reason)."""
 
     def read_one(
         content: bytes | str, data: DataConfig = SENTIMENT, name: str = "a.tsv", max_share: float = 1.0, **options
@@ -54,6 +54,42 @@ def test_labels(read, settings, good, bad):
         (i, "label", f"unknown label (known: {known})") for i in range(len(good) + 2, 2 + len(good) + len(bad))
     ]
     assert [reason for _, _, reason in apart[len(bad) :]] == ["missing label"] * 2
+
+
+LABELS = {  # as text, and as the types that JSON and Parquet have
+    "1": [1, 1.0, "1.0", " 1. ", "1.000"],
+    "0": [0, 0.0, "0.0"],
+    "true": [True, "True", "TRUE"],
+    "false": [False, "False"],
+}
+
+
+@pytest.mark.parametrize("value", [value for values in LABELS.values() for value in values])
+@pytest.mark.parametrize(
+    "classes", [("0", "1"), ("0", "1", "2"), ("0.0", "1.0"), ("false", "true"), ("False", "True"), ()]
+)
+def test_a_label_is_the_same_as_text_and_as_a_number(tmp_path, classes, value):
+    data = DataConfig(classes=classes)
+    label = next(label for label, values in LABELS.items() if any(value is v for v in values))
+    known = {"", *(name.lower().removesuffix(".0") for name in classes)} if classes else set(LABELS)
+    expected = [float(label in ("1", "true"))] if label in known else []
+    for ending in ("tsv", "csv", "jsonl", "parquet"):
+        path = tmp_path / f"a.{ending}"
+        if ending == "parquet":
+            pq.write_table(pa.table({"text": ["a"], "label": [value]}), path)
+        elif ending == "jsonl":
+            path.write_text(json.dumps({"text": "a", "label": value}))
+        else:
+            path.write_text("text\tlabel\na\t{}\n".replace("\t", "\t" if ending == "tsv" else ",").format(value))
+        batches = read_examples([path], data, labelled=True, rejects=Rejects(None, 1))
+        assert [label for batch in batches for label in batch["label"].to_pylist()] == expected, ending
+
+
+@pytest.mark.parametrize(
+    ("classes", "value"), [(("0", "1"), "01"), (("1", "1.0"), "1.00"), (("1", "2"), "1.5"), ((), "1_0")]
+)
+def test_labels_that_are_none(classes, value):
+    assert Task.from_config(DataConfig(classes=classes)).read_label(value) is None
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,36 @@ def test_a_file_with_a_glob_character_in_its_name(tmp_path):
     assert files.expand([tmp_path / "a[1].tsv"]) == [tmp_path / "a[1].tsv"]
 
 
+def test_endings_in_upper_case(tmp_path, caplog):
+    for name in ("B.TSV", "c.Csv", "d.JSONL.GZ", "E.Parquet", "f.tsv.ZST"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in files.expand([tmp_path])] == [
+        "B.TSV",
+        "E.Parquet",
+        "c.Csv",
+        "d.JSONL.GZ",
+        "f.tsv.ZST",
+    ]
+    assert not caplog.records
+
+
+def test_files_of_a_folder_that_are_not_read_are_named_once(tree, caplog):
+    for name in ("b.tsv.bz2", "tsv", "a.xlsx"):
+        (tree / name).write_bytes(b"x")
+    files.expand([tree, tree])
+    files.expand([tree])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tree}: not read: .hidden.tsv, _SUCCESS (hidden files and those that start with _ are not)",
+        f"{tree}: not read: a.xlsx, b.tsv.bz2, notes.txt, tsv (the name must end in one of .tsv, .csv, .jsonl, .tsv.gz, "
+        ".tsv.zst, .csv.gz, .csv.zst, .jsonl.gz, .jsonl.zst, .parquet)",
+        f"{tree}: not read: sub (folders within folders are not: name them, or use a glob such as **/*.tsv)",
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    (tree / "new.txt").write_bytes(b"x")
+    files.expand([tree])
+    assert "new.txt" in caplog.records[-1].getMessage()
+
+
 def test_nothing_found(tree):
     with pytest.raises(DataError, match=r"bb\.tsv: nothing found; did you mean .*/b\.tsv\?"):
         files.expand([tree / "bb.tsv"])

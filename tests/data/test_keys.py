@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.data.keys import HashSet, both_keys, hash64, near_key, text_key
+from tfb2d.data.keys import HashSet, both_keys, cut_key, hash64, near_key, text_key
 
 any_text = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -22,7 +22,14 @@ any_text = st.text(st.characters(exclude_categories=["Cs"]))
         ("ＡＢＣ１２", "abc12"),
         ("“Quoted” — text…", '"quoted" - text'),
         ("zero\u200bwidth", "zerowidth"),
-        ("$5 + 3", "5 3"),
+        ("15 mm", "15MM"),
+        ("It costs 5.", "it costs: 5"),
+        ("5 % off", "(5%) off!"),
+        ("C ++", "c++"),
+        ("½ inch", "1/2 Inch"),
+        ("\u22125 °C", "-5°c"),
+        ("well-made, and/or #cheap", "well made and or cheap"),
+        ("A | B ~ C <br>", "a b c br"),
         ("e.\u0301", "é"),
     ],
 )
@@ -32,7 +39,36 @@ def test_the_same_text(left, right):
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [("good", "goods"), ("cafe", "café"), ("कि", "का"), ("👍", "👎"), ("nice 👍", "nice 👎"), ("?", "!"), ("", ".")],
+    [
+        ("15 mm", "1.5 mm"),
+        ("15 mm", "1,5 mm"),
+        ("15 mm", "1 5 mm"),
+        (".5 mm", "5 mm"),
+        ("5 .5", "5.5"),
+        ("12 inch", "1/2 inch"),
+        ("1 2 inch", "1/2 inch"),
+        ("10-5", "105"),
+        ("-5 °C", "5 °C"),
+        ("x = -5", "x = 5"),
+        ("+5", "5"),
+        ("C#", "C++"),
+        ("C#", "C"),
+        ("C", "C++"),
+        ("#1", "1"),
+        ("$5 + 3", "5 3"),
+        ("$5", "€5"),
+        ("5%", "5"),
+        ("5 < 6", "5 > 6"),
+        ("3:10", "310"),
+        ("١٫٥", "١٥"),
+        ("good", "goods"),
+        ("cafe", "café"),
+        ("कि", "का"),
+        ("👍", "👎"),
+        ("nice 👍", "nice 👎"),
+        ("?", "!"),
+        ("", "."),
+    ],
 )
 def test_different_texts(left, right):
     assert text_key(left) != text_key(right)
@@ -42,6 +78,21 @@ def test_different_texts(left, right):
 def test_punctuation_alone_has_a_key(text):
     assert text_key(text)
     assert near_key(text)
+
+
+@given(st.lists(st.text("a1 .,/-#+$%=:é½", max_size=8), min_size=2, max_size=2))
+def test_texts_of_one_key_fall_into_one_split(texts):
+    left, right = texts
+    if text_key(left) == text_key(right):
+        assert cut_key(left) == cut_key(right)
+    assert cut_key("15 mm") == cut_key("1.5 mm")
+
+
+@given(st.lists(st.integers(0, 99).map(str), min_size=1, max_size=4), st.sampled_from(" -;"))
+def test_numbers_in_a_row_stay_apart(numbers, between):
+    key = text_key(between.join(numbers))
+    assert key == text_key(f"{between} ".join(numbers))
+    assert key.split(" ") == numbers
 
 
 def test_fields_are_kept_apart():

@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.data.errors import DataError
-from tfb2d.data.readers import MAX_RECORD, columns_of, read_rows
+from tfb2d.data.quoted import MAX_RECORD
+from tfb2d.data.readers import columns_of, kind_of, read_rows
 
 COLUMNS = ("text", "label")
 ENDINGS = [kind + zipped for kind in ("tsv", "csv", "jsonl") for zipped in ("", ".gz", ".zst")] + ["parquet"]
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+# a line of a text with a comma may look like a row, which test_quoted.py is about
+csv_text = any_text.filter(lambda s: not ("\n" in s and "," in s))
 line_text = any_text.filter(lambda s: s and not set(s) & set("\t\n\r"))
 
 
@@ -41,8 +44,8 @@ def encoded(rows: list[tuple[str, str]], kind: str) -> bytes:
     return out.getvalue()
 
 
-def read(path: Path, columns=COLUMNS, optional=()) -> list[tuple]:
-    return [row.values for row in read_rows(path, columns, optional) if not row.problem]
+def read(path: Path, columns=COLUMNS, optional=(), quoting="auto") -> list[tuple]:
+    return [row.values for row in read_rows(path, columns, optional, quoting=quoting) if not row.problem]
 
 
 def problems(path: Path, columns=COLUMNS) -> list[tuple[int, str]]:
@@ -54,13 +57,14 @@ def problems(path: Path, columns=COLUMNS) -> list[tuple[int, str]]:
 @given(data=st.data())
 def test_what_was_written_is_read(tmp_path_factory, ending, data):
     kind = ending.split(".")[0]
-    text = line_text if kind == "tsv" else any_text
+    text = {"tsv": line_text, "csv": csv_text}.get(kind, any_text)
+    quoting = "none" if kind == "tsv" else "auto"
     rows = data.draw(st.lists(st.tuples(text, text), min_size=1, max_size=20))
     path = tmp_path_factory.mktemp("rows") / f"a.{ending}"
     path.write_bytes(packed(encoded(rows, kind), ending))
-    assert read(path) == rows
+    assert read(path, quoting=quoting) == rows
     assert columns_of(path) == list(COLUMNS)
-    assert read(path, ("label",), ("nowhere", "text")) == [(label, None, text) for text, label in rows]
+    assert read(path, ("label",), ("nowhere", "text"), quoting=quoting) == [(label, None, text) for text, label in rows]
 
 
 @pytest.fixture
@@ -80,11 +84,28 @@ def test_byte_order_mark_and_crlf(write, name):
     assert read(path) == rows
 
 
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending != "parquet"])
+def test_lines_that_end_in_carriage_returns(write, ending):
+    rows = [(f"text {i}", str(i)) for i in range(3)]
+    content = encoded(rows, ending.split(".")[0]).replace(b"\r\n", b"\n").replace(b"\n", b"\r")
+    path = write(f"a.{ending}", packed(b"\xef\xbb\xbf" + content, ending))
+    assert read(path) == rows
+    first = 1 if ending.startswith("jsonl") else 2
+    assert [row.number for row in read_rows(path, COLUMNS)] == [first, first + 1, first + 2]
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n\n"])
 def test_last_line_and_blank_lines(write, end):
     assert read(write("a.tsv", "text\tlabel\n\na\t1\n\nb\t" + end)) == [("a", "1"), ("b", "")]
     assert read(write("a.csv", "text,label\n\na,1\n\nb," + end)) == [("a", "1"), ("b", "")]
     assert read(write("a.jsonl", '\n{"text": "a", "label": 1}\n\n{"text": "b"}' + end)) == [("a", 1), ("b", None)]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_endings_in_upper_case(write, ending):
+    path = write(f"A.{ending.upper()}", packed(encoded([("höll", "1")], ending.split(".")[0]), ending))
+    assert read(path) == [("höll", "1")]
+    assert kind_of(path) == "." + ending.split(".")[0]
 
 
 def test_row_numbers_are_lines(write):
@@ -234,7 +255,7 @@ def test_parquet_with_a_hole(write):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"text\n", r"a\.txt: unknown kind of file; it must end in one of \.tsv, \.csv"),
+        ("a.txt", b"text\n", r"a\.txt: unknown kind of file; its name must end in one of \.tsv, \.csv"),
         ("a.tsv", "text\tlabel\n".encode("utf-16"), "is UTF-16; it must be UTF-8"),
         ("a.csv", b'"text,label\na,1\n', "the header, line 1, is not CSV"),
         ("a.tsv.gz", b"text\tlabel\na\t1\n", "cannot be read after row 0"),

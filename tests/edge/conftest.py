@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tests.compress.test_tflite import PAIR, SMALL, TEXT, strong_student
+from tests.students.harness import PAIR, SMALL, TEXT, strong_student
 from tfb2d.compress.tflite import write_edge
 from tfb2d.serving.export import export
 

@@ -9,6 +9,7 @@ from scipy.special import expit, softmax
 from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
 from tfb2d.data.errors import DataError
+from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.judging import compare, judge
 from tfb2d.evaluation.metrics import fidelity, metrics
 from tfb2d.evaluation.teacher_scores import teacher_scores
@@ -86,35 +87,33 @@ def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> 
     assert figures["retention"]["value"] == pytest.approx(kept)
 
 
-def test_forms_of_teacher_scores(tmp_path: Path) -> None:
-    texts = ["a", "b", "a", "c"]
-    found = teacher_scores(
-        REVIEWS, [write(tmp_path / "a.tsv", ["text", "score"], [("a", 0.2), ("a", 0.9), ("b", 1)])], [texts]
-    )
-    assert found == pytest.approx([0.2, 1, 0.2, np.nan], nan_ok=True)
+def test_scores_are_probabilities_of_the_logits(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", ["text", "score"], [("a", 0.2), ("a", 0.2), ("b", 1)])
+    found, matches = teacher_scores(REVIEWS, [path], [["a", "b", "a", "c"]])
+    assert found == pytest.approx([0.2, 1, 0.2, np.nan], abs=1e-5, nan_ok=True)
+    assert (matches.exact, matches.missing) == (3, 1)
     pairs = write(tmp_path / "b.jsonl", ["title", "query", "probability"], [("t", None, 0.3)])
-    assert teacher_scores(PAIRS, [pairs], [[""], ["t"]]).tolist() == [0.3]
-    logits = np.array([[1.0, 2, 3], [-800, 0, 800]])
+    assert teacher_scores(PAIRS, [pairs], [[""], ["t"]])[0] == pytest.approx([0.3])
+    logits = np.array([[1.0, 2, 3], [-80, 0, 80]])
     for ends in (range(3), NEWS.classes):
         path = write(
             tmp_path / "c.csv", ["text", *(f"logit_{end}" for end in ends)], [("a", *logits[0]), ("b", *logits[1])]
         )
-        assert teacher_scores(NEWS, [path], [["b", "a"]]) == pytest.approx(softmax(logits[::-1], axis=1))
+        assert teacher_scores(NEWS, [path], [["b", "a"]])[0] == pytest.approx(softmax(logits[::-1], axis=1))
     path = write(tmp_path / "d.tsv", ["text", *(f"score_{name}" for name in NEWS.classes)], [("a", 0.1, 0.2, 0.7)])
-    assert teacher_scores(NEWS, [path], [["a"]])[0] == pytest.approx([0.1, 0.2, 0.7])
+    assert teacher_scores(NEWS, [path], [["a"]])[0][0] == pytest.approx([0.1, 0.2, 0.7])
 
 
-@pytest.mark.parametrize(
-    ("columns", "row", "message"),
-    [
-        (["text", "logits"], ("a", 1), "no teacher's scores: no column logit or logit_0 or score or probability"),
-        (["body", "logit"], ("a", 1), "no column 'text'"),
-        (["text", "logit"], ("A", 1), "no row has a text of the judged rows"),
-        (["text", "logit"], ("a", "high"), "row 2, column 'logit': 'high' is not a logit"),
-        (["text", "score"], ("a", 1.5), "'1.5' is not a probability"),
-        (["text", "logit"], ("a", "inf"), "'inf' is not a logit"),
-    ],
-)
-def test_teacher_files_that_cannot_be_used(columns: list[str], row: tuple, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=message):
-        teacher_scores(REVIEWS, [write(tmp_path / "a.tsv", columns, [row])], [["a"]])
+def test_a_doubtful_teacher_is_pointed_out(reviews: Path, tmp_path: Path, scorers) -> None:
+    judged = judge(scorers["binary"], [reviews], progress=False)
+    right = 2 * judged.labels - 1
+    for sign, warned in ((1, False), (-1, True)):
+        rows = [(text, sign * z) for text, z in zip(judged.columns[0], right, strict=True)]
+        figures = compare(REVIEWS, judged, [write(tmp_path / "l.tsv", ["text", "logit"], rows)], resamples=0)
+        assert any("always naming the most frequent class" in text for text in figures["warnings"]) == warned
+    assert doubts(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.21) == [
+        "The student's accuracy is 1.21 times the teacher's: are the teacher's scores those of these rows, and logits or "
+        "probabilities of the positive class?"
+    ]
+    assert doubts(NEWS, [0, 2, 2, 2], {"accuracy": 0.75}, 1.2) == []
+    assert "gives 0.750" in doubts(NEWS, [0, 2, 2, 2], {"accuracy": 0.7}, None)[0]

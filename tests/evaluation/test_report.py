@@ -259,7 +259,7 @@ def test_what_does_not_fit_is_said_at_once(changes: dict[str, Any], message: str
 def test_a_failure_keeps_the_last_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_report(run_results(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("tfb2d.data.files.sync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("tfb2d.atomic.sync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_report(run_results(name="other"), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -121,7 +121,7 @@ def test_zero_rows_have_no_neighbours_and_are_none() -> None:
     made = student(REVIEWS, orders=(1,), buckets=2**20)
     among = candidates(made, ["red shoe blue hat"], min_count=1)
     row = among.rows[among.names.index("red")]
-    made.silence(np.arange(2**20) == row)
+    made.zero_rows(np.arange(2**20) == row)
     assert (nearest(made, among, "red").norm, nearest(made, among, "red").found) == (0, ())
     assert {one[0] for one in nearest(made, among, "hat").found} == {"shoe", "blue"}
 

@@ -70,7 +70,7 @@ def test_ngrams_are_those_of_the_spec(texts: list[str]) -> None:
                 expected.append((row, place, int(ids[0, 0])))
         # the upper half of the 64 bits is what the bucket is made of
         ids = (found[order].hashes.view(np.int64) >> 32).astype(np.int32) % np.int32(2**31 - 1)
-        assert list(zip(found[order].rows, found[order].places, ids, strict=True)) == expected
+        assert list(zip(found[order].rows, found[order].positions, ids, strict=True)) == expected
 
 
 def test_a_filter_forgets_nothing_and_knows_how_often_it_errs() -> None:

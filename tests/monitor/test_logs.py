@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.monitor import logs
 from tfb2d.data.errors import DataError
@@ -69,11 +70,56 @@ def test_classify_regress_and_both() -> None:
     asked = unroll(TEXT, other.SerializeToString())
     assert asked.texts == [[b"x", b"y"]]
     np.testing.assert_allclose(asked.scores[:, 0], [0.25, 0.75])
-    shared = logs.log()
-    context = shared.regress_log.request.input.example_list_with_context
-    context.context.features.feature["query"].bytes_list.value.append(b"q")
-    context.examples.add().features.feature["title"].bytes_list.value.append(b"t")
-    assert unroll(PAIRS, shared.SerializeToString()).texts == [[b"q"], [b"t"]]
+
+
+def test_a_request_with_fewer_texts_than_its_shape_is_read_as_the_server_read_it() -> None:
+    log = logs.prediction_log_pb2.PredictionLog.FromString(logs.predict({"text": [b"x"]}, {"score": [0.5, 0.5]}))
+    log.predict_log.request.inputs["text"].tensor_shape.dim[0].size = 2
+    assert unroll(TEXT, log.SerializeToString()).texts == [[b"x", b"x"]]
+    log.predict_log.response.outputs["score"].ClearField("tensor_content")  # but an answer is complete or damaged
+    log.predict_log.response.outputs["score"].float_val.append(0.5)
+    with pytest.raises(ValueError, match="1 values for a tensor of shape"):
+        unroll(TEXT, log.SerializeToString())
+
+
+@pytest.mark.parametrize("kind", ["classify_log", "regress_log"])
+def test_a_context_is_merged_as_tensorflow_merges_it(kind: str) -> None:
+    """TensorFlow Serving puts each example's bytes behind the context's, and parses them as one tf.Example."""
+    log = logs.log()
+    given = getattr(log, kind).request.input.example_list_with_context
+    given.context.features.feature["query"].bytes_list.value.append(b"shared")
+    given.context.features.feature["title"].bytes_list.value.append(b"shared title")
+    for texts in ({"title": b"a"}, {"query": b"own", "title": b"b"}, {"query": b""}, {}):
+        features = given.examples.add().features.feature
+        for name, text in texts.items():
+            features[name].bytes_list.value.append(text)
+    merged = [given.context.SerializeToString() + example.SerializeToString() for example in given.examples]
+    parsed = tf.io.parse_example(merged, {name: tf.io.FixedLenFeature([], tf.string) for name in PAIRS.fields})
+    texts = unroll(PAIRS, log.SerializeToString()).texts
+    assert texts == [parsed[name].numpy().tolist() for name in PAIRS.fields]
+    assert texts == [[b"shared", b"own", b"", b"shared"], [b"a", b"b", b"shared title", b"shared title"]]
+
+
+@pytest.mark.parametrize("kind", ["", "bytes_list", "int64_list"])
+def test_an_examples_own_empty_feature_is_what_tensorflow_says_it_is(kind: str) -> None:
+    """A feature without a kind counts as missing, so the context's is taken; one of a kind without values is an error."""
+    log = logs.log()
+    given = log.regress_log.request.input.example_list_with_context
+    for name in PAIRS.fields:
+        given.context.features.feature[name].bytes_list.value.append(b"shared")
+    feature = given.examples.add().features.feature["title"]
+    if kind:
+        getattr(feature, kind).SetInParent()
+    merged = given.context.SerializeToString() + given.examples[0].SerializeToString()
+    wanted = {name: tf.io.FixedLenFeature([], tf.string) for name in PAIRS.fields}
+    if kind:
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            tf.io.parse_example([merged], wanted)
+        with pytest.raises(ValueError, match="example 0 has 0 texts in 'title'"):
+            unroll(PAIRS, log.SerializeToString())
+    else:
+        assert tf.io.parse_example([merged], wanted)["title"].numpy() == [b"shared"]
+        assert unroll(PAIRS, log.SerializeToString()).texts == [[b"shared"], [b"shared"]]
 
 
 def test_what_has_no_rows_says_why() -> None:
@@ -122,6 +168,18 @@ def test_a_folder_of_files_some_broken(tmp_path: Path) -> None:
     assert set(rows.times[18:].tolist()) == {1_000_000}  # as old as the file, since the records do not say
     lines = [json.loads(line) for line in (tmp_path.parent / "broken.jsonl").read_text().splitlines()]
     assert [(Path(one["file"]).name, one["row"]) for one in lines] == [("a.tfrecord", 10), ("b", 9), ("notes.txt", 1)]
+
+
+def test_a_file_whose_writer_was_killed_is_read(tmp_path: Path) -> None:
+    records = [logs.predict({"text": [b"x"]}, {"score": [0.5]}) for _ in range(3)]
+    path = logs.write(tmp_path / "a.tfrecord.part", records)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"1 are not complete yet"):
+        LogReader([str(tmp_path)], Unroller(TEXT, Calibration()))
+    os.utime(path, (1_000_000, 1_000_000))
+    reader = LogReader([str(tmp_path)], Unroller(TEXT, Calibration()), progress=False)
+    assert sum(map(len, reader.rows())) == 2
+    assert (reader.counts.unfinished, reader.counts.broken) == (0, {"truncated": 1})
 
 
 def test_no_log_at_all(tmp_path: Path) -> None:

@@ -37,18 +37,24 @@ def score(*texts: str | bytes) -> np.float32:
 
 
 class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
-    """Serves MODELS on `address`; `port` is the one that it got."""
+    """Serves MODELS on `address`; `port` is the one that it got. Calls beyond `most` at once are RESOURCE_EXHAUSTED."""
 
-    def __init__(self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(
+        self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None, most: int | None = None
+    ) -> None:
         self.slow_down = lambda call: 0.0  # seconds that Predict call number `call` takes
         self.refusals: list[grpc.StatusCode] = []  # what the next Predict calls are answered with
         self.content = False  # tensor_content in place of float_val
+        self.lost = 0  # values missing at the end of each output
+        self.padding = 0  # columns added to `titles`, as TensorFlow Serving's padding adds them
         self.calls = self.busiest = self._busy = 0
         self.peers: set[str] = set()
         self.models = dict(MODELS)
         self._lock = threading.Lock()
         self._server = grpc.server(
-            ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+            ThreadPoolExecutor(32),
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)],
+            maximum_concurrent_rpcs=most,
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self._server)
@@ -101,6 +107,10 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "unequal 0th dimensions")
         if next(iter(arrays.values())).size > LIMIT:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "larger than the maximum batch size")
+        if "titles" in arrays and self.padding:
+            titles = arrays["titles"]
+            more = np.full((len(titles), self.padding), titles.ravel()[0], object)
+            arrays["titles"] = np.concatenate([titles, more], axis=1)
         values = self._run(name, arrays, outputs)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = request.model_spec.name
@@ -112,6 +122,8 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
                 tensor.ClearField("tensor_content")
                 del tensor.float_val[:]
                 tensor.float_val.extend(values[one].ravel().tolist())
+            if self.lost:
+                del tensor.float_val[-self.lost :]
         return response
 
     def _run(self, signature, arrays, outputs):

@@ -98,6 +98,29 @@ def test_ranks_one_query_and_many(server, make):
         assert client.rank([], []) == []
 
 
+def test_scores_of_titles_that_the_server_added_are_cut(server, make):
+    server.padding = 5
+    titles = [["a", "b", "c"], [], ["d"]]
+    with make(server.address, "pair") as client:
+        raw = client.predict({"query": ["q"], "titles": [["a", "b"]]}, signature="rank").outputs["scores"]
+        assert raw.shape == (1, 7)
+        assert (raw[0, 2:] == score("q", "a")).all()
+        np.testing.assert_array_equal(client.rank("q", ["a", "b"]), expected([("q", "a"), ("q", "b")]))
+        for query, row, scores in zip("qrs", titles, client.rank(["q", "r", "s"], titles), strict=True):
+            np.testing.assert_array_equal(scores, expected([(query, title) for title in row]))
+
+
+def test_an_answer_that_lost_its_end_is_no_score(server, make):
+    """TensorFlow's own `make_ndarray` reads it as good scores: the last value, repeated."""
+    with make(server.address, "pair") as client:
+        for server.lost in (1, 2, 3):
+            for call in (client.score, lambda rows: client.rank("q", [title for _, title in rows])):
+                with pytest.raises(ServingError, match=r"gave an unusable answer: \d values for a tensor of shape"):
+                    call(PAIRS)
+        server.lost = 0
+        np.testing.assert_array_equal(client.score(PAIRS), expected(PAIRS))
+
+
 def test_embeds(server, make):
     with make(server.address, "pair") as client:
         assert client.embed(["a", "b"]).shape == (2, 4)
@@ -196,6 +219,45 @@ def test_unavailable_is_asked_again_and_nothing_else_is(server, make):
             with pytest.raises(ServingError, match=f"model 'text' at {server.address}: {code.name}"):
                 client.score(["a"])
             assert server.calls == 1
+
+
+def test_a_full_server_is_asked_again_where_the_caller_allows_it(make):
+    with ScoringServer(most=2) as server:
+        server.slow_down = lambda call: 0.05
+        rows = [str(number) for number in range(24)]
+        eager = {"chunk_rows": 1, "concurrency": 6, "timeout": 30, "backoff": Backoff(0.01, 0.05)}
+        with make(server.address, "text", **eager) as client, pytest.raises(ServingError) as caught:
+            client.score(rows)
+        assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        with make(server.address, "text", **eager, retry_exhausted=True) as client:
+            np.testing.assert_array_equal(client.score(rows), expected(rows))
+        assert server.busiest == 2
+
+
+def test_a_server_that_stays_full_is_left_at_the_deadline(server, make):
+    with make(server.address, "text", backoff=Backoff(0.01, 0.05), retry_exhausted=True) as client:
+        client.signatures()
+        server.refusals = [grpc.StatusCode.RESOURCE_EXHAUSTED] * 1000
+        began = time.monotonic()
+        with pytest.raises(
+            ServingError, match=r"RESOURCE_EXHAUSTED \(\d+ attempts in 0\.\d+ s\): as the test"
+        ) as caught:
+            client.score(["a"], timeout=0.5)
+        assert 0.4 < time.monotonic() - began < 1.5
+        assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert not isinstance(caught.value, ServerUnreachable)
+        assert 5 < server.calls < 500  # with pauses
+
+
+def test_a_message_that_is_too_large_is_not_sent_again(server, make):
+    options = (("grpc.max_receive_message_length", 100),)
+    with make(server.address, "text", options=options, retry_exhausted=True, timeout=30) as client:
+        server.calls = 0
+        began = time.monotonic()
+        with pytest.raises(ServingError, match="larger than max"):
+            client.predict({"text": ["a"] * 60})
+        assert time.monotonic() - began < 5
+        assert server.calls == 1
 
 
 def test_deadline_covers_everything(server, make):

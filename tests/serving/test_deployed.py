@@ -22,7 +22,7 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tfb2d.cli import main as tfb2d
-from tfb2d.serving import AsyncClient, Client, ServingError
+from tfb2d.serving import AsyncClient, Client
 
 SERVING = Path(__file__).parents[2] / "serving"
 PAIRS = [("red shoes", "Nike, red"), ("red shoes", "garden hose"), ("", "łódź 🚲")]
@@ -105,10 +105,9 @@ def test_both_clients_get_the_models_scores(deployed, capsys):
         np.testing.assert_array_equal(client.rank("q", ["a", "b"]), expected([("q", "a"), ("q", "b")]))
         assert client.predict({"query": ["a"], "title": ["b"]}).version == 1
         rows = [(str(i), "") for i in range(1500)]
-        np.testing.assert_array_equal(client.score(rows), expected(rows))  # in requests that the batcher takes
+        np.testing.assert_array_equal(client.score(rows), expected(rows))  # in several requests
         client.chunk_rows = 1500
-        with pytest.raises(ServingError, match="larger than maximum input batch size"):
-            client.score(rows)
+        np.testing.assert_array_equal(client.score(rows), expected(rows))  # in one
 
     async def ask():
         async with AsyncClient(deployed.address, label="stable", timeout=30) as client:
@@ -121,7 +120,7 @@ def test_both_clients_get_the_models_scores(deployed, capsys):
     assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(expected([("q", "a")])[0])
 
 
-def test_rankings_of_any_length_share_batches(deployed):
+def test_rankings_of_any_length_run_side_by_side(deployed):
     wrong = []
 
     def work(number):
@@ -160,10 +159,16 @@ def test_the_readmes_python(deployed, tmp_path, monkeypatch, capsys):
     (tmp_path / "yesterday.tsv").write_text("query\ttitle\n" + "".join(f"q{i}\tt{i}\n" for i in range(700)))
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (SERVING / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         names = {}
-        exec(block.replace("127.0.0.1:8500", deployed.address).replace("timeout=1.0", "timeout=30"), names)
+        here = {"127.0.0.1:8500": deployed.address, "timeout=1.0": "timeout=30", "/var/log/student": f"{tmp_path}/log"}
+        for old, new in here.items():
+            block = block.replace(old, new)
+        exec(block, names)
+        if "log" in names:
+            assert names["log"].counts == {"written": 0, "dropped": 0, "failed": 0}
+            names["log"].close()
         if "handler" in names:
             ranked = asyncio.run(names["handler"]("q", ["a", "b"]))
             assert ranked == expected([("q", "a"), ("q", "b")]).tolist()

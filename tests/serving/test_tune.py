@@ -10,7 +10,7 @@ from tfb2d.serving import ServingError
 from tfb2d.serving.load import closed_loop, open_loop
 from tfb2d.serving.local import LocalServer
 from tfb2d.serving.server.textprotos import read_text_proto
-from tfb2d.serving.tune import Batching, Measured, best, report
+from tfb2d.serving.tune import Batching, Measured, best, report, requests_of
 
 
 def test_a_stall_is_charged_to_every_request_that_it_kept_waiting():
@@ -63,7 +63,7 @@ def test_the_file_holds_the_best_and_what_was_measured(tmp_path):
     config = read_text_proto(str(file), "BatchingParameters")
     assert (config.batch_timeout_micros.value, config.num_batch_threads.value) == (0, 2)
     assert config.max_batch_size.value == 512
-    assert config.pad_variable_length_inputs
+    assert not config.pad_variable_length_inputs
     assert "0 us, 2 threads            6,000     0.40     1.50       0 <- this file" in file.read_text()
     assert "Batching pays here" in file.read_text()
     told = report([alone, slow], 1.0)
@@ -100,6 +100,7 @@ def test_tuning_a_model(tmp_path, capsys):
     (version / "assets.extra").mkdir()
     texts = [[f"{name} {i}" for i in range(16)] for name in ("query", "title")]
     write_warmup(version / "assets.extra/tf_serving_warmup_requests", "other", ("query", "title"), texts, True)
+    assert len(requests_of(version)) == 9  # of ten: a ranking cannot be batched
     file = tmp_path / "batching.config"
     options = [f"--model={version.parent}", f"--output={file}", "--seconds=0.5", "--timeouts=0", "--threads=1"]
     assert tfb2d(["tune", *options]) == 0

@@ -7,62 +7,33 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.students.harness import run_student_test, some_texts
+from tests.students import harness
+from tests.students.harness import PAIR, TEXT, run_student_test
 from tfb2d.config import StudentConfig
 from tfb2d.data.errors import DataError
-from tfb2d.data.task import Task
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student, load_student
 from tfb2d.students.rows import TrainingRows, hash_rows
 
-SMALL = StudentConfig(buckets=997, dim=8, ffn=(16, 8), soft_buckets=101, max_tokens=64)
-TEXT = Task(("text",))
-PAIR = Task(("query", "title"))
-PLAIN = replace(SMALL, products=False, differences=False, matched=False, soft_match=False)
+SMALL = replace(harness.SMALL, buckets=997, ffn=(16, 8))
 
 
-@pytest.mark.parametrize(
-    ("task", "config"),
-    [
-        (TEXT, SMALL),
-        (TEXT, replace(SMALL, orders=(1,), ffn=())),
-        (TEXT, replace(SMALL, window=3)),
-        (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
-        (TEXT, replace(SMALL, window=2, convolutions=(1, 3), convolution_width=24)),
-        (TEXT, replace(SMALL, window=3, convolutions=(1, 2), vocabulary=150, affixes=(2, 2))),
-        (TEXT, replace(SMALL, window=2, vocabulary=100)),
-        (TEXT, replace(SMALL, window=2, affixes=(1, 3))),
-        (Task(("text",), "multiclass", ("a", "b", "c")), replace(SMALL, orders=(1, 2, 3))),
-        (PAIR, SMALL),
-        (PAIR, PLAIN),
-        (Task(("query", "title"), "graded", label_range=(1.0, 3.0)), replace(PLAIN, matched=True)),
-    ],
-    ids=[
-        "text",
-        "linear",
-        "composed",
-        "convolved",
-        "wide",
-        "lettered",
-        "vocabulary",
-        "affixes",
-        "multiclass",
-        "pair",
-        "concatenation",
-        "matched",
-    ],
-)
-def test_harness(task: Task, config: StudentConfig, tmp_path: Path) -> None:
-    run_student_test(task, config, tmp_path)
+@pytest.mark.parametrize("shape", harness.SHAPES)
+def test_harness(shape: str, tmp_path: Path) -> None:
+    run_student_test(*harness.SHAPES[shape], tmp_path)
 
 
-def test_rank_equals_pairs_scored_one_by_one() -> None:
-    student = Student(PAIR, SMALL, 1)
-    queries, titles = (column[:6] for column in some_texts(PAIR, 20))
-    logits = student.score_titles(tf.constant(queries), tf.constant([titles] * 6)).numpy()
-    for i, query in enumerate(queries):
-        alone = student.model([tf.constant([query] * 6), tf.constant(titles)]).numpy()
-        np.testing.assert_allclose(logits[i], alone, atol=1e-5)
+def test_weights_are_saved_in_an_order_that_stays() -> None:
+    # Files hold weights by their order, so another one would spoil every saved student.
+    def names(config: StudentConfig) -> list[str]:
+        return [weight.name.split(":")[0] for weight in Student(PAIR, config).trunk.weights]
+
+    dense = ["query_dense/kernel", "first_dense/kernel", "first_dense/bias", "dropout_0/step", "dense_0/kernel"]
+    dense += ["dense_0/bias", "dropout_1/step", "dense_1/kernel", "dense_1/bias"]
+    assert names(SMALL)[0::2][:2] == ["ngrams/table", "kernels/soft_tokens/table"]
+    assert names(SMALL)[4:] == dense
+    assert names(replace(harness.PLAIN, ffn=(16, 8)))[2:] == dense
+    assert len({*names(SMALL)}) == len(names(SMALL))
 
 
 def test_interaction_sees_a_match_across_fields() -> None:
@@ -70,7 +41,8 @@ def test_interaction_sees_a_match_across_fields() -> None:
     student = Student(PAIR, SMALL, 1)
     ragged = student.tokens(tf.constant(["red shoe"])), student.tokens(tf.constant(["red shoe red hat"]))
     vectors = [student.ngrams(one) for one in ragged]
-    out = student.matched(*ragged, *vectors, tf.constant([0], tf.int64)).numpy()[0]
+    pools = [student.pool(*one) for one in zip(vectors, ragged, strict=True)]
+    out = student.matched(*ragged, *vectors, *pools).numpy()[0]
     # Shares of n-grams that match: title words 3 of 4 (red, shoe, red), title pairs 1 of 4 ("red shoe"; the query's other
     # pair is "shoe" at its end); query words 2 of 2, query pairs 1 of 2.
     np.testing.assert_allclose(out[-4:], [0.75, 0.25, 1.0, 0.5], atol=1e-6)

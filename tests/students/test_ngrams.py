@@ -18,10 +18,10 @@ def test_the_rows_of_keys_are_those_of_the_spec(texts: list[str], buckets: int) 
     parts = [text_spec.token_hashes(text, 9) for text in texts]
     splits = np.cumsum([0, *map(len, parts)])
     hashes = np.concatenate(parts)
-    found = ngrams.keys(hashes, (1, 2, 4), splits)
+    keys = text_spec.ngram_keys(hashes, (1, 2, 4), splits)
     wanted = text_spec.ngram_ids(hashes, (1, 2, 4), buckets, splits)
-    np.testing.assert_array_equal(ngrams.rows_of(found, buckets), wanted)
-    assert ngrams.rows_of(found, buckets).dtype == np.int32
+    np.testing.assert_array_equal(text_spec.rows_of(keys, buckets), wanted)
+    assert text_spec.rows_of(keys, buckets).dtype == np.int32
 
 
 def test_names_show_the_mark_behind_the_last_token() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
-from tests.students.test_model import PAIR, PLAIN, SMALL, TEXT
+from tests.students.harness import PAIR, PLAIN, SMALL, TEXT
 from tfb2d.bench.profile import Traced
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task

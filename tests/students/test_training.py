@@ -11,7 +11,7 @@ import tf_keras
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.students.harness import some_rows, some_texts
+from tests.students.harness import SHAPES, some_rows, some_texts
 from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json
@@ -101,6 +101,19 @@ def test_row_wise_adagrad_is_what_numpy_computes() -> None:
     np.testing.assert_allclose(optimizer.accumulators[0].numpy(), accumulator, rtol=1e-5)
     np.testing.assert_array_equal(table.numpy()[[1, 4]], untouched)
     assert int(optimizer.step) == 3
+
+
+@pytest.mark.parametrize("shape", ["pair", "lettered"])
+def test_only_tables_have_sparse_gradients(shape: str, tmp_path: Path) -> None:
+    # tf_keras' Adam trains the rest: with sparse gradients it would also move rows that a batch does not read.
+    task, config = SHAPES[shape]
+    student = Student(task, config)
+    hashes, targets = some_rows(task, tmp_path, 64, affixes=config.affixes).batch(np.arange(64))
+    with tf.GradientTape() as tape:
+        loss = soft_cross_entropy(targets, student.trunk(hashes, training=True))
+    tables, rest = tape.gradient(loss, [student.tables, student.dense_weights])
+    assert {type(gradient) for gradient in tables} == {tf.IndexedSlices}
+    assert not [gradient for gradient in rest if isinstance(gradient, tf.IndexedSlices)]
 
 
 @given(

@@ -10,7 +10,7 @@ import pytest
 from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
 from tfb2d.data.tables import read_table
 from tfb2d.distill.targets import soft_targets
-from tfb2d.students import ngrams
+from tfb2d.students import ngrams, text_spec
 from tfb2d.students import rows as hashed
 from tfb2d.students.model import Student
 from tfb2d.sweep import vocabulary
@@ -98,7 +98,7 @@ def test_collisions_are_counted(material: Material) -> None:
     counted = Collisions(material)
     (keys, counts) = ngrams.distinct(material.rows["transfer"], 1)
     settings = replace(BASE, student=replace(BASE.student, orders=(1,), buckets=5))
-    rows = ngrams.rows_of(keys, 5)
+    rows = text_spec.rows_of(keys, 5)
     shared = np.array([np.sum(rows == row) > 1 for row in rows])
     found = counted.of(settings)
     assert found == {

@@ -1,6 +1,7 @@
 """Tiny encoders with random weights, one of each family, saved as KerasHub presets with a vocabulary of a few words."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -41,26 +42,40 @@ FAMILIES = (
 )
 
 
-def save_encoder(family: str, folder: Path) -> Path:
-    """Writes a preset (encoder and tokenizer, no head) and gives its folder."""
+def save_encoder(family: str, folder: Path, pieces: Sequence[str] = (), lowercase: bool = True) -> Path:
+    """Writes a preset (encoder and tokenizer, no head) and gives its folder.
+
+    Args:
+      family: one of FAMILIES.
+      folder: where it goes.
+      pieces: a WordPiece family's vocabulary, in place of WORDS and letters.
+      lowercase: whether a WordPiece tokenizer lower-cases; none is told to strip accents, as in KerasHub's presets.
+    """
     keras.utils.set_random_seed(7)
     models = keras_hub.models
+    pieces = list(pieces or word_pieces())
+    if family == "mpnet":
+        pieces = mpnet_pieces(pieces)
     if family == "bert":
-        backbone = models.BertBackbone(vocabulary_size=len(_pieces()), **SHAPE)
-        preprocessor = models.BertTextClassifierPreprocessor(models.BertTokenizer(_pieces(), lowercase=True))
+        backbone = models.BertBackbone(vocabulary_size=len(pieces), **SHAPE)
+        preprocessor = models.BertTextClassifierPreprocessor(models.BertTokenizer(pieces, lowercase=lowercase))
     elif family == "roberta":
         vocabulary, merges = _byte_pairs()
         backbone = models.RobertaBackbone(vocabulary_size=len(vocabulary), **SHAPE)
         preprocessor = models.RobertaTextClassifierPreprocessor(models.RobertaTokenizer(vocabulary, merges))
     elif family == "distil_bert":
-        backbone = models.DistilBertBackbone(vocabulary_size=len(_pieces()), **SHAPE)
-        preprocessor = models.DistilBertTextClassifierPreprocessor(models.DistilBertTokenizer(_pieces()))
+        backbone = models.DistilBertBackbone(vocabulary_size=len(pieces), **SHAPE)
+        preprocessor = models.DistilBertTextClassifierPreprocessor(
+            models.DistilBertTokenizer(pieces, lowercase=lowercase)
+        )
     elif family == "electra":
-        backbone = models.ElectraBackbone(vocab_size=len(_pieces()), embedding_dim=8, **SHAPE)
-        preprocessor = electra.ElectraTextClassifierPreprocessor(models.ElectraTokenizer(_pieces()))
+        backbone = models.ElectraBackbone(vocab_size=len(pieces), embedding_dim=8, **SHAPE)
+        preprocessor = electra.ElectraTextClassifierPreprocessor(models.ElectraTokenizer(pieces, lowercase=lowercase))
     elif family == "mpnet":
-        backbone = mpnet.MPNetBackbone(vocabulary_size=len(mpnet_pieces()), **SHAPE)
-        preprocessor = mpnet.MPNetTextClassifierPreprocessor(mpnet.MPNetTokenizer(mpnet_pieces()))
+        backbone = mpnet.MPNetBackbone(vocabulary_size=len(pieces), **SHAPE)
+        preprocessor = mpnet.MPNetTextClassifierPreprocessor(
+            mpnet.MPNetTokenizer(pieces, lowercase, strip_accents=False)
+        )
     elif family == "albert":
         tokenizer = models.AlbertTokenizer(_sentence_pieces("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
         backbone = models.AlbertBackbone(tokenizer.vocabulary_size(), embedding_dim=8, **SHAPE)
@@ -80,21 +95,24 @@ def save_encoder(family: str, folder: Path) -> Path:
         preprocessor = models.FNetTextClassifierPreprocessor(tokenizer)
     else:
         shape = {name: value for name, value in SHAPE.items() if name != "max_sequence_length"}
-        backbone = models.RoformerV2Backbone(vocabulary_size=len(_pieces()), head_size=16, **shape)
-        preprocessor = models.RoformerV2TextClassifierPreprocessor(models.RoformerV2Tokenizer(_pieces()))
+        backbone = models.RoformerV2Backbone(vocabulary_size=len(pieces), head_size=16, **shape)
+        preprocessor = models.RoformerV2TextClassifierPreprocessor(
+            models.RoformerV2Tokenizer(pieces, lowercase=lowercase)
+        )
     backbone.save_to_preset(str(folder))
     preprocessor.save_to_preset(str(folder))
     return folder
 
 
-def mpnet_pieces() -> list[str]:
-    """MPNet's special tokens stand around those that it has from BERT."""
-    return ["<s>", "<pad>", "</s>", "<unk>", *_pieces(), "<mask>"]
-
-
-def _pieces() -> list[str]:
+def word_pieces() -> list[str]:
+    """BERT's special tokens, WORDS, and letters."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
+
+
+def mpnet_pieces(pieces: Sequence[str] = ()) -> list[str]:
+    """MPNet's special tokens stand around those that it has from BERT."""
+    return ["<s>", "<pad>", "</s>", "<unk>", *(pieces or word_pieces()), "<mask>"]
 
 
 def _byte_pairs() -> tuple[dict[str, int], list[str]]:

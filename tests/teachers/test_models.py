@@ -1,7 +1,9 @@
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import keras_hub
 import numpy as np
 import pytest
 
@@ -47,6 +49,18 @@ def test_a_folder_that_is_no_preset(tmp_path: Path, encoder: Callable[[str], Pat
     (broken / "model.weights.h5").write_bytes(b"cut short")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         build(broken)
+
+
+def test_a_quantised_encoder_is_refused(encoder: Callable[[str], Path], tmp_path: Path) -> None:
+    """Its last layer would be quantised, too (KerasHub), and what is int8 cannot be trained."""
+    folder = str(encoder("bert"))
+    classifier = keras_hub.models.TextClassifier.from_preset(folder, num_classes=2, preprocessor=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of each layer that has no int8 form
+        classifier.quantize("int8")
+    classifier.save_to_preset(str(tmp_path / "quantised"))
+    with pytest.raises(ConfigError, match="holds a quantised encoder"):
+        build(tmp_path / "quantised")
 
 
 def test_a_row_may_not_be_longer_than_the_encoder_can_take(encoder: Callable[[str], Path]) -> None:

@@ -73,7 +73,7 @@ def run(options: Namespace) -> int:
 
 def _floor(model: Path, folder: str) -> Path:
     from tfb2d.bench.floor import export_floor
-    from tfb2d.bench.serving_load import newest_version
+    from tfb2d.model_folder import newest_version
 
     export_floor(newest_version(model), Path(folder, model.name, "1"))
     return Path(folder, model.name)

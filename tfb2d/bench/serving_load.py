@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.model_folder import newest_version
 from tfb2d.serving import wire
 from tfb2d.serving.load import Load, closed_loop, open_loop
 
@@ -41,18 +42,6 @@ class Settings:
     rounds: int = 3
     clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     levels: tuple[float, ...] = (0.1, 0.5, 0.8, 1.1)
-
-
-def newest_version(model: Path) -> Path:
-    """The highest version folder of a model's folder.
-
-    Raises:
-      ValueError: it holds none.
-    """
-    versions = [one for one in model.glob("*") if one.name.isdigit() and one.is_dir()]
-    if not versions:
-        raise ValueError(f"{model} holds no version (a folder named by a number)")
-    return max(versions, key=lambda one: int(one.name))
 
 
 def request(model: str, signature: str, texts: Texts) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfb2d.bench.serving_load import newest_version
+from tfb2d.model_folder import newest_version
 from tfb2d.serving import wire
 
 TOLERANCE = 1e-5

@@ -46,7 +46,7 @@ def dense_model(student: Student) -> tf_keras.Sequential:
         last = layer is (rest or [first])[-1]
         model.add(tf_keras.layers.Dense(layer.units, None if last else "relu", name=f"tuned_{layer.name}"))
     weights = [np.concatenate([kernel.numpy() for kernel in kernels]), first.bias.numpy()]
-    model.set_weights([*weights, *(one for layer in rest for one in layer.get_weights())])
+    model.set_weights([*weights, *(weight for layer in rest for weight in layer.get_weights())])
     return model
 
 
@@ -91,35 +91,39 @@ def tuned(model: tf_keras.Sequential, source: Features, rows: TrainingRows, conf
 def pruned(
     model: tf_keras.Sequential, source: Features, rows: TrainingRows, config: CompressConfig
 ) -> tf_keras.Sequential:
-    """Magnitude pruning: each layer but the last loses its smallest weights, step by step, while the rest learns."""
-    tfmot.load()
-    from tensorflow_model_optimization import sparsity
-
+    """Prunes by magnitude: each layer but the last loses its smallest weights, step by step, while the rest learns."""
+    sparsity = tfmot.load().sparsity.keras
     steps = config.epochs * -(-rows.n // config.batch_size)
-    schedule = sparsity.keras.PolynomialDecay(
+    # The default frequency, 100, would leave a short training's schedule unseen, and nothing would be pruned.
+    schedule = sparsity.PolynomialDecay(
         0.0, config.sparsity, begin_step=0, end_step=max(1, steps // 2), frequency=max(1, steps // 50)
     )
-    made = _but_last(model, lambda layer: sparsity.keras.prune_low_magnitude(layer, schedule))
-    fit(made, source, rows, config, config.epochs, 0, sparsity.keras.UpdatePruningStep())
-    return sparsity.keras.strip_pruning(made)
+    made = _but_last(model, lambda layer: sparsity.prune_low_magnitude(layer, schedule))
+    fit(made, source, rows, config, config.epochs, 0, sparsity.UpdatePruningStep())
+    return sparsity.strip_pruning(made)
 
 
 def clustered(
     model: tf_keras.Sequential, source: Features, rows: TrainingRows, config: CompressConfig
 ) -> tf_keras.Sequential:
-    """Weight clustering: each layer but the last is left with a few distinct weights, which learn; zeros stay zero."""
-    tfmot.load()
-    from tensorflow_model_optimization.python.core.clustering.keras import cluster
-    from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import CentroidInitialization
+    """Clusters weights: each layer but the last is left with a few distinct weights, which learn.
 
+    Zeros that pruning made are put back afterwards: TFMOT's public interface cannot keep them while it clusters.
+    """
+    clustering = tfmot.load().clustering.keras
+    # k-means++ would be drawn anew every time.
     settings = {
         "number_of_clusters": config.clusters,
-        "cluster_centroids_init": CentroidInitialization.LINEAR,  # k-means++ would be drawn anew every time
-        "preserve_sparsity": config.sparsity > 0,
+        "cluster_centroids_init": clustering.CentroidInitialization.LINEAR,
     }
-    made = _but_last(model, lambda layer: cluster._cluster_weights(layer, **settings))
+    zeros = [layer.kernel.numpy() == 0 for layer in model.layers]
+    made = _but_last(model, lambda layer: clustering.cluster_weights(layer, **settings))
     fit(made, source, rows, config, config.epochs, 1)
-    return cluster.strip_clustering(made)
+    made = clustering.strip_clustering(made)
+    if config.sparsity:
+        for layer, zero in zip(made.layers, zeros, strict=True):
+            layer.kernel.assign(np.where(zero, np.float32(0), layer.kernel))
+    return made
 
 
 def fit(
@@ -158,8 +162,8 @@ def with_dense(student: Student, weights: Sequence[np.ndarray], record: dict[str
     layers[0].set_weights([kernel[:width], bias])
     if query is not None:
         query.set_weights([kernel[width:]])
-    for layer, one, other in zip(layers[1:], rest[::2], rest[1::2], strict=True):
-        layer.set_weights([one, other])
+    for layer, kernel, bias in zip(layers[1:], rest[::2], rest[1::2], strict=True):
+        layer.set_weights([kernel, bias])
     return made
 
 

@@ -10,12 +10,13 @@ import tf_keras
 from tfb2d.compress import tfmot
 
 BITS = 8
+_STEPS = 2 ** (BITS - 1) - 1  # a kernel's weights are whole multiples of its scale, -127 to 127 times
 
 
 def quantised(
     model: tf_keras.Sequential, batches: Sequence[tf.Tensor], sparse: bool = False, clustered: bool = False
 ) -> tf_keras.Model:
-    """A dense model with fake-quantised weights and activations; logits stay float.
+    """Makes a dense model with fake-quantised weights and activations; logits stay float.
 
     The ranges of activations are the smallest and the largest value in `batches`. TFMOT starts them at +-6 and moves them
     by a thousandth a step, which takes longer than a student's fine-tuning. So this is also what post-training
@@ -23,36 +24,41 @@ def quantised(
 
     Args:
       model: of dense layers.
-      batches: features.
+      batches: features, at least one batch.
       sparse: further training keeps zeros.
       clustered: further training keeps clusters.
-    """
-    tfmot.load()
-    from tensorflow_model_optimization import quantization
 
+    Raises:
+      ValueError: no batches, of which no ranges can be read; the model would give a constant.
+    """
+    if not batches:
+        raise ValueError("there are no rows to read the ranges of activations from")
+    quantisation = tfmot.load().quantization.keras
     last = model.layers[-1]
-    annotate = quantization.keras.quantize_annotate_layer
+    annotate = quantisation.quantize_annotate_layer
+    only_weights = _last_layer_config()
     marked = tf_keras.models.clone_model(
-        model, clone_function=lambda layer: annotate(layer, _last_layer()) if layer is last else annotate(layer)
+        model, clone_function=lambda layer: annotate(layer, only_weights) if layer is last else annotate(layer)
     )
-    with quantization.keras.quantize_scope({"LastLayer": type(_last_layer())}):
-        made = quantization.keras.quantize_apply(marked, _scheme(sparse, clustered))
+    with quantisation.quantize_scope({"LastLayerConfig": type(only_weights)}):
+        made = quantisation.quantize_apply(marked, *_scheme(sparse, clustered))
     values = [tf.concat(batches, 0)]
     for layer in model.layers[:-1]:
         values.append(layer(values[-1]))
-    for weight, (low, high) in zip(_range_weights(made), [_range(one) for one in values], strict=True):
-        weight[0].assign(low)
-        weight[1].assign(high)
+    for (low, high), outputs in zip(_activation_ranges(made), values, strict=True):
+        # Zero must be in the range: the grid has to hold zero.
+        low.assign(min(0.0, float(tf.reduce_min(outputs))))
+        high.assign(max(1e-6, float(tf.reduce_max(outputs))))
     for wrapper in made.layers[1:]:
-        for kernel, _, variables in wrapper._weight_vars:
-            largest = max(float(tf.reduce_max(tf.abs(kernel))), 1e-8)
-            variables["min_var"].assign(-largest)
-            variables["max_var"].assign(largest)
+        low, high = _range_of(wrapper, "kernel")
+        largest = max(float(tf.reduce_max(tf.abs(_variable(wrapper, "kernel")))), 1e-8)
+        low.assign(-largest)
+        high.assign(largest)
     return made
 
 
 def quantised_form(model: tf_keras.Model) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """What a quantised dense model computes with.
+    """Reads what a quantised dense model computes with.
 
     Returns:
       Kernels and biases in turn, kernels rounded to the grid that the model uses; and the record of `student.json`:
@@ -62,54 +68,57 @@ def quantised_form(model: tf_keras.Model) -> tuple[list[np.ndarray], dict[str, A
     """
     weights, scales = [], []
     for wrapper in model.layers[1:]:
-        ((kernel, quantizer, variables),) = wrapper._weight_vars
-        weights += [quantizer(kernel, False, weights=variables).numpy(), wrapper.layer.bias.numpy()]
-        scales.append(float(variables["max_var"]) / (2 ** (BITS - 1) - 1))
-    ranges = [[float(one) for one in pair] for pair in _range_weights(model)]
+        # A call puts the rounded weights into the layer (QuantizeConfig.set_quantize_weights), from where they are read.
+        wrapper(tf.zeros([1, wrapper.input_shape[-1]]), training=False)
+        weights += [np.asarray(wrapper.layer.kernel), wrapper.layer.bias.numpy()]
+        scales.append(float(_range_of(wrapper, "kernel")[1]) / _STEPS)
+    ranges = [[float(low), float(high)] for low, high in _activation_ranges(model)]
     return weights, {"bits": BITS, "activations": ranges, "kernel_scales": scales}
 
 
-def _range_weights(model: tf_keras.Model) -> list[tuple[tf.Variable, tf.Variable]]:
-    """The variables with the range of the features and of each ReLU's output."""
+def _activation_ranges(model: tf_keras.Model) -> list[tuple[tf.Variable, tf.Variable]]:
+    """Lists the variables with the range of the features and of each ReLU's output."""
     first, *wrappers = model.layers
-    variables = [first.quantizer_vars]
-    variables += [one._post_activation_vars for wrapper in wrappers for one in wrapper._quantize_activations]
-    return [(one["min_var"], one["max_var"]) for one in variables]
+    return [_range_of(first, first.name), *(_range_of(one, "post_activation") for one in wrappers[:-1])]
 
 
-def _range(values: tf.Tensor) -> tuple[float, float]:
-    # Zero must be in it: the grid has to hold zero.
-    low, high = min(0.0, float(tf.reduce_min(values))), max(0.0, float(tf.reduce_max(values)))
-    return low, max(high, low + 1e-6)
+def _range_of(layer: tf_keras.layers.Layer, what: str) -> tuple[tf.Variable, tf.Variable]:
+    return _variable(layer, f"{what}_min"), _variable(layer, f"{what}_max")
 
 
-def _scheme(sparse: bool, clustered: bool) -> Any:
-    tfmot.load()
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
-        default_8bit_cluster_preserve_quantize_scheme as cluster_preserve,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (
-        default_8bit_prune_preserve_quantize_scheme as prune_preserve,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_scheme
+def _variable(layer: tf_keras.layers.Layer, name: str) -> tf.Variable:
+    """Finds a layer's weight by its name, which checkpoints of quantised models hold too.
 
+    Raises:
+      RuntimeError: this version of TFMOT names its weights otherwise.
+    """
+    named = [weight for weight in layer.weights if weight.name.split("/")[-1] == f"{name}:0"]
+    if len(named) != 1:
+        names = ", ".join(weight.name for weight in layer.weights)
+        raise RuntimeError(
+            f"TFMOT's {layer.name} has no weight {name} among {names}; tfb2d was tested with TFMOT 0.8.1"
+        )
+    return named[0]
+
+
+def _scheme(sparse: bool, clustered: bool) -> list[Any]:
+    """Returns the scheme that keeps zeros or clusters, or nothing, for TFMOT's default."""
+    combine = tfmot.load().experimental.combine
     if clustered:
-        return cluster_preserve.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=sparse)
-    if sparse:
-        return prune_preserve.Default8BitPrunePreserveQuantizeScheme()
-    return default_8bit_quantize_scheme.Default8BitQuantizeScheme()
+        return [combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=sparse)]
+    return [combine.Default8BitPrunePreserveQuantizeScheme()] if sparse else []
 
 
-def _last_layer() -> Any:
-    """How the last layer is quantised: its weights alone, for 8 bits are too coarse for a logit."""
-    tfmot.load()
-    from tensorflow_model_optimization import quantization
-    from tensorflow_model_optimization.python.core.quantization.keras import quantizers
+def _last_layer_config() -> Any:
+    """Returns how the last layer is quantised: its weights alone, for 8 bits are too coarse for a logit."""
+    quantisation = tfmot.load().quantization.keras
 
-    class LastLayer(quantization.keras.QuantizeConfig):
+    class LastLayerConfig(quantisation.QuantizeConfig):  # type: ignore[name-defined]
         def get_weights_and_quantizers(self, layer: Any) -> list:
-            every = quantizers.LastValueQuantizer(num_bits=BITS, per_axis=False, symmetric=True, narrow_range=True)
-            return [(layer.kernel, every)]
+            quantizer = quantisation.quantizers.LastValueQuantizer(
+                num_bits=BITS, per_axis=False, symmetric=True, narrow_range=True
+            )
+            return [(layer.kernel, quantizer)]
 
         def get_activations_and_quantizers(self, layer: Any) -> list:
             return []
@@ -126,4 +135,4 @@ def _last_layer() -> Any:
         def get_config(self) -> dict:
             return {}
 
-    return LastLayer()
+    return LastLayerConfig()

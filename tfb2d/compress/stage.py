@@ -10,6 +10,7 @@ from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.outcomes import CalibrationNumbers, CompressOutcome
+from tfb2d.probability import one_column
 from tfb2d.runs import Run
 from tfb2d.students.stage import learnt_stack, soft_training_rows
 
@@ -71,7 +72,7 @@ def split_figures(
     logits = {}
     for split, table in tables.items():
         values = score_texts(score or student.model, [table.column(name).to_pylist() for name in task.fields])
-        logits[split] = values[:, 0] if task.n_logits == 1 else values
+        logits[split] = one_column(values)
     calibration = calibrate(task, labels["valid"], logits["valid"])
     figures = {split: metrics(task, labels[split], calibration.apply(logits[split])) for split in logits}
     names = ("accuracy", "roc_auc", "log_loss")

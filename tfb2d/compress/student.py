@@ -32,7 +32,7 @@ def with_tables(
       A student that serves, saves and loads as any other. Its `compression` says for each table how many rows are stored
       and whether ids are mapped to them.
     """
-    forms = {name: {"rows": len(one.values), "remapped": one.remap is not None} for name, one in tables.items()}
+    forms = {name: {"rows": len(table.values), "remapped": table.remap is not None} for name, table in tables.items()}
     made = Student(student.task, student.config, student.seed, {**(about or {}), "tables": forms})
     for name, layer in made.embeddings.items():
         layer.assign(tables[name])
@@ -44,8 +44,9 @@ def with_tables(
 
 def copy_rest(source: Student, target: Student) -> None:
     """Gives a student all of another one's weights but its tables."""
-    for one, other in zip([source.pool, *dense_layers(source)], [target.pool, *dense_layers(target)], strict=True):
-        other.set_weights(one.get_weights())
+    layers = zip([source.pool, *dense_layers(source)], [target.pool, *dense_layers(target)], strict=True)
+    for source_layer, target_layer in layers:
+        target_layer.set_weights(source_layer.get_weights())
 
 
 def dense_layers(student: Student) -> list[Any]:

@@ -9,39 +9,42 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfb2d.compress.edge_graph import EdgeGraph
-from tfb2d.compress.flatbuffer import quantise_dense, read_model, swap_constants, write_model
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import write_atomic, write_json
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY, Spec
 from tfb2d.students.model import Student
+from tfb2d.students.served import scores_and_logits
 
 TEXT_SCORER = "text_scorer.tflite"
 
 
 def convert(student: Student, form: str = "int8") -> bytes:
-    """A student as a TensorFlow Lite model from ids to logits, of built-in ops alone.
+    """Converts a student to a TensorFlow Lite model from ids to logits, of built-in ops alone.
 
     Args:
       student: a trained one.
-      form: "float": exact. "int8": int8 tables with a scale a row, and int8 weights of the dense layers, whose inputs are
-        quantised row by row as they come. The first dense layer stays float32: eight bits for pooled vectors moved
-        probabilities by up to 0.012, all the rest together by 0.002; and it is small beside the tables. So do convolutions.
+      form: "float": exact. "int8": tables are int8 with a scale a row, which is nearly all of the file. Dense layers and
+        convolutions stay float32: eight bits for pooled vectors moved probabilities by up to 0.012, and the converter's own
+        quantisation cannot leave a layer out (of layers below 1,024 weights it quantises none).
     """
     graph = EdgeGraph(student, form)
     served = tf.function(graph.__call__, autograph=False).get_concrete_function(**graph.signature)
+    return _converted(served, [tf.lite.OpsSet.TFLITE_BUILTINS])
+
+
+def _converted(served: Any, ops: Sequence[tf.lite.OpsSet]) -> bytes:
+    """Converts a concrete function."""
+    module = tf.Module()
+    module.weights = served.variables  # the converter saves a SavedModel of them, whose names the inputs keep
     with _quiet():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([served], tf.Module())
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        model = read_model(converter.convert())
-    swap_constants(model, graph.swaps)
-    if form == "int8":
-        quantise_dense(model, [dense.kernel.numpy() for dense in student.denses])
-    return write_model(model)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([served], module)
+        converter.target_spec.supported_ops = ops
+        return converter.convert()
 
 
 def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[float], form: str = "int8") -> int:
@@ -71,7 +74,7 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
         max_tokens=config.max_tokens,
         soft_buckets=config.soft_buckets if student.kernels else 0,
         scale=float(scale),
-        bias=tuple(float(one) for one in bias),
+        bias=tuple(map(float, bias)),
         form=form,
     )
     if student.ngrams.known is not None:
@@ -99,23 +102,14 @@ def convert_text(student: Student, scale: float, bias: Sequence[float]) -> bytes
             "a student with a vocabulary (student.vocabulary) has no edge form of strings: TensorFlow Lite's Flex ops lack "
             "LowerBound; the form of ids (--forms=edge) does without"
         )
-    squeezed = student.task.n_logits == 1
 
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        logit = student.model([texts[name] for name in student.task.fields], training=False)
-        z = scale * logit + np.asarray(bias, np.float32)
-        if squeezed:
-            return {"score": tf.squeeze(tf.sigmoid(z), -1), "logit": tf.squeeze(logit, -1)}
-        return {"score": tf.nn.softmax(z), "logit": logit}
+        logits = student.model([texts[name] for name in student.task.fields], training=False)
+        return scores_and_logits(logits, scale, bias)
 
     inputs = {name: tf.TensorSpec([None], tf.string, name=name) for name in student.task.fields}
     served = tf.function(predict, autograph=False).get_concrete_function(**inputs)
-    module = tf.Module()
-    module.weights = student.trunk.weights
-    with _quiet():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([served], module)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-        return converter.convert()
+    return _converted(served, [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS])
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ def augmented(fields: Sequence[str], config: AugmentConfig, mask_token: str, see
     """Makes `config.copies` changed copies of a row, fewer where a copy came out unchanged or as nothing but masks.
 
     Each word of a field becomes `mask_token` with probability `config.mask`; then, with probability `config.ngram`, the
-    field is cut down to 1 to 5 consecutive words. Of a pair, one field a copy is changed, chosen by its share of words.
+    field is cut down to 1 to 5 consecutive words. Of a pair, each copy changes one field, chosen by its share of words.
     """
     made, split = [], [field.split() for field in fields]
     for copy in range(config.copies):

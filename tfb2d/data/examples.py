@@ -1,4 +1,4 @@
-"""Examples: rows of files, checked against the task's schema; what does not pass is set apart."""
+"""Examples: rows of files, checked against the task's schema; what does not pass is rejected and counted."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,14 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DataConfig
+from tfb2d.data.checks import check_texts, text_fault
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, hash64, text_key
-from tfb2d.data.readers import Problem, Row, read_rows
+from tfb2d.data.readers import read_rows
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import Problem, Row
 from tfb2d.data.task import Task, name
 
-__all__ = ["Rejects", "Task", "read_examples", "schema", "text_key"]
+__all__ = ["Rejects", "Task", "read_examples", "schema", "text_fault", "text_key"]
 
 BATCH_ROWS = 4096
 BATCH_CHARS = 2**20  # long texts make smaller batches
@@ -31,7 +33,7 @@ class _Example(NamedTuple):
 
 
 def schema(data: DataConfig) -> pa.Schema:
-    """Columns of every table of examples: the text fields, `label` (float32), and `group` (string) where it is set."""
+    """Returns the columns of tables of examples: text fields, `label` (float32), and `group` (string) where it is set."""
     columns = [(field, pa.string()) for field in data.fields] + [("label", pa.float32())]
     return pa.schema(columns + [("group", pa.string())] * bool(data.group_column))
 
@@ -53,7 +55,7 @@ def read_examples(
       data: the settings.
       labelled: whether the files must have `data.label` (and `data.group_column`, `data.id` where set). Otherwise labels
         are not looked at, and groups and ids are read where a file has them.
-      rejects: takes the rows that are set apart.
+      rejects: gets the rows that do not pass, and how each file was read.
       columns: names of the text fields in these files, in the order of `data.fields`; by default the same names.
       limit: stop after so many rows; 0 reads all.
       progress: called with (bytes, rows) read since the last call.
@@ -63,7 +65,7 @@ def read_examples(
       [0, 1] (binary, graded) or class indices, NaN when not `labelled`; the group of an unlabelled row may be "".
 
     Raises:
-      DataError: a file that cannot be used, no rows at all, or more rows set apart than `data.max_rejected` allows.
+      DataError: a file that cannot be used, no rows at all, or more rows rejected than `data.max_rejected` allows.
     """
     paths = expand(files)
     texts = tuple(columns or data.fields)
@@ -74,16 +76,20 @@ def read_examples(
     check = _Check(data, texts, labelled)
     batch = _Batch(data, rejects)
     size = max(sum(path.stat().st_size for path in paths), 1)
-    done = told = number = 0
+    done = reported = number = 0
 
     def consumed(count: int) -> None:
-        nonlocal done, told
+        nonlocal done, reported
         done += count
         if progress:
-            progress(count, number - told)
-        told = number
+            progress(count, number - reported)
+        reported = number
 
-    rows = ((path, row) for path in paths for row in read_rows(path, required, optional, consumed))
+    rows = (
+        (path, row)
+        for path in paths
+        for row in read_rows(path, required, optional, consumed, data.quoting, rejects.dialects)
+    )
     rejects.begin()
     for number, (path, row) in enumerate(islice(rows, limit or None), 1):
         example = check(row)
@@ -117,11 +123,8 @@ class _Check:
         if row.problem:
             return row.problem
         texts = tuple("" if value is None else value for value in row.values[: len(self.texts)])
-        for column, text in zip(self.texts, texts, strict=True):
-            if reason := text_fault(text, self.data.max_chars):
-                return Problem(column, reason, str(text)[:200])
-        if not any(map(str.strip, texts)):
-            return Problem(self.texts[0], "empty text", "")
+        if problem := check_texts(self.texts, texts, self.data.max_chars):
+            return problem
         keys = [name(value) for value in row.values[len(texts) : len(texts) + len(self.keys)]]
         for column, value in zip(self.keys, keys, strict=True):
             reason = text_fault(value, self.data.max_chars) or ("" if value or not self.labelled else "missing value")
@@ -137,28 +140,8 @@ class _Check:
         return _Example(texts, label, group, key)
 
 
-def text_fault(text: object, max_chars: int) -> str:
-    """Why a value cannot be used as a text field; "" if it can."""
-    if not isinstance(text, str):
-        return f"not text but {type(text).__name__}"
-    if "\0" in text:
-        return "NUL byte"
-    if len(text) > max_chars:
-        return f"longer than data.max_chars={max_chars} characters"
-    return "" if text.isascii() or _encodes(text) else "invalid UTF-8"
-
-
-def _encodes(text: str) -> bool:
-    """Whether a text is free of lone surrogates, which stand for bytes that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 class _Batch:
-    """Examples that wait to become a record batch; rows whose id was there before are set apart on the way."""
+    """Collects examples for a record batch; rows whose id was there before are rejected on the way."""
 
     def __init__(self, data: DataConfig, rejects: Rejects) -> None:
         self.data = data

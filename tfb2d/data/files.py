@@ -1,7 +1,10 @@
 """Finds input files by paths, globs, folders and pinned resources."""
 
 import difflib
+import functools
 import glob
+import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,39 +16,69 @@ from tfb2d.atomic import sync as sync
 from tfb2d.atomic import write_atomic as write_atomic
 from tfb2d.atomic import write_json as write_json
 from tfb2d.data.errors import DataError
+from tfb2d.data.formats import ENDINGS as ENDINGS
+from tfb2d.data.formats import has_known_ending
 from tfb2d.data.resources import resolve
 
-TEXT_ENDINGS = (".tsv", ".csv", ".jsonl")
-ENDINGS = (*TEXT_ENDINGS, *(end + zipped for end in TEXT_ENDINGS for zipped in (".gz", ".zst")), ".parquet")
+_log = logging.getLogger(__name__)
 
 
 def expand(patterns: Sequence[str | Path]) -> list[Path]:
-    """Files that paths, globs (`**` too), folders and `pypi:` resources stand for: each once, sorted within a pattern.
+    """Finds the files that patterns stand for: each once, sorted within a pattern.
 
-    A folder stands for the files in it with an ending that the readers know; hidden files and those that start with
-    `_` (a cluster's markers) are left out.
+    A folder stands for the files in it with an ending that the readers know, in upper or lower case; hidden files and
+    those that start with `_` (a cluster's markers) are left out. What a folder holds beside is named in the log, once.
+
+    Args:
+      patterns: paths, globs (`**` too), folders and `pypi:` resources.
 
     Raises:
-      DataError: a pattern that finds nothing; the message names it and the nearest file there is.
+      DataError: a pattern that no file matches; the message names it and the nearest file there is.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for pattern in patterns:
-        files = _expand_one(str(pattern))
-        if not files:
+        matches = _matches(str(pattern))
+        if not matches:
             raise DataError(f"{pattern}: nothing found{_near(Path(pattern))}")
-        found.update(dict.fromkeys(files))
-    return list(found)
+        files.update(dict.fromkeys(matches))
+    return list(files)
 
 
-def _expand_one(pattern: str) -> list[Path]:
+def _matches(pattern: str) -> list[Path]:
     if pattern.startswith("pypi:"):
         pattern = resolve(pattern)
     path = Path(pattern).expanduser()
     if path.is_dir():
-        return sorted(p for p in path.iterdir() if p.name.endswith(ENDINGS) and not p.name.startswith((".", "_")))
+        return _files_in(path)
     if path.exists():
         return [path]
     return sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+
+
+def _files_in(folder: Path) -> list[Path]:
+    read, skipped = [], defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if reason := _why_not(path):
+            skipped[reason].append(path.name)
+        else:
+            read.append(path)
+    for reason, names in skipped.items():
+        _warn(folder, reason, tuple(names))
+    return read
+
+
+def _why_not(path: Path) -> str:
+    """Says why a folder's entry is not read; "" if it is."""
+    if path.name.startswith((".", "_")):
+        return "hidden files and those that start with _ are not"
+    if path.is_dir():
+        return "folders within folders are not: name them, or use a glob such as **/*.tsv"
+    return "" if has_known_ending(path.name) else f"the name must end in one of {', '.join(ENDINGS)}"
+
+
+@functools.cache  # a folder is looked at many times; its files are named once
+def _warn(folder: Path, reason: str, names: tuple[str, ...]) -> None:
+    _log.warning("%s: not read: %s (%s)", folder, ", ".join(names), reason)
 
 
 def _near(path: Path) -> str:

@@ -1,56 +1,103 @@
-"""What makes two texts the same, as strings and as 64-bit hashes, and a compact set of such hashes."""
+"""Says when two texts are the same, by strings and by 64-bit hashes; holds a compact set of such hashes."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
 
-BETWEEN = "\0"  # parts fields in a key; no text holds it, since rows with NUL bytes are set apart
+BETWEEN = "\0"  # between fields in a key; no text holds it, since rows with NUL bytes are rejected
+
+
+_PUNCTUATION = re.compile(r"[.,:/⁄<>=#−-]")  # what may tell numbers or names apart
+_PRIVATE = 0xE000  # where it does, it becomes a character for private use, which outlasts all other punctuation
+_UNIFORM = {"⁄": "/", "−": "-"}  # as NFKC writes ½, and the true minus
+_POINT = chr(_PRIVATE + ord("."))
+_NO_GAP = re.compile(rf" (?:(?<!\d )|(?![\d{_POINT}]))")  # a space that does not part two numbers
 
 
 class _Spaced(dict[int, int]):
-    """For str.translate: letters, marks, numbers and pictographs stay, the rest becomes a space; found out on first use."""
+    """For str.translate: letters, marks, numbers, pictographs and signs stay, the rest becomes a space; filled on use.
+
+    Signs are currencies, "%" and mathematical symbols, but for those that are mostly decoration.
+    """
 
     def __missing__(self, code: int) -> int:
         category = unicodedata.category(chr(code))
-        dropped = category[0] in "PZ" or category in ("Cc", "Cf", "Sc", "Sk", "Sm")
-        self[code] = 32 if dropped else code
+        dropped = category[0] in "PZ" or category in ("Cc", "Cf", "Sk") or chr(code) in "<>=|~¬⁄"
+        self[code] = 32 if dropped and chr(code) != "%" else code
         return self[code]
 
 
-_SPACED = _Spaced()
+class _Plain(dict[int, int | None]):
+    """For str.translate: takes out signs, private characters and spaces."""
+
+    def __missing__(self, code: int) -> int | None:
+        sign = unicodedata.category(chr(code)) in ("Sc", "Sm", "Co", "Zs") or chr(code) == "%"
+        self[code] = None if sign else code
+        return self[code]
+
+
+_SPACED, _PLAIN = _Spaced(), _Plain()
+
+
+def _protect(match: re.Match[str]) -> str:
+    """Keeps punctuation by what stands beside it: 1.5 1,5 1/2 3:10; .5; -5 -$5; 5 < 6; C#, #1."""
+    sign, text, at = match[0], match.string, match.start()
+    before, after = text[at - 1] if at else "", text[at + 1 : at + 5]
+    begins = not before or before.isspace() or before in "([{/:=,;<>\"'"
+    if sign in "<>=":
+        kept = after.lstrip(" -.")[:1].isdecimal()
+    elif sign == "#":
+        kept = before.isalnum() or after[:1].isdecimal()
+    elif sign in "-−":
+        kept = begins and after.lstrip(".$€£¥")[:1].isdecimal()
+    else:
+        kept = after[:1].isdecimal() and (before.isdecimal() or (begins and sign == "."))
+    return chr(_PRIVATE + ord(_UNIFORM.get(sign, sign))) if kept else sign
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text, folded. A text of nothing but punctuation is one word: that is its content."""
+    """Returns a text's words, folded. A text of nothing but punctuation is a single word: that is its content."""
     folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    folded = _PUNCTUATION.sub(_protect, folded)
     return folded.translate(_SPACED).split() or ["".join(folded.split())]
 
 
 def _key(words: list[str]) -> str:
-    key = "".join(words)
+    """Returns words without spaces, except between numbers."""
+    key = _NO_GAP.sub("", " ".join(words))
     return key if key.isascii() else unicodedata.normalize("NFKC", key)
 
 
 def both_keys(fields: Sequence[str]) -> tuple[str, str]:
-    """`text_key` and `near_key` of the same fields, in little more than the time of one."""
+    """Returns `text_key` and `near_key` of the same fields, in little more than the time of either."""
     words = [_words(field) for field in fields]
     near = BETWEEN.join([" ".join(sorted(set(field))) for field in words])
     return BETWEEN.join(map(_key, words)), near
 
 
 def text_key(*fields: str) -> str:
-    """One string for all texts that are the same up to case, Unicode form (NFKC), punctuation and spacing.
+    """Returns one string for all texts that are the same up to case, Unicode form (NFKC), plain punctuation and spacing.
 
-    Letters, marks, numbers and pictographs stay; a text of nothing but punctuation keeps that. The fields of a pair
-    are kept apart, so ("ab", "c") and ("a", "bc") differ.
+    Letters, marks, numbers, signs and pictographs stay, and so does punctuation that tells numbers and names apart:
+    "1.5 mm" is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "C#" not "C++". A text of nothing but punctuation
+    keeps that. The fields of a pair are kept apart, so ("ab", "c") and ("a", "bc") differ.
     """
     return BETWEEN.join([_key(_words(field)) for field in fields])
 
 
+def cut_key(*fields: str) -> str:
+    """Returns a coarser `text_key`, without any sign or punctuation, which decides into which split a text falls.
+
+    Texts of one `text_key` have one cut key; so splits are where they were before signs counted.
+    """
+    return BETWEEN.join([key.translate(_PLAIN) or key for key in (_key(_words(field)) for field in fields)])
+
+
 def near_key(*fields: str) -> str:
-    """One string for all texts with the same set of words: a cheap test for near-duplicates.
+    """Returns one string for all texts with the same set of words: a cheap test for near-duplicates.
 
     It catches reordered and stuttered text; it does not catch changed words, and words must be spaced.
     """
@@ -58,12 +105,12 @@ def near_key(*fields: str) -> str:
 
 
 def hash64(text: str) -> int:
-    """The first 64 bits of BLAKE2b of the text's UTF-8 bytes, unsigned."""
+    """Returns the first 64 bits of BLAKE2b of the text's UTF-8 bytes, unsigned."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def text_hashes(rows: Iterable[Sequence[str]]) -> np.ndarray:
-    """`hash64` of each row's exact texts, uint64 [n]."""
+    """Returns `hash64` of each row's exact texts, uint64 [n]."""
     return np.fromiter((hash64(BETWEEN.join(texts)) for texts in rows), np.uint64)
 
 

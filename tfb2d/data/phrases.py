@@ -1,4 +1,4 @@
-"""Phrases and the sentences that they were cut from, found by their words alone.
+"""Finds the sentences that phrases were cut from, by their words alone.
 
 A treebank's phrases (SST-2's training rows) come without the number of their sentence. The longest ones stand for the
 sentences: a phrase that is contained in no other is a root. Of SST-2's 66,978 distinct phrases 6,885 are roots; its
@@ -15,7 +15,7 @@ TORN = "torn"  # of sentences that lie in different splits
 
 
 def roots(texts: Iterable[str]) -> dict[str, list[str]]:
-    """The roots that contain each text, as whole words in order; a root contains itself alone.
+    """Returns the roots that contain each text, as whole words in order; a root contains itself alone.
 
     Args:
       texts: phrases and sentences, in any order; case and spacing do not count.
@@ -23,17 +23,17 @@ def roots(texts: Iterable[str]) -> dict[str, list[str]]:
     Returns:
       Normalised text -> the normalised roots, the longest first.
     """
-    found: dict[str, list[str]] = {}
+    containing: dict[str, list[str]] = {}
     by_word: dict[str, list[str]] = defaultdict(list)  # roots, longest first
     # A text's candidates are the roots with the rarest of its words.
     for text in sorted({_normalised(text) for text in texts}, key=lambda text: (-text.count(" "), text)):
         words = set(text.split(" "))
         rarest = min(words, key=lambda word: (len(by_word[word]), word))
-        found[text] = [root for root in by_word[rarest] if f" {text} " in f" {root} "] or [text]
-        if found[text] == [text]:
+        containing[text] = [root for root in by_word[rarest] if f" {text} " in f" {root} "] or [text]
+        if containing[text] == [text]:
             for word in words:
                 by_word[word].append(text)
-    return found
+    return containing
 
 
 class PhraseCutter:
@@ -50,8 +50,8 @@ class PhraseCutter:
 
     def split(self, fields: Sequence[str], group: str = "") -> str:
         """Says "train", "valid", "test", or `TORN` of a phrase that sentences of different splits share ("the film")."""
-        places = {self._cutter.split((root,)) for root in self._roots[_normalised(fields[0])]}
-        return places.pop() if len(places) == 1 else TORN
+        splits = {self._cutter.split((root,)) for root in self._roots[_normalised(fields[0])]}
+        return splits.pop() if len(splits) == 1 else TORN
 
 
 def _normalised(text: str) -> str:

@@ -19,11 +19,11 @@ from tfb2d.data.examples import read_examples, schema
 from tfb2d.data.offers.pairs import make
 from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.split_checks import SPLITS, check_split, count_by_name
 from tfb2d.data.splits import Cutter, HeldOut, text_rows
 from tfb2d.data.task import Task
 from tfb2d.data.transfer import TransferSet
 
-SPLITS = ("train", "valid", "test")
 LEFT_OUT = (
     "leaked",
     "leaked_valid",
@@ -34,7 +34,6 @@ LEFT_OUT = (
     "scored_left_out",
     "augmented_left_out",
 )
-NAMED_LABELS = 100
 
 
 def prepare(
@@ -48,7 +47,7 @@ def prepare(
     `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
     and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then
     augmentations of both, or of the training texts alone; no row twice. Everything is made beside the old state and put
-    in its place at the end, so a run that is stopped, killed or out of disk leaves what was there; the same inputs give
+    under its names at the end, so a run that is stopped, killed or out of disk leaves what was there; the same inputs give
     the same bytes.
 
     Args:
@@ -60,10 +59,11 @@ def prepare(
 
     Returns:
       What `stats.json` holds: rows of `train`, `valid`, `test` and `transfer`, of which `unlabelled` and `augmented`;
-      `rejected`, `rejected_by_reason`; rows left out of train, valid or transfer as `leaked` (the same text as a test
-      row; `leaked_from` says whence), `leaked_valid`, `near_leaked` or `group_leaked` (see `HeldOut.leak`); `torn` (see
-      `PhraseCutter`); `duplicates` within transfer; `augmented_left_out`, `scored_left_out` (both reasons, among
-      augmentations and `extra_unlabelled`); `labels`, each split's rows by label; `offers`, what `data.offers` made.
+      `rejected`, `rejected_by_reason`; `dialects`, how each file was read; rows left out of train, valid or transfer
+      as `leaked` (the same text as a test row; `leaked_from` says whence), `leaked_valid`, `near_leaked` or
+      `group_leaked` (see `HeldOut.leak`); `torn` (see `PhraseCutter`); `duplicates` within transfer;
+      `augmented_left_out`, `scored_left_out` (both reasons, among augmentations and `extra_unlabelled`); `labels`, each
+      split's rows by label; `offers`, what `data.offers` made.
 
     Raises:
       DataError: input that cannot be used; `rejected.jsonl` is written all the same.
@@ -73,9 +73,9 @@ def prepare(
     work.mkdir(parents=True)
     try:
         made: dict[str, Any] = {}
-        if data.offers.files:
-            data, made = make(data, work / "made")
         with Rejects(out / "rejected.jsonl", data.max_rejected) as rejects:
+            if data.offers.files:
+                data, made = make(data, work / "made", rejects)
             stats = {**_write(data, work, _Reader(data, rejects, progress), extra_unlabelled), "offers": made}
         files.write_json(work / "task.json", Task.from_config(data).to_json())
         files.write_json(work / "stats.json", stats)
@@ -104,13 +104,13 @@ class _Reader:
         count = 0
         with tqdm(total=size, desc=f"read {name}", unit="B", unit_scale=True, disable=not self.progress) as bar:
 
-            def tell(more_bytes: int, more_rows: int) -> None:
+            def report(more_bytes: int, more_rows: int) -> None:
                 nonlocal count
                 count += more_rows
                 bar.set_postfix_str(f"{count:,} rows", refresh=False)
                 bar.update(more_bytes)
 
-            yield from read_examples(patterns, self.data, rejects=self.rejects, progress=tell, **options)
+            yield from read_examples(patterns, self.data, rejects=self.rejects, progress=report, **options)
 
 
 def _write(
@@ -121,7 +121,7 @@ def _write(
     left_out = _spool(data, work, reader)
     labels = {name: _split(data, work, name, held, left_out) for name in ("test", "valid", "train")}
     for name in SPLITS:
-        _check_split(data, name, labels[name], left_out)
+        check_split(data, work, name, labels[name], left_out)
 
     transfer = TransferSet(work / "transfer", data, held)
     for batch in tables.iter_batches(work / "train"):
@@ -148,17 +148,18 @@ def _write(
         "augmented": transfer.rows - real,
         "rejected": reader.rejects.count,
         "rejected_by_reason": dict(sorted(reader.rejects.reasons.items())),
+        "dialects": {path: how for path, how in reader.rejects.dialects.items() if work not in Path(path).parents},
         **{reason: left_out[reason] for reason in LEFT_OUT},
         "leaked_from": leaked,
-        "labels": {name: _named(labels[name], data.classes) for name in SPLITS},
+        "labels": {name: count_by_name(labels[name], data.classes) for name in SPLITS},
     }
 
 
 def _spool(data: DataConfig, work: Path, reader: _Reader) -> Counter[str]:
-    """Reads the labelled files into a table a split, as they are; counts the rows that have no place in one."""
+    """Reads the labelled files into a table a split, as they are; counts the rows that belong to none."""
     if not data.train:
         raise DataError("data.train is empty; it names the files with labelled rows")
-    homeless: Counter[str] = Counter()
+    torn: Counter[str] = Counter()
     cutter = PhraseCutter(data, _texts(data)) if data.phrases else Cutter(data)
     with ExitStack() as stack:
         writers = {
@@ -168,13 +169,13 @@ def _spool(data: DataConfig, work: Path, reader: _Reader) -> Counter[str]:
             patterns: tuple[str, ...] = getattr(data, name)
             for batch in reader.read(name, patterns, labelled=True) if patterns else ():
                 if name == "train":
-                    places = np.array([cutter.split(*row) for row in text_rows(batch, data.fields)])
-                    for place in SPLITS:
-                        writers[place].write(batch.filter(pa.array(places == place)))
-                    homeless[TORN] += int((places == TORN).sum())
+                    cuts = np.array([cutter.split(*row) for row in text_rows(batch, data.fields)])
+                    for split in SPLITS:
+                        writers[split].write(batch.filter(pa.array(cuts == split)))
+                    torn[TORN] += int((cuts == TORN).sum())
                 else:
                     writers[name].write(batch)
-    return homeless
+    return torn
 
 
 def _texts(data: DataConfig) -> Iterator[str]:
@@ -195,24 +196,3 @@ def _split(data: DataConfig, work: Path, name: str, held: HeldOut, left_out: Cou
         if name != "train":
             held.add(name, text_rows(batch, data.fields))
     return labels
-
-
-def _check_split(data: DataConfig, name: str, labels: Counter[float], left_out: Counter[str]) -> None:
-    """Stops where a split is empty, or train or test has labels of one kind only."""
-    source = ", ".join(getattr(data, name) or data.train)
-    wanted = name == "train" or getattr(data, name) or getattr(data, f"{name}_fraction")
-    if wanted and not labels:
-        gone = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
-        raise DataError(f"{source}: no rows for the {name} split" + (f"; left out: {gone}" if gone else ""))
-    if name != "valid" and len(labels) == 1:
-        (label,) = _named(labels, data.classes)
-        raise DataError(
-            f"{source}: field {data.label!r} is {label} in all {labels.total():,} rows of the {name} split; one class "
-            "alone can be neither learnt nor measured"
-        )
-
-
-def _named(labels: Counter[float], classes: Sequence[str]) -> dict[str, int]:
-    """Counts by the label's name, in order; of the NAMED_LABELS most frequent ones, since graded labels may be many."""
-    frequent = sorted(labels.most_common(NAMED_LABELS))
-    return {classes[int(label)] if classes else f"{label:g}": count for label, count in frequent}

@@ -1,4 +1,4 @@
-"""Rows that are set apart: written down one by one, counted by reason, and too many of them stop the run."""
+"""Rejected rows: each is written down, all are counted by reason, and too many of them stop the run."""
 
 import json
 from collections import Counter
@@ -13,23 +13,25 @@ MANY = 100  # rejected rows before a run can stop ahead of a file set's end
 
 
 class Rejects:
-    """Rows set apart, of one file set after another.
+    """Collects rejected rows, of one file set after another.
 
     They are written beside `path` and take its place on `close`, or when a `with` block ends, with an error or without.
 
     Args:
       path: the JSON-lines file that gets `{"file", "row", "field", "reason", "excerpt"}` a row, or None to write none.
-      max_share: share of a file set's rows that may be set apart.
+      max_share: share of a file set's rows that may be rejected.
 
     Attributes:
-      count: rows set apart, of all file sets.
+      count: rejected rows, of all file sets.
       reasons: the same by reason.
+      dialects: how each file was read, by its path ("comma-separated, CSV quoting"); the readers write it.
     """
 
     def __init__(self, path: Path | None, max_share: float) -> None:
         self.path = path
         self.max_share = max_share
         self.reasons: Counter[str] = Counter()
+        self.dialects: dict[str, str] = {}
         self._set: Counter[str] = Counter()
         self._first: list[str] = []
         self._lines: list[str] = []
@@ -46,7 +48,7 @@ class Rejects:
 
     @property
     def count(self) -> int:
-        """Rows set apart so far."""
+        """Returns how many rows were rejected so far."""
         return self.reasons.total()
 
     def begin(self) -> None:
@@ -55,7 +57,7 @@ class Rejects:
         self._first.clear()
 
     def add(self, file: str | Path, row: int, field: str, reason: str, excerpt: str = "") -> None:
-        """Sets one row apart. `row` is the line where it starts (Parquet: the row), counted from 1."""
+        """Rejects a row. `row` is the line where it starts (Parquet: the row), counted from 1."""
         excerpt = excerpt[:EXCERPT].encode("utf-8", "backslashreplace").decode()
         self.reasons[reason] += 1
         self._set[reason] += 1
@@ -75,33 +77,37 @@ class Rejects:
         self._lines.clear()
 
     def close(self) -> None:
-        """Writes everything down and puts the file in its place."""
+        """Writes what is waiting and renames the file to its own name."""
         self.flush()
         if self.path is not None:
             sync(self._partial)
             self._partial.replace(self.path)
 
     def judge(self, rows: int, share_read: float = 1.0) -> None:
-        """Stops the run when too many rows were set apart.
+        """Stops the run when too many rows were rejected.
 
-        Before the file set's end (`share_read` < 1, by bytes) it stops only when the rows set apart so far are already
+        Before the file set's end (`share_read` < 1, by bytes) it stops only when the rows rejected so far are already
         twice too many for the rows that the whole set is going to have.
 
         Args:
-          rows: rows read of this file set, those set apart included.
+          rows: rows read of this file set, rejected ones included.
           share_read: how much of the file set has been read, in (0, 1].
 
         Raises:
           DataError: with the counts by reason and the first examples.
         """
         self.flush()
-        apart = self._set.total()
-        if share_read < 1 and (apart < MANY or apart <= 2 * self.max_share * rows / share_read):
+        rejected = self._set.total()
+        if share_read < 1 and (rejected < MANY or rejected <= 2 * self.max_share * rows / share_read):
             return
-        if apart > self.max_share * rows:
-            counts = ", ".join(f"{n:,} {reason}" for reason, n in self._set.most_common())
+        if rejected > self.max_share * rows:
             kept = f"; all of them are in {self.path}" if self.path is not None else ""
             raise DataError(
-                f"{apart:,} of {rows:,} rows cannot be used, more than data.max_rejected={self.max_share:g} allows: "
-                f"{counts}. The first: {'; '.join(self._first)}{kept}"
+                f"{rejected:,} of {rows:,} rows cannot be used, more than data.max_rejected={self.max_share:g} allows: "
+                f"{self.summary()}{kept}"
             )
+
+    def summary(self) -> str:
+        """Returns what was rejected of this file set: rows by reason, and the first examples."""
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in self._set.most_common())
+        return f"{counts}. The first: {'; '.join(self._first)}"

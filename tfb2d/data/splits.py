@@ -1,4 +1,4 @@
-"""Splits: which rows are held out, and keeping what is held out from the rest."""
+"""Decides which rows are held out, and keeps what is held out from the rest."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DataConfig
-from tfb2d.data.keys import both_keys, hash64, text_key
+from tfb2d.data.keys import both_keys, cut_key, hash64, text_key
 
 Texts = tuple[tuple[str, ...], str]  # a row's text fields and its group, "" without one
 
 
 def text_rows(batch: pa.RecordBatch, fields: Sequence[str]) -> list[Texts]:
-    """A batch's texts and groups, row by row."""
+    """Returns a batch's texts and groups, row by row."""
     texts = zip(*(batch.column(field).to_pylist() for field in fields), strict=True)
     groups = batch.column("group").to_pylist() if "group" in batch.schema.names else [""] * batch.num_rows
     return list(zip(texts, groups, strict=True))
@@ -22,7 +22,7 @@ def text_rows(batch: pa.RecordBatch, fields: Sequence[str]) -> list[Texts]:
 class Cutter:
     """Cuts valid and test from the training files by a stable hash, where they are not given as files.
 
-    A row's place depends on `data.split_seed` and its group alone (without one: its text; both as `text_key` sees them),
+    A row's split depends on `data.split_seed` and its group alone (without one: its text; both as `cut_key` sees them),
     so neither the order of the rows nor the rows around it matter, and a group is never torn.
     """
 
@@ -33,13 +33,13 @@ class Cutter:
 
     def split(self, fields: Sequence[str], group: str = "") -> str:
         """Says "train", "valid" or "test"."""
-        key = text_key(group) if group else text_key(*fields)
+        key = cut_key(group) if group else cut_key(*fields)
         share = hash64(f"{self.seed}\0{key}") / 2**64
         return "test" if share < self.test else "valid" if share < self.test + self.valid else "train"
 
 
 class HeldOut:
-    """What the valid and test splits hold (their keys, in memory), and how another row would leak it."""
+    """Holds the keys of the valid and test splits in memory, and says how another row would leak them."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -47,7 +47,7 @@ class HeldOut:
         self._groups: set[str] = set()
 
     def add(self, split: str, rows: Iterable[Texts]) -> None:
-        """Holds rows of "test" or "valid" out."""
+        """Adds rows of "test" or "valid"."""
         for fields, group in rows:
             key, near = both_keys(fields)
             self._texts.setdefault(key, split)
@@ -70,7 +70,7 @@ class HeldOut:
         return "near_leaked" if near in self._near else ""
 
     def keep(self, batch: pa.RecordBatch, fields: Sequence[str], counts: Counter[str]) -> pa.RecordBatch:
-        """The rows of a batch that leak nothing; the others are counted by reason."""
+        """Returns the rows of a batch that leak nothing; the others are counted by reason."""
         reasons = [self.leak(*row) for row in text_rows(batch, fields)]
         counts.update(filter(None, reasons))
         return batch.filter(pa.array(np.array([not reason for reason in reasons], bool)))

@@ -65,7 +65,7 @@ class ShardWriter:
 
 
 def part_files(folder: str | Path) -> list[Path]:
-    """The parts of a table, in order.
+    """Returns the parts of a table, in order.
 
     Raises:
       DataError: there is none.
@@ -77,12 +77,12 @@ def part_files(folder: str | Path) -> list[Path]:
 
 
 def count_rows(folder: str | Path) -> int:
-    """Rows of a table, from its parts' footers."""
+    """Returns how many rows a table has, from its parts' footers."""
     return sum(_open(part).metadata.num_rows for part in part_files(folder))
 
 
 def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A whole table in memory (train, valid and test are meant for it); `columns` in the order asked for.
+    """Reads a whole table into memory (train, valid and test are meant for it), with `columns` in their order.
 
     Raises:
       DataError: no parts, or a part that is not whole.
@@ -99,7 +99,7 @@ def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.T
 
 
 def logit_names(n_logits: int) -> list[str]:
-    """The logit columns of a table: `logit`, or `logit_0`, `logit_1`, ... one a class."""
+    """Returns the logit columns of a table: `logit`, or `logit_0`, `logit_1`, ... for each class."""
     return ["logit"] if n_logits == 1 else [f"logit_{i}" for i in range(n_logits)]
 
 
@@ -117,7 +117,7 @@ def iter_batches(
 
 
 def iter_part(part: Path, columns: Sequence[str] | None = None, rows: int = 8192) -> Iterator[pa.RecordBatch]:
-    """Streams one part; see `iter_batches`."""
+    """Streams a part; see `iter_batches`."""
     names = None if columns is None else list(columns)
     try:
         for batch in _open(part).iter_batches(batch_size=rows, columns=names):

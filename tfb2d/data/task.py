@@ -1,16 +1,20 @@
-"""The task: which texts go in, and what kind of label comes out."""
+"""The task of a run: which texts go in, and what kind of label comes out."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tfb2d.config import DataConfig
+from tfb2d.data.checks import read_number
+
+_WHOLE = re.compile(r"(-?\d+)\.0*")
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is learnt: text fields, and what kind of label goes with them.
+    """Holds what is learnt: text fields, and what kind of label goes with them.
 
     Attributes:
       fields: one text, or a (query, title) pair.
@@ -28,40 +32,49 @@ class Task:
 
     @classmethod
     def from_config(cls, data: DataConfig) -> "Task":
-        """The task that the settings describe."""
+        """Returns the task that the settings describe."""
         kind = "graded" if data.label_range else "multiclass" if len(data.classes) > 2 else "binary"
         return cls(data.fields, kind, data.classes, data.label, data.label_range)
 
     @property
     def n_logits(self) -> int:
-        """Logits a model gives per row: one a class, or 1."""
+        """Returns how many logits a model gives a row: as many as classes, or 1."""
         return len(self.classes) if self.kind == "multiclass" else 1
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Returns the task in plain JSON types."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Task":
-        """The inverse of `to_json`."""
+        """Reads what `to_json` returned."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
         return cls(**fields)
 
     def known_labels(self) -> str:
-        """The labels there are, for messages."""
+        """Returns the labels that there are, for messages."""
         if self.kind == "graded":
             return "numbers from {:g} to {:g}".format(*self.label_range)
         names = self.classes or ("0", "1")
         return ", ".join(names[:20]) + (f", ... ({len(names)} classes)" if len(names) > 20 else "")
 
     def read_label(self, value: Any) -> float | None:
-        """A label as a number: within [0, 1], or a class's index; None where it is none of the task's labels."""
+        """Reads a label, by the same rule whether a file holds it as text, number or boolean.
+
+        A label is a class if it is the class's name, or both are the same whole number or truth value: 1, 1.0, "1" and
+        "1.0" are class "1", true and "True" class "true".
+
+        Returns:
+          A number within [0, 1], or a class's index; None where it is none of the task's labels.
+        """
         if self.classes:
             text = name(value)
-            return float(self.classes.index(text)) if text in self.classes else None
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
+            if text in self.classes:
+                return float(self.classes.index(text))
+            same = [index for index, known in enumerate(self.classes) if _canonical(known) == _canonical(text)]
+            return float(same[0]) if len(same) == 1 else None
+        number = read_number({"true": 1, "false": 0}.get(name(value).lower(), value))
+        if number is None:
             return None
         if self.kind == "graded":
             low, high = self.label_range
@@ -70,7 +83,7 @@ class Task:
 
 
 def name(value: Any) -> str:
-    """A label's, group's or id's value as text: 1 and 1.0 are "1", True is "true", None is ""."""
+    """Returns a label's, group's or id's value as text: 1 and 1.0 are "1", True is "true", None is ""."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -78,3 +91,10 @@ def name(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
+
+
+def _canonical(label: str) -> str:
+    """Returns a whole number without its zeros behind the point, a truth value in lower case, any other label as it is."""
+    if match := _WHOLE.fullmatch(label):
+        return match[1]
+    return label.lower() if label.lower() in ("true", "false") else label

@@ -35,13 +35,13 @@ class TransferSet:
         self.held = held
         self.schema = schema(data)
         self.left_out: Counter[str] = Counter()
-        self._judged = 0  # rows
+        self._labelled = 0  # rows
         self._seen = HashSet()
         self._writer = tables.ShardWriter(folder, self.schema)
 
     @property
     def rows(self) -> int:
-        """Rows taken."""
+        """Returns how many rows were taken."""
         return self._writer.rows
 
     def add_labelled(self, batch: pa.RecordBatch) -> None:
@@ -49,7 +49,7 @@ class TransferSet:
         new = self._unseen(batch)
         self.left_out["duplicates"] += batch.num_rows - new.num_rows
         self._writer.write(new)
-        self._judged += new.num_rows
+        self._labelled += new.num_rows
 
     def add_unlabelled(self, batch: pa.RecordBatch) -> None:
         """Takes unlabelled rows, in the form that `data.augment` sets."""
@@ -62,7 +62,7 @@ class TransferSet:
             self._add(batch)
 
     def add_scored(self, batch: pa.RecordBatch) -> None:
-        """Takes rows that an outside teacher scored; they stay whole, since their scores are found by their text."""
+        """Takes rows that an outside teacher scored; they stay whole, since scores are matched by text."""
         self._add(batch, "scored_left_out")
 
     def _add(self, batch: pa.RecordBatch, counted_as: str = "") -> None:
@@ -75,9 +75,9 @@ class TransferSet:
         self._writer.write(new)
 
     def augment(self, mask_token: str, progress: bool) -> None:
-        """Adds augmentations of all rows taken so far, or of the judged ones, which are the first."""
+        """Adds augmentations of all rows taken so far, or of the labelled rows, which are the first."""
         self._writer.flush()
-        left = self._judged if self.data.augment.judged else self.rows
+        left = self._labelled if self.data.augment.judged else self.rows
         with tqdm(total=left, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
             for part in tables.part_files(self._writer.folder):
                 for source in tables.iter_part(part, rows=1024):
@@ -124,7 +124,7 @@ class TransferSet:
 
 
 def pieces(text: str, form: AugmentConfig) -> Iterator[str]:
-    """The rows that an unlabelled text is made into."""
+    """Yields the rows that an unlabelled text is made into."""
     if form.markup:
         text = without_markup(text)
     for piece in sentences(text) if form.sentences else [text]:

@@ -14,7 +14,7 @@ _SAME = {
     "--": "–—\x96\x97",
     "...": "…\x85",
 }  # \x85 to \x97: Windows-1252 read as Latin-1
-_PLAIN = str.maketrans({one: to for to, many in _SAME.items() for one in many})
+_PLAIN = str.maketrans({variant: plain for plain, variants in _SAME.items() for variant in variants})
 _RULES = tuple(
     (re.compile(pattern), to)
     for pattern, to in (
@@ -38,7 +38,7 @@ _TAG = re.compile(r"</?[a-z][^<>]{0,200}>", re.I)
 
 
 def treebank(text: str) -> str:
-    """A sentence in the treebank's form, its tokens parted by single spaces.
+    """Returns a sentence in the treebank's form, with single spaces between its tokens.
 
     >>> treebank('"Don\\'t," he said (twice)...')
     "`` do n't , '' he said ( twice ) ..."
@@ -50,8 +50,10 @@ def treebank(text: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """Text without HTML: line breaks and blocks become blank lines, which end a sentence, other tags go, and entities
-    are the characters that they stand for."""
+    """Returns text without HTML.
+
+    Line breaks and blocks become blank lines, which end a sentence; other tags go; entities are what they stand for.
+    """
     if "<" in text:
         text = _TAG.sub("", _BLOCK.sub("\n\n", text))
     return html.unescape(text) if "&" in text else text

@@ -1,4 +1,4 @@
-"""Rows into files, streamed: the readers' counterpart, with the same formats told apart by the same endings."""
+"""Writes rows into files, streamed, in the formats that the readers know; the ending says which."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfb2d.data.errors import DataError
-from tfb2d.data.readers import kind_of
+from tfb2d.data.formats import codec_of, kind_of
 
 
 class RowWriter:
@@ -47,7 +47,7 @@ class RowWriter:
         self._parquet: pq.ParquetWriter | None = None
         self._file: Any = None
         if self._kind != ".parquet":
-            codec = {".gz": "gzip", ".zst": "zstd"}.get(like.suffix.lower())
+            codec = codec_of(like)
             self._file = pa.CompressedOutputStream(str(path), codec) if codec else path.open("wb")
             if self._kind != ".jsonl":
                 self._put(self._lines([self.columns]))
@@ -63,13 +63,13 @@ class RowWriter:
             self._write_parquet(rows)
         elif self._kind == ".jsonl":
             objects = (dict(zip(self.columns, row, strict=True)) for row in rows)
-            self._put(json.dumps(one, ensure_ascii=False, default=str) + "\n" for one in objects)
+            self._put(json.dumps(value, ensure_ascii=False, default=str) + "\n" for value in objects)
         else:
             self._put(self._lines(rows))
         self.rows += len(rows)
 
     def close(self) -> None:
-        """Completes the file; one without rows has its header, or schema, all the same."""
+        """Completes the file; a file without rows has its header, or schema, all the same."""
         if self._kind == ".parquet" and self._parquet is None:
             self._write_parquet([])
         for file in (self._parquet, self._file):
@@ -99,7 +99,7 @@ class RowWriter:
         if line.count("\t") < len(row) and "\n" not in line and "\r" not in line:
             return line
         flat = [text.translate(_SPACES) for text in row]
-        self.flattened += sum(one != other for one, other in zip(row, flat, strict=True))
+        self.flattened += sum(before != after for before, after in zip(row, flat, strict=True))
         return "\t".join(flat)
 
     def _write_parquet(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -111,16 +111,16 @@ class RowWriter:
         self._parquet.write_batch(pa.record_batch(arrays, schema=self._parquet.schema))
 
     def _array(self, name: str, values: list[Any]) -> pa.Array:
-        wanted = self.types.get(name)
-        if wanted is not None and (pa.types.is_binary(wanted) or pa.types.is_large_binary(wanted)):
+        kind = self.types.get(name)
+        if kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
             values = [v.encode("utf-8", "surrogateescape") if isinstance(v, str) else v for v in values]
         else:
             values = [_valid(value) if isinstance(value, str) else value for value in values]
         try:
-            array = pa.array(values, wanted)
+            array = pa.array(values, kind)
         except (pa.ArrowException, OverflowError) as error:
             where = f"{self.like}: column {name!r}, from row {self.rows + 1} on"
-            raise DataError(f"{where}: not {wanted or 'of one type'} throughout: {error}") from error
+            raise DataError(f"{where}: not {kind or 'of one type'} throughout: {error}") from error
         if pa.types.is_null(array.type):
             array = array.cast(pa.string())
         self.types[name] = array.type

@@ -52,7 +52,7 @@ def mixed(targets: np.ndarray, labels: np.ndarray, hard_weight: float) -> np.nda
     if not hard_weight:
         return targets
     hard = one_hot(labels, targets.shape[1])
-    soft = np.where(np.isfinite(targets), targets, hard)  # a judged row that no teacher scored has its label
+    soft = np.where(np.isfinite(targets), targets, hard)  # a labelled row that no teacher scored has its label
     return np.where(np.isfinite(hard), (1 - hard_weight) * soft + hard_weight * hard, targets).astype(np.float32)
 
 

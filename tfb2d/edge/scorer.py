@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_spec, read_vocabulary
+from tfb2d.probability import one_column, probabilities
 from tfb2d.students.text_spec import composed_ids, ngram_ids, token_hashes
 
 Float32 = NDArray[np.float32]
@@ -59,8 +60,7 @@ class EdgeScorer:
 
     def logits(self, *columns: Sequence[str | bytes]) -> Float32:
         """Raw logits of the same texts, `[n]` or `[n, k]`."""
-        logits = self._column_logits(columns)
-        return logits[:, 0] if logits.shape[1] == 1 else logits
+        return one_column(self._column_logits(columns))
 
     def rank(self, query: str | bytes, titles: Sequence[str | bytes]) -> Float32:
         """Scores of many titles for one query, which is hashed once: `[n]`. Empty titles score 0, as padding does.
@@ -133,15 +133,15 @@ class EdgeScorer:
         else:
             grams = ngram_ids(hashes, spec.orders, spec.buckets, splits)
         soft = self._soft(hashes, grams, splits) if spec.soft_buckets else None
-        found, end = [], 0
+        padded, end = [], 0
         for field, column in enumerate(fields):
             start, end = end, end + len(column)
             tokens = slice(splits[start], splits[end])
             inputs = [_padded(grams[tokens], lengths[start:end], spec.buckets + field)]
             if soft is not None:
                 inputs.append(_padded(soft[tokens], lengths[start:end], spec.soft_buckets + field)[:, :, 0])
-            found.append(inputs)
-        return found
+            padded.append(inputs)
+        return padded
 
     def _soft(self, hashes: np.ndarray, grams: np.ndarray, splits: np.ndarray) -> np.ndarray:
         """Ids of soft matching's table, `[tokens, 1]`."""
@@ -165,11 +165,7 @@ class EdgeScorer:
         return self._model.get_tensor(self._output)
 
     def _scores(self, logits: np.ndarray) -> Float32:
-        z = logits * np.float32(self.spec.scale) + np.array(self.spec.bias, np.float32)
-        if z.shape[1] == 1:
-            return np.float32(0.5) * (np.tanh(np.float32(0.5) * z[:, 0]) + np.float32(1))  # sigmoid, without overflow
-        powers = np.exp(z - z.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        return probabilities(logits * np.float32(self.spec.scale) + np.array(self.spec.bias, np.float32))
 
 
 def _padded(ids: np.ndarray, lengths: np.ndarray, pad: int) -> np.ndarray:
@@ -206,7 +202,9 @@ def _inputs(model: Any, spec: Spec, path: Path) -> list[tuple[int, int, int]]:
         kinds |= {f"{name}_soft": (field, 1) for field, name in enumerate(spec.fields)}
     if sorted(signature) != sorted(kinds):
         raise EdgeError(f"{path} takes {', '.join(sorted(signature))}; spec.json means {', '.join(sorted(kinds))}")
-    named = {one["name"].removeprefix("serving_default_").split(":")[0]: one for one in model.get_input_details()}
+    named = {
+        tensor["name"].removeprefix("serving_default_").split(":")[0]: tensor for tensor in model.get_input_details()
+    }
     width, outputs = named[spec.fields[0]]["shape"][2], model.get_output_details()[0]["shape"][1]
     if (width, outputs) != (spec.width, len(spec.bias)):
         raise EdgeError(f"{path} takes {width} ids of a token and gives {outputs} scores; spec.json says otherwise")

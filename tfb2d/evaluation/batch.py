@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.checks import MAX_CHARS
 from tfb2d.data.errors import DataError
-from tfb2d.data.examples import text_fault
 from tfb2d.data.files import atomic_path, expand
-from tfb2d.data.readers import Problem, Row, columns_of, kind_of, read_rows
+from tfb2d.data.readers import columns_of, kind_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.data.writers import RowWriter
 from tfb2d.evaluation.scorer import BATCH, Float32, Scorer
 
 CHARS = 2**22  # a batch ends before BATCH rows when they hold so many characters
-MAX_CHARS = 20_000  # of a text field, as in training
 JUDGED = 100 * BATCH  # rows between two looks at the share set apart
 
 
@@ -63,6 +63,7 @@ def score_files(
     prefix: str = "",
     max_rejected: float = 0.01,
     max_chars: int = MAX_CHARS,
+    quoting: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Writes `output`: the rows of the files, in order, with all their columns and the model's scores.
@@ -78,12 +79,14 @@ def score_files(
       texts: columns with the text fields, in the order of `task.fields`; by default of the same names.
       prefix: put before the names of the added columns.
       max_rejected: share of the rows that may be set apart.
-      max_chars: a longer text sets its row apart.
+      max_chars: a longer text makes its row a bad one.
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
       progress: whether to show a progress bar on stderr.
 
     Returns:
-      `{"rows", "rejected", "reasons": {reason: rows}, "flattened", "seconds", "rows_per_second"}`; `flattened` counts
-      values whose tabs or line breaks became spaces, since TSV has no way to hold them.
+      `{"rows", "rejected", "reasons": {reason: rows}, "dialects": {file: how it was read}, "flattened", "seconds",
+      "rows_per_second"}`; `flattened` counts values whose tabs or line breaks became spaces, since TSV has no way to hold
+      them.
 
     Raises:
       DataError: a file that cannot be used, an added column that is there already, or too many rows set apart.
@@ -91,7 +94,7 @@ def score_files(
     """
     started = time.perf_counter()
     paths, texts = expand(files), tuple(texts or scorer.task.fields)
-    columns, types = _columns(paths)
+    columns, types = _columns(paths, quoting)
     added = score_columns(scorer.task, prefix)
     exact = kind_of(output) == ".parquet"
     if any(path.resolve() == output.resolve() for path in paths):
@@ -107,7 +110,8 @@ def score_files(
             RowWriter(temporary, output, [*columns, *added], types) as out,
             file_bar(paths, progress) as bar,
         ):
-            for batch, scores, logits in _scored(scorer, _batches(paths, columns, texts, rejects, max_chars, bar)):
+            batches = _batches(paths, columns, texts, rejects, max_chars, quoting, bar)
+            for batch, scores, logits in _scored(scorer, batches):
                 tails = _added(scorer.task, scores, logits, exact)
                 out.write([row + tail for row, tail in zip(batch.rows, tails, strict=True)])
                 speed = out.rows / (time.perf_counter() - started)
@@ -120,6 +124,7 @@ def score_files(
         "rows": out.rows,
         "rejected": rejects.count,
         "reasons": dict(rejects.reasons),
+        "dialects": dict(rejects.dialects),
         "flattened": out.flattened,
         "seconds": seconds,
         "rows_per_second": (out.rows + rejects.count) / seconds,
@@ -146,7 +151,7 @@ def _scored(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch,
             yield done, *scored.result()
 
 
-def _columns(paths: Sequence[Path]) -> tuple[list[str], dict[str, pa.DataType]]:
+def _columns(paths: Sequence[Path], quoting: str) -> tuple[list[str], dict[str, pa.DataType]]:
     """All columns of the files, in the order of first appearance, and the types of those that come from Parquet."""
     types: dict[str, pa.DataType] = {}
     for path in paths:
@@ -156,45 +161,44 @@ def _columns(paths: Sequence[Path]) -> tuple[list[str], dict[str, pa.DataType]]:
             except (OSError, pa.ArrowException):
                 continue  # reported when its columns are read, below
             types = {name: schema.field(name).type for name in schema.names if schema.names.count(name) == 1} | types
-    return list(dict.fromkeys(column for path in paths for column in columns_of(path))), types
+    return list(dict.fromkeys(column for path in paths for column in columns_of(path, quoting))), types
 
 
 def _batches(
-    paths: Sequence[Path], columns: Sequence[str], texts: Sequence[str], rejects: Rejects, max_chars: int, bar: tqdm
+    paths: Sequence[Path],
+    columns: Sequence[str],
+    texts: Sequence[str],
+    rejects: Rejects,
+    max_chars: int,
+    quoting: str,
+    bar: tqdm,
 ) -> Iterator[_Batch]:
     """Batches of the rows that can be scored; too many others raise DataError."""
-    batch, rows, done, size = _Batch([[] for _ in texts]), 0, 0, sum(path.stat().st_size for path in paths)
+    batch, kept, done, size = _Batch([[] for _ in texts]), 0, 0, sum(path.stat().st_size for path in paths)
+    next_check = JUDGED
 
     def consumed(count: int) -> None:
-        nonlocal done
+        nonlocal done, next_check
         done += count
         bar.update(count)
+        if kept + rejects.count >= next_check:
+            next_check += JUDGED
+            rejects.judge(kept + rejects.count, min(1.0, max(done / size, 1e-9)))
 
     for path in paths:
-        for row in read_rows(path, texts, columns, consumed):
-            rows += 1
-            found = row.values[: len(texts)]
-            if problem := _problem(row, found, texts, max_chars):
-                rejects.add(path, row.number, *problem)
-            elif batch.add(["" if text is None else text for text in found], row.values[len(texts) :]):
+        rows = read_checked_rows(
+            path, texts, rejects, others=columns, max_chars=max_chars, quoting=quoting, progress=consumed
+        )
+        for row in rows:
+            kept += 1
+            if batch.add(row.texts, row.others):
                 yield batch
                 batch = _Batch([[] for _ in texts])
-            if rows % JUDGED == 0:
-                rejects.judge(rows, min(1.0, max(done / size, 1e-9)))
-    if not rows:
+    if not kept + rejects.count:
         raise DataError(f"{', '.join(map(str, paths))}: no rows, only headers")
-    rejects.judge(rows)
+    rejects.judge(kept + rejects.count)
     if batch.rows:
         yield batch
-
-
-def _problem(row: Row, found: Sequence[Any], texts: Sequence[str], max_chars: int) -> Problem | None:
-    if row.problem:
-        return row.problem
-    for column, text in zip(texts, found, strict=True):
-        if text is not None and (fault := text_fault(text, max_chars)):
-            return Problem(column, fault, str(text)[:200])
-    return None if any(text and text.strip() for text in found) else Problem(texts[0], "empty text", "")
 
 
 def _added(task: Task, scores: Float32, logits: Float32, exact: bool) -> list[tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """An exported model on labelled rows: read, scored, and held against labels and a teacher."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from tfb2d.config import DataConfig
 from tfb2d.data.examples import read_examples
 from tfb2d.data.files import expand
+from tfb2d.data.join import MAX_REJECTED
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.evaluation.batch import file_bar
 from tfb2d.evaluation.bootstrap import Bootstrap
+from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.metrics import Floats, agreement
 from tfb2d.evaluation.results import covered
 from tfb2d.evaluation.scorer import Float32, Scorer
@@ -29,7 +32,8 @@ class Judged:
     labels: Floats  # [n]
     scores: Float32  # [n] or [n, k]
     groups: NDArray[Any] | None  # [n], where there is a group column
-    reasons: dict[str, int]  # rows set apart, by reason
+    reasons: dict[str, int]  # rejected rows, by reason
+    max_rejected: float = MAX_REJECTED  # share of bad rows at which to stop, of the teacher's scores too
 
 
 def judge(
@@ -94,6 +98,7 @@ def judge(
         np.concatenate(scores),
         np.asarray(groups, object) if group else None,
         dict(rejects.reasons),
+        max_rejected,
     )
 
 
@@ -111,8 +116,9 @@ def compare(
 
     Returns:
       `{"task", "rows", "groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher", "teacher_rows",
-      "fidelity", "retention"}`; without a teacher, its four are None. Student and teacher have the metrics of all rows that
-      each has a score for; retention compares them on the teacher's rows.
+      "teacher_matches", "fidelity", "retention", "warnings"}`; without a teacher, its five are None, and there are no
+      warnings. Student and teacher have the metrics of all rows that each has a score for; retention compares them on the
+      teacher's rows.
 
     Raises:
       DataError: see `teacher_scores`.
@@ -126,19 +132,23 @@ def compare(
         "rejected": sum(judged.reasons.values()),
         "reasons": judged.reasons,
         "student": student,
-        **dict.fromkeys(("teacher", "teacher_rows", "fidelity", "retention")),
+        **dict.fromkeys(("teacher", "teacher_rows", "teacher_matches", "fidelity", "retention")),
+        "warnings": [],
     }
     if not teacher_files:
         return figures
-    scores = teacher_scores(task, teacher_files, judged.columns)
+    scores, matches = teacher_scores(task, teacher_files, judged.columns, judged.max_rejected)
     rows = covered(scores)
     both: dict[str, ArrayLike] = {"teacher": scores[rows], "student": judged.scores[rows]}
     groups = None if judged.groups is None else judged.groups[rows]
     shares = {"fidelity": agreement(both["teacher"], both["student"])}
     paired = Bootstrap(task, judged.labels[rows], both, groups, shares=shares, **draws)
+    teacher, retention = paired.intervals("teacher"), paired.ratio("student", "teacher")
     return figures | {
-        "teacher": paired.intervals("teacher"),
+        "teacher": teacher,
+        "warnings": doubts(task, judged.labels[rows], paired.values["teacher"], retention["value"]),
         "teacher_rows": int(rows.sum()),
+        "teacher_matches": dataclasses.asdict(matches),
         "fidelity": paired.share("fidelity"),
-        "retention": paired.ratio("student", "teacher"),
+        "retention": retention,
     }

@@ -80,6 +80,8 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
     def points(value: float) -> str:
         return f"{100 * value:+.1f}"
 
+    for warning in report.get("warnings", ()):
+        card("Doubtful", "!", warning)
     if report["retention"] is not None:
         card(
             "Retention",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
+from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics
 
 History = Sequence[Mapping[str, Any]]
@@ -83,6 +84,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
     whole = Bootstrap(run.task, labels, students, groups, **draws)
     intervals: dict[str, Any] = {name: whole.intervals(name) for name in students}
     against: dict[str, Interval] = {}
+    warnings: list[str] = []
     judged = np.zeros(len(labels), np.bool_) if run.teacher is None else covered(run.teacher)
     if run.teacher is not None and judged.any():
         both = {"teacher": np.asarray(run.teacher)[judged], "student": np.asarray(run.student)[judged]}
@@ -94,6 +96,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         if "ndcg10" in part.values["teacher"] and len(run.columns) == 2:  # groups of single texts are no rankings
             against["ndcg10_retention"] = part.ratio("student", "teacher", "ndcg10")
         against["fidelity"] = part.share("fidelity")
+        warnings = doubts(run.task, labels[judged], part.values["teacher"], against["retention"]["value"])
     if run.labels_only is not None:
         against["gain_over_labels_only"] = whole.difference("student", "labels_only")
     report = {
@@ -105,6 +108,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         "intervals": {name: {key: one["ci95"] for key, one in found.items()} for name, found in intervals.items()}
         | {name: one["ci95"] for name, one in against.items()},
         "rows": {"test": len(labels), "teacher": int(judged.sum())},
+        "warnings": warnings,
         "rejected": run.data.get("rejected", 0),
         "leaked": run.data.get("leaked", 0),
         "data": dict(run.data),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json
 from tfb2d.data.task import Task
+from tfb2d.model_folder import newest_version
 
 ABOUT = "assets.extra/tfb2d.json"
 BATCH = 1024  # rows of one call: larger ones are no faster on a CPU
@@ -28,11 +29,12 @@ def version_folder(model: str | Path) -> Path:
         return folder
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; a model is what tfb2d train exported")
-    versions = [path for path in folder.iterdir() if path.name.isdigit() and (path / "saved_model.pb").exists()]
-    if not versions:
+    try:
+        return newest_version(folder, "saved_model.pb")
+    except FileNotFoundError:
         inside = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise DataError(f"{folder}: neither a SavedModel nor a folder of numbered versions; it holds {inside}")
-    return max(versions, key=lambda path: int(path.name))
+        message = f"{folder}: neither a SavedModel nor a folder of numbered versions; it holds {inside}"
+        raise DataError(message) from None
 
 
 class Scorer:

@@ -123,6 +123,7 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         f"rows       {report['rows']['test']:,} in the test split; {report['rejected']:,} rejected, "
         f"{report['leaked']:,} removed because the test text occurs in training data"
     )
+    lines += [f"warning    {warning}" for warning in report.get("warnings", ())]
     return [line for line in lines if line]
 
 

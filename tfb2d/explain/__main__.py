@@ -118,19 +118,17 @@ def _explain(source: "Source", texts: Sequence[str], level: str, options: Namesp
 
 def _texts(source: "Source", options: Namespace) -> Iterator[str]:
     """The texts that candidates come from."""
+    from tfb2d.data.checked_rows import read_texts
     from tfb2d.data.errors import DataError
     from tfb2d.data.files import expand
-    from tfb2d.data.readers import read_rows
     from tfb2d.data.tables import iter_batches
     from tfb2d.evaluation.scorer import field_columns
 
     fields = source.student.task.fields
     if options.data:
         columns = field_columns(fields, options.fields)
-        for path in expand(options.data):
-            for row in read_rows(path, columns):
-                if not row.problem:
-                    yield from (text for text in row.values if isinstance(text, str))
+        for texts in read_texts(expand(options.data), columns):
+            yield from texts
     elif source.run is None:
         raise DataError("--nearest needs texts that have n-grams: --data=FILES")
     else:

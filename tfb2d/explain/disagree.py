@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.errors import DataError
-from tfb2d.data.examples import text_fault
 from tfb2d.data.files import expand
-from tfb2d.data.readers import columns_of, read_rows
+from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.batch import MAX_CHARS
 from tfb2d.evaluation.metrics import agreement, decisions
 from tfb2d.evaluation.results import covered
 from tfb2d.evaluation.scorer import field_columns
@@ -27,6 +26,7 @@ from tfb2d.evaluation.teacher_scores import teacher_scores
 from tfb2d.explain.measures import MEASURES, measures, seen_in_transfer
 from tfb2d.explain.source import Source
 from tfb2d.explain.views import class_name
+from tfb2d.probability import one_column
 
 UNUSUAL = 0.9  # a measure beyond this share of the agreeing rows' is named
 
@@ -106,9 +106,8 @@ def from_run(source: Source, split: str) -> Judged:
             f"{run.folder}: its settings name {len(teachers)} teachers, its student learnt from {len(stack.weights)}; "
             "python -m tfb2d.train brings it up to date"
         )
-    flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
     logits = {
-        part: flat(stacked_logits([run.logits(name, part) for name in teachers], task, stack))
+        part: one_column(stacked_logits([run.logits(name, part) for name in teachers], task, stack))
         for part in {"valid", split}
     }
     labels = {part: read_table(run.split(part), ["label"])["label"].to_numpy() for part in logits}
@@ -134,22 +133,18 @@ def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fie
         raise DataError("--disagree with --data needs the teacher's scores of these rows: --teacher_logits=FILES")
     task = source.student.task
     names, columns, labels = field_columns(task.fields, fields), [[] for _ in task.fields], []  # type: ignore[var-annotated]
-    left_out = 0
+    rejects = Rejects(None, 1.0)
     for path in expand(files):
-        wanted = [*names, task.label] if task.label in columns_of(path) else names
-        for row in read_rows(path, wanted):
-            texts = ["" if text is None else text for text in row.values[: len(names)]]
-            if row.problem or any(text_fault(text, MAX_CHARS) for text in texts):
-                left_out += 1
-                continue
-            for column, text in zip(columns, texts, strict=True):
+        for row in read_checked_rows(path, names, rejects, others=[task.label]):
+            for column, text in zip(columns, row.texts, strict=True):
                 column.append(text)
-            label = task.read_label(row.values[len(names)]) if len(wanted) > len(names) else None
+            label = task.read_label(row.others[0])
             labels.append(np.nan if label is None else label)
+    left_out = rejects.count
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
     place = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
-    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns), place)
+    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns)[0], place)
 
 
 def measure(source: Source, judged: Judged, rows: int) -> Case:
@@ -220,8 +215,7 @@ def _logits(source: Source, columns: Sequence[Sequence[str]], batch: int = 1024)
         score([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
         for start in range(0, len(columns[0]), batch)
     ]
-    logits = np.concatenate(parts)
-    return logits[:, 0] if source.student.task.n_logits == 1 else logits
+    return one_column(np.concatenate(parts))
 
 
 def _unusual(values: np.ndarray, agree: NDArray[np.bool_], low: bool) -> NDArray[np.bool_]:

@@ -98,7 +98,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
     counts = np.zeros(len(keys), np.int64)
     rows = np.zeros(student.config.buckets, np.int64)
     for hashes, splits in ngrams.chunks(HashedRows(run.rows("transfer"))):
-        seen = ngrams.keys(hashes, orders, splits).ravel()
+        seen = text_spec.ngram_keys(hashes, orders, splits).ravel()
         rows += np.bincount(student.ngrams.rows_of(seen), minlength=len(rows))
         position = np.searchsorted(keys, seen)
         position[position == len(keys)] = 0
@@ -109,7 +109,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
 
 def _keys(student: "Student", text: str) -> np.ndarray:
     hashes = text_spec.token_hashes(text, student.config.max_tokens, student.config.affixes)
-    return ngrams.keys(hashes, row_orders(student))
+    return text_spec.ngram_keys(hashes, row_orders(student))
 
 
 def measures(

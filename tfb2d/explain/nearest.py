@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfb2d.data.errors import DataError
-from tfb2d.students import ngrams, text_spec
+from tfb2d.students import text_spec
 
 if TYPE_CHECKING:
     from tfb2d.students.model import Student
@@ -95,7 +95,7 @@ def _rows(student: "Student", found: Sequence[Key]) -> np.ndarray:
         flat = [text_spec.token_hash(token, student.config.affixes) for at in which for token in found[at]]
         splits = np.arange(len(which) + 1, dtype=np.int64) * order
         if which:
-            first = ngrams.keys(np.array(flat, np.int64), (order,), splits)[::order, 0]
+            first = text_spec.ngram_keys(np.array(flat, np.int64), (order,), splits)[::order, 0]
             rows[which] = student.ngrams.rows_of(first)
     if student.config.vocabulary:
         rows[rows == text_spec.UNKNOWN_SLOT * student.config.window] = NO_ROW

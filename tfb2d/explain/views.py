@@ -119,7 +119,7 @@ def _about(task: Task, one: NGram, times: int) -> list[str]:
     about = []
     if one.matched is not None:
         about = [task.fields[one.field], "on both sides" if one.matched else "on this side alone"]
-    return about + ([f"{times} times"] if times > 1 else []) + (["never met in training"] if one.silent else [])
+    return about + ([f"{times} times"] if times > 1 else []) + (["never met in training"] if one.unseen else [])
 
 
 def _named(found: Explanation, matched: bool) -> tuple[str, ...]:

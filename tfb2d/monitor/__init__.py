@@ -1,1 +1,1 @@
-"""What became of a student in service: its request logs against its teacher and against what it learnt from."""
+"""Watches a student in service: compares its request logs with its teacher and with its transfer set."""

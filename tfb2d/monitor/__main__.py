@@ -4,7 +4,7 @@
   tfb2d monitor --logs=/var/log/student --model=/models/shop --teacher_logits=labelled/ --output=watch \
       --reference=transfer.safetensors --test=judged_test.tsv --fail_on_alert
 
-Reads PredictionLog records as `tfb2d serve --log_requests=DIR` and TensorFlow Serving's logging_config write them
+Reads PredictionLog records as `tfb2d.serving.RequestLog` and the embedded server's `--log_requests` write them
 (plain, gzip or zlib), streamed. Writes into --output: monitor.html, monitor.json; fresh/, a sample of the rows with
 the teacher's logits, without repeats and test text, which `data.unlabelled` and a `logits=` teacher take; next.py, the
 run's recipe with those rows; broken.jsonl, where a record could not be read; reference.safetensors, kept for next time.

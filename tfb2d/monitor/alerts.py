@@ -1,4 +1,4 @@
-"""What somebody should look at: figures past their threshold by more than chance."""
+"""Raises alerts: figures past their threshold by more than chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,11 +27,13 @@ class Thresholds:
 
 
 def alerts(result: Mapping[str, Any], limits: Thresholds) -> list[dict[str, Any]]:
-    """Alerts as `{"what", "where", "value", "threshold", "text"}`, the whole log's first, then window by window."""
-    found: list[dict[str, Any]] = []
+    """Returns alerts as `{"what", "where", "value", "threshold", "text"}`, the whole log's first, then window by window."""
+    raised: list[dict[str, Any]] = []
 
     def alert(what: str, where: str, value: float, threshold: float, text: str) -> None:
-        found.append({"what": what, "where": where, "value": value, "threshold": threshold, "text": f"{where}: {text}"})
+        raised.append(
+            {"what": what, "where": where, "value": value, "threshold": threshold, "text": f"{where}: {text}"}
+        )
 
     logs = result["logs"]
     broken = sum(logs["broken"].values())
@@ -50,10 +52,10 @@ def alerts(result: Mapping[str, Any], limits: Thresholds) -> list[dict[str, Any]
         tokens = new["1"]["share"] if new else None
         if limits.new_tokens and tokens is not None and tokens > limits.new_tokens:
             alert("new_tokens", where, tokens, limits.new_tokens, f"{tokens:.1%} of the tokens are new")
-    judged = [("log", result["fidelity"]["overall"])] if result["fidelity"] else []
-    judged += [(window["time"], window["fidelity"]) for window in result["windows"] if "fidelity" in window]
-    for where, one in judged:
-        value, ends = one["agreement"]["value"], one["agreement"]["ci95"]
+    compared = [("log", result["fidelity"]["overall"])] if result["fidelity"] else []
+    compared += [(window["time"], window["fidelity"]) for window in result["windows"] if "fidelity" in window]
+    for where, figures in compared:
+        value, ends = figures["agreement"]["value"], figures["agreement"]["ci95"]
         if limits.fidelity and ends and ends[1] < limits.fidelity:
             alert(
                 "fidelity",
@@ -62,4 +64,4 @@ def alerts(result: Mapping[str, Any], limits: Thresholds) -> list[dict[str, Any]
                 limits.fidelity,
                 f"decides as the teacher on {value:.1%} (at most {ends[1]:.1%})",
             )
-    return found
+    return raised

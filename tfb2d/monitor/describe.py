@@ -64,8 +64,8 @@ class Described:
                 "share": self._share(window.new[:, at].sum(), window.tokens[:, at].sum()),
                 "count": int(window.tokens[:, at].sum()),
                 **{
-                    name: self._share(window.new[place, at], window.tokens[place, at])
-                    for place, name in enumerate(self._fields)
+                    name: self._share(window.new[field, at], window.tokens[field, at])
+                    for field, name in enumerate(self._fields)
                     if len(self._fields) > 1
                 },
             }

@@ -1,4 +1,4 @@
-"""How far a distribution of scores has moved: histograms that add up, and the population stability index (PSI)."""
+"""Measures how far a distribution of scores has moved: histograms that add up, and the population stability index (PSI)."""
 
 from typing import Any
 
@@ -16,35 +16,35 @@ COARSE = 10
 
 
 def log_odds(scores: ArrayLike) -> Floats:
-    """Logits of probabilities, kept within +-EDGE."""
+    """Returns logits of probabilities, kept within +-EDGE."""
     inside = np.clip(np.asarray(scores, np.float64), 1e-9, 1 - 1e-9)
     return np.clip(np.log(inside) - np.log1p(-inside), -EDGE, EDGE)
 
 
 def histogram(scores: ArrayLike) -> Counts:
-    """Counts of probabilities by their log-odds, `[FINE]`; histograms of parts add up to that of the whole."""
-    place = ((log_odds(scores) + EDGE) / STEP).astype(np.int64)
-    return np.bincount(np.minimum(place, FINE - 1), minlength=FINE).astype(np.int64)
+    """Returns counts of probabilities by their log-odds, `[FINE]`; histograms of parts add up to that of the whole."""
+    position = ((log_odds(scores) + EDGE) / STEP).astype(np.int64)
+    return np.bincount(np.minimum(position, FINE - 1), minlength=FINE).astype(np.int64)
 
 
-def quantiles(counts: Counts, wanted: ArrayLike) -> Floats:
-    """Scores below which these shares of a histogram lie, to half a bin; NaN of an empty one."""
+def quantiles(counts: Counts, shares: ArrayLike) -> Floats:
+    """Returns scores below which these shares of a histogram lie, to half a bin; NaN of an empty one."""
     if not counts.sum():
-        return np.full(np.shape(wanted), np.nan)
-    place = np.searchsorted(np.cumsum(counts), np.asarray(wanted) * counts.sum())
-    middle = (np.minimum(place, FINE - 1) + 0.5) * STEP - EDGE
+        return np.full(np.shape(shares), np.nan)
+    position = np.searchsorted(np.cumsum(counts), np.asarray(shares) * counts.sum())
+    middle = (np.minimum(position, FINE - 1) + 0.5) * STEP - EDGE
     return np.asarray(1 / (1 + np.exp(-middle)), np.float64)
 
 
 def tenths(reference: Counts) -> NDArray[np.int64]:
-    """The coarse bin of each fine one, `[FINE]`: ten, or fewer, with about a tenth of the reference's rows each."""
+    """Returns the coarse bin of each fine bin, `[FINE]`: ten, or fewer, with about a tenth of the reference's rows each."""
     before = np.cumsum(reference) - reference / 2
-    place = np.floor(COARSE * before / max(reference.sum(), 1)).astype(np.int64).clip(0, COARSE - 1)
-    return np.unique(place, return_inverse=True)[1]
+    position = np.floor(COARSE * before / max(reference.sum(), 1)).astype(np.int64).clip(0, COARSE - 1)
+    return np.unique(position, return_inverse=True)[1]
 
 
 def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None = None) -> dict[str, Any]:
-    """The population stability index of two histograms, and what chance alone makes of it.
+    """Returns the population stability index of two histograms, and what chance alone makes of it.
 
     PSI is the sum of (q - p) ln(q / p) over the bins. Where nothing moved, n rows against m give about a chi-square of
     bins - 1 degrees of freedom times 1/n + 1/m (Yurdakul, Statistical properties of PSI, 2018): its mean and its 95% point
@@ -60,7 +60,7 @@ def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None 
     from scipy.stats import chi2
 
     bins = np.arange(np.size(reference)) if bins is None else bins
-    p, q = (np.bincount(bins, np.asarray(one, np.float64)) for one in (reference, counts))
+    p, q = (np.bincount(bins, np.asarray(side, np.float64)) for side in (reference, counts))
     n, m = p.sum(), q.sum()
     if not (n and m):
         return {"psi": None, "chance": None, "chance95": None}
@@ -75,7 +75,7 @@ def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None 
 
 
 def band(value: float | None) -> str:
-    """What a PSI is usually taken to mean."""
+    """Returns what a PSI is usually taken to mean."""
     if value is None:
         return "unknown"
     return "stable" if value < BANDS[0] else "moved" if value < BANDS[1] else "another distribution"

@@ -1,4 +1,4 @@
-"""How far a student in service still does as its teacher would, on a sample of what it was asked."""
+"""Compares a student in service with its teacher, on a sample of its requests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ LEAST = 10  # rows that have an interval
 
 
 def probabilities(logits: NDArray[Any]) -> Floats:
-    """Of logits `[n, k]`: `[n]`, or `[n, k]` of several classes."""
+    """Returns probabilities of logits `[n, k]`: `[n]`, or `[n, k]` of several classes."""
     from scipy.special import expit, softmax
 
     z = np.asarray(logits, np.float64)
@@ -25,9 +25,9 @@ def probabilities(logits: NDArray[Any]) -> Floats:
 def fidelity(
     teacher: Floats, student: Floats, requests: NDArray[np.int64], resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
-    """Agreement of decisions, correlation of logits and mean distance of probabilities, with 95% intervals.
+    """Returns agreement of decisions, correlation of logits and mean distance of probabilities, with 95% intervals.
 
-    Resampled are requests, not rows: the titles of one query stand and fall together.
+    The bootstrap draws requests, not rows, since the titles of one query are not independent.
 
     Args:
       teacher, student: probabilities `[n]`, or `[n, k]`.

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from tfb2d.atomic import fingerprint_files, read_json, write_atomic
 from tfb2d.config import LabelConfig, TeacherConfig
+from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.keys import HashSet, hash64, text_key
-from tfb2d.data.readers import read_rows
 from tfb2d.data.tables import ShardWriter, count_rows, logit_names, part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.outcomes import LogitsOutcome
@@ -40,9 +40,9 @@ class Sampled:
 
 def write_sample(folder: Path, task: Task, sample: Sequence[Sampled]) -> list[int]:
     """Writes the sample's texts, each once, as a table that `tfb2d.label` reads; returns the table's row of each item."""
-    places: dict[tuple[str, ...], int] = {}
-    rows = [places.setdefault(one.texts, len(places)) for one in sample]
-    columns = list(zip(*places, strict=True)) or [()] * len(task.fields)
+    row_of: dict[tuple[str, ...], int] = {}
+    rows = [row_of.setdefault(item.texts, len(row_of)) for item in sample]
+    columns = list(zip(*row_of, strict=True)) or [()] * len(task.fields)
     arrays = [pa.array(column, pa.string()) for column in columns]
     with _replacing(folder, pa.schema([(name, pa.string()) for name in task.fields])) as writer:
         writer.write(pa.record_batch(arrays, list(task.fields)))
@@ -102,16 +102,16 @@ def held_out(patterns: Sequence[str], fields: Sequence[str]) -> set[str]:
     Raises:
       DataError: a file that cannot be used.
     """
-    keys = set()
-    for path in expand(patterns) if patterns else ():
-        for row in read_rows(path, fields):
-            if not row.problem:
-                keys.add(text_key(*("" if text is None else str(text) for text in row.values)))
-    return keys
+    return {text_key(*texts) for texts in read_texts(expand(patterns) if patterns else (), fields)}
 
 
 def write_fresh(
-    folder: Path, sample: Path, task: Task, logits: NDArray[np.float32], held: set[str], aliases: Sequence[str] = ()
+    folder: Path,
+    sample: Path,
+    task: Task,
+    logits: NDArray[np.float32],
+    held_out_keys: set[str],
+    aliases: Sequence[str] = (),
 ) -> dict[str, int]:
     """Writes `part-*.parquet` with the fields and `logit` (or `logit_0..k-1`).
 
@@ -128,7 +128,7 @@ def write_fresh(
     first = seen.add(np.array([hash64(key) for key in keys], np.uint64)) if keys else np.zeros(0, np.bool_)
     kept = []
     for row, key in enumerate(keys):
-        reason = "held_out" if key in held else "duplicates" if not first[row] else ""
+        reason = "held_out" if key in held_out_keys else "duplicates" if not first[row] else ""
         reason = reason or ("" if np.isfinite(logits[row]).all() else "unlabelled")
         left[reason] += 1
         if not reason:
@@ -148,22 +148,23 @@ def write_fresh(
 def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path, task: Task) -> str:
     """Writes `next.py`, the run's recipe with the fresh rows in its transfer set, and gives the command that trains it.
 
-    Without a run (`run` None) no recipe is written, and the command has a placeholder for the judged rows.
+    Without a run (`run` None) no recipe is written, and the command has a placeholder for the labelled rows.
     """
     name = "pairs" if len(task.fields) == 2 else "text"
     if run is None:
         plain = task.fields in (("text",), ("query", "title"))
         fields = "" if plain else f" --config.data.fields={','.join(task.fields)}"
         unlabelled = f"--config.data.unlabelled={shlex.quote(str(fresh))}"
-        return (
-            f"python -m tfb2d.train --config={name} --workdir=runs/next --config.data.train=JUDGED{fields} {unlabelled}"
-        )
+        command = f"python -m tfb2d.train --config={name} --workdir=runs/next --config.data.train=LABELLED"
+        return f"{command}{fields} {unlabelled}"
     settings = read_json(run / "config.json")
     settings["data"]["unlabelled"] = [*settings["data"]["unlabelled"], str(fresh)]
     if teacher is not None:
-        for key, one in settings["teachers"].items():
-            if one["preset"] and (run / "teachers" / key / "teacher.json").exists():
-                one["preset"] = str(run / "teachers" / key)  # taken over as it is: nothing is fine-tuned again
+        for key, settings_of_teacher in settings["teachers"].items():
+            if settings_of_teacher["preset"] and (run / "teachers" / key / "teacher.json").exists():
+                settings_of_teacher["preset"] = str(
+                    run / "teachers" / key
+                )  # taken over as it is: nothing is fine-tuned again
     settings["export"]["name"] = settings["export"]["name"] or settings["name"]
     named = run if run.name not in ("", "..") else run.resolve()
     workdir = named.with_name(f"{named.name}-next")

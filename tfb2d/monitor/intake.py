@@ -1,4 +1,4 @@
-"""What is noted of a log's rows as they pass: new n-grams, new tokens, and whether a row can be trained on."""
+"""Counts new n-grams and new tokens of a log's rows, and finds the rows that can be trained on."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ COUNTED_TOKENS = 100_000  # held while counting
 
 
 class Intake:
-    """Notes of rows.
+    """Counts over the rows of a log.
 
     Args:
       known: the n-grams of the past; None: none is new.
@@ -32,28 +32,34 @@ class Intake:
         self.tokens: Counter[bytes] = Counter()
         self.unusable: Counter[str] = Counter()
 
-    def counted(self, rows: Rows, place: int, grams: dict[int, Grams]) -> dict[int, NDArray[np.int64]]:
-        """N-grams and new n-grams of each row, `[n, 2]` by order; counts the new tokens on the way."""
+    def counted(self, rows: Rows, field: int, grams: dict[int, Grams]) -> dict[int, NDArray[np.int64]]:
+        """Returns n-grams and new n-grams of each row, `[n, 2]` by order, and counts the new tokens."""
         counted = {}
-        for order, found in grams.items():
-            new = np.zeros(len(found.rows), np.bool_) if self._known is None else ~self._known.has(found.hashes)
-            every, fresh_ones = (np.bincount(one, minlength=len(rows)) for one in (found.rows, found.rows[new]))
-            counted[order] = np.stack([every, fresh_ones], 1)
+        for order, order_grams in grams.items():
+            new = (
+                np.zeros(len(order_grams.rows), np.bool_)
+                if self._known is None
+                else ~self._known.has(order_grams.hashes)
+            )
+            all_counts, new_counts = (
+                np.bincount(which, minlength=len(rows)) for which in (order_grams.rows, order_grams.rows[new])
+            )
+            counted[order] = np.stack([all_counts, new_counts], 1)
             if order == 1 and new.any():
-                self._count_tokens(rows.texts[place], found.rows[new], found.places[new])
+                self._count_tokens(rows.texts[field], order_grams.rows[new], order_grams.positions[new])
         return counted
 
-    def _count_tokens(self, texts: Sequence[bytes], rows: NDArray[np.int64], places: NDArray[np.int64]) -> None:
+    def _count_tokens(self, texts: Sequence[bytes], rows: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
         last, tokens = -1, []
-        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+        for row, position in zip(rows.tolist(), positions.tolist(), strict=True):
             if row != last:
                 last, tokens = row, text_spec.tokens(texts[row], self._max_tokens)
-            self.tokens[tokens[place]] += 1
+            self.tokens[tokens[position]] += 1
         if len(self.tokens) > COUNTED_TOKENS:  # the frequent ones among them come again
             self.tokens = Counter(dict(self.tokens.most_common(COUNTED_TOKENS // 2)))
 
     def usable(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which rows can be trained on, `[n]`; the others are counted by reason."""
+        """Returns which rows can be trained on, `[n]`; the others are counted by reason."""
         usable = np.zeros(len(rows), np.bool_)
         for row, texts in enumerate(zip(*rows.texts, strict=True)):
             read = [text.decode("utf-8", "surrogateescape") for text in texts]

@@ -1,5 +1,6 @@
-"""Request logs as one stream of rows, whatever is broken in them."""
+"""Reads request logs as one stream of rows; what is damaged is counted and passed over."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,10 @@ from tqdm import tqdm
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.rejects import Rejects
-from tfb2d.monitor.requests import Asked, Ignored, Unroller
+from tfb2d.monitor.requests import Ignored, LoggedRequest, Unroller
 from tfb2d.monitor.tfrecord import records
 
+ABANDONED = 15 * 60  # seconds; a writer completes its file after one minute, so it was killed
 ROWS = 4096  # of a batch; a larger request is a batch of its own
 CHARS = 1 << 24
 
@@ -70,28 +72,28 @@ class Counts:
 
 
 def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
-    """The files of a log, by name, and how many are still being written.
+    """Returns the files of a log, by name, and how many are still being written.
 
-    A folder stands for all files in it, since the operator names TF Serving's; `*.part` are the embedded server's that are
-    not complete yet.
+    A folder stands for all files in it. `*.part` are files that are not complete yet; those whose writer was killed, to
+    which nothing was added for ABANDONED seconds, are read as they are.
 
     Raises:
       DataError: there is none.
     """
-    found: dict[Path, None] = {}
+    paths: dict[Path, None] = {}  # an ordered set
     unfinished = 0
     for pattern in patterns:
         folder = Path(pattern).expanduser()
         files = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else expand([pattern])
         for path in files:
-            if path.name.endswith(".part"):
+            if path.name.endswith(".part") and time.time() - path.stat().st_mtime < ABANDONED:
                 unfinished += 1
             elif not path.name.startswith("."):
-                found[path] = None
-    if not found:
+                paths[path] = None
+    if not paths:
         hint = f"; {unfinished} are not complete yet (*.part): wait a minute" if unfinished else ""
         raise DataError(f"{', '.join(patterns)}: no log files{hint}")
-    return list(found), unfinished
+    return list(paths), unfinished
 
 
 class LogReader:
@@ -105,7 +107,7 @@ class LogReader:
       progress: show a progress bar.
 
     Attributes:
-      counts: what was found, complete after reading.
+      counts: what the logs hold, complete after reading.
     """
 
     def __init__(
@@ -122,8 +124,8 @@ class LogReader:
         self._unroller, self._out = unroller, out
         self._model, self._version, self._progress = model, version, progress
 
-    def requests(self) -> Iterator[Asked]:
-        """The requests, one by one.
+    def requests(self) -> Iterator[LoggedRequest]:
+        """Yields the requests.
 
         Raises:
           DataError: no file is a log at all.
@@ -139,40 +141,40 @@ class LogReader:
 
             for path in self._paths:
                 counts.files += 1
-                told = lambda *found, path=path: broken(path, *found)  # noqa: E731
+                report = lambda *damage, path=path: broken(path, *damage)  # noqa: E731
                 age = int(path.stat().st_mtime)
-                for number, record in records(path, told, bar.update):
+                for number, record in records(path, report, bar.update):
                     try:
-                        asked = self._unroller.read(record)
+                        request = self._unroller.read(record)
                     except Ignored as reason:
                         counts.records += 1
                         counts.ignored[str(reason)] += 1
                         continue
                     except ValueError as error:
-                        told(number, -1, len(record), str(error))
+                        report(number, -1, len(record), str(error))
                         continue
                     counts.records += 1
-                    other = self._model not in ("", asked.model) or self._version not in (0, asked.version)
+                    other = self._model not in ("", request.model) or self._version not in (0, request.version)
                     if other:
                         counts.ignored["another model or version"] += 1
                         continue
-                    self._count(asked)
-                    yield asked if asked.time else replace(asked, time=age)
+                    self._count(request)
+                    yield request if request.time else replace(request, time=age)
         if not counts.requests:
             raise DataError(f"no request for this model in {counts.files:,} files: {self.why()}")
 
     def rows(self) -> Iterator[Rows]:
-        """The rows, in batches.
+        """Yields the rows, in batches.
 
         Raises:
           DataError: there are none.
         """
-        waiting: list[Asked] = []
+        waiting: list[LoggedRequest] = []
         rows = chars = first = 0
-        for asked in self.requests():
-            waiting.append(asked)
-            rows += len(asked.scores)
-            chars += sum(sum(map(len, column)) for column in asked.texts)
+        for request in self.requests():
+            waiting.append(request)
+            rows += len(request.scores)
+            chars += sum(sum(map(len, column)) for column in request.texts)
             if rows >= ROWS or chars >= CHARS:
                 yield _joined(waiting, first)
                 first += len(waiting)
@@ -183,26 +185,26 @@ class LogReader:
             raise DataError(f"no rows in the logs' {self.counts.requests:,} requests")
 
     def why(self) -> str:
-        """What became of the records that have no rows."""
+        """Returns why records have no rows, the most frequent reasons first."""
         both = self.counts.ignored + self.counts.broken
         return ", ".join(f"{count:,} {reason}" for reason, count in both.most_common(5)) or "they are empty"
 
-    def _count(self, asked: Asked) -> None:
+    def _count(self, request: LoggedRequest) -> None:
         counts = self.counts
         counts.requests += 1
-        counts.rows += len(asked.scores)
-        counts.padding += asked.padding
-        counts.ranked += asked.ranked
-        counts.dated += bool(asked.time)
-        counts.models[f"{asked.model}/{asked.version}"] += len(asked.scores)
+        counts.rows += len(request.scores)
+        counts.padding += request.padding
+        counts.ranked += request.ranked
+        counts.dated += bool(request.time)
+        counts.models[f"{request.model}/{request.version}"] += len(request.scores)
 
 
-def _joined(asked: list[Asked], first: int) -> Rows:
-    sizes = [len(one.scores) for one in asked]
+def _joined(requests: list[LoggedRequest], first: int) -> Rows:
+    sizes = [len(request.scores) for request in requests]
     return Rows(
-        [list(chain.from_iterable(columns)) for columns in zip(*(one.texts for one in asked), strict=True)],
-        np.concatenate([one.scores for one in asked]),
-        np.repeat(np.array([one.time for one in asked], np.int64), sizes),
-        np.repeat(np.arange(first, first + len(asked)), sizes),
-        np.repeat(np.array([one.version for one in asked], np.int64), sizes),
+        [list(chain.from_iterable(columns)) for columns in zip(*(request.texts for request in requests), strict=True)],
+        np.concatenate([request.scores for request in requests]),
+        np.repeat(np.array([request.time for request in requests], np.int64), sizes),
+        np.repeat(np.arange(first, first + len(requests)), sizes),
+        np.repeat(np.array([request.version for request in requests], np.int64), sizes),
     )

@@ -1,7 +1,7 @@
-"""Which n-grams a student has met: a Bloom filter of the 64-bit hashes that its own graph makes.
+"""Remembers which n-grams a student has met: a Bloom filter of the 64-bit hashes that its own graph makes.
 
 No text is kept, a lookup is four bits, and the size is set beforehand. It never calls a known n-gram new; how often it
-takes a new one for known is measured by how full it is (Bloom 1970), and rates are put right by that.
+takes a new n-gram for known is measured by how full it is (Bloom 1970), and rates are put right by that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,12 +29,12 @@ class Grams:
     Attributes:
       hashes: uint64 `[n]`.
       rows: int64 `[n]`, each n-gram's text.
-      places: int64 `[n]`, where in its text it begins, in tokens.
+      positions: int64 `[n]`, where in its text it begins, in tokens.
     """
 
     hashes: NDArray[np.uint64]
     rows: Int64
-    places: Int64
+    positions: Int64
 
 
 class Hasher:
@@ -50,13 +50,13 @@ class Hasher:
         self.max_tokens = max_tokens
 
     def __call__(self, texts: Sequence[bytes | str]) -> dict[int, Grams]:
-        """The n-grams of each order that lie within a text; of order 1 its tokens."""
+        """Returns the n-grams of each order that lie within a text; of order 1 its tokens."""
         values, splits = self._tokens(texts)
         lengths = np.diff(splits)
         rows = np.repeat(np.arange(len(lengths)), lengths)
-        places = np.arange(len(values)) - np.repeat(splits[:-1], lengths)
-        left = np.repeat(lengths, lengths) - places  # tokens from here to the end
-        found, chained, chains = {}, values, {1: values}
+        positions = np.arange(len(values)) - np.repeat(splits[:-1], lengths)
+        left = np.repeat(lengths, lengths) - positions  # tokens from here to the end
+        grams, chained, chains = {}, values, {1: values}
         with np.errstate(over="ignore"):
             for order in range(2, max(self.orders) + 1):
                 following = np.append(chained[1:], np.int64(0)) if len(values) else chained
@@ -65,8 +65,8 @@ class Hasher:
             for order in self.orders:
                 inside = left >= order
                 mixed = (chains[order] * np.int64(text_spec.MIX)).view(np.uint64)
-                found[order] = Grams(mixed[inside], rows[inside], places[inside])
-        return found
+                grams[order] = Grams(mixed[inside], rows[inside], positions[inside])
+        return grams
 
     def _tokens(self, texts: Sequence[bytes | str]) -> tuple[Int64, Int64]:
         import tensorflow as tf
@@ -103,9 +103,9 @@ class Bloom:
 
     @classmethod
     def for_count(cls, count: int) -> "Bloom":
-        """An empty set with room for so many hashes."""
-        wanted = min(max(SPREAD * count, SMALLEST), LARGEST)
-        return cls(np.zeros(2 ** (int(wanted) - 1).bit_length() // 8, np.uint8))
+        """Returns an empty set with room for so many hashes."""
+        room = min(max(SPREAD * count, SMALLEST), LARGEST)
+        return cls(np.zeros(2 ** (int(room) - 1).bit_length() // 8, np.uint8))
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
         """Adds hashes."""
@@ -114,7 +114,7 @@ class Bloom:
             np.bitwise_or.at(self.bits, byte, bit)
 
     def has(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether each is there, `[n]`; never False for one that was added."""
+        """Returns whether each is in the set, `[n]`; never False for one that was added."""
         known = np.ones(len(hashes), np.bool_)
         for byte, bit in self._probes(hashes):
             known &= (self.bits[byte] & bit) != 0
@@ -122,7 +122,7 @@ class Bloom:
 
     @property
     def false_positives(self) -> float:
-        """The share of hashes that were never added and are taken for known."""
+        """Returns the share of hashes that were never added and are taken for known."""
         full = int(np.bitwise_count(self.bits).sum()) if hasattr(np, "bitwise_count") else _count(self.bits)
         return float((full / (8 * len(self.bits))) ** PROBES)
 
@@ -135,8 +135,8 @@ class Bloom:
         step = (mixed >> np.uint64(32)) | np.uint64(1)
         last = np.uint64(8 * len(self.bits) - 1)
         for probe in range(PROBES):
-            place = (mixed + np.uint64(probe) * step) & last
-            yield place >> np.uint64(3), np.uint8(1) << (place & np.uint64(7)).astype(np.uint8)
+            bit = (mixed + np.uint64(probe) * step) & last
+            yield bit >> np.uint64(3), np.uint8(1) << (bit & np.uint64(7)).astype(np.uint8)
 
 
 def _count(bits: NDArray[np.uint8]) -> int:

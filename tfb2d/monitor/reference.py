@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path, read_json
+from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
-from tfb2d.data.readers import read_rows
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
@@ -97,13 +98,17 @@ def find(
       DataError: files that cannot be used, or a reference with other n-grams.
     """
     if len(patterns) == 1 and patterns[0].endswith(".safetensors"):
-        found = Reference.load(Path(patterns[0]))
-        if (found.orders, found.max_tokens, found.hash_spec) != (hasher.orders, hasher.max_tokens, SPEC["version"]):
+        reference = Reference.load(Path(patterns[0]))
+        if (reference.orders, reference.max_tokens, reference.hash_spec) != (
+            hasher.orders,
+            hasher.max_tokens,
+            SPEC["version"],
+        ):
             raise DataError(
-                f"{patterns[0]} has n-grams of {found.orders} tokens, {found.max_tokens} kept of a text, by hash spec "
-                f"{found.hash_spec}; this is {hasher.orders}, {hasher.max_tokens}, {SPEC['version']}"
+                f"{patterns[0]} has n-grams of {reference.orders} tokens, {reference.max_tokens} kept of a text, "
+                f"by hash spec {reference.hash_spec}; this is {hasher.orders}, {hasher.max_tokens}, {SPEC['version']}"
             )
-        return found
+        return reference
     origin = [
         file_identity(patterns),
         hasher.orders,
@@ -114,12 +119,12 @@ def find(
     ]
     source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
     if cache.exists():
-        found = Reference.load(cache)
-        if found.source == source:
-            return found
-    found = build(patterns, scorer, hasher, seed, source, progress)
-    found.save(cache)
-    return found
+        reference = Reference.load(cache)
+        if reference.source == source:
+            return reference
+    reference = build(patterns, scorer, hasher, seed, source, progress)
+    reference.save(cache)
+    return reference
 
 
 def model_fingerprint(scorer: Scorer) -> str:
@@ -167,17 +172,6 @@ def _written_rows(paths: Sequence[Path]) -> float:
 
 
 def _batches(paths: Sequence[Path], fields: Sequence[str], bar: tqdm) -> Iterator[list[tuple[str, ...]]]:
-    batch: list[tuple[str, ...]] = []
-    for path in paths:
-        for row in read_rows(path, fields, progress=bar.update):
-            if not row.problem:
-                batch.append(tuple(_plain(text) for text in row.values))
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-    if batch:
+    texts = read_texts(paths, fields, bar.update)
+    while batch := list(islice(texts, BATCH)):
         yield batch
-
-
-def _plain(text: Any) -> str:
-    return "" if text is None else str(text).encode("utf-8", "replace").decode()

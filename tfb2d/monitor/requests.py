@@ -1,4 +1,4 @@
-"""A logged request as rows: the texts that were asked about, and the scores that were answered."""
+"""A logged request as rows: its texts, and the scores that were answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ _YEAR_10000 = 253_402_300_800  # seconds; a calendar ends there
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request.
+class LoggedRequest:
+    """A logged request, as rows.
 
     Attributes:
       texts: n texts a field of the task, as the bytes that came.
@@ -60,7 +60,7 @@ class Unroller:
         self._calibration = calibration
         self._with_scores = scores
 
-    def read(self, record: bytes) -> Asked:
+    def read(self, record: bytes) -> LoggedRequest:
         """One record.
 
         Raises:
@@ -89,7 +89,7 @@ class Unroller:
         else:
             texts = self._examples(entry.request.input)
             if kind == "multi_inference_log":
-                answer = next((one for one in answer.results if one.WhichOneof("result")), None)
+                answer = next((part for part in answer.results if part.WhichOneof("result")), None)
                 which = answer and answer.WhichOneof("result")
                 scores = self._results(which or "", getattr(answer, which) if which else None, len(texts[0]))
             else:
@@ -97,7 +97,7 @@ class Unroller:
                 scores = self._results(kind, answer.result, len(texts[0]))
         time = int(log.log_metadata.timestamp_secs)
         time = time if 0 < time < _YEAR_10000 else 0
-        return Asked(texts, scores, spec.name, int(spec.version.value), time, padding, ranked)
+        return LoggedRequest(texts, scores, spec.name, int(spec.version.value), time, padding, ranked)
 
     def _predicted(self, request: Any, response: Any) -> tuple[list[list[bytes]], Floats, int, bool]:
         fields, names = self._task.fields, set(request.inputs)
@@ -125,16 +125,16 @@ class Unroller:
     def _scores(self, outputs: Any, rows: int) -> Floats:
         for name in ("score", "logit"):
             if name in outputs:
-                found: Any = wire.to_numpy(outputs[name]).astype(np.float32)
-                if found.ndim == 1:
-                    found = found[:, None]
-                wanted = (rows, self._task.n_logits)
-                if found.shape != wanted:
-                    raise ValueError(f"{name} of the shape {found.shape} for {rows} rows")
+                values: Any = wire.to_numpy(outputs[name]).astype(np.float32)
+                if values.ndim == 1:
+                    values = values[:, None]
+                shape = (rows, self._task.n_logits)
+                if values.shape != shape:
+                    raise ValueError(f"{name} of the shape {values.shape} for {rows} rows")
                 if name == "score":
-                    return found
-                flat = found[:, 0] if self._task.n_logits == 1 else found
-                return np.asarray(self._calibration.apply(flat), np.float32).reshape(wanted)
+                    return values
+                flat = values[:, 0] if self._task.n_logits == 1 else values
+                return np.asarray(self._calibration.apply(flat), np.float32).reshape(shape)
         return self._missing(rows)
 
     def _missing(self, rows: int) -> Floats:
@@ -144,13 +144,14 @@ class Unroller:
         kind = given.WhichOneof("kind")
         if kind is None:
             raise Ignored("no examples")
-        held = getattr(given, kind)
-        shared = held.context.features.feature if kind == "example_list_with_context" else {}
+        listed = getattr(given, kind)
+        shared = listed.context.features.feature if kind == "example_list_with_context" else {}
         texts: list[list[bytes]] = [[] for _ in self._task.fields]
-        for number, example in enumerate(held.examples):
+        for number, example in enumerate(listed.examples):
             for column, name in zip(texts, self._task.fields, strict=True):
-                own = example.features.feature
-                feature = (own if name in own else shared).get(name)
+                # TensorFlow's parser takes an example's own feature before the context's, unless it has no kind
+                own = example.features.feature.get(name)
+                feature = own if own is not None and own.WhichOneof("kind") else shared.get(name)
                 values: Sequence[bytes] = feature.bytes_list.value if feature is not None else ()
                 if len(values) != 1:
                     raise ValueError(f"example {number} has {len(values)} texts in {name!r}")
@@ -166,18 +167,17 @@ class Unroller:
             answers = result.classifications
         if answers and len(answers) != rows:
             raise ValueError(f"{len(answers)} answers for {rows} examples")
-        for row, one in enumerate(answers):
+        for row, result_of_row in enumerate(answers):
             if kind.startswith("regress"):
-                scores[row] = one.value if self._task.n_logits == 1 else np.nan
+                scores[row] = result_of_row.value if self._task.n_logits == 1 else np.nan
             else:
-                found = [part.score for part in one.classes]
-                wanted = max(self._task.n_logits, 2)
-                if len(found) == wanted:
-                    scores[row] = found if self._task.n_logits > 1 else found[1]
+                class_scores = [part.score for part in result_of_row.classes]
+                if len(class_scores) == max(self._task.n_logits, 2):
+                    scores[row] = class_scores if self._task.n_logits > 1 else class_scores[1]
         return scores
 
 
 def _strings(tensor: Any) -> NDArray[np.object_]:
     if tensor.dtype != wire.STRING:
         raise Ignored("inputs that are no text")
-    return wire.to_numpy(tensor)
+    return wire.to_numpy(tensor, repeat_last=True)  # as the server read it

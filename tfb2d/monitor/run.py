@@ -102,10 +102,10 @@ class Monitor:
         out = settings.output
         out.mkdir(parents=True, exist_ok=True)
         held = fresh.held_out(self._test, task.fields)
-        known = None
+        past: reference.Reference | None = None
         if self._transfer:
             cache = out / "reference.safetensors"
-            known = reference.find(self._transfer, self.scorer, self.hasher, cache, settings.seed, settings.progress)
+            past = reference.find(self._transfer, self.scorer, self.hasher, cache, settings.seed, settings.progress)
         reader = LogReader(
             settings.logs,
             Unroller(task, self._calibration),
@@ -118,12 +118,14 @@ class Monitor:
             seconds_of(settings.window), (len(task.fields), len(self.hasher.orders), max(2, task.n_logits))
         )
         kept: Reservoir[Sampled] = Reservoir(settings.sample, settings.seed)
-        intake = Intake(known.known if known is not None else None, self.hasher.max_tokens)
+        intake = Intake(past.known if past is not None else None, self.hasher.max_tokens)
         for rows in reader.rows():
             grams = [self.hasher(column) for column in rows.texts]
-            windows.add(rows, [intake.counted(rows, place, one) for place, one in enumerate(grams)])
+            windows.add(
+                rows, [intake.counted(rows, field, grams_of_field) for field, grams_of_field in enumerate(grams)]
+            )
             kept.offer(len(rows), partial(_sampled, rows, intake.usable(rows)))
-        found, sample = windows.finish(), kept.items()
+        by_time, sample = windows.finish(), kept.items()
         counts = reader.counts
         result: dict[str, Any] = {
             "model": str(self.scorer.folder),
@@ -138,10 +140,10 @@ class Monitor:
                 if not counts.dated
                 else "records and files",
             },
-            "reference": self._about(known),
-            **self._drift(found, known),
+            "reference": self._about(past),
+            **self._drift(by_time, past),
         }
-        result.update(self._fidelity(sample, [start for start, _ in found], windows.length, held, result["windows"]))
+        result.update(self._fidelity(sample, [start for start, _ in by_time], windows.length, held, result["windows"]))
         if settings.show_text:
             result["new_tokens"] = [
                 {"token": token.decode("utf-8", "replace"), "count": count}
@@ -168,38 +170,38 @@ class Monitor:
         orders = self.settings.orders or tuple(student.get("orders", (1, 2)))
         return tuple(sorted({1, *orders})), student.get("max_tokens", MAX_TOKENS)
 
-    def _about(self, known: reference.Reference | None) -> dict[str, Any] | None:
-        if known is None:
+    def _about(self, past: reference.Reference | None) -> dict[str, Any] | None:
+        if past is None:
             return None
         return {
-            "files": [str(one) for one in self._transfer],
-            "rows": known.rows,
-            "orders": list(known.orders),
-            "megabytes": len(known.known.bits) / 1e6,
-            "false_positives": known.known.false_positives,
-            "scores_of_this_model": known.model == reference.model_fingerprint(self.scorer),
+            "files": [str(path) for path in self._transfer],
+            "rows": past.rows,
+            "orders": list(past.orders),
+            "megabytes": len(past.known.bits) / 1e6,
+            "false_positives": past.known.false_positives,
+            "scores_of_this_model": past.model == reference.model_fingerprint(self.scorer),
         }
 
-    def _drift(self, found: list[tuple[int, Window]], known: reference.Reference | None) -> dict[str, Any]:
+    def _drift(self, by_time: list[tuple[int, Window]], past: reference.Reference | None) -> dict[str, Any]:
         """Volume, lengths, new n-grams and score drift, by window and over all."""
-        fields, orders = found[0][1].tokens.shape
-        total = Window.none(fields, orders, len(found[0][1].classes))
-        for _, window in found:
+        fields, orders = by_time[0][1].tokens.shape
+        total = Window.none(fields, orders, len(by_time[0][1].classes))
+        for _, window in by_time:
             total.add(window)
-        usable = known is not None and known.model == reference.model_fingerprint(self.scorer)
-        if known is not None and usable:
-            base, classes, baseline = known.scores, known.classes, "reference"
+        usable = past is not None and past.model == reference.model_fingerprint(self.scorer)
+        if past is not None and usable:
+            base, classes, baseline = past.scores, past.classes, "reference"
         else:
-            first = next((w for _, w in found if w["scored"] >= 500), found[0][1])
+            first = next((w for _, w in by_time if w["scored"] >= 500), by_time[0][1])
             base, classes, baseline = first.scores, first.classes, "first window"
-        missed = known.known.false_positives if known is not None else None
+        missed = past.known.false_positives if past is not None else None
         describe = Described(
             base, classes, self.task.kind == "multiclass", missed, self.hasher.orders, self.task.fields
         )
         return {
             "baseline": baseline,
             "overall": describe(total),
-            "windows": [{"start": start, "time": _utc(start), **describe(window)} for start, window in found],
+            "windows": [{"start": start, "time": _utc(start), **describe(window)} for start, window in by_time],
         }
 
     def _fidelity(
@@ -208,39 +210,42 @@ class Monitor:
         """Relabels the sample, writes it as fresh data and holds the logged scores against the teacher's."""
         settings, task, out = self.settings, self.task, self.settings.output
         folder = out / "sample"
-        places = fresh.write_sample(folder, task, sample)
-        found: dict[str, Any] = {"sample": {"rows": len(sample), "seed": settings.seed}, "skew": self._skew(sample)}
+        table_rows = fresh.write_sample(folder, task, sample)
+        labelled: dict[str, Any] = {
+            "sample": {"rows": len(sample), "seed": settings.seed},
+            "skew": self._skew(sample),
+        }
         if not sample or not (self.teacher or settings.teacher_logits):
-            return {**found, "fidelity": None, "fresh": None, "next": ""}
+            return {**labelled, "fidelity": None, "fresh": None, "next": ""}
         logits = fresh.relabel(folder, task, out / "labelled", self.teacher, settings.teacher_logits, settings.progress)
         aliases = read_json(self.run_folder / "config.json")["data"]["unlabelled_fields"] if self.run_folder else ()
-        found["fresh"] = fresh.write_fresh(out / "fresh", folder, task, logits, held, aliases)
-        found["fresh"]["held_out_texts"] = len(held)
-        found["next"] = fresh.write_recipe(out, self.run_folder, self.teacher, out / "fresh", task)
-        scores = np.stack([one.scores for one in sample]).astype(np.float64)
-        logits = logits[places]
+        labelled["fresh"] = fresh.write_fresh(out / "fresh", folder, task, logits, held, aliases)
+        labelled["fresh"]["held_out_texts"] = len(held)
+        labelled["next"] = fresh.write_recipe(out, self.run_folder, self.teacher, out / "fresh", task)
+        scores = np.stack([item.scores for item in sample]).astype(np.float64)
+        logits = logits[table_rows]
         both: NDArray[np.bool_] = np.isfinite(np.concatenate([logits, scores], 1)).all(1)
         teacher = probabilities(logits)
         student = np.clip(scores[:, 0] if task.n_logits == 1 else scores, 0, 1)
-        requests = np.array([one.request for one in sample])
-        times = np.array([one.time for one in sample])
-        versions = np.array([one.version for one in sample])
+        requests = np.array([item.request for item in sample])
+        times = np.array([item.time for item in sample])
+        versions = np.array([item.version for item in sample])
 
-        def judged(rows: NDArray[np.bool_]) -> dict[str, Any]:
+        def compared(rows: NDArray[np.bool_]) -> dict[str, Any]:
             rows = rows & both
             return fidelity(teacher[rows], student[rows], requests[rows], seed=settings.seed)
 
         for start, window in zip(starts, windows, strict=True):
-            window["fidelity"] = judged((times >= start) & (times < start + length))
-        found["fidelity"] = {
-            "overall": judged(np.ones(len(sample), np.bool_)),
-            "versions": {str(version): judged(versions == version) for version in np.unique(versions)},
+            window["fidelity"] = compared((times >= start) & (times < start + length))
+        labelled["fidelity"] = {
+            "overall": compared(np.ones(len(sample), np.bool_)),
+            "versions": {str(version): compared(versions == version) for version in np.unique(versions)},
         }
-        found["scatter"] = (teacher[both], student[both])
+        labelled["scatter"] = (teacher[both], student[both])
         if settings.show_text:
             gaps = np.abs(teacher - student) if teacher.ndim == 1 else np.abs(teacher - student).sum(1) / 2
             order = [row for row in np.argsort(-np.where(both, gaps, -1)) if both[row]][:EXAMPLES]
-            found["examples"] = [
+            labelled["examples"] = [
                 {
                     "texts": dict(zip(task.fields, sample[row].texts, strict=True)),
                     "teacher": teacher[row].tolist(),
@@ -248,16 +253,16 @@ class Monitor:
                 }
                 for row in order
             ]
-        return found
+        return labelled
 
     def _skew(self, sample: list[Sampled]) -> dict[str, Any]:
         """The largest distance between a logged score and the model's own, over rows that this very version answered."""
         name = self.scorer.folder.name
-        mine = [one for one in sample if str(one.version) == name and np.isfinite(one.scores).all()]
+        mine = [item for item in sample if str(item.version) == name and np.isfinite(item.scores).all()]
         if not mine:
             return {"rows": 0, "largest": None}
-        again = self.scorer.score(list(zip(*(one.texts for one in mine), strict=True)))[0]
-        logged = np.stack([one.scores for one in mine]).reshape(again.shape)
+        again = self.scorer.score(list(zip(*(item.texts for item in mine), strict=True)))[0]
+        logged = np.stack([item.scores for item in mine]).reshape(again.shape)
         return {"rows": len(mine), "largest": float(np.abs(again - logged).max())}
 
 
@@ -280,10 +285,10 @@ def _run_folder(settings: Settings) -> Path | None:
 def _only_teacher(run: Path | None, settings: Settings) -> Path | None:
     if run is None or settings.teacher_logits:
         return None
-    found = sorted(path.parent for path in run.glob("teachers/*/teacher.json"))
-    if len(found) > 1:
-        raise DataError(f"{run} has {len(found)} teachers; --teacher takes one of {', '.join(map(str, found))}")
-    return found[0] if found else None
+    teachers = sorted(path.parent for path in run.glob("teachers/*/teacher.json"))
+    if len(teachers) > 1:
+        raise DataError(f"{run} has {len(teachers)} teachers; --teacher takes one of {', '.join(map(str, teachers))}")
+    return teachers[0] if teachers else None
 
 
 def _there(run: Path | None, name: str) -> list[str]:

@@ -30,24 +30,24 @@ class Reservoir(Generic[Item]):
 
         Args:
           count: how many.
-          make: builds one by its number; asked only for those that get in. None leaves it out.
+          make: builds one by its number; called only for those that get in. None leaves it out.
         """
         keys = self._random.random(count)
-        for place in np.flatnonzero(keys < self._worst):
-            item = make(int(place))
+        for index in np.flatnonzero(keys < self._worst):
+            item = make(int(index))
             if item is not None:
-                self._kept.append((float(keys[place]), self._offered + int(place), item))
+                self._kept.append((float(keys[index]), self._offered + int(index), item))
             if len(self._kept) >= 2 * self._size:
                 self._prune()
         self._offered += count
 
     def items(self) -> list[Item]:
-        """The sample, in the stream's order."""
+        """Returns the sample, in the stream's order."""
         self._prune()
-        return [item for _, _, item in sorted(self._kept, key=lambda one: one[1])]
+        return [item for _, _, item in sorted(self._kept, key=lambda entry: entry[1])]
 
     def _prune(self) -> None:
         if len(self._kept) > self._size:
-            self._kept.sort(key=lambda one: one[0])
+            self._kept.sort(key=lambda entry: entry[0])
             del self._kept[self._size :]
             self._worst = self._kept[-1][0]

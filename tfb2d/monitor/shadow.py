@@ -23,7 +23,7 @@ from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
-    from tfb2d.monitor.requests import Asked
+    from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 
 EXTRA = "client"  # brings what it needs
@@ -81,7 +81,7 @@ class Compared:
         }
 
 
-def compare(before: "Client", after: "Client", requests: Sequence["Asked"], progress: bool = True) -> Compared:
+def compare(before: "Client", after: "Client", requests: Sequence["LoggedRequest"], progress: bool = True) -> Compared:
     """Asks both.
 
     Raises:
@@ -178,7 +178,7 @@ def run(options: Namespace) -> int:
     try:
         unroller = Unroller(Task(tuple(options.fields)), Calibration(), scores=False)
         reader = LogReader(options.logs, unroller, None, options.name, progress=options.progress)
-        kept: Reservoir[Asked] = Reservoir(options.requests, options.seed)
+        kept: Reservoir[LoggedRequest] = Reservoir(options.requests, options.seed)
         for asked in reader.requests():
             kept.offer(1, lambda _, asked=asked: asked if len(asked.scores) else None)  # type: ignore[misc]
         if not kept.items():

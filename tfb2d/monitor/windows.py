@@ -38,7 +38,7 @@ class Window:
 
     @classmethod
     def none(cls, fields: int, orders: int, classes: int) -> "Window":
-        """A window without rows."""
+        """Returns a window without rows."""
         shapes = (len(cls.NAMES), (fields, orders), (fields, orders), FINE, classes)
         return cls(*(np.zeros(shape, np.int64) for shape in shapes))
 
@@ -52,7 +52,7 @@ class Window:
 
 
 def seconds_of(length: str) -> int:
-    """Seconds of "15m", "6h", "1d" or "1w"; 0 of "".
+    """Returns the seconds of "15m", "6h", "1d" or "1w"; 0 of "".
 
     Raises:
       DataError: something else.
@@ -79,12 +79,12 @@ class Windows:
         self._shape = shape
         self.windows: dict[int, Window] = {}
 
-    def add(self, rows: Rows, known: Sequence[dict[int, NDArray[np.int64]]]) -> None:
+    def add(self, rows: Rows, counts_by_field: Sequence[dict[int, NDArray[np.int64]]]) -> None:
         """Adds rows.
 
         Args:
-          rows: they.
-          known: a field's counts by order, `[n, 2]`: n-grams, and those among them that are new.
+          rows: rows of requests, in the order of the log.
+          counts_by_field: a field's counts by order, `[n, 2]`: n-grams, and those among them that are new.
         """
         keys = rows.times // self.length
         first = np.append(True, np.diff(rows.requests) != 0)
@@ -92,7 +92,7 @@ class Windows:
         blank = np.array([[not text.strip() for text in column] for column in rows.texts]).all(0)
         scored = np.isfinite(rows.scores).all(1)
         new_rows = np.zeros(len(rows), np.bool_)
-        for field in known:
+        for field in counts_by_field:
             for counts in field.values():
                 new_rows |= counts[:, 1] > 0
         sums = np.stack([np.ones(len(rows)), first, scored, blank, new_rows, lengths.sum(0)]).astype(np.int64)
@@ -100,12 +100,12 @@ class Windows:
             here = keys == key
             window = Window.none(*self._shape)
             window.counts += sums[:, here].sum(1)
-            for place, field in enumerate(known):
+            for field_index, field in enumerate(counts_by_field):
                 for at, counts in enumerate(field.values()):
-                    window.tokens[place, at], window.new[place, at] = counts[here].sum(0)
-            found = rows.scores[here & scored]
-            window.scores += histogram(found.max(1))
-            decided = found.argmax(1) if found.shape[1] > 1 else (found[:, 0] >= 0.5).astype(np.int64)
+                    window.tokens[field_index, at], window.new[field_index, at] = counts[here].sum(0)
+            scores = rows.scores[here & scored]
+            window.scores += histogram(scores.max(1))
+            decided = scores.argmax(1) if scores.shape[1] > 1 else (scores[:, 0] >= 0.5).astype(np.int64)
             window.classes += np.bincount(decided, minlength=self._shape[2])
             self._window(int(key)).add(window)
         if len(self.windows) > MOST:
@@ -116,7 +116,7 @@ class Windows:
             self._join(MOST)
 
     def finish(self) -> list[tuple[int, Window]]:
-        """The windows that have rows, by their start in seconds, in order."""
+        """Returns the windows that have rows, by their start in seconds, in order."""
         if not self._fixed:
             self._join(SHOWN)
         return [(key * self.length, self.windows[key]) for key in sorted(self.windows)]

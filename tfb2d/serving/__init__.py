@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tfb2d.serving.errors import DeadlineExceeded as DeadlineExceeded
     from tfb2d.serving.errors import ServerUnreachable as ServerUnreachable
     from tfb2d.serving.errors import ServingError as ServingError
+    from tfb2d.serving.request_log import RequestLog as RequestLog
     from tfb2d.serving.retry import Backoff as Backoff
 
 _HOMES = {
@@ -19,11 +20,21 @@ _HOMES = {
     "Backoff": "retry",
     "Client": "client",
     "DeadlineExceeded": "errors",
+    "RequestLog": "request_log",
     "ServerUnreachable": "errors",
     "ServingError": "errors",
     "TLS": "channel",
 }
-__all__ = ["TLS", "AsyncClient", "Backoff", "Client", "DeadlineExceeded", "ServerUnreachable", "ServingError"]
+__all__ = [
+    "TLS",
+    "AsyncClient",
+    "Backoff",
+    "Client",
+    "DeadlineExceeded",
+    "RequestLog",
+    "ServerUnreachable",
+    "ServingError",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -41,13 +41,13 @@ class AsyncClient(Settings):
         self, query: Sequence[Text], titles: Sequence[Sequence[Text]], *, timeout: float | None = None
     ) -> list[np.ndarray]: ...
     async def rank(self, query: Any, titles: Any, *, timeout: float | None = None) -> Any:
-        """Scores of titles: float32 [len(titles)], a list of those for several queries. See `Client.rank`."""
+        """Scores titles: float32 [len(titles)], a list of those for several queries. See `Client.rank`."""
         return await self._run(self._rank(query, titles, self._deadline(timeout)))
 
     async def embed(
         self, rows: Iterable[Row], *, signature: str = "embed", output: str = "", timeout: float | None = None
     ) -> np.ndarray:
-        """Embeddings of rows, float32 [n, d], from a model that has towers."""
+        """Returns embeddings of rows, float32 [n, d], from a model that has towers."""
         return await self._run(self._rows(rows, signature, output, "embedding", self._deadline(timeout)))
 
     async def predict(
@@ -58,7 +58,7 @@ class AsyncClient(Settings):
         outputs: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Prediction:
-        """One Predict request as it is; also tells which version answered. See `Client.predict`."""
+        """Sends one Predict request as it is; also returns which version answered. See `Client.predict`."""
         ask = self._predict_texts(inputs, signature or self.signature, outputs, self._deadline(timeout))
         return await self._run(ask)
 
@@ -67,19 +67,19 @@ class AsyncClient(Settings):
         return await self._run(self._replay(request, self._deadline(timeout)))
 
     async def signatures(self, *, timeout: float | None = None) -> dict[str, Signature]:
-        """The model's signatures by name; asked once and kept until the server refuses a request."""
+        """Returns the model's signatures by name; they are kept until the server refuses a request."""
         return await self._run(self._signatures(self._deadline(timeout)))
 
     async def versions(self, *, timeout: float | None = None) -> dict[int, str]:
-        """States of the model's versions, the highest version first."""
+        """Returns the states of the model's versions, the highest version first."""
         return await self._run(self._versions(self._deadline(timeout)))
 
     async def close(self) -> None:
         """Closes the connections; calls under way are cancelled. Closing twice is fine."""
         self._closed = True
         pool, self._pool = self._pool, []
-        for one, _ in pool:
-            await one.close()
+        for connection, _ in pool:
+            await connection.close()
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -122,8 +122,8 @@ class AsyncClient(Settings):
         except asyncio.CancelledError:
             # gRPC says it so when the channel is closed; whoever awaits was not cancelled and must not think so
             task: Any = asyncio.current_task()
-            asked = task.cancelling() if hasattr(task, "cancelling") else not self._closed  # Python 3.11
-            if self._closed and not asked:
+            cancelled = task.cancelling() if hasattr(task, "cancelling") else not self._closed  # Python 3.11
+            if self._closed and not cancelled:
                 raise ServingError(f"the client of {self.address} was closed during a call") from None
             raise
 

@@ -1,14 +1,14 @@
-"""What a client asks, step by step, without the asking: shared by `Client` (threads) and `AsyncClient` (asyncio).
+"""The steps of a client's calls, without the waiting: shared by `Client` (threads) and `AsyncClient` (asyncio).
 
-An operation is a generator that yields steps - send this, pause so long, run these together - and is sent their
-answers back (or has a gRPC error thrown in). The two clients differ only in how they take the steps, so that deadlines,
-retries, chunking and errors cannot differ between them.
+An operation is a generator. It yields steps (send this, pause so long, run these together) and is sent their answers, or
+has a gRPC error thrown in. The two clients differ only in how they take the steps, so deadlines, retries, chunks and errors
+cannot differ between them.
 """
 
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -17,6 +17,9 @@ from google.protobuf.message import DecodeError
 from tfb2d.serving import channel, plan, wire
 from tfb2d.serving.errors import DeadlineExceeded, ServerUnreachable, ServingError
 from tfb2d.serving.retry import Backoff
+
+if TYPE_CHECKING:
+    from tfb2d.serving.request_log import RequestLog
 
 # the server's word that what is known of its signatures may be out of date
 _STALE = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
@@ -64,22 +67,26 @@ class Prediction(NamedTuple):
 
 @dataclass(eq=False)
 class Settings:
-    """How to ask which model; what `Client` and `AsyncClient` take.
+    """The settings that `Client` and `AsyncClient` take.
 
     Args:
       address: "host:8500", "unix:/path", a path, or "dns:///service:8500" (all its addresses, round-robin).
       model: the model's name on the server.
-      version: ask this version; 0 leaves it to the server (the latest).
+      version: the version to ask; 0 leaves it to the server, which takes the latest.
       label: ask the version that carries this label ("stable", "canary") instead.
-      fields: the order of a row's texts, where the server's signature does not tell (`plan.field_order`).
+      fields: the order of a row's texts, where the server's signature does not say it (`plan.field_order`).
       signature: the signature that `score` asks.
       timeout: seconds that a whole call may take, retries and chunks included, unless it says otherwise.
-      backoff: pauses between attempts while the server is UNAVAILABLE.
+      backoff: pauses between attempts, drawn at random, never past the deadline.
+      retry_exhausted: also try again when the server has no thread free (RESOURCE_EXHAUSTED), not only while it is
+        UNAVAILABLE. Off by default: retries add load to a server that is full. TensorFlow Serving has four threads per
+        processor unless --grpc_max_threads says otherwise.
       chunk_rows: rows (titles, in `rank`) of one request; keep it within the server's max_batch_size under batching.
       concurrency: requests of chunked calls under way at once.
       channels: connections, used in turn; more than one helps where many or large calls run at once.
       hedge_after: seconds after which a Predict without an answer is sent a second time, on the next connection, the
-        slower answer being dropped; 0 never does. It buys tail latency with up to twice the load.
+        slower answer being dropped; 0 never does. It lowers tail latency, at up to twice the load.
+      request_log: where a sample of the requests and their answers is kept, or None.
       tls: certificates, or None for plain text.
       keepalive: seconds between pings of a connection with calls under way.
       options: further gRPC channel arguments.
@@ -94,10 +101,12 @@ class Settings:
     signature: str = "serving_default"
     timeout: float = 5.0
     backoff: Backoff = field(default_factory=Backoff)
+    retry_exhausted: bool = False
     chunk_rows: int = 512
     concurrency: int = 4
     channels: int = 1
     hedge_after: float = 0.0
+    request_log: "RequestLog | None" = None
     tls: channel.TLS | None = None
     keepalive: float = 60.0
     options: channel.Options = ()
@@ -138,7 +147,8 @@ class Settings:
 
     def _ask(self, method: str, request: Any, deadline: float) -> Operation:
         """One call with its retries."""
-        began, attempt, last, slow = time.monotonic(), 0, "", False
+        began, attempt, slow = time.monotonic(), 0, False
+        last: tuple[grpc.StatusCode, str] = (grpc.StatusCode.UNAVAILABLE, "")
         while deadline - (sent := time.monotonic()) > _LEAST:
             try:
                 return (yield Send(method, request, deadline))
@@ -149,18 +159,26 @@ class Settings:
                 if code is grpc.StatusCode.DEADLINE_EXCEEDED:
                     slow = time.monotonic() - sent > sent - began  # was it mostly this attempt, or those before it?
                     break
-                if code is not grpc.StatusCode.UNAVAILABLE:
+                if not self._may_retry(code, details):
                     raise ServingError(f"{self._where()}: {code.name}: {details}", code, details) from error
-                last = details
+                last = code, details
             yield Pause(self.backoff.pause(attempt, deadline - time.monotonic()))
             attempt += 1
         spent = time.monotonic() - began
-        if attempt and not slow:
-            tries = f"{attempt} attempt{'s' * (attempt > 1)} in {spent:.2f} s"
-            message = f"{self.address} is not reachable ({tries}): {last}"
-            raise ServerUnreachable(message, grpc.StatusCode.UNAVAILABLE, last)
-        message = f"{self._where()} gave no answer within {spent:.2f} s"
-        raise DeadlineExceeded(message, grpc.StatusCode.DEADLINE_EXCEEDED)
+        if not attempt or slow:
+            message = f"{self._where()} gave no answer within {spent:.2f} s"
+            raise DeadlineExceeded(message, grpc.StatusCode.DEADLINE_EXCEEDED)
+        tries = f"{attempt} attempt{'s' * (attempt > 1)} in {spent:.2f} s"
+        code, details = last
+        if code is grpc.StatusCode.UNAVAILABLE:
+            raise ServerUnreachable(f"{self.address} is not reachable ({tries}): {details}", code, details)
+        raise ServingError(f"{self._where()}: {code.name} ({tries}): {details}", code, details)
+
+    def _may_retry(self, code: grpc.StatusCode, details: str) -> bool:
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            # gRPC answers a message beyond its size limit with the same code; that one will not get smaller
+            return self.retry_exhausted and "message larger than max" not in details
+        return code is grpc.StatusCode.UNAVAILABLE
 
     def _signatures(self, deadline: float) -> Operation:
         if self._known is None:
@@ -176,7 +194,7 @@ class Settings:
         if name not in known:
             names = ", ".join(known) or "none at all"
             raise ServingError(f"{self._where()} has no signature {name!r}; it has {names}")
-        texts = [one for one, tensor in known[name].inputs.items() if tensor.dtype == "string"]
+        texts = [name_of_input for name_of_input, tensor in known[name].inputs.items() if tensor.dtype == "string"]
         if len(texts) != len(known[name].inputs):
             others = ", ".join(sorted(set(known[name].inputs) - set(texts)))
             raise ServingError(f"signature {name!r} of {self._where()} takes more than text: {others}")
@@ -206,6 +224,8 @@ class Settings:
 
     def _send(self, request: Any, deadline: float) -> Operation:
         response = yield from self._ask("Predict", request, deadline)
+        if self.request_log is not None:
+            self.request_log.sample(self.model, request, response)
         try:
             arrays = {name: wire.to_numpy(tensor) for name, tensor in response.outputs.items()}
         except ValueError as error:
@@ -255,22 +275,22 @@ class Settings:
 
     def _rank(self, queries: Any, titles: Any, deadline: float) -> Operation:
         single = isinstance(queries, str | bytes)
-        if isinstance(titles, str | bytes) or (not single and any(isinstance(one, str | bytes) for one in titles)):
+        if isinstance(titles, str | bytes) or (not single and any(isinstance(group, str | bytes) for group in titles)):
             raise TypeError("titles is one text where a list is needed: a list for one query, a list of lists for many")
         queries, titles = ([queries], [titles]) if single else (list(queries), list(titles))
         if len(queries) != len(titles):
             raise ValueError(f"{len(queries)} queries with {len(titles)} lists of titles")
-        heads = [plan.encode(query, f"query {number}") for number, query in enumerate(queries)]
+        heads = [plan.encode(query, f"query {index}") for index, query in enumerate(queries)]
         lists = [
-            [plan.encode(title, f"query {number}: title {place}") for place, title in enumerate(one)]
-            for number, one in enumerate(titles)
+            [plan.encode(title, f"query {index}: title {at}") for at, title in enumerate(group)]
+            for index, group in enumerate(titles)
         ]
         signature: plan.Signature = yield from self._signature("rank", deadline)
         by_rank = {len(tensor.shape or ()): name for name, tensor in signature.inputs.items()}
         if len(signature.inputs) != 2 or set(by_rank) != {1, 2}:
             raise self._unusable(ValueError("its signature 'rank' is not one query and a list of titles a row"))
         output = signature.output("", "scores", "score")
-        lengths = [len(one) for one in lists]
+        lengths = [len(group) for group in lists]
         groups = plan.rank_groups(lengths, self.chunk_rows)
         asks = [self._rank_group(heads, lists, group, by_rank, output, deadline) for group in groups]
         answers = yield Together(asks)
@@ -304,4 +324,6 @@ class Settings:
     def _versions(self, deadline: float) -> Operation:
         request = self._request("GetModelStatusRequest")
         response = yield from self._ask("GetModelStatus", request, deadline)
-        return {one.version: wire.STATES.get(one.state, str(one.state)) for one in response.model_version_status}
+        return {
+            status.version: wire.STATES.get(status.state, str(status.state)) for status in response.model_version_status
+        }

@@ -1,4 +1,4 @@
-"""How the client connects: addresses, TLS, keepalive, and how fast it comes back after a server's restart."""
+"""The client's connections: addresses, TLS, keepalive, and how fast they return after a server's restart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class TLS:
 
 
 def target(address: str) -> str:
-    """gRPC's form of `address`: "host:8500", "[::1]:8500", "unix:/run/x.sock", "/run/x.sock" or "dns:///service:8500".
+    """Returns gRPC's form of `address`: "host:8500", "[::1]:8500", "unix:/run/x.sock", "/run/x.sock" or "dns:///service:8500".
 
     Raises:
       ValueError: an address without a port, or with a URL's scheme.
@@ -70,11 +70,11 @@ def target(address: str) -> str:
 
 
 def channel_options(tls: TLS | None, keepalive: float, extra: Options = ()) -> list[tuple[str, int | str]]:
-    """Channel arguments (grpc/impl/channel_arg_names.h); `extra` wins over what is set here.
+    """Returns channel arguments (grpc/impl/channel_arg_names.h); `extra` wins over what is set here.
 
     A dns:/// name of a headless service is resolved to all its pods and calls go round among them. A connection that
     broke is tried again after 100 ms, then at most every 300 ms (gRPC's own backoff goes up to two minutes), so that a
-    restarted server is found within a second. Keepalive pings go out only while calls are under way: servers close
+    restarted server is reached within a second. Keepalive pings go out only while calls are under way: servers close
     connections that ping when idle.
     """
     options: dict[str, int | str] = {
@@ -96,7 +96,7 @@ def channel_options(tls: TLS | None, keepalive: float, extra: Options = ()) -> l
 
 
 def connect(api: Any, address: str, tls: TLS | None, options: Options) -> tuple[Any, dict[str, Any]]:
-    """A channel of `api` (grpc or grpc.aio) to a `target`, with its callable for each of METHODS."""
+    """Opens a channel of `api` (grpc or grpc.aio) to a `target`, with its callable for each of METHODS."""
     secure = tls.credentials() if tls else None
     channel = api.secure_channel(address, secure, options) if secure else api.insecure_channel(address, options)
     callables = {

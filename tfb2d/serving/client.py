@@ -1,4 +1,4 @@
-"""The client: asks a running TensorFlow Serving (or its embedded stand-in) for scores.
+"""A client that asks a running TensorFlow Serving, or the embedded server, for scores.
 
     from tfb2d.serving import Client
 
@@ -6,8 +6,8 @@
         scores = client.score([("red shoes", "Nike Air Zoom, red"), ("red shoes", "Garden hose")])
         scores = client.rank("red shoes", ["Nike Air Zoom, red", "Garden hose"])
 
-Imports gRPC, protobuf and numpy only, never TensorFlow. One client serves many threads; keep it for the life of the
-process, since connecting costs more than asking.
+Imports gRPC, protobuf and numpy only, never TensorFlow. One client serves many threads. Keep it for the life of the
+process, since connecting costs more than a call.
 """
 
 import os
@@ -32,7 +32,7 @@ class Client(Settings):
     """Scores, ranks and embeds by asking a server; see `Settings` for the arguments.
 
     All methods take `timeout` in seconds (None: the client's own), within which they retry while the server is
-    UNAVAILABLE, and raise
+    UNAVAILABLE (with `retry_exhausted` also where it has no thread free), and raise
 
       ServerUnreachable: UNAVAILABLE until the deadline.
       DeadlineExceeded: no answer in time.
@@ -87,7 +87,7 @@ class Client(Settings):
     def embed(
         self, rows: Iterable[Row], *, signature: str = "embed", output: str = "", timeout: float | None = None
     ) -> np.ndarray:
-        """Embeddings of rows, float32 [n, d], from a model that has towers."""
+        """Returns embeddings of rows, float32 [n, d], from a model that has towers."""
         return self._run(self._rows(rows, signature, output, "embedding", self._deadline(timeout)))
 
     def predict(
@@ -98,12 +98,12 @@ class Client(Settings):
         outputs: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Prediction:
-        """One Predict request as it is: (nested lists of) texts by input name; also tells which version answered.
+        """Sends one Predict request as it is: (nested lists of) texts by input name; also returns which version answered.
 
         Args:
           inputs: texts of any shape by input name.
           signature: "" takes the client's.
-          outputs: outputs wanted; none means all.
+          outputs: names of outputs; none means all. Answers of `rank` may have further columns (see serving/README.md).
           timeout: seconds.
         """
         ask = self._predict_texts(inputs, signature or self.signature, outputs, self._deadline(timeout))
@@ -114,11 +114,11 @@ class Client(Settings):
         return self._run(self._replay(request, self._deadline(timeout)))
 
     def signatures(self, *, timeout: float | None = None) -> dict[str, Signature]:
-        """The model's signatures by name; asked once and kept until the server refuses a request."""
+        """Returns the model's signatures by name; they are kept until the server refuses a request."""
         return self._run(self._signatures(self._deadline(timeout)))
 
     def versions(self, *, timeout: float | None = None) -> dict[int, str]:
-        """States of the model's versions, such as {2: "AVAILABLE", 1: "END"}, the highest version first."""
+        """Returns the states of the model's versions, such as {2: "AVAILABLE", 1: "END"}, the highest version first."""
         return self._run(self._versions(self._deadline(timeout)))
 
     def close(self) -> None:
@@ -128,8 +128,8 @@ class Client(Settings):
             pool, self._pool = self._pool, []
             if self._threads:
                 self._threads.shutdown(wait=False, cancel_futures=True)
-        for one, _ in pool:
-            one.close()
+        for connection, _ in pool:
+            connection.close()
 
     def __enter__(self) -> "Client":
         return self
@@ -190,14 +190,14 @@ class Client(Settings):
             futures = [self._threads.submit(self._run, operation) for operation in step.operations]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
-            done = [one for one in futures if one.done() and not one.cancelled()]
-            failed = next((one for one in done if one.exception()), None)
-            return [one.result() for one in ([failed] if failed else futures)]
+            done = [future for future in futures if future.done() and not future.cancelled()]
+            failed = next((future for future in done if future.exception()), None)
+            return [future.result() for future in ([failed] if failed else futures)]
         except CancelledError:
             raise ServingError(f"the client of {self.address} was closed during a call") from None
         finally:
-            for one in futures:
-                one.cancel()
+            for future in futures:
+                future.cancel()
 
     def _hedged(self, step: Send) -> Any:
         """Sends a second time if no answer came by `hedge_after`; the first good answer counts."""

@@ -1,4 +1,4 @@
-"""A student becomes a SavedModel that takes raw strings, in a version folder that TensorFlow Serving picks up."""
+"""Writes a student as a SavedModel that takes raw strings, in a version folder that TensorFlow Serving picks up."""
 
 import dataclasses
 import os
@@ -13,16 +13,17 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from tfb2d import __version__
 from tfb2d.data.files import read_json, sync, write_json
 from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import version_folders
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
-from tfb2d.students.served import ServedStudent
+from tfb2d.students.served import ServedStudent, scores_and_logits
 
 EDGE = "assets.extra/edge"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
 def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dict[str, Callable]:
-    """The served functions of a student, by signature name.
+    """Returns the served functions of a student, by signature name.
 
     Args:
       graph: a student as it is served; it must outlive the functions, since it holds their tables.
@@ -30,38 +31,36 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
         number a logit.
 
     Returns:
-      Concrete functions: `serving_default` and `classify`; `regress` where there is one score a row; `rank` for pairs.
+      Concrete functions by signature name:
+        `serving_default`: a string tensor `[batch]` per field -> `score`, `logit`, float32 `[batch]` or `[batch, classes]`.
+        `classify`: serialized tf.Example `[batch]` -> `classes`, `scores`.
+        `regress`, where there is one score a row: serialized tf.Example `[batch]` -> `outputs`.
+        `rank`, for pairs: `query` `[batch]`, `titles` `[batch, n]`, "" for padding -> `scores` `[batch, n]`, 0 for padding.
+          A server that pads requests (`pad_variable_length_inputs`) adds columns of its own. They repeat the request's
+          first title and get its score, so a client must keep only the scores of the titles that it sent.
     """
     fields, k = graph.task.fields, graph.task.n_logits
     classes = graph.task.classes or ("0", "1")
 
-    def calibrated(logit: tf.Tensor) -> tf.Tensor:
-        z = scale * logit + np.asarray(bias, np.float32)
-        return tf.sigmoid(z) if k == 1 else tf.nn.softmax(z)
-
-    def squeezed(value: tf.Tensor) -> tf.Tensor:
-        return tf.squeeze(value, -1) if k == 1 else value
-
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        logit = graph.logits([texts[name] for name in fields])
-        return {"score": squeezed(calibrated(logit)), "logit": squeezed(logit)}
+        return scores_and_logits(graph.logits([texts[name] for name in fields]), scale, bias)
 
     def parsed(inputs: tf.Tensor) -> tf.Tensor:
         features = tf.io.parse_example(inputs, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
-        return calibrated(graph.logits([features[name] for name in fields]))
+        return scores_and_logits(graph.logits([features[name] for name in fields]), scale, bias)["score"]
 
     def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = parsed(inputs)
         if k == 1:
-            scores = tf.concat([1 - scores, scores], -1)
+            scores = tf.stack([1 - scores, scores], -1)
         names = tf.repeat(tf.constant([classes]), tf.shape(scores)[0], 0)
         return {"classes": names, "scores": scores}
 
     def regress(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"outputs": tf.squeeze(parsed(inputs), -1)}
+        return {"outputs": parsed(inputs)}
 
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = tf.squeeze(calibrated(graph.rank(query, titles)), -1)
+        scores = scores_and_logits(graph.rank(query, titles), scale, bias)["score"]
         return {"scores": tf.where(tf.equal(titles, ""), 0.0, scores)}  # padding comes last in any ranking
 
     column = [tf.TensorSpec([None], tf.string, name=name) for name in fields]
@@ -102,12 +101,12 @@ def export(
     Returns:
       The version's folder. It appears whole: it is written beside and renamed.
     """
-    versions = sorted(int(path.name) for path in model_folder.glob("*") if path.name.isdigit())
+    versions = version_folders(model_folder)
     if versions:
-        last = model_folder / str(versions[-1])
+        last = versions[-1]
         if (last / ABOUT).exists() and read_json(last / ABOUT).get("fingerprint") == fingerprint:
             return last
-    version = model_folder / str(versions[-1] + 1 if versions else 1)
+    version = model_folder / str(int(versions[-1].name) + 1 if versions else 1)
     partial = model_folder / f".{version.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     graph = ServedStudent(student)
@@ -163,7 +162,7 @@ def write_warmup(path: Path, model: str, fields: Sequence[str], texts: Sequence[
 
 
 def folder_megabytes(folder: Path) -> float:
-    """Size of all files below a folder, in units of 10^6 bytes; without the edge form, which no server loads."""
+    """Returns the size of all files below a folder in 10^6 bytes, without the edge form, which no server loads."""
     edge = folder / EDGE
     files = (path for path in folder.rglob("*") if path.is_file() and edge not in path.parents)
     return sum(path.stat().st_size for path in files) / 1e6

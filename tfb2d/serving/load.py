@@ -1,4 +1,4 @@
-"""Load with a fixed arrival rate, so that a server that stalls is charged for every request that it kept waiting.
+"""Sends requests at a fixed arrival rate, so that a stall of the server counts for every request that it delayed.
 
 A closed loop (send, wait, send again) slows down with the server and then reports the few requests that it did send:
 coordinated omission (Tene, "How NOT to Measure Latency", 2015). Here requests are due at times drawn beforehand, as a
@@ -15,11 +15,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Load:
-    """What a load found.
+    """The outcome of a load.
 
     Attributes:
       seconds: float64 [n], latencies of the requests that were answered.
-      errors: what went wrong with the others: how often, by gRPC's code or else by the error's words.
+      errors: what went wrong with the others: how often, by gRPC's code or the error's message.
       rate: answers a second.
     """
 
@@ -28,7 +28,7 @@ class Load:
     rate: float
 
     def quantile(self, q: float) -> float:
-        """A latency quantile in milliseconds; infinite where nothing was answered."""
+        """Returns a latency quantile in milliseconds; infinite where nothing was answered."""
         return float(np.quantile(self.seconds, q)) * 1e3 if len(self.seconds) else float("inf")
 
 
@@ -48,16 +48,16 @@ async def open_loop(ask: Callable[[int], Awaitable[object]], rate: float, second
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
 
-    async def one(number: int, due: float) -> None:
+    async def send_when_due(number: int, due: float) -> None:
         try:
             await ask(number)
             latencies.append(time.perf_counter() - due)
         except Exception as error:
-            words = _words(error)
-            errors[words] = errors.get(words, 0) + 1
+            reason = _reason(error)
+            errors[reason] = errors.get(reason, 0) + 1
 
     def send(number: int, due: float) -> None:
-        tasks.append(loop.create_task(one(number, due)))
+        tasks.append(loop.create_task(send_when_due(number, due)))
 
     def arrive() -> None:  # a thread's sleep ends on time; an event loop's timers are a millisecond coarse
         for number, due in enumerate(began + np.cumsum(gaps)):
@@ -71,22 +71,22 @@ async def open_loop(ask: Callable[[int], Awaitable[object]], rate: float, second
     return Load(np.array(latencies), errors, len(latencies) / (time.perf_counter() - began))
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     code = getattr(error, "code", None)
     return code().name if callable(code) else f"{type(error).__name__}: {error}"[:200]
 
 
 async def closed_loop(ask: Callable[[int], Awaitable[object]], clients: int, seconds: float) -> Load:
-    """Capacity: `clients` that each send the next request when the last is answered. Latencies of it mean little."""
+    """Measures capacity: `clients` that each send the next request when the last is answered."""
     latencies: list[float] = []
     began = time.perf_counter()
 
-    async def one(first: int) -> None:
+    async def keep_sending(first: int) -> None:
         number = first
         while (sent := time.perf_counter()) - began < seconds:
             await ask(number)
             latencies.append(time.perf_counter() - sent)
             number += clients
 
-    await asyncio.gather(*(one(client) for client in range(clients)))
+    await asyncio.gather(*(keep_sending(client) for client in range(clients)))
     return Load(np.array(latencies), {}, len(latencies) / (time.perf_counter() - began))

@@ -1,4 +1,4 @@
-"""From the caller's rows to requests, and from responses back to the caller's order. Nothing here touches a network."""
+"""Turns the caller's rows into requests, and responses back into the caller's order. Nothing here touches a network."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Signature:
     outputs: Mapping[str, Tensor]
 
     def output(self, named: str, *usual: str) -> str:
-        """The output to ask for: the one that is named, or where "" is, the first of the `usual` ones, or the only one.
+        """Returns the output to ask for: `named`; where that is "", the first of `usual` that there is, or the only output.
 
         Raises:
           ValueError: there is no such output.
@@ -39,8 +39,8 @@ class Signature:
                 return name
         if not named and len(self.outputs) == 1:
             return next(iter(self.outputs))
-        there = ", ".join(sorted(self.outputs))
-        raise ValueError(f"signature {self.name!r} has no output {named or usual[0]!r}; it has {there}")
+        available = ", ".join(sorted(self.outputs))
+        raise ValueError(f"signature {self.name!r} has no output {named or usual[0]!r}; it has {available}")
 
 
 _DTYPES = {1: "float32", 2: "float64", 3: "int32", 7: "string", 9: "int64", 10: "bool", 19: "float16"}
@@ -57,30 +57,32 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def parse_signatures(packed: bytes) -> dict[str, Signature]:
-    """Signatures by name from a serialized SignatureDefMap, TF Serving's own initialisation signature left out."""
+    """Returns signatures by name from a serialized SignatureDefMap, without TensorFlow's own initialisation signature."""
     signatures = wire.MESSAGES["SignatureDefMap"].FromString(packed).signature_def
     return {
-        name: Signature(name, _tensors(one.inputs), _tensors(one.outputs))
-        for name, one in sorted(signatures.items())
+        name: Signature(name, _tensors(signature.inputs), _tensors(signature.outputs))
+        for name, signature in sorted(signatures.items())
         if not name.startswith("__saved_model_")
     }
 
 
-def field_order(signatures: Mapping[str, Signature], signature: Signature, told: Sequence[str] = ()) -> tuple[str, ...]:
-    """The order in which a row's texts go into the signature's inputs, which have names but no order of their own.
+def field_order(
+    signatures: Mapping[str, Signature], signature: Signature, fields: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Returns the order in which a row's texts go into the signature's inputs, which have names but no order.
 
-    `told` decides where it is given. Otherwise one input needs no order, and of a pair the query comes first: it is the
+    `fields` decides where there are any. Otherwise one input needs no order, and of a pair the query comes first: it is the
     input called "query", or the one that the model's `rank` signature has too.
 
     Raises:
-      ValueError: `told` names other inputs, or there is no telling.
+      ValueError: `fields` names other inputs, or the order cannot be known.
     """
     names = set(signature.inputs)
-    if told:
-        if set(told) != names or len(told) != len(names):
-            there = ", ".join(sorted(names))
-            raise ValueError(f"fields {tuple(told)} are not the inputs of {signature.name!r}: {there}")
-        return tuple(told)
+    if fields:
+        if set(fields) != names or len(fields) != len(names):
+            available = ", ".join(sorted(names))
+            raise ValueError(f"fields {tuple(fields)} are not the inputs of {signature.name!r}: {available}")
+        return tuple(fields)
     if len(names) == 1:
         return tuple(names)
     shared = names & set(signatures["rank"].inputs) if "rank" in signatures else set()
@@ -94,7 +96,7 @@ def field_order(signatures: Mapping[str, Signature], signature: Signature, told:
 
 
 def encode(text: Any, where: str) -> bytes:
-    """A text's UTF-8 bytes; bytes are taken as they are.
+    """Returns a text's UTF-8 bytes; bytes are taken as they are.
 
     Raises:
       TypeError: neither str nor bytes.
@@ -111,38 +113,38 @@ def encode(text: Any, where: str) -> bytes:
 
 
 def columns(rows: Iterable[Row], signature: Signature, order: Sequence[str] | None) -> dict[str, list[bytes]]:
-    """One list of byte strings per input of `signature`; `order` says which text of a row is which (`field_order`).
+    """Returns a list of byte strings per input of `signature`; `order` says which text of a row is which (`field_order`).
 
     Raises:
       TypeError, ValueError: a row with the wrong number of texts or other names; the message names the row.
     """
     names = tuple(order or signature.inputs)
     table: dict[str, list[bytes]] = {name: [] for name in names}
-    for number, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if isinstance(row, Mapping):
             if set(row) != set(names):
-                raise ValueError(f"row {number} has {sorted(row)}; {signature.name!r} takes {', '.join(names)}")
+                raise ValueError(f"row {index} has {sorted(row)}; {signature.name!r} takes {', '.join(names)}")
             texts: Sequence[Any] = [row[name] for name in names]
         else:
             texts = (row,) if isinstance(row, str | bytes) or not isinstance(row, Sequence) else row
             if len(texts) != len(names):
                 count = f"{len(texts)} text{'s' * (len(texts) != 1)}"
-                raise ValueError(f"row {number} has {count}; {signature.name!r} takes {len(names)}: {', '.join(names)}")
+                raise ValueError(f"row {index} has {count}; {signature.name!r} takes {len(names)}: {', '.join(names)}")
         for name, text in zip(names, texts, strict=True):
-            table[name].append(encode(text, f"row {number}, field {name!r},"))
+            table[name].append(encode(text, f"row {index}, field {name!r},"))
     return table
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
-    """Consecutive slices of at most `size` that cover range(n)."""
+    """Yields consecutive slices of at most `size` that cover range(n)."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def join(parts: Sequence[np.ndarray], counts: Sequence[int], what: str) -> np.ndarray:
-    """The answers of consecutive chunks as one float32 array.
+    """Returns the answers of consecutive chunks as one float32 array.
 
     Raises:
-      ValueError: an answer with another number of rows than was asked.
+      ValueError: an answer with another number of rows than its request.
     """
     for part, count in zip(parts, counts, strict=True):
         if part.ndim == 0 or len(part) != count:
@@ -160,7 +162,7 @@ class Piece:
 
 
 def rank_groups(lengths: Sequence[int], cells: int) -> list[list[Piece]]:
-    """Groups of pieces that each fit one `rank` request of at most `cells` titles, padding counted.
+    """Returns groups of pieces that each fit one `rank` request of at most `cells` titles, padding counted.
 
     A request is as wide as its longest list, so a group is closed where one more query would take rows * width past
     `cells`. A query with more titles than that is cut. Queries without titles appear nowhere.
@@ -183,10 +185,10 @@ def rank_groups(lengths: Sequence[int], cells: int) -> list[list[Piece]]:
 def scatter(
     groups: Sequence[Sequence[Piece]], answers: Sequence[np.ndarray], lengths: Sequence[int]
 ) -> list[np.ndarray]:
-    """Scores by query, padding dropped: the inverse of `rank_groups`.
+    """Returns the scores by query without padding: the inverse of `rank_groups`.
 
-    An answer may be wider than was asked: a server that batches with pad_variable_length_inputs pads to the widest request
-    of the batch.
+    An answer may be wider than its request: a server with pad_variable_length_inputs widens `titles` to the widest request
+    of a batch with copies of the first title, and scores these too.
 
     Raises:
       ValueError: an answer that is not [rows, width or more].

@@ -1,4 +1,4 @@
-"""When to ask again: UNAVAILABLE only, after exponentially growing, fully jittered pauses, never past the deadline.
+"""Pauses between the attempts of a call: growing exponentially, drawn at random, never past the deadline.
 
 Scoring changes nothing on the server, so a request that may or may not have run can be sent again. Full jitter
 (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015) draws the whole pause at random, so that the
@@ -21,9 +21,9 @@ class Backoff:
             raise ValueError(f"backoff {self.initial}..{self.maximum} s: it takes 0 < initial <= maximum")
 
     def bound(self, attempt: int) -> float:
-        """The longest pause after failed attempt number `attempt` (from 0), in seconds."""
+        """Returns the longest pause after failed attempt number `attempt` (from 0), in seconds."""
         return min(self.maximum, self.initial * 2.0 ** min(attempt, 60))
 
     def pause(self, attempt: int, remaining: float) -> float:
-        """A pause drawn at random, shorter than `remaining`, the seconds left to the deadline."""
+        """Returns a pause drawn at random, shorter than `remaining`, the seconds left to the deadline."""
         return random.uniform(0, min(self.bound(attempt), max(remaining, 0.0)))

@@ -2,10 +2,13 @@
 
   tfb2d tune --model=saved_models/shop --output=serving/batching.config
 
-Starts the server once without batching and once for each pair of --timeouts and --threads, replays the model's own
-warm-up requests at half the capacity that the server has without batching (a fixed arrival rate), and takes the settings
+Starts the server once without batching and once for each pair of --timeouts and --threads. Replays the model's own
+warm-up requests at half the capacity that the server has without batching (a fixed arrival rate). Takes the settings
 with the lowest p99 that failed no request (the median of REPEATS measurements). It takes about 15 seconds a pair; keep the
 machine otherwise idle.
+
+Requests of the `rank` signature are left out. Rankings of different lengths cannot share a batch without
+pad_variable_length_inputs, and that option stays off: one request must not change what another gets.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfb2d.errors import UserError
+from tfb2d.model_folder import newest_version
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
@@ -47,7 +51,6 @@ class Batching:
             f"batch_timeout_micros {{ value: {self.timeout} }}\n"
             f"max_enqueued_batches {{ value: {self.queue} }}\n"
             f"num_batch_threads {{ value: {self.threads} }}\n"
-            "pad_variable_length_inputs: true  # `rank` requests have as many titles as they have\n"
         )
 
 
@@ -72,7 +75,7 @@ HEADER = f"{'':<22} {'requests/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7}"
 
 def best(measured: Sequence[Measured]) -> Measured:
     """The lowest p99 among those that failed least."""
-    return min(measured, key=lambda one: (one.errors, one.p99))
+    return min(measured, key=lambda outcome: (outcome.errors, outcome.p99))
 
 
 def verdict(measured: Sequence[Measured]) -> str:
@@ -80,7 +83,7 @@ def verdict(measured: Sequence[Measured]) -> str:
     chosen = best(measured)
     if chosen.batching:
         return "Batching pays here."
-    batched = best([one for one in measured if one.batching]).capacity
+    batched = best([outcome for outcome in measured if outcome.batching]).capacity
     return (
         "Here a request alone has the lower p99: leave --enable_batching out, unless the capacity matters more "
         f"({chosen.capacity:,.0f} requests/s alone, {batched:,.0f} batched)."
@@ -89,12 +92,12 @@ def verdict(measured: Sequence[Measured]) -> str:
 
 def report(measured: Sequence[Measured], rate: float) -> str:
     """The file: the batched candidate that is best, with what was measured as a comment."""
-    chosen = best([one for one in measured if one.batching])
+    chosen = best([outcome for outcome in measured if outcome.batching])
     lines = [
         f"Measured by `python -m tfb2d.serving.tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
         "",
         HEADER,
-        *(one.line() + (" <- this file" if one is chosen else "") for one in measured),
+        *(outcome.line() + (" <- this file" if outcome is chosen else "") for outcome in measured),
         "",
         verdict(measured),
     ]
@@ -103,7 +106,7 @@ def report(measured: Sequence[Measured], rate: float) -> str:
 
 
 def requests_of(version: Path) -> list[bytes]:
-    """The Predict requests that the exporter left for warming up, serialized.
+    """Returns the Predict requests that the exporter left for warm-up, serialized, without those of `rank`.
 
     Raises:
       ServingError: there are none.
@@ -116,11 +119,14 @@ def requests_of(version: Path) -> list[bytes]:
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     if not path.is_file():
         raise ServingError(f"{path} is missing: requests to replay are taken from there")
-    logs = (prediction_log_pb2.PredictionLog.FromString(one.numpy()) for one in tf.data.TFRecordDataset(str(path)))
-    found = [log.predict_log.request.SerializeToString() for log in logs if log.HasField("predict_log")]
-    if not found:
-        raise ServingError(f"{path} holds no Predict request")
-    return found
+    requests = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.HasField("predict_log") and log.predict_log.request.model_spec.signature_name != "rank":
+            requests.append(log.predict_log.request.SerializeToString())
+    if not requests:
+        raise ServingError(f"{path} holds no Predict request that can be batched")
+    return requests
 
 
 def measure(
@@ -157,9 +163,9 @@ def measure(
             await closed_loop(ask, 4, min(seconds, 1.0))  # warms both sides up
             capacity = await closed_loop(ask, CLIENTS, seconds)
             arrivals = rate or capacity.rate / 2
-            found = [await open_loop(ask, arrivals, seconds, seed) for seed in range(REPEATS)]
-        p50, p99 = (statistics.median(one.quantile(q) for one in found) for q in (0.5, 0.99))
-        failed = sum(sum(one.errors.values()) for one in found)
+            loads = [await open_loop(ask, arrivals, seconds, seed) for seed in range(REPEATS)]
+        p50, p99 = (statistics.median(load.quantile(q) for load in loads) for q in (0.5, 0.99))
+        failed = sum(sum(load.errors.values()) for load in loads)
         return Measured(batching, capacity.rate, p50, p99, failed), arrivals
 
     with tempfile.TemporaryDirectory() as folder:
@@ -187,20 +193,19 @@ def add_arguments(parser: "Parser") -> None:
 def run(options: Namespace) -> None:
     """Runs the command."""
     try:
-        timeouts, threads = ([int(one) for one in given.split(",")] for given in (options.timeouts, options.threads))
+        timeouts, threads = (
+            [int(number) for number in values.split(",")] for values in (options.timeouts, options.threads)
+        )
         if min(timeouts) < 0 or min(threads) < 1:
             raise ValueError
     except ValueError:
         raise UserError(
             "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas"
         ) from None
-    model, output = Path(options.model), Path(options.output)
-    versions = [path for path in model.glob("*") if path.name.isdigit()]
-    if not versions:
-        raise UserError(f"{model} holds no version (a folder named by a number)")
     from tfb2d.data.files import write_atomic
 
-    requests = requests_of(max(versions, key=lambda path: int(path.name)))
+    model, output = Path(options.model), Path(options.output)
+    requests = requests_of(newest_version(model))
     candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
     rate, measured = options.rate, []
     print(HEADER)
@@ -209,7 +214,7 @@ def run(options: Namespace) -> None:
         print(outcome.line(), flush=True)
         measured.append(outcome)
     write_atomic(output, report(measured, rate))
-    print(f"{output}: {best([one for one in measured if one.batching]).batching}")
+    print(f"{output}: {best([outcome for outcome in measured if outcome.batching]).batching}")
     print(verdict(measured))
 
 

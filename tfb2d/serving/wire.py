@@ -1,9 +1,9 @@
-"""The part of TensorFlow Serving's messages that the client needs, with numpy as its only companion.
+"""The TensorFlow Serving messages that the client needs, declared without TensorFlow.
 
-`tensorflow_serving.apis` imports the whole of TensorFlow (seconds, hundreds of megabytes), which a web server that asks
-for scores should not carry. What goes over the wire is fields by number, so the messages are declared here under their
-numbers from tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto, in a descriptor pool of
-their own, where they cannot clash with the official classes. tests/serving/test_wire.py holds one against the other.
+`tensorflow_serving.apis` imports all of TensorFlow (seconds, hundreds of megabytes), which a web server that asks for
+scores should not carry. On the wire a field is a number, so the messages are declared here under their numbers
+from tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto, in a descriptor pool of their own,
+where they cannot clash with the official classes. tests/serving/test_wire.py holds one against the other.
 """
 
 from collections.abc import Sequence
@@ -42,6 +42,14 @@ SCHEMA: dict[str, dict[str, tuple[str, int]]] = {
         "output_filter": ("string*", 3),
     },
     "PredictResponse": {"outputs": ("map:TensorProto", 1), "model_spec": ("ModelSpec", 2)},
+    "PredictLog": {"request": ("PredictRequest", 1), "response": ("PredictResponse", 2)},
+    "SamplingConfig": {"sampling_rate": ("double", 1)},
+    "LogMetadata": {
+        "model_spec": ("ModelSpec", 1),
+        "sampling_config": ("SamplingConfig", 2),
+        "timestamp_secs": ("int64", 4),
+    },
+    "PredictionLog": {"log_metadata": ("LogMetadata", 1), "predict_log": ("PredictLog", 6)},
     "TensorInfo": {"name": ("string", 1), "dtype": ("int32", 2), "tensor_shape": ("TensorShapeProto", 3)},
     "SignatureDef": {
         "inputs": ("map:TensorInfo", 1),
@@ -111,11 +119,16 @@ def fill_strings(tensor: Any, values: Sequence[bytes], shape: Sequence[int]) -> 
     tensor.string_val.extend(values)
 
 
-def to_numpy(tensor: Any) -> np.ndarray:
-    """A TensorProto's value: numbers as their own dtype, strings as an object array of bytes.
+def to_numpy(tensor: Any, repeat_last: bool = False) -> np.ndarray:
+    """Returns a TensorProto's value: numbers as their own dtype, strings as an object array of bytes.
 
-    Reads `tensor_content` as well as the typed fields; fewer values than the shape holds are padded with the last one,
-    and none at all means zeros, as TensorFlow reads them (tensorflow/core/framework/tensor.cc).
+    TensorFlow reads a proto with fewer values than its shape holds as if the last value were repeated, and one without
+    values as zeros (tensorflow/core/framework/tensor.cc). So an answer that lost its end would read as good scores. Servers
+    answer with every value; here a missing one is an error, unless `repeat_last` says that it is a request that is read.
+
+    Args:
+      tensor: TensorProto, with its values in `tensor_content` or in a typed field.
+      repeat_last: read missing values as TensorFlow does.
 
     Raises:
       ValueError: a dtype that no model of text has, or values that do not fit the shape.
@@ -141,7 +154,7 @@ def to_numpy(tensor: Any) -> np.ndarray:
         zero = dtype.type(0)
     else:
         raise ValueError(f"a tensor of data type {tensor.dtype} (tensorflow/core/framework/types.proto)")
-    if len(values) > size:
+    if len(values) > size or (len(values) < size and not repeat_last):
         raise ValueError(f"{len(values)} values for a tensor of shape {shape}")
     if len(values) < size:
         last = values[-1] if len(values) else zero

@@ -1,42 +1,44 @@
 """N-grams composed of their tokens' vectors, convolutions over them, and their pool."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfb2d.students.layers import segment_sqrtn
+from tfb2d.students.layout import RaggedTexts, Texts
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class ComposedPool(tf_keras.layers.Layer):
-    """Pools n-grams that are composed of their tokens' vectors: the sum of `ReLU(sum of vectors + bias)` over positions.
+    """Composes n-grams of their tokens' vectors and pools them.
 
-    A token has a row of the table for each offset in the window, so "not" two places before "good" adds up to a vector of
-    its own, also where no training text had the two together. An n-gram with a row of its own must have been seen. The sum
-    over positions is divided by the root of their number; a text without tokens gives zeros.
+    The n-gram at a position is `ReLU(sum of vectors + bias)`. A token has one row of the table for each offset in the
+    window. The rows of "not" at offset 0 and "good" at offset 2 thus make up an n-gram that training need not have seen.
 
-    Convolutions let composed n-grams change one another before they are pooled: each adds to every position the ReLU of a
-    product of the vectors there and a few places before and behind. With a width the ReLU is so wide, and a second product
-    of it is added, which may take away as well; the pool is then of the sums' ReLU. They have no bias, so that nothing
-    comes of nothing.
+    Convolutions let composed n-grams change one another before they are pooled. Each adds to every position the ReLU of a
+    product of three vectors: the position's own and those `dilation` tokens before and behind it. With a `width` the ReLU
+    is that wide, and a second product brings it back to `dim`; the pool is then of the ReLU of the sums. There is no bias,
+    so positions without tokens stay zero.
 
     Args:
-      convolutions: of each, in order, how many places off its neighbours stand.
-      width: of their ReLU; 0 is that of the vectors, without a second product.
+      convolutions: the dilation of each convolution, in order.
+      width: of the convolutions' ReLU; 0 makes it `dim` wide, without a second product.
       seed: of the start values.
 
     Call arguments:
       vectors: `[tokens of the whole batch, window, dim]` float32.
-      hashes: the ragged token hashes that the vectors belong to.
+      hashes: ragged token hashes, `[batch, (tokens)]` int64.
 
     Returns:
-      `[batch, dim]` float32.
+      `[batch, dim]` float32: the sum over positions over the root of their number; zeros for a text without tokens.
 
-    References: the convolution over word vectors of Kim 2014 (arXiv 1408.5882), its filters multiplied into the table;
-    the stacked dilated convolutions of Strubell et al. 2017 (arXiv 1702.02098); residual as in He et al. 2016.
+    Example:
+      >>> pool = ComposedPool(convolutions=(1, 2))
+      >>> pool(tf.random.normal([3, 2, 64]), tf.ragged.constant([[11, 12], [13]], dtype=tf.int64))  # [2, 64]
+
+    Reference: the convolution over word vectors of Kim 2014 (arXiv 1408.5882), its filters multiplied into the table;
+    stacked dilated convolutions of Strubell et al. 2017 (arXiv 1702.02098); residual as in He et al. 2016.
     """
 
     def __init__(self, convolutions: tuple[int, ...] = (), width: int = 0, seed: int = 0, **kwargs: object) -> None:
@@ -46,62 +48,50 @@ class ComposedPool(tf_keras.layers.Layer):
         self.seed = seed
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Makes the bias and the kernels, of each convolution `[3 * dim, width]`, of the place before, the place itself and
-        the one behind, and `[width, dim]`; or `[3 * dim, dim]` alone.
-        """
+        """Makes the bias `[dim]` and the kernels: `[3 * dim, width]` and `[width, dim]` each, or `[3 * dim, dim]`."""
         dim = shape[-1]
         self.bias = self.add_weight("bias", (dim,), initializer="zeros")
         shapes = [(3 * dim, self.width), (self.width, dim)] if self.width else [(3 * dim, dim)]
-        numbers = itertools.count()
-
-        def kernel(shape: tuple[int, int]) -> tf.Variable:
-            number = next(numbers)
-            start = tf_keras.initializers.GlorotUniform(self.seed + number)
-            return self.add_weight(f"kernel_{number}", shape, initializer=start)
-
-        self.kernels = [[kernel(one) for one in shapes] for _ in self.convolutions]
+        self.kernels = []
+        for first in range(0, len(shapes) * len(self.convolutions), len(shapes)):
+            self.kernels.append([self._kernel(first + index, kernel) for index, kernel in enumerate(shapes)])
         super().build(shape)
+
+    def _kernel(self, number: int, shape: tuple[int, int]) -> tf.Variable:
+        start = tf_keras.initializers.GlorotUniform(self.seed + number)
+        return self.add_weight(f"kernel_{number}", shape, initializer=start)
 
     def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
         """See the class."""
-        return self.pool(tf.nn.relu(tf.reduce_sum(vectors, axis=1) + self.bias), hashes)
+        texts = RaggedTexts(hashes)
+        return self.pool(self.compose(vectors, texts), texts)
 
-    def pool(self, composed: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
-        """What comes of composed n-grams `[tokens, dim]`: `[batch, dim]`."""
+    def compose(self, vectors: tf.Tensor, texts: Texts) -> tf.Tensor:
+        """Composes `[tokens, window, dim]` vectors to n-grams, one a token: `[tokens, 1, dim]`."""
+        ngrams = tf.nn.relu(tf.reduce_sum(vectors, -2) + self.bias)
+        return tf.expand_dims(texts.only_tokens(ngrams), -2)
+
+    def pool(self, ngrams: tf.Tensor, texts: Texts) -> tf.Tensor:
+        """Sends composed n-grams `[tokens, 1, dim]` through the convolutions and pools them: `[batch, dim]`."""
+        vectors = tf.squeeze(ngrams, -2)
         for dilation, kernels in zip(self.convolutions, self.kernels, strict=True):
-            composed += convolution(neighbours(composed, hashes.value_rowids(), dilation), kernels)
+            vectors += texts.only_tokens(convolution(texts.neighbours(vectors, dilation), kernels))
         if self.width:
-            composed = tf.nn.relu(composed)
-        return segment_sqrtn(composed, hashes, 1)
+            vectors = tf.nn.relu(vectors)
+        return texts.pool(tf.expand_dims(vectors, -2))
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "convolutions": self.convolutions, "width": self.width, "seed": self.seed}
 
 
-def convolution(near: tf.Tensor, kernels: Sequence[tf.Variable | np.ndarray]) -> tf.Tensor:
-    """What a convolution adds: `[tokens, dim]`, of its neighbours `[tokens, 3 * dim]` and its one or two kernels."""
+def convolution(neighbours: tf.Tensor, kernels: Sequence[tf.Variable | np.ndarray]) -> tf.Tensor:
+    """Multiplies neighbours `[tokens, 3 * dim]` by a convolution's kernels: what it adds to each token, `[tokens, dim]`."""
     first, *rest = kernels
-    hidden = tf.nn.relu(tf.matmul(near, first))
-    return tf.matmul(hidden, rest[0]) if rest else hidden
-
-
-def neighbours(vectors: tf.Tensor, rows: tf.Tensor, dilation: int) -> tf.Tensor:
-    """The vectors `dilation` places before, at and behind each place, side by side; zeros beyond a text's ends.
-
-    Args:
-      vectors: `[tokens, dim]`, of texts one after another.
-      rows: `[tokens]`, the text of each.
-      dilation: 1 or more.
-
-    Returns:
-      `[tokens, 3 * dim]`.
-    """
-    n, around = tf.shape(vectors)[0], [[dilation, dilation], [0, 0]]
-    padded, texts = tf.pad(vectors, around), tf.pad(rows, around[:1], constant_values=-1)
-
-    def moved(start: int) -> tf.Tensor:
-        inside = tf.equal(texts[start : start + n], rows)
-        return padded[start : start + n] * tf.cast(inside, vectors.dtype)[:, None]
-
-    return tf.concat([moved(0), vectors, moved(2 * dilation)], 1)
+    flat = neighbours if neighbours.shape.rank == 2 else tf.reshape(neighbours, [-1, first.shape[0]])
+    added = tf.nn.relu(tf.matmul(flat, first))
+    if rest:
+        added = tf.matmul(added, rest[0])
+    if neighbours.shape.rank == 2:
+        return added
+    return tf.reshape(added, tf.concat([tf.shape(neighbours)[:-1], [added.shape[1]]], 0))

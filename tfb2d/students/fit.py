@@ -8,6 +8,7 @@ import numpy as np
 
 from tfb2d.config import TrainingConfig
 from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.probability import one_column
 from tfb2d.students.model import Student
 from tfb2d.students.rows import TrainingRows
 from tfb2d.students.training import Trainer
@@ -64,9 +65,8 @@ def fit_student(
         (start_from or student.start_from)(*words)
     trainer = Trainer(student, rows, valid, config, out)
     history = trainer.fit(progress)
-    student.silence(trainer.table_optimizer.untouched(student.ngrams.table))
+    student.zero_rows(trainer.table_optimizer.untouched(student.ngrams.table))
     logits = trainer.logits(valid)
-    single = student.task.n_logits == 1
-    labels = valid.targets[:, 0] if single else valid.targets.argmax(1)
-    calibration = calibrate(student.task, labels.astype(np.float64), logits[:, 0] if single else logits)
+    labels = valid.targets[:, 0] if student.task.n_logits == 1 else valid.targets.argmax(1)
+    calibration = calibrate(student.task, labels.astype(np.float64), one_column(logits))
     return Fitted(student, history, calibration, trainer.logits)

@@ -1,29 +1,35 @@
-"""The student's layers: what stands between token hashes and the feed-forward network.
+"""The student's layers between strings and pools: token hashes, n-gram vectors, dropout, the pool.
 
-Token hashes travel as a ragged tensor `[batch, (tokens)]` int64; inside a layer they are flat values and row numbers, so
-that no padding is embedded. Every layer has one attribute a constructor argument, and a `get_config`.
+Token hashes travel as a ragged tensor `[batch, (tokens)]` int64; vectors lie one text behind another, so that no padding
+is embedded. Every layer has one attribute for each constructor argument, and a `get_config`.
 """
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfb2d.students import ngrams, text, text_spec
+from tfb2d.students import text, text_spec
+from tfb2d.students.layout import RaggedTexts, Texts
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class TokenHashes(tf_keras.layers.Layer):
-    """Strings to token hashes (docs/hash_spec.md).
+    """Hashes the tokens of strings.
 
     Args:
       max_tokens: tokens kept of a text.
-      affixes: bytes of the prefix and of the suffix that hashes tell as well; () for none.
+      affixes: bytes of the prefix and of the suffix that a hash also holds; () for none.
 
     Call arguments:
       texts: `[batch]` string.
 
     Returns:
       `[batch, (tokens)]` int64, ragged.
+
+    Example:
+      >>> TokenHashes(max_tokens=64)(tf.constant(["usb cable", ""])).row_lengths()  # [2, 0]
+
+    Reference: docs/hash_spec.md.
     """
 
     def __init__(self, max_tokens: int, affixes: tuple[int, ...] = (), **kwargs: object) -> None:
@@ -36,18 +42,29 @@ class TokenHashes(tf_keras.layers.Layer):
         return text.token_hashes(texts, self.max_tokens, self.affixes)
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "max_tokens": self.max_tokens, "affixes": self.affixes}
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class SeededDropout(tf_keras.layers.Layer):
-    """Dropout whose noise is a function of a step counter, so that a run taken up again draws what it would have drawn.
+    """Drops inputs while training; the noise depends on a step counter alone, so a resumed run draws the same noise.
 
     Args:
       rate: share set to zero; the rest is scaled by `1 / (1 - rate)`.
-      seed: tells this layer's noise from another's.
-      per_row: drop whole rows of the first axis (n-grams) instead of single numbers.
+      seed: makes this layer's noise another than that of other layers.
+      per_row: drop whole vectors of the last axis (n-grams) instead of single numbers.
+
+    Call arguments:
+      inputs: floating point, of any shape.
+
+    Returns:
+      The same shape and dtype.
+
+    Example:
+      >>> SeededDropout(rate=0.1, seed=0)(tf.ones([2, 3]), training=True)
+
+    Reference: Srivastava et al. 2014 (https://jmlr.org/papers/v15/srivastava14a.html).
     """
 
     def __init__(self, rate: float, seed: int, per_row: bool = False, **kwargs: object) -> None:
@@ -62,7 +79,7 @@ class SeededDropout(tf_keras.layers.Layer):
         super().build(shape)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Inputs of any shape, floating point; the same shape comes out."""
+        """See the class."""
         if not training or self.rate == 0:
             return inputs
         noise = None
@@ -75,18 +92,20 @@ class SeededDropout(tf_keras.layers.Layer):
         return dropped
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed, "per_row": self.per_row}
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class NGramEmbedding(tf_keras.layers.Layer):
-    """Vectors of a text's hashed n-grams: one row of the table for each position and order.
+    """Looks up vectors of a text's hashed n-grams: one row of the table for each token and order.
 
-    With a window it is one row for each position and each token that follows within the window: what n-grams are composed
-    of (`tfb2d.students.composed`). A vocabulary gives the tokens that it holds rows of their own, which no other token
-    shares; all others have one in common, so that what tells them is their affixes: rows of the position's first and last
-    bytes, which a word that training never met has too.
+    With a `window`, n-grams are composed of their tokens' vectors (`tfb2d.students.composed`). A token then reads one row
+    for each position in the window: its own, and those of the tokens that follow.
+
+    A `vocabulary` gives its tokens rows that no other token shares. All other tokens share one, and `affixes` tell these
+    apart: every token also reads a row for its first bytes and one for its last. A word that training never met has such
+    rows too.
 
     Args:
       buckets: rows of the table.
@@ -99,12 +118,15 @@ class NGramEmbedding(tf_keras.layers.Layer):
       vocabulary: tokens that have rows of their own; 0 hashes all of them to rows. Goes with a window.
 
     Call arguments:
-      hashes: `[batch, (tokens)]` int64, ragged.
+      hashes: ragged token hashes, `[batch, (tokens)]` int64.
 
     Returns:
       `[tokens of the whole batch, orders or window + affixes, dim]` float32.
 
-    Reference: affixes as the character n-grams of Bojanowski et al. 2017 (arXiv 1607.04606), two of a word.
+    Example:
+      >>> NGramEmbedding(buckets=2**18, dim=64, orders=(1, 2))(TokenHashes(64)(tf.constant(["usb cable"])))  # [2, 2, 64]
+
+    Reference: hashed n-grams and affixes, a word's first and last bytes, as in Bojanowski et al. 2017 (arXiv 1607.04606).
     """
 
     def __init__(
@@ -143,11 +165,11 @@ class NGramEmbedding(tf_keras.layers.Layer):
         return self.drop(self.vectors(self.ids(hashes)), training=training)
 
     def vectors(self, ids: tf.Tensor) -> tf.Tensor:
-        """The table's rows: float32 `[..., dim]` for int32 ids of any shape. A forward pass reads them here alone."""
+        """Returns the table's rows, float32 `[..., dim]`, for int32 ids of any shape; forward passes call this."""
         return tf.gather(self.table, ids)
 
     def ids(self, hashes: tf.RaggedTensor) -> tf.Tensor:
-        """Table rows `[tokens, orders or window + affixes]` int32."""
+        """Returns the table rows of ragged token hashes: `[tokens, orders or window + affixes]` int32."""
         if not self.window:
             return text.ngram_ids(hashes, self.orders, self.buckets)
         return text.composed_ids(
@@ -155,9 +177,12 @@ class NGramEmbedding(tf_keras.layers.Layer):
         )
 
     def rows_of(self, keys: np.ndarray) -> np.ndarray:
-        """Table rows, int32, of n-gram keys (`students.ngrams`) of any shape; with a window, of tokens that come first."""
+        """Returns the table rows, int32, of n-gram keys of any shape (`text_spec.ngram_keys`).
+
+        With a window the keys are token hashes, and the rows those of an n-gram's first token.
+        """
         if self.known is None:
-            return ngrams.rows_of(keys, self.buckets)
+            return text_spec.rows_of(keys, self.buckets)
         return text_spec.slots(keys.ravel(), self.known.numpy()).reshape(keys.shape) * np.int32(self.window)
 
     def _build_vocabulary(self) -> None:
@@ -167,34 +192,36 @@ class NGramEmbedding(tf_keras.layers.Layer):
             self.known = self.add_weight("vocabulary", (self.vocabulary,), tf.int64, start, trainable=False)
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         names = ("buckets", "dim", "orders", "window", "dropout", "seed", "affixes", "vocabulary")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class SqrtNPool(tf_keras.layers.Layer):
-    """Sum of a text's n-gram vectors over the root of their number; zeros for a text without tokens.
+    """Sums a text's n-gram vectors over the root of their number; a text without tokens gives zeros.
 
     Call arguments:
       vectors: `[tokens of the whole batch, orders, dim]` float32.
-      hashes: the ragged token hashes that the vectors belong to.
+      hashes: ragged token hashes, `[batch, (tokens)]` int64.
 
     Returns:
       `[batch, dim]` float32.
+
+    Example:
+      >>> SqrtNPool()(tf.random.normal([3, 2, 64]), tf.ragged.constant([[11, 12], [13]], dtype=tf.int64))  # [2, 64]
 
     Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
     """
 
     def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
         """See the class."""
-        return segment_sqrtn(tf.reduce_sum(vectors, axis=1), hashes, vectors.shape[1])
+        return self.pool(vectors, RaggedTexts(hashes))
 
+    def compose(self, vectors: tf.Tensor, texts: Texts) -> tf.Tensor:
+        """Returns n-gram vectors `[tokens, orders, dim]` as they are: these n-grams have rows of their own."""
+        return vectors
 
-def segment_sqrtn(vectors: tf.Tensor, hashes: tf.RaggedTensor, per_token: int) -> tf.Tensor:
-    """Sums flat vectors `[tokens, dim]` by row and divides by sqrt(tokens in the row * per_token): `[batch, dim]`."""
-    total = tf.math.segment_sum(vectors, hashes.value_rowids())
-    # A segment sum ends at the last row that has tokens; rows after it are zeros.
-    total = tf.pad(total, [[0, tf.cast(hashes.nrows(), tf.int32) - tf.shape(total)[0]], [0, 0]])
-    count = tf.cast(tf.maximum(hashes.row_lengths() * per_token, 1), vectors.dtype)
-    return total * tf.math.rsqrt(count)[:, None]
+    def pool(self, ngrams: tf.Tensor, texts: Texts) -> tf.Tensor:
+        """Pools n-gram vectors `[tokens, orders, dim]`: `[batch, dim]`."""
+        return texts.pool(ngrams)

@@ -1,6 +1,7 @@
 """The student: strings -> hashed n-grams -> pooled fields and their interaction -> feed-forward network -> logit."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from tfb2d.students import ngrams, text_spec
 from tfb2d.students.composed import ComposedPool
 from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
-from tfb2d.students.pairs import KernelPooling, MatchedPools
+from tfb2d.students.pairs import Field, KernelPooling, MatchedPools, pooled_features
 
 if TYPE_CHECKING:
     from tfb2d.students.rows import HashedRows
@@ -25,19 +26,10 @@ if TYPE_CHECKING:
 WEIGHTS = "weights.safetensors"
 
 
-@tf_keras.utils.register_keras_serializable("tfb2d")
-class RowNumbers(tf_keras.layers.Layer):
-    """Numbers the rows of a ragged tensor: title i of a plain pair belongs to query i. Returns `[batch]` int64."""
-
-    def call(self, hashes: tf.RaggedTensor) -> tf.Tensor:
-        """See the class."""
-        return tf.range(hashes.nrows())
-
-
 class Student:
-    """A student as a tf_keras functional model, in two forms that share their layers.
+    """A student as it is trained: tf_keras functional models from strings and from hashes, which share their layers.
 
-    `model` takes strings, one `[batch]` tensor per field, and is what is exported. `trunk` takes the fields' token hashes,
+    `model` takes strings, one `[batch]` tensor per field. `trunk` takes the fields' token hashes,
     ragged `[batch, (tokens)]` int64, and is what is trained: texts are hashed once, not every epoch. Both give logits
     `[batch, task.n_logits]` float32.
 
@@ -77,8 +69,8 @@ class Student:
         self.kernels = None
         if pair and config.soft_match:
             shape |= {"buckets": config.soft_buckets, "orders": (1,)}
-            tokens = embedding(forms.get("kernels"), **shape, seed=seed + 1, name="tokens")
-            self.kernels = KernelPooling(config.kernels, tokens, name="kernels")
+            soft = embedding(forms.get("kernels"), **shape, seed=seed + 1, name="soft_tokens")
+            self.kernels = KernelPooling(config.kernels, soft, name="kernels")
         first, *rest = (*config.ffn, task.n_logits)
         # The first dense layer is split by side, so that ranking multiplies a query once for all of its titles.
         self.query_dense = _dense(first, seed + 2, "query_dense", use_bias=False) if pair else None
@@ -89,49 +81,58 @@ class Student:
         # Functional models.
         texts = [tf_keras.Input((), dtype=tf.string, name=f"{name}_texts") for name in task.fields]
         hashes = [tf_keras.Input((None,), dtype=tf.int64, ragged=True, name=f"{name}_hashes") for name in task.fields]
-        owner = RowNumbers(name="rows") if pair else None
-        self.trunk = tf_keras.Model(hashes, self._logits(hashes, owner and owner(hashes[1])), name="trunk")
-        self.model = tf_keras.Model(texts, self.trunk([self.tokens(one) for one in texts]), name="student")
+        self.trunk = tf_keras.Model(hashes, self._logits(hashes), name="trunk")
+        self.model = tf_keras.Model(texts, self.trunk([self.tokens(column) for column in texts]), name="student")
 
-    def _logits(self, hashes: list, owner: tf.Tensor | None, training: bool | None = None) -> tf.Tensor:
-        *query, title = hashes
-        title_vectors = self.ngrams(title, training=training)
-        title_pool = self.pool(title_vectors, title)
-        hidden = None
-        features = [title_pool]
-        if self.query_dense:
-            query_vectors = self.ngrams(query[0], training=training)
-            query_pool = self.pool(query_vectors, query[0])
-            hidden = tf.gather(self.query_dense(query_pool), owner)
-            query_pool = tf.gather(query_pool, owner)
-            if self.config.products:
-                features.append(query_pool * title_pool)
-            if self.config.differences:
-                features.append(tf.abs(query_pool - title_pool))
-            if self.matched:
-                features.append(self.matched(query[0], title, query_vectors, title_vectors, owner))
-            if self.kernels:
-                features.append(self.kernels(query[0], title, owner))
-        first = self.first_dense(tf.concat(features, -1) if len(features) > 1 else features[0])
-        hidden = first if hidden is None else hidden + first
-        for dropout, dense in zip(self.dropouts, self.denses, strict=True):
-            hidden = dense(dropout(self.relu(hidden), training=training))
-        return hidden
+    def _logits(self, hashes: list[tf.RaggedTensor]) -> tf.Tensor:
+        """Applies the layers to ragged token hashes, one tensor a field."""
+        vectors = [self.ngrams(field) for field in hashes]
+        pools = [self.pool(*pair) for pair in zip(vectors, hashes, strict=True)]
+        interactions = []
+        if self.matched:
+            interactions.append(self.matched(*hashes, *vectors, *pools))
+        if self.kernels:
+            interactions.append(self.kernels(*hashes))
+        return self.feed_forward(pools, interactions)
 
-    def score_titles(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """Logits of many titles a query; the query is hashed and embedded once.
+    def logits_of(self, fields: Sequence[Field], units: Sequence[tf.Tensor], pairs: tf.Tensor | None) -> tf.Tensor:
+        """Computes what `trunk` computes, from n-gram vectors that were read by other means and in either layout.
 
         Args:
-          query: `[batch]` string.
-          titles: `[batch, n]` string.
+          fields: one a text field; a query's batch may be 1.
+          units: each field's padded vectors of soft matching, `[batch, positions, dim]`, of length 1; none without it.
+          pairs: how much each pair of tokens counts in soft matching; see `KernelPooling.features`. None without it.
 
         Returns:
-          `[batch, n, n_logits]` float32.
+          `[batch, n_logits]` float32.
         """
-        batch, n = tf.shape(titles, tf.int64)[0], tf.shape(titles, tf.int64)[1]
-        owner = tf.repeat(tf.range(batch), n)
-        hashes = [self.tokens(query), self.tokens(tf.reshape(titles, [-1]))]
-        return tf.reshape(self._logits(hashes, owner), tf.stack([batch, n, self.task.n_logits]))
+        pools = [self.pool.pool(field.ngrams, field.texts) for field in fields]
+        interactions = []
+        if self.matched:
+            interactions.append(self.matched.features(*fields, *pools))
+        if self.kernels:
+            query_units, title_units = units
+            interactions.append(self.kernels.features(fields[0].texts, query_units, title_units, pairs))
+        return self.feed_forward(pools, interactions)
+
+    def feed_forward(self, pools: Sequence[tf.Tensor], interactions: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Applies the dense layers.
+
+        Args:
+          pools: one a field, `[batch, dim]`.
+          interactions: what the layers that compare query and title give, `[batch, features]`.
+
+        Returns:
+          `[batch, n_logits]` float32.
+        """
+        features = [*pools] if self.query_dense is None else pooled_features(self.config, *pools)
+        features += interactions
+        hidden = self.first_dense(tf.concat(features, -1) if len(features) > 1 else features[0])
+        if self.query_dense:
+            hidden = self.query_dense(pools[0]) + hidden  # in this order: Keras sorts `trunk.weights` by it
+        for dropout, dense in zip(self.dropouts, self.denses, strict=True):
+            hidden = dense(dropout(self.relu(hidden)))
+        return hidden
 
     @property
     def tables(self) -> list[tf.Variable]:
@@ -150,9 +151,9 @@ class Student:
         return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
 
     def learn_vocabulary(self, rows: "HashedRows", index: np.ndarray | None = None) -> None:
-        """Gives the tokens that rows have most often rows of the table, as many as the vocabulary takes.
+        """Fills the vocabulary with the most frequent tokens of rows, which get table rows of their own.
 
-        Those that stand there once or twice get none: what little they say is better said by their affixes.
+        Tokens that occur once or twice get none: their affixes say more than so few occurrences can teach.
 
         Args:
           rows: that the student will learn from.
@@ -168,7 +169,7 @@ class Student:
         self.ngrams.known.assign(known)
 
     def start_from(self, hashes: np.ndarray, vectors: np.ndarray) -> None:
-        """Starts token rows from somebody else's word vectors, turned to the tables' width by PCA.
+        """Starts token rows from a teacher's word vectors, turned to the tables' width by PCA.
 
         Rows keep the length that start values have, so that learning rates mean the same for all of them.
 
@@ -186,12 +187,15 @@ class Student:
             rows, first = np.unique(layer.rows_of(hashes), return_index=True)
             layer.table.scatter_nd_update(rows[:, None], reduced[first])
 
-    def silence(self, rows: np.ndarray) -> None:
-        """Sets rows of the n-gram table to zero: `[buckets]` bool, those that training never changed.
+    def zero_rows(self, rows: np.ndarray) -> None:
+        """Sets rows of the n-gram table to zero.
 
-        An n-gram that training never met then says nothing, rather than what its start values happen to; and a compressed
-        table can leave such rows out and score the same. (Rows of soft matching are compared with one another, not pooled:
-        there a start value tells one unknown word from another.)
+        An n-gram that training never met then adds nothing, instead of its random start values. A compressed table can
+        leave such rows out and score the same. Rows of soft matching keep their start values: they are compared, not
+        pooled, and two unknown words must differ.
+
+        Args:
+          rows: `[buckets]` bool, those that training never read.
         """
         (unread,) = np.nonzero(rows)
         if len(unread):

@@ -1,4 +1,4 @@
-"""An n-gram embedding whose table is stored as int8: what `tfb2d/compress` makes of a trained one."""
+"""An n-gram embedding whose table is stored as int8; `tfb2d/compress` makes one of a trained table."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tfb2d.students.layers import NGramEmbedding
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class PackedNGramEmbedding(NGramEmbedding):
-    """An NGramEmbedding that reads a `CompressedTable`. It serves; it cannot be trained.
+    """Looks up n-gram vectors in a `CompressedTable`. It serves; it cannot be trained.
 
     A row is gathered as int8 and then multiplied by its scale: a quarter of the float table's bytes are read. The scales
     are gathered flat and broadcast, which costs one op more than a `[rows, 1]` table of them and less time in batches.
@@ -21,6 +21,16 @@ class PackedNGramEmbedding(NGramEmbedding):
       rows: rows that are stored.
       remapped: whether ids go through a map to rows.
       buckets, dim, orders, window, dropout, seed, affixes, vocabulary: as of NGramEmbedding.
+
+    Call arguments:
+      hashes: ragged token hashes, `[batch, (tokens)]` int64.
+
+    Returns:
+      `[tokens of the whole batch, orders or window + affixes, dim]` float32.
+
+    Example:
+      >>> layer = PackedNGramEmbedding(rows=1000, remapped=True, buckets=2**18, dim=64, orders=(1, 2))
+      >>> layer(TokenHashes(64)(tf.constant(["usb cable"])))  # [2, 2, 64]
     """
 
     def __init__(self, rows: int, remapped: bool, **kwargs: Any) -> None:
@@ -47,22 +57,22 @@ class PackedNGramEmbedding(NGramEmbedding):
 
     @property
     def compressed(self) -> CompressedTable:
-        """The table."""
+        """The table as NumPy arrays."""
         remap = None if self.remap is None else np.asarray(self.remap)
         return CompressedTable(np.asarray(self.values), np.asarray(self.scale), remap)
 
     def assign(self, table: CompressedTable) -> None:
-        """Takes a table of this layer's shape over."""
+        """Takes over a table of this layer's shape."""
         self.values.assign(table.values)
         self.scale.assign(table.scale)
         if self.remap is not None:
             self.remap.assign(table.remap)
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "rows": self.rows, "remapped": self.remapped}
 
 
 def embedding(form: dict[str, Any] | None, **config: Any) -> NGramEmbedding:
-    """An NGramEmbedding, or one of the stored form `{"rows": ..., "remapped": ...}`; `config` is NGramEmbedding's."""
+    """Makes an NGramEmbedding; of a stored `form`, `{"rows": ..., "remapped": ...}`, a packed one. `config` is of both."""
     return NGramEmbedding(**config) if form is None else PackedNGramEmbedding(**form, **config)

@@ -1,33 +1,70 @@
-"""Where query and title meet before the feed-forward network: what lets a student judge queries that it never saw.
+"""Where query and title meet before the feed-forward network, so that a student can score queries that it never saw.
 
-The features are computed for titles that each belong to a query (`owner`), so that a query with a hundred titles is
-hashed and embedded once; for plain pairs the owner of title i is query i. All of it is gathers, comparisons, one batched
-product and sums.
+All of it is gathers, comparisons, one batched product and sums. A query's batch may be 1: it then goes with every title.
 """
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfb2d.students.layers import NGramEmbedding, segment_sqrtn
+from tfb2d.config import StudentConfig
+from tfb2d.students.layers import NGramEmbedding
+from tfb2d.students.layout import RaggedTexts, Texts
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a batch, as the layers below read it.
+
+    Attributes:
+      texts: the layout.
+      ids: table rows of the n-grams, `[tokens, orders]` int32.
+      ngrams: their vectors, `[tokens, orders, dim]` float32.
+      weights: `[tokens, orders]` float32, how much each n-gram counts; None where all count 1. Explanations change it,
+        and multiply the vectors by it as well.
+    """
+
+    texts: Texts
+    ids: tf.Tensor
+    ngrams: tf.Tensor
+    weights: tf.Tensor | None = None
+
+
+def pooled_features(config: StudentConfig, query: tf.Tensor, title: tf.Tensor) -> list[tf.Tensor]:
+    """Lists the features that come of two pools `[batch, dim]`: the title's, their products, their differences."""
+    features = [title]
+    if config.products:
+        features.append(query * title)
+    if config.differences:
+        features.append(tf.abs(query - title))
+    return features
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class MatchedPools(tf_keras.layers.Layer):
-    """Separate pools of the n-grams that the other side has, and of those that it lacks.
+    """Pools the n-grams that the other side has, and those that it lacks, apart.
 
     Args:
-      embedding: the layer whose table rows are compared; two n-grams match when they fall into the same row.
+      embedding: the layer whose rows are compared; two n-grams match when they fall into the same row.
 
     Call arguments:
-      query_hashes, title_hashes: ragged token hashes of Q queries and T titles.
-      query_vectors, title_vectors: their n-gram vectors, `[tokens, orders, dim]`.
-      owner: `[T]` int, the query of each title.
+      query_hashes, title_hashes: ragged token hashes, `[batch, (tokens)]` int64.
+      query_vectors, title_vectors: their n-gram vectors, `[tokens, orders, dim]` float32.
+      query_pool, title_pool: pools of all n-grams, `[batch, dim]` float32.
 
     Returns:
-      `[T, 3 * dim + 2 * orders]`: pools of the title's matched, the title's unmatched and the query's unmatched n-grams,
-      and for either side and each order the share of n-grams that match.
+      `[batch, 3 * dim + 2 * orders]` float32: pools of the title's matched, the title's unmatched and the query's unmatched
+      n-grams; then for the title and for the query the share of n-grams of each order that match.
+
+    Example:
+      >>> hashes = [tokens(tf.constant([text])) for text in ("usb cable", "usb c cable")]
+      >>> vectors = [ngrams(field) for field in hashes]
+      >>> MatchedPools(ngrams)(*hashes, *vectors, *map(SqrtNPool(), vectors, hashes))
+
+    Reference: exact matching as a signal of its own, as in DRMM (Guo et al. 2016, arXiv 1711.08611).
     """
 
     def __init__(self, embedding: NGramEmbedding, **kwargs: object) -> None:
@@ -40,36 +77,33 @@ class MatchedPools(tf_keras.layers.Layer):
         title_hashes: tf.RaggedTensor,
         query_vectors: tf.Tensor,
         title_vectors: tf.Tensor,
-        owner: tf.Tensor,
+        query_pool: tf.Tensor,
+        title_pool: tf.Tensor,
     ) -> tf.Tensor:
         """See the class."""
-        orders, dim = title_vectors.shape[1], title_vectors.shape[2]
-        # Padding never matches: -1 on the query's side, -2 on the title's.
-        query_ids = query_hashes.with_values(self.embedding.ids(query_hashes)).to_tensor(-1)
-        query_ids = tf.gather(query_ids, owner)
-        title_ids = title_hashes.with_values(self.embedding.ids(title_hashes)).to_tensor(-2)
-        equal = tf.equal(query_ids[:, :, None], title_ids[:, None])  # [T, query tokens, title tokens, orders]
-        in_query = tf.cast(tf.reduce_any(equal, 1), title_vectors.dtype)
-        in_title = tf.cast(tf.reduce_any(equal, 2), title_vectors.dtype)
+        sides = ((query_hashes, query_vectors), (title_hashes, title_vectors))
+        query, title = (Field(RaggedTexts(hashes), self.embedding.ids(hashes), vectors) for hashes, vectors in sides)
+        return self.features(query, title, query_pool, title_pool)
 
-        flat = tf.where(tf.sequence_mask(title_hashes.row_lengths()))
-        hit = tf.gather_nd(in_query, flat)[:, :, None]
-        matched = segment_sqrtn(tf.reduce_sum(title_vectors * hit, 1), title_hashes, orders)
-        unmatched = segment_sqrtn(tf.reduce_sum(title_vectors * (1 - hit), 1), title_hashes, orders)
-
-        padded = tf.gather(query_hashes.with_values(query_vectors).to_tensor(), owner)
-        lengths = tf.gather(query_hashes.row_lengths(), owner)
-        missing = tf.reduce_sum(padded * (1 - in_title)[..., None], [1, 2])
-        missing *= tf.math.rsqrt(tf.cast(tf.maximum(lengths * orders, 1), missing.dtype))[:, None]
-        share = [
-            tf.math.divide_no_nan(tf.reduce_sum(hits, 1), tf.cast(count, hits.dtype)[:, None])
-            for hits, count in ((in_query, title_hashes.row_lengths()), (in_title, lengths))
-        ]
-        out = tf.concat([matched, unmatched, missing, *share], -1)
+    def features(self, query: Field, title: Field, query_pool: tf.Tensor, title_pool: tf.Tensor) -> tf.Tensor:
+        """Computes the layer's output from fields in either layout."""
+        # Padding never matches: it has other ids on the query's side than on the title's.
+        query_ids, title_ids = query.texts.padded(query.ids, -1), title.texts.padded(title.ids, -2)
+        # [batch, query positions, title positions, orders]
+        equal = tf.equal(tf.expand_dims(query_ids, 2), tf.expand_dims(title_ids, 1))
+        in_title = tf.cast(tf.reduce_any(equal, 2), tf.float32)  # of the query's n-grams
+        in_query = tf.cast(tf.reduce_any(equal, 1), tf.float32)  # of the title's
+        matched = title.texts.pool(title.ngrams * tf.expand_dims(title.texts.tokens(in_query), -1))
+        # The query's batch may be 1 where the titles' is not, so its matched n-grams are pooled in the padded layout.
+        orders, dim = title.ngrams.shape[-2:]
+        query_matched = tf.reduce_sum(query.texts.padded(query.ngrams) * tf.expand_dims(in_title, -1), [1, 2])
+        query_matched *= tf.expand_dims(tf.math.rsqrt(tf.maximum(query.texts.lengths * float(orders), 1.0)), 1)
+        shares = [_share(in_query, title), _share(in_title, query)]
+        out = tf.concat([matched, title_pool - matched, query_pool - query_matched, *shares], -1)
         return tf.ensure_shape(out, [None, 3 * dim + 2 * orders])
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "embedding": tf_keras.saving.serialize_keras_object(self.embedding)}
 
     @classmethod
@@ -78,20 +112,64 @@ class MatchedPools(tf_keras.layers.Layer):
         return cls(**{**config, "embedding": tf_keras.saving.deserialize_keras_object(config["embedding"])})
 
 
+def _share(hits: tf.Tensor, field: Field) -> tf.Tensor:
+    """Averages padded hits `[batch, positions, orders]` over each text's tokens: `[batch, orders]`."""
+    if field.weights is not None:
+        hits *= field.weights
+    return tf.reduce_sum(hits, 1) / tf.expand_dims(tf.maximum(field.texts.lengths, 1.0), 1)
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """RBF kernels over cosines: one for exact matches at 1, the others spread evenly over [-1, 1].
+
+    Attributes:
+      number: how many.
+
+    Reference: K-NRM (Xiong et al. 2017, arXiv 1706.06613), section 3.
+    """
+
+    number: int
+
+    @property
+    def centres(self) -> np.ndarray:
+        """The kernels' centres, `[number]` float32."""
+        return np.array([1.0, *(1.0 - self._step * (k + 0.5) for k in range(self.number - 1))], np.float32)
+
+    @property
+    def slopes(self) -> np.ndarray:
+        """`1 / (sqrt(2) * width)` of each kernel, `[number]` float32."""
+        widths = np.array([1e-3] + [self._step / 2] * (self.number - 1), np.float32)
+        return np.float32(1 / math.sqrt(2)) / widths
+
+    @property
+    def _step(self) -> float:
+        return 2.0 / max(self.number - 1, 1)
+
+    def __call__(self, cosines: tf.Tensor) -> tf.Tensor:
+        """Returns every kernel of every cosine: float32, of the shape of `cosines` and one axis more."""
+        return tf.exp(tf.square(tf.expand_dims(cosines, -1) - self.centres) * -np.square(self.slopes))
+
+
+LOG_SCALE = 0.1  # brings log counts that are summed over a query nearer to the other features
+
+
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class KernelPooling(tf_keras.layers.Layer):
-    """Soft matching: how many title tokens lie how near to each query token, counted through RBF kernels.
+    """Matches softly: counts through RBF kernels how many title tokens lie how near to each query token.
 
     Args:
-      kernels: their number; one is at cosine 1 (exact match), the others are spread evenly over [-1, 1].
+      kernels: their number; see Kernels.
       embedding: the layer's own table of tokens, in which nearness is learnt; its only order is 1.
 
     Call arguments:
-      query_hashes, title_hashes: ragged token hashes of Q queries and T titles.
-      owner: `[T]` int, the query of each title.
+      query_hashes, title_hashes: ragged token hashes, `[batch, (tokens)]` int64.
 
     Returns:
-      `[T, 2 * kernels]` float32: log counts summed over the query's tokens, and each query's mean of them.
+      `[batch, 2 * kernels]` float32: log counts summed over the query's tokens, and their mean over these.
+
+    Example:
+      >>> KernelPooling(11, NGramEmbedding(2**16, 64, (1,)))(*(tokens(tf.constant([text])) for text in ("usb", "usb c")))
 
     Reference: K-NRM (Xiong et al. 2017, arXiv 1706.06613), section 3.
     """
@@ -100,31 +178,33 @@ class KernelPooling(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.kernels = kernels
         self.embedding = embedding
+        self.near = Kernels(kernels)
 
-    def call(self, query_hashes: tf.RaggedTensor, title_hashes: tf.RaggedTensor, owner: tf.Tensor) -> tf.Tensor:
+    def call(self, query_hashes: tf.RaggedTensor, title_hashes: tf.RaggedTensor) -> tf.Tensor:
         """See the class."""
-        step = 2.0 / max(self.kernels - 1, 1)
-        centres = [1.0] + [1.0 - step * (k + 0.5) for k in range(self.kernels - 1)]
-        widths = [1e-3] + [step / 2] * (self.kernels - 1)
-        query, title = (
-            hashes.with_values(tf.math.l2_normalize(self.embedding(hashes)[:, 0], -1, 1e-8)).to_tensor()
-            for hashes in (query_hashes, title_hashes)
-        )
-        cosine = tf.matmul(tf.gather(query, owner), title, transpose_b=True)  # [T, query tokens, title tokens]
-        lengths = tf.gather(query_hashes.row_lengths(), owner)
-        in_title = tf.sequence_mask(title_hashes.row_lengths(), dtype=cosine.dtype)[:, None]
-        in_query = tf.sequence_mask(lengths, dtype=cosine.dtype)
-        counts = [
-            tf.reduce_sum(tf.exp(-tf.square(cosine - mu) / (2 * sigma**2)) * in_title, 2)
-            for mu, sigma in zip(centres, widths, strict=True)
-        ]
-        # log1p keeps a token without any near title token at 0; the paper's log of a floor would swamp the sum.
-        logs = tf.reduce_sum(tf.math.log1p(tf.stack(counts, -1)) * in_query[..., None], 1) / math.log(2)
-        mean = tf.math.divide_no_nan(logs, tf.cast(lengths, logs.dtype)[:, None])
-        return tf.ensure_shape(tf.concat([0.1 * logs, mean], -1), [None, 2 * self.kernels])
+        query, title = RaggedTexts(query_hashes), RaggedTexts(title_hashes)
+        units = [unit_rows(self.embedding(hashes)[:, 0]) for hashes in (query_hashes, title_hashes)]
+        return self.features(query, query.padded(units[0]), title.padded(units[1]), tf.expand_dims(title.mask(), 1))
+
+    def features(self, query: Texts, query_units: tf.Tensor, title_units: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Computes the layer's output.
+
+        Args:
+          query: where the query's texts end.
+          query_units, title_units: padded vectors of tokens, `[batch, positions, dim]`, of length 1.
+          weights: `[batch, 1 or query positions, title positions]` float32, how much each pair of tokens counts: 0 in the
+            title's padding, 1 elsewhere, or what explanations make of it.
+        """
+        cosines = tf.matmul(query_units, title_units, transpose_b=True)  # [batch, query positions, title positions]
+        counts = tf.reduce_sum(self.near(cosines) * tf.expand_dims(weights, -1), 2)
+        # log(1 + x) keeps a token without any near title token at 0; the paper's log of a floor would swamp the sum.
+        # It is not written as log1p, which TensorFlow Lite lacks.
+        logs = tf.reduce_sum(tf.math.log(1.0 + counts) * tf.expand_dims(query.mask(), -1), 1) / math.log(2)
+        mean = logs / tf.expand_dims(tf.maximum(query.lengths, 1.0), 1)
+        return tf.ensure_shape(tf.concat([LOG_SCALE * logs, mean], -1), [None, 2 * self.kernels])
 
     def get_config(self) -> dict:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         embedding = tf_keras.saving.serialize_keras_object(self.embedding)
         return {**super().get_config(), "kernels": self.kernels, "embedding": embedding}
 
@@ -132,3 +212,8 @@ class KernelPooling(tf_keras.layers.Layer):
     def from_config(cls, config: dict) -> "KernelPooling":
         """Builds the layer again."""
         return cls(**{**config, "embedding": tf_keras.saving.deserialize_keras_object(config["embedding"])})
+
+
+def unit_rows(vectors: tf.Tensor) -> tf.Tensor:
+    """Brings vectors `[..., dim]` to length 1; vectors of zeros stay zeros."""
+    return tf.math.l2_normalize(vectors, -1, 1e-8)

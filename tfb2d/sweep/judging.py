@@ -10,6 +10,7 @@ from tfb2d.evaluation.bootstrap import Bootstrap
 from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.evaluation.metrics import agreement
 from tfb2d.evaluation.results import covered
+from tfb2d.probability import one_column
 from tfb2d.sweep.curve import learning_curve
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.settings import Axis, base
@@ -33,13 +34,12 @@ class Split:
         from safetensors.numpy import load_file
 
         task, self.resamples = material.task, resamples
-        flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
         labels = material.labels[name]
         rows = np.isfinite(labels)
         scores = {}
         for job in found:
             numbers = outcome_of(job, out).calibration
-            logits = flat(load_file(out / job.folder / LOGITS)[name])[rows]
+            logits = one_column(load_file(out / job.folder / LOGITS)[name])[rows]
             scores[_key(job)] = Calibration(numbers.scale, numbers.bias).apply(logits)
         groups = material.groups(name)
         kept = None if groups is None else np.asarray(groups, object)[rows]
@@ -174,8 +174,7 @@ def _curves(
 def _teacher(material: Material, split: str) -> np.ndarray:
     """The recipe's teachers, stacked and calibrated on validation; NaN where they have no logit."""
     settings, task = base(material.config), material.task
-    flat = (lambda z: z[:, 0]) if task.n_logits == 1 else (lambda z: z)
-    valid, logits = (flat(material.teacher(settings, name)) for name in ("valid", split))
+    valid, logits = (one_column(material.teacher(settings, name)) for name in ("valid", split))
     labels = material.labels["valid"]
     known = covered(valid) & np.isfinite(labels)
     scored = covered(logits)

@@ -22,7 +22,7 @@ def frequent(rows: "HashedRows", orders: tuple[int, ...], size: int, index: np.n
     keys, counts = zip(*(ngrams.distinct(rows, order, index) for order in orders), strict=True)
     every, times = np.concatenate(keys), np.concatenate(counts)
     best = np.lexsort((every, -times))[:size]
-    return np.unique(ngrams.rows_of(every[best], text_spec.MAX_BUCKETS))
+    return np.unique(text_spec.rows_of(every[best], text_spec.MAX_BUCKETS))
 
 
 def use(student: "Student", ids: np.ndarray) -> None:

@@ -148,36 +148,36 @@ class _Training:
         return of.hide(self.settings.rate, self.mask_id, self.plain, rng)
 
     def _batch(self, packed: Packed, labels: np.ndarray, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The model's inputs, and the tokens asked for, int32 [rows, most asked in a row]."""
+        """The model's inputs, and the hidden tokens, int32 [rows, most hidden in a row]."""
         inputs = dict(self.teacher.packer.pad(packed, rows))
-        asked = [np.flatnonzero(labels[packed.starts[row] : packed.starts[row + 1]] != IGNORED) for row in rows]
-        most = 8 * math.ceil(max(map(len, asked)) / 8)  # few shapes, where each is compiled
+        hidden = [np.flatnonzero(labels[packed.starts[row] : packed.starts[row + 1]] != IGNORED) for row in rows]
+        most = 8 * math.ceil(max(map(len, hidden)) / 8)  # few shapes, where each is compiled
         positions = np.zeros((len(rows), most), np.int32)
-        wanted = np.full((len(rows), most), IGNORED, np.int32)
-        for i, (row, places) in enumerate(zip(rows, asked, strict=True)):
-            positions[i, : len(places)] = places
-            wanted[i, : len(places)] = labels[packed.starts[row] + places]
-        return {**inputs, "mask_positions": positions}, wanted
+        tokens = np.full((len(rows), most), IGNORED, np.int32)
+        for i, (row, at_tokens) in enumerate(zip(rows, hidden, strict=True)):
+            positions[i, : len(at_tokens)] = at_tokens
+            tokens[i, : len(at_tokens)] = labels[packed.starts[row] + at_tokens]
+        return {**inputs, "mask_positions": positions}, tokens
 
     def _evaluate(self, state: _State) -> None:
         packed, labels = self.valid
-        loss = right = asked = 0.0
+        loss = right = hidden = 0.0
         for rows in np.array_split(np.argsort(packed.lengths, kind="stable"), math.ceil(len(packed) / 64)):
-            inputs, wanted = self._batch(packed, labels, rows)
+            inputs, tokens = self._batch(packed, labels, rows)
             logits = self.forward(inputs).astype(np.float64)
-            known = wanted != IGNORED
-            logits, wanted = logits[known], wanted[known]
+            known = tokens != IGNORED
+            logits, tokens = logits[known], tokens[known]
             peak = logits.max(1)
             total = np.log(np.exp(logits - peak[:, None]).sum(1)) + peak
-            loss += float((total - logits[np.arange(len(wanted)), wanted]).sum())
-            right += float((logits.argmax(1) == wanted).sum())
-            asked += len(wanted)
-        found = {"valid_loss": loss / asked, "valid_accuracy": right / asked}
-        for name, value in found.items():
+            loss += float((total - logits[np.arange(len(tokens)), tokens]).sum())
+            right += float((logits.argmax(1) == tokens).sum())
+            hidden += len(tokens)
+        figures = {"valid_loss": loss / hidden, "valid_accuracy": right / hidden}
+        for name, value in figures.items():
             tf.summary.scalar(name.replace("_", "/", 1), value, state.step)
         if state.train_steps:
-            found["train_loss"] = state.train_loss / state.train_steps
-        state.history.append({"step": state.step, **found})
+            figures["train_loss"] = state.train_loss / state.train_steps
+        state.history.append({"step": state.step, **figures})
         state.train_loss, state.train_steps = 0.0, 0
 
     def _save(self, state: _State) -> AdaptOutcome:
@@ -203,13 +203,13 @@ def _sample(table: Path, task: Task, rows: int, seed: int) -> list[list[str]]:
     if not total:
         raise DataError(f"{table}: no rows to adapt to")
     chosen = np.random.default_rng([seed, 0, 2]).permutation(total)[:rows]
-    wanted = np.zeros(total, bool)
-    wanted[chosen] = True
-    found, at = [], 0
+    chosen_rows = np.zeros(total, bool)
+    chosen_rows[chosen] = True
+    batches, at = [], 0
     for batch in iter_batches(table, task.fields):
-        found.append(batch.filter(pa.array(wanted[at : at + batch.num_rows])))
+        batches.append(batch.filter(pa.array(chosen_rows[at : at + batch.num_rows])))
         at += batch.num_rows
-    texts = pa.Table.from_batches(found).take(pa.array(np.argsort(np.argsort(chosen))))
+    texts = pa.Table.from_batches(batches).take(pa.array(np.argsort(np.argsort(chosen))))
     return [texts[name].to_pylist() for name in task.fields]
 
 
@@ -239,15 +239,15 @@ def _guesser(backbone: keras_hub.models.Backbone) -> keras.Model:
 
 
 class _HiddenLoss(keras.losses.Loss):
-    """Mean cross-entropy of the tokens asked for."""
+    """Mean cross-entropy of the hidden tokens."""
 
     def __init__(self) -> None:
         super().__init__(reduction=None, dtype="float32")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Labels int32 [rows, positions] with IGNORED where nothing is asked, logits [rows, positions, vocabulary]."""
-        asked = keras.ops.cast(keras.ops.not_equal(y_true, IGNORED), "float32")
+        """Labels int32 [rows, positions] with IGNORED where nothing is hidden, logits [rows, positions, vocabulary]."""
+        hidden = keras.ops.cast(keras.ops.not_equal(y_true, IGNORED), "float32")
         losses = keras.ops.sparse_categorical_crossentropy(
             keras.ops.maximum(y_true, 0), keras.ops.cast(y_pred, "float32"), from_logits=True
         )
-        return keras.ops.sum(losses * asked) / keras.ops.maximum(keras.ops.sum(asked), 1.0)
+        return keras.ops.sum(losses * hidden) / keras.ops.maximum(keras.ops.sum(hidden), 1.0)

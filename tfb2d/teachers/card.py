@@ -69,5 +69,5 @@ def write_card(path: Path, task: Task, settings: Mapping[str, Any], outcome: Map
 def _licence(preset: str) -> str:
     """What the base model's own card says (`license:` in the front matter that Hugging Face's model cards have)."""
     card = Path(resources.resolve(preset)).expanduser() / "README.md"
-    found = re.search(r"^license:\s*(\S+)", card.read_text(encoding="utf-8"), re.M) if card.exists() else None
-    return found[1] if found else "not known; see where it comes from"
+    licence = re.search(r"^license:\s*(\S+)", card.read_text(encoding="utf-8"), re.M) if card.exists() else None
+    return licence[1] if licence else "not known; see where it comes from"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+from absl import logging
 
 from tfb2d.atomic import fingerprint_files
 from tfb2d.config import LabelConfig
@@ -41,6 +42,7 @@ def label_files(
     keep: Sequence[str] = ("id", "label"),
     max_rejected: float = 0.01,
     max_chars: int = 20_000,
+    quoting: str = "auto",
     progress: bool = True,
 ) -> LabelFilesOutcome:
     """Writes a teacher's logits for files; `label.label_folder` says how. What was stopped goes on.
@@ -55,6 +57,7 @@ def label_files(
       keep: columns to pass through, of those that there are.
       max_rejected: share of bad rows at which to stop.
       max_chars: a longer text makes its row a bad one.
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
       progress: show a progress bar.
 
     Returns:
@@ -70,24 +73,29 @@ def label_files(
     if len(columns) != len(fields):
         raise DataError(f"the teacher reads {len(fields)} columns ({', '.join(fields)}), not {len(columns)}")
     paths = expand(inputs)
-    present = {column for path in paths for column in columns_of(path)}
+    present = {column for path in paths for column in columns_of(path, quoting)}
     keep = [column for column in keep if column in present and column not in columns]
+    reading = (columns, keep, max_chars, quoting)
     made_from = fingerprint(
-        VERSION, teacher_identity(teacher), columns, keep, max_chars, changed_settings(config), fingerprint_files(paths)
+        VERSION, teacher_identity(teacher), *reading, changed_settings(config), fingerprint_files(paths)
     )
 
     rows = 0
     with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), max_rejected) as rejects:
         rejects.begin()
-        for batch in _batches(paths, columns, keep, max_chars, rejects):  # once through, before hours of labelling
+        for batch in _batches(
+            paths, columns, keep, max_chars, quoting, rejects
+        ):  # once through, before hours of labelling
             rows += batch.num_rows
         if not rows + rejects.count:
             raise DataError(f"{', '.join(inputs)}: no rows")
         rejects.judge(rows + rejects.count)
+    for path, dialect in rejects.dialects.items():
+        logging.info("%s was read as %s", path, dialect)
 
     def work(folder: Path) -> LabelFilesOutcome:
         def rows_from(first: int) -> Iterator[pa.RecordBatch]:
-            for batch in _batches(paths, columns, keep, max_chars, Rejects(None, 1)):
+            for batch in _batches(paths, columns, keep, max_chars, quoting, Rejects(None, 1)):
                 yield batch.slice(first)
                 first = max(0, first - batch.num_rows)
 
@@ -98,12 +106,17 @@ def label_files(
 
 
 def _batches(
-    paths: Sequence[Path], columns: Sequence[str], keep: Sequence[str], max_chars: int, rejects: Rejects
+    paths: Sequence[Path],
+    columns: Sequence[str],
+    keep: Sequence[str],
+    max_chars: int,
+    quoting: str,
+    rejects: Rejects,
 ) -> Iterator[pa.RecordBatch]:
     schema = pa.schema([(column, pa.string()) for column in (*columns, *keep)])
     rows: list[list[str]] = []
     for path in paths:
-        for row in read_rows(path, columns, keep):
+        for row in read_rows(path, columns, keep, None, quoting, rejects.dialects):
             texts = ["" if value is None else value for value in row.values[: len(columns)]]
             values = [*texts, *map(name, row.values[len(columns) :])]
             problem = row.problem or _problem(schema.names, values, texts, max_chars)

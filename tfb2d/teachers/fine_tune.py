@@ -1,4 +1,4 @@
-"""Fine-tuning: a pre-trained encoder and judged rows make a teacher."""
+"""Fine-tuning: a pre-trained encoder and labelled rows make a teacher."""
 
 import dataclasses
 import math
@@ -164,18 +164,18 @@ class _Training:
 
     def _evaluate(self, state: _State, epoch: float) -> None:
         with self._averaged():
-            self._judge(state, epoch)
+            self._measure(state, epoch)
 
-    def _judge(self, state: _State, epoch: float) -> None:
-        found = measure(self.teacher.task, self.teacher.logits_of(self.valid), self.valid_labels)
-        for name, value in found.items():
+    def _measure(self, state: _State, epoch: float) -> None:
+        figures = measure(self.teacher.task, self.teacher.logits_of(self.valid), self.valid_labels)
+        for name, value in figures.items():
             tf.summary.scalar(name.replace("_", "/", 1), value, state.step)
         train_loss = state.train_loss / state.train_rows
-        evaluation = {"step": state.step, "epoch": round(epoch, 3), "train_loss": train_loss, **found}
+        evaluation = {"step": state.step, "epoch": round(epoch, 3), "train_loss": train_loss, **figures}
         state.history.append(evaluation)
         state.train_loss, state.train_rows = 0.0, 0
         state.worse += 1
-        if state.best is None or found["valid_loss"] < state.best["valid_loss"]:
+        if state.best is None or figures["valid_loss"] < state.best["valid_loss"]:
             state.best = evaluation
             state.best_file = self.checkpoints.save_best(state.step)
             state.worse = 0

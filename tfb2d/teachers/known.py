@@ -1,4 +1,4 @@
-"""Logits that a teacher has written before, found by the texts: a log that has grown costs its new rows alone."""
+"""Logits that a teacher has written before, looked up by the texts: a log that has grown costs its new rows alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,8 +41,8 @@ class KnownLogits:
         Returns:
           (bool [n], which rows are known; float32 [n, k], their logits, and anything where they are not).
         """
-        wanted = text_hashes(zip(*columns, strict=True))
+        hashes = text_hashes(zip(*columns, strict=True))
         if not len(self.hashes):
-            return np.zeros(len(wanted), bool), np.empty((len(wanted), self.logits.shape[1]), np.float32)
-        at = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
-        return self.hashes[at] == wanted, self.logits[at]
+            return np.zeros(len(hashes), bool), np.empty((len(hashes), self.logits.shape[1]), np.float32)
+        at = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+        return self.hashes[at] == hashes, self.logits[at]

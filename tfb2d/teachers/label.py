@@ -97,8 +97,8 @@ def label_rows(
     with tqdm(total=rows, initial=first, desc=f"labelling {out.name}", unit="row", disable=not progress) as bar:
         for number, table in enumerate(cut(rows_from(first), config.rows_per_shard), done):
             columns = [table[name].to_pylist() for name in fields]
-            found, logits = known.of(columns)
-            new = np.flatnonzero(~found)
+            known_rows, logits = known.of(columns)
+            new = np.flatnonzero(~known_rows)
             if len(new):
                 if loaded is None:
                     from tfb2d.teachers.teacher import load_teacher  # Keras: not before there is something to do

@@ -17,7 +17,7 @@ from tfb2d.teachers.packing import Packed
 TOGETHER = 10  # a pair of words is met at least so often ...
 NPMI = 0.4  # ... and this much more often than by chance (Bouma 2009: 0 is chance, 1 always together)
 MASKED, ANY = 0.8, 0.1  # of what is hidden: replaced by the mask token, by any token; the rest stays (BERT)
-IGNORED = -1  # label of a position that is not asked for
+IGNORED = -1  # label of a position that is not hidden
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -53,13 +53,13 @@ class Units:
         hidden = (chance < rate) | (chance == least[self.rows])
         how = rng.random(len(self.rows))
         within = self.of >= 0
-        asked, manner = np.zeros(len(self.of), bool), np.ones(len(self.of))
-        asked[within], manner[within] = hidden[self.of[within]], how[self.of[within]]
+        chosen, manner = np.zeros(len(self.of), bool), np.ones(len(self.of))
+        chosen[within], manner[within] = hidden[self.of[within]], how[self.of[within]]
         ids = self.packed.ids.copy()
-        ids[asked & (manner < MASKED)] = mask_id
-        other = asked & (manner >= MASKED) & (manner < MASKED + ANY)
+        ids[chosen & (manner < MASKED)] = mask_id
+        other = chosen & (manner >= MASKED) & (manner < MASKED + ANY)
         ids[other] = rng.choice(plain, int(other.sum()))
-        labels = np.where(asked, self.packed.ids, IGNORED).astype(np.int32)
+        labels = np.where(chosen, self.packed.ids, IGNORED).astype(np.int32)
         return Packed(ids, self.packed.starts, self.packed.second), labels
 
 

@@ -9,7 +9,9 @@ import keras_hub
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data import resources
 from tfb2d.teachers import electra, mpnet  # noqa: F401 (registers what KerasHub lacks: two classifiers, one encoder)
-from tfb2d.teachers.mpnet_weights import is_mpnet, load_mpnet
+from tfb2d.teachers.mpnet_weights import load_mpnet
+from tfb2d.teachers.reading import family_of
+from tfb2d.teachers.wordpiece import preprocessor_of, repair_accents
 
 FORMS = (
     "a preset is a KerasHub name (bert_small_en_uncased), a handle (hf://..., kaggle://...), a Hugging Face or KerasHub "
@@ -18,21 +20,31 @@ FORMS = (
 
 
 def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.TextClassifier:
-    """The encoder that `config.preset` names, with a fresh head of `n_logits`.
+    """Builds the encoder that `config.preset` names, with a fresh head of `n_logits`.
 
     Raises:
-      ConfigError: there is no such preset, it cannot classify text, or it has fewer layers or positions than asked for.
+      ConfigError: there is no such preset, it cannot classify text, or it has too few layers or positions.
     """
     preset = locate(config.preset)
     dtype = precision(config.mixed_precision)
     try:
-        if is_mpnet(Path(preset)):
+        if family_of(Path(preset)) == "mpnet":
             classifier = load_mpnet(Path(preset), n_logits, dtype)
         else:
-            classifier = keras_hub.models.TextClassifier.from_preset(preset, num_classes=n_logits, dtype=dtype)
+            own = {"preprocessor": preprocessor_of(Path(preset), family)} if (family := family_of(Path(preset))) else {}
+            classifier = keras_hub.models.TextClassifier.from_preset(preset, num_classes=n_logits, dtype=dtype, **own)
+            if not own:
+                repair_accents(classifier.preprocessor.tokenizer, Path(preset))
+    except ConfigError:
+        raise
     except Exception as error:  # KerasHub, its downloaders and its converters raise nearly anything
         reason = str(error).strip() or type(error).__name__
+        if isinstance(error, KeyError) and "do_lower_case" in reason:  # KerasHub asks a handle's files for it
+            reason = (
+                "its tokenizer_config.json has no do_lower_case; name a downloaded folder, where that may be missing"
+            )
         raise ConfigError(f"teachers.*.preset {config.preset!r} cannot be loaded: {reason}") from error
+    linear_head(classifier)
     if config.layers:
         classifier = _cut(classifier, config.layers)
     positions = getattr(classifier.backbone, "max_sequence_length", None)
@@ -42,13 +54,23 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
 
 
 def load_classifier(folder: Path, mixed_precision: bool) -> keras_hub.models.TextClassifier:
-    """A classifier, head included, that `save_to_preset` wrote."""
+    """Loads a saved teacher\'s classifier, head included.
+
+    Raises:
+      ConfigError: it was trained with an activation on its head, as versions before 0.2 did where the preset had one.
+    """
     dtype = precision(mixed_precision)
-    return _float32_head(keras_hub.models.TextClassifier.from_preset(str(folder), dtype=dtype))
+    classifier = keras_hub.models.TextClassifier.from_preset(str(folder), dtype=dtype)
+    if head_activation(classifier) != "linear":
+        raise ConfigError(
+            f"{folder}: this teacher was fine-tuned on the output of {head_activation(classifier)}, so its scores are no "
+            "logits; fine-tune it again, from the preset that it was made of"
+        )
+    return _float32_head(classifier)
 
 
 def locate(preset: str) -> str:
-    """What KerasHub's `from_preset` takes: a folder, a handle, or the name of a built-in preset.
+    """Returns what KerasHub\'s `from_preset` takes: a folder, a handle, or the name of a built-in preset.
 
     Raises:
       ConfigError: it is none of these; the message names the nearest preset.
@@ -60,6 +82,10 @@ def locate(preset: str) -> str:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ConfigError(f"teachers.*.preset: the folder {path} has no config.json; {FORMS}")
+        if "QuantizedDTypePolicy" in (path / "config.json").read_text(encoding="utf-8"):
+            raise ConfigError(
+                f"teachers.*.preset: {path} holds a quantised encoder; teachers need one with float weights"
+            )
         return str(path)
     known = sorted(keras_hub.models.TextClassifier.presets)
     if preset in known:
@@ -70,7 +96,7 @@ def locate(preset: str) -> str:
 
 
 def precision(mixed: bool) -> str:
-    """The Keras dtype policy: mixed bfloat16 where it is asked for and the machine computes in it, else float32.
+    """Returns the Keras dtype policy: mixed bfloat16 where the settings and the machine have it, else float32.
 
     A CPU without AVX512-BF16 or AMX emulates bfloat16, which takes far longer than float32.
     """
@@ -90,6 +116,27 @@ def _accelerated() -> bool:
     return not all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
+def head_activation(classifier: keras_hub.models.TextClassifier) -> str:
+    """Returns the name of the activation on a classifier's last layer; "linear" where its outputs are logits."""
+    return str(keras.activations.serialize(classifier.output_dense.activation))
+
+
+def linear_head(classifier: keras_hub.models.TextClassifier) -> None:
+    """Makes a classifier's outputs logits, with the same weights, whatever activation its preset was saved with.
+
+    Raises:
+      ConfigError: its outputs do not come straight from its last dense layer.
+    """
+    last = classifier.layers[-1]
+    if last is not classifier.output_dense:
+        raise ConfigError(
+            f"{type(classifier).__name__} ends in {last.name!r}, not in a dense layer: it gives no logits"
+        )
+    classifier.output_dense.activation = keras.activations.linear
+    if hasattr(classifier, "activation"):  # what the classifier is saved with
+        classifier.activation = keras.activations.linear
+
+
 def _float32_head(classifier: keras_hub.models.TextClassifier) -> keras_hub.models.TextClassifier:
     """Keeps bfloat16's 8 bits out of the logits: the last layer computes in float32 whatever the encoder does."""
     classifier.output_dense.dtype_policy = keras.DTypePolicy("float32")
@@ -97,7 +144,7 @@ def _float32_head(classifier: keras_hub.models.TextClassifier) -> keras_hub.mode
 
 
 def _cut(classifier: keras_hub.models.TextClassifier, layers: int) -> keras_hub.models.TextClassifier:
-    """The same classifier with the first `layers` Transformer layers of its encoder."""
+    """Returns the same classifier with the first `layers` Transformer layers of its encoder."""
     backbone = classifier.backbone
     settings = backbone.get_config()
     if layers > settings.get("num_layers", 0):

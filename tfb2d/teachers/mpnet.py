@@ -15,6 +15,8 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from tfb2d.teachers.classifier import DenseTextClassifier
+
 FAR = 128  # tokens; what is further apart than this shares a bucket
 
 
@@ -267,43 +269,17 @@ class MPNetTextClassifierPreprocessor(keras_hub.models.TextClassifierPreprocesso
 
 
 @keras.saving.register_keras_serializable("tfb2d")
-class MPNetTextClassifier(keras_hub.models.TextClassifier):
-    """MPNet with a dense layer and a head on the first token's state.
-
-    Args:
-      backbone: an `MPNetBackbone`.
-      num_classes: logits.
-      preprocessor: an `MPNetTextClassifierPreprocessor`.
-      dropout: share of the head's inputs left out in training.
-    """
+class MPNetTextClassifier(DenseTextClassifier):
+    """MPNet with two dense layers on the first token's state; for the arguments see `DenseTextClassifier`."""
 
     backbone_cls = MPNetBackbone
     preprocessor_cls = MPNetTextClassifierPreprocessor
 
-    def __init__(
-        self, backbone: Any, num_classes: int, preprocessor: Any = None, dropout: float = 0.1, **kwargs: Any
-    ) -> None:
-        # === Layers ===
-        self.backbone = backbone
-        self.preprocessor = preprocessor
-        policy = backbone.dtype_policy
-        normal = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.pooled_dropout = keras.layers.Dropout(dropout, dtype=policy, name="pooled_dropout")
-        self.pooled_dense = keras.layers.Dense(
-            backbone.hidden_dim, "tanh", kernel_initializer=normal, dtype=policy, name="pooled_dense"
-        )
-        self.output_dropout = keras.layers.Dropout(dropout, dtype=policy, name="output_dropout")
-        self.output_dense = keras.layers.Dense(num_classes, kernel_initializer=normal, dtype=policy, name="logits")
+    def make_pooling(self) -> None:
+        """Makes the first dense layer, with its dropout."""
+        self.pooled_dropout = self.dropout_layer("pooled_dropout")
+        self.pooled_dense = self.dense_layer(self.backbone.hidden_dim, "pooled_dense", "tanh")
 
-        # === Functional model ===
-        inputs = backbone.input
-        pooled = self.pooled_dense(self.pooled_dropout(backbone(inputs)[:, 0, :]))
-        super().__init__(inputs=inputs, outputs=self.output_dense(self.output_dropout(pooled)), **kwargs)
-
-        # === Config ===
-        self.num_classes = num_classes
-        self.dropout = dropout
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "num_classes": self.num_classes, "dropout": self.dropout}
+    def pool(self, outputs: Any) -> Any:
+        """Turns the first token's state into the head's input."""
+        return self.pooled_dense(self.pooled_dropout(outputs[:, 0, :]))

@@ -9,12 +9,8 @@ import numpy as np
 from safetensors import safe_open
 
 from tfb2d.config import ConfigError
-from tfb2d.teachers.mpnet import (
-    MPNetBackbone,
-    MPNetTextClassifier,
-    MPNetTextClassifierPreprocessor,
-    MPNetTokenizer,
-)
+from tfb2d.teachers.mpnet import MPNetBackbone, MPNetTextClassifier
+from tfb2d.teachers.wordpiece import preprocessor_of
 
 SHAPE = (
     "vocab_size",
@@ -30,12 +26,6 @@ KNOWN = {"hidden_act": "gelu", "layer_norm_eps": 1e-5}  # what `mpnet.py` comput
 RESERVED_POSITIONS = 2  # the first rows of the position table, of padding and before it, are never a token's
 
 
-def is_mpnet(folder: Path) -> bool:
-    """Whether this is the Hugging Face folder of an MPNet."""
-    config = folder / "config.json"
-    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "mpnet"
-
-
 def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifier:
     """A classifier of the folder's encoder, with a fresh head.
 
@@ -49,9 +39,8 @@ def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifie
     for name, known in KNOWN.items():
         if config.get(name, known) != known:
             raise ConfigError(f"{folder / 'config.json'}: {name} is {config[name]!r}; MPNet is known with {known!r}")
-    for name in ("model.safetensors", "vocab.txt"):
-        if not (folder / name).is_file():
-            raise ConfigError(f"{folder}: there is no {name}")
+    if not (folder / "model.safetensors").is_file():
+        raise ConfigError(f"{folder}: there is no model.safetensors")
     backbone = MPNetBackbone(
         vocabulary_size=config["vocab_size"],
         num_layers=config["num_hidden_layers"],
@@ -73,12 +62,7 @@ def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifie
             raise ConfigError(f"{folder / 'model.safetensors'}: there is no tensor {name!r}")
 
         _fill(backbone, tensor)
-    tokens = folder / "tokenizer_config.json"
-    lowercase = json.loads(tokens.read_text(encoding="utf-8")).get("do_lower_case", True) if tokens.is_file() else True
-    preprocessor = MPNetTextClassifierPreprocessor(
-        MPNetTokenizer(str(folder / "vocab.txt"), lowercase, strip_accents=lowercase)
-    )
-    return MPNetTextClassifier(backbone, num_classes, preprocessor)
+    return MPNetTextClassifier(backbone, num_classes, preprocessor_of(folder, "mpnet"))
 
 
 def _fill(backbone: MPNetBackbone, tensor: Callable[[str], np.ndarray]) -> None:

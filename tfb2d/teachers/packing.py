@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d.data.augment import MASK
+from tfb2d.teachers.wordpiece import reference_tokenizer
 
 # Steps of an eighth to a quarter of the length: padding to a bucket adds little to a row.
 BUCKETS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
@@ -62,9 +63,11 @@ class Packer:
       preprocessor: the model's `keras_hub.models.TextClassifierPreprocessor`; its tokenizer and special tokens are used.
       inputs: names of the model's inputs: `token_ids` and perhaps `padding_mask`, `segment_ids`.
       max_length: tokens of the longest row, special ones included.
+      reference: cut word pieces with the `tokenizers` library, as the encoder's reference does; without it as KerasHub
+        does, for teachers that were trained so.
     """
 
-    def __init__(self, preprocessor: Any, inputs: Sequence[str], max_length: int) -> None:
+    def __init__(self, preprocessor: Any, inputs: Sequence[str], max_length: int, reference: bool = True) -> None:
         if preprocessor.packer is None:
             preprocessor.build(None)
         packer = preprocessor.packer
@@ -79,6 +82,8 @@ class Packer:
         self.mask_token: str = "" if mask_id is None else self.tokenizer.id_to_token(mask_id)
         if isinstance(self.tokenizer, keras_hub.tokenizers.BytePairTokenizer):
             self._tokens = self.tokenizer  # eager calls use a Rust library, 3 times as fast as TensorFlow's form
+        elif reference and isinstance(self.tokenizer, keras_hub.tokenizers.WordPieceTokenizer):
+            self._tokens = reference_tokenizer(self.tokenizer)
         else:  # eager calls run in Python, 7 to 15 times slower than TensorFlow's form
             self._tokens = tf.function(self.tokenizer.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
 
@@ -129,15 +134,15 @@ class Packer:
             else:
                 ids.append(np.fromiter(itertools.chain.from_iterable(tokens), np.int32))
                 lengths.append(np.fromiter(map(len, tokens), np.int64))
-        found, sizes = np.concatenate(ids), np.concatenate(lengths)
+        values, sizes = np.concatenate(ids), np.concatenate(lengths)
         if len(flat) == len(texts):
-            return found, sizes
+            return values, sizes
         ends = np.cumsum(counts)
         masks = np.ones(len(flat), np.int64)
         masks[ends - 1] = 0  # a mask follows each part but a text's last
         starts = _starts(sizes + masks)
         joined = np.full(starts[-1], self.tokenizer.mask_token_id, np.int32)
-        joined[_ranges(starts[:-1], sizes)] = found
+        joined[_ranges(starts[:-1], sizes)] = values
         return joined, np.add.reduceat(sizes + masks, ends - counts)
 
     def batches(self, packed: Packed, batch_tokens: int) -> Iterator[np.ndarray]:

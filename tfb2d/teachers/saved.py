@@ -29,4 +29,5 @@ def teacher_identity(folder: str | Path) -> list[Any]:
       ConfigError: there is none.
     """
     about = read_about(folder)
-    return [about[name] for name in ("weights", "max_length", "mixed_precision")]
+    # A teacher of tfb2d 0.1 has no "tokens": it cuts texts as it always did.
+    return [about.get(name) for name in ("weights", "max_length", "mixed_precision", "tokens")]

@@ -7,9 +7,9 @@ from tfb2d.outcomes import AdaptOutcome, LogitsOutcome, TeacherOutcome
 from tfb2d.resume import set_aside
 from tfb2d.runs import SPLITS, Run
 
-ADAPT_VERSION = 1  # of the code: raise it when the same settings and rows give another encoder
-FINE_TUNE_VERSION = 1  # ... another teacher
-LABEL_VERSION = 1  # ... other logits
+ADAPT_VERSION = 2  # of the code: raise it when the same settings and rows give another encoder
+FINE_TUNE_VERSION = 2  # ... another teacher
+LABEL_VERSION = 2  # ... other logits
 
 
 def adapt_encoder(run: Run, config: Config, name: str) -> AdaptOutcome:
@@ -41,10 +41,11 @@ def label(run: Run, config: Config, name: str) -> LogitsOutcome:
     """
     teacher = config.teachers[name]
     if teacher.logits:
-        from tfb2d.teachers.external import attach_logits
+        from tfb2d.teachers.external import attach_splits
 
         task = Task.from_config(config.data)
-        counts = {split: attach_logits(teacher, task, run.split(split), run.logits(name, split)) for split in SPLITS}
+        splits = {split: (run.split(split), run.logits(name, split)) for split in SPLITS}
+        counts = attach_splits(teacher, task, splits, config.data.max_rejected)
         rows, missing, unused = (
             {split: counts[split][key] for split in SPLITS} for key in ("matched", "missing", "unused")
         )

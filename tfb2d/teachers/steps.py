@@ -4,8 +4,6 @@ With TensorFlow both are traced once, for any shape. Keras' own `predict_on_batc
 shape they meet on its own, which rounds differently in the last bit: a run that went on after a kill would then differ.
 """
 
-import ctypes
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,11 +11,10 @@ import keras
 import numpy as np
 
 Inputs = Mapping[str, np.ndarray]
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
 
 def forward(model: keras.Model) -> Callable[[Inputs], Any]:
-    """A function from a batch of inputs, int32 [rows, length] each, to the model's outputs as arrays."""
+    """Returns a function from a batch of inputs, int32 [rows, length] each, to the model's outputs as arrays."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -27,7 +24,6 @@ def forward(model: keras.Model) -> Callable[[Inputs], Any]:
         return lambda inputs: tf.nest.map_structure(lambda values: values.numpy(), function(dict(inputs)))
 
     plain = _plain(model)
-    _keep_freed_memory()
 
     def run(inputs: Inputs) -> Any:
         # JAX compiles each shape: a power of two of rows keeps the shapes few.
@@ -43,7 +39,7 @@ def forward(model: keras.Model) -> Callable[[Inputs], Any]:
 def training_step(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, loss: keras.losses.Loss, labels_spec: Any = None
 ) -> Callable[[Inputs, np.ndarray], float]:
-    """A function that takes a batch and its labels, changes the weights and gives the loss before the change.
+    """Returns a function that takes a batch and its labels, changes the weights and gives the loss before the change.
 
     Args:
       model: the model.
@@ -66,23 +62,8 @@ def training_step(
 
         return lambda inputs, labels: float(step(dict(inputs), labels))
     plain = _plain(model)
-    _keep_freed_memory()
     plain.compile(optimizer=optimizer, loss=loss)
     return lambda inputs, labels: float(plain.train_on_batch(dict(inputs), labels, return_dict=True)["loss"])
-
-
-def _keep_freed_memory() -> None:
-    """Keeps glibc from handing the freed outputs of PyTorch's operators back to the kernel one by one.
-
-    Each operator would ask for its output's pages anew and fault on every one: up to half of the time (BUILD.md).
-    Elsewhere than on Linux, and with the backends that keep memory themselves, nothing is done.
-    """
-    if keras.backend.backend() != "torch" or not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-    if mallopt is not None:
-        for parameter, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28)):
-            mallopt(parameter, value)
 
 
 def _plain(model: keras.Model) -> keras.Model:

@@ -3,7 +3,9 @@
 import datetime
 import functools
 import hashlib
+import json
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tfb2d.data.files import write_json
 from tfb2d.data.task import Task
 from tfb2d.teachers.models import load_classifier
 from tfb2d.teachers.packing import Packed, Packer
+from tfb2d.teachers.reading import TOKENIZERS
 from tfb2d.teachers.saved import FILE, MODEL, read_about
 from tfb2d.teachers.steps import forward
 
@@ -27,18 +30,22 @@ class Teacher:
       classifier: a `keras_hub.models.TextClassifier`; its preprocessor is used and then detached.
       task: what the logits mean.
       max_length: tokens of the longest row, special ones included; the rest of a text is cut off.
+      reference: see `Packer`.
 
     Attributes:
       mask_token: what a masked word is written as, "[MASK]" or the like; "" where the model has none.
     """
 
-    def __init__(self, classifier: keras_hub.models.TextClassifier, task: Task, max_length: int) -> None:
+    def __init__(
+        self, classifier: keras_hub.models.TextClassifier, task: Task, max_length: int, reference: bool = True
+    ) -> None:
         self.task = task
+        self.reference = reference
         self.max_length = max_length
         self.preprocessor = classifier.preprocessor
         classifier.preprocessor = None  # inputs are packed here
         self.model = classifier
-        self.packer = Packer(self.preprocessor, list(classifier.input), max_length)
+        self.packer = Packer(self.preprocessor, list(classifier.input), max_length, reference)
         self.mask_token = self.packer.mask_token
         self._forward = forward(self.model)
 
@@ -79,7 +86,7 @@ class Teacher:
         return logits
 
     def word_vectors(self, words: Sequence[str], kind: str = "tokens", batch_tokens: int = 4096) -> np.ndarray:
-        """Vectors of whole words.
+        """Returns vectors of whole words.
 
         Args:
           words: n words.
@@ -105,7 +112,7 @@ class Teacher:
         return sums / np.maximum(lengths, 1)[:, None].astype(np.float32)
 
     def whole_words(self) -> list[str]:
-        """Entries of the tokenizer's vocabulary that stand for whole words, in its order."""
+        """Returns the entries of the tokenizer's vocabulary that stand for whole words, in its order."""
         entries = list(self.preprocessor.tokenizer.get_vocabulary())
         for mark in ("\u0120", "\u2581"):  # byte-pair and SentencePiece vocabularies mark where a word begins
             begun = [entry[1:] for entry in entries if entry.startswith(mark) and len(entry) > 1]
@@ -150,6 +157,8 @@ class Teacher:
                 "max_length": self.max_length,
                 "mixed_precision": self.model.backbone.dtype_policy.name == "mixed_bfloat16",
                 "mask_token": self.mask_token,
+                "word_pieces": TOKENIZERS if self.reference else "",
+                "tokens": tokenizer_hash(self.preprocessor.tokenizer, self.reference),
                 "weights": self.fingerprint(),
                 "versions": {"keras": keras.__version__, "keras_hub": keras_hub.__version__},
                 "saved": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -158,15 +167,26 @@ class Teacher:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the weights."""
+        """Returns a hash of the weights."""
         return weights_hash(self.model)
 
 
 def weights_hash(model: keras.Model) -> str:
-    """A hash of a model's weights."""
+    """Returns a hash of a model's weights."""
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return digest.hexdigest()
+
+
+def tokenizer_hash(tokenizer: Any, reference: bool) -> str:
+    """Returns a hash of a tokenizer's settings and files, and of who cuts word pieces: all that token ids depend on."""
+    settings = {name: value for name, value in tokenizer.get_config().items() if name != "name"}  # Keras counts names
+    digest = hashlib.sha256(json.dumps([settings, reference], sort_keys=True, default=str).encode())
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_assets(folder)
+        for path in sorted(Path(folder).iterdir()):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -179,4 +199,5 @@ def load_teacher(folder: str | Path) -> Teacher:
     folder = Path(folder)
     about = read_about(folder)
     classifier = load_classifier(folder / MODEL, about["mixed_precision"])
-    return Teacher(classifier, Task.from_json(about["task"]), about["max_length"])
+    reference = about.get("word_pieces") == TOKENIZERS  # teachers from before 0.2 go on with the tokens they learnt
+    return Teacher(classifier, Task.from_json(about["task"]), about["max_length"], reference)

@@ -10,6 +10,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import Titles, cut, read_products
 from tfb2d.data.prepare import prepare
+from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.outcomes import DataOutcome
 from tfb2d.pipeline import run
@@ -78,7 +79,7 @@ def test_held_out_queries_and_titles_are_new(made: tuple[Path, dict]) -> None:
 def test_candidates_and_labels(made: tuple[Path, dict], data: DataConfig) -> None:
     folder, stats = made
     counts: Counter[str] = Counter()
-    owner = {title: product for product in read_products(data, counts) for title in product.titles}
+    owner = {title: product for product in read_products(data, counts, Rejects(None, 1)) for title in product.titles}
     assert "fridge" not in owner
     for name in ("test", "valid"):
         by_query: dict[str, list] = {}
@@ -135,7 +136,7 @@ def test_clusters_of_one_name_are_one_product(tmp_path: Path) -> None:
     )
     counts: Counter[str] = Counter()
     data = DataConfig(fields=("query", "title"), offers=OffersConfig(files=(str(path),)))
-    products = read_products(data, counts)
+    products = read_products(data, counts, Rejects(None, 1))
     assert [(product.name, len(product.titles), product.category) for product in products] == [
         ("Shoe Red", 3, ""),
         ("Hat", 1, ""),

@@ -30,16 +30,47 @@ def marked(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shared(tree, tmp_path_factory):
     """A server with both versions of demo, labels, other, health and monitoring."""
-    from contract_cases import labelled_config
     from embedded import Server
 
     folder = tmp_path_factory.mktemp("shared")
+    with Server(folder, *shared_flags(tree, folder)) as server:
+        yield server
+
+
+def shared_flags(tree, folder):
+    """Writes the config files of the shared server; returns its flags."""
+    from contract_cases import labelled_config
+
     (folder / "models.cfg").write_text(labelled_config(tree))
     (folder / "mon.cfg").write_text('prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }')
     flags = ["--model_config_file=models.cfg", "--allow_version_labels_for_unavailable_models=true"]
-    flags += ["--monitoring_config_file=mon.cfg", "--enable_grpc_healthcheck_service=true"]
-    with Server(folder, *flags) as server:
+    return [*flags, "--monitoring_config_file=mon.cfg", "--enable_grpc_healthcheck_service=true"]
+
+
+PUBLIC = "--accelerate=false"
+
+
+@pytest.fixture(scope="session")
+def public(tree, tmp_path_factory):
+    """`shared` without what is private to grpcio and TensorFlow."""
+    from embedded import Server
+
+    folder = tmp_path_factory.mktemp("public")
+    with Server(folder, *shared_flags(tree, folder), PUBLIC) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def contract_public(public, tree, tmp_path_factory):
+    """Case -> answer of the server that uses public interfaces only."""
+    from contract_cases import ask_everything
+    from embedded import Server
+
+    Server.more = (PUBLIC,)
+    try:
+        return ask_everything(public, tree, tmp_path_factory.mktemp("contract_public"))
+    finally:
+        Server.more = ()
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,13 @@ def free_port() -> int:
 
 
 class Server:
-    """`python -m tfb2d.serve --embedded` with these flags; ready when entered, unless `wait` is off."""
+    """`python -m tfb2d.serve --embedded` with these flags; ready when entered, unless `wait` is off.
+
+    Attributes:
+      more: flags of all servers.
+    """
+
+    more: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, *flags: str, wait: bool = True, rest: bool = True, port: int = 0) -> None:
         self.port = port or free_port()
@@ -36,7 +42,7 @@ class Server:
         with self.log_path.open("w") as log:
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
             self.process = subprocess.Popen(
-                [*command, *flags], stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment
+                [*command, *self.more, *flags], stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment
             )
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", options=UNLIMITED)
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
@@ -76,14 +82,20 @@ class Server:
         return self.channel.unary_unary(method)(data, timeout=timeout)
 
     def http(
-        self, method: str, path: str, body: str | bytes | None = None, timeout: float = 10.0
+        self,
+        method: str,
+        path: str,
+        body: str | bytes | None = None,
+        timeout: float = 10.0,
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, dict, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=timeout)
         try:
             data = body.encode() if isinstance(body, str) else body
-            connection.request(method, path, data, {"Connection": "close"})
+            connection.request(method, path, data, {"Connection": "close", **(headers or {})})
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read().decode("utf-8", "replace")
+            titles = {name.title(): value for name, value in answer.getheaders()}
+            return answer.status, titles, answer.read().decode("utf-8", "replace")
         finally:
             connection.close()
 

@@ -106,12 +106,12 @@ def test_variable_lengths_are_padded_where_asked(batching):
         seen.append(feeds["x"].tolist())
         return [feeds["x"][:, :1]]
 
-    settings = {"max_batch_size": 2, "batch_timeout_micros": 500_000, "pad_variable_length_inputs": True}
+    settings = {"max_batch_size": 3, "batch_timeout_micros": 500_000, "pad_variable_length_inputs": True}
     batched = batching(run, **settings)
-    feeds = [{"x": np.array([[b"a"]], object)}, {"x": np.array([[b"b", b"c"]], object)}]
+    feeds = [{"x": np.array([[b"a"], [b"d"]], object)}, {"x": np.array([[b"b", b"c"]], object)}]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda feed: batched(feed, ("y",), 5.0), feeds))
-    assert sorted(seen[0]) == [[b"a", b""], [b"b", b"c"]]
+    assert sorted(seen[0]) == [[b"a", b"a"], [b"b", b"c"], [b"d", b"a"]]  # with the tensor's first element
 
 
 def test_a_request_out_of_time_leaves_the_batch(batching):

@@ -19,6 +19,8 @@ from tiny_models import put
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 TEXT = np.array([b"a short string"], object)
+# Both gRPC transports; the public one in the long run.
+BOTH = [pytest.param((), id="fast"), pytest.param(("--accelerate=false",), id="public", marks=pytest.mark.slow)]
 FAST = ("--max_num_load_retries=0", "--load_retry_interval_micros=1000")
 
 
@@ -61,8 +63,8 @@ class Load:
             thread.join()
 
 
-@pytest.fixture(scope="module")
-def many(marked, tmp_path_factory):
+@pytest.fixture(scope="module", params=BOTH)
+def many(marked, request, tmp_path_factory):
     """A server of one model a test, each with a version 1 that answers 1.0; `ask` and `base` take the model's name."""
     folder = tmp_path_factory.mktemp("many")
     names = ("swapped", "half", "cut", "linked")
@@ -72,7 +74,7 @@ def many(marked, tmp_path_factory):
         f'config {{ name: "{name}" base_path: "{folder}/{name}" model_platform: "tensorflow" }}' for name in names
     )
     (folder / "models.cfg").write_text(f"model_config_list {{ {models} }}")
-    flags = ["--model_config_file=models.cfg", f"--grpc_socket_path={folder}/s.sock", *FAST]
+    flags = ["--model_config_file=models.cfg", f"--grpc_socket_path={folder}/s.sock", *FAST, *request.param]
     with Server(folder, *flags, rest=False) as server:
         yield folder, server
 
@@ -156,10 +158,11 @@ def test_unix_socket_and_loopback_only(many):
     assert "embedded server" in server.log()
 
 
-def test_kill_and_return(marked, tmp_path):
+@pytest.mark.parametrize("flag", BOTH)
+def test_kill_and_return(marked, tmp_path, flag):
     """After SIGKILL a client is served again as soon as the server is back, on the channel that it has."""
     put(marked / "source-1", tmp_path / "models/1")
-    flags = ["--model_name=demo", f"--model_base_path={tmp_path}/models"]
+    flags = ["--model_name=demo", f"--model_base_path={tmp_path}/models", *flag]
     with Server(tmp_path, *flags, rest=False) as first:
         options = [*UNLIMITED, ("grpc.max_reconnect_backoff_ms", 200), ("grpc.min_reconnect_backoff_ms", 100)]
         with grpc.insecure_channel(f"127.0.0.1:{first.port}", options=options) as channel:
@@ -174,9 +177,10 @@ def test_kill_and_return(marked, tmp_path):
                 assert time.monotonic() - back < 1.5
 
 
-def test_termination_drains(tree, tmp_path):
+@pytest.mark.parametrize("flag", BOTH)
+def test_termination_drains(tree, tmp_path, flag):
     """A request in work when SIGTERM comes is answered; later ones are not; the process ends with 0."""
-    flags = ["--model_name=demo", f"--model_base_path={tree}/demo", "--enable_grpc_healthcheck_service"]
+    flags = ["--model_name=demo", f"--model_base_path={tree}/demo", "--enable_grpc_healthcheck_service", *flag]
     with Server(tmp_path, *flags) as server:
         watch = server.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=60)
         assert next(watch) == b"\x08\x01"
@@ -199,12 +203,12 @@ def test_termination_drains(tree, tmp_path):
         assert "stopped" in server.log()
 
 
-@pytest.fixture(scope="module")
-def narrow(tree, tmp_path_factory):
+@pytest.fixture(scope="module", params=BOTH)
+def narrow(tree, request, tmp_path_factory):
     """A server with all limits low."""
     folder = tmp_path_factory.mktemp("narrow")
     flags = ["--model_name=demo", f"--model_base_path={tree}/demo", "--grpc_max_threads=2", "--rest_api_num_threads=2"]
-    with Server(folder, *flags, "--max_request_bytes=100000", "--max_string_bytes=1000") as server:
+    with Server(folder, *flags, *request.param, "--max_request_bytes=100000", "--max_string_bytes=1000") as server:
         yield server
 
 
@@ -248,13 +252,15 @@ def test_slow_and_idle_clients_do_not_stop_service(narrow):
         channel.close()
 
 
-def test_more_than_the_limit_is_refused_at_once(tree, tmp_path):
+@pytest.mark.parametrize("flag", BOTH)
+def test_more_than_the_limit_is_refused_at_once(tree, tmp_path, flag):
     """--grpc_max_threads requests in work; one more, not known to be quick, is RESOURCE_EXHAUSTED."""
 
     def slow(n):
         return predict_request(signature="slow", inputs={"n": np.int32(n)})
 
-    with Server(tmp_path, "--model_name=demo", f"--model_base_path={tree}/demo", "--grpc_max_threads=2") as server:
+    flags = ["--model_name=demo", f"--model_base_path={tree}/demo", "--grpc_max_threads=2", *flag]
+    with Server(tmp_path, *flags) as server:
         predict = server.predictions.Predict
         pending = [predict.future(slow(10**8), timeout=4) for _ in range(2)]
         time.sleep(1.0)
@@ -266,8 +272,8 @@ def test_more_than_the_limit_is_refused_at_once(tree, tmp_path):
         wait_for(lambda: outcome(predict, slow(1), timeout=4)[0] == "OK", 20)
 
 
-@pytest.fixture(scope="module")
-def secured(marked, tmp_path_factory):
+@pytest.fixture(scope="module", params=BOTH)
+def secured(marked, request, tmp_path_factory):
     """A server that asks clients for a certificate."""
     folder = tmp_path_factory.mktemp("secured")
     made = make_certificates()
@@ -275,7 +281,7 @@ def secured(marked, tmp_path_factory):
     config = "".join(f"{name}: {json.dumps(text)}\n" for name, text in texts.items()) + "client_verify: true\n"
     (folder / "ssl.cfg").write_text(config)
     put(marked / "source-1", folder / "models/1")
-    flags = ["--ssl_config_file=ssl.cfg", "--model_name=demo", f"--model_base_path={folder}/models"]
+    flags = ["--ssl_config_file=ssl.cfg", "--model_name=demo", f"--model_base_path={folder}/models", *request.param]
     with Server(folder, *flags, rest=False) as server:
         yield made, server
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from embedded import UNLIMITED, Server, outcome, predict_request, wait_for
+from prometheus_client.parser import text_string_to_metric_families
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 from tiny_models import put
@@ -38,21 +39,45 @@ def test_metrics_have_the_official_names(shared):
 
     assert value(':tensorflow:serving:request_count{model_name="demo",status="OK"}') >= 3
     assert value(':tensorflow:serving:request_count{model_name="no such model",status="NOT_FOUND"}') >= 1
-    for entry in ("GRPC", "REST"):
-        labels = f'{{model_name="demo",API="Predict",entrypoint="{entry}"}}'
+    for api, entry in (("Predict", "GRPC"), ("predict", "REST")):
+        labels = f'{{model_name="demo",API="{api}",entrypoint="{entry}"}}'
         assert value(":tensorflow:serving:request_latency_count" + labels) >= 1
     assert value(':tensorflow:serving:runtime_latency_count{model_name="demo",API="Predict",runtime="TF1"}') >= 3
     bounds = re.findall(r'request_latency_bucket\{[^}]*entrypoint="GRPC",le="([^"]+)"\}', text)[:4]
     assert bounds == ["10", "18", "32.4", "58.32"]
 
 
+def test_prometheus_itself_reads_the_metrics(shared):
+    """Names begin with a colon, and label values hold what clients send."""
+    metrics = Metrics()
+    metrics.requests.add('a"b\\c\n{}', "OK")
+    metrics.latency.observe(15.0, "demo", "Predict", "GRPC")
+    metrics.latency.observe(1e12, "demo", "Predict", "GRPC")
+    metrics.examples_total.add("demo", count=3)
+    metrics.batched(0.001, 4)
+    for text in (metrics.text(), shared.http("GET", "/monitoring/prometheus/metrics")[2]):
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        assert families[":tensorflow:serving:request_latency"].type == "histogram"
+    families = {family.name: family for family in text_string_to_metric_families(metrics.text())}
+    (sample,) = families[":tensorflow:serving:request_count"].samples
+    assert (sample.labels["model_name"], sample.value) == ('a"b\\c\n{}', 1)
+    buckets = {
+        sample.labels["le"]: sample.value
+        for sample in families[":tensorflow:serving:request_latency"].samples
+        if sample.name.endswith("_bucket")
+    }
+    assert (buckets["10"], buckets["18"], buckets["+Inf"], len(buckets)) == (0, 1, 2, 34)
+    (total,) = families[":tensorflow:serving:request_example_count"].samples  # the parser drops "_total"
+    assert (total.name, total.value) == (":tensorflow:serving:request_example_count_total", 3)
+
+
 def test_model_names_cannot_fill_the_memory():
     metrics = Metrics()
-    for number in range(20_000):
-        metrics.requests.add(f"model{number}", "NOT_FOUND")
-        metrics.latency.observe(1.0, f"model{number}", "Predict", "GRPC")
-    assert metrics.text().count("request_count{") == 10_000
-    metrics.requests.add('a"b\\c\n', "OK")
+    for index in range(2_000):
+        metrics.requests.add(f"model{index}", "NOT_FOUND")
+        metrics.latency.observe(1.0, f"model{index}", "Predict", "GRPC")
+    assert metrics.text().count("request_count{") == 1_000
+    assert metrics.text().count("request_latency_count{") == 1_000
 
 
 def test_metadata_over_rest(shared):
@@ -268,15 +293,15 @@ def test_callers_cannot_have_files_written():
 def test_logs_follow_the_configuration(tmp_path):
     """A model that gets a logging_config has a log of its own; one that loses it goes back to the server's."""
     logs = RequestLogs(Options(log_requests=str(tmp_path / "all"), log_requests_rate=1.0), Metrics())
-    assert logs.wanted("demo") is logs.wanted("other")
+    assert logs.sampled("demo") is logs.sampled("other")
     logs.configure({one.name: one for one in from_proto(model_config(f"{tmp_path}/own/"), {})})
-    log_some(logs.wanted("demo"), 3)
+    log_some(logs.sampled("demo"), 3)
     logs.configure({})
     assert len(read_logs(tmp_path / "own")) == 3
-    log_some(logs.wanted("demo"), 2)
+    log_some(logs.sampled("demo"), 2)
     logs.configure({one.name: one for one in from_proto(model_config("/proc/nowhere/"), {})})  # not to be written
-    assert logs.wanted("demo") is None
-    assert logs.wanted("other") is not None
+    assert logs.sampled("demo") is None
+    assert logs.sampled("other") is not None
     logs.close()
     assert len(read_logs(tmp_path / "all")) == 2
 

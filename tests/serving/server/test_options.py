@@ -1,10 +1,14 @@
 """Flags as tensorflow_model_server reads them, and which server the command starts."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tfb2d import serve
 from tfb2d.cli import main as tfb2d
-from tfb2d.serving.server.options import FLAGS, FlagError, Options, official_arguments, parse
+from tfb2d.serving.server.options import FLAGS, FlagError, Options, official_arguments, parse, without_effect
 
 
 def test_values_and_unknown_arguments():
@@ -34,8 +38,9 @@ def test_refused(argument, message):
 
 
 def test_flags_without_effect_are_named():
-    options = parse(["--xla_cpu_compilation_enabled", "--port=1"])[0]
-    assert options.without_effect() == ["xla_cpu_compilation_enabled"]
+    arguments = ["--xla_cpu_compilation_enabled", "--port=1", "--num_tflite_pools=3", "--nosuch"]
+    assert parse(arguments)[1] == ["--nosuch"]
+    assert without_effect(arguments) == ["xla_cpu_compilation_enabled", "num_tflite_pools"]
 
 
 def test_help_is_complete(capsys):
@@ -49,10 +54,42 @@ def test_official_server_on_path_gets_only_its_own_flags(tmp_path, monkeypatch):
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    arguments = ["--port=8500", "--host=0.0.0.0", "--log_requests=/tmp/x", "--model_base_path=/m"]
+    arguments = ["--port=8500", "--host=0.0.0.0", "--drain_seconds=3", "--model_base_path=/m"]
     command = serve.official_command(arguments, parse(arguments)[0])
     assert command == [str(binary), "--port=8500", "--model_base_path=/m"]
     assert official_arguments(["--embedded"]) == []
+
+
+def test_what_the_official_server_cannot_do_is_said(tmp_path):
+    """Request logs would be missed only when they are needed: the server does not start. Other flags are named."""
+    binary = tmp_path / "tensorflow_model_server"
+    binary.write_text("#!/bin/sh\necho official: $*\n")
+    binary.chmod(0o755)
+
+    def start(*flags):
+        command = [sys.executable, "-m", "tfb2d.serve", "--model_base_path=/m", *flags]
+        environment = {**os.environ, "PATH": f"{tmp_path}:/bin:/usr/bin"}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    refused = start(f"--log_requests={tmp_path}/log")
+    assert refused.returncode == 255
+    assert "--log_requests is the embedded server's flag" in refused.stderr
+    assert "Add --embedded" in refused.stderr
+    served = start("--drain_seconds=3")
+    assert served.stdout == "official: --model_base_path=/m\n"
+    assert "the official server has no --drain_seconds" in served.stderr
+
+
+def test_docker_says_that_it_fetches_an_image(tmp_path, monkeypatch, capfd):
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "docker $*"\ntest "$1" != image\n')  # there is no image yet
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert serve.official_command([], Options(model_base_path="/m"))[1] == "run"
+    told = capfd.readouterr()
+    assert "tfb2d serve: docker pull tensorflow/serving:2.21.0" in told.err
+    assert "docker pull tensorflow/serving:2.21.0\n" in told.err  # Docker's own progress
+    assert told.out == ""
 
 
 def test_docker_sees_the_files_at_their_places(tmp_path, monkeypatch):

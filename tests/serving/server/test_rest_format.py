@@ -1,6 +1,8 @@
 """JSON in and out: layout, special numbers, bytes, and what is refused."""
 
+import base64
 import contextlib
+import gzip
 import json
 
 import numpy as np
@@ -11,7 +13,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2
 
-from tfb2d.serving.server import rest_format, rest_parse, tensors
+from tfb2d.serving.server import json_body, rest_format, rest_parse, tensors
 from tfb2d.serving.server.errors import ServingError
 
 JSON = st.recursive(
@@ -34,7 +36,7 @@ def fill(document, **kinds):
 
 @given(JSON)
 def test_pretty_is_json(value):
-    assert json.loads(rest_format.pretty(value)) == value
+    assert json.loads(json_body.pretty(value)) == value
 
 
 @given(st.dictionaries(st.sampled_from(["instances", "inputs", "signature_name"]), JSON))
@@ -47,7 +49,7 @@ def test_any_document_is_taken_or_refused(document):
 @given(st.binary(max_size=60))
 def test_any_body_is_taken_or_refused(body):
     with contextlib.suppress(ServingError):
-        assert isinstance(rest_parse.parse_json(body), dict)
+        assert isinstance(json_body.parse_json(body), dict)
 
 
 def test_rows_and_columns():
@@ -87,9 +89,142 @@ def test_floats_come_back_as_they_were(values):
 def test_examples():
     data = input_pb2.Input()
     document = {"examples": [{"x": [1.5], "t": "word", "n": 3, "none": []}], "context": {"c": [{"b64": "AA=="}]}}
-    rest_parse.fill_examples(data, document, "classify")
+    rest_parse.fill_examples(data, document)
     features = data.example_list_with_context.examples[0].features.feature
     assert features["x"].float_list.value[:] == [1.5]
     assert features["t"].bytes_list.value[:] == [b"word"]
     assert features["n"].int64_list.value[:] == [3]
     assert data.example_list_with_context.context.features.feature["c"].bytes_list.value[:] == [b"\0"]
+
+
+def parsed(body):
+    return json_body.parse_json(body if isinstance(body, bytes) else body.encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'\xef\xbb\xbf {"a": 1}', {"a": 1}),  # a byte-order mark
+        ('{"a": 1} and more', {"a": 1}),
+        ('{"a": 1, "b": 2, "a": 3}', {"a": 1, "b": 2}),  # the first of equal keys
+        ('{"a": {"b": 1, "b": 2}}', {"a": {"b": 1}}),
+        ('{"a": [NaN, Infinity, -Infinity]}', None),
+        (r'{"a": "\ud83d\ude00"}', {"a": "\U0001f600"}),
+        (r'{"a": "\\ud800"}', {"a": "\\ud800"}),  # no escape of a surrogate: a backslash, then letters
+        ('{"a": 1e308, "b": 123456789012345678901234567890}', {"a": 1e308, "b": 123456789012345678901234567890}),
+        ('{"a": "1e999"}', {"a": "1e999"}),
+    ],
+)
+def test_what_the_official_parser_takes(body, value):
+    assert parsed(body) == value if value is not None else parsed(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "The document is empty"),
+        ("  ", "The document is empty"),
+        ("{", "at offset: 1"),
+        ("[1]", "Is not object"),
+        ('{"a": 1e400}', "too big for a double"),
+        ('{"a": -1e400}', "too big for a double"),
+        ('{"a": ' + "9" * 400 + "}", "too big for a double"),
+        (r'{"a": "\ud800"}', "half of a surrogate pair"),
+        (r'{"a": "\udc00"}', "half of a surrogate pair"),
+        (r'{"a": "\ud800\ud800"}', "half of a surrogate pair"),
+        (r'{"a": "\ud83d-\ude00"}', "half of a surrogate pair"),
+        ('{"a": "line\nbreak"}', "Invalid control character"),
+    ],
+)
+def test_what_it_refuses(body, message):
+    with pytest.raises(ServingError, match=message):
+        parsed(body)
+
+
+@given(st.text())
+def test_any_escaped_text_comes_back(text):
+    """Whatever Python escapes as whole pairs passes; of text with half a pair it is refused."""
+    body = json.dumps({"a": text})
+    if any(0xD800 <= ord(char) < 0xE000 for char in text):
+        with pytest.raises(ServingError, match="half of a surrogate pair"):
+            parsed(body)
+    else:
+        assert parsed(body) == {"a": text}
+
+
+def test_bytes_that_are_not_utf8_pass():
+    assert json_body.to_bytes(parsed(b'{"a": "x\xff\xc3"}')["a"]) == b"x\xff\xc3"
+    assert json_body.to_name(parsed(b'{"a": "x\xff"}')["a"]) == "x\ufffd"
+
+
+@pytest.mark.parametrize("text", ["/+8AAQ==", "/+8AAQ", " /+8A\r\n AQ = = ", "\t/+8AAQ"])
+def test_base64_with_white_space_and_without_padding(text):
+    assert json_body.from_base64({"b64": text}) == b"\xff\xef\x00\x01"
+
+
+@pytest.mark.parametrize("text", ["/+8AA", "/+8AAQ=", "/+8AAQ===", "_-8AAQ==", "=", "a=b"])
+def test_base64_that_is_none(text):
+    with pytest.raises(ServingError, match="Unable to base64 decode"):
+        json_body.from_base64({"b64": text})
+
+
+@given(st.binary(max_size=40))
+def test_base64_of_anything(data):
+    text = base64.b64encode(data).decode()
+    assert json_body.from_base64({"b64": text}) == json_body.from_base64({"b64": text.rstrip("=")}) == data
+
+
+def test_gzip_bodies(monkeypatch):
+    one, two = gzip.compress(b'{"a": '), gzip.compress(b"1}")
+    assert json_body.uncompress(one + two, 100) == b'{"a": 1}'
+    with pytest.raises(ServingError, match="not valid gzip"):
+        json_body.uncompress(b"{}", 100)
+    with pytest.raises(ServingError, match="was cut"):
+        json_body.uncompress(one[:-3], 100)
+    with pytest.raises(ServingError, match="more than 7 bytes"):
+        json_body.uncompress(one + two, 7)
+    monkeypatch.setattr(json_body, "MAX_UNCOMPRESSED", 7)
+    with pytest.raises(ServingError, match="more than 7 bytes"):
+        json_body.uncompress(one + two, 100)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1.0, 2], "Unexpected element type in feature: x expecting type: float"),
+        ([float("nan"), 1], "Unexpected element type in feature: x expecting type: float"),
+        ([1, 2.0], "Unexpected element type in feature: x expecting type: int64"),
+        ([1, "a"], "Unexpected element type in feature: x expecting type: int64"),
+        ([True, 1.0], "Unexpected element type in feature: x expecting type: int64"),
+        ([None], "Feature: x has element with unexpected JSON type: Null"),
+        ([[1]], "Feature: x has element with unexpected JSON type: Array"),
+        ({"a": 1}, "Feature: x has element with unexpected JSON type: Object"),
+        ([2**63], "Only int64_t is supported"),
+    ],
+)
+def test_a_feature_holds_values_of_one_kind(value, message):
+    with pytest.raises(ServingError, match=message):
+        rest_parse.fill_examples(input_pb2.Input(), {"examples": [{"x": value}]})
+
+
+def test_values_of_features():
+    data = input_pb2.Input()
+    rest_parse.fill_examples(data, {"examples": [{"x": [float("nan"), 1.5], "b": [True, 2, False]}]})
+    features = data.example_list.examples[0].features.feature
+    assert np.isnan(features["x"].float_list.value[0])
+    assert features["b"].int64_list.value[:] == [1, 2, 0]
+
+
+def test_a_signature_without_inputs_and_types_that_json_lacks():
+    with pytest.raises(ServingError, match="Failed to get input map for signature: init"):
+        rest_parse.fill_predict(predict_pb2.PredictRequest(), {"signature_name": "init", "instances": [1]}, {})
+    for kind in (types_pb2.DT_HALF, types_pb2.DT_UINT16, types_pb2.DT_COMPLEX64):
+        with pytest.raises(ServingError, match="Conversion of JSON Value: 1 to type"):
+            fill({"inputs": [1]}, x=kind)
+    assert fill({"inputs": [300, -1]}, x=types_pb2.DT_INT8)[1] == {"x": [44, -1]}  # cut, as officially
+
+
+def test_numbers_are_rounded_as_officially():
+    values = np.float32([0.25, 1 / 3, 9e6, 3e-5, 16777216, 18])
+    text = rest_format.predictions({"s": values}).decode()
+    assert "[0.25, 0.333333343, 9e+06, 3e-05, 16777216.0, 18.0" in text

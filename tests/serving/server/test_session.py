@@ -1,19 +1,28 @@
-"""The C API's session behind TensorFlow's private wrapper: what a change of TensorFlow would break shows here."""
+"""Sessions, by the public interface alone and with the fast one: what a change of TensorFlow would break shows here."""
+
+import logging
 
 import numpy as np
 import pytest
 
+from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.serving.server import fast_session
 from tfb2d.serving.server.errors import Code, ServingError
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.predict import make_plan
 from tfb2d.serving.server.session import Session
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["fast", "public"])
+def accelerate(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def session(tree):
-    one = Session(str(tree / "demo/1"), Options(), str(tree / "demo"))
-    yield one
-    one.close()
+def session(tree, accelerate):
+    opened = Session(str(tree / "demo/1"), Options(accelerate=accelerate), str(tree / "demo"))
+    yield opened
+    opened.close()
 
 
 def run(session, signature, seconds=None, **inputs):
@@ -34,14 +43,50 @@ def test_values(session):
     [
         (np.ones((2, 4)), "Expects arg[0] to be float but double is provided"),
         (np.array([b"a"], object), "Expects arg[0] to be float but string is provided"),
-        (np.ones((2, 5), np.float32), "Matrix size-incompatible: In[0]: [2,5], In[1]: [4,3]"),
     ],
 )
-def test_errors_are_the_runtimes_own(session, array, message, seconds):
+def test_wrong_types(session, array, message, seconds):
     with pytest.raises(ServingError) as error:
         run(session, "serving_default", seconds, x=array)
     assert error.value.code == Code.INVALID_ARGUMENT
     assert error.value.message.startswith(message)
+
+
+def test_wrong_shapes(session, accelerate):
+    """The fast way has the op's own words, the public one those of Session.run."""
+    with pytest.raises(ServingError) as error:
+        run(session, "serving_default", 5.0, x=np.ones((2, 5), np.float32))
+    assert error.value.code == Code.INVALID_ARGUMENT
+    start = (
+        "Matrix size-incompatible: In[0]: [2,5], In[1]: [4,3]" if accelerate else "Cannot feed value of shape (2, 5)"
+    )
+    assert error.value.message.startswith(start)
+
+
+def test_scalars(session, accelerate):
+    """Serving looks at no shapes: the op decides. The public way refuses what the signature does not have."""
+    if accelerate:
+        assert run(session, "text", t=np.array(b"ab", object))["u"] == b"AB"
+    else:
+        with pytest.raises(ServingError, match="Cannot feed value of shape"):
+            run(session, "text", t=np.array(b"ab", object))
+    assert run(session, "slow", n=np.int32(0))["r"] == 40_000
+
+
+def test_errors_of_ops(session):
+    """Without the stack traces that Session.run adds."""
+    with pytest.raises(ServingError) as error:
+        run(session, "regress", inputs=np.array([b""], object))
+    assert error.value.code == Code.INVALID_ARGUMENT
+    assert error.value.message.startswith("Name: <unknown>, Feature: x (data type: float) is required but could not be")
+    assert "trace" not in error.value.message
+
+
+def test_a_signature_without_outputs(session):
+    with pytest.raises(ServingError) as error:
+        run(session, "__saved_model_init_op")
+    text = "Node 'NoOp' (type: 'NoOp', num of outputs: 0) does not have output 0"
+    assert (error.value.code, error.value.message) == (Code.OUT_OF_RANGE, text)
 
 
 def test_a_long_run_ends_at_its_deadline(session):
@@ -50,24 +95,46 @@ def test_a_long_run_ends_at_its_deadline(session):
     assert (error.value.code, error.value.message) == (Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
 
 
-def test_a_graph_without_loops_runs_as_a_callable_and_still_checks_what_it_is_fed(marked):
-    one = Session(str(marked / "source-2"), Options(), str(marked))
+def test_a_graph_without_loops(marked, accelerate):
+    """It runs in the caller's thread, unless its inputs are large."""
+    opened = Session(str(marked / "source-2"), Options(accelerate=accelerate), str(marked))
     try:
         texts = np.array([b"a", b"b"], object)
-        assert run(one, "serving_default", 5.0, text=texts)["score"].tolist() == [2.0, 2.0]
-        assert [handle is not None for handle in one._callables.values()] == [True]
+        assert run(opened, "serving_default", 5.0, text=texts)["score"].tolist() == [2.0, 2.0]
         for seconds in (None, 5.0):
-            with pytest.raises(ServingError) as error:
-                run(one, "serving_default", seconds, text=np.ones(2, np.float32))
-            assert error.value.code == Code.INVALID_ARGUMENT
-            assert error.value.message == "Expects arg[0] to be string but float is provided"
-        large = np.array([b"a" * 100] * 20_000, object)  # beyond what runs in the caller's thread
-        assert set(run(one, "serving_default", 5.0, text=large)["score"].tolist()) == {2.0}
+            with pytest.raises(ServingError, match=r"Expects arg\[0\] to be string but float is provided"):
+                run(opened, "serving_default", seconds, text=np.ones(2, np.float32))
+        large = np.array([b"a" * 100] * 20_000, object)
+        assert set(run(opened, "serving_default", 5.0, text=large)["score"].tolist()) == {2.0}
     finally:
-        one.close()
+        opened.close()
 
 
-def test_large_runs_of_a_graph_with_branches_do_not_wait_for_each_other(tmp_path):
+def test_what_the_fast_way_needs_is_tried_and_may_be_missing(marked, monkeypatch, caplog):
+    """A TensorFlow whose private functions have changed costs speed, not service, and one line says so."""
+    assert fast_session.problem() == ""
+    monkeypatch.delattr(fast_session.c_api, "TF_SessionRunCallable")
+    fast_session.problem.cache_clear()
+    try:
+        for _ in range(2):
+            opened = Session(str(marked / "source-1"), Options(), str(marked))
+            assert run(opened, "serving_default", text=np.array([b"a"], object))["score"].tolist() == [1.0]
+            opened.close()
+        assert caplog.text.count("models run by TensorFlow's public session, which is slower: AttributeError") == 1
+    finally:
+        fast_session.problem.cache_clear()
+
+
+def test_loading_is_silent_and_changes_no_logger(marked, caplog):
+    before = logging.getLogger("tensorflow").level
+    with caplog.at_level("INFO", "tensorflow"):
+        Session(str(marked / "source-1"), Options(), str(marked)).close()
+    assert caplog.text == ""
+    assert logging.getLogger("tensorflow").level == before
+    assert not logging.getLogger("tensorflow").filters
+
+
+def test_large_runs_of_a_graph_with_branches_do_not_wait_for_each_other(tmp_path, accelerate):
     """Many at once, more than a session has threads: each branch is waited for, and all come to an end."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -84,7 +151,9 @@ def test_large_runs_of_a_graph_with_branches_do_not_wait_for_each_other(tmp_path
 
     module = Branching()
     tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.score})
-    one = Session(str(tmp_path / "1"), Options(), str(tmp_path))
+    (tmp_path / "1" / ABOUT).parent.mkdir(exist_ok=True)
+    (tmp_path / "1" / ABOUT).write_text("{}")  # as a student's
+    one = Session(str(tmp_path / "1"), Options(accelerate=accelerate), str(tmp_path))
     texts = np.array([b"a"] * 20_000, object)
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: run(one, "serving_default", 60.0, text=texts)["n"].sum(), range(32)))
@@ -92,8 +161,8 @@ def test_large_runs_of_a_graph_with_branches_do_not_wait_for_each_other(tmp_path
     assert answers == [40_000] * 32
 
 
-def test_a_model_of_tensorflow_1_is_served(tmp_path):
-    """Its variables are references and its branches are switches, which the executor of simple graphs refuses."""
+def test_a_model_of_tensorflow_1_is_served(tmp_path, accelerate):
+    """Its variables are references and its branches are switches."""
     import tensorflow as tf
 
     v1 = tf.compat.v1
@@ -104,7 +173,7 @@ def test_a_model_of_tensorflow_1_is_served(tmp_path):
         merged = v1.raw_ops.Merge(inputs=[data, pred])[0]
         old.run(v1.global_variables_initializer())
         v1.saved_model.simple_save(old, str(tmp_path / "1"), {"x": x}, {"y": merged})
-    one = Session(str(tmp_path / "1"), Options(), str(tmp_path))
+    one = Session(str(tmp_path / "1"), Options(accelerate=accelerate), str(tmp_path))
     try:
         for seconds in (None, 5.0):
             assert run(one, "serving_default", seconds, x=np.ones(2, np.float32))["y"].tolist() == [3.0, 3.0]

@@ -119,7 +119,44 @@ def test_one_that_is_refused_costs_the_others_nothing():
         "NOT_FOUND: no zeros",
         [[4]],
     ]
-    assert run.sizes == [3, 1, 1, 1]
+    assert run.sizes == [3, 1, 2, 1, 1]
+
+
+def test_a_bad_request_costs_its_neighbours_few_runs(caplog):
+    """Halves of a refused run are tried, not all requests one by one; the log says so."""
+    run = Run()
+    with caplog.at_level("INFO"):
+        answers = together([step(run, [-1 if index == 21 else 1]) for index in range(32)])
+    assert [isinstance(answer, ServingError) for answer in answers].index(True) == 21
+    assert sum(answer == [[2]] for answer in answers) == 31
+    assert len(run.sizes) == 11
+    assert "a run of 32 requests was refused (INVALID_ARGUMENT)" in caplog.text
+
+
+def test_what_fails_for_all_is_logged(caplog):
+    def broken(feeds, fetches, seconds):
+        raise RuntimeError("request text")
+
+    together([step(broken, [1]), step(broken, [2])])
+    assert "a run of 2 requests failed" in caplog.text
+    assert "request text" not in caplog.text
+    caplog.clear()
+    together([step(Run((5,)), [1]), step(Run((5,)), [2])])
+    run = Run((5,))
+    together([step(run, [1]), step(run, [2])])
+    assert "outputs of y are not one a row" in caplog.text
+
+
+def test_a_shared_run_that_exceeds_its_time_is_not_tried_again():
+    sizes = []
+
+    def late(feeds, fetches, seconds):
+        sizes.append(len(feeds["x"]))
+        raise ServingError(Code.DEADLINE_EXCEEDED, "late")
+
+    answers = together([step(late, [1]), step(late, [2])])
+    assert {str(answer) for answer in answers} == {"DEADLINE_EXCEEDED: seen: late"}
+    assert sizes == [2]
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,)])

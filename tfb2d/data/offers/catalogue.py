@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tfb2d.config import DataConfig
+from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.checks import text_fault
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.shoppers import is_code
 from tfb2d.data.readers import columns_of, read_rows
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import Problem
 from tfb2d.data.splits import Cutter
 
 SPLITS = ("test", "valid", "train")  # an earlier one's titles are kept out of the later ones
@@ -27,7 +31,7 @@ class Product:
     category: str
 
 
-def read_products(data: DataConfig, counts: Counter[str]) -> list[Product]:
+def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> list[Product]:
     """Reads the offers.
 
     Clusters of the same name (the same words) are one product. A title that stands in several products ("washing
@@ -36,6 +40,10 @@ def read_products(data: DataConfig, counts: Counter[str]) -> list[Product]:
     Args:
       data: `offers` names the files and their columns.
       counts: gets `offers`, `unreadable`, `clusters`, `products`, `ambiguous_titles`, `repeated_titles`.
+      rejects: gets the offers that cannot be used.
+
+    Raises:
+      DataError: no offers, or too many that cannot be used.
     """
     offers = data.offers
     names: dict[str, str] = {}  # by cluster
@@ -46,11 +54,13 @@ def read_products(data: DataConfig, counts: Counter[str]) -> list[Product]:
     products: dict[str, str] = {}
     holders: dict[str, set[str]] = defaultdict(set)  # products by the words of a title
     columns = (offers.title, offers.cluster, offers.name)
+    rejects.begin()
     for path in expand(offers.files):
-        for row in read_rows(path, columns, (offers.category,)):
-            values = [str(value or "").strip() for value in row.values]
-            if row.problem or not all(values[:3]):
+        for row in read_rows(path, columns, (offers.category,), None, data.quoting, rejects.dialects):
+            values = [str("" if value is None else value).strip() for value in row.values]
+            if problem := row.problem or _problem(columns, values, data.max_chars):
                 counts["unreadable"] += 1
+                rejects.add(path, row.number, *problem)
                 continue
             title, cluster, name, category = values
             counts["offers"] += 1
@@ -60,6 +70,7 @@ def read_products(data: DataConfig, counts: Counter[str]) -> list[Product]:
             counts["repeated_titles"] += near_key(title) in titles[key]
             titles[key].setdefault(near_key(title), title)
             holders[near_key(title)].add(key)
+    rejects.judge(counts["offers"] + counts["unreadable"])
     if not products:
         raise DataError(f"{', '.join(offers.files)}: no offers")
     counts["clusters"], counts["products"] = len(names), len(products)
@@ -68,6 +79,14 @@ def read_products(data: DataConfig, counts: Counter[str]) -> list[Product]:
         Product(name, tuple(t for words, t in titles[key].items() if len(holders[words]) == 1), categories[key])
         for key, name in products.items()
     ]
+
+
+def _problem(columns: Sequence[str], values: Sequence[str], max_chars: int) -> Problem | None:
+    """Says what is wrong with an offer's values, or None."""
+    for column, value in zip(columns, values, strict=False):
+        if reason := text_fault(value, max_chars) or ("" if value else "missing value"):
+            return Problem(column, reason, value)
+    return None
 
 
 def cut(products: Iterable[Product], data: DataConfig, counts: Counter[str]) -> dict[str, list[Product]]:
@@ -120,16 +139,15 @@ class Titles:
         return near_key(title) in self._same or any(len(words & o) >= SAME * len(words | o) for o in others)
 
 
-def read_titles(files: Sequence[str], column: str) -> Iterator[str]:
-    """The titles of further files; `column` "" takes the last one of files without a header."""
+def read_titles(files: Sequence[str], column: str, quoting: str = "auto") -> Iterator[str]:
+    """Yields the titles of further files; `column` "" takes the last one of files without a header."""
     for path in expand(files):
         if not column:
-            yield (first := columns_of(path)[-1])
-            yield from read_titles([str(path)], first)
+            yield (first := columns_of(path, quoting)[-1])
+            yield from read_titles([str(path)], first, quoting)
             continue
-        for row in read_rows(path, (column,)):
-            if not row.problem and str(row.values[0] or "").strip():
-                yield str(row.values[0]).strip()
+        for row in read_checked_rows(path, (column,), Rejects(None, 1), quoting=quoting):
+            yield row.texts[0].strip()
 
 
 def _words(text: str) -> frozenset[str]:

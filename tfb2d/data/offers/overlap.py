@@ -1,6 +1,6 @@
 """Titles that share most with a query: an inverted index with BM25 weights (Robertson & Zaragoza 2009), as sparse matrices.
 
-Besides its words a text has the first four characters of its longer codes, so that the neighbours of `rsg5uusl1` are found:
+Besides its words a text has the first four characters of its longer codes, so that the neighbours of `rsg5uusl1` come up:
 `rsg5uusm1` is the hardest wrong answer that there is.
 """
 
@@ -31,8 +31,8 @@ class Overlap:
         features = [_features(title) for title in titles]
         counts = Counter(feature for row in features for feature in row)
         most = max(500, COMMON * self.rows)
-        self._places = {f: i for i, f in enumerate(f for f, count in counts.items() if count <= most)}
-        frequency = np.array([counts[f] for f in self._places], np.float64)
+        self._indices = {f: i for i, f in enumerate(f for f, count in counts.items() if count <= most)}
+        frequency = np.array([counts[f] for f in self._indices], np.float64)
         idf = np.log1p((self.rows - frequency + 0.5) / (frequency + 0.5))
         matrix = self._matrix(features)
         lengths = np.array([len(row) for row in features], np.float64)
@@ -50,7 +50,7 @@ class Overlap:
           int32 [q, k]: numbers of titles, best first, of equal ones the one with the lower number; -1 where fewer share
           anything with the query.
         """
-        found = np.full((len(queries), k), -1, np.int32)
+        nearest = np.full((len(queries), k), -1, np.int32)
         for start in range(0, len(queries), CHUNK):
             scores = self._matrix([_features(q) for q in queries[start : start + CHUNK]]) @ self._weights
             for row in range(scores.shape[0]):
@@ -60,16 +60,16 @@ class Overlap:
                     top = values >= np.partition(values, len(values) - k)[len(values) - k]
                     values, titles = values[top], titles[top]
                 best = titles[np.lexsort((titles, -values))][:k]
-                found[start + row, : len(best)] = best
-        return found
+                nearest[start + row, : len(best)] = best
+        return nearest
 
     def _matrix(self, features: Sequence[Sequence[str]]) -> Any:
         from scipy import sparse
 
-        known = [[self._places[f] for f in row if f in self._places] for row in features]
-        columns = np.fromiter((place for row in known for place in row), np.int32)
+        known = [[self._indices[f] for f in row if f in self._indices] for row in features]
+        columns = np.fromiter((index for row in known for index in row), np.int32)
         starts = np.concatenate([[0], np.cumsum([len(row) for row in known])]).astype(np.int32)
-        shape = (len(known), len(self._places))
+        shape = (len(known), len(self._indices))
         return sparse.csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape)
 
 

@@ -1,5 +1,6 @@
 """The RPCs, as functions of parsed requests; gRPC and REST both come here."""
 
+import logging
 import time
 from typing import Any
 
@@ -23,9 +24,11 @@ from tfb2d.serving.server.models import ModelManager, Version
 from tfb2d.serving.server.request_log import RequestLogs
 from tfb2d.serving.server.steps import Step, alone
 
+_log = logging.getLogger(__name__)
+
 
 class Api:
-    """What can be asked of the server.
+    """The RPCs of the server.
 
     Args:
       models: the models.
@@ -38,58 +41,52 @@ class Api:
         self.metrics = metrics
         self._log = log
 
-    def predict(
-        self, request: predict_pb2.PredictRequest, seconds: float | None, entry: str = "GRPC"
-    ) -> predict_pb2.PredictResponse:
-        """Predict.
+    def predict(self, request: predict_pb2.PredictRequest, seconds: float | None, entry: str = "GRPC") -> Any:
+        """Answers Predict.
 
         Args:
-          request: it.
+          request: the request.
           seconds: time left; None is no limit.
           entry: "GRPC" or "REST", for the metrics.
 
+        Returns:
+          The response.
+
         Raises:
-          ServingError: as TensorFlow Serving answers.
+          ServingError: as TensorFlow Serving answers. So of all methods here.
         """
         return alone(self.predicting(request, seconds, entry))
 
-    def predicting(
-        self, request: predict_pb2.PredictRequest, seconds: float | None, entry: str = "GRPC"
-    ) -> Step[predict_pb2.PredictResponse]:
-        """`predict` as a step, for requests that are there at the same time."""
-        response = predict_pb2.PredictResponse()
-        yield from self._infer("Predict", "predict_log", request, request, response, seconds, entry)
-        return response
+    def predicting(self, request: predict_pb2.PredictRequest, seconds: float | None, entry: str = "GRPC") -> Step[Any]:
+        """Answers Predict as a step, for requests that are there at the same time."""
+        return self._infer("Predict", "predict_log", request, request, predict_pb2.PredictResponse(), seconds, entry)
 
     def classify(
         self, request: classification_pb2.ClassificationRequest, seconds: float | None, entry: str = "GRPC"
-    ) -> classification_pb2.ClassificationResponse:
-        """Classify; see `predict`."""
+    ) -> Any:
+        """Answers Classify."""
         response = classification_pb2.ClassificationResponse()
-        alone(self._infer("Classify", "classify_log", request, request, response, seconds, entry))
-        return response
+        return alone(self._infer("Classify", "classify_log", request, request, response, seconds, entry))
 
-    def regress(
-        self, request: regression_pb2.RegressionRequest, seconds: float | None, entry: str = "GRPC"
-    ) -> regression_pb2.RegressionResponse:
-        """Regress; see `predict`."""
+    def regress(self, request: regression_pb2.RegressionRequest, seconds: float | None, entry: str = "GRPC") -> Any:
+        """Answers Regress."""
         response = regression_pb2.RegressionResponse()
-        alone(self._infer("Regress", "regress_log", request, request, response, seconds, entry))
-        return response
+        return alone(self._infer("Regress", "regress_log", request, request, response, seconds, entry))
 
     def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest, seconds: float | None, entry: str = "GRPC"
-    ) -> inference_pb2.MultiInferenceResponse:
-        """MultiInference; see `predict`."""
+    ) -> Any:
+        """Answers MultiInference. The first task names the model."""
+        first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
+        if not first.HasField("model_spec"):  # then the answer is about the name, not about the ModelSpec
+            first = inference_pb2.InferenceTask()
+            first.model_spec.SetInParent()
         response = inference_pb2.MultiInferenceResponse()
-        first = request.tasks[0] if request.tasks else None
-        owner = first if first is not None and first.HasField("model_spec") else _Unnamed
-        alone(self._infer("MultiInference", "multi_inference_log", request, owner, response, seconds, entry))
-        return response
+        return alone(self._infer("MultiInference", "multi_inference_log", request, first, response, seconds, entry))
 
     def _infer(
         self, method: str, log: str, request: Any, owner: Any, response: Any, seconds: float | None, entry: str
-    ) -> Step[None]:
+    ) -> Step[Any]:
         started = time.perf_counter()
         spec = owner.model_spec
         status = "OK"
@@ -106,14 +103,16 @@ class Api:
             raise
         finally:
             self.metrics.requests.add(spec.name, status)
-        sampled = self._log.wanted(version.name) if self._log is not None else None
+        sampled = self._log.sampled(version.name) if self._log is not None else None
         if sampled is not None:
             entry_log = prediction_log_pb2.PredictionLog()
             answer = getattr(entry_log, log)
             answer.request.CopyFrom(request)
             answer.response.CopyFrom(response)
             sampled.put(spec.name, version.number, entry_log)
-        self.metrics.latency.observe((time.perf_counter() - started) * 1e6, spec.name, method, entry)
+        api = method.lower() if entry == "REST" else method  # the official server takes it from the URL
+        self.metrics.latency.observe((time.perf_counter() - started) * 1e6, spec.name, api, entry)
+        return response
 
     def _fill(self, method: str, version: Version, request: Any, response: Any, seconds: float | None) -> Step[None]:
         servable = version.servable
@@ -141,7 +140,7 @@ class Api:
     def get_model_metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, seconds: float | None
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """GetModelMetadata: the signatures."""
+        """Answers GetModelMetadata: the signatures."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         if not request.metadata_field:
@@ -155,6 +154,7 @@ class Api:
             signatures = get_model_metadata_pb2.SignatureDefMap()
             for name, definition in version.servable.session.signatures.items():
                 signatures.signature_def[name].CopyFrom(definition)
+                signatures.signature_def[name].ClearField("defaults")  # since TensorFlow Serving 2.20
         finally:
             version.give_back()
         response = get_model_metadata_pb2.GetModelMetadataResponse()
@@ -168,25 +168,29 @@ class Api:
     def get_model_status(
         self, request: get_model_status_pb2.GetModelStatusRequest, seconds: float | None = None
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """GetModelStatus: the versions and their states, highest version first."""
+        """Answers GetModelStatus: the versions and their states, highest version first."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         spec = request.model_spec
         number = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
         response = get_model_status_pb2.GetModelStatusResponse()
         for version in self.models.status(spec.name, number):
-            one = response.model_version_status.add(version=version.number, state=version.state)
-            one.status.SetInParent()
+            added = response.model_version_status.add(version=version.number, state=version.state)
+            added.status.SetInParent()
             if version.error is not None:
-                one.status.error_code = int(version.error.code)
-                one.status.error_message = version.error.message
+                added.status.error_code = int(version.error.code)
+                added.status.error_message = version.error.message
         return response
 
     def reload_config(
         self, request: model_management_pb2.ReloadConfigRequest, seconds: float | None
     ) -> model_management_pb2.ReloadConfigResponse:
-        """HandleReloadConfigRequest: blocks until new models serve."""
-        self.apply(request.config, seconds)
+        """Answers HandleReloadConfigRequest, which blocks until new models serve."""
+        try:
+            self.apply(request.config, seconds)
+        except ServingError as error:
+            _log.error("ReloadConfig failed: %s", error)
+            raise
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
         return response
@@ -197,7 +201,7 @@ class Api:
         Raises:
           ServingError: it is refused; what was configured before stays.
         """
-        if config.WhichOneof("config") != "model_config_list":
+        if config.WhichOneof("config") != "model_config_list":  # even where none is configured
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently"
                 " supported"
@@ -205,19 +209,8 @@ class Api:
         self.models.configure(from_proto(config, self.models.settings(), remote=True), seconds)
 
 
-class _Unnamed:
-    """Stands in for the first task of a request that has none."""
-
-    model_spec = inference_pb2.InferenceTask().model_spec
-
-    @staticmethod
-    def HasField(name: str) -> bool:
-        """As a message's; the answer is then about the name."""
-        return name == "model_spec"
-
-
 def unexpected(error: Exception) -> ServingError:
-    """What a client reads of an error that nobody foresaw: its kind, nothing of the request."""
+    """Returns what a client reads of an error that nobody foresaw: its kind, nothing of the request."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, MemoryError):

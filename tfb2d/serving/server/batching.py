@@ -54,7 +54,7 @@ class BatchingParameters:
 
     @property
     def execution_size(self) -> int:
-        """Rows of the largest batch that runs."""
+        """Returns the rows of the largest batch that runs."""
         split = self.enable_large_batch_splitting and self.max_execution_batch_size
         return self.max_execution_batch_size if split else self.max_batch_size
 
@@ -120,7 +120,7 @@ class Batcher:
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True).start()
 
     def wrap(self, run: Run) -> Run:
-        """A run that batches."""
+        """Returns a run that batches."""
 
         def batched(
             feeds: Mapping[str, np.ndarray], fetches: tuple[str, ...], seconds: float | None
@@ -177,7 +177,7 @@ class Batcher:
             if queue is None:
                 queue = self._queues[key] = _Queue(run, fetches, self._observe)
             at_once = not self.parameters.batch_timeout_micros and self._idle and len(tasks) == 1
-            if at_once and not any(one.batches for one in self._queues.values()):
+            if at_once and not any(other.batches for other in self._queues.values()):
                 self._idle -= 1
                 return queue, _Batch(time.monotonic(), list(tasks), tasks[0].size)
             needed, room = 0, self._room(queue)
@@ -215,7 +215,7 @@ class Batcher:
             now = time.monotonic()
             fronts = [(queue.batches[0].opened, queue) for queue in self._queues.values() if queue.batches]
             wake = None
-            for opened, queue in sorted(fronts, key=lambda one: one[0]) if self._idle else ():
+            for opened, queue in sorted(fronts, key=lambda front: front[0]) if self._idle else ():
                 front = queue.batches[0]
                 closed = len(queue.batches) > 1 or front.size >= self.parameters.execution_size
                 if closed or now - opened >= timeout:
@@ -228,11 +228,11 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._changed:
-                found = self._next()
-                if found is None:
+                due = self._next()
+                if due is None:
                     return
                 self._changed.notify()  # another batch may be due, and this thread is busy now
-            self._finish(*found)
+            self._finish(*due)
 
     def _finish(self, queue: _Queue, batch: _Batch) -> None:
         """Runs a batch that counts as running, and lets the next one run."""
@@ -249,16 +249,17 @@ class Batcher:
 
     def _run(self, queue: _Queue, batch: _Batch) -> None:
         now = time.monotonic()
-        tasks = [one for one in batch.tasks if one.deadline is None or one.deadline > now]
+        tasks = [task for task in batch.tasks if task.deadline is None or task.deadline > now]
         if not tasks:
             return _fail(batch.tasks, ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
-        rows = sum(one.size for one in tasks)
+        rows = sum(task.size for task in tasks)
         padded = next((size for size in self.parameters.allowed_batch_sizes if size >= rows), rows)
         queue.observe(now - batch.opened, padded)
         feeds = {
-            name: self._join(name, [one.feeds[name] for one in tasks], padded - rows) for name in sorted(tasks[0].feeds)
+            name: self._join(name, [task.feeds[name] for task in tasks], padded - rows)
+            for name in sorted(tasks[0].feeds)
         }
-        ends = [one.deadline for one in tasks]
+        ends = [task.deadline for task in tasks]
         last = None if any(end is None for end in ends) else max(end for end in ends if end is not None) - now
         outputs = queue.run(feeds, queue.fetches, last)
         start = 0
@@ -269,7 +270,7 @@ class Batcher:
         _fail(batch.tasks, ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
 
     def _join(self, name: str, parts: list[np.ndarray], padding: int) -> np.ndarray:
-        if any(one.shape[1:] != parts[0].shape[1:] for one in parts):
+        if any(part.shape[1:] != parts[0].shape[1:] for part in parts):
             if not self.parameters.pad_variable_length_inputs:
                 raise ServingError(
                     Code.FAILED_PRECONDITION,
@@ -277,10 +278,10 @@ class Batcher:
                     " pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal"
                     " dimensions starting with the first dim.",
                 )
-            if any(one.ndim != parts[0].ndim for one in parts):
+            if any(part.ndim != parts[0].ndim for part in parts):
                 raise invalid(f"Tensors with name '{name}' from different tasks have different rank")
-            widest = np.max([one.shape for one in parts], axis=0)
-            parts = [_pad(one, widest) for one in parts]
+            widest = np.max([part.shape for part in parts], axis=0)
+            parts = [_pad(part, widest) for part in parts]
         if padding:
             parts = [*parts, np.repeat(parts[0][:1], padding, axis=0)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -298,8 +299,9 @@ def _task_size(feeds: Mapping[str, np.ndarray]) -> int:
 
 
 def _pad(array: np.ndarray, widest: np.ndarray) -> np.ndarray:
-    shape = (array.shape[0], *widest[1:])
-    padded = np.full(shape, b"", object) if array.dtype == object else np.zeros(shape, array.dtype)
+    """Fills up with the tensor's own first element, as the official server does: a padded title is a title, not ""."""
+    empty = b"" if array.dtype == object else 0
+    padded = np.full((array.shape[0], *widest[1:]), array.flat[0] if array.size else empty, array.dtype)
     padded[tuple(slice(size) for size in array.shape)] = array
     return padded
 

@@ -34,7 +34,7 @@ class ModelSettings:
 
 
 def read_configuration(options: Options) -> list[ModelSettings]:
-    """The models that the flags name.
+    """Returns the models that the flags name.
 
     Raises:
       ServingError: there are none, or the config file cannot be read.
@@ -52,12 +52,12 @@ def read_configuration(options: Options) -> list[ModelSettings]:
 def from_proto(
     config: model_server_config_pb2.ModelServerConfig, current: Mapping[str, ModelSettings], remote: bool = False
 ) -> list[ModelSettings]:
-    """The models of a ModelServerConfig.
+    """Returns the models of a ModelServerConfig.
 
     Args:
-      config: it.
+      config: the configuration.
       current: the models there are now, by name.
-      remote: it came over the network, from where no new files may be told to be written.
+      remote: whether it came over the network: then it must not have new files written.
 
     Raises:
       ServingError: INVALID_ARGUMENT.
@@ -66,10 +66,11 @@ def from_proto(
     if kind is None and not current:
         return []  # a file may name no model: they can come by HandleReloadConfigRequest
     if kind != "model_config_list":
-        raise invalid(
-            "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
+        text = (
+            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
         )
-    models = [_settings(one) for one in config.model_config_list.config]
+        raise ServingError(Code.FAILED_PRECONDITION, text)
+    models = [_settings(model) for model in config.model_config_list.config]
     _check(models, current)
     for model in models if remote else ():
         before = current.get(model.name)
@@ -131,10 +132,10 @@ def _check(models: Iterable[ModelSettings], current: Mapping[str, ModelSettings]
 
 
 def check_labels(model: ModelSettings, available: set[int], current: Mapping[str, int], options: Options) -> None:
-    """Whether a model's labels may be set.
+    """Refuses labels that may not be set.
 
     Args:
-      model: it.
+      model: the model.
       available: its versions that serve; at start-up none.
       current: its labels now.
       options: the two flags that allow more.
@@ -144,7 +145,7 @@ def check_labels(model: ModelSettings, available: set[int], current: Mapping[str
     """
     if options.force_allow_any_version_labels_for_unavailable_models:
         return
-    for label, version in sorted(model.labels.items(), key=lambda one: one[1]):
+    for label, version in sorted(model.labels.items(), key=lambda item: item[1]):
         unused = current.get(label, version) == version
         allowed = options.allow_version_labels_for_unavailable_models and unused
         if not allowed and version not in available:

@@ -46,12 +46,12 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """The most common answer."""
+    """Returns the most common error."""
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
 def cut_details(message: str) -> str:
-    """At most `MAX_DETAILS` bytes of UTF-8, marked where something was left out."""
+    """Returns at most `MAX_DETAILS` bytes of a text, marked where something was left out."""
     raw = message.encode("utf-8", "replace")
     if len(raw) <= MAX_DETAILS:
         return raw.decode("utf-8")
@@ -59,6 +59,6 @@ def cut_details(message: str) -> str:
 
 
 def where(error: Exception) -> str:
-    """An error's kind and the lines it came through, without its message: that may quote the request."""
+    """Returns an error's kind and the lines it came through, without its message: that may quote the request."""
     frames = traceback.extract_tb(error.__traceback__)
-    return " <- ".join([type(error).__name__, *(f"{one.filename}:{one.lineno}" for one in reversed(frames))])
+    return " <- ".join([type(error).__name__, *(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))])

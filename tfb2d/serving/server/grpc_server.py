@@ -19,18 +19,17 @@ from tensorflow_serving.apis import (
 )
 
 from tfb2d.serving.server.api import Api, unexpected
-from tfb2d.serving.server.call import Answer, AnswerTogether, Method
 from tfb2d.serving.server.errors import Code, ServingError, where
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.options import CORES, FlagError, Options
 from tfb2d.serving.server.steps import Step, together
-from tfb2d.serving.server.transport import Transport
+from tfb2d.serving.server.transport import Answer, AnswerTogether, Method, Transport, in_grpc_words
 
 _log = logging.getLogger(__name__)
 
 
 def _problem(error: Exception) -> ServingError:
-    """What a client is told."""
+    """Returns what a client is told of an error."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, DecodeError):
@@ -58,13 +57,13 @@ def _predict_together(api: Api) -> AnswerTogether:
 
     def answer(requests: Sequence[tuple[bytes, float | None]]) -> list[bytes | ServingError]:
         answers = together([step(*request) for request in requests])
-        return [_problem(one) if isinstance(one, Exception) else one for one in answers]
+        return [in_grpc_words(_problem(answer)) if isinstance(answer, Exception) else answer for answer in answers]
 
     return answer
 
 
 def methods(api: Api, health: Health | None) -> dict[str, Method]:
-    """Path -> method of all services."""
+    """Returns the methods of all services, by path."""
     prediction = "/tensorflow.serving.PredictionService/"
     models = "/tensorflow.serving.ModelService/"
     table = {
@@ -75,16 +74,16 @@ def methods(api: Api, health: Health | None) -> dict[str, Method]:
         prediction + "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, api.get_model_metadata),
         models + "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, api.get_model_status),
     }
-    found = {path: Method(_answer(kind.FromString, call)) for path, (kind, call) in table.items()}
-    found[prediction + "Predict"] = found[prediction + "Predict"]._replace(together=_predict_together(api))
+    served = {path: Method(_answer(kind.FromString, call)) for path, (kind, call) in table.items()}
+    served[prediction + "Predict"] = served[prediction + "Predict"]._replace(together=_predict_together(api))
     reload = _answer(model_management_pb2.ReloadConfigRequest.FromString, api.reload_config)
-    found[models + "HandleReloadConfigRequest"] = Method(reload, bounded=False, background=True)
+    served[models + "HandleReloadConfigRequest"] = Method(reload, bounded=False, background=True)
     if health is not None:
         parse = health_pb2.HealthCheckRequest.FromString
-        found["/grpc.health.v1.Health/Check"] = Method(_answer(parse, health.check), bounded=False)
+        served["/grpc.health.v1.Health/Check"] = Method(_answer(parse, health.check), bounded=False)
         watch = Method(_answer(parse, health.first), bounded=False, stream=health.watch)
-        found["/grpc.health.v1.Health/Watch"] = watch
-    return found
+        served["/grpc.health.v1.Health/Watch"] = watch
+    return served
 
 
 def make_server(
@@ -115,17 +114,37 @@ def make_server(
     in_work = max(1, options.grpc_max_threads)
     # A request that is joined with others waits for its batch, and more have to be in work to fill one.
     workers = in_work if options.enable_batching else CORES + 2
-    server = Transport(methods(api, health), in_work, workers, settings, closed, not options.enable_batching)
+    server = make_transport(
+        options, methods=methods(api, health), in_work=in_work, workers=workers, settings=settings, on_closed=closed
+    )
     host = f"[{options.host}]" if ":" in options.host else options.host
-    places = [(f"{host}:{options.port}", credentials)] if options.port else []
+    addresses = [(f"{host}:{options.port}", credentials)] if options.port else []
     if options.grpc_socket_path:
-        places.append((f"unix:{os.path.abspath(options.grpc_socket_path)}", None))
-    for address, secured in places:
+        addresses.append((f"unix:{os.path.abspath(options.grpc_socket_path)}", None))
+    for address, secured in addresses:
         if not server.bind(address, secured):
             raise FlagError(f"cannot listen on {address}: it is in use, not this machine's, or the certificate is bad")
     return server
 
 
+def make_transport(options: Options, **arguments: Any) -> Transport:
+    """Returns the fast transport where it works, else the public one; both take these arguments."""
+    reason = "--accelerate is off"
+    if options.accelerate:
+        try:
+            from tfb2d.serving.server import fast_transport
+
+            reason = fast_transport.problem()
+            if not reason:
+                return fast_transport.FastTransport(**arguments, quick=not options.enable_batching)
+        except (ImportError, AttributeError) as error:
+            reason = str(error)
+    _log.warning("gRPC runs on grpcio's public server, which is slower: %s", reason)
+    from tfb2d.serving.server.aio_transport import AioTransport
+
+    return AioTransport(**arguments)
+
+
 def _channel_arguments(text: str) -> list[tuple[str, Any]]:
-    pairs = [one.partition("=") for one in text.split(",") if one]
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
     return [(name, int(value) if value.lstrip("-").isdigit() else value) for name, _, value in pairs]

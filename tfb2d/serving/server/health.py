@@ -6,8 +6,8 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2
 
-from tfb2d.serving.server.call import Call
 from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.transport import Stream
 
 _NAMES = ("", "PredictionService", "ModelService")
 _Response = health_pb2.HealthCheckResponse
@@ -19,7 +19,7 @@ class Health:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._serving = True
-        self._watchers: dict[Any, Call] = {}  # by the core's call
+        self._watchers: set[Stream] = set()
 
     def _status(self, name: str) -> int:
         if name not in _NAMES:
@@ -27,7 +27,7 @@ class Health:
         return _Response.SERVING if self._serving else _Response.NOT_SERVING
 
     def check(self, request: health_pb2.HealthCheckRequest, seconds: float | None) -> Any:
-        """Health/Check.
+        """Answers Health/Check.
 
         Raises:
           ServingError: NOT_FOUND for another name.
@@ -38,31 +38,31 @@ class Health:
         return _Response(status=status)
 
     def first(self, request: health_pb2.HealthCheckRequest, seconds: float | None) -> Any:
-        """Health/Watch: the status now; the one other, when the server drains, is sent by `stop`."""
+        """Answers Health/Watch with the status now; `stop` sends the last one, when the server drains."""
         return _Response(status=self._status(request.service))
 
-    def watch(self, call: Call) -> None:
+    def watch(self, stream: Stream) -> None:
         """Keeps a Watch call open; ends one that comes when the server drains already."""
         with self._lock:
             if self._serving:
-                self._watchers[call.core] = call
+                self._watchers.add(stream)
                 return
-        _end(call)
+        _end(stream)
 
-    def forget(self, core: Any) -> None:
-        """A Watch call's client is gone."""
+    def forget(self, stream: Stream) -> None:
+        """Drops a Watch call whose client is gone."""
         with self._lock:
-            self._watchers.pop(core, None)
+            self._watchers.discard(stream)
 
     def stop(self) -> None:
         """From now on NOT_SERVING: load balancers turn to other servers. Ends the Watch calls."""
         with self._lock:
             self._serving = False
-            watchers, self._watchers = self._watchers, {}
-        for call in watchers.values():
-            _end(call)
+            watchers, self._watchers = self._watchers, set()
+        for stream in watchers:
+            _end(stream)
 
 
-def _end(call: Call) -> None:
+def _end(stream: Stream) -> None:
     with contextlib.suppress(Exception):  # the client left in this very moment
-        call.end(_Response(status=_Response.NOT_SERVING).SerializeToString())
+        stream.end(_Response(status=_Response.NOT_SERVING).SerializeToString())

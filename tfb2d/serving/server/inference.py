@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import text_format
-from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, regression_pb2
 
 from tfb2d.serving.server.errors import Code, ServingError, invalid
@@ -34,28 +33,28 @@ class Inference:
 
     def classify(self, request: classification_pb2.ClassificationRequest, response: Any, seconds: float | None) -> None:
         """Fills a ClassificationResponse."""
-        name, definition = self._signature(request.model_spec, "No signature was found with the name: ")
+        _, definition = self._signature(request.model_spec, "No signature was found with the name: ")
         outputs = _classification_outputs(definition)
         count, values = self._evaluate(request.input, [definition], outputs, seconds)
         _fill_classes(response.result, count, outputs, values)
-        response.model_spec.signature_name = name
+        response.model_spec.signature_name = request.model_spec.signature_name  # "" where the request names none
 
     def regress(self, request: regression_pb2.RegressionRequest, response: Any, seconds: float | None) -> None:
         """Fills a RegressionResponse."""
-        name, definition = self._signature(request.model_spec, "No signature was found with the name: ")
+        _, definition = self._signature(request.model_spec, "No signature was found with the name: ")
         outputs = _regression_outputs(definition)
         count, values = self._evaluate(request.input, [definition], outputs, seconds)
         _fill_regressions(response.result, count, outputs["outputs"], values)
-        response.model_spec.signature_name = name
+        response.model_spec.signature_name = request.model_spec.signature_name
 
     def multi(self, request: inference_pb2.MultiInferenceRequest, response: Any, seconds: float | None) -> None:
         """Fills a MultiInferenceResponse; all tasks share one run."""
         tasks = self._tasks(request)
         fetches = {name: name for _, _, _, outputs in tasks for name in outputs.values()}
         count, values = self._evaluate(request.input, [definition for _, definition, _, _ in tasks], fetches, seconds)
-        for name, _, method, outputs in tasks:
+        for task, (_, _, method, outputs) in zip(request.tasks, tasks, strict=True):
             result = response.results.add()
-            result.model_spec.signature_name = name
+            result.model_spec.signature_name = task.model_spec.signature_name
             if method == CLASSIFY:
                 _fill_classes(result.classification_result, count, outputs, values)
             else:
@@ -66,7 +65,7 @@ class Inference:
         model = ""
         for task in request.tasks:
             if not task.model_spec.name:
-                raise invalid("Found empty model name in task of MultiInferenceRequest")
+                raise invalid("Found ModelSpec with an empty model name.")
             if model and task.model_spec.name != model:
                 raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
             model = task.model_spec.name
@@ -103,7 +102,7 @@ class Inference:
 
 
 def serialized_examples(data: input_pb2.Input) -> list[bytes]:
-    """The examples of an Input, with the shared context merged into each.
+    """Returns the examples of an Input, with the shared context merged into each.
 
     Raises:
       ServingError: INVALID_ARGUMENT.
@@ -112,11 +111,11 @@ def serialized_examples(data: input_pb2.Input) -> list[bytes]:
     if kind is None:
         raise invalid("Input is empty.")
     if kind == "example_list":
-        examples = [one.SerializeToString() for one in data.example_list.examples]
+        examples = [example.SerializeToString() for example in data.example_list.examples]
     else:
         context = data.example_list_with_context.context.SerializeToString()
-        # Concatenated messages merge, and of a map's doubled key the last wins: the context's, as in TensorFlow Serving.
-        examples = [one.SerializeToString() + context for one in data.example_list_with_context.examples]
+        # Concatenated messages merge. Of a feature that both have, TensorFlow's parser takes the later one: the example's.
+        examples = [context + example.SerializeToString() for example in data.example_list_with_context.examples]
     if not examples:
         raise invalid("Input is empty.")
     return examples
@@ -139,13 +138,13 @@ def _classification_outputs(definition: Any) -> dict[str, str]:
     if len(definition.inputs) == 1 and count not in (1, 2):
         raise invalid(f"Expected one or two output Tensors, found {count}")
     _check_input(definition, "classification")
-    found = {key: definition.outputs[key].name for key in ("classes", "scores") if key in definition.outputs}
-    if not found or len(found) != len(definition.outputs):
+    outputs = {key: definition.outputs[key].name for key in ("classes", "scores") if key in definition.outputs}
+    if not outputs:
         raise invalid(
             'Expected classification signature outputs to contain at least one of "classes" or "scores". Signature was: '
             f"{_debug_string(definition)}"
         )
-    return found
+    return outputs
 
 
 def _regression_outputs(definition: Any) -> dict[str, str]:
@@ -187,11 +186,11 @@ def _fill_classes(result: Any, count: int, outputs: Mapping[str, str], values: M
     for row in range(count):
         classified = result.classifications.add()
         for column in range(width):
-            one = classified.classes.add()
+            item = classified.classes.add()
             if classes is not None:
-                one.label = classes[row, column].decode("utf-8", "replace")
+                item.label = classes[row, column].decode("utf-8", "replace")
             if scores is not None:
-                one.score = scores[row, column]
+                item.score = scores[row, column]
 
 
 def _fill_regressions(result: Any, count: int, name: str, values: Mapping[str, np.ndarray]) -> None:
@@ -201,13 +200,8 @@ def _fill_regressions(result: Any, count: int, name: str, values: Mapping[str, n
             f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape(array)}"
         )
     if array.shape[0] != count:
-        raise invalid(f"Input batch size did not match output batch size. Expected: {count}, got: {array.shape[0]}")
+        raise invalid(f"Input batch size did not match output batch size: {count} vs. {array.shape[0]}")
     if array.dtype != np.float32:
-        raise invalid(f"Expected output Tensor of DT_FLOAT. Got: {_kind(array)}")
+        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {_kind(array)}")
     for value in array.ravel().tolist():
         result.regressions.add(value=value)
-
-
-def type_name(number: int) -> str:
-    """TensorFlow's short name of a dtype number: "float", "int64", "string"."""
-    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()

@@ -1,155 +1,92 @@
-"""Counters and histograms under TensorFlow Serving's names, in Prometheus' text format.
+"""Counts what the server does, under TensorFlow Serving's metric names.
 
-Names are TensorFlow's metric paths with ':' for '/'. Histogram buckets: 10 * 1.8^k, k < 33, as in TensorFlow Serving.
+prometheus_client counts; its own text format is not used, since it would rename the counters (`request_count_total`, where
+dashboards ask for `request_count`) and add a `_created` series to each.
 """
 
-import bisect
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
-_BOUNDS = [10 * 1.8**k for k in range(33)]
-_SHOWN = [f"{bound:.6g}" for bound in _BOUNDS]
-_Labels = tuple[str, ...]
-_MAX_SERIES = 10_000  # labels hold model names from requests: a client must not fill the memory with them
+_SERVING = ":tensorflow:serving:"  # TensorFlow's metric paths, with ':' in the place of '/'
+_BUCKETS = [10 * 1.8**k for k in range(33)]  # as in TensorFlow Serving
+_MAX_SERIES = 1_000  # label values hold model names from requests: a client must not fill the memory with them
 
 
-class _Metric(ABC):
-    kind = ""
+class Series:
+    """A counter or histogram, with a series per set of label values; those beyond 1,000 are dropped."""
 
-    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
-        self.name = name
-        self.text = text
-        self.labels = tuple(labels)
-        self._lock = threading.Lock()
+    def __init__(self, metric: Counter | Histogram) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], Counter | Histogram] = {}
 
-    def _shown(self, values: _Labels, extra: str = "") -> str:
-        pairs = [f'{label}="{_escape(value)}"' for label, value in zip(self.labels, values, strict=True)]
-        return "{" + ",".join([*pairs, *([extra] if extra else [])]) + "}"
-
-    @abstractmethod
-    def lines(self) -> list[str]:
-        """The metric as Prometheus reads it."""
-
-
-class Counter(_Metric):
-    """A count that only rises."""
-
-    kind = "counter"
-
-    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
-        super().__init__(name, text, labels)
-        self._values: dict[_Labels, int] = {}
+    def _child(self, labels: tuple[str, ...]) -> Counter | Histogram | None:
+        child = self._children.get(labels)
+        if child is None and len(self._children) < _MAX_SERIES:
+            child = self._children[labels] = self._metric.labels(*labels) if labels else self._metric
+        return child
 
     def add(self, *labels: str, count: int = 1) -> None:
-        """Adds to a series."""
-        with self._lock:
-            if labels in self._values or len(self._values) < _MAX_SERIES:
-                self._values[labels] = self._values.get(labels, 0) + count
-
-    def lines(self) -> list[str]:
-        """The exposition's lines."""
-        with self._lock:
-            values = sorted(self._values.items())
-        return [f"{self.name}{self._shown(labels)} {value}" for labels, value in values]
-
-
-class Histogram(_Metric):
-    """Observations in buckets."""
-
-    kind = "histogram"
-
-    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
-        super().__init__(name, text, labels)
-        self._values: dict[_Labels, list[float]] = {}  # counts per bucket, the last beyond all bounds; then the sum
+        """Adds to a counter."""
+        child = self._child(labels)
+        if isinstance(child, Counter):
+            child.inc(count)
 
     def observe(self, value: float, *labels: str) -> None:
-        """Adds an observation."""
-        place = bisect.bisect_left(_BOUNDS, value)
-        with self._lock:
-            series = self._values.get(labels)
-            if series is None:
-                if len(self._values) >= _MAX_SERIES:
-                    return
-                series = self._values[labels] = [0] * (len(_BOUNDS) + 1) + [0.0]
-            series[place] += 1
-            series[-1] += value
-
-    def lines(self) -> list[str]:
-        """The exposition's lines."""
-        with self._lock:
-            values = sorted((labels, list(series)) for labels, series in self._values.items())
-        out = []
-        for labels, series in values:
-            total = 0
-            for bound, count in zip([*_SHOWN, "+Inf"], series[:-1], strict=True):
-                total += int(count)
-                bucket = self._shown(labels, f'le="{bound}"')
-                out.append(f"{self.name}_bucket{bucket} {total}")
-            out.append(f"{self.name}_sum{self._shown(labels)} {series[-1]:.6g}")
-            out.append(f"{self.name}_count{self._shown(labels)} {total}")
-        return out
+        """Adds an observation to a histogram."""
+        child = self._child(labels)
+        if isinstance(child, Histogram):
+            child.observe(value)
 
 
 class Metrics:
     """The server's metrics."""
 
     def __init__(self) -> None:
-        serving = ":tensorflow:serving:"
-        self.requests = Counter(serving + "request_count", "The total number of requests.", ["model_name", "status"])
-        self.latency = Histogram(
-            serving + "request_latency", "Distribution of request latency.", ["model_name", "API", "entrypoint"]
+        self._registry = CollectorRegistry()
+        counter, histogram = self._counter, self._histogram
+        self.requests = counter("request_count", "The total number of requests.", "model_name", "status")
+        self.latency = histogram("request_latency", "Microseconds of a request.", "model_name", "API", "entrypoint")
+        self.runtime = histogram("runtime_latency", "Microseconds of a run.", "model_name", "API", "runtime")
+        self.examples = histogram("request_example_counts", "The tensorflow.Examples of a request.", "model")
+        self.examples_total = counter(
+            "request_example_count_total", "The total number of tensorflow.Examples.", "model"
         )
-        self.runtime = Histogram(
-            serving + "runtime_latency", "Distribution of Tensorflow runtime latency.", ["model_name", "API", "runtime"]
-        )
-        self.examples = Histogram(
-            serving + "request_example_counts", "The number of tensorflow.Examples per request.", ["model"]
-        )
-        self.examples_total = Counter(
-            serving + "request_example_count_total", "The total number of tensorflow.Examples.", ["model"]
-        )
-        self.logged = Counter(
-            serving + "request_log_count", "The total number of requests logged.", ["model_name", "status"]
-        )
-        self.warmup = Histogram(
-            serving + "model_warmup_latency", "Distribution of model warmup latency.", ["model_path", "status"]
-        )
-        self.warmup_records = Counter(
-            serving + "model_warmup_records_read", "The total number of warmup records read.", ["model_path", "status"]
-        )
-        self.queuing = Histogram(
-            serving + "batching_session:queuing_latency", "Distribution of wall time spent in the queue.", []
-        )
-        self.batch_rows = Counter(
-            serving + "batching:processed_batch_size_v2", "The rows of the batches that ran.", ["batch_size"]
-        )
-        self.runs = Counter(
-            serving + "batching_session:wrapped_run_count", "Total count of run calls on the wrapped session", []
-        )
-        self.loads = Counter(
-            ":tensorflow:cc:saved_model:load_attempt_count",
-            "The number of times a SavedModel was requested.",
-            ["model_path", "status"],
-        )
-        self.load_latency = Counter(
-            ":tensorflow:cc:saved_model:load_latency", "Latency in microseconds of successful loads.", ["model_path"]
-        )
-        self._all = [one for one in vars(self).values() if isinstance(one, _Metric)]
+        self.logged = counter("request_log_count", "The total number of requests logged.", "model_name", "status")
+        self.warmup = histogram("model_warmup_latency", "Microseconds of a model's warm-up.", "model_path", "status")
+        self.warmup_records = counter("model_warmup_records_read", "Warm-up records read.", "model_path", "status")
+        self.queuing = histogram("batching_session:queuing_latency", "Microseconds that a request spent in the queue.")
+        self.batch_rows = counter("batching:processed_batch_size_v2", "The rows of the batches that ran.", "batch_size")
+        self.runs = counter("batching_session:wrapped_run_count", "Runs of the session behind the batches.")
+        saved_model = ":tensorflow:cc:saved_model:"
+        self.loads = counter("load_attempt_count", "Loads of a SavedModel.", "model_path", "status", prefix=saved_model)
+        self.load_latency = counter("load_latency", "Microseconds of loads.", "model_path", prefix=saved_model)
+
+    def _counter(self, name: str, text: str, *labels: str, prefix: str = _SERVING) -> Series:
+        return Series(Counter(prefix + name, text, labels, registry=self._registry))
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Series:
+        return Series(Histogram(_SERVING + name, text, labels, registry=self._registry, buckets=_BUCKETS))
 
     def batched(self, seconds: float, rows: int) -> None:
-        """A batch left its queue."""
+        """Counts a batch that left its queue."""
         self.queuing.observe(seconds * 1e6)
         self.batch_rows.add(str(rows))
         self.runs.add()
 
     def text(self) -> str:
-        """The whole exposition."""
+        """Returns all metrics in Prometheus' text format, version 0.0.4."""
         lines = []
-        for metric in sorted(self._all, key=lambda one: one.name):
-            lines += [f"# TYPE {metric.name} {metric.kind}", *metric.lines()]
+        for metric in sorted(self._registry.collect(), key=lambda metric: metric.name):
+            name = metric.name + ("_total" if metric.name.endswith("_example_count") else "")
+            lines.append(f"# TYPE {name} {metric.type}")
+            for sample in metric.samples:
+                if not sample.name.endswith("_created"):
+                    labels = ",".join(f'{key}="{_label(key, value)}"' for key, value in sample.labels.items())
+                    shown = name if metric.type == "counter" else sample.name
+                    lines.append(f"{shown}{{{labels}}} {sample.value:.12g}")
         return "\n".join(lines) + "\n"
 
 
-def _escape(value: str) -> str:
+def _label(key: str, value: str) -> str:
+    if key == "le" and value != "+Inf":
+        return f"{float(value):.6g}"
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,4 +1,4 @@
-"""Models and their versions: what is served, what is being loaded, what was asked to go.
+"""Models and their versions: what is served, what is being loaded, what is being unloaded.
 
 The life of a version is START, LOADING, AVAILABLE, UNLOADING, END, as in ModelVersionStatus. A new version is loaded before
 the old one goes (TensorFlow Serving's AvailabilityPreservingPolicy), one that cannot be loaded leaves the old one serving,
@@ -44,11 +44,11 @@ class Version:
         self._unused = threading.Event()
 
     def may_start_again(self, changed: bool) -> bool:
-        """Whether a version that has ended is loaded anew: it failed only for good while its folder stays as it is."""
+        """Returns whether a version that has ended is loaded anew; one that failed only when its folder has changed."""
         return changed or not self.aspired or self.error is None
 
     def take(self) -> Servable | None:
-        """The servable, held until `give_back`; None when it does not serve (any more)."""
+        """Returns the servable, held until `give_back`; None when it does not serve (any more)."""
         with self._lock:
             if self.state != State.AVAILABLE:
                 return None
@@ -84,13 +84,13 @@ class Model:
         self.settings = settings
         self.versions: dict[int, Version] = {}
         self.labels: dict[str, int] = {}
-        self.seen = False  # a poll has found at least one wanted version
+        self.seen = False  # whether a poll has seen a version that the policy chooses
         self.removed = False
         self._warned = ""
 
-    def warn_once(self, found: dict[int, str] | None) -> None:
+    def warn_once(self, folders: dict[int, str] | None) -> None:
         """Says that there is no version, when that is news."""
-        what = "" if found else "Could not find base path" if found is None else "No versions found under base path"
+        what = "" if folders else "Could not find base path" if folders is None else "No versions found under base path"
         if what and what != self._warned:
             _log.warning("%s %s for servable %s", what, self.settings.base_path, self.settings.name)
         self._warned = what
@@ -102,7 +102,7 @@ class ModelManager:
     Args:
       options: flags.
       load: makes a servable of a version folder; raises ServingError.
-      configured: told of every configuration that was taken on.
+      configured: is called with every configuration that was taken on.
     """
 
     def __init__(self, options: Options, load: Loader, configured: Configured | None = None) -> None:
@@ -121,7 +121,7 @@ class ModelManager:
     # Requests
 
     def take(self, spec: Any) -> Version:
-        """The version that a ModelSpec means; the caller gives it back.
+        """Returns the version that a ModelSpec means; the caller gives it back.
 
         Raises:
           ServingError: INVALID_ARGUMENT or NOT_FOUND.
@@ -152,22 +152,22 @@ class ModelManager:
         return number
 
     def status(self, name: str, number: int | None) -> list[Version]:
-        """A model's versions, highest first.
+        """Returns a model's versions, highest first.
 
         Raises:
           ServingError: NOT_FOUND.
         """
         with self._changed:
             known = self._models[name].versions if name in self._models else {}
-            found = [known[one] for one in sorted(known, reverse=True) if number is None or one == number]
-        if not found and number is not None:
+            chosen = [known[key] for key in sorted(known, reverse=True) if number in (None, key)]
+        if not chosen and number is not None:
             raise ServingError(Code.NOT_FOUND, f"Could not find version {number} of model {name}")
-        if not found:
+        if not chosen:
             raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
-        return found
+        return chosen
 
     def settings(self) -> dict[str, ModelSettings]:
-        """The configured models."""
+        """Returns the configured models."""
         with self._changed:
             return {name: model.settings for name, model in self._models.items() if not model.removed}
 
@@ -187,7 +187,7 @@ class ModelManager:
         with self._reloading:
             new = self._take_on(models)
             if self._configured is not None:
-                self._configured({one.name: one for one in models})
+                self._configured({settings.name: settings for settings in models})
             if starting:  # checked when the flags were; TensorFlow Serving does not wait for the versions either
                 self._set_labels(models, checked=True)
             if new:
@@ -207,7 +207,7 @@ class ModelManager:
                     self._models[settings.name] = model = Model(settings)
                     model.versions = known
                 model.settings = settings
-            names = {one.name for one in models}
+            names = {settings.name for settings in models}
             for name, model in self._models.items():
                 if name not in names and not model.removed:
                     model.removed = True
@@ -219,7 +219,7 @@ class ModelManager:
         with self._changed:
             for settings in () if checked else models:
                 model = self._models[settings.name]
-                available = {number for number, one in model.versions.items() if one.state == State.AVAILABLE}
+                available = {number for number, version in model.versions.items() if version.state == State.AVAILABLE}
                 check_labels(settings, available, model.labels, self._options)
             for settings in models:
                 self._models[settings.name].labels = dict(settings.labels)
@@ -232,19 +232,16 @@ class ModelManager:
                 if self._stopped.is_set() or (left is not None and left <= 0):
                     raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for models to become available")
                 self._changed.wait(0.5 if left is None else min(left, 0.5))
-            wanted = [one for name in sorted(names) for one in self._models[name].versions.values() if one.aspired]
-            failed = [one for one in wanted if one.state != State.AVAILABLE]
+            aspired = [v for name in sorted(names) for v in self._models[name].versions.values() if v.aspired]
+            failed = [version for version in aspired if version.state != State.AVAILABLE]
         if failed:
-            texts = "".join(
-                f"{{{{name: {one.name} version: {one.number}}} due to error: {one.error}}}, " for one in failed
-            )
+            texts = "".join(f"{{{{name: {v.name} version: {v.number}}} due to error: {v.error}}}, " for v in failed)
             raise ServingError(Code.UNKNOWN, f"{len(failed)} {what}(s) did not become available: {{{texts}}}")
 
     @staticmethod
     def _decided(model: Model) -> bool:
         return model.removed or (
-            model.seen
-            and all(one.state in (State.AVAILABLE, State.END) for one in model.versions.values() if one.aspired)
+            model.seen and all(v.state in (State.AVAILABLE, State.END) for v in model.versions.values() if v.aspired)
         )
 
     # Folders
@@ -262,34 +259,34 @@ class ModelManager:
         """Looks at the folders once."""
         with self._polled:
             with self._changed:
-                models = [one for one in self._models.values() if not one.removed]
+                models = [model for model in self._models.values() if not model.removed]
             for model in models:
                 if only is not None and model.settings.name not in only:
                     continue
-                found = versions.scan(model.settings.base_path)
-                model.warn_once(found)
-                if found is None:
+                folders = versions.scan(model.settings.base_path)
+                model.warn_once(folders)
+                if folders is None:
                     continue  # what serves goes on serving
-                wanted = {number: found[number] for number in versions.choose(found, model.settings.policy)}
-                retry = {number for number, path in wanted.items() if self._may_retry(model, number, path)}
+                chosen = {number: folders[number] for number in versions.choose(folders, model.settings.policy)}
+                retry = {number for number, path in chosen.items() if self._may_retry(model, number, path)}
                 with self._changed:
                     if not model.removed:
-                        model.seen = model.seen or bool(wanted)
-                        self._aspire(model, wanted, retry)
+                        model.seen = model.seen or bool(chosen)
+                        self._aspire(model, chosen, retry)
 
     @staticmethod
     def _may_retry(model: Model, number: int, path: str) -> bool:
-        """A version that failed is tried again once its folder has changed."""
+        """Returns whether a version is loaded again: one that failed, once its folder has changed."""
         version = model.versions.get(number)
         failed = version is not None and version.state == State.END and version.error is not None and version.aspired
         return failed and version is not None and versions.fingerprint(path)[1] != version.content
 
-    def _aspire(self, model: Model, wanted: dict[int, str], retry: Iterable[int] = ()) -> None:
+    def _aspire(self, model: Model, chosen: dict[int, str], retry: Iterable[int] = ()) -> None:
         for number, version in model.versions.items():
-            if number not in wanted:
+            if number not in chosen:
                 version.aspired = False
                 version.cancelled.set()
-        for number, path in wanted.items():
+        for number, path in chosen.items():
             known = model.versions.get(number)
             if known is None or (known.state == State.END and known.may_start_again(number in retry)):
                 version = model.versions[number] = Version(model.settings.name, number, path)
@@ -298,7 +295,7 @@ class ModelManager:
             elif known.state in (State.AVAILABLE, State.START, State.LOADING) and not known.aspired:
                 known.aspired = True
                 known.cancelled.clear()
-        self._unload_unwanted(model)
+        self._unload_retired(model)
 
     # Loading
 
@@ -320,7 +317,7 @@ class ModelManager:
                 done = "Successfully loaded" if servable is not None else f"failed to load ({version.error})"
                 _log.info("%s servable version {name: %s version: %d}", done, version.name, version.number)
             self._publish(model)
-            self._unload_unwanted(model)
+            self._unload_retired(model)
 
     def _load_once(self, version: Version, base: str) -> Servable | None:
         settle = self._options.version_settle_seconds
@@ -348,23 +345,23 @@ class ModelManager:
                 servable.close()
 
     def _publish(self, model: Model) -> None:
-        serving = {n: one for n, one in sorted(model.versions.items()) if one.state == State.AVAILABLE}
+        serving = {n: version for n, version in sorted(model.versions.items()) if version.state == State.AVAILABLE}
         name = model.settings.name
         self._serving = {**self._serving, name: serving}
-        latest = {key: one for key, one in self._latest.items() if key != name}
+        latest = {key: version for key, version in self._latest.items() if key != name}
         self._latest = {**latest, name: serving[max(serving)]} if serving else latest
         self._changed.notify_all()
 
-    def _unload_unwanted(self, model: Model) -> None:
-        wanted = [one for one in model.versions.values() if one.aspired]
-        if wanted and not any(one.state == State.AVAILABLE for one in wanted):
+    def _unload_retired(self, model: Model) -> None:
+        aspired = [version for version in model.versions.values() if version.aspired]
+        if aspired and not any(version.state == State.AVAILABLE for version in aspired):
             return  # the old goes when the new serves
-        unwanted = [one for one in model.versions.values() if one.state == State.AVAILABLE and not one.aspired]
-        for version in unwanted:
+        retired = [v for v in model.versions.values() if v.state == State.AVAILABLE and not v.aspired]
+        for version in retired:
             version.retire()
-        if unwanted:
+        if retired:
             self._publish(model)
-        for version in unwanted:
+        for version in retired:
             threading.Thread(target=self._close, args=(version,), name="unload", daemon=True).start()
 
     def _close(self, version: Version) -> None:

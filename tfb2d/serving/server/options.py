@@ -14,8 +14,24 @@ from tfb2d.errors import UserError
 
 CORES = os.cpu_count() or 1
 OWN = "own"  # a flag that the official server does not know
-NO_EFFECT = "no effect"  # accepted, reported, without effect here
 REFUSED = "refused"  # would promise what the embedded server cannot give
+
+WITHOUT_EFFECT = frozenset(  # official flags about accelerators, TFLite and the like: accepted and named in the log
+    [
+        "enable_profiler",
+        "flush_filesystem_caches",
+        "mixed_precision",
+        "num_tflite_interpreters_per_pool",
+        "num_tflite_pools",
+        "num_unload_threads",
+        "per_process_gpu_memory_fraction",
+        "remove_unused_fields_from_bundle_metagraph",
+        "skip_initialize_tpu",
+        "thread_pool_factory_config_file",
+        "xla_cpu_compilation_enabled",
+        "xla_gpu_compilation_enabled",
+    ]
+)
 
 
 class FlagError(UserError, ValueError):
@@ -68,19 +84,6 @@ class Options:
     platform_config_file: str = _flag("", "PlatformConfigMap text proto", REFUSED)
     prefer_tflite_model: bool = _flag(False, "serves model.tflite", REFUSED)
 
-    num_unload_threads: int = _flag(0, "threads that unload models", NO_EFFECT)
-    flush_filesystem_caches: bool = _flag(True, "drops file caches after loading", NO_EFFECT)
-    per_process_gpu_memory_fraction: float = _flag(0.0, "share of the GPU's memory", NO_EFFECT)
-    remove_unused_fields_from_bundle_metagraph: bool = _flag(True, "saves memory", NO_EFFECT)
-    num_tflite_pools: int = _flag(CORES, "TFLite", NO_EFFECT)
-    num_tflite_interpreters_per_pool: int = _flag(1, "TFLite", NO_EFFECT)
-    xla_cpu_compilation_enabled: bool = _flag(False, "XLA on the CPU", NO_EFFECT)
-    xla_gpu_compilation_enabled: bool = _flag(False, "XLA on the GPU", NO_EFFECT)
-    enable_profiler: bool = _flag(True, "TensorFlow's profiler service", NO_EFFECT)
-    mixed_precision: str = _flag("", "bfloat16 rewriting", NO_EFFECT)
-    skip_initialize_tpu: bool = _flag(False, "TPU", NO_EFFECT)
-    thread_pool_factory_config_file: str = _flag("", "ThreadPoolFactory text proto", NO_EFFECT)
-
     embedded: bool = _flag(False, "always the embedded server, never the official one", OWN)
     host: str = _flag("127.0.0.1", "address to listen on; 0.0.0.0 opens the server to the network", OWN)
     docker_image: str = _flag("tensorflow/serving:2.21.0", "official image to run where Docker answers", OWN)
@@ -92,6 +95,9 @@ class Options:
     version_settle_seconds: float = _flag(1.0, "a version folder loads once nothing changed in it for so long", OWN)
     join_requests: bool = _flag(
         True, "requests to a tfb2d student that are there at the same time share a run; none waits for another", OWN
+    )
+    accelerate: bool = _flag(
+        True, "uses private interfaces of grpcio and TensorFlow where they work; without them it is slower", OWN
     )
     drain_seconds: float = _flag(30.0, "after SIGTERM, time for requests in work to end", OWN)
     log_requests: str = _flag("", "folder that takes sampled requests and answers, PredictionLog TFRecords", OWN)
@@ -112,14 +118,6 @@ class Options:
             if spec.metadata["kind"] == REFUSED and getattr(self, spec.name) != spec.default:
                 raise FlagError(f"--{spec.name} needs the official tensorflow_model_server")
 
-    def without_effect(self) -> list[str]:
-        """Flags that were set and that do nothing here."""
-        return [
-            name
-            for name, spec in FLAGS.items()
-            if spec.metadata["kind"] == NO_EFFECT and getattr(self, name) != spec.default
-        ]
-
 
 FLAGS = {spec.name: spec for spec in dataclasses.fields(Options)}
 
@@ -139,10 +137,17 @@ def parse(arguments: Sequence[str]) -> tuple[Options, list[str]]:
         name, equals, value = argument.removeprefix("--").partition("=")
         spec = FLAGS.get(name) if argument.startswith("--") else None
         if spec is None or (not equals and spec.type is not bool):
-            unknown.append(argument)
+            if not (argument.startswith("--") and name in WITHOUT_EFFECT):
+                unknown.append(argument)
         else:
             values[name] = _value(spec, value if equals else "true")
     return Options(**values), unknown
+
+
+def without_effect(arguments: Sequence[str]) -> list[str]:
+    """Returns the given flags that the official server knows and that do nothing here."""
+    names = (argument.removeprefix("--").partition("=")[0] for argument in arguments if argument.startswith("--"))
+    return [name for name in names if name in WITHOUT_EFFECT]
 
 
 def _value(spec: dataclasses.Field, text: str) -> typing.Any:
@@ -159,7 +164,13 @@ def _value(spec: dataclasses.Field, text: str) -> typing.Any:
     raise FlagError(f"Couldn't interpret value {text} for flag {spec.name}.")
 
 
+def own_flags(arguments: Sequence[str]) -> list[str]:
+    """Returns the names of the given flags that tensorflow_model_server does not know."""
+    names = (argument.removeprefix("--").partition("=")[0] for argument in arguments)
+    return [name for name in names if name in FLAGS and FLAGS[name].metadata["kind"] == OWN]
+
+
 def official_arguments(arguments: Sequence[str]) -> list[str]:
-    """The arguments that tensorflow_model_server knows too."""
-    own = {name for name, spec in FLAGS.items() if spec.metadata["kind"] == OWN}
-    return [one for one in arguments if one.removeprefix("--").partition("=")[0] not in own]
+    """Returns the arguments that tensorflow_model_server knows, too."""
+    own = own_flags(arguments)
+    return [argument for argument in arguments if argument.removeprefix("--").partition("=")[0] not in own]

@@ -23,10 +23,10 @@ class Plan(NamedTuple):
     inputs: Mapping[str, str]  # alias -> tensor name
     aliases: tuple[str, ...]  # outputs
     fetches: tuple[str, ...]  # their tensor names
-    rows: bool  # every input and output has a first dimension of any size
+    rows: bool  # whether every input and output has a first dimension of any size
 
 
-class Wanted(NamedTuple):
+class Inputs(NamedTuple):
     """A signature's inputs, read from its protobuf once."""
 
     names: Mapping[str, str]  # alias -> tensor name, aliases in order
@@ -48,20 +48,20 @@ class Predictor:
         self._joins = joins
         self.run: Run = session.run  # server-side batching takes its place
         self._limits = options.max_tensor_bytes, options.max_string_bytes
-        self._wanted: dict[str, Wanted] = {}
+        self._inputs: dict[str, Inputs] = {}
         self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
 
     def predict(
         self, request: predict_pb2.PredictRequest, response: predict_pb2.PredictResponse, seconds: float | None
     ) -> Step[None]:
-        """The step that fills the response's outputs and signature name.
+        """Returns the step that fills the response's outputs and signature name.
 
         Raises:
           ServingError: as TensorFlow Serving answers.
         """
         signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        wanted = self._wanted.get(signature) or self._want(signature)
-        feeds = self._feeds(wanted, request.inputs)
+        inputs = self._inputs.get(signature) or self._read_inputs(signature)
+        feeds = self._feeds(inputs, request.inputs)
         plan = self._plan(signature, tuple(request.output_filter))
         named = {plan.inputs[alias]: value for alias, value in feeds.items()}
         results = yield Work(self.run, named, plan.fetches, seconds, self._joins and plan.rows)
@@ -71,7 +71,7 @@ class Predictor:
         response.model_spec.signature_name = signature
 
     def signature(self, name: str) -> Any:
-        """The SignatureDef of a name.
+        """Returns the SignatureDef of a name.
 
         Raises:
           ServingError: FAILED_PRECONDITION.
@@ -81,26 +81,27 @@ class Predictor:
             raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         if self._options.enable_signature_method_name_check and definition.method_name not in _PREDICT_METHODS:
             expected = ", ".join(_PREDICT_METHODS[1:])
-            raise invalid(
+            text = (
                 f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {definition.method_name}"
             )
+            raise ServingError(Code.INTERNAL, text)
         return definition
 
-    def _want(self, name: str) -> Wanted:
+    def _read_inputs(self, name: str) -> Inputs:
         definition = self.signature(name)
         names = {alias: definition.inputs[alias].name for alias in sorted(definition.inputs)}
-        self._wanted[name] = wanted = Wanted(names, dict(definition.defaults))
-        return wanted
+        self._inputs[name] = inputs = Inputs(names, dict(definition.defaults))
+        return inputs
 
-    def _feeds(self, wanted: Wanted, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
-        names, defaults = wanted
-        given = set(inputs)
-        if len(given) > len(names) or len(given) + len(defaults) < len(names):
+    def _feeds(self, inputs: Inputs, sent: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
+        names, defaults = inputs
+        given = set(sent)
+        if len(given) > len(names) or (len(given) < len(names) and not defaults):
             raise _wrong_size(given, set(names))
         feeds = {}
         max_bytes, max_string = self._limits
         for alias, feed in names.items():
-            proto = inputs[alias] if alias in given else defaults.get(alias)
+            proto = sent[alias] if alias in given else defaults.get(alias)
             if proto is None:
                 raise invalid(
                     f"Signature input alias: {alias}(feed name: {feed}) not found in request and no default"
@@ -120,18 +121,18 @@ class Predictor:
         return plan
 
 
-def _wrong_size(given: set[str], wanted: set[str]) -> ServingError:
+def _wrong_size(given: set[str], expected: set[str]) -> ServingError:
     def show(names: set[str]) -> str:
         return "{" + ",".join(sorted(names)) + "}"
 
     return invalid(
-        f"input size does not match signature: {len(given)}!={len(wanted)} len({show(given)}) != len({show(wanted)})."
-        f" Sent extra: {show(given - wanted)}. Missing but required: {show(wanted - given)}."
+        f"input size does not match signature: {len(given)}!={len(expected)} len({show(given)}) != len({show(expected)})."
+        f" Sent extra: {show(given - expected)}. Missing but required: {show(expected - given)}."
     )
 
 
 def make_plan(session: Session, signature: str, output_filter: Sequence[str] = ()) -> Plan:
-    """Feeds and fetches of a signature.
+    """Returns the feeds and fetches of a signature.
 
     Raises:
       ServingError: the filter names an output twice, or one that is not there.

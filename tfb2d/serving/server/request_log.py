@@ -67,7 +67,7 @@ class RequestLog:
         self._thread.start()
 
     def wants(self) -> bool:
-        """Whether this request is in the sample."""
+        """Returns whether this request is in the sample."""
         return self._random.random() < self._rate
 
     def put(self, model: str, version: int, entry: prediction_log_pb2.PredictionLog) -> None:
@@ -121,7 +121,7 @@ class RequestLog:
         if model not in self._files:
             self._number += 1
             stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-            plain = "".join(one if one.isalnum() or one in "-_" else "_" for one in model)
+            plain = "".join(char if char.isalnum() or char in "-_" else "_" for char in model)
             path = self._folder / f"{self._prefix}{plain}-{stamp}-{self._process}-{self._number:05d}.tfrecord"
             self._files[model] = (tf.io.TFRecordWriter(f"{path}.part"), path, time.monotonic())
             self._sizes[model] = 0
@@ -147,15 +147,15 @@ class RequestLog:
         measured, used = self._used
         if time.monotonic() - measured > 1.0:
             used = 0
-            for one in self._folder.glob("*.tfrecord*"):
+            for path in self._folder.glob("*.tfrecord*"):
                 with contextlib.suppress(FileNotFoundError):  # others take files away
-                    used += one.stat().st_size
+                    used += path.stat().st_size
             self._used = (time.monotonic(), used)
         return used >= self._max_bytes
 
 
 class RequestLogs:
-    """The log of --log_requests, and in its place those of models that have a logging_config.
+    """The log of --log_requests, and the logs of models that have a logging_config of their own.
 
     Args:
       options: flags.
@@ -180,8 +180,8 @@ class RequestLogs:
     def _open(self, folder: str, rate: float, prefix: str = "") -> RequestLog:
         return RequestLog(folder, rate, self._size, self._tags, self._metrics, prefix)
 
-    def wanted(self, model: str) -> RequestLog | None:
-        """The log that this request of a model goes to, where it is in the sample."""
+    def sampled(self, model: str) -> RequestLog | None:
+        """Returns the log that this request of a model goes to, where it is in the sample."""
         own = self._own.get(model)
         log = own[1] if own else self._shared
         return log if log is not None and log.wants() else None
@@ -209,6 +209,6 @@ class RequestLogs:
 
     def close(self) -> None:
         """Completes the files of all."""
-        for log in (*(one for _, one in self._own.values()), self._shared):
+        for log in (*(log for _, log in self._own.values()), self._shared):
             if log is not None:
                 log.close()

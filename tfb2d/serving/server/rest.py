@@ -1,5 +1,6 @@
 """TensorFlow Serving's REST API on top of `Api`."""
 
+import json
 import logging
 import re
 import time
@@ -7,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from google.protobuf import json_format
+from starlette.responses import Response
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -15,15 +17,15 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfb2d.serving.server import rest_format, rest_parse, tensors
+from tfb2d.serving.server import json_body, rest_format, rest_parse, tensors
 from tfb2d.serving.server.api import Api, unexpected
 from tfb2d.serving.server.errors import Code, ServingError, invalid, where
-from tfb2d.serving.server.http_server import NOT_FOUND_HTML, Request, Response
+from tfb2d.serving.server.http_server import Request
 from tfb2d.serving.server.options import Options
 
 _log = logging.getLogger(__name__)
 _WHICH = r"(?:/versions/(\d+)|/labels/([^/:]+))?"
-_INFER = re.compile(rf"/v1/models/([^/:]+){_WHICH}:(classify|regress|predict)", re.IGNORECASE | re.ASCII)
+_INFER = re.compile(rf"/v1/models/([^/:]+){_WHICH}:(\w+)", re.IGNORECASE | re.ASCII)
 _STATUS = re.compile(rf"/v1/models(?:/([^/:]+))?{_WHICH}(?:/(metadata))?", re.IGNORECASE | re.ASCII)
 _HTTP = {
     Code.CANCELLED: 499,
@@ -40,6 +42,12 @@ _HTTP = {
     Code.UNAVAILABLE: 503,
     Code.UNAUTHENTICATED: 401,
 }
+_NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
 _NO_LIMIT = 2**62
 
 
@@ -48,91 +56,100 @@ class Rest:
 
     Args:
       api: answers.
-      options: deadline, cross-origin support.
+      options: deadline, limits, cross-origin support.
       monitoring_path: where the metrics are; "" is nowhere.
     """
 
     def __init__(self, api: Api, options: Options, monitoring_path: str) -> None:
         self._api = api
         self._seconds = options.rest_api_timeout_in_ms / 1000
-        self._cors = options.rest_api_enable_cors_support
+        self._max_bytes = options.max_request_bytes
+        self._cors = _CORS if options.rest_api_enable_cors_support else {}
         self._monitoring_path = monitoring_path
 
     def handle(self, request: Request) -> Response:
-        """One request."""
+        """Returns the answer to a request."""
         path = request.target.partition("?")[0]
         if self._monitoring_path and path == self._monitoring_path and request.method in ("GET", "HEAD"):
-            return Response(200, self._api.metrics.text().encode(), "text/plain")
-        if not path.lower().startswith("/v1/models"):
-            return Response(404, NOT_FOUND_HTML, "text/html")
-        cors = (("Access-Control-Allow-Origin", "*"),) if self._cors else ()
-        if self._cors and request.method == "OPTIONS":
-            allow = ("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-            return Response(200, b"", headers=(*cors, allow, ("Access-Control-Allow-Headers", "Content-Type")))
+            return _response(200, self._api.metrics.text(), "text/plain")
+        if not path.lower().startswith("/v1/"):
+            return _response(404, _NOT_FOUND, "text/html")
+        if request.method == "OPTIONS":  # a browser asks before it sends; without an origin it is no such question
+            browser = re.match("https?://", request.headers.get("origin", ""))
+            return _response(200 if browser else 400, b"", "text/html; charset=ISO-8859-1", self._cors)
         try:
-            return Response(200, self._answer(request, path), headers=cors)
+            return _response(200, self._answer(request), headers=self._cors)
         except Exception as error:
             problem = unexpected(error)
             if not isinstance(error, ServingError):
                 _log.error("%s", where(error))
-            return Response(_HTTP.get(problem.code, 500), rest_format.error_body(problem.message), headers=cors)
+            body = rest_format.error_body(problem.message)
+            return _response(_HTTP.get(problem.code, 500), body, headers=self._cors)
 
-    def _answer(self, request: Request, path: str) -> bytes:
-        started = time.monotonic()
-        infer = _INFER.fullmatch(path)
-        if infer and request.method == "POST":
-            method = infer[4].lower()
-            left = self._seconds - (time.monotonic() - started)
-            if method == "predict":
-                return self._predict(request.body, infer, left)
-            return self._examples(request.body, infer, method, left)
-        status = _STATUS.fullmatch(path)
+    def _answer(self, request: Request) -> bytes:
+        end = time.monotonic() + self._seconds
+        infer = _INFER.fullmatch(request.target)
+        if infer and request.method == "POST" and infer[4] in ("predict", "classify", "regress"):
+            body = request.body
+            if "gzip" in request.headers.get("content-encoding", "").lower():
+                body = json_body.uncompress(body, self._max_bytes)
+            document = json_body.parse_json(body)
+            if infer[4] == "predict":
+                return self._predict(document, infer, end)
+            return self._examples(document, infer, end)
+        status = _STATUS.fullmatch(request.target)
         if status and request.method == "GET":
             if not status[1]:
                 raise invalid("Missing model name in request.")
             return self._metadata(status) if status[4] else self._status(status)
-        raise invalid(f"Malformed request: {request.method} {path}")
+        raise invalid(f"Malformed request: {request.method} {request.target}")
 
-    def _predict(self, body: bytes, match: re.Match, seconds: float) -> bytes:
+    def _predict(self, document: dict[str, Any], match: re.Match, end: float) -> bytes:
         request = predict_pb2.PredictRequest()
         _fill_spec(request.model_spec, match)
-        # The version is held while the body is read: its signature says how.
+        name = request.model_spec.signature_name = rest_parse.signature_name(document)
+        # The version is held while the body is read: its signature says which types the values have.
         version = self._api.models.take(request.model_spec)
         try:
-            document = rest_parse.parse_json(body)
-            name = rest_parse.signature_name(document)
             assert version.servable is not None
             definition = version.servable.session.signatures.get(name)
             if definition is None:
                 raise invalid(f'Serving signature name: "{name}" not found in signature def')
-            request.model_spec.signature_name = name
             by_row = rest_parse.fill_predict(request, document, definition.inputs)
         finally:
             version.give_back()
-        response = self._api.predict(request, seconds, "REST")
+        response = self._api.predict(request, end - time.monotonic(), "REST")
         outputs = {alias: tensors.to_array(proto, alias, _NO_LIMIT, 0) for alias, proto in response.outputs.items()}
         return rest_format.predictions(outputs) if by_row else rest_format.columns(outputs)
 
-    def _examples(self, body: bytes, match: re.Match, method: str, seconds: float) -> bytes:
-        kind = classification_pb2.ClassificationRequest if method == "classify" else regression_pb2.RegressionRequest
-        request = kind()
+    def _examples(self, document: dict[str, Any], match: re.Match, end: float) -> bytes:
+        classify = match[4] == "classify"
+        request = classification_pb2.ClassificationRequest() if classify else regression_pb2.RegressionRequest()
         _fill_spec(request.model_spec, match)
-        document = rest_parse.parse_json(body)
         request.model_spec.signature_name = rest_parse.signature_name(document)
-        rest_parse.fill_examples(request.input, document, method)
-        if method == "classify":
-            return rest_format.classifications(self._api.classify(request, seconds, "REST").result)
-        return rest_format.regressions(self._api.regress(request, seconds, "REST").result)
+        rest_parse.fill_examples(request.input, document)
+        answer = (self._api.classify if classify else self._api.regress)(request, end - time.monotonic(), "REST")
+        return (rest_format.classifications if classify else rest_format.regressions)(answer.result)
 
     def _status(self, match: re.Match) -> bytes:
         request = get_model_status_pb2.GetModelStatusRequest()
         _fill_spec(request.model_spec, match)
-        return _json(self._api.get_model_status(request))
+        return _json(_fields(self._api.get_model_status(request)))
 
     def _metadata(self, match: re.Match) -> bytes:
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         _fill_spec(request.model_spec, match)
-        return _json(self._api.get_model_metadata(request, self._seconds))
+        response = self._api.get_model_metadata(request, self._seconds)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        spec = _fields(response.model_spec)
+        return _json({"model_spec": spec, "metadata": {"signature_def": _fields(signatures)}})
+
+
+def _response(
+    status: int, body: bytes | str, content_type: str = "application/json", headers: dict[str, str] | None = None
+) -> Response:
+    return Response(body, status, {**(headers or {}), "Content-Type": content_type})
 
 
 def _fill_spec(spec: Any, match: re.Match) -> None:
@@ -145,8 +162,11 @@ def _fill_spec(spec: Any, match: re.Match) -> None:
         spec.version_label = unquote(match[3])
 
 
-def _json(message: Any) -> bytes:
-    text = json_format.MessageToJson(
-        message, indent=1, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+def _fields(message: Any) -> dict[str, Any]:
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return (text + "\n").encode()
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

@@ -1,4 +1,4 @@
-"""Answers as JSON, laid out as TensorFlow Serving's RapidJSON writer does."""
+"""Answers as JSON, laid out as the official server does: one value or row a line, numbers as it rounds them."""
 
 import base64
 import json
@@ -13,21 +13,8 @@ from tfb2d.serving.server.errors import invalid
 _INDENT = "    "
 
 
-def pretty(value: Any, depth: int = 0) -> str:
-    """A JSON value: objects over several lines, arrays on one."""
-    if isinstance(value, dict):
-        if not value:
-            return "{}"
-        pad = _INDENT * (depth + 1)
-        items = (f"{pad}{_text(str(key))}: {pretty(one, depth + 1)}" for key, one in value.items())
-        return "{\n" + ",\n".join(items) + "\n" + _INDENT * depth + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(pretty(one, depth + 1) for one in value) + "]"
-    return _text(value) if isinstance(value, str) else json.dumps(value)
-
-
 def error_body(message: str) -> bytes:
-    """The body of an answer that is not 200."""
+    """Returns the body of an answer that is not 200."""
     return f'{{\n    "error": {_text(message)}\n}}'.encode("utf-8", "replace")
 
 
@@ -35,12 +22,16 @@ def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _number(value: float) -> str:
+def _number(value: np.floating) -> str:
+    """Six digits where they read back as the same number, else all that can matter."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    return str(value)
+    text = f"{value:.6g}"
+    if type(value)(text) != value:
+        text = f"{value:.{17 if isinstance(value, np.float64) else 9}g}"
+    return text if "." in text or "e" in text else text + ".0"
 
 
 def _leaf(value: Any, as_base64: bool) -> str:
@@ -52,13 +43,13 @@ def _leaf(value: Any, as_base64: bool) -> str:
         return "true" if value else "false"
     if isinstance(value, np.integer):
         return str(int(value))
-    return _number(value)  # the shortest text that reads back as the same float
+    return _number(value)
 
 
 def _flat(array: np.ndarray, as_base64: bool) -> str:
     """An array on one line."""
     if array.ndim:
-        return "[" + ", ".join(_flat(np.asarray(one, array.dtype), as_base64) for one in array) + "]"
+        return "[" + ", ".join(_flat(np.asarray(item, array.dtype), as_base64) for item in array) + "]"
     return _leaf(array[()], as_base64)
 
 
@@ -69,51 +60,49 @@ def _deep(array: np.ndarray, as_base64: bool, depth: int) -> str:
     if not len(array):
         return "[]"
     pad = "\n" + _INDENT * (depth + 1)
-    rows = (_deep(np.asarray(one, array.dtype), as_base64, depth + 1) for one in array)
+    rows = (_deep(np.asarray(item, array.dtype), as_base64, depth + 1) for item in array)
     return "[" + pad + ("," + pad).join(rows) + "\n" + _INDENT * depth + "]"
 
 
 def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """Row format.
+    """Returns outputs in row format.
 
     Raises:
       ServingError: outputs that have no rows, or different numbers of them.
     """
-    sizes = set()
-    for name, array in outputs.items():
+    rows = -1
+    for name, array in sorted(outputs.items()):
         if not array.ndim:
             raise invalid(f"Tensor name: {name} has no shape information ")
-        sizes.add(array.shape[0])
-    if len(sizes) > 1:
-        raise invalid("Tensors have inconsistent batch size: " + ", ".join(map(str, sorted(sizes))))
-    rows = sizes.pop() if sizes else 0
-    ordered = sorted(outputs.items())
-    if len(ordered) == 1:
-        name, array = ordered[0]
-        body = _flat(array, _is_bytes(name))
-        text = f'"predictions": {body[:-1]}\n{_INDENT}]' if rows else '"predictions": []'
+        if rows not in (-1, len(array)):
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}")
+        rows = len(array)
+    if rows <= 0:
+        return _encode('{\n    "predictions": []\n}')
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        text = _flat(array, _is_bytes(name)).removesuffix("]")
     else:
         pad, deeper = _INDENT * 2, _INDENT * 3
         items = []
         for row in range(rows):
             fields = (
                 f"{deeper}{_text(name)}: {_flat(np.asarray(array[row], array.dtype), _is_bytes(name))}"
-                for name, array in ordered
+                for name, array in sorted(outputs.items())
             )
             items.append(f"{pad}{{\n" + ",\n".join(fields) + f"\n{pad}}}")
-        text = '"predictions": [\n' + ",\n".join(items) + f"\n{_INDENT}]" if rows else '"predictions": []'
-    return _encode("{\n" + _INDENT + text + "\n}")
+        text = "[\n" + ",\n".join(items)
+    return _encode(f'{{\n    "predictions": {text}\n    ]\n}}')
 
 
 def columns(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """Column format."""
-    ordered = sorted(outputs.items())
-    if len(ordered) == 1:
-        name, array = ordered[0]
+    """Returns outputs in column format."""
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
         text = _deep(array, _is_bytes(name), 1)
     else:
         pad = "\n" + _INDENT * 2
-        fields = (f"{_text(name)}: {_deep(array, _is_bytes(name), 2)}" for name, array in ordered)
+        fields = (f"{_text(name)}: {_deep(array, _is_bytes(name), 2)}" for name, array in sorted(outputs.items()))
         text = "{" + pad + ("," + pad).join(fields) + "\n" + _INDENT + "}"
     return _encode('{\n    "outputs": ' + text + "\n}")
 
@@ -127,21 +116,17 @@ def _encode(text: str) -> bytes:
 
 
 def classifications(result: Any) -> bytes:
-    """A ClassificationResult: a list of [label, score] per example."""
+    """Returns a ClassificationResult: a list of [label, score] per example."""
     rows = [
-        "[" + ", ".join(f"[{_text(one.label)}, {_float32(one.score)}]" for one in row.classes) + "]"
+        "[" + ", ".join(f"[{_text(item.label)}, {_number(np.float32(item.score))}]" for item in row.classes) + "]"
         for row in result.classifications
     ]
     return _results(rows)
 
 
 def regressions(result: Any) -> bytes:
-    """A RegressionResult: a number per example."""
-    return _results([_float32(one.value) for one in result.regressions])
-
-
-def _float32(value: float) -> str:
-    return _number(np.float32(value))  # type: ignore[arg-type]
+    """Returns a RegressionResult: a number per example."""
+    return _results([_number(np.float32(item.value)) for item in result.regressions])
 
 
 def _results(rows: Sequence[str]) -> bytes:

@@ -1,89 +1,46 @@
-"""REST request bodies to requests; the words are those of tensorflow_serving/util/json_tensor.cc."""
+"""Turns REST bodies into requests. Formats and messages are those of tensorflow_serving/util/json_tensor.cc."""
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from tensorflow.core.example import example_pb2
+from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2
 
-from tfb2d.serving.server.errors import ServingError, invalid
-from tfb2d.serving.server.inference import type_name
+from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.json_body import from_base64, is_base64, json_type, pretty, to_bytes, to_name, wrong
 from tfb2d.serving.server.predict import DEFAULT_SIGNATURE
-from tfb2d.serving.server.rest_format import pretty
-from tfb2d.serving.server.tensors import KINDS
+from tfb2d.serving.server.tensors import KINDS, type_name
 
-# Python's parser and RapidJSON's, on the same mistakes.
-_PARSE_ERRORS = (
-    ("Expecting property name", "Missing a name for object member."),
-    ("Illegal trailing comma before end of object", "Missing a name for object member."),
-    ("Expecting ':'", "Missing a colon after a name of object member."),
-    ("Expecting ',' delimiter", "Missing a comma or ] after an array element."),
-    ("Unterminated string", "Missing a closing quotation mark in string."),
-    ("Invalid \\uXXXX", "Incorrect hex digit after \\u escape in string."),
-    ("Invalid \\escape", "Invalid escape character in string."),
-    ("Invalid control character", "Invalid encoding in string."),
-    ("Extra data", "The document root must not be followed by other values."),
-)
-_INTEGER_RANGES = {
-    types_pb2.DT_INT8: (-(2**7), 2**7 - 1),
-    types_pb2.DT_INT16: (-(2**15), 2**15 - 1),
-    types_pb2.DT_INT32: (-(2**31), 2**31 - 1),
+_INT32 = (-(2**31), 2**31 - 1)
+_RANGES = {  # of integers; the official server lets all small ones be as large as int32, and cuts them
+    types_pb2.DT_INT8: _INT32,
+    types_pb2.DT_INT16: _INT32,
+    types_pb2.DT_INT32: _INT32,
+    types_pb2.DT_UINT8: _INT32,
     types_pb2.DT_INT64: (-(2**63), 2**63 - 1),
-    types_pb2.DT_UINT8: (0, 2**8 - 1),
-    types_pb2.DT_UINT16: (0, 2**16 - 1),
     types_pb2.DT_UINT32: (0, 2**32 - 1),
     types_pb2.DT_UINT64: (0, 2**64 - 1),
 }
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
-    """The object of a body.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT.
-    """
-    if not body.strip():
-        raise invalid("JSON Parse error: The document is empty")
-    try:
-        value = json.loads(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise invalid(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from None
-    except json.JSONDecodeError as error:
-        text = next((ours for theirs, ours in _PARSE_ERRORS if error.msg.startswith(theirs)), "Invalid value.")
-        offset = len(error.doc[: error.pos].encode("utf-8", "surrogatepass"))
-        raise invalid(f"JSON Parse error: {text} at offset: {offset}") from None
-    except (RecursionError, ValueError):  # nested too deep; an integer of thousands of digits
-        raise invalid("JSON Parse error: Terminate parsing due to Handler error. at offset: 0") from None
-    if not isinstance(value, dict):
-        raise _wrong(value, "Is not object")
-    return value
-
-
-def _wrong(value: Any, what: str) -> ServingError:
-    return invalid(f"JSON Value: {pretty(value)} {what}")
-
-
 def signature_name(document: Mapping[str, Any]) -> str:
-    """The document's signature_name, or the default.
+    """Returns the document's signature_name; the default where it is missing or empty.
 
     Raises:
       ServingError: it is no string.
     """
-    name = document.get("signature_name", DEFAULT_SIGNATURE)
+    name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise _wrong(document, "not formatted correctly. 'signature_name' key must be a string value.")
-    return name
+        raise wrong(document, "not formatted correctly. 'signature_name' key must be a string value.")
+    return to_name(name) or DEFAULT_SIGNATURE
 
 
 def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
     """Fills a PredictRequest's inputs.
 
     Args:
-      request: it.
+      request: the request to fill.
       document: the body.
       inputs: alias -> TensorInfo of the signature.
 
@@ -93,113 +50,103 @@ def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any
     Raises:
       ServingError: INVALID_ARGUMENT.
     """
-    rows, columns = "instances" in document, "inputs" in document
-    if rows and columns:
-        raise _wrong(document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ")
-    if rows:
+    if not inputs:
+        raise invalid(f"Failed to get input map for signature: {signature_name(document)}")
+    by_row, by_column = "instances" in document, "inputs" in document
+    if by_row and by_column:
+        raise wrong(document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ")
+    if by_row:
         _fill_rows(request, document, inputs)
-    elif columns:
+    elif by_column:
         _fill_columns(request, document["inputs"], inputs)
     else:
         raise invalid("Missing 'inputs' or 'instances' key")
-    return rows
+    return by_row
 
 
 def _is_object(value: Any) -> bool:
-    return isinstance(value, dict) and not _is_base64(value)
-
-
-def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def _fill_rows(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
     rows = document["instances"]
-    shown = {"instances": rows}
     if not isinstance(rows, list):
-        raise _wrong(shown, "Expecting 'instances' to be an list/array")
+        raise wrong(document, "Expecting 'instances' to be an list/array")
     if not rows:
-        raise _wrong(shown, "No values in 'instances' array")
+        raise wrong(document, "No values in 'instances' array")
     named = _is_object(rows[0])
     if not named and len(inputs) > 1:
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per"
             " tensorinfo_map"
         )
-    builders: dict[str, _Builder] = {}
-    for number, row in enumerate(rows):
-        where = f"Failed to process element: {number}"
+    builders = {name: _Builder(info.dtype) for name, info in inputs.items()}
+    for index, row in enumerate(rows):
         if _is_object(row) != named:
-            expected, got = ("object", "value/list") if named else ("value/list", "object")
-            raise _wrong(row, f"Expecting {expected} but got {got} at input list")
-        items = row if named else {next(iter(inputs)): row}
-        for name, value in items.items():
-            key = f" key: {name}" if named else ""
-            if name not in inputs:
-                break  # reported below
+            expected, got = ("object", "list") if named else ("value/list", "object")
+            raise invalid(f"Expecting {expected} but got {got} at item {index} of input list")
+        for name, value in (row if named else {next(iter(inputs)): row}).items():
             try:
-                builder = builders.setdefault(name, _Builder(inputs[name].dtype))
-                builder.add(value)
+                if name not in builders:
+                    raise invalid(f"JSON object: does not have named input: {name}")
+                builders[name].add(value)
             except ServingError as error:
-                raise invalid(f"{where}{key} of 'instances' list. Error: {error}") from None
-        if named and set(items) != set(inputs):
+                key = f" key: {name}" if named else ""
+                raise invalid(f"Failed to process element: {index}{key} of 'instances' list. Error: {error}") from None
+        if named and len(row) != len(inputs):
             raise invalid(
-                f"{where} of 'instances' list. JSON object: {pretty(row)} keys must be equal to:"
-                f" {','.join(sorted(inputs))}"
+                f"Failed to process element: {index} of 'instances' list. JSON object: {pretty(row)} keys must be"
+                f" equal to: {','.join(sorted(inputs))}"
             )
     for name, builder in builders.items():
         builder.finish(request.inputs[name], len(rows))
 
 
 def _fill_columns(request: predict_pb2.PredictRequest, document: Any, inputs: Mapping[str, Any]) -> None:
-    if _is_object(document):
-        for name in sorted(inputs):
-            if name not in document:
-                raise invalid(f"Missing named input: {name} in 'inputs' object.")
-        values = {name: document[name] for name in inputs}
-    elif len(inputs) > 1:
-        raise invalid(
-            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map"
-        )
-    else:
+    values = document
+    if not _is_object(document):
+        if len(inputs) > 1:
+            raise invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per"
+                " tensorinfo_map"
+            )
         values = dict.fromkeys(inputs, document)
-    for name, value in values.items():
-        builder = _Builder(inputs[name].dtype)
-        builder.add(value)
+    for name, info in sorted(inputs.items()):
+        if name not in values:
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        builder = _Builder(info.dtype)
+        builder.add(values[name])
         builder.finish(request.inputs[name], None)
 
 
 class _Builder:
-    """One tensor, from one or more JSON values of the same shape."""
+    """Builds a tensor from JSON values of one shape."""
 
     def __init__(self, dtype: int) -> None:
         self._dtype = dtype
         self._shape: list[int] | None = None
+        self._size = 0
         self._values: list[Any] = []
-        if dtype not in KINDS or KINDS[dtype].field in ("scomplex_val", "dcomplex_val", "half_val"):
-            raise invalid(f"JSON values of type {type_name(dtype)} are not supported")
 
     def add(self, value: Any) -> None:
         """Appends a value; the first one gives the shape."""
         before = len(self._values)
         shape = _shape(value)
+        self._flatten(value, 0, shape)
+        size = len(self._values) - before
         if self._shape is None:
-            self._shape = shape
-        self._flatten(value, 0, len(self._shape) if before else len(shape), shape)
-        size = 1
-        for extent in self._shape:
-            size *= extent
-        if len(self._values) - before != size:
-            raise invalid(f"Expecting tensor size: {size} but got: {len(self._values) - before}")
-        if shape != self._shape:
-            raise invalid(f"Expecting tensor shape: {self._shape} but got: {shape}")
+            self._shape, self._size = shape, size
+        elif size != self._size:
+            raise invalid(f"Expecting tensor size: {self._size} but got: {size}")
+        elif shape != self._shape:
+            expected, got = (f"[{','.join(map(str, sizes))}]" for sizes in (self._shape, shape))
+            raise invalid(f"Expecting shape {expected} but got: {got}")
 
-    def _flatten(self, value: Any, level: int, rank: int, shape: list[int]) -> None:
+    def _flatten(self, value: Any, level: int, shape: list[int]) -> None:
+        rank = len(shape)
         if not isinstance(value, list):
             if level != rank:
-                raise _wrong(
-                    value, f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {rank + 1}"
-                )
+                raise wrong(value, f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {rank}")
             self._values.append(_leaf(value, self._dtype))
             return
         if level >= rank:
@@ -208,112 +155,92 @@ class _Builder:
             raise invalid(
                 f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
             )
-        for one in value:
-            self._flatten(one, level + 1, rank, shape)
+        for item in value:
+            self._flatten(item, level + 1, shape)
 
     def finish(self, proto: tensor_pb2.TensorProto, rows: int | None) -> None:
         """Writes the tensor; `rows` becomes its first dimension."""
         proto.dtype = self._dtype
+        proto.tensor_shape.SetInParent()
         for size in [*([] if rows is None else [rows]), *(self._shape or [])]:
             proto.tensor_shape.dim.add(size=size)
-        getattr(proto, KINDS[self._dtype].field).extend(self._values)
+        if self._values:
+            getattr(proto, KINDS[self._dtype].field).extend(self._values)
 
 
 def _shape(value: Any) -> list[int]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
-        if not value:
-            break
-        value = value[0]
+        value = value[0] if value else None
     return shape
 
 
 def _leaf(value: Any, dtype: int) -> Any:
-    field = KINDS[dtype].field
-    if field == "string_val":
+    if dtype == types_pb2.DT_STRING:
         if isinstance(value, str):
-            return value.encode("utf-8", "surrogatepass")
-        if _is_base64(value):
-            return _base64(value)
-    elif field == "bool_val":
+            return to_bytes(value)
+        if isinstance(value, dict):
+            if not is_base64(value):
+                raise wrong(value, "not formatted correctly for base64 data")
+            return from_base64(value)
+    elif dtype == types_pb2.DT_BOOL:
         if isinstance(value, bool):
             return value
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        if field in ("float_val", "double_val"):
-            try:
-                return float(value)
-            except OverflowError:
-                pass
-        elif isinstance(value, int) and dtype in _INTEGER_RANGES:
-            low, high = _INTEGER_RANGES[dtype]
-            if low <= value <= high:
-                return value
-    raise _wrong(value, f"Type: {_json_type(value)} is not of expected type: {type_name(dtype)}")
+        if dtype in (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE):
+            return float(value)
+        if isinstance(value, int) and dtype in _RANGES and _RANGES[dtype][0] <= value <= _RANGES[dtype][1]:
+            return value
+    if dtype not in (types_pb2.DT_STRING, types_pb2.DT_BOOL, types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, *_RANGES):
+        message = f"Conversion of JSON Value: {pretty(value)} to type: {type_name(dtype)}"
+        raise ServingError(Code.UNIMPLEMENTED, message)
+    raise wrong(value, f"Type: {json_type(value)} is not of expected type: {type_name(dtype)}")
 
 
-def _json_type(value: Any) -> str:
-    if value is None:
-        return "Null"
-    kinds = ((bool, "Bool"), (int | float, "Number"), (str, "String"), (list, "Array"))
-    return next((name for kind, name in kinds if isinstance(value, kind)), "Object")
-
-
-def _base64(value: Mapping[str, str]) -> bytes:
-    try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError):
-        raise _wrong(value, "Unable to base64 decode") from None
-
-
-def fill_examples(data: input_pb2.Input, document: Mapping[str, Any], method: str) -> None:
+def fill_examples(data: input_pb2.Input, document: Mapping[str, Any]) -> None:
     """Fills an Input from "examples" and "context".
 
     Raises:
       ServingError: INVALID_ARGUMENT.
     """
+    target = data.example_list.examples
+    if "context" in document:
+        _fill_example(data.example_list_with_context.context, document["context"])
+        target = data.example_list_with_context.examples
     if "examples" not in document:
-        raise _wrong(document, f"When method is {method}, key 'examples' is expected and was not found")
+        raise wrong(document, "When method is classify, key 'examples' is expected and was not found")
     examples = document["examples"]
     if not isinstance(examples, list):
-        raise _wrong(document, "'examples' key must be an array")
+        raise wrong(document, "Expecting 'examples' value to be an list/array")
     if not examples:
-        raise _wrong(document, "'examples' array is empty")
-    context = document.get("context")
-    if context is not None:
-        target = data.example_list_with_context.examples
-        _fill_example(data.example_list_with_context.context, context)
-    else:
-        target = data.example_list.examples
+        raise wrong(document, "'examples' value is an empty array")
     for example in examples:
         _fill_example(target.add(), example)
 
 
 def _fill_example(example: example_pb2.Example, document: Any) -> None:
     if not isinstance(document, dict):
-        raise _wrong(document, "Example must be JSON object but got JSON " + _json_type(document))
+        raise invalid(f"Example must be JSON object but got JSON {json_type(document)}")
     for name, value in document.items():
-        feature = example.features.feature[name]
-        values = value if isinstance(value, list) else [value]
-        if not values:
-            feature.SetInParent()
-            continue
-        first = values[0]
-        if isinstance(first, bool) or not (isinstance(first, int | float | str) or _is_base64(first)):
-            raise invalid(f"Unexpected element type in feature: {name}")
-        _fill_feature(feature, name, values)
+        feature = example.features.feature[to_name(name)]
+        for item in value if isinstance(value, list) else [value]:
+            _add_to_feature(feature, name, item)
 
 
-def _fill_feature(feature: Any, name: str, values: list[Any]) -> None:
-    first = values[0]
-    if isinstance(first, str) or _is_base64(first):
-        dtype, target = types_pb2.DT_STRING, feature.bytes_list.value
-    elif isinstance(first, int):
-        dtype, target = types_pb2.DT_INT64, feature.int64_list.value
+def _add_to_feature(feature: feature_pb2.Feature, name: str, value: Any) -> None:
+    """Adds a value to a feature, all of whose values are of one kind: 2 is no float, and 2.0 no integer."""
+    if isinstance(value, str) or is_base64(value):
+        kind, value = "bytes", to_bytes(value) if isinstance(value, str) else from_base64(value)
+    elif isinstance(value, int):  # true and false count as 1 and 0
+        kind, value = "int64", int(value)
+    elif isinstance(value, float):
+        kind = "float"
     else:
-        dtype, target = types_pb2.DT_FLOAT, feature.float_list.value
-    for value in values:
-        try:
-            target.append(_leaf(value, dtype))
-        except ServingError:
-            raise invalid(f"Unexpected element type in feature: {name} expecting type: {type_name(dtype)}") from None
+        raise invalid(f"Feature: {name} has element with unexpected JSON type: {json_type(value)}")
+    before = feature.WhichOneof("kind")
+    if before not in (None, f"{kind}_list"):
+        raise invalid(f"Unexpected element type in feature: {name} expecting type: {before.removesuffix('_list')}")
+    if kind == "int64" and not -(2**63) <= value < 2**63:
+        raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    getattr(feature, f"{kind}_list").value.append(value)

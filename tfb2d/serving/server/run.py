@@ -85,7 +85,8 @@ class EmbeddedServer:
         if options.rest_api_port:
             rest = Rest(self._api, options, self._prepared.monitoring_path)
             limit, threads = options.max_request_bytes, options.rest_api_num_threads
-            self._http = HttpServer(options.host, options.rest_api_port, rest.handle, threads, limit)
+            address = options.host, options.rest_api_port
+            self._http = HttpServer(*address, rest.handle, threads, limit, options.drain_seconds)
             try:
                 self._http.start()
             except OSError as error:
@@ -96,13 +97,17 @@ class EmbeddedServer:
     def _watch_config(self) -> None:
         from tensorflow_serving.config import model_server_config_pb2
 
-        path = self._options.model_config_file
+        path, before = self._options.model_config_file, model_server_config_pb2.ModelServerConfig()
         while not self._stopped.wait(self._options.model_config_file_poll_wait_seconds):
             try:
                 config = read_text_proto(path, model_server_config_pb2.ModelServerConfig())
+                if config.WhichOneof("config") is None and config == before:
+                    continue  # still empty: models that came by HandleReloadConfigRequest stay
+                before = config
                 self.models.configure(from_proto(config, self.models.settings()), seconds=60.0)
             except ServingError as error:
-                _log.error("the model config file was not taken on: %s", error)
+                now = sorted(self.models.settings())
+                _log.error("the model config file was not taken on, %s stay as they are: %s", now, error)
 
     def request_stop(self, *_: Any) -> None:
         """Lets `wait` return; also a signal handler."""
@@ -120,7 +125,7 @@ class EmbeddedServer:
         if self._health is not None:
             self._health.stop()
         if self._http is not None:
-            threading.Thread(target=self._http.stop, args=(grace,), daemon=True).start()
+            self._http.stop()
         if self._grpc is not None:
             self._grpc.stop(grace)
         if self._http is not None:

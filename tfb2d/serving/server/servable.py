@@ -1,4 +1,4 @@
-"""A loaded version with everything that can be asked of it."""
+"""A loaded version with what answers its requests."""
 
 from collections.abc import Callable
 from pathlib import Path

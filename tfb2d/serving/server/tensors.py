@@ -13,7 +13,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from tfb2d.serving.server.errors import invalid
 
-_MAX_DIMS = 254
+_MAX_DIMS = 64  # as many as a NumPy array can have; TensorFlow takes 254
 
 
 class _Kind(NamedTuple):
@@ -51,16 +51,21 @@ KINDS = _kinds()
 _NUMBERS = {kind.numpy: number for number, kind in KINDS.items()}
 
 
+def type_name(number: int) -> str:
+    """Returns TensorFlow's short name of a dtype number: "float", "int64", "string"."""
+    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
+
+
 def shape_size(sizes: list[int]) -> int:
-    """Number of elements, or -1 for a shape that no tensor can have."""
-    if len(sizes) > _MAX_DIMS or any(size < 0 for size in sizes):
+    """Returns the number of elements, or -1 for a shape that no tensor can have."""
+    if any(size < 0 for size in sizes):
         return -1
     count = math.prod(sizes)
     return count if count < 2**62 and all(size < 2**62 for size in sizes) else -1
 
 
 def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_string: int) -> np.ndarray:
-    """What a request's tensor holds.
+    """Returns what a request's tensor holds.
 
     Args:
       proto: the tensor; fewer values than its shape has are filled up with the last one.
@@ -74,9 +79,11 @@ def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_stri
     """
     kind = KINDS.get(proto.dtype)
     shape = proto.tensor_shape
-    sizes = [dim.size for dim in shape.dim]
+    sizes = [dim.size for dim in shape.dim]  # `unknown_rank` is not looked at, as in TensorFlow
+    if len(sizes) > _MAX_DIMS:
+        raise invalid(f"tensor parsing error: {alias}: {len(sizes)} dimensions, and this server takes {_MAX_DIMS}")
     count = shape_size(sizes)
-    if kind is None or count < 0 or shape.unknown_rank:
+    if kind is None or count < 0:
         raise invalid(f"tensor parsing error: {alias}")
     if count * kind.numpy.itemsize > max_bytes and not _filled(proto, kind, count):
         raise invalid(f"tensor parsing error: {alias}")
@@ -159,9 +166,10 @@ def fill_proto(proto: tensor_pb2.TensorProto, value: Any, as_content: bool = Fal
       value: the array; object arrays hold bytes.
       as_content: numbers as `tensor_content` (--enable_serialization_as_tensor_content).
     """
-    array = np.asarray(value)
+    array = np.asarray(value, object if isinstance(value, bytes) else None)  # a scalar string comes as bytes
     number = _NUMBERS[array.dtype]
     proto.dtype = number
+    proto.tensor_shape.SetInParent()  # a scalar has a shape, too
     add = proto.tensor_shape.dim.add
     for size in array.shape:
         add(size=size)

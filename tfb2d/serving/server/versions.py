@@ -1,4 +1,4 @@
-"""Which version folders there are, which of them a policy wants, and when one has stopped changing."""
+"""Which version folders there are, which of them a policy chooses, and when one has stopped changing."""
 
 import os
 import re
@@ -11,36 +11,36 @@ _NUMBER = re.compile(r"\s*\+?([0-9]+)\s*\Z", re.ASCII)  # what absl::SimpleAtoi 
 
 
 def scan(base_path: str) -> dict[int, str] | None:
-    """Version folders below a base path, as number -> path; None where the base path cannot be read.
+    """Returns the version folders below a base path, as number -> path; None where the base path cannot be read.
 
     "000007" is version 7, names that are not numbers are passed over.
     """
-    found: dict[int, str] = {}
+    folders: dict[int, str] = {}
     try:
         with os.scandir(base_path) as entries:
-            for entry in sorted(entries, key=lambda one: one.name):
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 match = _NUMBER.match(entry.name)
                 if match and int(match[1]) < 2**63 and entry.is_dir():
-                    found.setdefault(int(match[1]), str(Path(base_path, entry.name)))
+                    folders.setdefault(int(match[1]), str(Path(base_path, entry.name)))
     except OSError:
         return None
-    return found
+    return folders
 
 
-def choose(found: dict[int, str], policy: Any) -> list[int]:
-    """The versions that a ServableVersionPolicy wants, highest first; the default is the latest one."""
-    numbers = sorted(found, reverse=True)
+def choose(folders: dict[int, str], policy: Any) -> list[int]:
+    """Returns the versions that a ServableVersionPolicy chooses, highest first; the default is the latest one."""
+    numbers = sorted(folders, reverse=True)
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":
         return numbers
     if kind == "specific":
-        wanted = set(policy.specific.versions)
-        return [number for number in numbers if number in wanted]
+        listed = set(policy.specific.versions)
+        return [number for number in numbers if number in listed]
     return numbers[: max(1, policy.latest.num_versions)]
 
 
 def fingerprint(folder: str) -> tuple[float, frozenset]:
-    """What shows that a folder's content changed.
+    """Returns what shows that a folder's content changed.
 
     Returns:
       The latest change time of anything in the folder (seconds since 1970; its own where it is empty), and a
@@ -49,9 +49,9 @@ def fingerprint(folder: str) -> tuple[float, frozenset]:
     """
     entries = []
     latest = 0
-    for place, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            path = os.path.join(place, name)
+            path = os.path.join(parent, name)
             try:
                 stat = os.stat(path)
             except OSError:

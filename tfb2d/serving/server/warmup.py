@@ -27,7 +27,7 @@ def warm_up(servable: Servable, folder: str, iterations: int, metrics: Metrics) 
     Args:
       servable: the version.
       folder: its folder; without a warm-up file nothing happens.
-      iterations: how often each request is asked.
+      iterations: how often each request is sent.
       metrics: takes the time and the records read.
 
     Raises:

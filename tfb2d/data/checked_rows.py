@@ -1,0 +1,119 @@
+"""Rows of any file, checked by one rule: a row that cannot be used is rejected and counted, and reading goes on.
+
+Whatever reads texts of users' files (labelling, scoring, teachers' scores, explanations, request logs' references) reads
+them here, so that a row is good or bad for all of them alike. Labelled examples have more rules: `examples.py`.
+"""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfb2d.data.checks import MAX_CHARS, check_numbers, check_texts, read_number
+from tfb2d.data.readers import read_rows
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import Problem, Progress
+
+_log = logging.getLogger(__name__)
+
+
+class CheckedRow(NamedTuple):
+    """A row that passed the checks: where it starts (see `Row.number`), its texts, its numbers, its other values."""
+
+    number: int
+    texts: tuple[str, ...]
+    numbers: tuple[float, ...]
+    others: tuple[Any, ...]
+
+
+def read_checked_rows(
+    path: Path,
+    fields: Sequence[str],
+    rejects: Rejects,
+    *,
+    numbers: Sequence[str] = (),
+    others: Sequence[str] = (),
+    lowest: float = -math.inf,
+    highest: float = math.inf,
+    keep_unscored: bool = False,
+    max_chars: int = MAX_CHARS,
+    quoting: str = "auto",
+    progress: Progress | None = None,
+) -> Iterator[CheckedRow]:
+    """Streams the rows of one file that pass the checks; each of the others goes to `rejects` with file, row and field.
+
+    A text must be valid UTF-8 without NUL bytes and at most `max_chars` long, and a row needs one text that is not blank;
+    a null text is "". A number may stand as text ("0.25"); null, blank, NaN, infinite and other values are rejected.
+    The caller calls `rejects.begin()` before a set of files and `rejects.judge(rows)` after it, which stops where too
+    large a share was rejected.
+
+    Args:
+      path: the file; its ending says the format.
+      fields: text columns that it must have.
+      rejects: gets the rows that cannot be used, and how the file was read (`dialects`).
+      numbers: columns of numbers that it must have.
+      others: columns whose values are passed on as they are, None throughout where the file does not have them.
+      lowest: smallest number allowed.
+      highest: largest number allowed.
+      keep_unscored: whether rows without any number (all null, blank or NaN) are good; their numbers are NaN then.
+      max_chars: the longest text that is used.
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `readers.read_rows`).
+      progress: called with the bytes read since the last call.
+
+    Yields:
+      CheckedRow, in the order of the file; `texts`, `numbers` and `others` follow the columns' order.
+
+    Raises:
+      DataError: the file is empty, unreadable, cut short, of an unknown kind, or lacks a column.
+    """
+    fields, numbers = tuple(fields), tuple(numbers)
+    text_end, number_end = len(fields), len(fields) + len(numbers)
+    for row in read_rows(path, (*fields, *numbers), tuple(others), progress, quoting, rejects.dialects):
+        problem = row.problem
+        texts: tuple[str, ...] = ()
+        scores: tuple[float, ...] = ()
+        if problem is None:
+            texts = tuple("" if text is None else text for text in row.values[:text_end])
+            problem = check_texts(fields, texts, max_chars)
+        if problem is None and numbers:
+            values = row.values[text_end:number_end]
+            unscored = keep_unscored and _all_missing(values)
+            read = (math.nan,) * len(numbers) if unscored else check_numbers(numbers, values, lowest, highest)
+            if isinstance(read, Problem):
+                problem = read
+            else:
+                scores = read
+        if problem is None:
+            yield CheckedRow(row.number, texts, scores, row.values[number_end:])
+        else:
+            rejects.add(path, row.number, *problem)
+
+
+def read_texts(
+    paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None
+) -> Iterator[tuple[str, ...]]:
+    """Streams the texts of files, for readers that keep nothing else; what is rejected is logged at the end.
+
+    Args:
+      paths: the files.
+      fields: text columns that they must have.
+      progress: called with the bytes read since the last call.
+
+    Yields:
+      The texts of each good row, in the order of `fields`.
+
+    Raises:
+      DataError: a file that cannot be used.
+    """
+    rejects = Rejects(None, 1.0)
+    for path in paths:
+        for row in read_checked_rows(path, fields, rejects, progress=progress):
+            yield row.texts
+    if rejects.count:
+        _log.warning("%d rows cannot be used and are left out: %s", rejects.count, rejects.summary())
+
+
+def _all_missing(values: Sequence[Any]) -> bool:
+    """Whether a row has no number at all: this is how a table says that nobody scored it."""
+    return all((number := read_number(value)) is not None and math.isnan(number) for value in values)

@@ -1,0 +1,130 @@
+"""Rows of comma- and tab-separated files, quoted as CSV or plain."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tfb2d.data.columns import column_indices
+from tfb2d.data.errors import DataError
+from tfb2d.data.formats import kind_of
+from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, too_long
+from tfb2d.data.quoted import read_records
+from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
+from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
+
+NAMES = {",": "comma-separated", "\t": "tab-separated"}
+
+Pick = Callable[[Sequence[str]], tuple[str | None, ...]]
+
+
+class DelimitedFile:
+    """One file: its header is read at once, its rows by `rows`.
+
+    Args:
+      path: the file.
+      quoting: "csv", "backslash", "none", or "auto": csv for .csv, and as the file looks for .tsv.
+      progress: called with the bytes read since the last call.
+
+    Attributes:
+      header: names of the columns.
+
+    Raises:
+      DataError: there is no header.
+    """
+
+    def __init__(self, path: Path, quoting: str, progress: Progress) -> None:
+        self.path = path
+        self.separator = "," if kind_of(path) == ".csv" else "\t"
+        self._feed = LineFeed(read_lines(path, progress))
+        self._quoted: bool | None = {"csv": True, "backslash": True, "none": False}.get(quoting)  # None: not known yet
+        self._backslashes = quoting == "backslash"
+        if self._quoted is None and self.separator == ",":
+            self._quoted = True
+        self._sampled = 0  # the last line that was looked at without a clear answer
+        self._begins_quoted = False  # whether the header does
+        self.header = self._read_header()
+
+    @property
+    def dialect(self) -> str:
+        """How the file is read, in words."""
+        quoting = "quotes behind backslashes" if self._backslashes else "CSV quoting" if self._quoted else "no quoting"
+        return f"{NAMES[self.separator]}, {quoting}"
+
+    def rows(self, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+        """Streams the rows; see `readers.read_rows`."""
+        indices = column_indices(self.path, self.header, columns, optional)
+
+        def pick(fields: Sequence[str]) -> tuple[str | None, ...]:
+            return tuple([None if index is None else fields[index] for index in indices])
+
+        if not self._quoted:
+            yield from self._plain_rows(pick)
+        if self._quoted:  # perhaps only since a line within the file
+            yield from self._quoted_rows(pick)
+
+    def _read_header(self) -> list[str]:
+        first = next(self._feed, None)
+        if first is None or not first.content.strip():
+            raise DataError(f"{self.path} is empty, or its first line is no header")
+        text = decode(first.content.removesuffix(b"\r"))
+        self._begins_quoted = text.startswith('"')
+        if "\r" in text and '"' not in text:
+            raise DataError(
+                f"{self.path}: line 1 has carriage returns within; lines must end in LF, CRLF or, throughout, CR. "
+                "Convert the file's line ends"
+            )
+        if self._quoted is None and has_quoted_names(text):
+            self._quoted = True
+        if not self._quoted:
+            return text.split(self.separator)
+        self._feed.put_back([first])
+        record = next(read_records(self._feed, self.separator, backslashes=self._backslashes))
+        if record.reason:
+            raise DataError(f"{self.path}: the header, line 1, is not CSV: {record.reason}")
+        if not any(record.fields):
+            raise DataError(f"{self.path} is empty, or its first line is no header")
+        return record.fields
+
+    def _plain_rows(self, pick: Pick) -> Iterator[Row]:
+        """Rows of plain text, up to the line where the file turns out to be quoted."""
+        width = len(self.header)
+        for line in self._feed:
+            content = line.content.removesuffix(b"\r")
+            if self._quoted is None and line.number > self._sampled and begins_with_quote(content):
+                self._decide(line)
+                if self._quoted:
+                    return
+            elif line.cut:
+                yield too_long(line)
+            elif content:
+                fields = decode(content).split(self.separator)
+                yield Row(line.number, pick(fields)) if len(fields) == width else self._ragged(line, fields)
+
+    def _decide(self, line: Line) -> None:
+        """Looks at the lines from this one on, which are then read as what they are."""
+        sample, size = [line], len(line.content)
+        while size < SAMPLE and (following := next(self._feed, None)):
+            sample.append(following)
+            size += len(following.content) + 1
+        quoted, certain = is_quoted(self.path, sample, whole=size < SAMPLE, width=len(self.header))
+        if quoted and self._sampled:  # the fields in quotes before this line were read as plain text
+            raise conflict(self.path, line.number)
+        if certain:
+            self._quoted = quoted
+        self._sampled = sample[-1].number
+        self._feed.put_back(sample)
+
+    def _quoted_rows(self, pick: Pick) -> Iterator[Row]:
+        width = len(self.header)
+        for fields, lines, reason in read_records(
+            self._feed, self.separator, width, self._begins_quoted, self._backslashes
+        ):
+            if reason:
+                yield too_long(lines[0]) if lines[0].cut else reject_line(lines[0], reason)
+            elif len(fields) != width:
+                yield self._ragged(lines[0], fields)
+            else:
+                yield Row(lines[0].number, pick(fields), None, len(lines))
+
+    def _ragged(self, line: Line, fields: Sequence[str]) -> Row:
+        excerpt = f"{len(fields)} columns: {self.separator.join(fields)[:EXCERPT]}"
+        return Row(line.number, (), Problem("", f"ragged row: not the header's {len(self.header)} columns", excerpt))

@@ -1,0 +1,250 @@
+"""Joins teachers' scores to rows by their texts: exactly, or else up to spaces, case, HTML escapes and Unicode form."""
+
+import dataclasses
+import difflib
+import html
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+from numpy.typing import NDArray
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.files import expand
+from tfb2d.data.keys import HashSet, text_hashes
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.scores import read_scores
+from tfb2d.data.task import Task
+
+LEAST_SHARE = 0.5  # of the smaller side (rows, or scored texts) must find its match
+SAMPLE = 200  # scored texts among which the message's examples are looked for
+SHOWN = 2  # examples
+EXCERPT = 80  # characters of a text in the message
+MAX_REJECTED = 0.01  # share of bad score rows, where no setting says otherwise
+
+
+@dataclass
+class Matches:
+    """How many rows found their score, and by which rule.
+
+    Attributes:
+      exact: rows whose texts stand in the files as they are.
+      loose: rows whose texts do up to spaces, case, HTML escapes and Unicode form.
+      ambiguous: rows without a score because several scored texts are like theirs in that way.
+      missing: the other rows without a score; a text that stands there without one is among them.
+      unused: scored texts that are no row's.
+      rejected: score rows that cannot be used.
+    """
+
+    exact: int = 0
+    loose: int = 0
+    ambiguous: int = 0
+    missing: int = 0
+    unused: int = 0
+    rejected: int = 0
+
+    def plus(self, other: "Matches") -> "Matches":
+        """Adds the rows of another table that was joined with the same scores."""
+        names = ("exact", "loose", "ambiguous", "missing")
+        return dataclasses.replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    def __str__(self) -> str:
+        rows = self.exact + self.loose + self.ambiguous + self.missing
+        text = f"{self.exact + self.loose:,} of {rows:,} rows found a score, {self.exact:,} by exactly their text"
+        if self.loose:
+            text += f", {self.loose:,} up to spaces, case, HTML escapes and Unicode form"
+        if self.ambiguous:
+            text += f"; {self.ambiguous:,} are like several scored texts in that way and got none"
+        return text + (f"; {self.rejected:,} score rows were rejected" if self.rejected else "")
+
+
+@dataclass
+class ScoreTable:
+    """The logits of scored texts, to look rows up in. A text that was scored more than once has the mean of its logits.
+
+    Memory: 16 bytes a scored text for its two hashes, and 4 a logit.
+
+    Args:
+      task: what was scored.
+      files: paths, globs, folders.
+      column: see `scores.score_columns`.
+      max_rejected: share of bad score rows at which to stop.
+
+    Attributes:
+      rejects: score rows that cannot be used.
+      used: bool [texts], the scored texts that a row was found for.
+
+    Raises:
+      DataError: a file that cannot be used, too many bad rows, or no rows at all.
+    """
+
+    task: Task
+    files: Sequence[str | Path]
+    column: str = ""
+    max_rejected: float = MAX_REJECTED
+    rejects: Rejects = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rejects = Rejects(None, self.max_rejected)
+        exact, loose, logits, rows = [], [], [], 0
+        self.sample: list[tuple[str, ...]] = []
+        for path in expand(self.files):
+            for part in read_scores(path, self.task, self.rejects, self.column):
+                rows += len(part.texts)
+                known = np.isfinite(part.logits).all(1)
+                texts = [part.texts[row] for row in np.flatnonzero(known)]
+                self.sample += texts[: SAMPLE - len(self.sample)]
+                exact.append(text_hashes(texts))
+                loose.append(text_hashes(map(loose_texts, texts)))
+                logits.append(part.logits[known])
+        self.rejects.judge(rows + self.rejects.count)
+        if not rows:
+            raise DataError(f"{', '.join(map(str, self.files))}: no rows")
+        self._fill(np.concatenate(exact), np.concatenate(loose), np.concatenate(logits))
+        self.used = np.zeros(len(self.exact), bool)
+        self._unmatched: list[tuple[str, ...]] = []
+        self._seen = HashSet()
+        self._matched = 0
+
+    def _fill(self, exact: NDArray[np.uint64], loose: NDArray[np.uint64], logits: NDArray[np.float64]) -> None:
+        self.exact, first, index, counts = np.unique(exact, return_index=True, return_inverse=True, return_counts=True)
+        sums = np.zeros((len(self.exact), self.task.n_logits))
+        np.add.at(sums, index, logits)
+        self.logits = (sums / counts[:, None]).astype(np.float32)
+        # Several scored texts with the same loose form: none of them is sure to be a row's.
+        self.loose, self._text_of, times = np.unique(loose[first], return_index=True, return_counts=True)
+        self._several = times > 1
+
+    def find(self, columns: Sequence[Sequence[str]]) -> tuple[NDArray[np.float32], Matches]:
+        """Looks rows up.
+
+        Args:
+          columns: n texts per field, in the task's order.
+
+        Returns:
+          (float32 [n, k] logits, NaN where a row has none; how many matched, of these rows).
+        """
+        rows = list(zip(*columns, strict=True))
+        logits = np.full((len(rows), self.task.n_logits), np.nan, np.float32)
+        matches = Matches(rejected=self.rejects.count)
+        if not rows:
+            return logits, matches
+        hashes = text_hashes(rows)
+        at, exact = _look_up(self.exact, hashes)
+        rest = np.flatnonzero(~exact)
+        near, alike = _look_up(self.loose, text_hashes(loose_texts(rows[i]) for i in rest))
+        clear = alike.copy()
+        clear[alike] = ~self._several[near[alike]]
+        at[rest[clear]] = self._text_of[near[clear]]
+        found = exact.copy()
+        found[rest[clear]] = True
+        logits[found] = self.logits[at[found]]
+        self.used[at[found]] = True
+        matches.exact, matches.loose = int(exact.sum()), int(clear.sum())
+        matches.ambiguous = int((alike & ~clear).sum())
+        matches.missing = len(rows) - matches.exact - matches.loose - matches.ambiguous
+        self._remember(rows, hashes, found)
+        return logits, matches
+
+    def _remember(self, rows: list[tuple[str, ...]], hashes: NDArray[np.uint64], found: NDArray[np.bool_]) -> None:
+        """Keeps what `check` needs: how many different texts there were and matched, and two that did not."""
+        new = self._seen.add(hashes)
+        self._matched += int((new & found).sum())
+        for at in np.flatnonzero(new & ~found)[: SHOWN - len(self._unmatched)]:
+            self._unmatched.append(rows[at])
+
+    def check(self) -> None:
+        """Stops where the files seem to be of other rows: less than half of the smaller side has found its match.
+
+        Raises:
+          DataError: with two rows beside the scored texts that are most like them.
+        """
+        smaller = min(len(self._seen), len(self.exact))
+        if not len(self._seen) or (smaller and self._matched >= LEAST_SHARE * smaller):
+            return
+        names = ", ".join(map(str, self.files))
+        if not smaller:
+            raise DataError(f"{names}: no row has a score")
+        pairs = "; ".join(
+            f"score row {_shown(_nearest(row, self.sample))}, data row {_shown(row)}" for row in self._unmatched
+        )
+        raise DataError(
+            f"{names}: scores match {self._matched:,} of {len(self._seen):,} different texts of the data, "
+            f"from {len(self.exact):,} scored ones. Texts must be the same up to spaces, case, HTML escapes and Unicode "
+            f"form. For example: {pairs}"
+        )
+
+
+def join_scores(
+    task: Task,
+    files: Sequence[str | Path],
+    columns: Sequence[Sequence[str]],
+    column: str = "",
+    max_rejected: float = MAX_REJECTED,
+) -> tuple[NDArray[np.float32], Matches]:
+    """Finds the logits of rows that are held in memory; see `ScoreTable`.
+
+    Args:
+      task: what was scored.
+      files: paths, globs, folders.
+      columns: n texts per field.
+      column: see `scores.score_columns`.
+      max_rejected: share of bad score rows at which to stop.
+
+    Returns:
+      (float32 [n, k] logits, NaN where a row has none; how many matched).
+
+    Raises:
+      DataError: a file that cannot be used, too many bad rows, or scores of other rows.
+    """
+    table = ScoreTable(task, files, column, max_rejected)
+    logits, matches = table.find(columns)
+    matches.unused = int((~table.used).sum())
+    table.check()
+    log_matches(files, matches, table.rejects.reasons)
+    return logits, matches
+
+
+def log_matches(files: Sequence[str | Path], matches: Matches, reasons: Counter[str]) -> None:
+    """Writes to the log how many rows found a score, and why score rows were rejected."""
+    why = ": " + ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) if reasons else ""
+    logging.info("%s: %s%s", ", ".join(map(str, files)), matches, why)
+
+
+def loose_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """A row's texts without what a scorer may change on the way: spaces, case, HTML escapes and Unicode form."""
+    return tuple(map(_loose, texts))
+
+
+def _loose(text: str) -> str:
+    if "&" in text:
+        text = html.unescape(text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return " ".join(text.lower().split())
+
+
+def _look_up(known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Positions of hashes in a rising array, int64 [n], and whether they are there, bool [n]."""
+    if not len(known):
+        return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)
+    at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return at, known[at] == hashes
+
+
+def _nearest(row: tuple[str, ...], scored: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """The scored texts that are most like a row's, by their first characters."""
+    forms = {_beginning(texts): texts for texts in scored}
+    return forms[difflib.get_close_matches(_beginning(row), forms, 1, 0.0)[0]]
+
+
+def _beginning(texts: tuple[str, ...]) -> str:
+    return " ".join(_loose(text[:EXCERPT]) for text in texts)
+
+
+def _shown(texts: tuple[str, ...]) -> str:
+    return " | ".join(repr(text[:EXCERPT]) for text in texts)

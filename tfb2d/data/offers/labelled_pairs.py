@@ -1,0 +1,114 @@
+"""Labelled pairs of a split: queries for its products, with right titles and wrong ones."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfb2d.config import DataConfig
+from tfb2d.data.keys import hash64, near_key
+from tfb2d.data.offers.catalogue import Product
+from tfb2d.data.offers.overlap import Overlap
+from tfb2d.data.offers.shoppers import kind_of, typed
+
+NEAR = 40  # titles that share most with a query: where its wrong answers come from
+RELEVANT, HARD, ANY = 2, 3, 1  # of a training query: right titles, near wrong ones, ones of the category or any
+TURNS = 40  # queries for a product in some form, at most
+
+Pair = tuple[str, str, float]
+
+
+@dataclass
+class LabelledPairs:
+    """Makes labelled pairs of a split's products.
+
+    Attributes:
+      taken: queries (as sets of words) of other splits, which must not occur here.
+      kinds: of the queries made, counted.
+    """
+
+    data: DataConfig
+    products: list[Product]
+    split: str
+    taken: set[str]
+
+    def __post_init__(self) -> None:
+        self.titles = [title for product in self.products for title in product.titles]
+        self.owner = np.repeat(np.arange(len(self.products)), [len(product.titles) for product in self.products])
+        self.first = np.searchsorted(self.owner, np.arange(len(self.products)))
+        categories = np.array([self.products[owner].category for owner in self.owner])
+        self.of_category = {name: np.flatnonzero(categories == name) for name in np.unique(categories)}
+        self.kinds: Counter[str] = Counter()
+
+    def queries(self, limit: int) -> Iterator[tuple[int, str]]:
+        """Yields products and queries, every product once before any twice, until `limit` or little new is left."""
+        seed, seen = self.data.offers.seed, set[str]()
+        numbers = range(len(self.products))
+        order = random.Random(hash64(f"{seed}\0{self.split}")).sample(numbers, len(numbers))
+        for turn in range(TURNS):
+            for number in order:
+                draw = random.Random(hash64(f"{seed}\0{turn}\0{self.products[number].name}"))
+                kind = kind_of(draw)
+                query = typed(self.products[number].name, kind, draw)
+                if query in seen or near_key(query) in self.taken:
+                    continue
+                if len(seen) == limit:
+                    return
+                seen.add(query)
+                self.kinds[kind] += 1
+                yield number, query
+
+    def sampled(self, pairs: int) -> list[Pair]:
+        """Makes about `pairs` training pairs, RELEVANT + HARD + ANY of a query."""
+        queries = list(self.queries(-(-pairs // (HARD + ANY + 1))))
+        made: list[Pair] = []
+        for (number, query), near in zip(queries, self._near(queries), strict=True):
+            draw = self._draw(query)
+            right = self._own(number)
+            wrong = [*draw.sample(near[: 4 * HARD], min(HARD, len(near[: 4 * HARD])))]
+            wrong += self._others(number, ANY, draw, {*right, *wrong})
+            right = draw.sample(right, min(RELEVANT, len(right)))
+            made += [(query, self.titles[t], 1.0) for t in right] + [(query, self.titles[t], 0.0) for t in wrong]
+            if len(made) >= pairs:
+                break
+        return made
+
+    def all_candidates(self, limit: int, candidates: int) -> list[Pair]:
+        """Makes `candidates` pairs of each of `limit` queries: at most a third relevant, most of the rest hard."""
+        queries = list(self.queries(limit))
+        made: list[Pair] = []
+        for (number, query), near in zip(queries, self._near(queries), strict=True):
+            draw = self._draw(query)
+            right = self._own(number)
+            shown = draw.sample(right, min(max(1, candidates // 3), len(right)))
+            wrong = near[: (candidates - len(shown)) * 2 // 3]
+            wrong += self._others(number, candidates - len(shown) - len(wrong), draw, {*right, *wrong})
+            rows = [(query, self.titles[t], 1.0) for t in shown] + [(query, self.titles[t], 0.0) for t in wrong]
+            made += draw.sample(rows, len(rows))
+        return made
+
+    def _near(self, queries: Sequence[tuple[int, str]]) -> Iterator[list[int]]:
+        """Yields for each query the titles of other products that share most with it, nearest first."""
+        nearest = Overlap(self.titles).nearest([query for _, query in queries], NEAR)
+        for (number, _), row in zip(queries, nearest, strict=True):
+            yield [int(t) for t in row if t >= 0 and self.owner[t] != number]
+
+    def _own(self, number: int) -> list[int]:
+        return list(range(self.first[number], self.first[number] + len(self.products[number].titles)))
+
+    def _others(self, number: int, count: int, draw: random.Random, without: set[int]) -> list[int]:
+        """Draws titles of other products, half of them of the same category; fewer where there are hardly any."""
+        chosen: list[int] = []
+        alike = self.of_category[self.products[number].category]
+        for pool, enough in ((alike, (count + draw.randrange(2)) // 2), (range(len(self.titles)), count)):
+            for _ in range(20 * count):
+                title = int(pool[draw.randrange(len(pool))])
+                if len(chosen) < enough and title not in without and self.owner[title] != number:
+                    chosen.append(title)
+                    without.add(title)
+        return chosen
+
+    def _draw(self, query: str) -> random.Random:
+        return random.Random(hash64(f"{self.data.offers.seed}\0{self.split}\0{query}"))

@@ -1,0 +1,95 @@
+"""Whether a tab-separated file is quoted as CSV is (pandas, Spark, R and Excel write it so) or holds plain text.
+
+Both are called TSV. A file that quotes nothing reads the same either way, so the question is put at the first field that
+begins with a quote, and answered by the mebibyte of lines from there on.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfb2d.data.errors import DataError
+from tfb2d.data.lines import Line, LineFeed, decode
+from tfb2d.data.quoted import NEVER_CLOSED, read_records
+
+SAMPLE = 2**20  # bytes of lines that are looked at
+CLEAR = 10  # times as many fields must speak for one answer as for the other
+_DOUBLED = re.compile(
+    r'(?:^|\t)"(?:[^"]|"")*""(?:[^"]|"")*"(?:\t|$)'
+)  # a whole field in quotes, with doubled ones inside
+
+
+_BACKSLASHED = re.compile(
+    r'(?:^|\t)"(?:[^"\\\t]|\\.)*\\"(?:[^"\\\t]|\\.)*"(?:\t|$)'
+)  # likewise, with quotes behind backslashes
+
+
+def begins_with_quote(content: bytes) -> bool:
+    """Whether a field of a line begins with a quote."""
+    return content.startswith(b'"') or b'\t"' in content
+
+
+def has_quoted_names(header: str) -> bool:
+    """Whether a header has a name in quotes."""
+    return any(len(name) > 1 and name[0] == name[-1] == '"' for name in header.split("\t"))
+
+
+def has_doubled_quotes(content: bytes) -> bool:
+    """Whether a line has a field in quotes that holds doubled quotes."""
+    return bool(_DOUBLED.search(decode(content.removesuffix(b"\r"))))
+
+
+def conflict(path: Path, number: int) -> DataError:
+    """Returns the error of a file that is neither clearly quoted nor clearly plain."""
+    return DataError(
+        f"{path}: from line {number} on, some fields are quoted as in CSV and others only begin with a quote. Say how the "
+        "file was written: data.quoting=csv or data.quoting=none (of commands: --quoting=)"
+    )
+
+
+def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tuple[bool, bool]:
+    """Decides how to read a file from the lines that start at its first field that begins with a quote.
+
+    For CSV's quoting speak fields in quotes that hold tabs, doubled quotes or line breaks; against it, lines that are
+    rows as plain text and no CSV, and fields with quotes within that are not in quotes themselves.
+
+    Args:
+      path: for messages.
+      sample: lines.
+      whole: whether they reach to the file's end.
+      width: fields of a row.
+
+    Returns:
+      Whether the file is quoted, and whether that is certain: fields in quotes that need none say nothing.
+
+    Raises:
+      DataError: as much speaks for it as against it.
+    """
+    quoted = plain = long = backslashed = 0
+    half = sample[len(sample) // 2].number
+    for record in read_records(LineFeed(sample), "\t", width):
+        first = record.lines[0]
+        content = first.content.removesuffix(b"\r")
+        is_plain_row = content.count(b"\t") == width - 1
+        if record.reason and _BACKSLASHED.search(decode(content)):
+            backslashed += 1
+        elif record.reason:
+            at_end = record.reason == NEVER_CLOSED and not whole and first.number >= half
+            plain += begins_with_quote(content) and is_plain_row and not at_end
+        elif len(record.lines) > 1:
+            long += 1
+        elif len(record.fields) == width and b'"' in content:
+            if "\t".join(record.fields) == decode(content):  # a writer that quotes would have quoted this
+                plain += 1
+            else:
+                quoted += not is_plain_row or has_doubled_quotes(content) or content == b'""'
+    if backslashed * CLEAR > plain:
+        raise DataError(
+            f"{path}: from line {sample[0].number} on, fields are quoted, with quotes within behind backslashes, as Spark "
+            "and R write them: set data.quoting=backslash (of commands: --quoting=), or none to read all as plain text"
+        )
+    if width > 1 or not plain:  # in a single column two plain lines may begin and end with a quote
+        quoted += long
+    if min(quoted, plain) * CLEAR > max(quoted, plain):
+        raise conflict(path, sample[0].number)
+    return quoted > plain, bool(quoted or plain)

@@ -1,0 +1,146 @@
+"""A teacher's scores in users' files: which columns hold them, and how they become logits."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from numpy.typing import NDArray
+
+from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.errors import DataError
+from tfb2d.data.readers import columns_of
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.task import Task
+
+KINDS = ("logit", "score", "probability")  # names of the column, or beginnings of several, where none is set
+LEAST = 1e-6  # probabilities are kept this far from 0 and 1: logits stay within 13.8
+SLACK = 1e-4  # a probability may be this far outside: fastText adds 1e-5 to each
+FEW = 10  # rows below which values in [0, 1] say nothing about a column
+CHUNK = 8192
+
+
+class ScoreColumns(NamedTuple):
+    """Where a file has its scores.
+
+    Attributes:
+      names: the columns: one, or one a class (of a binary task two, the negative class first).
+      probabilities: whether they hold probabilities; logits otherwise.
+    """
+
+    names: tuple[str, ...]
+    probabilities: bool
+
+
+class Scored(NamedTuple):
+    """Some rows of a file: their texts, a tuple a row, and their logits, float64 [n, k], NaN where nobody scored a row."""
+
+    texts: list[tuple[str, ...]]
+    logits: NDArray[np.float64]
+
+
+def score_columns(path: Path, task: Task, column: str = "") -> ScoreColumns:
+    """Finds a file's score columns.
+
+    They are called `logit`, `score` or `probability`; of several classes `logit_0`, `logit_1`, ... or `logit_CLASS`, ...,
+    which a binary task takes, too. A name with "score" or "prob" in it stands for probabilities, any other for logits.
+
+    Args:
+      path: the file.
+      task: what was scored.
+      column: the column's name, or the beginning of the names of several; "" looks for those above.
+
+    Raises:
+      DataError: the file has none of these columns, or more of them than the task has classes.
+    """
+    present = columns_of(path)
+    kinds = [column] if column else list(KINDS)
+    tried = [family for kind in kinds for family in _families(kind, task)]
+    for kind in kinds:
+        for family in _families(kind, task):
+            if set(family) <= set(present):
+                _refuse_more(path, kind, family, present)
+                return ScoreColumns(family, any(word in family[0].lower() for word in ("score", "prob")))
+    choice = " or ".join(", ".join(family) for family in tried)
+    raise DataError(f"{path} has no column of scores: {choice} (its columns: {', '.join(present[:20])})")
+
+
+def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> Iterator[Scored]:
+    """Streams a file's texts with their logits, up to CHUNK rows at a time.
+
+    Two columns of a binary task are a softmax over its classes, whose logit is their difference. Probabilities become
+    log-odds (of more classes: logarithms). A row that cannot be used goes to `rejects`; one without a score comes as NaN.
+
+    Args:
+      path: the file; its text columns are called as the task's fields.
+      task: what was scored.
+      rejects: gets the rows that cannot be used.
+      column: see `score_columns`.
+
+    Raises:
+      DataError: a file that cannot be used, without such columns, or with probabilities outside [0, 1].
+    """
+    columns = score_columns(path, task, column)
+    texts: list[tuple[str, ...]] = []
+    numbers: list[tuple[float, ...]] = []
+    rows, within = 0, True
+    for row in read_checked_rows(path, task.fields, rejects, numbers=columns.names, keep_unscored=True):
+        if columns.probabilities:
+            _check_probabilities(path, row.number, columns.names, row.numbers)
+        elif within:
+            within = all(0 <= number <= 1 for number in row.numbers if number == number)
+        rows += 1
+        texts.append(row.texts)
+        numbers.append(row.numbers)
+        if len(texts) == CHUNK:
+            yield Scored(texts, _logits(np.array(numbers), columns, task))
+            texts, numbers = [], []
+    if texts:
+        yield Scored(texts, _logits(np.array(numbers), columns, task))
+    if rows >= FEW and within and not columns.probabilities:
+        logging.warning(
+            "%s: all %s values of %s lie in [0, 1], as probabilities do, but are taken as logits; if they are "
+            "probabilities, call the column 'probability'",
+            path,
+            f"{rows:,}",
+            ", ".join(columns.names),
+        )
+
+
+def _families(kind: str, task: Task) -> list[tuple[str, ...]]:
+    """Lists the sets of columns that may hold scores of this kind, the likeliest first."""
+    if task.kind == "graded":
+        return [(kind,), (f"{kind}_0",)]
+    classes = len(task.classes) if task.kind == "multiclass" else 2
+    several = [tuple(f"{kind}_{i}" for i in range(classes))]
+    if task.classes:
+        several.append(tuple(f"{kind}_{name}" for name in task.classes))
+    return several if task.kind == "multiclass" else [(kind,), *several, (f"{kind}_0",)]
+
+
+def _refuse_more(path: Path, kind: str, family: Sequence[str], present: Sequence[str]) -> None:
+    """Refuses a file with more numbered columns than the task has classes was made for another task."""
+    following = f"{kind}_{len(family)}"
+    if family[0] == f"{kind}_0" and following in present:
+        raise DataError(f"{path} has a column {following!r} too many: the task takes {', '.join(family)}")
+
+
+def _check_probabilities(path: Path, row: int, columns: Sequence[str], numbers: Sequence[float]) -> None:
+    for column, number in zip(columns, numbers, strict=True):
+        if number < -SLACK or number > 1 + SLACK:  # False for NaN
+            raise DataError(
+                f"{path}, row {row}, column {column!r}: {number:g} is no probability, which lies in [0, 1]; "
+                "if the column holds logits, call it 'logit'"
+            )
+
+
+def _logits(numbers: NDArray[np.float64], columns: ScoreColumns, task: Task) -> NDArray[np.float64]:
+    if columns.probabilities:
+        numbers = numbers.clip(LEAST, 1 - LEAST)
+        if numbers.shape[1] == 1:
+            return np.log(numbers / (1 - numbers))
+        numbers = np.log(numbers)
+    if task.n_logits == 1 and numbers.shape[1] == 2:
+        return numbers[:, 1:] - numbers[:, :1]
+    return numbers

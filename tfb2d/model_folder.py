@@ -1,0 +1,26 @@
+"""An exported model's folder: its versions are the numbered folders in it, as TensorFlow Serving reads them."""
+
+from pathlib import Path
+
+
+def version_folders(model: Path) -> list[Path]:
+    """Returns the version folders of a model's folder, by rising number; none where it is not a folder."""
+    folders = [path for path in model.glob("*") if path.name.isascii() and path.name.isdigit() and path.is_dir()]
+    return sorted(folders, key=lambda path: int(path.name))
+
+
+def newest_version(model: Path, file: str = "") -> Path:
+    """Returns the version folder with the highest number.
+
+    Args:
+      model: the model's folder.
+      file: a path within a version; versions without it do not count.
+
+    Raises:
+      FileNotFoundError: there is none; the message names the folder.
+    """
+    folders = [path for path in version_folders(model) if (path / file).exists()]
+    if not folders:
+        lacking = f" with {file}" if file else ""
+        raise FileNotFoundError(f"{model} holds no version (a folder named by a number){lacking}")
+    return folders[-1]

@@ -1,0 +1,149 @@
+"""How the tokens of a batch of texts lie in a tensor: one text behind another, or each filled up to the longest.
+
+Training reads texts one behind another, so that no padding is embedded. TensorFlow Lite has no ragged tensors, so its form
+reads padded ones. The student's arithmetic is written once, in terms of what the two layouts have in common.
+"""
+
+from abc import ABC, abstractmethod
+
+import tensorflow as tf
+
+
+class Texts(ABC):
+    """A batch of texts in one of the two layouts.
+
+    In the shapes below `tokens` stands for the layout's own axes: `[tokens of the whole batch]`, or `[batch, positions]`.
+
+    Attributes:
+      lengths: `[batch]` float32, how many tokens each text has.
+    """
+
+    lengths: tf.Tensor
+
+    def pool(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Sums each text's n-gram vectors over the root of their number; a text without tokens gives zeros.
+
+        Args:
+          vectors: `[tokens, n-grams of a token, dim]` float32.
+
+        Returns:
+          `[batch, dim]` float32.
+
+        Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
+        """
+        count = tf.maximum(self.lengths * float(vectors.shape[-2]), 1.0)
+        return self._sum(vectors) * tf.expand_dims(tf.math.rsqrt(count), 1)
+
+    @abstractmethod
+    def _sum(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Sums `[tokens, n-grams, dim]` over each text: `[batch, dim]`."""
+
+    @abstractmethod
+    def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
+        """Lays `[tokens, *]` out as `[batch, positions, *]`; ragged texts are filled up with `fill`."""
+
+    @abstractmethod
+    def tokens(self, padded: tf.Tensor) -> tf.Tensor:
+        """Takes `[batch, positions, *]` back into this layout, `[tokens, *]`."""
+
+    @abstractmethod
+    def mask(self) -> tf.Tensor:
+        """Returns `[batch, positions]` float32: 1 where a text has a token, 0 behind its end."""
+
+    @abstractmethod
+    def only_tokens(self, values: tf.Tensor) -> tf.Tensor:
+        """Sets values `[tokens, dim]` of padding, where the layout has any, to zero."""
+
+    @abstractmethod
+    def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
+        """Puts the vectors `dilation` tokens before, at and behind each token side by side; zeros beyond a text's ends.
+
+        Args:
+          vectors: `[tokens, dim]`.
+          dilation: 1 or more.
+
+        Returns:
+          `[tokens, 3 * dim]`.
+        """
+
+
+class RaggedTexts(Texts):
+    """Texts one behind another.
+
+    Args:
+      hashes: ragged token hashes, `[batch, (tokens)]`; they say where texts begin and end.
+    """
+
+    def __init__(self, hashes: tf.RaggedTensor) -> None:
+        self.hashes = hashes
+        self.rows = hashes.value_rowids()
+        self.lengths = tf.cast(hashes.row_lengths(), tf.float32)
+
+    def _sum(self, vectors: tf.Tensor) -> tf.Tensor:
+        total = tf.math.segment_sum(tf.reduce_sum(vectors, 1), self.rows)
+        # A segment sum ends at the last text that has tokens; texts behind it are zeros.
+        return tf.pad(total, [[0, tf.cast(self.hashes.nrows(), tf.int32) - tf.shape(total)[0]], [0, 0]])
+
+    def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
+        """See Texts."""
+        return self.hashes.with_values(values).to_tensor(fill)
+
+    def tokens(self, padded: tf.Tensor) -> tf.Tensor:
+        """See Texts."""
+        return tf.gather_nd(padded, tf.where(tf.sequence_mask(self.hashes.row_lengths())))
+
+    def mask(self) -> tf.Tensor:
+        """See Texts."""
+        return tf.sequence_mask(self.hashes.row_lengths(), dtype=tf.float32)
+
+    def only_tokens(self, values: tf.Tensor) -> tf.Tensor:
+        """See Texts: there is no padding."""
+        return values
+
+    def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
+        """See Texts."""
+        n, around = tf.shape(vectors)[0], [[dilation, dilation], [0, 0]]
+        padded, texts = tf.pad(vectors, around), tf.pad(self.rows, around[:1], constant_values=-1)
+
+        def moved(start: int) -> tf.Tensor:
+            same_text = tf.equal(texts[start : start + n], self.rows)
+            return padded[start : start + n] * tf.expand_dims(tf.cast(same_text, vectors.dtype), 1)
+
+        return tf.concat([moved(0), vectors, moved(2 * dilation)], 1)
+
+
+class PaddedTexts(Texts):
+    """Texts filled up to the longest; vectors of padding are zeros.
+
+    Args:
+      present: `[batch, positions]` float32: 1 where a text has a token, 0 behind its end.
+    """
+
+    def __init__(self, present: tf.Tensor) -> None:
+        self.present = present
+        self.lengths = tf.reduce_sum(present, 1)
+
+    def _sum(self, vectors: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(vectors, [1, 2])
+
+    def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
+        """See Texts: as they are."""
+        return values
+
+    def tokens(self, padded: tf.Tensor) -> tf.Tensor:
+        """See Texts: as they are."""
+        return padded
+
+    def mask(self) -> tf.Tensor:
+        """See Texts."""
+        return self.present
+
+    def only_tokens(self, values: tf.Tensor) -> tf.Tensor:
+        """See Texts."""
+        return values * tf.expand_dims(self.present, -1)
+
+    def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
+        """See Texts."""
+        positions = tf.shape(vectors)[1]
+        padded = tf.pad(vectors, [[0, 0], [dilation, dilation], [0, 0]])
+        return tf.concat([padded[:, start : start + positions] for start in (0, dilation, 2 * dilation)], 2)

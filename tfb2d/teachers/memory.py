@@ -1,0 +1,25 @@
+"""A setting of the process's memory allocator, for commands that run teachers with PyTorch on a CPU."""
+
+import ctypes
+import os
+import sys
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+
+
+def keep_freed_memory() -> bool:
+    """Keeps glibc from handing the freed outputs of PyTorch's operators back to the kernel one by one.
+
+    Each operator would ask for its output's pages anew and fault on every one: up to half of the time (BUILD.md). This
+    changes the whole process, so commands call it when they start, and no library function does.
+
+    Returns:
+      Whether it was set: with `KERAS_BACKEND=torch` on Linux with glibc. Other backends keep memory themselves.
+    """
+    if os.environ.get("KERAS_BACKEND") != "torch" or not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is None:
+        return False
+    answers = [mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, 2**31 - 1), mallopt(_M_TOP_PAD, 2**28)]
+    return all(answers)

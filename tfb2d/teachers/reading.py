@@ -1,0 +1,106 @@
+"""How a teacher's texts become word pieces: what the preset's own files say. Reads JSON and vocabularies, never Keras.
+
+BERT and its kin were pre-trained on text that Hugging Face's (and before it Google's) tokenizer had cut. KerasHub's
+tokenizer differs: it keeps accents unless a setting says otherwise, folds "ß" to "ss", does not split at a no-break space,
+and knows no word of more than 100 bytes. So teachers read with the `tokenizers` library (`wordpiece.py`).
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfb2d.config import ConfigError
+from tfb2d.teachers.saved import FILE
+
+TOKENIZERS = "tokenizers"  # how new teachers cut word pieces, as `teacher.json` says it; before, it was KerasHub's way
+MODEL_TYPES = ("bert", "distilbert", "mpnet")  # Hugging Face's names of the WordPiece encoders that can be loaded
+
+
+@dataclass(frozen=True)
+class WordPieceSettings:
+    """What a Hugging Face folder says of its WordPiece tokenizer.
+
+    Attributes:
+      vocabulary: the pieces, in the order of their ids.
+      lowercase: whether texts are lower-cased first.
+      strip_accents: whether letters lose their accents first.
+    """
+
+    vocabulary: tuple[str, ...]
+    lowercase: bool
+    strip_accents: bool
+
+
+def read_settings(folder: Path) -> WordPieceSettings:
+    """Reads a Hugging Face folder's `tokenizer_config.json`, `tokenizer.json` and `vocab.txt`; some may be missing.
+
+    As in Hugging Face's BERT, `tokenizer_config.json` counts before `tokenizer.json`, texts are lower-cased where neither
+    says anything, and `strip_accents: null` follows the lower-casing
+    (https://huggingface.co/docs/transformers/model_doc/bert#transformers.BertTokenizer).
+
+    Raises:
+      ConfigError: there is no vocabulary, or the tokenizer is of a kind that cannot be followed here.
+    """
+    config = _json(folder / "tokenizer_config.json")
+    whole = _json(folder / "tokenizer.json")
+    if config.get("tokenizer_class") == "BertJapaneseTokenizer":
+        raise ConfigError(f"{folder}: its BertJapaneseTokenizer cuts words with MeCab, which teachers cannot do")
+    normalizer = whole.get("normalizer") or {}
+    kind = normalizer.get("type", "BertNormalizer")
+    if kind != "BertNormalizer" and "do_lower_case" not in config:
+        raise ConfigError(
+            f"{folder / 'tokenizer.json'}: its normalizer is a {kind}, not a BertNormalizer; say in "
+            f"{folder / 'tokenizer_config.json'} whether texts are lower-cased: do_lower_case"
+        )
+    if not config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)):
+        raise ConfigError(f"{folder}: tokenize_chinese_chars is false; teachers cut Chinese characters apart")
+    lowercase = bool(config.get("do_lower_case", normalizer.get("lowercase", True)))
+    strip = config.get("strip_accents", normalizer.get("strip_accents"))
+    return WordPieceSettings(_vocabulary(folder, whole), lowercase, lowercase if strip is None else bool(strip))
+
+
+def family_of(preset: Path) -> str:
+    """Returns Hugging Face\'s name of the encoder in a Hugging Face folder, if it is one of `MODEL_TYPES`; else ""."""
+    family = _json(preset / "config.json").get("model_type", "") if preset.is_dir() else ""
+    return str(family) if family in MODEL_TYPES else ""
+
+
+def made_here(preset: Path) -> bool:
+    """Says whether a preset is the model of a saved teacher, which keeps the setting that it learnt with."""
+    return (preset.parent / FILE).exists()
+
+
+def without_accents(vocabulary: Sequence[str]) -> bool:
+    """Says whether no piece holds an accent: texts had lost theirs when it was made, so accented words are unknown."""
+    return not any(
+        unicodedata.category(character) == "Mn"
+        for piece in vocabulary
+        if not piece.isascii()
+        for character in unicodedata.normalize("NFD", piece)
+    )
+
+
+def _vocabulary(folder: Path, whole: dict[str, Any]) -> tuple[str, ...]:
+    path = folder / "vocab.txt"
+    if path.is_file():
+        return tuple(line.rstrip() for line in re.split(r"\r?\n", path.read_text(encoding="utf-8").rstrip("\n")))
+    model = whole.get("model") or {}
+    if model.get("type") != "WordPiece":
+        has = f"its tokenizer.json is of {model['type']}" if "type" in model else "there is no tokenizer.json either"
+        raise ConfigError(f"{folder}: there is no vocab.txt, and {has}, so its word pieces are not known")
+    ids: dict[str, int] = model["vocab"]
+    return tuple(sorted(ids, key=ids.__getitem__))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    return value if isinstance(value, dict) else {}
