@@ -101,7 +101,7 @@ def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
       options: flags.
       ignored: flags that were given and have no effect; the log names them.
     """
-    from tfb2d.serving.server.errors import ServingError
+    from tfb2d.serving.server.errors import StatusError
     from tfb2d.serving.server.preflight import prepare
 
     _log_to_stderr(ignored)
@@ -112,8 +112,8 @@ def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
         from tfb2d.serving.server.run import run
 
         run(options, prepared)
-    except (ServingError, FlagError) as error:
-        shown = error if isinstance(error, ServingError) else f"INVALID_ARGUMENT: {error}"
+    except (StatusError, FlagError) as error:
+        shown = error if isinstance(error, StatusError) else f"INVALID_ARGUMENT: {error}"
         print(f"Failed to start server. Error: {shown}", file=sys.stderr, flush=True)
         return _FAILED
     return 0

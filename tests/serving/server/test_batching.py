@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfb2d.serving.server.batching import Batcher, BatchingParameters
-from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.preflight import read_batching
 
 
@@ -95,7 +95,7 @@ def test_large_requests_are_split(batching):
     batched = batching(run, **settings)
     assert batched(rows(*range(10)), ("y",), 5.0)[0].tolist() == [2 * n for n in range(10)]
     assert sorted(run.sizes) == [2, 4, 4]
-    with pytest.raises(ServingError, match="Task size 11 is larger than maximum input batch size 10"):
+    with pytest.raises(StatusError, match="Task size 11 is larger than maximum input batch size 10"):
         batched(rows(*range(11)), ("y",), 5.0)
 
 
@@ -120,7 +120,7 @@ def test_a_request_out_of_time_leaves_the_batch(batching):
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(batched, rows(1), ("y",), 5.0)
         time.sleep(0.05)
-        with pytest.raises(ServingError) as error:
+        with pytest.raises(StatusError) as error:
             batched(rows(2), ("y",), 0.05)
         assert error.value.code == Code.DEADLINE_EXCEEDED
         assert first.result()[0].tolist() == [2]
@@ -136,7 +136,7 @@ def test_a_failing_run_fails_its_batch_and_not_the_next(batching):
         return [feeds["x"]]
 
     batched = batching(run, max_batch_size=1, num_batch_threads=1)
-    with pytest.raises(ServingError) as error:
+    with pytest.raises(StatusError) as error:
         batched(rows(1), ("y",), 5.0)
     assert (error.value.code, "clients" in error.value.message) == (Code.INTERNAL, False)
     assert batched(rows(3), ("y",), 5.0)[0].tolist() == [3]
@@ -161,7 +161,7 @@ def test_the_parameters_file(tmp_path):
     found = read_batching(str(file))
     assert found == BatchingParameters(max_batch_size=32, allowed_batch_sizes=(8, 32))
     found.check()
-    with pytest.raises(ServingError, match="monotonically"):
+    with pytest.raises(StatusError, match="monotonically"):
         BatchingParameters(allowed_batch_sizes=(3, 2)).check()
-    with pytest.raises(ServingError, match="NOT_FOUND"):
+    with pytest.raises(StatusError, match="NOT_FOUND"):
         read_batching(str(tmp_path / "none"))

@@ -17,7 +17,7 @@ from tiny_models import put
 from tfb2d.serving.local import LocalServer
 from tfb2d.serving.server import request_log
 from tfb2d.serving.server.configuration import from_proto
-from tfb2d.serving.server.errors import ServingError
+from tfb2d.serving.server.errors import StatusError
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.options import FlagError, Options
 from tfb2d.serving.server.request_log import RequestLog, RequestLogs
@@ -277,7 +277,7 @@ def model_config(prefix="/x/y-", kind="", rate=1.0):
     ],
 )
 def test_a_logging_config_that_cannot_work_is_refused(fields, message):
-    with pytest.raises(ServingError, match=message):
+    with pytest.raises(StatusError, match=message):
         from_proto(model_config(**fields), {})
 
 
@@ -286,7 +286,7 @@ def test_callers_cannot_have_files_written():
     current = {one.name: one for one in from_proto(model_config(), {})}
     assert from_proto(model_config(), current, remote=True)
     for known in (current, {}):
-        with pytest.raises(ServingError, match="can only be changed in --model_config_file"):
+        with pytest.raises(StatusError, match="can only be changed in --model_config_file"):
             from_proto(model_config("/elsewhere/"), known, remote=True)
 
 

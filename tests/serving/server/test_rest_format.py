@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2
 
 from tfb2d.serving.server import json_body, rest_format, rest_parse, tensors
-from tfb2d.serving.server.errors import ServingError
+from tfb2d.serving.server.errors import StatusError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -42,13 +42,13 @@ def test_pretty_is_json(value):
 @given(st.dictionaries(st.sampled_from(["instances", "inputs", "signature_name"]), JSON))
 def test_any_document_is_taken_or_refused(document):
     for kind in (types_pb2.DT_FLOAT, types_pb2.DT_STRING, types_pb2.DT_INT8, types_pb2.DT_BOOL):
-        with contextlib.suppress(ServingError):
+        with contextlib.suppress(StatusError):
             fill(document, x=kind)
 
 
 @given(st.binary(max_size=60))
 def test_any_body_is_taken_or_refused(body):
-    with contextlib.suppress(ServingError):
+    with contextlib.suppress(StatusError):
         assert isinstance(json_body.parse_json(body), dict)
 
 
@@ -59,7 +59,7 @@ def test_rows_and_columns():
     assert fill(rows, **pair) == (True, {"a": [b"q", b"\xff"], "b": [1, 2]})
     assert fill({"inputs": {"a": ["q"], "b": [1]}}, **pair) == (False, {"a": [b"q"], "b": [1]})
     assert fill({"inputs": ["q"]}, a=types_pb2.DT_STRING) == (False, {"a": [b"q"]})
-    with pytest.raises(ServingError, match="keys must be equal to: a,b"):
+    with pytest.raises(StatusError, match="keys must be equal to: a,b"):
         fill({"instances": [{"a": "q"}]}, **pair)
 
 
@@ -73,9 +73,9 @@ def test_layout():
     assert json.loads(rest_format.columns(two))["outputs"]["a"] == ["x", "é"]
     special = {"s": np.float32([np.nan, np.inf, -np.inf])}
     assert b"[NaN, Infinity, -Infinity" in rest_format.predictions(special)
-    with pytest.raises(ServingError, match="inconsistent batch size"):
+    with pytest.raises(StatusError, match="inconsistent batch size"):
         rest_format.predictions({"a": np.zeros(2), "b": np.zeros(3)})
-    with pytest.raises(ServingError, match="no shape information"):
+    with pytest.raises(StatusError, match="no shape information"):
         rest_format.predictions({"a": np.float32(1)})
 
 
@@ -137,7 +137,7 @@ def test_what_the_official_parser_takes(body, value):
     ],
 )
 def test_what_it_refuses(body, message):
-    with pytest.raises(ServingError, match=message):
+    with pytest.raises(StatusError, match=message):
         parsed(body)
 
 
@@ -146,7 +146,7 @@ def test_any_escaped_text_comes_back(text):
     """Whatever Python escapes as whole pairs passes; of text with half a pair it is refused."""
     body = json.dumps({"a": text})
     if any(0xD800 <= ord(char) < 0xE000 for char in text):
-        with pytest.raises(ServingError, match="half of a surrogate pair"):
+        with pytest.raises(StatusError, match="half of a surrogate pair"):
             parsed(body)
     else:
         assert parsed(body) == {"a": text}
@@ -164,7 +164,7 @@ def test_base64_with_white_space_and_without_padding(text):
 
 @pytest.mark.parametrize("text", ["/+8AA", "/+8AAQ=", "/+8AAQ===", "_-8AAQ==", "=", "a=b"])
 def test_base64_that_is_none(text):
-    with pytest.raises(ServingError, match="Unable to base64 decode"):
+    with pytest.raises(StatusError, match="Unable to base64 decode"):
         json_body.from_base64({"b64": text})
 
 
@@ -177,14 +177,14 @@ def test_base64_of_anything(data):
 def test_gzip_bodies(monkeypatch):
     one, two = gzip.compress(b'{"a": '), gzip.compress(b"1}")
     assert json_body.uncompress(one + two, 100) == b'{"a": 1}'
-    with pytest.raises(ServingError, match="not valid gzip"):
+    with pytest.raises(StatusError, match="not valid gzip"):
         json_body.uncompress(b"{}", 100)
-    with pytest.raises(ServingError, match="was cut"):
+    with pytest.raises(StatusError, match="was cut"):
         json_body.uncompress(one[:-3], 100)
-    with pytest.raises(ServingError, match="more than 7 bytes"):
+    with pytest.raises(StatusError, match="more than 7 bytes"):
         json_body.uncompress(one + two, 7)
     monkeypatch.setattr(json_body, "MAX_UNCOMPRESSED", 7)
-    with pytest.raises(ServingError, match="more than 7 bytes"):
+    with pytest.raises(StatusError, match="more than 7 bytes"):
         json_body.uncompress(one + two, 100)
 
 
@@ -203,7 +203,7 @@ def test_gzip_bodies(monkeypatch):
     ],
 )
 def test_a_feature_holds_values_of_one_kind(value, message):
-    with pytest.raises(ServingError, match=message):
+    with pytest.raises(StatusError, match=message):
         rest_parse.fill_examples(input_pb2.Input(), {"examples": [{"x": value}]})
 
 
@@ -216,10 +216,10 @@ def test_values_of_features():
 
 
 def test_a_signature_without_inputs_and_types_that_json_lacks():
-    with pytest.raises(ServingError, match="Failed to get input map for signature: init"):
+    with pytest.raises(StatusError, match="Failed to get input map for signature: init"):
         rest_parse.fill_predict(predict_pb2.PredictRequest(), {"signature_name": "init", "instances": [1]}, {})
     for kind in (types_pb2.DT_HALF, types_pb2.DT_UINT16, types_pb2.DT_COMPLEX64):
-        with pytest.raises(ServingError, match="Conversion of JSON Value: 1 to type"):
+        with pytest.raises(StatusError, match="Conversion of JSON Value: 1 to type"):
             fill({"inputs": [1]}, x=kind)
     assert fill({"inputs": [300, -1]}, x=types_pb2.DT_INT8)[1] == {"x": [44, -1]}  # cut, as officially
 

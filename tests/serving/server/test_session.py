@@ -7,7 +7,7 @@ import pytest
 
 from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.serving.server import fast_session
-from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.predict import make_plan
 from tfb2d.serving.server.session import Session
@@ -46,7 +46,7 @@ def test_values(session):
     ],
 )
 def test_wrong_types(session, array, message, seconds):
-    with pytest.raises(ServingError) as error:
+    with pytest.raises(StatusError) as error:
         run(session, "serving_default", seconds, x=array)
     assert error.value.code == Code.INVALID_ARGUMENT
     assert error.value.message.startswith(message)
@@ -54,7 +54,7 @@ def test_wrong_types(session, array, message, seconds):
 
 def test_wrong_shapes(session, accelerate):
     """The fast way has the op's own words, the public one those of Session.run."""
-    with pytest.raises(ServingError) as error:
+    with pytest.raises(StatusError) as error:
         run(session, "serving_default", 5.0, x=np.ones((2, 5), np.float32))
     assert error.value.code == Code.INVALID_ARGUMENT
     start = (
@@ -68,14 +68,14 @@ def test_scalars(session, accelerate):
     if accelerate:
         assert run(session, "text", t=np.array(b"ab", object))["u"] == b"AB"
     else:
-        with pytest.raises(ServingError, match="Cannot feed value of shape"):
+        with pytest.raises(StatusError, match="Cannot feed value of shape"):
             run(session, "text", t=np.array(b"ab", object))
     assert run(session, "slow", n=np.int32(0))["r"] == 40_000
 
 
 def test_errors_of_ops(session):
     """Without the stack traces that Session.run adds."""
-    with pytest.raises(ServingError) as error:
+    with pytest.raises(StatusError) as error:
         run(session, "regress", inputs=np.array([b""], object))
     assert error.value.code == Code.INVALID_ARGUMENT
     assert error.value.message.startswith("Name: <unknown>, Feature: x (data type: float) is required but could not be")
@@ -83,14 +83,14 @@ def test_errors_of_ops(session):
 
 
 def test_a_signature_without_outputs(session):
-    with pytest.raises(ServingError) as error:
+    with pytest.raises(StatusError) as error:
         run(session, "__saved_model_init_op")
     text = "Node 'NoOp' (type: 'NoOp', num of outputs: 0) does not have output 0"
     assert (error.value.code, error.value.message) == (Code.OUT_OF_RANGE, text)
 
 
 def test_a_long_run_ends_at_its_deadline(session):
-    with pytest.raises(ServingError) as error:
+    with pytest.raises(StatusError) as error:
         run(session, "slow", 0.2, n=np.int32(10**7))
     assert (error.value.code, error.value.message) == (Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
 
@@ -102,7 +102,7 @@ def test_a_graph_without_loops(marked, accelerate):
         texts = np.array([b"a", b"b"], object)
         assert run(opened, "serving_default", 5.0, text=texts)["score"].tolist() == [2.0, 2.0]
         for seconds in (None, 5.0):
-            with pytest.raises(ServingError, match=r"Expects arg\[0\] to be string but float is provided"):
+            with pytest.raises(StatusError, match=r"Expects arg\[0\] to be string but float is provided"):
                 run(opened, "serving_default", seconds, text=np.ones(2, np.float32))
         large = np.array([b"a" * 100] * 20_000, object)
         assert set(run(opened, "serving_default", 5.0, text=large)["score"].tolist()) == {2.0}
@@ -186,8 +186,8 @@ def test_what_cannot_be_loaded(tree, tmp_path):
     for content, code in ((None, Code.NOT_FOUND), (b"\xff\xff", Code.DATA_LOSS), (b"", Code.NOT_FOUND)):
         if content is not None:
             (tmp_path / "1/saved_model.pb").write_bytes(content)
-        with pytest.raises(ServingError) as error:
+        with pytest.raises(StatusError) as error:
             Session(str(tmp_path / "1"), Options(), str(tmp_path))
         assert error.value.code == code
-    with pytest.raises(ServingError, match=r"matching supplied tags: . gpu"):
+    with pytest.raises(StatusError, match=r"matching supplied tags: . gpu"):
         Session(str(tree / "demo/1"), Options(saved_model_tags="gpu"), str(tree / "demo"))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.steps import Work, alone, together
 
 
@@ -20,20 +20,20 @@ class Run:
         self.sizes.append(len(array))
         self.limits.append(seconds)
         if (array < 0).any():
-            raise ServingError(Code.INVALID_ARGUMENT, "negative")
+            raise StatusError(Code.INVALID_ARGUMENT, "negative")
         return [np.zeros(self.shape) if self.shape else array * 2 for _ in fetches]
 
 
 def step(run, values, seconds=1.0, joins=True, fetches=("y",), width=None):
     """A request that is checked first and whose answer is a list of rows."""
     if 0 in values:
-        raise ServingError(Code.NOT_FOUND, "no zeros")
+        raise StatusError(Code.NOT_FOUND, "no zeros")
     array = np.array(values, np.float32)
     array = array if width is None else np.tile(array[:, None], (1, width))
     try:
         outputs = yield Work(run, {"x": array}, fetches, seconds, joins)
-    except ServingError as error:
-        raise ServingError(error.code, f"seen: {error.message}") from None
+    except StatusError as error:
+        raise StatusError(error.code, f"seen: {error.message}") from None
     return [one.tolist() for one in outputs]
 
 
@@ -44,7 +44,7 @@ def outcome(answer):
 def by_itself(one):
     try:
         return outcome(alone(one))
-    except ServingError as error:
+    except StatusError as error:
         return str(error)
 
 
@@ -103,7 +103,7 @@ def test_errors_leave_no_cycles_behind():
             kept = Kept(values)
             seen.append(weakref.ref(kept))
             answers = together([step(Run(), kept), step(Run(), [2])])
-            assert isinstance(answers[0], ServingError)
+            assert isinstance(answers[0], StatusError)
             del kept, answers
         assert [one() for one in seen] == [None] * 3
     finally:
@@ -127,7 +127,7 @@ def test_a_bad_request_costs_its_neighbours_few_runs(caplog):
     run = Run()
     with caplog.at_level("INFO"):
         answers = together([step(run, [-1 if index == 21 else 1]) for index in range(32)])
-    assert [isinstance(answer, ServingError) for answer in answers].index(True) == 21
+    assert [isinstance(answer, StatusError) for answer in answers].index(True) == 21
     assert sum(answer == [[2]] for answer in answers) == 31
     assert len(run.sizes) == 11
     assert "a run of 32 requests was refused (INVALID_ARGUMENT)" in caplog.text
@@ -152,7 +152,7 @@ def test_a_shared_run_that_exceeds_its_time_is_not_tried_again():
 
     def late(feeds, fetches, seconds):
         sizes.append(len(feeds["x"]))
-        raise ServingError(Code.DEADLINE_EXCEEDED, "late")
+        raise StatusError(Code.DEADLINE_EXCEEDED, "late")
 
     answers = together([step(late, [1]), step(late, [2])])
     assert {str(answer) for answer in answers} == {"DEADLINE_EXCEEDED: seen: late"}

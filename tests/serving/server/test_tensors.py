@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow.core.framework import tensor_pb2
 
-from tfb2d.serving.server.errors import ServingError
+from tfb2d.serving.server.errors import StatusError
 from tfb2d.serving.server.tensors import KINDS, fill_proto, to_array
 
 LIMITS = (1 << 26, 0)
@@ -46,13 +46,13 @@ def test_anything_is_read_or_refused(content, dtype, sizes):
     proto = tensor_pb2.TensorProto(dtype=dtype, tensor_content=content)
     for size in sizes:
         proto.tensor_shape.dim.add(size=size)
-    with contextlib.suppress(ServingError):
+    with contextlib.suppress(StatusError):
         assert to_array(proto, "x", *LIMITS).shape == tuple(sizes)
 
 
 def test_long_strings_are_refused_by_length_only():
     proto = tf.make_tensor_proto([b"secret" * 10])
-    with pytest.raises(ServingError, match="60 bytes") as error:
+    with pytest.raises(StatusError, match="60 bytes") as error:
         to_array(proto, "t", 1 << 20, 59)
     assert "secret" not in error.value.message
     assert to_array(proto, "t", 1 << 20, 60).tolist() == [b"secret" * 10]

@@ -10,7 +10,7 @@ from embedded import free_port, wait_for
 
 from tfb2d.serving.server import fast_transport, grpc_server
 from tfb2d.serving.server.aio_transport import AioTransport
-from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.fast_transport import FastTransport
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.options import Options
@@ -138,9 +138,9 @@ def test_errors(served, caplog):
 
     def answer(data, seconds):
         if data == b"late":
-            raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for something")
+            raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for something")
         if data == b"long":
-            raise ServingError(Code.INVALID_ARGUMENT, "x" * 2000)
+            raise StatusError(Code.INVALID_ARGUMENT, "x" * 2000)
         if data == b"bad":
             raise RuntimeError("a secret")
         return data
@@ -272,7 +272,7 @@ def test_quick_answers_of_a_method_are_computed_together(fast):
 
     def together(requests):
         sizes.append(len(requests))
-        bad = ServingError(Code.INVALID_ARGUMENT, "no")
+        bad = StatusError(Code.INVALID_ARGUMENT, "no")
         return [bad if data == b"07" else answer(data, seconds) for data, seconds in requests]
 
     _, channel = fast({"/a": Method(answer, together=together), "/b": Method(answer)}, 8)

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from tfb2d.serving.server.errors import Code, ServingError, cut_details, where
+from tfb2d.serving.server.errors import Code, StatusError, cut_details, where
 from tfb2d.serving.server.transport import EXHAUSTED, WAIT_SECONDS, Method, Stream
 
 _log = logging.getLogger(__name__)
@@ -113,16 +113,16 @@ class AioTransport(grpc.GenericRpcHandler):
 
     async def _answer(self, method: Method | None, data: bytes, context: grpc.aio.ServicerContext) -> bytes:
         result = await self._result(method, data, context)
-        if isinstance(result, ServingError):
+        if isinstance(result, StatusError):
             await context.abort(_STATUS[result.code], cut_details(result.message))
         assert isinstance(result, bytes)
         return result
 
     async def _result(
         self, method: Method | None, data: bytes, context: grpc.aio.ServicerContext
-    ) -> bytes | ServingError:
+    ) -> bytes | StatusError:
         if method is None:
-            return ServingError(Code.UNIMPLEMENTED, "")
+            return StatusError(Code.UNIMPLEMENTED, "")
         if not method.bounded:
             return await self._compute(method, data, context, self._background if method.background else None)
         if not self._room:
@@ -135,7 +135,7 @@ class AioTransport(grpc.GenericRpcHandler):
         finally:
             self._room += 1
 
-        async def turn() -> bytes | ServingError:
+        async def turn() -> bytes | StatusError:
             try:
                 return await self._compute(method, data, context, self._pool)
             finally:
@@ -146,14 +146,14 @@ class AioTransport(grpc.GenericRpcHandler):
 
     async def _compute(
         self, method: Method, data: bytes, context: grpc.aio.ServicerContext, pool: ThreadPoolExecutor | None
-    ) -> bytes | ServingError:
+    ) -> bytes | StatusError:
         try:
             if pool is None:  # a look-up
                 return method.result(data, context.time_remaining())
             return await self._loop.run_in_executor(pool, method.result, data, context.time_remaining())
         except Exception as error:
             _log.error("%s", where(error))
-            return ServingError(Code.INTERNAL, "")
+            return StatusError(Code.INTERNAL, "")
 
 
 class _Opened:

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfb2d.serving.server.configuration import from_proto
-from tfb2d.serving.server.errors import Code, ServingError, cut_details, invalid
+from tfb2d.serving.server.errors import Code, StatusError, cut_details, invalid
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager, Version
 from tfb2d.serving.server.request_log import RequestLogs
@@ -53,7 +53,7 @@ class Api:
           The response.
 
         Raises:
-          ServingError: as TensorFlow Serving answers. So of all methods here.
+          StatusError: as TensorFlow Serving answers. So of all methods here.
         """
         return alone(self.predicting(request, seconds, entry))
 
@@ -98,7 +98,7 @@ class Api:
                 yield from self._fill(method, version, request, response, seconds)
             finally:
                 version.give_back()
-        except ServingError as error:
+        except StatusError as error:
             status = error.code.name
             raise
         finally:
@@ -188,7 +188,7 @@ class Api:
         """Answers HandleReloadConfigRequest, which blocks until new models serve."""
         try:
             self.apply(request.config, seconds)
-        except ServingError as error:
+        except StatusError as error:
             _log.error("ReloadConfig failed: %s", error)
             raise
         response = model_management_pb2.ReloadConfigResponse()
@@ -199,7 +199,7 @@ class Api:
         """Takes on a ModelServerConfig.
 
         Raises:
-          ServingError: it is refused; what was configured before stays.
+          StatusError: it is refused; what was configured before stays.
         """
         if config.WhichOneof("config") != "model_config_list":  # even where none is configured
             raise invalid(
@@ -209,10 +209,10 @@ class Api:
         self.models.configure(from_proto(config, self.models.settings(), remote=True), seconds)
 
 
-def unexpected(error: Exception) -> ServingError:
+def unexpected(error: Exception) -> StatusError:
     """Returns what a client reads of an error that nobody foresaw: its kind, nothing of the request."""
-    if isinstance(error, ServingError):
+    if isinstance(error, StatusError):
         return error
     if isinstance(error, MemoryError):
-        return ServingError(Code.RESOURCE_EXHAUSTED, "out of memory")
-    return ServingError(Code.INTERNAL, cut_details(f"{type(error).__name__} in the embedded server"))
+        return StatusError(Code.RESOURCE_EXHAUSTED, "out of memory")
+    return StatusError(Code.INTERNAL, cut_details(f"{type(error).__name__} in the embedded server"))

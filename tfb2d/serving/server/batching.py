@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 
 Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
 _TIMED_OUT = "Timed out waiting for notification"
@@ -62,7 +62,7 @@ class BatchingParameters:
         """Refuses what cannot work, when a model is loaded, as TensorFlow Serving does.
 
         Raises:
-          ServingError: INVALID_ARGUMENT.
+          StatusError: INVALID_ARGUMENT.
         """
         for name in ("max_batch_size", "num_batch_threads", "max_enqueued_batches"):
             if getattr(self, name) < 1:
@@ -164,7 +164,7 @@ class Batcher:
         try:
             return task.answer.result(left)
         except FutureTimeout:
-            raise ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT) from None
+            raise StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT) from None
 
     def _enqueue(
         self, run: Run, names: tuple[str, ...], fetches: tuple[str, ...], tasks: Sequence[_Task]
@@ -186,7 +186,7 @@ class Batcher:
                     needed, room = needed + 1, self.parameters.execution_size
                 room -= task.size
             if needed and len(queue.batches) + needed > limit:
-                raise ServingError(
+                raise StatusError(
                     Code.UNAVAILABLE,
                     "The batch scheduling queue to which this task was submitted is full; currently"
                     f" {len(queue.batches)} batches enqueued and max_enqueued_batches is {limit}",
@@ -238,10 +238,10 @@ class Batcher:
         """Runs a batch that counts as running, and lets the next one run."""
         try:
             self._run(queue, batch)
-        except ServingError as error:
+        except StatusError as error:
             _fail(batch.tasks, error)
         except Exception as problem:  # the threads serve every model: none may die of one batch
-            _fail(batch.tasks, ServingError(Code.INTERNAL, f"{type(problem).__name__} in a batch"))
+            _fail(batch.tasks, StatusError(Code.INTERNAL, f"{type(problem).__name__} in a batch"))
         finally:
             with self._changed:
                 self._idle += 1
@@ -251,7 +251,7 @@ class Batcher:
         now = time.monotonic()
         tasks = [task for task in batch.tasks if task.deadline is None or task.deadline > now]
         if not tasks:
-            return _fail(batch.tasks, ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
+            return _fail(batch.tasks, StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
         rows = sum(task.size for task in tasks)
         padded = next((size for size in self.parameters.allowed_batch_sizes if size >= rows), rows)
         queue.observe(now - batch.opened, padded)
@@ -267,12 +267,12 @@ class Batcher:
         for task in tasks:
             task.answer.set_result([array[start : start + task.size] for array in outputs])
             start += task.size
-        _fail(batch.tasks, ServingError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
+        _fail(batch.tasks, StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
 
     def _join(self, name: str, parts: list[np.ndarray], padding: int) -> np.ndarray:
         if any(part.shape[1:] != parts[0].shape[1:] for part in parts):
             if not self.parameters.pad_variable_length_inputs:
-                raise ServingError(
+                raise StatusError(
                     Code.FAILED_PRECONDITION,
                     f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set"
                     " pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal"
@@ -309,16 +309,16 @@ def _pad(array: np.ndarray, widest: np.ndarray) -> np.ndarray:
 def _check_outputs(outputs: Sequence[np.ndarray], rows: int) -> None:
     for array in outputs:
         if not np.ndim(array):
-            raise ServingError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+            raise StatusError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
         if array.shape[0] != rows:
-            raise ServingError(
+            raise StatusError(
                 Code.FAILED_PRECONDITION,
                 "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input"
                 " tensors",
             )
 
 
-def _fail(tasks: Sequence[_Task], error: ServingError) -> None:
+def _fail(tasks: Sequence[_Task], error: StatusError) -> None:
     for task in tasks:
         if not task.answer.done():
             task.answer.set_exception(error)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.textprotos import read_text_proto
 
@@ -37,7 +37,7 @@ def read_configuration(options: Options) -> list[ModelSettings]:
     """Returns the models that the flags name.
 
     Raises:
-      ServingError: there are none, or the config file cannot be read.
+      StatusError: there are none, or the config file cannot be read.
     """
     if options.model_config_file:
         config = read_text_proto(options.model_config_file, model_server_config_pb2.ModelServerConfig())
@@ -60,7 +60,7 @@ def from_proto(
       remote: whether it came over the network: then it must not have new files written.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     kind = config.WhichOneof("config")
     if kind is None and not current:
@@ -69,7 +69,7 @@ def from_proto(
         text = (
             "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
         )
-        raise ServingError(Code.FAILED_PRECONDITION, text)
+        raise StatusError(Code.FAILED_PRECONDITION, text)
     models = [_settings(model) for model in config.model_config_list.config]
     _check(models, current)
     for model in models if remote else ():
@@ -101,7 +101,7 @@ def _settings(config: model_server_config_pb2.ModelConfig) -> ModelSettings:
 def _log_settings(config: model_server_config_pb2.ModelConfig) -> LogSettings:
     collector, rate = config.logging_config.log_collector_config, config.logging_config.sampling_config.sampling_rate
     if collector.type not in ("", "tfrecord"):
-        raise ServingError(Code.NOT_FOUND, f"Cannot find LogCollector::Factory for type: {collector.type}")
+        raise StatusError(Code.NOT_FOUND, f"Cannot find LogCollector::Factory for type: {collector.type}")
     if not collector.filename_prefix.startswith("/"):
         raise invalid(f"The logging_config of model {config.name} needs an absolute filename_prefix")
     if not 0 <= rate <= 1:
@@ -141,7 +141,7 @@ def check_labels(model: ModelSettings, available: set[int], current: Mapping[str
       options: the two flags that allow more.
 
     Raises:
-      ServingError: FAILED_PRECONDITION.
+      StatusError: FAILED_PRECONDITION.
     """
     if options.force_allow_any_version_labels_for_unavailable_models:
         return
@@ -149,7 +149,7 @@ def check_labels(model: ModelSettings, available: set[int], current: Mapping[str
         unused = current.get(label, version) == version
         allowed = options.allow_version_labels_for_unavailable_models and unused
         if not allowed and version not in available:
-            raise ServingError(
+            raise StatusError(
                 Code.FAILED_PRECONDITION,
                 f"Request to assign label to version {version} of model {model.name}, which is not currently available for"
                 " inference",

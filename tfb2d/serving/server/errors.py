@@ -28,7 +28,7 @@ class Code(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
-class ServingError(Exception):
+class StatusError(Exception):
     """An answer other than OK.
 
     Args:
@@ -45,9 +45,9 @@ class ServingError(Exception):
         return f"{self.code.name}: {self.message}"
 
 
-def invalid(message: str) -> ServingError:
+def invalid(message: str) -> StatusError:
     """Returns the most common error."""
-    return ServingError(Code.INVALID_ARGUMENT, message)
+    return StatusError(Code.INVALID_ARGUMENT, message)
 
 
 def cut_details(message: str) -> str:

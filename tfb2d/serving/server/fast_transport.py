@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import grpc
 from grpc._cython import cygrpc
 
-from tfb2d.serving.server.errors import Code, ServingError, cut_details, where
+from tfb2d.serving.server.errors import Code, StatusError, cut_details, where
 from tfb2d.serving.server.transport import EXHAUSTED, WAIT_SECONDS, Method, Stream
 
 _log = logging.getLogger(__name__)
@@ -79,9 +79,9 @@ class Call(NamedTuple):
         """Sends a stream's last message and the status OK."""
         self._start(cygrpc.SendMessageOperation(data, 0), _OK)
 
-    def finish(self, answer: bytes | ServingError) -> None:
+    def finish(self, answer: bytes | StatusError) -> None:
         """Sends the answer to a call that is no stream."""
-        if isinstance(answer, ServingError):
+        if isinstance(answer, StatusError):
             parts: tuple = (_status(answer.code, answer.message),)
         else:
             parts = cygrpc.SendMessageOperation(answer, 0), _OK
@@ -273,7 +273,7 @@ class FastTransport:
         method = self._methods.get(event.call_details.method)
         call = Call(event.call, method, event.call_details.deadline)
         if method is None:  # answered without waiting for a message
-            call.finish(ServingError(Code.UNIMPLEMENTED, ""))
+            call.finish(StatusError(Code.UNIMPLEMENTED, ""))
         else:
             call.core.start_server_batch((cygrpc.ReceiveMessageOperation(0),), call)
 
@@ -281,7 +281,7 @@ class FastTransport:
         method = call.method
         assert method is not None
         if data is None:  # closed, cancelled, or larger than allowed: the core has told the client already
-            call.finish(ServingError(Code.INTERNAL, ""))
+            call.finish(StatusError(Code.INTERNAL, ""))
         elif method.background:
             self._answer_in_background(call, data)
         elif not method.bounded:
@@ -313,7 +313,7 @@ class FastTransport:
             return
         with self._lock:
             parts = _parts(self._quick.popleft() for _ in range(min(len(self._quick), MOST_TOGETHER)))
-        ready: list[tuple[Call, bytes | ServingError]] = []
+        ready: list[tuple[Call, bytes | StatusError]] = []
         began = time.monotonic()
         while parts:
             part = parts.pop(0)
@@ -321,7 +321,7 @@ class FastTransport:
                 ready.extend(self._compute(part))
             except Exception as error:
                 _log.error("%s", where(error))
-                ready.extend((call, ServingError(Code.INTERNAL, "")) for call, _ in part)
+                ready.extend((call, StatusError(Code.INTERNAL, "")) for call, _ in part)
             now = time.monotonic()
             if now - began > 4 * QUICK_SECONDS:
                 _send(ready)
@@ -350,7 +350,7 @@ class FastTransport:
         try:
             ((_, answer),) = self._compute([(call, data)])
             assert call.method is not None
-            if isinstance(answer, ServingError) or call.method.stream is None:
+            if isinstance(answer, StatusError) or call.method.stream is None:
                 return call.finish(answer)
             call.begin(answer)
             call.method.stream(call)
@@ -360,7 +360,7 @@ class FastTransport:
         except Exception as error:  # of one call, which the core may have ended meanwhile
             _log.error("%s", where(error))
 
-    def _compute(self, part: Sequence[Received]) -> list[tuple[Call, bytes | ServingError]]:
+    def _compute(self, part: Sequence[Received]) -> list[tuple[Call, bytes | StatusError]]:
         """Returns the answers to requests of one method; remembers how long an answer took."""
         now, began, computed = time.time(), time.monotonic(), time.thread_time()
         method = part[0][0].method
@@ -374,7 +374,7 @@ class FastTransport:
         if clock > max(2 * QUICK_SECONDS, BLOCKED * seconds):
             seconds = clock
         for (_, data), answer in zip(part, answers, strict=True):
-            if not isinstance(answer, ServingError):  # an error is quicker than an answer would be
+            if not isinstance(answer, StatusError):  # an error is quicker than an answer would be
                 kind = method.answer, len(data).bit_length()
                 before = self._seconds.get(kind, seconds / len(part))
                 self._seconds[kind] = before + 0.2 * (seconds / len(part) - before)
@@ -390,7 +390,7 @@ def _parts(received: Iterable[Received]) -> list[list[Received]]:
     return list(parts.values())
 
 
-def _send(ready: Iterable[tuple[Call, bytes | ServingError]]) -> None:
+def _send(ready: Iterable[tuple[Call, bytes | StatusError]]) -> None:
     for call, answer in ready:
         try:
             call.finish(answer)

@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfb2d.serving.server.api import Api, unexpected
-from tfb2d.serving.server.errors import Code, ServingError, where
+from tfb2d.serving.server.errors import Code, StatusError, where
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.options import CORES, FlagError, Options
 from tfb2d.serving.server.steps import Step, together
@@ -28,14 +28,14 @@ from tfb2d.serving.server.transport import Answer, AnswerTogether, Method, Trans
 _log = logging.getLogger(__name__)
 
 
-def _problem(error: Exception) -> ServingError:
+def _problem(error: Exception) -> StatusError:
     """Returns what a client is told of an error."""
-    if isinstance(error, ServingError):
+    if isinstance(error, StatusError):
         return error
     if isinstance(error, DecodeError):
-        return ServingError(Code.INTERNAL, "")
+        return StatusError(Code.INTERNAL, "")
     if isinstance(error, EncodeError):
-        return ServingError(Code.INTERNAL, "the answer is larger than a message can be")
+        return StatusError(Code.INTERNAL, "the answer is larger than a message can be")
     _log.error("%s", where(error))
     return unexpected(error)
 
@@ -55,7 +55,7 @@ def _predict_together(api: Api) -> AnswerTogether:
         response = yield from api.predicting(predict_pb2.PredictRequest.FromString(data), seconds)
         return response.SerializeToString()
 
-    def answer(requests: Sequence[tuple[bytes, float | None]]) -> list[bytes | ServingError]:
+    def answer(requests: Sequence[tuple[bytes, float | None]]) -> list[bytes | StatusError]:
         answers = together([step(*request) for request in requests])
         return [in_grpc_words(_problem(answer)) if isinstance(answer, Exception) else answer for answer in answers]
 

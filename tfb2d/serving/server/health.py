@@ -6,7 +6,7 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2
 
-from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.transport import Stream
 
 _NAMES = ("", "PredictionService", "ModelService")
@@ -30,11 +30,11 @@ class Health:
         """Answers Health/Check.
 
         Raises:
-          ServingError: NOT_FOUND for another name.
+          StatusError: NOT_FOUND for another name.
         """
         status = self._status(request.service)
         if status == _Response.SERVICE_UNKNOWN:
-            raise ServingError(Code.NOT_FOUND, "service name unknown")
+            raise StatusError(Code.NOT_FOUND, "service name unknown")
         return _Response(status=status)
 
     def first(self, request: health_pb2.HealthCheckRequest, seconds: float | None) -> Any:

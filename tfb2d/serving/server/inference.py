@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf import text_format
 from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, regression_pb2
 
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.predict import DEFAULT_SIGNATURE, Run
 from tfb2d.serving.server.session import Session
 
@@ -77,7 +77,7 @@ class Inference:
             elif task.method_name == REGRESS:
                 outputs = _regression_outputs(definition)
             else:
-                raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
+                raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
             tasks.append((name, definition, task.method_name, outputs))
         return tasks
 
@@ -105,7 +105,7 @@ def serialized_examples(data: input_pb2.Input) -> list[bytes]:
     """Returns the examples of an Input, with the shared context merged into each.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     kind = data.WhichOneof("kind")
     if kind is None:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfb2d.serving.server.errors import ServingError, invalid
+from tfb2d.serving.server.errors import StatusError, invalid
 
 MAX_UNCOMPRESSED = 100 << 20  # bytes; the official server's limit for a gzip body
 _SURROGATE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
@@ -29,7 +29,7 @@ def uncompress(body: bytes, limit: int) -> bytes:
       limit: bytes that it may hold.
 
     Raises:
-      ServingError: INVALID_ARGUMENT where it is no gzip, was cut, or holds more.
+      StatusError: INVALID_ARGUMENT where it is no gzip, was cut, or holds more.
     """
     limit = min(limit, MAX_UNCOMPRESSED)
     out = b""
@@ -51,7 +51,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """Returns the object of a body. Bytes that are not UTF-8 stand in its strings as surrogates; see `to_bytes`.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
     if not text:
@@ -115,7 +115,7 @@ def to_name(value: str) -> str:
     return to_bytes(value).decode("utf-8", "replace")
 
 
-def wrong(value: Any, what: str) -> ServingError:
+def wrong(value: Any, what: str) -> StatusError:
     """Returns the error about a JSON value."""
     return invalid(f"JSON Value: {pretty(value)} {what}")
 
@@ -150,7 +150,7 @@ def from_base64(value: Mapping[str, str]) -> bytes:
     """Returns the bytes of `{"b64": "..."}`; white space is skipped, padding may be left out.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     text = "".join(value["b64"].split())
     plain = text.rstrip("=")

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import get_model_status_pb2
 
 from tfb2d.serving.server import versions
 from tfb2d.serving.server.configuration import ModelSettings, check_labels
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.servable import Servable
 
@@ -34,7 +34,7 @@ class Version:
         self.number = number
         self.path = path
         self.state = State.START
-        self.error: ServingError | None = None
+        self.error: StatusError | None = None
         self.servable: Servable | None = None
         self.aspired = True
         self.cancelled = threading.Event()
@@ -101,7 +101,7 @@ class ModelManager:
 
     Args:
       options: flags.
-      load: makes a servable of a version folder; raises ServingError.
+      load: makes a servable of a version folder; raises StatusError.
       configured: is called with every configuration that was taken on.
     """
 
@@ -124,7 +124,7 @@ class ModelManager:
         """Returns the version that a ModelSpec means; the caller gives it back.
 
         Raises:
-          ServingError: INVALID_ARGUMENT or NOT_FOUND.
+          StatusError: INVALID_ARGUMENT or NOT_FOUND.
         """
         name = spec.name
         if not name:
@@ -135,13 +135,13 @@ class ModelManager:
                 if version.take() is not None:
                     return version
                 time.sleep(0)  # between leaving AVAILABLE and leaving the table
-            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
         number = spec.version.value
         if choice == "version_label":
             number = self._label(name, spec.version_label)
         version = self._serving.get(name, {}).get(number)
         if version is None or version.take() is None:
-            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {number})")
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {number})")
         return version
 
     def _label(self, name: str, label: str) -> int:
@@ -155,15 +155,15 @@ class ModelManager:
         """Returns a model's versions, highest first.
 
         Raises:
-          ServingError: NOT_FOUND.
+          StatusError: NOT_FOUND.
         """
         with self._changed:
             known = self._models[name].versions if name in self._models else {}
             chosen = [known[key] for key in sorted(known, reverse=True) if number in (None, key)]
         if not chosen and number is not None:
-            raise ServingError(Code.NOT_FOUND, f"Could not find version {number} of model {name}")
+            raise StatusError(Code.NOT_FOUND, f"Could not find version {number} of model {name}")
         if not chosen:
-            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
         return chosen
 
     def settings(self) -> dict[str, ModelSettings]:
@@ -182,7 +182,7 @@ class ModelManager:
           starting: at start-up.
 
         Raises:
-          ServingError: UNKNOWN (a new model cannot be loaded), FAILED_PRECONDITION (labels), DEADLINE_EXCEEDED.
+          StatusError: UNKNOWN (a new model cannot be loaded), FAILED_PRECONDITION (labels), DEADLINE_EXCEEDED.
         """
         with self._reloading:
             new = self._take_on(models)
@@ -230,13 +230,13 @@ class ModelManager:
             while not all(self._decided(self._models[name]) for name in names):
                 left = None if deadline is None else deadline - time.monotonic()
                 if self._stopped.is_set() or (left is not None and left <= 0):
-                    raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for models to become available")
+                    raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for models to become available")
                 self._changed.wait(0.5 if left is None else min(left, 0.5))
             aspired = [v for name in sorted(names) for v in self._models[name].versions.values() if v.aspired]
             failed = [version for version in aspired if version.state != State.AVAILABLE]
         if failed:
             texts = "".join(f"{{{{name: {v.name} version: {v.number}}} due to error: {v.error}}}, " for v in failed)
-            raise ServingError(Code.UNKNOWN, f"{len(failed)} {what}(s) did not become available: {{{texts}}}")
+            raise StatusError(Code.UNKNOWN, f"{len(failed)} {what}(s) did not become available: {{{texts}}}")
 
     @staticmethod
     def _decided(model: Model) -> bool:
@@ -327,16 +327,16 @@ class ModelManager:
                 return None
             with self._changed:
                 version.state = State.LOADING
-            error: ServingError | None = None
+            error: StatusError | None = None
             servable = None
             try:
                 with self._slots:
                     servable = self._load_servable(version.name, version.number, version.path, base)
-            except ServingError as answer:
+            except StatusError as answer:
                 error = answer
             except Exception as problem:  # a model must not be able to end the server
                 _log.exception("loading %s %d", version.name, version.number)
-                error = ServingError(Code.UNKNOWN, f"{type(problem).__name__}: {problem}")
+                error = StatusError(Code.UNKNOWN, f"{type(problem).__name__}: {problem}")
             if versions.fingerprint(version.path)[1] == version.content:
                 version.error = error
                 return servable

@@ -8,7 +8,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from tfb2d.serving.server import tensors
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.session import Session
 from tfb2d.serving.server.steps import Run, Step, Work
@@ -57,7 +57,7 @@ class Predictor:
         """Returns the step that fills the response's outputs and signature name.
 
         Raises:
-          ServingError: as TensorFlow Serving answers.
+          StatusError: as TensorFlow Serving answers.
         """
         signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
         inputs = self._inputs.get(signature) or self._read_inputs(signature)
@@ -74,17 +74,17 @@ class Predictor:
         """Returns the SignatureDef of a name.
 
         Raises:
-          ServingError: FAILED_PRECONDITION.
+          StatusError: FAILED_PRECONDITION.
         """
         definition = self._session.signatures.get(name)
         if definition is None:
-            raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+            raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         if self._options.enable_signature_method_name_check and definition.method_name not in _PREDICT_METHODS:
             expected = ", ".join(_PREDICT_METHODS[1:])
             text = (
                 f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {definition.method_name}"
             )
-            raise ServingError(Code.INTERNAL, text)
+            raise StatusError(Code.INTERNAL, text)
         return definition
 
     def _read_inputs(self, name: str) -> Inputs:
@@ -121,7 +121,7 @@ class Predictor:
         return plan
 
 
-def _wrong_size(given: set[str], expected: set[str]) -> ServingError:
+def _wrong_size(given: set[str], expected: set[str]) -> StatusError:
     def show(names: set[str]) -> str:
         return "{" + ",".join(sorted(names)) + "}"
 
@@ -135,7 +135,7 @@ def make_plan(session: Session, signature: str, output_filter: Sequence[str] = (
     """Returns the feeds and fetches of a signature.
 
     Raises:
-      ServingError: the filter names an output twice, or one that is not there.
+      StatusError: the filter names an output twice, or one that is not there.
     """
     definition = session.signatures[signature]
     outputs = definition.outputs

@@ -25,7 +25,7 @@ def prepare(options: Options) -> Prepared:
     """Reads and checks the files that the flags name.
 
     Raises:
-      ServingError: one cannot be used.
+      StatusError: one cannot be used.
     """
     models = read_configuration(options)
     for model in models:
@@ -42,7 +42,7 @@ def read_batching(path: str) -> BatchingParameters:
     """A BatchingParameters file; "" gives the defaults.
 
     Raises:
-      ServingError: it cannot be read.
+      StatusError: it cannot be read.
     """
     if not path:
         return BatchingParameters()

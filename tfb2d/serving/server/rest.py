@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 
 from tfb2d.serving.server import json_body, rest_format, rest_parse, tensors
 from tfb2d.serving.server.api import Api, unexpected
-from tfb2d.serving.server.errors import Code, ServingError, invalid, where
+from tfb2d.serving.server.errors import Code, StatusError, invalid, where
 from tfb2d.serving.server.http_server import Request
 from tfb2d.serving.server.options import Options
 
@@ -81,7 +81,7 @@ class Rest:
             return _response(200, self._answer(request), headers=self._cors)
         except Exception as error:
             problem = unexpected(error)
-            if not isinstance(error, ServingError):
+            if not isinstance(error, StatusError):
                 _log.error("%s", where(error))
             body = rest_format.error_body(problem.message)
             return _response(_HTTP.get(problem.code, 500), body, headers=self._cors)

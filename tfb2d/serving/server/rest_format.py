@@ -68,7 +68,7 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
     """Returns outputs in row format.
 
     Raises:
-      ServingError: outputs that have no rows, or different numbers of them.
+      StatusError: outputs that have no rows, or different numbers of them.
     """
     rows = -1
     for name, array in sorted(outputs.items()):

@@ -7,7 +7,7 @@ from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2
 
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.json_body import from_base64, is_base64, json_type, pretty, to_bytes, to_name, wrong
 from tfb2d.serving.server.predict import DEFAULT_SIGNATURE
 from tfb2d.serving.server.tensors import KINDS, type_name
@@ -28,7 +28,7 @@ def signature_name(document: Mapping[str, Any]) -> str:
     """Returns the document's signature_name; the default where it is missing or empty.
 
     Raises:
-      ServingError: it is no string.
+      StatusError: it is no string.
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
@@ -48,7 +48,7 @@ def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any
       Whether the body was in row format ("instances").
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     if not inputs:
         raise invalid(f"Failed to get input map for signature: {signature_name(document)}")
@@ -90,7 +90,7 @@ def _fill_rows(request: predict_pb2.PredictRequest, document: Mapping[str, Any],
                 if name not in builders:
                     raise invalid(f"JSON object: does not have named input: {name}")
                 builders[name].add(value)
-            except ServingError as error:
+            except StatusError as error:
                 key = f" key: {name}" if named else ""
                 raise invalid(f"Failed to process element: {index}{key} of 'instances' list. Error: {error}") from None
         if named and len(row) != len(inputs):
@@ -194,7 +194,7 @@ def _leaf(value: Any, dtype: int) -> Any:
             return value
     if dtype not in (types_pb2.DT_STRING, types_pb2.DT_BOOL, types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, *_RANGES):
         message = f"Conversion of JSON Value: {pretty(value)} to type: {type_name(dtype)}"
-        raise ServingError(Code.UNIMPLEMENTED, message)
+        raise StatusError(Code.UNIMPLEMENTED, message)
     raise wrong(value, f"Type: {json_type(value)} is not of expected type: {type_name(dtype)}")
 
 
@@ -202,7 +202,7 @@ def fill_examples(data: input_pb2.Input, document: Mapping[str, Any]) -> None:
     """Fills an Input from "examples" and "context".
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     target = data.example_list.examples
     if "context" in document:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfb2d.serving.server.api import Api
 from tfb2d.serving.server.configuration import from_proto
-from tfb2d.serving.server.errors import ServingError
+from tfb2d.serving.server.errors import StatusError
 from tfb2d.serving.server.grpc_server import make_server
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.http_server import HttpServer
@@ -72,7 +72,7 @@ class EmbeddedServer:
         """Loads the models, then opens the ports.
 
         Raises:
-          ServingError: a model cannot be loaded.
+          StatusError: a model cannot be loaded.
           FlagError: a port cannot be bound.
         """
         threading.Thread(target=self.models.watch, name="poll", daemon=True).start()
@@ -105,7 +105,7 @@ class EmbeddedServer:
                     continue  # still empty: models that came by HandleReloadConfigRequest stay
                 before = config
                 self.models.configure(from_proto(config, self.models.settings()), seconds=60.0)
-            except ServingError as error:
+            except StatusError as error:
                 now = sorted(self.models.settings())
                 _log.error("the model config file was not taken on, %s stay as they are: %s", now, error)
 
@@ -142,7 +142,7 @@ def run(options: Options, prepared: Prepared) -> None:
       prepared: `preflight.prepare` of them.
 
     Raises:
-      ServingError: a model cannot be loaded.
+      StatusError: a model cannot be loaded.
       FlagError: a port cannot be bound.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.serving.server.batching import Batcher, BatchingParameters
-from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.inference import Inference
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.predict import Predictor
@@ -24,7 +24,7 @@ class Servable:
       own_batcher: it serves this version only and ends with it.
 
     Raises:
-      ServingError: it cannot be loaded.
+      StatusError: it cannot be loaded.
     """
 
     def __init__(
@@ -75,5 +75,5 @@ class Batchers:
             parameters = read_batching(str(own))
             parameters.check()
             return Batcher(parameters, self._observe), True
-        except ServingError as error:
-            raise ServingError(Code.INVALID_ARGUMENT, error.message) from None
+        except StatusError as error:
+            raise StatusError(Code.INVALID_ARGUMENT, error.message) from None

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from tfb2d.evaluation.scorer import ABOUT
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.tensors import type_name
 
@@ -41,7 +41,7 @@ class Session:
       root: the base path; a link in the folder that leads out of it is refused.
 
     Raises:
-      ServingError: the SavedModel cannot be loaded.
+      StatusError: the SavedModel cannot be loaded.
     """
 
     def __init__(self, folder: str, options: Options, root: str) -> None:
@@ -79,7 +79,7 @@ class Session:
         """Refuses a tensor name that the graph does not have.
 
         Raises:
-          ServingError: INVALID_ARGUMENT or OUT_OF_RANGE.
+          StatusError: INVALID_ARGUMENT or OUT_OF_RANGE.
         """
         op_name, _, index = name.partition(":")
         try:
@@ -91,7 +91,7 @@ class Session:
         count = len(op.outputs)
         if int(index or 0) >= count:
             text = f"Node '{op_name}' (type: '{op.type}', num of outputs: {count}) does not have output {index or 0}"
-            raise ServingError(Code.OUT_OF_RANGE, text)
+            raise StatusError(Code.OUT_OF_RANGE, text)
         dtype = op.outputs[int(index or 0)].dtype
         self._types[name] = np.dtype(dtype.as_numpy_dtype), dtype.as_datatype_enum
 
@@ -107,10 +107,10 @@ class Session:
           The values of the fetched tensors.
 
         Raises:
-          ServingError: what the run answered, DEADLINE_EXCEEDED included.
+          StatusError: what the run answered, DEADLINE_EXCEEDED included.
         """
         if seconds is not None and seconds <= 0:
-            raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+            raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
         self._check_types(feeds)
         # A branch of a simple graph is waited for, and on the pool's threads a few such waits would wait for each other:
         # such a graph runs in the caller's thread whatever its size.
@@ -123,7 +123,7 @@ class Session:
                 options.timeout_in_ms = max(1, min(int(seconds * 1000), 2**62))
             return self._session.run(list(fetches), dict(feeds), options)
         except tf.errors.OpError as error:
-            raise ServingError(Code(error.error_code), _without_traces(error.message or "")) from None
+            raise StatusError(Code(error.error_code), _without_traces(error.message or "")) from None
         except UnicodeDecodeError as error:  # the message quotes request bytes that are not UTF-8
             raise invalid(error.object.decode("utf-8", "replace")) from None
         except ValueError as error:  # the public interface looks at shapes before the ops do
@@ -238,32 +238,32 @@ def check_folder(folder: str, root: str) -> None:
     """Refuses what is not a SavedModel and what would read outside of the base path.
 
     Raises:
-      ServingError: NOT_FOUND or PERMISSION_DENIED.
+      StatusError: NOT_FOUND or PERMISSION_DENIED.
     """
     home = os.path.realpath(root)
     for parent, folders, files in os.walk(folder):
         for name in ("", *folders, *files):
             path = os.path.join(parent, name)
             if os.path.islink(path.rstrip("/")) and os.path.commonpath([home, os.path.realpath(path)]) != home:
-                raise ServingError(Code.PERMISSION_DENIED, f"A link leads out of the model's base path: {path}")
+                raise StatusError(Code.PERMISSION_DENIED, f"A link leads out of the model's base path: {path}")
     if not any(Path(folder, name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise ServingError(
+        raise StatusError(
             Code.NOT_FOUND,
             "Specified file path does not appear to contain a SavedModel bundle (should have a file called"
             f" `saved_model.pb`)\nSpecified file path: {folder}",
         )
 
 
-def _load_error(error: Exception, tags: Sequence[str], folder: str) -> ServingError:
+def _load_error(error: Exception, tags: Sequence[str], folder: str) -> StatusError:
     if isinstance(error, tf.errors.OpError):
-        return ServingError(Code(error.error_code), error.message or "")
+        return StatusError(Code(error.error_code), error.message or "")
     text = str(error)
     if "could not be found in SavedModel" in text:
-        return ServingError(
+        return StatusError(
             Code.NOT_FOUND,
             "Could not find meta graph def matching supplied tags: { " + " ".join(tags) + " }. To inspect available"
             " tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
         )
     if isinstance(error, OSError):
-        return ServingError(Code.DATA_LOSS, f"Can't parse {folder}/saved_model.pb as binary proto")
-    return ServingError(Code.INVALID_ARGUMENT, f"{folder}: {text}")
+        return StatusError(Code.DATA_LOSS, f"Can't parse {folder}/saved_model.pb as binary proto")
+    return StatusError(Code.INVALID_ARGUMENT, f"{folder}: {text}")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from tfb2d.serving.server.errors import Code, ServingError, where
+from tfb2d.serving.server.errors import Code, StatusError, where
 
 Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
 Outputs = list[np.ndarray] | Exception  # or what the run raised
@@ -83,7 +83,7 @@ def together(steps: Sequence[Step[T]]) -> list[T | Exception]:
             return resume()
         except StopIteration as end:
             answers[index] = end.value
-        except ServingError as error:
+        except StatusError as error:
             error.__context__ = None  # its frames, like the error's own, hold the request and these answers: a cycle
             answers[index] = error.with_traceback(None)
         except Exception as error:
@@ -121,9 +121,9 @@ def _shared(works: Sequence[Work]) -> list[Outputs]:
     try:
         feeds = {name: np.concatenate([work.feeds[name] for work in works]) for name in first.feeds}
         outputs = first.run(feeds, first.fetches, longest)
-    except ServingError as error:
+    except StatusError as error:
         if error.code == Code.DEADLINE_EXCEEDED:  # the longest time is over: no one has any left
-            return [ServingError(error.code, error.message) for _ in works]
+            return [StatusError(error.code, error.message) for _ in works]
         _log.info("a run of %d requests was refused (%s); its halves run by themselves", len(works), error.code.name)
     except Exception as error:
         _log.error("a run of %d requests failed; its halves run by themselves: %s", len(works), where(error))

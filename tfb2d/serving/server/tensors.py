@@ -75,7 +75,7 @@ def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_stri
       max_string: a longer string is refused; 0 is no limit.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      StatusError: INVALID_ARGUMENT.
     """
     kind = KINDS.get(proto.dtype)
     shape = proto.tensor_shape

@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 
 _PACKAGE = "tfb2d.serving.textprotos"  # not tensorflow.serving: the official classes may be registered beside these
 _WRAP = ".google.protobuf."
@@ -70,7 +70,7 @@ def read_text_proto(path: str, message: Any) -> Any:
       message: the message to fill, or the name of one of the three above.
 
     Raises:
-      ServingError: NOT_FOUND or INVALID_ARGUMENT, in TensorFlow Serving's words. The file's text is never in the message:
+      StatusError: NOT_FOUND or INVALID_ARGUMENT, in TensorFlow Serving's words. The file's text is never in the message:
         it may be a private key.
     """
     if isinstance(message, str):
@@ -78,7 +78,7 @@ def read_text_proto(path: str, message: Any) -> Any:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ServingError(Code.NOT_FOUND, f"{path}; No such file or directory") from None
+        raise StatusError(Code.NOT_FOUND, f"{path}; No such file or directory") from None
     except (OSError, UnicodeDecodeError):
         raise invalid(f"Invalid protobuf file: '{path}'") from None
     try:

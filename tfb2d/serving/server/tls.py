@@ -10,7 +10,7 @@ def server_credentials(path: str) -> grpc.ServerCredentials:
     """Credentials of an SSLConfig file, whose fields hold PEM texts. gRPC offers TLS 1.2 and 1.3 only.
 
     Raises:
-      ServingError: the file cannot be read or lacks a key. Its text is never quoted.
+      StatusError: the file cannot be read or lacks a key. Its text is never quoted.
     """
     config = read_text_proto(path, "SSLConfig")
     if not config.server_key or not config.server_cert:

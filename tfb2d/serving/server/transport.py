@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol
 
 import grpc
 
-from tfb2d.serving.server.errors import Code, ServingError
+from tfb2d.serving.server.errors import Code, StatusError
 
-Answer = Callable[[bytes, float | None], bytes]  # message, seconds left (None: no deadline) -> message; ServingError
-AnswerTogether = Callable[[Sequence[tuple[bytes, float | None]]], list[bytes | ServingError]]  # the same of several
+Answer = Callable[[bytes, float | None], bytes]  # message, seconds left (None: no deadline) -> message; StatusError
+AnswerTogether = Callable[[Sequence[tuple[bytes, float | None]]], list[bytes | StatusError]]  # the same of several
 
-EXHAUSTED = ServingError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+EXHAUSTED = StatusError(Code.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
 # A request above --grpc_max_threads waits so long for its turn: bursts of clients are served, a lasting overload is not.
 WAIT_SECONDS = 0.05
 
@@ -43,18 +43,18 @@ class Method(NamedTuple):
     stream: Callable[[Stream], None] | None = None
     together: AnswerTogether | None = None
 
-    def result(self, data: bytes, seconds: float | None) -> bytes | ServingError:
+    def result(self, data: bytes, seconds: float | None) -> bytes | StatusError:
         """Returns the answer, or the error that stands for it."""
         try:
             return self.answer(data, seconds)
-        except ServingError as error:
+        except StatusError as error:
             return in_grpc_words(error)
 
 
-def in_grpc_words(error: ServingError) -> ServingError:
+def in_grpc_words(error: StatusError) -> StatusError:
     """Returns the error as clients see it: of a deadline they may hear from gRPC first, or from here."""
     if error.code == Code.DEADLINE_EXCEEDED:
-        return ServingError(error.code, "Deadline Exceeded")
+        return StatusError(error.code, "Deadline Exceeded")
     return error
 
 

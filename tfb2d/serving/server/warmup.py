@@ -12,7 +12,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfb2d.serving.server.errors import Code, ServingError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.servable import Servable
 from tfb2d.serving.server.steps import alone
@@ -31,7 +31,7 @@ def warm_up(servable: Servable, folder: str, iterations: int, metrics: Metrics) 
       metrics: takes the time and the records read.
 
     Raises:
-      ServingError: a request's own error, DATA_LOSS for a file that is no TFRecord.
+      StatusError: a request's own error, DATA_LOSS for a file that is no TFRecord.
     """
     file = Path(folder, FILE)
     if not file.is_file():
@@ -48,7 +48,7 @@ def warm_up(servable: Servable, folder: str, iterations: int, metrics: Metrics) 
             for _ in range(max(1, iterations)):
                 _replay(servable, log)
             metrics.warmup_records.add(folder, "OK")
-    except ServingError as error:
+    except StatusError as error:
         status = error.code.name
         raise
     finally:
@@ -60,7 +60,7 @@ def _records(file: Path) -> list[bytes]:
         return list(tf.data.TFRecordDataset(str(file)).take(_MAX_RECORDS + 1).as_numpy_iterator())
     except tf.errors.OpError:
         message = f"Failed to read {file}. Please verify your warmup data is in TFRecord format."
-        raise ServingError(Code.DATA_LOSS, message) from None
+        raise StatusError(Code.DATA_LOSS, message) from None
 
 
 def _parse(log: prediction_log_pb2.PredictionLog, record: bytes) -> bool:
@@ -84,4 +84,4 @@ def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
     elif kind == "multi_inference_log":
         servable.inference.multi(log.multi_inference_log.request, inference_pb2.MultiInferenceResponse(), None)
     elif kind is not None:
-        raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
+        raise StatusError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
