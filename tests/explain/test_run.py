@@ -149,9 +149,9 @@ def test_judged_rows_of_files_have_the_tasks_labels(run: Path, tmp_path: Path) -
     (tmp_path / "scores.tsv").write_text("text\tlogit\nfine film\t1\npoor plot\t-1\n", encoding="utf-8")
     found = source.find(str(run))
     judged = disagree.from_files(found, [str(data)], [str(tmp_path / "scores.tsv")], [])
-    assert judged.columns == [["fine film", "poor plot", ""]]
-    np.testing.assert_array_equal(judged.labels, [1, np.nan, 0])
-    assert "1 rows that cannot be read" in judged.place
+    assert judged.columns == [["fine film", "poor plot"]]
+    np.testing.assert_array_equal(judged.labels, [1, np.nan])
+    assert "2 rows that cannot be read" in judged.place
     assert "of 2 rows" in disagree.measure(found, judged, rows=5).lead
 
 
