@@ -29,6 +29,7 @@ from tfb2d.serving.server.options import (
     parse,
     without_effect,
 )
+from tfb2d.terminal import without_chatter
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
@@ -109,9 +110,13 @@ def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     try:
         prepared = prepare(options)
-        from tfb2d.serving.server.run import run
+        with without_chatter():  # of TensorFlow, while it is loaded and looks for GPUs
+            import tensorflow as tf
 
-        run(options, prepared)
+            tf.config.list_physical_devices()
+        from tfb2d.serving.server.run import run as serve_models
+
+        serve_models(options, prepared)
     except (StatusError, FlagError) as error:
         shown = error if isinstance(error, StatusError) else f"INVALID_ARGUMENT: {error}"
         print(f"Failed to start server. Error: {shown}", file=sys.stderr, flush=True)
