@@ -81,6 +81,7 @@ setup(
     package_data={
         "tfb2d": ["py.typed"],
         "tfb2d.students": ["*.json"],
+        "tfb2d.report": ["*.html", "*.css"],
         **{f"tfb2d.{name}": ["*.html"] for name in ("evaluation", "explain", "monitor", "sweep")},
     },
     install_requires=REQUIRES,

@@ -75,7 +75,7 @@ def run(options: Namespace) -> None:
 def table(figures: dict[str, Any]) -> str:
     """The figures as text for a terminal."""
     from tfb2d.data.join import Matches
-    from tfb2d.evaluation.table import METRICS, figure, layout, span
+    from tfb2d.evaluation.table import METRICS, figure, layout, ndcg_note, span
 
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
@@ -86,9 +86,19 @@ def table(figures: dict[str, Any]) -> str:
     for name in ("fidelity", "retention"):
         if figures[name]:
             lines.append(f"{name:10s} {figure(figures[name]['value'])}  {span(figures[name]['ci95'])}".rstrip())
+    if figures["headline_retention"] and figures["headline_measure"] != "accuracy":
+        kept = figures["headline_retention"]
+        name = f"of {METRICS[figures['headline_measure']]}"
+        lines.append(
+            f"{name:10s} {figure(kept['value'])}  {span(kept['ci95'])}  the teacher's share that is kept".rstrip()
+        )
     lines.append(
         f"{'rows':10s} {figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else "")
     )
+    if figures["ndcg_groups"]:
+        lines.append(
+            ndcg_note(figures["ndcg_groups"], {name: one["ndcg10_all"]["value"] for name, one in models.items()})
+        )
     if figures["teacher"]:
         lines.append(
             f"{'teacher':10s} has scores for {figures['teacher_rows']:,} of them; fidelity and retention are theirs"

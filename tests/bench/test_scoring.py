@@ -17,6 +17,7 @@ from tfb2d.data.task import Task
 PAIRS = Task(("query", "title"))
 KEYS = {"system", "task", "batch", "threads", "p50_us", "p99_us", "rows_per_s", "peak_mb", "file_mb", "accuracy"}
 MORE = {"cpu_s_per_million", "wh_per_million", "cost_per_million"}
+SHIFT = {"batch_shift"}  # of what scores rows
 PEERS = ("bert-tiny-onnx-int8", "fasttext", "model2vec")  # one of a kind; KerasHub's is in test_bert.py
 
 
@@ -44,8 +45,11 @@ def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "bench.json").read_text())
-    assert all(set(one) == KEYS | MORE for one in results)
     timed = [one for one in results if one["p50_us"] is not None]
+    assert all(set(one) == KEYS | MORE | (SHIFT if one in timed else set()) for one in results)
+    shifts = {one["system"]: one["batch_shift"] for one in timed}
+    assert shifts["bert-tiny-onnx-int8"] > 1e-5  # one activation scale a batch
+    assert max(shift for name, shift in shifts.items() if not name.startswith("bert")) < 1e-6
     students = {"student", "student-python", "student-edge"}
     assert {(one["system"], one["batch"]) for one in timed} == {
         (system, batch) for system in students | set(PEERS) for batch in (1, "rank")
@@ -71,6 +75,8 @@ def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
     assert set(about["systems"]) == students | set(PEERS)
     assert "random weights" in about["systems"]["bert-tiny-onnx-int8"]
     assert json.loads((tmp_path / "ratios.json").read_text()) == []  # no BERT-Base, no batch of 1,024
+    assert "depends on the other rows of its batch" in about["systems"]["bert-tiny-onnx-int8"]
+    assert "Largest change of a row's score, 32 rows together" in done.stdout
     assert "model2vec" in done.stdout
     assert (tmp_path / "bench.txt").read_text().strip() in done.stdout
     assert "<svg" in (tmp_path / "bench.svg").read_text()

@@ -1,7 +1,9 @@
 """Explaining what a run made: finding it, nearest n-grams, disagreements and their measures, and the command itself."""
 
 import os
+import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from tests.sweep.conftest import finished_run
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_json
 from tfb2d.data.tables import read_table
+from tfb2d.errors import RunError
 from tfb2d.explain import disagree, measures, source
 from tfb2d.explain.nearest import candidates, nearest
 from tfb2d.outcomes import CalibrationNumbers, ExportOutcome, StackWeights, StudentOutcome
@@ -20,6 +23,7 @@ from tfb2d.resume import RECORD, Record, write_record
 from tfb2d.runs import Run
 from tfb2d.serving.export import export
 from tfb2d.students import ngrams, text_spec
+from tfb2d.students.stage import hash_splits
 
 CALIBRATION = CalibrationNumbers(0.5, (0.1,))
 
@@ -31,6 +35,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = finished_run(folder / "runs/made")
     made = student(REVIEWS, orders=(1, 2))
     made.save(workdir / "student")
+    folder_run = Run(workdir, progress=False)
+    hash_splits(folder_run, replace(folder_run.config(), student=made.config))
     outcome = StudentOutcome(1, CALIBRATION, (), StackWeights((0.5, 0.5), (0.0,)))
     write_record(workdir / "student", Record("made", outcome=outcome.to_json()))
     served = {"scale": 0.5, "bias": [0.1], "warmup": [["a fine film"]], "fingerprint": "made"}
@@ -184,11 +190,15 @@ def test_ngrams_are_counted_in_the_transfer_set(run: Path) -> None:
     assert measured["margin"].tolist() == pytest.approx([0.8, 0.2])
 
 
-def test_tokens_outside_a_vocabulary_share_a_row(run: Path) -> None:
+def test_tokens_outside_a_vocabulary_share_a_row(run: Path, tmp_path: Path) -> None:
     task = source.find(str(run)).student.task
     made = student(task, window=2, vocabulary=3, affixes=(2, 1))
     made.ngrams.known.assign(sorted([text_spec.token_hash(b"film", (2, 1)), text_spec.UNUSED, text_spec.UNUSED]))
-    seen = measures.seen_in_transfer(made, [["film fine zebra"]], Run(run))
+    with pytest.raises(RunError, match=r"affixes \(\), the student reads 12 and \(2, 1\)"):
+        measures.seen_in_transfer(made, [["film fine zebra"]], Run(run))
+    copy = Run(Path(shutil.copytree(run, tmp_path / "run")), progress=False)
+    hash_splits(copy, replace(copy.config(), student=made.config))
+    seen = measures.seen_in_transfer(made, [["film fine zebra"]], copy)
     own, row = seen.of(measures._keys(made, "film fine zebra")[:, 0])
     words = " ".join(read_table(run / "data/transfer", ["text"])["text"].to_pylist()).split()
     assert own.tolist() == [words.count("film"), words.count("fine"), 0]

@@ -76,11 +76,11 @@ class Edge:
         self.about = {"tensorflow": "tensorflow" in sys.modules}
 
     def score(self, *columns: Sequence[str]) -> Any:
-        """Probabilities."""
+        """Returns probabilities."""
         return self._scorer.score(*columns)
 
     def rank(self, query: str, titles: Sequence[str]) -> Any:
-        """Probabilities of titles."""
+        """Returns probabilities of titles."""
         return self._scorer.rank(query, titles)
 
 
@@ -99,7 +99,7 @@ def _bench(values: Any) -> None:
     models = {name: edge_folder(folder) for name, folder in _named(values.model).items()}
     fields = {name: read_spec(folder).fields for name, folder in models.items()}
     works = load(Sources(values.data, fields=next(iter(fields.values())) if values.data else ()))
-    works = [one for one in works if one.name != "plots"]
+    works = [work for work in works if work.name != "plots"]
     rows = []
     for work in works:
         fitting = {name: folder for name, folder in models.items() if len(fields[name]) == len(work.task.fields)}
@@ -123,7 +123,7 @@ def measure(
     rounds: int,
     starts: int,
 ) -> list[dict[str, Any]]:
-    """All cells of some models that read the same texts.
+    """Measures all cells of some models that read the same texts.
 
     Args:
       models: name -> edge folder.
@@ -169,7 +169,7 @@ def measure(
 
 
 def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any], starts: int) -> dict[str, float]:
-    """Milliseconds from a process's start to its first score, and of those the model's: medians. Files are in the cache."""
+    """Measures median milliseconds from a process's start to its first score, and the model's part; files are cached."""
     arguments = [str(folder), str(threads), str(xnnpack), json.dumps(columns)]
     pin = f"import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {cores(threads)})\n"
     command = [sys.executable, "-c", pin + COLD, *arguments]
@@ -185,18 +185,27 @@ def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The entries as text."""
+    """Lays out the entries as text."""
     from tfb2d.evaluation.table import layout
 
     lines = [
         ["system", "task", "batch", "threads", "p50 us", "p99 us", "rows/s", "peak MB", "MB", "start ms", "accuracy"]
     ]
-    for one in rows:
-        figures = (f"{one[key]:,.0f}" for key in ("p50_us", "p99_us", "rows_per_s", "peak_mb"))
-        accuracy = "" if one["accuracy"] is None else f"{one['accuracy']:.3f}"
-        size, start = f"{one['file_mb']:.1f}", f"{one['cold_start_ms']:,.0f}"
+    for entry in rows:
+        figures = (f"{entry[key]:,.0f}" for key in ("p50_us", "p99_us", "rows_per_s", "peak_mb"))
+        accuracy = "" if entry["accuracy"] is None else f"{entry['accuracy']:.3f}"
+        size, start = f"{entry['file_mb']:.1f}", f"{entry['cold_start_ms']:,.0f}"
         lines.append(
-            [one["system"], one["task"], str(one["batch"]), str(one["threads"]), *figures, size, start, accuracy]
+            [
+                entry["system"],
+                entry["task"],
+                str(entry["batch"]),
+                str(entry["threads"]),
+                *figures,
+                size,
+                start,
+                accuracy,
+            ]
         )
     return layout(lines)
 
@@ -211,17 +220,17 @@ def _accuracy(worker: Worker, work: Any) -> float | None:
 
 
 def _counts(name: str, given: Sequence[str]) -> list[int]:
-    if not given or not all(one.isdigit() and int(one) for one in given):
+    if not given or not all(value.isdigit() and int(value) for value in given):
         raise BenchError(f"--{name} takes numbers above 0, not {','.join(given) or 'nothing'}")
-    return [int(one) for one in given]
+    return [int(value) for value in given]
 
 
 def _named(given: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for one in given:
-        name, _, folder = one.rpartition("=")
+    models: dict[str, str] = {}
+    for given_model in given:
+        name, _, folder = given_model.rpartition("=")
         name = name or Path(folder).resolve().name
-        if name in found:
+        if name in models:
             raise BenchError(f"two of --model are called {name}; name them: --model=one={folder}")
-        found[name] = folder
-    return found
+        models[name] = folder
+    return models

@@ -78,7 +78,7 @@ def _profile(values: Any) -> None:
 def profile(
     folder: Path, fields: Sequence[str], work: Any, batch: int | str, calls: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """One student at one size of call.
+    """Profiles one student at one size of call.
 
     Args:
       folder: a version's.
@@ -129,7 +129,7 @@ class Traced:
         self._metadata = v1.RunMetadata
 
     def run(self, feeds: dict[str, np.ndarray], fetch: str | list[str]) -> dict[str, tuple[int, float]]:
-        """Op -> how many nodes of it ran, and the microseconds that they took together."""
+        """Runs the calls; returns op -> how many nodes of it ran, and the microseconds that they took together."""
         metadata = self._metadata()
         self._session.run(fetch, feeds, options=self._options, run_metadata=metadata)
         ops = {node.name: node.op for graph in metadata.partition_graphs for node in graph.node}
@@ -146,7 +146,7 @@ class Traced:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The entries as text: a table for every model, task and batch."""
+    """Lays out the entries as text: a table for every model, task and batch."""
     from tfb2d.evaluation.table import layout
 
     parts = []

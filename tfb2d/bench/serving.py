@@ -129,8 +129,8 @@ def _faults(flags: Any, model: Path, output: Path) -> int:
             row = FAULTS[name](Arena(model, payload, many, folder, names, counts))
             shutil.rmtree(folder)
             rows.append({"mode": "faults", "fault": name, **row})
-            told = ", ".join(f"{key} {_short(value)}" for key, value in row.items() if key != "passed")
-            print(f"{'passed' if row['passed'] else 'FAILED'}  {name}: {told}", flush=True)
+            figures = ", ".join(f"{key} {_short(value)}" for key, value in row.items() if key != "passed")
+            print(f"{'passed' if row['passed'] else 'FAILED'}  {name}: {figures}", flush=True)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "faults.json", {"model": model.name, "rows": rows})
     return 0 if all(row["passed"] for row in rows) else 1
@@ -151,7 +151,7 @@ def _ms(value: float | None) -> str:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows of `measure` for a terminal, with what is asked of a server below each."""
+    """Lays out the rows of `measure` for a terminal, with what is asked of a server below each."""
     lines = []
     for row in rows:
         most = row["capacity"]
@@ -164,11 +164,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f" {'echo p50':>8} {'p99':>8}  errors",
         ]
         for one in row["levels"]:
-            told = ", ".join(f"{words} {count}" for words, count in sorted(one["errors"].items())) or "none"
+            errors = ", ".join(f"{words} {count}" for words, count in sorted(one["errors"].items())) or "none"
             lines.append(
                 f"  {one['share_of_capacity']:<5.0%} {one['arrivals_per_s']:>8,.0f} {one['answers_per_s']:>10,.0f}"
                 f" {_ms(one['p50_ms'])} {_ms(one['p99_ms'])} {_ms(one['p999_ms'])}"
-                f" {_ms(one['echo']['p50_ms'])} {_ms(one['echo']['p99_ms'])}  {told}"
+                f" {_ms(one['echo']['p50_ms'])} {_ms(one['echo']['p99_ms'])}  {errors}"
             )
             if one["share_of_capacity"] == 0.5 and one["p50_ms"]:
                 lines[-1] += f"; p99 is {one['p99_ms'] / one['p50_ms']:.1f} times p50 (target {TARGET_TAIL:g})"

@@ -18,7 +18,7 @@ from tfb2d.atomic import read_json, write_json
 from tfb2d.data.errors import DataError
 from tfb2d.errors import UserError
 from tfb2d.evaluation.machine import machine
-from tfb2d.evaluation.results import COMPARED
+from tfb2d.evaluation.results import COMPARED, HEADLINE
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
     return {
         "experiment": experiment or reports[0]["name"],
         "command": reports[0]["command"],
+        "headline_measure": reports[0].get("headline_measure"),
         "commit": _git("rev-parse", "--short", "HEAD"),
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
@@ -77,9 +78,11 @@ def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | 
         for name, value in (report[model] or {}).items():
             if value is not None:
                 found[f"{model}_{name}"] = value, intervals[model].get(name)
-    for name in COMPARED:
-        if report[name] is not None:
+    for name in (*COMPARED, *HEADLINE):
+        if report.get(name) is not None:
             found[name] = report[name], intervals.get(name)
+    for name, count in (report.get("ndcg_groups") or {}).items():
+        found[f"ndcg_groups_{name}"] = float(count), None
     for model, latency in report["latency"].items():
         found[f"{model}_single_ms"] = latency["single_ms"]["p50"], None
         found[f"{model}_rows_per_second"] = latency["rows_per_second"], None

@@ -19,7 +19,7 @@ Float32 = NDArray[np.float32]
 
 
 def version_folder(model: str | Path) -> Path:
-    """The SavedModel that a folder stands for: itself, or its version folder with the highest number.
+    """Returns the SavedModel that a folder stands for: itself, or its version folder with the highest number.
 
     Raises:
       DataError: there is no SavedModel; the message names what there is.
@@ -63,7 +63,7 @@ class Scorer:
         self._signature = self._model.signatures["serving_default"]
 
     def score(self, columns: Sequence[Sequence[str]], batch: int = BATCH) -> tuple[Float32, Float32]:
-        """Calibrated probabilities and raw logits.
+        """Returns calibrated probabilities and raw logits.
 
         Args:
           columns: one sequence of n texts a field, in the order of `task.fields`.
@@ -114,7 +114,7 @@ class Scorer:
 
 
 def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:
-    """The files' columns that hold a task's fields, from `field=column` settings; others keep their name.
+    """Returns the files' columns that hold a task's fields, from `field=column` settings; others keep their name.
 
     Raises:
       DataError: a setting without "=", or of a field that the task has not.

@@ -105,8 +105,12 @@ def report(measured: Sequence[Measured], rate: float) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + chosen.batching.text()
 
 
-def requests_of(version: Path) -> list[bytes]:
-    """Returns the Predict requests that the exporter left for warm-up, serialized, without those of `rank`.
+def requests_of(version: Path, ranking: bool = False) -> list[bytes]:
+    """Returns the Predict requests that the exporter left for warm-up, serialized.
+
+    Args:
+      version: a version's folder.
+      ranking: whether those of `rank` are among them.
 
     Raises:
       ServingError: there are none.
@@ -122,7 +126,8 @@ def requests_of(version: Path) -> list[bytes]:
     requests = []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
-        if log.HasField("predict_log") and log.predict_log.request.model_spec.signature_name != "rank":
+        ranks = log.predict_log.request.model_spec.signature_name == "rank"
+        if log.HasField("predict_log") and (ranking or not ranks):
             requests.append(log.predict_log.request.SerializeToString())
     if not requests:
         raise ServingError(f"{path} holds no Predict request that can be batched")

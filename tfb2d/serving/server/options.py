@@ -16,22 +16,15 @@ CORES = os.cpu_count() or 1
 OWN = "own"  # a flag that the official server does not know
 REFUSED = "refused"  # would promise what the embedded server cannot give
 
-WITHOUT_EFFECT = frozenset(  # official flags about accelerators, TFLite and the like: accepted and named in the log
-    [
-        "enable_profiler",
-        "flush_filesystem_caches",
-        "mixed_precision",
-        "num_tflite_interpreters_per_pool",
-        "num_tflite_pools",
-        "num_unload_threads",
-        "per_process_gpu_memory_fraction",
-        "remove_unused_fields_from_bundle_metagraph",
-        "skip_initialize_tpu",
-        "thread_pool_factory_config_file",
-        "xla_cpu_compilation_enabled",
-        "xla_gpu_compilation_enabled",
-    ]
-)
+# Official flags about accelerators, TFLite and the like: accepted, and named in the log.
+# fmt: off
+WITHOUT_EFFECT = frozenset((
+    "enable_profiler", "flush_filesystem_caches", "mixed_precision", "num_tflite_interpreters_per_pool",
+    "num_tflite_pools", "num_unload_threads", "per_process_gpu_memory_fraction",
+    "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu", "thread_pool_factory_config_file",
+    "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
+))
+# fmt: on
 
 
 class FlagError(UserError, ValueError):
