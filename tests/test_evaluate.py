@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.commands import run as command
 from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import REVIEWS, export
-from tests.test_score import command
 
 
 def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:

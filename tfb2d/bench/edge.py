@@ -1,11 +1,11 @@
 """Measures the edge form on this machine: strings in, probabilities out, no TensorFlow in the process.
 
-python -m tfb2d.bench --tflite --model=saved_models/shop/1 --output=runs/bench
-python -m tfb2d.bench --tflite --model=int8=edge/shop --model=float=edge/shop.float --data=dev.tsv --output=runs/bench
+tfb2d bench --tflite --model=saved_models/shop/1 --output=runs/bench
+tfb2d bench --tflite --model=int8=edge/shop --model=float=edge/shop.float --data=dev.tsv --output=runs/bench
 
 Each model runs with XNNPACK on and off, on --threads cores, pinned, in a process of its own that holds NumPy and
 ai-edge-litert alone; they take turns, --rounds times a cell. Hashing the texts (plain Python) is inside the clock.
---model is an edge folder (scorer.tflite, spec.json) or a version that holds one, made by `python -m tfb2d.export`. Without
+--model is an edge folder (scorer.tflite, spec.json) or a version that holds one, made by `tfb2d export`. Without
 --data it is measured on the quickstart's test films.
 
 A cold start is a new process, from its start to its first score: Python and NumPy, the runtime, the model, one text.
@@ -18,14 +18,19 @@ import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfb2d.bench.measure import RANK, BenchError, Timing, Worker, cores, megabytes, middle, result
+from tfb2d.bench.modes import add_modes
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 # Prints the milliseconds that the model took, once the first score is there.
 COLD = """
@@ -38,18 +43,21 @@ print((time.perf_counter() - start) * 1e3)
 """
 
 
-def define_flags() -> None:
-    """Defines the flags of this mode."""
-    from absl import flags
-
-    flags.DEFINE_multi_string("model", None, "[NAME=]DIR: an edge folder or a version's; several times.", required=True)
-    flags.DEFINE_multi_string("data", [], "A run's folder (its test split), or labelled files. [default: films]")
-    flags.DEFINE_list("threads", ["1", "2"], "Cores, each number measured apart.")
-    flags.DEFINE_list("batches", ["1", "16", "100", "1024"], "Rows a call; of pairs 100 is 100 titles for one query.")
-    flags.DEFINE_float("seconds", 1.0, "How long a round of a cell takes at least.", 0.0)
-    flags.DEFINE_integer("rounds", 3, "Turns of each system in a cell.", 1)
-    flags.DEFINE_integer("starts", 5, "Cold starts of each system.", 1)
-    flags.DEFINE_string("output", None, "The folder for results.", required=True)
+def add_arguments(parser: "Parser") -> None:
+    """Adds this mode's flags."""
+    what = parser.group("what is measured")
+    what.flag(
+        "model", "An edge folder or a version's; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR"
+    )
+    what.flag("data", "A run's folder (its test split), or labelled files. [default: films]", repeated=True)
+    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    how = parser.group("how")
+    how.words("threads", "Cores, each number measured apart.", ["1", "2"])
+    how.words("batches", "Rows a call; of pairs 100 is 100 titles for one query.", ["1", "16", "100", "1024"])
+    how.real("seconds", "How long a round of a cell takes at least.", 1.0, 0.0)
+    how.integer("rounds", "Turns of each system in a cell.", 3, 1)
+    how.integer("starts", "Cold starts of each system.", 5, 1)
+    add_modes(parser)
 
 
 class Edge:
@@ -76,17 +84,9 @@ class Edge:
         return self._scorer.rank(query, titles)
 
 
-def main(values: Any) -> int:
-    """Runs the command; returns its exit status."""
-    from tfb2d.data.errors import DataError
-    from tfb2d.edge import EdgeError
-
-    try:
-        _bench(values)
-    except (BenchError, DataError, EdgeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def run(options: Namespace) -> None:
+    """Runs the command."""
+    _bench(options)
 
 
 def _bench(values: Any) -> None:

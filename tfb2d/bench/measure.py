@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.errors import UserError
+
 RANK = "rank"  # a batch: the titles of one query
 POOLS = (
     "OMP_NUM_THREADS",
@@ -34,7 +36,7 @@ POOLS = (
 )
 
 
-class BenchError(RuntimeError):
+class BenchError(UserError, RuntimeError):
     """A measurement that cannot be made; the message says what to do about it."""
 
 

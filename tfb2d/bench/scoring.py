@@ -1,12 +1,12 @@
 """Measures students beside what would be used instead, from strings to probabilities, in one run on one machine.
 
-  python -m tfb2d.bench --output=runs/bench
-  python -m tfb2d.bench --output=runs/bench --model=saved_models/shop --data=runs/shop
-  python -m tfb2d.bench --output=runs/bench --model=float=saved_models/sst2/1 --model=int8=saved_models/sst2/2 \\
+  tfb2d bench --output=runs/bench
+  tfb2d bench --output=runs/bench --model=saved_models/shop --data=runs/shop
+  tfb2d bench --output=runs/bench --model=float=saved_models/sst2/1 --model=int8=saved_models/sst2/2 \\
       --data=dev.tsv --train=train.tsv --systems=student,fasttext,model2vec --threads=1
-  python -m tfb2d.bench --serving --help      a server under load
-  python -m tfb2d.bench --tflite --help       the edge form on a small device
-  python -m tfb2d.bench --profile --help      where a student's time goes, op by op
+  tfb2d bench --serving --help      a server under load
+  tfb2d bench --tflite --help       the edge form on a small device
+  tfb2d bench --profile --help      where a student's time goes, op by op
 
 Without --data it measures the quickstart's test films: snippets, whole plots (long text), and pairs of film and
 snippet. Without a --model that reads a task's fields, a student is trained there on labels alone, in seconds. Peers
@@ -25,48 +25,57 @@ about.json (machine, versions, notes), ratios.json, bench.txt, bench.svg.
 import datetime
 import platform
 import shlex
-import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-from absl import flags
+from typing import TYPE_CHECKING, Any
 
 from tfb2d.bench.measure import BenchError, Costs, Timing, Worker, cores, middle, parse_batches, result
+from tfb2d.bench.modes import add_modes
 from tfb2d.bench.systems import DEFAULT, PEERS, STUDENT
 from tfb2d.bench.work import TITLES
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 PACKAGES = ("tensorflow", "keras-hub", "onnxruntime", "tokenizers", "fasttext-numpy2", "model2vec", "numpy")
 BATCHES = (1, 16, "rank", 1024)
 
 
-def define_flags() -> None:
-    """Defines the flags of this mode."""
-    flags.DEFINE_multi_string("model", [], "[NAME=]DIR: a student that tfb2d exported; may be given several times.")
-    flags.DEFINE_multi_string(
-        "data", [], "A run's folder (its test split), or labelled files; several times, a task each."
+def add_arguments(parser: "Parser") -> None:
+    """Adds this mode's flags."""
+    what = parser.group("what is measured")
+    what.flag("model", "A student that tfb2d exported; may be repeated.", repeated=True, metavar="[NAME=]DIR")
+    what.flag(
+        "data",
+        "A run's folder (its test split), or labelled files; may be repeated, a task each. [default: films]",
+        repeated=True,
+        metavar="DIR|FILE",
     )
-    flags.DEFINE_list("train", [], "Labelled files that fastText and Model2Vec learn from, where --data names files.")
-    flags.DEFINE_list("fields", [], "Text columns of the files. [default: the model's]")
-    flags.DEFINE_string("label", "", "Their label column. [default: the model's]")
-    flags.DEFINE_list("classes", [], "Names of the classes. [default: the model's]")
-    flags.DEFINE_list("systems", list(DEFAULT), f"What to measure: {STUDENT}, {', '.join(PEERS)}.")
-    flags.DEFINE_list("threads", ["1", "2"], "Cores that a system may use, each number measured apart.")
-    flags.DEFINE_list("batches", [str(batch) for batch in BATCHES], "Rows a call; rank is 100 titles for one query.")
-    flags.DEFINE_float("seconds", 1.0, "How long a round of a cell takes at least.", 0.0)
-    flags.DEFINE_integer("rounds", 3, "Turns of each system in a cell.", 1)
-    flags.DEFINE_float("limit", 60.0, "Seconds that a call may take; cells that would take longer are left out.", 0.0)
-    flags.DEFINE_integer("max_length", 256, "Tokens that Transformers read of a text.", 8, 512)
-    flags.DEFINE_float("watts_per_core", Costs.watts, "Watts of one busy core with its share of the machine.", 0.0)
-    flags.DEFINE_float("price_per_core_hour", Costs.price, "Price of a core for an hour.", 0.0)
-    flags.DEFINE_integer("training_rows", 200_000, "Rows for the speed of hashing and training; 0 leaves it out.", 0)
-    flags.DEFINE_integer("training_buckets", 2**20, "Rows of the table that is trained.", 1)
-    flags.DEFINE_integer("training_batch", 512, "Rows of a training step.", 1)
-    flags.DEFINE_string("output", None, "The folder for results.", required=True)
-    flags.DEFINE_bool("progress", True, "Show a progress bar.")
+    what.words("train", "Labelled files that fastText and Model2Vec learn from, where --data names files.")
+    what.words("fields", "Text columns of the files. [default: the model's]")
+    what.flag("label", "Their label column. [default: the model's]", "")
+    what.words("classes", "Names of the classes. [default: the model's]")
+    what.words("systems", f"What to measure: {STUDENT}, {', '.join(PEERS)}.", DEFAULT)
+    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    how = parser.group("how")
+    how.words("threads", "Cores that a system may use, each number measured apart.", ["1", "2"])
+    how.words("batches", "Rows a call; rank is 100 titles for one query.", [str(batch) for batch in BATCHES])
+    how.real("seconds", "How long a round of a cell takes at least.", 1.0, 0.0)
+    how.integer("rounds", "Turns of each system in a cell.", 3, 1)
+    how.real("limit", "Seconds that a call may take; cells that would take longer are left out.", 60.0, 0.0)
+    how.integer("max_length", "Tokens that Transformers read of a text.", 256, 8, most=512)
+    how.integer("training_rows", "Rows for the speed of hashing and training; 0 leaves it out.", 200_000, 0)
+    how.integer("training_buckets", "Rows of the table that is trained.", 2**20, 1)
+    how.integer("training_batch", "Rows of a training step.", 512, 1)
+    how.switch("progress", "Show a progress bar.", True)
+    costs = parser.group("costs")
+    costs.real("watts_per_core", "Watts of one busy core with its share of the machine.", Costs.watts, 0.0)
+    costs.real("price_per_core_hour", "Price of a core for an hour.", Costs.price, 0.0)
+    add_modes(parser)
 
 
 @dataclass(frozen=True)
@@ -101,16 +110,9 @@ class Settings:
         )
 
 
-def main(values: Any) -> int:
-    """Runs the command; returns its exit status."""
-    from tfb2d.data.errors import DataError
-
-    try:
-        _bench(values)
-    except (BenchError, DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def run(options: Namespace) -> None:
+    """Runs the command."""
+    _bench(options)
 
 
 def _bench(values: Any) -> None:
@@ -144,7 +146,7 @@ def _bench(values: Any) -> None:
     reached = ratios(results, students)
     write_json(out / "bench.json", results)
     write_json(out / "ratios.json", reached)
-    write_json(out / "about.json", _about(notes, settings))
+    write_json(out / "about.json", _about(notes, settings, values.words))
     timed = [entry for entry in results if entry["p50_us"]]
     text = "\n\n".join(
         part
@@ -329,7 +331,7 @@ def _groups(works: Sequence[Any]) -> list[list[Any]]:
     return list(groups.values())
 
 
-def _about(notes: Mapping[str, str], settings: Settings) -> dict[str, Any]:
+def _about(notes: Mapping[str, str], settings: Settings, words: Sequence[str]) -> dict[str, Any]:
     versions = {}
     for name in PACKAGES:
         try:
@@ -337,7 +339,7 @@ def _about(notes: Mapping[str, str], settings: Settings) -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "command": shlex.join(["python", "-m", "tfb2d.bench", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "tfb2d.bench", *words]),
         "date": datetime.date.today().isoformat(),
         "machine": _processor(),
         "python": platform.python_version(),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.errors import UserError
 from tfb2d.students.text_spec import SPEC as HASH_SPEC
 from tfb2d.students.text_spec import check_orders
 
@@ -17,7 +18,7 @@ VOCABULARY = "vocabulary.i64"  # token hashes, rising, little-endian
 VERSION = 1  # of the edge form: names and shapes of the model's inputs, this file's keys
 
 
-class EdgeError(ValueError):
+class EdgeError(UserError, ValueError):
     """An edge model that cannot be used as it is asked for; the message says why."""
 
 

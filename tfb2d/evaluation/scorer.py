@@ -28,7 +28,7 @@ def version_folder(model: str | Path) -> Path:
     if (folder / "saved_model.pb").exists():
         return folder
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; --model takes what tfb2d.train exported")
+        raise DataError(f"{folder}: there is no such folder; a model is what tfb2d train exported")
     try:
         return newest_version(folder, "saved_model.pb")
     except FileNotFoundError:
@@ -90,6 +90,27 @@ class Scorer:
             scores.append(found["score"].numpy())
             logits.append(found["logit"].numpy())
         return np.concatenate(scores), np.concatenate(logits)
+
+    def embed(self, texts: Sequence[str], signature: str = "embed", batch: int = BATCH) -> Float32:
+        """Returns the vectors of texts, `[n, dim]`, from a signature that takes one text a row.
+
+        Raises:
+          DataError: the model has no such signature.
+        """
+        served = self._model.signatures
+        if signature not in served:
+            raise DataError(
+                f"{self.folder} has no signature {signature!r} but {', '.join(sorted(served))}: this student has no towers,"
+                " so a text has no vector of its own; use score or rank"
+            )
+        (name,) = served[signature].structured_input_signature[1]
+        parts = []
+        for start in range(0, len(texts), batch):
+            outputs = served[signature](
+                **{name: self._tf.constant(list(texts[start : start + batch]), self._tf.string)}
+            )
+            parts.append((outputs["embedding"] if "embedding" in outputs else next(iter(outputs.values()))).numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
 def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:

@@ -10,6 +10,8 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfb2d.errors import UserError
+
 CORES = os.cpu_count() or 1
 OWN = "own"  # a flag that the official server does not know
 REFUSED = "refused"  # would promise what the embedded server cannot give
@@ -25,7 +27,7 @@ WITHOUT_EFFECT = frozenset((
 # fmt: on
 
 
-class FlagError(ValueError):
+class FlagError(UserError, ValueError):
     """A flag's value cannot be read or cannot work."""
 
 
@@ -165,15 +167,3 @@ def official_arguments(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments that tensorflow_model_server knows, too."""
     own = own_flags(arguments)
     return [argument for argument in arguments if argument.removeprefix("--").partition("=")[0] not in own]
-
-
-def usage(command: str) -> str:
-    """Returns the help text."""
-    lines = [f"usage: {command}", "Flags (tensorflow_model_server's, where not marked otherwise):"]
-    notes = {OWN: " [tfb2d only]", REFUSED: " [official server only]"}
-    for name, spec in FLAGS.items():
-        kind = typing.cast(type, spec.type).__name__
-        shown = str(spec.default).lower() if spec.type is bool else repr(spec.default)
-        lines.append(f"\t--{name}={shown}\t{kind}\t{spec.metadata['help']}{notes.get(spec.metadata['kind'], '')}")
-    lines.append("Accepted without effect in the embedded server: " + ", ".join(sorted(WITHOUT_EFFECT)))
-    return "\n".join(lines) + "\n"
