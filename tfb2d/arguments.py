@@ -222,7 +222,7 @@ class Parser(argparse.ArgumentParser):
           The options; `words` are those of the command line, `settings` those that begin as `more` says.
         """
         if "" in self._more:
-            options, rest = self.parse_known_args([word for word in words if word in self._general])
+            options, _ = self.parse_known_args([word for word in words if word in self._general])
             options.words = options.settings = [word for word in words if word not in self._general]
             return options
         end = words.index("--") if "--" in words else len(words)
@@ -232,14 +232,14 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("--") and word.partition("=")[0] not in self.names and not word.startswith(self._more):
                 self._refuse(word)
         settings = [word for word in plain if word.startswith(self._more)]
-        options, rest = self.parse_known_intermixed_args([word for word in plain if not word.startswith(self._more)])
+        options, unknown = self.parse_known_intermixed_args([word for word in plain if not word.startswith(self._more)])
         options.words, options.settings = list(words), settings
         if self.texts:
             setattr(options, self.texts, [*getattr(options, self.texts), *behind])
         elif behind:
             self._refuse(behind[0])
-        if rest:
-            self._refuse(rest[0])
+        if unknown:
+            self._refuse(unknown[0])
         for name, default in self.repeated.items():
             if getattr(options, name) is None:
                 setattr(options, name, default)
@@ -258,11 +258,11 @@ class Parser(argparse.ArgumentParser):
 
     def _plain(self, words: Sequence[str]) -> list[str]:
         plain: list[str] = []
-        rest = list(words)
-        while rest:
-            word = rest.pop(0)
-            if word.startswith(self._more) and "=" not in word and rest and re.match(r"[^-]|-\d", rest[0]):
-                word = f"{word}={rest.pop(0)}"
+        remaining = list(words)
+        while remaining:
+            word = remaining.pop(0)
+            if word.startswith(self._more) and "=" not in word and remaining and re.match(r"[^-]|-\d", remaining[0]):
+                word = f"{word}={remaining.pop(0)}"
             name, equals, value = word.removeprefix("--").partition("=")
             if word.startswith("--") and equals and name in self.switches:
                 try:

@@ -48,7 +48,7 @@ class Record:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder is whole."""
+        """Says whether the folder is whole."""
         return self.outcome is not None
 
     def identity(self, part: str = "") -> str:
@@ -179,7 +179,7 @@ def _aside(folder: Path, made_from: str) -> Path:
 
 
 def _clean(folder: Path) -> None:
-    """Deletes what a finished folder needs no more: checkpoints, earlier states, and what was being deleted at a kill."""
+    """Deletes what a finished folder no longer needs: checkpoints, earlier states, and deletions that a kill cut short."""
     if (folder / CHECKPOINTS).exists():
         _delete(folder / CHECKPOINTS)
     beside = [path for path in folder.parent.glob(f".{folder.name}.*") if path.name.endswith((".aside", GONE))]
@@ -192,8 +192,8 @@ def _delete(path: Path) -> None:
     if not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    gone = path if path.name.endswith(GONE) else path.with_name(f".{path.name.strip('.')}{GONE}")
-    if gone != path:
-        shutil.rmtree(gone, ignore_errors=True)
-        path.rename(gone)
-    shutil.rmtree(gone)
+    trash = path if path.name.endswith(GONE) else path.with_name(f".{path.name.strip('.')}{GONE}")
+    if trash != path:
+        shutil.rmtree(trash, ignore_errors=True)
+        path.rename(trash)
+    shutil.rmtree(trash)

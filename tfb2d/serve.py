@@ -125,7 +125,7 @@ def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
 
 
 def _log_to_stderr(ignored: Sequence[str]) -> None:
-    """Log lines on stderr, as verbose as TF_CPP_MIN_LOG_LEVEL says; the first one says which server this is."""
+    """Sends log lines to stderr, as verbose as TF_CPP_MIN_LOG_LEVEL says; the first says which server this is."""
     form = logging.Formatter("%(asctime)s %(levelname).1s %(name)s] %(message)s")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(form)
@@ -142,7 +142,7 @@ def _log_to_stderr(ignored: Sequence[str]) -> None:
 
 
 def official_command(arguments: Sequence[str], options: Options) -> list[str] | None:
-    """The command line of the official server, or None where there is none.
+    """Returns the command line of the official server, or None where it is not installed.
 
     Args:
       arguments: the flags as given.
@@ -189,7 +189,7 @@ def _pulls(docker: str, image: str) -> bool:
 
 
 def _paths(options: Options) -> list[str]:
-    """Files and folders that the container must see, at the same place."""
+    """Lists the files and folders that the container mounts, each under its own path."""
     files = [
         options.model_config_file,
         options.batching_parameters_file,

@@ -3,7 +3,7 @@
 With no flags it runs the quickstart: real film reviews, a BERT teacher, ten minutes on two cores.
 
   tfb2d train
-  tfb2d train --config=pairs --workdir=runs/shop --config.data.train=judged.tsv --config.data.unlabelled=logs/
+  tfb2d train --config=pairs --workdir=runs/shop --config.data.train=labelled.tsv --config.data.unlabelled=logs/
   tfb2d train --config=my_recipe.py --config.student.dim=128 --until=student
 
 A recipe is a Python file with `get_config()`; those in tfb2d/configs/ are called by name, and one that takes an argument (a

@@ -90,8 +90,8 @@ def test_nearest_ngrams_are_those_of_the_table() -> None:
         return float(vectors[name] @ own / np.linalg.norm(vectors[name]) / np.linalg.norm(own))
 
     wanted = sorted((name for name in vectors if name != "red"), key=cosine, reverse=True)[:3]
-    assert [one[0] for one in found.found] == wanted
-    assert [one[1] for one in found.found] == pytest.approx([cosine(name) for name in wanted], abs=1e-5)
+    assert [one[0] for one in found.nearest] == wanted
+    assert [one[1] for one in found.nearest] == pytest.approx([cosine(name) for name in wanted], abs=1e-5)
     assert (found.count, found.sharing) == (6, ())
     with pytest.raises(DataError, match="n-grams of 1, 2"):
         nearest(made, among, "red shoe hat")
@@ -105,7 +105,7 @@ def test_with_a_vocabulary_its_tokens_alone_have_neighbours() -> None:
     made.ngrams.known.assign([*known, text_spec.UNUSED])
     among = candidates(made, ["red hat shoe lamp"], min_count=1)
     assert sorted(among.names) == ["hat", "red", "shoe"]
-    assert {one[0] for one in nearest(made, among, "red").found} == {"hat", "shoe"}
+    assert {one[0] for one in nearest(made, among, "red").nearest} == {"hat", "shoe"}
     with pytest.raises(DataError, match="not in the student's vocabulary"):
         nearest(made, among, "lamp")
     with pytest.raises(DataError, match="min_count"):
@@ -120,7 +120,7 @@ def test_collisions_are_told() -> None:
     found = nearest(made, among, "a", top=9)
     same = {name for name, row in zip(among.names, among.rows, strict=True) if row == among.rows[0]} - {"a"}
     assert {name for name, _ in found.sharing} == same
-    assert len(found.found) == among.collisions()["rows"] - 1
+    assert len(found.nearest) == among.collisions()["rows"] - 1
 
 
 def test_zero_rows_have_no_neighbours_and_are_none() -> None:
@@ -128,8 +128,8 @@ def test_zero_rows_have_no_neighbours_and_are_none() -> None:
     among = candidates(made, ["red shoe blue hat"], min_count=1)
     row = among.rows[among.names.index("red")]
     made.zero_rows(np.arange(2**20) == row)
-    assert (nearest(made, among, "red").norm, nearest(made, among, "red").found) == (0, ())
-    assert {one[0] for one in nearest(made, among, "hat").found} == {"shoe", "blue"}
+    assert (nearest(made, among, "red").norm, nearest(made, among, "red").nearest) == (0, ())
+    assert {one[0] for one in nearest(made, among, "hat").nearest} == {"shoe", "blue"}
 
 
 def test_counting_forgets_the_rarest_ngrams_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_judged_rows_of_files_have_the_tasks_labels(run: Path, tmp_path: Path) -
     judged = disagree.from_files(found, [str(data)], [str(tmp_path / "scores.tsv")], [])
     assert judged.columns == [["fine film", "poor plot"]]
     np.testing.assert_array_equal(judged.labels, [1, np.nan])
-    assert "2 rows that cannot be read" in judged.place
+    assert "2 rows that cannot be read" in judged.origin
     assert "of 2 rows" in disagree.measure(found, judged, rows=5).lead
 
 

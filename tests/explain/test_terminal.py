@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from tfb2d.explain.terminal import bar, colours, plain, shade
+from tfb2d.explain.terminal import bar, colours, shade
+from tfb2d.terminal import printable
 
 
 class Terminal(io.StringIO):
@@ -45,4 +46,4 @@ def test_what_adds_and_what_takes_away_look_different(level: str) -> None:
 def test_bars_and_controls() -> None:
     assert bar(-1, 2, "none", 4) == "  ██│    "
     assert bar(2, 2, "none", 4) == "    │████"
-    assert plain("a\x1b[31m\n\ud800") == "a\\x1b[31m\\n\\ud800"
+    assert printable("a\x1b[31m\n\ud800") == "a\\x1b[31m\\n\\ud800"

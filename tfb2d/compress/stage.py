@@ -1,4 +1,4 @@
-"""The stage `compress`: the student that is served, small, beside the one that was trained."""
+"""The stage `compress`: makes the small student that is served from the trained one."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ VERSION = 1  # of the code: raise it when the same student and settings give ano
 def compress_student(run: Run, config: Config) -> CompressOutcome:
     """Makes the student that is served from the trained one, and measures both.
 
-    After a kill everything is done anew; it is short, and comes out the same.
+    After a kill the whole stage runs again; it is short and gives the same student.
 
     Raises:
       ConfigError: the size budget cannot be met.

@@ -57,8 +57,8 @@ def _row(view: View, beside: Mapping[str, Any]) -> dict[str, Any]:
                 }
                 for part in parts[:TOP]
             ]
-            rest = parts[TOP:]
-            lists.append((title, shown, len(rest), f"{sum(part.value for part in rest):+.3f}"))
+            hidden = parts[TOP:]
+            lists.append((title, shown, len(hidden), f"{sum(part.value for part in hidden):+.3f}"))
     return {
         "view": view,
         "fields": fields,

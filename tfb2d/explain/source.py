@@ -1,4 +1,4 @@
-"""Which student is meant: from a served model, a run folder or a student's own folder to weights and calibration."""
+"""Finds the student to explain, and its calibration, from a served model, a run folder or a student's folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
