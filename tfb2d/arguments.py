@@ -178,6 +178,20 @@ class Group:
         self._group.add_argument(name, nargs="*", default=[], metavar=name.upper().removesuffix("S"), help=text)
 
 
+def model_flag(files: Group) -> None:
+    """Adds --model of the commands that run an exported model."""
+    text = "The exported model: its folder (the highest version is taken) or a version's."
+    files.flag("model", text, required=True, metavar="DIR")
+
+
+def reading_flags(rows: Group) -> None:
+    """Adds the flags of the commands that read files of rows: --max_rejected, --max_chars, --quoting."""
+    rows.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
+    rows.integer("max_chars", "A longer text makes its row a bad one.", 20_000, 1)
+    text = "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look."
+    rows.choice("quoting", text, "auto", ["auto", "csv", "backslash", "none"])
+
+
 class Parser(argparse.ArgumentParser):
     """A command's parser.
 

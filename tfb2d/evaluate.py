@@ -14,6 +14,8 @@ have one.
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.arguments import model_flag, reading_flags
+
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
@@ -21,12 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     files = parser.group("files")
-    files.flag(
-        "model",
-        "The exported model: its folder (the highest version is taken) or a version's.",
-        required=True,
-        metavar="DIR",
-    )
+    model_flag(files)
     files.words("data", "Labelled files, globs or folders, apart by commas.", required=True, metavar="FILE,...")
     files.words(
         "teacher_logits",
@@ -38,10 +35,10 @@ def add_arguments(parser: "Parser") -> None:
     columns.flag("group", "A column (query, movie): NDCG within its groups, intervals by drawing groups.", "")
     columns.flag("label", "The label column, where it is not called as in training.", "")
     columns.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
+    reading_flags(parser.group("reading"))
     work = parser.group("work")
     work.integer("resamples", "Bootstrap resamples; 0 leaves the intervals out.", 1000, 0)
     work.integer("seed", "Of the resamples.", 0, 0)
-    work.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
     work.switch("progress", "Show a progress bar.", True)
 
 
@@ -63,6 +60,8 @@ def run(options: Namespace) -> None:
         label=options.label,
         group=options.group,
         max_rejected=options.max_rejected,
+        max_chars=options.max_chars,
+        quoting=options.quoting,
         progress=options.progress,
     )
     figures = compare(scorer.task, judged, options.teacher_logits, resamples=options.resamples, seed=options.seed)

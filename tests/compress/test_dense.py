@@ -13,9 +13,10 @@ import tensorflow as tf
 from tests.students.harness import some_rows, some_texts
 from tfb2d.compress.dense import dense_model, features, tune, with_dense
 from tfb2d.compress.quantised import quantised, quantised_form
-from tfb2d.compress.student import dense_layers, stored_tables, with_tables
+from tfb2d.compress.student import dense_layers, with_tables
 from tfb2d.config import CompressConfig, StudentConfig
 from tfb2d.data.task import Task
+from tfb2d.students.int8_table import quantise
 from tfb2d.students.model import Student, load_student
 from tfb2d.students.rows import HashedRows
 
@@ -32,7 +33,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> HashedRows:
 @pytest.fixture(scope="module")
 def student() -> Student:
     whole = Student(PAIR, SMALL, 3)
-    return with_tables(whole, stored_tables(whole))
+    return with_tables(whole, {name: quantise(layer.table.numpy()) for name, layer in whole.embeddings.items()})
 
 
 def kernels(student: Student) -> list[np.ndarray]:

@@ -65,6 +65,7 @@ def split_figures(
       score: stands in for `student.model`: a function of string tensors, one a field, to logits.
     """
     from tfb2d.evaluation.metrics import metrics
+    from tfb2d.students.model import score_texts
 
     task: Task = student.task
     tables = {split: read_table(run.split(split)) for split in ("valid", "test")}
@@ -77,15 +78,3 @@ def split_figures(
     figures = {split: metrics(task, labels[split], calibration.apply(logits[split])) for split in logits}
     names = ("accuracy", "roc_auc", "log_loss")
     return {split: {name: values[name] for name in names} for split, values in figures.items()}, calibration
-
-
-def score_texts(score: Callable, columns: list[list[str]], batch: int = 1024) -> np.ndarray:
-    """Returns logits `[n, k]` float32 of texts, a column a field; `score` is a function of string tensors."""
-    import tensorflow as tf
-
-    function = tf.function(score, reduce_retracing=True)
-    parts = [
-        function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
-        for start in range(0, len(columns[0]), batch)
-    ]
-    return np.concatenate(parts)

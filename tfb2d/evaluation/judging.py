@@ -45,6 +45,8 @@ def judge(
     label: str = "",
     group: str = "",
     max_rejected: float = 0.01,
+    max_chars: int = 20_000,
+    quoting: str = "auto",
     progress: bool = True,
 ) -> Judged:
     """Reads labelled files and scores their rows, batch by batch; texts, labels and scores are held in memory.
@@ -56,6 +58,8 @@ def judge(
       label: the label column; by default called as in training.
       group: a column of groups, or "".
       max_rejected: share of the rows that may be set apart.
+      max_chars: a longer text makes its row a bad one.
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto".
       progress: whether to show a progress bar on stderr.
 
     Raises:
@@ -70,6 +74,8 @@ def judge(
         label_range=task.label_range,
         group=group,
         max_rejected=max_rejected,
+        max_chars=max_chars,
+        quoting=quoting,
     )
     columns: list[list[str]] = [[] for _ in task.fields]
     labels: list[NDArray[np.float32]] = []

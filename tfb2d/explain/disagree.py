@@ -158,8 +158,11 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
     Raises:
       DataError: the teacher scored none of the rows.
     """
+    from tfb2d.students.model import score_texts
+
     task = source.student.task
-    student = source.calibration.apply(_logits(source, compared.columns))
+    logits = score_texts(source.student.model, compared.columns)
+    student = source.calibration.apply(one_column(logits))
     known = np.flatnonzero(covered(compared.teacher))
     if not len(known):
         raise DataError(f"{compared.origin}: no row has a teacher's score")
@@ -205,17 +208,6 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
 def summary(case: Case) -> str:
     """Formats the case study's first lines for a terminal."""
     return f"{case.lead}\n\n" + layout([["measure", *case.titles], *case.table])
-
-
-def _logits(source: Source, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
-    import tensorflow as tf
-
-    score = tf.function(lambda texts: source.student.model(texts, training=False), reduce_retracing=True)
-    parts = [
-        score([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
-        for start in range(0, len(columns[0]), batch)
-    ]
-    return one_column(np.concatenate(parts))
 
 
 def _unusual(values: np.ndarray, agree: NDArray[np.bool_], low: bool) -> NDArray[np.bool_]:

@@ -138,7 +138,7 @@ class Client(Settings):
         self.close()
 
     def _call(self, method: str) -> Any:
-        """The next connection's callable for `method`."""
+        """Returns the next connection's callable for `method`."""
         if self._pid != os.getpid() or not self._pool:
             self._connect()
         pool = self._pool

@@ -1,4 +1,4 @@
-"""The forms of a trained student, written from a run: SavedModel, edge form, text form."""
+"""Writes a run's student as a SavedModel, an edge form or a text form."""
 
 import hashlib
 from collections.abc import Sequence
@@ -37,22 +37,22 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
     calibration = _calibration(folder)
     student = load_student(folder)
     scale, bias = calibration["scale"], calibration["bias"]
-    found = []
+    written = []
     flex = convert_text(student, scale, bias) if "flex" in forms else b""  # first: not every student has this form
     if "saved_model" in forms:
         version = _saved_model(student, folder, output, calibration, forms, tables)
-        found.append((version, sum(path.stat().st_size for path in version.rglob("*") if path.is_file())))
+        written.append((version, sum(path.stat().st_size for path in version.rglob("*") if path.is_file())))
         output = version / EDGE
     elif "edge" in forms:
         write_edge(student, output, scale, bias, tables)
     if "edge" in forms:
         names = (SCORER, SPEC_FILE, *([VOCABULARY] if student.config.vocabulary else []))
-        found += [(output / name, (output / name).stat().st_size) for name in names]
+        written += [(output / name, (output / name).stat().st_size) for name in names]
     if flex:
         output.mkdir(parents=True, exist_ok=True)
         write_atomic(output / TEXT_SCORER, flex)
-        found.append((output / TEXT_SCORER, len(flex)))
-    return found
+        written.append((output / TEXT_SCORER, len(flex)))
+    return written
 
 
 def student_folder(source: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The stage `export`: the compressed student as a SavedModel that takes raw strings."""
+"""The stage `export`: writes the compressed student as a SavedModel that takes raw strings."""
 
 import hashlib
 from pathlib import Path
@@ -37,5 +37,5 @@ def export_student(run: Run, config: Config) -> ExportOutcome:
 
 
 def export_contents(folder: Path, outcome: ExportOutcome) -> dict[str, str]:
-    """Returns what stands for the export: the model's path. A model that was deleted and made again may have another."""
+    """Returns a digest of the model's path; a model that was deleted and made again may have another path."""
     return {"": fingerprint(outcome.model)}

@@ -16,29 +16,6 @@ import numpy as np
 
 from tfb2d.students.fingerprint import fingerprint64
 
-__all__ = [
-    "AFFIX_BITS",
-    "CHAIN",
-    "END",
-    "MIX",
-    "SPEC",
-    "TOKEN_MODULUS",
-    "affix_ids",
-    "chain",
-    "check_orders",
-    "composed_ids",
-    "fingerprint64",
-    "fold_table",
-    "ngram_ids",
-    "ngram_keys",
-    "rows_of",
-    "slot_ids",
-    "slots",
-    "token_hash",
-    "token_hashes",
-    "tokens",
-]
-
 END = -1  # stands behind a text's last token; a token's hash is never negative
 CHAIN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as an int64: the golden ratio, as in SplitMix64
 MIX = -0x2917014799A6026D  # 0xD6E8FEB86659FD93 as an int64 (https://mostlymangling.blogspot.com, 2018)
@@ -66,7 +43,7 @@ _NUMBER = re.compile(f"({SPEC['number']})")
 
 @cache
 def fold_table() -> dict[int, int]:
-    """Code points that are replaced, and by what: 0 deletes, 32 parts tokens."""
+    """Returns the code points that are replaced, and by what: 0 deletes, 32 separates tokens."""
     table: dict[int, int] = {}
     for first, to, *steps in SPEC["fold"]:
         count, step, to_step = steps or (1, 1, 1)
@@ -97,7 +74,7 @@ _FOLD, _ISOLATE = _Fold(), _Isolate()  # filled as characters are met
 
 
 def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
-    """The first `max_tokens` tokens of a text, as UTF-8.
+    """Returns the first `max_tokens` tokens of a text, as UTF-8.
 
     Any bytes are taken: what is not UTF-8 is read as U+FFFD, one for each maximal part of a character (the Unicode
     Standard's recommendation). Lone surrogates in a str count as the bytes that they would be.
@@ -109,7 +86,7 @@ def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
 
 
 def token_hash(token: bytes, affixes: Sequence[int] = ()) -> int:
-    """A token's hash, 0 or more; an int64.
+    """Returns a token's hash, an int64 of 0 or more.
 
     Args:
       token: UTF-8, folded, as `tokens` gives it.
@@ -118,14 +95,14 @@ def token_hash(token: bytes, affixes: Sequence[int] = ()) -> int:
     if not affixes:
         return fingerprint64(token) % TOKEN_MODULUS
     prefix, suffix = affixes
-    found = 0
+    combined = 0
     for part in (token, token[:prefix], (b" " * suffix + token)[-suffix:]):
-        found = found << AFFIX_BITS | fingerprint64(part) % 2**AFFIX_BITS
-    return found
+        combined = combined << AFFIX_BITS | fingerprint64(part) % 2**AFFIX_BITS
+    return combined
 
 
 def token_hashes(text: str | bytes, max_tokens: int, affixes: Sequence[int] = ()) -> np.ndarray:
-    """Hashes of a text's first `max_tokens` tokens: `[tokens]` int64; see `token_hash`."""
+    """Hashes a text's first `max_tokens` tokens: `[tokens]` int64; see `token_hash`."""
     return np.array([token_hash(token, affixes) for token in tokens(text, max_tokens)], np.int64)
 
 
@@ -138,7 +115,7 @@ def check_orders(orders: Sequence[int], buckets: int) -> None:
 
 
 def chain(order: int) -> int:
-    """What the rest of an n-gram of `order` tokens is multiplied by, as an int64; odd, and another for each order."""
+    """Returns the factor of all but the first token of an n-gram: an odd int64 that differs between orders."""
     return (CHAIN * (2 * order - 3) + 2**63) % 2**64 - 2**63
 
 
@@ -188,7 +165,7 @@ def offset_ids(hashes: np.ndarray, window: int, buckets: int, row_splits: np.nda
     Arguments as of `ngram_ids`.
 
     Returns:
-      `[tokens, window]` int32; column k belongs to the token k places on, or to the mark behind its text's last token.
+      `[tokens, window]` int32; column k belongs to the token k positions on, or to the mark behind its text's last token.
     """
     check_orders(range(1, window + 1), buckets)
     ahead = _ahead(hashes, window, END, row_splits)
@@ -218,26 +195,26 @@ def _following(values: np.ndarray, end: int, row_splits: np.ndarray | None) -> n
 
 
 def affix_ids(hashes: np.ndarray, buckets: int) -> np.ndarray:
-    """Ids of each token's prefix and suffix, `[tokens, 2]` int32, of hashes that were made with affixes."""
+    """Returns the ids of each token's prefix and suffix, `[tokens, 2]` int32, from hashes that were made with affixes."""
     parts = hashes[:, None] & np.array(AFFIX_MASKS, np.int64)
     return _bucket(parts * np.array(AFFIX_FACTORS, np.int64), buckets)
 
 
 def slots(hashes: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
-    """Where a vocabulary has each token: `[tokens]` int32, UNKNOWN_SLOT for those that it lacks.
+    """Looks up each token's slot in a vocabulary: `[tokens]` int32, UNKNOWN_SLOT for those that it lacks.
 
     Args:
       hashes: `[tokens]` int64.
       vocabulary: `[size]` int64 token hashes, rising; UNUSED ones last.
     """
-    place = np.minimum(np.searchsorted(vocabulary, hashes), len(vocabulary) - 1)
-    return np.where(vocabulary[place] == hashes, place + UNKNOWN_SLOT + 1, UNKNOWN_SLOT).astype(np.int32)
+    position = np.minimum(np.searchsorted(vocabulary, hashes), len(vocabulary) - 1)
+    return np.where(vocabulary[position] == hashes, position + UNKNOWN_SLOT + 1, UNKNOWN_SLOT).astype(np.int32)
 
 
 def slot_ids(
     hashes: np.ndarray, window: int, vocabulary: np.ndarray, row_splits: np.ndarray | None = None
 ) -> np.ndarray:
-    """`offset_ids` of a student with a vocabulary: each slot has `window` rows, one for each offset.
+    """Returns what `offset_ids` does, for a student with a vocabulary: each slot has a row for each offset.
 
     Returns:
       `[tokens, window]` int32, below `(len(vocabulary) + 2) * window`.
@@ -254,7 +231,7 @@ def composed_ids(
     vocabulary: np.ndarray | None = None,
     row_splits: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Table rows that a composed n-gram is put together from, `[tokens, window + len(affixes)]` int32.
+    """Returns the table rows that each composed n-gram is the sum of.
 
     Tokens have the first rows where there is a vocabulary, and affixes the rest; without one both are hashed into all.
 
@@ -262,6 +239,9 @@ def composed_ids(
       hashes, window, buckets, row_splits: as of `offset_ids`.
       affixes: with which the hashes were made.
       vocabulary: as of `slots`; None where tokens are hashed to rows.
+
+    Returns:
+      `[tokens, window + len(affixes)]` int32.
     """
     first = 0 if vocabulary is None else (len(vocabulary) + UNKNOWN_SLOT + 1) * window
     if vocabulary is None:
@@ -274,5 +254,5 @@ def composed_ids(
 
 
 def offset_factors(window: int) -> list[int]:
-    """What a token's hash is multiplied by at each offset, as int64s; at offset 0 its id is the unigram's."""
+    """Returns the factors of a token's hash at each offset, as int64s; at offset 0 the id is the unigram's."""
     return [(MIX * (chain(offset + 1) if offset else 1) + 2**63) % 2**64 - 2**63 for offset in range(window)]

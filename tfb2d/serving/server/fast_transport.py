@@ -158,7 +158,7 @@ class FastTransport:
             return False
 
     def start(self) -> None:
-        """Listens."""
+        """Starts listening."""
         self._server.start()
         for _ in self._threads:
             self._request_call()

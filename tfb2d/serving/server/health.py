@@ -55,7 +55,7 @@ class Health:
             self._watchers.discard(stream)
 
     def stop(self) -> None:
-        """From now on NOT_SERVING: load balancers turn to other servers. Ends the Watch calls."""
+        """Reports NOT_SERVING from now on, so that load balancers turn to other servers, and ends the Watch calls."""
         with self._lock:
             self._serving = False
             watchers, self._watchers = self._watchers, set()

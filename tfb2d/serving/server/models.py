@@ -63,7 +63,7 @@ class Version:
                 self._unused.set()
 
     def retire(self) -> None:
-        """From AVAILABLE to UNLOADING: nobody new may take it."""
+        """Changes the state from AVAILABLE to UNLOADING: no new request may use the version."""
         with self._lock:
             self.state = State.UNLOADING
             if not self._users:
