@@ -2,8 +2,8 @@
 
 `tensorflow_serving.apis` imports all of TensorFlow (seconds, hundreds of megabytes), which a web server that asks for
 scores should not carry. On the wire a field is a number. The messages are declared here under the numbers of
-tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto. They lie in a descriptor pool of their
-own, where they cannot clash with the official classes. tests/serving/test_wire.py compares them with those.
+tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto. They have a descriptor pool of their
+own, so that they cannot clash with the official classes. tests/serving/test_wire.py compares them with those.
 """
 
 from collections.abc import Sequence

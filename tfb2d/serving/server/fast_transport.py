@@ -1,11 +1,11 @@
 """A gRPC server on grpcio's core, faster than its public servers for small requests.
 
 `grpc.server` hands every call from its polling thread to a pool, where a thread waits for the request's message. An echo
-costs 317 us of processor time a call that way, and 105 us here, where a thread sees a call only with its message.
+costs 317 us of processor time a call that way. Here it costs 105 us, because a thread gets a call only with its message.
 
-One thread at a time, the leader, takes in all calls that are there. It answers the quick ones itself, several in one run
-where the method can, and sends the answers afterwards: sending between two runs drives the model's data out of the
-processor's cache, and a student's 24 us become 90. Slow requests, and those whose time is not known yet, wait in a line
+One thread at a time, the leader, takes in all calls that have arrived. It answers the quick ones itself, several in one run
+where the method can, and sends the answers afterwards. Sending between two runs drives the model's data out of the
+processor's cache, and a student's 24 us become 90. Slow requests, and those whose time is not known yet, wait in a queue
 for a few worker threads. Four threads answer 100-text requests 40% faster than 64 do, which compete for Python's lock.
 
 Calls above the limits are taken in and refused. The core would keep a thousand of them and end the others as CANCELLED.
@@ -166,10 +166,10 @@ class FastTransport:
             thread.start()
 
     def stop(self, grace: float) -> None:
-        """Takes no new call, waits for those there are, cancels them after `grace` seconds.
+        """Takes no new call, waits for the calls under way, and cancels them after `grace` seconds.
 
-        The queue is not shut down: a call may still be computed whose client is gone, and the core aborts the process when
-        an operation is started on a queue that was.
+        The queue is not shut down. A call whose client has left may still be computed, and the core aborts the process when
+        an operation starts on a queue that was shut down.
         """
         end = time.monotonic() + grace
         self._server.shutdown(self._queue, _SHUTDOWN)

@@ -1,8 +1,8 @@
 """Models and their versions: what is served, what is being loaded, what is being unloaded.
 
 The life of a version is START, LOADING, AVAILABLE, UNLOADING, END, as in ModelVersionStatus. A new version is loaded before
-the old one goes (TensorFlow Serving's AvailabilityPreservingPolicy), one that cannot be loaded leaves the old one serving,
-and a version goes only when its last request has ended.
+the old one is unloaded (TensorFlow Serving's AvailabilityPreservingPolicy). If it cannot be loaded, the old one goes on
+serving. A version is unloaded only when its last request has ended.
 """
 
 import logging

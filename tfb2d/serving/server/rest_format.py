@@ -23,7 +23,7 @@ def _text(value: str) -> str:
 
 
 def _number(value: np.floating) -> str:
-    """Formats a number with six digits where they read back as the same number, else with all that differ."""
+    """Six digits where they read back as the same number, else all that can matter."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

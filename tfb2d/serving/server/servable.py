@@ -67,7 +67,7 @@ class Batchers:
         self._shared = None if parameters is None else Batcher(parameters, observe)
 
     def for_version(self, folder: str) -> tuple[Batcher | None, bool]:
-        """Returns a version's batcher (None where batching is off), and whether no other version uses it."""
+        """The batcher of a version folder (None where batching is off), and whether it is that version's own."""
         own = Path(folder, "batching_params.pbtxt")
         if self._shared is None or not self._options.enable_per_model_batching_parameters or not own.is_file():
             return self._shared, False

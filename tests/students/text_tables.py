@@ -1,4 +1,4 @@
-"""Makes `hash_spec_2.json`, the hash spec's tables, from Python's Unicode data: `python -m tfb2d.students.text_tables`.
+"""Makes `hash_spec_2.json`, the hash spec's tables, from Python's Unicode data: `python -m tests.students.text_tables`.
 
 The file is part of the spec and is not made again: a model depends on every entry. This module says where the entries
 come from, and the tests compare it with the file.
@@ -7,9 +7,10 @@ come from, and the tests compare it with the file.
 import unicodedata
 from pathlib import Path
 
-from tfb2d.data.files import write_atomic
+from tfb2d.atomic import write_atomic
+from tfb2d.students import text_spec
 
-PATH = Path(__file__).with_name("hash_spec_2.json")
+PATH = Path(text_spec.__file__).with_name("hash_spec_2.json")
 DELETED, SPACE = 0, 32
 _ACCENTS = range(0x300, 0x370)  # combining marks of Latin, Greek and Cyrillic
 _VARIANTS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), *range(0x180B, 0x1810))  # choose a glyph, not a letter
