@@ -63,6 +63,7 @@ EXTRAS = {
         "promql-parser>=0.5",
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "pyyaml>=6",
     ],
     "lint": ["mypy>=1.11", "ruff>=0.6"],
