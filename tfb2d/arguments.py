@@ -1,7 +1,8 @@
 """Flags of the commands: argparse, in the spelling that the commands have always had.
 
-`--name=value` and `--name value`; lists apart by commas; a switch is `--name`, `--noname` or `--name=false`. A wrong flag
-is answered with the nearest right one. Imports nothing but the standard library, so that `--help` answers at once.
+A value is given as `--name=value` or `--name value`, a list with commas, a switch as `--name`, `--noname` or `--name=false`.
+The error for a wrong flag names the nearest right one. This module imports the standard library alone, so that `--help`
+answers at once.
 """
 
 import argparse
@@ -145,11 +146,11 @@ class Group:
         self.flag(name, text, default, kind=number(float, least, most), metavar="X", **more)
 
     def words(self, name: str, text: str, default: Sequence[str] = (), **more: Any) -> None:
-        """Adds a flag with a list, apart by commas."""
+        """Adds a flag with a list, separated by commas."""
         self.flag(name, text, list(default), kind=comma_list, **({"metavar": "A,B,..."} | more))
 
     def files(self, name: str, text: str) -> None:
-        """Adds a flag with one or more files, apart by spaces."""
+        """Adds a flag with one or more files, separated by spaces."""
         self._parser.names.add(f"--{name}")
         self._group.add_argument(f"--{name}", nargs="+", default=[], metavar="FILE", help=text)
 

@@ -24,7 +24,7 @@ def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     model_flag(files)
-    files.words("data", "Labelled files, globs or folders, apart by commas.", required=True, metavar="FILE,...")
+    files.words("data", "Labelled files, globs or folders, separated by commas.", required=True, metavar="FILE,...")
     files.words(
         "teacher_logits",
         "Files with a teacher's logits of these rows, for fidelity and retention.",

@@ -27,7 +27,7 @@ def add_arguments(parser: "Parser") -> None:
 
     files = parser.group("files")
     files.flag("teacher", "A saved teacher's folder.", required=True, metavar="DIR")
-    files.words("input", "Files, globs or folders to label, apart by commas.", required=True, metavar="FILE,...")
+    files.words("input", "Files, globs or folders to label, separated by commas.", required=True, metavar="FILE,...")
     files.flag("output", "The folder to write.", required=True, metavar="DIR")
     files.words("fields", "The text columns, in the teacher's order. [default: called as its fields]")
     files.words("keep", "More columns to keep, where the files have them.", ["id", "label"])

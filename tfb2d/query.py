@@ -69,7 +69,7 @@ def run(options: Namespace) -> int:
             return _files(client, options) if options.input else _texts(client, options)
     except ServerUnreachable as error:
         raise UserError(f"{error}. Is a server running there? `python -m tfb2d.serve` starts one") from error
-    except ValueError as error:  # an address, a version or fields that cannot be
+    except ValueError as error:  # an invalid address, version or field
         raise UserError(str(error)) from error
 
 

@@ -43,7 +43,7 @@ class Run:
     progress: bool = True
     command: str = ""
 
-    # Where things lie.
+    # Layout.
 
     @property
     def data(self) -> Path:
@@ -106,7 +106,7 @@ class Run:
         """Returns the report's HTML page."""
         return self.folder / "report.html"
 
-    # What the stages left.
+    # Outcomes of the stages.
 
     def exists(self) -> bool:
         """Says whether this is a run folder."""
@@ -186,7 +186,7 @@ class Run:
             return self.student, self.student_outcome().calibration
         return None
 
-    # Working in it.
+    # Writing and locking.
 
     def write_config(self, config: Config) -> None:
         """Writes the settings of the run that starts."""

@@ -23,7 +23,7 @@ def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     model_flag(files)
-    files.words("input", "Files, globs or folders to score, apart by commas.", required=True, metavar="FILE,...")
+    files.words("input", "Files, globs or folders to score, separated by commas.", required=True, metavar="FILE,...")
     files.flag("output", "The file to write; its ending says the format.", required=True, metavar="FILE")
     files.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
     files.flag("prefix", "Put before the names of the added columns.", "")
@@ -36,7 +36,7 @@ def run(options: Namespace) -> None:
     from tfb2d.data.readers import kind_of
 
     output = Path(options.output)
-    kind_of(output)  # before the model takes its seconds
+    kind_of(output)  # refuses an unknown ending before the model is loaded
     from tfb2d.evaluation.batch import score_files
     from tfb2d.evaluation.scorer import Scorer, field_columns
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
 SETTINGS = ("",)  # all flags are read as tensorflow_model_server reads them, by `parse`
-EXTRA = "server"  # brings what the embedded server needs
-CAPTURE = False  # an operator reads all of the log, and the official server takes this process's place
+EXTRA = "server"  # the extra that installs what the embedded server needs
+CAPTURE = False  # an operator reads the whole log, and the official server replaces this process
 _BINARY = "tensorflow_model_server"
 _FAILED = 255
 _NO_LOG = (

@@ -38,7 +38,7 @@ def add_arguments(parser: "Parser") -> None:
         "until", "The stage after which to stop (data, teachers/NAME, logits/NAME, student, ...).", metavar="STAGE"
     )
     how.words(
-        "force", "Stages to do anew, and what follows from them, though nothing has changed.", metavar="STAGE,..."
+        "force", "Stages to run again, with all that depend on them, though nothing has changed.", metavar="STAGE,..."
     )
     how.real(
         "max_rejected", "Share of bad rows at which to stop; short for --config.data.max_rejected.", least=0.0, most=1.0

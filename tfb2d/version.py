@@ -1,4 +1,4 @@
-"""Says which versions of tfb2d, Python and its libraries are installed, for reports of faults.
+"""Prints which versions of tfb2d, Python and its libraries are installed, for reports of faults.
 
 tfb2d version
 tfb2d version --json

@@ -96,7 +96,7 @@ def pruned(
     """Prunes by magnitude: each layer but the last loses its smallest weights, step by step, while the rest learns."""
     sparsity = tfmot.load().sparsity.keras
     steps = config.epochs * -(-rows.n // config.batch_size)
-    # The default frequency, 100, would leave a short training's schedule unseen, and nothing would be pruned.
+    # With the default frequency of 100 steps a short training would prune nothing.
     schedule = sparsity.PolynomialDecay(
         0.0, config.sparsity, begin_step=0, end_step=max(1, steps // 2), frequency=max(1, steps // 50)
     )
@@ -113,7 +113,7 @@ def clustered(
     Zeros that pruning made are put back afterwards: TFMOT's public interface cannot keep them while it clusters.
     """
     clustering = tfmot.load().clustering.keras
-    # k-means++ would be drawn anew every time.
+    # k-means++ is random and would give other clusters every time.
     settings = {
         "number_of_clusters": config.clusters,
         "cluster_centroids_init": clustering.CentroidInitialization.LINEAR,

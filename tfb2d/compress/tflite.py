@@ -40,7 +40,9 @@ def convert(student: Student, form: str = "int8") -> bytes:
 def _converted(served: Any, ops: Sequence[tf.lite.OpsSet]) -> bytes:
     """Converts a concrete function."""
     module = tf.Module()
-    module.weights = served.variables  # the converter saves a SavedModel of them, whose names the inputs keep
+    module.weights = (
+        served.variables
+    )  # the converter saves this module as a SavedModel, whose input names the result keeps
     with _quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([served], module)
         converter.target_spec.supported_ops = ops

@@ -12,7 +12,7 @@ from tfb2d.probability import one_column, probabilities
 from tfb2d.students.text_spec import composed_ids, ngram_ids, token_hashes
 
 Float32 = NDArray[np.float32]
-IDS_PER_CALL = 4096  # vectors of one call stay in the CPU's cache: more rows at once are slower, not faster
+IDS_PER_CALL = 4096  # the vectors of so many ids fit the CPU's cache; more at once are slower
 
 
 class EdgeScorer:
@@ -149,7 +149,9 @@ class EdgeScorer:
     def _soft(self, hashes: np.ndarray, grams: np.ndarray, splits: np.ndarray) -> np.ndarray:
         """Returns the ids of soft matching's table, `[tokens, 1]` int32."""
         spec = self.spec
-        if 1 in spec.orders and spec.buckets % spec.soft_buckets == 0:  # then one remainder is that of the other
+        if (
+            1 in spec.orders and spec.buckets % spec.soft_buckets == 0
+        ):  # then the soft id is a remainder of the n-gram id
             at = spec.orders.index(1)
             return grams[:, at : at + 1] % np.int32(spec.soft_buckets)
         return ngram_ids(hashes, (1,), spec.soft_buckets, splits)

@@ -144,7 +144,7 @@ def _check(spec: Spec) -> None:
     }
     wrong = [name for name, good in holds.items() if not good]
     if not wrong and (spec.affixes or spec.vocabulary):
-        first = (spec.vocabulary + 2) * spec.window if spec.vocabulary else 0  # row for affixes
+        first = (spec.vocabulary + 2) * spec.window if spec.vocabulary else 0  # the first row for affixes
         wrong = [] if spec.window and first + bool(spec.affixes) <= spec.buckets else ["window, vocabulary, buckets"]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} cannot be so")

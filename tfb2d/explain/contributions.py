@@ -28,7 +28,7 @@ from tfb2d.students.pairs import Field, unit_rows
 from tfb2d.students.rows import ragged
 
 STEPS = 256
-NUMBERS_AT_ONCE = 2**22  # of the largest tensor of a chunk of steps: bounds memory
+NUMBERS_AT_ONCE = 2**22  # elements of the largest tensor of a chunk of steps; bounds memory
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _side(student: Student, text: str) -> _Side:
 
 
 def _parts(student: Student, vectors: tf.Tensor) -> tf.Tensor:
-    """Takes composed n-grams apart by token, `[tokens, window, dim]`: the parts' sum is what `ComposedPool` composes."""
+    """Splits composed n-grams by token, `[tokens, window, dim]`; the parts sum to what `ComposedPool` composes."""
     window = student.config.window
     # A token's affixes are its own, so they count as part of it.
     own = tf.reduce_sum(vectors[:, window:], 1, keepdims=True) + vectors[:, :1]

@@ -69,9 +69,11 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
         tokens = text_spec.tokens(text, student.config.max_tokens)
         for order in row_orders(student):
             counts.update(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
-        if len(counts) > MAX_CANDIDATES:  # what is rarest so far goes; a count may then be too low, never too high
+        if len(counts) > MAX_CANDIDATES:  # the rarest so far are dropped; a count may then be too low, never too high
             least = 1
-            while len(counts) > MAX_CANDIDATES // 2:  # half, so that the next text does not fill it again
+            while (
+                len(counts) > MAX_CANDIDATES // 2
+            ):  # down to half, so that this does not happen again at the next text
                 least += 1
                 counts = Counter({key: count for key, count in counts.items() if count >= least})
     kept = [(key, count) for key, count in counts.items() if count >= min_count]

@@ -10,7 +10,7 @@ from tfb2d.report.page import render as render_page
 from tfb2d.report.page import table_row
 
 TEMPLATE = Path(__file__).with_name("explain.html")
-TOP = 20  # n-grams listed of a row
+TOP = 20  # n-grams that are listed for a row
 
 
 def render(

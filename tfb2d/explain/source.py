@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tfb2d.students.model import Student
 
 ABOUT_STUDENT = "student.json"
-TOLERANCE = 1e-2  # between a served logit and the student's
+TOLERANCE = 1e-2  # relative difference of a served logit and the student's
 
 
 @dataclass(frozen=True)

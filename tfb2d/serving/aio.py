@@ -58,7 +58,7 @@ class AsyncClient(Settings):
         outputs: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Prediction:
-        """Sends one Predict request as it is; also returns which version answered. See `Client.predict`."""
+        """Sends one Predict request without chunking, and also returns which version answered. See `Client.predict`."""
         ask = self._predict_texts(inputs, signature or self.signature, outputs, self._deadline(timeout))
         return await self._run(ask)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # with these codes the signatures that the client remembers may be out of date
 _STALE = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
-_LEAST = 0.001  # seconds to the deadline below which nothing is begun
+_LEAST = 0.001  # no attempt begins with fewer seconds left to the deadline
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Settings:
                 if code in _STALE:
                     self._known = None
                 if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    slow = time.monotonic() - sent > sent - began  # was it mostly this attempt, or those before it?
+                    slow = time.monotonic() - sent > sent - began  # this attempt took more time than all before it
                     break
                 if not self._may_retry(code, details):
                     raise ServingError(f"{self._where()}: {code.name}: {details}", code, details) from error
@@ -176,7 +176,7 @@ class Settings:
 
     def _may_retry(self, code: grpc.StatusCode, details: str) -> bool:
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            # gRPC answers a message beyond its size limit with the same code; that one will not get smaller
+            # gRPC refuses a message beyond its size limit with the same code; trying again would not help
             return self.retry_exhausted and "message larger than max" not in details
         return code is grpc.StatusCode.UNAVAILABLE
 

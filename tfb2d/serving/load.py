@@ -66,7 +66,7 @@ async def open_loop(ask: Callable[[int], Awaitable[object]], rate: float, second
             loop.call_soon_threadsafe(send, number, due)
 
     await loop.run_in_executor(None, arrive)
-    await asyncio.sleep(0)  # the last one's turn to be sent
+    await asyncio.sleep(0)  # lets the last request start
     await asyncio.gather(*tasks)
     return Load(np.array(latencies), errors, len(latencies) / (time.perf_counter() - began))
 

@@ -29,7 +29,7 @@ class Signature:
     outputs: Mapping[str, Tensor]
 
     def output(self, named: str, *usual: str) -> str:
-        """Returns the output to ask for: `named`; where that is "", the first of `usual` that there is, or the only output.
+        """Chooses the output to ask for: `named`; where that is "", the first of `usual` that exists, or the only output.
 
         Raises:
           ValueError: there is no such output.

@@ -205,7 +205,7 @@ def run(options: Namespace) -> None:
             raise ValueError
     except ValueError:
         raise UserError(
-            "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas"
+            "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both separated by commas"
         ) from None
     from tfb2d.data.files import write_atomic
 

@@ -162,7 +162,7 @@ class Student:
         if self.ngrams.known is None:
             return
         hashes, counts = ngrams.distinct(rows, 1, index)
-        often = np.flatnonzero(counts >= text_spec.SELDOM)
+        often = np.flatnonzero(counts >= text_spec.MIN_COUNT)
         best = often[np.argsort(-counts[often], kind="stable")][: self.config.vocabulary]
         known = np.full(self.config.vocabulary, text_spec.UNUSED)
         known[: len(best)] = np.sort(hashes[best])
@@ -220,7 +220,7 @@ def start_rows(vectors: np.ndarray, dim: int) -> np.ndarray:
     reduced = np.zeros((len(vectors), dim), np.float32)
     reduced[:, :width] = centred @ axes[:, ::-1][:, :width]
     reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-8)
-    length = (1 / 3) ** 0.5  # of a row of `dim` numbers drawn evenly from +-1/sqrt(dim)
+    length = (1 / 3) ** 0.5  # of a row of `dim` numbers that are uniform in +-1/sqrt(dim)
     return reduced * length
 
 

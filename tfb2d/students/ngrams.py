@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tfb2d.students.rows import HashedRows, TrainingRows
 
 END_MARK = "⊣"  # how the mark behind a text's last token is shown
-TOKENS = 2**21  # of hashed rows, taken at once
+TOKENS = 2**21  # tokens of hashed rows that are counted at once; bounds memory
 
 
 def names(tokens: Sequence[bytes], order: int) -> list[str]:

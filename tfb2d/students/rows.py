@@ -17,8 +17,8 @@ from tfb2d.data.errors import DataError
 from tfb2d.students import text
 from tfb2d.students.ngrams import take
 
-BLOCK = 4096  # consecutive rows that are shuffled as one
-GROUP = 64  # blocks whose rows are shuffled together: what one shuffle holds in memory
+BLOCK = 4096  # consecutive rows that stay together when blocks are shuffled
+GROUP = 64  # blocks whose rows are then shuffled together; bounds memory
 ABOUT = "rows.json"
 
 

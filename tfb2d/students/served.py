@@ -41,7 +41,7 @@ class Table:
         self.dim = layer.dim
         self.packed = isinstance(layer, PackedNGramEmbedding)
         if self.packed:
-            # Scales stand in a column here, so that no op has to make them one.
+            # Scales are a column here, which saves an op that would reshape them.
             scale = layer.scale.numpy()[:, None]
             if unit:
                 scale *= _over_root(np.square(layer.values.numpy() * scale).sum(1))[:, None]
@@ -89,7 +89,7 @@ class ServedStudent(tf.Module):
         super().__init__()
         self.task, self.config = student.task, student.config
         self.table = Table(student.ngrams)
-        # These two are read, not copied into the graph, where each signature would have its own.
+        # These two are read as variables. As constants each signature would have a copy.
         self.vocabulary = student.ngrams.known
         self.convolutions = student.pool.kernels if self.config.window else []
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
@@ -216,7 +216,7 @@ class ServedStudent(tf.Module):
         self, tokens: "Tokens", sizes: tf.Tensor, batch: tf.Tensor, query_length: tf.Tensor, title_length: tf.Tensor
     ) -> list[tf.Tensor]:
         orders = len(self.config.orders)
-        # A key is an n-gram of a pair; the query's are sorted, and each of the title's is looked up among them.
+        # A key stands for an n-gram of one pair. The query's keys are sorted, and the title's keys are looked up in them.
         (query_rows, title_rows), (query_keys, title_keys) = (
             tf.split(values, sizes, num=2) for values in (tokens.rows, tokens.keys)
         )
@@ -253,7 +253,7 @@ class ServedStudent(tf.Module):
         return [parts[0][0], parts[1][0], parts[0][1], parts[1][1]]
 
     def _soft(self, tokens: "Tokens", query_lengths: tf.Tensor, title_lengths: tf.Tensor) -> tf.Tensor:
-        # Padded for the product alone; kernels are computed of pairs of tokens that there are.
+        # Texts are padded for the product alone. Kernels are computed for pairs of real tokens.
         lengths = tf.stack([query_lengths, title_lengths])
         longest = tf.cast(tf.maximum(tf.reduce_max(lengths, 1), 0.0), tf.int64)
         ids = tf.scatter_nd(tokens.indices, tokens.soft_ids, tf.stack([tokens.n, tf.reduce_max(longest)]))

@@ -60,7 +60,7 @@ def flat_hashes(
     hashes = _hashes(split.values, affixes)
 
     def cut() -> tuple[tf.Tensor, tf.Tensor]:
-        kept = split.indices[:, 1] < max_tokens  # the op leaves what is behind the last split in one piece
+        kept = split.indices[:, 1] < max_tokens  # the op leaves the text behind the last split in one piece
         return tf.boolean_mask(hashes, kept), tf.boolean_mask(split.indices, kept)
 
     hashes, indices = tf.cond(split.shape[1] > max_tokens, cut, lambda: (hashes, split.indices))
@@ -71,7 +71,7 @@ def _hashes(tokens: tf.Tensor, affixes: Sequence[int]) -> tf.Tensor:
     if not affixes:
         return tf.strings.to_hash_bucket_fast(tokens, TOKEN_MODULUS)
     prefix, suffix = affixes
-    # A suffix is cut from behind as many spaces: the op takes no place before a string's first byte.
+    # Spaces in front make every token long enough: the op refuses a suffix that is longer than its string.
     padded = tf.strings.join([" " * suffix, tokens])
     parts = [tokens, tf.strings.substr(tokens, 0, prefix), tf.strings.substr(padded, -suffix, suffix)]
     hashes = tf.strings.to_hash_bucket_fast(tf.stack(parts), 2**AFFIX_BITS)

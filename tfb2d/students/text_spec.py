@@ -1,7 +1,7 @@
 """The hash spec (docs/hash_spec.md) in plain Python and NumPy: text -> tokens -> token hashes -> n-gram ids.
 
-`tfb2d/students/text.py` is the same in TensorFlow; for every string the two agree. This module needs no TensorFlow, so a
-runner on a small device uses it as it is.
+`tfb2d/students/text.py` is the same in TensorFlow; tests compare the two on random strings. This module needs no
+TensorFlow, so that small devices can use it.
 """
 
 import json
@@ -21,13 +21,13 @@ CHAIN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as an int64: the golden ratio,
 MIX = -0x2917014799A6026D  # 0xD6E8FEB86659FD93 as an int64 (https://mostlymangling.blogspot.com, 2018)
 TOKEN_MODULUS = 2**63 - 1
 MAX_BUCKETS = 2**31 - 1
-AFFIX_BITS = 21  # of a token's hash that tell its prefix, and of those that tell its suffix
+AFFIX_BITS = 21  # bits of a token's hash that hold its prefix; as many hold its suffix
 AFFIX_MASKS = tuple((2**AFFIX_BITS - 1) << shift for shift in (AFFIX_BITS, 0))  # of the prefix, of the suffix
 AFFIX_FACTORS = (MIX, CHAIN)
-END_SLOT, UNKNOWN_SLOT = 0, 1  # of a vocabulary's slots; its tokens have those behind
-UNUSED = 2**63 - 1  # fills up a vocabulary; no token's hash, but with affixes by a chance of 1 in 2^63
-SELDOM = 3  # times that a token must occur to be in a vocabulary
-# What an exported model carries of the spec. Numbers past 2^53 are strings, for readers whose JSON numbers are doubles.
+END_SLOT, UNKNOWN_SLOT = 0, 1  # the first slots of a vocabulary; its tokens have the slots after them
+UNUSED = 2**63 - 1  # fills up a vocabulary; a hash with affixes equals it with a chance of 1 in 2^63, others never
+MIN_COUNT = 3  # a rarer token is not in a vocabulary
+# The part of the spec that an exported model carries. Numbers past 2^53 are strings, because many JSON readers use doubles.
 SPEC: dict[str, Any] = {
     **json.loads(Path(__file__).with_name("hash_spec_2.json").read_text(encoding="ascii")),
     "number": r"[0-9]+(?:[.,][0-9]+)*",  # a token of its own: 3.5 is not three, and 55sk8500 and 55 sk8500 are the same

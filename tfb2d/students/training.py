@@ -45,12 +45,12 @@ def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 class _Position:
     """Says how far a run has come."""
 
-    epoch: int = 0  # finished ones
-    step: int = 0  # of the epoch under way
-    loss: float = 0.0  # summed over its steps
-    seconds: float = 0.0  # it has taken
-    best: float | None = None  # validation loss
-    since_best: int = 0  # epochs
+    epoch: int = 0  # epochs finished
+    step: int = 0  # steps done in the current epoch
+    loss: float = 0.0  # summed over these steps
+    seconds: float = 0.0  # that the current epoch has taken
+    best: float | None = None  # the lowest validation loss
+    since_best: int = 0  # epochs since then
 
 
 class Trainer:

@@ -43,7 +43,7 @@ class Collisions:
             shared = np.ones(len(keys), np.bool_)
             shared[np.lexsort((keys, -counts))[:size]] = False
             if settings.student.vocabulary:
-                shared |= counts < text_spec.SELDOM
+                shared |= counts < text_spec.MIN_COUNT
         else:
             rows = text_spec.rows_of(keys, settings.student.buckets)
             shared = np.bincount(rows, minlength=settings.student.buckets)[rows] > 1
