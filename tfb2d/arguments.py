@@ -1,8 +1,8 @@
 """Flags of the commands: argparse, in the spelling that the commands have always had.
 
-A value is given as `--name=value` or `--name value`, a list with commas, a switch as `--name`, `--noname` or `--name=false`.
-The error for a wrong flag names the nearest right one. This module imports the standard library alone, so that `--help`
-answers at once.
+Values are given as `--name=value` or `--name value`, lists with commas. A switch is `--name`, `--noname` or
+`--name=false`. The error for a wrong flag names the nearest right one. This module imports the standard library alone, so
+that `--help` answers at once.
 """
 
 import argparse
