@@ -16,12 +16,12 @@ def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 300)
     good = generator.random(300) < 0.2 + 0.6 * labels
-    texts = [f"{'good' if one else 'poor'} film {row}" for row, one in enumerate(good)]
+    texts = [f"{'good' if item else 'poor'} film {row}" for row, item in enumerate(good)]
     rows = [
         (text, REVIEWS.classes[label], f"movie {row % 30}")
         for row, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
-    judged = write(tmp_path / "judged.csv", ["body", "verdict", "movie"], [*rows, ("a film", "fine", "movie 1")])
+    scored = write(tmp_path / "judged.csv", ["body", "verdict", "movie"], [*rows, ("a film", "fine", "movie 1")])
     logits = write(
         tmp_path / "teacher.tsv",
         ["text", "logit"],
@@ -30,7 +30,7 @@ def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
     done = command(
         "evaluate",
         f"--model={tmp_path / 'reviews'}",
-        f"--data={judged}",
+        f"--data={scored}",
         "--fields=text=body",
         "--label=verdict",
         "--group=movie",

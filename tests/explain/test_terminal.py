@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("environment", "wanted", "level"),
+    ("environment", "expected", "level"),
     [
         ({"TERM": "xterm-256color", "COLORTERM": "truecolor"}, "auto", "24bit"),
         ({"TERM": "xterm-256color"}, "auto", "256"),
@@ -26,8 +26,8 @@ class Terminal(io.StringIO):
         ({"TERM": "xterm-256color"}, "never", "none"),
     ],
 )
-def test_as_many_colours_as_there_are(environment: dict, wanted: str, level: str) -> None:
-    assert colours(Terminal(), environment, wanted) == level
+def test_as_many_colours_as_there_are(environment: dict, expected: str, level: str) -> None:
+    assert colours(Terminal(), environment, expected) == level
 
 
 def test_a_pipe_gets_plain_text() -> None:

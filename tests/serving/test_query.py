@@ -103,8 +103,8 @@ def test_wrong_command_lines(arguments, capsys):
 
 
 def test_nobody_there_says_what_to_do(capsys):
-    with ScoringServer() as gone:
-        address = gone.address
+    with ScoringServer() as unreachable:
+        address = unreachable.address
     assert main([f"--address={address}", "--timeout=0.3", "x"]) == 1
     assert "python -m tfb2d.serve" in capsys.readouterr().err
 

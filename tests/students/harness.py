@@ -235,7 +235,7 @@ def run_layer_test(
     if layer.trainable_weights:
         assert all(gradient is not None for gradient in tape.gradient(total, layer.trainable_weights))
     traced = tf.function(layer)(*inputs)
-    np.testing.assert_allclose(*(np.asarray(getattr(one, "flat_values", one)) for one in (traced, out)), atol=1e-6)
+    np.testing.assert_allclose(*(np.asarray(getattr(item, "flat_values", item)) for item in (traced, out)), atol=1e-6)
 
     # Its config makes the same layer again.
     twin = tf_keras.saving.deserialize_keras_object(tf_keras.saving.serialize_keras_object(layer))
@@ -243,5 +243,5 @@ def run_layer_test(
     again = twin(*inputs)
     twin.set_weights(layer.get_weights())
     again = twin(*inputs)
-    np.testing.assert_array_equal(*(np.asarray(getattr(one, "flat_values", one)) for one in (again, out)))
+    np.testing.assert_array_equal(*(np.asarray(getattr(item, "flat_values", item)) for item in (again, out)))
     return layer
