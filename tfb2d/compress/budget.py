@@ -20,7 +20,7 @@ _BLOCK = 4096  # rows whose distances are computed at once
 
 @dataclass(frozen=True)
 class Table:
-    """A trained table and what is known of its rows.
+    """A trained table, and how often training read its rows.
 
     Attributes:
       values: `[buckets, dim]` float32.
@@ -106,7 +106,7 @@ def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.
 
 
 def fit(tables: Mapping[str, Table], room: int | None = None) -> dict[str, CompressedTable]:
-    """Brings tables under a budget together: the rows that were read most, of all tables, keep a row of their own.
+    """Fits all tables into one budget: the rows that training read most, of any table, are stored separately.
 
     Args:
       tables: by name.

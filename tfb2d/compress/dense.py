@@ -1,4 +1,4 @@
-"""TensorFlow Model Optimization on a student's dense layers: pruning, clustering, quantisation-aware training, each or all.
+"""Prunes, clusters and quantises a student's dense layers with TensorFlow Model Optimization (TFMOT).
 
 TFMOT works on plain tf_keras models, so the dense layers are copied into one that starts from the pooled features; the
 student's trunk computes those, batch by batch, with its tables as they will be served. The new weights are then copied

@@ -16,7 +16,7 @@ FORMS = ("int8", "float")
 
 
 class EdgeTable:
-    """Rows of a table for padded ids.
+    """Reads rows of a table for padded ids.
 
     The arrays are variables, which the converter freezes by itself. As constants of the graph it would copy them time and
     again: 22 s and 4.8 GB instead of 2.9 s and 1.7 GB for a float table of 2^18 x 64.
@@ -61,7 +61,7 @@ def edge_table(layer: NGramEmbedding, form: str) -> CompressedTable | np.ndarray
 
 
 class EdgeGraph:
-    """A student's logits from padded ids.
+    """Computes a student's logits from padded ids.
 
     Inputs are int32. Each field has ids `[batch, positions, orders]`, or `[batch, positions, window + affixes]` where
     n-grams are composed; `buckets + i` pads field i. Soft matching adds ids `[batch, positions]` of its own table for each

@@ -1,4 +1,4 @@
-"""TensorFlow Model Optimization's public interface, imported without what its import leaves behind.
+"""TensorFlow Model Optimization's public interface, imported without its side effect on the environment.
 
 Nothing else in this package imports it. `load()` returns it, with the names of its API reference
 (https://www.tensorflow.org/model_optimization/api_docs/python/tfmot). No private module and no private attribute is used.

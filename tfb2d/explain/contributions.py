@@ -1,4 +1,4 @@
-"""What each n-gram adds to a logit, by integrated gradients through the trained student itself.
+"""Computes what each n-gram adds to a logit, by integrated gradients through the trained student.
 
 Every n-gram gets a weight, and so does every pair of tokens in soft matching. At weights of 1 the student gives the row's
 logit; at weights of 0 every feature is zero, and it gives the logit of an empty row. Along the straight line between the
@@ -33,7 +33,7 @@ NUMBERS_AT_ONCE = 2**22  # elements of the largest tensor of a chunk of steps; b
 
 @dataclass(frozen=True)
 class NGram:
-    """An n-gram at its place, and what it adds to the logit.
+    """An n-gram of a text, and what it adds to the logit.
 
     Attributes:
       field, start, order: the text field, the first token, how many tokens (those past the text's end are a mark).
@@ -56,7 +56,7 @@ class NGram:
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """A query token and a title token: how near they lie to each other, and what that adds to the logit.
+    """A pair of a query token and a title token, their cosine, and what the pair adds to the logit.
 
     Attributes:
       query, title: which token of its text each is.
@@ -74,7 +74,7 @@ class SoftMatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One row's logit, taken apart.
+    """The contributions to one row's logit.
 
     Attributes:
       tokens: of each field, as the student reads them.
@@ -150,7 +150,7 @@ def explain(
     target: int | None = None,
     calibration: Calibration | None = None,
 ) -> Explanation:
-    """Takes a row's logit apart.
+    """Computes what each n-gram and each soft match adds to a row's logit.
 
     Args:
       student: a trained one.

@@ -22,7 +22,7 @@ SHORT = frozenset(b"t".split())  # `don't` is don ' t to the student: its last t
 
 @dataclass(frozen=True)
 class Measure:
-    """Says how a measure is called and described, and which of its ends is suspicious."""
+    """A measure's title and number format; `low` says that small values are suspicious, not large ones."""
 
     title: str
     unit: Callable[[float], str]
@@ -59,7 +59,7 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Seen:
-    """How often n-grams occur in the transfer set: those of some rows by key, and all of them by table row.
+    """Counts of n-grams in the transfer set: by key for those of some rows, by table row for all.
 
     Attributes:
       keys: rising, `[n]` int64.

@@ -1,4 +1,4 @@
-"""Nearest n-grams of an n-gram, by the cosine of their table rows.
+"""Finds the nearest n-grams of an n-gram, by the cosine of their table rows.
 
 Hashing is one way: a row does not know its n-grams. So the candidates are n-grams of texts that the user names. Where
 several of them fall into one row they share its vector, and are counted as collisions.
@@ -106,7 +106,7 @@ def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What lies nearest to an n-gram.
+    """An n-gram with its nearest n-grams.
 
     Attributes:
       name: of the n-gram.

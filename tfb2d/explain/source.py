@@ -40,7 +40,7 @@ class Source:
     run: Run | None
 
     def check_served(self, columns: Sequence[Sequence[str]], logits: np.ndarray) -> None:
-        """Makes sure that the served model gives these logits.
+        """Checks that the served model gives these logits.
 
         Raises:
           DataError: it does not, so the weights are not those that it was made from.

@@ -1,4 +1,4 @@
-"""Explanations in the terminal: colours as far as it has them, plain text into pipes."""
+"""Formats explanations for the terminal, in the colours that it supports, or as plain text for pipes."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is shown of an explanation, in the terminal, as HTML and as JSON alike."""
+"""Puts an explanation into the words and numbers that terminal, HTML page and JSON show."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """One row.
+    """What is shown of one row.
 
     Attributes:
       score: calibrated, with the class's name where there are classes.

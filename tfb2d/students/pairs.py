@@ -34,7 +34,7 @@ class Field:
 
 
 def pooled_features(config: StudentConfig, query: tf.Tensor, title: tf.Tensor) -> list[tf.Tensor]:
-    """Lists the features that come of two pools `[batch, dim]`: the title's, their products, their differences."""
+    """Lists the features of two pools `[batch, dim]`: the title's, their products, their differences."""
     features = [title]
     if config.products:
         features.append(query * title)
@@ -108,7 +108,7 @@ class MatchedPools(tf_keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "MatchedPools":
-        """Builds the layer again."""
+        """Builds the layer from its `get_config`."""
         return cls(**{**config, "embedding": tf_keras.saving.deserialize_keras_object(config["embedding"])})
 
 
@@ -158,7 +158,7 @@ LOG_SCALE = 0.1  # brings log counts that are summed over a query nearer to the 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class KernelPooling(tf_keras.layers.Layer):
-    """Counts, through RBF kernels, how many title tokens lie how near to each query token.
+    """Counts, through RBF kernels, the title tokens at each degree of similarity to each query token.
 
     Args:
       kernels: their number; see Kernels.
@@ -213,7 +213,7 @@ class KernelPooling(tf_keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "KernelPooling":
-        """Builds the layer again."""
+        """Builds the layer from its `get_config`."""
         return cls(**{**config, "embedding": tf_keras.saving.deserialize_keras_object(config["embedding"])})
 
 

@@ -78,7 +78,7 @@ class Table:
 
 
 class ServedStudent(tf.Module):
-    """A student's logits from strings; see the module.
+    """Computes a student's logits from strings; see the module.
 
     Args:
       student: a trained one. Its tables and the kernels of its convolutions are shared, its dense layers are copied into

@@ -52,7 +52,7 @@ def fold_table() -> dict[int, int]:
 
 
 class _Fold(dict[int, int | None]):
-    """For `str.translate`: a folded character for each code point."""
+    """Maps each code point to its folded character, for `str.translate`."""
 
     def __missing__(self, code: int) -> int | None:
         self[code] = fold_table().get(code, code) or None
@@ -60,7 +60,7 @@ class _Fold(dict[int, int | None]):
 
 
 class _Isolate(dict[int, str]):
-    """For `str.translate`: spaces around each code point that is a token of its own."""
+    """Puts spaces around each code point that is a token of its own, for `str.translate`."""
 
     def __missing__(self, code: int) -> str:
         ranges = SPEC["isolated"]
@@ -120,7 +120,7 @@ def chain(order: int) -> int:
 
 
 def ngram_keys(hashes: np.ndarray, orders: Sequence[int], row_splits: np.ndarray | None = None) -> np.ndarray:
-    """Mixes the hashes of each n-gram's tokens to a key of 64 bits, which tells n-grams apart that share a table row.
+    """Mixes the hashes of each n-gram's tokens to a key of 64 bits, which distinguishes n-grams that share a table row.
 
     Args:
       hashes: `[tokens]` int64 token hashes.
@@ -160,7 +160,7 @@ def ngram_ids(
 
 
 def offset_ids(hashes: np.ndarray, window: int, buckets: int, row_splits: np.ndarray | None = None) -> np.ndarray:
-    """Returns the ids of the tokens at each offset from each token, of which n-grams of `window` tokens are composed.
+    """Returns the ids of the tokens at each offset from each token; a composed n-gram is the sum of their rows.
 
     Arguments as of `ngram_ids`.
 
