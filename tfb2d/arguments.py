@@ -189,6 +189,11 @@ def reading_flags(rows: Group) -> None:
     """Adds the flags of the commands that read files of rows: --max_rejected, --max_chars, --quoting."""
     rows.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
     rows.integer("max_chars", "A longer text makes its row a bad one.", 20_000, 1)
+    quoting_flag(rows)
+
+
+def quoting_flag(rows: Group) -> None:
+    """Adds --quoting of the commands that read TSV and CSV files."""
     text = "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look."
     rows.choice("quoting", text, "auto", ["auto", "csv", "backslash", "none"])
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.arguments import quoting_flag
 from tfb2d.errors import UserError
 from tfb2d.terminal import printable
 
@@ -33,6 +34,7 @@ def add_arguments(parser: "Parser") -> None:
     what = parser.group("what to score")
     what.texts("texts", "What to score; after -- it may begin with a dash.")
     what.files("input", "TSV, CSV, JSON lines or Parquet files.")
+    quoting_flag(what)
     what.flag("fields", "The model's fields in order, and their columns in FILE.", "", metavar="FIELD[=COLUMN],...")
     server = parser.group("server")
     server.flag("address", "host:port, unix:/path or dns:///service:port.", "127.0.0.1:8500")
@@ -109,7 +111,7 @@ def _files(client: "Client", options: Namespace) -> int:
     fields = _order(client)
     given = dict(field.split("=", 1) for field in options.fields.split(",") if "=" in field)
     show, bad = _Printer(fields, options), 0
-    for file, rows in _batches(options.input, [given.get(field, field) for field in fields]):
+    for file, rows in _batches(options.input, [given.get(field, field) for field in fields], options.quoting):
         good = []
         for number, texts, problem in rows:
             if problem:
@@ -124,13 +126,15 @@ def _files(client: "Client", options: Namespace) -> int:
     return 1 if bad else 0
 
 
-def _batches(patterns: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, list[tuple[int, Any, str]]]]:
+def _batches(
+    patterns: Sequence[str], columns: Sequence[str], quoting: str
+) -> Iterator[tuple[str, list[tuple[int, Any, str]]]]:
     """Yields (file, [(row number, texts, problem or "")]) of up to ROWS rows."""
     from tfb2d.data.files import expand
     from tfb2d.data.readers import read_rows
 
     for path in expand(patterns):
-        rows = read_rows(path, columns)
+        rows = read_rows(path, columns, quoting=quoting)
         while batch := list(islice(rows, ROWS)):
             checked = []
             for row in batch:

@@ -65,6 +65,11 @@ def test_files(ask, tmp_path):
     assert f"{tsv}, row 4: ragged row" in errors
     assert "error: 2 rows could not be scored" in errors
 
+    tsv.write_text('query\ttitle\n"red"\tshoes\n', encoding="utf-8")
+    for quoting, query in (("csv", "red"), ("none", '"red"')):
+        _, lines, _ = ask("--model=pair", "--input", tsv, f"--quoting={quoting}")
+        assert lines[1] == f"{score(query, 'shoes'):.6f}\t{query}\tshoes"
+
     texts = [f"row {i}" for i in range(ROWS + 3)]
     parquet = tmp_path / "b.parquet"
     pq.write_table(pa.table({"text": texts}), parquet)

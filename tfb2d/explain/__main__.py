@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.arguments import quoting_flag
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def add_arguments(parser: "Parser") -> None:
         "data", "Files, globs or folders: texts for --nearest, labelled rows for --disagree.", metavar="FILE,..."
     )
     files.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
+    quoting_flag(files)
     files.flag("html", "Also write a page that needs nothing else to this file.", "", metavar="FILE")
     files.flag("json", "Also write everything to this file.", "", metavar="FILE")
     files.choice("color", "Colours in the terminal; NO_COLOR is heeded.", "auto", ("auto", "always", "never"))
@@ -128,7 +130,7 @@ def _texts(source: "Source", options: Namespace) -> Iterator[str]:
     fields = source.student.task.fields
     if options.data:
         columns = field_columns(fields, options.fields)
-        for texts in read_texts(expand(options.data), columns):
+        for texts in read_texts(expand(options.data), columns, quoting=options.quoting):
             yield from texts
     elif source.run is None:
         raise DataError("--nearest needs texts that have n-grams: --data=FILES")
@@ -186,7 +188,7 @@ def _disagree(source: "Source", _: Sequence[str], level: str, options: Namespace
     from tfb2d.terminal import printable
 
     if options.data:
-        compared = from_files(source, options.data, options.teacher_logits, options.fields)
+        compared = from_files(source, options.data, options.teacher_logits, options.fields, options.quoting)
     else:
         compared = from_run(source, options.split)
     case = measure(source, compared, options.rows)

@@ -121,10 +121,19 @@ def from_run(source: Source, split: str) -> TeacherRows:
     return TeacherRows(columns, labels[split].astype(np.float64), teacher, f"the {split} split of {run.folder}")
 
 
-def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fields: Sequence[str]) -> TeacherRows:
+def from_files(
+    source: Source, files: Sequence[str], teacher: Sequence[str], fields: Sequence[str], quoting: str = "auto"
+) -> TeacherRows:
     """Reads rows of files, and looks the teacher's scores up by their texts; labels may be missing.
 
     Rows whose texts no model can read are left out, and counted in `origin`.
+
+    Args:
+      source: the student.
+      files: paths, globs or folders with the rows.
+      teacher: files with the teacher's scores.
+      fields: columns of the text fields where they have other names, each FIELD=COLUMN.
+      quoting: how TSV and CSV files were written, see `read_rows`.
 
     Raises:
       DataError: files that cannot be used, or no teacher's scores.
@@ -135,7 +144,7 @@ def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fie
     names, columns, labels = field_columns(task.fields, fields), [[] for _ in task.fields], []  # type: ignore[var-annotated]
     rejects = Rejects(None, 1.0)
     for path in expand(files):
-        for row in read_checked_rows(path, names, rejects, others=[task.label]):
+        for row in read_checked_rows(path, names, rejects, others=[task.label], quoting=quoting):
             for column, text in zip(columns, row.texts, strict=True):
                 column.append(text)
             label = task.read_label(row.others[0])
