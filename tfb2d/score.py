@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from tfb2d.data.errors import DataError
-    from tfb2d.data.readers import kind_of
+    from tfb2d.data.formats import kind_of
     from tfb2d.evaluation.batch import score_files
     from tfb2d.evaluation.scorer import Scorer, field_columns
 

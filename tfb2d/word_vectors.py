@@ -1,4 +1,4 @@
-"""Between a teacher and a student: the teacher's vectors of the words that the student will meet."""
+"""The stage `words`: takes from a teacher the vectors that the student's words start from."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ MAX_ROWS = 1_000_000  # of the transfer set, in which words are counted
 
 
 def take_words(run: Run, config: Config) -> WordsOutcome:
-    """The stage `words`: takes the vectors of the teacher that the student starts from."""
+    """Writes the teacher's word vectors into the run; see `write_word_vectors`."""
     from tfb2d.teachers.teacher import load_teacher
 
     name = word_teacher(config)
@@ -38,15 +38,23 @@ def take_words(run: Run, config: Config) -> WordsOutcome:
 def write_word_vectors(
     teacher: "Teacher", transfer: Path, task: Task, max_tokens: int, out: Path, affixes: Sequence[int] = ()
 ) -> int:
-    """Writes `hashes` [n] int64 and `vectors` [n, width] float32 of words, most frequent first, into the file `out`.
+    """Writes a teacher's vectors of words into a safetensors file: `hashes` int64 [n], `vectors` float32 [n, width].
 
-    The words are those of the transfer set, then the rest of the teacher's vocabulary: a word that no transfer text has,
-    but a query in service may, then starts from what the teacher knows of it. Of a single-text task the vectors are
-    contextual: what the fine-tuned encoder makes of a word standing alone, which already says how it bears on the task. A
-    cross-encoder has not learnt to read a lone word, so pairs take the token embeddings.
+    The words are those of the transfer set, most frequent first, then the others of the teacher's vocabulary. A word that
+    only texts in service have then starts from what the teacher knows of it. A single-text task takes contextual vectors:
+    the fine-tuned encoder's states of a word on its own, which already say how it bears on the task. A cross-encoder has
+    not learnt to read a word on its own, so pairs take the token embeddings.
+
+    Args:
+      teacher: a fine-tuned teacher.
+      transfer: folder of the transfer set's table.
+      task: names the text fields.
+      max_tokens: tokens of a text that the student reads.
+      out: the file.
+      affixes: the student's setting, which its token hashes depend on.
 
     Returns:
-      How many words.
+      How many words there are.
 
     Reference: Model2Vec (https://github.com/MinishLab/model2vec) for the contextual vectors.
     """
@@ -70,7 +78,7 @@ def write_word_vectors(
 
 
 def _tokens(words: Iterable[str], max_tokens: int) -> Iterable[bytes]:
-    """The words that are one token to the student."""
+    """Yields, as tokens, the words that are a single token to the student."""
     for word in words:
         tokens = text_spec.tokens(word, max_tokens)
         if len(tokens) == 1:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tfb2d.data.checked_rows import CheckedRow, read_checked_rows, read_texts
 from tfb2d.data.checks import read_number
-from tfb2d.data.errors import DataError
 from tfb2d.data.rejects import Rejects
+from tfb2d.errors import DataError
 
 
 def read(path: Path, fields=("text",), **options) -> tuple[list[CheckedRow], list[tuple[int, str, str, str]]]:

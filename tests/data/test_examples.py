@@ -8,8 +8,10 @@ import pytest
 
 from tfb2d.config import DataConfig
 from tfb2d.data import examples
-from tfb2d.data.errors import DataError
-from tfb2d.data.examples import Rejects, Task, read_examples
+from tfb2d.data.examples import read_examples
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 
 SENTIMENT = DataConfig(classes=("rotten", "fresh"))
 

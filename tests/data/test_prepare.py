@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json
 from tfb2d.data.keys import both_keys
 from tfb2d.data.prepare import SPLITS, prepare
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 
 PAIR = ("query", "title")
 WORDS = [f"word{i}" for i in range(200)]

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.config import ConfigError, DataConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.prepare import prepare
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.tables import read_table
+from tfb2d.errors import DataError
 
 PLAIN, QUOTED = "tab-separated, no quoting", "tab-separated, CSV quoting"
 TEXTS = ['a 12" wok, good heat', "plain title", 'said "fine" twice', "two\nlines", "tab\there", "an 8' rug"]

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfb2d.data.errors import DataError
+from tfb2d.data.formats import kind_of
 from tfb2d.data.quoted import MAX_RECORD
-from tfb2d.data.readers import columns_of, kind_of, read_rows
+from tfb2d.data.readers import columns_of, read_rows
+from tfb2d.errors import DataError
 
 COLUMNS = ("text", "label")
 ENDINGS = [kind + zipped for kind in ("tsv", "csv", "jsonl") for zipped in ("", ".gz", ".zst")] + ["parquet"]

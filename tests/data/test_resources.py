@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tfb2d.data import resources, tables
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.resources import Resource, resolve
+from tfb2d.errors import DataError
 
 PIECES = (b"text\n", b"a\n")
 CONTENT = b"".join(PIECES)

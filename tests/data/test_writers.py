@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import ENDINGS
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.writers import RowWriter
+from tfb2d.errors import DataError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 ROWS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6)

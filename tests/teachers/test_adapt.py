@@ -10,8 +10,8 @@ from safetensors import safe_open
 from tests.killing import python, run_and_kill
 from tests.teachers.conftest import PAIR, SINGLE, write_pairs, write_table
 from tfb2d.config import AdaptConfig, Config, ConfigError, DataConfig, TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.tables import read_table
+from tfb2d.errors import DataError
 from tfb2d.outcomes import AdaptOutcome
 from tfb2d.pipeline import stages
 from tfb2d.resume import bring_up

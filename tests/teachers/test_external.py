@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.teachers.conftest import PAIR, SINGLE, write_table
 from tfb2d.config import TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.teachers.external import attach_logits, attach_splits
 
 

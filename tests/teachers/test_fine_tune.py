@@ -11,8 +11,8 @@ from safetensors import safe_open
 from tests.killing import python, run_and_kill
 from tests.teachers.conftest import PAIR, SINGLE, write_pairs, write_table
 from tfb2d.config import ConfigError, TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.outcomes import TeacherOutcome
 from tfb2d.teachers.fine_tune import fine_tune, measure
 from tfb2d.teachers.models import build_classifier

@@ -13,14 +13,15 @@ import pytest
 from tests.killing import python, run, run_and_kill
 from tests.teachers.conftest import SINGLE, phrases, write_pairs, write_table
 from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
-from tfb2d.data.errors import DataError
+from tfb2d.data.tables import regroup
+from tfb2d.errors import DataError
 from tfb2d.outcomes import LogitsOutcome
 from tfb2d.resume import bring_up, set_aside
 from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packer
 from tfb2d.teachers.saved import read_about
-from tfb2d.teachers.shards import cut, write_shard
+from tfb2d.teachers.shards import write_shard
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
 CONFIG = LabelConfig(rows_per_shard=64, batch_tokens=256)
@@ -175,11 +176,11 @@ def test_what_is_wrong_is_named(saved: Path, source: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("rows", [1, 7, 100])
-def test_cut_gives_tables_of_one_size(rows: int) -> None:
+def test_regroup_gives_tables_of_the_same_size(rows: int) -> None:
     sizes = [3, 0, 11, 1, 5]
     numbers = iter(range(20))
     batches = [pa.record_batch({"n": [next(numbers) for _ in range(size)]}) for size in sizes if size]
-    tables = list(cut(batches, rows))
+    tables = list(regroup(batches, rows))
     assert all(table.num_rows == rows for table in tables[:-1])
     assert pa.concat_tables(tables)["n"].to_pylist() == list(range(20))
 

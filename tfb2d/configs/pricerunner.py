@@ -23,7 +23,11 @@ from tfb2d.config import Config, DataConfig, OffersConfig, StudentConfig, Teache
 
 
 def get_config(argument: str = "data") -> ConfigDict:
-    """The recipe; `argument` is the folder that holds `pricerunner` and `titles`, behind a comma the number of teachers."""
+    """Returns the recipe.
+
+    Args:
+      argument: the folder that holds `pricerunner` and `titles`, and after a comma the number of teachers.
+    """
     data, _, count = argument.partition(",")
     minilm = TeacherConfig(
         preset="pypi:all-minilm-l6-v2",

@@ -16,7 +16,8 @@ from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import MAX_CHARS
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import atomic_path, expand
-from tfb2d.data.readers import columns_of, kind_of
+from tfb2d.data.formats import kind_of
+from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.data.writers import RowWriter

@@ -20,9 +20,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfb2d.config import ConfigError, TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.tables import count_rows, iter_batches
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.outcomes import AdaptOutcome
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.teachers.checkpoints import Checkpoints
@@ -90,8 +90,8 @@ class _Training:
         if len(long) < 2:
             raise DataError(f"{data / 'transfer'}: no texts of two words to adapt to")
         held_out = max(1, min(MOST_HELD_OUT, int(HELD_OUT * len(long))))
-        self.units = units(_take(packed, long[held_out:]), tokenizer, self.settings.masking)
-        self.valid = self._hidden(units(_take(packed, long[:held_out]), tokenizer, self.settings.masking), -1)
+        self.units = units(packed.take(long[held_out:]), tokenizer, self.settings.masking)
+        self.valid = self._hidden(units(packed.take(long[:held_out]), tokenizer, self.settings.masking), -1)
         self.rows = len(self.units.packed)
         self.epoch_steps = math.ceil(self.rows / self.settings.batch_size)
         self.steps = self.settings.epochs * self.epoch_steps
@@ -211,13 +211,6 @@ def _sample(table: Path, task: Task, rows: int, seed: int) -> list[list[str]]:
         at += batch.num_rows
     texts = pa.Table.from_batches(batches).take(pa.array(np.argsort(np.argsort(chosen))))
     return [texts[name].to_pylist() for name in task.fields]
-
-
-def _take(packed: Packed, rows: np.ndarray) -> Packed:
-    lengths = packed.lengths[rows]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.repeat(packed.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
-    return Packed(packed.ids[at], starts, packed.second[rows])
 
 
 def _guesser(backbone: keras_hub.models.Backbone) -> keras.Model:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfb2d.atomic import write_atomic
 from tfb2d.data import resources
-from tfb2d.data.files import write_atomic
 from tfb2d.data.task import Task
 
 CARD = """# {name}

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from tfb2d.atomic import write_json
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data import resources
-from tfb2d.data.errors import DataError
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.outcomes import TeacherOutcome
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.teachers.card import write_card

@@ -52,8 +52,13 @@ class Packed:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [rows]: tokens of each row."""
+        """Returns the tokens of each row, int64 [rows]."""
         return np.diff(self.starts)
+
+    def take(self, rows: np.ndarray) -> "Packed":
+        """Returns the rows with these indices, in their order."""
+        lengths = self.lengths[rows]
+        return Packed(self.ids[_ranges(self.starts[rows], lengths)], _starts(lengths), self.second[rows])
 
 
 class Packer:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from tfb2d.atomic import read_json
 from tfb2d.config import ConfigError
-from tfb2d.data.files import read_json
 
 FILE = "teacher.json"  # what the teacher is; written last, so that a folder that has it is whole
 MODEL = "model"  # a KerasHub preset, which `keras_hub.models.TextClassifier.from_preset` reads, too

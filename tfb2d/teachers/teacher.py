@@ -14,7 +14,7 @@ import keras
 import keras_hub
 import numpy as np
 
-from tfb2d.data.files import write_json
+from tfb2d.atomic import write_json
 from tfb2d.data.task import Task
 from tfb2d.teachers.models import load_classifier
 from tfb2d.teachers.packing import Packed, Packer

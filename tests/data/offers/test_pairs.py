@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tfb2d.config import Config, ConfigError, DataConfig, OffersConfig, TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import Titles, cut, read_products
 from tfb2d.data.prepare import prepare
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
+from tfb2d.errors import DataError
 from tfb2d.outcomes import DataOutcome
 from tfb2d.pipeline import run
 from tfb2d.runs import Run

@@ -1,4 +1,4 @@
-"""Labelled pairs of a split: queries for its products, with right titles and wrong ones."""
+"""Makes a split's labelled pairs: queries for its products, with relevant and irrelevant titles."""
 
 import random
 from collections import Counter
@@ -13,9 +13,9 @@ from tfb2d.data.offers.catalogue import Product
 from tfb2d.data.offers.overlap import Overlap
 from tfb2d.data.offers.shoppers import kind_of, typed
 
-NEAR = 40  # titles that share most with a query: where its wrong answers come from
-RELEVANT, HARD, ANY = 2, 3, 1  # of a training query: right titles, near wrong ones, ones of the category or any
-TURNS = 40  # queries for a product in some form, at most
+NEAR = 40  # titles that share most words with a query, from which hard negatives are taken
+RELEVANT, HARD, ANY = 2, 3, 1  # titles of a training query: relevant, hard negatives, other negatives
+TURNS = 40  # the most queries for a product
 
 Pair = tuple[str, str, float]
 
@@ -25,8 +25,11 @@ class LabelledPairs:
     """Makes labelled pairs of a split's products.
 
     Attributes:
-      taken: queries (as sets of words) of other splits, which must not occur here.
-      kinds: of the queries made, counted.
+      data: the settings.
+      products: of the split.
+      split: its name.
+      taken: `near_key` of other splits' queries, which must not occur here.
+      kinds: how many queries of each kind were made, see `shoppers.KINDS`.
     """
 
     data: DataConfig
@@ -43,7 +46,7 @@ class LabelledPairs:
         self.kinds: Counter[str] = Counter()
 
     def queries(self, limit: int) -> Iterator[tuple[int, str]]:
-        """Yields products and queries, every product once before any twice, until `limit` or little new is left."""
+        """Yields a product's index and a query, every product once before any twice, at most `limit` of them."""
         seed, seen = self.data.offers.seed, set[str]()
         numbers = range(len(self.products))
         order = random.Random(hash64(f"{seed}\0{self.split}")).sample(numbers, len(numbers))
@@ -76,7 +79,7 @@ class LabelledPairs:
         return made
 
     def all_candidates(self, limit: int, candidates: int) -> list[Pair]:
-        """Makes `candidates` pairs of each of `limit` queries: at most a third relevant, most of the rest hard."""
+        """Makes `candidates` pairs of each of `limit` queries: at most a third relevant, most others hard negatives."""
         queries = list(self.queries(limit))
         made: list[Pair] = []
         for (number, query), near in zip(queries, self._near(queries), strict=True):
@@ -90,7 +93,7 @@ class LabelledPairs:
         return made
 
     def _near(self, queries: Sequence[tuple[int, str]]) -> Iterator[list[int]]:
-        """Yields for each query the titles of other products that share most with it, nearest first."""
+        """Yields for each query the indices of other products' titles that share most with it, nearest first."""
         nearest = Overlap(self.titles).nearest([query for _, query in queries], NEAR)
         for (number, _), row in zip(queries, nearest, strict=True):
             yield [int(t) for t in row if t >= 0 and self.owner[t] != number]
@@ -99,7 +102,7 @@ class LabelledPairs:
         return list(range(self.first[number], self.first[number] + len(self.products[number].titles)))
 
     def _others(self, number: int, count: int, draw: random.Random, without: set[int]) -> list[int]:
-        """Draws titles of other products, half of them of the same category; fewer where there are hardly any."""
+        """Draws indices of other products' titles, half of them of the same category; fewer where there are few."""
         chosen: list[int] = []
         alike = self.of_category[self.products[number].category]
         for pool, enough in ((alike, (count + draw.randrange(2)) // 2), (range(len(self.titles)), count)):
