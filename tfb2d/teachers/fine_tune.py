@@ -1,4 +1,4 @@
-"""Fine-tuning: a pre-trained encoder and labelled rows make a teacher."""
+"""Fine-tunes a pre-trained encoder on labelled rows: this makes a teacher."""
 
 import dataclasses
 import math
@@ -37,9 +37,9 @@ def fine_tune(
 ) -> TeacherOutcome:
     """Fine-tunes an encoder on `data/train`, keeps the weights with the lowest loss on `data/valid`, saves the teacher.
 
-    A run that was killed goes on from its newest checkpoint and ends with the same weights as one that was not (on a CPU:
-    to the last bit). The caller makes sure that `out` is of the same settings and rows (`resume.bring_up`). A saved teacher
-    as `config.preset` is taken over as it is.
+    A run that was killed goes on from its newest checkpoint and ends with the same weights as any other, on a CPU to the
+    last bit. The caller makes sure that `out` is of the same settings and rows (`resume.bring_up`). If `config.preset` is
+    a saved teacher, that is copied as it is.
 
     Args:
       config: the teacher's settings.
@@ -47,16 +47,16 @@ def fine_tune(
         weights are kept.
       task: what is learnt.
       out: the saved teacher's folder; it also gets a model card and TensorBoard scalars.
-      progress: show a progress bar.
-      adapted: what `adapt` made of `config.preset`, to start from.
+      progress: whether to show a progress bar.
+      adapted: folder in which `adapt` adapted the encoder; None starts from the preset itself.
 
     Returns:
-      How it went; `history` has an evaluation a row, `{"step", "epoch", "train_loss", "valid_loss", ...}` (see `measure`).
+      The outcome. An entry of `history` has "step", "epoch", "train_loss" and the figures of `measure`.
 
     Raises:
       ConfigError: the preset cannot be used, or is a saved teacher of another task.
-      DataError: rows without a label, or no training rows.
-      FloatingPointError: the loss is no number any more.
+      DataError: a row has no label, or there are no training rows.
+      FloatingPointError: the loss is NaN or infinite.
     """
     saved = Path(resources.resolve(config.preset)).expanduser()
     out.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,12 @@ class _Training:
 
 
 def measure(task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Mean loss of logits [n, k] against labels [n, 1], with the accuracy, or a graded task's mean absolute error."""
+    """Measures logits [n, k] against labels [n, 1].
+
+    Returns:
+      `valid_loss`, the mean cross-entropy in nats, and `valid_accuracy`; a graded task has `valid_error` instead, the mean
+      absolute error.
+    """
     z, y = logits.astype(np.float64), labels[:, 0].astype(np.float64)
     if task.kind == "multiclass":
         z -= z.max(1, keepdims=True)
