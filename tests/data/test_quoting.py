@@ -75,8 +75,8 @@ def test_one_quoted_field_is_enough_wherever_it_stands(path, text, before):
 def test_plain_files_with_quotes_stay_plain(path, texts, width):
     if width == 1 and texts[0] in ('""', '"half inch', '"half inch clamp'):
         return  # in a single column this is how an empty text, or one with line breaks, is written
-    names, rest = ("text", "shop", "id")[:width], ("x", "1")[: width - 1]
-    assert read(path, tsv([names, *((text, *rest) for text in texts)], None)) == (texts, PLAIN)
+    names, others = ("text", "shop", "id")[:width], ("x", "1")[: width - 1]
+    assert read(path, tsv([names, *((text, *others) for text in texts)], None)) == (texts, PLAIN)
 
 
 def test_single_columns(path):

@@ -195,9 +195,9 @@ def test_bad_json_lines(write):
 def test_progress_adds_up_to_the_size(write):
     for ending in ENDINGS:
         path = write(f"a.{ending}", packed(encoded([("some text", "1")] * 1000, ending.split(".")[0]), ending))
-        told: list[int] = []
-        assert len(list(read_rows(path, COLUMNS, progress=told.append))) == 1000
-        assert sum(told) == path.stat().st_size
+        reported: list[int] = []
+        assert len(list(read_rows(path, COLUMNS, progress=reported.append))) == 1000
+        assert sum(reported) == path.stat().st_size
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.teachers.conftest import phrases
+from tests.teachers.harness import phrases
 from tfb2d.config import LabelConfig
 from tfb2d.errors import DataError, RunError
 from tfb2d.resume import read_record, write_record

@@ -8,7 +8,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tests.teachers.conftest import SINGLE
+from tests.teachers.harness import SINGLE
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.teachers.models import build_classifier, head_activation, linear_head
 from tfb2d.teachers.teacher import Teacher, load_teacher

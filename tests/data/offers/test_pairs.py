@@ -114,9 +114,9 @@ def test_counts(made: tuple[Path, dict]) -> None:
 
 def test_the_same_bytes_again(data: DataConfig, made: tuple[Path, dict], tmp_path: Path) -> None:
     prepare(data, tmp_path, progress=False)
-    for one in sorted(made[0].rglob("*.parquet")):
-        other = tmp_path / one.relative_to(made[0])
-        assert hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(other.read_bytes()).digest()
+    for part in sorted(made[0].rglob("*.parquet")):
+        other = tmp_path / part.relative_to(made[0])
+        assert hashlib.sha256(part.read_bytes()).digest() == hashlib.sha256(other.read_bytes()).digest()
 
 
 def test_titles_that_are_nearly_held_out() -> None:
