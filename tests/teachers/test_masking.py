@@ -14,7 +14,7 @@ from tfb2d.teachers.teacher import Teacher
 
 
 def shown(packer: Packer, row: Units) -> list[list[str]]:
-    """The pieces of each unit."""
+    """Returns the pieces of each unit."""
     pieces = [packer.tokenizer.id_to_token(int(i)) for i in row.packed.ids]
     return [[p for p, of in zip(pieces, row.of, strict=True) if of == unit] for unit in range(len(row.rows))]
 

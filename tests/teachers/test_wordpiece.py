@@ -50,7 +50,7 @@ WHOLE = ["the", "cafe", "naive", "strasse", "straße", "café", "Café"]
 
 
 def vocabulary(prepare: Callable[[str], str], known: Sequence[str] = tuple(TEXTS)) -> list[str]:
-    """Special tokens, a few words, and a piece for each character that stands in the texts."""
+    """Returns special tokens, a few words, and a piece for each character in the texts."""
     characters = sorted({c for name in known for c in prepare(TEXTS[name]) if not c.isspace()})
     words = dict.fromkeys(prepare(word) for word in WHOLE)
     return list(dict.fromkeys([*SPECIAL, *words, *characters, *(f"##{character}" for character in characters)]))
@@ -79,7 +79,7 @@ def check(teacher: Teacher, expected: Callable[[str], list[int]]) -> None:
 
 
 def hugging_face(folder: Path, model_type: str, pieces: list[str], files: dict[str, Any]) -> Path:
-    """The folder of a tiny encoder of zeros, as Hugging Face's libraries write it."""
+    """Writes a tiny encoder of zeros, as Hugging Face's libraries do."""
     folder.mkdir(parents=True)
     size = {"bert": "hidden_size", "distilbert": "dim", "mpnet": "hidden_size"}[model_type]
     config = {

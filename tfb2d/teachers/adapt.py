@@ -5,11 +5,8 @@
 Reference: task-adaptive pre-training (Gururangan et al. 2020, arXiv 2004.10964).
 """
 
-import dataclasses
 import math
 import shutil
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +15,18 @@ import keras_hub
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from tqdm import tqdm
 
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data.tables import count_rows, iter_batches
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 from tfb2d.outcomes import AdaptOutcome
-from tfb2d.resume import CHECKPOINTS
-from tfb2d.teachers.checkpoints import Checkpoints
+from tfb2d.teachers.loop import State, Training
 from tfb2d.teachers.masking import IGNORED, Units, special_ids, units
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
 from tfb2d.teachers.saved import MODEL
-from tfb2d.teachers.steps import forward, training_step
+from tfb2d.teachers.steps import forward
 from tfb2d.teachers.teacher import Teacher, weights_hash
 from tfb2d.teachers.tuning import optimizer_for
 
@@ -60,23 +55,18 @@ def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bo
       FloatingPointError: the loss is NaN or infinite.
     """
     out.mkdir(parents=True, exist_ok=True)
-    return _Training(config, data, task, out).run(progress)
+    return _Adapting(config, data, task, out).run(progress)
 
 
-@dataclass
-class _State:
-    step: int = 0
-    seconds: float = 0.0
-    train_loss: float = 0.0  # summed since the last evaluation, over
-    train_steps: int = 0
-    best_file: str = ""  # none is kept: the last weights are the outcome
-    history: list[dict[str, float]] = field(default_factory=list)
+class _Adapting(Training):
+    """An adapting run, from its first step or its newest checkpoint to the saved encoder."""
 
+    title = "adapting"
+    learning_rate = "teachers.*.adapt.learning_rate"
 
-class _Training:
     def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path) -> None:
         keras.utils.set_random_seed(config.adapt.seed)
-        self.config, self.settings, self.out = config, config.adapt, out
+        self.settings = config.adapt
         self.teacher = Teacher(build_classifier(config, 1), task, config.max_length)
         tokenizer = self.teacher.packer.tokenizer
         mask_id = getattr(tokenizer, "mask_token_id", None)
@@ -85,7 +75,7 @@ class _Training:
         self.mask_id = int(mask_id)
         self.plain = np.setdiff1d(np.arange(tokenizer.vocabulary_size()), list(special_ids(tokenizer)))
         packed = self.teacher.pack(_sample(data / "transfer", task, self.settings.rows, self.settings.seed))
-        # A word alone has nothing around it to be guessed from.
+        # A word on its own has nothing around it to be guessed from.
         long = np.flatnonzero(packed.lengths > 1 + len(self.teacher.packer.start) + len(self.teacher.packer.end))
         if len(long) < 2:
             raise DataError(f"{data / 'transfer'}: no texts of two words to adapt to")
@@ -93,55 +83,25 @@ class _Training:
         self.units = units(packed.take(long[held_out:]), tokenizer, self.settings.masking)
         self.valid = self._hidden(units(packed.take(long[:held_out]), tokenizer, self.settings.masking), -1)
         self.rows = len(self.units.packed)
-        self.epoch_steps = math.ceil(self.rows / self.settings.batch_size)
-        self.steps = self.settings.epochs * self.epoch_steps
-        self.model = _guesser(self.teacher.model.backbone)
+        super().__init__(out, self.rows, self.settings.epochs, self.settings.batch_size, config.checkpoint_seconds)
+        model = _guesser(self.teacher.model.backbone)
         optimizer = optimizer_for(self.settings.learning_rate, self.steps, config)
-        optimizer.build(self.model.trainable_variables)
-        self.step = training_step(self.model, optimizer, _HiddenLoss(), tf.TensorSpec([None, None], tf.int32))
-        self.forward = forward(self.model)
-        self.checkpoints = Checkpoints(out / CHECKPOINTS, self.model, optimizer)
+        self.prepare(model, optimizer, _HiddenLoss(), tf.TensorSpec([None, None], tf.int32))
+        self.forward = forward(model)
 
     def run(self, progress: bool) -> AdaptOutcome:
-        state = _State(**(self.checkpoints.load() or {}))
-        bar = tqdm(total=self.steps, initial=state.step, desc="adapting", unit="step", disable=not progress)
-        writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
-        with bar, writer.as_default():
-            self._train(state, bar)
-        writer.close()
-        return self._save(state)
+        return self._save(self.train(progress))
 
-    def _train(self, state: _State, bar: tqdm) -> None:
-        started = time.monotonic() - state.seconds
-        saved = time.monotonic()
-        batches: list[np.ndarray] = []
-        if not state.history:
-            self._evaluate(state)
-        while state.step < self.steps:
-            epoch, at = divmod(state.step, self.epoch_steps)
-            if at == 0 or not batches:
-                rows, labels = self._hidden(self.units, epoch)
-                batches = shuffled_batches(
-                    rows.lengths, self.settings.batch_size, np.random.default_rng([self.settings.seed, epoch, 1])
-                )
-            loss = self.step(*self._batch(rows, labels, batches[at]))
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss} at step {state.step}; lower teachers.*.adapt.learning_rate"
-                )
-            state.step += 1
-            state.train_loss += loss
-            state.train_steps += 1
-            state.seconds = time.monotonic() - started
-            tf.summary.scalar("train/loss", loss, state.step)
-            bar.set_postfix(loss=f"{state.train_loss / state.train_steps:.3f}", refresh=False)
-            bar.update()
-            if state.step % math.ceil(self.steps / EVALUATIONS) == 0 or state.step == self.steps:
-                self._evaluate(state)
-            elif time.monotonic() - saved < self.config.checkpoint_seconds:
-                continue
-            self.checkpoints.save(dataclasses.asdict(state))
-            saved = time.monotonic()
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        self.train_rows, self.train_labels = self._hidden(self.units, epoch)
+        rng = np.random.default_rng([self.settings.seed, epoch, 1])
+        return shuffled_batches(self.train_rows.lengths, self.settings.batch_size, rng)
+
+    def loss_of(self, rows: np.ndarray) -> float:
+        return self.step(*self._batch(self.train_rows, self.train_labels, rows))
+
+    def is_evaluated(self, step: int) -> bool:
+        return step % math.ceil(self.steps / EVALUATIONS) == 0 or step == self.steps
 
     def _hidden(self, of: Units, epoch: int) -> tuple[Packed, np.ndarray]:
         rng = np.random.default_rng([self.settings.seed, epoch + 1])
@@ -159,7 +119,7 @@ class _Training:
             tokens[i, : len(at_tokens)] = labels[packed.starts[row] + at_tokens]
         return {**inputs, "mask_positions": positions}, tokens
 
-    def _evaluate(self, state: _State) -> None:
+    def figures(self) -> dict[str, float]:
         packed, labels = self.valid
         loss = right = hidden = 0.0
         for rows in np.array_split(np.argsort(packed.lengths, kind="stable"), math.ceil(len(packed) / 64)):
@@ -172,15 +132,9 @@ class _Training:
             loss += float((total - logits[np.arange(len(tokens)), tokens]).sum())
             right += float((logits.argmax(1) == tokens).sum())
             hidden += len(tokens)
-        figures = {"valid_loss": loss / hidden, "valid_accuracy": right / hidden}
-        for name, value in figures.items():
-            tf.summary.scalar(name.replace("_", "/", 1), value, state.step)
-        if state.train_steps:
-            figures["train_loss"] = state.train_loss / state.train_steps
-        state.history.append({"step": state.step, **figures})
-        state.train_loss, state.train_steps = 0.0, 0
+        return {"valid_loss": loss / hidden, "valid_accuracy": right / hidden}
 
-    def _save(self, state: _State) -> AdaptOutcome:
+    def _save(self, state: State) -> AdaptOutcome:
         fresh = self.out / f".{MODEL}.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
         backbone = self.teacher.model.backbone

@@ -22,7 +22,7 @@ BRANDS, KINDS, COLOURS = ("bosch", "aeg", "beko", "neff"), ("fridge", "washer", 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
-    """A catalogue of 240 products with one to three offers each."""
+    """Writes a catalogue of 240 products with one to three offers each."""
     folder = tmp_path_factory.mktemp("catalogue")
     draw = random.Random(0)
     rows, titles = ["product_title,cluster_id,cluster_label,category_label"], []
