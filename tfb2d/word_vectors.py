@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of the code: raise it when the same teacher and texts give other vectors
 MAX_WORDS = 100_000
-MAX_ROWS = 1_000_000  # of the transfer set, in which words are counted
+BATCH_ROWS, MAX_BATCHES = 8192, 123  # of the transfer set, in whose first million rows words are counted
 
 
 def take_words(run: Run, config: Config) -> WordsOutcome:
@@ -61,9 +62,7 @@ def write_word_vectors(
     from safetensors.numpy import save_file
 
     counts: Counter[bytes] = Counter()
-    for number, batch in enumerate(iter_batches(transfer, task.fields, 8192)):
-        if number * 8192 >= MAX_ROWS:
-            break
+    for batch in islice(iter_batches(transfer, task.fields, BATCH_ROWS), MAX_BATCHES):
         for field in task.fields:
             for text in batch.column(field).to_pylist():
                 counts.update(text_spec.tokens(text, max_tokens))

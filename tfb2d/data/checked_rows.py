@@ -52,7 +52,7 @@ def read_checked_rows(
 
     A text must be valid UTF-8 without NUL bytes and at most `max_chars` long. A null text is "", and a row needs a text
     that is not blank. A number may stand as text ("0.25"); null, blank, NaN and infinite values are rejected. The caller
-    calls `rejects.begin()` before a set of files. Afterwards it calls `rejects.judge(rows)`, which stops the run where too
+    calls `rejects.begin()` before a set of files. Afterwards it calls `rejects.check(rows)`, which stops the run where too
     large a share was rejected.
 
     Args:

@@ -98,12 +98,12 @@ def read_examples(
         if batch.full:
             yield batch.take()
         if number % BATCH_ROWS == 0:
-            rejects.judge(number, max(done / size, number / limit if limit else 0, 1 / size))
+            rejects.check(number, max(done / size, number / limit if limit else 0, 1 / size))
     if not number:
         raise DataError(f"{', '.join(map(str, files))}: no rows below the header")
     if (last := batch.take()).num_rows:
         yield last
-    rejects.judge(number)
+    rejects.check(number)
 
 
 class _Check:

@@ -105,7 +105,7 @@ class ScoreTable:
                 exact.append(text_hashes(texts))
                 loose.append(text_hashes(map(loose_texts, texts)))
                 logits.append(part.logits[known])
-        self.rejects.judge(rows + self.rejects.count)
+        self.rejects.check(rows + self.rejects.count)
         if not rows:
             raise DataError(f"{', '.join(map(str, self.files))}: no rows")
         self._fill(np.concatenate(exact), np.concatenate(loose), np.concatenate(logits))

@@ -84,7 +84,7 @@ class Rejects:
             sync(self._partial)
             self._partial.replace(self.path)
 
-    def judge(self, rows: int, share_read: float = 1.0) -> None:
+    def check(self, rows: int, share_read: float = 1.0) -> None:
         """Stops the run when too many rows were rejected.
 
         Before the file set's end it stops only when the rows rejected so far are twice too many for the whole set.

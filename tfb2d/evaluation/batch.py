@@ -184,7 +184,7 @@ def _batches(
         bar.update(count)
         if kept + rejects.count >= next_check:
             next_check += JUDGED
-            rejects.judge(kept + rejects.count, min(1.0, max(done / size, 1e-9)))
+            rejects.check(kept + rejects.count, min(1.0, max(done / size, 1e-9)))
 
     for path in paths:
         rows = read_checked_rows(
@@ -197,7 +197,7 @@ def _batches(
                 batch = _Batch([[] for _ in texts])
     if not kept + rejects.count:
         raise DataError(f"{', '.join(map(str, paths))}: no rows, only headers")
-    rejects.judge(kept + rejects.count)
+    rejects.check(kept + rejects.count)
     if batch.rows:
         yield batch
 

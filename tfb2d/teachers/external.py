@@ -42,10 +42,10 @@ def attach_splits(
         here = Matches(rejected=table.rejects.count)
         table.used[:] = False
         clear(out)
-        for number, part in enumerate(part_files(source)):
+        for index, part in enumerate(part_files(source)):
             rows = pa.Table.from_batches(iter_part(part, task.fields), schema)
             logits, matches = table.find([rows[field].to_pylist() for field in task.fields])
-            write_shard(out, number, rows, logits)
+            write_shard(out, index, rows, logits)
             here = here.plus(matches)
         here.unused = int((~table.used).sum())
         total = total.plus(here)

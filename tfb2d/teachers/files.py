@@ -89,7 +89,7 @@ def label_files(
             rows += batch.num_rows
         if not rows + rejects.count:
             raise DataError(f"{', '.join(inputs)}: no rows")
-        rejects.judge(rows + rejects.count)
+        rejects.check(rows + rejects.count)
     for path, dialect in rejects.dialects.items():
         logging.info("%s was read as %s", path, dialect)
 

@@ -1,4 +1,4 @@
-"""Labelling: a saved teacher's logits for any number of rows."""
+"""Labelling: a saved teacher's logits of any rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -95,7 +95,7 @@ def label_rows(
     loaded = None
     first = done * config.rows_per_shard
     with tqdm(total=rows, initial=first, desc=f"labelling {out.name}", unit="row", disable=not progress) as bar:
-        for number, table in enumerate(regroup(rows_from(first), config.rows_per_shard), done):
+        for index, table in enumerate(regroup(rows_from(first), config.rows_per_shard), done):
             columns = [table[name].to_pylist() for name in fields]
             known_rows, logits = known.look_up(columns)
             new = np.flatnonzero(~known_rows)
@@ -106,7 +106,7 @@ def label_rows(
                     loaded = load_teacher(teacher)
                 new_texts = [[column[row] for row in new] for column in columns]
                 logits[new] = loaded.logits(new_texts, config.batch_tokens)
-            write_shard(out, number, table, logits, made_by)
+            write_shard(out, index, table, logits, made_by)
             bar.update(table.num_rows)
     if not rows:
         empty = pa.table({name: pa.array([], pa.string()) for name in fields})

@@ -64,7 +64,7 @@ class Units:
 
 
 def units(packed: Packed, tokenizer: Any, kind: str) -> Units:
-    """Cuts rows into words ("whole_word") or into phrases of up to any number of words ("phrase")."""
+    """Cuts rows into words ("whole_word"), or into phrases of any length ("phrase")."""
     special = np.isin(packed.ids, list(special_ids(tokenizer)))
     row_of = np.repeat(np.arange(len(packed)), packed.lengths)
     begins = word_begins(tokenizer)[packed.ids] & ~special

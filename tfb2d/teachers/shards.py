@@ -28,12 +28,12 @@ def clear(out: Path) -> None:
         path.unlink()
 
 
-def write_shard(out: Path, number: int, rows: pa.Table, logits: np.ndarray, made_by: str = "") -> None:
+def write_shard(out: Path, index: int, rows: pa.Table, logits: np.ndarray, made_by: str = "") -> None:
     """Writes a shard.
 
     Args:
       out: the folder.
-      number: the shard's index.
+      index: which shard it is.
       rows: n rows with their columns, which come first.
       logits: float32 [n, k].
       made_by: digest of what made the logits, for the shard's metadata; "" writes none.
@@ -42,7 +42,7 @@ def write_shard(out: Path, number: int, rows: pa.Table, logits: np.ndarray, made
         rows = rows.append_column(name, pa.array(logits[:, i], pa.float32()))
     if made_by:
         rows = rows.replace_schema_metadata({MADE_BY: made_by.encode()})
-    with atomic_path(_part(out, number)) as path:
+    with atomic_path(_part(out, index)) as path:
         pq.write_table(rows, path, compression="zstd")
 
 
@@ -51,5 +51,5 @@ def made_by(part: Path) -> str:
     return ((pq.read_schema(part).metadata or {}).get(MADE_BY) or b"").decode()
 
 
-def _part(out: Path, number: int) -> Path:
-    return out / f"part-{number:05d}.parquet"
+def _part(out: Path, index: int) -> Path:
+    return out / f"part-{index:05d}.parquet"

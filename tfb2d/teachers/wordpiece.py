@@ -57,7 +57,7 @@ def reference_tokenizer(tokenizer: Any) -> Callable[[Sequence[str]], list[list[i
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    ids = {piece: number for number, piece in enumerate(tokenizer.get_vocabulary())}
+    ids = {piece: index for index, piece in enumerate(tokenizer.get_vocabulary())}
     reference = Tokenizer(
         models.WordPiece(
             ids,

@@ -75,7 +75,7 @@ def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> l
             counts["repeated_titles"] += near_key(title) in titles[key]
             titles[key].setdefault(near_key(title), title)
             holders[near_key(title)].add(key)
-    rejects.judge(counts["offers"] + counts["unreadable"])
+    rejects.check(counts["offers"] + counts["unreadable"])
     if not products:
         raise DataError(f"{', '.join(offers.files)}: no offers")
     counts["clusters"], counts["products"] = len(names), len(products)
