@@ -145,8 +145,8 @@ class StudentConfig:
     # At most so many tokens get rows of their own: the most frequent ones, each three times or more. All other tokens share
     # a row. 0 hashes every token to a row.
     vocabulary: int = 0
-    # The bytes of a token's prefix and of its suffix, for example (5, 3), which are hashed to rows of the table as well.
-    # They tell rare words apart. () uses neither.
+    # Bytes of a token's prefix and suffix, for example (5, 3). Both are hashed to rows of the table as well, so that rare
+    # words differ. () uses neither.
     affixes: tuple[int, ...] = ()
     max_tokens: int = 256  # tokens kept of a field
     ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)

@@ -5,8 +5,8 @@
 DATA holds `pricerunner/pricerunner_aggregate.csv.gz` (UCI data set 837, CC BY 4.0: 35,311 offers in 13,233 clusters) and
 `titles/titles.tsv.gz` (no header; the last column: 56,809 product titles of PriceRunner and other shops).
 
-The data stage makes the pairs (`tfb2d/data/offers`): a query is a product's name as shoppers type it, relevant are its
-offers, wrong are mostly the titles that share most with it. Products are cut into train, valid and test, so that test
+The data stage makes the pairs (`tfb2d/data/offers`). A query is a product's name as shoppers type it, and the product's
+offers are relevant. Most irrelevant titles are those that share most words with the query. Products are cut into train, valid and test, so that test
 queries and test titles are new; whatever nearly equals a test title is kept out of training and transfer.
 `--config=pricerunner:DATA,2` stacks two teachers, the same encoder fine-tuned with another seed.
 

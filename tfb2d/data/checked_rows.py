@@ -1,7 +1,7 @@
 """Reads rows of any file and checks them. A row that cannot be used is rejected and counted, and reading goes on.
 
-Labelling, scoring, explanations, teachers' scores and the references of request logs read users' files here, so that a
-row is good or bad for all of them alike. Labelled examples have more rules: see `examples.py`.
+Whatever reads texts from users' files reads them here: labelling, scoring, explaining, scores from outside, monitoring. So
+the same rule holds for all of them. Labelled examples have more rules: see `examples.py`.
 """
 
 import logging

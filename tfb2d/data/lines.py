@@ -51,7 +51,7 @@ class LineFeed:
 def read_lines(path: Path, progress: Progress) -> Iterator[Line]:
     """Streams the lines of a text file; a byte order mark at its beginning is dropped.
 
-    Lines end in LF or CRLF (whose CR stays in the content), or in CR where the first mebibyte has no LF at all.
+    Lines end in LF or CRLF; the CR stays in the content. If the first mebibyte has CRs but no LF, lines end in CR.
 
     Raises:
       DataError: the file is UTF-16.

@@ -1,8 +1,8 @@
 """Reads from a preset's own files how texts are cut into word pieces. Imports no Keras.
 
 BERT and its relatives were pre-trained on text that Hugging Face's tokenizer cuts in the same way. KerasHub's tokenizer
-differs. It keeps accents by default, folds "ß" to "ss", does not split at a no-break space, and knows no word of more than
-100 bytes. So teachers use the `tokenizers` library (`wordpiece.py`).
+differs. It keeps accents by default, folds "ß" to "ss" and does not split at a no-break space. Words of more than 100 bytes
+are unknown to it. So teachers use the `tokenizers` library (`wordpiece.py`).
 """
 
 import json
