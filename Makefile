@@ -3,18 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow lint fix clean
+.PHONY: help train serve test test-slow lint fix clean
 
 help:  ## what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 train: $(VENV)/installed  ## the quickstart: fine-tune a BERT teacher, distil it, export the student (ARGS="--config=... --workdir=...")
-	$(BIN)/python -m tfb2d.train $(ARGS)
+	$(BIN)/tfb2d train $(ARGS)
 
-test: $(VENV)/dev  ## unit, property and end-to-end tests
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+serve: $(VENV)/serving  ## serve the student that this repository brings, on port 8500 (ARGS="--rest_api_port=8501")
+	$(BIN)/tfb2d serve --model_name=quickstart --model_base_path=$(CURDIR)/saved_models/quickstart $(ARGS)
+
+test: $(VENV)/dev  ## unit, property and end-to-end tests, in WORKERS=2 processes
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/dev  ## the tests that take longer
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -29,10 +33,14 @@ clean:  ## forget the environment
 	rm -rf $(VENV) build *.egg-info
 
 $(VENV)/installed: setup.py
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14) and "Python 3.10 to 3.13 is needed")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/serving: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[server]'
 	touch $@
 
 $(VENV)/dev: $(VENV)/installed

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.commands import run as command
 from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import REVIEWS, export
-from tests.test_score import command
 
 
 def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
@@ -44,13 +44,15 @@ def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
     assert figures["model"] == str(model)
     assert figures["student"]["accuracy"]["value"] == pytest.approx(accuracy)
     assert figures["student"]["accuracy"]["ci95"][0] < accuracy < figures["student"]["accuracy"]["ci95"][1]
-    assert set(figures["student"]) == {"accuracy", "roc_auc", "pr_auc", "ndcg10", "ece", "log_loss"}
+    assert set(figures["student"]) == {"accuracy", "roc_auc", "pr_auc", "ndcg10", "ndcg10_all", "ece", "log_loss"}
     assert 0.7 < figures["retention"]["value"] < 0.95
     assert (figures["rows"], figures["groups"], figures["rejected"], figures["teacher_rows"]) == (300, 30, 1, 300)
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["metric", "student", "95%", "interval", "teacher", "95%", "interval"]
     assert lines[2].split()[:2] == ["accuracy", f"{accuracy:.3f}"]
     assert any(line.startswith("fidelity") for line in lines)
+    assert figures["ndcg_groups"] == {"all": 30, "counted": 30}
+    assert any(line.startswith("NDCG@10 counts 30 of 30 groups") for line in lines)
     assert lines[-1].startswith("rejected   1: 1 unknown label")
 
 

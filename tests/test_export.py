@@ -3,14 +3,13 @@
 import contextlib
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.commands import run
 from tests.students.harness import PAIR, SMALL, TEXT, probabilities, strong_student
 from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
@@ -61,8 +60,7 @@ def text_form_is_what_it_is_said_to_be(path: Path, fields: list[str]) -> None:
 def test_every_form_by_command(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "shop"
     arguments = [f"--source={run_folder}", f"--output={out}", "--forms=saved_model,edge,flex"]
-    command = [sys.executable, "-m", "tfb2d.export", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run("export", *arguments)
     assert done.returncode == 0, done.stderr[-2000:]
     names = ["1", "scorer.tflite", "spec.json", "text_scorer.tflite"]
     assert [Path(line.split()[-1]).name for line in done.stdout.splitlines()] == names
@@ -95,9 +93,5 @@ def test_the_compressed_student_is_taken(run_folder: Path, tmp_path: Path) -> No
 
 
 def test_wrong_flags_are_told(tmp_path: Path) -> None:
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "tfb2d.export", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stderr
-
-    assert "no finished student" in run(f"--source={tmp_path}", f"--output={tmp_path}")
-    assert "not onnx" in run("--source=a", "--output=b", "--forms=onnx")
+    assert "no finished student" in run("export", f"--source={tmp_path}", f"--output={tmp_path}").error()
+    assert "not onnx" in run("export", "--source=a", "--output=b", "--forms=onnx").error()

@@ -1,35 +1,12 @@
 """The command as it is typed; what it does is tested in tests/evaluation/test_batch.py."""
 
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run as command
 from tests.evaluation.test_batch import scored, write
 from tests.evaluation.tiny_model import PAIRS, expected_logits, export
-
-
-def command(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", f"tfb2d.{name}", *flags], capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize("name", ["score", "evaluate"])
-def test_help_comes_at_once_and_wrong_flags_are_answered(name: str) -> None:
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        shown = command(name, "--help")
-        took.append(time.perf_counter() - start)
-    assert min(took) < 1
-    assert f"python -m tfb2d.{name} --model=" in shown.stdout
-    wrong = command(name, "--modle=a")
-    assert wrong.returncode != 0
-    assert "Did you mean: model" in wrong.stderr
-    assert "--model" in command(name).stderr
-    needed = ["--input=b", "--output=c"] if name == "score" else ["--data=d"]
-    assert "what is 'extra'? Settings are given as --name=value" in command(name, "extra", "--model=a", *needed).stderr
 
 
 def test_a_model_scores_files(tmp_path: Path) -> None:

@@ -90,6 +90,10 @@ def test_the_report_has_what_other_programs_rely_on(whole: Path) -> None:
         assert 0.5 < report[name]["roc_auc"] < 1
     assert report["retention"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"])
     assert 0.5 < report["fidelity"] <= 1
+    assert report["headline_measure"] in ("accuracy", "roc_auc")
+    assert set(report["thresholds"]) == {"teacher", "student"}
+    assert 0 < report["thresholds"]["student"]["threshold"] < 1
+    assert report["baselines"]["constant"]["roc_auc"] == 0.5
     assert report["rejected"] == 0
     assert report["leaked"] >= 0
     assert set(report["seconds"]) >= set(STAGES) - {"report"}

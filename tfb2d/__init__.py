@@ -1,3 +1,49 @@
-"""Distil slow Transformer relevance models into n-gram students that score in microseconds on a CPU."""
+"""Distil slow Transformer relevance models into n-gram students that score in microseconds on a CPU.
 
-__version__ = "0.1.0"
+    import tfb2d
+
+    model = tfb2d.load("saved_models/quickstart")   # a SavedModel that tfb2d exported, in this process
+    model.score(["a fine film", "two hours lost"])
+    tfb2d.distil(tfb2d.Config(...), "runs/mine")    # raw rows to a served model
+    tfb2d.Client("127.0.0.1:8500", "student")       # asks a server; no TensorFlow
+    tfb2d.EdgeScorer("saved_models/quickstart/1")   # TensorFlow Lite; no TensorFlow
+
+The names below are loaded when they are first used, so that importing this package costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfb2d.config import Config as Config
+    from tfb2d.distilling import distil as distil
+    from tfb2d.edge import EdgeScorer as EdgeScorer
+    from tfb2d.model import Model as Model
+    from tfb2d.model import load as load
+    from tfb2d.serving import Client as Client
+
+__version__ = "0.2.0"
+__all__ = ["Client", "Config", "EdgeScorer", "Model", "__version__", "distil", "load"]
+_HOMES = {
+    "Client": "serving",
+    "Config": "config",
+    "EdgeScorer": "edge",
+    "Model": "model",
+    "distil": "distilling",
+    "load": "model",
+}
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

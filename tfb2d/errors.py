@@ -1,7 +1,14 @@
-"""Errors that a command answers with one line, without a traceback. `ConfigError` stands in `settings.py`."""
+"""Errors whose message is written for the user: a command prints it in one line, without a traceback.
+
+`ConfigError` stands in `settings.py`, those of a room in the room; all of them are `UserError`s.
+"""
 
 
-class DataError(ValueError):
+class UserError(Exception):
+    """Something in the input, the settings or the surroundings cannot work; the message says what, and what would do."""
+
+
+class DataError(UserError, ValueError):
     """Input that cannot be used; the message names the file and, where there is one, the row and the field."""
 
 

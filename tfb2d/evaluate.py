@@ -1,8 +1,8 @@
-"""Judges an exported model on labelled rows: its metrics, how sure they are and, beside a teacher, what it keeps.
+"""Measures an exported model on labelled rows: its metrics, their intervals and, beside a teacher, what it keeps.
 
-  python -m tfb2d.evaluate --model=saved_models/quickstart --data=judged.tsv
-  python -m tfb2d.evaluate --model=saved_models/shop --data=judged.parquet --group=query --json=metrics.json
-  python -m tfb2d.evaluate --model=saved_models/shop --data=judged.tsv --teacher_logits=runs/shop/logits/bert/test
+  tfb2d evaluate --model=saved_models/quickstart --data=judged.tsv
+  tfb2d evaluate --model=saved_models/shop --data=judged.parquet --group=query --json=metrics.json
+  tfb2d evaluate --model=saved_models/shop --data=judged.tsv --teacher_logits=runs/shop/logits/bert/test
 
 Accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss, each with its 95%
 interval by bootstrap. The model knows its text fields, label column and classes; --fields and --label say where the file
@@ -11,70 +11,71 @@ they are joined by text, exactly or up to spaces, case and HTML escapes; fidelit
 have one.
 """
 
-import os
-import sys
-from collections.abc import Sequence
-from typing import Any
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
 
-from absl import app, flags
-
-_MODEL = flags.DEFINE_string(
-    "model", None, "The exported model: its folder (the highest version is taken) or a version's."
-)
-_DATA = flags.DEFINE_list("data", None, "Labelled files, globs or folders, apart by commas.")
-_GROUP = flags.DEFINE_string(
-    "group", "", "A column (query, movie): NDCG within its groups, intervals by drawing groups."
-)
-_LABEL = flags.DEFINE_string("label", "", "The label column, where it is not called as in training.")
-_FIELDS = flags.DEFINE_list("fields", [], "Columns of the text fields where they have other names: field=column,...")
-_TEACHER = flags.DEFINE_list(
-    "teacher_logits", [], "Files with a teacher's logits of these rows, for fidelity and retention."
-)
-_JSON = flags.DEFINE_string("json", "", "Also write the figures to this file.")
-_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Bootstrap resamples; 0 leaves the intervals out.", 0)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the resamples.", 0)
-_MAX_REJECTED = flags.DEFINE_float("max_rejected", 0.01, "Share of bad rows at which to stop.", 0.0, 1.0)
-_PROGRESS = flags.DEFINE_bool("progress", True, "Show a progress bar.")
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 
-def main(argv: Sequence[str]) -> None:
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    files = parser.group("files")
+    files.flag(
+        "model",
+        "The exported model: its folder (the highest version is taken) or a version's.",
+        required=True,
+        metavar="DIR",
+    )
+    files.words("data", "Labelled files, globs or folders, apart by commas.", required=True, metavar="FILE,...")
+    files.words(
+        "teacher_logits",
+        "Files with a teacher's logits of these rows, for fidelity and retention.",
+        metavar="FILE,...",
+    )
+    files.flag("json", "Also write the figures to this file.", "", metavar="FILE")
+    columns = parser.group("columns")
+    columns.flag("group", "A column (query, movie): NDCG within its groups, intervals by drawing groups.", "")
+    columns.flag("label", "The label column, where it is not called as in training.", "")
+    columns.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
+    work = parser.group("work")
+    work.integer("resamples", "Bootstrap resamples; 0 leaves the intervals out.", 1000, 0)
+    work.integer("seed", "Of the resamples.", 0, 0)
+    work.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
+    work.switch("progress", "Show a progress bar.", True)
+
+
+def run(options: Namespace) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from tfb2d.config import ConfigError
-    from tfb2d.data.errors import DataError
     from tfb2d.data.files import expand, write_json
+
+    for files in (options.data, options.teacher_logits):
+        expand(files)  # before the model takes its seconds
     from tfb2d.evaluation.judging import compare, judge
     from tfb2d.evaluation.results import plain
     from tfb2d.evaluation.scorer import Scorer, field_columns
 
-    try:
-        for files in (_DATA.value, _TEACHER.value):
-            expand(files)  # before the model takes its seconds
-        scorer = Scorer(_MODEL.value)
-        judged = judge(
-            scorer,
-            _DATA.value,
-            texts=field_columns(scorer.task.fields, _FIELDS.value),
-            label=_LABEL.value,
-            group=_GROUP.value,
-            max_rejected=_MAX_REJECTED.value,
-            progress=_PROGRESS.value,
-        )
-        figures = compare(scorer.task, judged, _TEACHER.value, resamples=_RESAMPLES.value, seed=_SEED.value)
-        figures = plain({"model": str(scorer.folder), "data": _DATA.value, **figures})
-        if _JSON.value:
-            write_json(_JSON.value, figures)
-    except (ConfigError, DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+    scorer = Scorer(options.model)
+    judged = judge(
+        scorer,
+        options.data,
+        texts=field_columns(scorer.task.fields, options.fields),
+        label=options.label,
+        group=options.group,
+        max_rejected=options.max_rejected,
+        progress=options.progress,
+    )
+    figures = compare(scorer.task, judged, options.teacher_logits, resamples=options.resamples, seed=options.seed)
+    figures = plain({"model": str(scorer.folder), "data": options.data, **figures})
+    if options.json:
+        write_json(options.json, figures)
     print(table(figures))
 
 
 def table(figures: dict[str, Any]) -> str:
     """The figures as text for a terminal."""
     from tfb2d.data.join import Matches
-    from tfb2d.evaluation.table import METRICS, figure, layout, span
+    from tfb2d.evaluation.table import METRICS, figure, layout, ndcg_note, span
 
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
@@ -85,9 +86,19 @@ def table(figures: dict[str, Any]) -> str:
     for name in ("fidelity", "retention"):
         if figures[name]:
             lines.append(f"{name:10s} {figure(figures[name]['value'])}  {span(figures[name]['ci95'])}".rstrip())
+    if figures["headline_retention"] and figures["headline_measure"] != "accuracy":
+        kept = figures["headline_retention"]
+        name = f"of {METRICS[figures['headline_measure']]}"
+        lines.append(
+            f"{name:10s} {figure(kept['value'])}  {span(kept['ci95'])}  the teacher's share that is kept".rstrip()
+        )
     lines.append(
         f"{'rows':10s} {figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else "")
     )
+    if figures["ndcg_groups"]:
+        lines.append(
+            ndcg_note(figures["ndcg_groups"], {name: one["ndcg10_all"]["value"] for name, one in models.items()})
+        )
     if figures["teacher"]:
         lines.append(
             f"{'teacher':10s} has scores for {figures['teacher_rows']:,} of them; fidelity and retention are theirs"
@@ -100,11 +111,7 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def run() -> None:
-    """The command line."""
-    flags.mark_flags_as_required(["model", "data"])
-    app.run(main)
-
-
 if __name__ == "__main__":
-    run()
+    from tfb2d.cli import door
+
+    door("evaluate")

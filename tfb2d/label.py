@@ -1,7 +1,7 @@
 """Labels files with a teacher: sharded Parquet with the texts and a logit per class.
 
-  python -m tfb2d.label --teacher=runs/quickstart/teachers/minilm --input=reviews.tsv --output=labelled
-  python -m tfb2d.label --teacher=runs/shop/teachers/bert --input='logs/*.parquet' --output=labelled --fields=term,title
+  tfb2d label --teacher=runs/quickstart/teachers/minilm --input=reviews.tsv --output=labelled
+  tfb2d label --teacher=runs/shop/teachers/bert --input='logs/*.parquet' --output=labelled --fields=term,title
 
 Reads TSV, CSV, JSON lines (each also .gz or .zst) and Parquet. The output folder gets `part-00000.parquet`, ... with the
 text columns, those of --keep, and `logit` (of a multi-class teacher `logit_0`, `logit_1`, ...). The same command again
@@ -11,69 +11,67 @@ KERAS_BACKEND=jax or torch runs the teacher there; on a CPU with AMX, PyTorch ta
 TensorFlow's time.
 """
 
-import os
-import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import app, flags
-
-from tfb2d.config import ConfigError, LabelConfig
-
-_TEACHER = flags.DEFINE_string("teacher", None, "A saved teacher's folder.")
-_INPUT = flags.DEFINE_list("input", None, "Files, globs or folders to label, apart by commas.")
-_OUTPUT = flags.DEFINE_string("output", None, "The folder to write.")
-_FIELDS = flags.DEFINE_list("fields", [], "The text columns, in the teacher's order. [default: called as its fields]")
-_KEEP = flags.DEFINE_list("keep", ["id", "label"], "More columns to keep, where the files have them.")
-_ROWS = flags.DEFINE_integer("rows_per_shard", LabelConfig().rows_per_shard, "Rows of a shard.", 1)
-_TOKENS = flags.DEFINE_integer("batch_tokens", LabelConfig().batch_tokens, "Tokens of a forward pass.", 1)
-_MAX_REJECTED = flags.DEFINE_float("max_rejected", 0.01, "Share of bad rows at which to stop.", 0.0, 1.0)
-_MAX_CHARS = flags.DEFINE_integer("max_chars", 20_000, "A longer text makes its row a bad one.", 1)
-_QUOTING = flags.DEFINE_enum(
-    "quoting",
-    "auto",
-    ["auto", "csv", "backslash", "none"],
-    "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
-)
-_PROGRESS = flags.DEFINE_bool("progress", True, "Show a progress bar.")
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 
-def main(argv: Sequence[str]) -> None:
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    from tfb2d.config import LabelConfig
+
+    files = parser.group("files")
+    files.flag("teacher", "A saved teacher's folder.", required=True, metavar="DIR")
+    files.words("input", "Files, globs or folders to label, apart by commas.", required=True, metavar="FILE,...")
+    files.flag("output", "The folder to write.", required=True, metavar="DIR")
+    files.words("fields", "The text columns, in the teacher's order. [default: called as its fields]")
+    files.words("keep", "More columns to keep, where the files have them.", ["id", "label"])
+    rows = parser.group("reading")
+    rows.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
+    rows.integer("max_chars", "A longer text makes its row a bad one.", 20_000, 1)
+    rows.choice(
+        "quoting",
+        "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
+        "auto",
+        ["auto", "csv", "backslash", "none"],
+    )
+    speed = parser.group("work")
+    speed.integer(
+        "rows_per_shard", "Rows of a shard, the unit that is redone after a stop.", LabelConfig().rows_per_shard, 1
+    )
+    speed.integer("batch_tokens", "Tokens of a forward pass.", LabelConfig().batch_tokens, 1)
+    speed.switch("progress", "Show a progress bar.", True)
+
+
+def run(options: Namespace) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from tfb2d.data.errors import DataError
+    from tfb2d.config import LabelConfig
     from tfb2d.teachers.files import label_files
     from tfb2d.teachers.memory import keep_freed_memory
 
     keep_freed_memory()
-    out = Path(_OUTPUT.value)
-    try:
-        found = label_files(
-            Path(_TEACHER.value),
-            _INPUT.value,
-            out,
-            LabelConfig(_ROWS.value, _TOKENS.value),
-            columns=_FIELDS.value,
-            keep=_KEEP.value,
-            max_rejected=_MAX_REJECTED.value,
-            max_chars=_MAX_CHARS.value,
-            quoting=_QUOTING.value,
-            progress=_PROGRESS.value,
-        )
-    except (ConfigError, DataError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print(f"{found.rows:,} rows labelled in {out}")
-    if found.rejected:
-        print(f"{found.rejected:,} rows rejected, listed in {out}.rejected.jsonl")
-
-
-def run() -> None:
-    """The command line."""
-    flags.mark_flags_as_required(["teacher", "input", "output"])
-    app.run(main)
+    out = Path(options.output)
+    labelled = label_files(
+        Path(options.teacher),
+        options.input,
+        out,
+        LabelConfig(options.rows_per_shard, options.batch_tokens),
+        columns=options.fields,
+        keep=options.keep,
+        max_rejected=options.max_rejected,
+        max_chars=options.max_chars,
+        quoting=options.quoting,
+        progress=options.progress,
+    )
+    print(f"{labelled.rows:,} rows labelled in {out}")
+    if labelled.rejected:
+        print(f"{labelled.rejected:,} rows rejected, listed in {out}.rejected.jsonl")
 
 
 if __name__ == "__main__":
-    run()
+    from tfb2d.cli import door
+
+    door("label")

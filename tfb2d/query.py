@@ -1,70 +1,65 @@
 """Asks a running server for scores.
 
-  python -m tfb2d.query --model=sentiment "a fine film" "two hours lost"
-  python -m tfb2d.query --address=shop:8500 --model=shop "red shoes" "Nike Air Zoom, red" "garden hose"
-  python -m tfb2d.query --model=shop --input=pairs.tsv --fields=query=term,title --json
+  tfb2d query --model=sentiment "a fine film" "two hours lost"
+  tfb2d query --address=shop:8500 --model=shop "red shoes" "Nike Air Zoom, red" "garden hose"
+  tfb2d query --model=shop --input=pairs.tsv --fields=query=term,title --json
 
 Of a model of one text every TEXT is a row; of a (query, title) model the first is the query and the others are its
 titles. Prints tab-separated lines under a header, or a JSON object a row.
 """
 
-import argparse
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
 
+    from tfb2d.arguments import Parser
     from tfb2d.serving import Client
 
+EXTRA = "client"  # brings what it needs
 ROWS = 4096  # of a file, asked at once
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    ask = argparse.ArgumentParser("python -m tfb2d.query", description=__doc__, formatter_class=formatter)
-    ask.add_argument("texts", nargs="*", metavar="TEXT", help="what to score; after -- it may begin with a dash")
-    ask.add_argument("--address", default="127.0.0.1:8500", help="host:port, unix:/path or dns:///service:port")
-    ask.add_argument("--model", default="student", help="the model's name on the server")
-    ask.add_argument("--version", type=int, default=0, help="its version (default: the server chooses)")
-    ask.add_argument("--label", default="", help="its version that carries this label, such as stable or canary")
-    ask.add_argument("--input", nargs="+", default=[], metavar="FILE", help="TSV, CSV, JSON lines or Parquet files")
-    ask.add_argument(
-        "--fields",
-        default="",
-        metavar="FIELD[=COLUMN],...",
-        help="the model's fields in order, and their columns in FILE",
-    )
-    ask.add_argument("--output", default="score", help="the model's output to print, such as logit")
-    ask.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer, retries included")
-    ask.add_argument("--json", action="store_true", help="a JSON object a row")
-    ask.add_argument("--sort", action="store_true", help="the highest score first (TEXTs only)")
-    ask.add_argument("--tls", action="store_true", help="TLS with the usual roots; the three below imply it")
-    ask.add_argument("--ca", default="", metavar="PEM", help="certificates that sign the server's")
-    ask.add_argument("--cert", default="", metavar="PEM", help="this client's certificate, for mutual TLS")
-    ask.add_argument("--key", default="", metavar="PEM", help="its key")
-    ask.add_argument(
-        "--server_name", default="", help="the name in the server's certificate, if not the address's host"
-    )
-    return ask
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    what = parser.group("what to score")
+    what.texts("texts", "What to score; after -- it may begin with a dash.")
+    what.files("input", "TSV, CSV, JSON lines or Parquet files.")
+    what.flag("fields", "The model's fields in order, and their columns in FILE.", "", metavar="FIELD[=COLUMN],...")
+    server = parser.group("server")
+    server.flag("address", "host:port, unix:/path or dns:///service:port.", "127.0.0.1:8500")
+    server.flag("model", "The model's name on the server.", "student", metavar="NAME")
+    server.integer("version", "Its version; 0 lets the server choose.", 0)
+    server.flag("label", "Its version that carries this label, such as stable or canary.", "")
+    server.real("timeout", "Seconds to wait for an answer, retries included.", 10.0)
+    server.switch("tls", "TLS with the usual roots; the four below imply it.")
+    server.flag("ca", "Certificates that sign the server's.", "", metavar="PEM")
+    server.flag("cert", "This client's certificate, for mutual TLS.", "", metavar="PEM")
+    server.flag("key", "Its key.", "", metavar="PEM")
+    server.flag("server_name", "The name in the server's certificate, if not the address's host.", "")
+    output = parser.group("output")
+    output.flag("output", "The model's output to print, such as logit.", "score", metavar="NAME")
+    output.switch("json", "A JSON object a row.")
+    output.switch("sort", "The highest score first (TEXTs only).")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 1 if any row could not be scored, 2 for a wrong command line."""
-    ask = parser()
-    options = ask.parse_args(arguments)
+def run(options: Namespace) -> int:
+    """Runs the command; returns its exit status: 1 if any row could not be scored."""
     if bool(options.texts) == bool(options.input):
-        ask.error("give either TEXTs or --input" if options.texts else "nothing to score: give TEXTs or --input=FILE")
+        message = "give either TEXTs or --input" if options.texts else "nothing to score: give TEXTs or --input=FILE"
+        raise UserError(message)
     if options.sort and options.input:
-        ask.error("--sort goes with TEXTs; files are scored row by row")
-    from tfb2d.data.errors import DataError
-    from tfb2d.serving import TLS, Client, ServerUnreachable, ServingError
+        raise UserError("--sort goes with TEXTs; files are scored row by row")
+    from tfb2d.serving import TLS, Client, ServerUnreachable
 
-    secure = options.tls or options.ca or options.cert or options.key
+    secure = options.tls or options.ca or options.cert or options.key or options.server_name
     fields = [one.partition("=")[0] for one in options.fields.split(",")] if options.fields else []
     try:
         tls = TLS(options.ca, options.cert, options.key, options.server_name) if secure else None
@@ -72,10 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Client(options.address, options.model, **which, fields=fields, timeout=options.timeout, tls=tls) as client:
             return _files(client, options) if options.input else _texts(client, options)
     except ServerUnreachable as error:
-        print(f"error: {error}\nIs a server running there? `python -m tfb2d.serve` starts one.", file=sys.stderr)
-    except (ServingError, DataError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    return 1
+        raise UserError(f"{error}. Is a server running there? `python -m tfb2d.serve` starts one") from error
+    except ValueError as error:  # an address, a version or fields that cannot be
+        raise UserError(str(error)) from error
 
 
 def _order(client: "Client") -> tuple[str, ...]:
@@ -87,7 +81,7 @@ def _order(client: "Client") -> tuple[str, ...]:
     return field_order(signatures, signatures[client.signature], client.fields)
 
 
-def _texts(client: "Client", options: argparse.Namespace) -> int:
+def _texts(client: "Client", options: Namespace) -> int:
     fields = _order(client)
     texts: list[str] = options.texts
     rows: list[tuple[str, ...]]
@@ -110,7 +104,7 @@ def _texts(client: "Client", options: argparse.Namespace) -> int:
     return 0
 
 
-def _files(client: "Client", options: argparse.Namespace) -> int:
+def _files(client: "Client", options: Namespace) -> int:
     fields = _order(client)
     given = dict(one.split("=", 1) for one in options.fields.split(",") if "=" in one)
     show, bad = _Printer(fields, options), 0
@@ -152,7 +146,7 @@ def _batches(patterns: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[
 class _Printer:
     """Prints rows with their scores; the header goes before the first."""
 
-    def __init__(self, fields: Sequence[str], options: argparse.Namespace) -> None:
+    def __init__(self, fields: Sequence[str], options: Namespace) -> None:
         self._fields, self._name, self._json, self._begun = fields, options.output, options.json, False
 
     def __call__(self, texts: Sequence[str], score: "np.ndarray") -> None:
@@ -174,8 +168,6 @@ def _plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:  # the reader, such as `head`, has enough
-        sys.stderr.close()
-        sys.exit(0)
+    from tfb2d.cli import door
+
+    door("query")

@@ -65,7 +65,10 @@ def fingerprint(*parts: Any) -> str:
 def read_record(folder: Path) -> Record | None:
     """Returns what a folder of work says of itself, or None where it is none."""
     path = folder / RECORD
-    return Record(**read_json(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    known = {item.name for item in dataclasses.fields(Record)}  # a later version may say more
+    return Record(**{name: value for name, value in read_json(path).items() if name in known})
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -114,7 +117,7 @@ def bring_up(
         record = dataclasses.replace(record, outcome=None, contents={})
     elif record is not None and record.fingerprint == made_from:
         logging.info("%s: goes on from where it stopped", name)
-        for path in folder.rglob(TEMPORARY):
+        for path in list(folder.rglob(TEMPORARY)):
             _delete(path)
     else:
         if record is not None:

@@ -1,7 +1,10 @@
-"""Serves models: `python -m tfb2d.serve --model_name=student --model_base_path=/models/student --rest_api_port=8501`.
+"""Serves models with the flags of tensorflow_model_server.
+
+  tfb2d serve --model_name=student --model_base_path=$PWD/saved_models/student --rest_api_port=8501
+  tfb2d serve --embedded --model_config_file=$PWD/serving/models.config --port=8500
 
 Runs the official tensorflow_model_server where it is on PATH, or in Docker where a daemon answers and has (or can fetch)
-the image; otherwise the embedded server, which keeps the same contract. Flags are tensorflow_model_server's.
+the image; otherwise the embedded server, which keeps the same contract. An unknown flag is reported and does not stop it.
 """
 
 import logging
@@ -9,11 +12,31 @@ import os
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tfb2d.serving.server.options import FlagError, Options, official_arguments, own_flags, parse, usage, without_effect
+from tfb2d.arguments import nearest
+from tfb2d.serving.server.options import (
+    FLAGS,
+    OWN,
+    REFUSED,
+    WITHOUT_EFFECT,
+    FlagError,
+    Options,
+    official_arguments,
+    own_flags,
+    parse,
+    without_effect,
+)
+from tfb2d.terminal import without_chatter
 
-COMMAND = "python -m tfb2d.serve"
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
+
+SETTINGS = ("",)  # all flags are read as tensorflow_model_server reads them, by `parse`
+EXTRA = "server"  # brings what the embedded server needs
+CAPTURE = False  # an operator reads all of the log, and the official server takes this process's place
 _BINARY = "tensorflow_model_server"
 _FAILED = 255
 _NO_LOG = (
@@ -22,14 +45,29 @@ _NO_LOG = (
     " what it sends."
 )
 _LEVELS = {"1": logging.WARNING, "2": logging.ERROR, "3": logging.CRITICAL}
+_GROUPS = {
+    "": "tensorflow_model_server's flags",
+    OWN: "flags of tfb2d alone",
+    REFUSED: "flags that need the official server",
+}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if "--help" in arguments or "-h" in arguments:
-        print(usage(COMMAND), end="")
-        return 0
+def add_arguments(parser: "Parser") -> None:
+    """Adds the server's flags to the help."""
+    for kind, title in _GROUPS.items():
+        group = parser.group(title)
+        for name, spec in FLAGS.items():
+            if spec.metadata["kind"] == kind:
+                default = str(spec.default).lower() if isinstance(spec.default, bool) else spec.default
+                group.flag(name, spec.metadata["help"], default, metavar=getattr(spec.type, "__name__", "").upper())
+    group = parser.group("tensorflow_model_server's flags without effect in the embedded server")
+    for name in sorted(WITHOUT_EFFECT):
+        group.flag(name, "", metavar="VALUE")
+
+
+def run(given: Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    arguments: list[str] = given.words
     try:
         options, unknown = parse(arguments)
     except FlagError as error:
@@ -42,13 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _FAILED
         dropped = [f"--{name}" for name in own_flags(arguments) if name not in ("docker_image", "host")]
         if dropped:
-            print(f"tfb2d.serve: the official server has no {', '.join(dropped)}", file=sys.stderr)
-        print(f"tfb2d.serve: the official server: {official[0]}", file=sys.stderr, flush=True)
+            print(f"tfb2d serve: the official server has no {', '.join(dropped)}", file=sys.stderr)
+        print(f"tfb2d serve: the official server: {official[0]}", file=sys.stderr, flush=True)
         os.execvp(official[0], official)
     for argument in unknown:
         print(f"unknown argument: {argument}", file=sys.stderr)
-    if unknown:
-        print(usage(COMMAND), file=sys.stderr, flush=True)
+        hint = nearest(argument.partition("=")[0].removeprefix("--"), FLAGS).removeprefix("; ")
+        print(hint or "tfb2d serve --help lists the flags", file=sys.stderr, flush=True)
     if options.version:
         from importlib.metadata import version
 
@@ -72,9 +110,13 @@ def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     try:
         prepared = prepare(options)
-        from tfb2d.serving.server.run import run
+        with without_chatter():  # of TensorFlow, while it is loaded and looks for GPUs
+            import tensorflow as tf
 
-        run(options, prepared)
+            tf.config.list_physical_devices()
+        from tfb2d.serving.server.run import run as serve_models
+
+        serve_models(options, prepared)
     except (StatusError, FlagError) as error:
         shown = error if isinstance(error, StatusError) else f"INVALID_ARGUMENT: {error}"
         print(f"Failed to start server. Error: {shown}", file=sys.stderr, flush=True)
@@ -115,7 +157,7 @@ def official_command(arguments: Sequence[str], options: Options) -> list[str] | 
         return None
     image = options.docker_image
     if not _answers(docker, "image", "inspect", image, seconds=10) and not _pulls(docker, image):
-        print(f"tfb2d.serve: Docker answers but has no {image}; the embedded server instead", file=sys.stderr)
+        print(f"tfb2d serve: Docker answers but has no {image}; the embedded server instead", file=sys.stderr)
         return None
     command = [docker, "run", "--rm", "--init"]
     for port in (options.port, options.rest_api_port):
@@ -136,7 +178,7 @@ def _answers(*command: str, seconds: float) -> bool:
 def _pulls(docker: str, image: str) -> bool:
     """Fetches an image; Docker's own progress goes to stderr."""
     print(
-        f"tfb2d.serve: docker pull {image} (some hundred megabytes; --embedded starts at once without it)",
+        f"tfb2d serve: docker pull {image} (some hundred megabytes; --embedded starts at once without it)",
         file=sys.stderr,
         flush=True,
     )
@@ -163,4 +205,6 @@ def _paths(options: Options) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from tfb2d.cli import door
+
+    door("serve")

@@ -8,8 +8,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tfb2d.errors import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError, ValueError):
     """A setting that cannot work; the message names the setting and what would do."""
 
 

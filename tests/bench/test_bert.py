@@ -49,6 +49,22 @@ def test_quantised_graph_is_int8_and_near(tmp_path: Path, minilm: Path) -> None:
     np.testing.assert_allclose(system.score(texts), expected, atol=0.02)
 
 
+def test_a_quantised_row_depends_on_its_batch_and_a_float_one_does_not(tmp_path: Path, minilm: Path) -> None:
+    tokenizer = str(minilm / "tokenizer.json")
+    file = onnx_bert.build("bert-tiny", str(tmp_path / "tiny.onnx"))["file"]
+    plain = tmp_path / "plain.onnx"
+    shape = ARCHITECTURES["bert-tiny"]
+    plain.write_bytes(onnx_bert.graph(shape, onnx_bert.random_weights(shape)).SerializeToString())
+    texts = ["good film", "bad film", "one more film of words"]
+    shifts = []
+    for model in (file, str(plain)):
+        system = onnx_bert.open_onnx(model, tokenizer, 16, 1)
+        alone = np.concatenate([system.score([text]) for text in texts])
+        shifts.append(np.abs(system.score(texts) - alone).max())
+    assert shifts[0] > 1e-5
+    assert shifts[1] < 1e-6
+
+
 def test_pieces_are_batched_by_length_and_put_back(minilm: Path) -> None:
     pieces = WordPiece(str(minilm / "tokenizer.json"), 12)
     texts = [" ".join(["film"] * (1 + 7 * row % 13)) for row in range(9)]

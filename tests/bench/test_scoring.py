@@ -5,19 +5,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from tfb2d.bench import scoring
 from tfb2d.bench.measure import BenchError
 from tfb2d.bench.systems import Maker
 from tfb2d.bench.work import Rows, Work
+from tfb2d.cli import main as tfb2d
 from tfb2d.data.task import Task
 
 PAIRS = Task(("query", "title"))
 KEYS = {"system", "task", "batch", "threads", "p50_us", "p99_us", "rows_per_s", "peak_mb", "file_mb", "accuracy"}
 MORE = {"cpu_s_per_million", "wh_per_million", "cost_per_million"}
+SHIFT = {"batch_shift"}  # of what scores rows
 PEERS = ("bert-tiny-onnx-int8", "fasttext", "model2vec")  # one of a kind; KerasHub's is in test_bert.py
 
 
@@ -45,8 +45,11 @@ def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "bench.json").read_text())
-    assert all(set(one) == KEYS | MORE for one in results)
     timed = [one for one in results if one["p50_us"] is not None]
+    assert all(set(one) == KEYS | MORE | (SHIFT if one in timed else set()) for one in results)
+    shifts = {one["system"]: one["batch_shift"] for one in timed}
+    assert shifts["bert-tiny-onnx-int8"] > 1e-5  # one activation scale a batch
+    assert max(shift for name, shift in shifts.items() if not name.startswith("bert")) < 1e-6
     students = {"student", "student-python", "student-edge"}
     assert {(one["system"], one["batch"]) for one in timed} == {
         (system, batch) for system in students | set(PEERS) for batch in (1, "rank")
@@ -72,48 +75,30 @@ def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
     assert set(about["systems"]) == students | set(PEERS)
     assert "random weights" in about["systems"]["bert-tiny-onnx-int8"]
     assert json.loads((tmp_path / "ratios.json").read_text()) == []  # no BERT-Base, no batch of 1,024
+    assert "depends on the other rows of its batch" in about["systems"]["bert-tiny-onnx-int8"]
+    assert "Largest change of a row's score, 32 rows together" in done.stdout
     assert "model2vec" in done.stdout
     assert (tmp_path / "bench.txt").read_text().strip() in done.stdout
     assert "<svg" in (tmp_path / "bench.svg").read_text()
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("flag", "said"),
     [
-        ({"systems": ["bert-large"]}, "there is no bert-large; there are student"),
-        ({"batches": ["1", "all"]}, "--batches takes numbers of rows and rank, not all"),
-        ({"threads": ["two"]}, "--threads takes numbers of cores, not two"),
-        ({"threads": ["100000"]}, "this process may use"),
-        ({"model": ["/nowhere"]}, "there is no such folder"),
-        ({"data": ["/nowhere.tsv"]}, "/nowhere.tsv"),
+        ("--systems=bert-large", "there is no bert-large; there are student"),
+        ("--batches=1,all", "--batches takes numbers of rows and rank, not all"),
+        ("--threads=two", "--threads takes numbers of cores, not two"),
+        ("--threads=100000", "this process may use"),
+        ("--model=/nowhere", "there is no such folder"),
+        ("--data=/nowhere.tsv", "/nowhere.tsv"),
     ],
 )
-def test_what_cannot_work_is_said(
-    setting: dict[str, list[str]], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    lists = {"model": [], "data": [], "train": [], "fields": ["text"], "classes": []}
-    settings = lists | {
-        "systems": ["student"],
-        "threads": ["1"],
-        "batches": ["1"],
-        "label": "",
-        "output": str(tmp_path),
-    }
-    numbers = dict.fromkeys(("seconds", "limit", "watts_per_core", "price_per_core_hour"), 1.0)
-    assert scoring.main(SimpleNamespace(**settings | numbers | {"rounds": 1, "max_length": 16} | setting)) == 1
+def test_what_cannot_work_is_said(flag: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    small = ["--fields=text", "--systems=student", "--threads=1", "--batches=1", f"--output={tmp_path}", "--noprogress"]
+    assert tfb2d(["bench", *small, flag]) == 1
     told = capsys.readouterr().err
     assert told.startswith("error: ")
     assert said in told
-
-
-def test_help_teaches_and_needs_no_tensorflow() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "tfb2d.bench", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "random weights" in done.stdout
-    assert "--max_length" in done.stdout
-    assert "--data=dev.tsv" in done.stdout
-    assert "absl.flags" in done.stderr
-    assert "tensorflow" not in done.stderr
 
 
 def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

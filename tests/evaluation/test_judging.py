@@ -72,6 +72,8 @@ def test_beside_a_teacher(reviews: Path, tmp_path: Path, scorers) -> None:
     kept = figures["student"]["accuracy"]["value"] / figures["teacher"]["accuracy"]["value"]
     assert figures["retention"]["value"] == pytest.approx(kept)
     assert figures["retention"]["ci95"][0] < kept < figures["retention"]["ci95"][1]
+    assert figures["headline_measure"] == "accuracy"
+    assert figures["headline_retention"] == figures["retention"]
 
 
 def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> None:

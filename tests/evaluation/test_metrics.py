@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +95,8 @@ def test_everything_is_in_range_whatever_the_rows(data: st.DataObject) -> None:
     scores = data.draw(st.lists(st.floats(0, 1), min_size=rows, max_size=rows))
     groups = data.draw(st.lists(st.sampled_from("abc"), min_size=rows, max_size=rows))
     for name, value in m.metrics(kind, labels, scores, groups).items():
-        assert value is None or (0 <= value <= 1 + 1e-12) or name == "log_loss"
+        low = -1 if name in ("spearman", "pearson") else 0
+        assert value is None or (low - 1e-12 <= value <= 1 + 1e-12) or name == "log_loss"
         assert value is None or np.isfinite(value)
 
 
@@ -102,7 +104,7 @@ def test_a_perfect_and_a_constant_model() -> None:
     labels = np.array([0, 1] * 20)
     groups = np.arange(40) // 4
     assert m.metrics("binary", labels, labels, groups) == pytest.approx(
-        {"accuracy": 1, "roc_auc": 1, "pr_auc": 1, "ndcg10": 1, "ece": 0, "log_loss": 0}, abs=1e-6
+        {"accuracy": 1, "roc_auc": 1, "pr_auc": 1, "ndcg10": 1, "ndcg10_all": 1, "ece": 0, "log_loss": 0}, abs=1e-6
     )
     constant = m.metrics("binary", labels, np.full(40, 0.5), groups)
     assert constant["roc_auc"] == 0.5
@@ -144,7 +146,73 @@ def test_a_class_that_no_row_has_is_left_out_of_the_mean() -> None:
 def test_groups_of_one_row_and_of_no_gain_do_not_count() -> None:
     found = m.metrics("binary", [1, 0, 0, 0, 1], [0.9, 0.1, 0.2, 0.6, 0.4], ["alone", "none", "none", "two", "two"])
     assert found["ndcg10"] == pytest.approx(1 / np.log2(3))
+    assert found["ndcg10_all"] == pytest.approx((1 + 0 + 1 / np.log2(3)) / 3)
     assert "ndcg10" not in m.metrics("multiclass", [0, 1], [[0.5, 0.5], [0.5, 0.5]], ["a", "b"])
+
+
+@given(seeds, st.lists(st.integers(2, 8), min_size=1, max_size=12))
+def test_the_mean_over_all_groups_is_that_of_sklearn(seed: int, sizes: list[int]) -> None:
+    generator = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels, scores = generator.integers(0, 3, len(groups)) // 2, np.round(generator.random(len(groups)), 1)
+    figures = m.metrics("binary", labels, scores, groups)
+    rows = [groups == group for group in range(len(sizes))]
+    each = [sklearn.metrics.ndcg_score([labels[row]], [scores[row]], k=10) for row in rows]
+    assert figures["ndcg10_all"] == pytest.approx(np.mean(each))
+    relevant = [labels[row].any() for row in rows]
+    assert m.ndcg_groups("binary", labels, groups) == {"all": len(sizes), "counted": sum(relevant)}
+    if any(relevant):
+        assert figures["ndcg10"] == pytest.approx(np.mean(np.array(each)[relevant]))
+    else:
+        assert figures["ndcg10"] is None
+
+
+@settings(max_examples=40)
+@given(seeds, st.integers(3, 60), st.sampled_from([3, 50]))
+def test_graded_measures_are_those_of_scipy_and_sklearn(seed: int, rows: int, steps: int) -> None:
+    generator = np.random.default_rng(seed)
+    labels, groups = generator.integers(0, 4, rows) / 3, generator.integers(0, 3, rows)
+    labels[:2] = 0, 1
+    scores = np.round(np.clip(labels + generator.normal(size=rows), 0, 1) * steps) / steps
+    scores[:2] = 0, 1
+    figures = m.metrics(Task(("query", "title"), "graded", (), "grade", (1.0, 4.0)), labels, scores, groups)
+    assert figures["spearman"] == pytest.approx(scipy.stats.spearmanr(labels, scores).statistic)
+    assert figures["pearson"] == pytest.approx(np.corrcoef(labels, scores)[0, 1])
+    error = sklearn.metrics.root_mean_squared_error(1 + 3 * labels, 1 + 3 * scores)
+    assert figures["rmse"] == pytest.approx(error)
+    assert m.metrics("graded", labels, scores)["rmse"] == pytest.approx(error / 3)
+    right, pairs = m.pair_orders(labels, scores, m.group_codes(groups, rows))
+    for code, group in enumerate(dict.fromkeys(groups.tolist())):
+        here = groups == group
+        if np.ptp(labels[here]) > 0:
+            varied = np.ptp(scores[here]) > 0  # equal scores alone are not defined there, and half right here
+            somers = scipy.stats.somersd(labels[here], scores[here]).statistic if varied else 0
+            assert right[code] / pairs[code] == pytest.approx((1 + somers) / 2)
+        else:
+            assert pairs[code] == 0
+    assert figures["pair_order"] == (pytest.approx(right.sum() / pairs.sum()) if pairs.sum() else None)
+
+
+def test_pairs_of_a_large_group_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 4, 300) / 3, generator.random(300)
+    whole = m.pair_orders(labels, scores, np.zeros(300, np.int64))
+    monkeypatch.setattr(m, "PAIRS", 1000)
+    assert m.pair_orders(labels, scores, np.zeros(300, np.int64)) == whole
+
+
+@settings(max_examples=40)
+@given(seeds, st.integers(0, 60), st.integers(3, 5))
+def test_macro_f1_is_that_of_sklearn(seed: int, rows: int, classes: int) -> None:
+    labels, scores = judged_classes(seed, rows, classes)
+    expected = sklearn.metrics.f1_score(labels, scores.argmax(1), average="macro")
+    assert m.metrics("multiclass", labels, scores)["macro_f1"] == pytest.approx(expected)
+
+
+def test_counted_groups() -> None:
+    groups = ["alone", "none", "none", "two", "two"]
+    assert m.ndcg_groups("graded", [1, 0, 0, 0, 0.5], groups) == {"all": 3, "counted": 1}
+    assert m.ndcg_groups("multiclass", [0, 1], ["a", "b"]) is None
 
 
 def test_a_task_is_as_good_as_its_kind() -> None:

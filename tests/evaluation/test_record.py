@@ -89,6 +89,21 @@ def test_means_values_by_seed_and_limits(tmp_path: Path) -> None:
     json.dumps(outcome, allow_nan=False)
 
 
+def test_the_headline_is_recorded(tmp_path: Path) -> None:
+    found = {"headline_measure": "roc_auc", "headline_retention": 0.96, "headline_gain": 0.075}
+    outcome = record(write(tmp_path, report(0, 0.8, **found)))
+    assert outcome["headline_measure"] == "roc_auc"
+    assert outcome["metrics"]["headline_retention"]["mean"] == 0.96
+    assert outcome["metrics"]["headline_gain"]["mean"] == 0.075
+
+
+def test_counted_groups_are_recorded(tmp_path: Path) -> None:
+    counts = {"ndcg_groups": {"all": 40, "counted": 31}}
+    metrics = record(write(tmp_path, report(0, 0.8, **counts), report(1, 0.8, **counts)))["metrics"]
+    assert metrics["ndcg_groups_counted"] == {"mean": 31.0, "per_seed": [31.0, 31.0], "ci95": None}
+    assert metrics["ndcg_groups_all"]["mean"] == 40.0
+
+
 def test_one_run_and_a_name(tmp_path: Path) -> None:
     outcome = record(write(tmp_path, report(3, 0.75)), "one_film")
     assert outcome["experiment"] == "one_film"

@@ -11,7 +11,7 @@ import pytest
 from tests.evaluation.test_metrics import judged, judged_classes
 from tfb2d.data.task import Task
 from tfb2d.evaluation import metrics as m
-from tfb2d.evaluation.page import cards, headline
+from tfb2d.evaluation.page import cards, headline, ranking_note
 from tfb2d.evaluation.report import write_report
 from tfb2d.evaluation.results import RunResults, plain, summarise
 from tfb2d.evaluation.table import duration, print_table
@@ -98,7 +98,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("kind", ["binary", "graded", "multiclass"])
 def test_the_page_is_whole_and_asks_for_nothing(kind: str, tmp_path: Path) -> None:
-    write_report(run_results(kind, rows=120 if kind == "binary" else 500), tmp_path)
+    report = write_report(run_results(kind, rows=120 if kind == "binary" else 500), tmp_path)
     source = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(source)
     assert not {tag for tag, _ in page.tags} & {"script", "img", "iframe", "link", "object", "i-frame", "foreignobject"}
@@ -115,6 +115,8 @@ def test_the_page_is_whole_and_asks_for_nothing(kind: str, tmp_path: Path) -> No
     assert used <= set(ids)
     assert NASTY in page.text
     assert "quick & <i>dirty</i>" in page.text
+    assert (ranking_note(report) or "</main>") in source
+    assert ("NDCG@10 counts" in page.text) == (kind == "graded")
     pictures = [attrs for _, attrs in page.tags if attrs.get("role") == "img"]
     assert len(pictures) == 5
     assert all(len(attrs["aria-label"] or "") > 30 for attrs in pictures)
@@ -223,11 +225,20 @@ def test_rankings_are_told_of_pairs_alone() -> None:
     assert report["ndcg10_retention"] == pytest.approx(kept)
     assert f"ranking    {100 * kept:.1f}% of the teacher's NDCG@10" in print_table(report)
     assert f"; its own is {report['student']['ndcg10']:.3f}" in print_table(report)
+    groups = np.asarray(range(120)) // 4
+    relevant = np.bincount(groups, run_results("graded").labels) > 0
+    assert report["ndcg_groups"] == {"all": 30, "counted": relevant.sum()}
+    assert relevant.sum() < 30
+    over_all = report["student"]["ndcg10_all"]
+    assert over_all == pytest.approx(report["student"]["ndcg10"] * relevant.mean())
+    assert f"counts {relevant.sum()} of 30; over all: teacher" in print_table(report)
+    assert f"student {over_all:.3f}" in ranking_note(report)
     assert "Ranking" in [card["title"] for card in cards(report)]
     films = summarise(run_results())  # a film's snippets are a group, and no ranking
     assert films["student"]["ndcg10"] is not None
     assert films["ndcg10_retention"] is None
     assert "NDCG" not in print_table(films)
+    assert films["ndcg_groups"] is None
     assert summarise(run_results("multiclass"))["ndcg10_retention"] is None
 
 

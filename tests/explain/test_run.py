@@ -1,18 +1,21 @@
 """Explaining what a run made: finding it, nearest n-grams, disagreements and their measures, and the command itself."""
 
-import subprocess
-import sys
+import os
+import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.commands import run as command
 from tests.explain.conftest import REVIEWS, student
 from tests.sweep.conftest import finished_run
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_json
 from tfb2d.data.tables import read_table
+from tfb2d.errors import RunError
 from tfb2d.explain import disagree, measures, source
 from tfb2d.explain.nearest import candidates, nearest
 from tfb2d.outcomes import CalibrationNumbers, ExportOutcome, StackWeights, StudentOutcome
@@ -20,6 +23,7 @@ from tfb2d.resume import RECORD, Record, write_record
 from tfb2d.runs import Run
 from tfb2d.serving.export import export
 from tfb2d.students import ngrams, text_spec
+from tfb2d.students.stage import hash_splits
 
 CALIBRATION = CalibrationNumbers(0.5, (0.1,))
 
@@ -31,6 +35,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = finished_run(folder / "runs/made")
     made = student(REVIEWS, orders=(1, 2))
     made.save(workdir / "student")
+    folder_run = Run(workdir, progress=False)
+    hash_splits(folder_run, replace(folder_run.config(), student=made.config))
     outcome = StudentOutcome(1, CALIBRATION, (), StackWeights((0.5, 0.5), (0.0,)))
     write_record(workdir / "student", Record("made", outcome=outcome.to_json()))
     served = {"scale": 0.5, "bias": [0.1], "warmup": [["a fine film"]], "fingerprint": "made"}
@@ -184,11 +190,15 @@ def test_ngrams_are_counted_in_the_transfer_set(run: Path) -> None:
     assert measured["margin"].tolist() == pytest.approx([0.8, 0.2])
 
 
-def test_tokens_outside_a_vocabulary_share_a_row(run: Path) -> None:
+def test_tokens_outside_a_vocabulary_share_a_row(run: Path, tmp_path: Path) -> None:
     task = source.find(str(run)).student.task
     made = student(task, window=2, vocabulary=3, affixes=(2, 1))
     made.ngrams.known.assign(sorted([text_spec.token_hash(b"film", (2, 1)), text_spec.UNUSED, text_spec.UNUSED]))
-    seen = measures.seen_in_transfer(made, [["film fine zebra"]], Run(run))
+    with pytest.raises(RunError, match=r"affixes \(\), the student reads 12 and \(2, 1\)"):
+        measures.seen_in_transfer(made, [["film fine zebra"]], Run(run))
+    copy = Run(Path(shutil.copytree(run, tmp_path / "run")), progress=False)
+    hash_splits(copy, replace(copy.config(), student=made.config))
+    seen = measures.seen_in_transfer(made, [["film fine zebra"]], copy)
     own, row = seen.of(measures._keys(made, "film fine zebra")[:, 0])
     words = " ".join(read_table(run / "data/transfer", ["text"])["text"].to_pylist()).split()
     assert own.tolist() == [words.count("film"), words.count("fine"), 0]
@@ -219,9 +229,8 @@ def test_disagreements_are_those_rows_and_come_with_measures(run: Path) -> None:
 
 def test_the_command_writes_page_and_figures(run: Path, tmp_path: Path) -> None:
     files = [f"--html={tmp_path / 'why.html'}", f"--json={tmp_path / 'why.json'}"]
-    texts = ["fine <b>film</b>\x1b[31m", "poor plot", b"no \xff utf-8"]
-    command = [sys.executable, "-m", "tfb2d.explain", f"--model={run}", *files, *texts]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    texts = ["fine <b>film</b>\x1b[31m", "poor plot", os.fsdecode(b"no \xff utf-8")]
+    done = command("explain", f"--model={run}", *files, *texts)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "\x1b" not in done.stdout
     assert "good" in done.stdout
@@ -230,5 +239,4 @@ def test_the_command_writes_page_and_figures(run: Path, tmp_path: Path) -> None:
     assert "<script" not in page
     first = read_json(tmp_path / "why.json")["rows"][0]
     assert first["logit"] == pytest.approx(first["baseline"] + sum(one["value"] for one in first["parts"]), abs=0.02)
-    wrong = subprocess.run([*command[:3], "--model=none", "text"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, "Traceback" in wrong.stderr) == (1, False)
+    assert "none" in command("explain", "--model=none", "text").error()

@@ -20,10 +20,17 @@ from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_json
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.alerts import Thresholds
 from tfb2d.monitor.fidelity import probabilities
+from tfb2d.monitor.ngrams import Hasher
 from tfb2d.monitor.page import render, summary
+from tfb2d.monitor.reference import build
 from tfb2d.monitor.run import Monitor, Settings
+from tfb2d.outcomes import DataOutcome
+from tfb2d.resume import Record, write_record
+from tfb2d.runs import Run
+from tfb2d.students.stage import HASHED, hash_splits
 
 DAY = 86400
 WORDS = ["red", "blue", "shoe", "hat", "match", "good", "sport", "trade"]
@@ -209,6 +216,28 @@ def test_a_run_folder_stands_for_its_parts_and_gets_a_recipe(models: dict[str, P
     fresh = read_table(tmp_path / "out" / "fresh")
     assert fresh.column_names == ["query", "title", "q", "logit"]
     assert fresh["q"] == fresh["query"]
+
+
+def test_a_runs_hashed_rows_give_the_same_reference(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "run", progress=False)
+    for split in HASHED:
+        write_rows(run.split(split) / "part-00000.parquet", PAIRS, some_texts(PAIRS, 300, 5))
+    config = Config(data=DataConfig(train=("x",), fields=PAIRS.fields), teachers={"any": TeacherConfig(preset="x")})
+    run.write_config(config)
+    outcome = DataOutcome(300, 300, 300, transfer=300, unlabelled=0, augmented=100, rejected=0)
+    write_record(run.data, Record("made", outcome=outcome.to_json()))
+    scorer, hasher = Scorer(models["graded"]), Hasher((1, 2), config.student.max_tokens)
+    patterns = [str(run.split("transfer"))]
+    of_texts = build(patterns, scorer, hasher, 0, "made", progress=False)
+    write_record(run.rows("transfer").parent, Record("made", outcome=hash_splits(run, config).to_json()))
+    monkeypatch.setattr(Hasher, "__call__", None)  # no text is hashed anew
+    of_rows = build(patterns, scorer, hasher, 0, "made", progress=False)
+    np.testing.assert_array_equal(of_rows.known.bits, of_texts.known.bits)
+    np.testing.assert_array_equal(of_rows.scores, of_texts.scores)
+    assert of_rows.scores.sum() == 200  # rows that people wrote
+    assert of_rows.rows == of_texts.rows == 300
 
 
 def test_what_cannot_be_used_is_named(models: dict[str, Path], tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import tiny_model
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tfb2d.query import main as query
+from tfb2d.cli import main as tfb2d
 from tfb2d.serving import AsyncClient, Client
 
 SERVING = Path(__file__).parents[2] / "serving"
@@ -116,7 +116,7 @@ def test_both_clients_get_the_models_scores(deployed, capsys):
     scores, ranks = asyncio.run(ask())
     np.testing.assert_array_equal(scores, expected(PAIRS))
     np.testing.assert_array_equal(np.concatenate(ranks), expected([("q", "a"), ("q", "b"), ("r", "c")]))
-    assert query([f"--address={deployed.address}", "--timeout=30", "--json", "q", "a"]) == 0
+    assert tfb2d(["query", f"--address={deployed.address}", "--timeout=30", "--json", "q", "a"]) == 0
     assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(expected([("q", "a")])[0])
 
 

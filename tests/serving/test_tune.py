@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tiny_model
 
+from tfb2d.cli import main as tfb2d
 from tfb2d.serving import ServingError
 from tfb2d.serving.load import closed_loop, open_loop
 from tfb2d.serving.local import LocalServer
 from tfb2d.serving.server.textprotos import read_text_proto
-from tfb2d.serving.tune import Batching, Measured, best, main, report, requests_of
+from tfb2d.serving.tune import Batching, Measured, best, report, requests_of
 
 
 def test_a_stall_is_charged_to_every_request_that_it_kept_waiting():
@@ -71,14 +72,14 @@ def test_the_file_holds_the_best_and_what_was_measured(tmp_path):
 
 
 def test_errors_are_told(tmp_path, capsys):
-    assert main([f"--model={tmp_path}"]) == 1
+    assert tfb2d(["tune", f"--model={tmp_path}"]) == 1
     assert "holds no version" in capsys.readouterr().err
     (tmp_path / "1").mkdir()
-    assert main([f"--model={tmp_path}"]) == 1
+    assert tfb2d(["tune", f"--model={tmp_path}"]) == 1
     assert "tf_serving_warmup_requests is missing" in capsys.readouterr().err
     for wrong in ("--timeouts=a", "--threads=0"):
-        with pytest.raises(SystemExit):
-            main([f"--model={tmp_path}", wrong])
+        assert tfb2d(["tune", f"--model={tmp_path}", wrong]) == 1
+        assert "--timeouts takes numbers" in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_start_says_why():
@@ -102,7 +103,7 @@ def test_tuning_a_model(tmp_path, capsys):
     assert len(requests_of(version)) == 9  # of ten: a ranking cannot be batched
     file = tmp_path / "batching.config"
     options = [f"--model={version.parent}", f"--output={file}", "--seconds=0.5", "--timeouts=0", "--threads=1"]
-    assert main(options) == 0
+    assert tfb2d(["tune", *options]) == 0
     assert read_text_proto(str(file), "BatchingParameters").num_batch_threads.value == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines[1:3]] == ["no batching", "0 us, 1 thread"]

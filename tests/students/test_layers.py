@@ -119,5 +119,5 @@ def test_words_change_one_another_as_far_as_the_convolutions_reach(width: int) -
 def test_kernels_count_exact_and_near_matches() -> None:
     near = Kernels(11)
     np.testing.assert_allclose(near.centres[:4], [1.0, 0.9, 0.7, 0.5], atol=1e-6)
-    np.testing.assert_allclose(near(tf.constant([1.0, 0.9]))[:, :2], [[1, np.exp(-0.5)], [0, 1]], atol=1e-5)
+    np.testing.assert_allclose(near(tf.constant([[1.0, 0.9]]))[:, :2], [[1, np.exp(-0.5)], [0, 1]], atol=1e-5)
     assert Kernels(1).centres.tolist() == [1.0]

@@ -139,6 +139,6 @@ def test_same_settings_are_trained_once_and_the_recipe_first(material: Material)
     assert todo[0].names == ("recipe",)
     assert [job.seed for job in todo[:2]] == [0, 1]
     assert len({job.folder for job in todo}) == len(todo) == 2 * (5 + 2 + 3)
-    assert identity(material, base(CONFIG)) == todo[0].print
+    assert identity(material, base(CONFIG)) == todo[0].key
     slower = replace(CONFIG, training=replace(CONFIG.training, checkpoint_seconds=1.0, seed=7))
-    assert identity(material, base(slower)) == todo[0].print
+    assert identity(material, base(slower)) == todo[0].key

@@ -1,14 +1,12 @@
-"""python -m tfb2d.label"""
+"""The label command as it is typed."""
 
 import dataclasses
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import Done, run
 from tests.teachers.harness import phrases
 from tfb2d.config import LabelConfig
 from tfb2d.errors import DataError, RunError
@@ -17,22 +15,8 @@ from tfb2d.teachers.files import label_files
 from tfb2d.teachers.teacher import Teacher
 
 
-def label(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tfb2d.label", *arguments], capture_output=True, text=True, timeout=300
-    )
-
-
-def test_help_is_there_at_once() -> None:
-    label("--help")  # once, so that compiled modules and the disk's cache are there
-    times = []
-    for _ in range(3):
-        started = time.monotonic()
-        answer = label("--help")
-        times.append(time.monotonic() - started)
-    assert "--batch_tokens" in answer.stdout
-    assert "python -m tfb2d.label --teacher=" in answer.stdout
-    assert min(times) < 1
+def label(*arguments: str) -> Done:
+    return run("label", *arguments)
 
 
 def test_files_are_labelled_where_they_stopped(saved: Path, teacher: Teacher, tmp_path: Path) -> None:
@@ -82,7 +66,7 @@ def test_files_are_labelled_where_they_stopped(saved: Path, teacher: Teacher, tm
         ({"--fields": "query"}, "the teacher reads 2 columns (query, title), not 1"),
         ({"--fields": "query,tittle"}, "did you mean 'title'?"),
         ({"--input": "nothing.tsv"}, "nothing.tsv: nothing found"),
-        ({"--feilds": "a"}, "Did you mean: fields"),
+        ({"--feilds": "a"}, "did you mean --fields?"),
         ({"--rows_per_shard": "0"}, "rows_per_shard"),
     ],
 )

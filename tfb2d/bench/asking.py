@@ -76,19 +76,19 @@ class Asking:
             thread.join()
 
     def wait_for(self, version: int, seconds: float = 120.0) -> bool:
-        """Whether some answer comes from `version` in time."""
+        """Waits for an answer from `version`; says whether one came in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if any(one.version == version for one in self.asked[-50:]):
+            if any(answer.version == version for answer in self.asked[-50:]):
                 return True
             time.sleep(0.02)
         return False
 
     def wrong(self) -> list[str]:
-        """What was wrong with answers."""
-        return [one.wrong for one in self.asked if one.wrong]
+        """Returns what was wrong with answers."""
+        return [answer.wrong for answer in self.asked if answer.wrong]
 
     def codes(self) -> dict[str, int]:
-        """gRPC's codes and how often they came."""
-        names = [one.code for one in self.asked]
+        """Returns gRPC's codes and how often they came."""
+        names = [answer.code for answer in self.asked]
         return {name: names.count(name) for name in sorted(set(names))}

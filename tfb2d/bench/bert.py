@@ -38,7 +38,7 @@ ARCHITECTURES = {
 
 
 def random_weights(shape: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
-    """Weights as BERT starts with: normal of deviation 0.02, biases 0, layer normalisations 1 and 0.
+    """Draws weights as BERT starts with: normal of deviation 0.02, biases 0, layer normalisations 1 and 0.
 
     Kernels are `[in, out]`; of attention, those of query, key and value stand side by side, heads in order.
     """
@@ -87,15 +87,15 @@ class WordPiece:
         self._tokenizer.no_padding()
 
     def batches(self, columns: Sequence[Sequence[str]], size: int = CHUNK) -> list[tuple[np.ndarray, Inputs]]:
-        """Rows in batches of like length, each padded to its longest.
+        """Puts rows into batches of like length, each padded to its longest.
 
         Returns:
           (row numbers `[rows]`, (token ids, segments, mask), each int32 `[rows, longest]`) of each batch.
         """
         texts: Any = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-        found = self._tokenizer.encode_batch_fast(texts)
-        ids = [one.ids for one in found]
-        kinds = [one.type_ids for one in found] if len(columns) > 1 else None
+        encodings = self._tokenizer.encode_batch_fast(texts)
+        ids = [encoding.ids for encoding in encodings]
+        kinds = [encoding.type_ids for encoding in encodings] if len(columns) > 1 else None
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         order = np.argsort(lengths, kind="stable") if len(ids) > size else np.arange(len(ids))
         batches = []
@@ -129,16 +129,16 @@ class Transformer:
         self.about = dict(about)
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probabilities `[n, logits]` float32 of n texts, or pairs."""
+        """Returns probabilities `[n, logits]` float32 of n texts, or pairs."""
         batches = self._tokenizer.batches(columns)
         if len(batches) == 1:
             return self._forward(*batches[0][1])
-        found = [self._forward(*inputs) for _, inputs in batches]
-        scores = np.empty((len(columns[0]), found[0].shape[1]), np.float32)
-        for (rows, _), part in zip(batches, found, strict=True):
+        parts = [self._forward(*inputs) for _, inputs in batches]
+        scores = np.empty((len(columns[0]), parts[0].shape[1]), np.float32)
+        for (rows, _), part in zip(batches, parts, strict=True):
             scores[rows] = part
         return scores
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities `[n, logits]` of n titles; a cross-encoder reads the query anew with each."""
+        """Returns probabilities `[n, logits]` of n titles; a cross-encoder reads the query anew with each."""
         return self.score([query] * len(titles), titles)

@@ -1,11 +1,11 @@
 """Measures the edge form on this machine: strings in, probabilities out, no TensorFlow in the process.
 
-python -m tfb2d.bench --tflite --model=saved_models/shop/1 --output=runs/bench
-python -m tfb2d.bench --tflite --model=int8=edge/shop --model=float=edge/shop.float --data=dev.tsv --output=runs/bench
+tfb2d bench --tflite --model=saved_models/shop/1 --output=runs/bench
+tfb2d bench --tflite --model=int8=edge/shop --model=float=edge/shop.float --data=dev.tsv --output=runs/bench
 
 Each model runs with XNNPACK on and off, on --threads cores, pinned, in a process of its own that holds NumPy and
 ai-edge-litert alone; they take turns, --rounds times a cell. Hashing the texts (plain Python) is inside the clock.
---model is an edge folder (scorer.tflite, spec.json) or a version that holds one, made by `python -m tfb2d.export`. Without
+--model is an edge folder (scorer.tflite, spec.json) or a version that holds one, made by `tfb2d export`. Without
 --data it is measured on the quickstart's test films.
 
 A cold start is a new process, from its start to its first score: Python and NumPy, the runtime, the model, one text.
@@ -18,14 +18,19 @@ import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfb2d.bench.measure import RANK, BenchError, Timing, Worker, cores, megabytes, middle, result
+from tfb2d.bench.modes import add_modes
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 # Prints the milliseconds that the model took, once the first score is there.
 COLD = """
@@ -38,18 +43,21 @@ print((time.perf_counter() - start) * 1e3)
 """
 
 
-def define_flags() -> None:
-    """The flags of this mode."""
-    from absl import flags
-
-    flags.DEFINE_multi_string("model", None, "[NAME=]DIR: an edge folder or a version's; several times.", required=True)
-    flags.DEFINE_multi_string("data", [], "A run's folder (its test split), or labelled files. [default: films]")
-    flags.DEFINE_list("threads", ["1", "2"], "Cores, each number measured apart.")
-    flags.DEFINE_list("batches", ["1", "16", "100", "1024"], "Rows a call; of pairs 100 is 100 titles for one query.")
-    flags.DEFINE_float("seconds", 1.0, "How long a round of a cell takes at least.", 0.0)
-    flags.DEFINE_integer("rounds", 3, "Turns of each system in a cell.", 1)
-    flags.DEFINE_integer("starts", 5, "Cold starts of each system.", 1)
-    flags.DEFINE_string("output", None, "The folder for results.", required=True)
+def add_arguments(parser: "Parser") -> None:
+    """Adds this mode's flags."""
+    what = parser.group("what is measured")
+    what.flag(
+        "model", "An edge folder or a version's; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR"
+    )
+    what.flag("data", "A run's folder (its test split), or labelled files. [default: films]", repeated=True)
+    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    how = parser.group("how")
+    how.words("threads", "Cores, each number measured apart.", ["1", "2"])
+    how.words("batches", "Rows a call; of pairs 100 is 100 titles for one query.", ["1", "16", "100", "1024"])
+    how.real("seconds", "How long a round of a cell takes at least.", 1.0, 0.0)
+    how.integer("rounds", "Turns of each system in a cell.", 3, 1)
+    how.integer("starts", "Cold starts of each system.", 5, 1)
+    add_modes(parser)
 
 
 class Edge:
@@ -68,25 +76,17 @@ class Edge:
         self.about = {"tensorflow": "tensorflow" in sys.modules}
 
     def score(self, *columns: Sequence[str]) -> Any:
-        """Probabilities."""
+        """Returns probabilities."""
         return self._scorer.score(*columns)
 
     def rank(self, query: str, titles: Sequence[str]) -> Any:
-        """Probabilities of titles."""
+        """Returns probabilities of titles."""
         return self._scorer.rank(query, titles)
 
 
-def main(values: Any) -> int:
-    """Runs the command; returns its exit status."""
-    from tfb2d.data.errors import DataError
-    from tfb2d.edge import EdgeError
-
-    try:
-        _bench(values)
-    except (BenchError, DataError, EdgeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def run(options: Namespace) -> None:
+    """Runs the command."""
+    _bench(options)
 
 
 def _bench(values: Any) -> None:
@@ -99,7 +99,7 @@ def _bench(values: Any) -> None:
     models = {name: edge_folder(folder) for name, folder in _named(values.model).items()}
     fields = {name: read_spec(folder).fields for name, folder in models.items()}
     works = load(Sources(values.data, fields=next(iter(fields.values())) if values.data else ()))
-    works = [one for one in works if one.name != "plots"]
+    works = [work for work in works if work.name != "plots"]
     rows = []
     for work in works:
         fitting = {name: folder for name, folder in models.items() if len(fields[name]) == len(work.task.fields)}
@@ -123,7 +123,7 @@ def measure(
     rounds: int,
     starts: int,
 ) -> list[dict[str, Any]]:
-    """All cells of some models that read the same texts.
+    """Measures all cells of some models that read the same texts.
 
     Args:
       models: name -> edge folder.
@@ -169,7 +169,7 @@ def measure(
 
 
 def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any], starts: int) -> dict[str, float]:
-    """Milliseconds from a process's start to its first score, and of those the model's: medians. Files are in the cache."""
+    """Measures median milliseconds from a process's start to its first score, and the model's part; files are cached."""
     arguments = [str(folder), str(threads), str(xnnpack), json.dumps(columns)]
     pin = f"import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {cores(threads)})\n"
     command = [sys.executable, "-c", pin + COLD, *arguments]
@@ -185,18 +185,27 @@ def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The entries as text."""
+    """Lays out the entries as text."""
     from tfb2d.evaluation.table import layout
 
     lines = [
         ["system", "task", "batch", "threads", "p50 us", "p99 us", "rows/s", "peak MB", "MB", "start ms", "accuracy"]
     ]
-    for one in rows:
-        figures = (f"{one[key]:,.0f}" for key in ("p50_us", "p99_us", "rows_per_s", "peak_mb"))
-        accuracy = "" if one["accuracy"] is None else f"{one['accuracy']:.3f}"
-        size, start = f"{one['file_mb']:.1f}", f"{one['cold_start_ms']:,.0f}"
+    for entry in rows:
+        figures = (f"{entry[key]:,.0f}" for key in ("p50_us", "p99_us", "rows_per_s", "peak_mb"))
+        accuracy = "" if entry["accuracy"] is None else f"{entry['accuracy']:.3f}"
+        size, start = f"{entry['file_mb']:.1f}", f"{entry['cold_start_ms']:,.0f}"
         lines.append(
-            [one["system"], one["task"], str(one["batch"]), str(one["threads"]), *figures, size, start, accuracy]
+            [
+                entry["system"],
+                entry["task"],
+                str(entry["batch"]),
+                str(entry["threads"]),
+                *figures,
+                size,
+                start,
+                accuracy,
+            ]
         )
     return layout(lines)
 
@@ -211,17 +220,17 @@ def _accuracy(worker: Worker, work: Any) -> float | None:
 
 
 def _counts(name: str, given: Sequence[str]) -> list[int]:
-    if not given or not all(one.isdigit() and int(one) for one in given):
+    if not given or not all(value.isdigit() and int(value) for value in given):
         raise BenchError(f"--{name} takes numbers above 0, not {','.join(given) or 'nothing'}")
-    return [int(one) for one in given]
+    return [int(value) for value in given]
 
 
 def _named(given: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for one in given:
-        name, _, folder = one.rpartition("=")
+    models: dict[str, str] = {}
+    for given_model in given:
+        name, _, folder = given_model.rpartition("=")
         name = name or Path(folder).resolve().name
-        if name in found:
+        if name in models:
             raise BenchError(f"two of --model are called {name}; name them: --model=one={folder}")
-        found[name] = folder
-    return found
+        models[name] = folder
+    return models

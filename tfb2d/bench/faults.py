@@ -59,13 +59,13 @@ class Arena:
     counts: Counts = field(default_factory=Counts)
 
     def versions(self, name: str) -> Versions:
-        """Version 1 of the model in a folder of the fault's own."""
+        """Makes version 1 of the model in a folder of the fault's own."""
         made = Versions(self.model, self.work / name / self.model.name, self.payload)
         made.make(1)
         return made
 
     def server(self, versions: Versions, *flags: str, port: int = 0) -> LocalServer:
-        """A server of these versions."""
+        """Starts a server of these versions."""
         base = [f"--model_name={self.model.name}", f"--model_base_path={versions.folder}"]
         return LocalServer([*base, *FLAGS, *flags], wait=300.0, port=port)
 
@@ -74,7 +74,7 @@ Result = dict[str, Any]  # "passed", and what was seen
 
 
 def swaps(arena: Arena) -> Result:
-    """New versions, one after the other, under load: no request fails, and every answer is its version's own."""
+    """Serves new versions one after the other under load: no request fails, and each answer is its version's own."""
     versions, count = arena.versions("swaps"), arena.counts.swaps
     seconds = []
     with arena.server(versions) as server, Asking(server.address, versions) as asking:
@@ -86,23 +86,23 @@ def swaps(arena: Arena) -> Result:
             seconds.append(time.monotonic() - began)
             shutil.rmtree(versions.folder / str(number - 1))
     wrong, codes = asking.wrong(), asking.codes()
-    slowest = max(one.done - one.sent for one in asking.asked)
+    slowest = max(answer.done - answer.sent for answer in asking.asked)
     seen = {"requests": len(asking.asked), "codes": codes, "wrong": wrong[:5], "slowest_s": slowest}
     passed = not late and not wrong and set(codes) == {"OK"}
     return {"passed": passed, "swaps": count, "seconds_a_swap": sum(seconds) / len(seconds), **seen}
 
 
 def drain(arena: Arena) -> Result:
-    """SIGTERM while long requests are in work: each of them is answered, and the server ends by itself."""
+    """Sends SIGTERM while long requests run: each of them is answered, and the server ends by itself."""
     versions = arena.versions("drain")
     with arena.server(versions) as server, grpc.insecure_channel(server.address, OPTIONS) as channel:
         call = channel.unary_unary(PREDICT)
         call(versions.payload, timeout=60)
         pending = [call.future(arena.heavy, timeout=120) for _ in range(8)]
         time.sleep(0.2)  # they have arrived
-        open_still = sum(not one.done() for one in pending)
+        open_still = sum(not call.done() for call in pending)
         server.process.send_signal(signal.SIGTERM)
-        codes = [one.code().name for one in pending]
+        codes = [call.code().name for call in pending]
         status = server.process.wait(60)
     return {
         "passed": set(codes) == {"OK"} and status == 0,
@@ -113,7 +113,7 @@ def drain(arena: Arena) -> Result:
 
 
 def kill(arena: Arena) -> Result:
-    """SIGKILL, and the server again on its port: every client has answers within a second of its return."""
+    """Sends SIGKILL and starts the server again on its port: every client has answers within a second of its return."""
     versions = arena.versions("kill")
     with ExitStack() as stack:
         first = stack.enter_context(arena.server(versions))
@@ -127,15 +127,17 @@ def kill(arena: Arena) -> Result:
             time.sleep(3.0)
             asking.__exit__()
     # Each client waits with one request while the server is away; an answer just before `back` came to the polled port.
-    waited = [one for one in asking.asked if one.sent < back and one.done > killed + 0.1 and one.code == "OK"]
-    answered = sorted(max(0.0, one.done - back) for one in waited)
+    waited = [
+        answer for answer in asking.asked if answer.sent < back and answer.done > killed + 0.1 and answer.code == "OK"
+    ]
+    answered = sorted(max(0.0, answer.done - back) for answer in waited)
     passed = bool(answered) and answered[-1] < RETURN_SECONDS and not asking.wrong()
     seen = {"down_s": back - killed, "answered_s_after_return": answered, "codes": asking.codes()}
     return {"passed": passed, **seen, "wrong": asking.wrong()[:5]}
 
 
 def half_copied(arena: Arena) -> Result:
-    """A version copied file by file, replaced half-way by another: nothing of it is served before the last byte."""
+    """Copies a version file by file and replaces it half-way: nothing of it is served before the last byte."""
     versions = arena.versions("half_copied")
     aside = arena.work / "aside"
     old, new = versions.make(2, str(aside / "old")), versions.make(2, str(aside / "new"))
@@ -147,7 +149,7 @@ def half_copied(arena: Arena) -> Result:
         _copy(new, target, share=1.0)
         complete = time.monotonic()
         served = asking.wait_for(2)
-    early = sum(one.version == 2 and one.done < complete for one in asking.asked)
+    early = sum(answer.version == 2 and answer.done < complete for answer in asking.asked)
     seen = {"requests": len(asking.asked), "codes": asking.codes(), "served_early": early, "served_later": served}
     passed = served and not early and set(asking.codes()) == {"OK"} and not asking.wrong()
     return {"passed": passed, **seen, "wrong": asking.wrong()[:5]}
@@ -155,13 +157,13 @@ def half_copied(arena: Arena) -> Result:
 
 def _copy(source: Path, target: Path, share: float, pieces: int = 4, pause: float = 0.1) -> None:
     """Copies the first `share` of the files, saved_model.pb before its variables, in pieces."""
-    files = sorted(one for one in source.rglob("*") if one.is_file())
+    files = sorted(file for file in source.rglob("*") if file.is_file())
     for path in files[: max(1, round(len(files) * share))]:
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         data = path.read_bytes()
         size = len(data) // pieces + 1
-        with place.open("wb") as out:
+        with copy.open("wb") as out:
             for start in range(0, len(data), size):
                 out.write(data[start : start + size])
                 out.flush()
@@ -183,26 +185,26 @@ def idle_clients(arena: Arena) -> Result:
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
             for _ in range(arena.counts.connections)
         ]
-        for one in idle[:50]:
-            one.sendall(b"PRI * HTTP/2.0\r\n")  # the beginning of HTTP/2's preface
+        for connection in idle[:50]:
+            connection.sendall(b"PRI * HTTP/2.0\r\n")  # the beginning of HTTP/2's preface
         channel = stack.enter_context(grpc.insecure_channel(server.address, OPTIONS))
         loris = [channel.stream_unary(PREDICT).future(never(), timeout=300) for _ in range(100)]
         began = time.monotonic()
         with Asking(server.address, versions) as asking:
             for byte in range(20):
-                for one in idle[50:100]:
-                    one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM"[byte : byte + 1])
+                for connection in idle[50:100]:
+                    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM"[byte : byte + 1])
                 time.sleep(0.1)
             asking.wait_for(1)
         seconds = time.monotonic() - began
-        waiting = sum(not one.done() for one in loris)
+        waiting = sum(not connection.done() for connection in loris)
     seen = {"requests": len(asking.asked), "codes": asking.codes(), "seconds": seconds, "silent_calls_open": waiting}
     passed = set(asking.codes()) == {"OK"} and not asking.wrong() and len(asking.asked) >= 20
     return {"passed": passed, "connections": len(idle), **seen}
 
 
 def fuzz(arena: Arena) -> Result:
-    """Random requests, 64 MB strings and a million titles: a proper status for each, no crash, no hang, no growth."""
+    """Sends random requests, 64 MB strings and a million titles: a proper status each, no crash, no hang, no growth."""
     from tfb2d.bench.fuzz import METHODS, PROPER, random_request
 
     versions, chance = arena.versions("fuzz"), random.Random(0)
@@ -238,7 +240,7 @@ def _ask(call: Callable[..., bytes], data: bytes, seconds: float) -> tuple[str, 
 
 
 def _large(arena: Arena) -> dict[str, bytes]:
-    """The payload with one text of 64 MB, and with a million rows."""
+    """Returns the payload with one text of 64 MB, and with a million rows."""
     from tfb2d.serving import wire
 
     message = wire.MESSAGES["PredictRequest"].FromString(arena.payload)
@@ -248,7 +250,7 @@ def _large(arena: Arena) -> dict[str, bytes]:
 
 
 def memory(arena: Arena) -> Result:
-    """Many requests: from a tenth of them on, the server's memory stays where it is."""
+    """Sends many requests: after a tenth of them, the server's memory stays where it is."""
     versions, sizes, done = arena.versions("memory"), [], 0
     with arena.server(versions) as server:
         while done < arena.counts.requests:

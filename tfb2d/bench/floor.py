@@ -21,7 +21,7 @@ def export_floor(version: Path, folder: Path) -> None:
     """
 
     def sums(texts: tf.Tensor) -> tf.Tensor:
-        """Something of every token, `[texts]` float32, so that none is left out."""
+        """Returns something of every token, `[texts]` float32, so that none is left out."""
         hashes, places, n = flat_hashes(texts, _MAX_TOKENS)
         return tf.math.unsorted_segment_sum(tf.cast(hashes, tf.float32), places[:, 0], n)
 

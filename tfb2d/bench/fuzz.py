@@ -1,4 +1,4 @@
-"""Random requests: protos of random parts, broken bytes, wrong dtypes and shapes, texts that are no UTF-8."""
+"""Random requests for a server: random message parts, broken bytes, wrong dtypes and shapes, invalid UTF-8."""
 
 import random
 import string
@@ -28,7 +28,7 @@ METHODS = {
     "/tensorflow.serving.ModelService/GetModelStatus": get_model_status_pb2.GetModelStatusRequest,
     "/tensorflow.serving.ModelService/HandleReloadConfigRequest": model_management_pb2.ReloadConfigRequest,
 }
-# UNKNOWN would be an exception that nobody mapped, UNAVAILABLE a server that is gone.
+# Codes that a server may answer a bad request with. UNKNOWN means an exception without a code, UNAVAILABLE a dead server.
 PROPER = frozenset(
     ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "INTERNAL", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED")
 ) | {"OUT_OF_RANGE", "DATA_LOSS", "PERMISSION_DENIED"}
@@ -36,7 +36,7 @@ PROPER = frozenset(
 
 @dataclass(frozen=True)
 class Names:
-    """What requests may name, of a real model and beside it."""
+    """Names that requests use: those of a real model, and some that it does not have."""
 
     models: Sequence[str]
     signatures: Sequence[str]
@@ -45,7 +45,7 @@ class Names:
 
 
 def text(chance: random.Random) -> bytes:
-    """A text, or what is none."""
+    """Makes random bytes: a text, NUL bytes, printable or foreign characters, invalid UTF-8, or one long text."""
     kinds = (
         lambda: chance.randbytes(chance.randrange(40)),
         lambda: b"\0" * chance.randrange(10),
@@ -58,7 +58,7 @@ def text(chance: random.Random) -> bytes:
 
 
 def random_tensor(chance: random.Random) -> tensor_pb2.TensorProto:
-    """Parts of a tensor that need not fit each other."""
+    """Makes a tensor whose dtype, shape and values are drawn apart, so that they rarely fit each other."""
     proto = tensor_pb2.TensorProto(dtype=chance.choice((*range(24), 101)))
     for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 260))):
         proto.tensor_shape.dim.add(size=chance.choice((0, 1, 1, 2, 3, 4, 4, -1, 2**40, 2**62, 2**63 - 1)))
@@ -72,7 +72,7 @@ def random_tensor(chance: random.Random) -> tensor_pb2.TensorProto:
 
 
 def sensible_tensor(chance: random.Random) -> tensor_pb2.TensorProto:
-    """A tensor that is one, of whatever dtype and shape."""
+    """Makes a tensor whose shape fits its values, of a random dtype and size."""
     import tensorflow as tf
 
     rows = chance.randrange(4)
@@ -86,14 +86,14 @@ def sensible_tensor(chance: random.Random) -> tensor_pb2.TensorProto:
 
 
 def random_request(chance: random.Random, names: Names) -> tuple[str, bytes]:
-    """A method's path and a message for it."""
+    """Makes a method's path and a serialized message for it, sometimes with broken bytes."""
     method = chance.choice((*METHODS, *[SERVICE + "Predict"] * 8))
     kind = chance.random()
     if kind < 0.15:
         return method, chance.randbytes(chance.randrange(200))
     request: Any = METHODS[method]()
     if method.endswith("Reload" + "ConfigRequest"):
-        for _ in range(2):  # the same model twice: it must be refused, for a test does not want it taken on
+        for _ in range(2):  # the same model twice, which a server refuses, so that the test's own model stays
             request.config.model_config_list.config.add(
                 name=names.models[0], base_path=chance.choice(("", "/x", "rel"))
             )

@@ -9,7 +9,7 @@ from tfb2d.bench.bert import ARCHITECTURES, Architecture, Transformer
 
 
 def classifier(shape: Architecture) -> Any:
-    """A KerasHub BERT classifier with random weights, which gives logits."""
+    """Returns a KerasHub BERT classifier with random weights, which gives logits."""
     import keras_hub
 
     backbone = keras_hub.models.BertBackbone(
@@ -25,39 +25,41 @@ def classifier(shape: Architecture) -> Any:
 
 
 def weights_of(model: Any, shape: Architecture) -> dict[str, np.ndarray]:
-    """The weights of a classifier under the names of `tfb2d.bench.bert.random_weights`."""
+    """Returns the weights of a classifier under the names of `tfb2d.bench.bert.random_weights`."""
     backbone, width = model.backbone, shape.width
-    found: dict[str, Any] = {
+    weights: dict[str, Any] = {
         "word": backbone.token_embedding.embeddings,
         "position": backbone.position_embedding.position_embeddings,
         "segment": backbone.segment_embedding.embeddings,
     }
 
     def norm(name: str, layer: Any) -> None:
-        found[f"{name}.gamma"], found[f"{name}.beta"] = layer.gamma, layer.beta
+        weights[f"{name}.gamma"], weights[f"{name}.beta"] = layer.gamma, layer.beta
 
     def dense(name: str, layer: Any) -> None:
-        found[f"{name}.kernel"], found[f"{name}.bias"] = layer.kernel, layer.bias
+        weights[f"{name}.kernel"], weights[f"{name}.bias"] = layer.kernel, layer.bias
 
     norm("norm", backbone.embeddings_layer_norm)
     for i, layer in enumerate(backbone.transformer_layers):
         attention = layer._self_attention_layer
         sides = (attention._query_dense, attention._key_dense, attention._value_dense)
-        found[f"{i}.attention.kernel"] = np.concatenate([np.reshape(one.kernel, (width, width)) for one in sides], 1)
-        found[f"{i}.attention.bias"] = np.concatenate([np.reshape(one.bias, width) for one in sides])
-        found[f"{i}.output.kernel"] = np.reshape(attention._output_dense.kernel, (width, width))
-        found[f"{i}.output.bias"] = attention._output_dense.bias
+        weights[f"{i}.attention.kernel"] = np.concatenate(
+            [np.reshape(layer.kernel, (width, width)) for layer in sides], 1
+        )
+        weights[f"{i}.attention.bias"] = np.concatenate([np.reshape(layer.bias, width) for layer in sides])
+        weights[f"{i}.output.kernel"] = np.reshape(attention._output_dense.kernel, (width, width))
+        weights[f"{i}.output.bias"] = attention._output_dense.bias
         norm(f"{i}.norm", layer._self_attention_layer_norm)
         dense(f"{i}.up", layer._feedforward_intermediate_dense)
         dense(f"{i}.down", layer._feedforward_output_dense)
         norm(f"{i}.last_norm", layer._feedforward_layer_norm)
     dense("pooler", backbone.pooled_dense)
     dense("head", model.output_dense)
-    return {name: np.asarray(value, np.float32) for name, value in found.items()}
+    return {name: np.asarray(value, np.float32) for name, value in weights.items()}
 
 
 def forward(model: Any) -> Any:
-    """int32 `[batch, length]` ids, segments and mask -> probabilities `[batch, logits]`, as one traced function."""
+    """Returns one traced function: int32 `[batch, length]` ids, segments and mask -> probabilities `[batch, logits]`."""
     import tensorflow as tf
 
     spec = tf.TensorSpec([None, None], tf.int32)
@@ -71,7 +73,7 @@ def forward(model: Any) -> Any:
 
 
 def open_keras(architecture: str, tokenizer: str, max_length: int) -> Transformer:
-    """The system of an architecture with random weights."""
+    """Opens an architecture with random weights as a system."""
     model = classifier(ARCHITECTURES[architecture])
     size = 4 * model.count_params() + Path(tokenizer).stat().st_size
     return Transformer(forward(model), tokenizer, max_length, {"file_mb": size / 1e6})

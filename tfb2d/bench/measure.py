@@ -1,6 +1,6 @@
 """Timing in a process of its own: pinned to its cores, asked over pipes, its memory and CPU time its own.
 
-A `Worker` starts `tfb2d.bench.worker` on the cores it is given, with every thread pool told how many they are before a
+A `Worker` starts `tfb2d.bench.worker` on the cores it is given, with the size of every thread pool set before a
 library is loaded. It opens a *system*, any object with methods to time, made by a factory `"module:function"`; then it
 times calls as often as it is asked to, so that several systems take turns on one machine and noise hits all of them
 alike. Requests and answers are lines of JSON.
@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.errors import UserError
+
 RANK = "rank"  # a batch: the titles of one query
 POOLS = (
     "OMP_NUM_THREADS",
@@ -34,7 +36,7 @@ POOLS = (
 )
 
 
-class BenchError(RuntimeError):
+class BenchError(UserError, RuntimeError):
     """A measurement that cannot be made; the message says what to do about it."""
 
 
@@ -61,7 +63,7 @@ class Timing:
 
     @property
     def cpu_s_per_million(self) -> float:
-        """CPU seconds for a million rows."""
+        """Returns the CPU seconds for a million rows."""
         return self.cpu_seconds / self.rows * 1e6
 
 
@@ -103,19 +105,19 @@ def time_calls(
 
 
 def peak_megabytes() -> float:
-    """Most resident memory that this process held since it began, or `time_calls` did; in 10^6 bytes."""
+    """Returns the most resident memory that this process held since it began, or `time_calls` did; in 10^6 bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage's figure begins with that of the process which started this one
-        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-        if found:
-            return int(found[1]) * 1024 / 1e6
+        match = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if match:
+            return int(match[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def middle(timings: Sequence[Timing]) -> Timing:
-    """The median of every figure over rounds; counts and seconds are their sums, peak memory the largest."""
+    """Takes the median of every figure over rounds; counts and seconds are their sums, peak memory the largest."""
     values: dict[str, Any] = {
-        one.name: float(np.median([getattr(timing, one.name) for timing in timings])) for one in fields(Timing)
+        field.name: float(np.median([getattr(timing, field.name) for timing in timings])) for field in fields(Timing)
     }
     for name in ("calls", "rows", "seconds", "cpu_seconds"):
         values[name] = sum(getattr(timing, name) for timing in timings)
@@ -147,7 +149,7 @@ def result(
     costs: Costs | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """One entry of `bench.json`.
+    """Makes an entry of `bench.json`.
 
     Args:
       batch: rows a call; "rank" is 100 titles for one query.
@@ -155,31 +157,31 @@ def result(
       more: further keys.
     """
     figures = asdict(timing) if timing else {}
-    found: dict[str, Any] = {"system": system, "task": task, "batch": batch, "threads": threads}
-    found |= {name: figures.get(name) for name in ("p50_us", "p99_us", "rows_per_s", "peak_mb")}
-    found |= {"file_mb": file_mb, "accuracy": accuracy}
+    entry: dict[str, Any] = {"system": system, "task": task, "batch": batch, "threads": threads}
+    entry |= {name: figures.get(name) for name in ("p50_us", "p99_us", "rows_per_s", "peak_mb")}
+    entry |= {"file_mb": file_mb, "accuracy": accuracy}
     costs = costs or Costs()
     cpu = timing.cpu_s_per_million if timing else None
-    found["cpu_s_per_million"] = cpu
-    found["wh_per_million"] = None if cpu is None else cpu / 3600 * costs.watts
-    found["cost_per_million"] = None if cpu is None else cpu / 3600 * costs.price
-    return found | more
+    entry["cpu_s_per_million"] = cpu
+    entry["wh_per_million"] = None if cpu is None else cpu / 3600 * costs.watts
+    entry["cost_per_million"] = None if cpu is None else cpu / 3600 * costs.price
+    return entry | more
 
 
 def parse_batches(given: Sequence[str]) -> list[int | str]:
-    """The values of a --batches flag: numbers of rows, or "rank".
+    """Parses a --batches flag: numbers of rows, or "rank".
 
     Raises:
       BenchError: another value, or none.
     """
-    wrong = [one for one in given if one != RANK and not (one.isdigit() and int(one))]
+    wrong = [value for value in given if value != RANK and not (value.isdigit() and int(value))]
     if wrong or not given:
         raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
-    return [one if one == RANK else int(one) for one in given]
+    return [value if value == RANK else int(value) for value in given]
 
 
 def cores(threads: int) -> list[int]:
-    """The first so many cores that this process may use.
+    """Returns the first cores, as many as threads, that this process may use.
 
     Raises:
       BenchError: there are fewer.
@@ -239,11 +241,11 @@ class Worker:
         return self._ask(do="open", factory=factory, arguments=arguments)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What a method of the system returns; arrays come back as lists."""
+        """Calls a method of the system and returns its result; arrays come back as lists."""
         return self._ask(do="call", method=method, arguments=arguments)
 
     def run(self, function: str, **arguments: Any) -> Any:
-        """What `module:function` returns in that process; arrays come back as lists."""
+        """Runs `module:function` in that process and returns its result; arrays come back as lists."""
         return self._ask(do="run", function=function, arguments=arguments)
 
     def time(
@@ -257,10 +259,10 @@ class Worker:
         warmup: float = 0.1,
     ) -> Timing:
         """Times a method of the system in that process; see `time_calls`."""
-        found = self._ask(
+        figures = self._ask(
             do="time", method=method, inputs=inputs, rows=rows, seconds=seconds, least=least, warmup=warmup
         )
-        return Timing(**found)
+        return Timing(**figures)
 
     def _ask(self, **request: Any) -> Any:
         try:
@@ -270,8 +272,8 @@ class Worker:
             line = ""
         if not line:
             self._log.seek(0)
-            told = "\n".join(self._log.read().splitlines()[-15:])
-            raise BenchError(f"the process that measures ended ({self._process.wait()}); it said:\n{told}")
+            log = "\n".join(self._log.read().splitlines()[-15:])
+            raise BenchError(f"the process that measures ended ({self._process.wait()}); it said:\n{log}")
         answer = json.loads(line)
         if "error" in answer:
             raise BenchError(answer["error"])
@@ -279,12 +281,12 @@ class Worker:
 
 
 def import_function(name: str) -> Any:
-    """The function that `module:function` names."""
+    """Imports the function that `module:function` names."""
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
 
 
 def megabytes(path: Path) -> float:
-    """Size of a file, or of all files below a folder, in 10^6 bytes."""
-    paths = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in paths) / 1e6
+    """Returns the size of a file, or of all files below a folder, in 10^6 bytes."""
+    paths = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in paths) / 1e6

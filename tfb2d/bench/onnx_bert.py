@@ -21,8 +21,10 @@ INPUTS = ("token_ids", "segment_ids", "mask")
 
 
 def graph(shape: Architecture, weights: Weights) -> Any:
-    """A BERT classifier as an `onnx.ModelProto`: int32 `[batch, length]` ids, segments and mask -> `score`, sigmoid (one
-    logit) or softmax, `[batch, logits]` float32.
+    """Returns a BERT classifier as an `onnx.ModelProto`.
+
+    It takes int32 `[batch, length]` ids, segments and mask, and gives `score`: sigmoid of one logit, or softmax,
+    `[batch, logits]` float32.
 
     Gelu is the tanh form, as in KerasHub's BERT and Google's.
     """
@@ -78,7 +80,7 @@ def build(architecture: str, file: str, seed: int = 0) -> dict[str, Any]:
     plain, partial = out.with_suffix(".float.onnx"), out.with_suffix(".partial.onnx")
     logging.getLogger().setLevel(logging.ERROR)  # it advises what has been done
     onnx.save(graph(shape, random_weights(shape, seed)), str(plain))
-    # Types are inferred for ONNX's own operators alone, so it has to be told that fused ones give floats.
+    # Types are inferred for ONNX's own operators alone, so the type that fused ones give is named.
     quantize_dynamic(
         plain, partial, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}
     )
@@ -88,7 +90,7 @@ def build(architecture: str, file: str, seed: int = 0) -> dict[str, Any]:
 
 
 def session(model: bytes | str, threads: int) -> Any:
-    """An ONNX Runtime session on so many threads of the CPU, all optimisations on."""
+    """Opens an ONNX Runtime session on a number of CPU threads, all optimisations on."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -98,7 +100,7 @@ def session(model: bytes | str, threads: int) -> Any:
 
 
 def open_onnx(file: str, tokenizer: str, max_length: int, threads: int) -> Transformer:
-    """The system of a model that `build` wrote."""
+    """Opens a model that `build` wrote as a system."""
     loaded = session(file, threads)
 
     def forward(*inputs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a bench found, as a table, as ratios against the targets, and as a picture."""
+"""The results of a bench as a table, as ratios against the targets, and as a picture."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,17 +39,17 @@ TARGETS = (
 
 
 def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
-    """Every target that the results have both sides of.
+    """Returns every target that the results have both sides of.
 
     Returns:
       `{"task", "threads", "student", "peer", "batch", "measure", "ratio", "cpu_ratio", "target", "met"}` each;
       `cpu_ratio` is that of CPU seconds a row, which other work on the machine disturbs least.
     """
-    cells = {(one["task"], one["threads"], one["batch"], one["system"]): one for one in results}
-    places = dict.fromkeys((one["task"], one["threads"]) for one in results)
-    found = []
+    cells = {(entry["task"], entry["threads"], entry["batch"], entry["system"]): entry for entry in results}
+    settings = dict.fromkeys((entry["task"], entry["threads"]) for entry in results)
+    reached = []
     for target in TARGETS:
-        for task, threads in places:
+        for task, threads in settings:
             if target.threads not in (0, threads):
                 continue
             for student in students:
@@ -59,7 +59,7 @@ def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
                     continue
                 ratio = ours[target.key] / theirs[target.key]
                 ratio = 1 / ratio if target.key == "p50_us" else ratio
-                found.append(
+                reached.append(
                     {
                         "task": task,
                         "threads": threads,
@@ -73,46 +73,46 @@ def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
                         "met": ratio >= target.least,
                     }
                 )
-    return found
+    return reached
 
 
-def ratio_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """The targets as a text table."""
+def ratio_table(ratios: Sequence[Mapping[str, Any]]) -> str:
+    """Lays out the targets as a text table."""
 
     def times(ratio: float) -> str:
         return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2f}"
 
     rows = [["student against peer", "task", "batch", "threads", "what", "ratio", "of CPU", "target", ""]]
-    for one in found:
+    for entry in ratios:
         rows.append(
             [
-                f"{one['student']} / {one['peer']}",
-                one["task"],
-                str(one["batch"]),
-                str(one["threads"]),
-                one["measure"],
-                times(one["ratio"]),
-                times(one["cpu_ratio"]),
-                f"{one['target']:,g}",
-                "met" if one["met"] else "missed",
+                f"{entry['student']} / {entry['peer']}",
+                entry["task"],
+                str(entry["batch"]),
+                str(entry["threads"]),
+                entry["measure"],
+                times(entry["ratio"]),
+                times(entry["cpu_ratio"]),
+                f"{entry['target']:,g}",
+                "met" if entry["met"] else "missed",
             ]
         )
     return layout(rows)
 
 
 def tables(results: Results) -> str:
-    """A table for every task and number of threads: a line a system."""
+    """Lays out a table for every task and number of threads: a line a system."""
     parts = []
-    for task, threads in dict.fromkeys((one["task"], one["threads"]) for one in results):
-        here = [one for one in results if (one["task"], one["threads"]) == (task, threads)]
-        batches = list(dict.fromkeys(one["batch"] for one in here))
+    for task, threads in dict.fromkeys((entry["task"], entry["threads"]) for entry in results):
+        here = [entry for entry in results if (entry["task"], entry["threads"]) == (task, threads)]
+        batches = list(dict.fromkeys(entry["batch"] for entry in here))
         heads = [f"{batch} p50" if batch == 1 else f"{batch}, rows/s" for batch in batches]
         p99 = ["1 p99"] if 1 in batches else []
         head = [f"{task}, {threads} thread{'s' * (threads > 1)}", "accuracy", *heads, *p99]
         rows = [[*head, "CPU s/M", "Wh/M", "$/M", "peak MB", "file MB"]]
-        for system in dict.fromkeys(one["system"] for one in here):
-            cells = {one["batch"]: one for one in here if one["system"] == system}
-            best = min(cells.values(), key=lambda one: one["cpu_s_per_million"] or float("inf"))
+        for system in dict.fromkeys(entry["system"] for entry in here):
+            cells = {entry["batch"]: entry for entry in here if entry["system"] == system}
+            best = min(cells.values(), key=lambda entry: entry["cpu_s_per_million"] or float("inf"))
             line = [system, figure(best["accuracy"])]
             for batch in batches:
                 cell: Mapping[str, Any] = cells.get(batch, {})
@@ -120,7 +120,7 @@ def tables(results: Results) -> str:
                 line.append(_time(cell.get("p50_us")) if batch == 1 else "–" if speed is None else f"{speed:,.0f}")
             line += [_time(cells.get(1, {}).get("p99_us"))] if p99 else []
             line += [_short(best[f"{name}_per_million"]) for name in ("cpu_s", "wh", "cost")]
-            peak = max((one["peak_mb"] or 0.0 for one in cells.values()), default=0.0)
+            peak = max((entry["peak_mb"] or 0.0 for entry in cells.values()), default=0.0)
             rows.append([*line, f"{peak:,.0f}", _short(best["file_mb"])])
         parts.append(layout(rows))
     return "\n\n".join(parts)
@@ -137,7 +137,7 @@ def _short(value: float | None) -> str:
 
 
 def picture(results: Results, students: Iterable[str]) -> str:
-    """Accuracy against the latency of one row, on a logarithmic scale, as an SVG document; a panel a task.
+    """Draws accuracy against the latency of one row, on a logarithmic scale, as an SVG document; a panel a task.
 
     Systems with random weights have no accuracy: a line at their latency. Tasks without labels are left out where others
     have them.
@@ -145,10 +145,10 @@ def picture(results: Results, students: Iterable[str]) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    threads = min(one["threads"] for one in results)
-    ones = [one for one in results if one["batch"] == 1 and one["threads"] == threads and one["p50_us"]]
-    judged = dict.fromkeys(one["task"] for one in ones if one["accuracy"] is not None)
-    tasks = list(judged or dict.fromkeys(one["task"] for one in ones))
+    threads = min(entry["threads"] for entry in results)
+    single = [entry for entry in results if entry["batch"] == 1 and entry["threads"] == threads and entry["p50_us"]]
+    labelled = dict.fromkeys(entry["task"] for entry in single if entry["accuracy"] is not None)
+    tasks = list(labelled or dict.fromkeys(entry["task"] for entry in single))
     style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "font.size": 9, "text.parse_math": False}
     with rc_context(style):
         drawn = Figure(figsize=(7.5, 3.6 * len(tasks)), layout="constrained")
@@ -156,17 +156,17 @@ def picture(results: Results, students: Iterable[str]) -> str:
             axes = drawn.add_subplot(len(tasks), 1, number + 1)
             label = f"one row, p50, milliseconds ({threads} core{'s' * (threads > 1)})"
             axes.set(xscale="log", xlabel=label, ylabel="accuracy", title=task)
-            _panel(axes, [one for one in ones if one["task"] == task], set(students))
+            _panel(axes, [entry for entry in single if entry["task"] == task], set(students))
         out = io.StringIO()
         drawn.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
 
 
-def _panel(axes: Any, ones: Results, ours: set[str]) -> None:
+def _panel(axes: Any, entries: Results, ours: set[str]) -> None:
     """Points, and lines of those without an accuracy, on axes whose x is milliseconds."""
     above = True
-    for one in sorted(ones, key=lambda one: one["p50_us"]):
-        x, y, name = one["p50_us"] / 1000, one["accuracy"], one["system"]
+    for entry in sorted(entries, key=lambda entry: entry["p50_us"]):
+        x, y, name = entry["p50_us"] / 1000, entry["accuracy"], entry["system"]
         if y is None:
             axes.axvline(x, color="#94a3b8", linewidth=1, linestyle=(0, (3, 3)))
             style = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 7, "color": "#64748b"}
@@ -174,8 +174,8 @@ def _panel(axes: Any, ones: Results, ours: set[str]) -> None:
         else:
             colour = "#c2410c" if name in ours else "#475569"
             axes.scatter([x], [y], color=colour, s=34, zorder=3)
-            place = (5, 4 if above else -11)  # by turns, so that neighbours' names do not meet
-            axes.annotate(name, (x, y), xytext=place, textcoords="offset points", fontsize=8, color=colour)
+            offset = (5, 4 if above else -11)  # by turns, so that neighbours' names do not meet
+            axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", fontsize=8, color=colour)
             above = not above
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(True, color="#e2e8f0", linewidth=0.6)

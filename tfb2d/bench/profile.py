@@ -1,7 +1,7 @@
 """Says where the microseconds of a student go, op by op, from strings to probabilities.
 
-python -m tfb2d.bench --profile --model=saved_models/sst2 --output=runs/profile
-python -m tfb2d.bench --profile --model=float=models/a/1 --model=int8=models/a/2 --data=runs/sst2 --output=runs/profile
+tfb2d bench --profile --model=saved_models/sst2 --output=runs/profile
+tfb2d bench --profile --model=float=models/a/1 --model=int8=models/a/2 --data=runs/sst2 --output=runs/profile
 
 Calls are traced by TensorFlow itself (`RunOptions.trace_level`: start and end of every kernel), on one core. `us` is the
 median time that all nodes of an op took in a call, `share` its part of a call's kernels. Beside their sum stands the
@@ -13,43 +13,41 @@ profile.txt, a table.
 """
 
 import os
-import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfb2d.bench.measure import RANK, BenchError, cores, parse_batches, time_calls
+from tfb2d.bench.modes import add_modes
 from tfb2d.bench.students import Session
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 CALL = "call"
 SHOWN = 12  # ops of a table; the rest is one line
 WARMUP = 5  # traced calls that do not count
 
 
-def define_flags() -> None:
-    """The flags of this mode."""
-    from absl import flags
+def add_arguments(parser: "Parser") -> None:
+    """Adds this mode's flags."""
+    what = parser.group("what is measured")
+    what.flag("model", "An exported student; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR")
+    what.flag("data", "A run's folder (its test split), or labelled files. [default: films]", repeated=True)
+    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    how = parser.group("how")
+    how.words("batches", "Rows a call; rank is 100 titles for one query.", ["1", "rank", "1024"])
+    how.integer("calls", "Calls that are traced.", 200, 1)
+    how.real("seconds", "How long calls are timed without tracing.", 1.0, 0.0)
+    add_modes(parser)
 
-    flags.DEFINE_multi_string("model", None, "[NAME=]DIR: an exported student; several times.", required=True)
-    flags.DEFINE_multi_string("data", [], "A run's folder (its test split), or labelled files. [default: films]")
-    flags.DEFINE_list("batches", ["1", "rank", "1024"], "Rows a call; rank is 100 titles for one query.")
-    flags.DEFINE_integer("calls", 200, "Calls that are traced.", 1)
-    flags.DEFINE_float("seconds", 1.0, "How long calls are timed without tracing.", 0.0)
-    flags.DEFINE_string("output", None, "The folder for results.", required=True)
 
-
-def main(values: Any) -> int:
-    """Runs the command; returns its exit status."""
-    from tfb2d.data.errors import DataError
-
-    try:
-        _profile(values)
-    except (BenchError, DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def run(options: Namespace) -> None:
+    """Runs the command."""
+    _profile(options)
 
 
 def _profile(values: Any) -> None:
@@ -80,7 +78,7 @@ def _profile(values: Any) -> None:
 def profile(
     folder: Path, fields: Sequence[str], work: Any, batch: int | str, calls: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """One student at one size of call.
+    """Profiles one student at one size of call.
 
     Args:
       folder: a version's.
@@ -131,7 +129,7 @@ class Traced:
         self._metadata = v1.RunMetadata
 
     def run(self, feeds: dict[str, np.ndarray], fetch: str | list[str]) -> dict[str, tuple[int, float]]:
-        """Op -> how many nodes of it ran, and the microseconds that they took together."""
+        """Runs the calls; returns op -> how many nodes of it ran, and the microseconds that they took together."""
         metadata = self._metadata()
         self._session.run(fetch, feeds, options=self._options, run_metadata=metadata)
         ops = {node.name: node.op for graph in metadata.partition_graphs for node in graph.node}
@@ -148,7 +146,7 @@ class Traced:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The entries as text: a table for every model, task and batch."""
+    """Lays out the entries as text: a table for every model, task and batch."""
     from tfb2d.evaluation.table import layout
 
     parts = []

@@ -1,12 +1,12 @@
 """Measures students beside what would be used instead, from strings to probabilities, in one run on one machine.
 
-  python -m tfb2d.bench --output=runs/bench
-  python -m tfb2d.bench --output=runs/bench --model=saved_models/shop --data=runs/shop
-  python -m tfb2d.bench --output=runs/bench --model=float=saved_models/sst2/1 --model=int8=saved_models/sst2/2 \\
+  tfb2d bench --output=runs/bench
+  tfb2d bench --output=runs/bench --model=saved_models/shop --data=runs/shop
+  tfb2d bench --output=runs/bench --model=float=saved_models/sst2/1 --model=int8=saved_models/sst2/2 \\
       --data=dev.tsv --train=train.tsv --systems=student,fasttext,model2vec --threads=1
-  python -m tfb2d.bench --serving --help      a server under load
-  python -m tfb2d.bench --tflite --help       the edge form on a small device
-  python -m tfb2d.bench --profile --help      where a student's time goes, op by op
+  tfb2d bench --serving --help      a server under load
+  tfb2d bench --tflite --help       the edge form on a small device
+  tfb2d bench --profile --help      where a student's time goes, op by op
 
 Without --data it measures the quickstart's test films: snippets, whole plots (long text), and pairs of film and
 snippet. Without a --model that reads a task's fields, a student is trained there on labels alone, in seconds. Peers
@@ -18,55 +18,64 @@ medians over the rounds. Tokenization is inside the clock. Transformers have ran
 fastText and Model2Vec learn the task's training rows here.
 
 Writes into --output: bench.json (a list: system, task, batch, threads, p50_us, p99_us, rows_per_s, peak_mb, file_mb,
-accuracy and costs; batch "rank" is 100 titles for one query), about.json (machine, versions, notes), ratios.json,
-bench.txt, bench.svg.
+accuracy, costs, and batch_shift, how far a row's score moves with its batch; batch "rank" is 100 titles for one query),
+about.json (machine, versions, notes), ratios.json, bench.txt, bench.svg.
 """
 
 import datetime
 import platform
 import shlex
-import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-from absl import flags
+from typing import TYPE_CHECKING, Any
 
 from tfb2d.bench.measure import BenchError, Costs, Timing, Worker, cores, middle, parse_batches, result
+from tfb2d.bench.modes import add_modes
 from tfb2d.bench.systems import DEFAULT, PEERS, STUDENT
 from tfb2d.bench.work import TITLES
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 PACKAGES = ("tensorflow", "keras-hub", "onnxruntime", "tokenizers", "fasttext-numpy2", "model2vec", "numpy")
 BATCHES = (1, 16, "rank", 1024)
 
 
-def define_flags() -> None:
-    """The flags of this mode."""
-    flags.DEFINE_multi_string("model", [], "[NAME=]DIR: a student that tfb2d exported; may be given several times.")
-    flags.DEFINE_multi_string(
-        "data", [], "A run's folder (its test split), or labelled files; several times, a task each."
+def add_arguments(parser: "Parser") -> None:
+    """Adds this mode's flags."""
+    what = parser.group("what is measured")
+    what.flag("model", "A student that tfb2d exported; may be repeated.", repeated=True, metavar="[NAME=]DIR")
+    what.flag(
+        "data",
+        "A run's folder (its test split), or labelled files; may be repeated, a task each. [default: films]",
+        repeated=True,
+        metavar="DIR|FILE",
     )
-    flags.DEFINE_list("train", [], "Labelled files that fastText and Model2Vec learn from, where --data names files.")
-    flags.DEFINE_list("fields", [], "Text columns of the files. [default: the model's]")
-    flags.DEFINE_string("label", "", "Their label column. [default: the model's]")
-    flags.DEFINE_list("classes", [], "Names of the classes. [default: the model's]")
-    flags.DEFINE_list("systems", list(DEFAULT), f"What to measure: {STUDENT}, {', '.join(PEERS)}.")
-    flags.DEFINE_list("threads", ["1", "2"], "Cores that a system may use, each number measured apart.")
-    flags.DEFINE_list("batches", [str(batch) for batch in BATCHES], "Rows a call; rank is 100 titles for one query.")
-    flags.DEFINE_float("seconds", 1.0, "How long a round of a cell takes at least.", 0.0)
-    flags.DEFINE_integer("rounds", 3, "Turns of each system in a cell.", 1)
-    flags.DEFINE_float("limit", 60.0, "Seconds that a call may take; cells that would take longer are left out.", 0.0)
-    flags.DEFINE_integer("max_length", 256, "Tokens that Transformers read of a text.", 8, 512)
-    flags.DEFINE_float("watts_per_core", Costs.watts, "Watts of one busy core with its share of the machine.", 0.0)
-    flags.DEFINE_float("price_per_core_hour", Costs.price, "Price of a core for an hour.", 0.0)
-    flags.DEFINE_integer("training_rows", 200_000, "Rows for the speed of hashing and training; 0 leaves it out.", 0)
-    flags.DEFINE_integer("training_buckets", 2**20, "Rows of the table that is trained.", 1)
-    flags.DEFINE_integer("training_batch", 512, "Rows of a training step.", 1)
-    flags.DEFINE_string("output", None, "The folder for results.", required=True)
-    flags.DEFINE_bool("progress", True, "Show a progress bar.")
+    what.words("train", "Labelled files that fastText and Model2Vec learn from, where --data names files.")
+    what.words("fields", "Text columns of the files. [default: the model's]")
+    what.flag("label", "Their label column. [default: the model's]", "")
+    what.words("classes", "Names of the classes. [default: the model's]")
+    what.words("systems", f"What to measure: {STUDENT}, {', '.join(PEERS)}.", DEFAULT)
+    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    how = parser.group("how")
+    how.words("threads", "Cores that a system may use, each number measured apart.", ["1", "2"])
+    how.words("batches", "Rows a call; rank is 100 titles for one query.", [str(batch) for batch in BATCHES])
+    how.real("seconds", "How long a round of a cell takes at least.", 1.0, 0.0)
+    how.integer("rounds", "Turns of each system in a cell.", 3, 1)
+    how.real("limit", "Seconds that a call may take; cells that would take longer are left out.", 60.0, 0.0)
+    how.integer("max_length", "Tokens that Transformers read of a text.", 256, 8, most=512)
+    how.integer("training_rows", "Rows for the speed of hashing and training; 0 leaves it out.", 200_000, 0)
+    how.integer("training_buckets", "Rows of the table that is trained.", 2**20, 1)
+    how.integer("training_batch", "Rows of a training step.", 512, 1)
+    how.switch("progress", "Show a progress bar.", True)
+    costs = parser.group("costs")
+    costs.real("watts_per_core", "Watts of one busy core with its share of the machine.", Costs.watts, 0.0)
+    costs.real("price_per_core_hour", "Price of a core for an hour.", Costs.price, 0.0)
+    add_modes(parser)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: Any) -> "Settings":
-        """From the flags.
+        """Reads the flags.
 
         Raises:
           BenchError: a value that cannot work.
@@ -91,9 +100,9 @@ class Settings:
         unknown = sorted(set(values.systems) - {STUDENT, *PEERS})
         if unknown:
             raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
-        if not values.threads or not all(one.isdigit() and int(one) for one in values.threads):
+        if not values.threads or not all(entry.isdigit() and int(entry) for entry in values.threads):
             raise BenchError(f"--threads takes numbers of cores, not {','.join(values.threads)}")
-        threads = [int(one) for one in values.threads]
+        threads = [int(entry) for entry in values.threads]
         cores(max(threads))
         costs = Costs(values.watts_per_core, values.price_per_core_hour)
         return cls(
@@ -101,21 +110,15 @@ class Settings:
         )
 
 
-def main(values: Any) -> int:
-    """Runs the command; returns its exit status."""
-    from tfb2d.data.errors import DataError
-
-    try:
-        _bench(values)
-    except (BenchError, DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def run(options: Namespace) -> None:
+    """Runs the command."""
+    _bench(options)
 
 
 def _bench(values: Any) -> None:
     from tqdm import tqdm
 
+    from tfb2d.bench.batching import batch_lines
     from tfb2d.bench.outcome import picture, ratio_table, ratios, tables
     from tfb2d.bench.systems import Maker
     from tfb2d.bench.work import Sources, load
@@ -133,64 +136,77 @@ def _bench(values: Any) -> None:
     with tqdm(desc="making systems", unit=" cell", disable=not values.progress) as bar:
         for group in _groups(works):
             ready = maker.students(group[0]) if STUDENT in settings.systems else []
-            students += [one.name for one in ready if one.name not in students]
+            students += [system.name for system in ready if system.name not in students]
             ready += [maker.peer(name, group[0]) for name in settings.systems if name != STUDENT]
-            notes |= {one.name: one.note for one in ready}
+            notes |= {system.name: system.note for system in ready}
             results += measure(ready, group, settings, bar)
             write_json(out / "bench.json", results)
         if values.training_rows and STUDENT in settings.systems:
             results += _training(values, works[0], settings, out / "work" / "training", bar)
-    found = ratios(results, students)
+    reached = ratios(results, students)
     write_json(out / "bench.json", results)
-    write_json(out / "ratios.json", found)
-    write_json(out / "about.json", _about(notes, settings))
-    timed = [one for one in results if one["p50_us"]]
+    write_json(out / "ratios.json", reached)
+    write_json(out / "about.json", _about(notes, settings, values.words))
+    timed = [entry for entry in results if entry["p50_us"]]
     text = "\n\n".join(
-        part for part in (tables(timed), _training_lines(results), ratio_table(found) if found else "") if part
+        part
+        for part in (
+            tables(timed),
+            batch_lines(results),
+            _training_lines(results),
+            ratio_table(reached) if reached else "",
+        )
+        if part
     )
     write_atomic(out / "bench.txt", text + "\n")
-    if any(one["batch"] == 1 for one in timed):
+    if any(entry["batch"] == 1 for entry in timed):
         write_atomic(out / "bench.svg", picture(timed, students))
     print(f"\n{text}\n\n{settings.costs.watts:g} W a core, {settings.costs.price:g} a core-hour; results in {out}")
 
 
 def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar: Any) -> list[dict[str, Any]]:
-    """Every cell of some works that share their systems.
+    """Measures every cell of some works that share their systems.
 
     Args:
       ready: the systems, `tfb2d.bench.systems.Ready`.
       works: with the same fields and training rows.
       settings: how.
-      bar: a tqdm bar, told of every cell.
+      bar: a tqdm bar that counts cells.
 
     Returns:
       Entries of `bench.json`.
     """
+    from tfb2d.bench.batching import batch_shift
+
     results = []
     accuracies: dict[tuple[str, str], float | None] = {}
+    shifts: dict[tuple[str, str], float] = {}
     for threads in settings.threads:
         with ExitStack() as stack:
             workers, about = {}, {}
-            for one in ready:
-                bar.set_description(f"{one.name}, {threads} threads: loading")
-                workers[one.name] = stack.enter_context(Worker(threads))
-                about[one.name] = one.open(workers[one.name])
+            for system in ready:
+                bar.set_description(f"{system.name}, {threads} threads: loading")
+                workers[system.name] = stack.enter_context(Worker(threads))
+                about[system.name] = system.open(workers[system.name])
             for work in works:
-                for one in ready:
-                    if (work.name, one.name) not in accuracies:
-                        bar.set_description(f"{work.name}: accuracy of {one.name}")
-                        accuracies[work.name, one.name] = _accuracy(workers[one.name], work) if one.trained else None
+                for system in ready:
+                    if (work.name, system.name) not in accuracies:
+                        bar.set_description(f"{work.name}: accuracy of {system.name}")
+                        worker = workers[system.name]
+                        accuracies[work.name, system.name] = _accuracy(worker, work) if system.trained else None
+                        shifts[work.name, system.name] = batch_shift(worker, work.rows.columns)
                 for batch, timings in _cells(work, workers, settings, threads, bar):
                     for name, timing in timings.items():
                         facts = {"file_mb": about[name]["file_mb"], "accuracy": accuracies[work.name, name]}
+                        facts["batch_shift"] = shifts[work.name, name]
                         results.append(result(name, work.name, batch, threads, timing, costs=settings.costs, **facts))
     return results
 
 
 def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads: int, bar: Any) -> Any:
-    """(batch, timing by system) of each batch, smallest first, so that what a large one will take is known."""
+    """Yields (batch, timing by system), smallest batch first, so that a large one's time can be foreseen."""
     seconds_a_row: dict[str, float] = {}
-    for rows, batch in sorted((TITLES if one == "rank" else int(one), one) for one in settings.batches):
+    for rows, batch in sorted((TITLES if entry == "rank" else int(entry), entry) for entry in settings.batches):
         if batch == "rank" and not work.pairs:
             continue
         calls = work.calls(batch)
@@ -214,13 +230,13 @@ def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads
                 )
                 rounds.setdefault(name, []).append(timing)
                 bar.update()
-        found = {name: middle(timings) for name, timings in rounds.items()}
-        seconds_a_row |= {name: 1 / timing.rows_per_s for name, timing in found.items()}
-        yield batch, found
+        middles = {name: middle(timings) for name, timings in rounds.items()}
+        seconds_a_row |= {name: 1 / timing.rows_per_s for name, timing in middles.items()}
+        yield batch, middles
 
 
 def _accuracy(worker: Worker, work: Any) -> float | None:
-    """Share of the labelled rows that a system decides as the label says."""
+    """Returns the share of the labelled rows that a system decides as the label says."""
     import numpy as np
 
     from tfb2d.evaluation.metrics import decisions
@@ -240,7 +256,7 @@ def _training(values: Any, work: Any, settings: Settings, folder: Path, bar: Any
     for threads in settings.threads:
         bar.set_description(f"training speed, {threads} threads")
         with Worker(threads) as worker:
-            found = worker.run(
+            speeds = worker.run(
                 "tfb2d.bench.training:training_speed",
                 folder=str(folder),
                 columns=work.train.columns,
@@ -250,52 +266,52 @@ def _training(values: Any, work: Any, settings: Settings, folder: Path, bar: Any
                 batch=values.training_batch,
             )
         for name, batch in (("hashing", 4096), ("training", values.training_batch)):
-            seconds, cpu = found[name]["seconds"], found[name]["cpu_seconds"]
-            one = result(f"{STUDENT}-{name}", work.name, batch, threads, None)
-            per_million = cpu / found["rows"] * 1e6
-            one |= {
-                "rows_per_s": found["rows"] / seconds,
-                "peak_mb": found["peak_mb"],
+            seconds, cpu = speeds[name]["seconds"], speeds[name]["cpu_seconds"]
+            entry = result(f"{STUDENT}-{name}", work.name, batch, threads, None)
+            per_million = cpu / speeds["rows"] * 1e6
+            entry |= {
+                "rows_per_s": speeds["rows"] / seconds,
+                "peak_mb": speeds["peak_mb"],
                 "cpu_s_per_million": per_million,
             }
-            one["wh_per_million"] = per_million / 3600 * settings.costs.watts
-            one["cost_per_million"] = per_million / 3600 * settings.costs.price
-            rows.append(one)
+            entry["wh_per_million"] = per_million / 3600 * settings.costs.watts
+            entry["cost_per_million"] = per_million / 3600 * settings.costs.price
+            rows.append(entry)
     return rows
 
 
 def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
     lines = []
-    for one in results:
-        if one["p50_us"] is None and one["rows_per_s"]:
-            seconds = 1e6 / one["rows_per_s"]
-            threads = f"{one['threads']} thread{'s' * (one['threads'] > 1)}"
-            lines.append(f"{one['system']}, {threads}: {one['rows_per_s']:,.0f} rows/s, {seconds:.1f} s a million")
+    for entry in results:
+        if entry["p50_us"] is None and entry["rows_per_s"]:
+            seconds = 1e6 / entry["rows_per_s"]
+            threads = f"{entry['threads']} thread{'s' * (entry['threads'] > 1)}"
+            lines.append(f"{entry['system']}, {threads}: {entry['rows_per_s']:,.0f} rows/s, {seconds:.1f} s a million")
     return "\n".join(lines)
 
 
 def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
-    """name -> (version folder, task, forms) of the --model flags."""
+    """Reads the --model flags as name -> (version folder, task, forms)."""
     from tfb2d.bench.students import forms
     from tfb2d.data.files import read_json
     from tfb2d.data.task import Task
     from tfb2d.evaluation.scorer import ABOUT
 
-    found = {}
-    for one in given:
-        name, _, folder = one.rpartition("=")
+    models = {}
+    for entry in given:
+        name, _, folder = entry.rpartition("=")
         version_folder, kinds = forms(folder)
         if not (version_folder / ABOUT).exists():
-            raise BenchError(f"--model={one}: it has no {ABOUT}; it is not a model that tfb2d exported")
+            raise BenchError(f"--model={entry}: it has no {ABOUT}; it is not a model that tfb2d exported")
         name = name or (STUDENT if len(given) == 1 else f"{STUDENT}-{version_folder.parent.name}-{version_folder.name}")
-        if name in found or name in PEERS:
-            raise BenchError(f"--model={one}: something else is called {name}; write --model=NAME={folder}")
-        found[name] = version_folder, Task.from_json(read_json(version_folder / ABOUT)["task"]), kinds
-    return found
+        if name in models or name in PEERS:
+            raise BenchError(f"--model={entry}: something else is called {name}; write --model=NAME={folder}")
+        models[name] = version_folder, Task.from_json(read_json(version_folder / ABOUT)["task"]), kinds
+    return models
 
 
 def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
-    """The table of the first model that says what its is, for fastText."""
+    """Returns the table of the first model whose settings are known; fastText gets the same."""
     from tfb2d.bench.systems import Shape
     from tfb2d.data.files import read_json
     from tfb2d.evaluation.scorer import ABOUT
@@ -308,14 +324,14 @@ def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
 
 
 def _groups(works: Sequence[Any]) -> list[list[Any]]:
-    """Works that share their systems: the same fields and the same training rows."""
-    found: dict[Any, list[Any]] = {}
+    """Groups works that share their systems: the same fields and the same training rows."""
+    groups: dict[Any, list[Any]] = {}
     for work in works:
-        found.setdefault((work.task.fields, id(work.train)), []).append(work)
-    return list(found.values())
+        groups.setdefault((work.task.fields, id(work.train)), []).append(work)
+    return list(groups.values())
 
 
-def _about(notes: Mapping[str, str], settings: Settings) -> dict[str, Any]:
+def _about(notes: Mapping[str, str], settings: Settings, words: Sequence[str]) -> dict[str, Any]:
     versions = {}
     for name in PACKAGES:
         try:
@@ -323,7 +339,7 @@ def _about(notes: Mapping[str, str], settings: Settings) -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "command": shlex.join(["python", "-m", "tfb2d.bench", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "tfb2d.bench", *words]),
         "date": datetime.date.today().isoformat(),
         "machine": _processor(),
         "python": platform.python_version(),

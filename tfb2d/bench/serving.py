@@ -1,9 +1,9 @@
 """Measures a server and its clients: real processes on loopback, requests as clients send them.
 
-python -m tfb2d.bench --serving --model=saved_models/pairs
-python -m tfb2d.bench --serving --model=saved_models/pairs --faults
+tfb2d bench --serving --model=saved_models/pairs
+tfb2d bench --serving --model=saved_models/pairs --faults
 
-Starts the server as `python -m tfb2d.serve` does (the official one where there is one, otherwise the embedded one) and a
+Starts the server as `tfb2d serve` does (the official one where there is one, otherwise the embedded one) and a
 bare gRPC echo; finds the capacity (closed loops, more and more requests in flight); then sends requests at Poisson times at
 10, 50, 80 and 110% of it. A request's latency counts from when it was due, not from when it was sent. --floor measures, in
 the student's place, a model that only cuts the same texts into tokens and hashes them: no student is faster. --faults
@@ -13,53 +13,62 @@ swaps, kills, drains and fuzzes a server instead. Writes serving.json and servin
 import os
 import platform
 import shutil
-import sys
 import tempfile
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tfb2d.bench.modes import add_modes
+from tfb2d.errors import UserError
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 TARGET_SHARE = 0.7  # of a bare echo's requests a second
 TARGET_TAIL = 5.0  # p99 over p50 at half the capacity
 
 
-def define_flags() -> None:
-    """This mode's flags."""
-    from absl import flags
-
-    flags.DEFINE_string("model", None, "folder of an exported model, which holds its numbered versions", required=True)
-    flags.DEFINE_string("output", "runs/bench", "folder for serving.json and serving.svg")
-    flags.DEFINE_float("seconds", 10.0, "of each measurement at a fixed rate")
-    flags.DEFINE_integer("rounds", 3, "how often server and echo take turns", lower_bound=1)
-    flags.DEFINE_list("clients", "1,2,4,8,16,32", "requests in flight of the closed loops that find the capacity")
-    flags.DEFINE_list("levels", "0.1,0.5,0.8,1.1", "arrival rates, as shares of the capacity")
-    flags.DEFINE_bool("floor", False, "measure a model that takes the same requests and only hashes their texts")
-    flags.DEFINE_list("server_flags", "--grpc_max_threads=64", "further flags for the server, apart by commas")
-    flags.DEFINE_bool("faults", False, "swap, kill, drain and fuzz a server instead of timing it")
-    flags.DEFINE_list(
-        "only", "", "faults to do: swaps, drain, kill, half_copied, idle_clients, fuzz, memory; none is all"
+def add_arguments(parser: "Parser") -> None:
+    """Adds this mode's flags."""
+    what = parser.group("what is measured")
+    what.flag(
+        "model",
+        "Folder of an exported model, which holds its numbered versions.",
+        required=True,
+        metavar="DIR",
     )
-    flags.DEFINE_integer("swaps", 20, "versions of the fault swaps")
-    flags.DEFINE_integer("connections", 1000, "connections of the fault idle_clients")
-    flags.DEFINE_integer("fuzz", 100_000, "requests of the fault fuzz")
-    flags.DEFINE_integer("requests", 1_000_000, "requests of the fault memory")
+    what.flag("output", "Folder for serving.json and serving.svg.", "runs/bench", metavar="DIR")
+    what.switch("floor", "Measure a model that takes the same requests and only hashes their texts.")
+    what.words("server_flags", "Further flags for the server, apart by commas.", ["--grpc_max_threads=64"])
+    how = parser.group("load")
+    how.real("seconds", "Of each measurement at a fixed rate.", 10.0)
+    how.integer("rounds", "How often server and echo take turns.", 3, 1)
+    how.words(
+        "clients", "Requests in flight of the closed loops that find the capacity.", ["1", "2", "4", "8", "16", "32"]
+    )
+    how.words("levels", "Arrival rates, as shares of the capacity.", ["0.1", "0.5", "0.8", "1.1"])
+    faults = parser.group("faults")
+    faults.switch("faults", "Swap, kill, drain and fuzz a server instead of timing it.")
+    faults.words("only", "Faults to do: swaps, drain, kill, half_copied, idle_clients, fuzz, memory. [default: all]")
+    faults.integer("swaps", "Versions of the fault swaps.", 20)
+    faults.integer("connections", "Connections of the fault idle_clients.", 1000)
+    faults.integer("fuzz", "Requests of the fault fuzz.", 100_000)
+    faults.integer("requests", "Requests of the fault memory.", 1_000_000)
+    add_modes(parser)
 
 
-def main(flags: Any) -> int:
+def run(options: Namespace) -> int:
     """Runs what the flags ask for; returns the exit status."""
-    from tfb2d.serving.errors import ServingError
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    model, output = Path(flags.model).resolve(), Path(flags.output)
+    model, output = Path(options.model).resolve(), Path(options.output)
     try:
-        if flags.faults:
-            return _faults(flags, model, output)
+        if options.faults:
+            return _faults(options, model, output)
         with tempfile.TemporaryDirectory() as folder:
-            return _load(flags, _floor(model, folder) if flags.floor else model, output)
-    except (ServingError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+            return _load(options, _floor(model, folder) if options.floor else model, output)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _floor(model: Path, folder: str) -> Path:
@@ -120,8 +129,8 @@ def _faults(flags: Any, model: Path, output: Path) -> int:
             row = FAULTS[name](Arena(model, payload, many, folder, names, counts))
             shutil.rmtree(folder)
             rows.append({"mode": "faults", "fault": name, **row})
-            told = ", ".join(f"{key} {_short(value)}" for key, value in row.items() if key != "passed")
-            print(f"{'passed' if row['passed'] else 'FAILED'}  {name}: {told}", flush=True)
+            figures = ", ".join(f"{key} {_short(value)}" for key, value in row.items() if key != "passed")
+            print(f"{'passed' if row['passed'] else 'FAILED'}  {name}: {figures}", flush=True)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "faults.json", {"model": model.name, "rows": rows})
     return 0 if all(row["passed"] for row in rows) else 1
@@ -142,7 +151,7 @@ def _ms(value: float | None) -> str:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows of `measure` for a terminal, with what is asked of a server below each."""
+    """Lays out the rows of `measure` for a terminal, with what is asked of a server below each."""
     lines = []
     for row in rows:
         most = row["capacity"]
@@ -155,11 +164,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f" {'echo p50':>8} {'p99':>8}  errors",
         ]
         for one in row["levels"]:
-            told = ", ".join(f"{words} {count}" for words, count in sorted(one["errors"].items())) or "none"
+            errors = ", ".join(f"{words} {count}" for words, count in sorted(one["errors"].items())) or "none"
             lines.append(
                 f"  {one['share_of_capacity']:<5.0%} {one['arrivals_per_s']:>8,.0f} {one['answers_per_s']:>10,.0f}"
                 f" {_ms(one['p50_ms'])} {_ms(one['p99_ms'])} {_ms(one['p999_ms'])}"
-                f" {_ms(one['echo']['p50_ms'])} {_ms(one['echo']['p99_ms'])}  {told}"
+                f" {_ms(one['echo']['p50_ms'])} {_ms(one['echo']['p99_ms'])}  {errors}"
             )
             if one["share_of_capacity"] == 0.5 and one["p50_ms"]:
                 lines[-1] += f"; p99 is {one['p99_ms'] / one['p50_ms']:.1f} times p50 (target {TARGET_TAIL:g})"

@@ -45,7 +45,7 @@ class Settings:
 
 
 def request(model: str, signature: str, texts: Texts) -> bytes:
-    """A serialized PredictRequest of string tensors, given as name -> (shape, values)."""
+    """Makes a serialized PredictRequest of string tensors, given as name -> (shape, values)."""
     made = wire.MESSAGES["PredictRequest"]()
     made.model_spec.name, made.model_spec.signature_name = model, signature
     for name, (shape, values) in texts.items():
@@ -54,7 +54,7 @@ def request(model: str, signature: str, texts: Texts) -> bytes:
 
 
 def repeated(payload: bytes, rows: int) -> tuple[list[str], bytes]:
-    """The inputs' names of a one-row request, and the same request with its row so often."""
+    """Returns the inputs' names of a one-row request, and the same request with its row so often."""
     message = wire.MESSAGES["PredictRequest"].FromString(payload)
     for tensor in message.inputs.values():
         text = tensor.string_val[0]
@@ -64,7 +64,7 @@ def repeated(payload: bytes, rows: int) -> tuple[list[str], bytes]:
 
 
 def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
-    """Requests of each kind, made of the newest version's warm-up texts.
+    """Makes requests of each kind from the newest version's warm-up texts.
 
     Args:
       model: the model's folder; its name is the model's.
@@ -82,7 +82,7 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
     version = newest_version(model)
     pools: dict[str, list[bytes]] = {}
     rank: list[str] = []  # the fields of a model that ranks: query, title
-    for data in requests_of(version):
+    for data in requests_of(version, ranking=True):
         message = wire.MESSAGES["PredictRequest"].FromString(data)
         if message.model_spec.signature_name == "rank":
             rank = read_json(version / "assets.extra/tfb2d.json")["task"]["fields"]

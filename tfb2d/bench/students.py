@@ -35,20 +35,20 @@ class Session:
         self.about = {"file_mb": served_megabytes(Path(folder))}
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probabilities `[n]`, or `[n, k]` of a multi-class task."""
+        """Returns probabilities `[n]`, or `[n, k]` of a multi-class task."""
         return self._run(*self.score_feeds(*columns))
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities of titles, `[n]`; the query is hashed and embedded once."""
+        """Returns probabilities of titles, `[n]`; the query is hashed and embedded once."""
         return self._run(*self.rank_feeds(query, titles))[0]
 
     def score_feeds(self, *columns: Sequence[str]) -> Feeds:
-        """What `score` feeds and fetches."""
+        """Returns what `score` feeds and fetches."""
         texts = zip(self._fields, (np.array(column, object) for column in columns), strict=True)
         return self._feeds("serving_default", dict(texts), "score")
 
     def rank_feeds(self, query: str, titles: Sequence[str]) -> Feeds:
-        """What `rank` feeds and fetches."""
+        """Returns what `rank` feeds and fetches."""
         inputs = {"query": np.array([query], object), "titles": np.array([titles], object)}
         return self._feeds("rank", inputs, "scores")
 
@@ -81,12 +81,12 @@ class Function:
         self.about = {"file_mb": served_megabytes(Path(folder))}
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probabilities `[n]`, or `[n, k]` of a multi-class task."""
+        """Returns probabilities `[n]`, or `[n, k]` of a multi-class task."""
         texts = zip(self._fields, (self._tf.constant(column) for column in columns), strict=True)
         return self._signatures["serving_default"](**dict(texts))["score"].numpy()
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities of titles, `[n]`."""
+        """Returns probabilities of titles, `[n]`."""
         constant = self._tf.constant
         return self._signatures["rank"](query=constant([query]), titles=constant([titles]))["scores"].numpy()[0]
 
@@ -106,16 +106,16 @@ class Edge:
         self.about = {"file_mb": megabytes(Path(folder) / EDGE)}
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probabilities `[n]`, or `[n, k]` of a multi-class task."""
+        """Returns probabilities `[n]`, or `[n, k]` of a multi-class task."""
         return self._scorer.score(*columns)
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities of titles, `[n]`; the query is hashed once."""
+        """Returns probabilities of titles, `[n]`; the query is hashed once."""
         return self._scorer.rank(query, titles)
 
 
 def forms(model: str) -> tuple[Path, list[str]]:
-    """A model's version folder, and the names of the classes above that can open it.
+    """Returns a model's version folder, and the names of the classes above that can open it.
 
     Raises:
       DataError: there is no SavedModel.
@@ -125,6 +125,6 @@ def forms(model: str) -> tuple[Path, list[str]]:
 
 
 def served_megabytes(folder: Path) -> float:
-    """Size of a SavedModel without the edge form that may lie in it, in 10^6 bytes."""
+    """Returns the size of a SavedModel without the edge form that may lie in it, in 10^6 bytes."""
     edge = folder / EDGE
     return megabytes(folder) - (megabytes(edge) if edge.is_dir() else 0.0)

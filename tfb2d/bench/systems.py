@@ -32,7 +32,10 @@ class Peer:
     architecture: str = ""
 
 
-_ONNX = "ONNX Runtime, fused operators, int8 dynamically quantised; random weights"
+_ONNX = (
+    "ONNX Runtime, fused operators, int8 dynamically quantised; random weights; a row's score depends on the other rows "
+    "of its batch, and the token embeddings have one scale for the whole table"
+)
 _KERAS = "KerasHub under tf.function, float32; random weights"
 PEERS = {
     **{
@@ -43,9 +46,13 @@ PEERS = {
         f"{name}-keras": Peer("keras", _KERAS, ("tokenizers",), name)
         for name in ("bert-base", "tinybert", "minilm", "bert-tiny")
     },
-    "fasttext": Peer("fasttext", "fastText supervised; lower-cased, punctuation set apart", ("fasttext",)),
+    "fasttext": Peer("fasttext", "fastText supervised; lower-cased, punctuation separated", ("fasttext",)),
     "fasttext-raw": Peer("fasttext", "fastText supervised on the text as it comes", ("fasttext",)),
-    "model2vec": Peer("model2vec", "Model2Vec, 256 wide, logistic head", ("model2vec",)),
+    "model2vec": Peer(
+        "model2vec",
+        "Model2Vec, 256 wide, logistic head; it cuts texts to its first 512 tokens by a count of characters",
+        ("model2vec",),
+    ),
 }
 DEFAULT = (STUDENT, *(name for name in PEERS if not name.startswith("bert-tiny")))
 FORMS = {  # of students: suffix, note
@@ -93,7 +100,7 @@ class Maker:
 
     Attributes:
       models: name -> (version folder, task, forms) of our students.
-      folder: where files go; BERTs found there are used again.
+      folder: where files go; BERTs that are there are used again.
       threads: that making may use.
       max_length: tokens that Transformers read.
       shape: of fastText.
@@ -106,16 +113,16 @@ class Maker:
     shape: Shape = field(default_factory=Shape)
 
     def students(self, work: Work) -> list[Ready]:
-        """Those of the models that read the work's fields; a student trained on its labels alone, if there is none."""
-        found = {name: one for name, one in self.models.items() if len(one[1].fields) == len(work.task.fields)}
-        if not found:
+        """Returns the models that read the work's fields; without one, a student trained on its labels alone."""
+        models = {name: model for name, model in self.models.items() if len(model[1].fields) == len(work.task.fields)}
+        if not models:
             out = str((self.folder / f"student.{work.name}").resolve())
             columns, labels = self._learn(work)
             about = work.task.to_json()
             made = self._run("training:train_student", folder=out, task=about, columns=columns, labels=labels)
-            found = {f"{STUDENT}-labels-only": (Path(made["folder"]), work.task, ("Session", "Function"))}
+            models = {f"{STUDENT}-labels-only": (Path(made["folder"]), work.task, ("Session", "Function"))}
         ready = []
-        for name, (version, task, forms) in found.items():
+        for name, (version, task, forms) in models.items():
             for form in forms:
                 suffix, note = FORMS[form]
                 fields = {} if form == "Edge" else {"fields": task.fields}
@@ -125,13 +132,13 @@ class Maker:
         return ready
 
     def peer(self, name: str, work: Work) -> Ready:
-        """A peer, made for a task's fields and labels.
+        """Makes a peer for a task's fields and labels.
 
         Raises:
           BenchError: packages that it needs are missing.
         """
         peer = PEERS[name]
-        missing = [one for one in peer.packages if importlib.util.find_spec(one) is None]
+        missing = [package for package in peer.packages if importlib.util.find_spec(package) is None]
         if missing:
             raise BenchError(f"{name} needs {', '.join(missing)}: {EXTRA}, or leave it out of --systems")
         return getattr(self, f"_{peer.kind}")(name, peer, work)

@@ -48,7 +48,7 @@ def train_student(
 def training_speed(
     folder: str, columns: Sequence[Sequence[str]], rows: int, buckets: int, dim: int, batch: int
 ) -> dict[str, Any]:
-    """Rows a second of hashing and of one epoch of training.
+    """Measures the rows a second of hashing and of one epoch of training.
 
     Args:
       folder: for files; deleted at the end.
@@ -89,7 +89,7 @@ def training_speed(
 
 
 def targets(labels: Sequence[float], n_logits: int) -> np.ndarray:
-    """Labels as `[n, n_logits]` probabilities, float32."""
+    """Returns labels as `[n, n_logits]` probabilities, float32."""
     values = np.asarray(labels, np.float32)
     return values[:, None] if n_logits == 1 else np.eye(n_logits, dtype=np.float32)[values.astype(int)]
 

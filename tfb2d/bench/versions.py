@@ -19,7 +19,7 @@ class Versions:
     Args:
       model: folder of the exported model.
       folder: takes the versions, `<folder>/<number>`; each appears whole.
-      payload: serialized PredictRequest; its answers are what versions are told by.
+      payload: serialized PredictRequest; its answers tell versions from each other.
 
     Raises:
       ValueError: the model has no variables, or its answers hold no floats.
@@ -63,10 +63,10 @@ class Versions:
             if other != number and np.abs(known - answer).max() < 10 * TOLERANCE:
                 raise ValueError(f"versions {other} and {number} of {self.source} answer alike")
         self._expected[number] = answer
-        place = (Path(beside) if beside else self.folder) / str(number)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(partial, place)
-        return place
+        target = (Path(beside) if beside else self.folder) / str(number)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(partial, target)
+        return target
 
     def _answer(self, folder: Path) -> np.ndarray:
         from tensorflow_serving.apis import predict_pb2
@@ -86,7 +86,7 @@ class Versions:
         return values(wire.MESSAGES["PredictResponse"].FromString(response.SerializeToString()))
 
     def judge(self, data: bytes) -> tuple[int, str]:
-        """The version that an answer says it is from, and what is wrong with the answer ("": nothing)."""
+        """Checks an answer; returns the version that it names, and what is wrong with it ("": nothing)."""
         answer = wire.MESSAGES["PredictResponse"].FromString(data)
         version = answer.model_spec.version.value
         if version not in self._expected:
@@ -96,7 +96,7 @@ class Versions:
 
 
 def values(answer: object) -> np.ndarray:
-    """The floats that tell a version: of "logit" where there is one, for scores may saturate.
+    """Returns the floats that tell a version: of "logit" where there is one, for scores may saturate.
 
     Raises:
       ValueError: the answer has none.

@@ -2,16 +2,16 @@
 
 What training leaves open (rate and epochs, regularisation) is chosen on every tenth training row, then all rows are used.
 
-fastText reads whitespace, so texts are lower-cased and their punctuation set apart first, as its documentation does;
-the form called raw spares itself that. Pairs are joined into one text. Model2Vec embeds query and title apart, a query
-once for all its titles, and its head sees both vectors, their product and their difference.
+fastText reads words between spaces. As its documentation does, texts are lower-cased and punctuation gets spaces around
+it first; the form called raw takes texts as they are. Pairs are joined into one text. Model2Vec embeds query and title
+each alone, a query once for all its titles. Its head sees both vectors, their product and their difference.
 
 Reference: fastText (arXiv 1607.01759); Model2Vec (https://github.com/MinishLab/model2vec).
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ JOIN = " | "
 SIF = 1e-3  # of smooth inverse frequency; a token's rank stands for its frequency (Zipf), as in Model2Vec
 _LABEL = "__label__"
 _PUNCTUATION = re.compile(r"([^\w\s])")
+_OWN_WORDS = re.compile(r"(__(?=label__)|<(?=/s>))")
 _FASTTEXT_SETTINGS = [{"lr": lr, "epoch": epoch} for lr in (0.1, 0.3, 0.6) for epoch in (5, 15)]
 _REGULARISATIONS = (0.1, 1.0, 10.0, 100.0)
 
@@ -31,7 +32,7 @@ Columns = Sequence[Sequence[str]]
 
 
 def held_out(rows: int) -> np.ndarray:
-    """Which rows settings are chosen on: every tenth; bool `[rows]`."""
+    """Picks the rows that settings are chosen on, every tenth; bool `[rows]`."""
     return np.arange(rows) % 10 == 9
 
 
@@ -53,10 +54,10 @@ class FastText:
         self.about = {"file_mb": Path(file).stat().st_size / 1e6}
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probability of the positive class `[n]`, or `[n, classes]`: of the class decided for, and 0."""
-        labels, found = self._model.predict(lines(columns, self._raw))
-        decided = np.array([int(one[0][len(_LABEL) :]) for one in labels])
-        best = np.array([one[0] for one in found])
+        """Returns the probability of the positive class `[n]`, or `[n, classes]`: of the class decided for, and 0."""
+        labels, probabilities = self._model.predict(lines(columns, self._raw))
+        decided = np.array([int(names[0][len(_LABEL) :]) for names in labels])
+        best = np.clip([row[0] for row in probabilities], 0, 1)  # fastText adds 1e-5 to every probability
         if self._classes <= 2:
             return np.where(decided == 1, best, 1 - best)
         scores = np.zeros((len(best), self._classes), np.float32)
@@ -64,16 +65,25 @@ class FastText:
         return scores
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities of titles, `[n]`."""
+        """Returns probabilities of titles, `[n]`."""
         return self.score([query] * len(titles), titles)
 
 
 def lines(columns: Columns, raw: bool) -> list[str]:
-    """Texts as fastText reads them, pairs joined."""
-    texts = columns[0] if len(columns) == 1 else map(JOIN.join, zip(*columns, strict=True))
-    if raw:
-        return [text.replace("\n", " ") for text in texts]
-    return [_PUNCTUATION.sub(r" \1 ", text.lower()).replace("\n", " ") for text in texts]
+    """Returns texts as fastText reads them, a line each, pairs joined.
+
+    fastText takes two words for its own: `</s>` ends a line, so what follows it is not read, and a word that begins with
+    `__label__` is a class. In a user's text both are words like others, so they are broken up.
+    """
+    texts: Iterable[str] = columns[0] if len(columns) == 1 else map(JOIN.join, zip(*columns, strict=True))
+    if not raw:
+        texts = (_PUNCTUATION.sub(r" \1 ", text.lower()) for text in texts)
+    return [_without_own_words(text.replace("\n", " ")) for text in texts]
+
+
+def _without_own_words(text: str) -> str:
+    # Two searches cost less than the expression on the texts that have neither word, and this stands inside the clock.
+    return _OWN_WORDS.sub(r"\1 ", text) if "</s>" in text or _LABEL in text else text
 
 
 def train_fasttext(
@@ -142,24 +152,23 @@ class Model2Vec:
         self.about = {"file_mb": size / 1e6}
 
     def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Probability of the positive class `[n]`, or of all `[n, classes]`."""
+        """Returns the probability of the positive class `[n]`, or of all `[n, classes]`."""
         return self._probabilities(*(self._model.encode(column) for column in columns))
 
     def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Probabilities of titles, `[n]`."""
+        """Returns probabilities of titles, `[n]`."""
         titles_vectors = self._model.encode(titles)
         return self._probabilities(np.broadcast_to(self._model.encode([query]), titles_vectors.shape), titles_vectors)
 
     def _probabilities(self, *vectors: np.ndarray) -> np.ndarray:
+        from scipy.special import expit, softmax
+
         logits = features(*vectors) @ self._kernel + self._bias
-        if logits.shape[1] == 1:
-            return 1 / (1 + np.exp(-logits[:, 0]))
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        return expit(logits[:, 0]) if logits.shape[1] == 1 else softmax(logits, axis=1)
 
 
 def features(*vectors: np.ndarray) -> np.ndarray:
-    """What the head sees of one text's vectors `[n, dim]`, or of a query's and a title's: `[n, 4 * dim]`."""
+    """Returns what the head sees of one text's vectors `[n, dim]`, or of a query's and a title's: `[n, 4 * dim]`."""
     if len(vectors) == 1:
         return vectors[0]
     query, title = vectors
@@ -167,7 +176,7 @@ def features(*vectors: np.ndarray) -> np.ndarray:
 
 
 def static_vectors(vectors: np.ndarray, dim: int) -> np.ndarray:
-    """Token vectors `[vocabulary, width]` by PCA to `dim`, frequent tokens weighed down; float32 `[vocabulary, dim]`."""
+    """Makes token vectors by PCA to `dim`, frequent tokens weighed down; float32 `[vocabulary, dim]`."""
     centred = vectors - vectors.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     ranks = np.arange(2, len(vectors) + 2)

@@ -55,11 +55,11 @@ class Work:
 
     @property
     def pairs(self) -> bool:
-        """Whether a row is a query and a title."""
+        """Says whether a row is a query and a title."""
         return len(self.task.fields) == 2
 
     def calls(self, batch: int | str) -> list[list[Any]]:
-        """Argument lists of `score` or `rank` for calls of a size; fewer texts than that are taken round and round."""
+        """Cuts the texts into argument lists of `score` or `rank`; texts too few for a call are used again."""
         order = np.random.default_rng(0).permutation(len(self.rows))[:MOST_TEXTS]
         if batch == RANK:
             return self._rankings(order)
@@ -76,35 +76,35 @@ class Work:
         for row in order:
             own.setdefault(queries[row], []).append(titles[row])
         others = [titles[row] for row in order]
-        found = []
+        calls = []
         for number, query in enumerate(list(own)[:128]):
             rest = [others[(number * TITLES + i) % len(others)] for i in range(TITLES)]
-            found.append([query, [*own[query], *rest][:TITLES]])
-        return found
+            calls.append([query, [*own[query], *rest][:TITLES]])
+        return calls
 
 
 def from_run(folder: Path, name: str = "") -> Work:
-    """The test split of a run's data stage, and its training rows to learn from."""
+    """Reads the test split of a run's data stage, and its training rows to learn from."""
     task = Task.from_json(read_json(folder / "task.json"))
 
     def rows(split: str) -> Rows:
         table = read_table(folder / split)
-        return Rows([table.column(one).to_pylist() for one in task.fields], table.column("label").to_numpy())
+        return Rows([table.column(field).to_pylist() for field in task.fields], table.column("label").to_numpy())
 
     return Work(name or folder.resolve().parent.name, task, rows("test"), rows("train"))
 
 
 def from_files(files: Sequence[str], train: Sequence[str], task: Task) -> Work:
-    """Labelled rows of files, and others to learn from; without those, peers learn from the very rows."""
+    """Reads labelled rows of files, and others to learn from; without those, peers learn from the very rows."""
     data = DataConfig(fields=task.fields, label=task.label, classes=task.classes, label_range=task.label_range)
 
     def rows(names: Sequence[str]) -> Rows:
         batches = list(read_examples(names, data, labelled=True, rejects=Rejects(None, data.max_rejected)))
-        columns = [[text for one in batches for text in one.column(field).to_pylist()] for field in task.fields]
-        return Rows(columns, np.concatenate([one.column("label").to_numpy() for one in batches]))
+        columns = [[text for batch in batches for text in batch.column(field).to_pylist()] for field in task.fields]
+        return Rows(columns, np.concatenate([batch.column("label").to_numpy() for batch in batches]))
 
-    found = rows(files)
-    return Work(Path(files[0]).name.split(".")[0], task, found, rows(train) if train else found, bool(train))
+    scored = rows(files)
+    return Work(Path(files[0]).name.split(".")[0], task, scored, rows(train) if train else scored, bool(train))
 
 
 @dataclass(frozen=True)
@@ -120,24 +120,24 @@ class Sources:
 
 
 def load(sources: Sources) -> list[Work]:
-    """All the work of a run; by default that of a fresh machine, see `films`.
+    """Loads all the work of a run; by default that of a fresh machine, see `films`.
 
     Raises:
       BenchError, DataError: data that cannot be used.
     """
     if not sources.data:
         return films()
-    found = []
-    for one in sources.data:
-        if (Path(one) / "task.json").exists():
-            found.append(from_run(Path(one)))
-        elif (Path(one) / "data" / "task.json").exists():
-            found.append(from_run(Path(one) / "data"))
+    works = []
+    for given in sources.data:
+        if (Path(given) / "task.json").exists():
+            works.append(from_run(Path(given)))
+        elif (Path(given) / "data" / "task.json").exists():
+            works.append(from_run(Path(given) / "data"))
         else:
-            found.append(from_files(one.split(","), sources.train, _task(sources, one)))
-    if len({work.name for work in found}) < len(found):
-        raise BenchError(f"two of --data are called {', '.join(work.name for work in found)}; rename one")
-    return found
+            works.append(from_files(given.split(","), sources.train, _task(sources, given)))
+    if len({work.name for work in works}) < len(works):
+        raise BenchError(f"two of --data are called {', '.join(work.name for work in works)}; rename one")
+    return works
 
 
 def _task(sources: Sources, data: str) -> Task:
@@ -154,7 +154,7 @@ def _task(sources: Sources, data: str) -> Task:
 
 
 def films() -> list[Work]:
-    """The quickstart's test films, for a machine that has nothing but PyPI.
+    """Reads the quickstart's test films, for a machine that has nothing but PyPI.
 
     Returns:
       "quickstart": snippets of reviews, about 20 words, good or bad; "plots": whole plots, about 100 words, the same
@@ -182,7 +182,7 @@ def films() -> list[Work]:
 
 
 def _with_wrong(names: Sequence[str], texts: Sequence[str]) -> Rows:
-    """Each text with its own film (1) and with another (0)."""
+    """Returns each text with its own film (1) and with another (0)."""
     films, own = np.unique([name.replace("_", " ") for name in names], return_inverse=True)
     other = (own + np.random.default_rng(1).integers(1, len(films), len(own))) % len(films)
     queries = [str(films[film]) for both in zip(own, other, strict=True) for film in both]

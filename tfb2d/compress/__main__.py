@@ -1,22 +1,19 @@
 """Compares what compression costs and gains, on a finished run: float, int8 tables, budgets, and TFMOT on the dense layers.
 
-  python -m tfb2d.compress --workdir=runs/quickstart
-  python -m tfb2d.compress --workdir=runs/shop --forms=int8,post-training,qat,pruned-50+qat --epochs=2
+  tfb2d compress --workdir=runs/quickstart
+  tfb2d compress --workdir=runs/shop --forms=int8,post-training,qat,pruned-50+qat --epochs=2
 
 Every form starts from the run's trained student and is judged on valid and test texts. Dense forms have int8 tables; those
 in 8 bits are judged with weights and activations rounded, as an integer runtime computes them. Writes
 <workdir>/compress.json.
 """
 
-import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import app, flags
-
-from tfb2d.atomic import write_json
-from tfb2d.config import ConfigError
-from tfb2d.data.errors import DataError
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 FORMS = (
     "float",
@@ -30,28 +27,31 @@ FORMS = (
     "clusters-16+qat",
 )
 ALL = (*FORMS, "pruned-50+clusters-16+qat")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "The run folder; its student stage must be done.")
-_FORMS = flags.DEFINE_list(
-    "forms", list(ALL), "What to compare: float, int8, post-training, budget-MEGABYTES, or parts of pruned-PERCENT, "
-    "clusters-NUMBER, qat joined by '+'."
-)  # fmt: skip
-_EPOCHS = flags.DEFINE_integer("epochs", 2, "Epochs of each fine-tuning.", 1)
 
 
-def main(argv: Sequence[str]) -> None:
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    what = parser.group("what to compare")
+    what.flag("workdir", "The run folder; its student stage must be done.", "runs/quickstart", metavar="DIR")
+    what.words(
+        "forms",
+        "Forms: float, int8, post-training, budget-MEGABYTES, or parts of pruned-PERCENT, clusters-NUMBER, qat joined by"
+        " '+'.",
+        ALL,
+    )
+    what.integer("epochs", "Epochs of each fine-tuning.", 2, 1)
+
+
+def run(options: Namespace) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
-    workdir = Path(_WORKDIR.value)
-    try:
-        from tfb2d.compress.compare import compare
-        from tfb2d.evaluation.table import layout
-        from tfb2d.runs import Run
+    from tfb2d.atomic import write_json
+    from tfb2d.compress.compare import compare
+    from tfb2d.evaluation.table import layout
+    from tfb2d.runs import Run
 
-        run = Run(workdir, progress=False)
-        found = compare(run, run.config(), _FORMS.value, _EPOCHS.value)
-    except (ConfigError, DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+    workdir = Path(options.workdir)
+    finished = Run(workdir, progress=False)
+    found = compare(finished, finished.config(), options.forms, options.epochs)
     write_json(workdir / "compress.json", found)
     head = ["form", "weights", "zipped", "zeros", "accuracy valid", "test", "ROC-AUC valid", "test", "one row"]
     rows = [
@@ -70,4 +70,6 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    from tfb2d.cli import door
+
+    door("compress")

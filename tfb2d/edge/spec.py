@@ -1,4 +1,4 @@
-"""What lies beside an edge model: how texts become its ids, and its logits scores."""
+"""The file beside an edge model that says how texts become its ids, and its logits scores."""
 
 import json
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.errors import UserError
 from tfb2d.students.text_spec import SPEC as HASH_SPEC
 from tfb2d.students.text_spec import check_orders
 
@@ -17,7 +18,7 @@ VOCABULARY = "vocabulary.i64"  # token hashes, rising, little-endian
 VERSION = 1  # of the edge form: names and shapes of the model's inputs, this file's keys
 
 
-class EdgeError(ValueError):
+class EdgeError(UserError, ValueError):
     """An edge model that cannot be used as it is asked for; the message says why."""
 
 
@@ -54,21 +55,20 @@ class Spec:
 
     @property
     def width(self) -> int:
-        """Ids of a token: one for each order, or for each place in the window and each affix."""
+        """Ids of a token: one for each order, or for each position in the window and each affix."""
         return self.window + len(self.affixes) if self.window else len(self.orders)
 
 
 def edge_folder(folder: str | Path) -> Path:
-    """The folder that holds the edge form: the given one, or `assets.extra/edge` of an exported version.
+    """Finds the folder that holds the edge form: the given one, or `assets.extra/edge` of an exported version.
 
     Raises:
       EdgeError: neither has it.
     """
     folder = Path(folder)
-    places = [folder, folder / "assets.extra/edge"]
-    for place in places:
-        if (place / SPEC_FILE).is_file() and (place / SCORER).is_file():
-            return place
+    for candidate in (folder, folder / "assets.extra/edge"):
+        if (candidate / SPEC_FILE).is_file() and (candidate / SCORER).is_file():
+            return candidate
     if not folder.is_dir():
         raise EdgeError(f"{folder} is no folder")
     raise EdgeError(
@@ -84,16 +84,18 @@ def read_spec(folder: Path) -> Spec:
     """
     path = folder / SPEC_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise EdgeError(f"{path} is no JSON: {error}") from None
     for name, known in (("version", VERSION), ("hash_spec", HASH_SPEC["version"])):
-        have = found.get(name) if isinstance(found, dict) else None
+        have = values.get(name) if isinstance(values, dict) else None
         if have != known:
             raise EdgeError(f"{path}: {name} is {have!r}, this runner knows {known}; use the tfb2d that exported it")
     try:
-        values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in found.items()}
-        spec = Spec(**values)
+        settings: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        spec = Spec(**settings)
         check_orders(spec.orders, spec.buckets)
         _check(spec)
     except (TypeError, ValueError) as error:
@@ -102,7 +104,7 @@ def read_spec(folder: Path) -> Spec:
 
 
 def read_vocabulary(folder: Path, spec: Spec) -> np.ndarray | None:
-    """The vocabulary that a spec speaks of, `[size]` int64; None where tokens are hashed to rows.
+    """Reads the vocabulary that a spec names, `[size]` int64; None where tokens are hashed to rows.
 
     Raises:
       EdgeError: it is not there, or damaged.
@@ -121,10 +123,10 @@ def read_vocabulary(folder: Path, spec: Spec) -> np.ndarray | None:
 
 def _check(spec: Spec) -> None:
     def texts(values: Any) -> bool:
-        return isinstance(values, tuple) and all(isinstance(one, str) for one in values)
+        return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
 
     def numbers(values: Sequence[Any], kind: type) -> bool:
-        return all(isinstance(one, kind) and not isinstance(one, bool) for one in values)
+        return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
 
     holds = {
         "fields": texts(spec.fields) and len(spec.fields) in (1, 2),
@@ -134,7 +136,7 @@ def _check(spec: Spec) -> None:
         "affixes": isinstance(spec.affixes, tuple)
         and numbers(spec.affixes, int)
         and len(spec.affixes) in (0, 2)
-        and all(one > 0 for one in spec.affixes),
+        and all(size > 0 for size in spec.affixes),
         "vocabulary": numbers([spec.vocabulary], int) and spec.vocabulary >= 0,
         "soft_buckets": numbers([spec.soft_buckets], int) and spec.soft_buckets >= 0,
         "scale": numbers([spec.scale], float),

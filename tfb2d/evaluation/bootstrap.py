@@ -30,7 +30,7 @@ def _mean_of(rows: Floats) -> Measure:
 
 
 def _ranking(positive: Bools, scores: Floats) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """ROC-AUC and average precision of weighted rows; rows of equal score form one step of both curves."""
+    """Returns ROC-AUC and average precision of weighted rows; rows of equal score form one step of both curves."""
     order = np.argsort(-scores, kind="stable")
     steps = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))
     sides = positive[order].astype(np.float64)
@@ -57,15 +57,56 @@ def _calibration(kind: str, labels: Floats, scores: Floats) -> Measure:
     return lambda counts: _divide(np.abs(counts @ gaps).sum(axis=1), counts.sum(axis=1))
 
 
+def _ranks(values: Floats) -> Callable[[Floats], Floats]:
+    """Returns mean ranks of weighted rows, `[resamples, n]`, less a constant of the resample."""
+    _, codes = np.unique(values, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    steps = np.flatnonzero(np.append(True, np.diff(codes[order]) != 0))
+
+    def measure(counts: Floats) -> Floats:
+        rows = np.add.reduceat(counts[:, order], steps, axis=1)
+        return (np.cumsum(rows, axis=1) - rows / 2)[:, codes]
+
+    return measure
+
+
+def _correlation(counts: Floats, left: Floats, right: Floats) -> Floats:
+    """Returns Pearson's correlation of weighted rows; values are `[n]` or `[resamples, n]`."""
+    rows = counts.sum(axis=1, keepdims=True)
+    lefts, rights = (values - (counts * values).sum(axis=1, keepdims=True) / rows for values in (left, right))
+    squares = (counts * lefts**2).sum(axis=1) * (counts * rights**2).sum(axis=1)
+    return _divide((counts * lefts * rights).sum(axis=1), np.sqrt(squares))
+
+
+def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, Measure]:
+    label_ranks, score_ranks, squares = _ranks(labels), _ranks(scores), (labels - scores) ** 2
+    mean_square = _mean_of(squares)
+    return {
+        "spearman": lambda counts: _correlation(counts, label_ranks(counts), score_ranks(counts)),
+        "pearson": lambda counts: _correlation(counts, labels, scores),
+        "rmse": lambda counts: scale * np.sqrt(mean_square(counts)),
+    }
+
+
+def _macro_f1(labels: Floats, scores: Floats) -> Measure:
+    tops, bottoms = m.class_counts(labels, scores)
+    # A class that a resample has no row of is left out of its mean.
+    return lambda counts: np.nanmean(_divide(counts @ tops, counts @ bottoms), axis=1)
+
+
 class _Model:
     """One model's metrics as functions of the counts."""
 
-    def __init__(self, kind: str, labels: Floats, scores: Floats) -> None:
+    def __init__(self, kind: str, labels: Floats, scores: Floats, scale: float = 1.0) -> None:
         self._plain: dict[str, Measure] = {
             "accuracy": _mean_of(m.hits(kind, labels, scores).astype(np.float64)),
             "ece": _calibration(kind, labels, scores),
             "log_loss": _mean_of(m.log_losses(kind, labels, scores)),
         }
+        if kind == "multiclass":
+            self._plain["macro_f1"] = _macro_f1(labels, scores)
+        if kind == "graded":
+            self._plain |= _graded(labels, scores, scale)
         self._rankings = [_ranking(*view) for view in m.one_against_rest(kind, labels, scores)]
 
     def measure(self, counts: Floats) -> dict[str, Floats]:
@@ -83,8 +124,9 @@ class Bootstrap:
       task: a Task or its kind.
       labels: `[n]`.
       models: name to scores, `[n]` or `[n, k]`.
-      groups: `[n]`; rows of a group are drawn together, and `ndcg10` exists (not for multi-class).
-      shares: name to `[n]` booleans whose mean is wanted too (the rows on which two models agree).
+      groups: `[n]`; rows of a group are drawn together, and `ndcg10` and `ndcg10_all` exist (not for
+        multi-class).
+      shares: name to `[n]` booleans whose mean is measured too (the rows on which two models agree).
       resamples: 0 gives no intervals.
       seed: of the draws; the same seed and rows give the same intervals.
 
@@ -107,7 +149,7 @@ class Bootstrap:
         seed: int = 0,
     ) -> None:
         kind = m.kind_of(task)
-        self.values = {name: m.metrics(kind, labels, scores, groups) for name, scores in models.items()}
+        self.values = {name: m.metrics(task, labels, scores, groups) for name, scores in models.items()}
         checked = {name: m.check_scores(kind, scores, name) for name, scores in models.items()}
         labels = np.asarray(labels, np.float64)
         rows = len(labels)
@@ -117,9 +159,9 @@ class Bootstrap:
         if not resamples:
             return
 
-        parts = [_Model(kind, labels, scores) for scores in checked.values()]
+        parts = [_Model(kind, labels, scores, m.scale_of(task)) for scores in checked.values()]
         codes = np.arange(rows) if groups is None else m.group_codes(groups, rows)
-        ndcg = {} if groups is None or kind == "multiclass" else self._group_measures(labels, checked, codes)
+        ndcg = {} if groups is None or kind == "multiclass" else self._group_measures(kind, labels, checked, codes)
         chunks: dict[str, list[dict[str, Floats]]] = {name: [] for name in models}
         share_chunks: dict[str, list[Floats]] = {name: [] for name in self._shares}
         units, generator = int(codes.max()) + 1, np.random.default_rng(seed)
@@ -130,7 +172,7 @@ class Bootstrap:
             for name, part in zip(models, parts, strict=True):
                 figures = part.measure(counts)
                 if name in ndcg:
-                    figures["ndcg10"] = ndcg[name](drawn)
+                    figures |= {key: measure(drawn) for key, measure in ndcg[name].items()}
                 chunks[name].append(figures)
             for name, share in self._shares.items():
                 share_chunks[name].append(_mean_of(share)(counts))
@@ -139,42 +181,50 @@ class Bootstrap:
         self._share_samples = {name: np.concatenate(pieces) for name, pieces in share_chunks.items()}
 
     @staticmethod
-    def _group_measures(labels: Floats, checked: Mapping[str, Floats], codes: NDArray[np.int64]) -> dict[str, Measure]:
+    def _group_measures(
+        kind: str, labels: Floats, checked: Mapping[str, Floats], codes: NDArray[np.int64]
+    ) -> dict[str, dict[str, Measure]]:
+        """Measures of every model whose counts are those of groups, `[resamples, groups]`."""
         measures = {}
         for name, scores in checked.items():
             ndcg = m.group_ndcg(labels, scores, codes)
             ranked = np.isfinite(ndcg)
-            measures[name] = _mean_of_ranked(np.where(ranked, ndcg, 0), ranked)
+            measures[name] = {
+                "ndcg10": _mean_of_ranked(np.where(ranked, ndcg, 0), ranked),
+                "ndcg10_all": _mean_of(m.every_group_ndcg(ndcg, labels, codes)),
+            }
+            if kind == "graded":
+                measures[name]["pair_order"] = _ratio_of(*m.pair_orders(labels, scores, codes))
         return measures
 
     def samples(self, model: str, metric: str) -> Floats:
-        """A metric of one model in every resample, `[resamples]`; the same resamples for all models."""
+        """Returns a metric of one model in every resample, `[resamples]`; the same resamples for all models."""
         return self._samples[model][metric]
 
     def interval(self, model: str, metric: str) -> Interval:
-        """A metric of one model."""
+        """Returns a metric of one model."""
         return _interval(self.values[model][metric], self._samples[model].get(metric))
 
     def intervals(self, model: str) -> dict[str, Interval]:
-        """All metrics of one model."""
+        """Returns all metrics of one model."""
         return {metric: self.interval(model, metric) for metric in self.values[model]}
 
     def share(self, name: str) -> Interval:
-        """The mean of one of `shares`."""
+        """Returns the mean of one of `shares`."""
         return _interval(float(self._shares[name].mean()), self._share_samples.get(name))
 
     def ratio(self, top: str, bottom: str, metric: str = "accuracy") -> Interval:
-        """One model's figure over another's: the retention of a student over its teacher."""
+        """Returns one model's figure over another's: the retention of a student over its teacher."""
         value = m.retention(self.values[bottom][metric], self.values[top][metric])
         over, under = self._samples[top].get(metric), self._samples[bottom].get(metric)
         return _interval(value, None if over is None or under is None else _divide(over, under))
 
-    def difference(self, one: str, other: str, metric: str = "accuracy") -> Interval:
-        """One model's figure less another's."""
-        left, right = self.values[one][metric], self.values[other][metric]
-        value = None if left is None or right is None else left - right
-        first, second = self._samples[one].get(metric), self._samples[other].get(metric)
-        return _interval(value, None if first is None or second is None else first - second)
+    def difference(self, left: str, right: str, metric: str = "accuracy") -> Interval:
+        """Returns one model's figure less another's."""
+        first, second = self.values[left][metric], self.values[right][metric]
+        value = None if first is None or second is None else first - second
+        minuend, subtrahend = self._samples[left].get(metric), self._samples[right].get(metric)
+        return _interval(value, None if minuend is None or subtrahend is None else minuend - subtrahend)
 
 
 def bootstrap(
@@ -186,8 +236,12 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """One model's metrics as `{name: {"value", "ci95": [lo, hi]}}`; see Bootstrap."""
+    """Returns one model's metrics as `{name: {"value", "ci95": [lo, hi]}}`; see Bootstrap."""
     return Bootstrap(task, labels, {"scores": scores}, groups, resamples=resamples, seed=seed).intervals("scores")
+
+
+def _ratio_of(tops: Floats, bottoms: Floats) -> Measure:
+    return lambda counts: _divide(counts @ tops, counts @ bottoms)
 
 
 def _mean_of_ranked(ndcg: Floats, ranked: Bools) -> Measure:
@@ -195,13 +249,13 @@ def _mean_of_ranked(ndcg: Floats, ranked: Bools) -> Measure:
 
 
 def _draw(generator: np.random.Generator, resamples: int, units: int) -> Floats:
-    """How often each unit was drawn, `[resamples, units]`, in as many draws with replacement as there are units."""
+    """Draws units with replacement, as many as there are; returns how often each came, `[resamples, units]`."""
     picks = generator.integers(0, units, (resamples, units)) + units * np.arange(resamples)[:, None]
     return np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
 
 
 def _interval(value: float | None, samples: Floats | None) -> Interval:
-    """Percentile interval; None where the figure is undefined in half of the resamples or more."""
+    """Returns the percentile interval; None where the figure is undefined in half of the resamples or more."""
     if value is None or samples is None:
         return {"value": value, "ci95": None}
     defined = samples[np.isfinite(samples)]

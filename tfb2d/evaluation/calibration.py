@@ -28,7 +28,7 @@ class Calibration:
         return _squash(self.scale * np.asarray(logits, np.float64) + _shift(self.bias))
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, in JSON's types."""
+        """Returns the fields, in JSON's types."""
         return {"scale": self.scale, "bias": list(self.bias), "note": self.note}
 
 
@@ -73,10 +73,10 @@ def calibrate(task: Any, labels: ArrayLike, logits: ArrayLike) -> Calibration:
         gradient = np.append(np.sum(gap * logits) * scale, gap.reshape(-1, classes).sum(axis=0)) + parameters
         return float(_cross_entropy(values, targets) + parameters @ parameters / 2), gradient
 
-    found = minimize(
+    solution = minimize(
         loss, np.zeros(1 + classes), jac=True, method="L-BFGS-B", bounds=[(-10, 10)] + [(-50, 50)] * classes
     )
-    return Calibration(float(np.exp(found.x[0])), tuple(map(float, found.x[1:])))
+    return Calibration(float(np.exp(solution.x[0])), tuple(map(float, solution.x[1:])))
 
 
 def _shift(bias: Floats | Sequence[float]) -> Any:
@@ -90,7 +90,7 @@ def _squash(values: Floats) -> Floats:
 
 
 def _cross_entropy(values: Floats, targets: Floats) -> float:
-    """Summed over the rows, in nats; logits in, so nothing saturates."""
+    """Returns the cross-entropy of all rows together, in nats; it takes logits, so nothing saturates."""
     if values.ndim == 1:
         return float(np.sum(np.logaddexp(0, values) - targets * values))
     from scipy.special import log_softmax

@@ -18,7 +18,8 @@ from tfb2d.data.task import Task
 from tfb2d.evaluation.batch import file_bar
 from tfb2d.evaluation.bootstrap import Bootstrap
 from tfb2d.evaluation.doubts import doubts
-from tfb2d.evaluation.metrics import Floats, agreement
+from tfb2d.evaluation.headline import headline_measure
+from tfb2d.evaluation.metrics import Floats, agreement, ndcg_groups
 from tfb2d.evaluation.results import covered
 from tfb2d.evaluation.scorer import Float32, Scorer
 from tfb2d.evaluation.teacher_scores import teacher_scores
@@ -115,10 +116,11 @@ def compare(
       seed: of the bootstrap.
 
     Returns:
-      `{"task", "rows", "groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher", "teacher_rows",
-      "teacher_matches", "fidelity", "retention", "warnings"}`; without a teacher, its five are None, and there are no
-      warnings. Student and teacher have the metrics of all rows that each has a score for; retention compares them on the
-      teacher's rows.
+      `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher",
+      "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention", "warnings"}`.
+      `retention` is of accuracy, the other of the task's headline measure. Without a teacher, its six are None, and there
+      are no warnings. Student and teacher have the metrics of all rows that each has a score for; retention compares them
+      on the teacher's rows.
 
     Raises:
       DataError: see `teacher_scores`.
@@ -129,10 +131,12 @@ def compare(
         "task": task.to_json(),
         "rows": len(judged.labels),
         "groups": None if judged.groups is None else len(set(judged.groups.tolist())),
+        "ndcg_groups": None if judged.groups is None else ndcg_groups(task, judged.labels, judged.groups),
         "rejected": sum(judged.reasons.values()),
         "reasons": judged.reasons,
         "student": student,
-        **dict.fromkeys(("teacher", "teacher_rows", "teacher_matches", "fidelity", "retention")),
+        "headline_measure": headline_measure(task, judged.labels, pairs=len(task.fields) == 2),
+        **dict.fromkeys(("teacher", "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_retention")),
         "warnings": [],
     }
     if not teacher_files:
@@ -151,4 +155,5 @@ def compare(
         "teacher_matches": dataclasses.asdict(matches),
         "fidelity": paired.share("fidelity"),
         "retention": retention,
+        "headline_retention": paired.ratio("student", "teacher", figures["headline_measure"]),
     }

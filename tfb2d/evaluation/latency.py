@@ -50,7 +50,7 @@ def measure(
 def _times(
     score: Callable[[Columns], Any], texts: list[list[str]], count: int, size: int, warmup: int, calls: int
 ) -> list[float]:
-    """Milliseconds of each of `calls` calls with `size` rows."""
+    """Returns milliseconds of each of `calls` calls with `size` rows."""
     times = []
     for call in range(-warmup, calls):
         picked = [[column[row % count] for row in range(call * size, (call + 1) * size)] for column in texts]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """The processor, its cores and the system."""
+    """Returns the processor, its cores and the system."""
     info = Path("/proc/cpuinfo")
     names = (
         [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]

@@ -5,6 +5,7 @@ are `[n]`: 0 or 1, a grade in [0, 1], or a class's index. A grade of 0.5 or more
 two sides. A figure that does not exist (the ROC-AUC of rows of one class) is None, never NaN, so it is `null` in JSON.
 """
 
+import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
@@ -18,14 +19,15 @@ KINDS = ("binary", "graded", "multiclass")
 THRESHOLD = 0.5  # a score or grade from here on is a "yes"
 BINS = 15  # equal-width bins of the calibration error, as Guo et al. 2017 (arXiv 1706.04599) has them
 EPSILON = 1e-7  # the least probability of the log loss: about the step of a float32 below 1
-TOP = 10  # places that NDCG looks at
+PAIRS = 2**20  # pairs of rows that are compared at once
+TOP = 10  # ranks that NDCG looks at
 
 
 def kind_of(task: Any) -> str:
-    """The kind of a task: of anything with a `kind`, or of the kind's own name.
+    """Returns the kind of a task: of anything with a `kind`, or of the kind's own name.
 
     Raises:
-      ValueError: the kind is not one of `KINDS`.
+      ValueError: the kind is not among `KINDS`.
     """
     kind = getattr(task, "kind", task)
     if kind not in KINDS:
@@ -34,7 +36,7 @@ def kind_of(task: Any) -> str:
 
 
 def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
-    """The scores as float64, `[n]` or, of a multi-class task, `[n, k]`.
+    """Checks scores; returns them as float64, `[n]` or, of a multi-class task, `[n, k]`.
 
     Raises:
       ValueError: wrong shape, no rows, or a row that is no probability; the message counts them and names the first.
@@ -43,9 +45,9 @@ def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
         raise ValueError(f"{name} hold {array.dtype}; they must be numbers")
     array = array.astype(np.float64)
-    wanted, rank = ("[rows, classes]", 2) if kind == "multiclass" else ("[rows]", 1)
+    expected, rank = ("[rows, classes]", 2) if kind == "multiclass" else ("[rows]", 1)
     if array.ndim != rank or 0 in array.shape:
-        raise ValueError(f"{name} have the shape {list(array.shape)}; a {kind} task takes {wanted}, none of them 0")
+        raise ValueError(f"{name} have the shape {list(array.shape)}; a {kind} task takes {expected}, none of them 0")
     wrong = ~(np.isfinite(array) & (array >= 0) & (array <= 1))
     if rank == 2:
         wrong = wrong.any(axis=1) | (np.abs(array.sum(axis=1) - 1) > 1e-3)
@@ -56,7 +58,7 @@ def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
 
 
 def check_labels(kind: str, labels: ArrayLike, scores: Floats) -> Floats:
-    """The labels as float64 `[n]`, fit for the (checked) scores.
+    """Checks labels; returns them as float64 `[n]`, fit for the (checked) scores.
 
     Raises:
       ValueError: another number of rows than the scores have, or a label outside the task's values.
@@ -68,19 +70,19 @@ def check_labels(kind: str, labels: ArrayLike, scores: Floats) -> Floats:
     if array.shape != (len(scores),):
         raise ValueError(f"labels have the shape {list(array.shape)}; the scores have {len(scores)} rows")
     if kind == "binary":
-        wrong, wanted = ~np.isin(array, (0, 1)), "0 or 1"
+        wrong, expected = ~np.isin(array, (0, 1)), "0 or 1"
     elif kind == "graded":
-        wrong, wanted = ~((array >= 0) & (array <= 1)), "in [0, 1]"
+        wrong, expected = ~((array >= 0) & (array <= 1)), "in [0, 1]"
     else:
-        wrong, wanted = ~np.isin(array, np.arange(scores.shape[1])), f"a class from 0 to {scores.shape[1] - 1}"
+        wrong, expected = ~np.isin(array, np.arange(scores.shape[1])), f"a class from 0 to {scores.shape[1] - 1}"
     if wrong.any():
         first = int(np.argmax(wrong))
-        raise ValueError(f"labels: {wrong.sum()} rows are not {wanted}, the first is row {first}: {array[first]}")
+        raise ValueError(f"labels: {wrong.sum()} rows are not {expected}, the first is row {first}: {array[first]}")
     return array
 
 
 def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray[np.int64]:
-    """Numbers `[n]` from 0 on that are equal where the groups are, in the order of first appearance.
+    """Numbers the groups from 0 in the order of first appearance; returns each row's number `[n]`.
 
     Raises:
       ValueError: another number of groups than rows.
@@ -93,17 +95,17 @@ def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray
 
 
 def decisions(scores: Floats) -> NDArray[np.int64]:
-    """What the scores decide, `[n]`: 1 from the threshold on, or the likeliest class."""
+    """Returns what the scores decide, `[n]`: 1 from the threshold on, or the likeliest class."""
     return np.argmax(scores, axis=1) if scores.ndim == 2 else (scores >= THRESHOLD).astype(np.int64)
 
 
 def hits(kind: str, labels: Floats, scores: Floats) -> Bools:
-    """Whether the scores decide as the labels do, `[n]`."""
+    """Says whether the scores decide as the labels do, `[n]`."""
     return decisions(scores) == (labels if kind == "multiclass" else labels >= THRESHOLD)
 
 
 def log_losses(kind: str, labels: Floats, scores: Floats) -> Floats:
-    """The cross-entropy of every row, `[n]`, in nats; a grade is a soft label."""
+    """Returns the cross-entropy of every row, `[n]`, in nats; a grade is a soft label."""
     if kind == "multiclass":
         return -np.log(np.maximum(scores[np.arange(len(labels)), labels.astype(np.int64)], EPSILON))
     inside = np.clip(scores, EPSILON, 1 - EPSILON)
@@ -111,7 +113,7 @@ def log_losses(kind: str, labels: Floats, scores: Floats) -> Floats:
 
 
 def calibration_rows(kind: str, labels: Floats, scores: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Claimed probability, outcome and bin of every row, each `[n]`.
+    """Returns claimed probability, outcome and bin of every row, each `[n]`.
 
     A multi-class claim is the probability of the class decided for, its outcome whether that was right; otherwise the
     claim is the score and the outcome the label.
@@ -124,7 +126,7 @@ def calibration_rows(kind: str, labels: Floats, scores: Floats) -> tuple[Floats,
 
 
 def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tuple[Bools, Floats]]:
-    """The two-sided views that a ranking metric averages: (positive `[n]`, score `[n]`), one a class if multi-class."""
+    """Yields what a ranking metric averages over: (positive `[n]`, score `[n]`), one a class if multi-class."""
     if kind == "multiclass":
         yield from ((labels == index, scores[:, index]) for index in range(scores.shape[1]))
     else:
@@ -132,17 +134,17 @@ def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tupl
 
 
 def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: int = TOP) -> Floats:
-    """NDCG of every group, `[groups]`, with the label as the gain.
+    """Returns NDCG of every group, `[groups]`, with the label as the gain.
 
-    Rows with equal scores share the gain of their places (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score),
+    Rows with equal scores share the gain of their ranks (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score),
     so a constant score earns what shuffling would. NaN where there is nothing to rank: one row, or no row with a gain.
     """
     sizes = np.bincount(groups)
     firsts = np.cumsum(sizes) - sizes
     order = np.lexsort((-scores, groups))
     sorted_groups, sorted_scores = groups[order], scores[order]
-    places = np.arange(len(order)) - firsts[sorted_groups]
-    discounts = np.where(places < top, 1 / np.log2(places + 2), 0)
+    ranks = np.arange(len(order)) - firsts[sorted_groups]
+    discounts = np.where(ranks < top, 1 / np.log2(ranks + 2), 0)
     new = np.ones(len(order), np.bool_)
     new[1:] = (sorted_groups[1:] != sorted_groups[:-1]) | (sorted_scores[1:] != sorted_scores[:-1])
     ties = np.flatnonzero(new)
@@ -153,8 +155,99 @@ def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: i
     return np.divide(gained, best, out=np.full(len(sizes), np.nan), where=ranked)
 
 
+def every_group_ndcg(ndcg: Floats, labels: Floats, groups: NDArray[np.int64]) -> Floats:
+    """Fills in the groups that `group_ndcg` leaves out, as trec_eval counts them.
+
+    A group without a gain has an NDCG of 0. A single row with a gain has 1, since any order of it is the best one.
+    scikit-learn's `ndcg_score` also gives 0 without a gain; it refuses a single row.
+
+    Args:
+      ndcg: `[groups]`, of `group_ndcg`.
+      labels: `[n]`.
+      groups: `[n]`, of `group_codes`.
+
+    Returns:
+      `[groups]` without NaN.
+    """
+    gains = np.bincount(groups, labels, len(ndcg))
+    return np.where(np.isfinite(ndcg), ndcg, (gains > 0).astype(np.float64))
+
+
+def ndcg_groups(task: Any, labels: ArrayLike, groups: Sequence[Hashable] | NDArray[Any]) -> dict[str, int] | None:
+    """Counts the groups of the rows, and those that `ndcg10` is the mean of.
+
+    Args:
+      task: a Task, or a kind.
+      labels: `[n]`.
+      groups: `[n]`.
+
+    Returns:
+      `{"all": groups, "counted": groups of two rows or more with a label above 0}`; None of a multi-class task.
+    """
+    if kind_of(task) == "multiclass":
+        return None
+    codes = group_codes(groups, len(np.asarray(labels)))
+    gains = np.bincount(codes, np.asarray(labels, np.float64))
+    return {"all": len(gains), "counted": int(((gains > 0) & (np.bincount(codes) > 1)).sum())}
+
+
+def pair_orders(labels: Floats, scores: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Counts pairs of rows in the order of their labels, for every group; equal scores count half.
+
+    A group's ratio is `(1 + D) / 2` of Somers' D, as `scipy.stats.somersd(labels, scores)` gives it.
+
+    Returns:
+      Pairs in the right order, and pairs with different labels, each `[groups]`.
+    """
+    ends = np.cumsum(np.bincount(groups))
+    right, pairs = np.zeros(len(ends)), np.zeros(len(ends))
+    for group, rows in enumerate(np.split(np.argsort(groups, kind="stable"), ends[:-1])):
+        for part in np.array_split(rows, 1 + len(rows) ** 2 // PAIRS):
+            above = labels[part, None] > labels[rows]
+            gaps = scores[part, None] - scores[rows]
+            pairs[group] += above.sum()
+            right[group] += (above & (gaps > 0)).sum() + (above & (gaps == 0)).sum() / 2
+    return right, pairs
+
+
+def class_counts(labels: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """Splits macro F1 into sums over rows.
+
+    Returns:
+      Twice the hits, and the labels and decisions together, of every row and class, each `[n, classes]`. A class's F1 is
+      the sum of the first over the sum of the second.
+    """
+    known, decided = (np.eye(scores.shape[1])[each.astype(np.int64)] for each in (labels, decisions(scores)))
+    return 2 * known * decided, known + decided
+
+
+def _macro_f1(labels: Floats, scores: Floats) -> float:
+    top, bottom = (each.sum(axis=0) for each in class_counts(labels, scores))
+    return float(np.mean(top[bottom > 0] / bottom[bottom > 0]))
+
+
+def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, float | None]:
+    from scipy.stats import pearsonr, spearmanr
+
+    figures: dict[str, float | None] = {}
+    for name, correlation in (("spearman", spearmanr), ("pearson", pearsonr)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # values that do not vary have no correlation: None says it
+            value = float(correlation(labels, scores).statistic) if len(labels) > 1 else np.nan
+        figures[name] = value if np.isfinite(value) else None
+    return figures | {
+        "rmse": scale * float(np.sqrt(np.mean((labels - scores) ** 2))),
+    }
+
+
+def scale_of(task: Any) -> float:
+    """Returns how long the user's scale of grades is, in the user's unit; 1 where it is not known."""
+    low, high = getattr(task, "label_range", ()) or (0.0, 1.0)
+    return float(high - low)
+
+
 def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> float:
-    """Mean distance of claimed probability and outcome over `BINS` equal-width bins, weighted by their rows."""
+    """Returns the mean distance of claim and outcome over `BINS` equal-width bins, weighted by their rows."""
     claims, outcomes, bins = calibration_rows(kind, labels, scores)
     return float(np.abs(np.bincount(bins, claims - outcomes, BINS)).sum() / len(claims))
 
@@ -162,18 +255,22 @@ def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> flo
 def metrics(
     task: Any, labels: ArrayLike, scores: ArrayLike, groups: Sequence[Hashable] | NDArray[Any] | None = None
 ) -> dict[str, float | None]:
-    """Accuracy, ROC-AUC, PR-AUC (average precision), NDCG@10, expected calibration error and log loss (nats).
+    """Measures accuracy, ROC-AUC, PR-AUC (average precision), NDCG@10, expected calibration error and log loss (nats).
 
     Args:
       task: a Task, or a kind: "binary", "graded" or "multiclass".
       labels: `[n]`.
       scores: probabilities, `[n]` or `[n, k]`. Multi-class ROC-AUC and PR-AUC are the mean, over the classes that have
         both rows and other rows, of one against the rest.
-      groups: `[n]`, rows of the same query; only then, and not for multi-class, there is `ndcg10`: the mean over the
-        groups with two rows or more and a label above 0.
+      groups: `[n]`, rows of the same query; only then, and not for multi-class, there are two means of NDCG@10.
+        `ndcg10` is over the groups with two rows or more and a label above 0: those that a model can rank well or
+        badly. `ndcg10_all` is over all groups, as trec_eval and scikit-learn count them (`every_group_ndcg`).
 
     Returns:
-      `accuracy`, `roc_auc`, `pr_auc`, `ndcg10` (with groups), `ece` and `log_loss`; None where undefined.
+      `accuracy`, `roc_auc`, `pr_auc`, `ndcg10` and `ndcg10_all` (with groups), `ece` and `log_loss`; None where
+      undefined. Multi-class: `macro_f1`, the mean F1 of the classes that a row has or was decided for. Graded: `spearman`,
+      `pearson`, `rmse` on the user's scale, and with groups `pair_order`, the share of a group's pairs of different grades
+      that the scores order rightly.
 
     Raises:
       ValueError: arrays that do not fit the task or one another.
@@ -184,21 +281,30 @@ def metrics(
     scores = check_scores(kind, scores)
     labels = check_labels(kind, labels, scores)
     views = [view for view in one_against_rest(kind, labels, scores) if view[0].any() and not view[0].all()]
-    found: dict[str, float | None] = {
+    figures: dict[str, float | None] = {
         "accuracy": float(hits(kind, labels, scores).mean()),
         "roc_auc": float(np.mean([roc_auc_score(*view) for view in views])) if views else None,
         "pr_auc": float(np.mean([average_precision_score(*view) for view in views])) if views else None,
     }
     if groups is not None and kind != "multiclass":
-        ndcg = group_ndcg(labels, scores, group_codes(groups, len(labels)))
-        found["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
-    found["ece"] = expected_calibration_error(kind, labels, scores)
-    found["log_loss"] = float(log_losses(kind, labels, scores).mean())
-    return found
+        codes = group_codes(groups, len(labels))
+        ndcg = group_ndcg(labels, scores, codes)
+        figures["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
+        figures["ndcg10_all"] = float(every_group_ndcg(ndcg, labels, codes).mean())
+    if kind == "multiclass":
+        figures["macro_f1"] = _macro_f1(labels, scores)
+    if kind == "graded":
+        figures |= _graded(labels, scores, scale_of(task))
+        if groups is not None:
+            right, pairs = pair_orders(labels, scores, group_codes(groups, len(labels)))
+            figures["pair_order"] = float(right.sum() / pairs.sum()) if pairs.sum() else None
+    figures["ece"] = expected_calibration_error(kind, labels, scores)
+    figures["log_loss"] = float(log_losses(kind, labels, scores).mean())
+    return figures
 
 
 def agreement(teacher_scores: ArrayLike, student_scores: ArrayLike) -> Bools:
-    """Whether teacher and student decide alike, `[n]`.
+    """Says whether teacher and student decide alike, `[n]`.
 
     Raises:
       ValueError: no probabilities, or of different shapes.
@@ -212,10 +318,10 @@ def agreement(teacher_scores: ArrayLike, student_scores: ArrayLike) -> Bools:
 
 
 def fidelity(teacher_scores: ArrayLike, student_scores: ArrayLike) -> float:
-    """The share of rows on which teacher and student decide alike."""
+    """Returns the share of rows on which teacher and student decide alike."""
     return float(agreement(teacher_scores, student_scores).mean())
 
 
 def retention(teacher: float | None, student: float | None) -> float | None:
-    """What share of the teacher's figure (usually accuracy) the student keeps; None where the teacher has none."""
+    """Returns the share of the teacher's figure that the student keeps; None where the teacher has none."""
     return student / teacher if teacher and student is not None else None

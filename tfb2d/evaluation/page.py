@@ -1,8 +1,7 @@
-"""The report as one HTML page that needs nothing else: no script, no request, light and dark, wide and narrow."""
+"""The report of a run as a page: figures, pictures and examples."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,34 @@ from tfb2d.evaluation import pictures
 from tfb2d.evaluation.metrics import Floats, check_labels, check_scores, decisions, hits, kind_of
 from tfb2d.evaluation.pictures import Series
 from tfb2d.evaluation.results import RunResults, covered
-from tfb2d.evaluation.table import METRICS, MODELS, duration, figure, model_rows, percent, span, speed_up
+from tfb2d.evaluation.table import (
+    LESS_IS_BETTER,
+    METRICS,
+    MODELS,
+    baseline_rows,
+    duration,
+    figure,
+    model_rows,
+    ndcg_note,
+    percent,
+    span,
+    speed_up,
+)
+from tfb2d.report.page import Picture, excerpt, table_row
+from tfb2d.report.page import render as render_page
 
 TEMPLATE = Path(__file__).with_name("report.html")
-EXCERPT = 400  # characters of a text that an example shows
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One SVG or more, with what stands around them."""
-
-    title: str
-    svgs: Sequence[str]
-    alt: str  # what it shows, for those who cannot see it
-    caption: str = ""
-    legend: Sequence[tuple[str, str]] = ()  # (model's key, its name)
 
 
 def render(run: RunResults, report: Mapping[str, Any]) -> str:
-    """The page, from a run and its `results.summarise`; whatever comes from data is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(
+    """Returns the page of a run and its `results.summarise`; whatever comes from data is escaped."""
+    return render_page(
+        TEMPLATE,
         report=report,
         headline=headline(report),
         cards=cards(report),
         table=table(report),
+        ndcg_note=ranking_note(report),
         pictures=_pictures(run, report),
         trainings=_trainings(run),
         examples=examples(run),
@@ -48,30 +47,25 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
         stages=_stages(report["seconds"]),
         config=json.dumps(report["config"], indent=2, ensure_ascii=False),
     )
-    return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
-
-
-def style() -> str:
-    """The style sheet of the report's page, for other pages that should look like it."""
-    text = TEMPLATE.read_text(encoding="utf-8")
-    return text[text.index("<style>") + len("<style>") : text.index("</style>")]
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """What the run came to, in a sentence."""
-    kept, faster = report["retention"], speed_up(report)
-    if kept is None:
+    """Says in a sentence what the run came to."""
+    kept, faster, measure = report["headline_retention"], speed_up(report), report["headline_measure"]
+    if kept is None and measure == "accuracy":
         return f"The student decides {percent(report['student']['accuracy'])} of the test split correctly."
+    if kept is None:
+        return f"The student's {METRICS[measure]} on the test split is {figure(report['student'][measure])}."
     speed = f" and answers {faster:,.0f} times as fast" if faster is not None and faster >= 2 else ""
-    return f"The student keeps {percent(kept)} of the teacher's accuracy{speed}."
+    return f"The student keeps {percent(kept)} of the teacher's {METRICS[measure]}{speed}."
 
 
 def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The figures that matter most: title, value and a line of explanation each."""
-    intervals, found = report["intervals"], []
+    """Returns the figures that matter most: title, value and a line of explanation each."""
+    intervals, shown, measure = report["intervals"], [], METRICS[report["headline_measure"]]
 
     def card(title: str, value: str, note: str) -> None:
-        found.append({"title": title, "value": value, "note": note})
+        shown.append({"title": title, "value": value, "note": note})
 
     def between(name: str, show: Callable[[float], str]) -> str:
         low_high = intervals.get(name)
@@ -82,12 +76,9 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
 
     for warning in report.get("warnings", ()):
         card("Doubtful", "!", warning)
-    if report["retention"] is not None:
-        card(
-            "Retention",
-            percent(report["retention"]),
-            "student's accuracy over teacher's" + between("retention", percent),
-        )
+    if report["headline_retention"] is not None:
+        note = f"student's {measure} over teacher's" + between("headline_retention", percent)
+        card("Retention", percent(report["headline_retention"]), note)
     if report["ndcg10_retention"] is not None:
         card(
             "Ranking",
@@ -100,9 +91,9 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
             percent(report["fidelity"]),
             "of rows decided as the teacher does" + between("fidelity", percent),
         )
-    if report["gain_over_labels_only"] is not None:
-        note = "points of accuracy over the same student trained on labels alone"
-        card("Gain", points(report["gain_over_labels_only"]), note + between("gain_over_labels_only", points))
+    if report["headline_gain"] is not None:
+        note = f"points of {measure} over the same student trained on labels alone"
+        card("Gain", points(report["headline_gain"]), note + between("headline_gain", points))
     student, teacher = (report["latency"].get(name, {}).get("single_ms", {}) for name in ("student", "teacher"))
     if student:
         than = f"; the teacher takes {duration(teacher['p50'])}" if teacher else ""
@@ -110,28 +101,38 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
     if "student" in report["size_mb"]:
         than = f"; the teacher has {report['size_mb']['teacher']:,.0f} MB" if "teacher" in report["size_mb"] else ""
         card("Size", f"{report['size_mb']['student']:,.1f} MB", f"on disk{than}")
-    return found
+    return shown
 
 
 def table(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary: column titles, and for each model its colour, name and cells of (figure, small print)."""
-    names = [name for name in METRICS if name in report["student"]]
-    titles = [METRICS[name] + (" ↓" if name in ("ece", "log_loss") else "") for name in names]
+    """Returns the summary: column titles, and a row of (figure, small print) for each model."""
+    first = report["headline_measure"]
+    others = [name for name in METRICS if name in report["student"] and name not in (first, "ndcg10_all")]
+    names = [first, *others]  # the mean NDCG of all groups stands below the table
+    titles = [METRICS[name] + (" ↓" if name in LESS_IS_BETTER else "") for name in names]
     rows = []
-    for key, title, found in model_rows(report):
+    for key, title, figures in [*model_rows(report), *baseline_rows(report)]:
         intervals = report["intervals"].get(key, {})
-        cells = [(figure(found.get(name)), span(intervals.get(name))) for name in names]
+        cells = [(figure(figures.get(name)), span(intervals.get(name))) for name in names]
         latency = report["latency"].get(key, {})
         single, speed, size = latency.get("single_ms", {}), latency.get("rows_per_second"), report["size_mb"].get(key)
         cells.append((duration(single.get("p50")), f"p99 {duration(single['p99'])}" if single else ""))
         cells.append(("–" if speed is None else f"{speed:,.0f}", ""))
         cells.append(("–" if size is None else f"{size:,.1f} MB", ""))
-        rows.append({"key": key if key in MODELS else "teacher", "title": title, "cells": cells})
-    return {"titles": [*titles, "one row", "rows/s", "size"], "rows": rows}
+        rows.append(table_row([(title, ""), *cells], key if key in (*MODELS, "constant") else "teacher"))
+    return {"titles": ["model", *titles, "one row", "rows/s", "size"], "rows": rows}
+
+
+def ranking_note(report: Mapping[str, Any]) -> str:
+    """Says which groups NDCG@10 counts, of a report of rankings; otherwise nothing."""
+    counts = report["ndcg_groups"]
+    return (
+        ndcg_note(counts, {title: figures["ndcg10_all"] for _, title, figures in model_rows(report)}) if counts else ""
+    )
 
 
 def examples(run: RunResults) -> dict[str, Any]:
-    """The test rows on which student and teacher (without one: student and label) agree least, and most.
+    """Picks the test rows on which student and teacher (without one: student and label) agree least, and most.
 
     The distance is that of the scores: of the distributions, in multi-class tasks (total variation).
     """
@@ -148,12 +149,10 @@ def examples(run: RunResults) -> dict[str, Any]:
     def shown(rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         return [
             {
-                "texts": [
-                    (name, _excerpt(column[row])) for name, column in zip(_fields(run), run.columns, strict=True)
-                ],
+                "texts": [(name, excerpt(column[row])) for name, column in zip(_fields(run), run.columns, strict=True)],
                 "label": _label(run.task, labels[row]),
                 "scores": [
-                    {"key": key, "title": key, **_score(run.task, scores[row])}
+                    {"key": key, **_score(run.task, scores[row])}
                     for key, scores in (("teacher", teacher), ("student", student))
                     if scores is not None
                 ],
@@ -170,11 +169,7 @@ def examples(run: RunResults) -> dict[str, Any]:
 
 
 def _fields(run: RunResults) -> Sequence[str]:
-    return getattr(run.task, "fields", None) or [f"text {place + 1}" for place in range(len(run.columns))]
-
-
-def _excerpt(text: str) -> str:
-    return text if len(text) <= EXCERPT else text[:EXCERPT].rstrip() + " …"
+    return getattr(run.task, "fields", None) or [f"text {index + 1}" for index in range(len(run.columns))]
 
 
 def _classes(task: Any) -> Sequence[str]:
@@ -182,7 +177,7 @@ def _classes(task: Any) -> Sequence[str]:
 
 
 def _label(task: Any, label: float) -> str:
-    """The label as the user's files have it."""
+    """Returns the label as the user's files have it."""
     if _classes(task):
         return str(_classes(task)[int(label)])
     low, high = getattr(task, "label_range", ()) or (0, 1)
@@ -190,7 +185,7 @@ def _label(task: Any, label: float) -> str:
 
 
 def _score(task: Any, score: Any) -> dict[str, Any]:
-    """A row's score: the share of a bar that is filled, and the text beside it."""
+    """Returns a row's score: the share of a bar that is filled, and the text beside it."""
     if np.ndim(score) == 0:
         return {"share": float(score), "text": f"{score:.3f}"}
     best = int(np.argmax(score))
@@ -204,13 +199,13 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
     labels = check_labels(kind, run.labels, student)
     models = {"teacher": run.teacher, "student": run.student, "labels_only": run.labels_only}
     series = [_series(key, labels, scores) for key, scores in models.items() if report[key] is not None]
-    legend = [(one.key, one.title) for one in series]
+    legend = [(model.key, model.title) for model in series]
 
     def spoken(metric: str) -> str:
-        return "; ".join(f"{one.title} {figure(report[one.key][metric])}" for one in series)
+        return "; ".join(f"{model.title} {figure(report[model.key][metric])}" for model in series)
 
     many = "; the mean over the classes, each against the rest" if kind == "multiclass" else ""
-    found = [
+    drawn = [
         Picture(
             "ROC curves",
             [pictures.roc(kind, series)],
@@ -232,8 +227,8 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
         svg = pictures.scatter(teacher, met, hits(kind, labels[rows], met))
         marks = "Darker: more rows." if len(met) > pictures.CROWD else "Crosses: the student decides wrongly."
         alt = f"The student's scores against the teacher's. They decide alike on {percent(report['fidelity'])}."
-        found.append(Picture("Student against teacher", [svg], alt, f"{_quadrants(teacher, met)} {marks}"))
-    return found
+        drawn.append(Picture("Student against teacher", [svg], alt, f"{_quadrants(teacher, met)} {marks}"))
+    return drawn
 
 
 def _series(key: str, labels: Floats, scores: ArrayLike | None) -> Series:
@@ -251,20 +246,20 @@ def _quadrants(teacher: Floats, student: Floats) -> str:
 
 
 def _trainings(run: RunResults) -> list[Picture]:
-    found = []
-    for number, (name, history) in enumerate(run.histories.items()):
-        svgs = pictures.training(number, name if name in MODELS else "teacher", history)
+    drawn = []
+    for index, (name, history) in enumerate(run.histories.items()):
+        svgs = pictures.training(index, name if name in MODELS else "teacher", history)
         if svgs:
             last = ", ".join(
                 f"{key} {value:.4g}" for key, value in history[-1].items() if isinstance(value, int | float)
             )
             title = MODELS.get(name, name)
-            found.append(Picture(title[:1].upper() + title[1:], svgs, f"Training of the {title}. At its end: {last}."))
-    return found
+            drawn.append(Picture(title[:1].upper() + title[1:], svgs, f"Training of the {title}. At its end: {last}."))
+    return drawn
 
 
 def _counts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The data stage's counts, those within others behind them."""
+    """Returns the data stage's counts, those within others behind them."""
     rows = []
     for name, value in data.items():
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,10 +1,5 @@
-"""The report's pictures, as SVG that sits inside the page and takes the page's colours, light or dark.
+"""The pictures of a run's report: ROC and calibration curves, training, the student's scores against the teacher's."""
 
-matplotlib draws with stand-in colours, which are then replaced by the style sheet's variables; text stays text. No text
-of the user's is drawn, so no font lacks a glyph.
-"""
-
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,34 +9,8 @@ import numpy as np
 
 from tfb2d.evaluation.metrics import Bools, Floats, calibration_rows, decisions, one_against_rest
 from tfb2d.evaluation.results import History
+from tfb2d.report.pictures import COLOURS, DASHES, LINE, MUTED, svg
 
-INK, MUTED, LINE = "#010101", "#010102", "#010103"
-COLOURS = {"teacher": "#010104", "student": "#010105", "labels_only": "#010106"}
-VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line"} | {value: name for name, value in COLOURS.items()}
-DASHES: dict[str, Any] = {"teacher": (0, (5, 2)), "student": "solid", "labels_only": (0, (1, 1.5))}
-STYLE: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": LINE,
-    "axes.grid": True,
-    "axes.labelcolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10,
-    "font.size": 10,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.8,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tfb2d",
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.color": LINE,
-    "ytick.labelcolor": MUTED,
-}
 GRID = 200  # points of a curve that would have more
 CROWD = 400  # rows from which a scatter shows densities
 
@@ -57,7 +26,7 @@ class Series:
 
 
 def roc(kind: str, series: Sequence[Series]) -> str:
-    """ROC curves; of a multi-class task, the mean over its classes of one against the rest."""
+    """Draws ROC curves; of a multi-class task, the mean over its classes of one against the rest."""
     from sklearn.metrics import roc_curve
 
     grid = np.linspace(0, 1, GRID + 1)
@@ -65,37 +34,39 @@ def roc(kind: str, series: Sequence[Series]) -> str:
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
-        for one in series:
-            views = [v for v in one_against_rest(kind, one.labels, one.scores) if v[0].any() and not v[0].all()]
+        for model in series:
+            views = [v for v in one_against_rest(kind, model.labels, model.scores) if v[0].any() and not v[0].all()]
             curves = [roc_curve(*view)[:2] for view in views]
             if len(curves) == 1 and len(curves[0][0]) <= 2 * GRID:
-                axes.plot(*curves[0], color=COLOURS[one.key], linestyle=DASHES[one.key])
+                axes.plot(*curves[0], color=COLOURS[model.key], linestyle=DASHES[model.key])
             elif curves:
                 heights = np.mean([np.interp(grid, wrong, right) for wrong, right in curves], axis=0)
-                axes.plot(np.append(0, grid), np.append(0, heights), color=COLOURS[one.key], linestyle=DASHES[one.key])
+                axes.plot(
+                    np.append(0, grid), np.append(0, heights), color=COLOURS[model.key], linestyle=DASHES[model.key]
+                )
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
     return svg("roc", draw, 4.4, 4.4)
 
 
 def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
-    """Claimed against observed probability; each point stands for the same number of rows."""
+    """Draws claimed against observed probability; each point stands for the same number of rows."""
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(xlabel="claimed probability", ylabel="observed share", aspect="equal")
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
-        for one in series:
-            claims, outcomes, _ = calibration_rows(kind, one.labels, one.scores)
+        for model in series:
+            claims, outcomes, _ = calibration_rows(kind, model.labels, model.scores)
             parts = [part for part in np.array_split(np.argsort(claims, kind="stable"), points) if len(part)]
             means = np.array([(claims[part].mean(), outcomes[part].mean()) for part in parts])
-            axes.plot(*means.T, color=COLOURS[one.key], linestyle=DASHES[one.key], marker="o", markersize=4)
+            axes.plot(*means.T, color=COLOURS[model.key], linestyle=DASHES[model.key], marker="o", markersize=4)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
     return svg("calibration", draw, 4.4, 4.4)
 
 
-def training(number: int, key: str, history: History) -> list[str]:
-    """Losses, and the other figures, of the page's `number`th training by epoch or step; none if there are no figures.
+def training(index: int, key: str, history: History) -> list[str]:
+    """Losses, and the other figures, of the page's `index`th training by epoch or step; none if there are no figures.
 
     What was measured on validation has the model's colour, what on the training rows is grey.
     """
@@ -125,11 +96,11 @@ def training(number: int, key: str, history: History) -> list[str]:
 
         return draw
 
-    return [svg(f"training-{number}-{at}", drawing(panel), 3.3, 2.5) for at, panel in enumerate(panels) if panel]
+    return [svg(f"training-{index}-{at}", drawing(panel), 3.3, 2.5) for at, panel in enumerate(panels) if panel]
 
 
 def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
-    """The student's score against the teacher's; more than CROWD rows as hexagons, as dark as their rows are many.
+    """Draws the student's score against the teacher's; more than CROWD rows as hexagons, the darker the more rows.
 
     Args:
       teacher, student: `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown.
@@ -163,36 +134,3 @@ def _finite(value: Any) -> bool:
 
 def _rgb(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
-
-
-def svg(name: str, draw: Callable[[Any], None], width: float, height: float) -> str:
-    """What `draw` puts on a figure of so many inches, as an `<svg>` element for the page.
-
-    It has no prologue, links, fonts or size of its own, and its ids start with `name`.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure)
-        out = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    for pattern, replacement in (
-        (r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true">'),
-        (r"<(metadata|style).*?</\1>", ""),
-        (r' id="[a-zA-Z][a-zA-Z.0-9]*_\d+"', ""),
-        (r' id="', f' id="{name}-'),
-        (r'xlink:href="#', f'href="#{name}-'),
-        (r"url\(#", f"url(#{name}-"),
-        (r"font-family: [^;\"]*;? ?", ""),
-        (r"(\d\.\d\d)\d+", r"\1"),
-        (r"\s+", " "),
-    ):
-        text = re.sub(pattern, replacement, text, flags=re.DOTALL)
-    for colour, variable in VARIABLES.items():
-        text = text.replace(colour, f"var(--{variable.replace('_', '-')})")
-    return text.strip()

@@ -1,4 +1,4 @@
-"""Writes down finished runs as one result: `python -m tfb2d.evaluation.record --output=results/NAME.json RUN [RUN ...]`.
+"""Writes down finished runs as one result: `tfb2d record --output=results/NAME.json RUN [RUN ...]`.
 
 The runs are repetitions of one experiment, a seed each. Every metric gets its mean, the values by seed, and a 95% interval:
 the mean of the runs' bootstrap limits, which says how far the test rows alone let the figure move; how far seeds move it,
@@ -7,22 +7,22 @@ the values by seed show. Fractions, not percent.
 
 import datetime
 import subprocess
-import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import app, flags
 
 from tfb2d.atomic import read_json, write_json
 from tfb2d.data.errors import DataError
+from tfb2d.errors import UserError
 from tfb2d.evaluation.machine import machine
-from tfb2d.evaluation.results import COMPARED
+from tfb2d.evaluation.results import COMPARED, HEADLINE
 from tfb2d.runs import Run
 
-_OUTPUT = flags.DEFINE_string("output", None, "The JSON file to write.", required=True)
-_EXPERIMENT = flags.DEFINE_string("experiment", "", "The experiment's name. [default: the recipe's]")
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 
 def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
@@ -61,6 +61,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
     return {
         "experiment": experiment or reports[0]["name"],
         "command": reports[0]["command"],
+        "headline_measure": reports[0].get("headline_measure"),
         "commit": _git("rev-parse", "--short", "HEAD"),
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
@@ -77,9 +78,11 @@ def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | 
         for name, value in (report[model] or {}).items():
             if value is not None:
                 found[f"{model}_{name}"] = value, intervals[model].get(name)
-    for name in COMPARED:
-        if report[name] is not None:
+    for name in (*COMPARED, *HEADLINE):
+        if report.get(name) is not None:
             found[name] = report[name], intervals.get(name)
+    for name, count in (report.get("ndcg_groups") or {}).items():
+        found[f"ndcg_groups_{name}"] = float(count), None
     for model, latency in report["latency"].items():
         found[f"{model}_single_ms"] = latency["single_ms"]["p50"], None
         found[f"{model}_rows_per_second"] = latency["rows_per_second"], None
@@ -101,16 +104,23 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def main(argv: Sequence[str]) -> None:
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    what = parser.group("what to record")
+    what.texts("runs", "Run folders, one a seed.")
+    what.flag("output", "The JSON file to write.", required=True, metavar="FILE")
+    what.flag("experiment", "The experiment's name. [default: the recipe's]", "", metavar="NAME")
+
+
+def run(options: Namespace) -> None:
     """Runs the command."""
-    if len(argv) < 2:
-        raise app.UsageError("name at least one run folder")
-    try:
-        write_json(_OUTPUT.value, record([Path(run) for run in argv[1:]], _EXPERIMENT.value))
-    except (DataError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print(_OUTPUT.value)
+    if not options.runs:
+        raise UserError("name at least one run folder")
+    write_json(options.output, record([Path(folder) for folder in options.runs], options.experiment))
+    print(options.output)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    from tfb2d.cli import door
+
+    door("record")

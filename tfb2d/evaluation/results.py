@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
 from tfb2d.evaluation.doubts import doubts
-from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics
+from tfb2d.evaluation.headline import constant_scores, headline_measure, threshold_figures
+from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics, ndcg_groups
 
 History = Sequence[Mapping[str, Any]]
+HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
 # What compares the student with others: shares of its teacher's accuracy, ROC-AUC and NDCG@10 that it keeps; decisions
 # that are its teacher's; points of accuracy over the same student trained on labels alone.
 COMPARED = ("retention", "auc_retention", "ndcg10_retention", "fidelity", "gain_over_labels_only")
@@ -23,7 +25,7 @@ class RunResults:
     """The test split as every model scored it, and how the run came about.
 
     Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. A teacher that somebody else's scores stand in
-    for may lack rows: they are NaN, and it is judged, and the student held against it, on the others.
+    for may lack rows: they are NaN, and it is measured, and the student compared with it, on the others.
 
     Raises:
       ValueError: arrays that do not fit the task or one another.
@@ -50,6 +52,8 @@ class RunResults:
     )  # the compress stage's: float and served, beside each other
     model: str = ""  # the exported model's folder
     config: Mapping[str, Any] = field(default_factory=dict)
+    headline: str = ""  # the measure of retention and gain; "" takes the task's own, `headline_measure`
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # of binary tasks: a model's, chosen on validation
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""  # what to type for the same run
     resamples: int = 1000  # of the bootstrap
@@ -60,9 +64,9 @@ class RunResults:
         kind = kind_of(self.task)
         student = check_scores(kind, self.student, "student scores")
         check_labels(kind, self.labels, student)
-        for place, column in enumerate(self.columns):
+        for index, column in enumerate(self.columns):
             if len(column) != len(student):
-                raise ValueError(f"columns[{place}] has {len(column)} texts; there are {len(student)} rows")
+                raise ValueError(f"columns[{index}] has {len(column)} texts; there are {len(student)} rows")
         others = {**self.teachers, "teacher": self.teacher, "labels_only": self.labels_only}
         for name, scores in others.items():
             if scores is not None and np.shape(scores) != student.shape:
@@ -70,45 +74,55 @@ class RunResults:
 
 
 def covered(scores: ArrayLike) -> Bools:
-    """The rows that a model has a score for, `[n]`."""
+    """Returns the rows that a model has a score for, `[n]`."""
     array = np.asarray(scores)
     return ~np.isnan(array if array.ndim == 1 else array.sum(axis=1))
 
 
 def summarise(run: RunResults) -> dict[str, Any]:
-    """The content of `report.json`: plain values only, None where a figure does not exist."""
+    """Returns the content of `report.json`: plain values only, None where a figure does not exist."""
     labels = np.asarray(run.labels)
     groups = None if run.groups is None else np.asarray(run.groups, object)
     draws: dict[str, Any] = {"resamples": run.resamples, "seed": run.seed}
     students = {"student": run.student} | ({} if run.labels_only is None else {"labels_only": run.labels_only})
+    rankings = len(run.columns) == 2  # groups of single texts are no rankings
+    measure = run.headline or headline_measure(run.task, labels, pairs=rankings)
     whole = Bootstrap(run.task, labels, students, groups, **draws)
     intervals: dict[str, Any] = {name: whole.intervals(name) for name in students}
     against: dict[str, Interval] = {}
     warnings: list[str] = []
-    judged = np.zeros(len(labels), np.bool_) if run.teacher is None else covered(run.teacher)
-    if run.teacher is not None and judged.any():
-        both = {"teacher": np.asarray(run.teacher)[judged], "student": np.asarray(run.student)[judged]}
+    scored = np.zeros(len(labels), np.bool_) if run.teacher is None else covered(run.teacher)
+    if run.teacher is not None and scored.any():
+        both = {"teacher": np.asarray(run.teacher)[scored], "student": np.asarray(run.student)[scored]}
         shares = {"fidelity": agreement(both["teacher"], both["student"])}
-        part = Bootstrap(run.task, labels[judged], both, _of(groups, judged), shares=shares, **draws)
+        part = Bootstrap(run.task, labels[scored], both, _of(groups, scored), shares=shares, **draws)
         intervals["teacher"] = part.intervals("teacher")
         against["retention"] = part.ratio("student", "teacher")
         against["auc_retention"] = part.ratio("student", "teacher", "roc_auc")
-        if "ndcg10" in part.values["teacher"] and len(run.columns) == 2:  # groups of single texts are no rankings
+        if "ndcg10" in part.values["teacher"] and rankings:
             against["ndcg10_retention"] = part.ratio("student", "teacher", "ndcg10")
         against["fidelity"] = part.share("fidelity")
-        warnings = doubts(run.task, labels[judged], part.values["teacher"], against["retention"]["value"])
+        against["headline_retention"] = part.ratio("student", "teacher", measure)
+        warnings = doubts(run.task, labels[scored], part.values["teacher"], against["retention"]["value"])
     if run.labels_only is not None:
         against["gain_over_labels_only"] = whole.difference("student", "labels_only")
+        against["headline_gain"] = whole.difference("student", "labels_only", measure)
     report = {
         "name": run.name,
         "task": run.task.to_json() if hasattr(run.task, "to_json") else {"kind": kind_of(run.task)},
         **{name: _values(intervals.get(name)) for name in ("teacher", "student", "labels_only")},
         "teachers": {name: _alone(run, labels, groups, scores) for name, scores in run.teachers.items()},
-        **{name: against[name]["value"] if name in against else None for name in COMPARED},
-        "intervals": {name: {key: one["ci95"] for key, one in found.items()} for name, found in intervals.items()}
-        | {name: one["ci95"] for name, one in against.items()},
-        "rows": {"test": len(labels), "teacher": int(judged.sum())},
+        **{name: against[name]["value"] if name in against else None for name in (*COMPARED, *HEADLINE)},
+        "headline_measure": measure,
+        "baselines": {"constant": _constant(run, labels, groups)},
+        "thresholds": _thresholds(run, labels),
+        "intervals": {
+            name: {key: figure["ci95"] for key, figure in figures.items()} for name, figures in intervals.items()
+        }
+        | {name: figure["ci95"] for name, figure in against.items()},
+        "rows": {"test": len(labels), "teacher": int(scored.sum())},
         "warnings": warnings,
+        "ndcg_groups": ndcg_groups(run.task, labels, groups) if groups is not None and rankings else None,
         "rejected": run.data.get("rejected", 0),
         "leaked": run.data.get("leaked", 0),
         "data": dict(run.data),
@@ -126,13 +140,13 @@ def summarise(run: RunResults) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's own types; a number that JSON has no form for (NaN, infinity) becomes None."""
+    """Converts a value to JSON's own types; a number that JSON has no form for (NaN, infinity) becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
@@ -140,12 +154,28 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
+def _constant(run: RunResults, labels: NDArray[Any], groups: NDArray[Any] | None) -> dict[str, float | None]:
+    classes = np.shape(run.student)[1] if kind_of(run.task) == "multiclass" else 1
+    return metrics(run.task, labels, constant_scores(run.task, labels, classes), groups)
+
+
+def _thresholds(run: RunResults, labels: NDArray[Any]) -> dict[str, dict[str, float]]:
+    models = {"teacher": run.teacher, "student": run.student, "labels_only": run.labels_only}
+    figures = {}
+    for name, threshold in run.thresholds.items():
+        scores = np.asarray(models[name])
+        rows = covered(scores)
+        if rows.any():
+            figures[name] = threshold_figures(labels[rows], scores[rows], threshold)
+    return figures
+
+
 def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:
     return None if values is None else values[rows]
 
 
-def _values(found: Mapping[str, Interval] | None) -> dict[str, Any] | None:
-    return None if found is None else {name: interval["value"] for name, interval in found.items()}
+def _values(figures: Mapping[str, Interval] | None) -> dict[str, Any] | None:
+    return None if figures is None else {name: interval["value"] for name, interval in figures.items()}
 
 
 def _alone(

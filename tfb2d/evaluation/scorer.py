@@ -19,7 +19,7 @@ Float32 = NDArray[np.float32]
 
 
 def version_folder(model: str | Path) -> Path:
-    """The SavedModel that a folder stands for: itself, or its version folder with the highest number.
+    """Returns the SavedModel that a folder stands for: itself, or its version folder with the highest number.
 
     Raises:
       DataError: there is no SavedModel; the message names what there is.
@@ -28,7 +28,7 @@ def version_folder(model: str | Path) -> Path:
     if (folder / "saved_model.pb").exists():
         return folder
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; --model takes what tfb2d.train exported")
+        raise DataError(f"{folder}: there is no such folder; a model is what tfb2d train exported")
     try:
         return newest_version(folder, "saved_model.pb")
     except FileNotFoundError:
@@ -63,7 +63,7 @@ class Scorer:
         self._signature = self._model.signatures["serving_default"]
 
     def score(self, columns: Sequence[Sequence[str]], batch: int = BATCH) -> tuple[Float32, Float32]:
-        """Calibrated probabilities and raw logits.
+        """Returns calibrated probabilities and raw logits.
 
         Args:
           columns: one sequence of n texts a field, in the order of `task.fields`.
@@ -91,9 +91,30 @@ class Scorer:
             logits.append(found["logit"].numpy())
         return np.concatenate(scores), np.concatenate(logits)
 
+    def embed(self, texts: Sequence[str], signature: str = "embed", batch: int = BATCH) -> Float32:
+        """Returns the vectors of texts, `[n, dim]`, from a signature that takes one text a row.
+
+        Raises:
+          DataError: the model has no such signature.
+        """
+        served = self._model.signatures
+        if signature not in served:
+            raise DataError(
+                f"{self.folder} has no signature {signature!r} but {', '.join(sorted(served))}: this student has no towers,"
+                " so a text has no vector of its own; use score or rank"
+            )
+        (name,) = served[signature].structured_input_signature[1]
+        parts = []
+        for start in range(0, len(texts), batch):
+            outputs = served[signature](
+                **{name: self._tf.constant(list(texts[start : start + batch]), self._tf.string)}
+            )
+            parts.append((outputs["embedding"] if "embedding" in outputs else next(iter(outputs.values()))).numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
 
 def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:
-    """The files' columns that hold a task's fields, from `field=column` settings; others keep their name.
+    """Returns the files' columns that hold a task's fields, from `field=column` settings; others keep their name.
 
     Raises:
       DataError: a setting without "=", or of a field that the task has not.

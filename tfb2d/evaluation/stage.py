@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tfb2d.distill.stack import Stack
+    from tfb2d.evaluation.scorer import Scorer
 
-VERSION = 1  # of the code: raise it when the same run gives another report
+VERSION = 2  # of the code: raise it when the same run gives another report
 PACKAGES = ("tfb2d", "tensorflow", "tf_keras", "keras", "keras-hub", "numpy", "pyarrow")
 
 
@@ -68,16 +69,18 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
     if config.report.labels_only:
         labels_only = _labels_only_scores(run, task)
         histories["labels_only"] = run.student_outcome("labels_only").history
+    stack = Stack(student.stack.weights, student.stack.bias)
     results = RunResults(
         name=config.name,
         task=task,
         columns=columns,
         labels=test.column("label").to_numpy(),
         student=scorer.score(columns)[0],
-        teacher=_teacher_scores(run, task, Stack(student.stack.weights, student.stack.bias), names),
+        teacher=_teacher_scores(run, task, stack, names),
         teachers={name: _teacher_scores(run, task, alone, [name]) for name in names} if several else {},
         labels_only=labels_only,
         groups=_groups(test, task),
+        thresholds=_thresholds(run, task, scorer, stack, names),
         histories=histories,
         data=read_json(run.data / "stats.json"),
         seconds=run.seconds(stages),
@@ -99,18 +102,36 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
     return ReportOutcome(print_table(written), str(run.report_page), results.model)
 
 
-def _teacher_scores(run: Run, task: Task, stack: "Stack", names: list[str]) -> np.ndarray:
-    """Returns the teachers' probabilities of the test rows, stacked and then calibrated on validation."""
+def _thresholds(run: Run, task: Task, scorer: "Scorer", stack: "Stack", names: list[str]) -> dict[str, float]:
+    """Returns the thresholds of student and teacher with the highest F1 on validation, of binary tasks alone."""
+    from tfb2d.evaluation.headline import best_threshold
+
+    if task.kind != "binary":
+        return {}
+    valid = read_table(run.split("valid"))
+    labels = valid.column("label").to_numpy()
+    models = {
+        "student": scorer.score([valid.column(name).to_pylist() for name in task.fields])[0],
+        "teacher": _teacher_scores(run, task, stack, names, "valid"),
+    }
+    scored = {name: np.isfinite(scores) for name, scores in models.items()}
+    return {
+        name: best_threshold(labels[scored[name]], scores[scored[name]])
+        for name, scores in models.items()
+        if scored[name].any()
+    }
+
+
+def _teacher_scores(run: Run, task: Task, stack: "Stack", names: list[str], split: str = "test") -> np.ndarray:
+    """Returns the teachers' probabilities of a split's rows, stacked and then calibrated on validation."""
     from tfb2d.distill.targets import stacked_logits
     from tfb2d.evaluation.calibration import calibrate
 
     one_column = _one_column(task)
-    valid, test = (
-        stacked_logits([run.logits(name, split) for name in names], task, stack) for split in ("valid", "test")
-    )
+    valid, rows = (stacked_logits([run.logits(name, each) for name in names], task, stack) for each in ("valid", split))
     labels = read_table(run.split("valid"), ["label"]).column("label").to_numpy()
     known = np.isfinite(valid).all(1)
-    return calibrate(task, labels[known], one_column(valid[known])).apply(one_column(test))
+    return calibrate(task, labels[known], one_column(valid[known])).apply(one_column(rows))
 
 
 def _labels_only_scores(run: Run, task: Task) -> np.ndarray:

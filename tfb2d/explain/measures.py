@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfb2d.errors import RunError
 from tfb2d.explain.nearest import row_orders
 from tfb2d.runs import Run
 from tfb2d.students import ngrams, text_spec
@@ -21,7 +22,7 @@ SHORT = frozenset(b"t".split())  # `don't` is don ' t to the student: its last t
 
 @dataclass(frozen=True)
 class Measure:
-    """How a measure is called, told, and at which end it is suspicious."""
+    """Says how a measure is called and described, and which of its ends is suspicious."""
 
     title: str
     unit: Callable[[float], str]
@@ -72,10 +73,10 @@ class Seen:
     rows: np.ndarray
     rows_of: Callable[[np.ndarray], np.ndarray]
 
-    def of(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How often keys occur, and how often anything occurs in their rows; both of the shape of `wanted`."""
-        own = self.counts[np.searchsorted(self.keys, wanted)] if len(self.keys) else np.zeros(wanted.shape, np.int64)
-        return own, self.rows[self.rows_of(wanted)]
+    def of(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How often keys occur, and how often anything occurs in their rows; both of the shape of `keys`."""
+        own = self.counts[np.searchsorted(self.keys, keys)] if len(self.keys) else np.zeros(keys.shape, np.int64)
+        return own, self.rows[self.rows_of(keys)]
 
 
 def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: Run) -> Seen:
@@ -87,17 +88,23 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
       run: whose hashed transfer rows are counted.
 
     Raises:
-      RunError: the run's stage `rows` is not finished.
+      RunError: the run's stage `rows` is not finished, or was made for another student.
     """
     from tfb2d.students.rows import HashedRows
 
     run.finished_record("rows")
+    hashed, config = HashedRows(run.rows("transfer")), student.config
+    if (hashed.max_tokens, hashed.affixes) != (config.max_tokens, config.affixes):
+        raise RunError(
+            f"{hashed.folder} has {hashed.max_tokens} tokens of a text and affixes {hashed.affixes}, the student reads "
+            f"{config.max_tokens} and {config.affixes}; python -m tfb2d.train brings the run up to date"
+        )
     orders = row_orders(student)
     parts = [_keys(student, text).ravel() for column in columns for text in column]
     keys = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
     counts = np.zeros(len(keys), np.int64)
     rows = np.zeros(student.config.buckets, np.int64)
-    for hashes, splits in ngrams.chunks(HashedRows(run.rows("transfer"))):
+    for hashes, splits in ngrams.chunks(hashed):
         seen = text_spec.ngram_keys(hashes, orders, splits).ravel()
         rows += np.bincount(student.ngrams.rows_of(seen), minlength=len(rows))
         position = np.searchsorted(keys, seen)
@@ -125,31 +132,31 @@ def measures(
     """
     n, most = len(columns[0]), student.config.max_tokens
     names = ["unseen", "rare", "collided"] * (seen is not None) + ["negations", "tokens", "cut", "margin"]
-    found = {name: np.zeros(n) for name in names + ["unmatched_query"] * (len(columns) == 2)}
+    measured = {name: np.zeros(n) for name in names + ["unmatched_query"] * (len(columns) == 2)}
     for at, texts in enumerate(zip(*columns, strict=True)):
         tokens = [text_spec.tokens(text, 2**31 - 1) for text in texts]
-        found["tokens"][at] = sum(map(len, tokens))
-        found["cut"][at] = sum(max(len(one) - most, 0) for one in tokens)
-        found["negations"][at] = sum(map(negations, tokens))
+        measured["tokens"][at] = sum(map(len, tokens))
+        measured["cut"][at] = sum(max(len(text) - most, 0) for text in tokens)
+        measured["negations"][at] = sum(map(negations, tokens))
         keys = [_keys(student, text) for text in texts]
-        if seen is not None and (flat := np.concatenate([one.ravel() for one in keys])).size:
+        if seen is not None and (flat := np.concatenate([field.ravel() for field in keys])).size:
             own, row = seen.of(flat)
-            found["unseen"][at] = np.mean(own == 0)
-            found["rare"][at] = np.mean(own < 5)
-            found["collided"][at] = np.mean(row > 2 * own)
+            measured["unseen"][at] = np.mean(own == 0)
+            measured["rare"][at] = np.mean(own < 5)
+            measured["collided"][at] = np.mean(row > 2 * own)
         if len(texts) == 2 and keys[0].size:
-            found["unmatched_query"][at] = 1 - np.isin(keys[0], keys[1]).mean()
+            measured["unmatched_query"][at] = 1 - np.isin(keys[0], keys[1]).mean()
     if teacher.ndim == 1:
-        found["margin"] = 2 * np.abs(teacher - 0.5)
+        measured["margin"] = 2 * np.abs(teacher - 0.5)
     else:
         best = np.sort(teacher, axis=1)
-        found["margin"] = best[:, -1] - best[:, -2]
-    return found
+        measured["margin"] = best[:, -1] - best[:, -2]
+    return measured
 
 
 def negations(tokens: Sequence[bytes]) -> int:
     """English negations among a text's tokens."""
     before = [b"", *tokens[:-1]]
     return sum(
-        one in NEGATIONS and (one not in SHORT or last == b"'") for one, last in zip(tokens, before, strict=True)
+        token in NEGATIONS and (token not in SHORT or last == b"'") for token, last in zip(tokens, before, strict=True)
     )

@@ -1,7 +1,7 @@
 """Nearest n-grams of an n-gram, by the cosine of their table rows.
 
-Hashing is one way: a row does not know its n-grams. So the candidates are n-grams that texts have, and an n-gram that no
-text has cannot be found. Where several fall into one row they share its vector, and are told as collisions.
+Hashing is one way: a row does not know its n-grams. So the candidates are n-grams of texts that the user names. Where
+several of them fall into one row they share its vector, and are counted as collisions.
 """
 
 from collections import Counter
@@ -64,19 +64,19 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
     Raises:
       DataError: nothing is left.
     """
-    found: Counter[Key] = Counter()
+    counts: Counter[Key] = Counter()
     for text in texts:
         tokens = text_spec.tokens(text, student.config.max_tokens)
         for order in row_orders(student):
-            found.update(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
-        if len(found) > MAX_CANDIDATES:  # what is rarest so far goes; a count may then be too low, never too high
+            counts.update(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
+        if len(counts) > MAX_CANDIDATES:  # what is rarest so far goes; a count may then be too low, never too high
             least = 1
-            while len(found) > MAX_CANDIDATES // 2:  # half, so that the next text does not fill it again
+            while len(counts) > MAX_CANDIDATES // 2:  # half, so that the next text does not fill it again
                 least += 1
-                found = Counter({key: count for key, count in found.items() if count >= least})
-    kept = [(key, count) for key, count in found.items() if count >= min_count]
+                counts = Counter({key: count for key, count in counts.items() if count >= least})
+    kept = [(key, count) for key, count in counts.items() if count >= min_count]
     rows = _rows(student, [key for key, _ in kept])
-    kept, rows = [one for one, row in zip(kept, rows, strict=True) if row != NO_ROW], rows[rows != NO_ROW]
+    kept, rows = [pair for pair, row in zip(kept, rows, strict=True) if row != NO_ROW], rows[rows != NO_ROW]
     if not kept:
         raise DataError(f"the files have no n-gram that occurs {min_count} times; --min_count takes less")
     return Candidates(
@@ -87,12 +87,12 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
     )
 
 
-def _rows(student: "Student", found: Sequence[Key]) -> np.ndarray:
+def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
     """The table rows `[n]` int64 of n-grams; NO_ROW for a token that a vocabulary lacks."""
-    rows = np.zeros(len(found), np.int64)
+    rows = np.zeros(len(keys), np.int64)
     for order in row_orders(student):
-        which = [at for at, key in enumerate(found) if len(key) == order]
-        flat = [text_spec.token_hash(token, student.config.affixes) for at in which for token in found[at]]
+        which = [at for at, key in enumerate(keys) if len(key) == order]
+        flat = [text_spec.token_hash(token, student.config.affixes) for at in which for token in keys[at]]
         splits = np.arange(len(which) + 1, dtype=np.int64) * order
         if which:
             first = text_spec.ngram_keys(np.array(flat, np.int64), (order,), splits)[::order, 0]

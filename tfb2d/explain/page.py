@@ -1,12 +1,13 @@
-"""Explanations as one HTML page that needs nothing else: no script, no request, light and dark."""
+"""Explanations as a page: a table of rows, and for each row what adds to its logit."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfb2d.evaluation.page import style
 from tfb2d.explain.terminal import DOWN, UP
 from tfb2d.explain.views import View, strength
+from tfb2d.report.page import render as render_page
+from tfb2d.report.page import table_row
 
 TEMPLATE = Path(__file__).with_name("explain.html")
 TOP = 20  # n-grams listed of a row
@@ -18,7 +19,7 @@ def render(
     table: Mapping[str, Any] | None = None,
     lead: str = "",
 ) -> str:
-    """The page; whatever comes from data is escaped.
+    """Returns the page; whatever comes from data is escaped.
 
     Args:
       title: in the page's head.
@@ -26,14 +27,13 @@ def render(
       table: `titles` and `rows` of cells, above the rows.
       lead: a sentence under the title.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(
-        title=title, lead=lead, style=style(), table=table, rows=[_row(view, beside) for view, beside in rows]
+    shown = table and {
+        "titles": table["titles"],
+        "rows": [table_row([(cell, "") for cell in cells]) for cells in table["rows"]],
+    }
+    return render_page(
+        TEMPLATE, title=title, lead=lead, table=shown, rows=[_row(view, beside) for view, beside in rows]
     )
-    return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
 
 
 def _row(view: View, beside: Mapping[str, Any]) -> dict[str, Any]:

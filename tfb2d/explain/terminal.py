@@ -80,20 +80,20 @@ def show(view: View, level: str, top: int) -> str:
         head = f"{name}: " if len(view.fields) > 1 else ""
         lines.append(head + " ".join(shade(plain(text), value / most, level) for text, value in tokens))
     lines += [f"note  {note}" for note in view.notes]
-    rows = [(plain(one.text), one.value, one.about) for one in view.parts[:top]]
+    rows = [(plain(part.text), part.value, part.about) for part in view.parts[:top]]
     lines += ["", *_table("n-gram", rows, level)] if rows else []
     left = len(view.parts) - len(rows)
     if left > 0:
-        lines.append(f"… and {left} more, {sum(one.value for one in view.parts[top:]):+.3f} together")
+        lines.append(f"… and {left} more, {sum(part.value for part in view.parts[top:]):+.3f} together")
     if view.soft:
-        pairs = [(plain(f"{one.text}"), one.value, one.about) for one in view.soft[:top]]
+        pairs = [(plain(part.text), part.value, part.about) for part in view.soft[:top]]
         lines += ["", *_table("soft match", pairs, level)]
         left = len(view.soft) - len(pairs)
         if left > 0:
-            lines.append(f"… and {left} more, {sum(one.value for one in view.soft[top:]):+.3f} together")
-    for title, found in (("matched", view.matched), ("unmatched", view.unmatched)):
-        if found is not None:
-            lines += ["", f"{title}: {plain(', '.join(found)) or 'none'}"]
+            lines.append(f"… and {left} more, {sum(part.value for part in view.soft[top:]):+.3f} together")
+    for title, ngrams in (("matched", view.matched), ("unmatched", view.unmatched)):
+        if ngrams is not None:
+            lines += ["", f"{title}: {plain(', '.join(ngrams)) or 'none'}"]
     return "\n".join(lines)
 
 

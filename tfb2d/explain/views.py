@@ -52,52 +52,52 @@ class View:
         return asdict(self)
 
 
-def view(task: Task, calibration: Calibration, found: Explanation) -> View:
+def view(task: Task, calibration: Calibration, explanation: Explanation) -> View:
     """Puts an explanation into words.
 
     Args:
       task: names fields and classes.
       calibration: from logits to probabilities.
-      found: one row's explanation.
+      explanation: of a row.
     """
-    scores = calibration.apply(found.logits[None] if task.n_logits > 1 else found.logits)
-    probability = float(scores[0, found.predicted] if task.n_logits > 1 else scores[0])
-    name = class_name(task, found.predicted)
+    scores = calibration.apply(explanation.logits[None] if task.n_logits > 1 else explanation.logits)
+    probability = float(scores[0, explanation.predicted] if task.n_logits > 1 else scores[0])
+    name = class_name(task, explanation.predicted)
     pair = len(task.fields) == 2
     totals: dict[tuple[int, str], list[float]] = {}
-    for one in found.ngrams:
-        totals.setdefault((one.field, one.text), []).append(one.value)
-    first = {(one.field, one.text): one for one in reversed(found.ngrams)}
+    for ngram in explanation.ngrams:
+        totals.setdefault((ngram.field, ngram.text), []).append(ngram.value)
+    first = {(ngram.field, ngram.text): ngram for ngram in reversed(explanation.ngrams)}
     parts = [
         Part(text, sum(values), "; ".join(_about(task, first[field, text], len(values))))
         for (field, text), values in totals.items()
     ]
     notes = [
         f"{task.fields[field]}: the last {cut:,} of {cut + len(tokens):,} tokens are not read"
-        for field, (cut, tokens) in enumerate(zip(found.cut, found.tokens, strict=True))
+        for field, (cut, tokens) in enumerate(zip(explanation.cut, explanation.tokens, strict=True))
         if cut
     ]
-    if abs(found.gap) > 0.005 * max(1.0, abs(found.logit - found.baseline)):
-        notes.append(f"contributions miss the logit by {found.gap:+.4f}; more --steps bring them nearer")
+    if abs(explanation.gap) > 0.005 * max(1.0, abs(explanation.logit - explanation.baseline)):
+        notes.append(f"contributions miss the logit by {explanation.gap:+.4f}; more --steps bring them nearer")
     if calibration.note:
         notes.append(calibration.note)
-    values = found.token_values()
+    values = explanation.token_values()
     return View(
         f"{name} {probability:.3f}".strip(),
         probability,
-        found.logit,
-        found.baseline,
-        found.logit - found.baseline - found.gap,
-        found.gap,
-        found.texts,
+        explanation.logit,
+        explanation.baseline,
+        explanation.logit - explanation.baseline - explanation.gap,
+        explanation.gap,
+        explanation.texts,
         tuple(
-            (field, tuple(zip(tokens, map(float, one), strict=True)))
-            for field, tokens, one in zip(task.fields, found.tokens, values, strict=True)
+            (field, tuple(zip(tokens, map(float, added), strict=True)))
+            for field, tokens, added in zip(task.fields, explanation.tokens, values, strict=True)
         ),
         tuple(sorted(parts, key=lambda part: -abs(part.value))),
-        tuple(Part(" ~ ".join(one.texts), one.value, f"cosine {one.cosine:.2f}") for one in found.soft),
-        _named(found, True) if pair else None,
-        _named(found, False) if pair else None,
+        tuple(Part(" ~ ".join(pair.texts), pair.value, f"cosine {pair.cosine:.2f}") for pair in explanation.soft),
+        _named(explanation, True) if pair else None,
+        _named(explanation, False) if pair else None,
         tuple(notes),
     )
 
@@ -115,13 +115,13 @@ def strength(values: Sequence[float]) -> list[float]:
     return [float(np.clip(value / most, -1, 1)) for value in values]
 
 
-def _about(task: Task, one: NGram, times: int) -> list[str]:
+def _about(task: Task, ngram: NGram, times: int) -> list[str]:
     about = []
-    if one.matched is not None:
-        about = [task.fields[one.field], "on both sides" if one.matched else "on this side alone"]
-    return about + ([f"{times} times"] if times > 1 else []) + (["never met in training"] if one.unseen else [])
+    if ngram.matched is not None:
+        about = [task.fields[ngram.field], "on both sides" if ngram.matched else "on this side alone"]
+    return about + ([f"{times} times"] if times > 1 else []) + (["never met in training"] if ngram.unseen else [])
 
 
-def _named(found: Explanation, matched: bool) -> tuple[str, ...]:
-    names = [one.text for one in found.ngrams if one.matched is matched]
+def _named(explanation: Explanation, matched: bool) -> tuple[str, ...]:
+    names = [ngram.text for ngram in explanation.ngrams if ngram.matched is matched]
     return tuple(dict.fromkeys(names))

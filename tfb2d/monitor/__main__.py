@@ -1,7 +1,7 @@
 """Watches a student in service: its request logs against its teacher and against what it learnt from.
 
-  python -m tfb2d.monitor --logs=/var/log/shop --model=saved_models/shop --teacher=runs/shop/teachers/bert --output=watch
-  python -m tfb2d.monitor --logs=/var/log/student --model=/models/shop --teacher_logits=labelled/ --output=watch \
+  tfb2d monitor --logs=/var/log/shop --model=saved_models/shop --teacher=runs/shop/teachers/bert --output=watch
+  tfb2d monitor --logs=/var/log/student --model=/models/shop --teacher_logits=labelled/ --output=watch \
       --reference=transfer.safetensors --test=judged_test.tsv --fail_on_alert
 
 Reads PredictionLog records as `tfb2d.serving.RequestLog` and the embedded server's `--log_requests` write them
@@ -9,101 +9,107 @@ Reads PredictionLog records as `tfb2d.serving.RequestLog` and the embedded serve
 the teacher's logits, without repeats and test text, which `data.unlabelled` and a `logits=` teacher take; next.py, the
 run's recipe with those rows; broken.jsonl, where a record could not be read; reference.safetensors, kept for next time.
 Prints the command that distils again. Exit status: 0, with --fail_on_alert 3 where there is an alert, 1 after an error.
-`python -m tfb2d.monitor.shadow` sends logged requests to two servers and compares their answers.
+`tfb2d shadow` sends logged requests to two servers and compares their answers.
 """
 
-import os
-import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import app, flags
+from tfb2d.errors import UserError
 
-from tfb2d.config import ConfigError
-
-_LOGS = flags.DEFINE_list("logs", None, "Files, globs or folders of request logs, apart by commas.")
-_MODEL = flags.DEFINE_string("model", None, "The exported model that answered: its folder or a version's.")
-_OUTPUT = flags.DEFINE_string("output", None, "The folder to write. As private as the logs: it holds texts.")
-_TEACHER = flags.DEFINE_string("teacher", "", "A saved teacher's folder, which labels the sample.")
-_LOGITS = flags.DEFINE_list("teacher_logits", [], "Its logits made elsewhere: OUTPUT/sample, labelled by tfb2d.label.")
-_RUN = flags.DEFINE_string("run", "", "The run folder of model and teacher. [default: the one above --teacher]")
-_REFERENCE = flags.DEFINE_list(
-    "reference", [], "Transfer rows, or a reference.safetensors of another look. [default: the run's data/transfer]"
-)
-_TEST = flags.DEFINE_list("test", [], "Rows that must not be trained on. [default: the run's data/test and data/valid]")
-_NAME = flags.DEFINE_string("name", "", "Only what this model on the server answered.")
-_VERSION = flags.DEFINE_integer("version", 0, "Only what this version answered.", 0)
-_SAMPLE = flags.DEFINE_integer("sample", 2000, "Rows to relabel.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the sample.", 0)
-_WINDOW = flags.DEFINE_string("window", "", "Length of a window: 15m, 6h, 1d, 1w. [default: 24 windows or fewer]")
-_ORDERS = flags.DEFINE_list("orders", [], "N-gram orders. [default: the run's, or 1,2]")
-_SHOW_TEXT = flags.DEFINE_bool("show_text", False, "Show texts and new tokens on the page and in monitor.json.")
-_FAIL = flags.DEFINE_bool("fail_on_alert", False, "Exit with status 3 where there is an alert.")
-_PSI = flags.DEFINE_float("alert_psi", 0.25, "Alert: score drift (PSI) of a window; 0 never.", 0.0)
-_FIDELITY = flags.DEFINE_float(
-    "alert_fidelity", 0.0, "Alert: agreement with the teacher surely below; 0 never.", 0.0, 1.0
-)
-_NEW = flags.DEFINE_float("alert_new_tokens", 0.0, "Alert: share of new tokens in a window; 0 never.", 0.0, 1.0)
-_BROKEN = flags.DEFINE_float("alert_broken", 0.01, "Alert: share of records that cannot be read; 0 never.", 0.0, 1.0)
-_SKEW = flags.DEFINE_float(
-    "alert_skew", 1e-3, "Alert: a logged score this far from the model's own; 0 never.", 0.0, 1.0
-)
-_ROWS = flags.DEFINE_integer("alert_rows", 200, "Windows with fewer rows raise no alert.", 1)
-_PROGRESS = flags.DEFINE_bool("progress", True, "Show progress bars.")
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 ALERTED = 3
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from tfb2d.data.errors import DataError
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    files = parser.group("files")
+    files.words("logs", "Files, globs or folders of request logs, apart by commas.", required=True, metavar="FILE,...")
+    files.flag("model", "The exported model that answered: its folder or a version's.", required=True, metavar="DIR")
+    files.flag("output", "The folder to write. As private as the logs: it holds texts.", required=True, metavar="DIR")
+    files.flag("teacher", "A saved teacher's folder, which labels the sample.", "", metavar="DIR")
+    files.words(
+        "teacher_logits", "Its logits made elsewhere: OUTPUT/sample, labelled by tfb2d label.", metavar="FILE,..."
+    )
+    files.flag("run", "The run folder of model and teacher. [default: the one above --teacher]", "", metavar="DIR")
+    files.words(
+        "reference",
+        "Transfer rows, or a reference.safetensors of another look. [default: the run's data/transfer]",
+        metavar="FILE,...",
+    )
+    files.words(
+        "test",
+        "Rows that must not be trained on. [default: the run's data/test and data/valid]",
+        metavar="FILE,...",
+    )
+    what = parser.group("what is looked at")
+    what.flag("name", "Only what this model on the server answered.", "")
+    what.integer("version", "Only what this version answered; 0 is all.", 0, 0)
+    what.integer("sample", "Rows to relabel.", 2000, 1)
+    what.integer("seed", "Of the sample.", 0, 0)
+    what.flag("window", "Length of a window: 15m, 6h, 1d, 1w. [default: 24 windows or fewer]", "", metavar="TIME")
+    what.words("orders", "N-gram orders. [default: the run's, or 1,2]", metavar="N,...")
+    what.switch("show_text", "Show texts and new tokens on the page and in monitor.json.")
+    what.switch("progress", "Show progress bars.", True)
+    alerts = parser.group("alerts")
+    alerts.switch("fail_on_alert", "Exit with status 3 where there is an alert.")
+    alerts.real("alert_psi", "Score drift (PSI) of a window; 0 never.", 0.25, 0.0)
+    alerts.real("alert_fidelity", "Agreement with the teacher surely below; 0 never.", 0.0, 0.0, 1.0)
+    alerts.real("alert_new_tokens", "Share of new tokens in a window; 0 never.", 0.0, 0.0, 1.0)
+    alerts.real("alert_broken", "Share of records that cannot be read; 0 never.", 0.01, 0.0, 1.0)
+    alerts.real("alert_skew", "A logged score this far from the model's own; 0 never.", 1e-3, 0.0, 1.0)
+    alerts.integer("alert_rows", "Windows with fewer rows raise no alert.", 200, 1)
+
+
+def run(options: Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    if options.teacher and options.teacher_logits:
+        raise UserError("--teacher labels the sample, --teacher_logits are its labels: give one of them")
+    if not all(order.isdecimal() and 1 <= int(order) <= 5 for order in options.orders):
+        raise UserError(f"--orders={','.join(options.orders)}: numbers from 1 to 5")
     from tfb2d.monitor.alerts import Thresholds
     from tfb2d.monitor.page import summary
     from tfb2d.monitor.run import Monitor, Settings
 
-    if _TEACHER.value and _LOGITS.value:
-        sys.exit("error: --teacher labels the sample, --teacher_logits are its labels: give one of them")
-    if not all(order.isdecimal() and 1 <= int(order) <= 5 for order in _ORDERS.value):
-        sys.exit(f"error: --orders={','.join(_ORDERS.value)}: numbers from 1 to 5")
-    try:
-        settings = Settings(
-            logs=_LOGS.value,
-            model=_MODEL.value,
-            output=Path(_OUTPUT.value),
-            teacher=Path(_TEACHER.value) if _TEACHER.value else None,
-            teacher_logits=_LOGITS.value,
-            run=Path(_RUN.value) if _RUN.value else None,
-            reference=_REFERENCE.value,
-            test=_TEST.value,
-            name=_NAME.value,
-            version=_VERSION.value,
-            sample=_SAMPLE.value,
-            seed=_SEED.value,
-            window=_WINDOW.value,
-            orders=tuple(map(int, _ORDERS.value)),
-            show_text=_SHOW_TEXT.value,
-            progress=_PROGRESS.value,
-            thresholds=Thresholds(_PSI.value, _FIDELITY.value, _NEW.value, _BROKEN.value, _SKEW.value, _ROWS.value),
-        )
-        result = Monitor(settings).run()
-    except (ConfigError, DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+    thresholds = Thresholds(
+        options.alert_psi,
+        options.alert_fidelity,
+        options.alert_new_tokens,
+        options.alert_broken,
+        options.alert_skew,
+        options.alert_rows,
+    )
+    settings = Settings(
+        logs=options.logs,
+        model=options.model,
+        output=Path(options.output),
+        teacher=Path(options.teacher) if options.teacher else None,
+        teacher_logits=options.teacher_logits,
+        run=Path(options.run) if options.run else None,
+        reference=options.reference,
+        test=options.test,
+        name=options.name,
+        version=options.version,
+        sample=options.sample,
+        seed=options.seed,
+        window=options.window,
+        orders=tuple(map(int, options.orders)),
+        show_text=options.show_text,
+        progress=options.progress,
+        thresholds=thresholds,
+    )
+    result = Monitor(settings).run()
     print(summary(result))
     print(f"{'page':<10} {settings.output / 'monitor.html'}")
     if result["next"]:
         print(f"{'next':<10} {result['next']}")
-    if _FAIL.value and result["alerts"]:
-        sys.exit(ALERTED)
-
-
-def run() -> None:
-    """The command line."""
-    flags.mark_flags_as_required(["logs", "model", "output"])
-    app.run(main)
+    return ALERTED if options.fail_on_alert and result["alerts"] else 0
 
 
 if __name__ == "__main__":
-    run()
+    from tfb2d.cli import door
+
+    door("monitor")

@@ -51,21 +51,20 @@ class Hasher:
 
     def __call__(self, texts: Sequence[bytes | str]) -> dict[int, Grams]:
         """Returns the n-grams of each order that lie within a text; of order 1 its tokens."""
-        values, splits = self._tokens(texts)
+        return self.of_tokens(*self._tokens(texts))
+
+    def of_tokens(self, values: Int64, splits: Int64) -> dict[int, Grams]:
+        """Returns the same for texts whose token hashes `[tokens]` and splits `[texts + 1]` are there already."""
         lengths = np.diff(splits)
         rows = np.repeat(np.arange(len(lengths)), lengths)
         positions = np.arange(len(values)) - np.repeat(splits[:-1], lengths)
         left = np.repeat(lengths, lengths) - positions  # tokens from here to the end
-        grams, chained, chains = {}, values, {1: values}
-        with np.errstate(over="ignore"):
-            for order in range(2, max(self.orders) + 1):
-                following = np.append(chained[1:], np.int64(0)) if len(values) else chained
-                chained = values ^ following * np.int64(text_spec.chain(order))
-                chains[order] = chained
-            for order in self.orders:
-                inside = left >= order
-                mixed = (chains[order] * np.int64(text_spec.MIX)).view(np.uint64)
-                grams[order] = Grams(mixed[inside], rows[inside], positions[inside])
+        keys = text_spec.ngram_keys(values, self.orders, splits)
+        grams = {}
+        for column, order in enumerate(self.orders):
+            inside = left >= order
+            mixed = (keys[:, column] * text_spec.MIX).view(np.uint64)
+            grams[order] = Grams(mixed[inside], rows[inside], positions[inside])
         return grams
 
     def _tokens(self, texts: Sequence[bytes | str]) -> tuple[Int64, Int64]:

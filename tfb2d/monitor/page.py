@@ -1,4 +1,4 @@
-"""The monitor's outcome as one HTML page that needs nothing else, and as a few lines for a terminal."""
+"""The monitor's outcome as a page, and as a few lines for a terminal."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,34 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.evaluation import pictures as report_pictures
+from tfb2d.evaluation import pictures as run_pictures
 from tfb2d.evaluation.metrics import decisions
-from tfb2d.evaluation.page import EXCERPT, Picture, style
 from tfb2d.evaluation.table import figure, percent, span
 from tfb2d.monitor import pictures
+from tfb2d.report.page import Picture, excerpt, table_row
+from tfb2d.report.page import render as render_page
 
 TEMPLATE = Path(__file__).with_name("monitor.html")
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """The page, from what `Monitor.run` found; whatever comes from data is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(
+    """Returns the page of what `Monitor.run` gave; whatever comes from data is escaped."""
+    return render_page(
+        TEMPLATE,
         result=result,
-        style=style(),
         headline=headline(result),
         span=when(result),
         cards=_cards(result),
         pictures=_pictures(result),
         table=_table(result),
         counts=_counts(result),
-        tokens=result.get("new_tokens"),
+        tokens=[(token["token"], f"{token['count']:,}") for token in result.get("new_tokens") or []],
         examples=[_example(one) for one in result.get("examples", [])],
     )
-    return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
 
 
 def headline(result: Mapping[str, Any]) -> str:
@@ -181,16 +177,17 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
     if "scatter" in result and len(result["scatter"][0]):
         teacher, student = result["scatter"]
         alike = decisions(teacher) == decisions(student)
-        svg = report_pictures.scatter(teacher, student, alike)
-        marks = "Darker: more rows." if len(teacher) > report_pictures.CROWD else "Crosses: they decide differently."
+        svg = run_pictures.scatter(teacher, student, alike)
+        marks = "Darker: more rows." if len(teacher) > run_pictures.CROWD else "Crosses: they decide differently."
         found.append(Picture("Student against teacher", [svg], "Served scores against the teacher's.", marks))
     return found
 
 
 def _table(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A line a window: time, then (figure, small print)."""
+    """Returns a row of (figure, small print) for each window."""
     new, judged = bool(result["overall"]["new"]), bool(result["fidelity"])
     titles = [
+        "from, UTC",
         "rows",
         "PSI",
         *(["new tokens"] if new else []),
@@ -200,7 +197,7 @@ def _table(result: Mapping[str, Any]) -> dict[str, Any]:
     ]
     rows = []
     for one in result["windows"]:
-        cells = [(f"{one['rows']:,}", f"{one['requests']:,} requests")]
+        cells = [(one["time"], ""), (f"{one['rows']:,}", f"{one['requests']:,} requests")]
         cells.append((figure(one["psi"]), "" if one["psi"] is None else f"chance {one['chance95']:.3f}"))
         if new:
             cells.append((percent(one["new"]["1"]["share"]), ""))
@@ -209,7 +206,7 @@ def _table(result: Mapping[str, Any]) -> dict[str, Any]:
                 cells.append((figure(one["fidelity"][name]["value"]), span(one["fidelity"][name]["ci95"])))
         cells.append((f"{one['bytes'] / max(one['rows'], 1):,.0f}", ""))
         cells.append((f"{one['empty']:,}", ""))
-        rows.append({"title": one["time"], "cells": cells})
+        rows.append(table_row(cells))
     return {"titles": titles, "rows": rows}
 
 
@@ -235,14 +232,11 @@ def _counts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _example(one: Mapping[str, Any]) -> dict[str, Any]:
-    bars = []
+    scores = []
     for name in ("teacher", "student"):
         score = np.asarray(one[name], np.float64)
         best = int(score.argmax()) if score.ndim else 0
         value = float(score[best] if score.ndim else score)
         text = f"class {best}: {value:.3f}" if score.ndim else f"{value:.3f}"
-        bars.append({"key": name, "share": f"{100 * value:.1f}", "text": text})
-    texts = [
-        (name, text if len(text) <= EXCERPT else text[:EXCERPT].rstrip() + " …") for name, text in one["texts"].items()
-    ]
-    return {"texts": texts, "bars": bars}
+        scores.append({"key": name, "share": value, "text": text})
+    return {"texts": [(name, excerpt(text)) for name, text in one["texts"].items()], "scores": scores}

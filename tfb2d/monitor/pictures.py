@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.evaluation.pictures import COLOURS, INK, LINE, MUTED, svg
 from tfb2d.monitor.drift import BANDS
+from tfb2d.report.pictures import COLOURS, INK, LINE, MUTED, interval, svg
 
 Window = Mapping[str, Any]
 
@@ -78,17 +78,10 @@ def agreement(windows: Sequence[Window], overall: Mapping[str, Any]) -> str:
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "decided alike, %")
         axes.axhline(100 * _number(overall["value"]), color=MUTED, linewidth=1)
-        lowest = 100.0
-        for place, one in enumerate(windows):
-            found = one["fidelity"]["agreement"]
-            if found["value"] is not None:
-                if found["ci95"]:
-                    axes.vlines(
-                        place, *(100 * end for end in found["ci95"]), color=COLOURS["teacher"], linewidth=2, alpha=0.5
-                    )
-                axes.plot(place, 100 * found["value"], color=COLOURS["teacher"], marker="o", markersize=5)
-                lowest = min(lowest, 100 * min([found["value"], *(found["ci95"] or [])]))
-        axes.set_ylim(max(0.0, lowest - 5), 101)
+        found = [window["fidelity"]["agreement"] for window in windows]
+        ends = [100 * end for share in found for end in (share["ci95"] or [share["value"]]) if end is not None]
+        _points(axes, found)
+        axes.set_ylim(max(0.0, min([100.0, *ends]) - 5), 101)
 
     return svg("agreement", draw, *_SIZE)
 
@@ -98,17 +91,19 @@ def distance(windows: Sequence[Window]) -> str:
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "mean distance, %")
-        for place, one in enumerate(windows):
-            found = one["fidelity"]["distance"]
-            if found["value"] is not None:
-                if found["ci95"]:
-                    axes.vlines(
-                        place, *(100 * end for end in found["ci95"]), color=COLOURS["teacher"], linewidth=2, alpha=0.5
-                    )
-                axes.plot(place, 100 * found["value"], color=COLOURS["teacher"], marker="o", markersize=5)
+        _points(axes, [window["fidelity"]["distance"] for window in windows])
         axes.set_ylim(bottom=0)
 
     return svg("distance", draw, *_SIZE)
+
+
+def _points(axes: Any, figures: Sequence[Mapping[str, Any]]) -> None:
+    """Draws a share a window, in percent, with its interval; a window without one stays empty."""
+    for place, figure in enumerate(figures):
+        if figure["value"] is not None:
+            ends = [100 * end for end in figure["ci95"]] if figure["ci95"] else None
+            interval(axes, place, ends, COLOURS["teacher"])
+            axes.plot(place, 100 * figure["value"], color=COLOURS["teacher"], marker="o", markersize=5)
 
 
 def _axes(figure: Any, windows: Sequence[Window], what: str) -> Any:

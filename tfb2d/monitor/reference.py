@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,17 @@ from tfb2d.atomic import atomic_path, read_json
 from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
+from tfb2d.data.tables import part_files
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
 from tfb2d.monitor.sample import Reservoir
-from tfb2d.runs import run_of
+from tfb2d.runs import Run, run_of
+from tfb2d.students import ngrams
 from tfb2d.students.text_spec import SPEC
+
+if TYPE_CHECKING:
+    from tfb2d.students.rows import HashedRows
 
 SCORED = 20_000  # rows whose scores make the histogram
 BATCH = 8192
@@ -143,10 +148,13 @@ def build(
     )
     known = Bloom.for_count(len(hasher.orders) * text // TOKEN_BYTES)
     kept: Reservoir[tuple[str, ...]] = Reservoir(SCORED, seed)
-    written, rows = _written_rows(paths), 0
+    written, rows, hashed = _written_rows(paths), 0, _hashed_rows(paths, hasher)
+    for tokens, splits in ngrams.chunks(hashed) if hashed is not None else ():
+        for grams in hasher.of_tokens(tokens, splits).values():
+            known.add(grams.hashes)
     with tqdm(total=size, desc="reference", unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
         for batch in _batches(paths, scorer.task.fields, bar):
-            for column in zip(*batch, strict=True):
+            for column in zip(*batch, strict=True) if hashed is None else ():
                 for grams in hasher(column).values():
                     known.add(grams.hashes)
             kept.offer(int(max(0, min(len(batch), written - rows))), batch.__getitem__)
@@ -161,11 +169,28 @@ def build(
     return Reference(known, histogram(best), classes, rows, *shape, source, SPEC["version"])
 
 
-def _written_rows(paths: Sequence[Path]) -> float:
-    """Returns how many of the first rows people wrote: in a run's transfer table, augmentations stand behind those."""
+def _run_of_transfer(paths: Sequence[Path]) -> Run | None:
+    """Returns the run whose transfer table these files are."""
     table = paths[0].absolute().parent
     run = run_of(table.parent)
-    if run is None or table != run.split("transfer") or not run.finished("data"):
+    return run if run is not None and table == run.split("transfer") and run.finished("data") else None
+
+
+def _hashed_rows(paths: Sequence[Path], hasher: Hasher) -> "HashedRows | None":
+    """Returns the rows of these files as the run hashed them; None where it did not, or not as `hasher` does."""
+    from tfb2d.students.rows import HashedRows
+
+    run = _run_of_transfer(paths)
+    if run is None or not run.finished("rows") or len(paths) != len(part_files(run.split("transfer"))):
+        return None
+    rows = HashedRows(run.rows("transfer"))
+    return rows if (rows.max_tokens, rows.affixes) == (hasher.max_tokens, ()) else None
+
+
+def _written_rows(paths: Sequence[Path]) -> float:
+    """Returns how many of the first rows people wrote: in a run's transfer table, augmentations stand behind those."""
+    run = _run_of_transfer(paths)
+    if run is None:
         return float("inf")
     data = run.data_outcome()
     return data.transfer - data.augmented

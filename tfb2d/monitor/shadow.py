@@ -1,8 +1,8 @@
 """Shadow comparison: sends logged requests to two servers, or two versions of a model, and compares the answers.
 
-  python -m tfb2d.monitor.shadow --logs=/var/log/shop --fields=query,title --name=shop --before=127.0.0.1:8500@stable \
+  tfb2d shadow --logs=/var/log/shop --fields=query,title --name=shop --before=127.0.0.1:8500@stable \
       --after=127.0.0.1:8500@canary
-  python -m tfb2d.monitor.shadow --logs=/var/log/topics --fields=text --before=old:8500 --after=new:8500@3 --json=moved.json
+  tfb2d shadow --logs=/var/log/topics --fields=text --before=old:8500 --after=new:8500@3 --json=moved.json
 
 A server is HOST:PORT (or unix:/path), with @LABEL or @VERSION where it holds several. Requests are drawn at random from
 the logs; rankings are sent as rankings, everything else as rows. Prints how far scores moved, how many decisions turned
@@ -10,38 +10,23 @@ over, and whether the first title of a ranking is another one. Exit status: 0; 3
 --max_flips.
 """
 
-import os
-import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import app, flags
 from numpy.typing import NDArray
-from tqdm import tqdm
+
+from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
     from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 
-_LOGS = flags.DEFINE_list("logs", None, "Files, globs or folders of request logs, apart by commas.")
-_FIELDS = flags.DEFINE_list("fields", None, "The model's text fields, in order: text, or query,title.")
-_NAME = flags.DEFINE_string("name", "", "Only what this model on the server answered. [default: all]")
-_MODEL = flags.DEFINE_string("model", "", "The model to ask on both servers. [default: --name, or student]")
-_BEFORE = flags.DEFINE_string("before", None, "The server that answers now: ADDRESS[@LABEL or VERSION].")
-_AFTER = flags.DEFINE_string("after", None, "The one that shall.")
-_REQUESTS = flags.DEFINE_integer("requests", 1000, "Requests to send.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the draw.", 0)
-_TIMEOUT = flags.DEFINE_float("timeout", 10.0, "Seconds to wait for an answer.", 0.001)
-_FLIPS = flags.DEFINE_float(
-    "max_flips", 1.0, "Share of decisions that may turn over before the exit status is 3.", 0.0, 1.0
-)
-_JSON = flags.DEFINE_string("json", "", "Write the figures to this file, too.")
-_SHOW = flags.DEFINE_integer("show_text", 0, "Print so many rows that moved most, with their texts.", 0)
-_PROGRESS = flags.DEFINE_bool("progress", True, "Show a progress bar.")
-
+EXTRA = "client"  # brings what it needs
 MOVED = 3
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
@@ -102,6 +87,8 @@ def compare(before: "Client", after: "Client", requests: Sequence["LoggedRequest
     Raises:
       ServingError: one of them refuses, or is not there.
     """
+    from tqdm import tqdm
+
     scores: tuple[list[Any], list[Any]] = ([], [])
     rankings: list[slice] = []
     texts: list[tuple[bytes, ...]] = []
@@ -134,15 +121,13 @@ def _grouped(rows: Sequence[tuple[bytes, ...]]) -> tuple[list[bytes], list[list[
     return queries, groups
 
 
-def client(server: str, model: str, timeout: float) -> "Client":
+def client(server: str, model: str, fields: Sequence[str], timeout: float) -> "Client":
     """A client of ADDRESS, ADDRESS@LABEL or ADDRESS@VERSION."""
     from tfb2d.serving import Client
 
     address, _, which = server.rpartition("@") if "@" in server else (server, "", "")
     version = int(which) if which.isdecimal() else 0
-    return Client(
-        address, model, version=version, label="" if version else which, fields=_FIELDS.value, timeout=timeout
-    )
+    return Client(address, model, version=version, label="" if version else which, fields=fields, timeout=timeout)
 
 
 def summary(found: dict[str, Any]) -> str:
@@ -159,11 +144,28 @@ def summary(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    servers = parser.group("servers")
+    servers.flag("before", "The server that answers now.", required=True, metavar="ADDRESS[@LABEL|@VERSION]")
+    servers.flag("after", "The one that shall.", required=True, metavar="ADDRESS[@LABEL|@VERSION]")
+    servers.flag("model", "The model to ask on both servers. [default: --name, or student]", "", metavar="NAME")
+    servers.real("timeout", "Seconds to wait for an answer.", 10.0, 0.001)
+    logs = parser.group("requests")
+    logs.words("logs", "Files, globs or folders of request logs, apart by commas.", required=True, metavar="FILE,...")
+    logs.words("fields", "The model's text fields, in order: text, or query,title.", required=True)
+    logs.flag("name", "Only what this model on the server answered. [default: all]", "")
+    logs.integer("requests", "Requests to send.", 1000, 1)
+    logs.integer("seed", "Of the draw.", 0, 0)
+    output = parser.group("output")
+    output.real("max_flips", "Share of decisions that may turn over before the exit status is 3.", 1.0, 0.0, 1.0)
+    output.flag("json", "Write the figures to this file, too.", "", metavar="FILE")
+    output.integer("show_text", "Print so many rows that moved most, with their texts.", 0, 0)
+    output.switch("progress", "Show a progress bar.", True)
+
+
+def run(options: Namespace) -> int:
+    """Runs the command; returns its exit status."""
     from tfb2d.data.errors import DataError
     from tfb2d.data.files import write_json
     from tfb2d.data.task import Task
@@ -171,37 +173,34 @@ def main(argv: Sequence[str]) -> None:
     from tfb2d.monitor.logs import LogReader
     from tfb2d.monitor.requests import Unroller
     from tfb2d.monitor.sample import Reservoir
-    from tfb2d.serving import ServingError
 
-    model = _MODEL.value or _NAME.value or "student"
+    model = options.model or options.name or "student"
     try:
-        unroller = Unroller(Task(tuple(_FIELDS.value)), Calibration(), scores=False)
-        reader = LogReader(_LOGS.value, unroller, None, _NAME.value, progress=_PROGRESS.value)
-        kept: Reservoir[LoggedRequest] = Reservoir(_REQUESTS.value, _SEED.value)
+        unroller = Unroller(Task(tuple(options.fields)), Calibration(), scores=False)
+        reader = LogReader(options.logs, unroller, None, options.name, progress=options.progress)
+        kept: Reservoir[LoggedRequest] = Reservoir(options.requests, options.seed)
         for asked in reader.requests():
             kept.offer(1, lambda _, asked=asked: asked if len(asked.scores) else None)  # type: ignore[misc]
         if not kept.items():
             raise DataError(f"no rows in the logs' {reader.counts.requests:,} requests")
-        with client(_BEFORE.value, model, _TIMEOUT.value) as old, client(_AFTER.value, model, _TIMEOUT.value) as new:
-            compared = compare(old, new, kept.items(), _PROGRESS.value)
-        found = compared.figures()
-        if _JSON.value:
-            write_json(Path(_JSON.value), found)
-    except (DataError, ServingError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print(summary(found))
-    for row in np.argsort(-compared.moved, kind="stable")[: _SHOW.value]:
+        with (
+            client(options.before, model, options.fields, options.timeout) as old,
+            client(options.after, model, options.fields, options.timeout) as new,
+        ):
+            compared = compare(old, new, kept.items(), options.progress)
+    except ValueError as error:  # an address or field that cannot be
+        raise UserError(str(error)) from error
+    figures = compared.figures()
+    if options.json:
+        write_json(Path(options.json), figures)
+    print(summary(figures))
+    for row in np.argsort(-compared.moved, kind="stable")[: options.show_text]:
         texts = "\t".join(ascii(text.decode("utf-8", "replace"))[1:-1] for text in compared.texts[row])
         print(f"{compared.before[row].max():.3f} -> {compared.after[row].max():.3f}\t{texts}")
-    if found["flips"] > _FLIPS.value:
-        sys.exit(MOVED)
-
-
-def run() -> None:
-    """The command line."""
-    flags.mark_flags_as_required(["logs", "fields", "before", "after"])
-    app.run(main)
+    return MOVED if figures["flips"] > options.max_flips else 0
 
 
 if __name__ == "__main__":
-    run()
+    from tfb2d.cli import door
+
+    door("shadow")

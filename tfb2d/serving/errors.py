@@ -2,8 +2,10 @@
 
 import grpc
 
+from tfb2d.errors import UserError
 
-class ServingError(RuntimeError):
+
+class ServingError(UserError, RuntimeError):
     """The server refused a request or answered something unusable; the message names the address and the model.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Measures which server-side batching suits a model on this machine, and writes batching.config.
 
-  python -m tfb2d.serving.tune --model=saved_models/shop --output=serving/batching.config
+  tfb2d tune --model=saved_models/shop --output=serving/batching.config
 
 Starts the server once without batching and once for each pair of --timeouts and --threads. Replays the model's own
 warm-up requests at half the capacity that the server has without batching (a fixed arrival rate). Takes the settings
@@ -11,19 +11,22 @@ Requests of the `rank` signature are left out. Rankings of different lengths can
 pad_variable_length_inputs, and that option stays off: one request must not change what another gets.
 """
 
-import argparse
 import asyncio
 import itertools
 import os
 import statistics
-import sys
 import tempfile
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tfb2d.errors import UserError
 from tfb2d.model_folder import newest_version
-from tfb2d.serving.errors import ServingError
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
 
 CLIENTS = 32  # of the closed loop that finds the capacity
 REPEATS = 3  # of the measurement at the fixed rate
@@ -102,8 +105,12 @@ def report(measured: Sequence[Measured], rate: float) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + chosen.batching.text()
 
 
-def requests_of(version: Path) -> list[bytes]:
-    """Returns the Predict requests that the exporter left for warm-up, serialized, without those of `rank`.
+def requests_of(version: Path, ranking: bool = False) -> list[bytes]:
+    """Returns the Predict requests that the exporter left for warm-up, serialized.
+
+    Args:
+      version: a version's folder.
+      ranking: whether those of `rank` are among them.
 
     Raises:
       ServingError: there are none.
@@ -111,13 +118,16 @@ def requests_of(version: Path) -> list[bytes]:
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
+    from tfb2d.serving.errors import ServingError
+
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     if not path.is_file():
         raise ServingError(f"{path} is missing: requests to replay are taken from there")
     requests = []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
-        if log.HasField("predict_log") and log.predict_log.request.model_spec.signature_name != "rank":
+        ranks = log.predict_log.request.model_spec.signature_name == "rank"
+        if log.HasField("predict_log") and (ranking or not ranks):
             requests.append(log.predict_log.request.SerializeToString())
     if not requests:
         raise ServingError(f"{path} holds no Predict request that can be batched")
@@ -172,24 +182,21 @@ def measure(
             return asyncio.run(load(server.address))
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
     cores = os.cpu_count() or 1
-    formatter = argparse.RawDescriptionHelpFormatter
-    ask = argparse.ArgumentParser("python -m tfb2d.serving.tune", description=__doc__, formatter_class=formatter)
-    ask.add_argument("--model", type=Path, required=True, help="the exported model's folder, which holds its versions")
-    ask.add_argument("--output", type=Path, default=Path("batching.config"), help="the file to write")
-    ask.add_argument("--timeouts", default="0,200,1000", help="batch_timeout_micros to try")
-    ask.add_argument("--threads", default=",".join(map(str, sorted({1, cores}))), help="num_batch_threads to try")
-    ask.add_argument("--rate", type=float, default=0.0, help="requests a second (default: half the capacity)")
-    ask.add_argument("--seconds", type=float, default=2.0, help="of each measurement, of which a pair takes four")
-    return ask
+    files = parser.group("files")
+    files.flag("model", "The exported model's folder, which holds its versions.", required=True, metavar="DIR")
+    files.flag("output", "The file to write.", "batching.config", metavar="FILE")
+    tried = parser.group("what is tried")
+    tried.flag("timeouts", "batch_timeout_micros to try.", "0,200,1000", metavar="N,...")
+    tried.flag("threads", "num_batch_threads to try.", ",".join(map(str, sorted({1, cores}))), metavar="N,...")
+    tried.real("rate", "Requests a second; 0 is half the capacity.", 0.0, 0.0)
+    tried.real("seconds", "Of each measurement, of which a pair takes four.", 2.0, 0.0)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    ask = parser()
-    options = ask.parse_args(arguments)
+def run(options: Namespace) -> None:
+    """Runs the command."""
     try:
         timeouts, threads = (
             [int(number) for number in values.split(",")] for values in (options.timeouts, options.threads)
@@ -197,26 +204,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if min(timeouts) < 0 or min(threads) < 1:
             raise ValueError
     except ValueError:
-        ask.error("--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas")
+        raise UserError(
+            "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas"
+        ) from None
     from tfb2d.data.files import write_atomic
 
-    try:
-        requests = requests_of(newest_version(options.model))
-        candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
-        rate, measured = options.rate, []
-        print(HEADER)
-        for candidate in candidates:
-            outcome, rate = measure(options.model, requests, candidate, rate, options.seconds)
-            print(outcome.line(), flush=True)
-            measured.append(outcome)
-    except (ServingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_atomic(options.output, report(measured, rate))
-    print(f"{options.output}: {best([outcome for outcome in measured if outcome.batching]).batching}")
+    model, output = Path(options.model), Path(options.output)
+    requests = requests_of(newest_version(model))
+    candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
+    rate, measured = options.rate, []
+    print(HEADER)
+    for candidate in candidates:
+        outcome, rate = measure(model, requests, candidate, rate, options.seconds)
+        print(outcome.line(), flush=True)
+        measured.append(outcome)
+    write_atomic(output, report(measured, rate))
+    print(f"{output}: {best([outcome for outcome in measured if outcome.batching]).batching}")
     print(verdict(measured))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from tfb2d.cli import door
+
+    door("tune")

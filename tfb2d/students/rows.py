@@ -30,12 +30,14 @@ class HashedRows:
     Attributes:
       n: how many rows.
       fields: per field, token hashes `[tokens]` int64 and splits `[n + 1]` int64.
+      max_tokens, affixes: that the texts were hashed with, see `hash_texts`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         about = read_json(folder / ABOUT)
         self.n = int(about["rows"])
+        self.max_tokens, self.affixes = int(about["max_tokens"]), tuple(about["affixes"])
         self.fields = [
             tuple(_map(folder / f"{i}.{part}.i64") for part in ("hashes", "splits")) for i in range(about["fields"])
         ]
@@ -175,7 +177,8 @@ def hash_texts(
             bar.update(len(texts[0]))
     for path in out.iterdir():
         sync(path)
-    write_json(out / ABOUT, {"rows": n, "fields": len(columns)})
+    about = {"rows": n, "fields": len(columns), "max_tokens": max_tokens, "affixes": list(affixes)}
+    write_json(out / ABOUT, about)
     return HashedRows(out)
 
 

@@ -100,8 +100,7 @@ class ServedStudent(tf.Module):
         self.bias = -student.first_dense.bias.numpy()
         self._fold(student)
         if self.soft:
-            near = Kernels(self.config.kernels)
-            self.centres, self.slopes = near.centres, near.slopes
+            self.near = Kernels(self.config.kernels)
 
     @property
     def tables(self) -> list[tf.Variable]:
@@ -161,7 +160,7 @@ class ServedStudent(tf.Module):
             query_vectors, title_vectors = tf.split(self.soft.vectors(tokens.soft_ids), sizes, num=2)
             cosine = tf.matmul(title_vectors, query_vectors, transpose_b=True)
             kernels = self.config.kernels
-            counts = by_title(tf.reshape(self._bells(cosine), tf.stack([tf.size(rows), width * kernels])))
+            counts = by_title(tf.reshape(self.near(cosine), tf.stack([tf.size(rows), width * kernels])))
             logs = tf.math.log1p(tf.reshape(counts, tf.stack([n, width, kernels])))
             logs = tf.reduce_sum(logs, 1)
             features += [logs, logs / query_length]
@@ -265,20 +264,15 @@ class ServedStudent(tf.Module):
         there = tf.logical_and(tf.sequence_mask(query_lengths)[:, :, None], tf.sequence_mask(title_lengths)[:, None])
         shape = tf.shape(cosine)
         at = tf.where(tf.reshape(there, [-1]))[:, 0]
-        bells = self._bells(tf.gather(tf.reshape(cosine, [-1]), at))
+        near = self.near(tf.gather(tf.reshape(cosine, [-1]), at))
         counts = tf.raw_ops.SparseSegmentSumWithNumSegments(
-            data=bells,
+            data=near,
             indices=tf.range(tf.size(at)),
             segment_ids=tf.cast(at, tf.int32) // shape[2],
             num_segments=shape[0] * shape[1],
         )
         logs = tf.math.log1p(tf.reshape(counts, tf.stack([shape[0], shape[1], self.config.kernels])))
         return tf.reduce_sum(logs, 1)
-
-    def _bells(self, cosine: tf.Tensor) -> tf.Tensor:
-        """The RBF kernels of cosines: `[cosines, kernels]`, as `KernelPooling`."""
-        scaled = tf.matmul(tf.reshape(cosine, [-1, 1]), self.slopes[None]) - self.slopes * self.centres
-        return tf.exp(-tf.square(scaled))
 
     def _first(self, features: list[tf.Tensor]) -> tf.Tensor:
         return tf.matmul(tf.concat(features, 1) if len(features) > 1 else features[0], self.kernel)

@@ -1,9 +1,9 @@
 """The ablations of the paper over a finished run: variants of the student, trained on its rows and logits.
 
-  python -m tfb2d.sweep --workdir=runs/quickstart --sweep=temperature,transfer
-  python -m tfb2d.sweep --workdir=runs/shop --config=pairs --sweep=interactions --seeds=3
-  python -m tfb2d.sweep --workdir=runs/quickstart --sweep=all --dry_run
-  python -m tfb2d.sweep --workdir=runs/quickstart --sweep=transfer,ffn --values=transfer=0,3k,10k --values=ffn=64,256-64
+  tfb2d sweep --workdir=runs/quickstart --sweep=temperature,transfer
+  tfb2d sweep --workdir=runs/shop --config=pairs --sweep=interactions --seeds=3
+  tfb2d sweep --workdir=runs/quickstart --sweep=all --dry_run
+  tfb2d sweep --workdir=runs/quickstart --sweep=transfer,ffn --values=transfer=0,3k,10k --values=ffn=64,256-64
 
 The run's teachers are not run again. Without --config the settings are the run's own; a recipe must have its data and
 teachers. `--config.student.dim=32` changes a setting for all variants. Axes: temperature, transfer, teachers, targets,
@@ -18,142 +18,127 @@ read on validation; the test split is looked at once, when all of the sweep is t
 sweep.json. Writes sweep.json and sweep.html there, and prints the tables.
 """
 
-import ast
-import os
-import runpy
+import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from absl import app, flags, logging
-
-from tfb2d.config import Config, ConfigError
-
 if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
+    from tfb2d.config import Config
     from tfb2d.runs import Run
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.training import Job
 
-RECIPES = Path(__file__).parent.parent / "configs"
-_OVERRIDES: list[str] = []
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a finished run.")
-_CONFIG = flags.DEFINE_string("config", "", "A recipe's name or file. [default: the run's settings]")
-_SWEEP = flags.DEFINE_list("sweep", ["all"], "The axes, apart by commas.")
-_VALUES = flags.DEFINE_multi_string("values", [], "Other values of an axis: axis=value,value; may be repeated.")
-_EQUAL_STEPS = flags.DEFINE_bool(
-    "equal_steps", False, "Train more epochs on fewer rows: as many steps as the base, at most 10 times the epochs."
-)
-_ROWS = flags.DEFINE_string(
-    "rows",
-    "",
-    "Transfer rows of every axis but `transfer`, beyond the judged ones: 100k, to answer sooner. [default: all]",
-)
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Seeds of every variant, from the recipe's on.", 1)
-_OUTPUT = flags.DEFINE_string("output", "", "Where variants and figures go. [default: <workdir>/sweep]")
-_TEST = flags.DEFINE_bool("test", True, "Look at the test split at the end; without, validation figures alone.")
-_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Of the bootstrap; 0 leaves the intervals out.", 0)
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the variants and about how long they will take, and stop.")
-_PROGRESS = flags.DEFINE_bool("progress", True, "Show progress bars.")
+SETTINGS = ("--config.", "--noconfig.", "--compress.")  # read by tfb2d.recipes
 
 
-def main(argv: Sequence[str]) -> None:
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    what = parser.group("what to vary")
+    what.flag("workdir", "The folder of a finished run.", required=True, metavar="DIR")
+    what.flag("config", "A recipe's name or file. [default: the run's settings]", "", metavar="RECIPE[:ARGUMENT]")
+    what.words("sweep", "The axes, apart by commas.", ["all"], metavar="AXIS,...")
+    what.flag("values", "Other values of an axis; may be repeated.", repeated=True, metavar="AXIS=VALUE,...")
+    what.flag(
+        "rows",
+        "Transfer rows of every axis but `transfer`, beyond the labelled ones: 100k, to answer sooner. [default: all]",
+        "",
+        metavar="N",
+    )
+    what.integer("seeds", "Seeds of every variant, from the recipe's on.", 1, 1)
+    what.switch(
+        "equal_steps", "Train more epochs on fewer rows: as many steps as the base, at most 10 times the epochs."
+    )
+    output = parser.group("output")
+    output.flag("output", "Where variants and figures go. [default: <workdir>/sweep]", "", metavar="DIR")
+    output.switch("test", "Look at the test split at the end; without, validation figures alone.", True)
+    output.integer("resamples", "Of the bootstrap; 0 leaves the intervals out.", 1000, 0)
+    output.switch("dry_run", "List the variants and about how long they will take, and stop.")
+    output.switch("progress", "Show progress bars.", True)
+
+
+def run(options: Namespace) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"what is {argv[1]!r}? Settings are given as --name=value")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from tfb2d.data.errors import DataError
+    from tfb2d.runs import Run
 
-    try:
-        from tfb2d.runs import Run
-
-        print(sweep(Run(Path(_WORKDIR.value), progress=False)))
-    except (ConfigError, DataError, OSError, FloatingPointError) as error:
-        logging.debug("", exc_info=True)
-        sys.exit(f"error: {error}")
+    print(sweep(Run(Path(options.workdir), progress=False), options))
 
 
-def sweep(run: "Run") -> str:
+def sweep(run: "Run", options: Namespace) -> str:
     """Does what the flags say, and returns what is printed."""
-    config = settings(run, _CONFIG.value, _OVERRIDES)  # a wrong one is answered before TensorFlow is there
+    config = settings(run, options.config, options.settings)  # a wrong one is answered before TensorFlow is there
+    from tfb2d.config import ConfigError
     from tfb2d.runs import locked
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.settings import ALL
     from tfb2d.sweep.training import is_done, jobs
     from tfb2d.sweep.variants import axes, count
 
-    if _ROWS.value and _EQUAL_STEPS.value:
+    if options.rows and options.equal_steps:
         raise ConfigError("--rows and --equal_steps do not go together: as many steps as with how many rows?")
     try:
-        rows = count(_ROWS.value, least=1) if _ROWS.value else ALL
+        rows = count(options.rows, least=1) if options.rows else ALL
     except ValueError as problem:
         raise ConfigError(f"--rows: {problem}") from problem
-    out = Path(_OUTPUT.value) if _OUTPUT.value else run.folder / "sweep"
+    out = Path(options.output) if options.output else run.folder / "sweep"
     values = {}
-    for one in _VALUES.value:
+    for one in options.values:
         axis, equals, listed = one.partition("=")
         if not equals:
             raise ConfigError(f"--values takes axis=value,value, not {one!r}")
         values[axis] = tuple(listed.split(","))
-    shown = _PROGRESS.value and sys.stderr.isatty()
+    shown = options.progress and sys.stderr.isatty()
     material = Material(run, config)
     asked = axes(
-        _SWEEP.value,
+        options.sweep,
         config,
         material.facts,
         values,
-        _EQUAL_STEPS.value,
+        options.equal_steps,
         rows,
         lambda line: print(line, file=sys.stderr),
     )
-    found = jobs(material, asked, _SEEDS.value)
-    if _DRY_RUN.value:
+    found = jobs(material, asked, options.seeds)
+    if options.dry_run:
         return plan(material, found, out)
     with locked(out):
         if not all(is_done(job, out) for job in found):
             print(plan(material, found, out), file=sys.stderr)
         _train(material, found, out, shown)
         material.load()
-        figures = _judge(run, material, asked, found, out)
+        figures = _judge(run, material, asked, found, out, options)
     from tfb2d.sweep.table import print_tables
 
     return f"{print_tables(figures)}\n\npictures   {out / 'sweep.html'}"
 
 
-def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> Config:
+def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
     """The recipe of the variants.
 
     Args:
       run: a run folder, whose data and teachers these must be.
       recipe: name or file, and behind a colon what it takes, if it does; "" takes the run's own settings.
-      overrides: `a.b=value`.
+      overrides: `--config.a.b=value`.
 
     Raises:
       RunError: this is no run folder.
       ConfigError: no such recipe or setting, or rows and teachers that are not the run's.
     """
+    from tfb2d.config import Config, ConfigError
+    from tfb2d.recipes import load, override
+
     own = run.config()
     chosen = own.to_dict()
     if recipe:
-        name, colon, argument = recipe.partition(":")
-        path = Path(name) if name.endswith(".py") else RECIPES / f"{name}.py"
-        if not path.exists():
-            raise ConfigError(f"there is no recipe {name!r}: no file {path}")
-        chosen = runpy.run_path(str(path))["get_config"](*[argument] * bool(colon))
+        chosen = load(recipe)
         for part in ("train", "valid", "test", "unlabelled"):  # files are the run's, wherever the recipe finds its own
             chosen.data[part] = getattr(own.data, part)
         for part in ("files", "titles"):
             chosen.data.offers[part] = getattr(own.data.offers, part)
-    for override in overrides:
-        name, _, text = override.partition("=")
-        try:
-            value = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            value = text
-        try:
-            chosen.update_from_flattened_dict({name: value})
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"--config.{name}: {error}") from error
+    override(chosen, overrides)
     config = Config.from_dict(chosen)
     for part in ("data", "teachers"):
         if getattr(config, part) != getattr(own, part):
@@ -205,9 +190,10 @@ def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool)
             raise RunError(f"a training ended with status {process.exitcode}; what it said stands above")
 
 
-def _judge(run: "Run", material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path) -> dict[str, Any]:
+def _judge(
+    run: "Run", material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path, options: Namespace
+) -> dict[str, Any]:
     import datetime
-    import shlex
 
     from tfb2d.data.files import read_json, write_atomic, write_json
     from tfb2d.evaluation.machine import machine
@@ -217,7 +203,7 @@ def _judge(run: "Run", material: "Material", asked: Sequence[Any], found: Sequen
     from tfb2d.sweep.judging import judge
     from tfb2d.sweep.page import render
 
-    figures = judge(material, asked, found, out, test=_TEST.value, resamples=_RESAMPLES.value)
+    figures = judge(material, asked, found, out, test=options.test, resamples=options.resamples)
     counted = Collisions(material)
     for axis, told in zip(asked, figures["axes"], strict=True):
         if axis.name in ("buckets", "orders", "vocabulary"):
@@ -225,7 +211,7 @@ def _judge(run: "Run", material: "Material", asked: Sequence[Any], found: Sequen
                 variant["collisions"] = counted.of(one.settings)
     looks = read_json(out / "test_looks.json") if (out / "test_looks.json").exists() else []
     which = fingerprint(sorted(job.folder for job in found))
-    if _TEST.value and which not in [look["which"] for look in looks]:
+    if options.test and which not in [look["which"] for look in looks]:
         names = [axis.name for axis in asked]
         looks.append(
             {"which": which, "date": datetime.date.today().isoformat(), "axes": names, "trainings": len(found)}
@@ -234,13 +220,11 @@ def _judge(run: "Run", material: "Material", asked: Sequence[Any], found: Sequen
     figures = plain(
         {
             "run": str(run.folder),
-            "command": shlex.join(
-                ["python", "-m", "tfb2d.sweep", *sys.argv[1:], *(f"--config.{o}" for o in _OVERRIDES)]
-            ),
+            "command": shlex.join(["python", "-m", "tfb2d.sweep", *options.words]),
             "date": datetime.date.today().isoformat(),
             "machine": machine(),
             "task": material.task.to_json(),
-            "seeds": _SEEDS.value,
+            "seeds": options.seeds,
             "rows": {split: len(labels) for split, labels in material.labels.items()},
             "test_looks": looks,
             **figures,
@@ -259,13 +243,7 @@ def _time(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def run() -> None:
-    """The command line; settings of the recipe (`--config.x.y=`) are taken out of it before flags are read."""
-    flags.mark_flags_as_required(["workdir"])
-    _OVERRIDES[:] = [word.removeprefix("--config.") for word in sys.argv[1:] if word.startswith("--config.")]
-    sys.argv = [word for word in sys.argv if not word.startswith("--config.")]
-    app.run(main)
-
-
 if __name__ == "__main__":
-    run()
+    from tfb2d.cli import door
+
+    door("sweep")

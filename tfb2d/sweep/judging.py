@@ -25,19 +25,19 @@ class Split:
     Args:
       material: loaded.
       name: "valid" or "test".
-      found: the sweep's jobs, all done.
+      trained: the sweep's jobs, all done.
       out: the sweep's folder.
       resamples: of the bootstrap.
     """
 
-    def __init__(self, material: Material, name: str, found: Sequence[Job], out: Path, resamples: int) -> None:
+    def __init__(self, material: Material, name: str, trained: Sequence[Job], out: Path, resamples: int) -> None:
         from safetensors.numpy import load_file
 
         task, self.resamples = material.task, resamples
         labels = material.labels[name]
         rows = np.isfinite(labels)
         scores = {}
-        for job in found:
+        for job in trained:
             numbers = outcome_of(job, out).calibration
             logits = one_column(load_file(out / job.folder / LOGITS)[name])[rows]
             scores[_key(job)] = Calibration(numbers.scale, numbers.bias).apply(logits)
@@ -53,7 +53,7 @@ class Split:
             groups_ = None if kept is None else kept[known]
             alone = Bootstrap(task, labels[rows][known], {"teacher": teacher[known]}, groups_, resamples=resamples)
             self.teacher = alone.intervals("teacher")
-            self.fidelity = {key: float(agreement(teacher[known], one[known]).mean()) for key, one in scores.items()}
+            self.fidelity = {key: float(agreement(teacher[known], own[known]).mean()) for key, own in scores.items()}
 
     def of(self, seeds: Sequence[Job], base_seeds: Sequence[Job]) -> Figures:
         """A variant's metrics: mean over its seeds, the values by seed, intervals; and how far it is from the base."""
@@ -94,14 +94,14 @@ class Split:
 
 
 def judge(
-    material: Material, axes: Sequence[Axis], found: Sequence[Job], out: Path, *, test: bool, resamples: int
+    material: Material, axes: Sequence[Axis], trained: Sequence[Job], out: Path, *, test: bool, resamples: int
 ) -> Figures:
-    """All figures of a sweep.
+    """Returns all figures of a sweep.
 
     Args:
       material: loaded.
-      axes: what was asked.
-      found: its jobs, all done.
+      axes: the questions.
+      trained: their jobs, all done.
       out: the sweep's folder.
       test: whether the test split is looked at.
       resamples: of the bootstrap.
@@ -111,47 +111,47 @@ def judge(
       with the best validation figure of the primary metric, None where no variant has one. Every variant has `valid`
       and, if asked for, `test`.
     """
-    splits = {name: Split(material, name, found, out, resamples) for name in ("valid", *(["test"] if test else []))}
-    by_print: dict[str, list[Job]] = {}
-    for job in found:
-        by_print.setdefault(job.print, []).append(job)
-    own = by_print[identity(material, base_of(axes).settings)]
+    splits = {name: Split(material, name, trained, out, resamples) for name in ("valid", *(["test"] if test else []))}
+    by_key: dict[str, list[Job]] = {}
+    for job in trained:
+        by_key.setdefault(job.key, []).append(job)
+    own = by_key[identity(material, base_of(axes).settings)]
     primary = "roc_auc" if material.facts.pairs or material.task.kind == "graded" else "accuracy"
-    told = []
+    answers = []
     for axis in axes:
         variants = []
-        for one in axis.variants:
-            seeds = by_print[identity(material, one.settings)]
-            trained = [outcome_of(job, out) for job in seeds]
+        for variant in axis.variants:
+            seeds = by_key[identity(material, variant.settings)]
+            outcomes = [outcome_of(job, out) for job in seeds]
             variants.append(
                 {
-                    "name": one.name,
-                    "number": one.number,
-                    "base": one.base,
+                    "name": variant.name,
+                    "number": variant.number,
+                    "base": variant.base,
                     "seeds": [job.seed for job in seeds],
                     "folder": str(Path(seeds[0].folder).parent),
-                    "rows": trained[0].rows,
-                    "train_seconds": float(np.mean([outcome.train_seconds for outcome in trained])),
-                    "parameters": trained[0].parameters,
-                    "megabytes": trained[0].megabytes,
+                    "rows": outcomes[0].rows,
+                    "train_seconds": float(np.mean([outcome.train_seconds for outcome in outcomes])),
+                    "parameters": outcomes[0].parameters,
+                    "megabytes": outcomes[0].megabytes,
                     **{name: split.of(seeds, own) for name, split in splits.items()},
                 }
             )
         figures: Figures = {"name": axis.name, "title": axis.title, "note": axis.note, "variants": variants}
-        scores = [_value(one, "valid", primary) for one in variants]
+        scores = [_value(figure, "valid", primary) for figure in variants]
         figures["best"] = variants[int(np.argmax(scores))]["name"] if np.isfinite(scores).any() else None
         if axis.name == "transfer":
-            figures["curves"] = _curves(axis, material, splits, by_print, variants, primary)
-        told.append(figures)
+            figures["curves"] = _curves(axis, material, splits, by_key, variants, primary)
+        answers.append(figures)
     teacher = {name: split.teacher for name, split in splits.items()}
-    return {"primary": primary, "teacher": teacher, "axes": told}
+    return {"primary": primary, "teacher": teacher, "axes": answers}
 
 
 def _curves(
     axis: Axis,
     material: Material,
     splits: Mapping[str, Split],
-    by_print: Mapping[str, Sequence[Job]],
+    by_key: Mapping[str, Sequence[Job]],
     variants: Sequence[Figures],
     primary: str,
 ) -> Figures:
@@ -162,7 +162,7 @@ def _curves(
         curves[name] = {}
         for metric in dict.fromkeys(("accuracy", primary)):
             errors = [[1 - value for value in one[name][metric]["by_seed"]] for one in variants]
-            seeds = [by_print[identity(material, one.settings)] for one in axis.variants]
+            seeds = [by_key[identity(material, one.settings)] for one in axis.variants]
             samples = [1 - split.samples(jobs, metric) for jobs in seeds]
             try:
                 curves[name][metric] = learning_curve(rows, errors, samples)

@@ -72,23 +72,23 @@ class Material:
         self.rows = {split: HashedRows(self.run.rows(split)) for split in SPLITS}
 
     def groups(self, split: str) -> list[str] | None:
-        """What the bootstrap draws whole: the split's groups, or a pair's query."""
+        """Returns what the bootstrap draws whole: the split's groups, or a pair's query."""
         table = read_table(self.run.split(split))
         if "group" in table.column_names:
             return table.column("group").to_pylist()
         return table.column(self.task.fields[0]).to_pylist() if self.facts.pairs else None
 
     def stack(self, settings: Settings) -> Stack:
-        """The teachers' stack, fitted on validation."""
+        """Returns the teachers' stack, fitted on validation."""
         valid = np.stack([self.logits["valid"][name] for name in settings.teachers], 1)
         return fit_stack(settings.distill, valid, self.labels["valid"])
 
     def teacher(self, settings: Settings, split: str) -> np.ndarray:
-        """Stacked logits `[n, k]` of a split."""
+        """Returns stacked logits `[n, k]` of a split."""
         return self.stack(settings)(np.stack([self.logits[split][name] for name in settings.teachers], 1))
 
     def chosen(self, settings: Settings) -> np.ndarray:
-        """The numbers of the transfer rows that a variant may learn from: the judged ones, and those it drew."""
+        """Returns the numbers of the transfer rows that a variant may learn from: the labelled ones, and those it drew."""
         facts = self.facts
         labelled = np.arange(facts.labelled)
         if settings.targets == "labels":
@@ -99,7 +99,7 @@ class Material:
         return np.concatenate([labelled, pool])
 
     def learn_from(self, settings: Settings) -> TrainingRows:
-        """A variant's rows and targets.
+        """Returns a variant's rows and targets.
 
         Raises:
           DataError: no row has a target.
@@ -117,11 +117,11 @@ class Material:
         return with_targets(self.rows["transfer"], targets, index)
 
     def watch(self, split: str) -> TrainingRows:
-        """A held-out split, with its labels as targets."""
+        """Returns a held-out split, with its labels as targets."""
         return TrainingRows(self.rows[split], one_hot(self.labels[split], self.task.n_logits))
 
     def words(self, settings: Settings) -> tuple[np.ndarray, np.ndarray] | None:
-        """Hashes and vectors that the student starts from, if it does.
+        """Returns hashes and vectors that the student starts from, if it does.
 
         Raises:
           DataError: it should, and the run has none.

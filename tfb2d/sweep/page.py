@@ -1,11 +1,12 @@
-"""A sweep as one HTML page that needs nothing else, in the report's style."""
+"""A sweep as a page: a table, what follows from it, and pictures, for each axis."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfb2d.evaluation.page import style
 from tfb2d.evaluation.table import METRICS
+from tfb2d.report.page import Picture, table_row
+from tfb2d.report.page import render as render_page
 from tfb2d.sweep import pictures
 from tfb2d.sweep.table import columns, conclusions, metrics_of, notes, split_of
 
@@ -13,11 +14,7 @@ TEMPLATE = Path(__file__).with_name("sweep.html")
 
 
 def render(figures: Mapping[str, Any]) -> str:
-    """The page of `sweep.json`."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    """Returns the page of `sweep.json`."""
     split, primary = split_of(figures), figures["primary"]
     sections = []
     for axis in figures["axes"]:
@@ -39,11 +36,15 @@ def render(figures: Mapping[str, Any]) -> str:
                 "name": axis["name"],
                 "title": axis["title"],
                 "note": axis["note"],
-                "titles": [title for title, _ in table],
-                "rows": list(zip(*(cells for _, cells in table), strict=True)),
-                "pictures": drawn,
+                "table": {
+                    "titles": [title for title, _ in table],
+                    "rows": [table_row(cells) for cells in zip(*(cells for _, cells in table), strict=True)],
+                },
+                "pictures": [
+                    Picture(title, [svg], f"{axis['title']}: {title}; the figures stand in the table", caption)
+                    for title, svg, caption in drawn
+                ],
                 "conclusions": conclusions(axis),
             }
         )
-    page = template.render(figures=figures, style=style(), sections=sections, notes=notes(figures))
-    return page.encode("utf-8", "replace").decode()
+    return render_page(TEMPLATE, figures=figures, sections=sections, notes=notes(figures))

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.evaluation.pictures import COLOURS, LINE, MUTED, svg
 from tfb2d.evaluation.table import METRICS
+from tfb2d.report.pictures import COLOURS, LINE, MUTED, interval, svg
 
 Figures = Mapping[str, Any]
 
@@ -21,8 +21,7 @@ def bars(axis: Figures, split: str, metric: str) -> str:
         axes.grid(visible=False, axis="y")
         for at, one in enumerate(variants):
             found = one[split][metric]
-            low, high = found["ci95"] or (found["value"], found["value"])
-            axes.plot([low, high], [at, at], color=COLOURS["student"], linewidth=2.2, alpha=0.55)
+            interval(axes, at, found["ci95"], COLOURS["student"], across=True)
             axes.plot(found["by_seed"], [at] * len(found["by_seed"]), "|", color=COLOURS["student"], markersize=7)
             axes.plot([found["value"]], [at], "o", color=COLOURS["student"], markersize=6)
             if split != "valid" and one["valid"][metric]["value"] is not None:
@@ -49,9 +48,8 @@ def learning(axis: Figures, split: str, metric: str) -> str:
             found = one[split][metric]
             if found["value"] is None:
                 continue
-            if found["ci95"]:
-                ends = 1 - np.asarray(found["ci95"])
-                axes.plot([one["rows"]] * 2, ends, color=COLOURS["student"], linewidth=2, alpha=0.5)
+            ends = [1 - end for end in found["ci95"]] if found["ci95"] else None
+            interval(axes, one["rows"], ends, COLOURS["student"])
             axes.plot([one["rows"]], [1 - found["value"]], "o", color=COLOURS["student"], markersize=5)
         if "band" in curve:
             band = {name: np.asarray(values) for name, values in curve["band"].items()}

@@ -15,8 +15,8 @@ class Settings:
 
     Attributes:
       teachers: names of those whose logits are stacked.
-      targets: "soft" probabilities; "decisions", the teachers' hard ones; or "labels" alone, on the judged rows.
-      rows: transfer rows beyond the judged ones; ALL takes all.
+      targets: "soft" probabilities; "decisions", the teachers' hard ones; or "labels" alone, on the labelled rows.
+      rows: transfer rows beyond the labelled ones; ALL takes all.
       augmented: whether augmented rows are among them.
       vocabulary: n-grams of a vocabulary that takes hashing's place; 0 hashes.
     """

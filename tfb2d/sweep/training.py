@@ -60,34 +60,34 @@ class Job:
 
     Attributes:
       names: axis and variant of all that ask for it: settings that are the same are trained once.
-      print: of the settings, and of what they are applied to; names the folder.
+      key: fingerprint of the settings and of what they are applied to; names the folder.
     """
 
     settings: Settings
     seed: int
-    print: str
+    key: str
     names: tuple[str, ...]
 
     @property
     def folder(self) -> str:
         """Below the sweep's folder."""
-        return f"variants/{self.print}/seed-{self.seed}"
+        return f"variants/{self.key}/seed-{self.seed}"
 
 
 def jobs(material: Material, axes: Sequence[Axis], seeds: int) -> list[Job]:
-    """All that has to be trained: the base first, and every seed of a variant before the next variant."""
+    """Returns all that has to be trained: the base first, and every seed of a variant before the next variant."""
     names: dict[str, list[str]] = {}
     settings: dict[str, Settings] = {}
-    variants = [(axis, one) for axis in axes for one in axis.variants]
-    for axis, one in sorted(variants, key=lambda pair: not pair[1].base):
-        print_ = identity(material, one.settings)
-        settings[print_] = one.settings
-        names.setdefault(print_, []).append("recipe" if one.base else f"{axis.name}: {one.name}")
+    variants = [(axis, variant) for axis in axes for variant in axis.variants]
+    for axis, variant in sorted(variants, key=lambda pair: not pair[1].base):
+        key = identity(material, variant.settings)
+        settings[key] = variant.settings
+        names.setdefault(key, []).append("recipe" if variant.base else f"{axis.name}: {variant.name}")
     first = material.config.training.seed
     return [
-        Job(settings[print_], first + at, print_, tuple(dict.fromkeys(found)))
-        for print_, found in names.items()
-        for at in range(seeds)
+        Job(settings[key], first + number, key, tuple(dict.fromkeys(titles)))
+        for key, titles in names.items()
+        for number in range(seeds)
     ]
 
 
@@ -103,8 +103,8 @@ def identity(material: Material, settings: Settings) -> str:
 
 
 def base_of(axes: Sequence[Axis]) -> Variant:
-    """The recipe's own settings, which every axis has."""
-    return next(one for axis in axes for one in axis.variants if one.base)
+    """Returns the recipe's own settings, which every axis has."""
+    return next(variant for axis in axes for variant in axis.variants if variant.base)
 
 
 def is_done(job: Job, out: Path) -> bool:
@@ -133,7 +133,7 @@ def train(material: Material, job: Job, out: Path, progress: bool = False) -> Va
     """
     return bring_up(
         out / job.folder,
-        fingerprint(job.print, job.seed),
+        fingerprint(job.key, job.seed),
         lambda folder: _train(material, job, folder, progress),
         VariantOutcome,
         name=f"{job.names[0]}, seed {job.seed}",
@@ -222,14 +222,14 @@ def _end_with(process: BaseProcess) -> None:
 
 
 def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:
-    """Seconds that each job will take: as long as its other seed did, or by rows and epochs as the run's student did."""
+    """Returns the seconds that each job will take, going by its other seed, or by the run's student, rows and epochs."""
     records = [(path.parent, read_record(path.parent)) for path in sorted(out.glob(f"variants/*/*/{RECORD}"))]
     done = [
         (folder.parent.name, VariantOutcome.from_json(record.outcome))
         for folder, record in records
         if record is not None and record.outcome is not None
     ]
-    same = {print_: variant.seconds for print_, variant in done}
+    same = {key: variant.seconds for key, variant in done}
     rates = [variant.seconds / (variant.rows * variant.epochs) for _, variant in done]
     if not rates and material.run.finished("student"):
         student = material.run.student_outcome()
@@ -241,5 +241,5 @@ def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:
         pool = facts.unlabelled + (facts.augmented if job.settings.augmented else 0)
         rows = facts.labelled + (pool if job.settings.rows == ALL else min(pool, job.settings.rows))
         rows = facts.labelled if job.settings.targets == "labels" else rows
-        seconds.append(same.get(job.print, rate * rows * job.settings.training.epochs))
+        seconds.append(same.get(job.key, rate * rows * job.settings.training.epochs))
     return seconds

@@ -409,6 +409,7 @@ def reloads(tree: Path, work: Path) -> dict[str, object]:
             "reload: relative path": reload(_model(tree, path="rel")),
             "reload: no platform": reload(_model(tree, platform="")),
             "reload: add other": reload(demo, other),
+            "reload: unchanged": reload(demo, other),
             "reload: other served": ask(model="other"),
             "reload: labels to loaded v2": reload(_model(tree, extra=canary), other),
             "reload: label canary served": ask(label="canary"),
@@ -430,6 +431,7 @@ def reloads(tree: Path, work: Path) -> dict[str, object]:
         answers[missing] = reload(demo, ghost, timeout=2.0)
         answers["reload: took"] = time.monotonic() - started
         answers["reload: demo still up after"] = ask()
+        answers["reload: refusals are in the log as errors"] = server.log().count("] ReloadConfig failed: INVALID") >= 5
     return answers
 
 

@@ -15,7 +15,6 @@ from tensorflow_serving.config import model_server_config_pb2
 from tiny_models import put
 
 from tfb2d.serving.local import LocalServer
-from tfb2d.serving.server import request_log
 from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import StatusError
 from tfb2d.serving.server.metrics import Metrics
@@ -113,85 +112,36 @@ def log_some(log, count):
         log.put("demo", 3, entry)
 
 
-def test_the_request_log_is_what_was_asked(tmp_path):
+def test_the_request_log_holds_requests_and_their_metadata(tmp_path):
     metrics = Metrics()
     log = RequestLog(str(tmp_path), 0.5, 1 << 30, ["serve"], metrics)
-    assert 300 < sum(log.wants() for _ in range(1000)) < 700
+    assert 300 < sum(log.draws() for _ in range(1000)) < 700
     log_some(log, 100)
     assert not list(tmp_path.glob("*.tfrecord"))  # a reader never meets a file that still grows
     log.close()
     entries = read_logs(tmp_path)
-    assert [one.predict_log.request.inputs["t"].string_val[0] for one in entries] == [b"%d" % n for n in range(100)]
+    assert [log.predict_log.request.inputs["t"].string_val[0] for log in entries] == [b"%d" % n for n in range(100)]
     assert entries[0].log_metadata.model_spec.version.value == 3
     assert entries[0].log_metadata.sampling_config.sampling_rate == 0.5
+    assert list(entries[0].log_metadata.saved_model_tags) == ["serve"]
     assert abs(entries[0].log_metadata.timestamp_secs - time.time()) < 600
     assert 'request_log_count{model_name="demo",status="OK"} 100' in metrics.text()
 
 
-def test_the_request_log_is_bounded_and_survives_a_broken_disk(tmp_path):
+def test_lost_entries_are_counted(tmp_path):
+    """A folder that is full, and one that is gone; the metric says so while the log is open."""
     metrics = Metrics()
-    log = RequestLog(str(tmp_path / "full"), 1.0, 0, [], metrics)
-    log_some(log, 10)
-    log.close()
+    full = RequestLog(str(tmp_path / "full"), 1.0, 0, [], metrics)
+    log_some(full, 10)
+    wait_for(lambda: 'status="RESOURCE_EXHAUSTED"} 10' in metrics.text())
+    full.close()
     assert read_logs(tmp_path / "full") == []
-    broken = RequestLog(str(tmp_path / "gone"), 1.0, 1 << 30, [], metrics)
+    gone = RequestLog(str(tmp_path / "gone"), 1.0, 1 << 30, [], metrics)
     (tmp_path / "gone").rmdir()
-    log_some(broken, 10)
-    broken.close()
-    assert 'status="RESOURCE_EXHAUSTED"} 10' in metrics.text()
+    (tmp_path / "gone").write_text("a file in its place")
+    log_some(gone, 10)
+    gone.close()
     assert 'status="UNKNOWN"} 10' in metrics.text()
-
-
-def test_the_request_log_goes_on_when_a_file_is_taken_away(tmp_path, monkeypatch):
-    """Of a file that cannot be completed the entries are lost, and none of those behind them."""
-    monkeypatch.setattr(request_log, "_FILE_SECONDS", 0.5)
-    log = RequestLog(str(tmp_path), 1.0, 1 << 30, [], Metrics())
-    with monkeypatch.context() as broken:
-        broken.setattr(request_log.os, "replace", fail := Failing())
-        log_some(log, 1)
-        wait_for(lambda: fail.count)
-    log_some(log, 3)
-    log.close()
-    assert len(read_logs(tmp_path)) == 3
-    assert log._queued == 0
-
-
-class Failing:
-    """A system call that fails, and counts how often."""
-
-    count = 0
-
-    def __call__(self, *_):
-        self.count += 1
-        raise FileNotFoundError
-
-
-def test_a_full_folder_holds_no_file_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(request_log, "_FILE_SECONDS", 0.5)
-    log = RequestLog(str(tmp_path), 1.0, 1 << 30, [], Metrics())
-    log_some(log, 1)
-    wait_for(lambda: list(tmp_path.glob("*.part")))
-    log._max_bytes = 0
-
-    def completed():
-        log_some(log, 1)  # the server is busy all the time
-        return list(tmp_path.glob("*.tfrecord"))
-
-    wait_for(completed, 10, 0.05)
-    log.close()
-
-
-def test_a_log_that_hangs_does_not_hold_the_server_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(request_log, "_QUEUE", 2)
-    monkeypatch.setattr(request_log, "_CLOSE_SECONDS", 0.2)
-    go = threading.Event()
-    monkeypatch.setattr(RequestLog, "_write", lambda *_: go.wait(60))
-    log = RequestLog(str(tmp_path), 1.0, 1 << 30, [], Metrics())
-    log_some(log, 9)
-    started = time.monotonic()
-    log.close()
-    assert time.monotonic() - started < 5
-    go.set()
 
 
 @pytest.fixture(scope="module")

@@ -98,8 +98,8 @@ class Api:
                 yield from self._fill(method, version, request, response, seconds)
             finally:
                 version.give_back()
-        except StatusError as error:
-            status = error.code.name
+        except Exception as error:
+            status = unexpected(error).code.name
             raise
         finally:
             self.metrics.requests.add(spec.name, status)

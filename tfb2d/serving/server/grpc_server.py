@@ -89,7 +89,7 @@ def methods(api: Api, health: Health | None) -> dict[str, Method]:
 def make_server(
     api: Api, options: Options, health: Health | None, credentials: grpc.ServerCredentials | None
 ) -> Transport:
-    """The server, with its ports bound but not started.
+    """Returns the server, with its ports bound but not started.
 
     Args:
       api: answers.

@@ -90,7 +90,7 @@ def _int(text: str) -> int:
 
 
 def _refuse_half_pairs(text: str) -> None:
-    """A high surrogate must be followed by a low one at once, and a low one stands nowhere else."""
+    """Refuses a high surrogate that no low one follows at once, and a low one anywhere else."""
     end_of_high = -1
     for match in _SURROGATE.finditer(text):
         code = int(match[1] or "0", 16)
@@ -142,7 +142,7 @@ def json_type(value: Any) -> str:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a value is `{"b64": "..."}`."""
+    """Returns whether a value is `{"b64": "..."}`."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 

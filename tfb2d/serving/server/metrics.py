@@ -4,6 +4,8 @@ prometheus_client counts; its own text format is not used, since it would rename
 dashboards ask for `request_count`) and add a `_created` series to each.
 """
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 _SERVING = ":tensorflow:serving:"  # TensorFlow's metric paths, with ':' in the place of '/'
@@ -42,6 +44,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self.before_text: list[Callable[[], None]] = []  # what counts elsewhere and brings its metric up to date
         counter, histogram = self._counter, self._histogram
         self.requests = counter("request_count", "The total number of requests.", "model_name", "status")
         self.latency = histogram("request_latency", "Microseconds of a request.", "model_name", "API", "entrypoint")
@@ -74,6 +77,8 @@ class Metrics:
 
     def text(self) -> str:
         """Returns all metrics in Prometheus' text format, version 0.0.4."""
+        for update in list(self.before_text):
+            update()
         lines = []
         for metric in sorted(self._registry.collect(), key=lambda metric: metric.name):
             name = metric.name + ("_total" if metric.name.endswith("_example_count") else "")

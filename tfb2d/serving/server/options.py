@@ -10,29 +10,24 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfb2d.errors import UserError
+
 CORES = os.cpu_count() or 1
 OWN = "own"  # a flag that the official server does not know
 REFUSED = "refused"  # would promise what the embedded server cannot give
 
-WITHOUT_EFFECT = frozenset(  # official flags about accelerators, TFLite and the like: accepted and named in the log
-    [
-        "enable_profiler",
-        "flush_filesystem_caches",
-        "mixed_precision",
-        "num_tflite_interpreters_per_pool",
-        "num_tflite_pools",
-        "num_unload_threads",
-        "per_process_gpu_memory_fraction",
-        "remove_unused_fields_from_bundle_metagraph",
-        "skip_initialize_tpu",
-        "thread_pool_factory_config_file",
-        "xla_cpu_compilation_enabled",
-        "xla_gpu_compilation_enabled",
-    ]
-)
+# Official flags about accelerators, TFLite and the like: accepted, and named in the log.
+# fmt: off
+WITHOUT_EFFECT = frozenset((
+    "enable_profiler", "flush_filesystem_caches", "mixed_precision", "num_tflite_interpreters_per_pool",
+    "num_tflite_pools", "num_unload_threads", "per_process_gpu_memory_fraction",
+    "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu", "thread_pool_factory_config_file",
+    "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
+))
+# fmt: on
 
 
-class FlagError(ValueError):
+class FlagError(UserError, ValueError):
     """A flag's value cannot be read or cannot work."""
 
 
@@ -172,15 +167,3 @@ def official_arguments(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments that tensorflow_model_server knows, too."""
     own = own_flags(arguments)
     return [argument for argument in arguments if argument.removeprefix("--").partition("=")[0] not in own]
-
-
-def usage(command: str) -> str:
-    """The help text."""
-    lines = [f"usage: {command}", "Flags (tensorflow_model_server's, where not marked otherwise):"]
-    notes = {OWN: " [tfb2d only]", REFUSED: " [official server only]"}
-    for name, spec in FLAGS.items():
-        kind = typing.cast(type, spec.type).__name__
-        shown = str(spec.default).lower() if spec.type is bool else repr(spec.default)
-        lines.append(f"\t--{name}={shown}\t{kind}\t{spec.metadata['help']}{notes.get(spec.metadata['kind'], '')}")
-    lines.append("Accepted without effect in the embedded server: " + ", ".join(sorted(WITHOUT_EFFECT)))
-    return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ def prepare(options: Options) -> Prepared:
 
 
 def read_batching(path: str) -> BatchingParameters:
-    """A BatchingParameters file; "" gives the defaults.
+    """Reads a BatchingParameters file; "" gives the defaults.
 
     Raises:
       StatusError: it cannot be read.

@@ -47,14 +47,14 @@ def _leaf(value: Any, as_base64: bool) -> str:
 
 
 def _flat(array: np.ndarray, as_base64: bool) -> str:
-    """An array on one line."""
+    """Returns an array on one line."""
     if array.ndim:
         return "[" + ", ".join(_flat(np.asarray(item, array.dtype), as_base64) for item in array) + "]"
     return _leaf(array[()], as_base64)
 
 
 def _deep(array: np.ndarray, as_base64: bool, depth: int) -> str:
-    """An array over several lines."""
+    """Returns an array over several lines."""
     if not array.ndim:
         return _leaf(array[()], as_base64)
     if not len(array):

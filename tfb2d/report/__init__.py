@@ -1,0 +1,1 @@
+"""What the pages of a run, a sweep, a monitor and explanations share: one template, one style, one way to draw."""

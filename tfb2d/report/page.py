@@ -1,0 +1,58 @@
+"""A page as one HTML file that needs nothing else: no script, no request, light and dark, wide and narrow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent  # base.html, parts.html and style.css, which the pages' own templates name
+EXCERPT = 400  # characters of a text that an example shows
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One SVG or more, with what stands around them."""
+
+    title: str
+    svgs: Sequence[str]
+    alt: str  # what it shows, for those who cannot see it
+    caption: str = ""
+    legend: Sequence[tuple[str, str]] = ()  # (model's key, its name)
+
+
+def render(template: Path, **values: Any) -> str:
+    """Returns the page of a template, which extends `base.html`.
+
+    Args:
+      template: a file; it finds the templates of this package and of its own folder.
+      values: what it shows; texts are escaped, so that whatever comes from data stays text.
+
+    Raises:
+      jinja2.TemplateError: the template names a value that is not there.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([FOLDER, template.parent]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(template.name).render(**values)
+    return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
+
+
+def table_row(cells: Sequence[tuple[str, str]], key: str = "") -> dict[str, Any]:
+    """Returns a row of a table: its cells, the first of them its title.
+
+    Args:
+      cells: (figure, small print below it).
+      key: of the model whose colour stands beside the title, or "".
+    """
+    return {"key": key, "cells": cells}
+
+
+def excerpt(text: str) -> str:
+    """Returns the first `EXCERPT` characters of a text."""
+    return text if len(text) <= EXCERPT else text[:EXCERPT].rstrip() + " …"

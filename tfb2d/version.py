@@ -1,0 +1,57 @@
+"""Says which versions of tfb2d, Python and its libraries are installed, for reports of faults.
+
+tfb2d version
+tfb2d version --json
+"""
+
+import json
+import platform
+from argparse import Namespace
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
+
+LIBRARIES = (
+    "tensorflow",
+    "tf-keras",
+    "keras",
+    "keras-hub",
+    "tensorflow-text",
+    "numpy",
+    "pyarrow",
+    "grpcio",
+    "protobuf",
+)
+
+
+def add_arguments(parser: "Parser") -> None:
+    """Adds the command's flags."""
+    parser.group("output").switch("json", "One JSON object.")
+
+
+def run(options: Namespace) -> None:
+    """Runs the command."""
+    found = versions()
+    lines = [json.dumps(found)] if options.json else [f"{name:18} {number}" for name, number in found.items()]
+    print("\n".join(lines))
+
+
+def versions() -> dict[str, str]:
+    """Returns the version of each package, "not installed" where there is none."""
+    from tfb2d import __version__
+
+    found = {"tfb2d": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+if __name__ == "__main__":
+    from tfb2d.cli import door
+
+    door("version")
