@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfb2d.serving.server.configuration import from_proto
-from tfb2d.serving.server.errors import Code, StatusError, cut_details, invalid
+from tfb2d.serving.server.errors import StatusError, invalid, unexpected
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager, Version
 from tfb2d.serving.server.request_log import RequestLogs
@@ -207,12 +207,3 @@ class Api:
                 " supported"
             )
         self.models.configure(from_proto(config, self.models.settings(), remote=True), seconds)
-
-
-def unexpected(error: Exception) -> StatusError:
-    """Returns what a client reads of an error that nobody foresaw: its kind, nothing of the request."""
-    if isinstance(error, StatusError):
-        return error
-    if isinstance(error, MemoryError):
-        return StatusError(Code.RESOURCE_EXHAUSTED, "out of memory")
-    return StatusError(Code.INTERNAL, cut_details(f"{type(error).__name__} in the embedded server"))

@@ -18,8 +18,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfb2d.serving.server.api import Api, unexpected
-from tfb2d.serving.server.errors import Code, StatusError, where
+from tfb2d.serving.server.api import Api
+from tfb2d.serving.server.errors import Code, StatusError, unexpected, where
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.options import CORES, FlagError, Options
 from tfb2d.serving.server.steps import Step, together
