@@ -21,6 +21,7 @@ import numpy as np
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 
 Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
+Observe = Callable[[float, int], None]  # of a batch: seconds in the queue, rows
 _TIMED_OUT = "Timed out waiting for notification"
 
 
@@ -94,7 +95,7 @@ class _Batch:
 
 
 class _Queue:
-    def __init__(self, run: Run, fetches: tuple[str, ...], observe: Callable[[float, int], None]) -> None:
+    def __init__(self, run: Run, fetches: tuple[str, ...], observe: Observe) -> None:
         self.run = run
         self.fetches = fetches
         self.observe = observe
@@ -109,7 +110,7 @@ class Batcher:
       observe: called per task with (seconds in the queue, rows in the batch).
     """
 
-    def __init__(self, parameters: BatchingParameters, observe: Callable[[float, int], None]) -> None:
+    def __init__(self, parameters: BatchingParameters, observe: Observe) -> None:
         self.parameters = parameters
         self._observe = observe
         self._queues: dict[tuple, _Queue] = {}

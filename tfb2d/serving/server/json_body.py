@@ -87,7 +87,9 @@ def pretty(value: Any, depth: int = 0) -> str:
     """Returns a JSON value as messages show it: objects over several lines, arrays on one."""
     if isinstance(value, dict) and value:
         pad = "    " * (depth + 1)
-        items = (f"{pad}{json.dumps(key, ensure_ascii=False)}: {pretty(item, depth + 1)}" for key, item in value.items())
+        items = (
+            f"{pad}{json.dumps(key, ensure_ascii=False)}: {pretty(item, depth + 1)}" for key, item in value.items()
+        )
         return "{\n" + ",\n".join(items) + "\n" + "    " * depth + "}"
     if isinstance(value, list):
         return "[" + ", ".join(pretty(item, depth + 1) for item in value) + "]"

@@ -120,7 +120,7 @@ class Rest:
             by_row = rest_parse.fill_predict(request, document, definition.inputs)
         finally:
             version.give_back()
-        response = self._api.predict(request, end - time.monotonic(), "REST")
+        response = self._api.infer("Predict", request, end - time.monotonic(), "REST")
         outputs = {alias: tensors.to_array(proto, alias, _NO_LIMIT, 0) for alias, proto in response.outputs.items()}
         return rest_format.predictions(outputs) if by_row else rest_format.columns(outputs)
 
@@ -130,7 +130,7 @@ class Rest:
         _fill_spec(request.model_spec, match)
         request.model_spec.signature_name = rest_parse.signature_name(document)
         rest_parse.fill_examples(request.input, document)
-        answer = (self._api.classify if classify else self._api.regress)(request, end - time.monotonic(), "REST")
+        answer = self._api.infer("Classify" if classify else "Regress", request, end - time.monotonic(), "REST")
         if not classify:
             return rest_format.results([_shortest(item.value) for item in answer.result.regressions])
         rows = [[[item.label, _shortest(item.score)] for item in row.classes] for row in answer.result.classifications]

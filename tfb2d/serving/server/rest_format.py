@@ -54,12 +54,16 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
     else:
         lines = [
             "{\n"
-            + ",\n".join(f"{' ' * 12}{json.dumps(name)}: {json.dumps(plain[name][row], ensure_ascii=False)}" for name in plain)
+            + ",\n".join(
+                f"{' ' * 12}{json.dumps(name)}: {json.dumps(plain[name][row], ensure_ascii=False)}" for name in plain
+            )
             + "\n        }"
             for row in range(max(rows, 0))
         ]
     text = ",\n        ".join(lines)
-    return _encode('{\n    "predictions": [\n        ' + text + "\n    ]\n}" if lines else '{\n    "predictions": []\n}')
+    return _encode(
+        '{\n    "predictions": [\n        ' + text + "\n    ]\n}" if lines else '{\n    "predictions": []\n}'
+    )
 
 
 def columns(outputs: Mapping[str, np.ndarray]) -> bytes:

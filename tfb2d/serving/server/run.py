@@ -1,4 +1,4 @@
-"""Starts the embedded server, keeps it going, and ends it in order."""
+"""Starts the embedded server, keeps it going, and ends it in order; `tfb2d serve` calls `run`."""
 
 import gc
 import logging
@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from tfb2d.serving.server.api import Api
+from tfb2d.serving.server.batching import Batcher
 from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import StatusError
 from tfb2d.serving.server.grpc_server import make_server
@@ -20,7 +21,7 @@ from tfb2d.serving.server.options import FlagError, Options
 from tfb2d.serving.server.preflight import Prepared
 from tfb2d.serving.server.request_log import RequestLogs
 from tfb2d.serving.server.rest import Rest
-from tfb2d.serving.server.servable import Batchers, Servable
+from tfb2d.serving.server.servable import Servable
 from tfb2d.serving.server.textprotos import read_text_proto
 from tfb2d.serving.server.warmup import warm_up
 
@@ -39,7 +40,7 @@ class EmbeddedServer:
         self._options = options
         self._prepared = prepared
         self.metrics = Metrics()
-        self._batchers = Batchers(options, prepared.batching, self.metrics.batched)
+        self._batcher = None if prepared.batching is None else Batcher(prepared.batching, self.metrics.batched)
         self._request_logs = RequestLogs(options, self.metrics)
         self.models = ModelManager(options, self._load, self._request_logs.configure)
         self._api = Api(self.models, self.metrics, self._request_logs)
@@ -52,8 +53,7 @@ class EmbeddedServer:
         _log.info("Loading servable version {name: %s version: %d} from %s", name, version, folder)
         started = time.perf_counter()
         try:
-            batcher, own = self._batchers.for_version(folder)
-            servable = Servable(folder, base, self._options, batcher, own)
+            servable = Servable(folder, base, self._options, self._batcher, self.metrics.batched)
             try:
                 if self._options.enable_model_warmup:
                     warm_up(servable, folder, self._options.num_request_iterations_for_warmup, self.metrics)
