@@ -30,10 +30,10 @@ def marked(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shared(tree, tmp_path_factory):
     """A server with both versions of demo, labels, other, health and monitoring."""
-    from embedded import Server
+    from embedded import Local
 
     folder = tmp_path_factory.mktemp("shared")
-    with Server(folder, *shared_flags(tree, folder)) as server:
+    with Local(folder, *shared_flags(tree, folder)) as server:
         yield server
 
 
@@ -53,10 +53,10 @@ PUBLIC = "--accelerate=false"
 @pytest.fixture(scope="session")
 def public(tree, tmp_path_factory):
     """`shared` without what is private to grpcio and TensorFlow."""
-    from embedded import Server
+    from embedded import Local
 
     folder = tmp_path_factory.mktemp("public")
-    with Server(folder, *shared_flags(tree, folder), PUBLIC) as server:
+    with Local(folder, *shared_flags(tree, folder), PUBLIC) as server:
         yield server
 
 

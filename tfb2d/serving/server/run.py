@@ -91,6 +91,8 @@ class EmbeddedServer:
                 self._http.start()
             except OSError as error:
                 raise FlagError(f"cannot listen on {options.host}:{options.rest_api_port}: {error.strerror}") from None
+            _log.info("Exporting HTTP/REST API at:%s:%d ...", options.host, options.rest_api_port)
+        _log.info("Running gRPC ModelServer at %s:%d ...", options.host, options.port)
         if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
             threading.Thread(target=self._watch_config, name="config", daemon=True).start()
 
@@ -151,9 +153,6 @@ def run(options: Options, prepared: Prepared) -> None:
     signal.signal(signal.SIGTERM, server.request_stop)
     signal.signal(signal.SIGINT, server.request_stop)
     server.start()
-    _log.info("Running gRPC ModelServer at %s:%d ...", options.host, options.port)
-    if options.rest_api_port:
-        _log.info("Exporting HTTP/REST API at:%s:%d ...", options.host, options.rest_api_port)
     server.wait()
     _log.info("draining: requests in work have %g seconds to end", options.drain_seconds)
     server.stop()
