@@ -257,7 +257,7 @@ class FastTransport:
     def _message(self, call: Call, data: bytes | None) -> None:
         method = call.method
         assert method is not None
-        if data is None:  # closed, cancelled, or larger than allowed: the core has told the client already
+        if data is None:  # closed, cancelled, or larger than allowed: the core has answered the client already
             call.finish(StatusError(Code.INTERNAL, ""))
         elif method.background:
             self._background.submit(self._answer, call, data)

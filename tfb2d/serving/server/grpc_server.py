@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def _problem(error: Exception) -> StatusError:
-    """Returns what a client is told of an error."""
+    """Returns what a client reads of an error."""
     if isinstance(error, StatusError):
         return error
     if isinstance(error, DecodeError):
@@ -100,7 +100,7 @@ def make_server(
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # two servers on one port would each get some of the requests
-        ("grpc.keepalive_time_ms", 60_000),  # finds peers that are gone
+        ("grpc.keepalive_time_ms", 60_000),  # notices peers that have left
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         *_channel_arguments(options.grpc_channel_arguments),

@@ -1,4 +1,7 @@
-"""Predict: the checks in TensorFlow Serving's order, then one session run."""
+"""Answers Predict: the checks in TensorFlow Serving's order, then a session run.
+
+`servable` makes a predictor for each version; `steps` lets its runs be shared.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

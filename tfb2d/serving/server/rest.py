@@ -77,7 +77,7 @@ class Rest:
             return _response(200, self._api.metrics.text(), "text/plain")
         if not path.lower().startswith("/v1/"):
             return _response(404, _NOT_FOUND, "text/html")
-        if request.method == "OPTIONS":  # a browser asks before it sends; without an origin it is no such question
+        if request.method == "OPTIONS":  # a browser's preflight has an origin
             browser = re.match("https?://", request.headers.get("origin", ""))
             return _response(200 if browser else 400, b"", "text/html; charset=ISO-8859-1", self._cors)
         try:

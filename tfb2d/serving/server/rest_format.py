@@ -1,4 +1,7 @@
-"""Turns outputs into the JSON body of a REST answer, with a row a line as the official server lays it out."""
+"""Turns outputs into the JSON body of a REST answer, with a row a line as the official server lays it out.
+
+`rest` calls it last.
+"""
 
 import base64
 import json

@@ -19,10 +19,7 @@ from tfb2d.serving.server.tensors import KINDS, type_name
 _FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE)
 _INT32 = (-(2**31), 2**31 - 1)
 _RANGES = {  # of integers; the official server lets all small ones be as large as int32, and cuts them
-    types_pb2.DT_INT8: _INT32,
-    types_pb2.DT_INT16: _INT32,
-    types_pb2.DT_INT32: _INT32,
-    types_pb2.DT_UINT8: _INT32,
+    **dict.fromkeys((types_pb2.DT_INT8, types_pb2.DT_INT16, types_pb2.DT_INT32, types_pb2.DT_UINT8), _INT32),
     types_pb2.DT_INT64: (-(2**63), 2**63 - 1),
     types_pb2.DT_UINT32: (0, 2**32 - 1),
     types_pb2.DT_UINT64: (0, 2**64 - 1),

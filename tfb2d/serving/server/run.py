@@ -83,10 +83,10 @@ class EmbeddedServer:
         self._grpc = make_server(self._api, options, self._health, self._prepared.credentials)
         self._grpc.start()
         if options.rest_api_port:
-            rest = Rest(self._api, options, self._prepared.monitoring_path)
+            answers = Rest(self._api, options, self._prepared.monitoring_path)
             limit, threads = options.max_request_bytes, options.rest_api_num_threads
             address = options.host, options.rest_api_port
-            self._http = HttpServer(*address, rest.handle, threads, limit, options.drain_seconds)
+            self._http = HttpServer(*address, answers.handle, threads, limit, options.drain_seconds)
             try:
                 self._http.start()
             except OSError as error:
@@ -122,7 +122,7 @@ class EmbeddedServer:
             pass
 
     def stop(self) -> None:
-        """Drains: no new requests, those in work end, logs are written."""
+        """Takes no new requests, lets those in work end, and writes the logs."""
         grace = self._options.drain_seconds
         if self._health is not None:
             self._health.stop()

@@ -1,4 +1,4 @@
-"""What a gRPC transport serves, and what it must be able to do.
+"""Says what a gRPC transport serves and what it must be able to do: the door through which a gRPC request comes.
 
 There are two: `aio_transport`, on grpcio's public asyncio server, which always works, and `fast_transport`, which is faster
 and stands on grpcio's private classes.
@@ -21,7 +21,7 @@ WAIT_SECONDS = 0.05
 
 
 class Stream(Protocol):
-    """A call that is kept open after its first answer."""
+    """Is a call that is kept open after its first answer."""
 
     def end(self, data: bytes) -> None:
         """Sends a last message and the status OK; from any thread."""
