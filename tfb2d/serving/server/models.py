@@ -3,8 +3,8 @@
 `api` takes the version of each request here; polling threads and HandleReloadConfigRequest change what there is.
 
 The life of a version is START, LOADING, AVAILABLE, UNLOADING, END, as in ModelVersionStatus. A new version is loaded before
-the old one goes (TensorFlow Serving's AvailabilityPreservingPolicy), a version that cannot be loaded leaves the old one serving,
-and a version goes only when its last request has ended.
+the old version goes (TensorFlow Serving's AvailabilityPreservingPolicy). Where it cannot be loaded, the old version goes on
+serving. A version goes only when its last request has ended.
 """
 
 import logging
