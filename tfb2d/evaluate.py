@@ -56,7 +56,7 @@ def run(options: Namespace) -> None:
     from tfb2d.evaluation.scorer import Scorer, field_columns
 
     scorer = Scorer(options.model)
-    judged = judge(
+    scored = judge(
         scorer,
         options.data,
         texts=field_columns(scorer.task.fields, options.fields),
@@ -65,7 +65,7 @@ def run(options: Namespace) -> None:
         max_rejected=options.max_rejected,
         progress=options.progress,
     )
-    figures = compare(scorer.task, judged, options.teacher_logits, resamples=options.resamples, seed=options.seed)
+    figures = compare(scorer.task, scored, options.teacher_logits, resamples=options.resamples, seed=options.seed)
     figures = plain({"model": str(scorer.folder), "data": options.data, **figures})
     if options.json:
         write_json(options.json, figures)
@@ -80,7 +80,7 @@ def table(figures: dict[str, Any]) -> str:
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
     for name in figures["student"]:
-        cells = [cell for one in models.values() for cell in (figure(one[name]["value"]), span(one[name]["ci95"]))]
+        cells = [cell for figures_of_model in models.values() for cell in (figure(figures_of_model[name]["value"]), span(figures_of_model[name]["ci95"]))]
         rows.append([METRICS[name], *cells])
     lines = [layout(rows), ""]
     for name in ("fidelity", "retention"):
@@ -97,7 +97,7 @@ def table(figures: dict[str, Any]) -> str:
     )
     if figures["ndcg_groups"]:
         lines.append(
-            ndcg_note(figures["ndcg_groups"], {name: one["ndcg10_all"]["value"] for name, one in models.items()})
+            ndcg_note(figures["ndcg_groups"], {name: figures_of_model["ndcg10_all"]["value"] for name, figures_of_model in models.items()})
         )
     if figures["teacher"]:
         lines.append(

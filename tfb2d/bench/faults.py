@@ -227,7 +227,7 @@ def fuzz(arena: Arena) -> Result:
         code, words = _ask(calls[PREDICT], versions.payload, 60.0)
         alive = server.process.poll() is None and code == "OK"
     flat = sizes[-1] < sizes[min(len(sizes) - 1, 2)] * GROWTH
-    seen = {"requests": arena.counts.fuzz, "codes": codes, "large": large, "megabytes": [round(one) for one in sizes]}
+    seen = {"requests": arena.counts.fuzz, "codes": codes, "large": large, "megabytes": [round(size) for size in sizes]}
     return {"passed": alive and flat and not bad, **seen, "improper": bad[:5]}
 
 
@@ -263,7 +263,7 @@ def memory(arena: Arena) -> Result:
             done += len(asking.asked)
             sizes.append(server.megabytes())
     early = sizes[len(sizes) // 10]
-    seen = {"requests": done, "megabytes": [round(one, 1) for one in sizes[:: max(1, len(sizes) // 20)]]}
+    seen = {"requests": done, "megabytes": [round(size, 1) for size in sizes[:: max(1, len(sizes) // 20)]]}
     return {"passed": sizes[-1] < early * 1.05, **seen, "growth": sizes[-1] / early}
 
 

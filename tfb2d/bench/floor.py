@@ -31,8 +31,8 @@ def export_floor(version: Path, folder: Path) -> None:
 
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
         both = sums(tf.concat([query, tf.reshape(titles, [-1])], 0))
-        rest = tf.reshape(both[tf.size(query) :], tf.shape(titles))
-        return {"scores": rest + both[: tf.size(query), None]}
+        title_sums = tf.reshape(both[tf.size(query) :], tf.shape(titles))
+        return {"scores": title_sums + both[: tf.size(query), None]}
 
     about = read_json(version / ABOUT)
     column = tf.TensorSpec([None], tf.string)

@@ -64,8 +64,8 @@ def _profile(values: Any) -> None:
         for name, (folder, task, _) in models.items():
             for batch in sizes if len(task.fields) == len(work.task.fields) else ():
                 if batch != RANK or work.pairs:
-                    for one in profile(folder, task.fields, work, batch, values.calls, values.seconds):
-                        rows.append({"model": name, "task": work.name, "batch": batch, **one})
+                    for op_figures in profile(folder, task.fields, work, batch, values.calls, values.seconds):
+                        rows.append({"model": name, "task": work.name, "batch": batch, **op_figures})
     if not rows:
         raise BenchError("no model takes texts of these fields; give --data that fits")
     out = Path(values.output)
@@ -99,14 +99,14 @@ def profile(
     seen = [traced.run(*getattr(system, f"{method}_feeds")(*inputs[i % len(inputs)])) for i in range(WARMUP + calls)]
     system.close()
     traced.close()
-    found = []
-    for op in dict.fromkeys(op for one in seen[WARMUP:] for op in one):
-        counts, times = zip(*(one.get(op, (0, 0.0)) for one in seen[WARMUP:]), strict=True)
-        found.append((op, round(float(np.median(counts))), float(np.median(times))))
-    found.sort(key=lambda one: -one[2])
-    kernels = sum(us for _, _, us in found)
-    call = (CALL, sum(nodes for _, nodes, _ in found), timing.p50_us)
-    return [{"op": op, "nodes": nodes, "us": us, "share": us / kernels} for op, nodes, us in (call, *found)]
+    ops = []
+    for op in dict.fromkeys(op for ops_of_call in seen[WARMUP:] for op in ops_of_call):
+        counts, times = zip(*(ops_of_call.get(op, (0, 0.0)) for ops_of_call in seen[WARMUP:]), strict=True)
+        ops.append((op, round(float(np.median(counts))), float(np.median(times))))
+    ops.sort(key=lambda ops_of_call: -ops_of_call[2])
+    kernels = sum(us for _, _, us in ops)
+    call = (CALL, sum(nodes for _, nodes, _ in ops), timing.p50_us)
+    return [{"op": op, "nodes": nodes, "us": us, "share": us / kernels} for op, nodes, us in (call, *ops)]
 
 
 class Traced:
@@ -133,12 +133,12 @@ class Traced:
         metadata = self._metadata()
         self._session.run(fetch, feeds, options=self._options, run_metadata=metadata)
         ops = {node.name: node.op for graph in metadata.partition_graphs for node in graph.node}
-        found: dict[str, tuple[int, float]] = {}
-        for node in (one for device in metadata.step_stats.dev_stats for one in device.node_stats):
+        totals: dict[str, tuple[int, float]] = {}
+        for node in (node_stats for device in metadata.step_stats.dev_stats for node_stats in device.node_stats):
             if op := ops.get(node.node_name):  # _SOURCE, where a graph begins, is none
-                nodes, before = found.get(op, (0, 0.0))
-                found[op] = nodes + 1, before + (node.op_end_rel_nanos - node.op_start_rel_nanos) / 1e3
-        return found
+                nodes, before = totals.get(op, (0, 0.0))
+                totals[op] = nodes + 1, before + (node.op_end_rel_nanos - node.op_start_rel_nanos) / 1e3
+        return totals
 
     def close(self) -> None:
         """Frees the session."""
@@ -150,15 +150,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     from tfb2d.evaluation.table import layout
 
     parts = []
-    for model, task, batch in dict.fromkeys((one["model"], one["task"], one["batch"]) for one in rows):
-        call, *ops = (one for one in rows if (one["model"], one["task"], one["batch"]) == (model, task, batch))
+    for model, task, batch in dict.fromkeys((row["model"], row["task"], row["batch"]) for row in rows):
+        call, *ops = (row for row in rows if (row["model"], row["task"], row["batch"]) == (model, task, batch))
         lines = [[f"{model}, {task}, {batch}", "nodes", "us", "share"]]
-        lines += [[one["op"], str(one["nodes"]), f"{one['us']:,.1f}", f"{one['share']:.1%}"] for one in ops[:SHOWN]]
-        rest = ops[SHOWN:]
-        if rest:
-            nodes, us, share = (sum(one[key] for one in rest) for key in ("nodes", "us", "share"))
-            lines.append([f"{len(rest)} more ops", str(nodes), f"{us:,.1f}", f"{share:.1%}"])
-        lines.append(["all kernels", str(call["nodes"]), f"{sum(one['us'] for one in ops):,.1f}", ""])
+        lines += [[row["op"], str(row["nodes"]), f"{row['us']:,.1f}", f"{row['share']:.1%}"] for row in ops[:SHOWN]]
+        others = ops[SHOWN:]
+        if others:
+            nodes, us, share = (sum(row[key] for row in others) for key in ("nodes", "us", "share"))
+            lines.append([f"{len(others)} more ops", str(nodes), f"{us:,.1f}", f"{share:.1%}"])
+        lines.append(["all kernels", str(call["nodes"]), f"{sum(row['us'] for row in ops):,.1f}", ""])
         lines.append(["a call, untraced", "", f"{call['us']:,.1f}", f"{call['share']:.1%}"])
         parts.append(layout(lines))
     return "\n\n".join(parts)

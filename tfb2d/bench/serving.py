@@ -140,7 +140,7 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, dict):
-        return " ".join(f"{key} {one}" for key, one in value.items()) or "none"
+        return " ".join(f"{key} {number}" for key, number in value.items()) or "none"
     if isinstance(value, list):
         return " ".join(map(_short, value)) or "none"
     return str(value)
@@ -159,19 +159,19 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['request']}: {most['requests_per_s']:,.0f} requests/s ({row['bytes']:,} bytes each), a bare echo"
             f" {most['echo_per_s']:,.0f}: {most['share']:.2f} (target {TARGET_SHARE})",
             "  in flight (share of the echo): "
-            + ", ".join(f"{one['clients']} ({one['share']:.2f})" for one in most["by_clients"]),
+            + ", ".join(f"{level['clients']} ({level['share']:.2f})" for level in most["by_clients"]),
             f"  {'load':<5} {'asked/s':>8} {'answered/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9':>8}"
             f" {'echo p50':>8} {'p99':>8}  errors",
         ]
-        for one in row["levels"]:
-            errors = ", ".join(f"{words} {count}" for words, count in sorted(one["errors"].items())) or "none"
+        for level in row["levels"]:
+            errors = ", ".join(f"{words} {count}" for words, count in sorted(level["errors"].items())) or "none"
             lines.append(
-                f"  {one['share_of_capacity']:<5.0%} {one['arrivals_per_s']:>8,.0f} {one['answers_per_s']:>10,.0f}"
-                f" {_ms(one['p50_ms'])} {_ms(one['p99_ms'])} {_ms(one['p999_ms'])}"
-                f" {_ms(one['echo']['p50_ms'])} {_ms(one['echo']['p99_ms'])}  {errors}"
+                f"  {level['share_of_capacity']:<5.0%} {level['arrivals_per_s']:>8,.0f} {level['answers_per_s']:>10,.0f}"
+                f" {_ms(level['p50_ms'])} {_ms(level['p99_ms'])} {_ms(level['p999_ms'])}"
+                f" {_ms(level['echo']['p50_ms'])} {_ms(level['echo']['p99_ms'])}  {errors}"
             )
-            if one["share_of_capacity"] == 0.5 and one["p50_ms"]:
-                lines[-1] += f"; p99 is {one['p99_ms'] / one['p50_ms']:.1f} times p50 (target {TARGET_TAIL:g})"
+            if level["share_of_capacity"] == 0.5 and level["p50_ms"]:
+                lines[-1] += f"; p99 is {level['p99_ms'] / level['p50_ms']:.1f} times p50 (target {TARGET_TAIL:g})"
     return "\n".join(lines)
 
 
@@ -189,7 +189,7 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
         for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
             for number, (key, name) in enumerate(names):
                 for line, dash, whose in (("", "-", ""), ("echo", "--", "echo ")):
-                    points = [(one["share_of_capacity"], (one[line] if line else one)[key]) for one in row["levels"]]
+                    points = [(level["share_of_capacity"], (level[line] if line else level)[key]) for level in row["levels"]]
                     known = [(share, value) for share, value in points if value]
                     if known:
                         axes.plot(

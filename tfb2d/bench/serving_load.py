@@ -88,7 +88,7 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
             rank = read_json(version / "assets.extra/tfb2d.json")["task"]["fields"]
         else:
             for name, tensor in message.inputs.items():
-                pools.setdefault(name, []).extend(one for one in tensor.string_val if one)
+                pools.setdefault(name, []).extend(text for text in tensor.string_val if text)
     chance, name = random.Random(seed), model.name
     kinds: dict[str, list[bytes]] = {"score": [], "rank" if rank else "batch": []}
     for _ in range(PAYLOADS):
@@ -125,10 +125,10 @@ async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
     seconds = min(1.5, settings.seconds)
     await closed_loop(ask, 4, seconds)  # warms both sides up
     await closed_loop(echo, 4, min(0.3, seconds))
-    found: dict[int, list[tuple[float, float]]] = {}
+    rates: dict[int, list[tuple[float, float]]] = {}
     for clients in list(settings.clients) * settings.rounds:
-        one = (await closed_loop(ask, clients, seconds)).rate, (await closed_loop(echo, clients, seconds)).rate
-        found.setdefault(clients, []).append(one)
+        pair = (await closed_loop(ask, clients, seconds)).rate, (await closed_loop(echo, clients, seconds)).rate
+        rates.setdefault(clients, []).append(pair)
     rows: list[dict[str, Any]] = [
         {
             "clients": clients,
@@ -136,19 +136,19 @@ async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
             "echo_per_s": float(np.median([bare for _, bare in pairs])),
             "share": float(np.median([ours / bare for ours, bare in pairs])),
         }
-        for clients, pairs in found.items()
+        for clients, pairs in rates.items()
     ]
     best, bare = (max(row[name] for row in rows) for name in ("requests_per_s", "echo_per_s"))
     return {"requests_per_s": best, "echo_per_s": bare, "share": best / bare, "by_clients": rows}
 
 
 def _level(load: list[Load], rate: float) -> dict[str, Any]:
-    seconds = np.concatenate([one.seconds for one in load])
+    seconds = np.concatenate([part.seconds for part in load])
     errors: dict[str, int] = {}
-    for one in load:
-        for words, count in one.errors.items():
+    for part in load:
+        for words, count in part.errors.items():
             errors[words] = errors.get(words, 0) + count
-    whole = Load(seconds, errors, float(np.mean([one.rate for one in load])))
+    whole = Load(seconds, errors, float(np.mean([part.rate for part in load])))
     quantiles: dict[str, float | None] = {
         name: whole.quantile(q) for name, q in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))
     }
@@ -156,8 +156,8 @@ def _level(load: list[Load], rate: float) -> dict[str, Any]:
         quantiles["p999_ms"] = None  # it would be the largest of too few
     if not len(seconds):
         quantiles = dict.fromkeys(quantiles)
-    asked = len(seconds) + sum(errors.values())
-    return {"requests": asked, "arrivals_per_s": rate, "answers_per_s": whole.rate, **quantiles, "errors": errors}
+    sent = len(seconds) + sum(errors.values())
+    return {"requests": sent, "arrivals_per_s": rate, "answers_per_s": whole.rate, **quantiles, "errors": errors}
 
 
 async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[dict[str, Any]]:
@@ -188,9 +188,9 @@ def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Se
     async def one(kind: str, payloads: list[bytes]) -> dict[str, Any]:
         async with asker(address, payloads) as ask, asker(echo, payloads) as bare:
             most = await capacity(ask, bare, settings)
-            found = await levels(ask, bare, most["requests_per_s"], settings)
+            by_level = await levels(ask, bare, most["requests_per_s"], settings)
         size = round(sum(map(len, payloads)) / len(payloads))
-        return {"request": kind, "bytes": size, "capacity": most, "levels": found}
+        return {"request": kind, "bytes": size, "capacity": most, "levels": by_level}
 
     gc.collect()
     gc.freeze()

@@ -29,7 +29,7 @@ class Session:
         self._session = Loaded(folder, Options(), folder)
         self._fields = list(fields)
         self._signatures = {
-            name: ({key: one.name for key, one in sig.inputs.items()}, {k: o.name for k, o in sig.outputs.items()})
+            name: ({key: tensor.name for key, tensor in sig.inputs.items()}, {k: o.name for k, o in sig.outputs.items()})
             for name, sig in self._session.signatures.items()
         }
         self.about = {"file_mb": served_megabytes(Path(folder))}

@@ -55,7 +55,7 @@ class Versions:
         shutil.copytree(self.source, partial, ignore=shutil.ignore_patterns("variables.data*", "variables.index"))
         names = sorted(self._values)
         scale = np.float32(1 + number / 50)
-        tensors = [self._values[one] * scale if self._scaled(self._values[one]) else self._values[one] for one in names]
+        tensors = [self._values[name] * scale if self._scaled(self._values[name]) else self._values[name] for name in names]
         prefix = str(partial / "variables/variables")
         tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
         answer = self._answer(partial)
@@ -101,8 +101,8 @@ def values(answer: object) -> np.ndarray:
     Raises:
       ValueError: the answer has none.
     """
-    outputs = {name: wire.to_numpy(one) for name, one in answer.outputs.items()}  # type: ignore[attr-defined]
-    floats = {name: one for name, one in outputs.items() if one.dtype.kind == "f"}
+    outputs = {name: wire.to_numpy(tensor) for name, tensor in answer.outputs.items()}  # type: ignore[attr-defined]
+    floats = {name: tensor for name, tensor in outputs.items() if tensor.dtype.kind == "f"}
     if not floats:
         raise ValueError("the model answers no floats: versions of it cannot be told apart")
     return np.asarray(floats["logit"] if "logit" in floats else floats[min(floats)], np.float32).ravel()

@@ -78,8 +78,8 @@ class Work:
         others = [titles[row] for row in order]
         calls = []
         for number, query in enumerate(list(own)[:128]):
-            rest = [others[(number * TITLES + i) % len(others)] for i in range(TITLES)]
-            calls.append([query, [*own[query], *rest][:TITLES]])
+            filling = [others[(number * TITLES + i) % len(others)] for i in range(TITLES)]
+            calls.append([query, [*own[query], *filling][:TITLES]])
         return calls
 
 

@@ -207,7 +207,7 @@ def _added(task: Task, scores: Float32, logits: Float32, exact: bool) -> list[tu
     if task.kind == "multiclass":
         columns.append([task.classes[best] for best in scores.argmax(axis=1).tolist()])
     for array in (scores, logits):
-        columns += [list(one) if exact else _shortest(one) for one in np.atleast_2d(array.T)]
+        columns += [list(column) if exact else _shortest(column) for column in np.atleast_2d(array.T)]
     return list(zip(*columns, strict=True))
 
 

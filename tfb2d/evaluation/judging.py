@@ -85,11 +85,11 @@ def judge(
             progress=lambda count, _: bar.update(count) and None,
         )
         for batch in read:
-            found = [batch.column(name).to_pylist() for name in task.fields]
-            for column, more in zip(columns, found, strict=True):
+            batch_texts = [batch.column(name).to_pylist() for name in task.fields]
+            for column, more in zip(columns, batch_texts, strict=True):
                 column += more
             labels.append(batch.column("label").to_numpy())
-            scores.append(scorer.score(found)[0])
+            scores.append(scorer.score(batch_texts)[0])
             if group:
                 groups += batch.column("group").to_pylist()
             bar.set_postfix_str(f"{len(columns[0]):,} rows", False)
@@ -104,7 +104,7 @@ def judge(
 
 
 def compare(
-    task: Task, judged: Judged, teacher_files: Sequence[str | Path] = (), *, resamples: int = 1000, seed: int = 0
+    task: Task, scored: Judged, teacher_files: Sequence[str | Path] = (), *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
     """The figures of `tfb2d.evaluate`.
 
@@ -126,31 +126,31 @@ def compare(
       DataError: see `teacher_scores`.
     """
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    student = Bootstrap(task, judged.labels, {"student": judged.scores}, judged.groups, **draws).intervals("student")
+    student = Bootstrap(task, scored.labels, {"student": scored.scores}, scored.groups, **draws).intervals("student")
     figures: dict[str, Any] = {
         "task": task.to_json(),
-        "rows": len(judged.labels),
-        "groups": None if judged.groups is None else len(set(judged.groups.tolist())),
-        "ndcg_groups": None if judged.groups is None else ndcg_groups(task, judged.labels, judged.groups),
-        "rejected": sum(judged.reasons.values()),
-        "reasons": judged.reasons,
+        "rows": len(scored.labels),
+        "groups": None if scored.groups is None else len(set(scored.groups.tolist())),
+        "ndcg_groups": None if scored.groups is None else ndcg_groups(task, scored.labels, scored.groups),
+        "rejected": sum(scored.reasons.values()),
+        "reasons": scored.reasons,
         "student": student,
-        "headline_measure": headline_measure(task, judged.labels, pairs=len(task.fields) == 2),
+        "headline_measure": headline_measure(task, scored.labels, pairs=len(task.fields) == 2),
         **dict.fromkeys(("teacher", "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_retention")),
         "warnings": [],
     }
     if not teacher_files:
         return figures
-    scores, matches = teacher_scores(task, teacher_files, judged.columns, judged.max_rejected)
+    scores, matches = teacher_scores(task, teacher_files, scored.columns, scored.max_rejected)
     rows = covered(scores)
-    both: dict[str, ArrayLike] = {"teacher": scores[rows], "student": judged.scores[rows]}
-    groups = None if judged.groups is None else judged.groups[rows]
+    both: dict[str, ArrayLike] = {"teacher": scores[rows], "student": scored.scores[rows]}
+    groups = None if scored.groups is None else scored.groups[rows]
     shares = {"fidelity": agreement(both["teacher"], both["student"])}
-    paired = Bootstrap(task, judged.labels[rows], both, groups, shares=shares, **draws)
+    paired = Bootstrap(task, scored.labels[rows], both, groups, shares=shares, **draws)
     teacher, retention = paired.intervals("teacher"), paired.ratio("student", "teacher")
     return figures | {
         "teacher": teacher,
-        "warnings": doubts(task, judged.labels[rows], paired.values["teacher"], retention["value"]),
+        "warnings": doubts(task, scored.labels[rows], paired.values["teacher"], retention["value"]),
         "teacher_rows": int(rows.sum()),
         "teacher_matches": dataclasses.asdict(matches),
         "fidelity": paired.share("fidelity"),

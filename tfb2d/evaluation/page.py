@@ -276,5 +276,5 @@ def _stages(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
 
 
 def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes} min {left:02d} s" if minutes else f"{seconds:.1f} s"

@@ -86,9 +86,9 @@ class Scorer:
                 field: self._tf.constant(list(column[start : start + batch]), self._tf.string)
                 for field, column in zip(fields, columns, strict=True)
             }
-            found = self._signature(**texts)
-            scores.append(found["score"].numpy())
-            logits.append(found["logit"].numpy())
+            outputs = self._signature(**texts)
+            scores.append(outputs["score"].numpy())
+            logits.append(outputs["logit"].numpy())
         return np.concatenate(scores), np.concatenate(logits)
 
     def embed(self, texts: Sequence[str], signature: str = "embed", batch: int = BATCH) -> Float32:

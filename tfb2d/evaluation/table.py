@@ -138,7 +138,7 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"ranking    {kept} of the teacher's NDCG@10{within}; its own is {own}")
     if report.get("ndcg_groups"):
         counts = report["ndcg_groups"]
-        means = {key: found["ndcg10_all"] for key in ("teacher", "student") if (found := report[key]) is not None}
+        means = {key: model_figures["ndcg10_all"] for key in ("teacher", "student") if (model_figures := report[key]) is not None}
         over_all = ", ".join(f"{name} {figure(mean)}" for name, mean in means.items())
         lines.append(f"groups     NDCG@10 counts {counts['counted']:,} of {counts['all']:,}; over all: {over_all}")
     if report["fidelity"] is not None:
@@ -150,10 +150,10 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         within = "" if low_high is None else f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
         of = "" if measure == "accuracy" else f" of {measure}"
         lines.append(f"gain       {100 * report['headline_gain']:+.1f} points{of} over labels alone{within}")
-    for name, found in report["thresholds"].items():
+    for name, model_figures in report["thresholds"].items():
         if name == "student":
-            figures = ", ".join(f"{key} {figure(found[key])}" for key in ("f1", "precision", "recall"))
-            lines.append(f"threshold  {figure(found['threshold'])}, chosen on validation: {figures}")
+            figures = ", ".join(f"{key} {figure(model_figures[key])}" for key in ("f1", "precision", "recall"))
+            lines.append(f"threshold  {figure(model_figures['threshold'])}, chosen on validation: {figures}")
     faster = speed_up(report)
     if faster is not None:
         lines.append(f"speed      {faster:,.0f} times the teacher's, one row at a time" if faster >= 2 else "")

@@ -42,7 +42,7 @@ class Described:
         moved = drift.psi(self._base, window.scores, self._bins)
         if self._multiclass:
             classes = drift.psi(self._classes, window.classes)
-            moved = max(moved, classes, key=lambda one: one["psi"] or 0)
+            moved = max(moved, classes, key=lambda figures: figures["psi"] or 0)
         return {
             **{name: window[name] for name in ("rows", "requests", "scored", "empty", "bytes")},
             "tokens_per_row": float(window.tokens[:, 0].sum() / rows) if rows else None,

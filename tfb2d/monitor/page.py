@@ -28,15 +28,15 @@ def render(result: Mapping[str, Any]) -> str:
         table=_table(result),
         counts=_counts(result),
         tokens=[(token["token"], f"{token['count']:,}") for token in result.get("new_tokens") or []],
-        examples=[_example(one) for one in result.get("examples", [])],
+        examples=[_example(example) for example in result.get("examples", [])],
     )
 
 
 def headline(result: Mapping[str, Any]) -> str:
     """What the log came to, in a sentence."""
-    found = len(result["alerts"])
-    if found:
-        return f"{found} alert{'s' * (found > 1)} over {result['logs']['rows']:,} rows."
+    count = len(result["alerts"])
+    if count:
+        return f"{count} alert{'s' * (count > 1)} over {result['logs']['rows']:,} rows."
     return f"No alert over {result['logs']['rows']:,} rows."
 
 
@@ -88,9 +88,9 @@ def summary(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _percents(one: Mapping[str, Any]) -> str:
-    ends = one["ci95"]
-    return percent(one["value"]) + (f" ({percent(ends[0])} to {percent(ends[1])})" if ends else "")
+def _percents(result: Mapping[str, Any]) -> str:
+    ends = result["ci95"]
+    return percent(result["value"]) + (f" ({percent(ends[0])} to {percent(ends[1])})" if ends else "")
 
 
 def _cards(result: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -128,10 +128,10 @@ def _cards(result: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _pictures(result: Mapping[str, Any]) -> list[Picture]:
     windows, overall = result["windows"], result["overall"]
-    found = []
+    drawn = []
     if result["fidelity"]:
         one = result["fidelity"]["overall"]
-        found.append(
+        drawn.append(
             Picture(
                 "Fidelity",
                 [pictures.agreement(windows, one["agreement"])],
@@ -139,7 +139,7 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
                 "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests.",
             )
         )
-        found.append(
+        drawn.append(
             Picture(
                 "Distance from the teacher",
                 [pictures.distance(windows)],
@@ -147,7 +147,7 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
                 "Of the served probability from the teacher's.",
             )
         )
-    found.append(
+    drawn.append(
         Picture(
             "Score drift",
             [pictures.drift(windows)],
@@ -155,7 +155,7 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
             f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: what chance reaches in one window of 20.",
         )
     )
-    found.append(
+    drawn.append(
         Picture(
             "Scores",
             [pictures.scores(windows)],
@@ -165,7 +165,7 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
     )
     if overall["new"]:
         spoken = "; ".join(f"order {order}: {percent(one['share'])}" for order, one in overall["new"].items())
-        found.append(
+        drawn.append(
             Picture(
                 "New n-grams",
                 [pictures.new_ngrams(windows, list(overall["new"]))],
@@ -173,39 +173,39 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
                 "Share of the n-grams asked about that stand in no row of the transfer set.",
             )
         )
-    found.append(Picture("Volume", [pictures.volume(windows)], f"Rows by window; {overall['rows']:,} in all."))
+    drawn.append(Picture("Volume", [pictures.volume(windows)], f"Rows by window; {overall['rows']:,} in all."))
     if "scatter" in result and len(result["scatter"][0]):
         teacher, student = result["scatter"]
         alike = decisions(teacher) == decisions(student)
         svg = run_pictures.scatter(teacher, student, alike)
         marks = "Darker: more rows." if len(teacher) > run_pictures.CROWD else "Crosses: they decide differently."
-        found.append(Picture("Student against teacher", [svg], "Served scores against the teacher's.", marks))
-    return found
+        drawn.append(Picture("Student against teacher", [svg], "Served scores against the teacher's.", marks))
+    return drawn
 
 
 def _table(result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a row of (figure, small print) for each window."""
-    new, judged = bool(result["overall"]["new"]), bool(result["fidelity"])
+    new, compared = bool(result["overall"]["new"]), bool(result["fidelity"])
     titles = [
         "from, UTC",
         "rows",
         "PSI",
         *(["new tokens"] if new else []),
-        *(["fidelity", "distance"] if judged else []),
+        *(["fidelity", "distance"] if compared else []),
         "bytes a row",
         "empty",
     ]
     rows = []
-    for one in result["windows"]:
-        cells = [(one["time"], ""), (f"{one['rows']:,}", f"{one['requests']:,} requests")]
-        cells.append((figure(one["psi"]), "" if one["psi"] is None else f"chance {one['chance95']:.3f}"))
+    for window in result["windows"]:
+        cells = [(window["time"], ""), (f"{window['rows']:,}", f"{window['requests']:,} requests")]
+        cells.append((figure(window["psi"]), "" if window["psi"] is None else f"chance {window['chance95']:.3f}"))
         if new:
-            cells.append((percent(one["new"]["1"]["share"]), ""))
-        if judged:
+            cells.append((percent(window["new"]["1"]["share"]), ""))
+        if compared:
             for name in ("agreement", "distance"):
-                cells.append((figure(one["fidelity"][name]["value"]), span(one["fidelity"][name]["ci95"])))
-        cells.append((f"{one['bytes'] / max(one['rows'], 1):,.0f}", ""))
-        cells.append((f"{one['empty']:,}", ""))
+                cells.append((figure(window["fidelity"][name]["value"]), span(window["fidelity"][name]["ci95"])))
+        cells.append((f"{window['bytes'] / max(window['rows'], 1):,.0f}", ""))
+        cells.append((f"{window['empty']:,}", ""))
         rows.append(table_row(cells))
     return {"titles": titles, "rows": rows}
 
@@ -224,19 +224,19 @@ def _counts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     versions = result["fidelity"]["versions"] if result["fidelity"] else {}
     if len(versions) > 1:
         rows += [
-            (f"decided as the teacher, version {one}", _percents(found["agreement"])) for one, found in versions.items()
+            (f"decided as the teacher, version {version}", _percents(figures["agreement"])) for version, figures in versions.items()
         ]
     for name, count in (result["fresh"] or {}).items():
         rows.append((f"fresh: {name.replace('_', ' ')}", f"{count:,}"))
     return rows
 
 
-def _example(one: Mapping[str, Any]) -> dict[str, Any]:
+def _example(example: Mapping[str, Any]) -> dict[str, Any]:
     scores = []
     for name in ("teacher", "student"):
-        score = np.asarray(one[name], np.float64)
+        score = np.asarray(example[name], np.float64)
         best = int(score.argmax()) if score.ndim else 0
         value = float(score[best] if score.ndim else score)
         text = f"class {best}: {value:.3f}" if score.ndim else f"{value:.3f}"
         scores.append({"key": name, "share": value, "text": text})
-    return {"texts": [(name, excerpt(text)) for name, text in one["texts"].items()], "scores": scores}
+    return {"texts": [(name, excerpt(text)) for name, text in example["texts"].items()], "scores": scores}

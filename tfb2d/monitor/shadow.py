@@ -92,16 +92,16 @@ def compare(before: "Client", after: "Client", requests: Sequence["LoggedRequest
     scores: tuple[list[Any], list[Any]] = ([], [])
     rankings: list[slice] = []
     texts: list[tuple[bytes, ...]] = []
-    for asked in tqdm(requests, desc="shadow", unit="request", disable=not progress, leave=False):
-        rows = list(zip(*asked.texts, strict=True))
-        for client, found in zip((before, after), scores, strict=True):
-            if asked.ranked:
+    for request in tqdm(requests, desc="shadow", unit="request", disable=not progress, leave=False):
+        rows = list(zip(*request.texts, strict=True))
+        for client, answers in zip((before, after), scores, strict=True):
+            if request.ranked:
                 queries, groups = _grouped(rows)
-                found.append(np.concatenate(client.rank(queries, groups)))
+                answers.append(np.concatenate(client.rank(queries, groups)))
             else:
-                found.append(client.score(rows))
+                answers.append(client.score(rows))
         start = len(texts)
-        if asked.ranked:
+        if request.ranked:
             for group in _grouped(rows)[1]:
                 rankings.append(slice(start, start + len(group)))
                 start += len(group)
@@ -130,17 +130,17 @@ def client(server: str, model: str, fields: Sequence[str], timeout: float) -> "C
     return Client(address, model, version=version, label="" if version else which, fields=fields, timeout=timeout)
 
 
-def summary(found: dict[str, Any]) -> str:
+def summary(figures: dict[str, Any]) -> str:
     """The figures as lines."""
     places = ", ".join(
-        f"{'largest' if q == '1' else 'p' + format(100 * float(q), 'g')} {v:.4f}" for q, v in found["quantiles"].items()
+        f"{'largest' if q == '1' else 'p' + format(100 * float(q), 'g')} {v:.4f}" for q, v in figures["quantiles"].items()
     )
-    lines = [f"{found['rows']:,} rows: scores moved by {found['mean']:.4f} in the mean, {places}"]
-    to_yes = "" if found["flips_to_yes"] is None else f", {found['flips_to_yes']:.2%} from no to yes"
-    lines.append(f"{found['flips']:.2%} of the decisions turned over{to_yes}")
-    if found["rankings"]:
-        tau = "" if found["tau"] is None else f"; Kendall's tau {found['tau']:.3f}"
-        lines.append(f"{found['rankings']:,} rankings: another first title in {found['first_changed']:.1%}{tau}")
+    lines = [f"{figures['rows']:,} rows: scores moved by {figures['mean']:.4f} in the mean, {places}"]
+    to_yes = "" if figures["flips_to_yes"] is None else f", {figures['flips_to_yes']:.2%} from no to yes"
+    lines.append(f"{figures['flips']:.2%} of the decisions turned over{to_yes}")
+    if figures["rankings"]:
+        tau = "" if figures["tau"] is None else f"; Kendall's tau {figures['tau']:.3f}"
+        lines.append(f"{figures['rankings']:,} rankings: another first title in {figures['first_changed']:.1%}{tau}")
     return "\n".join(lines)
 
 
@@ -179,8 +179,8 @@ def run(options: Namespace) -> int:
         unroller = Unroller(Task(tuple(options.fields)), Calibration(), scores=False)
         reader = LogReader(options.logs, unroller, None, options.name, progress=options.progress)
         kept: Reservoir[LoggedRequest] = Reservoir(options.requests, options.seed)
-        for asked in reader.requests():
-            kept.offer(1, lambda _, asked=asked: asked if len(asked.scores) else None)  # type: ignore[misc]
+        for request in reader.requests():
+            kept.offer(1, lambda _, request=request: request if len(request.scores) else None)  # type: ignore[misc]
         if not kept.items():
             raise DataError(f"no rows in the logs' {reader.counts.requests:,} requests")
         with (

@@ -85,14 +85,14 @@ def sweep(run: "Run", options: Namespace) -> str:
         raise ConfigError(f"--rows: {problem}") from problem
     out = Path(options.output) if options.output else run.folder / "sweep"
     values = {}
-    for one in options.values:
-        axis, equals, listed = one.partition("=")
+    for setting in options.values:
+        axis, equals, listed = setting.partition("=")
         if not equals:
-            raise ConfigError(f"--values takes axis=value,value, not {one!r}")
+            raise ConfigError(f"--values takes axis=value,value, not {setting!r}")
         values[axis] = tuple(listed.split(","))
     shown = options.progress and sys.stderr.isatty()
     material = Material(run, config)
-    asked = axes(
+    chosen_axes = axes(
         options.sweep,
         config,
         material.facts,
@@ -101,15 +101,15 @@ def sweep(run: "Run", options: Namespace) -> str:
         rows,
         lambda line: print(line, file=sys.stderr),
     )
-    found = jobs(material, asked, options.seeds)
+    todo = jobs(material, chosen_axes, options.seeds)
     if options.dry_run:
-        return plan(material, found, out)
+        return plan(material, todo, out)
     with locked(out):
-        if not all(is_done(job, out) for job in found):
-            print(plan(material, found, out), file=sys.stderr)
-        _train(material, found, out, shown)
+        if not all(is_done(job, out) for job in todo):
+            print(plan(material, todo, out), file=sys.stderr)
+        _train(material, todo, out, shown)
         material.load()
-        figures = _judge(run, material, asked, found, out, options)
+        figures = _judge(run, material, chosen_axes, todo, out, options)
     from tfb2d.sweep.table import print_tables
 
     return f"{print_tables(figures)}\n\npictures   {out / 'sweep.html'}"
@@ -156,30 +156,30 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
     return config
 
 
-def plan(material: "Material", found: Sequence["Job"], out: Path) -> str:
+def plan(material: "Material", todo: Sequence["Job"], out: Path) -> str:
     """The jobs as a table, with about how long each will take."""
     from tfb2d.evaluation.table import layout
     from tfb2d.sweep.training import estimate, is_done
 
-    seconds = estimate(material, found, out)
+    seconds = estimate(material, todo, out)
     rows = [["variant", "seed", "about"]]
     left = 0.0
-    for job, one in zip(found, seconds, strict=True):
+    for job, expected in zip(todo, seconds, strict=True):
         done = is_done(job, out)
-        left += 0.0 if done else one
-        rows.append([" = ".join(job.names), str(job.seed), "done" if done else _time(one)])
-    todo = sum(not is_done(job, out) for job in found)
-    return f"{layout(rows)}\n{len(found)} trainings, {todo} to do, about {_time(left)}; variants of other shapes differ"
+        left += 0.0 if done else expected
+        rows.append([" = ".join(job.names), str(job.seed), "done" if done else _time(expected)])
+    left_count = sum(not is_done(job, out) for job in todo)
+    return f"{layout(rows)}\n{len(todo)} trainings, {left_count} to do, about {_time(left)}; variants of other shapes differ"
 
 
-def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool) -> None:
+def _train(material: "Material", all_jobs: Sequence["Job"], out: Path, shown: bool) -> None:
     """Trains what is not there, a few trainings a process: what TensorFlow keeps of a table goes with its process."""
     from multiprocessing import get_context
 
     from tfb2d.errors import RunError
     from tfb2d.sweep.training import PER_PROCESS, is_done, train_all
 
-    todo = [job for job in found if not is_done(job, out)]
+    todo = [job for job in all_jobs if not is_done(job, out)]
     for start in range(0, len(todo), PER_PROCESS):
         group = todo[start : start + PER_PROCESS]
         arguments = (material.run, material.config, group, out, shown, start, len(todo))
@@ -191,7 +191,7 @@ def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool)
 
 
 def _judge(
-    run: "Run", material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path, options: Namespace
+    run: "Run", material: "Material", axes: Sequence[Any], trained: Sequence["Job"], out: Path, options: Namespace
 ) -> dict[str, Any]:
     import datetime
 
@@ -203,18 +203,18 @@ def _judge(
     from tfb2d.sweep.judging import judge
     from tfb2d.sweep.page import render
 
-    figures = judge(material, asked, found, out, test=options.test, resamples=options.resamples)
+    figures = judge(material, axes, trained, out, test=options.test, resamples=options.resamples)
     counted = Collisions(material)
-    for axis, told in zip(asked, figures["axes"], strict=True):
+    for axis, axis_figures in zip(axes, figures["axes"], strict=True):
         if axis.name in ("buckets", "orders", "vocabulary"):
-            for one, variant in zip(axis.variants, told["variants"], strict=True):
-                variant["collisions"] = counted.of(one.settings)
+            for variant, figures_of_variant in zip(axis.variants, axis_figures["variants"], strict=True):
+                figures_of_variant["collisions"] = counted.of(variant.settings)
     looks = read_json(out / "test_looks.json") if (out / "test_looks.json").exists() else []
-    which = fingerprint(sorted(job.folder for job in found))
+    which = fingerprint(sorted(job.folder for job in trained))
     if options.test and which not in [look["which"] for look in looks]:
-        names = [axis.name for axis in asked]
+        names = [axis.name for axis in axes]
         looks.append(
-            {"which": which, "date": datetime.date.today().isoformat(), "axes": names, "trainings": len(found)}
+            {"which": which, "date": datetime.date.today().isoformat(), "axes": names, "trainings": len(trained)}
         )
         write_json(out / "test_looks.json", looks)
     figures = plain(
@@ -238,9 +238,9 @@ def _judge(
 def _time(seconds: float) -> str:
     if seconds != seconds:
         return "?"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds_left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds_left:02d} s" if minutes else f"{seconds_left} s"
 
 
 if __name__ == "__main__":

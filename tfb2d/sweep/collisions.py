@@ -36,8 +36,8 @@ class Collisions:
         for order in orders:
             if order not in self._distinct:
                 self._distinct[order] = ngrams.distinct(self.material.rows["transfer"], order)
-        found = [self._distinct[order] for order in orders]
-        keys, counts = np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
+        distinct = [self._distinct[order] for order in orders]
+        keys, counts = np.concatenate([part[0] for part in distinct]), np.concatenate([part[1] for part in distinct])
         size = settings.vocabulary or settings.student.vocabulary
         if size:
             shared = np.ones(len(keys), np.bool_)

@@ -75,16 +75,16 @@ def learning_curve(
     Raises:
       ValueError: fewer sizes than the curve needs, or an error that is no number.
     """
-    if not all(np.isfinite(one).all() for one in errors):
+    if not all(np.isfinite(values).all() for values in errors):
         raise ValueError("the split has no such figure")
     rng = np.random.default_rng(seed)
     n = np.asarray(rows, np.float64)
-    best = fit(n, np.array([[np.mean(one) for one in errors]]))
+    best = fit(n, np.array([[np.mean(values) for values in errors]]))
     drawn = []
-    for one in samples:  # seeds are drawn anew for every resample, as rows are
-        seeds, resamples = one.shape
+    for values in samples:  # seeds are drawn anew for every resample, as rows are
+        seeds, resamples = values.shape
         picks = rng.integers(0, seeds, (resamples, seeds))
-        drawn.append(one[picks, np.arange(resamples)[:, None]].mean(1))
+        drawn.append(values[picks, np.arange(resamples)[:, None]].mean(1))
     resampled = np.stack(drawn, 1)
     defined = resampled[np.isfinite(resampled).all(1)]  # resampled rows of one class have no ROC-AUC
     spread = fit(n, defined) if 2 * len(defined) > len(resampled) else None
@@ -100,14 +100,14 @@ def learning_curve(
         band["low"], band["high"] = np.percentile(spread(grid), (2.5, 97.5), axis=0).tolist()
     return {
         "law": "error = floor + scale * rows^-rate",
-        "floor": told(lambda c: c.floor),
-        "rate": told(lambda c: c.rate),
-        "scale": told(lambda c: c.scale),
+        "floor": with_interval(lambda c: c.floor),
+        "rate": with_interval(lambda c: c.rate),
+        "scale": with_interval(lambda c: c.scale),
         "at": top,
-        "error": told(lambda c: c([top])[:, 0]),
+        "error": with_interval(lambda c: c([top])[:, 0]),
         "times10": {
-            "error": told(lambda c: c([10 * top])[:, 0]),
-            "gain": told(lambda c: (c([top]) - c([10 * top]))[:, 0]),
+            "error": with_interval(lambda c: c([10 * top])[:, 0]),
+            "gain": with_interval(lambda c: (c([top]) - c([10 * top]))[:, 0]),
         },
         "band": band,
     }

@@ -81,8 +81,8 @@ class Split:
         return np.stack([self.bootstrap.samples(_key(job), metric) for job in seeds])
 
     def _values(self, seeds: Sequence[Job], metric: str) -> list[float]:
-        found = [self.bootstrap.values[_key(job)][metric] for job in seeds]
-        return [np.nan if value is None else value for value in found]
+        figures = [self.bootstrap.values[_key(job)][metric] for job in seeds]
+        return [np.nan if value is None else value for value in figures]
 
     def _interval(self, metric: str, parts: Sequence[tuple[Sequence[Job], float]]) -> list[float] | None:
         if not self.resamples:
@@ -157,12 +157,12 @@ def _curves(
 ) -> Figures:
     """The fitted learning curves, by split and metric; why there is none where that is so."""
     curves: Figures = {}
-    rows = [one["rows"] for one in variants]
+    rows = [variant["rows"] for variant in variants]
     for name, split in splits.items():
         curves[name] = {}
         for metric in dict.fromkeys(("accuracy", primary)):
-            errors = [[1 - value for value in one[name][metric]["by_seed"]] for one in variants]
-            seeds = [by_key[identity(material, one.settings)] for one in axis.variants]
+            errors = [[1 - value for value in variant[name][metric]["by_seed"]] for variant in variants]
+            seeds = [by_key[identity(material, variant.settings)] for variant in axis.variants]
             samples = [1 - split.samples(jobs, metric) for jobs in seeds]
             try:
                 curves[name][metric] = learning_curve(rows, errors, samples)
@@ -178,10 +178,10 @@ def _teacher(material: Material, split: str) -> np.ndarray:
     labels = material.labels["valid"]
     known = covered(valid) & np.isfinite(labels)
     scored = covered(logits)
-    found = np.full(logits.shape, np.nan)
+    scores = np.full(logits.shape, np.nan)
     if scored.any():
-        found[scored] = calibrate(task, labels[known], valid[known]).apply(logits[scored])
-    return found
+        scores[scored] = calibrate(task, labels[known], valid[known]).apply(logits[scored])
+    return scores
 
 
 def _value(variant: Figures, split: str, metric: str) -> float:

@@ -19,7 +19,7 @@ def render(figures: Mapping[str, Any]) -> str:
     sections = []
     for axis in figures["axes"]:
         table = columns(figures, axis)
-        known = [m for m in metrics_of(figures) if any(one[split][m]["value"] is not None for one in axis["variants"])]
+        known = [m for m in metrics_of(figures) if any(variant[split][m]["value"] is not None for variant in axis["variants"])]
         seen = f"Open dots: validation. Bars: 95% intervals on the {split} split; ticks: seeds."
         drawn = [(METRICS[primary], pictures.bars(axis, split, primary), seen)] if primary in known else []
         for other in metrics_of(figures):

@@ -27,27 +27,27 @@ def columns(figures: Figures, axis: Figures) -> list[tuple[str, list[tuple[str, 
     """
     split, primary = split_of(figures), figures["primary"]
     variants = axis["variants"]
-    found = [
-        ("variant", [(_name(axis, one), "") for one in variants]),
-        ("rows", [(f"{one['rows']:,}", "") for one in variants]),
+    table = [
+        ("variant", [(_name(axis, variant), "") for variant in variants]),
+        ("rows", [(f"{variant['rows']:,}", "") for variant in variants]),
     ]
     if split == "test":
         name = f"valid {METRICS[primary]}"
-        found.append((name, [(figure(one["valid"][primary]["value"]), "") for one in variants]))
+        table.append((name, [(figure(variant["valid"][primary]["value"]), "") for variant in variants]))
     for name in metrics_of(figures):
-        told = [one[split][name] for one in variants]
-        found.append((f"{split} {METRICS[name]}", [(figure(one["value"]), span(one["ci95"])) for one in told]))
-    found += [
-        (f"Δ {METRICS[primary]}", [_difference(one, one[split][primary]) for one in variants]),
-        ("fidelity", [(percent(one[split]["fidelity"]["value"]), "") for one in variants]),
-        ("train", [(f"{one['train_seconds']:,.0f} s", "") for one in variants]),
-        ("MB", [(f"{one['megabytes']:,.1f}", "") for one in variants]),
+        results = [variant[split][name] for variant in variants]
+        table.append((f"{split} {METRICS[name]}", [(figure(variant["value"]), span(variant["ci95"])) for variant in results]))
+    table += [
+        (f"Δ {METRICS[primary]}", [_difference(variant, variant[split][primary]) for variant in variants]),
+        ("fidelity", [(percent(variant[split]["fidelity"]["value"]), "") for variant in variants]),
+        ("train", [(f"{variant['train_seconds']:,.0f} s", "") for variant in variants]),
+        ("MB", [(f"{variant['megabytes']:,.1f}", "") for variant in variants]),
     ]
     if "collisions" in variants[0]:
-        shares = [one["collisions"] for one in variants]
-        found.append(("sharing a row", [(percent(one["shared"]), "") for one in shares]))
-        found.append(("by frequency", [(percent(one["shared_weighted"]), "") for one in shares]))
-    return found
+        shares = [variant["collisions"] for variant in variants]
+        table.append(("sharing a row", [(percent(variant["shared"]), "") for variant in shares]))
+        table.append(("by frequency", [(percent(variant["shared_weighted"]), "") for variant in shares]))
+    return table
 
 
 def _name(axis: Figures, variant: Figures) -> str:
@@ -55,12 +55,12 @@ def _name(axis: Figures, variant: Figures) -> str:
     return variant["name"] + star + (" (base)" if variant["base"] else "")
 
 
-def _difference(variant: Figures, found: Figures) -> tuple[str, str]:
-    if variant["base"] or found.get("difference") is None:
+def _difference(variant: Figures, result: Figures) -> tuple[str, str]:
+    if variant["base"] or result.get("difference") is None:
         return "–", ""
-    limits = found["difference_ci95"]
+    limits = result["difference_ci95"]
     within = "" if limits is None else f"{100 * limits[0]:+.1f} to {100 * limits[1]:+.1f}"
-    return f"{100 * found['difference']:+.1f}", within
+    return f"{100 * result['difference']:+.1f}", within
 
 
 def _lines(figures: Figures, axis: Figures) -> list[list[str]]:
@@ -103,7 +103,7 @@ def print_tables(figures: Figures) -> str:
 def notes(figures: Figures) -> list[str]:
     """What holds for all tables."""
     split = split_of(figures)
-    found = [
+    lines = [
         f"* best on validation ({METRICS[figures['primary']]}), where choices are read. Δ: points less the base's, "
         "the recipe's own settings, "
         f"over the same resamples. {figures['seeds']} seed(s); {split} figures are means over them. "
@@ -111,11 +111,11 @@ def notes(figures: Figures) -> list[str]:
     ]
     teacher = figures["teacher"].get(split)
     if teacher:
-        told = [f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in metrics_of(figures) if name in teacher]
-        found.append(f"Teacher on the {split} split: {', '.join(told)}. Fidelity: decides as the teacher.")
+        measures = [f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in metrics_of(figures) if name in teacher]
+        lines.append(f"Teacher on the {split} split: {', '.join(measures)}. Fidelity: decides as the teacher.")
     if split == "test":
-        found.append(f"The test split was looked at {len(figures['test_looks'])} time(s) by sweeps into this folder.")
-    return found
+        lines.append(f"The test split was looked at {len(figures['test_looks'])} time(s) by sweeps into this folder.")
+    return lines
 
 
 def _within(limits: Sequence[float] | None, scale: float = 1) -> str:

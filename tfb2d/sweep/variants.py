@@ -50,16 +50,16 @@ def axes(
     Raises:
       ConfigError: no such axis, one that the run cannot answer, or values that cannot work.
     """
-    wanted = list(AXES) if "all" in names else list(dict.fromkeys(names))
-    for name in (*wanted, *values):
+    chosen = list(AXES) if "all" in names else list(dict.fromkeys(names))
+    for name in (*chosen, *values):
         if name not in AXES:
             raise ConfigError(f"there is no axis {name!r}; there are {', '.join(AXES)}, all")
     for name in values:
-        if name not in wanted or name in FIXED:
-            why = "its variants are given" if name in wanted else "--sweep does not name it"
+        if name not in chosen or name in FIXED:
+            why = "its variants are given" if name in chosen else "--sweep does not name it"
             raise ConfigError(f"--values={name}=... is for no axis of this sweep: {why}")
-    found = []
-    for name in wanted:
+    answered = []
+    for name in chosen:
         title, make = AXES[name]
         start = replace(base(config), rows=rows if rows < facts.unlabelled + facts.augmented else ALL)
         try:
@@ -74,20 +74,20 @@ def axes(
         if equal_steps:
             epochs = start.training.epochs  # a variant of other epochs has had its steps made equal
             variants = [
-                replace(one, settings=_longer(one.settings, start, facts))
-                if one.settings.training.epochs == epochs
-                else one
-                for one in variants
+                replace(variant, settings=_longer(variant.settings, start, facts))
+                if variant.settings.training.epochs == epochs
+                else variant
+                for variant in variants
             ]
-        own = [one for one in variants if one.settings == start]
+        own = [variant for variant in variants if variant.settings == start]
         if not own:
             called = "as the recipe" if start.rows == ALL else f"{start.rows:,} rows, as the other axes"
             variants = [Variant(called, start, None), *variants]
         if start.rows != ALL and name != "transfer":
             note = f"{note} {start.rows:,} rows beyond the {facts.labelled:,} judged ones, where any.".strip()
-        marked = tuple(replace(one, base=one.settings == start) for one in variants)
-        found.append(Axis(name, title, marked, note))
-    return found
+        marked = tuple(replace(variant, base=variant.settings == start) for variant in variants)
+        answered.append(Axis(name, title, marked, note))
+    return answered
 
 
 class _CannotAnswer(ConfigError):
@@ -331,13 +331,13 @@ def count(text: str, least: int = 0) -> int:
     text = text.strip().lower()
     if "^" in text:
         low, high = text.split("^")
-        found: float = int(low) ** int(high)
+        number: float = int(low) ** int(high)
     else:
         scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:], 1)
-        found = round(float(text[:-1] if scale > 1 else text) * scale, 6)
-    if not (found >= least and float(found).is_integer()):
+        number = round(float(text[:-1] if scale > 1 else text) * scale, 6)
+    if not (number >= least and float(number).is_integer()):
         raise ValueError(f"{text!r} is no count" + (f" of {least} or more" if least else ""))
-    return int(found)
+    return int(number)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -36,11 +36,11 @@ def use(student: "Student", ids: np.ndarray) -> None:
     orders = student.config.orders
 
     def look_up(hashes: tf.RaggedTensor) -> tf.Tensor:
-        wanted = text.ngram_ids(hashes, orders, text_spec.MAX_BUCKETS)
-        flat = tf.reshape(wanted, [-1])
-        place = tf.searchsorted(known, flat)
-        hit = tf.equal(tf.gather(known, tf.minimum(place, len(ids) - 1)), flat)
-        return tf.reshape(tf.where(hit, place + 1, 0), tf.shape(wanted))
+        keys = text.ngram_ids(hashes, orders, text_spec.MAX_BUCKETS)
+        flat = tf.reshape(keys, [-1])
+        index = tf.searchsorted(known, flat)
+        hit = tf.equal(tf.gather(known, tf.minimum(index, len(ids) - 1)), flat)
+        return tf.reshape(tf.where(hit, index + 1, 0), tf.shape(keys))
 
     student.ngrams.ids = look_up  # type: ignore[method-assign]
 
@@ -51,9 +51,9 @@ def start_from(student: "Student", ids: np.ndarray, hashes: np.ndarray, vectors:
     made = table.numpy()
     student.start_from(hashes, vectors)  # for the table of a pair's soft matching, which is hashed
     if 1 in student.config.orders:
-        wanted = text_spec.ngram_ids(hashes, (1,), text_spec.MAX_BUCKETS)[:, 0]
-        place = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-        known = np.flatnonzero(ids[place] == wanted)
-        rows, first = np.unique(place[known] + 1, return_index=True)
+        keys = text_spec.ngram_ids(hashes, (1,), text_spec.MAX_BUCKETS)[:, 0]
+        index = np.minimum(np.searchsorted(ids, keys), len(ids) - 1)
+        known = np.flatnonzero(ids[index] == keys)
+        rows, first = np.unique(index[known] + 1, return_index=True)
         made[rows] = start_rows(vectors, student.config.dim)[known[first]]
     table.assign(made)
