@@ -4,11 +4,11 @@
   tfb2d evaluate --model=saved_models/shop --data=judged.parquet --group=query --json=metrics.json
   tfb2d evaluate --model=saved_models/shop --data=judged.tsv --teacher_logits=runs/shop/logits/bert/test
 
-Accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss, each with its 95%
-interval by bootstrap. The model knows its text fields, label column and classes; --fields and --label say where the file
-has other names. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit` (`logit_0..k-1`, or `score`);
-they are joined by text, exactly or up to spaces, case and HTML escapes; fidelity and retention are those of the rows that
-have one.
+Computes accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss. Each has a
+95% interval by bootstrap. The model knows its text fields, label column and classes. --fields and --label name the file's
+columns where these are called otherwise. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit`
+(`logit_0..k-1`, or `score`). They are joined by text, exactly or up to spaces, case and HTML escapes. Fidelity and
+retention are those of the rows with a teacher's score.
 """
 
 from argparse import Namespace
@@ -50,13 +50,13 @@ def run(options: Namespace) -> None:
     from tfb2d.data.files import expand, write_json
 
     for files in (options.data, options.teacher_logits):
-        expand(files)  # before the model takes its seconds
-    from tfb2d.evaluation.judging import compare, judge
+        expand(files)  # reports a missing file before the model loads
+    from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
     from tfb2d.evaluation.results import plain
     from tfb2d.evaluation.scorer import Scorer, field_columns
 
     scorer = Scorer(options.model)
-    scored = judge(
+    scored = score_labelled_rows(
         scorer,
         options.data,
         texts=field_columns(scorer.task.fields, options.fields),
@@ -65,7 +65,7 @@ def run(options: Namespace) -> None:
         max_rejected=options.max_rejected,
         progress=options.progress,
     )
-    figures = compare(scorer.task, scored, options.teacher_logits, resamples=options.resamples, seed=options.seed)
+    figures = evaluate(scorer.task, scored, options.teacher_logits, resamples=options.resamples, seed=options.seed)
     figures = plain({"model": str(scorer.folder), "data": options.data, **figures})
     if options.json:
         write_json(options.json, figures)
@@ -73,14 +73,18 @@ def run(options: Namespace) -> None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures as text for a terminal."""
+    """Lays out the figures as text for a terminal."""
     from tfb2d.data.join import Matches
     from tfb2d.evaluation.table import METRICS, figure, layout, ndcg_note, span
 
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
     for name in figures["student"]:
-        cells = [cell for figures_of_model in models.values() for cell in (figure(figures_of_model[name]["value"]), span(figures_of_model[name]["ci95"]))]
+        cells = [
+            cell
+            for of_model in models.values()
+            for cell in (figure(of_model[name]["value"]), span(of_model[name]["ci95"]))
+        ]
         rows.append([METRICS[name], *cells])
     lines = [layout(rows), ""]
     for name in ("fidelity", "retention"):
@@ -97,7 +101,10 @@ def table(figures: dict[str, Any]) -> str:
     )
     if figures["ndcg_groups"]:
         lines.append(
-            ndcg_note(figures["ndcg_groups"], {name: figures_of_model["ndcg10_all"]["value"] for name, figures_of_model in models.items()})
+            ndcg_note(
+                figures["ndcg_groups"],
+                {name: of_model["ndcg10_all"]["value"] for name, of_model in models.items()},
+            )
         )
     if figures["teacher"]:
         lines.append(

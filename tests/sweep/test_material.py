@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
+from tests.sweep.conftest import AUGMENTED, CONFIG, LABELLED, UNLABELLED
 from tfb2d.data.tables import read_table
 from tfb2d.distill.targets import soft_targets
 from tfb2d.students import ngrams, text_spec
@@ -23,14 +23,14 @@ BASE = base(CONFIG)
 
 def test_smaller_sets_lie_within_larger_ones_and_the_judged_rows_in_all(material: Material) -> None:
     sizes = [0, 10, 50, 100, UNLABELLED + AUGMENTED]
-    found = [set(material.chosen(replace(BASE, rows=size))) for size in sizes]
-    assert [len(one) for one in found] == [JUDGED + size for size in sizes]
-    assert all(small <= large for small, large in pairwise(found))
-    assert found[0] == set(range(JUDGED))
-    assert found[-1] == set(material.chosen(BASE))
+    rows_found = [set(material.chosen(replace(BASE, rows=size))) for size in sizes]
+    assert [len(single) for single in rows_found] == [LABELLED + size for size in sizes]
+    assert all(small <= large for small, large in pairwise(rows_found))
+    assert rows_found[0] == set(range(LABELLED))
+    assert rows_found[-1] == set(material.chosen(BASE))
     plain = material.chosen(replace(BASE, augmented=False))
-    assert len(plain) == JUDGED + UNLABELLED
-    assert plain.max() < JUDGED + UNLABELLED
+    assert len(plain) == LABELLED + UNLABELLED
+    assert plain.max() < LABELLED + UNLABELLED
 
 
 @pytest.mark.parametrize("hard_weight", [0.0, 0.4])
@@ -49,20 +49,20 @@ def test_targets_are_those_of_a_run(material: Material, hard_weight: float) -> N
 
 def test_hard_targets(material: Material) -> None:
     labels = material.learn_from(replace(BASE, targets="labels"))
-    np.testing.assert_array_equal(labels.targets[:, 0], material.labels["transfer"][:JUDGED])
+    np.testing.assert_array_equal(labels.targets[:, 0], material.labels["transfer"][:LABELLED])
     decided = material.learn_from(replace(BASE, targets="decisions"))
     logits = material.teacher(BASE, "transfer")[decided.index]
     np.testing.assert_array_equal(decided.targets, logits > 0)
 
 
 def test_a_batch_is_of_the_rows_chosen(material: Material) -> None:
-    found = material.learn_from(replace(BASE, rows=20))
+    rows_found = material.learn_from(replace(BASE, rows=20))
     index = np.array([3, 70, 0])
-    (ragged,), targets = found.batch(index)
-    ((hashes, splits),) = material.rows["transfer"].flat(found.index[index])
+    (ragged,), targets = rows_found.batch(index)
+    ((hashes, splits),) = material.rows["transfer"].flat(rows_found.index[index])
     assert ragged.values.numpy().tolist() == hashes.tolist()
     assert ragged.row_splits.numpy().tolist() == splits.tolist()
-    np.testing.assert_array_equal(targets, found.targets[index])
+    np.testing.assert_array_equal(targets, rows_found.targets[index])
 
 
 def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> None:
@@ -77,10 +77,10 @@ def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> No
     student = Student(material.task, replace(CONFIG.student, buckets=len(ids) + 1))
     vocabulary.use(student, ids)
     ragged = hashed.ragged(*rows.flat(rows.index)[0])
-    found = np.asarray(student.ngrams.ids(ragged))
+    rows_found = np.asarray(student.ngrams.ids(ragged))
     names = [n for text in texts for n in zip(*(ngrams.names(text.encode().split(), o) for o in (1, 2)), strict=True)]
     by_row: dict[int, set[str]] = {}
-    for row, name in zip(found.ravel(), np.array(names).ravel(), strict=True):
+    for row, name in zip(rows_found.ravel(), np.array(names).ravel(), strict=True):
         by_row.setdefault(int(row), set()).add(str(name))
     least = sorted(counts.values())[-20]
     assert all(len(names) == 1 and counts[next(iter(names))] >= least for row, names in by_row.items() if row)
@@ -100,8 +100,8 @@ def test_collisions_are_counted(material: Material) -> None:
     settings = replace(BASE, student=replace(BASE.student, orders=(1,), buckets=5))
     rows = text_spec.rows_of(keys, 5)
     shared = np.array([np.sum(rows == row) > 1 for row in rows])
-    found = counted.of(settings)
-    assert found == {
+    rows_found = counted.of(settings)
+    assert rows_found == {
         "ngrams": len(keys),
         "shared": pytest.approx(shared.mean()),
         "shared_weighted": pytest.approx(counts[shared].sum() / counts.sum()),

@@ -1,12 +1,12 @@
-"""Says where the microseconds of a student go, op by op, from strings to probabilities.
+"""Measures the time of each op of a student, from strings to probabilities.
 
 tfb2d bench --profile --model=saved_models/sst2 --output=runs/profile
 tfb2d bench --profile --model=float=models/a/1 --model=int8=models/a/2 --data=runs/sst2 --output=runs/profile
 
-Calls are traced by TensorFlow itself (`RunOptions.trace_level`: start and end of every kernel), on one core. `us` is the
-median time that all nodes of an op took in a call, `share` its part of a call's kernels. Beside their sum stands the
-median of a call that nobody traces, run as a server runs it: what it takes longer is feeding, fetching and stepping from
-node to node; kernels that take longer together than the call does are slowed by the tracing.
+TensorFlow traces calls on one core (`RunOptions.trace_level`: start and end of every kernel). `us` is the median time of
+all nodes of an op in a call, `share` its part of a call's kernels. The table also has their sum and the median of a call
+without tracing, run as a server runs it. Such a call also feeds, fetches and steps from node to node. Tracing slows
+kernels down, so their sum can exceed the call.
 
 Writes into --output: profile.json (rows of model, task, batch, op, nodes, us, share; op "call" is the untraced call) and
 profile.txt, a table.
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
 CALL = "call"
-SHOWN = 12  # ops of a table; the rest is one line
-WARMUP = 5  # traced calls that do not count
+SHOWN = 12  # ops of a table; all others share a line
+WARMUP = 5  # traced calls that are not counted
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -47,28 +47,24 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    _profile(options)
-
-
-def _profile(values: Any) -> None:
     from tfb2d.bench.scoring import student_models
     from tfb2d.bench.work import Sources, load
     from tfb2d.data.files import write_atomic, write_json
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores(1))
-    sizes = parse_batches(values.batches)
-    models = student_models(values.model)
+    sizes = parse_batches(options.batches)
+    models = student_models(options.model)
     rows = []
-    for work in load(Sources(values.data, tasks=[task for _, task, _ in models.values()])):
+    for work in load(Sources(options.data, tasks=[task for _, task, _ in models.values()])):
         for name, (folder, task, _) in models.items():
             for batch in sizes if len(task.fields) == len(work.task.fields) else ():
                 if batch != RANK or work.pairs:
-                    for op_figures in profile(folder, task.fields, work, batch, values.calls, values.seconds):
+                    for op_figures in profile(folder, task.fields, work, batch, options.calls, options.seconds):
                         rows.append({"model": name, "task": work.name, "batch": batch, **op_figures})
     if not rows:
         raise BenchError("no model takes texts of these fields; give --data that fits")
-    out = Path(values.output)
+    out = Path(options.output)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "profile.json", rows)
     write_atomic(out / "profile.txt", table(rows) + "\n")
@@ -89,7 +85,7 @@ def profile(
       seconds: how long untraced ones are timed.
 
     Returns:
-      The call itself, then ops, the longest first: {"op", "nodes", "us", "share"}.
+      The untraced call, then ops, the longest first: `{"op", "nodes", "us", "share"}` each.
     """
     system = Session(str(folder), fields)
     method = "rank" if batch == RANK else "score"
@@ -110,7 +106,7 @@ def profile(
 
 
 class Traced:
-    """A SavedModel whose runs TensorFlow traces.
+    """Runs a SavedModel whose ops TensorFlow traces.
 
     Args:
       folder: a version's folder.
@@ -120,7 +116,7 @@ class Traced:
         import tensorflow as tf
 
         v1 = tf.compat.v1
-        # The executor of the server's session has no tracing; this one steps more slowly through the same kernels.
+        # The server's session cannot trace. This session runs the same kernels, with more time between them.
         config = v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
         self._session = v1.Session(graph=tf.Graph(), config=config)
         with self._session.graph.as_default():
@@ -129,13 +125,13 @@ class Traced:
         self._metadata = v1.RunMetadata
 
     def run(self, feeds: dict[str, np.ndarray], fetch: str | list[str]) -> dict[str, tuple[int, float]]:
-        """Runs the calls; returns op -> how many nodes of it ran, and the microseconds that they took together."""
+        """Runs a call; returns op -> (number of its nodes that ran, their microseconds together)."""
         metadata = self._metadata()
         self._session.run(fetch, feeds, options=self._options, run_metadata=metadata)
         ops = {node.name: node.op for graph in metadata.partition_graphs for node in graph.node}
         totals: dict[str, tuple[int, float]] = {}
         for node in (node_stats for device in metadata.step_stats.dev_stats for node_stats in device.node_stats):
-            if op := ops.get(node.node_name):  # _SOURCE, where a graph begins, is none
+            if op := ops.get(node.node_name):  # _SOURCE, the start of a graph, is no op
                 nodes, before = totals.get(op, (0, 0.0))
                 totals[op] = nodes + 1, before + (node.op_end_rel_nanos - node.op_start_rel_nanos) / 1e3
         return totals

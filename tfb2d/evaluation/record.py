@@ -1,8 +1,8 @@
 """Writes down finished runs as one result: `tfb2d record --output=results/NAME.json RUN [RUN ...]`.
 
-The runs are repetitions of one experiment, a seed each. Every metric gets its mean, the values by seed, and a 95% interval:
-the mean of the runs' bootstrap limits, which says how far the test rows alone let the figure move; how far seeds move it,
-the values by seed show. Fractions, not percent.
+The runs repeat one experiment, each with its own seed. Every metric has its mean, its values by seed and a 95% interval.
+The interval is the mean of the runs' bootstrap limits, so it shows the effect of the test rows. The values by seed show the
+effect of seeds. Figures are fractions, not percent.
 """
 
 import datetime
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
-    """Sums up the reports of finished runs.
+    """Summarises the reports of finished runs.
 
     Returns:
       `{"experiment", "command", "commit", "machine", "date", "seeds", "metrics": {name: {"mean", "ci95", "per_seed"}}}`;

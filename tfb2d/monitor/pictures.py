@@ -1,4 +1,4 @@
-"""The monitor's pictures: figures by window of time, drawn as the report's are."""
+"""The monitor's pictures: figures by window of time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2
 
 
 def volume(windows: Sequence[Window]) -> str:
-    """Rows a window."""
+    """Draws the rows of each window."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "rows")
@@ -26,7 +26,7 @@ def volume(windows: Sequence[Window]) -> str:
 
 
 def scores(windows: Sequence[Window]) -> str:
-    """The served scores: median, and the middle 80%."""
+    """Draws the median and the middle 80% of the served scores."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "score")
@@ -40,7 +40,7 @@ def scores(windows: Sequence[Window]) -> str:
 
 
 def drift(windows: Sequence[Window]) -> str:
-    """PSI a window, its usual bands, and (grey) what chance alone reaches in one window of 20."""
+    """Draws each window's PSI, its usual bands, and (grey) the value that chance exceeds in 1 window of 20."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "PSI")
@@ -56,7 +56,7 @@ def drift(windows: Sequence[Window]) -> str:
 
 
 def new_ngrams(windows: Sequence[Window], orders: Sequence[str]) -> str:
-    """The share of n-grams that the reference has not, by order."""
+    """Draws the share of n-grams that the reference lacks, by order."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "new, %")
@@ -73,7 +73,7 @@ def new_ngrams(windows: Sequence[Window], orders: Sequence[str]) -> str:
 
 
 def agreement(windows: Sequence[Window], overall: Mapping[str, Any]) -> str:
-    """How often student and teacher decide alike, with 95% intervals; the line is the whole sample's."""
+    """Draws how often student and teacher decide alike, with 95% intervals, and the whole sample's share as a line."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "decided alike, %")
@@ -87,7 +87,7 @@ def agreement(windows: Sequence[Window], overall: Mapping[str, Any]) -> str:
 
 
 def distance(windows: Sequence[Window]) -> str:
-    """Mean distance of probabilities in points, with 95% intervals."""
+    """Draws the mean distance of probabilities in points, with 95% intervals."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "mean distance, %")
@@ -98,7 +98,7 @@ def distance(windows: Sequence[Window]) -> str:
 
 
 def _points(axes: Any, figures: Sequence[Mapping[str, Any]]) -> None:
-    """Draws a share a window, in percent, with its interval; a window without one stays empty."""
+    """Draws each window's share in percent with its interval; a window without a share stays empty."""
     for position, figure in enumerate(figures):
         if figure["value"] is not None:
             ends = [100 * end for end in figure["ci95"]] if figure["ci95"] else None

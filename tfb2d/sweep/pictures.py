@@ -12,7 +12,7 @@ Figures = Mapping[str, Any]
 
 
 def bars(axis: Figures, split: str, metric: str) -> str:
-    """One line a variant: the figure on the split with its interval, the validation figure as an open dot."""
+    """Draws a line for each variant: its figure with the interval, and its validation figure as an open dot."""
     variants = [variant for variant in axis["variants"] if variant[split][metric]["value"] is not None]
 
     def draw(figure: Any) -> None:
@@ -35,7 +35,7 @@ def bars(axis: Figures, split: str, metric: str) -> str:
 
 
 def learning(axis: Figures, split: str, metric: str) -> str:
-    """Error against rows, with the fitted curve, its band, and ten times further on; logarithmic rows."""
+    """Draws error against rows on a logarithmic axis, with the fitted curve and its band up to ten times the rows."""
     curve = axis["curves"][split][metric]
 
     def draw(figure: Any) -> None:
@@ -76,7 +76,7 @@ def _rows(value: float, _: int) -> str:
 
 
 def collisions(axis: Figures) -> str:
-    """Shares of n-grams that share a row, by variant."""
+    """Draws the shares of n-grams that share a table row, by variant."""
     variants: Sequence[Figures] = axis["variants"]
 
     def draw(figure: Any) -> None:

@@ -9,21 +9,22 @@ Figures = Mapping[str, Any]
 
 
 def metrics_of(figures: Figures) -> list[str]:
-    """The metrics shown: accuracy, ROC-AUC, and NDCG@10 of ranked pairs."""
+    """Returns the metrics that tables show: the headline measure, accuracy, ROC-AUC, and NDCG@10 of ranked pairs."""
     first = figures["axes"][0]["variants"][0]["valid"]
     pairs = len(figures["task"]["fields"]) == 2
-    return [name for name in ("accuracy", "roc_auc", "ndcg10") if name in first and (name != "ndcg10" or pairs)]
+    names = dict.fromkeys((figures["primary"], "accuracy", "roc_auc", "ndcg10"))
+    return [name for name in names if name in first and (name != "ndcg10" or pairs)]
 
 
 def split_of(figures: Figures) -> str:
-    """The split whose figures head the tables."""
+    """Returns the split that tables show: "test" where it was evaluated, otherwise "valid"."""
     return "test" if "test" in figures["axes"][0]["variants"][0] else "valid"
 
 
 def columns(figures: Figures, axis: Figures) -> list[tuple[str, list[tuple[str, str]]]]:
-    """An axis's table by columns: the title, and for every variant the figure and its interval ("" where none).
+    """Returns an axis's table by columns: the title, and each variant's (figure, interval); "" is no interval.
 
-    The best variant by validation has a star; differences are points of the primary metric less the recipe's figure.
+    The best variant by validation has a star. Differences are points of the headline measure from the recipe's figure.
     """
     split, primary = split_of(figures), figures["primary"]
     variants = axis["variants"]
@@ -36,7 +37,9 @@ def columns(figures: Figures, axis: Figures) -> list[tuple[str, list[tuple[str, 
         table.append((name, [(figure(variant["valid"][primary]["value"]), "") for variant in variants]))
     for name in metrics_of(figures):
         results = [variant[split][name] for variant in variants]
-        table.append((f"{split} {METRICS[name]}", [(figure(variant["value"]), span(variant["ci95"])) for variant in results]))
+        table.append(
+            (f"{split} {METRICS[name]}", [(figure(result["value"]), span(result["ci95"])) for result in results])
+        )
     table += [
         (f"Δ {METRICS[primary]}", [_difference(variant, variant[split][primary]) for variant in variants]),
         ("fidelity", [(percent(variant[split]["fidelity"]["value"]), "") for variant in variants]),
@@ -64,7 +67,7 @@ def _difference(variant: Figures, result: Figures) -> tuple[str, str]:
 
 
 def _lines(figures: Figures, axis: Figures) -> list[list[str]]:
-    """The table with intervals in columns of their own."""
+    """Returns the rows of the table, with intervals in columns of their own."""
     flat: list[list[str]] = []
     for title, cells in columns(figures, axis):
         flat.append([title, *(value for value, _ in cells)])
@@ -74,7 +77,7 @@ def _lines(figures: Figures, axis: Figures) -> list[list[str]]:
 
 
 def conclusions(axis: Figures) -> list[str]:
-    """What the learning curve says, in sentences; nothing for other axes."""
+    """Says what the learning curve shows, in sentences; returns none for other axes."""
     lines = []
     for split, curves in axis.get("curves", {}).items():
         for metric, curve in curves.items():
@@ -93,7 +96,7 @@ def conclusions(axis: Figures) -> list[str]:
 
 
 def print_tables(figures: Figures) -> str:
-    """All of a sweep as text for a terminal."""
+    """Lays out all tables of a sweep as text for a terminal."""
     lines = []
     for axis in figures["axes"]:
         lines += [axis["title"], layout(_lines(figures, axis)), *conclusions(axis), ""]
@@ -101,18 +104,21 @@ def print_tables(figures: Figures) -> str:
 
 
 def notes(figures: Figures) -> list[str]:
-    """What holds for all tables."""
+    """Returns sentences that hold for all tables."""
     split = split_of(figures)
     lines = [
-        f"* best on validation ({METRICS[figures['primary']]}), where choices are read. Δ: points less the base's, "
-        "the recipe's own settings, "
-        f"over the same resamples. {figures['seeds']} seed(s); {split} figures are means over them. "
-        "MB: float weights, before a run's compression."
+        f"* best on validation by {METRICS[figures['primary']]}; choices are read there. Δ: difference from the base (the "
+        f"recipe's own settings) in points, over the same resamples. {split} figures are means over "
+        f"{figures['seeds']} seed(s). MB: float weights, before compression."
     ]
     teacher = figures["teacher"].get(split)
     if teacher:
-        measures = [f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in metrics_of(figures) if name in teacher]
-        lines.append(f"Teacher on the {split} split: {', '.join(measures)}. Fidelity: decides as the teacher.")
+        measures = [
+            f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in metrics_of(figures) if name in teacher
+        ]
+        lines.append(
+            f"Teacher on the {split} split: {', '.join(measures)}. Fidelity: share of rows decided as the teacher does."
+        )
     if split == "test":
         lines.append(f"The test split was looked at {len(figures['test_looks'])} time(s) by sweeps into this folder.")
     return lines

@@ -1,4 +1,4 @@
-"""An exported model on labelled rows: read, scored, and held against labels and a teacher."""
+"""Scores labelled rows with an exported model, and evaluates the scores against labels and a teacher."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from tfb2d.evaluation.teacher_scores import teacher_scores
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Labelled rows and their scores."""
+class ScoredRows:
+    """Holds labelled rows and their scores."""
 
     columns: list[list[str]]  # texts, one list a field
     labels: Floats  # [n]
@@ -37,7 +37,7 @@ class Judged:
     max_rejected: float = MAX_REJECTED  # share of bad rows at which to stop, of the teacher's scores too
 
 
-def judge(
+def score_labelled_rows(
     scorer: Scorer,
     files: Sequence[str | Path],
     *,
@@ -46,20 +46,20 @@ def judge(
     group: str = "",
     max_rejected: float = 0.01,
     progress: bool = True,
-) -> Judged:
-    """Reads labelled files and scores their rows, batch by batch; texts, labels and scores are held in memory.
+) -> ScoredRows:
+    """Reads labelled files and scores their rows, batch by batch; the result is held in memory.
 
     Args:
       scorer: the model.
       files: paths, globs, folders.
-      texts: columns with the text fields; by default called as the fields are.
-      label: the label column; by default called as in training.
+      texts: columns with the text fields; by default of the fields' names.
+      label: the label column; by default that of training.
       group: a column of groups, or "".
-      max_rejected: share of the rows that may be set apart.
+      max_rejected: share of the rows that may be rejected.
       progress: whether to show a progress bar on stderr.
 
     Raises:
-      DataError: a file that cannot be used, or too many rows set apart.
+      DataError: a file that cannot be used, or too many rejected rows.
       ConfigError: columns that exclude each other.
     """
     task, rejects = scorer.task, Rejects(None, max_rejected)
@@ -93,7 +93,7 @@ def judge(
             if group:
                 groups += batch.column("group").to_pylist()
             bar.set_postfix_str(f"{len(columns[0]):,} rows", False)
-    return Judged(
+    return ScoredRows(
         columns,
         np.concatenate(labels).astype(np.float64),
         np.concatenate(scores),
@@ -103,14 +103,14 @@ def judge(
     )
 
 
-def compare(
-    task: Task, scored: Judged, teacher_files: Sequence[str | Path] = (), *, resamples: int = 1000, seed: int = 0
+def evaluate(
+    task: Task, scored: ScoredRows, teacher_files: Sequence[str | Path] = (), *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """The figures of `tfb2d.evaluate`.
+    """Evaluates scores against the labels, and against a teacher's scores where there are files of them.
 
     Args:
       task: the model's.
-      judged: labelled rows and their scores.
+      scored: labelled rows and their scores.
       teacher_files: see `teacher_scores`.
       resamples: of the bootstrap.
       seed: of the bootstrap.
@@ -118,9 +118,9 @@ def compare(
     Returns:
       `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher",
       "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention", "warnings"}`.
-      `retention` is of accuracy, the other of the task's headline measure. Without a teacher, its six are None, and there
-      are no warnings. Student and teacher have the metrics of all rows that each has a score for; retention compares them
-      on the teacher's rows.
+      `retention` is of accuracy, `headline_retention` of the task's headline measure. The student is measured on all rows,
+      the teacher on the rows with its score. Fidelity and retention compare them there. Without a teacher, these and the
+      teacher's figures are None.
 
     Raises:
       DataError: see `teacher_scores`.
