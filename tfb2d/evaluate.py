@@ -1,8 +1,8 @@
 """Measures an exported model on labelled rows: its metrics, their intervals and, beside a teacher, what it keeps.
 
-  tfb2d evaluate --model=saved_models/quickstart --data=judged.tsv
-  tfb2d evaluate --model=saved_models/shop --data=judged.parquet --group=query --json=metrics.json
-  tfb2d evaluate --model=saved_models/shop --data=judged.tsv --teacher_logits=runs/shop/logits/bert/test
+  tfb2d evaluate --model=saved_models/quickstart --data=labelled.tsv
+  tfb2d evaluate --model=saved_models/shop --data=labelled.parquet --group=query --json=metrics.json
+  tfb2d evaluate --model=saved_models/shop --data=labelled.tsv --teacher_logits=runs/shop/logits/bert/test
 
 Computes accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss. Each has a
 95% interval by bootstrap. The model knows its text fields, label column and classes. --fields and --label name the file's
@@ -27,7 +27,7 @@ def add_arguments(parser: "Parser") -> None:
         required=True,
         metavar="DIR",
     )
-    files.words("data", "Labelled files, globs or folders, apart by commas.", required=True, metavar="FILE,...")
+    files.words("data", "Labelled files, globs or folders, separated by commas.", required=True, metavar="FILE,...")
     files.words(
         "teacher_logits",
         "Files with a teacher's logits of these rows, for fidelity and retention.",
@@ -80,41 +80,34 @@ def table(figures: dict[str, Any]) -> str:
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
     for name in figures["student"]:
-        cells = [
-            cell
-            for of_model in models.values()
-            for cell in (figure(of_model[name]["value"]), span(of_model[name]["ci95"]))
-        ]
-        rows.append([METRICS[name], *cells])
+        results = [of_model[name] for of_model in models.values()]
+        rows.append(
+            [METRICS[name], *(cell for result in results for cell in (figure(result["value"]), span(result["ci95"])))]
+        )
     lines = [layout(rows), ""]
-    for name in ("fidelity", "retention"):
-        if figures[name]:
-            lines.append(f"{name:10s} {figure(figures[name]['value'])}  {span(figures[name]['ci95'])}".rstrip())
-    if figures["headline_retention"] and figures["headline_measure"] != "accuracy":
-        kept = figures["headline_retention"]
-        name = f"of {METRICS[figures['headline_measure']]}"
-        lines.append(
-            f"{name:10s} {figure(kept['value'])}  {span(kept['ci95'])}  the teacher's share that is kept".rstrip()
-        )
-    lines.append(
-        f"{'rows':10s} {figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else "")
-    )
+
+    def line(name: str, text: str) -> None:
+        lines.append(f"{name:10s} {text}".rstrip())
+
+    shown = [(name, figures[name], "") for name in ("fidelity", "retention")]
+    if figures["headline_measure"] != "accuracy":
+        title = f"of {METRICS[figures['headline_measure']]}"
+        shown.append((title, figures["headline_retention"], "  the share of the teacher's that is kept"))
+    for name, share, note in shown:
+        if share:
+            line(name, f"{figure(share['value'])}  {span(share['ci95'])}{note}")
+    line("rows", f"{figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else ""))
     if figures["ndcg_groups"]:
-        lines.append(
-            ndcg_note(
-                figures["ndcg_groups"],
-                {name: of_model["ndcg10_all"]["value"] for name, of_model in models.items()},
-            )
-        )
+        means = {name: of_model["ndcg10_all"]["value"] for name, of_model in models.items()}
+        lines.append(ndcg_note(figures["ndcg_groups"], means))
     if figures["teacher"]:
-        lines.append(
-            f"{'teacher':10s} has scores for {figures['teacher_rows']:,} of them; fidelity and retention are theirs"
-        )
-        lines.append(f"{'':10s} {Matches(**figures['teacher_matches'])}")
+        line("teacher", f"has scores for {figures['teacher_rows']:,} of them; fidelity and retention are theirs")
+        line("", str(Matches(**figures["teacher_matches"])))
     if figures["rejected"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in figures["reasons"].items())
-        lines.append(f"{'rejected':10s} {figures['rejected']:,}: {reasons}")
-    lines += [f"{'warning':10s} {warning}" for warning in figures["warnings"]]
+        line("rejected", f"{figures['rejected']:,}: {reasons}")
+    for warning in figures["warnings"]:
+        line("warning", warning)
     return "\n".join(lines)
 
 

@@ -84,7 +84,10 @@ def test_a_request_with_fewer_texts_than_its_shape_is_read_as_the_server_read_it
 
 @pytest.mark.parametrize("kind", ["classify_log", "regress_log"])
 def test_a_context_is_merged_as_tensorflow_merges_it(kind: str) -> None:
-    """Checks the merge of contexts: TensorFlow Serving puts each example's bytes behind the context's, and parses them as one tf.Example."""
+    """Checks the merge of contexts.
+
+    TensorFlow Serving puts each example's bytes behind the context's and parses them as one tf.Example.
+    """
     log = logs.log()
     given = getattr(log, kind).request.input.example_list_with_context
     given.context.features.feature["query"].bytes_list.value.append(b"shared")
@@ -102,7 +105,10 @@ def test_a_context_is_merged_as_tensorflow_merges_it(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["", "bytes_list", "int64_list"])
 def test_an_examples_own_empty_feature_is_what_tensorflow_says_it_is(kind: str) -> None:
-    """Checks empty features: a feature without a kind counts as missing, so the context's is taken; one of a kind without values is an error."""
+    """Checks empty features.
+
+    A feature without a kind counts as missing, so the context's is taken. A kind without values is an error.
+    """
     log = logs.log()
     given = log.regress_log.request.input.example_list_with_context
     for name in PAIRS.fields:

@@ -120,6 +120,9 @@ def test_a_quiet_log_and_one_that_moved(models: dict[str, Path], task: Task, tmp
     }
     assert not [entry for entry in result["alerts"] if entry["where"] == "1970-01-11 00:00"]
     assert result["skew"]["largest"] < 1e-6
+    page = (tmp_path / "out" / "monitor.html").read_text(encoding="utf-8")
+    ordered = task.kind == "graded" or len(task.fields) == 2
+    assert (page.index("Correlation") < page.index("Fidelity")) == ordered
 
     # What comes out is what goes in: fresh rows with the teacher's logits, none of them a test row.
     fresh = read_table(tmp_path / "out" / "fresh")

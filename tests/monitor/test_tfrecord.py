@@ -58,7 +58,7 @@ def test_an_end_within_a_record_and_junk_before_one(tmp_path: Path) -> None:
 
 
 def test_whole_records_behind_a_torn_one(tmp_path: Path) -> None:
-    """Reads a log of a disk that was full for a moment: the record that it cut claims bytes of those behind it, or of none."""
+    """Reads a log of a disk that was full for a moment; the length of its torn record reaches into the next ones."""
     for size in (200, 100_000):
         torn = write(tmp_path / "torn", [bytes(size)]).read_bytes()[:50]
         whole = write(tmp_path / "log", RECORDS).read_bytes()

@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.sweep.conftest import CONFIG
+from tfb2d.evaluation.headline import headline_measure
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.page import render
 from tfb2d.sweep.results import evaluate
@@ -25,6 +26,7 @@ def test_variants_are_compared(material: Material, tmp_path: Path) -> None:
     assert all(is_done(job, tmp_path) for job in todo)
     assert train(material, todo[0], tmp_path) == results[0]  # found, not trained again
     figures = evaluate(material, chosen, todo, tmp_path, test=True, resamples=50)
+    assert figures["primary"] == headline_measure(material.task, material.labels["valid"], pairs=False)
     labels = material.labels["test"]
     for variant, job in zip(sorted(figures["axes"][0]["variants"], key=lambda v: not v["base"]), todo, strict=True):
         logits = load_file(tmp_path / job.folder / LOGITS)["test"][:, 0]
@@ -41,6 +43,8 @@ def test_variants_are_compared(material: Material, tmp_path: Path) -> None:
         }  # fmt: skip
         assert "labels alone" in print_tables(whole)
         assert render(whole).count("<svg") == 2
+        by_loss = print_tables({**whole, "primary": "log_loss"})  # the task's headline measure leads
+        assert by_loss.index("log loss") < by_loss.index("accuracy")
     for variant in whole["axes"][0]["variants"]:  # as of a split with rows of one class
         variant["valid"]["roc_auc"] = {"value": None, "ci95": None, "by_seed": [None]}
     whole["axes"][0]["best"] = None

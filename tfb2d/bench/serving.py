@@ -40,7 +40,7 @@ def add_arguments(parser: "Parser") -> None:
     )
     what.flag("output", "Folder for serving.json and serving.svg.", "runs/bench", metavar="DIR")
     what.switch("floor", "Measure a model that takes the same requests and only hashes their texts.")
-    what.words("server_flags", "Further flags for the server, apart by commas.", ["--grpc_max_threads=64"])
+    what.words("server_flags", "Further flags for the server, separated by commas.", ["--grpc_max_threads=64"])
     how = parser.group("load")
     how.real("seconds", "Of each measurement at a fixed rate.", 10.0)
     how.integer("rounds", "How often server and echo take turns.", 3, 1)

@@ -19,6 +19,7 @@ Prints the command that distils again. Exit status: 0; 3 with --fail_on_alert wh
 """
 
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,9 @@ ALERTED = 3
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     files = parser.group("files")
-    files.words("logs", "Files, globs or folders of request logs, apart by commas.", required=True, metavar="FILE,...")
+    files.words(
+        "logs", "Files, globs or folders of request logs, separated by commas.", required=True, metavar="FILE,..."
+    )
     files.flag("model", "The exported model that answered: its folder or a version's.", required=True, metavar="DIR")
     files.flag("output", "The folder to write. As private as the logs: it holds texts.", required=True, metavar="DIR")
     files.flag("teacher", "A saved teacher's folder, which labels the sample.", "", metavar="DIR")
@@ -78,14 +81,7 @@ def run(options: Namespace) -> int:
     from tfb2d.monitor.page import summary
     from tfb2d.monitor.run import Monitor, Settings
 
-    thresholds = Thresholds(
-        options.alert_psi,
-        options.alert_fidelity,
-        options.alert_new_tokens,
-        options.alert_broken,
-        options.alert_skew,
-        options.alert_rows,
-    )
+    thresholds = Thresholds(**{each.name: getattr(options, f"alert_{each.name}") for each in fields(Thresholds)})
     settings = Settings(
         logs=options.logs,
         model=options.model,

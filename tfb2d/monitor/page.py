@@ -131,58 +131,52 @@ def _cards(result: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _pictures(result: Mapping[str, Any]) -> list[Picture]:
     windows, overall = result["windows"], result["overall"]
-    drawn = []
+    drawn: list[Picture] = []
+
+    def add(title: str, svg: str, alt: str, caption: str = "") -> None:
+        drawn.append(Picture(title, [svg], alt, caption))
+
     if result["fidelity"]:
-        compared = result["fidelity"]["overall"]
-        drawn.append(
-            Picture(
-                "Fidelity",
-                [pictures.agreement(windows, compared["agreement"])],
-                f"Share decided as the teacher does, by window. Over all {percent(compared['agreement']['value'])}.",
-                "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests.",
-            )
+        agreement, distance = (result["fidelity"]["overall"][name] for name in ("agreement", "distance"))
+        add(
+            "Fidelity",
+            pictures.agreement(windows, agreement),
+            f"Share decided as the teacher does, by window. Over all {percent(agreement['value'])}.",
+            "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests.",
         )
-        drawn.append(
-            Picture(
-                "Distance from the teacher",
-                [pictures.distance(windows)],
-                f"Mean distance of the probabilities, by window. Over all {figure(compared['distance']['value'])}.",
-                "Of the served probability from the teacher's.",
-            )
+        add(
+            "Distance from the teacher",
+            pictures.distance(windows),
+            f"Mean distance of the probabilities, by window. Over all {figure(distance['value'])}.",
+            "Of the served probability from the teacher's.",
         )
-    drawn.append(
-        Picture(
-            "Score drift",
-            [pictures.drift(windows)],
-            f"PSI by window. Over all {figure(overall['psi'])}.",
-            f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: what chance reaches in one window of 20.",
-        )
+    add(
+        "Score drift",
+        pictures.drift(windows),
+        f"PSI by window. Over all {figure(overall['psi'])}.",
+        f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: chance exceeds it in 1 window of 20.",
     )
-    drawn.append(
-        Picture(
-            "Scores",
-            [pictures.scores(windows)],
-            f"Scores by window. Median over all {figure(overall['score']['p50'])}.",
-            "Median and the middle 80% of the served scores.",
-        )
+    add(
+        "Scores",
+        pictures.scores(windows),
+        f"Scores by window. Median over all {figure(overall['score']['p50'])}.",
+        "Median and the middle 80% of the served scores.",
     )
     if overall["new"]:
         spoken = "; ".join(f"order {order}: {percent(new['share'])}" for order, new in overall["new"].items())
-        drawn.append(
-            Picture(
-                "New n-grams",
-                [pictures.new_ngrams(windows, list(overall["new"]))],
-                f"Share of n-grams that the reference lacks, by window. Over all: {spoken}.",
-                "Share of the n-grams in requests that no row of the transfer set has.",
-            )
+        add(
+            "New n-grams",
+            pictures.new_ngrams(windows, list(overall["new"])),
+            f"Share of n-grams that the reference lacks, by window. Over all: {spoken}.",
+            "Share of the n-grams in requests that no row of the transfer set has.",
         )
-    drawn.append(Picture("Volume", [pictures.volume(windows)], f"Rows by window; {overall['rows']:,} in all."))
+    add("Volume", pictures.volume(windows), f"Rows by window; {overall['rows']:,} in all.")
     if "scatter" in result and len(result["scatter"][0]):
         teacher, student = result["scatter"]
         alike = decisions(teacher) == decisions(student)
         svg = run_pictures.scatter(teacher, student, alike)
         marks = "Darker: more rows." if len(teacher) > run_pictures.CROWD else "Crosses: they decide differently."
-        drawn.append(Picture("Student against teacher", [svg], "Served scores against the teacher's.", marks))
+        add("Student against teacher", svg, "Served scores against the teacher's.", marks)
     return drawn
 
 

@@ -40,7 +40,7 @@ def add_arguments(parser: "Parser") -> None:
     what = parser.group("what to vary")
     what.flag("workdir", "The folder of a finished run.", required=True, metavar="DIR")
     what.flag("config", "A recipe's name or file. [default: the run's settings]", "", metavar="RECIPE[:ARGUMENT]")
-    what.words("sweep", "The axes, apart by commas.", ["all"], metavar="AXIS,...")
+    what.words("sweep", "The axes, separated by commas.", ["all"], metavar="AXIS,...")
     what.flag("values", "Other values of an axis; may be repeated.", repeated=True, metavar="AXIS=VALUE,...")
     what.flag(
         "rows",

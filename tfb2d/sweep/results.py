@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.evaluation.bootstrap import Bootstrap
+from tfb2d.evaluation.bootstrap import Bootstrap, percentile_interval
 from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.evaluation.headline import headline_measure
 from tfb2d.evaluation.metrics import agreement
@@ -96,12 +96,7 @@ class Split:
         return [np.nan if value is None else value for value in figures]
 
     def _interval(self, metric: str, parts: Sequence[tuple[Sequence[Job], float]]) -> list[float] | None:
-        if not self._resamples:
-            return None
-        total = np.sum([sign * self.samples(jobs, metric).mean(0) for jobs, sign in parts], axis=0)
-        if not np.isfinite(total).mean() > 0.5:
-            return None
-        return [float(v) for v in np.nanpercentile(total, (2.5, 97.5))]
+        return percentile_interval(np.sum([sign * self.samples(jobs, metric).mean(0) for jobs, sign in parts], axis=0))
 
 
 def evaluate(
