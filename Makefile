@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help train serve test test-slow lint fix clean
@@ -16,8 +17,8 @@ train: $(VENV)/installed  ## the quickstart: fine-tune a BERT teacher, distil it
 serve: $(VENV)/serving  ## serve the student that this repository brings, on port 8500 (ARGS="--rest_api_port=8501")
 	$(BIN)/tfb2d serve --model_name=quickstart --model_base_path=$(CURDIR)/saved_models/quickstart $(ARGS)
 
-test: $(VENV)/dev  ## unit, property and end-to-end tests
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: $(VENV)/dev  ## unit, property and end-to-end tests, in WORKERS=2 processes
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/dev  ## the tests that take longer
 	$(BIN)/python -m pytest -m slow $(ARGS)

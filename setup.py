@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 REQUIRES = [
     "absl-py",
+    "google-crc32c>=1.6",  # checksums of request logs, which tfb2d monitor reads
     "jinja2>=3.1",
     "keras>=3.10",
     "keras-hub>=0.26",
@@ -63,11 +64,14 @@ EXTRAS = {
         "promql-parser>=0.5",
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "pyyaml>=6",
     ],
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }
-EXTRAS["dev"] = sorted({one for name in ("test", "lint", "bench", "server", "client", "edge") for one in EXTRAS[name]})
+EXTRAS["dev"] = sorted(
+    {package for name in ("test", "lint", "bench", "server", "client", "edge") for package in EXTRAS[name]}
+)
 
 setup(
     name="tfb2d",
