@@ -197,16 +197,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return layout(lines)
 
 
-def _counts(name: str, given: Sequence[str]) -> list[int]:
-    if not given or not all(value.isdigit() and int(value) for value in given):
-        raise BenchError(f"--{name} takes numbers above 0, not {','.join(given) or 'nothing'}")
-    return [int(value) for value in given]
+def _counts(name: str, texts: Sequence[str]) -> list[int]:
+    if not texts or not all(value.isdigit() and int(value) for value in texts):
+        raise BenchError(f"--{name} takes numbers above 0, not {','.join(texts) or 'nothing'}")
+    return [int(value) for value in texts]
 
 
-def _named(given: Sequence[str]) -> dict[str, str]:
+def _named(flags: Sequence[str]) -> dict[str, str]:
     models: dict[str, str] = {}
-    for given_model in given:
-        name, _, folder = given_model.rpartition("=")
+    for flag in flags:
+        name, _, folder = flag.rpartition("=")
         name = name or Path(folder).resolve().name
         if name in models:
             raise BenchError(f"two of --model are called {name}; name them: --model=one={folder}")

@@ -222,16 +222,16 @@ def fuzz(arena: Arena) -> Result:
         calls = {path: channel.unary_unary(path) for path in METHODS}
         for number in range(arena.counts.fuzz):
             path, data = random_request(chance, arena.names)
-            code, words = _call(calls[path], data, 60.0)
+            code, message = _call(calls[path], data, 60.0)
             codes[code] = codes.get(code, 0) + 1
-            if code not in PROPER or "Traceback" in words:
-                bad.append(f"request {number} of seed 0: {path} {code} {words}"[:200])
+            if code not in PROPER or "Traceback" in message:
+                bad.append(f"request {number} of seed 0: {path} {code} {message}"[:200])
             if number % max(1, arena.counts.fuzz // 20) == 0:
                 sizes.append(server.megabytes())
         sizes.append(server.megabytes())
         large = {name: _call(calls[PREDICT], data, 300.0)[0] for name, data in _large(arena).items()}
         bad += [f"{name}: {code}" for name, code in large.items() if code not in PROPER]
-        code, words = _call(calls[PREDICT], versions.payload, 60.0)
+        code, message = _call(calls[PREDICT], versions.payload, 60.0)
         alive = server.process.poll() is None and code == "OK"
     flat = sizes[-1] < sizes[min(len(sizes) - 1, 2)] * GROWTH
     seen = {"requests": arena.counts.fuzz, "codes": codes, "large": large, "megabytes": [round(size) for size in sizes]}

@@ -167,16 +167,16 @@ def result(
     return entry | more
 
 
-def parse_batches(given: Sequence[str]) -> list[int | str]:
+def parse_batches(texts: Sequence[str]) -> list[int | str]:
     """Parses a --batches flag: numbers of rows, or "rank".
 
     Raises:
       BenchError: another value, or none.
     """
-    wrong = [value for value in given if value != RANK and not (value.isdigit() and int(value))]
-    if wrong or not given:
+    wrong = [value for value in texts if value != RANK and not (value.isdigit() and int(value))]
+    if wrong or not texts:
         raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
-    return [value if value == RANK else int(value) for value in given]
+    return [value if value == RANK else int(value) for value in texts]
 
 
 def cores(threads: int) -> list[int]:

@@ -91,22 +91,28 @@ class Settings:
     costs: Costs
 
     @classmethod
-    def of(cls, values: Any) -> "Settings":
+    def from_flags(cls, options: Any) -> "Settings":
         """Reads the flags.
 
         Raises:
           BenchError: a value that cannot work.
         """
-        unknown = sorted(set(values.systems) - {STUDENT, *PEERS})
+        unknown = sorted(set(options.systems) - {STUDENT, *PEERS})
         if unknown:
             raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
-        if not values.threads or not all(entry.isdigit() and int(entry) for entry in values.threads):
-            raise BenchError(f"--threads takes numbers of cores, not {','.join(values.threads)}")
-        threads = [int(entry) for entry in values.threads]
+        if not options.threads or not all(entry.isdigit() and int(entry) for entry in options.threads):
+            raise BenchError(f"--threads takes numbers of cores, not {','.join(options.threads)}")
+        threads = [int(entry) for entry in options.threads]
         cores(max(threads))
-        costs = Costs(values.watts_per_core, values.price_per_core_hour)
+        costs = Costs(options.watts_per_core, options.price_per_core_hour)
         return cls(
-            values.systems, threads, parse_batches(values.batches), values.seconds, values.rounds, values.limit, costs
+            options.systems,
+            threads,
+            parse_batches(options.batches),
+            options.seconds,
+            options.rounds,
+            options.limit,
+            costs,
         )
 
 
@@ -120,7 +126,7 @@ def run(options: Namespace) -> None:
     from tfb2d.bench.work import Sources, load
     from tfb2d.data.files import write_atomic, write_json
 
-    settings, out = Settings.of(options), Path(options.output)
+    settings, out = Settings.from_flags(options), Path(options.output)
     models = student_models(options.model)
     tasks = tuple(task for _, task, _ in models.values())
     works = load(Sources(options.data, options.train, options.fields, options.label, options.classes, tasks))
@@ -263,7 +269,7 @@ def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
+def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
     """Reads the --model flags as name -> (version folder, task, forms)."""
     from tfb2d.bench.students import forms
     from tfb2d.data.files import read_json
@@ -271,12 +277,12 @@ def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]
     from tfb2d.evaluation.scorer import ABOUT
 
     models = {}
-    for entry in given:
+    for entry in flags:
         name, _, folder = entry.rpartition("=")
         version_folder, kinds = forms(folder)
         if not (version_folder / ABOUT).exists():
             raise BenchError(f"--model={entry}: it has no {ABOUT}; it is not a model that tfb2d exported")
-        name = name or (STUDENT if len(given) == 1 else f"{STUDENT}-{version_folder.parent.name}-{version_folder.name}")
+        name = name or (STUDENT if len(flags) == 1 else f"{STUDENT}-{version_folder.parent.name}-{version_folder.name}")
         if name in models or name in PEERS:
             raise BenchError(f"--model={entry}: something else is called {name}; write --model=NAME={folder}")
         models[name] = version_folder, Task.from_json(read_json(version_folder / ABOUT)["task"]), kinds

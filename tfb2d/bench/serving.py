@@ -164,7 +164,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f" {'echo p50':>8} {'p99':>8}  errors",
         ]
         for level in row["levels"]:
-            errors = ", ".join(f"{words} {count}" for words, count in sorted(level["errors"].items())) or "none"
+            errors = ", ".join(f"{code} {count}" for code, count in sorted(level["errors"].items())) or "none"
             lines.append(
                 f"  {level['share_of_capacity']:<5.0%} {level['arrivals_per_s']:>8,.0f} {level['answers_per_s']:>10,.0f}"
                 f" {_ms(level['p50_ms'])} {_ms(level['p99_ms'])} {_ms(level['p999_ms'])}"

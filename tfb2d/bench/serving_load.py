@@ -149,8 +149,8 @@ def _level(load: list[Load], rate: float) -> dict[str, Any]:
     seconds = np.concatenate([part.seconds for part in load])
     errors: dict[str, int] = {}
     for part in load:
-        for words, count in part.errors.items():
-            errors[words] = errors.get(words, 0) + count
+        for code, count in part.errors.items():
+            errors[code] = errors.get(code, 0) + count
     whole = Load(seconds, errors, float(np.mean([part.rate for part in load])))
     quantiles: dict[str, float | None] = {
         name: whole.quantile(q) for name, q in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))

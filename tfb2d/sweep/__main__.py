@@ -212,11 +212,11 @@ def _evaluate(
     from tfb2d.sweep.results import evaluate
 
     figures = evaluate(material, axes, trained, out, test=options.test, resamples=options.resamples)
-    counted = Collisions(material)
+    collisions = Collisions(material)
     for axis, axis_figures in zip(axes, figures["axes"], strict=True):
         if axis.name in ("buckets", "orders", "vocabulary"):
             for variant, figures_of_variant in zip(axis.variants, axis_figures["variants"], strict=True):
-                figures_of_variant["collisions"] = counted.of(variant.settings)
+                figures_of_variant["collisions"] = collisions.count(variant.settings)
     looks = read_json(out / "test_looks.json") if (out / "test_looks.json").exists() else []
     which = fingerprint(sorted(job.folder for job in trained))
     if options.test and which not in [look["which"] for look in looks]:

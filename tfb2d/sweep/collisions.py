@@ -24,7 +24,7 @@ class Collisions:
         self.material = material
         self._distinct: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def of(self, settings: Settings) -> dict[str, Any]:
+    def count(self, settings: Settings) -> dict[str, Any]:
         """Counts collisions under a variant's settings.
 
         All transfer rows count, however many of them a variant draws. N-grams outside a vocabulary share one row. A student
