@@ -25,7 +25,7 @@ def test_an_echo_is_measured_beside_itself(rows: list[dict]) -> None:
     assert [(row["request"], row["bytes"]) for row in rows] == [("score", 3), ("rank", 1000)]
     for row in rows:
         most = row["capacity"]
-        assert [level_of["clients"] for level_of in most["by_clients"]] == [1, 2]
+        assert [entry["clients"] for entry in most["by_clients"]] == [1, 2]
         assert most["share"] == pytest.approx(most["requests_per_s"] / most["echo_per_s"])
         for level, share in zip(row["levels"], (0.5, 1.1), strict=True):
             assert level["arrivals_per_s"] == pytest.approx(share * most["requests_per_s"])

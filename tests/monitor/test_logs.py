@@ -26,26 +26,26 @@ def unroll(task: Task, record: bytes, calibration: Calibration | None = None):
 
 def test_rows_of_predict() -> None:
     record = logs.predict({"query": [b"q", b"r"], "title": [b"t", b"\xff"]}, {"score": [0.25, 0.5]}, time=7, version=3)
-    request_made = unroll(PAIRS, record)
-    assert request_made.texts == [[b"q", b"r"], [b"t", b"\xff"]]
-    np.testing.assert_array_equal(request_made.scores, [[0.25], [0.5]])
-    assert (request_made.model, request_made.version, request_made.time, request_made.ranked) == ("shop", 3, 7, False)
+    request = unroll(PAIRS, record)
+    assert request.texts == [[b"q", b"r"], [b"t", b"\xff"]]
+    np.testing.assert_array_equal(request.scores, [[0.25], [0.5]])
+    assert (request.model, request.version, request.time, request.ranked) == ("shop", 3, 7, False)
     classes = unroll(NEWS, logs.predict({"text": [b"x"]}, {"score": [[0.2, 0.3, 0.5]]}))
     np.testing.assert_allclose(classes.scores, [[0.2, 0.3, 0.5]])
 
 
 def test_a_ranking_is_unrolled_and_its_padding_dropped() -> None:
     columns = {"query": [b"q", b"r"], "titles": [[b"a", b""], [b"b", b"c"]]}
-    request_made = unroll(PAIRS, logs.predict(columns, {"scores": [[0.1, 0.0, 0.0], [0.2, 0.3, 0.0]]}))
-    assert request_made.texts == [[b"q", b"r", b"r"], [b"a", b"b", b"c"]]
-    np.testing.assert_allclose(request_made.scores[:, 0], [0.1, 0.2, 0.3])
-    assert (request_made.padding, request_made.ranked) == (1, True)
+    request = unroll(PAIRS, logs.predict(columns, {"scores": [[0.1, 0.0, 0.0], [0.2, 0.3, 0.0]]}))
+    assert request.texts == [[b"q", b"r", b"r"], [b"a", b"b", b"c"]]
+    np.testing.assert_allclose(request.scores[:, 0], [0.1, 0.2, 0.3])
+    assert (request.padding, request.ranked) == (1, True)
 
 
 def test_a_logged_logit_becomes_the_score_and_no_answer_becomes_nan() -> None:
     calibration = Calibration(2.0, (1.0,))
-    request_made = unroll(TEXT, logs.predict({"text": [b"x"]}, {"logit": [0.5]}), calibration)
-    np.testing.assert_allclose(request_made.scores[0, 0], 1 / (1 + np.exp(-2.0)), rtol=1e-6)
+    request = unroll(TEXT, logs.predict({"text": [b"x"]}, {"logit": [0.5]}), calibration)
+    np.testing.assert_allclose(request.scores[0, 0], 1 / (1 + np.exp(-2.0)), rtol=1e-6)
     assert np.isnan(unroll(TEXT, logs.predict({"text": [b"x"]}, {})).scores).all()
     assert np.isnan(unroll(PAIRS, logs.predict({"query": [b"q"], "titles": [[b"a"]]}, {})).scores).all()
 
@@ -67,9 +67,9 @@ def test_classify_regress_and_both() -> None:
     logs.examples(other.regress_log.request.input, rows)
     for score in (0.25, 0.75):
         other.regress_log.response.result.regressions.add(value=score)
-    request_made = unroll(TEXT, other.SerializeToString())
-    assert request_made.texts == [[b"x", b"y"]]
-    np.testing.assert_allclose(request_made.scores[:, 0], [0.25, 0.75])
+    request = unroll(TEXT, other.SerializeToString())
+    assert request.texts == [[b"x", b"y"]]
+    np.testing.assert_allclose(request.scores[:, 0], [0.25, 0.75])
 
 
 def test_a_request_with_fewer_texts_than_its_shape_is_read_as_the_server_read_it() -> None:

@@ -77,10 +77,10 @@ def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> No
     student = Student(material.task, replace(CONFIG.student, buckets=len(ids) + 1))
     vocabulary.use(student, ids)
     ragged = hashed.ragged(*rows.flat(rows.index)[0])
-    counted = np.asarray(student.ngrams.ids(ragged))
+    table_rows = np.asarray(student.ngrams.ids(ragged))
     names = [n for text in texts for n in zip(*(ngrams.names(text.encode().split(), o) for o in (1, 2)), strict=True)]
     by_row: dict[int, set[str]] = {}
-    for row, name in zip(counted.ravel(), np.array(names).ravel(), strict=True):
+    for row, name in zip(table_rows.ravel(), np.array(names).ravel(), strict=True):
         by_row.setdefault(int(row), set()).add(str(name))
     least = sorted(counts.values())[-20]
     assert all(len(names) == 1 and counts[next(iter(names))] >= least for row, names in by_row.items() if row)
