@@ -1,4 +1,4 @@
-"""Requests of every kind as rows, and what is no request set apart."""
+"""Requests of every kind as rows; records that are no requests are ignored or rejected."""
 
 import json
 import os

@@ -17,7 +17,7 @@ RECORDS = [os.urandom(size) for size in (0, 1, 3, 12, 100, 2048, 5000)]
 
 def read(path: Path) -> tuple[list[bytes], list[tuple[int, int, int, str]]]:
     broken: list[tuple[int, int, int, str]] = []
-    return [data for _, data in records(path, lambda *intact: broken.append(intact))], broken
+    return [data for _, data in records(path, lambda *damage: broken.append(damage))], broken
 
 
 @pytest.mark.parametrize("compression", ["", "GZIP", "ZLIB"])

@@ -106,7 +106,7 @@ class Unroller:
         if names == set(fields) and not ranking:
             arrays = [_strings(request.inputs[name]) for name in fields]
             if any(array.ndim != 1 or len(array) != len(arrays[0]) for array in arrays):
-                raise ValueError("inputs are not vectors of equal length")
+                raise ValueError("inputs that are not one text a row")
             return [list(array) for array in arrays], self._scores(outputs, len(arrays[0])), 0, False
         if ranking and len(fields) == 2:
             query, titles = _strings(request.inputs["query"]), _strings(request.inputs["titles"])
