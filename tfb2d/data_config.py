@@ -1,4 +1,4 @@
-"""Settings of the data stage: which rows are read, how they are split, and the transfer set."""
+"""Settings of the data stage: which rows are read, how they are split, and what the transfer set holds."""
 
 import keyword
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from tfb2d.settings import require, require_positive
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """More unlabelled text made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
+    """How more unlabelled text is made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
 
     copies: int = 0  # augmented rows made of each source row; 0 is none
-    judged: bool = False  # ... of labelled rows alone
+    judged: bool = False  # whether copies are made of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
     # The form of the unlabelled text (single-text tasks only), in the order in which it is made:
     markup: bool = False  # take HTML out
     sentences: bool = False  # cut into sentences
     treebank: bool = False  # write as the Penn Treebank does: lower-cased, spaces around punctuation and clitics
-    min_words: int = 0  # leave out what has fewer words (parted by spaces) ...
-    max_words: int = 0  # ... or more; 0 sets no bound
+    min_words: int = 0  # leave out texts with fewer words (with spaces between them)
+    max_words: int = 0  # leave out texts with more words; 0 sets no bound
 
     def __post_init__(self) -> None:
         for name in ("copies", "min_words", "max_words"):
@@ -31,29 +31,29 @@ class AugmentConfig:
 
     @property
     def reshapes(self) -> str:
-        """The first of the settings that change the form of unlabelled text; "" where none does."""
+        """Returns the name of the first setting that changes the form of unlabelled text; "" if none does."""
         names = ("markup", "sentences", "treebank", "min_words", "max_words")
         return next((name for name in names if getattr(self, name)), "")
 
 
 @dataclass(frozen=True)
 class OffersConfig:
-    """A catalogue of offers clustered by product, of which (query, title) pairs are made (`tfb2d/data/offers`).
+    """A catalogue of offers clustered by product, from which (query, title) pairs are made (`tfb2d/data/offers`).
 
-    With `files` set, they stand for `data.train`, `valid`, `test` and `unlabelled`.
+    With `files`, the pairs take the place of `data.train`, `valid`, `test` and `unlabelled`.
     """
 
-    files: tuple[str, ...] = ()  # an offer a row
-    title: str = "product_title"  # their columns: the offer's title,
-    cluster: str = "cluster_id"  # what its product's offers share,
-    name: str = "cluster_label"  # what the product is called,
-    category: str = "category_label"  # and of what kind it is; may be missing
+    files: tuple[str, ...] = ()  # an offer per row
+    title: str = "product_title"  # column of the offer's title
+    cluster: str = "cluster_id"  # column of the product's id
+    name: str = "cluster_label"  # column of the product's name
+    category: str = "category_label"  # column of the product's category; may be missing
     titles: tuple[str, ...] = ()  # further titles, without a product, for the transfer set
     titles_column: str = "title"  # "": those files have no header, and titles are their last column
-    judged: int = 40_000  # labelled training pairs, at most: six a query
+    judged: int = 40_000  # labelled training pairs, at most; six per query
     queries: int = 1_500  # of test, and of valid; at most
-    candidates: int = 20  # pairs of each of them
-    transfer: int = 400_000  # unlabelled pairs, at most: twelve a query
+    candidates: int = 20  # titles of each such query
+    transfer: int = 400_000  # unlabelled pairs, at most; twelve per query
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,9 +80,7 @@ class DataConfig:
     classes: tuple[str, ...] = ()  # label names; two: binary, the second is positive; more: multi-class; none: numbers
     label_range: tuple[float, ...] = ()  # (lowest, highest) of graded labels, mapped to [0, 1]
     group: str = ""  # rows that share this column's value (movie) land in the same split; of pairs by default the query
-    phrases: bool = (
-        False  # training rows are phrases of one another's sentences; those of the same sentence keep together
-    )
+    phrases: bool = False  # training rows are phrases of sentences; all phrases of a sentence land in the same split
     quoting: str = "auto"  # of TSV and CSV: csv, backslash (Spark, R), none, or auto: as the fields look
     id: str = ""  # a column whose values must be unique
     valid_fraction: float = 0.1  # of the groups, where `valid` is empty
@@ -135,11 +133,9 @@ class DataConfig:
 
     @property
     def group_column(self) -> str:
-        """The column whose values keep together: `group`, or the first field of pairs whose splits are cut; else ""."""
+        """Returns the column whose rows of equal value land in the same split; "" if there is none.
+
+        It is `group`, or the first field of pairs whose splits are cut.
+        """
         cut = not (self.valid and self.test)
         return self.group or (self.fields[0] if len(self.fields) == 2 and cut else "")
-
-    @property
-    def n_logits(self) -> int:
-        """Returns how many logits a model of this task gives a row: 1 (binary, graded), or as many as classes."""
-        return len(self.classes) if len(self.classes) > 2 else 1

@@ -1,4 +1,4 @@
-"""What the stages of a run leave behind besides files: frozen dataclasses, kept as JSON in the stages' folders."""
+"""Outcomes of a run's stages: frozen dataclasses, kept as JSON in the stages' folders."""
 
 import dataclasses
 import typing
@@ -21,17 +21,17 @@ class Outcome:
 
     @classmethod
     def from_json(cls: type[OutcomeT], value: Mapping[str, Any]) -> OutcomeT:
-        """Returns the outcome that `to_json` gave; fields that a later version added to the JSON are passed over."""
+        """Reads what `to_json` returned; ignores fields that a later version added."""
         return typing.cast(OutcomeT, _dataclass(cls, value))
 
     def is_intact(self) -> bool:
-        """Says whether the files that lie outside of the stage's folder are still there."""
+        """Says whether the stage's files outside of its folder are still there."""
         return True
 
 
 @dataclass(frozen=True)
 class StackWeights:
-    """How the teachers' logits are added up: a weight a teacher, and a bias a class (`distill/stack.py`)."""
+    """How the teachers' logits are added up: a weight per teacher, and a bias per class (`distill/stack.py`)."""
 
     weights: tuple[float, ...]
     bias: tuple[float, ...]
@@ -39,7 +39,10 @@ class StackWeights:
 
 @dataclass(frozen=True)
 class CalibrationNumbers:
-    """score = squash(scale * logit + bias); `note` says why nothing was learnt, if so (`evaluation/calibration.py`)."""
+    """score = sigmoid or softmax of (scale * logit + bias), see `evaluation/calibration.py`.
+
+    `note` says why nothing was learnt, where that is so.
+    """
 
     scale: float = 1.0
     bias: tuple[float, ...] = (0.0,)
@@ -51,7 +54,7 @@ class DataOutcome(Outcome):
     """Rows of the splits and of the transfer set.
 
     Attributes:
-      unlabelled, augmented: of the transfer rows; the others have labels and stand first.
+      unlabelled, augmented: transfer rows of these kinds; the others have labels and are the first.
       details: the other counts of `data/stats.json`.
     """
 
@@ -73,7 +76,7 @@ class DataOutcome(Outcome):
 
     @property
     def labelled(self) -> int:
-        """Transfer rows with a label, which are the first."""
+        """Returns how many transfer rows have a label; they are the first."""
         return self.transfer - self.unlabelled - self.augmented
 
 
@@ -84,7 +87,7 @@ class AdaptOutcome(Outcome):
     Attributes:
       steps, rows, seconds: of training.
       weights: a digest of the encoder's weights.
-      history: an evaluation a row, the first before any step.
+      history: an evaluation per entry, the first before any step.
     """
 
     steps: int
@@ -101,7 +104,7 @@ class TeacherOutcome(Outcome):
     Attributes:
       steps, rows, valid_rows, seconds: of training.
       best: the evaluation whose weights were kept; None where the last weights are the outcome.
-      history: an evaluation a row.
+      history: an evaluation per entry.
     """
 
     steps: int = 0
@@ -114,11 +117,11 @@ class TeacherOutcome(Outcome):
 
 @dataclass(frozen=True)
 class LogitsOutcome(Outcome):
-    """One teacher's logits for "transfer", "valid" and "test".
+    """A teacher's logits of "transfer", "valid" and "test".
 
     Attributes:
-      rows: with a logit, by split.
-      missing: rows without one, by split (only scores from outside leave rows out).
+      rows: rows with a logit, by split.
+      missing: rows without a logit, by split; only scores from outside leave rows out.
       unused: scored texts that the split does not hold, by split.
     """
 
@@ -129,14 +132,14 @@ class LogitsOutcome(Outcome):
 
 @dataclass(frozen=True)
 class WordsOutcome(Outcome):
-    """The teacher's vectors of so many words."""
+    """The teacher's word vectors, and how many words there are."""
 
     words: int
 
 
 @dataclass(frozen=True)
 class RowsOutcome(Outcome):
-    """Hashed rows by split, and what they weigh on disk (10^6 bytes)."""
+    """Hashed rows by split, and their size on disk in 10^6 bytes."""
 
     rows: Mapping[str, int]
     megabytes: float
@@ -147,10 +150,10 @@ class StudentOutcome(Outcome):
     """A trained student.
 
     Attributes:
-      rows: it learnt from.
+      rows: rows that it learnt from.
       calibration: from its logits to probabilities, learnt on the validation split.
-      history: figures an epoch.
-      stack: how the teachers' logits were added up; None of a student that learnt from labels alone.
+      history: figures of each epoch.
+      stack: how the teachers' logits were added up; None if it learnt from labels alone.
     """
 
     rows: int
@@ -165,9 +168,9 @@ class CompressOutcome(Outcome):
 
     Attributes:
       calibration: of the compressed student.
-      megabytes: 10^6 bytes of weights, of "float" and "served".
-      figures: accuracy, ROC-AUC and log loss: form -> split -> metric -> value.
-      rows: of each table: its buckets, the rows that are stored, and whether ids are mapped to them.
+      megabytes: 10^6 bytes of weights, by form: "float" and "served".
+      figures: accuracy, ROC-AUC and log loss, by form, split and metric.
+      rows: for each table its buckets, the rows that are stored, and whether ids are mapped to them.
     """
 
     calibration: CalibrationNumbers

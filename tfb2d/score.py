@@ -44,7 +44,7 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.data.readers import kind_of
+    from tfb2d.data.formats import kind_of
 
     output = Path(options.output)
     kind_of(output)  # before the model takes its seconds

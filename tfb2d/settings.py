@@ -1,4 +1,4 @@
-"""Settings as dataclasses: checks with clear errors, and the way from nested mappings to dataclasses and back."""
+"""Helpers for settings: checks with clear errors, and conversion between nested mappings and dataclasses."""
 
 import dataclasses
 import difflib
@@ -29,14 +29,19 @@ def require_positive(config: Any, stage: str, *names: str) -> None:
 
 
 def config_dict(settings: Mapping[str, Any]) -> ConfigDict:
-    """Nested mappings in the form that a command line can change."""
+    """Converts nested mappings into the form that a command line can change."""
     # Level by level: ConfigDict sorts the dicts that it converts itself, and the order of the teachers counts.
     items = {key: config_dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
     return ConfigDict(items, sort_keys=False)
 
 
 def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
-    """A dataclass of nested mappings.
+    """Builds a dataclass from nested mappings.
+
+    Args:
+      cls: the dataclass.
+      settings: values by field; a mapping for a field that is a dataclass.
+      path: what stands before a setting's name in errors: "data.".
 
     Raises:
       ConfigError: a setting that does not exist (the nearest one is named), has another type, or cannot work.
@@ -53,7 +58,7 @@ def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
             value = build(typing.cast(type, kind), value, f"{path}{key}.")
         elif typing.get_origin(kind) is Mapping:
             item = typing.get_args(kind)[1]
-            value = {name: build(item, one, f"{path}{key}.{name}.") for name, one in value.items()}
+            value = {name: build(item, inner, f"{path}{key}.{name}.") for name, inner in value.items()}
         elif typing.get_origin(kind) is tuple:
             value = _tuple(value, typing.get_args(kind)[0], f"{path}{key}")
         elif kind is float and isinstance(value, int):
@@ -74,15 +79,15 @@ def _tuple(value: Any, kind: type, name: str) -> tuple[Any, ...]:
 
 
 def without_effect(default: Any) -> Any:
-    """Declares a setting that changes no outcome, such as how often checkpoints are written; fingerprints pass it over."""
+    """Declares a setting that changes no outcome, such as how often checkpoints are written; fingerprints leave it out."""
     return dataclasses.field(default=default, metadata={"effect": False})
 
 
 def changed_settings(config: Any) -> dict[str, Any]:
     """Returns the settings of a dataclass that differ from their defaults, nested ones as nested dicts.
 
-    This is what a stage's fingerprint covers: a new setting whose default changes nothing leaves finished work as it is.
-    Where a default itself changes, the stage's code version must be raised.
+    A stage's fingerprint covers these alone. So a new setting whose default changes nothing leaves finished work valid.
+    Whoever changes a default must raise the version of the stage's code.
     """
     changed: dict[str, Any] = {}
     for field in dataclasses.fields(config):

@@ -1,7 +1,8 @@
-"""Between a teacher and a student: the teacher's vectors of the words that the student will meet."""
+"""The stage `words`: takes from a teacher the vectors that the student's words start from."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of the code: raise it when the same teacher and texts give other vectors
 MAX_WORDS = 100_000
-MAX_ROWS = 1_000_000  # of the transfer set, in which words are counted
+BATCH_ROWS, MAX_BATCHES = 8192, 123  # of the transfer set, in whose first million rows words are counted
 
 
 def take_words(run: Run, config: Config) -> WordsOutcome:
-    """The stage `words`: takes the vectors of the teacher that the student starts from."""
+    """Writes the teacher's word vectors into the run; see `write_word_vectors`."""
     from tfb2d.teachers.teacher import load_teacher
 
     name = word_teacher(config)
@@ -38,24 +39,30 @@ def take_words(run: Run, config: Config) -> WordsOutcome:
 def write_word_vectors(
     teacher: "Teacher", transfer: Path, task: Task, max_tokens: int, out: Path, affixes: Sequence[int] = ()
 ) -> int:
-    """Writes `hashes` [n] int64 and `vectors` [n, width] float32 of words, most frequent first, into the file `out`.
+    """Writes a teacher's vectors of words into a safetensors file: `hashes` int64 [n], `vectors` float32 [n, width].
 
-    The words are those of the transfer set, then the rest of the teacher's vocabulary: a word that no transfer text has,
-    but a query in service may, then starts from what the teacher knows of it. Of a single-text task the vectors are
-    contextual: what the fine-tuned encoder makes of a word standing alone, which already says how it bears on the task. A
-    cross-encoder has not learnt to read a lone word, so pairs take the token embeddings.
+    The words are those of the transfer set, most frequent first, then the others of the teacher's vocabulary. A word that
+    only texts in service have then starts from what the teacher knows of it. A single-text task takes contextual vectors:
+    the fine-tuned encoder's states of a word on its own, which already say how it bears on the task. A cross-encoder has
+    not learnt to read a word on its own, so pairs take the token embeddings.
+
+    Args:
+      teacher: a fine-tuned teacher.
+      transfer: folder of the transfer set's table.
+      task: names the text fields.
+      max_tokens: tokens of a text that the student reads.
+      out: the file.
+      affixes: the student's setting, which its token hashes depend on.
 
     Returns:
-      How many words.
+      How many words there are.
 
     Reference: Model2Vec (https://github.com/MinishLab/model2vec) for the contextual vectors.
     """
     from safetensors.numpy import save_file
 
     counts: Counter[bytes] = Counter()
-    for number, batch in enumerate(iter_batches(transfer, task.fields, 8192)):
-        if number * 8192 >= MAX_ROWS:
-            break
+    for batch in islice(iter_batches(transfer, task.fields, BATCH_ROWS), MAX_BATCHES):
         for field in task.fields:
             for text in batch.column(field).to_pylist():
                 counts.update(text_spec.tokens(text, max_tokens))
@@ -70,7 +77,7 @@ def write_word_vectors(
 
 
 def _tokens(words: Iterable[str], max_tokens: int) -> Iterable[bytes]:
-    """The words that are one token to the student."""
+    """Yields, as tokens, the words that are a single token to the student."""
     for word in words:
         tokens = text_spec.tokens(word, max_tokens)
         if len(tokens) == 1:

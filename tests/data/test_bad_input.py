@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfb2d.config import DataConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import read_table
+from tfb2d.errors import DataError
 
 GOOD = [(f"text number {i}", "rotten" if i % 2 else "fresh") for i in range(1000)]
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tfb2d.data.checked_rows import CheckedRow, read_checked_rows, read_texts
 from tfb2d.data.checks import read_number
-from tfb2d.data.errors import DataError
 from tfb2d.data.rejects import Rejects
+from tfb2d.errors import DataError
 
 
 def read(path: Path, fields=("text",), **options) -> tuple[list[CheckedRow], list[tuple[int, str, str, str]]]:
-    """The good rows of a file, and of the others row, field, reason and excerpt."""
+    """Reads the good rows of a file, and row, field, reason and excerpt of the others."""
     out = path.with_name("rejected.jsonl")
     with Rejects(out, 1.0) as rejects:
         rows = list(read_checked_rows(path, fields, rejects, **options))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tfb2d.data import files
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 
 
 @pytest.fixture

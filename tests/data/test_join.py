@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfb2d.data.errors import DataError
 from tfb2d.data.join import Matches, join_scores
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 
 BINARY = Task(("text",))
 NAMED = Task(("text",), "binary", ("rotten", "fresh"))

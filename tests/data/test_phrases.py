@@ -13,21 +13,21 @@ SENTENCES = [f"film number {i} is a rather {word} one" for i in range(30) for wo
 
 
 def test_roots() -> None:
-    found = roots(["the good film", "A good  film", "good film", "film", "a film", "goodfilm"])
-    assert found["good film"] == ["a good film", "the good film"]
-    assert set(found["film"]) == {"a film", "a good film", "the good film"}
-    assert found["a good film"] == ["a good film"]
-    assert found["a film"] == ["a film"]  # not as words in a row
-    assert found["goodfilm"] == ["goodfilm"]
+    result = roots(["the good film", "A good  film", "good film", "film", "a film", "goodfilm"])
+    assert result["good film"] == ["a good film", "the good film"]
+    assert set(result["film"]) == {"a film", "a good film", "the good film"}
+    assert result["a good film"] == ["a good film"]
+    assert result["a film"] == ["a film"]  # not as words in a row
+    assert result["goodfilm"] == ["goodfilm"]
 
 
 @given(st.lists(st.text("ab ", min_size=1, max_size=12).filter(str.strip), max_size=30))
 def test_roots_are_what_a_plain_search_finds(texts: list[str]) -> None:
     plain = {" ".join(text.split()) for text in texts}
     top = {t for t in plain if not any(f" {t} " in f" {other} " for other in plain - {t})}
-    found = roots(texts)
-    assert set(found) == plain
-    for text, its in found.items():
+    result = roots(texts)
+    assert set(result) == plain
+    for text, its in result.items():
         assert set(its) == ({text} if text in top else {root for root in top if f" {text} " in f" {root} "})
 
 

@@ -7,46 +7,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.harness import PAIR, WORDS, content, phrase, write
 from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json
 from tfb2d.data.keys import both_keys
 from tfb2d.data.prepare import SPLITS, prepare
 from tfb2d.data.task import Task
-
-PAIR = ("query", "title")
-WORDS = [f"word{i}" for i in range(200)]
-
-
-def write(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> str:
-    """Rows as a TSV file; returns its path."""
-    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in [columns, *rows]), encoding="utf-8")
-    return str(path)
-
-
-def phrase(draw: random.Random, size: int) -> str:
-    return " ".join(draw.choices(WORDS, k=size))
+from tfb2d.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory) -> dict[str, str]:
-    """Judged pairs of 100 queries, and a log of pairs, some of them of the same queries under other column names."""
+def labelled(tmp_path_factory) -> dict[str, str]:
+    """Writes labelled pairs of 100 queries, and a log of pairs, some of the same queries, under other column names."""
     draw = random.Random(0)
     queries = [phrase(draw, 2) for _ in range(100)]
     rows = [(query, phrase(draw, 8), draw.randrange(2)) for query in queries for _ in range(10)]
     log = [(query, phrase(draw, 8)) for query in queries for _ in range(5)]
     log += [(phrase(draw, 3), phrase(draw, 8)) for _ in range(1000)]
-    folder = tmp_path_factory.mktemp("judged")
+    folder = tmp_path_factory.mktemp("labelled")
     pairs = write(folder / "pairs.tsv", (*PAIR, "label"), rows)
     return {"pairs": pairs, "log": write(folder / "log.tsv", ("q", "t"), log)}
 
 
 @pytest.fixture
-def pairs(judged) -> DataConfig:
+def pairs(labelled) -> DataConfig:
     return DataConfig(
-        train=(judged["pairs"],),
-        unlabelled=(judged["log"],),
+        train=(labelled["pairs"],),
+        unlabelled=(labelled["log"],),
         unlabelled_fields=("q", "t"),
         fields=PAIR,
         group="query",
@@ -54,11 +42,6 @@ def pairs(judged) -> DataConfig:
         test_fraction=0.2,
         augment=AugmentConfig(copies=2),
     )
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def texts(folder: Path, name: str, fields: tuple[str, ...] = ("text",)) -> list[tuple[str, ...]]:
@@ -172,18 +155,20 @@ def test_augmentations_leak_nothing_either(tmp_path):
     assert any("[MASK]" in row[0] for row in made)
 
 
-def test_only_judged_rows_may_be_augmented(tmp_path):
+def test_only_labelled_rows_may_be_augmented(tmp_path):
     draw = random.Random(0)
-    train = write(tmp_path / "train.tsv", ("text", "label"), [(f"judged {phrase(draw, 6)}", i % 2) for i in range(200)])
+    train = write(
+        tmp_path / "train.tsv", ("text", "label"), [(f"labelled {phrase(draw, 6)}", i % 2) for i in range(200)]
+    )
     log = write(tmp_path / "log.tsv", ("text",), [(f"logged {phrase(draw, 6)}",) for _ in range(300)])
     copies = AugmentConfig(copies=3, mask=0.3, ngram=0)
     made = {}
-    for judged in (False, True):
-        data = DataConfig(train=(train,), unlabelled=(log,), augment=replace(copies, judged=judged))
-        stats = prepare(data, tmp_path / str(judged), progress=False)
-        rows = [text for (text,) in texts(tmp_path / str(judged), "transfer")]
+    for labelled_alone in (False, True):
+        data = DataConfig(train=(train,), unlabelled=(log,), augment=replace(copies, judged=labelled_alone))
+        stats = prepare(data, tmp_path / str(labelled_alone), progress=False)
+        rows = [text for (text,) in texts(tmp_path / str(labelled_alone), "transfer")]
         assert len(rows) == stats["train"] + 300 + stats["augmented"]
-        made[judged] = rows[stats["train"] + 300 :]
+        made[labelled_alone] = rows[stats["train"] + 300 :]
     assert any("logged" in row for row in made[False])
     assert made[True] == [row for row in made[False] if row in set(made[True])]  # the same ones, in their order
     assert len(made[True]) > 300
@@ -234,8 +219,8 @@ def test_no_held_out_text_survives_and_order_does_not_matter(tmp_path_factory, d
     )
     log = data.draw(st.lists(row, min_size=1, max_size=30))
 
-    def run(judged: list[tuple], out: Path) -> dict[str, list[tuple[str, ...]]] | str:
-        for name, lines in (("a.jsonl", judged), ("log.jsonl", log)):
+    def run(rows: list[tuple], out: Path) -> dict[str, list[tuple[str, ...]]] | str:
+        for name, lines in (("a.jsonl", rows), ("log.jsonl", log)):
             names = (*PAIR, "label", "g")
             (folder / name).write_text("\n".join(json.dumps(dict(zip(names, r, strict=True))) for r in lines))
         try:

@@ -2,7 +2,6 @@
 
 import gzip
 import random
-import re
 import subprocess
 import sys
 import time
@@ -10,41 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.test_prepare import content, phrase, write
-from tfb2d.config import AugmentConfig, DataConfig
+from tests.data.harness import content, logged_texts, phrase, write
 from tfb2d.data.prepare import prepare
 
 PROGRAM = """
 import resource, sys
 from pathlib import Path
-from tests.data.test_prepare_robust import peak, settings
+from tests.data.harness import logged_texts, peak_memory
 from tfb2d.data.prepare import prepare
 
 folder, most = Path(sys.argv[1]), int(sys.argv[2])
 if most:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-before = peak()
+before = peak_memory()
 print("go", flush=True)
-prepare(settings(folder), folder / "out", progress=False)
-print(peak() - before)
+prepare(logged_texts(folder), folder / "out", progress=False)
+print(peak_memory() - before)
 """
 
 
-def peak() -> int:
-    """The most memory that this process held, in kB; getrusage would count the parent's as well."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
-
-
-def settings(folder: Path, seed: int = 0) -> DataConfig:
-    log, augment = folder / "log.tsv", AugmentConfig(copies=1)
-    if not log.exists():
-        log, augment = folder / "log.tsv.gz", AugmentConfig()
-    return DataConfig((str(folder / "a.tsv"),), unlabelled=(str(log),), split_seed=seed, augment=augment)
-
-
 def start(folder: Path, most: int = 0) -> subprocess.Popen:
-    """A process that prepares `folder`, writing files of at most `most` bytes; it has said that it is about to."""
+    """Starts a process that prepares `folder`, with files of at most `most` bytes; it is about to begin."""
     command = [sys.executable, "-c", PROGRAM, str(folder), str(most)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -63,10 +48,10 @@ def folder(tmp_path) -> Path:
 def test_killed_at_any_moment(folder):
     out = folder / "out"
     begin = time.monotonic()
-    prepare(settings(folder), out, progress=False)
+    prepare(logged_texts(folder), out, progress=False)
     took = time.monotonic() - begin
     new = content(out)
-    prepare(settings(folder, seed=1), out, progress=False)
+    prepare(logged_texts(folder, seed=1), out, progress=False)
     old = content(out)
     assert new != old
     draw = random.Random(0)
@@ -77,12 +62,12 @@ def test_killed_at_any_moment(folder):
         process.communicate()
         left = {name: data for name, data in content(out).items() if not name.startswith(".")}
         assert left in (old, new) or "stats.json" not in left
-    prepare(settings(folder), out, progress=False)
+    prepare(logged_texts(folder), out, progress=False)
     assert content(out) == new
 
 
 def test_a_full_disk_leaves_the_last_good_state(folder):
-    prepare(settings(folder, seed=1), folder / "out", progress=False)
+    prepare(logged_texts(folder, seed=1), folder / "out", progress=False)
     before = content(folder / "out")
     process = start(folder, most=50_000)
     _, error = process.communicate()

@@ -179,7 +179,7 @@ def test_rows_and_rejected_lines_are_all_lines(tmp_path_factory, data):
 @settings(max_examples=50)
 @given(st.text('a,"\n 1', max_size=60), st.integers(1, 3), st.sampled_from(["a.csv", "a.tsv"]))
 def test_every_line_is_accounted_for(tmp_path_factory, body, width, name):
-    """Whatever the bytes: each line that is not blank belongs to one row, kept or rejected, and all come in order."""
+    """Checks for any bytes: each line that is not blank belongs to a row, kept or rejected, and rows keep their order."""
     separator = "," if name == "a.csv" else "\t"
     content = separator.join(NAMES[:width]) + "\n" + body.replace(",", separator)
     path = tmp_path_factory.mktemp("any") / name

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.config import ConfigError, DataConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.prepare import prepare
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.tables import read_table
+from tfb2d.errors import DataError
 
 PLAIN, QUOTED = "tab-separated, no quoting", "tab-separated, CSV quoting"
 TEXTS = ['a 12" wok, good heat', "plain title", 'said "fine" twice', "two\nlines", "tab\there", "an 8' rug"]
@@ -29,7 +29,7 @@ def tsv(rows, style: int | None = csv.QUOTE_MINIMAL, **options) -> str:
 
 
 def read(path: Path, content: str, columns=("text",), **options) -> tuple[list[str], str]:
-    """The first column of a file, and how it was read."""
+    """Reads the first column of a file, and how it was read."""
     path.write_bytes(content.encode())
     dialects: dict[str, str] = {}
     rows = list(read_rows(path, columns, dialects=dialects, **options))
@@ -75,8 +75,8 @@ def test_one_quoted_field_is_enough_wherever_it_stands(path, text, before):
 def test_plain_files_with_quotes_stay_plain(path, texts, width):
     if width == 1 and texts[0] in ('""', '"half inch', '"half inch clamp'):
         return  # in a single column this is how an empty text, or one with line breaks, is written
-    names, rest = ("text", "shop", "id")[:width], ("x", "1")[: width - 1]
-    assert read(path, tsv([names, *((text, *rest) for text in texts)], None)) == (texts, PLAIN)
+    names, others = ("text", "shop", "id")[:width], ("x", "1")[: width - 1]
+    assert read(path, tsv([names, *((text, *others) for text in texts)], None)) == (texts, PLAIN)
 
 
 def test_single_columns(path):
@@ -110,7 +110,7 @@ def test_neither_clearly_one_nor_the_other(path):
 
 
 def test_quotes_behind_backslashes(path):
-    """As Spark's and R's writers have them, with and without quotes around the header's names."""
+    """Reads files as Spark's and R's writers make them, with and without quotes around the header's names."""
     rows = [
         ("text", "shop"),
         ('a 12" wok', "x"),

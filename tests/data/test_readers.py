@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfb2d.data.errors import DataError
+from tfb2d.data.formats import kind_of
 from tfb2d.data.quoted import MAX_RECORD
-from tfb2d.data.readers import columns_of, kind_of, read_rows
+from tfb2d.data.readers import columns_of, read_rows
+from tfb2d.errors import DataError
 
 COLUMNS = ("text", "label")
 ENDINGS = [kind + zipped for kind in ("tsv", "csv", "jsonl") for zipped in ("", ".gz", ".zst")] + ["parquet"]
@@ -22,7 +23,7 @@ line_text = any_text.filter(lambda s: s and not set(s) & set("\t\n\r"))
 
 
 def packed(content: bytes, ending: str) -> bytes:
-    """The content as the ending says it is compressed."""
+    """Compresses content as the ending says."""
     if ending.endswith(".gz"):
         return gzip.compress(content)
     return pa.compress(content, codec="zstd", asbytes=True) if ending.endswith(".zst") else content
@@ -194,9 +195,9 @@ def test_bad_json_lines(write):
 def test_progress_adds_up_to_the_size(write):
     for ending in ENDINGS:
         path = write(f"a.{ending}", packed(encoded([("some text", "1")] * 1000, ending.split(".")[0]), ending))
-        told: list[int] = []
-        assert len(list(read_rows(path, COLUMNS, progress=told.append))) == 1000
-        assert sum(told) == path.stat().st_size
+        reported: list[int] = []
+        assert len(list(read_rows(path, COLUMNS, progress=reported.append))) == 1000
+        assert sum(reported) == path.stat().st_size
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tfb2d.data import resources, tables
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.resources import Resource, resolve
+from tfb2d.errors import DataError
 
 PIECES = (b"text\n", b"a\n")
 CONTENT = b"".join(PIECES)
@@ -38,7 +38,7 @@ def unpack(wheels: list[zipfile.ZipFile], folder: Path) -> None:
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch) -> Path:
-    """A resource of two wheels that pip finds in a folder; returns the cache, which is empty."""
+    """Makes a resource of two wheels that pip finds in a folder; returns the empty cache."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     tiny = Resource(

@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfb2d.data import tables
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 
 SCHEMA = pa.schema([("text", pa.string()), ("label", pa.float32())])
 

@@ -8,7 +8,7 @@ from tfb2d.data.treebank import treebank, without_markup
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ('"Don\'t," he said (twice)...', "`` do n't , '' he said ( twice ) ..."),
         ("It's the Smiths' house; I cannot wait!!", "it 's the smiths ' house ; i can not wait ! !"),
@@ -22,8 +22,8 @@ from tfb2d.data.treebank import treebank, without_markup
         ("", ""),
     ],
 )
-def test_form(text: str, wanted: str) -> None:
-    assert treebank(text) == wanted
+def test_form(text: str, expected: str) -> None:
+    assert treebank(text) == expected
 
 
 @given(st.text("aB .,'\"-!(n't)…1:", max_size=60))

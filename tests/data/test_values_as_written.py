@@ -67,7 +67,7 @@ def test_a_column_may_change_its_kind_of_number_far_down(tmp_path, ending):
 
 
 def arrow_columns() -> list[pa.Array]:
-    """Three texts, one of them missing, in every type in which Arrow holds texts."""
+    """Makes three texts, one of them missing, in every type in which Arrow holds texts."""
     words = pa.array(["a", None, "b"])
     return [
         words,

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import ENDINGS
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.writers import RowWriter
+from tfb2d.errors import DataError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 ROWS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6)
 
 
 def written(path: Path, columns: list[str], *batches: list[tuple[Any, ...]], **options: Any) -> list[tuple[Any, ...]]:
-    """What the readers find in a file that the writer wrote."""
+    """Reads what the writer wrote."""
     with RowWriter(path, path, columns, **options) as out:
         for batch in batches:
             out.write(batch)

@@ -98,7 +98,7 @@ def test_parquet_columns_keep_their_types(scorers, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out.parquet").select(table.column_names).equals(table)
 
 
-def test_bad_rows_are_set_apart(scorers, tmp_path: Path) -> None:
+def test_bad_rows_are_rejected(scorers, tmp_path: Path) -> None:
     good = [f"good {row}".encode() for row in range(500)]
     bad = [b"\xff\xfe", b"a\0b", b"too\tmany", b"x" * 30_000, b"  "]
     lines = [line for at, line in enumerate(good) for line in ([line, bad[at]] if at < 5 else [line])]
@@ -107,9 +107,9 @@ def test_bad_rows_are_set_apart(scorers, tmp_path: Path) -> None:
     result = score_files(scorers["binary"], [tmp_path / "in.tsv.gz"], output, max_rejected=0.02, progress=False)
     assert (result["rows"], result["rejected"], sum(result["reasons"].values())) == (500, 5, 5)
     assert [row[0] for row in scored(output, ["text"])] == [line.decode() for line in good]
-    apart = [json.loads(line) for line in (tmp_path / "out.tsv.rejected.jsonl").read_text().splitlines()]
-    assert [entry["row"] for entry in apart] == [3, 5, 7, 9, 11]
-    assert [entry["reason"].split()[0] for entry in apart] == ["invalid", "NUL", "ragged", "longer", "empty"]
+    rejected = [json.loads(line) for line in (tmp_path / "out.tsv.rejected.jsonl").read_text().splitlines()]
+    assert [entry["row"] for entry in rejected] == [3, 5, 7, 9, 11]
+    assert [entry["reason"].split()[0] for entry in rejected] == ["invalid", "NUL", "ragged", "longer", "empty"]
     with pytest.raises(DataError, match="5 of 505 rows cannot be used"):
         score_files(
             scorers["binary"], [tmp_path / "in.tsv.gz"], tmp_path / "no.tsv", max_rejected=0.005, progress=False

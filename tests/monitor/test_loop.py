@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.teachers.encoders import WORDS, save_encoder
+from tests.teachers.harness import WORDS, save_encoder
 from tfb2d.config import (
     AugmentConfig,
     Config,

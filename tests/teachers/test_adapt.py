@@ -1,17 +1,15 @@
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
 
 from tests.killing import python, run_and_kill
-from tests.teachers.conftest import PAIR, SINGLE, write_pairs, write_table
+from tests.teachers.harness import PAIR, SINGLE, saved_step, tuning, write_pairs, write_table
 from tfb2d.config import AdaptConfig, Config, ConfigError, DataConfig, TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.tables import read_table
+from tfb2d.errors import DataError
 from tfb2d.outcomes import AdaptOutcome
 from tfb2d.pipeline import stages
 from tfb2d.resume import bring_up
@@ -22,11 +20,10 @@ from tfb2d.teachers.saved import read_about
 from tfb2d.teachers.teacher import load_teacher
 
 SETTINGS = AdaptConfig(rows=120, epochs=4, batch_size=8, learning_rate=1e-2)
-CONFIG = TeacherConfig(preset="-", max_length=16, epochs=2, batch_size=8, learning_rate=1e-2, adapt=SETTINGS)
 
 
 def config_for(preset: Path, **changes: object) -> TeacherConfig:
-    return dataclasses.replace(CONFIG, preset=str(preset), **changes)
+    return tuning(preset, **{"adapt": SETTINGS, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +61,8 @@ def test_it_learns_to_guess_and_says_so(adapted: Path, data: Path, encoder: Call
     start = build_classifier(config_for(encoder("bert")), 3)
     assert fresh.output_shape == (None, 3)
     assert fresh.preprocessor.tokenizer.strip_accents  # it was adapted so, and goes on so
-    pairs = zip(fresh.backbone.get_weights(), start.backbone.get_weights(), strict=True)
-    assert any((one != other).any() for one, other in pairs)
-
-
-@pytest.fixture(scope="module")
-def plain(encoder: Callable, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A teacher whose encoder was not adapted."""
-    out = tmp_path_factory.mktemp("plain") / "teacher"
-    fine_tune(config_for(encoder("bert"), adapt=AdaptConfig()), data, PAIR, out, progress=False)
-    return out
+    weights = zip(fresh.backbone.get_weights(), start.backbone.get_weights(), strict=True)
+    assert any((adapted != first).any() for adapted, first in weights)
 
 
 def test_mpnet_is_adapted_too(data: Path, encoder: Callable, tmp_path: Path) -> None:
@@ -81,14 +70,14 @@ def test_mpnet_is_adapted_too(data: Path, encoder: Callable, tmp_path: Path) -> 
     history = adapt(config, data, PAIR, tmp_path / "encoder", progress=False).history
     assert history[-1]["valid_loss"] < 0.6 * history[0]["valid_loss"]
     adapted = build_classifier(TeacherConfig(preset=str(tmp_path / "encoder" / "model"), max_length=16), 1)
-    assert adapted.backbone.num_layers == 2
+    assert adapted.backbone.num_layers == 1
 
 
-def test_a_teacher_starts_from_it(adapted: Path, plain: Path, data: Path, encoder: Callable, tmp_path: Path) -> None:
+def test_a_teacher_starts_from_it(adapted: Path, tuned: Path, data: Path, encoder: Callable, tmp_path: Path) -> None:
     outcome = fine_tune(config_for(encoder("bert")), data, PAIR, tmp_path, progress=False, adapted=adapted)
     assert outcome.best["valid_accuracy"] > 0.9
     about = read_about(tmp_path)
-    assert about["weights"] != read_about(plain)["weights"]
+    assert about["weights"] != read_about(tuned)["weights"]
     assert about["settings"]["adapt"]["rows"] == 120
 
 
@@ -106,16 +95,8 @@ adapt(TeacherConfig(**config), Path({data!r}), Task(("query", "title")), Path({o
 def test_killed_it_ends_with_the_same_weights(adapted: Path, encoder: Callable, data: Path, tmp_path: Path) -> None:
     config = config_for(encoder("bert"), checkpoint_seconds=0.0)
     code = KILLED.format(config=dataclasses.asdict(config), data=str(data), out=str(tmp_path))
-    state = tmp_path / "checkpoints" / "state.safetensors"
-
-    def position() -> int:
-        if not state.exists():
-            return 0
-        with safe_open(state, "np") as file:
-            return json.loads(file.metadata()["progress"])["step"]
-
-    run_and_kill(python(code), lambda: position() >= 20)
-    assert 0 < position() < 60
+    run_and_kill(python(code), lambda: saved_step(tmp_path) >= 20)
+    assert 0 < saved_step(tmp_path) < 60
     outcome = adapt(config, data, PAIR, tmp_path, progress=False)
     whole = adapt_once(config, data, adapted)
     assert outcome.weights == whole.weights
@@ -157,13 +138,13 @@ def test_teachers_with_the_same_settings_share_an_encoder(tmp_path: Path) -> Non
     assert reads["teachers/other"] == ("data:labelled", "adapted/other")
 
 
-def test_averaged_weights(plain: Path, encoder: Callable, data: Path, tmp_path: Path) -> None:
+def test_averaged_weights(tuned: Path, encoder: Callable, data: Path, tmp_path: Path) -> None:
     config = config_for(encoder("bert"), adapt=AdaptConfig(), ema=0.9)
     outcome = fine_tune(config, data, PAIR, tmp_path, progress=False)
     losses = [row["train_loss"] for row in outcome.history]
-    assert losses == [row["train_loss"] for row in read_about(plain)["outcome"]["history"]]  # the way is the same
-    assert read_about(tmp_path)["weights"] != read_about(plain)["weights"]  # what is kept is not
+    assert losses == [row["train_loss"] for row in read_about(tuned)["outcome"]["history"]]  # the way is the same
+    assert read_about(tmp_path)["weights"] != read_about(tuned)["weights"]  # what is kept is not
     table = read_table(data / "valid")
     logits = load_teacher(tmp_path).logits([table[name].to_pylist() for name in PAIR.fields])
-    found = measure(PAIR, logits, table["label"].to_numpy()[:, None])
-    assert found["valid_loss"] == pytest.approx(outcome.best["valid_loss"], 1e-5)
+    figures = measure(PAIR, logits, table["label"].to_numpy()[:, None])
+    assert figures["valid_loss"] == pytest.approx(outcome.best["valid_loss"], 1e-5)

@@ -7,10 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.commands import Done, run
-from tests.teachers.conftest import phrases
+from tests.teachers.harness import phrases
 from tfb2d.config import LabelConfig
-from tfb2d.data.errors import DataError
-from tfb2d.errors import RunError
+from tfb2d.errors import DataError, RunError
 from tfb2d.resume import read_record, write_record
 from tfb2d.teachers.files import label_files
 from tfb2d.teachers.teacher import Teacher

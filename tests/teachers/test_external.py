@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.teachers.conftest import PAIR, SINGLE, write_table
+from tests.teachers.harness import PAIR, SINGLE, write_table
 from tfb2d.config import TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.teachers.external import attach_logits, attach_splits
 
 
@@ -23,8 +23,8 @@ def attach(path: Path | str, source: Path, task: Task = SINGLE, column: str = ""
     return pa.concat_tables(pq.read_table(part) for part in sorted(out.glob("part-*"))), counts
 
 
-def same(one: pa.Table, other: pa.Table) -> bool:
-    return one["text"] == other["text"] and np.array_equal(one["logit"], other["logit"], equal_nan=True)
+def same(table: pa.Table, other: pa.Table) -> bool:
+    return table["text"] == other["text"] and np.array_equal(table["logit"], other["logit"], equal_nan=True)
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def test_every_kind_of_file_and_probabilities(source: Path, tmp_path: Path) -> N
     rows = [{"text": "a", "probability": 0.5}, {"text": "b", "probability": 1.0}, {"text": "new", "probability": 0}]
     (tmp_path / "scores.jsonl").write_text("\n".join(map(json.dumps, rows)))
     table, _ = attach(tmp_path / "scores.jsonl", source)
-    wanted = [0, math.log(1e6 - 1), 0, math.nan, math.nan, -math.log(1e6 - 1)]
-    assert np.allclose(table["logit"].to_numpy(), wanted, equal_nan=True)
+    expected = [0, math.log(1e6 - 1), 0, math.nan, math.nan, -math.log(1e6 - 1)]
+    assert np.allclose(table["logit"].to_numpy(), expected, equal_nan=True)
     with gzip.open(tmp_path / "scores.csv.gz", "wt") as file:
         file.write('text,score\n"a",0.5\nb,1\n"new",0\n')
     assert same(attach(tmp_path / "scores.csv.gz", source)[0], table)
@@ -114,6 +114,6 @@ def test_any_text_finds_its_own_score(
     texts = [*scores, *data.draw(st.lists(st.sampled_from([*scores, "unknown"]), max_size=20))]
     source = write_table(folder / "source", {"text": texts})
     table, counts = attach(folder / "scores.parquet", source)
-    wanted = np.float32([scores.get(text, math.nan) for text in texts])
-    assert np.array_equal(table["logit"].to_numpy(), wanted, equal_nan=True)
+    expected = np.float32([scores.get(text, math.nan) for text in texts])
+    assert np.array_equal(table["logit"].to_numpy(), expected, equal_nan=True)
     assert counts["unused"] == 0

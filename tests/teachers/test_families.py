@@ -8,8 +8,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tests.teachers.conftest import PAIR, write_pairs
-from tests.teachers.encoders import FAMILIES
+from tests.teachers.harness import FAMILIES, PAIR, write_pairs
 from tfb2d.config import TeacherConfig
 from tfb2d.teachers.fine_tune import fine_tune
 from tfb2d.teachers.models import head_activation
@@ -47,8 +46,8 @@ def test_family(family: str, encoder: Callable[[str], Path], tmp_path: Path) -> 
     whole = teacher.preprocessor
     whole.sequence_length = 24
     inputs = whole(x=tuple([column[i] for i in plain] for column in (queries, TITLES)))
-    wanted = teacher.model.predict_on_batch(keras.tree.map_structure(np.asarray, dict(inputs)))
-    assert np.abs(logits[plain] - wanted).max() < 1e-5
+    expected = teacher.model.predict_on_batch(keras.tree.map_structure(np.asarray, dict(inputs)))
+    assert np.abs(logits[plain] - expected).max() < 1e-5
     for kind in ("tokens", "contextual"):
         vectors = teacher.word_vectors(["red", "shoe", "red"], kind)
         assert (vectors[0] == vectors[2]).all() if kind == "tokens" else np.allclose(vectors[0], vectors[2], atol=1e-6)

@@ -8,7 +8,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tests.teachers.conftest import SINGLE
+from tests.teachers.harness import SINGLE
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.teachers.models import build_classifier, head_activation, linear_head
 from tfb2d.teachers.teacher import Teacher, load_teacher
@@ -17,7 +17,7 @@ Encoder = Callable[[str], Path]
 
 
 def classifier_of(encoder: Path, activation: str = "") -> keras_hub.models.TextClassifier:
-    """A KerasHub classifier of two classes; some families take no activation."""
+    """Loads a KerasHub classifier of two classes; some families take no activation."""
     own = {"activation": activation} if activation else {}
     return keras_hub.models.TextClassifier.from_preset(str(encoder), num_classes=2, **own)
 

@@ -11,16 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.killing import python, run, run_and_kill
-from tests.teachers.conftest import SINGLE, phrases, write_pairs, write_table
+from tests.teachers.harness import SINGLE, phrases, write_table
 from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
-from tfb2d.data.errors import DataError
+from tfb2d.data.tables import regroup
+from tfb2d.errors import DataError
 from tfb2d.outcomes import LogitsOutcome
 from tfb2d.resume import bring_up, set_aside
 from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packer
 from tfb2d.teachers.saved import read_about
-from tfb2d.teachers.shards import cut, write_shard
+from tfb2d.teachers.shards import write_shard
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
 CONFIG = LabelConfig(rows_per_shard=64, batch_tokens=256)
@@ -50,8 +51,8 @@ def test_rows_keep_their_order_and_shards_their_size(labelled: Path, source: Pat
     assert table.schema == pa.schema([("query", pa.string()), ("title", pa.string()), ("logit", pa.float32())])
     given = pq.read_table(source)
     assert table.select(["query", "title"]).equals(given.select(["query", "title"]))
-    wanted = teacher.logits([given["query"].to_pylist(), given["title"].to_pylist()])
-    assert np.abs(table["logit"].to_numpy() - wanted[:, 0]).max() < 1e-5
+    expected = teacher.logits([given["query"].to_pylist(), given["title"].to_pylist()])
+    assert np.abs(table["logit"].to_numpy() - expected[:, 0]).max() < 1e-5
 
 
 def test_the_bytes_do_not_depend_on_the_sources_parts(
@@ -103,9 +104,9 @@ def test_texts_that_were_labelled_before_keep_their_logits(
     first = {pair: before[i] for i, pair in reversed([*enumerate(zip(old["query"], old["title"], strict=True))])}
     kept = [first.get(pair, np.nan) for pair in zip(new["query"], new["title"], strict=True)]
     assert np.isnan(kept).sum() == 30
-    found = made["logit"].to_numpy()
-    assert (np.isnan(kept) | (found == kept)).all()
-    assert np.abs(found[200:230] - logits(load_teacher(saved), [new["query"], new["title"]])[200:230, 0]).max() < 1e-5
+    logit = made["logit"].to_numpy()
+    assert (np.isnan(kept) | (logit == kept)).all()
+    assert np.abs(logit[200:230] - logits(load_teacher(saved), [new["query"], new["title"]])[200:230, 0]).max() < 1e-5
 
     other = shutil.copytree(saved, tmp_path / "teacher")
     about = json.loads((other / "teacher.json").read_text())
@@ -130,10 +131,10 @@ def test_logits_of_an_unfinished_labelling_are_kept_when_its_rows_change(
 
         bring_up(tmp_path / "out", made_from, work, LogitsOutcome)
 
-    def full_after_two(out: Path, number: int, *rest: object) -> None:
+    def full_after_two(out: Path, number: int, *others: object) -> None:
         if number == 2:
             raise OSError("disk full")
-        write_shard(out, number, *rest)
+        write_shard(out, number, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr("tfb2d.teachers.label.write_shard", full_after_two)
@@ -175,11 +176,11 @@ def test_what_is_wrong_is_named(saved: Path, source: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("rows", [1, 7, 100])
-def test_cut_gives_tables_of_one_size(rows: int) -> None:
+def test_regroup_gives_tables_of_the_same_size(rows: int) -> None:
     sizes = [3, 0, 11, 1, 5]
     numbers = iter(range(20))
     batches = [pa.record_batch({"n": [next(numbers) for _ in range(size)]}) for size in sizes if size]
-    tables = list(cut(batches, rows))
+    tables = list(regroup(batches, rows))
     assert all(table.num_rows == rows for table in tables[:-1])
     assert pa.concat_tables(tables)["n"].to_pylist() == list(range(20))
 
@@ -226,14 +227,14 @@ def test_other_backends_train_and_label(
     source: Path,
     saved: Path,
     encoder: Callable[[str], Path],
+    pairs: Path,
     tmp_path: Path,
     backend: str,
 ) -> None:
     if backend == "torch" and importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is large, so the extra of the tests does without; `pip install '.[torch]'`")
-    data = write_pairs(tmp_path / "data")
     out = tmp_path / backend
-    paths = {"saved": saved, "source": source, "out": out, "encoder": encoder("mpnet"), "data": data}
+    paths = {"saved": saved, "source": source, "out": out, "encoder": encoder("mpnet"), "data": pairs}
     code = ELSEWHERE.format(backend=backend, **{name: str(path) for name, path in paths.items()})
     run(python(code), KERAS_BACKEND=backend, JAX_PLATFORMS="cpu")
     theirs, ours = pq.read_table(out / "logits"), pq.read_table(labelled)

@@ -7,12 +7,11 @@ import keras_hub
 import numpy as np
 import pytest
 
+from tests.teachers.harness import PAIR
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data.task import Task
 from tfb2d.teachers.models import build_classifier, locate
 from tfb2d.teachers.teacher import Teacher, load_teacher
-
-from .conftest import PAIR
 
 
 def build(preset: Path | str, **settings: int) -> Teacher:

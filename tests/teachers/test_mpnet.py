@@ -8,20 +8,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.teachers.encoders import mpnet_pieces
+from tests.teachers.harness import PAIR, mpnet_pieces
 from tfb2d.config import ConfigError, TeacherConfig
-from tfb2d.data.task import Task
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.mpnet import relative_buckets
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
 HEADS, WIDTH, INNER, LAYERS, BUCKETS, POSITIONS = 2, 8, 16, 2, 32, 66
-PAIR = Task(("query", "title"))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As Hugging Face's libraries write an MPNet below a head, with random weights."""
+    """Writes an MPNet below a head, as Hugging Face's libraries do, with random weights."""
     folder = tmp_path_factory.mktemp("mpnet")
     config = {
         "model_type": "mpnet",
@@ -62,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def states(weights: dict[str, np.ndarray], ids: list[int]) -> np.ndarray:
-    """The encoder's last states [len(ids), WIDTH] of one row without padding."""
+    """Computes the encoder's last states [len(ids), WIDTH] of a row without padding."""
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
         x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
@@ -72,7 +70,7 @@ def states(weights: dict[str, np.ndarray], ids: list[int]) -> np.ndarray:
         return x @ weights[f"mpnet.{name}.weight"].T + weights[f"mpnet.{name}.bias"]
 
     def bucket(offset: int) -> int:
-        """T5's, of `offset` tokens from the one that attends to the one that it attends to."""
+        """Computes T5's bucket of the distance `offset`, from the token that attends to the other."""
         first, distance = (BUCKETS // 2 if offset > 0 else 0), abs(offset)
         if distance < BUCKETS // 4:
             return first + distance
@@ -105,10 +103,10 @@ def test_states_are_those_of_the_formulas(folder: Path) -> None:
     pieces = mpnet_pieces()
     assert [pieces[i] for i in rows[1]] == ["<s>", "hat", "</s>", "</s>", "</s>"]  # accents go, as in Hugging Face's
     assert [pieces[i] for i in rows[0]][:6] == ["<s>", "red", "shoe", "</s>", "</s>", "the"]
-    found = teacher.model.backbone.predict_on_batch(dict(teacher.packer.pad(packed, np.arange(2))))
+    result = teacher.model.backbone.predict_on_batch(dict(teacher.packer.pad(packed, np.arange(2))))
     weights = load_file(folder / "model.safetensors")
     for i, row in enumerate(rows):
-        assert np.abs(found[i, : len(row)] - states(weights, row)).max() < 1e-4
+        assert np.abs(result[i, : len(row)] - states(weights, row)).max() < 1e-4
 
 
 def test_saved_and_read_back(folder: Path, tmp_path: Path) -> None:
@@ -122,13 +120,13 @@ def test_saved_and_read_back(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [1, 7, 300])
 def test_buckets_of_distances(length: int) -> None:
-    found = relative_buckets(length, BUCKETS)
-    assert found.shape == (length, length)
-    assert (np.diag(found) == 0).all()
-    assert (found[np.triu_indices(length, 1)] > BUCKETS // 2).all()  # what follows
-    assert (found[np.tril_indices(length, -1)] < BUCKETS // 2).all()  # what went before
-    assert (np.diff(found[-1, ::-1]) >= 0).all()  # never nearer than what is nearer
-    assert found.max(initial=0) <= BUCKETS - 1
+    result = relative_buckets(length, BUCKETS)
+    assert result.shape == (length, length)
+    assert (np.diag(result) == 0).all()
+    assert (result[np.triu_indices(length, 1)] > BUCKETS // 2).all()  # what follows
+    assert (result[np.tril_indices(length, -1)] < BUCKETS // 2).all()  # what went before
+    assert (np.diff(result[-1, ::-1]) >= 0).all()  # never nearer than what is nearer
+    assert result.max(initial=0) <= BUCKETS - 1
 
 
 def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:

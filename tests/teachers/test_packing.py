@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.teachers.encoders import WORDS
+from tests.teachers.harness import WORDS
 from tfb2d.teachers.packing import BUCKETS, batches_by_tokens, bucket, shuffled_batches
 from tfb2d.teachers.teacher import Teacher
 
@@ -17,11 +17,11 @@ def test_pairs_are_packed_as_keras_hub_packs_them(teacher: Teacher, rows: list[t
     packer = teacher.packer
     inputs = packer.pad(packer.pack(columns), np.arange(len(rows)), packer.max_length)
     teacher.preprocessor.sequence_length = packer.max_length
-    wanted = teacher.preprocessor(x=tuple(columns))
-    real = np.asarray(wanted["padding_mask"]).astype(bool)
+    expected = teacher.preprocessor(x=tuple(columns))
+    real = np.asarray(expected["padding_mask"]).astype(bool)
     assert (inputs["padding_mask"].astype(bool) == real).all()
-    assert (inputs["token_ids"] == np.asarray(wanted["token_ids"])).all()
-    assert (inputs["segment_ids"][real] == np.asarray(wanted["segment_ids"])[real]).all()
+    assert (inputs["token_ids"] == np.asarray(expected["token_ids"])).all()
+    assert (inputs["segment_ids"][real] == np.asarray(expected["segment_ids"])[real]).all()
 
 
 def test_a_short_query_is_kept_whole_beside_a_long_title(teacher: Teacher) -> None:

@@ -12,7 +12,7 @@ TIMES = 16
 
 
 def moved(dense: bool, clip_norm: float, steps: int = 3) -> np.ndarray:
-    """How far the rows of a table move whose row 0 is read 16 times in a row of tokens, row 1 once."""
+    """Measures how far the rows of a table move; row 0 is read 16 times in a row of tokens, row 1 once."""
     config = TeacherConfig(preset="-", clip_norm=clip_norm, warmup=0.0, weight_decay=0.0)
     tokens = keras.Input((None,), dtype="int32", name="token_ids")
     start = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)

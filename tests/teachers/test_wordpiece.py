@@ -12,8 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
-from tests.teachers.conftest import PAIR, SINGLE, write_table
-from tests.teachers.encoders import mpnet_pieces, save_encoder
+from tests.teachers.harness import PAIR, SINGLE, mpnet_pieces, save_encoder, write_table
 from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
 from tfb2d.data.tables import read_table
 from tfb2d.teachers.label import label_folder
@@ -51,7 +50,7 @@ WHOLE = ["the", "cafe", "naive", "strasse", "straße", "café", "Café"]
 
 
 def vocabulary(prepare: Callable[[str], str], known: Sequence[str] = tuple(TEXTS)) -> list[str]:
-    """Special tokens, a few words, and a piece for each character that stands in the texts."""
+    """Returns special tokens, a few words, and a piece for each character in the texts."""
     characters = sorted({c for name in known for c in prepare(TEXTS[name]) if not c.isspace()})
     words = dict.fromkeys(prepare(word) for word in WHOLE)
     return list(dict.fromkeys([*SPECIAL, *words, *characters, *(f"##{character}" for character in characters)]))
@@ -72,15 +71,15 @@ def ids_of(teacher: Teacher, text: str) -> list[int]:
     return teacher.packer.tokenize([text])[0].tolist()
 
 
-def check(teacher: Teacher, wanted: Callable[[str], list[int]]) -> None:
+def check(teacher: Teacher, expected: Callable[[str], list[int]]) -> None:
     """Compares the ids of all texts, cut at special tokens, which teachers do not make of a text."""
     for name, text in TEXTS.items():
         text = text.replace("[SEP]", "").replace("[CLS]", "")
-        assert ids_of(teacher, text) == wanted(text), name
+        assert ids_of(teacher, text) == expected(text), name
 
 
 def hugging_face(folder: Path, model_type: str, pieces: list[str], files: dict[str, Any]) -> Path:
-    """The folder of a tiny encoder of zeros, as Hugging Face's libraries write it."""
+    """Writes a tiny encoder of zeros, as Hugging Face's libraries do."""
     folder.mkdir(parents=True)
     size = {"bert": "hidden_size", "distilbert": "dim", "mpnet": "hidden_size"}[model_type]
     config = {
@@ -178,7 +177,7 @@ def test_the_default_encoder_reads_as_its_own_tokenizer_file_says(minilm: Path, 
 
 
 @pytest.mark.parametrize(
-    ("config", "whole", "wanted"),
+    ("config", "whole", "expected"),
     [
         ({"do_lower_case": True}, None, (True, True)),
         ({"do_lower_case": True, "strip_accents": None}, None, (True, True)),
@@ -193,7 +192,7 @@ def test_the_default_encoder_reads_as_its_own_tokenizer_file_says(minilm: Path, 
     ],
 )
 def test_settings_come_from_either_file(
-    config: dict | None, whole: tuple | None, wanted: tuple[bool, bool], tmp_path: Path
+    config: dict | None, whole: tuple | None, expected: tuple[bool, bool], tmp_path: Path
 ) -> None:
     (tmp_path / "vocab.txt").write_text("[UNK]\na\n")
     if config is not None:
@@ -201,7 +200,7 @@ def test_settings_come_from_either_file(
     if whole is not None:
         (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer_json(["[UNK]", "a"], *whole)))
     settings = read_settings(tmp_path)
-    assert (settings.lowercase, settings.strip_accents) == wanted
+    assert (settings.lowercase, settings.strip_accents) == expected
     assert settings.vocabulary == ("[UNK]", "a")
 
 

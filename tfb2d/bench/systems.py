@@ -9,7 +9,7 @@ from typing import Any
 from tfb2d.bench.measure import BenchError, Worker
 from tfb2d.bench.students import EDGE
 from tfb2d.bench.work import Work
-from tfb2d.data.examples import Task
+from tfb2d.data.task import Task
 
 ENCODER = "pypi:all-minilm-l6-v2"
 STUDENT = "student"

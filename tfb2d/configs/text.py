@@ -4,8 +4,8 @@
       --config.data.train=judged.tsv --config.data.classes=sport,politics,science --config.data.unlabelled=logs/
 
 Rows: columns `text` and `label` (`--config.data.fields=`, `--config.data.label=` for other names). Without `classes`,
-labels are 0 and 1; two classes make a binary task, whose second is the positive one. Valid and test are cut from the judged
-rows, unless given as files. Time is set by the teacher; results/README.md has what the quickstart takes.
+labels are 0 and 1; two classes make a binary task, and the second is the positive class. Valid and test are cut from the
+labelled rows, unless given as files. Time is set by the teacher; results/README.md has what the quickstart takes.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from tfb2d.config import AugmentConfig, Config, DataConfig, TeacherConfig
 
 
 def get_config() -> ConfigDict:
-    """The recipe."""
+    """Returns the recipe."""
     return Config(
         name="text",
         data=DataConfig(augment=AugmentConfig(copies=4)),

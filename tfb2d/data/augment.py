@@ -1,7 +1,7 @@
-"""More text for the transfer set (Tang et al. 2019, arXiv 1903.12136, section 3.2), and sentences of longer texts.
+"""Makes more text for the transfer set (Tang et al. 2019, arXiv 1903.12136, section 3.2), and cuts texts into sentences.
 
-Word masking and n-gram sampling as there; the paper's third rule, words swapped for others of the same part of speech,
-is left out: it needs a tagger. What comes out depends on (seed, copy, text) alone.
+Words are masked and n-grams sampled as in the paper. Its third rule needs a tagger and is left out: words swapped for
+others of the same part of speech. The outcome depends on the seed, the copy's index and the text alone.
 """
 
 import random
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tfb2d.config import AugmentConfig
 from tfb2d.data.keys import hash64
 
-MASK = "[MASK]"  # a masked word in a table, whatever the teacher's own token is
+MASK = "[MASK]"  # stands for a masked word in tables, whatever the teacher's own mask token is
 LONGEST = 5  # words of a sampled n-gram
 
 _END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’)\]]*(?=\s)\s*|[。！？]+[”’」』）]*\s*|\n[^\S\n]*\n\s*""")
@@ -21,7 +21,7 @@ _NO_END = re.compile(  # the last word, of a sentence that goes on
 
 
 def sentences(text: str) -> list[str]:
-    """Cuts a text after `.`, `!`, `?`, their CJK forms and at blank lines; not after initials and common abbreviations."""
+    """Cuts a text after `.`, `!`, `?`, their CJK forms and at blank lines, but not after initials and abbreviations."""
     pieces, start = [], 0
     for end in _END.finditer(text):
         last = text[max(start, end.start() - 12) : end.end()].split()[-1:]
@@ -35,10 +35,11 @@ def sentences(text: str) -> list[str]:
 
 
 def augmented(fields: Sequence[str], config: AugmentConfig, mask_token: str, seed: int) -> list[tuple[str, ...]]:
-    """Makes `config.copies` changed copies of a row, fewer where a copy came out unchanged or as nothing but masks.
+    """Makes `config.copies` changed copies of a row; copies that are unchanged or nothing but masks are left out.
 
-    Each word of a field becomes `mask_token` with probability `config.mask`; then, with probability `config.ngram`, the
-    field is cut down to 1 to 5 consecutive words. Of a pair, each copy changes one field, chosen by its share of words.
+    Each word of a field becomes `mask_token` with probability `config.mask`. Then the field is cut down to 1 to 5
+    consecutive words with probability `config.ngram`. Of a pair, each copy changes a single field: the more words a field
+    has, the likelier.
     """
     made, split = [], [field.split() for field in fields]
     for copy in range(config.copies):

@@ -1,7 +1,7 @@
-"""Rows of any file, checked by one rule: a row that cannot be used is rejected and counted, and reading goes on.
+"""Reads rows of any file and checks them. A row that cannot be used is rejected and counted, and reading goes on.
 
-Whatever reads texts of users' files (labelling, scoring, teachers' scores, explanations, request logs' references) reads
-them here, so that a row is good or bad for all of them alike. Labelled examples have more rules: `examples.py`.
+Whatever reads texts from users' files reads them here: labelling, scoring, explaining, scores from outside, monitoring. So
+the same rule holds for all of them. Labelled examples have more rules: see `examples.py`.
 """
 
 import logging
@@ -19,7 +19,14 @@ _log = logging.getLogger(__name__)
 
 
 class CheckedRow(NamedTuple):
-    """A row that passed the checks: where it starts (see `Row.number`), its texts, its numbers, its other values."""
+    """A row that passed the checks.
+
+    Attributes:
+      number: where the row starts, see `Row.number`.
+      texts: a text per text column.
+      numbers: a number per column of numbers.
+      others: the other columns' values.
+    """
 
     number: int
     texts: tuple[str, ...]
@@ -41,11 +48,11 @@ def read_checked_rows(
     quoting: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[CheckedRow]:
-    """Streams the rows of one file that pass the checks; each of the others goes to `rejects` with file, row and field.
+    """Streams the rows of a file that pass the checks; each of the others goes to `rejects` with file, row and field.
 
-    A text must be valid UTF-8 without NUL bytes and at most `max_chars` long, and a row needs one text that is not blank;
-    a null text is "". A number may stand as text ("0.25"); null, blank, NaN, infinite and other values are rejected.
-    The caller calls `rejects.begin()` before a set of files and `rejects.judge(rows)` after it, which stops where too
+    A text must be valid UTF-8 without NUL bytes and at most `max_chars` long. A null text is "", and a row needs a text
+    that is not blank. A number may stand as text ("0.25"); null, blank, NaN and infinite values are rejected. The caller
+    calls `rejects.begin()` before a set of files. Afterwards it calls `rejects.check(rows)`, which stops the run where too
     large a share was rejected.
 
     Args:
@@ -93,7 +100,7 @@ def read_checked_rows(
 def read_texts(
     paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None
 ) -> Iterator[tuple[str, ...]]:
-    """Streams the texts of files, for readers that keep nothing else; what is rejected is logged at the end.
+    """Streams the texts of files, for readers that need nothing else. Rejected rows are logged at the end.
 
     Args:
       paths: the files.
@@ -115,5 +122,5 @@ def read_texts(
 
 
 def _all_missing(values: Sequence[Any]) -> bool:
-    """Whether a row has no number at all: this is how a table says that nobody scored it."""
+    """Says whether a row has no number at all, which means that nobody scored it."""
     return all((number := read_number(value)) is not None and math.isnan(number) for value in values)

@@ -1,4 +1,4 @@
-"""What makes a row usable: rules for its texts and its numbers, the same for every reader of files."""
+"""Rules for the texts and numbers of a row, the same for every reader of files."""
 
 import math
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ def text_fault(text: object, max_chars: int) -> str:
 
 
 def check_texts(columns: Sequence[str], texts: Sequence[object], max_chars: int) -> Problem | None:
-    """Says what is wrong with a row's texts, or None.
+    """Says what is wrong with a row's texts; None if nothing is.
 
     Args:
       columns: names of the text columns in the file.
-      texts: their values; a missing value is "" by now.
+      texts: their values; a missing value is "".
       max_chars: the longest text that is used.
     """
     for column, text in zip(columns, texts, strict=True):
@@ -38,8 +38,8 @@ def read_number(value: Any) -> float | None:
     """Reads a number that a file holds as a number or as text.
 
     Returns:
-      The number; NaN for a missing value (null, blank, NaN); None for anything else: words, booleans, lists, and digits
-      with underscores, which Python alone takes for numbers.
+      The number; NaN for a missing value (null, blank, NaN); None for anything else. Booleans are no numbers, nor are
+      digits with underscores, which Python alone takes for numbers.
     """
     if value is None:
         return math.nan
@@ -77,7 +77,7 @@ def check_numbers(
 
 
 def _encodes(text: str) -> bool:
-    """Whether a text is free of lone surrogates, which stand for bytes that are not UTF-8."""
+    """Says whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

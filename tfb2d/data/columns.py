@@ -1,10 +1,10 @@
-"""Which of a file's columns are meant, and what to say where one is missing."""
+"""Finds columns in a file's header; a missing column's error names the nearest."""
 
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 
 
 def column_indices(
@@ -13,7 +13,7 @@ def column_indices(
     """Returns the indices of columns among those present; None for an optional one that is not there.
 
     Raises:
-      DataError: a column is missing, or there twice.
+      DataError: a column is missing, or stands in the header twice.
     """
     for column in (*columns, *optional):
         if list(present).count(column) > 1:

@@ -1,15 +1,15 @@
-"""Rows of comma- and tab-separated files, quoted as CSV or plain."""
+"""Reads comma- and tab-separated files, quoted as CSV or plain."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tfb2d.data.columns import column_indices
-from tfb2d.data.errors import DataError
 from tfb2d.data.formats import kind_of
 from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, too_long
 from tfb2d.data.quoted import read_records
 from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
 from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
+from tfb2d.errors import DataError
 
 NAMES = {",": "comma-separated", "\t": "tab-separated"}
 
@@ -17,7 +17,7 @@ Pick = Callable[[Sequence[str]], tuple[str | None, ...]]
 
 
 class DelimitedFile:
-    """One file: its header is read at once, its rows by `rows`.
+    """Reads a file: its header at once, its rows by `rows`.
 
     Args:
       path: the file.
@@ -39,13 +39,13 @@ class DelimitedFile:
         self._backslashes = quoting == "backslash"
         if self._quoted is None and self.separator == ",":
             self._quoted = True
-        self._sampled = 0  # the last line that was looked at without a clear answer
+        self._sampled = 0  # number of the last line that gave no clear answer
         self._begins_quoted = False  # whether the header does
         self.header = self._read_header()
 
     @property
     def dialect(self) -> str:
-        """How the file is read, in words."""
+        """Returns how the file is read, in words: "tab-separated, no quoting"."""
         quoting = "quotes behind backslashes" if self._backslashes else "CSV quoting" if self._quoted else "no quoting"
         return f"{NAMES[self.separator]}, {quoting}"
 
@@ -85,7 +85,7 @@ class DelimitedFile:
         return record.fields
 
     def _plain_rows(self, pick: Pick) -> Iterator[Row]:
-        """Rows of plain text, up to the line where the file turns out to be quoted."""
+        """Yields rows of plain text, up to the line where the file turns out to be quoted."""
         width = len(self.header)
         for line in self._feed:
             content = line.content.removesuffix(b"\r")
@@ -100,7 +100,7 @@ class DelimitedFile:
                 yield Row(line.number, pick(fields)) if len(fields) == width else self._ragged(line, fields)
 
     def _decide(self, line: Line) -> None:
-        """Looks at the lines from this one on, which are then read as what they are."""
+        """Decides from the lines that follow how the file is quoted, and puts them back to be read."""
         sample, size = [line], len(line.content)
         while size < SAMPLE and (following := next(self._feed, None)):
             sample.append(following)

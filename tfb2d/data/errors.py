@@ -1,3 +1,3 @@
-"""The error of this room, which `tfb2d/errors.py` defines with the others."""
+"""Exports `DataError`, which `tfb2d/errors.py` defines with the other errors."""
 
 from tfb2d.errors import DataError as DataError

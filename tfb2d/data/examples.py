@@ -1,4 +1,4 @@
-"""Examples: rows of files, checked against the task's schema; what does not pass is rejected and counted."""
+"""Reads examples: rows of files, checked against the task. What does not pass is rejected and counted."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +11,13 @@ import pyarrow as pa
 
 from tfb2d.config import DataConfig
 from tfb2d.data.checks import check_texts, text_fault
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
-from tfb2d.data.keys import HashSet, hash64, text_key
+from tfb2d.data.keys import HashSet, hash64
 from tfb2d.data.readers import read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.rows import Problem, Row
 from tfb2d.data.task import Task, name
-
-__all__ = ["Rejects", "Task", "read_examples", "schema", "text_fault", "text_key"]
+from tfb2d.errors import DataError
 
 BATCH_ROWS = 4096
 BATCH_CHARS = 2**20  # long texts make smaller batches
@@ -33,7 +31,7 @@ class _Example(NamedTuple):
 
 
 def schema(data: DataConfig) -> pa.Schema:
-    """Returns the columns of tables of examples: text fields, `label` (float32), and `group` (string) where it is set."""
+    """Returns the columns of tables of examples: text fields, `label` (float32), `group` (string, if there are groups)."""
     columns = [(field, pa.string()) for field in data.fields] + [("label", pa.float32())]
     return pa.schema(columns + [("group", pa.string())] * bool(data.group_column))
 
@@ -54,7 +52,7 @@ def read_examples(
       files: paths, globs, folders, `pypi:` resources.
       data: the settings.
       labelled: whether the files must have `data.label` (and `data.group_column`, `data.id` where set). Otherwise labels
-        are not looked at, and groups and ids are read where a file has them.
+        are not read, and groups and ids are read where a file has them.
       rejects: gets the rows that do not pass, and how each file was read.
       columns: names of the text fields in these files, in the order of `data.fields`; by default the same names.
       limit: stop after so many rows; 0 reads all.
@@ -62,7 +60,7 @@ def read_examples(
 
     Yields:
       Record batches of `schema(data)`, at most BATCH_ROWS rows. Texts are as they stand in the files. Labels are within
-      [0, 1] (binary, graded) or class indices, NaN when not `labelled`; the group of an unlabelled row may be "".
+      [0, 1] (binary, graded) or class indices; NaN if not `labelled`. The group of an unlabelled row may be "".
 
     Raises:
       DataError: a file that cannot be used, no rows at all, or more rows rejected than `data.max_rejected` allows.
@@ -100,12 +98,12 @@ def read_examples(
         if batch.full:
             yield batch.take()
         if number % BATCH_ROWS == 0:
-            rejects.judge(number, max(done / size, number / limit if limit else 0, 1 / size))
+            rejects.check(number, max(done / size, number / limit if limit else 0, 1 / size))
     if not number:
         raise DataError(f"{', '.join(map(str, files))}: no rows below the header")
-    if (rest := batch.take()).num_rows:
-        yield rest
-    rejects.judge(number)
+    if (last := batch.take()).num_rows:
+        yield last
+    rejects.check(number)
 
 
 class _Check:

@@ -1,4 +1,4 @@
-"""Finds input files by paths, globs, folders and pinned resources."""
+"""Finds input files by paths, globs, folders and `pypi:` resources."""
 
 import difflib
 import functools
@@ -15,19 +15,19 @@ from tfb2d.atomic import read_json as read_json
 from tfb2d.atomic import sync as sync
 from tfb2d.atomic import write_atomic as write_atomic
 from tfb2d.atomic import write_json as write_json
-from tfb2d.data.errors import DataError
 from tfb2d.data.formats import ENDINGS as ENDINGS
 from tfb2d.data.formats import has_known_ending
 from tfb2d.data.resources import resolve
+from tfb2d.errors import DataError
 
 _log = logging.getLogger(__name__)
 
 
 def expand(patterns: Sequence[str | Path]) -> list[Path]:
-    """Finds the files that patterns stand for: each once, sorted within a pattern.
+    """Finds the files that patterns stand for, each once, sorted within a pattern.
 
-    A folder stands for the files in it with an ending that the readers know, in upper or lower case; hidden files and
-    those that start with `_` (a cluster's markers) are left out. What a folder holds beside is named in the log, once.
+    A folder stands for the files in it with an ending that the readers know, in upper or lower case. Hidden files and
+    those that start with `_` (a cluster's markers) are left out. The log names, once, what else a folder holds.
 
     Args:
       patterns: paths, globs (`**` too), folders and `pypi:` resources.
@@ -92,13 +92,13 @@ def _near(path: Path) -> str:
 
 
 def file_identity(patterns: Sequence[str]) -> list[list[Any]]:
-    """Returns path, size and time of change of the data files that patterns name; pinned resources stand for themselves."""
+    """Returns path, bytes and time of change (ns) of the files that patterns name; of a pinned resource its name alone."""
     pinned = [[name] for name in patterns if name.startswith("pypi:")]
     return pinned + _stats(expand([name for name in patterns if not name.startswith("pypi:")]))
 
 
 def folder_identity(folder: str) -> list[list[Any]]:
-    """Returns the same for all files below a folder; nothing where `folder` is the name of something else."""
+    """Returns the same for all files below a folder; nothing if `folder` is no folder."""
     return _stats(sorted(path for path in Path(folder).expanduser().rglob("*") if path.is_file()))
 
 

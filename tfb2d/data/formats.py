@@ -1,15 +1,15 @@
-"""The formats of files with rows; the name's ending says which, in upper or lower case."""
+"""Formats of files with rows. The name's ending says which, in upper or lower case."""
 
 from pathlib import Path
 
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 
 TEXT_ENDINGS = (".tsv", ".csv", ".jsonl")
 ENDINGS = (*TEXT_ENDINGS, *(end + zipped for end in TEXT_ENDINGS for zipped in (".gz", ".zst")), ".parquet")
 
 
 def has_known_ending(name: str) -> bool:
-    """Whether a file of this name can be read."""
+    """Says whether a file of this name can be read."""
     return name.lower().endswith(ENDINGS)
 
 
@@ -17,7 +17,7 @@ def kind_of(path: Path) -> str:
     """Returns the ending without a compression: ".tsv", ".csv", ".jsonl" or ".parquet".
 
     Raises:
-      DataError: none of them.
+      DataError: the name has another ending.
     """
     for ending in ENDINGS:
         if path.name.lower().endswith(ending):

@@ -1,4 +1,7 @@
-"""Joins teachers' scores to rows by their texts: exactly, or else up to spaces, case, HTML escapes and Unicode form."""
+"""Joins scores to rows by their texts.
+
+Texts match exactly, or else loosely: up to spaces, case, HTML escapes and Unicode form.
+"""
 
 import dataclasses
 import difflib
@@ -13,14 +16,14 @@ import numpy as np
 from absl import logging
 from numpy.typing import NDArray
 
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
-from tfb2d.data.keys import HashSet, text_hashes
+from tfb2d.data.keys import HashSet, look_up, text_hashes
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.scores import read_scores
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 
-LEAST_SHARE = 0.5  # of the smaller side (rows, or scored texts) must find its match
+LEAST_SHARE = 0.5  # of the smaller side (rows, or scored texts) must match
 SAMPLE = 200  # scored texts among which the message's examples are looked for
 SHOWN = 2  # examples
 EXCERPT = 80  # characters of a text in the message
@@ -29,14 +32,14 @@ MAX_REJECTED = 0.01  # share of bad score rows, where no setting says otherwise
 
 @dataclass
 class Matches:
-    """How many rows found their score, and by which rule.
+    """Counts the rows that have a score, by the rule that matched them, and those that have none.
 
     Attributes:
-      exact: rows whose texts stand in the files as they are.
-      loose: rows whose texts do up to spaces, case, HTML escapes and Unicode form.
-      ambiguous: rows without a score because several scored texts are like theirs in that way.
-      missing: the other rows without a score; a text that stands there without one is among them.
-      unused: scored texts that are no row's.
+      exact: rows whose exact texts were scored.
+      loose: rows that match a scored text loosely.
+      ambiguous: rows without a score because they match several scored texts loosely.
+      missing: the other rows without a score, those among them whose score is blank.
+      unused: scored texts that match no row.
       rejected: score rows that cannot be used.
     """
 
@@ -48,7 +51,7 @@ class Matches:
     rejected: int = 0
 
     def plus(self, other: "Matches") -> "Matches":
-        """Adds the rows of another table that was joined with the same scores."""
+        """Adds the rows of another table that was joined to the same scores."""
         names = ("exact", "loose", "ambiguous", "missing")
         return dataclasses.replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
@@ -64,9 +67,10 @@ class Matches:
 
 @dataclass
 class ScoreTable:
-    """The logits of scored texts, to look rows up in. A text that was scored more than once has the mean of its logits.
+    """Holds the logits of scored texts, in which rows are looked up.
 
-    Memory: 16 bytes a scored text for its two hashes, and 4 a logit.
+    A text that was scored more than once has the mean of its logits. Memory: 16 bytes a scored text for its two hashes,
+    and 4 a logit.
 
     Args:
       task: what was scored.
@@ -76,7 +80,7 @@ class ScoreTable:
 
     Attributes:
       rejects: score rows that cannot be used.
-      used: bool [texts], the scored texts that a row was found for.
+      used: bool [texts], the scored texts that matched a row.
 
     Raises:
       DataError: a file that cannot be used, too many bad rows, or no rows at all.
@@ -101,7 +105,7 @@ class ScoreTable:
                 exact.append(text_hashes(texts))
                 loose.append(text_hashes(map(loose_texts, texts)))
                 logits.append(part.logits[known])
-        self.rejects.judge(rows + self.rejects.count)
+        self.rejects.check(rows + self.rejects.count)
         if not rows:
             raise DataError(f"{', '.join(map(str, self.files))}: no rows")
         self._fill(np.concatenate(exact), np.concatenate(loose), np.concatenate(logits))
@@ -115,7 +119,7 @@ class ScoreTable:
         sums = np.zeros((len(self.exact), self.task.n_logits))
         np.add.at(sums, index, logits)
         self.logits = (sums / counts[:, None]).astype(np.float32)
-        # Several scored texts with the same loose form: none of them is sure to be a row's.
+        # Where several scored texts have the same loose form, none of them is sure to be a row's.
         self.loose, self._text_of, times = np.unique(loose[first], return_index=True, return_counts=True)
         self._several = times > 1
 
@@ -126,7 +130,7 @@ class ScoreTable:
           columns: n texts per field, in the task's order.
 
         Returns:
-          (float32 [n, k] logits, NaN where a row has none; how many matched, of these rows).
+          Logits, float32 [n, k], NaN where a row has none; and how many of these rows matched.
         """
         rows = list(zip(*columns, strict=True))
         logits = np.full((len(rows), self.task.n_logits), np.nan, np.float32)
@@ -134,34 +138,35 @@ class ScoreTable:
         if not rows:
             return logits, matches
         hashes = text_hashes(rows)
-        at, exact = _look_up(self.exact, hashes)
-        rest = np.flatnonzero(~exact)
-        near, alike = _look_up(self.loose, text_hashes(loose_texts(rows[i]) for i in rest))
+        texts, exact = look_up(hashes, self.exact)  # indices of scored texts
+        others = np.flatnonzero(~exact)
+        forms, alike = look_up(text_hashes(loose_texts(rows[i]) for i in others), self.loose)
         clear = alike.copy()
-        clear[alike] = ~self._several[near[alike]]
-        at[rest[clear]] = self._text_of[near[clear]]
-        found = exact.copy()
-        found[rest[clear]] = True
-        logits[found] = self.logits[at[found]]
-        self.used[at[found]] = True
+        clear[alike] = ~self._several[forms[alike]]
+        texts[others[clear]] = self._text_of[forms[clear]]
+        scored = exact.copy()
+        scored[others[clear]] = True
+        logits[scored] = self.logits[texts[scored]]
+        self.used[texts[scored]] = True
         matches.exact, matches.loose = int(exact.sum()), int(clear.sum())
         matches.ambiguous = int((alike & ~clear).sum())
         matches.missing = len(rows) - matches.exact - matches.loose - matches.ambiguous
-        self._remember(rows, hashes, found)
+        self._remember(rows, hashes, scored)
         return logits, matches
 
-    def _remember(self, rows: list[tuple[str, ...]], hashes: NDArray[np.uint64], found: NDArray[np.bool_]) -> None:
+    def _remember(self, rows: list[tuple[str, ...]], hashes: NDArray[np.uint64], scored: NDArray[np.bool_]) -> None:
         """Keeps what `check` needs: how many different texts there were and matched, and two that did not."""
         new = self._seen.add(hashes)
-        self._matched += int((new & found).sum())
-        for at in np.flatnonzero(new & ~found)[: SHOWN - len(self._unmatched)]:
-            self._unmatched.append(rows[at])
+        self._matched += int((new & scored).sum())
+        for row in np.flatnonzero(new & ~scored)[: SHOWN - len(self._unmatched)]:
+            self._unmatched.append(rows[row])
 
     def check(self) -> None:
-        """Stops where the files seem to be of other rows: less than half of the smaller side has found its match.
+        """Stops where the files seem to hold scores of other rows.
 
         Raises:
-          DataError: with two rows beside the scored texts that are most like them.
+          DataError: less than LEAST_SHARE of the smaller side matches. The message shows two rows beside the scored texts
+            that are most like them.
         """
         smaller = min(len(self._seen), len(self.exact))
         if not len(self._seen) or (smaller and self._matched >= LEAST_SHARE * smaller):
@@ -186,7 +191,7 @@ def join_scores(
     column: str = "",
     max_rejected: float = MAX_REJECTED,
 ) -> tuple[NDArray[np.float32], Matches]:
-    """Finds the logits of rows that are held in memory; see `ScoreTable`.
+    """Looks up the logits of rows that are held in memory; see `ScoreTable`.
 
     Args:
       task: what was scored.
@@ -196,7 +201,7 @@ def join_scores(
       max_rejected: share of bad score rows at which to stop.
 
     Returns:
-      (float32 [n, k] logits, NaN where a row has none; how many matched).
+      Logits, float32 [n, k], NaN where a row has none; and how many rows matched.
 
     Raises:
       DataError: a file that cannot be used, too many bad rows, or scores of other rows.
@@ -210,13 +215,13 @@ def join_scores(
 
 
 def log_matches(files: Sequence[str | Path], matches: Matches, reasons: Counter[str]) -> None:
-    """Writes to the log how many rows found a score, and why score rows were rejected."""
+    """Logs how many rows have a score, and why score rows were rejected."""
     why = ": " + ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) if reasons else ""
     logging.info("%s: %s%s", ", ".join(map(str, files)), matches, why)
 
 
 def loose_texts(texts: Sequence[str]) -> tuple[str, ...]:
-    """A row's texts without what a scorer may change on the way: spaces, case, HTML escapes and Unicode form."""
+    """Returns a row's texts in one form for all that match loosely: a scorer may change spaces, case and the like."""
     return tuple(map(_loose, texts))
 
 
@@ -228,16 +233,8 @@ def _loose(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _look_up(known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Positions of hashes in a rising array, int64 [n], and whether they are there, bool [n]."""
-    if not len(known):
-        return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)
-    at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-    return at, known[at] == hashes
-
-
 def _nearest(row: tuple[str, ...], scored: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """The scored texts that are most like a row's, by their first characters."""
+    """Returns the scored texts whose first characters are most like a row's."""
     forms = {_beginning(texts): texts for texts in scored}
     return forms[difflib.get_close_matches(_beginning(row), forms, 1, 0.0)[0]]
 

@@ -1,4 +1,4 @@
-"""Rows of JSON lines: an object a line, its keys the columns."""
+"""Reads JSON lines: each line is an object, whose keys are the columns."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from tfb2d.data.columns import missing_column
 from tfb2d.data.lines import decode, read_lines, reject_line, too_long
 from tfb2d.data.rows import Progress, Row
 
-PROBE_ROWS = 1000  # objects without a column before it counts as missing
+PROBE_ROWS = 1000  # a column that none of the first so many objects has is missing
 
 
 def json_columns(path: Path) -> list[str]:

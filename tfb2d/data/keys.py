@@ -1,4 +1,4 @@
-"""Says when two texts are the same, by strings and by 64-bit hashes; holds a compact set of such hashes."""
+"""Keys that say when two texts are the same, their 64-bit hashes, and a compact set of such hashes."""
 
 import re
 import unicodedata
@@ -9,18 +9,17 @@ import numpy as np
 
 BETWEEN = "\0"  # between fields in a key; no text holds it, since rows with NUL bytes are rejected
 
-
 _PUNCTUATION = re.compile(r"[.,:/⁄<>=#−-]")  # what may tell numbers or names apart
-_PRIVATE = 0xE000  # where it does, it becomes a character for private use, which outlasts all other punctuation
+_PRIVATE = 0xE000  # where it does, it becomes a private-use character, which is kept when punctuation is dropped
 _UNIFORM = {"⁄": "/", "−": "-"}  # as NFKC writes ½, and the true minus
 _POINT = chr(_PRIVATE + ord("."))
 _NO_GAP = re.compile(rf" (?:(?<!\d )|(?![\d{_POINT}]))")  # a space that does not part two numbers
 
 
 class _Spaced(dict[int, int]):
-    """For str.translate: letters, marks, numbers, pictographs and signs stay, the rest becomes a space; filled on use.
+    """A table for str.translate, filled on use: letters, marks, numbers, pictographs and signs stay, others become spaces.
 
-    Signs are currencies, "%" and mathematical symbols, but for those that are mostly decoration.
+    Signs are currencies, "%" and mathematical symbols, except those that are mostly decoration.
     """
 
     def __missing__(self, code: int) -> int:
@@ -31,7 +30,7 @@ class _Spaced(dict[int, int]):
 
 
 class _Plain(dict[int, int | None]):
-    """For str.translate: takes out signs, private characters and spaces."""
+    """A table for str.translate, filled on use: takes out signs, private-use characters and spaces."""
 
     def __missing__(self, code: int) -> int | None:
         sign = unicodedata.category(chr(code)) in ("Sc", "Sm", "Co", "Zs") or chr(code) == "%"
@@ -43,7 +42,7 @@ _SPACED, _PLAIN = _Spaced(), _Plain()
 
 
 def _protect(match: re.Match[str]) -> str:
-    """Keeps punctuation by what stands beside it: 1.5 1,5 1/2 3:10; .5; -5 -$5; 5 < 6; C#, #1."""
+    """Protects punctuation that belongs to a number or a name: 1.5 1,5 1/2 3:10; .5; -5 -$5; 5 < 6; C#, #1."""
     sign, text, at = match[0], match.string, match.start()
     before, after = text[at - 1] if at else "", text[at + 1 : at + 5]
     begins = not before or before.isspace() or before in "([{/:=,;<>\"'"
@@ -59,7 +58,7 @@ def _protect(match: re.Match[str]) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Returns a text's words, folded. A text of nothing but punctuation is a single word: that is its content."""
+    """Returns a text's words, case-folded. A text of punctuation alone is a single word."""
     folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
     folded = _PUNCTUATION.sub(_protect, folded)
     return folded.translate(_SPACED).split() or ["".join(folded.split())]
@@ -79,27 +78,27 @@ def both_keys(fields: Sequence[str]) -> tuple[str, str]:
 
 
 def text_key(*fields: str) -> str:
-    """Returns one string for all texts that are the same up to case, Unicode form (NFKC), plain punctuation and spacing.
+    """Returns the same string for all texts that differ only in case, Unicode form (NFKC), punctuation and spacing.
 
-    Letters, marks, numbers, signs and pictographs stay, and so does punctuation that tells numbers and names apart:
-    "1.5 mm" is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "C#" not "C++". A text of nothing but punctuation
-    keeps that. The fields of a pair are kept apart, so ("ab", "c") and ("a", "bc") differ.
+    Letters, marks, numbers, signs and pictographs count. So does punctuation that tells numbers and names apart: "1.5 mm"
+    is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "C#" not "C++". A text of punctuation alone keeps it. Where a
+    field ends counts too: ("ab", "c") and ("a", "bc") differ.
     """
     return BETWEEN.join([_key(_words(field)) for field in fields])
 
 
 def cut_key(*fields: str) -> str:
-    """Returns a coarser `text_key`, without any sign or punctuation, which decides into which split a text falls.
+    """Returns a coarser `text_key`, without any sign or punctuation; it decides which split a text belongs to.
 
-    Texts of one `text_key` have one cut key; so splits are where they were before signs counted.
+    Texts with the same `text_key` have the same cut key. Earlier versions had this key alone: splits stay as they cut them.
     """
     return BETWEEN.join([key.translate(_PLAIN) or key for key in (_key(_words(field)) for field in fields)])
 
 
 def near_key(*fields: str) -> str:
-    """Returns one string for all texts with the same set of words: a cheap test for near-duplicates.
+    """Returns the same string for all texts with the same set of words: a cheap test for near-duplicates.
 
-    It catches reordered and stuttered text; it does not catch changed words, and words must be spaced.
+    It catches reordered and repeated words, but no changed ones. Words must have spaces between them.
     """
     return both_keys(fields)[1]
 
@@ -114,12 +113,28 @@ def text_hashes(rows: Iterable[Sequence[str]]) -> np.ndarray:
     return np.fromiter((hash64(BETWEEN.join(texts)) for texts in rows), np.uint64)
 
 
-class HashSet:
-    """A set of 64-bit hashes that only grows: 8 bytes a hash, up to 16 while two of its arrays are merged.
+def look_up(hashes: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Looks hashes up in a sorted array.
 
-    Sorted arrays of growing size, as in a log-structured merge tree: a new array is merged with the last one while that
-    is not larger than twice its size, so there are about log2(n) of them. A billion rows take 8 GB; the chance that any
-    two of n different texts share a hash is n^2 / 2^65 (3% at a billion).
+    Args:
+      hashes: uint64 [n].
+      known: uint64 [m], rising.
+
+    Returns:
+      Indices in `known`, int64 [n], and whether the hash is there, bool [n]. An index means nothing where it is not.
+    """
+    if not len(known):
+        return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)
+    indices = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return indices, known[indices] == hashes
+
+
+class HashSet:
+    """A set of 64-bit hashes that only grows. It takes 8 bytes a hash, and up to 16 while two of its arrays are merged.
+
+    It keeps sorted arrays of growing size, as a log-structured merge tree does. A new array is merged with the last one
+    unless that is more than twice its size, so there are about log2(n) arrays. A billion rows take 8 GB. The chance that
+    any two of n different texts share a hash is n^2 / 2^65: 3% at a billion.
     """
 
     def __init__(self) -> None:
@@ -133,8 +148,7 @@ class HashSet:
         values, first = np.unique(hashes, return_index=True)
         new = np.ones(len(values), bool)
         for known in self._sorted:
-            at = np.minimum(np.searchsorted(known, values), len(known) - 1)
-            new &= known[at] != values
+            new &= ~look_up(values, known)[1]
         mask = np.zeros(len(hashes), bool)
         mask[first[new]] = True
         if new.any():

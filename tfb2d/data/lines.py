@@ -1,4 +1,4 @@
-"""The physical lines of a text file, streamed: unpacked, numbered, none of them held beyond a bound."""
+"""Streams the physical lines of a text file: unpacked, numbered, and none longer than a bound."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tfb2d.data.errors import DataError
 from tfb2d.data.formats import codec_of
 from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
+from tfb2d.errors import DataError
 
 MAX_LINE = 4 * 2**20  # bytes; of a longer line only the beginning is kept
 CHUNK = 2**20
@@ -17,11 +17,11 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """One line.
+    """A physical line.
 
     Attributes:
       number: counts from 1.
-      content: without the line's end; of a line that is too long, its beginning.
+      content: bytes without the line's end; of a line that is too long, its beginning.
       cut: whether it is too long.
     """
 
@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
 
 class LineFeed:
-    """Lines that can be put back, to be read once more."""
+    """An iterator of lines to which lines can be put back, to be read once more."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._lines = iter(lines)
@@ -44,14 +44,14 @@ class LineFeed:
         return self._back.popleft() if self._back else next(self._lines)
 
     def put_back(self, lines: Iterable[Line]) -> None:
-        """Gives lines back; they come next, in this order."""
+        """Puts lines back; they come next, in this order."""
         self._back.extendleft(reversed(list(lines)))
 
 
 def read_lines(path: Path, progress: Progress) -> Iterator[Line]:
     """Streams the lines of a text file; a byte order mark at its beginning is dropped.
 
-    Lines end in LF or CRLF (whose CR stays in the content), or in CR where the first mebibyte has no LF at all.
+    Lines end in LF or CRLF; the CR stays in the content. If the first mebibyte has CRs but no LF, lines end in CR.
 
     Raises:
       DataError: the file is UTF-16.
@@ -63,7 +63,7 @@ def read_lines(path: Path, progress: Progress) -> Iterator[Line]:
                 raise DataError(f"{path} is UTF-16; it must be UTF-8")
             chunk = chunk.removeprefix(BOM)
             end = b"\r" if b"\r" in chunk and b"\n" not in chunk else b"\n"
-        *lines, rest = chunk.split(end)
+        *lines, unfinished = chunk.split(end)
         for line in lines:
             line, held = held + line, b""
             if skipping or len(line) > MAX_LINE:
@@ -73,7 +73,7 @@ def read_lines(path: Path, progress: Progress) -> Iterator[Line]:
                 yield Line(number, line, False)
             number += 1
         if not skipping:
-            held += rest
+            held += unfinished
             if len(held) > MAX_LINE:
                 skipping, beginning, held = True, held[:CHUNK], b""
     if held or skipping:
@@ -81,17 +81,17 @@ def read_lines(path: Path, progress: Progress) -> Iterator[Line]:
 
 
 def decode(content: bytes) -> str:
-    """Decodes UTF-8; bytes that are none become lone surrogates."""
+    """Decodes UTF-8; bytes that are not UTF-8 become lone surrogates."""
     return content.decode("utf-8", "surrogateescape")
 
 
 def reject_line(line: Line, reason: str) -> Row:
-    """Returns the row of a line that cannot be used."""
+    """Returns a row that says why its line cannot be used."""
     return Row(line.number, (), Problem("", reason, decode(line.content[:EXCERPT])))
 
 
 def too_long(line: Line) -> Row:
-    """Returns the row of a line that was cut."""
+    """Returns a row that says that its line is too long."""
     return reject_line(line, f"line longer than {MAX_LINE:,} bytes")
 
 

@@ -1,4 +1,4 @@
-"""Rows of Parquet files, a few hundred at a time."""
+"""Reads Parquet files, a few hundred rows at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def parquet_rows(path: Path, columns: Sequence[str], optional: Sequence[str], pr
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Returns Python values; text goes through bytes, so that invalid UTF-8 is a problem of its row alone."""
+    """Returns Python values. Text is read as bytes, so that invalid UTF-8 rejects its row alone."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type

@@ -1,8 +1,8 @@
 """Finds the sentences that phrases were cut from, by their words alone.
 
-A treebank's phrases (SST-2's training rows) come without the number of their sentence. The longest ones stand for the
-sentences: a phrase that is contained in no other is a root. Of SST-2's 66,978 distinct phrases 6,885 are roots; its
-training sentences are 6,920. Phrases of a sentence that is not there itself are roots of their own.
+A treebank's phrases (SST-2's training rows) come without a reference to their sentence. A phrase that no other contains is
+a root, and stands for a sentence. Of SST-2's 66,978 distinct phrases 6,885 are roots; it has 6,920 training sentences.
+Where a sentence itself is missing, its longest phrases are roots.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tfb2d.config import DataConfig
 from tfb2d.data.splits import Cutter
 
-TORN = "torn"  # of sentences that lie in different splits
+TORN = "torn"  # a phrase of sentences that belong to different splits
 
 
 def roots(texts: Iterable[str]) -> dict[str, list[str]]:
@@ -21,7 +21,7 @@ def roots(texts: Iterable[str]) -> dict[str, list[str]]:
       texts: phrases and sentences, in any order; case and spacing do not count.
 
     Returns:
-      Normalised text -> the normalised roots, the longest first.
+      For each normalised text its normalised roots, the longest first.
     """
     containing: dict[str, list[str]] = {}
     by_word: dict[str, list[str]] = defaultdict(list)  # roots, longest first
@@ -37,7 +37,7 @@ def roots(texts: Iterable[str]) -> dict[str, list[str]]:
 
 
 class PhraseCutter:
-    """Cuts valid and test from rows of phrases so that all phrases of a sentence lie in the same split.
+    """Assigns phrases to train, valid or test, all phrases of a sentence to the same split.
 
     Args:
       data: the settings.
@@ -49,7 +49,7 @@ class PhraseCutter:
         self._cutter = Cutter(data)
 
     def split(self, fields: Sequence[str], group: str = "") -> str:
-        """Says "train", "valid", "test", or `TORN` of a phrase that sentences of different splits share ("the film")."""
+        """Returns "train", "valid" or "test"; `TORN` for a phrase ("the film") that sentences of different splits share."""
         splits = {self._cutter.split((root,)) for root in self._roots[_normalised(fields[0])]}
         return splits.pop() if len(splits) == 1 else TORN
 

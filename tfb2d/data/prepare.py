@@ -1,4 +1,4 @@
-"""The data stage: files in, checked splits and the transfer set out, as sharded Parquet."""
+"""Turns files into checked splits and the transfer set, as sharded Parquet."""
 
 import shutil
 from collections import Counter
@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from tfb2d.atomic import sync, write_json
 from tfb2d.config import DataConfig
-from tfb2d.data import files, tables
+from tfb2d.data import tables
 from tfb2d.data.augment import MASK
-from tfb2d.data.errors import DataError
 from tfb2d.data.examples import read_examples, schema
+from tfb2d.data.files import expand
 from tfb2d.data.offers.pairs import make
 from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
@@ -23,6 +24,7 @@ from tfb2d.data.split_checks import SPLITS, check_split, count_by_name
 from tfb2d.data.splits import Cutter, HeldOut, text_rows
 from tfb2d.data.task import Task
 from tfb2d.data.transfer import TransferSet
+from tfb2d.errors import DataError
 
 LEFT_OUT = (
     "leaked",
@@ -46,24 +48,28 @@ def prepare(
 
     `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
     and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then
-    augmentations of both, or of the training texts alone; no row twice. Everything is made beside the old state and put
-    under its names at the end, so a run that is stopped, killed or out of disk leaves what was there; the same inputs give
-    the same bytes.
+    augmentations; no row stands there twice. The same inputs give the same bytes. Everything is made beside the old state
+    and renamed at the end: a run that is stopped, killed or out of disk leaves what was there.
 
     Args:
       data: the settings.
       out: the folder.
-      extra_unlabelled: more file sets whose rows join the transfer set, with columns named as `data.fields` (the
-        score files of outside teachers).
+      extra_unlabelled: file sets of outside teachers' scores, whose rows join the transfer set. Their columns are named
+        as `data.fields`.
       progress: whether to show progress bars on stderr.
 
     Returns:
-      What `stats.json` holds: rows of `train`, `valid`, `test` and `transfer`, of which `unlabelled` and `augmented`;
-      `rejected`, `rejected_by_reason`; `dialects`, how each file was read; rows left out of train, valid or transfer
-      as `leaked` (the same text as a test row; `leaked_from` says whence), `leaked_valid`, `near_leaked` or
-      `group_leaked` (see `HeldOut.leak`); `torn` (see `PhraseCutter`); `duplicates` within transfer;
-      `augmented_left_out`, `scored_left_out` (both reasons, among augmentations and `extra_unlabelled`); `labels`, each
-      split's rows by label; `offers`, what `data.offers` made.
+      What `stats.json` holds, in rows:
+        `train`, `valid`, `test`, `transfer`; of the last, `unlabelled` and `augmented`.
+        `rejected` and `rejected_by_reason`.
+        `dialects`: how each file was read.
+        `leaked`, `leaked_valid`, `near_leaked`, `group_leaked`: left out, see `HeldOut.leak`; `leaked_from` says of
+          which files `leaked` rows are.
+        `torn`: left out, see `PhraseCutter`.
+        `duplicates`: left out of transfer, which has the text already.
+        `augmented_left_out`, `scored_left_out`: augmentations, and rows of `extra_unlabelled`, left out for any reason.
+        `labels`: each split's rows by label.
+        `offers`: what `data.offers` made.
 
     Raises:
       DataError: input that cannot be used; `rejected.jsonl` is written all the same.
@@ -77,22 +83,22 @@ def prepare(
             if data.offers.files:
                 data, made = make(data, work / "made", rejects)
             stats = {**_write(data, work, _Reader(data, rejects, progress), extra_unlabelled), "offers": made}
-        files.write_json(work / "task.json", Task.from_config(data).to_json())
-        files.write_json(work / "stats.json", stats)
-        (out / "stats.json").unlink(missing_ok=True)  # the mark of a whole folder
+        write_json(work / "task.json", Task.from_config(data).to_json())
+        write_json(work / "stats.json", stats)
+        (out / "stats.json").unlink(missing_ok=True)  # a folder that has it is whole
         for name in (*SPLITS, "transfer"):
             shutil.rmtree(out / name, ignore_errors=True)
             (work / name).rename(out / name)
         for name in ("task.json", "stats.json"):
             (work / name).replace(out / name)
-        files.sync(out)
+        sync(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return stats
 
 
 class _Reader:
-    """`read_examples` with a progress bar."""
+    """Calls `read_examples` with a progress bar."""
 
     def __init__(self, data: DataConfig, rejects: Rejects, progress: bool) -> None:
         self.data = data
@@ -100,7 +106,7 @@ class _Reader:
         self.progress = progress
 
     def read(self, name: str, patterns: Sequence[str], **options: Any) -> Iterator[pa.RecordBatch]:
-        size = sum(path.stat().st_size for path in files.expand(patterns))
+        size = sum(path.stat().st_size for path in expand(patterns))
         count = 0
         with tqdm(total=size, desc=f"read {name}", unit="B", unit_scale=True, disable=not self.progress) as bar:
 
@@ -156,7 +162,7 @@ def _write(
 
 
 def _spool(data: DataConfig, work: Path, reader: _Reader) -> Counter[str]:
-    """Reads the labelled files into a table a split, as they are; counts the rows that belong to none."""
+    """Copies the labelled files' rows into a table per split; counts the rows that belong to no split."""
     if not data.train:
         raise DataError("data.train is empty; it names the files with labelled rows")
     torn: Counter[str] = Counter()
@@ -179,13 +185,13 @@ def _spool(data: DataConfig, work: Path, reader: _Reader) -> Counter[str]:
 
 
 def _texts(data: DataConfig) -> Iterator[str]:
-    """The texts of the training files, looked through once before they are cut."""
+    """Yields the texts of the training files."""
     for batch in read_examples(data.train, data, labelled=True, rejects=Rejects(None, 1)):
         yield from batch.column(data.fields[0]).to_pylist()
 
 
 def _split(data: DataConfig, work: Path, name: str, held: HeldOut, left_out: Counter[str]) -> Counter[float]:
-    """Writes a split without what would leak the ones before it (test is first, train last); returns its labels."""
+    """Writes a split without the rows that would leak an earlier one (test, valid, train); counts its labels."""
     labels: Counter[float] = Counter()
     with tables.ShardWriter(work / name, schema(data)) as writer:
         for batch in tables.iter_batches(work / "spool" / name):

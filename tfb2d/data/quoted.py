@@ -1,7 +1,7 @@
-"""Records with quotes as CSV has them (RFC 4180), in which a stray quote costs its own line and no other.
+"""Reads records quoted as in CSV (RFC 4180), in such a way that a stray quote costs its own line and no other.
 
-A quoted field may hold line breaks, so a quote that nobody meant to open would swallow all lines to the next quote. Such a
-record is undone: the line that opened the quote is rejected, the lines after it are read again, each by itself.
+A quoted field may hold line breaks, so a stray quote would swallow all lines up to the next quote. Such a record is undone:
+the line that opened the quote is rejected, and the lines after it are read again.
 """
 
 import csv
@@ -13,11 +13,11 @@ from tfb2d.data.lines import MAX_LINE, Line, LineFeed, decode
 
 MAX_RECORD = MAX_LINE  # bytes of a record of several lines
 MAX_RECORD_LINES = 10_000
-LEARNING_ROWS = 1000  # of a file, from which it is learnt what rows are like
-ENOUGH_ROWS = 20  # before their values say anything
-FEW_VALUES, REPEATS = 50, 4  # different values in a column of labels, and how often each comes, on average
-LONG_ROWS = 20  # a twentieth of the rows of several lines is many
-MAX_PLAIN_LINES = 20  # in one column: lines of a record none of which has a separator, so that each could be a row
+LEARNING_ROWS = 1000  # the first rows of a file show what its rows are like
+ENOUGH_ROWS = 20  # fewer rows say nothing about a column's values
+FEW_VALUES, REPEATS = 50, 4  # a column of labels has at most so many values, each of them so often on average
+LONG_ROWS = 20  # records of several lines are usual in a file where they are a twentieth of the rows
+MAX_PLAIN_LINES = 20  # of a file of a single column: lines of a record that could each be a row
 NEVER_CLOSED = "a quote that is never closed"
 STRAY = "a quote that would join this line to the next rows"
 _TOO_LONG = "too long"
@@ -25,7 +25,7 @@ _NUL = "\ud800"  # stands for a NUL, which the csv module of Python 3.10 refuses
 
 
 class Record(NamedTuple):
-    """Fields of one record and the lines that it takes up; or one line that is rejected, and the reason."""
+    """A record's fields and the lines that it takes up; or a line that is rejected, and the reason."""
 
     fields: list[str]
     lines: list[Line]
@@ -56,10 +56,10 @@ class _Taker:
 def read_records(
     feed: LineFeed, separator: str, width: int = 0, begins_quoted: bool = False, backslashes: bool = False
 ) -> Iterator[Record]:
-    """Streams records; every line is in exactly one of them, but for blank lines, which are in none.
+    """Streams records; every line belongs to exactly one of them, except blank lines, which belong to none.
 
-    A record of several lines must be CSV, closed within MAX_RECORD bytes and MAX_RECORD_LINES lines, have `width` fields,
-    and must not look like rows that a stray quote joined (see `_RowLike.joins_rows`). Otherwise its first line is yielded
+    A record of several lines must be CSV with `width` fields, and end within MAX_RECORD bytes and MAX_RECORD_LINES lines.
+    It must not look like rows that a stray quote joined (see `_RowLike.joins_rows`). Otherwise its first line is yielded
     with the reason, and the others are read again.
 
     Args:
@@ -72,7 +72,7 @@ def read_records(
     Yields:
       Record. Those of one line may have another number of fields than `width`.
     """
-    csv.field_size_limit(2 * MAX_RECORD)  # the taker stops a record first
+    csv.field_size_limit(2 * MAX_RECORD)  # `_Taker` stops a record first
     taker, row_like = _Taker(feed, backslashes), _RowLike(separator, width, begins_quoted, backslashes)
     reader = csv.reader(taker, delimiter=separator, strict=True)
     undone = 0  # the last line of the records that were undone; nothing is learnt from those
@@ -107,26 +107,26 @@ def _reason(error: csv.Error, lines: list[Line]) -> str:
 
 
 class _RowLike:
-    """Tells lines that are rows from lines of a text that has line breaks.
+    """Tells lines that are rows from lines of a text with line breaks.
 
-    A line by itself is a row if it has `width` fields and its values are like those of the file's first rows, where these
-    are numbers or few different ones in a column (labels). A text's line may have as many fields by chance, but its commas
-    are followed by spaces, end the line or part thousands, as commas between fields do not, unless the first rows have
-    such commas, too. Where the header and all rows begin with a quote, so does every line that is a row.
+    A line is a row if it has `width` fields and its values are like those of the file's first rows. A column's values say
+    something where they are numbers, or few different ones (labels). A text's line may have as many fields by chance. But
+    its commas stand before a space, at the line's end or within a number; commas between fields do not, unless the first
+    rows have such commas too. Where the header and all rows begin with a quote, so does every line that is a row.
     """
 
     def __init__(self, separator: str, width: int, begins_quoted: bool, backslashes: bool) -> None:
         self._backslashes = backslashes
         self.separator = separator
         self.width = width
-        self._begins_quoted = begins_quoted  # whether rows do
+        self._begins_quoted = begins_quoted
         self._commas = [re.compile(p) for p in (r", ", r",$", r"\d,\d{3}(?!\d)")] if separator == "," else []
-        self._rows = self._long_rows = 0  # of which of several lines
-        self._values: list[set[str] | None] = [set() for _ in range(width)]  # None: too many different ones
+        self._rows = self._long_rows = 0  # rows so far, and those of several lines
+        self._values: list[set[str] | None] = [set() for _ in range(width)]  # by column; None: too many
         self._numbers = [True] * width  # whether a column has numbers alone
 
     def learn(self, lines: Sequence[Line], fields: Sequence[str]) -> None:
-        """Looks at a row of the file."""
+        """Learns from a row of the file what its rows are like."""
         if self._rows == LEARNING_ROWS:
             return
         self._rows += 1
@@ -143,11 +143,11 @@ class _RowLike:
                 self._values[column] = values if len(values) <= FEW_VALUES else None
 
     def joins_rows(self, lines: Sequence[Line]) -> bool:
-        """Whether a record of several lines looks like rows that a stray quote joined: at least half of them are rows.
+        """Says whether a record of several lines looks like rows that a stray quote joined: at least half are rows.
 
-        Where the quoted field is a record's first, the last line always has the right number of fields, and where it is
-        the last field, the first line has; such a line says nothing. In a single column no line says anything but by
-        their number, unless the file has many records of several lines.
+        If the quoted field is the record's first, its last line always has the right number of fields and says nothing. If
+        it is the last field, the first line says nothing. In a file of a single column only the number of lines counts,
+        unless the file has many records of several lines.
         """
         texts = [_text(line, self._backslashes) for line in lines if line.content.strip()]
         if self.width == 1:
@@ -178,7 +178,7 @@ class _RowLike:
         return any(pattern.search(text) for pattern in self._commas)
 
     def _fits(self, fields: Sequence[str]) -> bool:
-        """Whether fields are as many as a row's, and like those of the first rows."""
+        """Says whether fields are as many as a row's, and like those of the first rows."""
         if len(fields) != self.width:
             return False
         if self._rows < ENOUGH_ROWS:
@@ -191,7 +191,7 @@ class _RowLike:
 
 
 def _is_number(value: str) -> bool:
-    """Whether a value is a number; a missing one may be."""
+    """Says whether a value is a number, or missing."""
     return not value or value.strip().lstrip("+-").replace(".", "", 1).isdecimal()
 
 

@@ -1,41 +1,36 @@
-"""Whether a tab-separated file is quoted as CSV is (pandas, Spark, R and Excel write it so) or holds plain text.
+"""Decides whether a tab-separated file is quoted as CSV (as pandas, Spark, R and Excel write it) or holds plain text.
 
-Both are called TSV. A file that quotes nothing reads the same either way, so the question is put at the first field that
-begins with a quote, and answered by the mebibyte of lines from there on.
+Both are called TSV. A file without quotes reads the same either way. So the question arises at the first field that begins
+with a quote, and the mebibyte of lines from there on answers it.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfb2d.data.errors import DataError
 from tfb2d.data.lines import Line, LineFeed, decode
 from tfb2d.data.quoted import NEVER_CLOSED, read_records
+from tfb2d.errors import DataError
 
-SAMPLE = 2**20  # bytes of lines that are looked at
-CLEAR = 10  # times as many fields must speak for one answer as for the other
-_DOUBLED = re.compile(
-    r'(?:^|\t)"(?:[^"]|"")*""(?:[^"]|"")*"(?:\t|$)'
-)  # a whole field in quotes, with doubled ones inside
-
-
-_BACKSLASHED = re.compile(
-    r'(?:^|\t)"(?:[^"\\\t]|\\.)*\\"(?:[^"\\\t]|\\.)*"(?:\t|$)'
-)  # likewise, with quotes behind backslashes
+SAMPLE = 2**20  # bytes of lines
+CLEAR = 10  # so many times as many records must speak for an answer as against it
+# A whole field in quotes, with doubled quotes inside; and with quotes behind backslashes inside.
+_DOUBLED = re.compile(r'(?:^|\t)"(?:[^"]|"")*""(?:[^"]|"")*"(?:\t|$)')
+_BACKSLASHED = re.compile(r'(?:^|\t)"(?:[^"\\\t]|\\.)*\\"(?:[^"\\\t]|\\.)*"(?:\t|$)')
 
 
 def begins_with_quote(content: bytes) -> bool:
-    """Whether a field of a line begins with a quote."""
+    """Says whether a field of a line begins with a quote."""
     return content.startswith(b'"') or b'\t"' in content
 
 
 def has_quoted_names(header: str) -> bool:
-    """Whether a header has a name in quotes."""
+    """Says whether a header has a name in quotes."""
     return any(len(name) > 1 and name[0] == name[-1] == '"' for name in header.split("\t"))
 
 
 def has_doubled_quotes(content: bytes) -> bool:
-    """Whether a line has a field in quotes that holds doubled quotes."""
+    """Says whether a line has a field in quotes that holds doubled quotes."""
     return bool(_DOUBLED.search(decode(content.removesuffix(b"\r"))))
 
 
@@ -50,8 +45,8 @@ def conflict(path: Path, number: int) -> DataError:
 def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tuple[bool, bool]:
     """Decides how to read a file from the lines that start at its first field that begins with a quote.
 
-    For CSV's quoting speak fields in quotes that hold tabs, doubled quotes or line breaks; against it, lines that are
-    rows as plain text and no CSV, and fields with quotes within that are not in quotes themselves.
+    Fields in quotes that hold tabs, doubled quotes or line breaks speak for CSV's quoting. Against it speak lines that are
+    rows as plain text but no CSV, and fields with quotes inside that are not in quotes themselves.
 
     Args:
       path: for messages.
@@ -60,10 +55,10 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
       width: fields of a row.
 
     Returns:
-      Whether the file is quoted, and whether that is certain: fields in quotes that need none say nothing.
+      Whether the file is quoted, and whether that is certain. Fields in quotes that need none say nothing.
 
     Raises:
-      DataError: as much speaks for it as against it.
+      DataError: the records speak neither clearly for quoting nor clearly against it.
     """
     quoted = plain = long = backslashed = 0
     half = sample[len(sample) // 2].number

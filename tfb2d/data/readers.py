@@ -1,7 +1,7 @@
-"""Rows out of files, streamed: TSV, CSV, JSON lines (each also .gz or .zst) and Parquet; the ending says which.
+"""Streams rows out of files: TSV, CSV, JSON lines (each also .gz or .zst) and Parquet. The ending says which.
 
-What is wrong with a whole file raises DataError at once; what is wrong with one row comes out as that row's `problem`,
-and reading goes on. Memory stays bounded: by a few mebibytes for text, by a few hundred rows for Parquet.
+A fault of the whole file raises DataError at once. A fault of a single row comes as that row's `problem`, and reading goes
+on. Memory stays bounded: by a few mebibytes for text, by a few hundred rows for Parquet.
 
 Blank lines are no rows in any text format, however many columns the file has.
 """
@@ -13,13 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfb2d.data.delimited import DelimitedFile
-from tfb2d.data.errors import DataError
 from tfb2d.data.formats import kind_of
 from tfb2d.data.json_lines import json_columns, json_rows
 from tfb2d.data.parquet_rows import parquet_rows
-from tfb2d.data.rows import Problem, Progress, Row
-
-__all__ = ["Problem", "Progress", "Row", "columns_of", "kind_of", "read_rows"]
+from tfb2d.data.rows import Progress, Row
+from tfb2d.errors import DataError
 
 
 def read_rows(
@@ -37,12 +35,12 @@ def read_rows(
       columns: columns that it must have.
       optional: columns that are None throughout where the file has none.
       progress: called with the bytes read since the last call.
-      quoting: of TSV and CSV: "csv"; "backslash": the same with quotes within fields behind backslashes (Spark, R);
-        "none"; or "auto": csv for CSV, and for TSV where its fields look like it.
+      quoting: how TSV and CSV files were written. "csv"; "backslash", the same with quotes inside fields behind
+        backslashes (Spark, R); "none"; or "auto", which is csv for CSV, and for TSV if its fields look like it.
       dialects: gets, by the path, how the file was read ("tab-separated, no quoting"), once its rows are read.
 
     Yields:
-      Row, with `values` of `columns`, then of `optional`.
+      Row, with the `values` of `columns`, then those of `optional`.
 
     Raises:
       DataError: the file is empty, unreadable, cut short, of an unknown kind, lacks a column, or is a TSV file that is

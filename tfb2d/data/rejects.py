@@ -1,24 +1,25 @@
-"""Rejected rows: each is written down, all are counted by reason, and too many of them stop the run."""
+"""Collects rejected rows: each is written down, all are counted by reason, and too many of them stop the run."""
 
 import json
 from collections import Counter
 from pathlib import Path
 
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import sync
+from tfb2d.atomic import sync
+from tfb2d.errors import DataError
 
 EXCERPT = 200  # characters of the offending value that are kept
 SHOWN = 3  # examples in the message that stops a run
-MANY = 100  # rejected rows before a run can stop ahead of a file set's end
+MANY = 100  # with fewer rejected rows a run does not stop before a file set's end
 
 
 class Rejects:
-    """Collects rejected rows, of one file set after another.
+    """Collects the rejected rows of a file set, then of the next.
 
-    They are written beside `path` and take its place on `close`, or when a `with` block ends, with an error or without.
+    They are written beside `path`. That file takes the place of `path` on `close`, or when a `with` block ends, with an
+    error or without.
 
     Args:
-      path: the JSON-lines file that gets `{"file", "row", "field", "reason", "excerpt"}` a row, or None to write none.
+      path: the JSON-lines file that gets `{"file", "row", "field", "reason", "excerpt"}` of each row; None writes none.
       max_share: share of a file set's rows that may be rejected.
 
     Attributes:
@@ -70,28 +71,27 @@ class Rejects:
             self.flush()
 
     def flush(self) -> None:
-        """Writes down what is waiting."""
+        """Writes the rows that are held in memory."""
         if self.path is not None and self._lines:
             with self._partial.open("a", encoding="utf-8") as out:
                 out.write("\n".join(self._lines) + "\n")
         self._lines.clear()
 
     def close(self) -> None:
-        """Writes what is waiting and renames the file to its own name."""
+        """Writes the last rows and renames the file to its final name."""
         self.flush()
         if self.path is not None:
             sync(self._partial)
             self._partial.replace(self.path)
 
-    def judge(self, rows: int, share_read: float = 1.0) -> None:
+    def check(self, rows: int, share_read: float = 1.0) -> None:
         """Stops the run when too many rows were rejected.
 
-        Before the file set's end (`share_read` < 1, by bytes) it stops only when the rows rejected so far are already
-        twice too many for the rows that the whole set is going to have.
+        Before the file set's end it stops only when the rows rejected so far are twice too many for the whole set.
 
         Args:
           rows: rows read of this file set, rejected ones included.
-          share_read: how much of the file set has been read, in (0, 1].
+          share_read: share of the file set's bytes that has been read, in (0, 1].
 
         Raises:
           DataError: with the counts by reason and the first examples.

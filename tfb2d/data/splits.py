@@ -1,4 +1,4 @@
-"""Decides which rows are held out, and keeps what is held out from the rest."""
+"""Decides which rows are held out, and keeps them out of the other splits."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,10 +20,10 @@ def text_rows(batch: pa.RecordBatch, fields: Sequence[str]) -> list[Texts]:
 
 
 class Cutter:
-    """Cuts valid and test from the training files by a stable hash, where they are not given as files.
+    """Assigns the rows of the training files to splits by a stable hash, where valid and test are not given as files.
 
-    A row's split depends on `data.split_seed` and its group alone (without one: its text; both as `cut_key` sees them),
-    so neither the order of the rows nor the rows around it matter, and a group is never torn.
+    A row's split depends on `data.split_seed` and the `cut_key` of its group alone, or of its text if it has no group. So
+    the other rows and their order do not matter, and a group is never torn.
     """
 
     def __init__(self, data: DataConfig) -> None:
@@ -32,7 +32,7 @@ class Cutter:
         self.valid = 0.0 if data.valid else data.valid_fraction
 
     def split(self, fields: Sequence[str], group: str = "") -> str:
-        """Says "train", "valid" or "test"."""
+        """Returns "train", "valid" or "test"."""
         key = cut_key(group) if group else cut_key(*fields)
         share = hash64(f"{self.seed}\0{key}") / 2**64
         return "test" if share < self.test else "valid" if share < self.test + self.valid else "train"
@@ -59,8 +59,8 @@ class HeldOut:
         """Says how a row would leak what is held out; "" if it would not.
 
         Returns:
-          "leaked" (a test text, by `text_key`), "leaked_valid" (the same of valid), "near_leaked" (the words of a test
-          or valid text, reordered or repeated) or "group_leaked" (a group of theirs).
+          "leaked": the same `text_key` as a test text; "leaked_valid": as a valid text; "group_leaked": a group of theirs;
+          "near_leaked": the words of such a text, reordered or repeated.
         """
         key, near = both_keys(fields)
         if split := self._texts.get(key):

@@ -1,4 +1,4 @@
-"""The stage `data`: files in, checked splits and the transfer set out."""
+"""The stage `data`: turns files into checked splits and the transfer set."""
 
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ def prepare_data(run: Run, config: Config) -> DataOutcome:
 
 
 def outside_scores(config: Config) -> list[tuple[str, ...]]:
-    """Returns the files of the teachers that are scores from outside; their rows join the transfer set."""
+    """Returns the file sets of scores from outside, which stand for teachers; their rows join the transfer set."""
     return [teacher.logits for teacher in config.teachers.values() if teacher.logits]
 
 
 def data_settings(config: Config) -> list[Any]:
-    """Returns what the data depend on: settings, and the files with their sizes and times.
+    """Returns what the tables depend on: settings, and the files with their sizes and times.
 
     Raises:
       ConfigError: there are no labelled rows.
@@ -43,7 +43,7 @@ def data_settings(config: Config) -> list[Any]:
 def data_contents(folder: Path, outcome: DataOutcome) -> dict[str, str]:
     """Returns digests of what other stages read: "" of all, "labelled" of the splits without the transfer set.
 
-    Files that were copied to another machine have new times. Hours of labelling must not depend on those.
+    Labelling depends on these and not on the files' times, which change when files are copied to another machine.
     """
     task = folder / "task.json"
     labelled = fingerprint_files(

@@ -1,28 +1,38 @@
 """Tables on disk: a folder of `part-00000.parquet`, `part-00001.parquet`, ... of one schema, in order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import sync
+from tfb2d.atomic import sync
+from tfb2d.errors import DataError
 
 SHARD_ROWS = 65_536
 SHARD_BYTES = 16 * 2**20  # of text in memory; long texts make shards of fewer rows
 
 
 class ShardWriter:
-    """Writes record batches into `folder/part-*.parquet`, at most SHARD_ROWS rows or about SHARD_BYTES bytes each.
+    """Writes record batches into `folder/part-*.parquet`.
 
-    What is written depends on the batches alone. There is always at least one part, so that the schema can be read.
+    A part has at most SHARD_ROWS rows and about SHARD_BYTES bytes of text. The same batches give the same bytes. There is
+    always at least one part, so that the schema can be read.
+
+    Args:
+      folder: where the parts go; made if need be.
+      schema: of all batches.
+
+    Attributes:
+      rows: rows taken, whether written yet or not.
+      parts: parts written.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self.folder = folder
         self.schema = schema
-        self.rows = 0  # written and waiting
+        self.rows = 0
         self.parts = 0
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = self._waiting_bytes = 0
@@ -41,7 +51,7 @@ class ShardWriter:
                 self.flush()
 
     def flush(self) -> None:
-        """Writes what is waiting, so that everything taken so far can be read."""
+        """Writes the rows taken so far, so that they can be read."""
         if not self._waiting and self.parts:
             return
         path = self.folder / f"part-{self.parts:05d}.parquet"
@@ -52,7 +62,7 @@ class ShardWriter:
         self.parts += 1
 
     def close(self) -> None:
-        """Writes what is waiting and makes the folder's entries durable."""
+        """Writes the last part and syncs the folder's entries."""
         self.flush()
         sync(self.folder)
 
@@ -68,7 +78,7 @@ def part_files(folder: str | Path) -> list[Path]:
     """Returns the parts of a table, in order.
 
     Raises:
-      DataError: there is none.
+      DataError: there are none.
     """
     parts = sorted(Path(folder).glob("part-*.parquet"))
     if not parts:
@@ -78,29 +88,30 @@ def part_files(folder: str | Path) -> list[Path]:
 
 def count_rows(folder: str | Path) -> int:
     """Returns how many rows a table has, from its parts' footers."""
-    return sum(_open(part).metadata.num_rows for part in part_files(folder))
+    rows = 0
+    for part in part_files(folder):
+        with _opened(part) as file:
+            rows += file.metadata.num_rows
+    return rows
 
 
 def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Reads a whole table into memory (train, valid and test are meant for it), with `columns` in their order.
+    """Reads a whole table into memory (train, valid and test are meant for it).
+
+    Args:
+      folder: the table's folder.
+      columns: which columns, in which order; None reads all.
 
     Raises:
-      DataError: no parts, or a part that is not whole.
+      DataError: there are no parts, or one is not a whole Parquet file.
     """
     names = None if columns is None else list(columns)
     tables = []
     for part in part_files(folder):
-        try:
-            table = _open(part).read(names)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{part}: not a whole Parquet file: {error}") from error
+        with _opened(part) as file:
+            table = file.read(names)
         tables.append(table if names is None else table.select(names))
     return pa.concat_tables(tables)
-
-
-def logit_names(n_logits: int) -> list[str]:
-    """Returns the logit columns of a table: `logit`, or `logit_0`, `logit_1`, ... for each class."""
-    return ["logit"] if n_logits == 1 else [f"logit_{i}" for i in range(n_logits)]
 
 
 def iter_batches(
@@ -108,26 +119,55 @@ def iter_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Streams a table in batches of at most `rows` rows; a batch never spans two parts.
 
+    Args:
+      folder: the table's folder.
+      columns: which columns, in which order; None reads all.
+      rows: the most rows of a batch.
+
     Raises:
-      DataError: no parts, or a part that is not whole.
+      DataError: there are no parts, or one is not a whole Parquet file.
     """
-    names = None if columns is None else list(columns)
     for part in part_files(folder):
-        yield from iter_part(part, names, rows)
+        yield from iter_part(part, columns, rows)
 
 
 def iter_part(part: Path, columns: Sequence[str] | None = None, rows: int = 8192) -> Iterator[pa.RecordBatch]:
     """Streams a part; see `iter_batches`."""
     names = None if columns is None else list(columns)
-    try:
-        for batch in _open(part).iter_batches(batch_size=rows, columns=names):
+    with _opened(part) as file:
+        for batch in file.iter_batches(batch_size=rows, columns=names):
             yield batch if names is None else batch.select(names)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{part}: not a whole Parquet file: {error}") from error
 
 
-def _open(part: Path) -> pq.ParquetFile:
+def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """Regroups a stream of batches of any size into tables of `rows` rows each; only the last may have fewer.
+
+    Tables whose parts differ in size can then be read side by side.
+    """
+    waiting: list[pa.RecordBatch] = []
+    room = rows
+    for batch in batches:
+        while batch.num_rows >= room:
+            yield pa.Table.from_batches([*waiting, batch.slice(0, room)])
+            batch = batch.slice(room)
+            waiting, room = [], rows
+        if batch.num_rows:
+            waiting.append(batch)
+            room -= batch.num_rows
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def logit_names(n_logits: int) -> list[str]:
+    """Returns the names of a table's logit columns: `logit`, or `logit_0`, `logit_1`, ... for each class."""
+    return ["logit"] if n_logits == 1 else [f"logit_{i}" for i in range(n_logits)]
+
+
+@contextmanager
+def _opened(part: Path) -> Iterator[pq.ParquetFile]:
+    """Opens a part; whatever goes wrong while it is read raises DataError."""
     try:
-        return pq.ParquetFile(part)
+        with pq.ParquetFile(part) as file:
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{part}: not a whole Parquet file: {error}") from error

@@ -1,4 +1,4 @@
-"""The task of a run: which texts go in, and what kind of label comes out."""
+"""Describes the task of a run: which texts a model reads, and what kind of label it gives."""
 
 import dataclasses
 import re
@@ -14,7 +14,7 @@ _WHOLE = re.compile(r"(-?\d+)\.0*")
 
 @dataclass(frozen=True)
 class Task:
-    """Holds what is learnt: text fields, and what kind of label goes with them.
+    """Describes what is learnt: text fields, and what kind of label belongs to them.
 
     Attributes:
       fields: one text, or a (query, title) pair.
@@ -52,7 +52,7 @@ class Task:
         return cls(**fields)
 
     def known_labels(self) -> str:
-        """Returns the labels that there are, for messages."""
+        """Lists the labels that a row may have, for messages."""
         if self.kind == "graded":
             return "numbers from {:g} to {:g}".format(*self.label_range)
         names = self.classes or ("0", "1")

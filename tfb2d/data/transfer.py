@@ -1,4 +1,4 @@
-"""The transfer set: training text, unlabelled text and augmentations, without what is held out and without repeats."""
+"""Makes the transfer set of training text, unlabelled text and augmentations, without held-out texts and repeats."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,14 +20,18 @@ BATCH_ROWS = 4096
 
 
 class TransferSet:
-    """Writes the transfer set into a folder: labelled rows first, then unlabelled ones, then augmentations of both
-    or of the labelled ones.
+    """Writes the transfer set into a folder: labelled rows, then unlabelled rows, then augmentations.
 
     It remembers the exact texts that it took by 64-bit hashes (`HashSet`: 8 bytes a row).
 
+    Args:
+      folder: where the table goes.
+      data: the settings.
+      held: the held-out rows.
+
     Attributes:
-      left_out: rows not taken, by `HeldOut.leak`'s reasons and "duplicates". Augmentations and rows that outside
-        teachers scored (they may well have scored the test set too) count as "augmented_left_out", "scored_left_out".
+      left_out: rows not taken, by `HeldOut.leak`'s reasons and "duplicates". Augmentations count as "augmented_left_out"
+        and outside teachers' rows, which may be test rows, as "scored_left_out", whatever the reason.
     """
 
     def __init__(self, folder: Path, data: DataConfig, held: HeldOut) -> None:
@@ -52,7 +56,7 @@ class TransferSet:
         self._labelled += new.num_rows
 
     def add_unlabelled(self, batch: pa.RecordBatch) -> None:
-        """Takes unlabelled rows, in the form that `data.augment` sets."""
+        """Takes unlabelled rows, cut and written as `data.augment` says."""
         form = self.data.augment
         if form.reshapes:
             made = (((piece,), group) for (text,), group in self._rows(batch) for piece in pieces(text, form))
@@ -62,11 +66,11 @@ class TransferSet:
             self._add(batch)
 
     def add_scored(self, batch: pa.RecordBatch) -> None:
-        """Takes rows that an outside teacher scored; they stay whole, since scores are matched by text."""
+        """Takes rows that an outside teacher scored. They stay whole, since their scores are joined by text."""
         self._add(batch, "scored_left_out")
 
     def _add(self, batch: pa.RecordBatch, counted_as: str = "") -> None:
-        """Writes what is neither held out nor here already, and counts the rest: by reason, or all as `counted_as`."""
+        """Writes rows that are new and not held out; counts the others by reason, or all as `counted_as`."""
         reasons: Counter[str] = Counter()
         kept = self.held.keep(batch, self.data.fields, reasons)
         new = self._unseen(kept)
@@ -75,7 +79,7 @@ class TransferSet:
         self._writer.write(new)
 
     def augment(self, mask_token: str, progress: bool) -> None:
-        """Adds augmentations of all rows taken so far, or of the labelled rows, which are the first."""
+        """Adds augmentations of all rows taken so far, or of the labelled rows alone (`data.augment.judged`)."""
         self._writer.flush()
         left = self._labelled if self.data.augment.judged else self.rows
         with tqdm(total=left, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
@@ -94,7 +98,7 @@ class TransferSet:
                         return
 
     def close(self) -> None:
-        """Writes down what is waiting."""
+        """Writes the last part."""
         self._writer.close()
 
     def _rows(self, batch: pa.RecordBatch) -> list[Texts]:
@@ -105,7 +109,7 @@ class TransferSet:
         return batch.filter(pa.array(new))
 
     def _batches(self, made: Iterable[Texts]) -> Iterator[pa.RecordBatch]:
-        """Rows without a label as record batches."""
+        """Yields rows without a label as record batches."""
         waiting: list[Texts] = []
         for row in made:
             waiting.append(row)

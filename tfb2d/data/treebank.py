@@ -1,8 +1,9 @@
-"""Text in the form of the Penn Treebank, in which many published data sets (SST-2 among them) come: lower-cased, with
-punctuation and clitics apart (`do n't`, `it 's`), quotes as `` and '', dashes as --.
+"""Writes text in the form of the Penn Treebank, and takes markup out of it.
 
-After the conventions of the treebank's tokenizer script (https://www.cis.upenn.edu/~treebank/tokenization.html); the text
-is taken to be one sentence. And markup, which text from the web has, taken out.
+SST-2 and many other published data sets come in the treebank's form: lower-cased, with spaces around punctuation and
+clitics (`do n't`, `it 's`), quotes as `` and '', dashes as --.
+
+Reference: the treebank's tokenizer script (https://www.cis.upenn.edu/~treebank/tokenization.html).
 """
 
 import html
@@ -38,7 +39,7 @@ _TAG = re.compile(r"</?[a-z][^<>]{0,200}>", re.I)
 
 
 def treebank(text: str) -> str:
-    """Returns a sentence in the treebank's form, with single spaces between its tokens.
+    """Writes a sentence in the treebank's form, with single spaces between its tokens.
 
     >>> treebank('"Don\\'t," he said (twice)...')
     "`` do n't , '' he said ( twice ) ..."
@@ -50,9 +51,9 @@ def treebank(text: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """Returns text without HTML.
+    """Takes HTML out of a text.
 
-    Line breaks and blocks become blank lines, which end a sentence; other tags go; entities are what they stand for.
+    Line breaks and blocks become blank lines, which end a sentence. Other tags are dropped, and entities decoded.
     """
     if "<" in text:
         text = _TAG.sub("", _BLOCK.sub("\n\n", text))

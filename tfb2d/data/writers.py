@@ -1,4 +1,4 @@
-"""Writes rows into files, streamed, in the formats that the readers know; the ending says which."""
+"""Streams rows into files, in the formats that the readers know. The ending says which."""
 
 import csv
 import json
@@ -10,16 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfb2d.data.errors import DataError
 from tfb2d.data.formats import codec_of, kind_of
+from tfb2d.errors import DataError
 
 
 class RowWriter:
     """Writes rows of the same columns to one file.
 
-    JSON lines and Parquet keep values as they are; CSV quotes what it must; TSV has no quoting, so a tab or line break in
-    a value becomes a space, which `flattened` counts. Text comes and goes with bad bytes as lone surrogates
-    (`surrogateescape`), except in Parquet, which holds valid UTF-8 only: there they become U+FFFD.
+    JSON lines and Parquet keep values as they are, and CSV quotes what it must. TSV has no quoting: a tab or line break in
+    a value becomes a space, which `flattened` counts. Lone surrogates, which stand for bytes that are not UTF-8, are
+    written as those bytes. Parquet holds valid UTF-8 only: there they become U+FFFD.
 
     Args:
       path: where to write; it may be a temporary name.
@@ -32,7 +32,7 @@ class RowWriter:
       flattened: values whose tabs or line breaks became spaces.
 
     Raises:
-      DataError: an ending that is not known, or a column's name twice.
+      DataError: the ending is not known, or two columns have the same name.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RowWriter:
 
         Raises:
           DataError: values that do not have their Parquet column's type.
-          OSError: the disk is full, or the like.
+          OSError: the disk is full, for example.
         """
         if self._kind == ".parquet":
             self._write_parquet(rows)
@@ -80,7 +80,7 @@ class RowWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # After an error the file is not worth completing, only letting go of.
+        # After an error the file is only closed: what completing it may raise would hide that error.
         with suppress(OSError, pa.ArrowException) if kind is not None else nullcontext():
             self.close()
 
@@ -132,7 +132,7 @@ _dumps: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 def _text(value: Any) -> str:
-    """A value as a text format holds it: nothing for None, JSON for what is neither text nor a number."""
+    """Writes a value as text: nothing for None, JSON for what is neither text nor a number."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -145,7 +145,7 @@ def _valid(text: str) -> str:
 
 
 class _CsvLines(list[str]):
-    """Takes csv.writer's rows. Their "\\r\\n" makes it quote both characters, which Python below 3.13 else forgets."""
+    """Collects csv.writer's rows. Their "\\r\\n" makes it quote both characters, which Python below 3.13 else forgets."""
 
     def write(self, line: str) -> None:
         self.append(line.removesuffix("\r\n") + "\n")

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfb2d import probability
 from tfb2d.config import ConfigError, DistillConfig
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A weighted sum of the teachers' logits plus a bias a class.
+    """Adds the teachers' logits up: a weighted sum, plus a bias per class.
 
     Attributes:
-      weights: one a teacher.
+      weights: a weight per teacher.
       bias: `k` numbers.
     """
 
@@ -22,8 +23,8 @@ class Stack:
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """Stacks `[n, teachers, k]` float logits into `[n, k]` float32.
 
-        A teacher that has no logit for a row (NaN) leaves the row to the others, whose weights are scaled up to make good
-        for it; a row that no teacher scored stays NaN.
+        Where a teacher has no logit for a row (NaN), the weights of the others are scaled up. A row that no teacher scored
+        stays NaN.
         """
         weights = np.asarray(self.weights)[None, :, None]
         known = np.isfinite(logits)
@@ -37,13 +38,13 @@ class Stack:
 def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | None) -> Stack:
     """Chooses the weights of `config.stack`; those of "mean" and "weighted" sum to 1.
 
-    "logistic" minimises the cross-entropy of the validation labels over non-negative weights and a bias, held near the
-    mean by a small ridge: teachers agree so much that free weights would chase noise.
+    "logistic" minimises the cross-entropy of the validation labels over positive weights and a bias. A small ridge holds
+    them near the mean: teachers agree so much that free weights would fit noise.
 
     Args:
       config: `stack`, `weights`.
       logits: `[n, teachers, k]` validation logits.
-      labels: `[n]` in [0, 1] (k = 1) or class numbers; None where there are none.
+      labels: `[n]` within [0, 1] (k = 1) or class indices; None where there are none.
 
     Raises:
       ConfigError: "logistic" without validation rows that every teacher has scored.
@@ -78,7 +79,7 @@ def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | No
 
 
 def one_hot(labels: np.ndarray, k: int) -> np.ndarray:
-    """Labels `[n]` as target probabilities `[n, k]` float32; NaN labels give NaN rows."""
+    """Turns labels `[n]` into target probabilities `[n, k]` float32; a NaN label gives a NaN row."""
     if k == 1:
         return labels.astype(np.float32)[:, None]
     hot = (labels[:, None] == np.arange(k)).astype(np.float32)
@@ -86,9 +87,6 @@ def one_hot(labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """`sigmoid(z / T)` (k = 1) or `softmax(z / T)` of `[n, k]` logits, float32."""
-    z = logits.astype(np.float64) / temperature
-    if z.shape[1] == 1:
-        return (0.5 * (1 + np.tanh(z / 2))).astype(np.float32)
-    z = np.exp(z - z.max(1, keepdims=True))
-    return (z / z.sum(1, keepdims=True)).astype(np.float32)
+    """Computes `sigmoid(z / T)` (k = 1) or `softmax(z / T)` of logits `[n, k]`, as float32 `[n, k]`."""
+    values = probability.probabilities(logits.astype(np.float64) / temperature)
+    return values.astype(np.float32).reshape(logits.shape)

@@ -1,44 +1,59 @@
 """From logits on disk to what the student learns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DistillConfig
-from tfb2d.data.examples import Task
-from tfb2d.data.tables import iter_batches, logit_names
+from tfb2d.data.tables import iter_batches, logit_names, regroup
+from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 
 
 def stacked_logits(folders: Sequence[Path], task: Task, stack: Stack) -> np.ndarray:
-    """Stacked logits `[n, k]` float32 of tables (one folder a teacher, the same rows) that fit into memory."""
+    """Reads the teachers' logits of a table into memory and stacks them.
+
+    Args:
+      folders: a logits folder per teacher, all of the same rows.
+      task: says how many logits a row has.
+      stack: adds the teachers up.
+
+    Returns:
+      float32 `[n, k]`.
+    """
     return stack(np.stack([read_logits(folder, task) for folder in folders], 1))
 
 
 def fit(config: DistillConfig, folders: Sequence[Path], task: Task, labels: np.ndarray | None) -> Stack:
-    """Fits the stack on the validation tables of the teachers, `folders`; see `fit_stack`."""
+    """Fits the stack on the teachers' validation logits, a folder per teacher; see `fit_stack`."""
     return fit_stack(config, np.stack([read_logits(folder, task) for folder in folders], 1), labels)
 
 
 def soft_targets(
     data: Path, folders: Sequence[Path], task: Task, stack: Stack, config: DistillConfig, rows: int = 8192
 ) -> np.ndarray:
-    """Returns the targets `[n, k]` float32 of a table, row for row; NaN where no teacher has scored a row.
+    """Computes what the student learns of each row of a table.
 
-    A row's target is the stacked teachers' probability at `config.temperature`; where the row has a label, a share
-    `config.hard_weight` of it is the label instead. Cross-entropy is linear in the target, so this equals the weighted sum
-    of the soft-label and the hard-label loss (Hinton et al. 2015, section 2).
+    A row's target is the stacked teachers' probability at `config.temperature`. Of a labelled row, a share
+    `config.hard_weight` of the target is the label. Cross-entropy is linear in the target, so this equals the weighted sum
+    of the soft-label and the hard-label loss (Hinton et al. 2015, arXiv 1503.02531, section 2).
 
     Args:
       data: table folder with `label`.
-      folders: one logits folder a teacher, row for row the same as `data`.
+      folders: a logits folder per teacher, row for row the same as `data`.
+      task: says how many logits a row has.
+      stack: adds the teachers up.
+      config: `temperature` and `hard_weight`.
       rows: read at a time.
+
+    Returns:
+      float32 `[n, k]`; NaN where no teacher has scored a row without a label.
     """
     names = logit_names(task.n_logits)
-    sources = [_even(iter_batches(data, ["label"], rows), rows)]
-    sources += [_even(iter_batches(folder, names, rows), rows) for folder in folders]
+    sources = [regroup(iter_batches(data, ["label"], rows), rows)]
+    sources += [regroup(iter_batches(folder, names, rows), rows) for folder in folders]
     targets = [np.zeros((0, task.n_logits), np.float32)]
     for batch, *scored in zip(*sources, strict=True):
         logits = stack(np.stack([_columns(table, names) for table in scored], 1))
@@ -48,11 +63,20 @@ def soft_targets(
 
 
 def mixed(targets: np.ndarray, labels: np.ndarray, hard_weight: float) -> np.ndarray:
-    """Targets `[n, k]` with a share `hard_weight` of the label where there is one; `labels` are `[n]`, NaN: none."""
+    """Mixes labels into targets.
+
+    Args:
+      targets: float32 `[n, k]`.
+      labels: `[n]`, NaN where a row has none.
+      hard_weight: the label's share, from 0 to 1.
+
+    Returns:
+      float32 `[n, k]`. A labelled row without a target gets its label.
+    """
     if not hard_weight:
         return targets
     hard = one_hot(labels, targets.shape[1])
-    soft = np.where(np.isfinite(targets), targets, hard)  # a labelled row that no teacher scored has its label
+    soft = np.where(np.isfinite(targets), targets, hard)
     return np.where(np.isfinite(hard), (1 - hard_weight) * soft + hard_weight * hard, targets).astype(np.float32)
 
 
@@ -64,7 +88,7 @@ def hard_targets(data: Path, task: Task, rows: int = 8192) -> np.ndarray:
 
 
 def texts(batch: pa.RecordBatch | pa.Table, task: Task) -> list[np.ndarray]:
-    """The text fields as object arrays."""
+    """Returns a batch's text fields, an object array `[n]` of strings per field."""
     return [batch.column(name).to_numpy(zero_copy_only=False) for name in task.fields]
 
 
@@ -77,21 +101,6 @@ def _columns(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
 
 
 def read_logits(folder: Path, task: Task) -> np.ndarray:
-    """One teacher's logits `[n, k]` float32 of a table that fits into memory."""
+    """Reads a teacher's logits of a table into memory, float32 `[n, k]`."""
     names = logit_names(task.n_logits)
     return np.concatenate([_columns(batch, names) for batch in iter_batches(folder, names)])
-
-
-def _even(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """Cuts a stream anew into tables of `rows` rows, so that tables with other part sizes can be read side by side."""
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        waiting.append(batch)
-        count += batch.num_rows
-        while count >= rows:
-            table = pa.Table.from_batches(waiting)
-            yield table.slice(0, rows)
-            waiting, count = table.slice(rows).to_batches(), count - rows
-    if count:
-        yield pa.Table.from_batches(waiting)

@@ -16,7 +16,8 @@ from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import MAX_CHARS
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import atomic_path, expand
-from tfb2d.data.readers import columns_of, kind_of
+from tfb2d.data.formats import kind_of
+from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.data.writers import RowWriter
@@ -182,7 +183,7 @@ def _batches(
         bar.update(count)
         if kept + rejects.count >= next_check:
             next_check += CHECK_ROWS
-            rejects.judge(kept + rejects.count, min(1.0, max(done / size, 1e-9)))
+            rejects.check(kept + rejects.count, min(1.0, max(done / size, 1e-9)))
 
     for path in paths:
         rows = read_checked_rows(
@@ -195,7 +196,7 @@ def _batches(
                 batch = _Batch([[] for _ in texts])
     if not kept + rejects.count:
         raise DataError(f"{', '.join(map(str, paths))}: no rows, only headers")
-    rejects.judge(kept + rejects.count)
+    rejects.check(kept + rejects.count)
     if batch.rows:
         yield batch
 

@@ -1,14 +1,12 @@
-"""Adapting an encoder to the domain: masked-language training on transfer text, before fine-tuning.
+"""Adapts an encoder to the domain: it learns to guess hidden words of transfer text, before fine-tuning.
 
-Gururangan et al. 2020 (arXiv 2004.10964), task-adaptive pre-training: the text that the teacher will label is what the
-encoder reads first. `masking.py` says what is hidden. The head that guesses is thrown away.
+`masking.py` chooses the hidden words. The head that guesses them is not kept.
+
+Reference: task-adaptive pre-training (Gururangan et al. 2020, arXiv 2004.10964).
 """
 
-import dataclasses
 import math
 import shutil
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,22 @@ import keras_hub
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from tqdm import tqdm
 
 from tfb2d.config import ConfigError, TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.tables import count_rows, iter_batches
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.outcomes import AdaptOutcome
-from tfb2d.resume import CHECKPOINTS
-from tfb2d.teachers.checkpoints import Checkpoints
+from tfb2d.teachers.loop import State, Training
 from tfb2d.teachers.masking import IGNORED, Units, special_ids, units
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packed, shuffled_batches
 from tfb2d.teachers.saved import MODEL
-from tfb2d.teachers.steps import forward, training_step
+from tfb2d.teachers.steps import forward
 from tfb2d.teachers.teacher import Teacher, weights_hash
 from tfb2d.teachers.tuning import optimizer_for
 
-HELD_OUT, MOST_HELD_OUT = 0.02, 1000  # rows whose hidden words measure progress
+HELD_OUT, MOST_HELD_OUT = 0.02, 1000  # share, and most rows, that only measure progress
 EVALUATIONS = 4
 
 
@@ -44,39 +40,33 @@ def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bo
     A run that was killed goes on from its newest checkpoint, as `fine_tune` does.
 
     Args:
-      config: the teacher's settings; those of fine-tuning do not matter here.
+      config: the teacher's settings; see `config.adapt_settings` for those that count.
       data: folder with the table `transfer`.
       task: names the text fields.
       out: gets `model/`, an encoder preset that `TeacherConfig.preset` takes too, and TensorBoard scalars.
-      progress: show a progress bar.
+      progress: whether to show a progress bar.
 
     Returns:
-      How it went; `history` has an evaluation a row, the first before any step, with `valid_loss` and `valid_accuracy` of
-      the hidden tokens of rows that are not trained on.
+      The outcome. `history` has `valid_loss` and `valid_accuracy` of hidden tokens in rows that are not trained on.
 
     Raises:
       ConfigError: the preset cannot be used, or has no mask token.
-      DataError: no transfer rows.
-      FloatingPointError: the loss is no number any more.
+      DataError: there are no transfer rows.
+      FloatingPointError: the loss is NaN or infinite.
     """
     out.mkdir(parents=True, exist_ok=True)
-    return _Training(config, data, task, out).run(progress)
+    return _Adapting(config, data, task, out).run(progress)
 
 
-@dataclass
-class _State:
-    step: int = 0
-    seconds: float = 0.0
-    train_loss: float = 0.0  # summed since the last evaluation, over
-    train_steps: int = 0
-    best_file: str = ""  # none is kept: the last weights are the outcome
-    history: list[dict[str, float]] = field(default_factory=list)
+class _Adapting(Training):
+    """An adapting run, from its first step or its newest checkpoint to the saved encoder."""
 
+    title = "adapting"
+    learning_rate = "teachers.*.adapt.learning_rate"
 
-class _Training:
     def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path) -> None:
         keras.utils.set_random_seed(config.adapt.seed)
-        self.config, self.settings, self.out = config, config.adapt, out
+        self.settings = config.adapt
         self.teacher = Teacher(build_classifier(config, 1), task, config.max_length)
         tokenizer = self.teacher.packer.tokenizer
         mask_id = getattr(tokenizer, "mask_token_id", None)
@@ -85,73 +75,43 @@ class _Training:
         self.mask_id = int(mask_id)
         self.plain = np.setdiff1d(np.arange(tokenizer.vocabulary_size()), list(special_ids(tokenizer)))
         packed = self.teacher.pack(_sample(data / "transfer", task, self.settings.rows, self.settings.seed))
-        # A word alone has nothing around it to be guessed from.
+        # A word on its own has nothing around it to be guessed from.
         long = np.flatnonzero(packed.lengths > 1 + len(self.teacher.packer.start) + len(self.teacher.packer.end))
         if len(long) < 2:
             raise DataError(f"{data / 'transfer'}: no texts of two words to adapt to")
         held_out = max(1, min(MOST_HELD_OUT, int(HELD_OUT * len(long))))
-        self.units = units(_take(packed, long[held_out:]), tokenizer, self.settings.masking)
-        self.valid = self._hidden(units(_take(packed, long[:held_out]), tokenizer, self.settings.masking), -1)
+        self.units = units(packed.take(long[held_out:]), tokenizer, self.settings.masking)
+        self.valid = self._hidden(units(packed.take(long[:held_out]), tokenizer, self.settings.masking), -1)
         self.rows = len(self.units.packed)
-        self.epoch_steps = math.ceil(self.rows / self.settings.batch_size)
-        self.steps = self.settings.epochs * self.epoch_steps
-        self.model = _guesser(self.teacher.model.backbone)
+        super().__init__(out, self.rows, self.settings.epochs, self.settings.batch_size, config.checkpoint_seconds)
+        model = _guesser(self.teacher.model.backbone)
         optimizer = optimizer_for(self.settings.learning_rate, self.steps, config)
-        optimizer.build(self.model.trainable_variables)
-        self.step = training_step(self.model, optimizer, _HiddenLoss(), tf.TensorSpec([None, None], tf.int32))
-        self.forward = forward(self.model)
-        self.checkpoints = Checkpoints(out / CHECKPOINTS, self.model, optimizer)
+        self.prepare(model, optimizer, _HiddenLoss(), tf.TensorSpec([None, None], tf.int32))
+        self.forward = forward(model)
 
     def run(self, progress: bool) -> AdaptOutcome:
-        state = _State(**(self.checkpoints.load() or {}))
-        bar = tqdm(total=self.steps, initial=state.step, desc="adapting", unit="step", disable=not progress)
-        writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
-        with bar, writer.as_default():
-            self._train(state, bar)
-        writer.close()
-        return self._save(state)
+        return self._save(self.train(progress))
 
-    def _train(self, state: _State, bar: tqdm) -> None:
-        started = time.monotonic() - state.seconds
-        saved = time.monotonic()
-        batches: list[np.ndarray] = []
-        if not state.history:
-            self._evaluate(state)
-        while state.step < self.steps:
-            epoch, at = divmod(state.step, self.epoch_steps)
-            if at == 0 or not batches:
-                rows, labels = self._hidden(self.units, epoch)
-                batches = shuffled_batches(
-                    rows.lengths, self.settings.batch_size, np.random.default_rng([self.settings.seed, epoch, 1])
-                )
-            loss = self.step(*self._batch(rows, labels, batches[at]))
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss} at step {state.step}; lower teachers.*.adapt.learning_rate"
-                )
-            state.step += 1
-            state.train_loss += loss
-            state.train_steps += 1
-            state.seconds = time.monotonic() - started
-            tf.summary.scalar("train/loss", loss, state.step)
-            bar.set_postfix(loss=f"{state.train_loss / state.train_steps:.3f}", refresh=False)
-            bar.update()
-            if state.step % math.ceil(self.steps / EVALUATIONS) == 0 or state.step == self.steps:
-                self._evaluate(state)
-            elif time.monotonic() - saved < self.config.checkpoint_seconds:
-                continue
-            self.checkpoints.save(dataclasses.asdict(state))
-            saved = time.monotonic()
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        self.train_rows, self.train_labels = self._hidden(self.units, epoch)
+        rng = np.random.default_rng([self.settings.seed, epoch, 1])
+        return shuffled_batches(self.train_rows.lengths, self.settings.batch_size, rng)
+
+    def loss_of(self, rows: np.ndarray) -> float:
+        return self.step(*self._batch(self.train_rows, self.train_labels, rows))
+
+    def is_evaluated(self, step: int) -> bool:
+        return step % math.ceil(self.steps / EVALUATIONS) == 0 or step == self.steps
 
     def _hidden(self, of: Units, epoch: int) -> tuple[Packed, np.ndarray]:
         rng = np.random.default_rng([self.settings.seed, epoch + 1])
         return of.hide(self.settings.rate, self.mask_id, self.plain, rng)
 
     def _batch(self, packed: Packed, labels: np.ndarray, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The model's inputs, and the hidden tokens, int32 [rows, most hidden in a row]."""
+        """Returns the model's inputs, and the hidden tokens, int32 [rows, positions]; IGNORED fills rows up."""
         inputs = dict(self.teacher.packer.pad(packed, rows))
         hidden = [np.flatnonzero(labels[packed.starts[row] : packed.starts[row + 1]] != IGNORED) for row in rows]
-        most = 8 * math.ceil(max(map(len, hidden)) / 8)  # few shapes, where each is compiled
+        most = 8 * math.ceil(max(map(len, hidden)) / 8)  # few shapes, since JAX compiles each
         positions = np.zeros((len(rows), most), np.int32)
         tokens = np.full((len(rows), most), IGNORED, np.int32)
         for i, (row, at_tokens) in enumerate(zip(rows, hidden, strict=True)):
@@ -159,7 +119,7 @@ class _Training:
             tokens[i, : len(at_tokens)] = labels[packed.starts[row] + at_tokens]
         return {**inputs, "mask_positions": positions}, tokens
 
-    def _evaluate(self, state: _State) -> None:
+    def figures(self) -> dict[str, float]:
         packed, labels = self.valid
         loss = right = hidden = 0.0
         for rows in np.array_split(np.argsort(packed.lengths, kind="stable"), math.ceil(len(packed) / 64)):
@@ -172,15 +132,9 @@ class _Training:
             loss += float((total - logits[np.arange(len(tokens)), tokens]).sum())
             right += float((logits.argmax(1) == tokens).sum())
             hidden += len(tokens)
-        figures = {"valid_loss": loss / hidden, "valid_accuracy": right / hidden}
-        for name, value in figures.items():
-            tf.summary.scalar(name.replace("_", "/", 1), value, state.step)
-        if state.train_steps:
-            figures["train_loss"] = state.train_loss / state.train_steps
-        state.history.append({"step": state.step, **figures})
-        state.train_loss, state.train_steps = 0.0, 0
+        return {"valid_loss": loss / hidden, "valid_accuracy": right / hidden}
 
-    def _save(self, state: _State) -> AdaptOutcome:
+    def _save(self, state: State) -> AdaptOutcome:
         fresh = self.out / f".{MODEL}.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
         backbone = self.teacher.model.backbone
@@ -198,7 +152,7 @@ class _Training:
 
 
 def _sample(table: Path, task: Task, rows: int, seed: int) -> list[list[str]]:
-    """Texts of `rows` rows (or all, if there are fewer) of a table, in random order, a list a field."""
+    """Draws at most `rows` rows of a table, in random order; returns a list of texts per field."""
     total = count_rows(table)
     if not total:
         raise DataError(f"{table}: no rows to adapt to")
@@ -213,15 +167,8 @@ def _sample(table: Path, task: Task, rows: int, seed: int) -> list[list[str]]:
     return [texts[name].to_pylist() for name in task.fields]
 
 
-def _take(packed: Packed, rows: np.ndarray) -> Packed:
-    lengths = packed.lengths[rows]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.repeat(packed.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
-    return Packed(packed.ids[at], starts, packed.second[rows])
-
-
 def _guesser(backbone: keras_hub.models.Backbone) -> keras.Model:
-    """The encoder with a head that guesses tokens at `mask_positions`, its last layer tied to the token embedding."""
+    """Adds a head to the encoder that guesses the tokens at `mask_positions`; its last layer is the token embedding."""
     outputs = backbone.output
     states = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
     positions = keras.Input((None,), dtype="int32", name="mask_positions")
@@ -245,7 +192,7 @@ class _HiddenLoss(keras.losses.Loss):
         super().__init__(reduction=None, dtype="float32")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Labels int32 [rows, positions] with IGNORED where nothing is hidden, logits [rows, positions, vocabulary]."""
+        """Takes labels int32 [rows, positions], IGNORED where nothing is hidden, and logits [rows, positions, tokens]."""
         hidden = keras.ops.cast(keras.ops.not_equal(y_true, IGNORED), "float32")
         losses = keras.ops.sparse_categorical_crossentropy(
             keras.ops.maximum(y_true, 0), keras.ops.cast(y_pred, "float32"), from_logits=True

@@ -1,4 +1,4 @@
-"""The model card beside a saved teacher: what it is, how it was made, what it must not be trusted with."""
+"""Writes the model card beside a saved teacher: what it is, how it was made, and what its limits are."""
 
 import datetime
 import re
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfb2d.atomic import write_atomic
 from tfb2d.data import resources
-from tfb2d.data.files import write_atomic
 from tfb2d.data.task import Task
 
 CARD = """# {name}
@@ -31,8 +31,8 @@ A text classifier made by tfb2d from `{preset}`{layers}. `tfb2d.teachers.teacher
 ## Limits
 
 It reads the first {max_length} tokens of a row and knows the languages and the time that its base model was trained on.
-It was fine-tuned on one data set: on other sources its scores may rank well and still be badly calibrated. Whatever bias
-the base model and the judgements carry, it carries too, and so does each student that learns from its scores.
+It was fine-tuned on a single data set: on other sources its scores may rank well and still be badly calibrated. It has the
+biases of its base model and its labels, and so does each student that learns from its scores.
 """
 
 
@@ -67,7 +67,7 @@ def write_card(path: Path, task: Task, settings: Mapping[str, Any], outcome: Map
 
 
 def _licence(preset: str) -> str:
-    """What the base model's own card says (`license:` in the front matter that Hugging Face's model cards have)."""
+    """Reads the licence from the base model's own card: `license:` in the front matter of Hugging Face's cards."""
     card = Path(resources.resolve(preset)).expanduser() / "README.md"
     licence = re.search(r"^license:\s*(\S+)", card.read_text(encoding="utf-8"), re.M) if card.exists() else None
     return licence[1] if licence else "not known; see where it comes from"

@@ -1,4 +1,4 @@
-"""The state of fine-tuning on disk, so that a killed run goes on as if it had not been. Nothing is pickled."""
+"""Keeps the state of training on disk, so that a killed run goes on as if it had not been. Nothing is pickled."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ STATE = "state.safetensors"
 class Checkpoints:
     """A folder with the newest state of a run, and its best weights so far.
 
-    A state is the model's variables (the seeds of its dropout are among them), the optimizer's, and a JSON value. The best
-    weights are a file of their own, which the state names: they change less often.
+    A state is a JSON value and the variables of the model (with the seeds of its dropout) and of the optimizer. The best
+    weights change less often and have a file of their own, which the state names.
 
     Args:
       folder: where the files go.
@@ -32,7 +32,7 @@ class Checkpoints:
         self.variables = [*model.variables, *optimizer.variables]
 
     def save(self, progress: Mapping[str, Any]) -> None:
-        """Writes the state; `progress["best_file"]` is the best weights' file, "" where there are none yet."""
+        """Writes the state; `progress["best_file"]` names the best weights' file, "" if there is none yet."""
         about = {"progress": json.dumps(progress)}
         _write(self.folder / STATE, self.variables, about)
         for path in self.folder.iterdir():
@@ -40,13 +40,13 @@ class Checkpoints:
                 path.unlink()
 
     def save_best(self, step: int) -> str:
-        """Writes the weights as the best so far; gives their file's name, which belongs into the next state."""
+        """Writes the weights as the best so far; returns the file's name, for the next state's `best_file`."""
         name = f"best-{step:08d}.safetensors"
         _write(self.folder / name, self.weights, {})
         return name
 
     def load(self) -> dict[str, Any] | None:
-        """Restores the state; returns its JSON value, or None where there is no state."""
+        """Restores the newest state; returns its JSON value, or None if there is no state."""
         if not (self.folder / STATE).exists():
             return None
         with safe_open(self.folder / STATE, "np") as file:
@@ -55,7 +55,7 @@ class Checkpoints:
         return dict(json.loads(about["progress"]))
 
     def load_best(self, name: str) -> None:
-        """Gives the model its best weights back."""
+        """Restores the model's best weights."""
         with safe_open(self.folder / name, "np") as file:
             _assign(file, self.weights)
 

@@ -1,4 +1,4 @@
-"""What the text classifiers that KerasHub lacks have in common: dropout and a dense layer on one vector a row."""
+"""The base of the text classifiers that KerasHub lacks: dropout and a dense layer on a vector per row."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import keras_hub
 
 
 class DenseTextClassifier(keras_hub.models.TextClassifier):
-    """An encoder with a dense layer on its pooled output; a family says in `pool` what that is.
+    """An encoder with a dense layer on its pooled output, which each family computes in `pool`.
 
     Args:
       backbone: the family's `keras_hub.models.Backbone`.
@@ -43,7 +43,7 @@ class DenseTextClassifier(keras_hub.models.TextClassifier):
         raise NotImplementedError
 
     def dense_layer(self, width: int, name: str, activation: str | None = None) -> keras.layers.Dense:
-        """Makes a dense layer as BERT's are initialised, in the encoder's precision."""
+        """Makes a dense layer, initialised as BERT's are, in the encoder's precision."""
         normal = keras.initializers.TruncatedNormal(stddev=0.02)
         return keras.layers.Dense(
             width, activation, kernel_initializer=normal, dtype=self.backbone.dtype_policy, name=name

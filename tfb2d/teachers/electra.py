@@ -1,4 +1,4 @@
-"""A text classifier for ELECTRA, the one encoder family that KerasHub has without one.
+"""A text classifier for ELECTRA, which KerasHub has as an encoder alone.
 
 Registered with Keras, so that `keras_hub.models.TextClassifier.from_preset` finds it for every ELECTRA preset.
 """

@@ -1,4 +1,4 @@
-"""Bring your own logits: scores that somebody else made (an LLM, a click model, another ranker) take a teacher's place."""
+"""Takes scores from outside (an LLM's, a click model's, another ranker's) in a teacher's place."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,24 +16,24 @@ from tfb2d.teachers.shards import clear, write_shard
 def attach_splits(
     config: TeacherConfig, task: Task, splits: Mapping[str, tuple[Path, Path]], max_rejected: float = MAX_REJECTED
 ) -> dict[str, dict[str, int]]:
-    """Gives each row of some tables the logits that the user's files hold for its texts; the files are read once.
+    """Writes for each row of several tables the logits that the user's files hold for its texts.
 
-    The files may be in any order and hold more or less than the tables; `data.join` says how texts are matched. A text that
-    was scored more than once gets the mean of its logits, a row without a score NaN.
+    The files may be in any order and hold more or fewer rows than the tables; `data.join` says how texts are matched. A
+    text that was scored more than once gets the mean of its logits, and a row without a score NaN.
 
     Args:
       config: `logits` names the files, `logits_column` the column of scores.
-      task: the files' text columns are called as its fields.
-      splits: by name, a source (folder of `part-*.parquet` with the text fields) and the folder that gets a part for each
-        of the source's: the fields, and `logit` or `logit_0`, `logit_1`, ..., float32.
+      task: its fields are the names of the files' text columns.
+      splits: source and destination by the table's name. The source is a folder of `part-*.parquet` with the text fields.
+        The destination gets a part for each of them: the fields, and `logit` or `logit_0`, `logit_1`, ..., float32.
       max_rejected: share of bad score rows at which to stop.
 
     Returns:
-      By name, `{"matched": rows with a score, "missing": rows without, "unused": scored texts that the table does not
-      hold}` and the counts of `data.join.Matches`.
+      Counts by the table's name: "matched" (rows with a score), "missing" (rows without), "unused" (scored texts that the
+      table does not hold), and those of `data.join.Matches`.
 
     Raises:
-      DataError: a file that cannot be used, too many bad rows, or scores of other rows than the tables hold, together.
+      DataError: a file cannot be used, too many rows are bad, or the scores are of other rows than all tables together.
     """
     table = ScoreTable(task, config.logits, config.logits_column, max_rejected)
     schema = pa.schema([(name, pa.string()) for name in task.fields])
@@ -42,10 +42,10 @@ def attach_splits(
         here = Matches(rejected=table.rejects.count)
         table.used[:] = False
         clear(out)
-        for number, part in enumerate(part_files(source)):
+        for index, part in enumerate(part_files(source)):
             rows = pa.Table.from_batches(iter_part(part, task.fields), schema)
             logits, matches = table.find([rows[field].to_pylist() for field in task.fields])
-            write_shard(out, number, rows, logits)
+            write_shard(out, index, rows, logits)
             here = here.plus(matches)
         here.unused = int((~table.used).sum())
         total = total.plus(here)
@@ -62,5 +62,5 @@ def attach_splits(
 def attach_logits(
     config: TeacherConfig, task: Task, source: Path, out: Path, max_rejected: float = MAX_REJECTED
 ) -> dict[str, int]:
-    """Gives each row of one table its logits; see `attach_splits`."""
+    """Writes the logits of a single table; see `attach_splits`."""
     return attach_splits(config, task, {"": (source, out)}, max_rejected)[""]

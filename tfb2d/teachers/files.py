@@ -1,4 +1,4 @@
-"""Labelling files as they are: any that the readers take, with the columns that tell their rows apart."""
+"""Labels files in any format that the readers know, and passes columns through that tell their rows apart."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from absl import logging
 
 from tfb2d.atomic import fingerprint_files
 from tfb2d.config import LabelConfig
-from tfb2d.data.errors import DataError
-from tfb2d.data.examples import text_fault
+from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.checks import text_fault
 from tfb2d.data.files import expand
-from tfb2d.data.readers import Problem, columns_of, read_rows
+from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import name
+from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
 from tfb2d.settings import changed_settings
@@ -27,7 +28,7 @@ VERSION = 1  # of the code: raise it when the same teacher and files give other 
 
 @dataclass(frozen=True)
 class LabelFilesOutcome(Outcome):
-    """Rows that were labelled, and rows that were rejected."""
+    """Counts the rows that were labelled, and those that were rejected."""
 
     rows: int
     rejected: int
@@ -45,7 +46,7 @@ def label_files(
     quoting: str = "auto",
     progress: bool = True,
 ) -> LabelFilesOutcome:
-    """Writes a teacher's logits for files; `label.label_folder` says how. What was stopped goes on.
+    """Writes a teacher's logits for files, as `label.label_folder` does for a table. What was stopped goes on.
 
     Args:
       teacher: a saved teacher's folder.
@@ -53,12 +54,12 @@ def label_files(
       out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits. Rows
         that cannot be used go to `<out>.rejected.jsonl`.
       config: shard and batch sizes.
-      columns: the text columns, in the order of the task's fields; by default they are called as the fields.
-      keep: columns to pass through, of those that there are.
+      columns: the text columns, in the order of the task's fields; by default those of the fields' names.
+      keep: columns to pass through where the files have them.
       max_rejected: share of bad rows at which to stop.
-      max_chars: a longer text makes its row a bad one.
+      max_chars: rows with a longer text are rejected.
       quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
-      progress: show a progress bar.
+      progress: whether to show a progress bar.
 
     Returns:
       How many rows were labelled, and how many rejected.
@@ -83,13 +84,12 @@ def label_files(
     rows = 0
     with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), max_rejected) as rejects:
         rejects.begin()
-        for batch in _batches(
-            paths, columns, keep, max_chars, quoting, rejects
-        ):  # once through, before hours of labelling
+        # Once through all files before hours of labelling: what is wrong with them shows at once.
+        for batch in _batches(paths, columns, keep, max_chars, quoting, rejects):
             rows += batch.num_rows
         if not rows + rejects.count:
             raise DataError(f"{', '.join(inputs)}: no rows")
-        rejects.judge(rows + rejects.count)
+        rejects.check(rows + rejects.count)
     for path, dialect in rejects.dialects.items():
         logging.info("%s was read as %s", path, dialect)
 
@@ -113,26 +113,19 @@ def _batches(
     quoting: str,
     rejects: Rejects,
 ) -> Iterator[pa.RecordBatch]:
+    """Streams the rows that can be used: the text columns, and those of `keep` as text."""
     schema = pa.schema([(column, pa.string()) for column in (*columns, *keep)])
-    rows: list[list[str]] = []
+    rows: list[tuple[str, ...]] = []
     for path in paths:
-        for row in read_rows(path, columns, keep, None, quoting, rejects.dialects):
-            texts = ["" if value is None else value for value in row.values[: len(columns)]]
-            values = [*texts, *map(name, row.values[len(columns) :])]
-            problem = row.problem or _problem(schema.names, values, texts, max_chars)
-            if problem:
-                rejects.add(path, row.number, *problem)
-            else:
-                rows.append(values)
+        for row in read_checked_rows(path, columns, rejects, others=keep, max_chars=max_chars, quoting=quoting):
+            kept = tuple(map(name, row.others))
+            faults = [(column, text_fault(value, max_chars), value) for column, value in zip(keep, kept, strict=True)]
+            if fault := next((fault for fault in faults if fault[1]), None):
+                rejects.add(path, row.number, *fault)
+                continue
+            rows.append((*row.texts, *kept))
             if len(rows) == BATCH_ROWS:
                 yield pa.record_batch(list(zip(*rows, strict=True)), schema)
                 rows = []
     if rows:
         yield pa.record_batch(list(zip(*rows, strict=True)), schema)
-
-
-def _problem(names: Sequence[str], values: Sequence[str], texts: Sequence[str], max_chars: int) -> Problem | None:
-    for column, value in zip(names, values, strict=True):
-        if reason := text_fault(value, max_chars):
-            return Problem(column, reason, str(value)[:200])
-    return None if any(map(str.strip, texts)) else Problem(names[0], "empty text", "")

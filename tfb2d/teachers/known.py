@@ -1,21 +1,21 @@
-"""Logits that a teacher has written before, looked up by the texts: a log that has grown costs its new rows alone."""
+"""Looks up by their texts the logits that a teacher wrote before. Of a log that has grown, only new rows are scored."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tfb2d.data.keys import text_hashes
+from tfb2d.data.keys import look_up, text_hashes
 from tfb2d.data.tables import iter_part, logit_names
 from tfb2d.teachers import shards
 
 
 class KnownLogits:
-    """Looks logits up. Memory: 8 bytes a row for its hash, and 4 a logit.
+    """Holds earlier logits in memory: 8 bytes a row for its hash, and 4 a logit.
 
     Args:
-      folders: of shards as `label_folder` writes them; those that are not there, or of another teacher, say nothing.
-      made_by: what stands for the teacher and its fields, see `shards.MADE_BY`.
+      folders: shards as `label_folder` writes them. A missing folder and another teacher's shards are passed over.
+      made_by: digest of the teacher and its fields, see `shards.MADE_BY`.
       fields: the text columns.
       n_logits: logits a row, k.
     """
@@ -32,17 +32,17 @@ class KnownLogits:
         self.hashes, first = np.unique(np.concatenate(hashes), return_index=True)
         self.logits = np.concatenate(logits)[first]
 
-    def of(self, columns: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-        """What is known of some rows.
+    def look_up(self, columns: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+        """Looks rows up.
 
         Args:
           columns: n texts per field.
 
         Returns:
-          (bool [n], which rows are known; float32 [n, k], their logits, and anything where they are not).
+          Which rows are known, bool [n], and their logits, float32 [n, k], whose other rows mean nothing.
         """
         hashes = text_hashes(zip(*columns, strict=True))
-        if not len(self.hashes):
-            return np.zeros(len(hashes), bool), np.empty((len(hashes), self.logits.shape[1]), np.float32)
-        at = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        return self.hashes[at] == hashes, self.logits[at]
+        indices, known = look_up(hashes, self.hashes)
+        logits = np.empty((len(hashes), self.logits.shape[1]), np.float32)
+        logits[known] = self.logits[indices[known]]
+        return known, logits

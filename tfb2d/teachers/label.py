@@ -1,4 +1,4 @@
-"""Labelling: a saved teacher's logits for any number of rows."""
+"""Labelling: a saved teacher's logits of any rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from tfb2d.config import LabelConfig
-from tfb2d.data.errors import DataError
-from tfb2d.data.tables import count_rows, iter_part, part_files
+from tfb2d.data.tables import count_rows, iter_part, part_files, regroup
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.resume import fingerprint
 from tfb2d.teachers.known import KnownLogits
 from tfb2d.teachers.saved import read_about, teacher_identity
-from tfb2d.teachers.shards import cut, finished_shards, write_shard
+from tfb2d.teachers.shards import finished_shards, write_shard
 
-RowsFrom = Callable[[int], Iterator[pa.RecordBatch]]  # streams a source from the given row on
+RowsFrom = Callable[[int], Iterator[pa.RecordBatch]]  # streams the source's rows from an index on
 
 
 def label_folder(
@@ -30,16 +30,16 @@ def label_folder(
 ) -> None:
     """Writes a teacher's logits for a table, row for row, `config.rows_per_shard` rows a shard.
 
-    Killed and started again, it goes on after the last whole shard and ends with the same bytes. The caller makes sure that
-    the shards in `out` are of the same teacher, rows and settings (`resume.bring_up`).
+    After a kill it goes on behind the last whole shard and ends with the same bytes. The caller makes sure that the shards
+    in `out` are of the same teacher, rows and settings (`resume.bring_up`).
 
     Args:
       teacher: a saved teacher's folder.
       source: folder of `part-*.parquet` with the task's text fields.
       out: gets `part-*.parquet`: the fields, and `logit` or `logit_0`, `logit_1`, ..., float32.
       config: shard and batch sizes.
-      progress: show a progress bar.
-      earlier: folders of what this teacher wrote for other tables: texts that stand there keep their logits.
+      progress: whether to show a progress bar.
+      earlier: folders with this teacher's logits of other tables; texts that stand there keep their logits.
 
     Raises:
       ConfigError: there is no saved teacher.
@@ -78,12 +78,12 @@ def label_rows(
 
     Args:
       teacher: a saved teacher's folder.
-      rows_from: streams the rows from a certain one on; columns that are not in `fields` are passed through.
+      rows_from: streams the rows from an index on; columns that are not in `fields` are passed through.
       rows: how many there are.
       fields: the text columns, in the order of the task's fields.
       out: where the shards go.
       config: shard and batch sizes.
-      progress: show a progress bar.
+      progress: whether to show a progress bar.
       earlier: see `label_folder`.
     """
     done = finished_shards(out)
@@ -95,18 +95,18 @@ def label_rows(
     loaded = None
     first = done * config.rows_per_shard
     with tqdm(total=rows, initial=first, desc=f"labelling {out.name}", unit="row", disable=not progress) as bar:
-        for number, table in enumerate(cut(rows_from(first), config.rows_per_shard), done):
+        for index, table in enumerate(regroup(rows_from(first), config.rows_per_shard), done):
             columns = [table[name].to_pylist() for name in fields]
-            known_rows, logits = known.of(columns)
+            known_rows, logits = known.look_up(columns)
             new = np.flatnonzero(~known_rows)
             if len(new):
                 if loaded is None:
                     from tfb2d.teachers.teacher import load_teacher  # Keras: not before there is something to do
 
                     loaded = load_teacher(teacher)
-                rest = [[column[row] for row in new] for column in columns]
-                logits[new] = loaded.logits(rest, config.batch_tokens)
-            write_shard(out, number, table, logits, made_by)
+                new_texts = [[column[row] for row in new] for column in columns]
+                logits[new] = loaded.logits(new_texts, config.batch_tokens)
+            write_shard(out, index, table, logits, made_by)
             bar.update(table.num_rows)
     if not rows:
         empty = pa.table({name: pa.array([], pa.string()) for name in fields})

@@ -1,8 +1,8 @@
-"""Which tokens masked-language training hides: whole words, or phrases of words that belong together.
+"""Hides tokens for masked-language training: whole words, or phrases of words that belong together.
 
-Hiding a whole word asks for its meaning where hiding a piece of it asks for spelling; hiding a phrase asks for what the
-domain says ("special effects", "60cm wide"), which E-BERT found to help on product text (Zhang et al. 2020,
-arXiv 2009.02835; its phrases come from a miner, these from how often two words stand together).
+To guess a whole word an encoder must know its meaning, where a word piece takes spelling alone. To guess a phrase
+("special effects", "60cm wide") it must know the domain. This helps on product text (E-BERT, Zhang et al. 2020, arXiv
+2009.02835). E-BERT mines its phrases; here they are words that often stand together.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ import numpy as np
 
 from tfb2d.teachers.packing import Packed
 
-TOGETHER = 10  # a pair of words is met at least so often ...
-NPMI = 0.4  # ... and this much more often than by chance (Bouma 2009: 0 is chance, 1 always together)
-MASKED, ANY = 0.8, 0.1  # of what is hidden: replaced by the mask token, by any token; the rest stays (BERT)
+TOGETHER = 10  # times that two words of a phrase stand side by side, at least
+NPMI = 0.4  # least normalised pointwise mutual information of the two (Bouma 2009; 0: by chance, 1: always together)
+MASKED, ANY = 0.8, 0.1  # shares of hidden words that the mask token, or any token, replaces; others stay, as in BERT
 IGNORED = -1  # label of a position that is not hidden
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
 class Units:
-    """Rows cut into what is hidden as a whole.
+    """Rows cut into units, which are hidden as a whole.
 
     Attributes:
       packed: the rows.
-      of: int64 [tokens], each token's unit, counted over all rows; -1 of special tokens.
-      rows: int64 [units], each unit's row.
+      of: int64 [tokens], the index of each token's unit, counted over all rows; -1 for special tokens.
+      rows: int64 [units], the index of each unit's row.
     """
 
     packed: Packed
@@ -36,16 +36,16 @@ class Units:
     rows: np.ndarray
 
     def hide(self, rate: float, mask_id: int, plain: np.ndarray, rng: np.random.Generator) -> tuple[Packed, np.ndarray]:
-        """Hides units at random, one a row at least.
+        """Hides units at random, at least one in each row.
 
         Args:
           rate: share of the units.
           mask_id: the mask token.
-          plain: ids that a token may be replaced by.
-          rng: what chance decides.
+          plain: ids that may replace a token.
+          rng: the random generator.
 
         Returns:
-          The rows with what is hidden replaced, and int32 [tokens] labels: the token that was there, or `IGNORED`.
+          The rows with hidden tokens replaced, and labels, int32 [tokens]: the token that was there, or `IGNORED`.
         """
         chance = rng.random(len(self.rows))
         least = np.full(len(self.packed), 1.0)
@@ -64,7 +64,7 @@ class Units:
 
 
 def units(packed: Packed, tokenizer: Any, kind: str) -> Units:
-    """Cuts rows into words ("whole_word") or into phrases of up to any number of words ("phrase")."""
+    """Cuts rows into words ("whole_word"), or into phrases of any length ("phrase")."""
     special = np.isin(packed.ids, list(special_ids(tokenizer)))
     row_of = np.repeat(np.arange(len(packed)), packed.lengths)
     begins = word_begins(tokenizer)[packed.ids] & ~special
@@ -85,7 +85,7 @@ def units(packed: Packed, tokenizer: Any, kind: str) -> Units:
 
 
 def _belong_together(words: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    """Whether words i and i + 1 make a phrase, bool [words - 1], by normalised pointwise mutual information."""
+    """Says for each word whether it makes a phrase with the next, bool [words - 1]; see TOGETHER and NPMI."""
     _, word, count = np.unique(words, return_inverse=True, return_counts=True)
     pair = word[:-1].astype(np.int64) * len(count) + word[1:]
     _, which, pairs = np.unique(np.where(beside, pair, -1), return_inverse=True, return_counts=True)
@@ -97,12 +97,12 @@ def _belong_together(words: np.ndarray, beside: np.ndarray) -> np.ndarray:
 
 
 def special_ids(tokenizer: Any) -> set[int]:
-    """Ids of the tokens that are no text."""
+    """Returns the ids of a tokenizer's special tokens."""
     return {int(value) for value in getattr(tokenizer, "special_token_ids", []) if value is not None}
 
 
 def word_begins(tokenizer: Any) -> np.ndarray:
-    """Of each token of a vocabulary, bool [vocabulary], whether a word begins with it."""
+    """Says for each token of a vocabulary whether a word begins with it, bool [tokens]."""
     entries: Sequence[str] = list(tokenizer.get_vocabulary())
     if isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer):
         return np.array([not entry.startswith("##") for entry in entries])

@@ -1,4 +1,4 @@
-"""A setting of the process's memory allocator, for commands that run teachers with PyTorch on a CPU."""
+"""Sets the process's memory allocator, for commands that run teachers with PyTorch on a CPU."""
 
 import ctypes
 import os
@@ -8,10 +8,10 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Keeps glibc from handing the freed outputs of PyTorch's operators back to the kernel one by one.
+    """Keeps glibc from giving the memory of each of PyTorch's operators back to the kernel at once.
 
-    Each operator would ask for its output's pages anew and fault on every one: up to half of the time (BUILD.md). This
-    changes the whole process, so commands call it when they start, and no library function does.
+    Otherwise each operator has page faults on all of its output, which takes up to half of the time (BUILD.md). This
+    changes the whole process: commands call it when they start, and no library function does.
 
     Returns:
       Whether it was set: with `KERAS_BACKEND=torch` on Linux with glibc. Other backends keep memory themselves.

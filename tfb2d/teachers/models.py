@@ -1,4 +1,4 @@
-"""Encoders by name or folder, each with a fresh head for the task at hand."""
+"""Builds classifiers: an encoder by name or folder, with a fresh head for the task."""
 
 import difflib
 from pathlib import Path
@@ -20,7 +20,7 @@ FORMS = (
 
 
 def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.TextClassifier:
-    """Builds the encoder that `config.preset` names, with a fresh head of `n_logits`.
+    """Builds a classifier from the encoder that `config.preset` names and a fresh head of `n_logits`.
 
     Raises:
       ConfigError: there is no such preset, it cannot classify text, or it has too few layers or positions.
@@ -39,7 +39,7 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
         raise
     except Exception as error:  # KerasHub, its downloaders and its converters raise nearly anything
         reason = str(error).strip() or type(error).__name__
-        if isinstance(error, KeyError) and "do_lower_case" in reason:  # KerasHub asks a handle's files for it
+        if isinstance(error, KeyError) and "do_lower_case" in reason:  # KerasHub needs it in a handle's files
             reason = (
                 "its tokenizer_config.json has no do_lower_case; name a downloaded folder, where that may be missing"
             )
@@ -54,10 +54,10 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
 
 
 def load_classifier(folder: Path, mixed_precision: bool) -> keras_hub.models.TextClassifier:
-    """Loads a saved teacher\'s classifier, head included.
+    """Loads a saved teacher's classifier, head included.
 
     Raises:
-      ConfigError: it was trained with an activation on its head, as versions before 0.2 did where the preset had one.
+      ConfigError: its head has an activation. Versions before 0.2 trained it so if the preset's head had one.
     """
     dtype = precision(mixed_precision)
     classifier = keras_hub.models.TextClassifier.from_preset(str(folder), dtype=dtype)
@@ -70,7 +70,7 @@ def load_classifier(folder: Path, mixed_precision: bool) -> keras_hub.models.Tex
 
 
 def locate(preset: str) -> str:
-    """Returns what KerasHub\'s `from_preset` takes: a folder, a handle, or the name of a built-in preset.
+    """Turns a preset into what KerasHub's `from_preset` takes: a folder, a handle, or the name of a built-in preset.
 
     Raises:
       ConfigError: it is none of these; the message names the nearest preset.
@@ -122,7 +122,7 @@ def head_activation(classifier: keras_hub.models.TextClassifier) -> str:
 
 
 def linear_head(classifier: keras_hub.models.TextClassifier) -> None:
-    """Makes a classifier's outputs logits, with the same weights, whatever activation its preset was saved with.
+    """Takes the activation off a classifier's last layer, so that its outputs are logits; the weights stay.
 
     Raises:
       ConfigError: its outputs do not come straight from its last dense layer.
@@ -138,7 +138,7 @@ def linear_head(classifier: keras_hub.models.TextClassifier) -> None:
 
 
 def _float32_head(classifier: keras_hub.models.TextClassifier) -> keras_hub.models.TextClassifier:
-    """Keeps bfloat16's 8 bits out of the logits: the last layer computes in float32 whatever the encoder does."""
+    """Makes the last layer compute in float32 whatever the encoder does: bfloat16's 8 bits are too few for logits."""
     classifier.output_dense.dtype_policy = keras.DTypePolicy("float32")
     return classifier
 
@@ -152,5 +152,5 @@ def _cut(classifier: keras_hub.models.TextClassifier, layers: int) -> keras_hub.
     shallow = type(backbone).from_config({**settings, "num_layers": layers})
     for layer in shallow.layers:
         layer.set_weights(backbone.get_layer(layer.name).get_weights())
-    rest = {k: v for k, v in classifier.get_config().items() if k not in ("backbone", "preprocessor", "name")}
-    return type(classifier)(backbone=shallow, preprocessor=classifier.preprocessor, **rest)
+    own = {k: v for k, v in classifier.get_config().items() if k not in ("backbone", "preprocessor", "name")}
+    return type(classifier)(backbone=shallow, preprocessor=classifier.preprocessor, **own)

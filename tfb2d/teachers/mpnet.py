@@ -1,8 +1,8 @@
 """MPNet, an encoder family that KerasHub does not have: BERT with relative positions in its attention.
 
 Registered with Keras, so that `keras_hub.models.TextClassifier.from_preset` finds it in the folder of a saved teacher;
-`mpnet_weights.py` reads the Hugging Face form. The layers take q, k and v in one product and leave attention to Keras'
-fused operator, which the torch backend turns into one kernel.
+`mpnet_weights.py` reads the Hugging Face form. The layers compute q, k and v in a single product. Keras' fused operator
+computes attention; the torch backend turns it into a single kernel.
 
 Reference: Song et al. 2020 (arXiv 2004.09297); the buckets of relative positions are those of T5 (Raffel et al. 2020,
 arXiv 1910.10683, section 2.1).
@@ -17,14 +17,14 @@ from keras import ops
 
 from tfb2d.teachers.classifier import DenseTextClassifier
 
-FAR = 128  # tokens; what is further apart than this shares a bucket
+FAR = 128  # tokens; all distances from here on share a bucket
 
 
 def relative_buckets(length: int, buckets: int) -> np.ndarray:
-    """Which of `buckets` the distance from one position to another falls into, int32 [length, length].
+    """Computes the bucket of the distance from each position to each other, int32 [length, length].
 
-    Half of them are for positions before, half for those after; of each half the first half is a distance each, the
-    others grow with its logarithm up to `FAR`.
+    Half of the buckets are for positions before, half for those after. Of each half the first half holds a single distance
+    per bucket; the others grow with its logarithm up to `FAR`.
     """
     before = np.arange(length)[:, None] - np.arange(length)
     half = buckets // 2
@@ -37,7 +37,7 @@ def relative_buckets(length: int, buckets: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("tfb2d")
 class MPNetAttentionBias(keras.layers.Layer):
-    """What is added to attention's logits: a learned number per head and bucket of distance; -1e9 at padding.
+    """Computes the bias of attention's logits: a learnt number per head and bucket of distance, and -1e9 at padding.
 
     Args:
       num_heads: attention heads.
@@ -64,26 +64,26 @@ class MPNetAttentionBias(keras.layers.Layer):
         self.table = self.add_weight(shape=(self.num_buckets, self.num_heads), initializer=normal, name="table")
 
     def call(self, padding_mask: Any) -> Any:
-        """See the class."""
+        """Computes the bias; see the class."""
         length = ops.shape(padding_mask)[1]
         biases = ops.take(self.table, ops.convert_to_tensor(self._buckets)[:length, :length], axis=0)
         padding = (1.0 - ops.cast(padding_mask, self.compute_dtype)) * -1e9
         return ops.transpose(biases, (2, 0, 1))[None] + padding[:, None, None, :]
 
     def compute_output_shape(self, mask_shape: Any) -> Any:
-        """[batch, heads, length, length]."""
+        """Returns [batch, heads, length, length]."""
         rows, length = mask_shape
         return rows, self.num_heads, length, length
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = ("num_heads", "num_buckets", "max_sequence_length")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 @keras.saving.register_keras_serializable("tfb2d")
 class MPNetLayer(keras.layers.Layer):
-    """One Transformer layer, normalised after each half as BERT's is. Attention's weights have no dropout.
+    """A Transformer layer, normalised after each half as BERT's is. Attention's weights have no dropout.
 
     Args:
       num_heads: attention heads.
@@ -132,7 +132,7 @@ class MPNetLayer(keras.layers.Layer):
         self.output_norm.build(states)
 
     def call(self, states: Any, bias: Any, training: bool = False) -> Any:
-        """See the class."""
+        """Computes the next states; see the class."""
         rows, length = ops.shape(states)[0], ops.shape(states)[1]
         heads = (rows, length, self.num_heads, self.hidden_dim // self.num_heads)
         q, k, v = (ops.reshape(part, heads) for part in ops.split(self.query_key_value(states), 3, axis=-1))
@@ -142,21 +142,21 @@ class MPNetLayer(keras.layers.Layer):
         return self.output_norm(states + self.drop(changed, training=training))
 
     def compute_output_shape(self, states_shape: Any, bias_shape: Any = None) -> Any:
-        """Like `states`."""
+        """Returns the shape of `states`."""
         return states_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         own = ("num_heads", "hidden_dim", "intermediate_dim", "dropout")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 @keras.saving.register_keras_serializable("tfb2d")
 class MPNetBackbone(keras_hub.models.Backbone):
-    """MPNet's encoder; the constructor's arguments are called as those of KerasHub's encoders, `num_buckets` apart.
+    """MPNet's encoder.
 
-    Inputs are `token_ids` and `padding_mask`, int32 [batch, length]; the output is every token's last state, float
-    [batch, length, hidden_dim].
+    Inputs are `token_ids` and `padding_mask`, int32 [batch, length]. The output is each token's last state, float
+    [batch, length, hidden_dim]. The constructor's arguments are those of KerasHub's encoders, and `num_buckets`.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class MPNetBackbone(keras_hub.models.Backbone):
         self.num_buckets = num_buckets
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         shape = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
         own = (*shape, "dropout", "num_buckets")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
@@ -262,7 +262,7 @@ class MPNetTextClassifierPreprocessor(keras_hub.models.TextClassifierPreprocesso
         )
 
     def call(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """As KerasHub's, without `segment_ids`, which MPNet does not take."""
+        """Calls KerasHub's and drops `segment_ids`, which MPNet does not take."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(super().call(x, y=y, sample_weight=sample_weight))
         del x["segment_ids"]
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)

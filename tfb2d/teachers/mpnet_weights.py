@@ -23,14 +23,19 @@ SHAPE = (
     "relative_attention_num_buckets",
 )
 KNOWN = {"hidden_act": "gelu", "layer_norm_eps": 1e-5}  # what `mpnet.py` computes with
-RESERVED_POSITIONS = 2  # the first rows of the position table, of padding and before it, are never a token's
+RESERVED_POSITIONS = 2  # the first rows of the position table are never a token's
 
 
 def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifier:
-    """A classifier of the folder's encoder, with a fresh head.
+    """Builds a classifier from the folder's encoder and a fresh head.
+
+    Args:
+      folder: what Hugging Face's libraries wrote.
+      num_classes: logits.
+      dtype: a Keras dtype policy.
 
     Raises:
-      ConfigError: a file or a tensor is missing, or the encoder is of a form that is not known here.
+      ConfigError: a file or a tensor is missing, or the encoder differs from what `mpnet.py` computes.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     missing = [name for name in SHAPE if name not in config]

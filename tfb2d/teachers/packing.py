@@ -1,8 +1,8 @@
-"""Texts to token ids, and token ids to batches with little padding.
+"""Turns texts into token ids, and token ids into batches with little padding.
 
 Texts are tokenized once, by the model's own tokenizer, and kept without padding. A batch is padded to the shortest of
-`BUCKETS` that holds its longest row: most texts are far shorter than the longest that a teacher takes, and few lengths
-mean few graphs to trace or compile.
+`BUCKETS` that holds its longest row. Most texts are far shorter than the longest that a teacher takes. Few lengths mean few
+graphs to trace or compile.
 """
 
 import itertools
@@ -27,7 +27,7 @@ POOL = 50  # batches' worth of shuffled rows that are sorted by length together
 
 
 def bucket(length: int, longest: int) -> int:
-    """The length that a batch is padded to, whose longest row has `length` tokens; never above `longest`."""
+    """Returns the length that a batch is padded to whose longest row has `length` tokens, at most `longest`."""
     if length > BUCKETS[-1]:
         return min(-(-length // 64) * 64, longest)
     return min(next(b for b in BUCKETS if b >= length), longest)
@@ -39,8 +39,8 @@ class Packed:
 
     Attributes:
       ids: int32 [tokens], the rows one after another, special tokens included.
-      starts: int64 [rows + 1], where each row starts in `ids`.
-      second: int64 [rows], the position within its row at which the second field starts; the row's length if there is none.
+      starts: int64 [rows + 1], where each row starts in `ids`, and where the last ends.
+      second: int64 [rows], where the second field starts within its row; the row's length if there is none.
     """
 
     ids: np.ndarray
@@ -52,8 +52,13 @@ class Packed:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [rows]: tokens of each row."""
+        """Returns the tokens of each row, int64 [rows]."""
         return np.diff(self.starts)
+
+    def take(self, rows: np.ndarray) -> "Packed":
+        """Returns the rows with these indices, in their order."""
+        lengths = self.lengths[rows]
+        return Packed(self.ids[_ranges(self.starts[rows], lengths)], _starts(lengths), self.second[rows])
 
 
 class Packer:
@@ -63,8 +68,8 @@ class Packer:
       preprocessor: the model's `keras_hub.models.TextClassifierPreprocessor`; its tokenizer and special tokens are used.
       inputs: names of the model's inputs: `token_ids` and perhaps `padding_mask`, `segment_ids`.
       max_length: tokens of the longest row, special ones included.
-      reference: cut word pieces with the `tokenizers` library, as the encoder's reference does; without it as KerasHub
-        does, for teachers that were trained so.
+      reference: whether the `tokenizers` library cuts word pieces, as in pre-training. Otherwise KerasHub does, as for
+        teachers that were trained so.
     """
 
     def __init__(self, preprocessor: Any, inputs: Sequence[str], max_length: int, reference: bool = True) -> None:
@@ -90,7 +95,8 @@ class Packer:
     def pack(self, columns: Sequence[Sequence[str]]) -> Packed:
         """Tokenizes one or two columns of equal length and joins them row by row: start, first[, separator, second], end.
 
-        Where a row is too long, the fields share the room token by token, so that a short query is kept whole.
+        Of a row that is too long each field gets half of the room, or more if the other needs less. So a short query is
+        kept whole.
         """
         ids, lengths = zip(*(self.tokenize(column) for column in columns), strict=True)
         separators = self.separator if len(columns) == 2 else []
@@ -114,10 +120,10 @@ class Packer:
         return Packed(packed, starts, begins)
 
     def tokenize(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids without special tokens, but with the mask token wherever it, or `MASK`, is written in a text.
+        """Tokenizes texts without special tokens, except the mask token where a text has it or `MASK`.
 
         Returns:
-          (int32 [tokens], int64 [rows]): all ids in order, and the number of each row's.
+          All ids in order, int32 [tokens], and each row's number of tokens, int64 [rows].
         """
         if self.mask_token not in ("", MASK):
             texts = [text.replace(MASK, self.mask_token) for text in texts]
@@ -146,11 +152,11 @@ class Packer:
         return joined, np.add.reduceat(sizes + masks, ends - counts)
 
     def batches(self, packed: Packed, batch_tokens: int) -> Iterator[np.ndarray]:
-        """Row numbers of batches of at most `batch_tokens` tokens, padding included; see `batches_by_tokens`."""
+        """Cuts rows into batches of at most `batch_tokens` tokens, padding included; see `batches_by_tokens`."""
         return batches_by_tokens(np.maximum(packed.lengths, self.shortest), batch_tokens, self.max_length)
 
     def pad(self, packed: Packed, rows: np.ndarray, length: int = 0) -> Mapping[str, np.ndarray]:
-        """The model's inputs for some rows, each int32 [rows, length]; length 0 takes the rows' bucket."""
+        """Returns the model's inputs for some rows, each int32 [rows, length]; length 0 takes the rows' bucket."""
         lengths = packed.lengths[rows]
         length = length or bucket(max(int(lengths.max()), self.shortest), self.max_length)
         at = np.arange(length)
@@ -166,7 +172,7 @@ def batches_by_tokens(lengths: np.ndarray, batch_tokens: int, longest: int) -> I
     """Cuts rows into batches of at most `batch_tokens` tokens, padding included, longest first.
 
     Yields:
-      Row numbers, a power of two of them but in the last batch. Which rows share a batch depends on the lengths alone.
+      Indices of a batch's rows, a power of two of them except in the last batch. They depend on the lengths alone.
     """
     order = np.argsort(-lengths, kind="stable")
     at = 0
@@ -178,7 +184,13 @@ def batches_by_tokens(lengths: np.ndarray, batch_tokens: int, longest: int) -> I
 
 
 def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """One epoch's batches: rows shuffled, sorted by length within pools of `POOL` batches, batches shuffled."""
+    """Cuts rows into an epoch's batches, in random order, with rows of similar length.
+
+    Rows are shuffled, sorted by length within pools of `POOL` batches, and cut; then the batches are shuffled.
+
+    Returns:
+      Indices of each batch's rows.
+    """
     order = rng.permutation(len(lengths))
     batches = []
     for at in range(0, len(order), batch_size * POOL):
@@ -193,7 +205,7 @@ def _starts(lengths: np.ndarray) -> np.ndarray:
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The numbers starts[0], starts[0] + 1, ... (counts[0] of them), starts[1], ..."""
+    """Joins the ranges that start at `starts` and have `counts` numbers each."""
     return np.repeat(starts - _starts(counts)[:-1], counts) + np.arange(counts.sum())
 
 

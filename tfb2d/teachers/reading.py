@@ -1,8 +1,8 @@
-"""How a teacher's texts become word pieces: what the preset's own files say. Reads JSON and vocabularies, never Keras.
+"""Reads from a preset's own files how texts are cut into word pieces. Imports no Keras.
 
-BERT and its kin were pre-trained on text that Hugging Face's (and before it Google's) tokenizer had cut. KerasHub's
-tokenizer differs: it keeps accents unless a setting says otherwise, folds "ß" to "ss", does not split at a no-break space,
-and knows no word of more than 100 bytes. So teachers read with the `tokenizers` library (`wordpiece.py`).
+BERT and its relatives were pre-trained on text that Hugging Face's tokenizer cuts in the same way. KerasHub's tokenizer
+differs. It keeps accents by default, folds "ß" to "ss" and does not split at a no-break space. Words of more than 100 bytes
+are unknown to it. So teachers use the `tokenizers` library (`wordpiece.py`).
 """
 
 import json
@@ -16,13 +16,13 @@ from typing import Any
 from tfb2d.config import ConfigError
 from tfb2d.teachers.saved import FILE
 
-TOKENIZERS = "tokenizers"  # how new teachers cut word pieces, as `teacher.json` says it; before, it was KerasHub's way
+TOKENIZERS = "tokenizers"  # what cuts a teacher's word pieces, in `teacher.json`; without it KerasHub does
 MODEL_TYPES = ("bert", "distilbert", "mpnet")  # Hugging Face's names of the WordPiece encoders that can be loaded
 
 
 @dataclass(frozen=True)
 class WordPieceSettings:
-    """What a Hugging Face folder says of its WordPiece tokenizer.
+    """Settings of a WordPiece tokenizer, from a Hugging Face folder.
 
     Attributes:
       vocabulary: the pieces, in the order of their ids.
@@ -38,12 +38,12 @@ class WordPieceSettings:
 def read_settings(folder: Path) -> WordPieceSettings:
     """Reads a Hugging Face folder's `tokenizer_config.json`, `tokenizer.json` and `vocab.txt`; some may be missing.
 
-    As in Hugging Face's BERT, `tokenizer_config.json` counts before `tokenizer.json`, texts are lower-cased where neither
-    says anything, and `strip_accents: null` follows the lower-casing
+    This follows Hugging Face's BERT: `tokenizer_config.json` counts before `tokenizer.json`, texts are lower-cased by
+    default, and `strip_accents: null` means that accents are stripped if texts are lower-cased
     (https://huggingface.co/docs/transformers/model_doc/bert#transformers.BertTokenizer).
 
     Raises:
-      ConfigError: there is no vocabulary, or the tokenizer is of a kind that cannot be followed here.
+      ConfigError: there is no vocabulary, or the tokenizer is of a kind that is not known here.
     """
     config = _json(folder / "tokenizer_config.json")
     whole = _json(folder / "tokenizer.json")
@@ -64,18 +64,18 @@ def read_settings(folder: Path) -> WordPieceSettings:
 
 
 def family_of(preset: Path) -> str:
-    """Returns Hugging Face\'s name of the encoder in a Hugging Face folder, if it is one of `MODEL_TYPES`; else ""."""
+    """Returns Hugging Face's name of the encoder family in a folder, if it is one of `MODEL_TYPES`; else ""."""
     family = _json(preset / "config.json").get("model_type", "") if preset.is_dir() else ""
     return str(family) if family in MODEL_TYPES else ""
 
 
 def made_here(preset: Path) -> bool:
-    """Says whether a preset is the model of a saved teacher, which keeps the setting that it learnt with."""
+    """Says whether a preset is a saved teacher's model, which keeps the tokenizer settings that it learnt with."""
     return (preset.parent / FILE).exists()
 
 
 def without_accents(vocabulary: Sequence[str]) -> bool:
-    """Says whether no piece holds an accent: texts had lost theirs when it was made, so accented words are unknown."""
+    """Says whether no piece of a vocabulary has an accent: then it was made of texts without accents."""
     return not any(
         unicodedata.category(character) == "Mn"
         for piece in vocabulary

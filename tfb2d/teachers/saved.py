@@ -1,17 +1,17 @@
-"""A saved teacher's folder, as far as it can be read without Keras."""
+"""Reads what a saved teacher's folder says of it, without Keras."""
 
 from pathlib import Path
 from typing import Any
 
+from tfb2d.atomic import read_json
 from tfb2d.config import ConfigError
-from tfb2d.data.files import read_json
 
-FILE = "teacher.json"  # what the teacher is; written last, so that a folder that has it is whole
+FILE = "teacher.json"  # describes the teacher; written last, so that a folder that has it is whole
 MODEL = "model"  # a KerasHub preset, which `keras_hub.models.TextClassifier.from_preset` reads, too
 
 
 def read_about(folder: str | Path) -> dict[str, Any]:
-    """A saved teacher's `teacher.json`.
+    """Reads a saved teacher's `teacher.json`.
 
     Raises:
       ConfigError: there is none.
@@ -23,11 +23,11 @@ def read_about(folder: str | Path) -> dict[str, Any]:
 
 
 def teacher_identity(folder: str | Path) -> list[Any]:
-    """Returns all of a saved teacher that a logit depends on: its weights' digest, and how it reads texts.
+    """Returns all that a saved teacher's logits depend on: its weights' digest, and how it reads texts.
 
     Raises:
       ConfigError: there is none.
     """
     about = read_about(folder)
-    # A teacher of tfb2d 0.1 has no "tokens": it cuts texts as it always did.
+    # A teacher of tfb2d 0.1 has no "tokens"; None stands for the way in which it cuts texts.
     return [about.get(name) for name in ("weights", "max_length", "mixed_precision", "tokens")]

@@ -1,6 +1,5 @@
-"""Tables of logits on disk, in shards: the unit that is written whole, kept when it is there, or done again."""
+"""Tables of logits on disk. A shard is written whole or not at all, so labelling goes on after the last one."""
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ MADE_BY = b"tfb2d.teacher"  # key of a shard's metadata: a digest of all that a 
 
 
 def finished_shards(out: Path) -> int:
-    """Counts the whole shards of a folder, from the first on; makes the folder where there is none."""
+    """Counts the shards of a folder from the first to the first that is missing; makes the folder if need be."""
     out.mkdir(parents=True, exist_ok=True)
     done = 0
     while _part(out, done).exists():
@@ -23,42 +22,34 @@ def finished_shards(out: Path) -> int:
 
 
 def clear(out: Path) -> None:
-    """Makes a folder, or removes the shards that it has."""
+    """Makes a folder without shards."""
     out.mkdir(parents=True, exist_ok=True)
     for path in out.glob("part-*.parquet"):
         path.unlink()
 
 
-def write_shard(out: Path, number: int, rows: pa.Table, logits: np.ndarray, made_by: str = "") -> None:
-    """Writes one shard: the columns of `rows`, then `logits`, float32 [n, k]; `made_by` goes into its metadata."""
+def write_shard(out: Path, index: int, rows: pa.Table, logits: np.ndarray, made_by: str = "") -> None:
+    """Writes a shard.
+
+    Args:
+      out: the folder.
+      index: which shard it is.
+      rows: n rows with their columns, which come first.
+      logits: float32 [n, k].
+      made_by: digest of what made the logits, for the shard's metadata; "" writes none.
+    """
     for i, name in enumerate(logit_names(logits.shape[1])):
         rows = rows.append_column(name, pa.array(logits[:, i], pa.float32()))
     if made_by:
         rows = rows.replace_schema_metadata({MADE_BY: made_by.encode()})
-    with atomic_path(_part(out, number)) as path:
+    with atomic_path(_part(out, index)) as path:
         pq.write_table(rows, path, compression="zstd")
 
 
 def made_by(part: Path) -> str:
-    """Returns what a shard's metadata says of the teacher that made it; "" where it says nothing."""
+    """Reads the digest of what made a shard's logits; "" where its metadata have none."""
     return ((pq.read_schema(part).metadata or {}).get(MADE_BY) or b"").decode()
 
 
-def cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """Tables of exactly `rows` rows, but for the last, whatever the batches are."""
-    waiting: list[pa.RecordBatch] = []
-    room = rows
-    for batch in batches:
-        while batch.num_rows >= room:
-            yield pa.Table.from_batches([*waiting, batch.slice(0, room)])
-            batch = batch.slice(room)
-            waiting, room = [], rows
-        if batch.num_rows:
-            waiting.append(batch)
-            room -= batch.num_rows
-    if waiting:
-        yield pa.Table.from_batches(waiting)
-
-
-def _part(out: Path, number: int) -> Path:
-    return out / f"part-{number:05d}.parquet"
+def _part(out: Path, index: int) -> Path:
+    return out / f"part-{index:05d}.parquet"

@@ -1,4 +1,4 @@
-"""The stages `adapted/NAME`, `teachers/NAME` and `logits/NAME`: make a teacher, and take its logits of all rows."""
+"""The stages `adapted/NAME`, `teachers/NAME` and `logits/NAME`: make a teacher, and write its logits of all rows."""
 
 from tfb2d.config import Config, adapt_settings
 from tfb2d.data.tables import count_rows
@@ -37,7 +37,7 @@ def fine_tune_teacher(run: Run, config: Config, name: str) -> TeacherOutcome:
 def label(run: Run, config: Config, name: str) -> LogitsOutcome:
     """Writes a teacher's logits of the transfer set and of the validation and test splits, row for row.
 
-    Texts that the teacher has scored before, for tables that have changed since, keep their logits.
+    Texts that the teacher has scored before keep their logits, though the tables may have changed.
     """
     teacher = config.teachers[name]
     if teacher.logits:
@@ -61,7 +61,7 @@ def label(run: Run, config: Config, name: str) -> LogitsOutcome:
 
 
 def adapted_as(config: Config, name: str) -> str | None:
-    """Returns the first teacher that adapts its encoder as this one does: they share it. None where it is not adapted."""
+    """Returns the name of the first teacher with the same adapted encoder; None if the encoder is not adapted."""
     teachers = config.teachers
     if not (teachers[name].preset and teachers[name].adapt.rows):
         return None

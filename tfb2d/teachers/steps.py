@@ -1,7 +1,7 @@
-"""One pass forward and one step of training, on whichever backend Keras runs on.
+"""Computes a forward pass and a training step, on any backend of Keras.
 
 With TensorFlow both are traced once, for any shape. Keras' own `predict_on_batch` and `train_on_batch` trace the first
-shape they meet on its own, which rounds differently in the last bit: a run that went on after a kill would then differ.
+shape separately, which rounds the last bit differently. A run that goes on after a kill would then end with other weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,13 +39,13 @@ def forward(model: keras.Model) -> Callable[[Inputs], Any]:
 def training_step(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, loss: keras.losses.Loss, labels_spec: Any = None
 ) -> Callable[[Inputs, np.ndarray], float]:
-    """Returns a function that takes a batch and its labels, changes the weights and gives the loss before the change.
+    """Returns a function that takes a batch and its labels, changes the weights, and returns the loss before that.
 
     Args:
       model: the model.
       optimizer: its optimizer, built.
       loss: of labels and the model's outputs.
-      labels_spec: a `tf.TensorSpec`; None takes float32 [rows, 1].
+      labels_spec: a `tf.TensorSpec` of the labels; None stands for float32 [rows, 1].
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""A fine-tuned teacher: from texts to logits, to disk and back."""
+"""A fine-tuned teacher: computes logits of texts, and is saved and loaded."""
 
 import datetime
 import functools
@@ -14,7 +14,7 @@ import keras
 import keras_hub
 import numpy as np
 
-from tfb2d.data.files import write_json
+from tfb2d.atomic import write_json
 from tfb2d.data.task import Task
 from tfb2d.teachers.models import load_classifier
 from tfb2d.teachers.packing import Packed, Packer
@@ -29,11 +29,11 @@ class Teacher:
     Args:
       classifier: a `keras_hub.models.TextClassifier`; its preprocessor is used and then detached.
       task: what the logits mean.
-      max_length: tokens of the longest row, special ones included; the rest of a text is cut off.
+      max_length: tokens of the longest row, special ones included; longer texts are cut off.
       reference: see `Packer`.
 
     Attributes:
-      mask_token: what a masked word is written as, "[MASK]" or the like; "" where the model has none.
+      mask_token: stands for a masked word in texts, such as "[MASK]"; "" if the model has none.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Teacher:
         return self.logits_of(self.pack(columns), batch_tokens)
 
     def logits_of(self, packed: Packed, batch_tokens: int = 4096) -> np.ndarray:
-        """`logits` of rows that are tokenized already."""
+        """Computes `logits` of rows that are tokenized already."""
         logits = np.empty((len(packed), self.task.n_logits), np.float32)
         for rows in self.packer.batches(packed, batch_tokens):
             logits[rows] = self._forward(self.packer.pad(packed, rows))
@@ -90,8 +90,8 @@ class Teacher:
 
         Args:
           words: n words.
-          kind: "tokens" means the rows of the token embedding that a word is made of; "contextual" runs the word on its
-            own through the encoder and means its last hidden states, special tokens included, as Model2Vec does
+          kind: "tokens" is the mean of the token embeddings of a word's pieces. "contextual" is the mean of the encoder's
+            last states of the word on its own, special tokens included, as in Model2Vec
             (https://github.com/MinishLab/model2vec).
           batch_tokens: tokens of a forward pass ("contextual").
 
@@ -136,9 +136,9 @@ class Teacher:
         return forward(self.model.backbone)
 
     def save(self, folder: Path, about: Mapping[str, Any]) -> None:
-        """Writes the model and `teacher.json`; `about` is kept there for whoever reads the folder.
+        """Writes the model and `teacher.json`, which also gets the values of `about`.
 
-        A folder that has a `teacher.json` is whole, whenever the writing is stopped.
+        A folder that has a `teacher.json` is whole, also after a kill.
         """
         fresh = folder / f".{MODEL}.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -180,7 +180,7 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def tokenizer_hash(tokenizer: Any, reference: bool) -> str:
-    """Returns a hash of a tokenizer's settings and files, and of who cuts word pieces: all that token ids depend on."""
+    """Returns a hash of all that token ids depend on: a tokenizer's settings and files, and `Packer`'s `reference`."""
     settings = {name: value for name, value in tokenizer.get_config().items() if name != "name"}  # Keras counts names
     digest = hashlib.sha256(json.dumps([settings, reference], sort_keys=True, default=str).encode())
     with tempfile.TemporaryDirectory() as folder:
@@ -191,13 +191,13 @@ def tokenizer_hash(tokenizer: Any, reference: bool) -> str:
 
 
 def load_teacher(folder: str | Path) -> Teacher:
-    """Reads a saved teacher.
+    """Loads a saved teacher.
 
     Raises:
-      ConfigError: the folder holds none, or one that was not finished.
+      ConfigError: the folder holds no teacher, or an unfinished one.
     """
     folder = Path(folder)
     about = read_about(folder)
     classifier = load_classifier(folder / MODEL, about["mixed_precision"])
-    reference = about.get("word_pieces") == TOKENIZERS  # teachers from before 0.2 go on with the tokens they learnt
+    reference = about.get("word_pieces") == TOKENIZERS  # older teachers keep the tokens that they learnt with
     return Teacher(classifier, Task.from_json(about["task"]), about["max_length"], reference)

@@ -10,11 +10,11 @@ NO_CLIPPING = 1e20  # a norm that no gradient reaches; its inverse is still a fl
 def optimizer_for(
     learning_rate: float, steps: int, config: TeacherConfig, ema: float = 0.0
 ) -> keras.optimizers.Optimizer:
-    """Returns AdamW with a linear warm-up to `learning_rate` and a cosine to 0 at the last of `steps`.
+    """Returns AdamW with a linear warm-up to `learning_rate` and a cosine decay to 0 at the last step.
 
     Args:
       learning_rate: the peak.
-      steps: of the whole run.
+      steps: steps of the whole run.
       config: `warmup`, `weight_decay`, `clip_norm` (0: gradients are not clipped).
       ema: momentum of the moving average of the weights that the optimizer keeps; 0 keeps none.
     """
@@ -25,9 +25,9 @@ def optimizer_for(
         warmup_target=learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    # On TensorFlow, Keras 3.15's optimizers add up the squares of a repeated token's gradient slices instead of squaring
-    # their sum: a token that stands 16 times in a batch would move up to 4 times too far. Clipping by the global norm (that
-    # of the slices) makes each gradient whole first, so there always is a bound.
+    # On TensorFlow, Keras 3.15's optimizers sum the squares of a repeated token's gradient slices instead of squaring their
+    # sum. A token that stands 16 times in a batch would move up to 4 times too far. Clipping by the global norm makes each
+    # gradient whole first, so there is always a bound.
     clip_norm = config.clip_norm or NO_CLIPPING
     average = {"use_ema": True, "ema_momentum": ema} if ema else {}
     optimizer = keras.optimizers.AdamW(

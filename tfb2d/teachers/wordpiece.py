@@ -1,4 +1,4 @@
-"""WordPiece tokenizers that cut texts as those did that the encoders were pre-trained with."""
+"""Makes WordPiece tokenizers that cut texts exactly as in the encoders' pre-training."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from tfb2d.config import ConfigError
 from tfb2d.teachers.mpnet import MPNetTextClassifierPreprocessor, MPNetTokenizer
 from tfb2d.teachers.reading import made_here, read_settings, without_accents
 
-FAMILIES: dict[str, tuple[Any, Any]] = {  # by Hugging Face's name: the tokenizer, and what uses it
+FAMILIES: dict[str, tuple[Any, Any]] = {  # tokenizer and preprocessor, by Hugging Face's name
     "bert": (keras_hub.tokenizers.BertTokenizer, keras_hub.models.BertTextClassifierPreprocessor),
     "distilbert": (keras_hub.tokenizers.DistilBertTokenizer, keras_hub.models.DistilBertTextClassifierPreprocessor),
     "mpnet": (MPNetTokenizer, MPNetTextClassifierPreprocessor),
@@ -25,7 +25,7 @@ def preprocessor_of(folder: Path, model_type: str) -> Any:
       model_type: Hugging Face's name of the family, one of `FAMILIES`.
 
     Raises:
-      ConfigError: see `read_settings`; or a special token is not in the vocabulary.
+      ConfigError: a special token is not in the vocabulary, or see `read_settings`.
     """
     tokenizer_class, preprocessor_class = FAMILIES[model_type]
     settings = read_settings(folder)
@@ -39,10 +39,10 @@ def preprocessor_of(folder: Path, model_type: str) -> Any:
 
 
 def repair_accents(tokenizer: Any, preset: Path) -> None:
-    """Lets a KerasHub preset's uncased tokenizer strip accents, where its vocabulary was made of texts without them.
+    """Makes a KerasHub preset's uncased tokenizer strip accents, if its vocabulary was made of texts without accents.
 
-    KerasHub's uncased presets do not strip accents although their encoders were trained so: accented words are unknown.
-    A saved teacher's own encoder keeps the setting that it was trained with.
+    KerasHub's uncased presets keep accents although their encoders were trained without: accented words are unknown to
+    them. A saved teacher's own encoder keeps the setting that it was trained with.
     """
     if not isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) or made_here(preset):
         return
@@ -53,11 +53,11 @@ def repair_accents(tokenizer: Any, preset: Path) -> None:
 def reference_tokenizer(tokenizer: Any) -> Callable[[Sequence[str]], list[list[int]]]:
     """Returns a function from texts to token ids: the `tokenizers` library with a KerasHub tokenizer's settings.
 
-    A special token that is written out in a text is cut like any other text: a text cannot end a row.
+    A special token in a text is cut like any other text, so a text cannot end its row.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    ids = {piece: number for number, piece in enumerate(tokenizer.get_vocabulary())}
+    ids = {piece: index for index, piece in enumerate(tokenizer.get_vocabulary())}
     reference = Tokenizer(
         models.WordPiece(
             ids,

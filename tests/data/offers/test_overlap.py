@@ -8,9 +8,9 @@ TITLES = ["bosch fridge white", "bosch kgn36nw30g fridge", "bosch kgn36nl30g", "
 
 
 def test_nearest() -> None:
-    found = Overlap(TITLES).nearest(["KGN36NW30G", "red shoe", "nothing here", ""], 3)
-    assert found.dtype == np.int32
-    assert found.tolist() == [[1, 2, -1], [3, 4, -1], [-1, -1, -1], [-1, -1, -1]]
+    nearest = Overlap(TITLES).nearest(["KGN36NW30G", "red shoe", "nothing here", ""], 3)
+    assert nearest.dtype == np.int32
+    assert nearest.tolist() == [[1, 2, -1], [3, 4, -1], [-1, -1, -1], [-1, -1, -1]]
 
 
 def test_no_titles() -> None:

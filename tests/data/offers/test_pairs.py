@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tfb2d.config import Config, ConfigError, DataConfig, OffersConfig, TeacherConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import Titles, cut, read_products
 from tfb2d.data.prepare import prepare
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
+from tfb2d.errors import DataError
 from tfb2d.outcomes import DataOutcome
 from tfb2d.pipeline import run
 from tfb2d.runs import Run
@@ -22,7 +22,7 @@ BRANDS, KINDS, COLOURS = ("bosch", "aeg", "beko", "neff"), ("fridge", "washer", 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
-    """A catalogue of 240 products with one to three offers each."""
+    """Writes a catalogue of 240 products with one to three offers each."""
     folder = tmp_path_factory.mktemp("catalogue")
     draw = random.Random(0)
     rows, titles = ["product_title,cluster_id,cluster_label,category_label"], []
@@ -114,9 +114,9 @@ def test_counts(made: tuple[Path, dict]) -> None:
 
 def test_the_same_bytes_again(data: DataConfig, made: tuple[Path, dict], tmp_path: Path) -> None:
     prepare(data, tmp_path, progress=False)
-    for one in sorted(made[0].rglob("*.parquet")):
-        other = tmp_path / one.relative_to(made[0])
-        assert hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(other.read_bytes()).digest()
+    for part in sorted(made[0].rglob("*.parquet")):
+        other = tmp_path / part.relative_to(made[0])
+        assert hashlib.sha256(part.read_bytes()).digest() == hashlib.sha256(other.read_bytes()).digest()
 
 
 def test_titles_that_are_nearly_held_out() -> None:

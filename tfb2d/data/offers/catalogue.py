@@ -1,4 +1,4 @@
-"""The catalogue: products with their offers, cut so that held-out products and their titles are new."""
+"""Reads a catalogue of offers, and splits it by product so that held-out products and their titles are new."""
 
 import re
 from collections import Counter, defaultdict
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tfb2d.config import DataConfig
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import text_fault
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.shoppers import is_code
@@ -16,15 +15,22 @@ from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.rows import Problem
 from tfb2d.data.splits import Cutter
+from tfb2d.errors import DataError
 
-SPLITS = ("test", "valid", "train")  # an earlier one's titles are kept out of the later ones
-SAME = 0.8  # share of common words from which two titles with the same codes are the same offer
+SPLITS = ("test", "valid", "train")  # titles of an earlier split are kept out of the later ones
+SAME = 0.8  # two titles with the same codes and this share of common words (Jaccard) are the same offer
 _WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product: what it is called, the titles of its offers (distinct ones), its category ("" if unknown)."""
+    """A product.
+
+    Attributes:
+      name: what it is called.
+      titles: the distinct titles of its offers.
+      category: "" if unknown.
+    """
 
     name: str
     titles: tuple[str, ...]
@@ -34,8 +40,8 @@ class Product:
 def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> list[Product]:
     """Reads the offers.
 
-    Clusters of the same name (the same words) are one product. A title that stands in several products ("washing
-    machine") says which is meant no better than chance would: it is left out everywhere.
+    Clusters whose names have the same words are the same product. A title that several products have ("washing machine")
+    does not say which product is meant: it is left out everywhere.
 
     Args:
       data: `offers` names the files and their columns.
@@ -48,11 +54,10 @@ def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> l
     offers = data.offers
     names: dict[str, str] = {}  # by cluster
     categories: dict[str, str] = {}
-    titles: dict[str, dict[str, str]] = defaultdict(
-        dict
-    )  # by the words of the product's name, by the title's own words
-    products: dict[str, str] = {}
-    holders: dict[str, set[str]] = defaultdict(set)  # products by the words of a title
+    # Keys are `near_key` of names and titles.
+    titles: dict[str, dict[str, str]] = defaultdict(dict)  # by the product's key, then by the title's
+    products: dict[str, str] = {}  # names, by the product's key
+    holders: dict[str, set[str]] = defaultdict(set)  # products' keys, by the title's
     columns = (offers.title, offers.cluster, offers.name)
     rejects.begin()
     for path in expand(offers.files):
@@ -70,7 +75,7 @@ def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> l
             counts["repeated_titles"] += near_key(title) in titles[key]
             titles[key].setdefault(near_key(title), title)
             holders[near_key(title)].add(key)
-    rejects.judge(counts["offers"] + counts["unreadable"])
+    rejects.check(counts["offers"] + counts["unreadable"])
     if not products:
         raise DataError(f"{', '.join(offers.files)}: no offers")
     counts["clusters"], counts["products"] = len(names), len(products)
@@ -82,7 +87,7 @@ def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> l
 
 
 def _problem(columns: Sequence[str], values: Sequence[str], max_chars: int) -> Problem | None:
-    """Says what is wrong with an offer's values, or None."""
+    """Says what is wrong with an offer's values; None if nothing is."""
     for column, value in zip(columns, values, strict=False):
         if reason := text_fault(value, max_chars) or ("" if value else "missing value"):
             return Problem(column, reason, value)
@@ -90,12 +95,15 @@ def _problem(columns: Sequence[str], values: Sequence[str], max_chars: int) -> P
 
 
 def cut(products: Iterable[Product], data: DataConfig, counts: Counter[str]) -> dict[str, list[Product]]:
-    """Cuts by product, and keeps titles that are nearly those of an earlier split out of the later ones.
+    """Splits products into test, valid and train; titles nearly the same as an earlier split's are left out.
 
     Args:
       products: with distinct names.
-      data: `valid_fraction`, `test_fraction` and `split_seed` of the products' names.
-      counts: gets `near_titles`: how many were left out.
+      data: `valid_fraction`, `test_fraction` and `split_seed`.
+      counts: gets `near_titles`: how many titles were left out.
+
+    Returns:
+      By split, its products with the titles that are left.
     """
     cutter = Cutter(data)
     splits: dict[str, list[Product]] = {name: [] for name in SPLITS}
@@ -115,10 +123,10 @@ def cut(products: Iterable[Product], data: DataConfig, counts: Counter[str]) -> 
 
 
 class Titles:
-    """Titles that are held out, and whether another one is nearly one of them.
+    """Holds titles, and says whether another title is nearly the same as one of them.
 
-    It is if it has the same words, in any order, or the same codes (words with a digit) and `SAME` of all words (Jaccard):
-    `xperia z5 32gb black` and `sony xperia z5 32gb black` are one offer, `... 64gb black` is another.
+    It is if it has the same words, in any order. It also is if it has the same codes (words with a digit) and `SAME` of all
+    words: `xperia z5 32gb black` and `sony xperia z5 32gb black` are the same offer, `... 64gb black` is not.
     """
 
     def __init__(self) -> None:
@@ -126,21 +134,21 @@ class Titles:
         self._by_codes: dict[frozenset[str], list[frozenset[str]]] = defaultdict(list)
 
     def add(self, titles: Iterable[str]) -> None:
-        """Holds titles out."""
+        """Adds titles."""
         for title in titles:
             self._same.add(near_key(title))
             words = _words(title)
             self._by_codes[frozenset(filter(is_code, words))].append(words)
 
     def has(self, title: str) -> bool:
-        """Whether a title is nearly one of those held out."""
+        """Says whether a title is nearly the same as one that was added."""
         words = _words(title)
         others = self._by_codes.get(frozenset(filter(is_code, words)), ())
         return near_key(title) in self._same or any(len(words & o) >= SAME * len(words | o) for o in others)
 
 
 def read_titles(files: Sequence[str], column: str, quoting: str = "auto") -> Iterator[str]:
-    """Yields the titles of further files; `column` "" takes the last one of files without a header."""
+    """Yields the titles of further files; `column` "" takes the last column of files without a header."""
     for path in expand(files):
         if not column:
             yield (first := columns_of(path, quoting)[-1])

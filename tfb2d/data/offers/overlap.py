@@ -1,7 +1,7 @@
-"""Titles that share most with a query: an inverted index with BM25 weights (Robertson & Zaragoza 2009), as sparse matrices.
+"""Finds the titles that share most with a query: BM25 (Robertson & Zaragoza 2009) by products of sparse matrices.
 
-Besides its words a text has the first four characters of its longer codes, so that the neighbours of `rsg5uusl1` come up:
-`rsg5uusm1` is the hardest wrong answer that there is.
+A text's features are its words, and the first four characters of its longer codes. So for `rsg5uusl1` the index finds
+`rsg5uusm1` too, which is the hardest negative that there is.
 """
 
 import re
@@ -11,18 +11,14 @@ from typing import Any
 
 import numpy as np
 
-K1, B = 1.2, 0.75  # BM25's usual settings; a word counts once a title
+K1, B = 1.2, 0.75  # BM25's usual settings; a word counts once per title
 CHUNK = 256  # queries scored at once
-COMMON = 0.05  # a feature of more than this share of the titles (and of more than 500) finds nothing in particular
+COMMON = 0.05  # features of more than this share of the titles, and of more than 500, are left out: they tell nothing
 _WORD = re.compile(r"[^\W_]+")
 
 
 class Overlap:
-    """An index of titles.
-
-    Args:
-      titles: n titles.
-    """
+    """Indexes n titles."""
 
     def __init__(self, titles: Sequence[str]) -> None:
         from scipy import sparse
@@ -40,15 +36,11 @@ class Overlap:
         self._weights = (sparse.diags(norm) @ matrix @ sparse.diags(idf)).astype(np.float32).T.tocsr()
 
     def nearest(self, queries: Sequence[str], k: int) -> np.ndarray:
-        """The titles that share most with each query.
-
-        Args:
-          queries: q queries.
-          k: how many.
+        """Finds the `k` titles that share most with each query.
 
         Returns:
-          int32 [q, k]: numbers of titles, best first, of equal ones the one with the lower number; -1 where fewer share
-          anything with the query.
+          int32 [queries, k], indices of titles, the best first; of equally good ones the lower index is first. -1 where
+          fewer titles share anything with the query.
         """
         nearest = np.full((len(queries), k), -1, np.int32)
         for start in range(0, len(queries), CHUNK):

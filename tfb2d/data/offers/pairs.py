@@ -1,4 +1,4 @@
-"""From a catalogue to files of pairs: labelled ones for train, valid and test, unlabelled ones for the transfer set."""
+"""Makes files of pairs from a catalogue: labelled ones for the splits, unlabelled ones for the transfer set."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,28 +10,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfb2d.config import DataConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import SPLITS, Titles, cut, read_products
 from tfb2d.data.offers.labelled_pairs import LabelledPairs, Pair
 from tfb2d.data.offers.transfer_pairs import write_transfer
 from tfb2d.data.rejects import Rejects
+from tfb2d.errors import DataError
 
 
 def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dict[str, Any]]:
     """Writes `train`, `valid`, `test` and `unlabelled` `.parquet` of pairs into `out`.
 
-    Queries are names of products as shoppers type them; relevant are the offers of the product. Wrong answers are mostly
-    the titles that share most with the query, then some of the same category, then any. Candidates of held-out queries
-    are held-out titles alone, and neither their queries nor titles that nearly equal theirs occur in train or transfer.
+    Queries are names of products as shoppers type them, and the product's offers are relevant. Irrelevant titles are mostly
+    those that share most with the query, then some of the same category, then any. Held-out queries have held-out titles
+    alone. Their queries, and titles nearly the same as theirs, do not occur in train or transfer.
 
     Args:
-      data: `offers` says from what and how much.
+      data: `offers` names the files and how many pairs to make.
       out: a folder.
       rejects: gets the offers that cannot be used.
 
     Returns:
-      The settings that read these files, and what was counted.
+      The settings that read these files, and counts for `stats.json`.
 
     Raises:
       DataError: no offers, or too few to fill the splits.
@@ -67,7 +67,7 @@ def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dic
         test=(str(files["test"]),),
         unlabelled=(str(files["unlabelled"]),),
         unlabelled_fields=(),
-        group=data.fields[0],  # prepare leaves out whatever asks a held-out query, once more
+        group=data.fields[0],  # so that `prepare` leaves out held-out queries once more
     )
     return settings, {**dict(sorted(counts.items())), "held_out_queries": dict(sorted(kinds.items()))}
 

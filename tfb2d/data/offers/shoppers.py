@@ -1,4 +1,4 @@
-"""A product's name as shoppers type it: whole, with words left out or in another order, misspelled."""
+"""Writes a product's name as shoppers type it: whole, with words left out or in another order, or misspelled."""
 
 import random
 from collections.abc import Callable
@@ -14,15 +14,15 @@ def kind_of(draw: random.Random) -> str:
 
 
 def typed(name: str, kind: str, draw: random.Random) -> str:
-    """A query for a product.
+    """Writes a query for a product.
 
-    Words with a digit in them (model codes, sizes) are what tells products apart: they are never dropped, but a long one
-    may lose its last characters or be parted.
+    Words with a digit in them (model codes, sizes) tell products apart, so they are never dropped. But a long code may lose
+    its last characters or be cut in two.
 
     Args:
       name: the product's name.
       kind: of KINDS.
-      draw: what chance decides.
+      draw: a random generator.
 
     Returns:
       The query, lower-cased; the whole name where it is too short for a change of the kind.
@@ -32,7 +32,7 @@ def typed(name: str, kind: str, draw: random.Random) -> str:
 
 
 def is_code(word: str) -> bool:
-    """Whether a word has a digit in it."""
+    """Says whether a word has a digit in it."""
     return any(map(str.isdigit, word))
 
 
@@ -41,14 +41,14 @@ def _dropped(words: list[str], draw: random.Random) -> list[str]:
     most = min(len(plain), max(1, len(words) // 3), len(words) - 1)
     if most < 1 or (len(plain) == len(words) and len(words) < 3):
         return words
-    gone = set(draw.sample(plain, draw.randint(1, most)))
-    return [word for at, word in enumerate(words) if at not in gone]
+    dropped = set(draw.sample(plain, draw.randint(1, most)))
+    return [word for at, word in enumerate(words) if at not in dropped]
 
 
 def _reordered(words: list[str], draw: random.Random) -> list[str]:
     at, to = draw.sample(range(len(words)), 2)
-    rest = words[:at] + words[at + 1 :]
-    return [*rest[:to], words[at], *rest[to:]]
+    others = words[:at] + words[at + 1 :]
+    return [*others[:to], words[at], *others[to:]]
 
 
 def _misspelled(words: list[str], draw: random.Random) -> list[str]:

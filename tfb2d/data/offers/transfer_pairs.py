@@ -1,4 +1,4 @@
-"""Unlabelled pairs for the transfer set: queries with the titles that a search would show, and with some others."""
+"""Makes unlabelled pairs for the transfer set: queries with the titles that a search would show, and with others."""
 
 import random
 from collections import Counter
@@ -16,7 +16,7 @@ from tfb2d.data.offers.labelled_pairs import TURNS
 from tfb2d.data.offers.overlap import Overlap
 from tfb2d.data.offers.shoppers import is_code, kind_of, typed
 
-TOP, MISSES, RANDOM = 6, 4, 2  # of a query: the nearest titles, some of those that follow, any
+TOP, MISSES, RANDOM = 6, 4, 2  # titles of a query: the nearest, some of those that follow, random ones
 CHUNK = 65_536
 
 

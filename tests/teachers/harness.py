@@ -1,15 +1,28 @@
-"""Tiny encoders with random weights, one of each family, saved as KerasHub presets with a vocabulary of a few words."""
+"""The one harness of teachers' tests: tiny encoders of each family, tables that they learn from, the step of a killed run.
 
+The encoders have random weights and a vocabulary of a few words, and are saved as KerasHub presets.
+"""
+
+import dataclasses
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import keras_hub
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import sentencepiece
+from safetensors import safe_open
 
+from tfb2d.config import TeacherConfig
+from tfb2d.data.task import Task
 from tfb2d.teachers import electra, mpnet
 
+PAIR = Task(("query", "title"))
+SINGLE = Task(("text",))
 WORDS = [
     "the",
     "good",
@@ -27,6 +40,8 @@ WORDS = [
     "fine",
     "poor",
 ]
+# How most tests fine-tune an encoder; `tuning` sets its preset.
+TUNING = TeacherConfig(preset="-", layers=1, max_length=16, epochs=3, batch_size=4, learning_rate=1e-2)
 SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 32}
 FAMILIES = (
     "bert",
@@ -43,13 +58,13 @@ FAMILIES = (
 
 
 def save_encoder(family: str, folder: Path, pieces: Sequence[str] = (), lowercase: bool = True) -> Path:
-    """Writes a preset (encoder and tokenizer, no head) and gives its folder.
+    """Writes a preset (encoder and tokenizer, no head); returns its folder.
 
     Args:
       family: one of FAMILIES.
       folder: where it goes.
       pieces: a WordPiece family's vocabulary, in place of WORDS and letters.
-      lowercase: whether a WordPiece tokenizer lower-cases; none is told to strip accents, as in KerasHub's presets.
+      lowercase: whether a WordPiece tokenizer lower-cases; none strips accents, as in KerasHub's presets.
     """
     keras.utils.set_random_seed(7)
     models = keras_hub.models
@@ -105,18 +120,62 @@ def save_encoder(family: str, folder: Path, pieces: Sequence[str] = (), lowercas
 
 
 def word_pieces() -> list[str]:
-    """BERT's special tokens, WORDS, and letters."""
+    """Returns BERT's special tokens, WORDS, and letters."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
 
 
 def mpnet_pieces(pieces: Sequence[str] = ()) -> list[str]:
-    """MPNet's special tokens stand around those that it has from BERT."""
+    """Returns MPNet's vocabulary: its special tokens stand around BERT's."""
     return ["<s>", "<pad>", "</s>", "<unk>", *(pieces or word_pieces()), "<mask>"]
 
 
+def phrases(rows: int, seed: int, longest: int = 8) -> list[str]:
+    """Makes random texts of 1 to `longest` words."""
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, rng.integers(1, longest + 1))) for _ in range(rows)]
+
+
+def write_table(folder: Path, columns: dict[str, list], parts: int = 1) -> Path:
+    """Writes a table as the data stage does, in `parts` parts of uneven size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    types = {"label": pa.float32()}
+    table = pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
+    edges = np.linspace(0, 1, parts + 1) ** 2 * table.num_rows
+    for number, (start, end) in enumerate(zip(edges[:-1].astype(int), edges[1:].astype(int), strict=True)):
+        pq.write_table(table.slice(start, end - start), folder / f"part-{number:05d}.parquet")
+    return folder
+
+
+def write_pairs(folder: Path, rows: int = 96, valid_rows: int = 48) -> Path:
+    """Writes `train` and `valid` of a task that a tiny model learns: is the title about the query's thing?"""
+    for name, seed, size in (("train", 1, rows), ("valid", 2, valid_rows)):
+        rng = np.random.default_rng(seed)
+        queries = rng.choice(["red shoe", "blue hat"], size)
+        titles = [
+            f"the {q}" if same else "poor film" for q, same in zip(queries, rng.integers(0, 2, size), strict=True)
+        ]
+        labels = [float(title != "poor film") for title in titles]
+        write_table(folder / name, {"query": list(queries), "title": titles, "label": labels})
+    return folder
+
+
+def tuning(preset: Path, **changes: object) -> TeacherConfig:
+    """Returns TUNING with an encoder and some changes."""
+    return dataclasses.replace(TUNING, preset=str(preset), **changes)
+
+
+def saved_step(out: Path) -> int:
+    """Reads the step of a training's newest checkpoint; 0 if there is none yet."""
+    state = out / "checkpoints" / "state.safetensors"
+    if not state.exists():
+        return 0
+    with safe_open(state, "np") as file:
+        return json.loads(file.metadata()["progress"])["step"]
+
+
 def _byte_pairs() -> tuple[dict[str, int], list[str]]:
-    """A vocabulary of letters and of the pairs that WORDS begin with; "Ġ" stands for a space."""
+    """Makes a vocabulary of letters and of the pairs that WORDS begin with; "Ġ" stands for a space."""
     merges = sorted({f"Ġ {word[0]}" for word in WORDS} | {f"{word[0]} {word[1]}" for word in WORDS if len(word) > 1})
     tokens = ["<s>", "<pad>", "</s>", "<mask>", "Ġ", *"abcdefghijklmnopqrstuvwxyz"]
     tokens += [merge.replace(" ", "") for merge in merges]
@@ -124,7 +183,7 @@ def _byte_pairs() -> tuple[dict[str, int], list[str]]:
 
 
 def _sentence_pieces(pad: str, unknown: str, start: str, end: str, mask: str = "") -> bytes:
-    """A SentencePiece model of WORDS; without `pad`, as in XLM-R's file, there is no such piece."""
+    """Trains a SentencePiece model of WORDS; without `pad`, as in XLM-R's file, there is no such piece."""
     model = io.BytesIO()
     ids = iter(range(4))
     sentencepiece.SentencePieceTrainer.train(

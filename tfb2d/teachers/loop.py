@@ -1,0 +1,163 @@
+"""The training loop of fine-tuning and adapting: batches, checkpoints, evaluations, progress."""
+
+import dataclasses
+import math
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfb2d.resume import CHECKPOINTS
+from tfb2d.teachers.checkpoints import Checkpoints
+from tfb2d.teachers.steps import training_step
+
+
+@dataclass
+class State:
+    """Where a training is. It goes on from this, the weights and the optimizer's variables.
+
+    Attributes:
+      step: steps so far.
+      seconds: of training so far, before kills too.
+      train_loss: summed over the `train_rows` since the last evaluation.
+      train_rows: see `train_loss`.
+      worse: evaluations since the best one.
+      best: the best evaluation; None if none is kept.
+      best_file: the checkpoint of its weights; "" if there is none.
+      history: the evaluations so far.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    train_loss: float = 0.0
+    train_rows: int = 0
+    worse: int = 0
+    best: dict[str, float] | None = None
+    best_file: str = ""
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Training(ABC):
+    """A training run that goes on from its newest checkpoint.
+
+    A subclass calls `prepare` once it has a model, and `train` to run.
+
+    Args:
+      out: folder of checkpoints and TensorBoard scalars.
+      rows: training rows.
+      epochs: how often each is read.
+      batch_size: rows of a step.
+      checkpoint_seconds: time between checkpoints; there is also one after each evaluation.
+
+    Attributes:
+      title: what the progress bar is called.
+      learning_rate: name of the setting to lower if the loss is NaN or infinite.
+      epoch_steps: steps of an epoch.
+      steps: steps of the whole run.
+    """
+
+    title: ClassVar[str]
+    learning_rate: ClassVar[str]
+
+    def __init__(self, out: Path, rows: int, epochs: int, batch_size: int, checkpoint_seconds: float) -> None:
+        self.out = out
+        self.epoch_steps = math.ceil(rows / batch_size)
+        self.steps = epochs * self.epoch_steps
+        self._checkpoint_seconds = checkpoint_seconds
+
+    def prepare(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: keras.losses.Loss,
+        labels_spec: Any = None,
+    ) -> None:
+        """Builds the optimizer and the training step, for the arguments of `training_step`."""
+        optimizer.build(model.trainable_variables)
+        self.step = training_step(model, optimizer, loss, labels_spec)
+        self.checkpoints = Checkpoints(self.out / CHECKPOINTS, model, optimizer)
+
+    @abstractmethod
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Returns the indices of the rows of each step of an epoch."""
+
+    @abstractmethod
+    def loss_of(self, rows: np.ndarray) -> float:
+        """Trains on a batch of rows; returns its loss."""
+
+    @abstractmethod
+    def is_evaluated(self, step: int) -> bool:
+        """Says whether there is an evaluation after this many steps."""
+
+    @abstractmethod
+    def figures(self) -> dict[str, float]:
+        """Evaluates the model on rows that are not trained on."""
+
+    def keep(self, state: State, evaluation: dict[str, float]) -> None:
+        """Decides whether the weights are the best so far, and saves them; by default the last weights are kept."""
+        return
+
+    def is_over(self, state: State) -> bool:
+        """Says whether training stops before its last step."""
+        return False
+
+    def train(self, progress: bool) -> State:
+        """Trains to the end, from the newest checkpoint if there is one.
+
+        Raises:
+          FloatingPointError: the loss is NaN or infinite.
+        """
+        saved = self.checkpoints.load() or {}
+        # An older version's checkpoint may hold other fields.
+        state = State(**{item.name: saved[item.name] for item in dataclasses.fields(State) if item.name in saved})
+        bar = tqdm(total=self.steps, initial=state.step, desc=self.title, unit="step", disable=not progress)
+        writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
+        with bar, writer.as_default():
+            self._run(state, bar)
+        writer.close()
+        return state
+
+    def evaluate(self, state: State) -> None:
+        """Evaluates the model and adds the evaluation to the history."""
+        figures = self.figures()
+        for name, value in figures.items():
+            tf.summary.scalar(name.replace("_", "/", 1), value, state.step)
+        evaluation = {"step": state.step, "epoch": round(state.step / self.epoch_steps, 3), **figures}
+        if state.train_rows:
+            evaluation["train_loss"] = state.train_loss / state.train_rows
+        state.history.append(evaluation)
+        state.train_loss, state.train_rows = 0.0, 0
+        self.keep(state, evaluation)
+
+    def _run(self, state: State, bar: tqdm) -> None:
+        started = time.monotonic() - state.seconds
+        saved = time.monotonic()
+        batches: list[np.ndarray] = []
+        if self.is_evaluated(0) and not state.history:
+            self.evaluate(state)
+        while state.step < self.steps and not self.is_over(state):
+            epoch, at = divmod(state.step, self.epoch_steps)
+            if at == 0 or not batches:
+                batches = self.batches(epoch)
+            loss = self.loss_of(batches[at])
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss} at step {state.step}; lower {self.learning_rate}")
+            state.step += 1
+            state.train_loss += loss * len(batches[at])
+            state.train_rows += len(batches[at])
+            state.seconds = time.monotonic() - started
+            tf.summary.scalar("train/loss", loss, state.step)
+            bar.set_postfix(loss=f"{state.train_loss / state.train_rows:.4f}", refresh=False)
+            bar.update()
+            if self.is_evaluated(state.step):
+                self.evaluate(state)
+            elif time.monotonic() - saved < self._checkpoint_seconds:
+                continue
+            self.checkpoints.save(dataclasses.asdict(state))
+            saved = time.monotonic()
