@@ -190,7 +190,7 @@ def test_shadow_comparison_of_two_versions(shop: Shop) -> None:
     labels = "--allow_version_labels_for_unavailable_models"
     with LocalServer(["--embedded", f"--model_config_file={config}", labels], 300) as server:
         lines = command(*flags, f"--before={server.address}@stable", f"--after={server.address}@1", "--max_flips=0")
-        assert "0.00% of the decisions turned over" in lines
+        assert "0.00% of the decisions changed" in lines
         flags += [f"--before={server.address}@stable", f"--after={server.address}@2", f"--json={moved}"]
         lines = command(*flags, "--max_flips=0.1", "--show_text=2", expect=3)
     figures = read_json(moved)
