@@ -1,4 +1,4 @@
-"""The command as it is typed; what it does is tested in tests/evaluation/test_judging.py."""
+"""The command as it is typed; what it does is tested in tests/evaluation/test_labelled.py."""
 
 import json
 from pathlib import Path
