@@ -249,7 +249,7 @@ def test_a_tokenizer_without_a_normalizer_needs_its_setting(normalizer: dict, tm
     (tmp_path / "tokenizer.json").write_text(
         json.dumps({"model": {"type": "WordPiece", "vocab": {"[UNK]": 0}}} | normalizer)
     )
-    with pytest.raises(ConfigError, match="its normalizer is null, .*do_lower_case"):
+    with pytest.raises(ConfigError, match=r"its normalizer is null, .*do_lower_case"):
         read_settings(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     assert read_settings(tmp_path) == WordPieceSettings(("[UNK]",), False, False)
