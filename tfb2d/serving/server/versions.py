@@ -1,4 +1,4 @@
-"""Which version folders there are, which of them a policy chooses, and when one has stopped changing."""
+"""Finds version folders, chooses among them by policy, and waits until they have stopped changing, for `models`."""
 
 import os
 import re
