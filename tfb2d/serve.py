@@ -40,7 +40,7 @@ CAPTURE = False  # an operator reads the whole log, and the official server repl
 _BINARY = "tensorflow_model_server"
 _FAILED = 255
 _NO_LOG = (
-    "Failed to start server. Error: INVALID_ARGUMENT: --log_requests is the embedded server's flag, and this would start"
+    "Failed to start server. Error: INVALID_ARGUMENT: --{} is the embedded server's flag, and this would start"
     " the official server, which cannot log requests. Add --embedded, or leave the flag out and have tfb2d.Client sample"
     " what it sends."
 )
@@ -75,10 +75,14 @@ def run(given: Namespace) -> int:
         return _FAILED
     official = None if options.embedded else official_command(arguments, options)
     if official is not None:
-        if options.log_requests:
-            print(_NO_LOG, file=sys.stderr)
+        own = own_flags(arguments)
+        logs = [
+            name for name in own if name.startswith("log_requests") and (name != "log_requests" or options.log_requests)
+        ]
+        if logs:
+            print(_NO_LOG.format(logs[0]), file=sys.stderr)
             return _FAILED
-        dropped = [f"--{name}" for name in own_flags(arguments) if name not in ("docker_image", "host")]
+        dropped = [f"--{name}" for name in own if name not in ("docker_image", "host")]
         if dropped:
             print(f"tfb2d serve: the official server has no {', '.join(dropped)}", file=sys.stderr)
         print(f"tfb2d serve: the official server: {official[0]}", file=sys.stderr, flush=True)
