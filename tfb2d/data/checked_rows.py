@@ -26,12 +26,14 @@ class CheckedRow(NamedTuple):
       texts: a text per text column.
       numbers: a number per column of numbers.
       others: the other columns' values.
+      lines: physical lines that it takes up.
     """
 
     number: int
     texts: tuple[str, ...]
     numbers: tuple[float, ...]
     others: tuple[Any, ...]
+    lines: int = 1
 
 
 def read_checked_rows(
@@ -76,7 +78,7 @@ def read_checked_rows(
     """
     fields, numbers = tuple(fields), tuple(numbers)
     text_end, number_end = len(fields), len(fields) + len(numbers)
-    for row in read_rows(path, (*fields, *numbers), tuple(others), progress, quoting, rejects.dialects):
+    for row in read_rows(path, (*fields, *numbers), tuple(others), progress, quoting, rejects.dialects, max_chars):
         problem = row.problem
         texts: tuple[str, ...] = ()
         scores: tuple[float, ...] = ()
@@ -92,9 +94,10 @@ def read_checked_rows(
             else:
                 scores = read
         if problem is None:
-            yield CheckedRow(row.number, texts, scores, row.values[number_end:])
+            rejects.keep(row.lines)
+            yield CheckedRow(row.number, texts, scores, row.values[number_end:], row.lines)
         else:
-            rejects.add(path, row.number, *problem)
+            rejects.add(path, row.number, *problem, lines=row.lines)
 
 
 def read_texts(
