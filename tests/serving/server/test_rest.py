@@ -76,6 +76,18 @@ def test_refused(shared, path, body, message):
     assert message in json.loads(text)["error"]
 
 
+@pytest.mark.parametrize("depth", [300, 700, 900, 2000])
+def test_what_is_nested_too_deep_is_the_clients_mistake(shared, depth):
+    nested = "[" * depth + "1" + "]" * depth
+    bodies = (
+        nested,
+        f'{{"inputs": {nested}}}',
+        f'{{"signature_name": {nested}}}',
+        f'{{"inputs": {nested}, "instances": []}}',
+    )
+    assert [ask(shared, body)[0] for body in bodies] == [400] * 4
+
+
 def test_gzip(shared):
     packed = gzip.compress(ROW.encode())
     assert ask(shared, packed, **{"Content-Encoding": "gzip"})[0] == 200

@@ -44,6 +44,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
     Raises:
       StatusError: INVALID_ARGUMENT.
+      RecursionError: lists or objects are nested deeper than Python's stack; `rest` answers INVALID_ARGUMENT.
     """
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
     if not text:
@@ -52,8 +53,6 @@ def parse_json(body: bytes) -> dict[str, Any]:
         value, _ = json.JSONDecoder().raw_decode(text)
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
-    except RecursionError:
-        raise invalid("JSON Parse error: lists or objects are nested too deep") from None
     except ValueError as error:
         raise invalid(f"JSON Parse error: {error}") from None
     if not isinstance(value, dict):

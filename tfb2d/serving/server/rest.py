@@ -84,7 +84,9 @@ class Rest:
             return _response(200, self._answer(request, target, body), headers=self._cors)
         except Exception as error:
             problem = unexpected(error)
-            if not isinstance(error, StatusError):
+            if isinstance(error, RecursionError):  # in the parser, or in a message that shows the value
+                problem = invalid("JSON Parse error: lists or objects are nested too deep")
+            elif not isinstance(error, StatusError):
                 _log.error("%s", where(error))
             text = rest_format.error_body(problem.message)
             return _response(_HTTP.get(problem.code, 500), text, headers=self._cors)
