@@ -95,7 +95,7 @@ def test_what_is_set_apart(run, tmp_path, case):
     line, field, reason, excerpt = ROWS[case]
     stats, apart = run(tsv(GOOD[:500]) + b"\n" + line + b"\n" + tsv(GOOD[500:]).split(b"\n", 1)[1])
     file = str(tmp_path / "reviews.tsv")
-    assert apart == [{"file": file, "row": 502, "field": field, "reason": reason, "excerpt": excerpt}]
+    assert apart == [{"file": file, "row": 502, "lines": 1, "field": field, "reason": reason, "excerpt": excerpt}]
     assert (stats["rejected"], stats["rejected_by_reason"]) == (1, {reason: 1})
     assert stats["train"] + stats["valid"] + stats["test"] == 1000
     with pytest.raises(DataError, match=r"1 of 1,001 rows cannot be used, more than data\.max_rejected=0 allows"):

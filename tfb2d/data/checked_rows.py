@@ -26,12 +26,14 @@ class CheckedRow(NamedTuple):
       texts: a text per text column.
       numbers: a number per column of numbers.
       others: the other columns' values.
+      lines: physical lines that it takes up.
     """
 
     number: int
     texts: tuple[str, ...]
     numbers: tuple[float, ...]
     others: tuple[Any, ...]
+    lines: int = 1
 
 
 def read_checked_rows(
@@ -76,7 +78,7 @@ def read_checked_rows(
     """
     fields, numbers = tuple(fields), tuple(numbers)
     text_end, number_end = len(fields), len(fields) + len(numbers)
-    for row in read_rows(path, (*fields, *numbers), tuple(others), progress, quoting, rejects.dialects):
+    for row in read_rows(path, (*fields, *numbers), tuple(others), progress, quoting, rejects.dialects, max_chars):
         problem = row.problem
         texts: tuple[str, ...] = ()
         scores: tuple[float, ...] = ()
@@ -92,13 +94,14 @@ def read_checked_rows(
             else:
                 scores = read
         if problem is None:
-            yield CheckedRow(row.number, texts, scores, row.values[number_end:])
+            rejects.keep(row.lines)
+            yield CheckedRow(row.number, texts, scores, row.values[number_end:], row.lines)
         else:
-            rejects.add(path, row.number, *problem)
+            rejects.add(path, row.number, *problem, lines=row.lines)
 
 
 def read_texts(
-    paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None
+    paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None, quoting: str = "auto"
 ) -> Iterator[tuple[str, ...]]:
     """Streams the texts of files, for readers that need nothing else. Rejected rows are logged at the end.
 
@@ -106,6 +109,7 @@ def read_texts(
       paths: the files.
       fields: text columns that they must have.
       progress: called with the bytes read since the last call.
+      quoting: see `read_rows`.
 
     Yields:
       The texts of each good row, in the order of `fields`.
@@ -115,7 +119,7 @@ def read_texts(
     """
     rejects = Rejects(None, 1.0)
     for path in paths:
-        for row in read_checked_rows(path, fields, rejects, progress=progress):
+        for row in read_checked_rows(path, fields, rejects, quoting=quoting, progress=progress):
             yield row.texts
     if rejects.count:
         _log.warning("%d rows cannot be used and are left out: %s", rejects.count, rejects.summary())

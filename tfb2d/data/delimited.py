@@ -1,16 +1,18 @@
 """Reads comma- and tab-separated files, quoted as CSV or plain."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tfb2d.data.columns import column_indices
 from tfb2d.data.formats import kind_of
 from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, too_long
-from tfb2d.data.quoted import read_records
+from tfb2d.data.quoted import Quoting, read_records
 from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
 from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
 from tfb2d.errors import DataError
 
+_log = logging.getLogger(__name__)
 NAMES = {",": "comma-separated", "\t": "tab-separated"}
 
 Pick = Callable[[Sequence[str]], tuple[str | None, ...]]
@@ -21,8 +23,10 @@ class DelimitedFile:
 
     Args:
       path: the file.
-      quoting: "csv", "backslash", "none", or "auto": csv for .csv, and as the file looks for .tsv.
+      quoting: "csv", "backslash", "none", or "auto": csv for .csv, and as the file looks for .tsv. With "auto" a record of
+        several lines that looks like joined rows is undone.
       progress: called with the bytes read since the last call.
+      max_chars: a record of several lines with a longer text is undone; 0 takes any.
 
     Attributes:
       header: names of the columns.
@@ -31,12 +35,12 @@ class DelimitedFile:
       DataError: there is no header.
     """
 
-    def __init__(self, path: Path, quoting: str, progress: Progress) -> None:
+    def __init__(self, path: Path, quoting: str, progress: Progress, max_chars: int = 0) -> None:
         self.path = path
         self.separator = "," if kind_of(path) == ".csv" else "\t"
         self._feed = LineFeed(read_lines(path, progress))
         self._quoted: bool | None = {"csv": True, "backslash": True, "none": False}.get(quoting)  # None: not known yet
-        self._backslashes = quoting == "backslash"
+        self._quoting = Quoting(quoting == "backslash", quoting in ("csv", "backslash"), max_chars)
         if self._quoted is None and self.separator == ",":
             self._quoted = True
         self._sampled = 0  # number of the last line that gave no clear answer
@@ -46,12 +50,13 @@ class DelimitedFile:
     @property
     def dialect(self) -> str:
         """Returns how the file is read, in words: "tab-separated, no quoting"."""
-        quoting = "quotes behind backslashes" if self._backslashes else "CSV quoting" if self._quoted else "no quoting"
+        quoting = "quotes behind backslashes" if self._quoting.backslashes else "CSV quoting" if self._quoted else "no quoting"
         return f"{NAMES[self.separator]}, {quoting}"
 
     def rows(self, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
         """Streams the rows; see `readers.read_rows`."""
         indices = column_indices(self.path, self.header, columns, optional)
+        self._quoting.limited = [index for index in indices[: len(columns)] if index is not None]
 
         def pick(fields: Sequence[str]) -> tuple[str | None, ...]:
             return tuple([None if index is None else fields[index] for index in indices])
@@ -60,6 +65,7 @@ class DelimitedFile:
             yield from self._plain_rows(pick)
         if self._quoted:  # perhaps only since a line within the file
             yield from self._quoted_rows(pick)
+            self._report()
 
     def _read_header(self) -> list[str]:
         first = next(self._feed, None)
@@ -77,7 +83,7 @@ class DelimitedFile:
         if not self._quoted:
             return text.split(self.separator)
         self._feed.put_back([first])
-        record = next(read_records(self._feed, self.separator, backslashes=self._backslashes))
+        record = next(read_records(self._feed, self.separator, quoting=self._quoting))
         if record.reason:
             raise DataError(f"{self.path}: the header, line 1, is not CSV: {record.reason}")
         if not any(record.fields):
@@ -116,7 +122,7 @@ class DelimitedFile:
     def _quoted_rows(self, pick: Pick) -> Iterator[Row]:
         width = len(self.header)
         for fields, lines, reason in read_records(
-            self._feed, self.separator, width, self._begins_quoted, self._backslashes
+            self._feed, self.separator, width, self._begins_quoted, self._quoting
         ):
             if reason:
                 yield too_long(lines[0]) if lines[0].cut else reject_line(lines[0], reason)
@@ -124,6 +130,25 @@ class DelimitedFile:
                 yield self._ragged(lines[0], fields)
             else:
                 yield Row(lines[0].number, pick(fields), None, len(lines))
+
+    def _report(self) -> None:
+        """Logs how many records of several lines were read, and how many undone."""
+        quoting = self._quoting
+        parts = []
+        if quoting.joined:
+            parts.append(
+                f"{quoting.joined:,} records take up {quoting.joined_lines:,} lines, the first from line "
+                f"{quoting.first_joined} on; data.quoting=none reads each line by itself"
+            )
+        if quoting.undone:
+            way_out = "" if quoting.trusted else "; if the quotes belong there, set data.quoting=csv"
+            parts.append(
+                f"{quoting.undone:,} quotes would have joined lines and were rejected, the first in line "
+                f"{quoting.first_undone}{way_out}"
+            )
+        doubtful = quoting.undone or (len(self.header) == 1 and not quoting.trusted)
+        if parts:
+            _log.log(logging.WARNING if doubtful else logging.INFO, "%s: %s", self.path, ". ".join(parts))
 
     def _ragged(self, line: Line, fields: Sequence[str]) -> Row:
         excerpt = f"{len(fields)} columns: {self.separator.join(fields)[:EXCERPT]}"

@@ -74,7 +74,7 @@ def read_examples(
     check = _Check(data, texts, labelled)
     batch = _Batch(data, rejects)
     size = max(sum(path.stat().st_size for path in paths), 1)
-    done = reported = number = 0
+    done = reported = number = lines = 0
 
     def consumed(count: int) -> None:
         nonlocal done, reported
@@ -86,24 +86,25 @@ def read_examples(
     rows = (
         (path, row)
         for path in paths
-        for row in read_rows(path, required, optional, consumed, data.quoting, rejects.dialects)
+        for row in read_rows(path, required, optional, consumed, data.quoting, rejects.dialects, data.max_chars)
     )
     rejects.begin()
     for number, (path, row) in enumerate(islice(rows, limit or None), 1):
+        lines += row.lines
         example = check(row)
         if isinstance(example, Problem):
-            rejects.add(path, row.number, *example)
+            rejects.add(path, row.number, *example, lines=row.lines)
         else:
-            batch.add(path, row.number, example)
+            batch.add(path, row, example)
         if batch.full:
             yield batch.take()
         if number % BATCH_ROWS == 0:
-            rejects.check(number, max(done / size, number / limit if limit else 0, 1 / size))
+            rejects.check(lines, max(done / size, number / limit if limit else 0, 1 / size))
     if not number:
         raise DataError(f"{', '.join(map(str, files))}: no rows below the header")
     if (last := batch.take()).num_rows:
         yield last
-    rejects.check(number)
+    rejects.check(lines)
 
 
 class _Check:
@@ -146,11 +147,11 @@ class _Batch:
         self.schema = schema(data)
         self.rejects = rejects
         self.ids = HashSet()
-        self.waiting: list[tuple[Path, int, _Example]] = []
+        self.waiting: list[tuple[Path, int, int, _Example]] = []  # file, row, its lines, example
         self.chars = 0
 
-    def add(self, path: Path, number: int, example: _Example) -> None:
-        self.waiting.append((path, number, example))
+    def add(self, path: Path, row: Row, example: _Example) -> None:
+        self.waiting.append((path, row.number, row.lines, example))
         self.chars += sum(map(len, example.texts))
 
     @property
@@ -158,7 +159,7 @@ class _Batch:
         return len(self.waiting) >= BATCH_ROWS or self.chars >= BATCH_CHARS
 
     def take(self) -> pa.RecordBatch:
-        examples = self._unique() if self.data.id else [example for _, _, example in self.waiting]
+        examples = self._unique() if self.data.id else [example for *_, example in self.waiting]
         columns = [pa.array(texts, pa.string()) for texts in zip(*(e.texts for e in examples), strict=True)]
         columns = columns or [pa.array([], pa.string())] * len(self.data.fields)
         columns.append(pa.array(np.array([e.label for e in examples], np.float32)))
@@ -168,11 +169,11 @@ class _Batch:
         return pa.record_batch(columns, schema=self.schema)
 
     def _unique(self) -> list[_Example]:
-        new = self.ids.add(np.array([hash64(e.id) for _, _, e in self.waiting], np.uint64))
+        new = self.ids.add(np.array([hash64(e.id) for *_, e in self.waiting], np.uint64))
         examples = []
-        for (path, number, example), first in zip(self.waiting, new, strict=True):
+        for (path, number, lines, example), first in zip(self.waiting, new, strict=True):
             if first or not example.id:
                 examples.append(example)
             else:
-                self.rejects.add(path, number, self.data.id, "duplicate id", example.id)
+                self.rejects.add(path, number, self.data.id, "duplicate id", example.id, lines)
         return examples

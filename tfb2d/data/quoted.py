@@ -7,21 +7,59 @@ the line that opened the quote is rejected, and the lines after it are read agai
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tfb2d.data.lines import MAX_LINE, Line, LineFeed, decode
+from tfb2d.data.row_like import RowLike
 
 MAX_RECORD = MAX_LINE  # bytes of a record of several lines
 MAX_RECORD_LINES = 10_000
-LEARNING_ROWS = 1000  # the first rows of a file show what its rows are like
-ENOUGH_ROWS = 20  # fewer rows say nothing about a column's values
-FEW_VALUES, REPEATS = 50, 4  # a column of labels has at most so many values, each of them so often on average
-LONG_ROWS = 20  # records of several lines are usual in a file where they are a twentieth of the rows
-MAX_PLAIN_LINES = 20  # of a file of a single column: lines of a record that could each be a row
 NEVER_CLOSED = "a quote that is never closed"
-STRAY = "a quote that would join this line to the next rows"
+RAGGED = "a quote that would join this line to others, not to the header's number of columns"
+STRAY = "a quote that would join this line to the next rows (if it belongs there, set quoting to csv)"
+OVER_LONG = "a quote that would join this line to others to a text longer than data.max_chars={}"
+CARRIAGE_RETURN = "a carriage return within the line: convert the file's line ends to LF, or quote the value"
 _TOO_LONG = "too long"
 _NUL = "\ud800"  # stands for a NUL, which the csv module of Python 3.10 refuses; never in decoded UTF-8
+_BACKSLASHES = re.compile(rb'(\\+)"')
+
+
+@dataclass
+class Quoting:
+    """Says how quotes are read, and counts what they did.
+
+    Attributes:
+      backslashes: whether a quote within a field stands behind a backslash, as Spark and R write it.
+      trusted: whether quotes are taken at their word; then only records that do not fit are undone.
+      max_chars: the longest text that the caller uses; 0 takes any.
+      limited: indices of the columns that `max_chars` holds for.
+      joined: records of several lines that were read.
+      joined_lines: their lines.
+      first_joined: the first line of the first of them.
+      undone: records of several lines that were undone.
+      first_undone: the first line of the first of them.
+    """
+
+    backslashes: bool = False
+    trusted: bool = False
+    max_chars: int = 0
+    limited: Sequence[int] = ()
+    joined: int = 0
+    joined_lines: int = 0
+    first_joined: int = 0
+    undone: int = 0
+    first_undone: int = 0
+
+    def count(self, lines: Sequence[Line], undone: bool) -> None:
+        """Counts a record of several lines."""
+        if undone:
+            self.undone += 1
+            self.first_undone = self.first_undone or lines[0].number
+        else:
+            self.joined += 1
+            self.joined_lines += len(lines)
+            self.first_joined = self.first_joined or lines[0].number
 
 
 class Record(NamedTuple):
@@ -39,7 +77,8 @@ class _Taker:
         self.feed = feed
         self.backslashes = backslashes
         self.lines: list[Line] = []
-        self.bytes = 0
+        self._texts: list[str] = []
+        self._bytes = 0
 
     def __iter__(self) -> "_Taker":
         return self
@@ -47,33 +86,42 @@ class _Taker:
     def __next__(self) -> str:
         line = next(self.feed)
         self.lines.append(line)
-        self.bytes += len(line.content)
-        if line.cut or self.bytes > MAX_RECORD or len(self.lines) > MAX_RECORD_LINES:
+        self._bytes += len(line.content)
+        if line.cut or self._bytes > MAX_RECORD or len(self.lines) > MAX_RECORD_LINES:
             raise csv.Error(_TOO_LONG)
-        return _text(line, self.backslashes)
+        self._texts.append(_text(line, self.backslashes))
+        return self._texts[-1]
+
+    def take(self) -> tuple[list[Line], list[str]]:
+        """Returns the record's lines, as they stand and as CSV, and begins the next."""
+        taken = self.lines, self._texts
+        self.lines, self._texts, self._bytes = [], [], 0
+        return taken
 
 
 def read_records(
-    feed: LineFeed, separator: str, width: int = 0, begins_quoted: bool = False, backslashes: bool = False
+    feed: LineFeed, separator: str, width: int = 0, begins_quoted: bool = False, quoting: Quoting | None = None
 ) -> Iterator[Record]:
     """Streams records; every line belongs to exactly one of them, except blank lines, which belong to none.
 
     A record of several lines must be CSV with `width` fields, and end within MAX_RECORD bytes and MAX_RECORD_LINES lines.
-    It must not look like rows that a stray quote joined (see `_RowLike.joins_rows`). Otherwise its first line is yielded
-    with the reason, and the others are read again.
+    Its texts must not be longer than `quoting.max_chars`. Unless quotes are trusted, it must not look like rows that a stray
+    quote joined (see `RowLike.joins_rows`). Otherwise its first line is yielded with the reason, and the others are read
+    again.
 
     Args:
       feed: the lines.
       separator: between fields.
       width: fields of a whole row; 0 takes any (a header).
       begins_quoted: whether the header begins with a quote, as all rows then may.
-      backslashes: whether a quote within a field stands behind a backslash, as Spark and R write it.
+      quoting: how quotes are read; gets the counts.
 
     Yields:
       Record. Those of one line may have another number of fields than `width`.
     """
     csv.field_size_limit(2 * MAX_RECORD)  # `_Taker` stops a record first
-    taker, row_like = _Taker(feed, backslashes), _RowLike(separator, width, begins_quoted, backslashes)
+    quoting = quoting or Quoting()
+    taker, row_like = _Taker(feed, quoting.backslashes), RowLike(separator, width, begins_quoted)
     reader = csv.reader(taker, delimiter=separator, strict=True)
     undone = 0  # the last line of the records that were undone; nothing is learnt from those
     while True:
@@ -84,11 +132,12 @@ def read_records(
         except csv.Error as error:
             fields, reason = [], _reason(error, taker.lines)
             reader = csv.reader(taker, delimiter=separator, strict=True)
-        lines, taker.lines, taker.bytes = taker.lines, [], 0
-        if len(lines) > 1 and not reason and width and (len(fields) != width or row_like.joins_rows(lines)):
-            reason = STRAY
-        if len(fields) == width and not reason and lines[0].number > undone:
-            row_like.learn(lines, fields)
+        lines, texts = taker.take()
+        if len(lines) > 1 and width:
+            reason = reason or _fault(fields, texts, width, quoting, row_like)
+            quoting.count(lines, bool(reason))
+        if len(fields) == width and not reason and not quoting.trusted and lines[0].number > undone:
+            row_like.learn(texts, fields)
         if reason:
             feed.put_back(lines[1:])
             undone = max(undone, lines[-1].number)
@@ -98,103 +147,33 @@ def read_records(
             yield Record([field.replace(_NUL, "\0") for field in fields] if nul else fields, lines)
 
 
+def _fault(fields: Sequence[str], texts: Sequence[str], width: int, quoting: Quoting, row_like: RowLike) -> str:
+    """Says why a record of several lines that is CSV is undone; "" if it is not."""
+    if len(fields) != width:
+        return RAGGED
+    if not quoting.trusted and row_like.joins_rows(texts):
+        return STRAY
+    if quoting.max_chars and any(len(fields[index]) > quoting.max_chars for index in quoting.limited):
+        return OVER_LONG.format(quoting.max_chars)
+    return ""
+
+
 def _reason(error: csv.Error, lines: list[Line]) -> str:
     """Says in the user's words why lines are no record."""
     if str(error) == _TOO_LONG or (len(lines) > 1 and "unexpected end of data" in str(error)):
         return NEVER_CLOSED
+    if "new-line character" in str(error):
+        return CARRIAGE_RETURN
     hint = " (for quotes behind backslashes set quoting to backslash)" if b'\\"' in lines[0].content else ""
     return f"not CSV: {error}{hint}"
 
 
-class _RowLike:
-    """Tells lines that are rows from lines of a text with line breaks.
-
-    A line is a row if it has `width` fields and its values are like those of the file's first rows. A column's values say
-    something where they are numbers, or few different ones (labels). A text's line may have as many fields by chance. But
-    its commas stand before a space, at the line's end or within a number; commas between fields do not, unless the first
-    rows have such commas too. Where the header and all rows begin with a quote, so does every line that is a row.
-    """
-
-    def __init__(self, separator: str, width: int, begins_quoted: bool, backslashes: bool) -> None:
-        self._backslashes = backslashes
-        self.separator = separator
-        self.width = width
-        self._begins_quoted = begins_quoted
-        self._commas = [re.compile(p) for p in (r", ", r",$", r"\d,\d{3}(?!\d)")] if separator == "," else []
-        self._rows = self._long_rows = 0  # rows so far, and those of several lines
-        self._values: list[set[str] | None] = [set() for _ in range(width)]  # by column; None: too many
-        self._numbers = [True] * width  # whether a column has numbers alone
-
-    def learn(self, lines: Sequence[Line], fields: Sequence[str]) -> None:
-        """Learns from a row of the file what its rows are like."""
-        if self._rows == LEARNING_ROWS:
-            return
-        self._rows += 1
-        self._long_rows += len(lines) > 1
-        self._begins_quoted = self._begins_quoted and lines[0].content.startswith(b'"')
-        if b'"' not in lines[0].content:
-            text = _text(lines[0], self._backslashes)
-            self._commas = [pattern for pattern in self._commas if not pattern.search(text)]
-        for column, value in enumerate(fields):
-            self._numbers[column] = self._numbers[column] and _is_number(value)
-            values = self._values[column]
-            if values is not None:
-                values.add(value)
-                self._values[column] = values if len(values) <= FEW_VALUES else None
-
-    def joins_rows(self, lines: Sequence[Line]) -> bool:
-        """Says whether a record of several lines looks like rows that a stray quote joined: at least half are rows.
-
-        If the quoted field is the record's first, its last line always has the right number of fields and says nothing. If
-        it is the last field, the first line says nothing. In a file of a single column only the number of lines counts,
-        unless the file has many records of several lines.
-        """
-        texts = [_text(line, self._backslashes) for line in lines if line.content.strip()]
-        if self.width == 1:
-            usual = LONG_ROWS * self._long_rows >= self._rows > 0
-            return (
-                len(texts) == len(lines) > MAX_PLAIN_LINES and not usual and not any(self.separator in t for t in texts)
-            )
-        *closed, opened = next(csv.reader(texts[:1], delimiter=self.separator))
-        evidence = [self._is_row(text) for text in texts[1:-1]]
-        if len(closed) < self.width - 1:
-            fields = [*closed, *opened.removesuffix("\n").split(self.separator)]
-            evidence.append(not self._in_sentence(opened) and self._fits(fields))
-        if closed:
-            evidence.append(self._is_row(texts[-1]))
-        return 2 * sum(evidence) >= len(evidence) > 0
-
-    def _is_row(self, text: str) -> bool:
-        if text.count(self.separator) < self.width - 1 or self._in_sentence(text):
-            return False
-        if self._begins_quoted and not text.startswith('"'):
-            return False
-        try:
-            return self._fits(next(csv.reader([text], delimiter=self.separator, strict=True)))
-        except csv.Error:
-            return False
-
-    def _in_sentence(self, text: str) -> bool:
-        return any(pattern.search(text) for pattern in self._commas)
-
-    def _fits(self, fields: Sequence[str]) -> bool:
-        """Says whether fields are as many as a row's, and like those of the first rows."""
-        if len(fields) != self.width:
-            return False
-        if self._rows < ENOUGH_ROWS:
-            return True
-        for value, numbers, known in zip(fields, self._numbers, self._values, strict=True):
-            few = known is not None and REPEATS * len(known) <= self._rows
-            if (numbers and not _is_number(value)) or (few and not numbers and value not in (known or ())):
-                return False
-        return True
-
-
-def _is_number(value: str) -> bool:
-    """Says whether a value is a number, or missing."""
-    return not value or value.strip().lstrip("+-").replace(".", "", 1).isdecimal()
-
-
 def _text(line: Line, backslashes: bool) -> str:
-    content = line.content.replace(b'\\"', b'""') if backslashes else line.content
+    content = _BACKSLASHES.sub(_double, line.content) if backslashes and b'\\"' in line.content else line.content
     return decode(content).replace("\0", _NUL) + "\n"
+
+
+def _double(match: re.Match[bytes]) -> bytes:
+    """Returns a quote and the backslashes before it as CSV has them: each pair is a backslash, an odd one doubles the quote."""
+    pairs, odd = divmod(len(match[1]), 2)
+    return b"\\" * pairs + (b'""' if odd else b'"')

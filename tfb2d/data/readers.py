@@ -27,6 +27,7 @@ def read_rows(
     progress: Progress | None = None,
     quoting: str = "auto",
     dialects: MutableMapping[str, str] | None = None,
+    max_chars: int = 0,
 ) -> Iterator[Row]:
     """Streams a file's rows.
 
@@ -38,6 +39,12 @@ def read_rows(
       quoting: how TSV and CSV files were written. "csv"; "backslash", the same with quotes inside fields behind
         backslashes (Spark, R); "none"; or "auto", which is csv for CSV, and for TSV if its fields look like it.
       dialects: gets, by the path, how the file was read ("tab-separated, no quoting"), once its rows are read.
+      max_chars: the longest text of `columns` that the caller uses; 0 takes any. A CSV record of several lines with a
+        longer text is undone: its first line is rejected, and the others are read again.
+
+    A stray quote in CSV would join rows. With "auto", a record of several lines is undone where the lines inside look like
+    rows. "csv" and "backslash" trust the quotes: they undo only what is never closed, has another number of fields, or is
+    too long. Either way, the lines of all rows are the file's lines, except blank ones and the header's.
 
     Yields:
       Row, with the `values` of `columns`, then those of `optional`.
@@ -57,7 +64,7 @@ def read_rows(
         elif kind == ".jsonl":
             rows = json_rows(path, columns, optional, progress)
         else:
-            file = DelimitedFile(path, quoting, progress)
+            file = DelimitedFile(path, quoting, progress, max_chars)
             rows = file.rows(columns, optional)
         try:
             for row in rows:

@@ -19,11 +19,12 @@ class Rejects:
     error or without.
 
     Args:
-      path: the JSON-lines file that gets `{"file", "row", "field", "reason", "excerpt"}` of each row; None writes none.
+      path: the JSON-lines file that gets `{"file", "row", "lines", "field", "reason", "excerpt"}` of each row; None writes
+        none.
       max_share: share of a file set's rows that may be rejected.
 
     Attributes:
-      count: rejected rows, of all file sets.
+      count: rejected rows, of all file sets. A row that takes up several lines counts as so many.
       reasons: the same by reason.
       dialects: how each file was read, by its path ("comma-separated, CSV quoting"); the readers write it.
     """
@@ -34,6 +35,8 @@ class Rejects:
         self.reasons: Counter[str] = Counter()
         self.dialects: dict[str, str] = {}
         self._set: Counter[str] = Counter()
+        self._more_lines = 0  # of the file set's good rows, beyond one each
+        self._of_lines = False  # whether a rejected row of the file set takes up several
         self._first: list[str] = []
         self._lines: list[str] = []
         if path is not None:
@@ -55,17 +58,32 @@ class Rejects:
     def begin(self) -> None:
         """Starts a new file set."""
         self._set.clear()
+        self._more_lines, self._of_lines = 0, False
         self._first.clear()
 
-    def add(self, file: str | Path, row: int, field: str, reason: str, excerpt: str = "") -> None:
-        """Rejects a row. `row` is the line where it starts (Parquet: the row), counted from 1."""
+    def keep(self, lines: int) -> None:
+        """Takes note of a good row that takes up so many lines."""
+        self._more_lines += lines - 1
+
+    def add(self, file: str | Path, row: int, field: str, reason: str, excerpt: str = "", lines: int = 1) -> None:
+        """Rejects a row.
+
+        Args:
+          file: where it stands.
+          row: the line where it starts (Parquet: the row), counted from 1.
+          field: its column; "" for the row as a whole.
+          reason: in words.
+          excerpt: the beginning of the value.
+          lines: physical lines that it takes up; it counts as so many rows.
+        """
         excerpt = excerpt[:EXCERPT].encode("utf-8", "backslashreplace").decode()
-        self.reasons[reason] += 1
-        self._set[reason] += 1
+        self.reasons[reason] += lines
+        self._set[reason] += lines
+        self._of_lines = self._of_lines or lines > 1
         if len(self._first) < SHOWN:
             where = f"{file}, row {row}" + (f", field {field!r}" if field else "")
             self._first.append(f"{where}: {reason}: {excerpt[:60]!r}")
-        entry = {"file": str(file), "row": row, "field": field, "reason": reason, "excerpt": excerpt}
+        entry = {"file": str(file), "row": row, "lines": lines, "field": field, "reason": reason, "excerpt": excerpt}
         self._lines.append(json.dumps(entry, ensure_ascii=False))
         if len(self._lines) >= 1000:
             self.flush()
@@ -90,20 +108,21 @@ class Rejects:
         Before the file set's end it stops only when the rows rejected so far are twice too many for the whole set.
 
         Args:
-          rows: rows read of this file set, rejected ones included.
+          rows: rows read of this file set, rejected ones included with each of their lines.
           share_read: share of the file set's bytes that has been read, in (0, 1].
 
         Raises:
           DataError: with the counts by reason and the first examples.
         """
         self.flush()
-        rejected = self._set.total()
+        rejected, rows = self._set.total(), rows + self._more_lines
+        unit = "lines" if self._of_lines or self._more_lines else "rows"
         if share_read < 1 and (rejected < MANY or rejected <= 2 * self.max_share * rows / share_read):
             return
         if rejected > self.max_share * rows:
             kept = f"; all of them are in {self.path}" if self.path is not None else ""
             raise DataError(
-                f"{rejected:,} of {rows:,} rows cannot be used, more than data.max_rejected={self.max_share:g} allows: "
+                f"{rejected:,} of {rows:,} {unit} cannot be used, more than data.max_rejected={self.max_share:g} allows: "
                 f"{self.summary()}{kept}"
             )
 

@@ -121,7 +121,8 @@ def _batches(
             kept = tuple(map(name, row.others))
             faults = [(column, text_fault(value, max_chars), value) for column, value in zip(keep, kept, strict=True)]
             if fault := next((fault for fault in faults if fault[1]), None):
-                rejects.add(path, row.number, *fault)
+                rejects.keep(2 - row.lines)  # takes back what the reader noted of it as a good row
+                rejects.add(path, row.number, *fault, lines=row.lines)
                 continue
             rows.append((*row.texts, *kept))
             if len(rows) == BATCH_ROWS:

@@ -61,13 +61,14 @@ def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> l
     columns = (offers.title, offers.cluster, offers.name)
     rejects.begin()
     for path in expand(offers.files):
-        for row in read_rows(path, columns, (offers.category,), None, data.quoting, rejects.dialects):
+        for row in read_rows(path, columns, (offers.category,), None, data.quoting, rejects.dialects, data.max_chars):
             values = [str("" if value is None else value).strip() for value in row.values]
             if problem := row.problem or _problem(columns, values, data.max_chars):
-                counts["unreadable"] += 1
-                rejects.add(path, row.number, *problem)
+                counts["unreadable"] += row.lines
+                rejects.add(path, row.number, *problem, lines=row.lines)
                 continue
             title, cluster, name, category = values
+            rejects.keep(row.lines)
             counts["offers"] += 1
             key = near_key(names.setdefault(cluster, name))
             products.setdefault(key, names[cluster])

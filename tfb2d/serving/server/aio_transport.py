@@ -69,7 +69,7 @@ class AioTransport(grpc.GenericRpcHandler):
             return False
 
     def start(self) -> None:
-        """Listens."""
+        """Starts listening."""
         self._call(self._server.start())
 
     def stop(self, grace: float) -> None:

@@ -66,7 +66,7 @@ class Transport(Protocol):
         """Takes an address ("host:port", "unix:path"); returns whether it was free."""
 
     def start(self) -> None:
-        """Listens."""
+        """Starts listening."""
 
     def stop(self, grace: float) -> None:
         """Takes no new call, waits for those there are, cancels them after `grace` seconds."""
