@@ -203,6 +203,17 @@ def test_termination_drains(tree, tmp_path, flag):
         assert "embedded server" in server.log()
 
 
+def test_a_run_that_outlasts_the_drain_does_not_keep_the_process(tree, tmp_path):
+    flags = ["--model_name=demo", f"--model_base_path={tree}/demo", "--drain_seconds=0.5"]
+    with Server(tmp_path, *flags, rest=False) as server:
+        request = predict_request(signature="slow", inputs={"n": np.int32(10**9)})
+        pending = server.predictions.Predict.future(request, timeout=600)
+        time.sleep(1.0)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_exit(30) == 0
+        assert pending.code() != grpc.StatusCode.OK
+
+
 @pytest.fixture(scope="module", params=BOTH)
 def narrow(tree, request, tmp_path_factory):
     """A server with all limits low."""

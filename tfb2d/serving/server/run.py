@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import resource
 import signal
 import threading
@@ -137,7 +138,7 @@ class EmbeddedServer:
 
 
 def run(options: Options, prepared: Prepared) -> None:
-    """Serves until SIGTERM or SIGINT.
+    """Serves until SIGTERM or SIGINT; then ends the process with status 0.
 
     Args:
       options: flags.
@@ -157,3 +158,7 @@ def run(options: Options, prepared: Prepared) -> None:
     _log.info("draining: requests in work have %g seconds to end", options.drain_seconds)
     server.stop()
     _log.info("stopped")
+    logging.shutdown()
+    os._exit(
+        0
+    )  # the interpreter would wait for the thread of a model run that outlasts the drain, however long that takes
