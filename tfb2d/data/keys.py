@@ -11,8 +11,18 @@ BETWEEN = "\0"  # between fields in a key; no text holds it, since rows with NUL
 
 _PUNCTUATION = re.compile(r"′′|[.,:/⁄<>=#−–'’′\"”-]")  # what may tell numbers or names apart
 _PRIVATE = 0xE000  # where it does, it becomes a private-use character, which is kept when punctuation is dropped
-_UNIFORM = {"⁄": "/", "−": "-", "–": "-", "’": "'", "′": "'", "”": '"', "′′": '"'}  # as NFKC writes ½ and ″, and what people type
-_GRADE = re.compile(r"(?<![^\W_])[^\W_]{1,2}$")  # a word so short that a minus behind it may be a grade or a blood group
+_UNIFORM = {
+    "⁄": "/",
+    "−": "-",
+    "–": "-",
+    "’": "'",
+    "′": "'",
+    "”": '"',
+    "′′": '"',
+}  # as NFKC writes ½ and ″, and what people type
+_GRADE = re.compile(
+    r"(?<![^\W_])[^\W_]{1,2}$"
+)  # a word so short that a minus behind it may be a grade or a blood group
 _POINT = chr(_PRIVATE + ord("."))
 _NO_GAP = re.compile(rf" (?:(?<!\d )|(?![\d{_POINT}]))")  # a space that does not part two numbers
 
