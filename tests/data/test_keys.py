@@ -1,4 +1,5 @@
 import random
+import re
 import unicodedata
 
 import numpy as np
@@ -31,6 +32,15 @@ any_text = st.text(st.characters(exclude_categories=["Cs"]))
         ("well-made, and/or #cheap", "well made and or cheap"),
         ("A | B ~ C <br>", "a b c br"),
         ("e.\u0301", "é"),
+        ("5 – 10", "5 - 10"),
+        ("5–10", "5-10"),
+        ("- 5 C", "\u22125 C"),
+        ("5′ x 10″", "5' x 10\""),
+        ("the 1990's", "the 1990s"),
+        ("films - 5 of them", "films 5 of them"),
+        ("good -", "good"),
+        ("a co-op", "a coop"),
+        ("It’s ‘fine’", "it's fine"),
     ],
 )
 def test_the_same_text(left, right):
@@ -66,6 +76,20 @@ def test_the_same_text(left, right):
         ("कि", "का"),
         ("👍", "👎"),
         ("nice 👍", "nice 👎"),
+        ("A-", "A"),
+        ("grade A-, good", "grade A, good"),
+        ("AB-", "AB+"),
+        ("5'", "5"),
+        ("5'", '5"'),
+        ('5"', "5"),
+        ("5'11\"", "511"),
+        (".NET", "NET"),
+        ("a .NET film", "a net film"),
+        ("- 5 C", "5 C"),
+        ("x = - 5", "x = 5"),
+        ("5-10", "5 10"),
+        ("5-10", "510"),
+        ("2020-01-05", "2020 01 05"),
         ("?", "!"),
         ("", "."),
     ],
@@ -88,7 +112,16 @@ def test_texts_of_one_key_fall_into_one_split(texts):
     assert cut_key("15 mm") == cut_key("1.5 mm")
 
 
-@given(st.lists(st.integers(0, 99).map(str), min_size=1, max_size=4), st.sampled_from(" -;"))
+_DROPPED = re.compile(r"[^\w\s]|_")
+
+
+@given(st.text("a1bé .,/-–#'\"’:;()", max_size=12))
+def test_the_cut_key_holds_letters_and_numbers_alone(text):
+    plain = "".join(_DROPPED.sub("", text).split()).casefold()
+    assert not plain or cut_key(text) == plain
+
+
+@given(st.lists(st.integers(0, 99).map(str), min_size=1, max_size=4), st.sampled_from(" ;"))
 def test_numbers_in_a_row_stay_apart(numbers, between):
     key = text_key(between.join(numbers))
     assert key == text_key(f"{between} ".join(numbers))

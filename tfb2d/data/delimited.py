@@ -50,7 +50,13 @@ class DelimitedFile:
     @property
     def dialect(self) -> str:
         """Returns how the file is read, in words: "tab-separated, no quoting"."""
-        quoting = "quotes behind backslashes" if self._quoting.backslashes else "CSV quoting" if self._quoted else "no quoting"
+        quoting = (
+            "quotes behind backslashes"
+            if self._quoting.backslashes
+            else "CSV quoting"
+            if self._quoted
+            else "no quoting"
+        )
         return f"{NAMES[self.separator]}, {quoting}"
 
     def rows(self, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:

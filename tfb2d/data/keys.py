@@ -9,9 +9,20 @@ import numpy as np
 
 BETWEEN = "\0"  # between fields in a key; no text holds it, since rows with NUL bytes are rejected
 
-_PUNCTUATION = re.compile(r"[.,:/⁄<>=#−-]")  # what may tell numbers or names apart
+_PUNCTUATION = re.compile(r"′′|[.,:/⁄<>=#−–'’′\"”-]")  # what may tell numbers or names apart
 _PRIVATE = 0xE000  # where it does, it becomes a private-use character, which is kept when punctuation is dropped
-_UNIFORM = {"⁄": "/", "−": "-"}  # as NFKC writes ½, and the true minus
+_UNIFORM = {
+    "⁄": "/",
+    "−": "-",
+    "–": "-",
+    "’": "'",
+    "′": "'",
+    "”": '"',
+    "′′": '"',
+}  # as NFKC writes ½ and ″, and what people type
+_GRADE = re.compile(
+    r"(?<![^\W_])[^\W_]{1,2}$"
+)  # a word so short that a minus behind it may be a grade or a blood group
 _POINT = chr(_PRIVATE + ord("."))
 _NO_GAP = re.compile(rf" (?:(?<!\d )|(?![\d{_POINT}]))")  # a space that does not part two numbers
 
@@ -42,19 +53,35 @@ _SPACED, _PLAIN = _Spaced(), _Plain()
 
 
 def _protect(match: re.Match[str]) -> str:
-    """Protects punctuation that belongs to a number or a name: 1.5 1,5 1/2 3:10; .5; -5 -$5; 5 < 6; C#, #1."""
+    """Protects punctuation that belongs to a number or a name: 1.5 1,5 1/2 3:10 5-10; .5; -5 -$5 - 5; 5' 5"; C#, #1, A-, .NET."""
     sign, text, at = match[0], match.string, match.start()
-    before, after = text[at - 1] if at else "", text[at + 1 : at + 5]
+    before, after = text[at - 1] if at else "", text[match.end() : match.end() + 4]
     begins = not before or before.isspace() or before in "([{/:=,;<>\"'"
+    uniform = _UNIFORM.get(sign, sign)
     if sign in "<>=":
         kept = after.lstrip(" -.")[:1].isdecimal()
     elif sign == "#":
         kept = before.isalnum() or after[:1].isdecimal()
-    elif sign in "-−":
-        kept = begins and after.lstrip(".$€£¥")[:1].isdecimal()
+    elif uniform in "'\"":
+        kept = before.isdecimal() and not after[:1].isalpha()  # feet and inches; not 1990's
+    elif uniform == "-":
+        kept = _is_minus(text, at, begins, after)
     else:
         kept = after[:1].isdecimal() and (before.isdecimal() or (begins and sign == "."))
-    return chr(_PRIVATE + ord(_UNIFORM.get(sign, sign))) if kept else sign
+        kept = kept or (sign == "." and begins and after[:1].isalpha())
+    return chr(_PRIVATE + ord(uniform)) if kept else sign
+
+
+def _is_minus(text: str, at: int, begins: bool, after: str) -> bool:
+    """Says whether a hyphen is a minus or parts two numbers; a dash between words is neither, nor a hyphen within a word."""
+    if after.lstrip(".$€£¥")[:1].isdecimal() and (begins or text[at - 1].isdecimal()):
+        return True
+    before = text[max(0, at - 3) : at]
+    if after[:1].isspace():
+        opens = before.rstrip()[-1:] in ("", *"([{/:=,;<>") and (at < 3 or bool(before.strip()))
+        if opens and after.lstrip(" .$€£¥")[:1].isdecimal():
+            return True
+    return not after[:1].isalnum() and bool(_GRADE.search(before))
 
 
 def _words(text: str) -> list[str]:
@@ -81,7 +108,7 @@ def text_key(*fields: str) -> str:
     """Returns the same string for all texts that differ only in case, Unicode form (NFKC), punctuation and spacing.
 
     Letters, marks, numbers, signs and pictographs count. So does punctuation that tells numbers and names apart: "1.5 mm"
-    is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "C#" not "C++". A text of punctuation alone keeps it. Where a
+    is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "5'" not 5", "C#" not "C++", "A-" not "A". A text of punctuation alone keeps it. Where a
     field ends counts too: ("ab", "c") and ("a", "bc") differ.
     """
     return BETWEEN.join([_key(_words(field)) for field in fields])

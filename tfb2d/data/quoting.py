@@ -13,10 +13,13 @@ from tfb2d.data.quoted import NEVER_CLOSED, read_records
 from tfb2d.errors import DataError
 
 SAMPLE = 2**20  # bytes of lines
+ALL_QUOTED = 10  # so many rows that are quoted as by a writer that quotes all texts are no chance
 CLEAR = 10  # so many times as many records must speak for an answer as against it
 # A whole field in quotes, with doubled quotes inside; and with quotes behind backslashes inside.
 _DOUBLED = re.compile(r'(?:^|\t)"(?:[^"]|"")*""(?:[^"]|"")*"(?:\t|$)')
 _BACKSLASHED = re.compile(r'(?:^|\t)"(?:[^"\\\t]|\\.)*\\"(?:[^"\\\t]|\\.)*"(?:\t|$)')
+
+_NUMBER = re.compile(r"[-+]?[\d.]*(?:[eE][-+]?\d+)?")
 
 
 def begins_with_quote(content: bytes) -> bool:
@@ -45,7 +48,8 @@ def conflict(path: Path, number: int) -> DataError:
 def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tuple[bool, bool]:
     """Decides how to read a file from the lines that start at its first field that begins with a quote.
 
-    Fields in quotes that hold tabs, doubled quotes or line breaks speak for CSV's quoting. Against it speak lines that are
+    Fields in quotes that hold tabs, doubled quotes or line breaks speak for CSV's quoting. So do ten rows or more, the file's
+    first ones, if every field of theirs is in quotes or a number. Against it speak lines that are
     rows as plain text but no CSV, and fields with quotes inside that are not in quotes themselves.
 
     Args:
@@ -60,11 +64,13 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
     Raises:
       DataError: the records speak neither clearly for quoting nor clearly against it.
     """
-    quoted = plain = long = backslashed = 0
+    quoted = plain = long = backslashed = rows = all_quoted = 0
     half = sample[len(sample) // 2].number
     for record in read_records(LineFeed(sample), "\t", width):
         first = record.lines[0]
         content = first.content.removesuffix(b"\r")
+        rows += 1
+        all_quoted += not record.reason and (len(record.lines) > 1 or _quotes_all(content))
         is_plain_row = content.count(b"\t") == width - 1
         if record.reason and _BACKSLASHED.search(decode(content)):
             backslashed += 1
@@ -85,6 +91,14 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
         )
     if width > 1 or not plain:  # in a single column two plain lines may begin and end with a quote
         quoted += long
+    if not plain and sample[0].number == 2 and all_quoted == rows >= ALL_QUOTED:
+        quoted += 1
     if min(quoted, plain) * CLEAR > max(quoted, plain):
         raise conflict(path, sample[0].number)
     return quoted > plain, bool(quoted or plain)
+
+
+def _quotes_all(content: bytes) -> bool:
+    """Says whether the fields of a line are in quotes, except numbers and missing ones, and one is."""
+    fields = decode(content).split("\t")
+    return b'"' in content and all(len(f) > 1 and f[0] == f[-1] == '"' or _NUMBER.fullmatch(f) for f in fields)

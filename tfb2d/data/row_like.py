@@ -12,20 +12,20 @@ MANY_LINES = 10  # so many lines inside say enough by their number of fields
 NEARLY_ALL = 0.9  # of many lines inside: so many of a text never have a row's number of fields by chance
 ALL_AT_FIRST = 4  # before the file has shown what its rows are like, so many lines inside must be more than chance
 ENOUGH_ROWS = 20  # fewer rows say nothing about a column's values, or about a file's commas
-SHORT_VALUE, FEW_SHAPES = 40, 50  # characters of a value, and shapes of a column, that say something
+SHORT_VALUE = 40  # characters of a value that says something
 LONG_ROWS = 20  # records of several lines are usual in a file where they are a twentieth of the rows
 MAX_PLAIN_LINES = 20  # of a file of a single column: lines of a record that could each be a row
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
+_DIGIT = re.compile(r"\d")
 
 
 class RowLike:
     """Learns from a file's rows what they are like, and says whether a record of several lines looks like joined rows.
 
     A text's commas stand before a space, at the line's end or within a number. Commas between fields do not, unless the
-    file's rows have such commas too. Of a record of few lines the values count as well: where a column's values are short,
-    a row's value has one of their shapes ("2024-05-01" and "1999-12-31" have the same). Where the header and all rows begin
-    with a quote, so does every line that is a row.
+    file's rows have such commas too. Of a record of few lines the values count as well. Where a column's values are short and
+    without spaces, so is a row's value: of about their length, and with a digit or without as some of them (ids, dates,
+    labels). Where the header and all rows begin with a quote, so does every line that is a row.
 
     Args:
       separator: between fields.
@@ -39,7 +39,8 @@ class RowLike:
         self._begins_quoted = begins_quoted
         self._commas = [re.compile(p) for p in (r", ", r",$", r"\d,\d{3}(?!\d)")] if separator == "," else []
         self._rows = self._long_rows = 0  # rows so far, and those of several lines
-        self._shapes: list[set[str] | None] = [set() for _ in range(width)]  # by column; None: it says nothing
+        self._kinds: list[set[str] | None] = [set() for _ in range(width)]  # of values by column; None: says nothing
+        self._longest = [0] * width  # characters
 
     def learn(self, texts: Sequence[str], fields: Sequence[str]) -> None:
         """Learns from a row of the file: its lines, and its fields."""
@@ -51,12 +52,14 @@ class RowLike:
             bare = _QUOTED.sub('""', text) if '"' in text else text
             self._commas = [pattern for pattern in self._commas if not pattern.search(bare)]
         for column, value in enumerate(fields):
-            shapes = self._shapes[column]
-            if shapes is not None:
-                if len(value) <= SHORT_VALUE:
-                    shapes.add(_shape(value))
-                if len(value) > SHORT_VALUE or len(shapes) > FEW_SHAPES:
-                    self._shapes[column] = None
+            kinds = self._kinds[column]
+            if kinds is None:
+                continue
+            if len(value) > SHORT_VALUE or " " in value.strip():
+                self._kinds[column] = None
+            else:
+                kinds.add(_kind(value))
+                self._longest[column] = max(self._longest[column], len(value))
 
     def joins_rows(self, texts: Sequence[str]) -> bool:
         """Says whether a record looks like rows that a stray quote joined.
@@ -115,11 +118,11 @@ class RowLike:
         if self._rows < ENOUGH_ROWS:
             return True
         return all(
-            shapes is None or (len(value) <= SHORT_VALUE and _shape(value) in shapes)
-            for value, shapes in zip(fields, self._shapes, strict=True)
+            kinds is None or (len(value) <= 2 * longest + 2 and " " not in value.strip() and _kind(value) in kinds)
+            for value, kinds, longest in zip(fields, self._kinds, self._longest, strict=True)
         )
 
 
-def _shape(value: str) -> str:
-    """Returns a value with its numbers written 9 and its words written a."""
-    return _LETTERS.sub("a", _DIGITS.sub("9", value))
+def _kind(value: str) -> str:
+    """Says whether a value has digits, has none, or is missing."""
+    return "digits" if _DIGIT.search(value) else "no digits" if value else ""
