@@ -68,12 +68,21 @@ def test_texts(shared, body, upper):
             "{",
             "JSON Parse error",
         ),  # before the model is looked up
+        (PREDICT, '{"instances": [[1e400, 1, 1, 1]]}', "too big"),
+        (PREDICT, '{"instances": [[-1e400, 1, 1, 1]]}', "too big"),
+        (PREDICT, f'{{"instances": [[{"9" * 400}, 1, 1, 1]]}}', "too big"),
+        (PREDICT, f'{{"instances": [[{"9" * 250}e99, 1, 1, 1]]}}', "too big"),
     ],
 )
 def test_refused(shared, path, body, message):
     status, text = ask(shared, body, path)
     assert status == 400
     assert message in json.loads(text)["error"]
+
+
+def test_the_first_of_equal_keys_counts(shared):
+    status, text = ask(shared, '{"instances": [[1, 1, 1, 1]], "instances": [[0, 0, 0, 0]]}')
+    assert (status, json.loads(text)["predictions"][0]["s"]) == (200, 4.0)
 
 
 @pytest.mark.parametrize("depth", [300, 700, 900, 2000])

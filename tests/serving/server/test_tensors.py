@@ -63,3 +63,16 @@ def test_bfloat16():
     proto = tensor_pb2.TensorProto()
     fill_proto(proto, array)
     assert to_array(proto, "x", *LIMITS).tolist() == array.tolist()
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_strings_as_cpp_clients_write_them(strings):
+    proto = tensor_pb2.TensorProto.FromString(
+        tf.io.serialize_tensor(tf.constant(strings, tf.string, [len(strings)])).numpy()
+    )
+    assert bool(proto.tensor_content) == bool(strings)
+    assert to_array(proto, "x", *LIMITS).tolist() == strings
+    if strings:
+        proto.tensor_content += b"x"
+        with pytest.raises(StatusError, match="tensor parsing error"):
+            to_array(proto, "x", *LIMITS)

@@ -1,13 +1,14 @@
 """Reads the JSON body of a REST request, before `rest_parse` makes a protobuf request of it.
 
 As in the official server, a byte-order mark is skipped, text behind the document is ignored, NaN and Infinity are numbers,
-and bytes that are not UTF-8 pass.
+and bytes that are not UTF-8 pass. Of equal keys the first counts, and a number beyond a double is refused.
 """
 
 import base64
 import gzip
 import io
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from tfb2d.serving.server.errors import StatusError, invalid
 
 MAX_UNCOMPRESSED = 100 << 20  # bytes; the official server's limit for a gzip body
+MAX_EXACT_DIGITS = 300  # a whole number of no more digits lies within a double's range
 
 
 def uncompress(body: bytes, limit: int) -> bytes:
@@ -50,7 +52,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     if not text:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        value, _ = json.JSONDecoder().raw_decode(text)
+        value, _ = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
     except ValueError as error:
@@ -58,6 +60,33 @@ def parse_json(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise wrong(value, "Is not object")
     return value
+
+
+def _first_of_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object in which the first of equal keys counts."""
+    return dict(reversed(pairs)) if len(pairs) > len({key for key, _ in pairs}) else dict(pairs)
+
+
+def _finite(digits: str) -> float:
+    """Returns a number with a fraction or an exponent.
+
+    Raises:
+      ValueError: a double cannot hold it.
+    """
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("Number too big to be stored in double")
+    return number
+
+
+def _whole(digits: str) -> int:
+    """Returns a whole number, within the range of a double as `_finite` has it."""
+    if len(digits) > MAX_EXACT_DIGITS:
+        _finite(digits)
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_first_of_equal_keys, parse_float=_finite, parse_int=_whole)
 
 
 def to_bytes(value: str) -> bytes:

@@ -4,6 +4,7 @@ Every Predict request passes here, so the common types have code of their own. T
 text, this takes 3, and they write `tensor_content` where TensorFlow Serving writes `float_val`.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -68,7 +69,8 @@ def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_stri
         raise _unreadable(alias)
     try:
         if field == "string_val":
-            return _strings(list(values), count, alias, max_string).reshape(sizes)
+            strings = list(values) if values or not content else _strings_in_content(content, count)
+            return _strings(strings, count, alias, max_string).reshape(sizes)
         if content:
             return np.frombuffer(content, dtype).reshape(sizes)
         if field in _RARE:
@@ -79,6 +81,31 @@ def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_stri
     if len(array) < count:
         array = np.concatenate([array, np.full(count - len(array), array[-1] if len(array) else 0, dtype)])
     return array.reshape(sizes)
+
+
+def _strings_in_content(content: bytes, count: int) -> list[bytes]:
+    """Returns the strings in `tensor_content`, as C++ clients write them: `count` varint lengths, then the bytes of all.
+
+    Raises:
+      ValueError: the lengths and the bytes do not match.
+    """
+    lengths, position = [], 0
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            if position == len(content) or shift > 28:
+                raise ValueError("a length is cut")
+            byte = content[position]
+            position += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    ends = [position, *(position + end for end in itertools.accumulate(lengths))]
+    if ends[-1] != len(content):
+        raise ValueError("there are more bytes, or fewer")
+    return [content[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _unreadable(text: str) -> StatusError:
