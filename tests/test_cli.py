@@ -83,11 +83,11 @@ def test_a_wrong_flag_is_answered_in_a_line(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         parser.read(words)
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert ended.value.code == 2
-    assert message in told
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
+    assert message in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
 
 
 def test_readers_of_values() -> None:
@@ -167,10 +167,10 @@ def test_what_train_cannot_do_is_said_in_a_line(
     words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert cli.main(["train", *words.split(), f"--workdir={tmp_path}"]) == 1
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.splitlines()[-1].startswith("error: ")
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in output
 
 
 def settings(*words: str) -> Config:
@@ -300,12 +300,12 @@ os.write(2, b"after\\n")
 
 @pytest.mark.parametrize("verbose", [False, True])
 def test_chatter_of_native_libraries_stays_from_the_terminal(verbose: bool) -> None:
-    told = command("-c", NATIVE.replace("{verbose}", str(verbose))).stderr
-    assert told.endswith("after\n")
+    output = command("-c", NATIVE.replace("{verbose}", str(verbose))).stderr
+    assert output.endswith("after\n")
     for kept in ("a library's error", "python's own", "child 5%"):
-        assert kept in told
+        assert kept in output
     for chatter in ("oneDNN", "cuInit", "InitializeLog", "from the child"):
-        assert (chatter in told) is verbose
+        assert (chatter in output) is verbose
 
 
 @pytest.mark.parametrize(

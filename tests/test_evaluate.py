@@ -1,4 +1,4 @@
-"""The command as it is typed; what it does is tested in tests/evaluation/test_judging.py."""
+"""The command as it is typed; what it does is tested in tests/evaluation/test_labelled.py."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,12 @@ def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 300)
     good = generator.random(300) < 0.2 + 0.6 * labels
-    texts = [f"{'good' if one else 'poor'} film {row}" for row, one in enumerate(good)]
+    texts = [f"{'good' if item else 'poor'} film {row}" for row, item in enumerate(good)]
     rows = [
         (text, REVIEWS.classes[label], f"movie {row % 30}")
         for row, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
-    judged = write(tmp_path / "judged.csv", ["body", "verdict", "movie"], [*rows, ("a film", "fine", "movie 1")])
+    scored = write(tmp_path / "judged.csv", ["body", "verdict", "movie"], [*rows, ("a film", "fine", "movie 1")])
     logits = write(
         tmp_path / "teacher.tsv",
         ["text", "logit"],
@@ -30,7 +30,7 @@ def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
     done = command(
         "evaluate",
         f"--model={tmp_path / 'reviews'}",
-        f"--data={judged}",
+        f"--data={scored}",
         "--fields=text=body",
         "--label=verdict",
         "--group=movie",
@@ -60,3 +60,30 @@ def test_what_cannot_work_is_said_in_a_line(tmp_path: Path) -> None:
     done = command("evaluate", f"--model={tmp_path}", f"--data={tmp_path / 'judged.tsv'}")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == f"error: {tmp_path / 'judged.tsv'}: nothing found"
+
+
+def test_quoting_says_how_a_tsv_file_was_written(tmp_path: Path) -> None:
+    export(tmp_path / "reviews/1", REVIEWS)
+    labelled = tmp_path / "labelled.tsv"
+    texts = [f'"good" film {row}' if row % 2 else f"poor film {row}" for row in range(40)]
+    fields = ['"{}"'.format(text.replace('"', '""')) for text in texts]
+    lines = [f"{field}\t{REVIEWS.classes[row % 2]}" for row, field in enumerate(fields)]
+    labelled.write_text("\n".join(["text\tlabel", *lines]) + "\n", encoding="utf-8")
+    figures = {}
+    for quoting in ("csv", "none"):
+        out = tmp_path / f"{quoting}.json"
+        done = command(
+            "evaluate",
+            f"--model={tmp_path / 'reviews'}",
+            f"--data={labelled}",
+            f"--json={out}",
+            f"--quoting={quoting}",
+            "--max_chars=100",
+            "--resamples=0",
+        )
+        assert done.returncode == 0, done.stderr
+        figures[quoting] = json.loads(out.read_text())["student"]
+    assert figures["csv"] != figures["none"]
+    refused = command("evaluate", f"--model={tmp_path / 'reviews'}", f"--data={labelled}", "--quoting=csvv")
+    assert refused.returncode == 2
+    assert "did you mean csv" in refused.stderr

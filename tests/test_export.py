@@ -76,8 +76,8 @@ def test_pairs_as_text_form(tmp_path: Path) -> None:
 
 
 def test_the_edge_form_alone_and_exact(run_folder: Path, tmp_path: Path) -> None:
-    found = export_forms(run_folder, tmp_path / "edge", ["edge"], "float")
-    assert [path.name for path, _ in found] == ["scorer.tflite", "spec.json"]
+    actual = export_forms(run_folder, tmp_path / "edge", ["edge"], "float")
+    assert [path.name for path, _ in actual] == ["scorer.tflite", "spec.json"]
     assert sorted(path.name for path in (tmp_path / "edge").iterdir()) == ["scorer.tflite", "spec.json"]
     texts = [["usb cable", "", "lamp"]]
     scores = EdgeScorer(tmp_path / "edge").score(*texts)

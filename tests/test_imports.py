@@ -62,12 +62,12 @@ def circle(graph: Graph) -> list[str]:
             return [*path[path.index(name) :], name]
         if name not in done:
             for other in sorted(graph.get(name, ())):
-                if found := visit(other, [*path, name]):
-                    return found
+                if actual := visit(other, [*path, name]):
+                    return actual
             done.add(name)
         return []
 
-    return next((found for name in sorted(graph) if (found := visit(name, []))), [])
+    return next((actual for name in sorted(graph) if (actual := visit(name, []))), [])
 
 
 def packages(prefix: str) -> set[str]:

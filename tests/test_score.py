@@ -18,10 +18,10 @@ def test_a_model_scores_files(tmp_path: Path) -> None:
         "score", f"--model={tmp_path / 'shop'}", f"--input={source}", f"--output={output}", "--fields=query=term"
     )
     assert done.returncode == 0, done.stderr
-    found = scored(output, ["term", "title", "id", "score", "logit"])
-    assert [row[:3] for row in found] == rows[:200]
+    actual = scored(output, ["term", "title", "id", "score", "logit"])
+    assert [row[:3] for row in actual] == rows[:200]
     logits = expected_logits(PAIRS, [["tv"] * 200, [row[1] for row in rows[:200]]])
-    assert [float(row[4]) for row in found] == pytest.approx(logits)
+    assert [float(row[4]) for row in actual] == pytest.approx(logits)
     assert f"200 rows scored into {output}" in done.stdout
     assert f"1 rows rejected, listed in {output}.rejected.jsonl: 1 empty text" in done.stdout
     assert "rows/s" in done.stderr  # the progress bar

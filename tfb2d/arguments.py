@@ -1,7 +1,8 @@
 """Flags of the commands: argparse, in the spelling that the commands have always had.
 
-`--name=value` and `--name value`; lists apart by commas; a switch is `--name`, `--noname` or `--name=false`. A wrong flag
-is answered with the nearest right one. Imports nothing but the standard library, so that `--help` answers at once.
+Values are given as `--name=value` or `--name value`, lists with commas. A switch is `--name`, `--noname` or
+`--name=false`. The error for a wrong flag names the nearest right one. This module imports the standard library alone, so
+that `--help` answers at once.
 """
 
 import argparse
@@ -145,11 +146,11 @@ class Group:
         self.flag(name, text, default, kind=number(float, least, most), metavar="X", **more)
 
     def words(self, name: str, text: str, default: Sequence[str] = (), **more: Any) -> None:
-        """Adds a flag with a list, apart by commas."""
+        """Adds a flag with a list, separated by commas."""
         self.flag(name, text, list(default), kind=comma_list, **({"metavar": "A,B,..."} | more))
 
     def files(self, name: str, text: str) -> None:
-        """Adds a flag with one or more files, apart by spaces."""
+        """Adds a flag with one or more files, separated by spaces."""
         self._parser.names.add(f"--{name}")
         self._group.add_argument(f"--{name}", nargs="+", default=[], metavar="FILE", help=text)
 
@@ -176,6 +177,25 @@ class Group:
         """Adds words that stand without a flag."""
         self._parser.texts = name
         self._group.add_argument(name, nargs="*", default=[], metavar=name.upper().removesuffix("S"), help=text)
+
+
+def model_flag(files: Group) -> None:
+    """Adds --model of the commands that run an exported model."""
+    text = "The exported model: its folder (the highest version is taken) or a version's."
+    files.flag("model", text, required=True, metavar="DIR")
+
+
+def reading_flags(rows: Group) -> None:
+    """Adds the flags of the commands that read files of rows: --max_rejected, --max_chars, --quoting."""
+    rows.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
+    rows.integer("max_chars", "A longer text makes its row a bad one.", 20_000, 1)
+    quoting_flag(rows)
+
+
+def quoting_flag(rows: Group) -> None:
+    """Adds --quoting of the commands that read TSV and CSV files."""
+    text = "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look."
+    rows.choice("quoting", text, "auto", ["auto", "csv", "backslash", "none"])
 
 
 class Parser(argparse.ArgumentParser):
@@ -222,7 +242,7 @@ class Parser(argparse.ArgumentParser):
           The options; `words` are those of the command line, `settings` those that begin as `more` says.
         """
         if "" in self._more:
-            options, rest = self.parse_known_args([word for word in words if word in self._general])
+            options, _ = self.parse_known_args([word for word in words if word in self._general])
             options.words = options.settings = [word for word in words if word not in self._general]
             return options
         end = words.index("--") if "--" in words else len(words)
@@ -232,14 +252,14 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("--") and word.partition("=")[0] not in self.names and not word.startswith(self._more):
                 self._refuse(word)
         settings = [word for word in plain if word.startswith(self._more)]
-        options, rest = self.parse_known_intermixed_args([word for word in plain if not word.startswith(self._more)])
+        options, unknown = self.parse_known_intermixed_args([word for word in plain if not word.startswith(self._more)])
         options.words, options.settings = list(words), settings
         if self.texts:
             setattr(options, self.texts, [*getattr(options, self.texts), *behind])
         elif behind:
             self._refuse(behind[0])
-        if rest:
-            self._refuse(rest[0])
+        if unknown:
+            self._refuse(unknown[0])
         for name, default in self.repeated.items():
             if getattr(options, name) is None:
                 setattr(options, name, default)
@@ -258,11 +278,11 @@ class Parser(argparse.ArgumentParser):
 
     def _plain(self, words: Sequence[str]) -> list[str]:
         plain: list[str] = []
-        rest = list(words)
-        while rest:
-            word = rest.pop(0)
-            if word.startswith(self._more) and "=" not in word and rest and re.match(r"[^-]|-\d", rest[0]):
-                word = f"{word}={rest.pop(0)}"
+        remaining = list(words)
+        while remaining:
+            word = remaining.pop(0)
+            if word.startswith(self._more) and "=" not in word and remaining and re.match(r"[^-]|-\d", remaining[0]):
+                word = f"{word}={remaining.pop(0)}"
             name, equals, value = word.removeprefix("--").partition("=")
             if word.startswith("--") and equals and name in self.switches:
                 try:

@@ -48,7 +48,7 @@ _HELP = """Distils slow Transformer relevance models into n-gram students that s
   tfb2d train                          the quickstart: ten minutes on two cores
   tfb2d score --model=saved_models/quickstart --input=reviews.tsv --output=scored.tsv
 """
-_STOPPED = 130  # as a shell says it of a process that Ctrl-C ended
+_STOPPED = 130  # a shell's exit status for a process that Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def _run(name: str, words: Sequence[str]) -> int:
     module, parser = parser_of(name, words)
     try:
         options = parser.read(words)
-    except SystemExit as end:  # after --help, or what is wrong with a flag
+    except SystemExit as end:  # after --help, or after an error in a flag
         return int(end.code or 0)
     from tfb2d.terminal import quiet
 
@@ -112,10 +112,10 @@ def _run(name: str, words: Sequence[str]) -> int:
             status = module.run(options) or 0
             sys.stdout.flush()
             return status
-    except BrokenPipeError:  # the reader, such as `head`, has enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (UserError, OSError, FloatingPointError) as error:  # the last one: a training that diverged
+    except (UserError, OSError, FloatingPointError) as error:  # FloatingPointError: a training that diverged
         if options.debug:
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -51,6 +51,8 @@ class TeacherConfig:
     logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
     # The column of scores, or how the names of several begin; "" finds `logit`, `score` or `probability`. Several classes
     # have `logit_0`, `logit_1`, ... or `logit_CLASS`, ... A name with "score" or "prob" in it means probabilities.
+    # A row with a value outside [0, 1] is rejected then, and too many of them stop the run (`data.max_rejected`). Of graded
+    # tasks 0 is the lowest grade of `data.label_range` and 1 the highest.
     logits_column: str = ""
     layers: int = 0  # keep only the first so many encoder layers; 0 keeps all
     max_length: int = 128  # tokens, special ones included

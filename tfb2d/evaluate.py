@@ -1,18 +1,20 @@
 """Measures an exported model on labelled rows: its metrics, their intervals and, beside a teacher, what it keeps.
 
-  tfb2d evaluate --model=saved_models/quickstart --data=judged.tsv
-  tfb2d evaluate --model=saved_models/shop --data=judged.parquet --group=query --json=metrics.json
-  tfb2d evaluate --model=saved_models/shop --data=judged.tsv --teacher_logits=runs/shop/logits/bert/test
+  tfb2d evaluate --model=saved_models/quickstart --data=labelled.tsv
+  tfb2d evaluate --model=saved_models/shop --data=labelled.parquet --group=query --json=metrics.json
+  tfb2d evaluate --model=saved_models/shop --data=labelled.tsv --teacher_logits=runs/shop/logits/bert/test
 
-Accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss, each with its 95%
-interval by bootstrap. The model knows its text fields, label column and classes; --fields and --label say where the file
-has other names. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit` (`logit_0..k-1`, or `score`);
-they are joined by text, exactly or up to spaces, case and HTML escapes; fidelity and retention are those of the rows that
-have one.
+Computes accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss. Each has a
+95% interval by bootstrap. The model knows its text fields, label column and classes. --fields and --label name the file's
+columns where these are called otherwise. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit`
+(`logit_0..k-1`, or `score`). They are joined by text, exactly or up to spaces, case and HTML escapes. Fidelity and
+retention are those of the rows with a teacher's score.
 """
 
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
+
+from tfb2d.arguments import model_flag, reading_flags
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
@@ -21,13 +23,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     files = parser.group("files")
-    files.flag(
-        "model",
-        "The exported model: its folder (the highest version is taken) or a version's.",
-        required=True,
-        metavar="DIR",
-    )
-    files.words("data", "Labelled files, globs or folders, apart by commas.", required=True, metavar="FILE,...")
+    model_flag(files)
+    files.words("data", "Labelled files, globs or folders, separated by commas.", required=True, metavar="FILE,...")
     files.words(
         "teacher_logits",
         "Files with a teacher's logits of these rows, for fidelity and retention.",
@@ -38,10 +35,10 @@ def add_arguments(parser: "Parser") -> None:
     columns.flag("group", "A column (query, movie): NDCG within its groups, intervals by drawing groups.", "")
     columns.flag("label", "The label column, where it is not called as in training.", "")
     columns.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
+    reading_flags(parser.group("reading"))
     work = parser.group("work")
     work.integer("resamples", "Bootstrap resamples; 0 leaves the intervals out.", 1000, 0)
     work.integer("seed", "Of the resamples.", 0, 0)
-    work.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
     work.switch("progress", "Show a progress bar.", True)
 
 
@@ -50,22 +47,24 @@ def run(options: Namespace) -> None:
     from tfb2d.data.files import expand, write_json
 
     for files in (options.data, options.teacher_logits):
-        expand(files)  # before the model takes its seconds
-    from tfb2d.evaluation.judging import compare, judge
+        expand(files)  # reports a missing file before the model loads
+    from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
     from tfb2d.evaluation.results import plain
     from tfb2d.evaluation.scorer import Scorer, field_columns
 
     scorer = Scorer(options.model)
-    judged = judge(
+    scored = score_labelled_rows(
         scorer,
         options.data,
         texts=field_columns(scorer.task.fields, options.fields),
         label=options.label,
         group=options.group,
         max_rejected=options.max_rejected,
+        max_chars=options.max_chars,
+        quoting=options.quoting,
         progress=options.progress,
     )
-    figures = compare(scorer.task, judged, options.teacher_logits, resamples=options.resamples, seed=options.seed)
+    figures = evaluate(scorer.task, scored, options.teacher_logits, resamples=options.resamples, seed=options.seed)
     figures = plain({"model": str(scorer.folder), "data": options.data, **figures})
     if options.json:
         write_json(options.json, figures)
@@ -73,41 +72,41 @@ def run(options: Namespace) -> None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures as text for a terminal."""
+    """Lays out the figures as text for a terminal."""
     from tfb2d.data.join import Matches
     from tfb2d.evaluation.table import METRICS, figure, layout, ndcg_note, span
 
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
     for name in figures["student"]:
-        cells = [cell for one in models.values() for cell in (figure(one[name]["value"]), span(one[name]["ci95"]))]
-        rows.append([METRICS[name], *cells])
+        results = [of_model[name] for of_model in models.values()]
+        rows.append(
+            [METRICS[name], *(cell for result in results for cell in (figure(result["value"]), span(result["ci95"])))]
+        )
     lines = [layout(rows), ""]
-    for name in ("fidelity", "retention"):
-        if figures[name]:
-            lines.append(f"{name:10s} {figure(figures[name]['value'])}  {span(figures[name]['ci95'])}".rstrip())
-    if figures["headline_retention"] and figures["headline_measure"] != "accuracy":
-        kept = figures["headline_retention"]
-        name = f"of {METRICS[figures['headline_measure']]}"
-        lines.append(
-            f"{name:10s} {figure(kept['value'])}  {span(kept['ci95'])}  the teacher's share that is kept".rstrip()
-        )
-    lines.append(
-        f"{'rows':10s} {figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else "")
-    )
+
+    def line(name: str, text: str) -> None:
+        lines.append(f"{name:10s} {text}".rstrip())
+
+    shown = [(name, figures[name], "") for name in ("fidelity", "retention")]
+    if figures["headline_measure"] != "accuracy":
+        title = f"of {METRICS[figures['headline_measure']]}"
+        shown.append((title, figures["headline_retention"], "  the share of the teacher's that is kept"))
+    for name, share, note in shown:
+        if share:
+            line(name, f"{figure(share['value'])}  {span(share['ci95'])}{note}")
+    line("rows", f"{figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else ""))
     if figures["ndcg_groups"]:
-        lines.append(
-            ndcg_note(figures["ndcg_groups"], {name: one["ndcg10_all"]["value"] for name, one in models.items()})
-        )
+        means = {name: of_model["ndcg10_all"]["value"] for name, of_model in models.items()}
+        lines.append(ndcg_note(figures["ndcg_groups"], means))
     if figures["teacher"]:
-        lines.append(
-            f"{'teacher':10s} has scores for {figures['teacher_rows']:,} of them; fidelity and retention are theirs"
-        )
-        lines.append(f"{'':10s} {Matches(**figures['teacher_matches'])}")
+        line("teacher", f"has scores for {figures['teacher_rows']:,} of them; fidelity and retention are theirs")
+        line("", str(Matches(**figures["teacher_matches"])))
     if figures["rejected"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in figures["reasons"].items())
-        lines.append(f"{'rejected':10s} {figures['rejected']:,}: {reasons}")
-    lines += [f"{'warning':10s} {warning}" for warning in figures["warnings"]]
+        line("rejected", f"{figures['rejected']:,}: {reasons}")
+    for warning in figures["warnings"]:
+        line("warning", warning)
     return "\n".join(lines)
 
 

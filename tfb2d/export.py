@@ -1,12 +1,12 @@
-"""Writes a trained student as what runs it: a SavedModel for servers, TensorFlow Lite for small devices.
+"""Writes a trained student as a SavedModel for servers, or as TensorFlow Lite for small devices.
 
   tfb2d export --source=runs/shop --output=saved_models/shop               # the next version, edge form inside
-  tfb2d export --source=runs/shop --output=edge/shop --forms=edge          # that alone
+  tfb2d export --source=runs/shop --output=edge/shop --forms=edge          # the edge form alone
   tfb2d export --source=runs/shop --output=edge/exact --forms=edge --tables=float
   tfb2d export --source=runs/shop --output=android --forms=edge,flex       # and text_scorer.tflite
 
-tfb2d.train exports by itself; this is for another place or another form. --source is a run folder, of which the compressed
-student is taken where there is one, or a student's folder (student.json, weights.safetensors).
+tfb2d.train exports by itself; this command writes to another folder or in another form. --source is a run folder or a
+student's folder (student.json, weights.safetensors). Of a run the compressed student is taken, where there is one.
 
 Forms: saved_model  `<output>/<next number>` with string signatures, calibration and warm-up requests
        edge         scorer.tflite, built-in ops alone, spec.json and, of a student with a vocabulary, vocabulary.i64;

@@ -15,6 +15,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfb2d.arguments import reading_flags
+
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
@@ -25,19 +27,11 @@ def add_arguments(parser: "Parser") -> None:
 
     files = parser.group("files")
     files.flag("teacher", "A saved teacher's folder.", required=True, metavar="DIR")
-    files.words("input", "Files, globs or folders to label, apart by commas.", required=True, metavar="FILE,...")
+    files.words("input", "Files, globs or folders to label, separated by commas.", required=True, metavar="FILE,...")
     files.flag("output", "The folder to write.", required=True, metavar="DIR")
     files.words("fields", "The text columns, in the teacher's order. [default: called as its fields]")
     files.words("keep", "More columns to keep, where the files have them.", ["id", "label"])
-    rows = parser.group("reading")
-    rows.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
-    rows.integer("max_chars", "A longer text makes its row a bad one.", 20_000, 1)
-    rows.choice(
-        "quoting",
-        "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
-        "auto",
-        ["auto", "csv", "backslash", "none"],
-    )
+    reading_flags(parser.group("reading"))
     speed = parser.group("work")
     speed.integer(
         "rows_per_shard", "Rows of a shard, the unit that is redone after a stop.", LabelConfig().rows_per_shard, 1

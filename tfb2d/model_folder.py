@@ -9,6 +9,12 @@ def version_folders(model: Path) -> list[Path]:
     return sorted(folders, key=lambda path: int(path.name))
 
 
+def megabytes(path: Path) -> float:
+    """Returns the size of a file, or of all files below a folder, in 10^6 bytes."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
 def newest_version(model: Path, file: str = "") -> Path:
     """Returns the version folder with the highest number.
 

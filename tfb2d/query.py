@@ -15,7 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.arguments import quoting_flag
 from tfb2d.errors import UserError
+from tfb2d.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from tfb2d.arguments import Parser
     from tfb2d.serving import Client
 
-EXTRA = "client"  # brings what it needs
-ROWS = 4096  # of a file, asked at once
+EXTRA = "client"  # the extra that installs what this command needs
+ROWS = 4096  # of a file, scored by one call
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -32,6 +34,7 @@ def add_arguments(parser: "Parser") -> None:
     what = parser.group("what to score")
     what.texts("texts", "What to score; after -- it may begin with a dash.")
     what.files("input", "TSV, CSV, JSON lines or Parquet files.")
+    quoting_flag(what)
     what.flag("fields", "The model's fields in order, and their columns in FILE.", "", metavar="FIELD[=COLUMN],...")
     server = parser.group("server")
     server.flag("address", "host:port, unix:/path or dns:///service:port.", "127.0.0.1:8500")
@@ -60,7 +63,7 @@ def run(options: Namespace) -> int:
     from tfb2d.serving import TLS, Client, ServerUnreachable
 
     secure = options.tls or options.ca or options.cert or options.key or options.server_name
-    fields = [one.partition("=")[0] for one in options.fields.split(",")] if options.fields else []
+    fields = [field.partition("=")[0] for field in options.fields.split(",")] if options.fields else []
     try:
         tls = TLS(options.ca, options.cert, options.key, options.server_name) if secure else None
         which = {"version": options.version, "label": options.label}
@@ -68,7 +71,7 @@ def run(options: Namespace) -> int:
             return _files(client, options) if options.input else _texts(client, options)
     except ServerUnreachable as error:
         raise UserError(f"{error}. Is a server running there? `python -m tfb2d.serve` starts one") from error
-    except ValueError as error:  # an address, a version or fields that cannot be
+    except ValueError as error:  # an invalid address, version or field
         raise UserError(str(error)) from error
 
 
@@ -106,14 +109,14 @@ def _texts(client: "Client", options: Namespace) -> int:
 
 def _files(client: "Client", options: Namespace) -> int:
     fields = _order(client)
-    given = dict(one.split("=", 1) for one in options.fields.split(",") if "=" in one)
+    given = dict(field.split("=", 1) for field in options.fields.split(",") if "=" in field)
     show, bad = _Printer(fields, options), 0
-    for place, rows in _batches(options.input, [given.get(field, field) for field in fields]):
+    for file, rows in _batches(options.input, [given.get(field, field) for field in fields], options.quoting):
         good = []
         for number, texts, problem in rows:
             if problem:
                 bad += 1
-                print(f"{place}, row {number}: {problem}", file=sys.stderr)
+                print(f"{file}, row {number}: {problem}", file=sys.stderr)
             else:
                 good.append(texts)
         for texts, score in zip(good, client.score(good, output=options.output), strict=True):
@@ -123,13 +126,15 @@ def _files(client: "Client", options: Namespace) -> int:
     return 1 if bad else 0
 
 
-def _batches(patterns: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, list[tuple[int, Any, str]]]]:
-    """(file, [(row number, texts, what is wrong with them)]) of up to ROWS rows."""
+def _batches(
+    patterns: Sequence[str], columns: Sequence[str], quoting: str
+) -> Iterator[tuple[str, list[tuple[int, Any, str]]]]:
+    """Yields (file, [(row number, texts, problem or "")]) of up to ROWS rows."""
     from tfb2d.data.files import expand
     from tfb2d.data.readers import read_rows
 
     for path in expand(patterns):
-        rows = read_rows(path, columns)
+        rows = read_rows(path, columns, quoting=quoting)
         while batch := list(islice(rows, ROWS)):
             checked = []
             for row in batch:
@@ -159,12 +164,7 @@ class _Printer:
             names = [f"{self._name}_{k}" for k in range(len(values))] if score.ndim else [self._name]
             print(*names, *self._fields, sep="\t")
             self._begun = True
-        print(*(f"{value:.6f}" for value in values), *map(_plain, texts), sep="\t")
-
-
-def _plain(text: str) -> str:
-    """A text that keeps to its line and cannot speak to the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        print(*(f"{value:.6f}" for value in values), *map(printable, texts), sep="\t")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The one way to go on after a kill: a folder of work that says what it is made from, and once it is whole, its outcome.
+"""Goes on after a kill: a folder of work records the settings and inputs that it is made from and, once whole, its outcome.
 
-`bring_up` is used by all stages of a run, by labelling files and by a sweep's trainings. It makes sure that what lies in
-the folder was made from the same settings and inputs. So whatever a stopped run left there (whole shards, the newest
-checkpoint) is right, and the work needs no fingerprints of its own. Inside, every file is written atomically.
+All stages of a run, labelling files and a sweep's trainings use `bring_up`. It makes sure that the folder's contents were
+made from the same settings and inputs. So shards and checkpoints that a stopped run left are valid, and the work needs no
+fingerprints of its own. Every file in the folder is written atomically.
 
-What was made from something else is renamed, not deleted, until the new outcome is there. A change that is taken back
-then finds its state again, and labelling takes over the logits that it still holds.
+Work from other settings or inputs is renamed, and deleted only when the new outcome is complete. So a change that is taken
+back finds its state again, and labelling reuses the logits in it.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from tfb2d.errors import RunError
 from tfb2d.outcomes import OutcomeT
 
 RECORD = "_stage.json"  # readers of Parquet folders pass over names with an underscore
-CHECKPOINTS = "checkpoints"  # folder below, of what a stopped run goes on from; deleted once the work is whole
+CHECKPOINTS = "checkpoints"  # subfolder with the state of a stopped run; deleted once the work is whole
 TEMPORARY = ".*.tmp"  # files and folders of writes that a kill cut short
 GONE = ".gone.tmp"  # end of the names of folders that are being deleted
 
@@ -48,7 +48,7 @@ class Record:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder is whole."""
+        """Says whether the folder is whole."""
         return self.outcome is not None
 
     def identity(self, part: str = "") -> str:
@@ -179,7 +179,7 @@ def _aside(folder: Path, made_from: str) -> Path:
 
 
 def _clean(folder: Path) -> None:
-    """Deletes what a finished folder needs no more: checkpoints, earlier states, and what was being deleted at a kill."""
+    """Deletes what a finished folder no longer needs: checkpoints, earlier states, and deletions that a kill cut short."""
     if (folder / CHECKPOINTS).exists():
         _delete(folder / CHECKPOINTS)
     beside = [path for path in folder.parent.glob(f".{folder.name}.*") if path.name.endswith((".aside", GONE))]
@@ -192,8 +192,8 @@ def _delete(path: Path) -> None:
     if not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    gone = path if path.name.endswith(GONE) else path.with_name(f".{path.name.strip('.')}{GONE}")
-    if gone != path:
-        shutil.rmtree(gone, ignore_errors=True)
-        path.rename(gone)
-    shutil.rmtree(gone)
+    trash = path if path.name.endswith(GONE) else path.with_name(f".{path.name.strip('.')}{GONE}")
+    if trash != path:
+        shutil.rmtree(trash, ignore_errors=True)
+        path.rename(trash)
+    shutil.rmtree(trash)

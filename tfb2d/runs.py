@@ -1,4 +1,4 @@
-"""A run folder: where everything lies in it, what its stages left, and the lock. All read a run through `Run`."""
+"""A run folder: its layout, what its stages left, and its lock. All code reads a run through `Run`."""
 
 import dataclasses
 import fcntl
@@ -27,7 +27,7 @@ SPLITS = ("transfer", "valid", "test")  # what teachers label
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder.
+    """Knows a run folder's layout, and reads what its stages left.
 
     Attributes:
       folder: the run folder; each stage has a folder of its own below it.
@@ -43,70 +43,70 @@ class Run:
     progress: bool = True
     command: str = ""
 
-    # Where things lie.
+    # Layout.
 
     @property
     def data(self) -> Path:
-        """The data stage's folder: tables, `task.json`, `stats.json`, `rejected.jsonl`."""
+        """Returns the data stage's folder: tables, `task.json`, `stats.json`, `rejected.jsonl`."""
         return self.folder / "data"
 
     def split(self, name: str) -> Path:
-        """The table "train", "valid", "test" or "transfer": text fields, `label`, perhaps `group`."""
+        """Returns the table "train", "valid", "test" or "transfer": text fields, `label`, perhaps `group`."""
         return self.data / name
 
     def adapted(self, teacher: str) -> Path:
-        """The folder of an adapted encoder."""
+        """Returns the folder of an adapted encoder."""
         return self.folder / "adapted" / teacher
 
     def teacher(self, name: str) -> Path:
-        """A saved teacher's folder."""
+        """Returns a saved teacher's folder."""
         return self.folder / "teachers" / name
 
     def logits(self, teacher: str, split: str = "transfer") -> Path:
-        """The table of a teacher's logits for "transfer", "valid" or "test", row for row."""
+        """Returns the table of a teacher's logits for "transfer", "valid" or "test", in the split's order."""
         folder = self.folder / "logits" / teacher
         return folder if split == "transfer" else folder / split
 
     @property
     def words(self) -> Path:
-        """The safetensors file of the teacher's word vectors."""
+        """Returns the safetensors file of the teacher's word vectors."""
         return self.folder / "words" / "word_vectors.safetensors"
 
     def rows(self, split: str) -> Path:
-        """The folder of a split's hashed rows."""
+        """Returns the folder of a split's hashed rows."""
         return self.folder / "rows" / split
 
     @property
     def student(self) -> Path:
-        """The trained student's folder."""
+        """Returns the trained student's folder."""
         return self.folder / "student"
 
     @property
     def labels_only(self) -> Path:
-        """The folder of the student that learnt from labels alone."""
+        """Returns the folder of the student that learnt from labels alone."""
         return self.folder / "labels_only"
 
     @property
     def labels_only_logits(self) -> Path:
-        """The safetensors file of that student's logits: "test", `[n, k]` float32."""
+        """Returns the safetensors file of that student's logits: "test", `[n, k]` float32."""
         return self.labels_only / "logits.safetensors"
 
     @property
     def compressed(self) -> Path:
-        """The folder of the student that is served."""
+        """Returns the folder of the student that is served."""
         return self.folder / "compress"
 
     @property
     def report_file(self) -> Path:
-        """The report's figures, JSON."""
+        """Returns the JSON file of the report's figures."""
         return self.folder / "report.json"
 
     @property
     def report_page(self) -> Path:
-        """The report as a page."""
+        """Returns the report's HTML page."""
         return self.folder / "report.html"
 
-    # What the stages left.
+    # Outcomes of the stages.
 
     def exists(self) -> bool:
         """Says whether this is a run folder."""
@@ -186,7 +186,7 @@ class Run:
             return self.student, self.student_outcome().calibration
         return None
 
-    # Working in it.
+    # Writing and locking.
 
     def write_config(self, config: Config) -> None:
         """Writes the settings of the run that starts."""

@@ -13,6 +13,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfb2d.arguments import model_flag, reading_flags
+
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
@@ -20,25 +22,12 @@ if TYPE_CHECKING:
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     files = parser.group("files")
-    files.flag(
-        "model",
-        "The exported model: its folder (the highest version is taken) or a version's.",
-        required=True,
-        metavar="DIR",
-    )
-    files.words("input", "Files, globs or folders to score, apart by commas.", required=True, metavar="FILE,...")
+    model_flag(files)
+    files.words("input", "Files, globs or folders to score, separated by commas.", required=True, metavar="FILE,...")
     files.flag("output", "The file to write; its ending says the format.", required=True, metavar="FILE")
     files.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
     files.flag("prefix", "Put before the names of the added columns.", "")
-    rows = parser.group("reading")
-    rows.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
-    rows.integer("max_chars", "A longer text makes its row a bad one.", 20_000, 1)
-    rows.choice(
-        "quoting",
-        "How TSV and CSV files were written; auto: CSV quotes, TSV as its fields look.",
-        "auto",
-        ["auto", "csv", "backslash", "none"],
-    )
+    reading_flags(parser.group("reading"))
     parser.group("work").switch("progress", "Show a progress bar.", True)
 
 
@@ -47,7 +36,7 @@ def run(options: Namespace) -> None:
     from tfb2d.data.formats import kind_of
 
     output = Path(options.output)
-    kind_of(output)  # before the model takes its seconds
+    kind_of(output)  # refuses an unknown ending before the model is loaded
     from tfb2d.evaluation.batch import score_files
     from tfb2d.evaluation.scorer import Scorer, field_columns
 

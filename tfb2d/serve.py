@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
 SETTINGS = ("",)  # all flags are read as tensorflow_model_server reads them, by `parse`
-EXTRA = "server"  # brings what the embedded server needs
-CAPTURE = False  # an operator reads all of the log, and the official server takes this process's place
+EXTRA = "server"  # the extra that installs what the embedded server needs
+CAPTURE = False  # an operator reads the whole log, and the official server replaces this process
 _BINARY = "tensorflow_model_server"
 _FAILED = 255
 _NO_LOG = (
-    "Failed to start server. Error: INVALID_ARGUMENT: --log_requests is the embedded server's flag, and this would start"
+    "Failed to start server. Error: INVALID_ARGUMENT: --{} is the embedded server's flag, and this would start"
     " the official server, which cannot log requests. Add --embedded, or leave the flag out and have tfb2d.Client sample"
     " what it sends."
 )
@@ -75,10 +75,14 @@ def run(given: Namespace) -> int:
         return _FAILED
     official = None if options.embedded else official_command(arguments, options)
     if official is not None:
-        if options.log_requests:
-            print(_NO_LOG, file=sys.stderr)
+        own = own_flags(arguments)
+        logs = [
+            name for name in own if name.startswith("log_requests") and (name != "log_requests" or options.log_requests)
+        ]
+        if logs:
+            print(_NO_LOG.format(logs[0]), file=sys.stderr)
             return _FAILED
-        dropped = [f"--{name}" for name in own_flags(arguments) if name not in ("docker_image", "host")]
+        dropped = [f"--{name}" for name in own if name not in ("docker_image", "host")]
         if dropped:
             print(f"tfb2d serve: the official server has no {', '.join(dropped)}", file=sys.stderr)
         print(f"tfb2d serve: the official server: {official[0]}", file=sys.stderr, flush=True)
@@ -125,7 +129,7 @@ def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
 
 
 def _log_to_stderr(ignored: Sequence[str]) -> None:
-    """Log lines on stderr, as verbose as TF_CPP_MIN_LOG_LEVEL says; the first one says which server this is."""
+    """Sends log lines to stderr, as verbose as TF_CPP_MIN_LOG_LEVEL says; the first says which server this is."""
     form = logging.Formatter("%(asctime)s %(levelname).1s %(name)s] %(message)s")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(form)
@@ -142,7 +146,7 @@ def _log_to_stderr(ignored: Sequence[str]) -> None:
 
 
 def official_command(arguments: Sequence[str], options: Options) -> list[str] | None:
-    """The command line of the official server, or None where there is none.
+    """Returns the command line of the official server, or None where it is not installed.
 
     Args:
       arguments: the flags as given.
@@ -189,7 +193,7 @@ def _pulls(docker: str, image: str) -> bool:
 
 
 def _paths(options: Options) -> list[str]:
-    """Files and folders that the container must see, at the same place."""
+    """Lists the files and folders that the container mounts, each under its own path."""
     files = [
         options.model_config_file,
         options.batching_parameters_file,

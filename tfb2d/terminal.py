@@ -23,7 +23,7 @@ _CHATTER = re.compile(
     rb"[IW]\d{4} \d\d|E\d{4} .*\bcuda\w*\.cc|E\d{4} .*Unable to register|WARNING: All log messages before absl"
     rb"|(INFO|WARNING): .*(TensorFlow Lite|XNNPACK)|To enable the following instructions|\d{4}-\d\d-\d\d [\d:.]+: [IW] "
 )
-_MAY_BECOME = re.compile(rb"[IWE]\d|WARNING|INFO|To enable|\d{4}-\d\d")  # the begin of a line whose rest is to come
+_MAY_BECOME = re.compile(rb"[IWE]\d|WARNING|INFO|To enable|\d{4}-\d\d")  # the beginning of a line that is not complete
 
 
 @contextmanager
@@ -71,16 +71,21 @@ def without_chatter(capture: bool = True) -> Iterator[None]:
         thread.join(1.0)
 
 
+def printable(text: str) -> str:
+    """Returns a text on one line, with escapes for control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def _pass_on(source: int, terminal: int) -> None:
-    rest = b""
+    unfinished = b""
     while data := os.read(source, 65536):
-        *lines, rest = re.split(rb"(?<=[\r\n])", rest + data)
+        *lines, unfinished = re.split(rb"(?<=[\r\n])", unfinished + data)
         for line in lines:
             _write(terminal, line)
-        if rest and not _MAY_BECOME.match(rest):
-            _write(terminal, rest)
-            rest = b""
-    _write(terminal, rest)
+        if unfinished and not _MAY_BECOME.match(unfinished):
+            _write(terminal, unfinished)
+            unfinished = b""
+    _write(terminal, unfinished)
 
 
 def _write(terminal: int, line: bytes) -> None:

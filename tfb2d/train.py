@@ -3,7 +3,7 @@
 With no flags it runs the quickstart: real film reviews, a BERT teacher, ten minutes on two cores.
 
   tfb2d train
-  tfb2d train --config=pairs --workdir=runs/shop --config.data.train=judged.tsv --config.data.unlabelled=logs/
+  tfb2d train --config=pairs --workdir=runs/shop --config.data.train=labelled.tsv --config.data.unlabelled=logs/
   tfb2d train --config=my_recipe.py --config.student.dim=128 --until=student
 
 A recipe is a Python file with `get_config()`; those in tfb2d/configs/ are called by name, and one that takes an argument (a
@@ -38,7 +38,7 @@ def add_arguments(parser: "Parser") -> None:
         "until", "The stage after which to stop (data, teachers/NAME, logits/NAME, student, ...).", metavar="STAGE"
     )
     how.words(
-        "force", "Stages to do anew, and what follows from them, though nothing has changed.", metavar="STAGE,..."
+        "force", "Stages to run again, with all that depend on them, though nothing has changed.", metavar="STAGE,..."
     )
     how.real(
         "max_rejected", "Share of bad rows at which to stop; short for --config.data.max_rejected.", least=0.0, most=1.0

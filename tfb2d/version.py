@@ -1,4 +1,4 @@
-"""Says which versions of tfb2d, Python and its libraries are installed, for reports of faults.
+"""Prints which versions of tfb2d, Python and its libraries are installed, for reports of faults.
 
 tfb2d version
 tfb2d version --json
@@ -33,8 +33,8 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    found = versions()
-    lines = [json.dumps(found)] if options.json else [f"{name:18} {number}" for name, number in found.items()]
+    installed = versions()
+    lines = [json.dumps(installed)] if options.json else [f"{name:18} {number}" for name, number in installed.items()]
     print("\n".join(lines))
 
 
@@ -42,13 +42,13 @@ def versions() -> dict[str, str]:
     """Returns the version of each package, "not installed" where there is none."""
     from tfb2d import __version__
 
-    found = {"tfb2d": __version__, "python": platform.python_version()}
+    installed = {"tfb2d": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 if __name__ == "__main__":

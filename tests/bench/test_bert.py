@@ -24,10 +24,10 @@ def test_onnx_graph_gives_the_scores_of_kerashub(shape: Architecture) -> None:
     expected = keras_bert.forward(model)(ids, segments, mask)
     proto = onnx_bert.graph(shape, keras_bert.weights_of(model, shape))
     loaded = onnx_bert.session(proto.SerializeToString(), 1)
-    found = loaded.run(None, dict(zip(onnx_bert.INPUTS, (ids, segments, mask), strict=True)))[0]
-    assert found.shape == expected.shape == (4, shape.logits)
+    batches = loaded.run(None, dict(zip(onnx_bert.INPUTS, (ids, segments, mask), strict=True)))[0]
+    assert batches.shape == expected.shape == (4, shape.logits)
     assert np.ptp(expected, axis=0).min() > 1e-3  # rows differ, so that equal means something
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(batches, expected, atol=1e-4)
 
 
 def test_quantised_graph_is_int8_and_near(tmp_path: Path, minilm: Path) -> None:

@@ -40,7 +40,7 @@ def test_tiny_bench(model: Path, tmp_path: Path) -> None:
         assert row.keys() >= KEYS | {"cold_start_ms", "model_ms", "xnnpack", "cpu_s_per_million"}
         assert 0 < row["p50_us"] <= row["p99_us"]
         assert 0 < row["model_ms"] < row["cold_start_ms"]
-        assert row["file_mb"] == pytest.approx(sum(one.stat().st_size for one in model.iterdir()) / 1e6)
+        assert row["file_mb"] == pytest.approx(sum(file.stat().st_size for file in model.iterdir()) / 1e6)
         assert 0 <= row["accuracy"] <= 1
         assert row["peak_mb"] < 250  # TensorFlow alone takes more
     assert (out / "edge.txt").read_text().strip() in done.stdout

@@ -43,7 +43,7 @@ def test_requests_are_made_of_the_models_own_texts(model: Path) -> None:
     rank = wire.MESSAGES["PredictRequest"].FromString(kinds["rank"][0])
     assert rank.model_spec.signature_name == "rank"
     assert wire.to_numpy(rank.inputs["titles"]).shape == (1, 100)
-    assert set(rank.inputs["titles"].string_val) == {one.encode() for one in TEXTS[1]}
+    assert set(rank.inputs["titles"].string_val) == {title.encode() for title in TEXTS[1]}
     assert repeated(kinds["score"][0], 3)[0] == ["query", "title"]
 
 
@@ -53,13 +53,13 @@ def test_versions_are_told_apart_by_their_answers(model: Path, tmp_path: Path) -
         assert (versions.make(number) / "saved_model.pb").is_file()
     logits = {number: versions._expected[number] for number in (1, 2)}
     assert np.abs(logits[1] - logits[2]).max() > 1e-4
-    for number, logit, wrong in ((1, logits[1], ""), (2, logits[1], "off"), (3, logits[1], "never put there")):
+    for number, logit, wrong in ((1, logits[1], ""), (2, logits[1], "off"), (3, logits[1], "never written")):
         answer = wire.MESSAGES["PredictResponse"]()
         answer.model_spec.version.value = number
         answer.outputs["logit"].dtype = 1
         answer.outputs["logit"].tensor_shape.dim.add(size=1)
         answer.outputs["logit"].float_val.extend(logit.tolist())
-        version, words = versions.judge(answer.SerializeToString())
+        version, words = versions.check(answer.SerializeToString())
         assert version == number
         assert wrong in words
         assert bool(wrong) == bool(words)
@@ -81,7 +81,7 @@ def test_middling(arena: Arena, fault: str) -> None:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("fault", ["swaps", "idle_clients", "fuzz", "memory"])
 def test_in_full(arena: Arena, fault: str) -> None:
-    """20 swaps, 1,000 connections, 10^5 random requests, 10^6 requests."""
+    """Does 20 swaps, 1,000 connections, 10^5 random requests and 10^6 requests."""
     arena.counts = Counts()
     outcome = FAULTS[fault](arena)
     assert outcome["passed"], outcome

@@ -59,17 +59,17 @@ def test_calls_are_timed_and_warm_up_is_not() -> None:
 
 def test_middle_is_the_median_of_rounds() -> None:
     rounds = [Timing(1, 2, 1.0, 0.5, p50, 9.0, 10.0, peak) for p50, peak in ((5.0, 1.0), (90.0, 7.0), (6.0, 3.0))]
-    found = middle(rounds)
-    assert (found.p50_us, found.peak_mb, found.calls, found.rows, found.cpu_seconds) == (6.0, 7.0, 3, 6, 1.5)
+    timing = middle(rounds)
+    assert (timing.p50_us, timing.peak_mb, timing.calls, timing.rows, timing.cpu_seconds) == (6.0, 7.0, 3, 6, 1.5)
 
 
 def test_costs_follow_from_cpu_seconds() -> None:
     timing = Timing(10, 1000, 1.0, 3.6, 1.0, 2.0, 1000.0, 50.0)
-    found = result("s", "t", "rank", 1, timing, file_mb=2.0, costs=Costs(watts=10.0, price=0.5))
-    assert found["cpu_s_per_million"] == pytest.approx(3600)
-    assert found["wh_per_million"] == pytest.approx(10)
-    assert found["cost_per_million"] == pytest.approx(0.5)
-    assert found["accuracy"] is None
+    entry = result("s", "t", "rank", 1, timing, file_mb=2.0, costs=Costs(watts=10.0, price=0.5))
+    assert entry["cpu_s_per_million"] == pytest.approx(3600)
+    assert entry["wh_per_million"] == pytest.approx(10)
+    assert entry["cost_per_million"] == pytest.approx(0.5)
+    assert entry["accuracy"] is None
     assert result("s", "t", 1, 1, None)["cost_per_million"] is None
 
 

@@ -28,20 +28,20 @@ RESULTS = [
 
 
 def test_ratios_are_how_many_times_better() -> None:
-    found = {(one["peer"], one["batch"]): one for one in ratios(RESULTS, ["student"])}
-    assert set(found) == {  # fastText is compared on one core alone
+    reached = {(entry["peer"], entry["batch"]): entry for entry in ratios(RESULTS, ["student"])}
+    assert set(reached) == {  # fastText is compared on one core alone
         ("bert-base-onnx-int8", "rank"),
         ("tinybert-onnx-int8", "rank"),
         ("bert-base-keras", 1),
         ("bert-base-onnx-int8", 1),
     }
-    assert found["bert-base-onnx-int8", "rank"]["ratio"] == pytest.approx(1000)
-    assert found["bert-base-onnx-int8", "rank"]["met"]
-    assert not found["tinybert-onnx-int8", "rank"]["met"]
-    assert found["bert-base-keras", 1]["met"]
-    assert found["bert-base-onnx-int8", 1]["ratio"] == pytest.approx(49)
-    assert not found["bert-base-onnx-int8", 1]["met"]
-    text = ratio_table(list(found.values()))
+    assert reached["bert-base-onnx-int8", "rank"]["ratio"] == pytest.approx(1000)
+    assert reached["bert-base-onnx-int8", "rank"]["met"]
+    assert not reached["tinybert-onnx-int8", "rank"]["met"]
+    assert reached["bert-base-keras", 1]["met"]
+    assert reached["bert-base-onnx-int8", 1]["ratio"] == pytest.approx(49)
+    assert not reached["bert-base-onnx-int8", 1]["met"]
+    text = ratio_table(list(reached.values()))
     assert re.search(r"student / bert-base-keras +shop +1 +1 +latency +150 +1.00 +150 +met", text)
     assert len(re.findall("missed", text)) == 2
 

@@ -19,13 +19,13 @@ def test_every_kernel_is_counted(model: Path, data: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads((tmp_path / "profile.json").read_text())
     for batch in (1, "rank", 16):
-        call, *ops = (one for one in rows if one["batch"] == batch)
+        call, *ops = (entry for entry in rows if entry["batch"] == batch)
         assert (call["op"], call["model"], call["task"]) == ("call", "shop", "test")
-        assert sum(one["nodes"] for one in ops) == call["nodes"]
-        assert sum(one["share"] for one in ops) == pytest.approx(1)
-        assert call["us"] / call["share"] == pytest.approx(sum(one["us"] for one in ops))
-        assert [one["us"] for one in ops] == sorted((one["us"] for one in ops), reverse=True)
-        names = {one["op"] for one in ops}
+        assert sum(entry["nodes"] for entry in ops) == call["nodes"]
+        assert sum(entry["share"] for entry in ops) == pytest.approx(1)
+        assert call["us"] / call["share"] == pytest.approx(sum(entry["us"] for entry in ops))
+        assert [entry["us"] for entry in ops] == sorted((entry["us"] for entry in ops), reverse=True)
+        names = {entry["op"] for entry in ops}
         assert {"StringLower", "StringToHashBucketFast", "SparseSegmentSqrtNWithNumSegments"} <= names
     assert (tmp_path / "profile.txt").read_text().strip() in done.stdout
 

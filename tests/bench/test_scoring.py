@@ -45,32 +45,32 @@ def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "bench.json").read_text())
-    timed = [one for one in results if one["p50_us"] is not None]
-    assert all(set(one) == KEYS | MORE | (SHIFT if one in timed else set()) for one in results)
-    shifts = {one["system"]: one["batch_shift"] for one in timed}
+    timed = [entry for entry in results if entry["p50_us"] is not None]
+    assert all(set(entry) == KEYS | MORE | (SHIFT if entry in timed else set()) for entry in results)
+    shifts = {entry["system"]: entry["batch_shift"] for entry in timed}
     assert shifts["bert-tiny-onnx-int8"] > 1e-5  # one activation scale a batch
     assert max(shift for name, shift in shifts.items() if not name.startswith("bert")) < 1e-6
     students = {"student", "student-python", "student-edge"}
-    assert {(one["system"], one["batch"]) for one in timed} == {
+    assert {(entry["system"], entry["batch"]) for entry in timed} == {
         (system, batch) for system in students | set(PEERS) for batch in (1, "rank")
     }
-    for one in timed:
-        assert (one["task"], one["threads"]) == ("test", 1)
-        assert 0 < one["p50_us"] <= one["p99_us"]
-        assert one["rows_per_s"] > 0
-        assert 20 < one["peak_mb"] < 5000
-        assert 0 < one["file_mb"] < 100
-        assert (one["accuracy"] is None) == one["system"].startswith("bert")
-        assert one["wh_per_million"] == pytest.approx(8 * one["cpu_s_per_million"] / 3600)
+    for entry in timed:
+        assert (entry["task"], entry["threads"]) == ("test", 1)
+        assert 0 < entry["p50_us"] <= entry["p99_us"]
+        assert entry["rows_per_s"] > 0
+        assert 20 < entry["peak_mb"] < 5000
+        assert 0 < entry["file_mb"] < 100
+        assert (entry["accuracy"] is None) == entry["system"].startswith("bert")
+        assert entry["wh_per_million"] == pytest.approx(8 * entry["cpu_s_per_million"] / 3600)
     # "good" and "bad" are learnt from 80 rows; the student has random weights.
-    sizes = {one["system"]: one["file_mb"] for one in timed}
+    sizes = {entry["system"]: entry["file_mb"] for entry in timed}
     assert sizes["student-edge"] < sizes["student"] == sizes["student-python"]
-    accuracies = {one["system"]: one["accuracy"] for one in timed}
+    accuracies = {entry["system"]: entry["accuracy"] for entry in timed}
     assert accuracies["fasttext"] == accuracies["model2vec"] == 1
     assert accuracies["student"] == accuracies["student-python"]
-    speeds = {one["system"]: one for one in results if one["p50_us"] is None}
+    speeds = {entry["system"]: entry for entry in results if entry["p50_us"] is None}
     assert set(speeds) == {"student-hashing", "student-training"}
-    assert all(one["rows_per_s"] > 0 for one in speeds.values())
+    assert all(entry["rows_per_s"] > 0 for entry in speeds.values())
     about = json.loads((tmp_path / "about.json").read_text())
     assert set(about["systems"]) == students | set(PEERS)
     assert "random weights" in about["systems"]["bert-tiny-onnx-int8"]
@@ -96,14 +96,14 @@ def test_tiny_bench(model: Path, data: Path, tmp_path: Path) -> None:
 def test_what_cannot_work_is_said(flag: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     small = ["--fields=text", "--systems=student", "--threads=1", "--batches=1", f"--output={tmp_path}", "--noprogress"]
     assert tfb2d(["bench", *small, flag]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert said in told
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert said in error
 
 
 def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fasttext" else found(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fasttext" else find_spec(name))
     work = Work("t", Task(("text",)), Rows([["a"]]), Rows([["a"]]))
     with pytest.raises(BenchError, match=r"fasttext needs fasttext: pip install 'tfb2d\[bench\]'"):
         Maker({}, tmp_path, 1, 16).peer("fasttext", work)

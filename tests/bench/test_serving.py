@@ -25,7 +25,7 @@ def test_an_echo_is_measured_beside_itself(rows: list[dict]) -> None:
     assert [(row["request"], row["bytes"]) for row in rows] == [("score", 3), ("rank", 1000)]
     for row in rows:
         most = row["capacity"]
-        assert [one["clients"] for one in most["by_clients"]] == [1, 2]
+        assert [entry["clients"] for entry in most["by_clients"]] == [1, 2]
         assert most["share"] == pytest.approx(most["requests_per_s"] / most["echo_per_s"])
         for level, share in zip(row["levels"], (0.5, 1.1), strict=True):
             assert level["arrivals_per_s"] == pytest.approx(share * most["requests_per_s"])
@@ -63,8 +63,8 @@ def test_the_floor_reads_every_token_and_takes_the_students_requests(model: Path
         LocalServer(["--embedded", "--model_name=shop", f"--model_base_path={tmp_path / 'shop'}"]) as server,
         LocalServer([], module="tfb2d.bench.echo") as echo,
     ):
-        found = list(measure(server.address, echo.address, kinds, settings))
-    assert [row["request"] for row in found] == ["score", "rank"]
+        measured = list(measure(server.address, echo.address, kinds, settings))
+    assert [row["request"] for row in measured] == ["score", "rank"]
 
 
 def test_the_picture_has_a_panel_a_request(rows: list[dict]) -> None:

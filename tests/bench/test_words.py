@@ -71,11 +71,11 @@ def test_fasttext_of_three_classes_gives_the_class_decided_for(tmp_path: Path) -
 def test_static_vectors_keep_what_varies_most() -> None:
     rng = np.random.default_rng(0)
     wide = rng.standard_normal((500, 12)) * ([5, 3] + [0.01] * 10) + 7
-    found = static_vectors(wide, 2)
-    assert found.shape == (500, 2)
-    assert found.dtype == np.float32
-    weights = found[:, 0] / (wide[:, 0] - wide[:, 0].mean())
+    chosen = static_vectors(wide, 2)
+    assert chosen.shape == (500, 2)
+    assert chosen.dtype == np.float32
+    weights = chosen[:, 0] / (wide[:, 0] - wide[:, 0].mean())
     assert np.abs(weights[200]) > np.abs(weights[1])  # frequent tokens, the first, count less
-    q, t = found[:3], found[3:6]
+    q, t = chosen[:3], chosen[3:6]
     assert features(q).shape == (3, 2)
     assert features(q, t)[:, 4:6] == pytest.approx(q * t)

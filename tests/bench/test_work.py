@@ -16,8 +16,8 @@ PAIRS = Task(("query", "title"))
 
 
 def pairs(rows: int) -> Work:
-    found = Rows([[f"q{i % 3}" for i in range(rows)], [f"t{i}" for i in range(rows)]], np.zeros(rows))
-    return Work("pairs", PAIRS, found, found)
+    works = Rows([[f"q{i % 3}" for i in range(rows)], [f"t{i}" for i in range(rows)]], np.zeros(rows))
+    return Work("pairs", PAIRS, works, works)
 
 
 def test_calls_hold_every_text_once_before_any_again() -> None:
@@ -81,7 +81,7 @@ def test_files_and_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         progress=False,
     )
     for folder in (tmp_path / "run", tmp_path / "run" / "data"):
-        (found,) = load(Sources([str(folder)]))
-        assert (found.name, len(found.rows)) == ("run", 5)
-        assert 0 < len(found.train) < 9  # without validation rows
+        (works,) = load(Sources([str(folder)]))
+        assert (works.name, len(works.rows)) == ("run", 5)
+        assert 0 < len(works.train) < 9  # without validation rows
     assert module.TITLES == 100

@@ -16,12 +16,12 @@ def table(buckets: int, seen: int, dim: int = 8, seed: int = 0, unseen_rows: int
 
 
 def test_rows_that_training_read_keep_their_vectors_and_the_others_say_nothing() -> None:
-    one = table(1000, 100)
-    stored = one.stored()
+    trained = table(1000, 100)
+    stored = trained.stored()
     assert stored.values.shape == (101, 8)
     vectors = stored.vectors(np.arange(1000))
-    read = one.counts > 0
-    np.testing.assert_allclose(vectors[read], one.values[read], atol=stored.scale.max() / 2)
+    read = trained.counts > 0
+    np.testing.assert_allclose(vectors[read], trained.values[read], atol=stored.scale.max() / 2)
     assert not vectors[~read].any()
 
 
@@ -30,9 +30,9 @@ def test_a_table_that_was_read_throughout_needs_no_map() -> None:
 
 
 def test_words_never_seen_stay_apart_where_they_are_compared() -> None:
-    one = table(1000, 100, unseen_rows=16)
-    unread = np.flatnonzero(one.counts == 0)
-    vectors = one.stored().vectors(unread)
+    trained = table(1000, 100, unseen_rows=16)
+    unread = np.flatnonzero(trained.counts == 0)
+    vectors = trained.stored().vectors(unread)
     assert len(np.unique(vectors, axis=0)) == 16
     assert np.abs(vectors).sum(1).min() > 0
 
@@ -47,22 +47,22 @@ def test_a_budget_is_kept_or_refused_with_the_least_that_would_do(
         "b": table(50, 20, seed=seed + 1),
     }
     try:
-        found = fit(tables, room)
+        actual = fit(tables, room)
     except BudgetError as refused:
         least = refused.least
         assert room < least
-        room, found = least, fit(tables, least)
-    assert sum(one.nbytes for one in found.values()) <= room
-    for name, one in found.items():
-        assert one.buckets == len(tables[name].values)
-        assert one.remap is None or (one.remap.min() >= 0 and one.remap.max() < len(one.values))
+        room, actual = least, fit(tables, least)
+    assert sum(trained.nbytes for trained in actual.values()) <= room
+    for name, trained in actual.items():
+        assert trained.buckets == len(tables[name].values)
+        assert trained.remap is None or (trained.remap.min() >= 0 and trained.remap.max() < len(trained.values))
 
 
 def test_under_a_budget_the_most_read_rows_keep_their_own() -> None:
-    one = table(2000, 1000)
-    (stored,) = fit({"a": one}, 4 * 2000 + 12 * 300).values()
-    most = np.argsort(-one.counts, kind="stable")[:100]
-    np.testing.assert_allclose(stored.vectors(most), one.values[most], atol=stored.scale.max() / 2)
+    trained = table(2000, 1000)
+    (stored,) = fit({"a": trained}, 4 * 2000 + 12 * 300).values()
+    most = np.argsort(-trained.counts, kind="stable")[:100]
+    np.testing.assert_allclose(stored.vectors(most), trained.values[most], atol=stored.scale.max() / 2)
 
 
 def test_rare_rows_share_with_rows_that_mean_the_same() -> None:

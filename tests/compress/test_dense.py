@@ -13,9 +13,10 @@ import tensorflow as tf
 from tests.students.harness import some_rows, some_texts
 from tfb2d.compress.dense import dense_model, features, tune, with_dense
 from tfb2d.compress.quantised import quantised, quantised_form
-from tfb2d.compress.student import dense_layers, stored_tables, with_tables
+from tfb2d.compress.student import dense_layers, with_tables
 from tfb2d.config import CompressConfig, StudentConfig
 from tfb2d.data.task import Task
+from tfb2d.students.int8_table import quantise
 from tfb2d.students.model import Student, load_student
 from tfb2d.students.rows import HashedRows
 
@@ -32,13 +33,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> HashedRows:
 @pytest.fixture(scope="module")
 def student() -> Student:
     whole = Student(PAIR, SMALL, 3)
-    return with_tables(whole, stored_tables(whole))
+    return with_tables(whole, {name: quantise(layer.table.numpy()) for name, layer in whole.embeddings.items()})
 
 
 def kernels(student: Student) -> list[np.ndarray]:
     """The dense model's kernels; a pair's first layer is one again."""
-    query, first, *rest = (layer.kernel.numpy() for layer in dense_layers(student))
-    return [np.concatenate([first, query]), *rest]
+    query, first, *others = (layer.kernel.numpy() for layer in dense_layers(student))
+    return [np.concatenate([first, query]), *others]
 
 
 def test_the_dense_model_is_the_students(student: Student, rows: HashedRows) -> None:
@@ -47,8 +48,8 @@ def test_the_dense_model_is_the_students(student: Student, rows: HashedRows) -> 
     logits = model(features(student)(hashes)).numpy()
     np.testing.assert_allclose(logits, student.trunk(hashes).numpy(), atol=1e-5)
     again = with_dense(Student(PAIR, SMALL, 3), model.get_weights())
-    for one, other in zip(kernels(student), kernels(again), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for item, other in zip(kernels(student), kernels(again), strict=True):
+        np.testing.assert_array_equal(item, other)
 
 
 def test_pruned_clustered_and_quantised_at_once(student: Student, rows: HashedRows, tmp_path: Path) -> None:
@@ -72,8 +73,8 @@ def test_pruned_clustered_and_quantised_at_once(student: Student, rows: HashedRo
     np.testing.assert_array_equal(loaded.model(texts).numpy(), made.model(texts).numpy())
 
     twin = tune(student, rows, config)
-    for one, other in zip(kernels(made), kernels(twin), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for item, other in zip(kernels(made), kernels(twin), strict=True):
+        np.testing.assert_array_equal(item, other)
 
 
 def test_after_training_quantisation_changes_little(student: Student, rows: HashedRows) -> None:
@@ -95,7 +96,7 @@ def test_there_must_be_rows_to_read_ranges_from(student: Student) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         {"sparsity": 0.8},
         {"clusters": 4},
@@ -105,14 +106,14 @@ def test_there_must_be_rows_to_read_ranges_from(student: Student) -> None:
     ],
     ids=str,
 )
-def test_each_and_in_pairs(student: Student, rows: HashedRows, asked: dict) -> None:
-    made = tune(student, rows, replace(CONFIG, **asked))
+def test_each_and_in_pairs(student: Student, rows: HashedRows, requested: dict) -> None:
+    made = tune(student, rows, replace(CONFIG, **requested))
     for kernel in kernels(made)[:-1]:
-        if list(asked) == ["sparsity"]:  # to the weight, in a training of ten steps: TFMOT rounds half to even
-            assert np.count_nonzero(kernel == 0) == round(kernel.size * asked["sparsity"])
-        assert np.mean(kernel == 0) >= asked.get("sparsity", 0) - 0.02
-        assert len(np.unique(kernel)) <= (asked.get("clusters") or kernel.size) + 1
-    assert ("activations" in made.compression["dense"]) == ("qat_epochs" in asked)
+        if list(requested) == ["sparsity"]:  # to the weight, in a training of ten steps: TFMOT rounds half to even
+            assert np.count_nonzero(kernel == 0) == round(kernel.size * requested["sparsity"])
+        assert np.mean(kernel == 0) >= requested.get("sparsity", 0) - 0.02
+        assert len(np.unique(kernel)) <= (requested.get("clusters") or kernel.size) + 1
+    assert ("activations" in made.compression["dense"]) == ("qat_epochs" in requested)
 
 
 def test_tfmot_leaves_the_environment_as_it_was() -> None:

@@ -154,6 +154,18 @@ def test_scores_of_other_rows_stop_with_two_examples_side_by_side(tmp_path: Path
     assert message.count("data row") == 2
 
 
+def test_rows_like_several_scored_texts_are_said_to_be_ambiguous(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.tsv", ["text", "logit"], [("Film", 1), ("FILM", 2), ("Song", 1), ("SONG", 2)])
+    with pytest.raises(DataError) as stopped:
+        logits_of(path, ["film", "song"])
+    message = str(stopped.value)
+    assert "match 0 of 2 different texts of the data, from 4 scored ones. 2 are ambiguous" in message
+    assert "data row 'film', score row 'Film', score row 'FILM'" in message
+    assert "must be the same" not in message
+    with pytest.raises(DataError, match=r"1 are ambiguous.*must be the same.*data row 'a play'"):
+        logits_of(path, ["film", "a play"])
+
+
 def test_a_share_of_the_rows_may_be_scored_and_more_than_the_rows_too(tmp_path: Path) -> None:
     texts = [f"film {i}" for i in range(100)]
     few = write(tmp_path / "few.tsv", ["text", "logit"], [(text, 1) for text in texts[:10]])
@@ -183,8 +195,8 @@ def test_a_bad_row_is_rejected_and_counted(tmp_path: Path) -> None:
         ("text\tlogit\na\tinf\n", r"row 2, field 'logit': not a finite number"),
         ("text\tlogit\na\tgood\n", r"row 2, field 'logit': not a number: 'good'"),
         ("text\tlogit\na\t\n", r"no row has a score"),
-        ("text\tscore\na\t0.1\nb\t-0.1\n", r"row 3, column 'score': -0\.1 is no probability.*call it 'logit'"),
-        ("text\tprobability\na\t1.1\n", r"row 2, column 'probability': 1\.1 is no probability"),
+        ("text\tscore\na\t0.1\nb\t-0.1\n", r"row 3, field 'score': no probability.*'-0\.1'.*call it 'logit'"),
+        ("text\tprobability\na\t1.1\n", r"row 2, field 'probability': no probability.*'1\.1'"),
         ("query\tlogit\na\t1\n", r"no column 'text'"),
         ("text\tlogit\n", r"no rows"),
         ("", r"is empty"),
@@ -201,8 +213,34 @@ def test_fasttexts_probabilities_are_clipped_and_no_others(tmp_path: Path) -> No
     pq.write_table(pa.table({"text": ["a", "b"], "probability": [1.00001, 1e-5]}), path)
     assert logits_of(path, ["a", "b"]) == [[pytest.approx(log_odds(1 - 1e-6))], [pytest.approx(log_odds(1e-5))]]
     pq.write_table(pa.table({"text": ["a", "b"], "probability": [1.001, 0.5]}), path)
-    with pytest.raises(DataError, match=r"1\.001 is no probability"):
+    with pytest.raises(DataError, match=r"no probability, which lies in \[0, 1\]: '1\.001'"):
         logits_of(path, ["a", "b"])
+
+
+@pytest.mark.parametrize("columns", [("score",), ("score_0", "score_1")])
+def test_a_rare_value_outside_is_rejected_and_many_are_no_probabilities(columns: tuple, tmp_path: Path) -> None:
+    def file(outside: int) -> Path:
+        values = [1.7] * outside + [0.5] * (1000 - outside)
+        rows = [(f"film {i}", *[value] * len(columns)) for i, value in enumerate(values)]
+        return write(tmp_path / "s.tsv", ["text", *columns], rows)
+
+    texts = [f"film {i}" for i in range(1000)]
+    logits, matches = join_scores(BINARY, [file(10)], [texts])
+    assert (matches.rejected, matches.missing, matches.exact) == (10, 10, 990)
+    assert np.isnan(logits[:10]).all()
+    assert (logits[10:] == 0).all()
+    with pytest.raises(DataError, match=r"11 of 1,000 rows cannot be used.*'1\.7'.*call it 'logit'"):
+        join_scores(BINARY, [file(11)], [texts])
+    join_scores(BINARY, [file(11)], [texts], max_rejected=0.02)
+
+
+def test_grades_that_are_not_scaled_get_their_formula(tmp_path: Path) -> None:
+    task = Task(("text",), "graded", label_range=(1, 3))
+    path = write(tmp_path / "s.tsv", ["text", "score"], [(f"film {i}", 1 + i % 3) for i in range(30)])
+    with pytest.raises(DataError, match=r"grades from 1 to 3, write \(grade - 1\) / 2 instead"):
+        logits_of(path, ["film 1"], task)
+    path = write(tmp_path / "s.tsv", ["text", "score"], [(f"film {i}", i % 3 / 2) for i in range(30)])
+    assert logits_of(path, ["film 1"], task) == [[0]]
 
 
 def test_logits_that_look_like_probabilities_are_pointed_out(tmp_path: Path, caplog) -> None:
@@ -213,6 +251,24 @@ def test_logits_that_look_like_probabilities_are_pointed_out(tmp_path: Path, cap
         with caplog.at_level(logging.WARNING, logger="absl"):
             assert logits_of(path, texts, column="llm") == [[np.float32(value)] for value in values]
         assert ("all 20 values of llm lie in [0, 1]" in caplog.text) == pointed_out
+
+
+def test_rows_without_a_score_are_no_values(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    texts = [f"film {i}" for i in range(40)]
+    for scored, pointed_out in ((0, ""), (9, ""), (12, "all 12 values of logit lie in [0, 1]")):
+        path = tmp_path / "s.jsonl"
+        values = [0.5] * scored + [None] * (40 - scored)
+        lines = [json.dumps({"text": text, "logit": value}) for text, value in zip(texts, values, strict=True)]
+        path.write_text("\n".join(lines) + "\n")
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="absl"):
+            if scored:
+                join_scores(BINARY, [path], [texts])
+            else:
+                with pytest.raises(DataError, match="no row has a score"):
+                    join_scores(BINARY, [path], [texts])
+        assert pointed_out in caplog.text
+        assert bool(pointed_out) == ("lie in [0, 1]" in caplog.text)
 
 
 def test_no_rows_are_joined_to_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tfb2d.evaluation.scorer import Scorer
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Model folders with one version each, by the task's kind."""
+    """Returns model folders with one version each, by the task's kind."""
     root = tmp_path_factory.mktemp("models")
     return {task.kind: export(root / task.kind / "1", task).parent for task in (REVIEWS, PAIRS, NEWS)}
 

@@ -35,9 +35,9 @@ def test_any_format_into_any_other(ending: str, scorers, tmp_path: Path) -> None
     logits = expected_logits(REVIEWS, [[row[1] for row in rows]])
     for other in (".tsv", ".jsonl.gz", ".parquet"):
         output = tmp_path / f"out{other}"
-        found = score_files(scorers["binary"], [source], output, progress=False)
-        assert found["rows"] == 2500
-        assert found["rejected"] == found["flattened"] == 0
+        result = score_files(scorers["binary"], [source], output, progress=False)
+        assert result["rows"] == 2500
+        assert result["rejected"] == result["flattened"] == 0
         *kept, scores, given = zip(*scored(output, ["id", "text", "note", "score", "logit"]), strict=True)
         assert list(zip(*kept, strict=True)) == rows
         assert np.array(given, float) == pytest.approx(logits)
@@ -60,21 +60,21 @@ def test_many_classes(scorers, tmp_path: Path) -> None:
     assert score_columns(NEWS, "m_")[:3] == ["m_predicted", "m_score_sport", "m_score_politics"]
     source = write(tmp_path / "in.tsv", ["text", "label"], [("the trade", "x"), ("sport", "y"), ("politics", "z")])
     score_files(scorers["multiclass"], [source], tmp_path / "out.jsonl", progress=False)
-    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [one["predicted"] for one in found] == ["trade", "sport", "politics"]
-    assert [one["label"] for one in found] == ["x", "y", "z"]
-    assert list(found[0]) == ["text", "label", *score_columns(NEWS)]
-    assert sum(found[0][f"score_{name}"] for name in NEWS.classes) == pytest.approx(1)
+    result = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["predicted"] for row in result] == ["trade", "sport", "politics"]
+    assert [row["label"] for row in result] == ["x", "y", "z"]
+    assert list(result[0]) == ["text", "label", *score_columns(NEWS)]
+    assert sum(result[0][f"score_{name}"] for name in NEWS.classes) == pytest.approx(1)
 
 
 def test_several_files_with_columns_of_their_own(scorers, tmp_path: Path) -> None:
     write(tmp_path / "a.tsv", ["term", "name", "shop"], [("tv", "a match", "1")])
     write(tmp_path / "b.jsonl", ["name", "term", "price"], [("b", "tv", 2.5), ("c", None, None)])
     texts = ["term", "name"]
-    found = score_files(
+    result = score_files(
         scorers["graded"], [tmp_path], tmp_path / "out" / "o.jsonl", texts=texts, prefix="student_", progress=False
     )
-    assert found["rows"] == 3
+    assert result["rows"] == 3
     rows = [json.loads(line) for line in (tmp_path / "out/o.jsonl").read_text().splitlines()]
     assert list(rows[0]) == ["term", "name", "shop", "price", "student_score", "student_logit"]
     assert [row["price"] for row in rows] == [None, 2.5, None]
@@ -98,18 +98,18 @@ def test_parquet_columns_keep_their_types(scorers, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out.parquet").select(table.column_names).equals(table)
 
 
-def test_bad_rows_are_set_apart(scorers, tmp_path: Path) -> None:
+def test_bad_rows_are_rejected(scorers, tmp_path: Path) -> None:
     good = [f"good {row}".encode() for row in range(500)]
     bad = [b"\xff\xfe", b"a\0b", b"too\tmany", b"x" * 30_000, b"  "]
     lines = [line for at, line in enumerate(good) for line in ([line, bad[at]] if at < 5 else [line])]
     (tmp_path / "in.tsv.gz").write_bytes(gzip.compress(b"\n".join([b"text", *lines])))
     output = tmp_path / "out.tsv"
-    found = score_files(scorers["binary"], [tmp_path / "in.tsv.gz"], output, max_rejected=0.02, progress=False)
-    assert (found["rows"], found["rejected"], sum(found["reasons"].values())) == (500, 5, 5)
+    result = score_files(scorers["binary"], [tmp_path / "in.tsv.gz"], output, max_rejected=0.02, progress=False)
+    assert (result["rows"], result["rejected"], sum(result["reasons"].values())) == (500, 5, 5)
     assert [row[0] for row in scored(output, ["text"])] == [line.decode() for line in good]
-    apart = [json.loads(line) for line in (tmp_path / "out.tsv.rejected.jsonl").read_text().splitlines()]
-    assert [entry["row"] for entry in apart] == [3, 5, 7, 9, 11]
-    assert [entry["reason"].split()[0] for entry in apart] == ["invalid", "NUL", "ragged", "longer", "empty"]
+    rejected = [json.loads(line) for line in (tmp_path / "out.tsv.rejected.jsonl").read_text().splitlines()]
+    assert [entry["row"] for entry in rejected] == [3, 5, 7, 9, 11]
+    assert [entry["reason"].split()[0] for entry in rejected] == ["invalid", "NUL", "ragged", "longer", "empty"]
     with pytest.raises(DataError, match="5 of 505 rows cannot be used"):
         score_files(
             scorers["binary"], [tmp_path / "in.tsv.gz"], tmp_path / "no.tsv", max_rejected=0.005, progress=False
@@ -166,9 +166,9 @@ def test_memory_does_not_grow_with_the_file(scorers, tmp_path: Path) -> None:
         source = write(tmp_path / f"{rows}.tsv", ["text", "note"], [(f"text {row}", "x" * 300) for row in range(rows)])
         tracemalloc.start()
         score_files(scorers["binary"], [source], tmp_path / f"{rows}.jsonl", progress=False)
-        found = tracemalloc.get_traced_memory()[1]
+        result = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return result
 
     peak(500)
     assert peak(9000) < 1.5 * peak(3000)

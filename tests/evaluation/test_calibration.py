@@ -13,17 +13,17 @@ def test_it_finds_the_scale_and_the_bias() -> None:
     generator = np.random.default_rng(0)
     logits = 2 * generator.normal(size=20_000)
     labels = generator.random(20_000) < expit(0.5 * logits - 0.7)
-    found = calibrate("binary", labels, logits)
-    assert found.scale == pytest.approx(0.5, abs=0.03)
-    assert found.bias == pytest.approx([-0.7], abs=0.05)
-    assert expected_calibration_error("binary", labels.astype(float), found.apply(logits)) < 0.02
-    assert found.note == ""
+    fitted = calibrate("binary", labels, logits)
+    assert fitted.scale == pytest.approx(0.5, abs=0.03)
+    assert fitted.bias == pytest.approx([-0.7], abs=0.05)
+    assert expected_calibration_error("binary", labels.astype(float), fitted.apply(logits)) < 0.02
+    assert fitted.note == ""
 
 
 def test_grades_are_matched_exactly() -> None:
     logits = np.linspace(-4, 4, 500)
-    found = calibrate("graded", expit(1.5 * logits + 0.4), logits[:, None])
-    assert (found.scale, *found.bias) == pytest.approx((1.5, 0.4), abs=0.02)
+    fitted = calibrate("graded", expit(1.5 * logits + 0.4), logits[:, None])
+    assert (fitted.scale, *fitted.bias) == pytest.approx((1.5, 0.4), abs=0.02)
 
 
 def test_many_classes() -> None:
@@ -31,10 +31,10 @@ def test_many_classes() -> None:
     logits = 3 * generator.normal(size=(20_000, 3))
     truth = softmax(0.4 * logits + [0.5, 0, -0.5], axis=1)
     labels = (truth.cumsum(1) < generator.random((20_000, 1))).sum(1)
-    found = calibrate("multiclass", labels, logits)
-    assert found.scale == pytest.approx(0.4, abs=0.03)
-    assert np.diff(found.bias) == pytest.approx([-0.5, -0.5], abs=0.08)
-    assert found.apply(logits) == pytest.approx(truth, abs=0.03)
+    fitted = calibrate("multiclass", labels, logits)
+    assert fitted.scale == pytest.approx(0.4, abs=0.03)
+    assert np.diff(fitted.bias) == pytest.approx([-0.5, -0.5], abs=0.08)
+    assert fitted.apply(logits) == pytest.approx(truth, abs=0.03)
 
 
 @settings(max_examples=40)
@@ -44,10 +44,10 @@ def test_it_never_makes_matters_worse(seed: int, rows: int, spread: float, kind:
     shape = (rows, 3) if kind == "multiclass" else (rows,)
     logits = spread * generator.normal(size=shape)
     labels = generator.random(rows) if kind == "graded" else generator.integers(0, 3 if len(shape) == 2 else 2, rows)
-    found = calibrate(kind, labels, logits)
-    scores = found.apply(logits)
-    assert np.isfinite([found.scale, *found.bias]).all()
-    assert found.scale > 0
+    fitted = calibrate(kind, labels, logits)
+    scores = fitted.apply(logits)
+    assert np.isfinite([fitted.scale, *fitted.bias]).all()
+    assert fitted.scale > 0
     before, after = (
         log_losses(kind, np.asarray(labels, float), each).sum() for each in (Calibration().apply(logits), scores)
     )
@@ -57,24 +57,24 @@ def test_it_never_makes_matters_worse(seed: int, rows: int, spread: float, kind:
 
 
 def test_separated_classes_stay_finite() -> None:
-    found = calibrate("binary", [0, 0, 1, 1], [-2.0, -1, 1, 2])
-    assert 1 < found.scale < 5
-    assert found.bias == pytest.approx([0], abs=1e-4)
+    fitted = calibrate("binary", [0, 0, 1, 1], [-2.0, -1, 1, 2])
+    assert 1 < fitted.scale < 5
+    assert fitted.bias == pytest.approx([0], abs=1e-4)
 
 
 @pytest.mark.parametrize("labels", [[], [1, 1, 1], [0], [0.5, 0.5]])
 def test_labels_that_say_nothing_leave_scores_alone(labels: list) -> None:
     logits = np.linspace(-1, 1, len(labels))
-    found = calibrate("graded", labels, logits)
-    assert found == Calibration(1.0, (0.0,), found.note)
-    assert "scores are left as they are" in found.note
-    assert found.apply(logits) == pytest.approx(expit(logits))
+    fitted = calibrate("graded", labels, logits)
+    assert fitted == Calibration(1.0, (0.0,), fitted.note)
+    assert "scores are left as they are" in fitted.note
+    assert fitted.apply(logits) == pytest.approx(expit(logits))
 
 
 def test_a_missing_class() -> None:
-    found = calibrate("multiclass", [0, 1, 0, 1], np.eye(4)[[0, 1, 0, 1]])
-    assert len(found.bias) == 4
-    assert max(found.bias[2:]) < min(found.bias[:2])
+    fitted = calibrate("multiclass", [0, 1, 0, 1], np.eye(4)[[0, 1, 0, 1]])
+    assert len(fitted.bias) == 4
+    assert max(fitted.bias[2:]) < min(fitted.bias[:2])
     assert calibrate("multiclass", [2, 2], np.zeros((2, 3))).bias == (0.0, 0.0, 0.0)
 
 

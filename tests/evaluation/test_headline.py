@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.test_metrics import judged, seeds
+from tests.evaluation.test_metrics import labelled, seeds
 from tests.evaluation.test_report import run_results
 from tfb2d.data.task import Task
 from tfb2d.evaluation import metrics as m
@@ -42,22 +42,22 @@ def test_a_class_without_rows_makes_classes_unbalanced() -> None:
 @settings(max_examples=10)
 @given(seeds)
 def test_a_constant_score_is_the_majority_in_random_order(seed: int) -> None:
-    labels, _ = judged(seed, 60)
+    labels, _ = labelled(seed, 60)
     groups = np.arange(60) // 6
-    found = m.metrics("binary", labels, constant_scores("binary", labels), groups)
-    assert found["accuracy"] == pytest.approx(max(labels.mean(), 1 - labels.mean()))
-    assert found["roc_auc"] == 0.5
+    measured = m.metrics("binary", labels, constant_scores("binary", labels), groups)
+    assert measured["accuracy"] == pytest.approx(max(labels.mean(), 1 - labels.mean()))
+    assert measured["roc_auc"] == 0.5
     shuffled = np.random.default_rng(seed).random((400, 60))
     orders = [m.group_ndcg(labels.astype(float), scores, groups) for scores in shuffled]
-    assert found["ndcg10"] == pytest.approx(np.nanmean(orders), abs=0.02)
+    assert measured["ndcg10"] == pytest.approx(np.nanmean(orders), abs=0.02)
     assert m.metrics("multiclass", [0, 2, 2], constant_scores("multiclass", [0, 2, 2], 3))["accuracy"] == 2 / 3
 
 
 @settings(max_examples=25)
 @given(seeds, st.integers(4, 40))
 def test_the_threshold_is_the_best_of_all(seed: int, rows: int) -> None:
-    labels, scores = judged(seed, rows, 10)
-    best = max(threshold_figures(labels, scores, one)["f1"] for one in scores)
+    labels, scores = labelled(seed, rows, 10)
+    best = max(threshold_figures(labels, scores, row)["f1"] for row in scores)
     assert threshold_figures(labels, scores, best_threshold(labels, scores))["f1"] == pytest.approx(best)
 
 

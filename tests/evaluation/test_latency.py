@@ -13,18 +13,18 @@ def test_it_times_single_rows_and_batches() -> None:
         sizes.append(len(columns[0]))
         time.sleep(0.001 if len(columns[0]) == 1 else 0.01)
 
-    found = measure(score, [["a", "b", "c"], ["d", "e", "f"]], rows=40, warmup=10, batch=16)
+    figures = measure(score, [["a", "b", "c"], ["d", "e", "f"]], rows=40, warmup=10, batch=16)
     assert sizes == [1] * 50 + [16] * 7
-    assert 1 <= found["single_ms"]["p50"] <= found["single_ms"]["p99"]
-    assert found["batch_ms"]["p50"] >= 10
-    assert found["batch_rows"] == 16
-    assert found["rows_per_second"] == pytest.approx(16 / found["batch_ms"]["p50"] * 1000)
+    assert 1 <= figures["single_ms"]["p50"] <= figures["single_ms"]["p99"]
+    assert figures["batch_ms"]["p50"] >= 10
+    assert figures["batch_rows"] == 16
+    assert figures["rows_per_second"] == pytest.approx(16 / figures["batch_ms"]["p50"] * 1000)
 
 
 def test_the_first_calls_do_not_count() -> None:
     calls = iter(range(1000))
-    found = measure(lambda _: time.sleep(0.2 if next(calls) < 1 else 0), [["a"]], rows=20, warmup=1, batch=2)
-    assert found["single_ms"]["p99"] < 100
+    figures = measure(lambda _: time.sleep(0.2 if next(calls) < 1 else 0), [["a"]], rows=20, warmup=1, batch=2)
+    assert figures["single_ms"]["p99"] < 100
 
 
 @pytest.mark.parametrize(("columns", "rows"), [([], 5), ([[]], 5), ([["a"]], 0)])

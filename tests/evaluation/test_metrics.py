@@ -13,7 +13,7 @@ from tfb2d.evaluation import metrics as m
 seeds = st.integers(0, 2**32 - 1)
 
 
-def judged(seed: int, rows: int, steps: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def labelled(seed: int, rows: int, steps: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Labels of both sides and scores that lean their way, with ties where they take few steps."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, rows)
@@ -22,7 +22,7 @@ def judged(seed: int, rows: int, steps: int = 0) -> tuple[np.ndarray, np.ndarray
     return labels, np.round(scores * steps) / steps if steps else scores
 
 
-def judged_classes(seed: int, rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def labelled_classes(seed: int, rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     labels = np.append(np.arange(classes), generator.integers(0, classes, rows))
     scores = generator.dirichlet(np.ones(classes), len(labels))
@@ -32,25 +32,25 @@ def judged_classes(seed: int, rows: int, classes: int) -> tuple[np.ndarray, np.n
 
 @given(seeds, st.integers(2, 200), st.sampled_from([0, 3, 20]))
 def test_binary_metrics_are_those_of_sklearn(seed: int, rows: int, steps: int) -> None:
-    labels, scores = judged(seed, rows, steps)
-    found = m.metrics("binary", labels, scores)
-    assert found["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, scores >= 0.5))
-    assert found["roc_auc"] == pytest.approx(sklearn.metrics.roc_auc_score(labels, scores))
-    assert found["pr_auc"] == pytest.approx(sklearn.metrics.average_precision_score(labels, scores))
+    labels, scores = labelled(seed, rows, steps)
+    figures = m.metrics("binary", labels, scores)
+    assert figures["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, scores >= 0.5))
+    assert figures["roc_auc"] == pytest.approx(sklearn.metrics.roc_auc_score(labels, scores))
+    assert figures["pr_auc"] == pytest.approx(sklearn.metrics.average_precision_score(labels, scores))
     inside = np.clip(scores, m.EPSILON, 1 - m.EPSILON)
-    assert found["log_loss"] == pytest.approx(sklearn.metrics.log_loss(labels, inside))
+    assert figures["log_loss"] == pytest.approx(sklearn.metrics.log_loss(labels, inside))
 
 
 @settings(max_examples=30)
 @given(seeds, st.integers(0, 100), st.integers(3, 6))
 def test_multiclass_metrics_are_those_of_sklearn(seed: int, rows: int, classes: int) -> None:
-    labels, scores = judged_classes(seed, rows, classes)
-    found = m.metrics("multiclass", labels, scores)
-    assert found["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, scores.argmax(1)))
-    assert found["roc_auc"] == pytest.approx(sklearn.metrics.roc_auc_score(labels, scores, multi_class="ovr"))
-    assert found["log_loss"] == pytest.approx(sklearn.metrics.log_loss(labels, scores))
-    each = [sklearn.metrics.average_precision_score(labels == one, scores[:, one]) for one in range(classes)]
-    assert found["pr_auc"] == pytest.approx(np.mean(each))
+    labels, scores = labelled_classes(seed, rows, classes)
+    figures = m.metrics("multiclass", labels, scores)
+    assert figures["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels, scores.argmax(1)))
+    assert figures["roc_auc"] == pytest.approx(sklearn.metrics.roc_auc_score(labels, scores, multi_class="ovr"))
+    assert figures["log_loss"] == pytest.approx(sklearn.metrics.log_loss(labels, scores))
+    each = [sklearn.metrics.average_precision_score(labels == row, scores[:, row]) for row in range(classes)]
+    assert figures["pr_auc"] == pytest.approx(np.mean(each))
 
 
 @given(seeds, st.lists(st.integers(2, 15), min_size=1, max_size=8), st.sampled_from([0, 2, 10]))
@@ -59,8 +59,8 @@ def test_ndcg_is_that_of_sklearn(seed: int, sizes: list[int], steps: int) -> Non
     groups = generator.permutation(np.repeat(np.arange(len(sizes)), sizes))
     labels, scores = generator.integers(0, 5, len(groups)) / 4, generator.random(len(groups))
     scores = np.round(scores * steps) / steps if steps else scores
-    found = m.group_ndcg(labels, scores, groups)
-    for group, ndcg in enumerate(found):
+    figures = m.group_ndcg(labels, scores, groups)
+    for group, ndcg in enumerate(figures):
         rows = groups == group
         if labels[rows].any():
             assert ndcg == pytest.approx(sklearn.metrics.ndcg_score([labels[rows]], [scores[rows]], k=10))
@@ -70,20 +70,20 @@ def test_ndcg_is_that_of_sklearn(seed: int, sizes: list[int], steps: int) -> Non
 
 @given(seeds, st.integers(2, 100))
 def test_rankings_do_not_depend_on_the_scale(seed: int, rows: int) -> None:
-    labels, scores = judged(seed, rows, 50)
+    labels, scores = labelled(seed, rows, 50)
     groups = np.arange(rows) % 5
     bent = scores**3 / 2
-    one, other = (m.metrics("binary", labels, each, groups) for each in (scores, bent))
-    assert [one[k] for k in ("roc_auc", "pr_auc", "ndcg10")] == [other[k] for k in ("roc_auc", "pr_auc", "ndcg10")]
+    row, other = (m.metrics("binary", labels, each, groups) for each in (scores, bent))
+    assert [row[k] for k in ("roc_auc", "pr_auc", "ndcg10")] == [other[k] for k in ("roc_auc", "pr_auc", "ndcg10")]
 
 
 @given(seeds, st.integers(1, 100))
 def test_turning_everything_round_keeps_accuracy_auc_and_calibration(seed: int, rows: int) -> None:
     generator = np.random.default_rng(seed)
     labels, scores = generator.integers(0, 2, rows), generator.random(rows)
-    one, other = m.metrics("binary", labels, scores), m.metrics("binary", 1 - labels, 1 - scores)
+    row, other = m.metrics("binary", labels, scores), m.metrics("binary", 1 - labels, 1 - scores)
     for name in ("accuracy", "roc_auc", "log_loss"):
-        assert one[name] == pytest.approx(other[name])
+        assert row[name] == pytest.approx(other[name])
 
 
 @given(st.data())
@@ -120,33 +120,33 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_grades_are_soft_labels() -> None:
-    found = m.metrics("graded", [0.5, 0.25, 1.0], [0.5, 0.25, 0.9])
+    figures = m.metrics("graded", [0.5, 0.25, 1.0], [0.5, 0.25, 0.9])
     entropy = -(np.log(0.5) + 0.25 * np.log(0.25) + 0.75 * np.log(0.75) + np.log(0.9)) / 3
-    assert found["log_loss"] == pytest.approx(entropy)
-    assert found["accuracy"] == found["roc_auc"] == 1
+    assert figures["log_loss"] == pytest.approx(entropy)
+    assert figures["accuracy"] == figures["roc_auc"] == 1
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_has_no_auc(label: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = m.metrics("binary", [label] * 3, [0.2, 0.4, 0.9], ["a", "a", "b"])
-    assert found["roc_auc"] is None
-    assert found["pr_auc"] is None
-    assert (found["ndcg10"] is None) == (label == 0)
+        figures = m.metrics("binary", [label] * 3, [0.2, 0.4, 0.9], ["a", "a", "b"])
+    assert figures["roc_auc"] is None
+    assert figures["pr_auc"] is None
+    assert (figures["ndcg10"] is None) == (label == 0)
     assert m.metrics("multiclass", [1, 1], [[0.2, 0.8], [0.6, 0.4]])["roc_auc"] is None
 
 
 def test_a_class_that_no_row_has_is_left_out_of_the_mean() -> None:
-    labels, scores = judged_classes(0, 50, 3)
+    labels, scores = labelled_classes(0, 50, 3)
     wider = np.column_stack([scores * 0.9, np.full(len(scores), 0.1)])
     assert m.metrics("multiclass", labels, wider)["roc_auc"] == m.metrics("multiclass", labels, scores)["roc_auc"]
 
 
 def test_groups_of_one_row_and_of_no_gain_do_not_count() -> None:
-    found = m.metrics("binary", [1, 0, 0, 0, 1], [0.9, 0.1, 0.2, 0.6, 0.4], ["alone", "none", "none", "two", "two"])
-    assert found["ndcg10"] == pytest.approx(1 / np.log2(3))
-    assert found["ndcg10_all"] == pytest.approx((1 + 0 + 1 / np.log2(3)) / 3)
+    figures = m.metrics("binary", [1, 0, 0, 0, 1], [0.9, 0.1, 0.2, 0.6, 0.4], ["alone", "none", "none", "two", "two"])
+    assert figures["ndcg10"] == pytest.approx(1 / np.log2(3))
+    assert figures["ndcg10_all"] == pytest.approx((1 + 0 + 1 / np.log2(3)) / 3)
     assert "ndcg10" not in m.metrics("multiclass", [0, 1], [[0.5, 0.5], [0.5, 0.5]], ["a", "b"])
 
 
@@ -204,7 +204,7 @@ def test_pairs_of_a_large_group_are_counted_in_parts(monkeypatch: pytest.MonkeyP
 @settings(max_examples=40)
 @given(seeds, st.integers(0, 60), st.integers(3, 5))
 def test_macro_f1_is_that_of_sklearn(seed: int, rows: int, classes: int) -> None:
-    labels, scores = judged_classes(seed, rows, classes)
+    labels, scores = labelled_classes(seed, rows, classes)
     expected = sklearn.metrics.f1_score(labels, scores.argmax(1), average="macro")
     assert m.metrics("multiclass", labels, scores)["macro_f1"] == pytest.approx(expected)
 
@@ -248,10 +248,11 @@ def test_groups_must_have_the_rows() -> None:
         m.metrics("binary", [0, 1], [0.5, 0.5], ["a"])
 
 
-def test_fidelity_and_retention() -> None:
-    assert m.fidelity([0.1, 0.9, 0.5, 0.4], [0.2, 0.4, 0.7, 0.3]) == 0.75
-    assert m.fidelity([[0.1, 0.9], [0.6, 0.4]], [[0.2, 0.8], [0.4, 0.6]]) == 0.5
+def test_agreement_distance_and_retention() -> None:
+    assert m.agreement([0.1, 0.9, 0.5, 0.4], [0.2, 0.4, 0.7, 0.3]).tolist() == [True, False, True, True]
+    assert m.agreement([[0.1, 0.9], [0.6, 0.4]], [[0.2, 0.8], [0.4, 0.6]]).tolist() == [True, False]
+    assert m.distances(np.array([[0.1, 0.9]]), np.array([[0.3, 0.7]])) == pytest.approx([0.2])
     with pytest.raises(ValueError, match=r"teacher_scores are \[2\], student_scores \[1\]"):
-        m.fidelity([0.1, 0.2], [0.1])
+        m.agreement([0.1, 0.2], [0.1])
     assert m.retention(0.8, 0.6) == pytest.approx(0.75)
     assert m.retention(None, 0.6) is m.retention(0.0, 0.6) is m.retention(0.8, None) is None

@@ -15,7 +15,7 @@ from tfb2d.evaluation.results import plain
 
 
 def report(seed: int, accuracy: float, **changes: Any) -> dict[str, Any]:
-    """A report of a run whose student has this accuracy."""
+    """Returns a report of a run whose student has this accuracy."""
     config = Config(
         "films", DataConfig(("films.tsv",)), teachers={"bert": TeacherConfig("bert_tiny", seed=seed)}
     ).to_dict()
@@ -49,7 +49,7 @@ def report(seed: int, accuracy: float, **changes: Any) -> dict[str, Any]:
 
 
 def write(folder: Path, *reports: dict[str, Any]) -> list[Path]:
-    """A run folder for each report."""
+    """Writes a run folder for each report."""
     runs = [folder / f"run{number}" for number in range(len(reports))]
     for run, content in zip(runs, reports, strict=True):
         run.mkdir()
@@ -90,8 +90,8 @@ def test_means_values_by_seed_and_limits(tmp_path: Path) -> None:
 
 
 def test_the_headline_is_recorded(tmp_path: Path) -> None:
-    found = {"headline_measure": "roc_auc", "headline_retention": 0.96, "headline_gain": 0.075}
-    outcome = record(write(tmp_path, report(0, 0.8, **found)))
+    recorded = {"headline_measure": "roc_auc", "headline_retention": 0.96, "headline_gain": 0.075}
+    outcome = record(write(tmp_path, report(0, 0.8, **recorded)))
     assert outcome["headline_measure"] == "roc_auc"
     assert outcome["metrics"]["headline_retention"]["mean"] == 0.96
     assert outcome["metrics"]["headline_gain"]["mean"] == 0.075
@@ -125,9 +125,9 @@ def test_a_figure_that_one_run_lacks_is_left_out(tmp_path: Path, without: int) -
 
 
 def test_labels_only_is_a_model_too(tmp_path: Path) -> None:
-    one = report(0, 0.8, labels_only={"accuracy": 0.7}, gain_over_labels_only=0.1)
-    one["intervals"] |= {"labels_only": {"accuracy": [0.6, 0.8]}, "gain_over_labels_only": [0.05, 0.15]}
-    metrics = record(write(tmp_path, one))["metrics"]
+    entry = report(0, 0.8, labels_only={"accuracy": 0.7}, gain_over_labels_only=0.1)
+    entry["intervals"] |= {"labels_only": {"accuracy": [0.6, 0.8]}, "gain_over_labels_only": [0.05, 0.15]}
+    metrics = record(write(tmp_path, entry))["metrics"]
     assert metrics["labels_only_accuracy"]["ci95"] == [0.6, 0.8]
     assert metrics["gain_over_labels_only"] == {"mean": 0.1, "per_seed": [0.1], "ci95": [0.05, 0.15]}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.evaluation.test_metrics import judged, judged_classes
+from tests.evaluation.test_metrics import labelled, labelled_classes
 from tfb2d.data.task import Task
 from tfb2d.evaluation import metrics as m
 from tfb2d.evaluation.page import cards, headline, ranking_note
@@ -33,8 +33,8 @@ SLOW = {
 
 
 def run_results(kind: str = "binary", rows: int = 120, **changes: Any) -> RunResults:
-    labels, student = judged_classes(0, rows - 3, 3) if kind == "multiclass" else judged(0, rows)
-    _, teacher = judged_classes(0, rows - 3, 3) if kind == "multiclass" else judged(0, rows)
+    labels, student = labelled_classes(0, rows - 3, 3) if kind == "multiclass" else labelled(0, rows)
+    _, teacher = labelled_classes(0, rows - 3, 3) if kind == "multiclass" else labelled(0, rows)
     teacher = teacher**2 / (teacher**2).sum(1, keepdims=True) if kind == "multiclass" else np.clip(teacher + 0.1, 0, 1)
     tasks = {
         "binary": Task(("text",), "binary", ("rotten", "fresh")),
@@ -144,7 +144,7 @@ def test_the_json_is_what_programs_rely_on(tmp_path: Path) -> None:
         )
     assert report["task"] == run.task.to_json()
     assert report["retention"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"])
-    assert report["fidelity"] == m.fidelity(run.teacher, run.student)
+    assert report["fidelity"] == m.agreement(run.teacher, run.student).mean()
     gain = report["student"]["accuracy"] - report["labels_only"]["accuracy"]
     assert report["gain_over_labels_only"] == pytest.approx(gain)
     assert (report["rejected"], report["leaked"]) == (3, 41)
@@ -287,4 +287,10 @@ def test_plain_values() -> None:
 
 
 def test_durations() -> None:
-    assert [duration(one) for one in (0.085, 1.44, 52.3, 1234.0, None)] == ["85 µs", "1.4 ms", "52 ms", "1.2 s", "–"]
+    assert [duration(entry) for entry in (0.085, 1.44, 52.3, 1234.0, None)] == [
+        "85 µs",
+        "1.4 ms",
+        "52 ms",
+        "1.2 s",
+        "–",
+    ]

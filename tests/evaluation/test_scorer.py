@@ -15,10 +15,10 @@ def test_strings_in_probabilities_out(task, scorers) -> None:
     columns = [["good sport", "", "politics and trade: a match", "漢字 \n\t𝕏"] * 3] * len(task.fields)
     logits = expected_logits(task, columns)
     for batch in (1, 5, 1024):
-        scores, found = scorers[task.kind].score(columns, batch)
-        assert found == pytest.approx(logits)
+        scores, own_logits = scorers[task.kind].score(columns, batch)
+        assert own_logits == pytest.approx(logits)
         assert scores == pytest.approx(softmax(logits, axis=1) if task.kind == "multiclass" else expit(logits))
-        assert scores.dtype == found.dtype == np.float32
+        assert scores.dtype == own_logits.dtype == np.float32
     assert scorers[task.kind].task == task
 
 

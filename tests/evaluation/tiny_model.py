@@ -27,10 +27,12 @@ class Tiny(tf.Module):
 
     def predict(self, **texts: tf.Tensor) -> dict[str, tf.Tensor]:
         text = texts[self.task.fields[-1]]
-        found = [tf.cast(tf.strings.regex_full_match(text, f"(?s).*{word}.*"), tf.float32) for word in words(self.task)]
-        lengths = sum(tf.cast(tf.strings.length(one), tf.float32) for one in texts.values())
-        logit = self.two * tf.stack(found, 1) - 1.0 + lengths[:, None] / 100.0
-        if len(found) == 1:
+        outputs = [
+            tf.cast(tf.strings.regex_full_match(text, f"(?s).*{word}.*"), tf.float32) for word in words(self.task)
+        ]
+        lengths = sum(tf.cast(tf.strings.length(output), tf.float32) for output in texts.values())
+        logit = self.two * tf.stack(outputs, 1) - 1.0 + lengths[:, None] / 100.0
+        if len(outputs) == 1:
             return {"score": tf.sigmoid(logit[:, 0]), "logit": logit[:, 0]}
         return {"score": tf.nn.softmax(logit), "logit": logit}
 

@@ -16,30 +16,30 @@ WORDS = ["red", "blue", "shoe", "hat", "42", "don't", "3.5", "é", "靴", "-"]
 TEXT = st.lists(st.sampled_from(WORDS), max_size=16).map(" ".join)
 
 
-def total(found) -> float:
-    return sum(one.value for one in (*found.ngrams, *found.soft))
+def total(explanation) -> float:
+    return sum(ngram.value for ngram in (*explanation.ngrams, *explanation.soft))
 
 
 @settings(max_examples=8)
 @given(TEXT)
 def test_contributions_sum_to_the_logit_less_that_of_an_empty_row(reviews: Student, text: str) -> None:
-    found = explain(reviews, [text])
+    explanation = explain(reviews, [text])
     empty = float(reviews.model([tf.constant([""])])[0, 0])
-    assert found.baseline == pytest.approx(empty, abs=1e-5)
-    assert found.logit == pytest.approx(float(reviews.model([tf.constant([text])])[0, 0]), abs=1e-5)
-    assert found.gap == pytest.approx(found.logit - found.baseline - total(found), abs=1e-9)
-    assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit - found.baseline))
-    assert sum(values.sum() for values in found.token_values()) == pytest.approx(total(found))
+    assert explanation.baseline == pytest.approx(empty, abs=1e-5)
+    assert explanation.logit == pytest.approx(float(reviews.model([tf.constant([text])])[0, 0]), abs=1e-5)
+    assert explanation.gap == pytest.approx(explanation.logit - explanation.baseline - total(explanation), abs=1e-9)
+    assert abs(explanation.gap) < 0.02 * max(1.0, abs(explanation.logit - explanation.baseline))
+    assert sum(values.sum() for values in explanation.token_values()) == pytest.approx(total(explanation))
 
 
 @settings(max_examples=8)
 @given(TEXT, TEXT)
 def test_so_do_those_of_pairs(pairs: Student, query: str, title: str) -> None:
-    found = explain(pairs, [query, title])
-    assert found.baseline == pytest.approx(float(pairs.model([tf.constant([""])] * 2)[0, 0]), abs=1e-5)
-    assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit - found.baseline))
-    assert len(found.soft) == len(found.tokens[0]) * len(found.tokens[1])
-    assert sum(values.sum() for values in found.token_values()) == pytest.approx(total(found))
+    explanation = explain(pairs, [query, title])
+    assert explanation.baseline == pytest.approx(float(pairs.model([tf.constant([""])] * 2)[0, 0]), abs=1e-5)
+    assert abs(explanation.gap) < 0.02 * max(1.0, abs(explanation.logit - explanation.baseline))
+    assert len(explanation.soft) == len(explanation.tokens[0]) * len(explanation.tokens[1])
+    assert sum(values.sum() for values in explanation.token_values()) == pytest.approx(total(explanation))
 
 
 def test_more_steps_come_nearer(pairs: Student) -> None:
@@ -51,19 +51,19 @@ def test_more_steps_come_nearer(pairs: Student) -> None:
 
 @pytest.mark.parametrize("off", [("products", "matched"), ("differences", "soft_match")])
 def test_interaction_features_can_be_missing(off: tuple[str, str]) -> None:
-    found = explain(student(PAIRS, **dict.fromkeys(off, False)), ["red shoe", "red hat"])
-    assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit))
+    explanation = explain(student(PAIRS, **dict.fromkeys(off, False)), ["red shoe", "red hat"])
+    assert abs(explanation.gap) < 0.02 * max(1.0, abs(explanation.logit))
 
 
 def test_of_a_linear_student_they_are_what_is_lost_by_leaving_the_ngram_out_of_the_sum() -> None:
     linear = student(REVIEWS, orders=(1, 2), ffn=())
-    found = explain(linear, ["red shoe red"], steps=1)
+    explanation = explain(linear, ["red shoe red"], steps=1)
     kernel, bias = linear.first_dense.kernel.numpy()[:, 0], float(linear.first_dense.bias[0])
-    assert found.baseline == pytest.approx(bias)
-    for one in found.ngrams:
-        vector = linear.ngrams.vectors(tf.constant([one.row]))[0].numpy()
-        assert one.value == pytest.approx(vector @ kernel / np.sqrt(6), rel=1e-4)
-    assert [one.text for one in found.ngrams] == ["red", "red shoe", "shoe", "shoe red", "red", "red ⊣"]
+    assert explanation.baseline == pytest.approx(bias)
+    for ngram in explanation.ngrams:
+        vector = linear.ngrams.vectors(tf.constant([ngram.row]))[0].numpy()
+        assert ngram.value == pytest.approx(vector @ kernel / np.sqrt(6), rel=1e-4)
+    assert [ngram.text for ngram in explanation.ngrams] == ["red", "red shoe", "shoe", "shoe red", "red", "red ⊣"]
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_composed_ngrams_share_out_the_logit_too(shape: dict) -> None:
     if made.config.vocabulary:
         known = [text_spec.token_hash(word, made.config.affixes) for word in (b"red", b"shoe", b"hat")]
         made.ngrams.known.assign(sorted([*known, text_spec.UNUSED]))
-    found = explain(made, ["red shoe blue hat"])
-    assert [one.text for one in found.ngrams] == ["red shoe blue", "shoe blue hat", "blue hat ⊣", "hat ⊣"]
-    assert abs(found.gap) < 0.02 * max(1.0, abs(found.logit))
-    assert found.token_values()[0].sum() == pytest.approx(total(found))
+    explanation = explain(made, ["red shoe blue hat"])
+    assert [ngram.text for ngram in explanation.ngrams] == ["red shoe blue", "shoe blue hat", "blue hat ⊣", "hat ⊣"]
+    assert abs(explanation.gap) < 0.02 * max(1.0, abs(explanation.logit))
+    assert explanation.token_values()[0].sum() == pytest.approx(total(explanation))
 
 
 def test_the_likeliest_class_is_explained_or_the_one_asked_for(news: Student) -> None:
     logits = news.model([tf.constant(["red shoe"])]).numpy()[0]
     for target in (None, 0, 1, 2):
-        found = explain(news, ["red shoe"], target=target)
-        assert found.predicted == (int(logits.argmax()) if target is None else target)
-        assert found.logit == pytest.approx(float(logits[found.predicted]), abs=1e-5)
+        explanation = explain(news, ["red shoe"], target=target)
+        assert explanation.predicted == (int(logits.argmax()) if target is None else target)
+        assert explanation.logit == pytest.approx(float(logits[explanation.predicted]), abs=1e-5)
 
 
 def test_the_likeliest_class_is_that_of_the_calibrated_scores(news: Student) -> None:
@@ -100,18 +100,18 @@ def test_the_likeliest_class_is_that_of_the_calibrated_scores(news: Student) -> 
 def test_a_composed_ngram_is_unseen_only_if_all_of_its_rows_are_zero() -> None:
     made = student(REVIEWS, window=2)
     made.pool.bias.assign(np.full(8, -1e3, np.float32))  # the ReLU lets nothing through
-    assert [one.unseen for one in explain(made, ["red shoe"]).ngrams] == [False, False]
+    assert [ngram.unseen for ngram in explain(made, ["red shoe"]).ngrams] == [False, False]
     made.ngrams.table.assign(tf.zeros_like(made.ngrams.table))
     made.pool.bias.assign(np.ones(8, np.float32))  # which is all that comes through
-    found = explain(made, ["red shoe"])
-    assert [one.unseen for one in found.ngrams] == [True, True]
-    assert all(one.value for one in found.ngrams)
+    explanation = explain(made, ["red shoe"])
+    assert [ngram.unseen for ngram in explanation.ngrams] == [True, True]
+    assert all(ngram.value for ngram in explanation.ngrams)
 
 
 def test_matches_and_cut_tokens_are_told(pairs: Student) -> None:
-    found = explain(pairs, ["red shoe", "a red hat" + " x" * 20])
-    matched = {(one.field, one.text) for one in found.ngrams if one.matched}
+    explanation = explain(pairs, ["red shoe", "a red hat" + " x" * 20])
+    matched = {(ngram.field, ngram.text) for ngram in explanation.ngrams if ngram.matched}
     assert matched == {(0, "red"), (1, "red")}
-    assert found.cut == (0, 11)
-    best = max(found.soft, key=lambda pair: pair.cosine)
+    assert explanation.cut == (0, 11)
+    best = max(explanation.soft, key=lambda pair: pair.cosine)
     assert best.texts == ("red", "red")

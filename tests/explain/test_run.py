@@ -48,11 +48,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_student_is_found_from_the_run_its_folder_or_the_served_model(run: Path, monkeypatch) -> None:
     monkeypatch.chdir(run.parent.parent)
     for model in ("runs/made", "runs/made/student", "models/made", "models/made/1"):
-        found = source.find(model)
-        assert found.folder.resolve() == run / "student"
-        assert (found.calibration.scale, found.calibration.bias) == (0.5, (0.1,))
-        assert (found.model is not None) == model.startswith("models")
-        assert found.run is not None
+        actual = source.find(model)
+        assert actual.folder.resolve() == run / "student"
+        assert (actual.calibration.scale, actual.calibration.bias) == (0.5, (0.1,))
+        assert (actual.model is not None) == model.startswith("models")
+        assert actual.run is not None
     served = source.find("models/made")
     logits = served.student.model([np.array(["fine film"])], training=False).numpy()
     served.check_served([["fine film"]], logits)
@@ -80,7 +80,7 @@ def test_nearest_ngrams_are_those_of_the_table() -> None:
     among = candidates(made, texts, min_count=2)
     assert dict(zip(among.names, among.counts.tolist(), strict=True))["red shoe"] == 4
     assert "shoe ⊣" not in among.names
-    found = nearest(made, among, "red", top=3)
+    actual = nearest(made, among, "red", top=3)
     vectors = {
         name: made.ngrams.vectors(np.array([row]))[0].numpy() for name, row in zip(among.names, among.rows, strict=True)
     }
@@ -89,10 +89,10 @@ def test_nearest_ngrams_are_those_of_the_table() -> None:
     def cosine(name: str) -> float:
         return float(vectors[name] @ own / np.linalg.norm(vectors[name]) / np.linalg.norm(own))
 
-    wanted = sorted((name for name in vectors if name != "red"), key=cosine, reverse=True)[:3]
-    assert [one[0] for one in found.found] == wanted
-    assert [one[1] for one in found.found] == pytest.approx([cosine(name) for name in wanted], abs=1e-5)
-    assert (found.count, found.sharing) == (6, ())
+    expected = sorted((name for name in vectors if name != "red"), key=cosine, reverse=True)[:3]
+    assert [item[0] for item in actual.nearest] == expected
+    assert [item[1] for item in actual.nearest] == pytest.approx([cosine(name) for name in expected], abs=1e-5)
+    assert (actual.count, actual.sharing) == (6, ())
     with pytest.raises(DataError, match="n-grams of 1, 2"):
         nearest(made, among, "red shoe hat")
     with pytest.raises(DataError, match="min_count"):
@@ -105,7 +105,7 @@ def test_with_a_vocabulary_its_tokens_alone_have_neighbours() -> None:
     made.ngrams.known.assign([*known, text_spec.UNUSED])
     among = candidates(made, ["red hat shoe lamp"], min_count=1)
     assert sorted(among.names) == ["hat", "red", "shoe"]
-    assert {one[0] for one in nearest(made, among, "red").found} == {"hat", "shoe"}
+    assert {item[0] for item in nearest(made, among, "red").nearest} == {"hat", "shoe"}
     with pytest.raises(DataError, match="not in the student's vocabulary"):
         nearest(made, among, "lamp")
     with pytest.raises(DataError, match="min_count"):
@@ -117,10 +117,10 @@ def test_collisions_are_told() -> None:
     among = candidates(made, ["a b c d e f g"], min_count=1)
     assert among.collisions()["ngrams"] == 7
     assert among.collisions()["rows"] <= 3
-    found = nearest(made, among, "a", top=9)
+    actual = nearest(made, among, "a", top=9)
     same = {name for name, row in zip(among.names, among.rows, strict=True) if row == among.rows[0]} - {"a"}
-    assert {name for name, _ in found.sharing} == same
-    assert len(found.found) == among.collisions()["rows"] - 1
+    assert {name for name, _ in actual.sharing} == same
+    assert len(actual.nearest) == among.collisions()["rows"] - 1
 
 
 def test_zero_rows_have_no_neighbours_and_are_none() -> None:
@@ -128,8 +128,8 @@ def test_zero_rows_have_no_neighbours_and_are_none() -> None:
     among = candidates(made, ["red shoe blue hat"], min_count=1)
     row = among.rows[among.names.index("red")]
     made.zero_rows(np.arange(2**20) == row)
-    assert (nearest(made, among, "red").norm, nearest(made, among, "red").found) == (0, ())
-    assert {one[0] for one in nearest(made, among, "hat").found} == {"shoe", "blue"}
+    assert (nearest(made, among, "red").norm, nearest(made, among, "red").nearest) == (0, ())
+    assert {item[0] for item in nearest(made, among, "hat").nearest} == {"shoe", "blue"}
 
 
 def test_counting_forgets_the_rarest_ngrams_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,12 +153,18 @@ def test_judged_rows_of_files_have_the_tasks_labels(run: Path, tmp_path: Path) -
     ]
     data.write_bytes(b"\n".join(lines) + b"\n")
     (tmp_path / "scores.tsv").write_text("text\tlogit\nfine film\t1\npoor plot\t-1\n", encoding="utf-8")
-    found = source.find(str(run))
-    judged = disagree.from_files(found, [str(data)], [str(tmp_path / "scores.tsv")], [])
-    assert judged.columns == [["fine film", "poor plot"]]
-    np.testing.assert_array_equal(judged.labels, [1, np.nan])
-    assert "2 rows that cannot be read" in judged.place
-    assert "of 2 rows" in disagree.measure(found, judged, rows=5).lead
+    actual = source.find(str(run))
+    labelled = disagree.from_files(actual, [str(data)], [str(tmp_path / "scores.tsv")], [])
+    assert labelled.columns == [["fine film", "poor plot"]]
+    np.testing.assert_array_equal(labelled.labels, [1, np.nan])
+    assert "2 rows that cannot be read" in labelled.origin
+    assert "of 2 rows" in disagree.measure(actual, labelled, rows=5).lead
+    quoted = tmp_path / "labelled.tsv"
+    quoted.write_text('text\tlabel\n"fine film"\tgood\n', encoding="utf-8")
+    for quoting, text in (("csv", "fine film"), ("none", '"fine film"')):
+        scores = tmp_path / f"{quoting}.csv"
+        scores.write_text("text,logit\n" + '"' + text.replace('"', '""') + '",1\n', encoding="utf-8")
+        assert disagree.from_files(actual, [str(quoted)], [str(scores)], [], quoting).columns == [[text]]
 
 
 def test_teachers_that_the_student_did_not_learn_from_are_told(run: Path) -> None:
@@ -172,20 +178,20 @@ def test_teachers_that_the_student_did_not_learn_from_are_told(run: Path) -> Non
 
 
 def test_ngrams_are_counted_in_the_transfer_set(run: Path) -> None:
-    found = source.find(str(run))
+    actual = source.find(str(run))
     texts = read_table(run / "data/transfer", ["text"])["text"].to_pylist()
     counts: Counter[str] = Counter()
     for text in texts:
         for order in (1, 2):
             counts.update(ngrams.names([word.encode() for word in text.split()], order))
     rows = ["fine film zebra", "zebra"]
-    seen = measures.seen_in_transfer(found.student, [rows], Run(run))
-    own, row = seen.of(measures._keys(found.student, rows[0]))
+    seen = measures.seen_in_transfer(actual.student, [rows], Run(run))
+    own, row = seen.of(measures._keys(actual.student, rows[0]))
     names = [ngrams.names(rows[0].encode().split(), order) for order in (1, 2)]
-    assert own.T.tolist() == [[counts[name] for name in one] for one in names]
+    assert own.T.tolist() == [[counts[name] for name in item] for item in names]
     assert (row >= own).all()
     assert seen.rows.sum() == sum(counts.values())
-    measured = measures.measures(found.student, [rows], np.array([0.9, 0.4]), seen)
+    measured = measures.measures(actual.student, [rows], np.array([0.9, 0.4]), seen)
     assert measured["unseen"][1] == 1
     assert measured["margin"].tolist() == pytest.approx([0.8, 0.2])
 
@@ -213,13 +219,15 @@ def test_negations(text: bytes, count: int) -> None:
 
 
 def test_disagreements_are_those_rows_and_come_with_measures(run: Path) -> None:
-    found = source.find(str(run))
-    judged = disagree.from_run(found, "valid")
-    case = disagree.measure(found, judged, rows=5)
+    actual = source.find(str(run))
+    labelled = disagree.from_run(actual, "valid")
+    case = disagree.measure(actual, labelled, rows=5)
     assert 0 < len(case.rows) <= 5
-    scores = found.calibration.apply(found.student.model([np.array(judged.columns[0])], training=False).numpy()[:, 0])
-    differ = (scores >= 0.5) != (judged.teacher >= 0.5)
-    texts = {text for text, flag in zip(judged.columns[0], differ, strict=True) if flag}
+    scores = actual.calibration.apply(
+        actual.student.model([np.array(labelled.columns[0])], training=False).numpy()[:, 0]
+    )
+    differ = (scores >= 0.5) != (labelled.teacher >= 0.5)
+    texts = {text for text, flag in zip(labelled.columns[0], differ, strict=True) if flag}
     assert {row.texts[0] for row in case.rows} <= texts
     assert f"{differ.sum()} of 60" in case.lead
     assert all(row.why.startswith(("Unusual: ", "No measure")) for row in case.rows)
@@ -238,5 +246,5 @@ def test_the_command_writes_page_and_figures(run: Path, tmp_path: Path) -> None:
     assert "<b>film" not in page
     assert "<script" not in page
     first = read_json(tmp_path / "why.json")["rows"][0]
-    assert first["logit"] == pytest.approx(first["baseline"] + sum(one["value"] for one in first["parts"]), abs=0.02)
+    assert first["logit"] == pytest.approx(first["baseline"] + sum(item["value"] for item in first["parts"]), abs=0.02)
     assert "none" in command("explain", "--model=none", "text").error()

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from tfb2d.explain.terminal import bar, colours, plain, shade
+from tfb2d.explain.terminal import bar, colours, shade
+from tfb2d.terminal import printable
 
 
 class Terminal(io.StringIO):
@@ -13,7 +14,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("environment", "wanted", "level"),
+    ("environment", "expected", "level"),
     [
         ({"TERM": "xterm-256color", "COLORTERM": "truecolor"}, "auto", "24bit"),
         ({"TERM": "xterm-256color"}, "auto", "256"),
@@ -25,8 +26,8 @@ class Terminal(io.StringIO):
         ({"TERM": "xterm-256color"}, "never", "none"),
     ],
 )
-def test_as_many_colours_as_there_are(environment: dict, wanted: str, level: str) -> None:
-    assert colours(Terminal(), environment, wanted) == level
+def test_as_many_colours_as_there_are(environment: dict, expected: str, level: str) -> None:
+    assert colours(Terminal(), environment, expected) == level
 
 
 def test_a_pipe_gets_plain_text() -> None:
@@ -45,4 +46,4 @@ def test_what_adds_and_what_takes_away_look_different(level: str) -> None:
 def test_bars_and_controls() -> None:
     assert bar(-1, 2, "none", 4) == "  ██│    "
     assert bar(2, 2, "none", 4) == "    │████"
-    assert plain("a\x1b[31m\n\ud800") == "a\\x1b[31m\\n\\ud800"
+    assert printable("a\x1b[31m\n\ud800") == "a\\x1b[31m\\n\\ud800"

@@ -10,20 +10,20 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 
 def log(time: int = 0, model: str = "shop", version: int = 1) -> prediction_log_pb2.PredictionLog:
-    one = prediction_log_pb2.PredictionLog()
-    one.log_metadata.model_spec.name = model
-    one.log_metadata.model_spec.version.value = version
-    one.log_metadata.timestamp_secs = time
-    return one
+    row = prediction_log_pb2.PredictionLog()
+    row.log_metadata.model_spec.name = model
+    row.log_metadata.model_spec.version.value = version
+    row.log_metadata.timestamp_secs = time
+    return row
 
 
 def predict(columns: dict[str, Sequence[Any]], outputs: dict[str, Any], **about: Any) -> bytes:
-    one = log(**about)
+    row = log(**about)
     for name, values in columns.items():
-        one.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(np.array(values, object), tf.string))
+        row.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(np.array(values, object), tf.string))
     for name, value in outputs.items():
-        one.predict_log.response.outputs[name].CopyFrom(tf.make_tensor_proto(np.array(value, np.float32)))
-    return one.SerializeToString()
+        row.predict_log.response.outputs[name].CopyFrom(tf.make_tensor_proto(np.array(value, np.float32)))
+    return row.SerializeToString()
 
 
 def examples(given: Any, rows: Sequence[dict[str, bytes]]) -> None:

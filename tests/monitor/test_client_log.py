@@ -44,9 +44,9 @@ def test_the_monitor_reads_what_both_clients_logged(model: Path, tmp_path: Path)
     assert len(scores) == 30
     assert len(ranked) == 9
     result = Monitor(Settings([str(tmp_path / "log")], str(model.parent), tmp_path / "out", progress=False)).run()
-    found = result["logs"]
-    assert (found["requests"], found["rows"], found["padding"], found["ranked"]) == (5, 44, 5, 1)
-    assert found["models"] == {"shop/1": 44}
-    assert (found["broken"], found["ignored"], found["time"]) == ({}, {}, "records")
+    requests = result["logs"]
+    assert (requests["requests"], requests["rows"], requests["padding"], requests["ranked"]) == (5, 44, 5, 1)
+    assert requests["models"] == {"shop/1": 44}
+    assert (requests["broken"], requests["ignored"], requests["time"]) == ({}, {}, "records")
     assert result["skew"]["rows"] == 44
     assert result["skew"]["largest"] < 1e-6  # every logged score is what the model gives for the logged texts

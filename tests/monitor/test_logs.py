@@ -1,4 +1,4 @@
-"""Requests of every kind as rows, and what is no request set apart."""
+"""Requests of every kind as rows; records that are no requests are ignored or rejected."""
 
 import json
 import os
@@ -26,50 +26,50 @@ def unroll(task: Task, record: bytes, calibration: Calibration | None = None):
 
 def test_rows_of_predict() -> None:
     record = logs.predict({"query": [b"q", b"r"], "title": [b"t", b"\xff"]}, {"score": [0.25, 0.5]}, time=7, version=3)
-    asked = unroll(PAIRS, record)
-    assert asked.texts == [[b"q", b"r"], [b"t", b"\xff"]]
-    np.testing.assert_array_equal(asked.scores, [[0.25], [0.5]])
-    assert (asked.model, asked.version, asked.time, asked.ranked) == ("shop", 3, 7, False)
+    request = unroll(PAIRS, record)
+    assert request.texts == [[b"q", b"r"], [b"t", b"\xff"]]
+    np.testing.assert_array_equal(request.scores, [[0.25], [0.5]])
+    assert (request.model, request.version, request.time, request.ranked) == ("shop", 3, 7, False)
     classes = unroll(NEWS, logs.predict({"text": [b"x"]}, {"score": [[0.2, 0.3, 0.5]]}))
     np.testing.assert_allclose(classes.scores, [[0.2, 0.3, 0.5]])
 
 
 def test_a_ranking_is_unrolled_and_its_padding_dropped() -> None:
     columns = {"query": [b"q", b"r"], "titles": [[b"a", b""], [b"b", b"c"]]}
-    asked = unroll(PAIRS, logs.predict(columns, {"scores": [[0.1, 0.0, 0.0], [0.2, 0.3, 0.0]]}))
-    assert asked.texts == [[b"q", b"r", b"r"], [b"a", b"b", b"c"]]
-    np.testing.assert_allclose(asked.scores[:, 0], [0.1, 0.2, 0.3])
-    assert (asked.padding, asked.ranked) == (1, True)
+    request = unroll(PAIRS, logs.predict(columns, {"scores": [[0.1, 0.0, 0.0], [0.2, 0.3, 0.0]]}))
+    assert request.texts == [[b"q", b"r", b"r"], [b"a", b"b", b"c"]]
+    np.testing.assert_allclose(request.scores[:, 0], [0.1, 0.2, 0.3])
+    assert (request.padding, request.ranked) == (1, True)
 
 
 def test_a_logged_logit_becomes_the_score_and_no_answer_becomes_nan() -> None:
     calibration = Calibration(2.0, (1.0,))
-    asked = unroll(TEXT, logs.predict({"text": [b"x"]}, {"logit": [0.5]}), calibration)
-    np.testing.assert_allclose(asked.scores[0, 0], 1 / (1 + np.exp(-2.0)), rtol=1e-6)
+    request = unroll(TEXT, logs.predict({"text": [b"x"]}, {"logit": [0.5]}), calibration)
+    np.testing.assert_allclose(request.scores[0, 0], 1 / (1 + np.exp(-2.0)), rtol=1e-6)
     assert np.isnan(unroll(TEXT, logs.predict({"text": [b"x"]}, {})).scores).all()
     assert np.isnan(unroll(PAIRS, logs.predict({"query": [b"q"], "titles": [[b"a"]]}, {})).scores).all()
 
 
 def test_classify_regress_and_both() -> None:
     rows = [{"text": b"x"}, {"text": b"y"}]
-    one = logs.log()
-    logs.examples(one.classify_log.request.input, rows)
+    entry = logs.log()
+    logs.examples(entry.classify_log.request.input, rows)
     for score in (0.25, 0.75):
-        classes = one.classify_log.response.result.classifications.add().classes
+        classes = entry.classify_log.response.result.classifications.add().classes
         classes.add(label="no", score=1 - score)
         classes.add(label="yes", score=score)
-    np.testing.assert_allclose(unroll(TEXT, one.SerializeToString()).scores[:, 0], [0.25, 0.75])
+    np.testing.assert_allclose(unroll(TEXT, entry.SerializeToString()).scores[:, 0], [0.25, 0.75])
     both = logs.log()
     logs.examples(both.multi_inference_log.request.input, rows)
-    both.multi_inference_log.response.results.add().classification_result.CopyFrom(one.classify_log.response.result)
+    both.multi_inference_log.response.results.add().classification_result.CopyFrom(entry.classify_log.response.result)
     np.testing.assert_allclose(unroll(TEXT, both.SerializeToString()).scores[:, 0], [0.25, 0.75])
     other = logs.log()
     logs.examples(other.regress_log.request.input, rows)
     for score in (0.25, 0.75):
         other.regress_log.response.result.regressions.add(value=score)
-    asked = unroll(TEXT, other.SerializeToString())
-    assert asked.texts == [[b"x", b"y"]]
-    np.testing.assert_allclose(asked.scores[:, 0], [0.25, 0.75])
+    request = unroll(TEXT, other.SerializeToString())
+    assert request.texts == [[b"x", b"y"]]
+    np.testing.assert_allclose(request.scores[:, 0], [0.25, 0.75])
 
 
 def test_a_request_with_fewer_texts_than_its_shape_is_read_as_the_server_read_it() -> None:
@@ -84,7 +84,10 @@ def test_a_request_with_fewer_texts_than_its_shape_is_read_as_the_server_read_it
 
 @pytest.mark.parametrize("kind", ["classify_log", "regress_log"])
 def test_a_context_is_merged_as_tensorflow_merges_it(kind: str) -> None:
-    """TensorFlow Serving puts each example's bytes behind the context's, and parses them as one tf.Example."""
+    """Checks the merge of contexts.
+
+    TensorFlow Serving puts each example's bytes behind the context's and parses them as one tf.Example.
+    """
     log = logs.log()
     given = getattr(log, kind).request.input.example_list_with_context
     given.context.features.feature["query"].bytes_list.value.append(b"shared")
@@ -102,7 +105,10 @@ def test_a_context_is_merged_as_tensorflow_merges_it(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["", "bytes_list", "int64_list"])
 def test_an_examples_own_empty_feature_is_what_tensorflow_says_it_is(kind: str) -> None:
-    """A feature without a kind counts as missing, so the context's is taken; one of a kind without values is an error."""
+    """Checks empty features.
+
+    A feature without a kind counts as missing, so the context's is taken. A kind without values is an error.
+    """
     log = logs.log()
     given = log.regress_log.request.input.example_list_with_context
     for name in PAIRS.fields:
@@ -111,14 +117,14 @@ def test_an_examples_own_empty_feature_is_what_tensorflow_says_it_is(kind: str) 
     if kind:
         getattr(feature, kind).SetInParent()
     merged = given.context.SerializeToString() + given.examples[0].SerializeToString()
-    wanted = {name: tf.io.FixedLenFeature([], tf.string) for name in PAIRS.fields}
+    expected = {name: tf.io.FixedLenFeature([], tf.string) for name in PAIRS.fields}
     if kind:
         with pytest.raises(tf.errors.InvalidArgumentError):
-            tf.io.parse_example([merged], wanted)
+            tf.io.parse_example([merged], expected)
         with pytest.raises(ValueError, match="example 0 has 0 texts in 'title'"):
             unroll(PAIRS, log.SerializeToString())
     else:
-        assert tf.io.parse_example([merged], wanted)["title"].numpy() == [b"shared"]
+        assert tf.io.parse_example([merged], expected)["title"].numpy() == [b"shared"]
         assert unroll(PAIRS, log.SerializeToString()).texts == [[b"shared"], [b"shared"]]
 
 
@@ -155,19 +161,23 @@ def test_a_folder_of_files_some_broken(tmp_path: Path) -> None:
     reader = LogReader(
         [str(tmp_path)], Unroller(TEXT, Calibration()), tmp_path.parent / "broken.jsonl", "shop", 1, False
     )
-    found = list(reader.rows())
-    assert sum(map(len, found)) == 18 + 15
+    read = list(reader.rows())
+    assert sum(map(len, read)) == 18 + 15
     counts = reader.counts
     assert (counts.files, counts.unfinished, counts.records, counts.requests, counts.rows) == (4, 1, 19, 17, 33)
     assert counts.broken == {"not a PredictionLog": 1, "truncated": 1, "no record here": 1}
     assert counts.ignored == {"another model or version": 1, "no request": 1}
     assert counts.models == {"shop/1": 33}
-    rows: Rows = found[0]
+    rows: Rows = read[0]
     assert rows.texts[0][:3] == [b"t0", b"t1", b"t1"]
     assert rows.requests[:4].tolist() == [0, 1, 1, 2]
     assert set(rows.times[18:].tolist()) == {1_000_000}  # as old as the file, since the records do not say
     lines = [json.loads(line) for line in (tmp_path.parent / "broken.jsonl").read_text().splitlines()]
-    assert [(Path(one["file"]).name, one["row"]) for one in lines] == [("a.tfrecord", 10), ("b", 9), ("notes.txt", 1)]
+    assert [(Path(entry["file"]).name, entry["row"]) for entry in lines] == [
+        ("a.tfrecord", 10),
+        ("b", 9),
+        ("notes.txt", 1),
+    ]
 
 
 def test_a_file_whose_writer_was_killed_is_read(tmp_path: Path) -> None:

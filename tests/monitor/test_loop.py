@@ -91,7 +91,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         port = probe.getsockname()[1]
     flags = ["--embedded", "--model_name=shop", f"--model_base_path={model.parent}", f"--rest_api_port={port}"]
     flags += [f"--log_requests={root / 'log'}", "--log_requests_rate=1"]
-    asked: list[tuple[str, str]] = []
+    sent: list[tuple[str, str]] = []
     disguised: list[tuple[str, str]] = []
     with LocalServer(flags, 300) as server, Client(server.address, "shop", timeout=60) as client:
         test = read_table(root / "runs/shop/data/test").to_pylist()
@@ -102,11 +102,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
             rows.append(disguised[-1])
             client.score(rows)
             client.rank([rows[0][0], rows[1][0]], [[title for _, title in rows], ["the hat"]])
-            asked += [*rows, *((rows[0][0], title) for _, title in rows), (rows[1][0], "the hat")]
+            sent += [*rows, *((rows[0][0], title) for _, title in rows), (rows[1][0], "the hat")]
         body = json.dumps({"instances": [{"query": "over", "title": "rest"}]}).encode()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models/shop:predict", body, timeout=60):
-            asked.append(("over", "rest"))
-    return Shop(root, root / "runs" / "shop", model, root / "log", asked, disguised)
+            sent.append(("over", "rest"))
+    return Shop(root, root / "runs" / "shop", model, root / "log", sent, disguised)
 
 
 def command(*words: str, expect: int = 0) -> str:
@@ -119,7 +119,7 @@ def test_what_was_asked_is_in_the_next_distillation(shop: Shop) -> None:
     out = shop.root / "watch"
     flags = [f"--logs={shop.log}", f"--model={shop.model.parent}", f"--teacher={shop.run / 'teachers/bert'}"]
     alerting = ["--fail_on_alert", "--alert_new_tokens=0.01", "--alert_rows=50", "--window=1d"]
-    told = command("tfb2d.monitor", *flags, f"--output={out}", *alerting, expect=3)
+    lines = command("tfb2d.monitor", *flags, f"--output={out}", *alerting, expect=3)
     result = read_json(out / "monitor.json")
     assert result["logs"]["rows"] == len(shop.rows)
     assert result["logs"]["broken"] == {}
@@ -136,7 +136,7 @@ def test_what_was_asked_is_in_the_next_distillation(shop: Shop) -> None:
     assert not fresh & set(shop.disguised)
 
     # The printed line, as it stands.
-    line = next(re.finditer(r"^next\s+python -m (.*)$", told, re.MULTILINE))[1]
+    line = next(re.finditer(r"^next\s+python -m (.*)$", lines, re.MULTILINE))[1]
     again = command(*shlex.split(line))
     assert "student" in again
     run = shop.run.with_name("shop-next")
@@ -167,12 +167,12 @@ def test_scores_made_elsewhere_give_the_same_figures(shop: Shop) -> None:
     there = read_json(out / "monitor.json")
     assert there["fidelity"]["overall"]["rows"] == here["fidelity"]["overall"]["rows"]
     for name in ("agreement", "distance"):
-        one, other = (result["fidelity"]["overall"][name]["value"] for result in (here, there))
-        assert one == pytest.approx(other, abs=1e-4)
+        row, other = (result["fidelity"]["overall"][name]["value"] for result in (here, there))
+        assert row == pytest.approx(other, abs=1e-4)
 
 
 def test_shadow_comparison_of_two_versions(shop: Shop) -> None:
-    """Version 1 against itself, then against one whose calibration turns every answer over."""
+    """Compares version 1 with itself, then with a version whose calibration reverses every decision."""
     from tfb2d.serving.export import export
     from tfb2d.students.model import load_student
 
@@ -189,13 +189,13 @@ def test_shadow_comparison_of_two_versions(shop: Shop) -> None:
     moved = shop.root / "moved.json"
     labels = "--allow_version_labels_for_unavailable_models"
     with LocalServer(["--embedded", f"--model_config_file={config}", labels], 300) as server:
-        told = command(*flags, f"--before={server.address}@stable", f"--after={server.address}@1", "--max_flips=0")
-        assert "0.00% of the decisions turned over" in told
+        lines = command(*flags, f"--before={server.address}@stable", f"--after={server.address}@1", "--max_flips=0")
+        assert "0.00% of the decisions changed" in lines
         flags += [f"--before={server.address}@stable", f"--after={server.address}@2", f"--json={moved}"]
-        told = command(*flags, "--max_flips=0.1", "--show_text=2", expect=3)
-    found = read_json(moved)
-    assert found["flips"] > 0.5
-    assert found["tau"] < 0
-    assert found["first_changed"] > 0.5
-    assert found["rows"] > 30
-    assert len(told.splitlines()) == 5
+        lines = command(*flags, "--max_flips=0.1", "--show_text=2", expect=3)
+    figures = read_json(moved)
+    assert figures["flips"] > 0.5
+    assert figures["tau"] < 0
+    assert figures["first_changed"] > 0.5
+    assert figures["rows"] > 30
+    assert len(lines.splitlines()) == 5

@@ -22,12 +22,12 @@ from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.alerts import Thresholds
-from tfb2d.monitor.fidelity import probabilities
 from tfb2d.monitor.ngrams import Hasher
 from tfb2d.monitor.page import render, summary
 from tfb2d.monitor.reference import build
 from tfb2d.monitor.run import Monitor, Settings
 from tfb2d.outcomes import DataOutcome
+from tfb2d.probability import probabilities
 from tfb2d.resume import Record, write_record
 from tfb2d.runs import Run
 from tfb2d.students.stage import HASHED, hash_splits
@@ -48,11 +48,13 @@ def some_texts(task: Task, rows: int, seed: int, words: list[str] = WORDS) -> li
 
 
 def served(task: Task, columns: list[list[str]]) -> np.ndarray:
-    return probabilities(expected_logits(task, columns).reshape(-1, task.n_logits)).astype(np.float32)
+    return probabilities(expected_logits(task, columns).reshape(-1, task.n_logits).astype(np.float64)).astype(
+        np.float32
+    )
 
 
 def write_logs(folder: Path, task: Task, days: list[list[list[str]]], **about: Any) -> Path:
-    """Ten rows a request, a file a day."""
+    """Writes ten rows a request, a file a day."""
     folder.mkdir()
     for day, columns in enumerate(days):
         scores = served(task, columns)
@@ -85,7 +87,7 @@ def test_a_quiet_log_and_one_that_moved(models: dict[str, Path], task: Task, tmp
     quiet, moved = some_texts(task, 400, 1), some_texts(task, 400, 2, [*WORDS[2:], *["match good sport"] * 3])
     moved = [[f"zebra {text}" for text in column] for column in moved]
     folder = write_logs(tmp_path / "log", task, [quiet, moved])
-    everything = [one + other for one, other in zip(quiet, moved, strict=True)]
+    everything = [entry + other for entry, other in zip(quiet, moved, strict=True)]
     logits = expected_logits(task, everything).reshape(-1, task.n_logits).copy()
     logits[:400] += 0.01
     logits[400:] *= -1  # the teacher thinks the opposite of what moved
@@ -113,11 +115,14 @@ def test_a_quiet_log_and_one_that_moved(models: dict[str, Path], task: Task, tmp
     assert 0.95 < first["fidelity"]["agreement"]["value"] <= 1
     assert second["fidelity"]["agreement"]["value"] < 0.5
     assert first["fidelity"]["correlation"]["value"] > 0.99
-    assert {(one["what"], one["where"]) for one in result["alerts"]} >= {
+    assert {(entry["what"], entry["where"]) for entry in result["alerts"]} >= {
         (what, "1970-01-12 00:00") for what in ("psi", "fidelity", "new_tokens")
     }
-    assert not [one for one in result["alerts"] if one["where"] == "1970-01-11 00:00"]
+    assert not [entry for entry in result["alerts"] if entry["where"] == "1970-01-11 00:00"]
     assert result["skew"]["largest"] < 1e-6
+    page = (tmp_path / "out" / "monitor.html").read_text(encoding="utf-8")
+    ordered = task.kind == "graded" or len(task.fields) == 2
+    assert (page.index("Correlation") < page.index("Fidelity")) == ordered
 
     # What comes out is what goes in: fresh rows with the teacher's logits, none of them a test row.
     fresh = read_table(tmp_path / "out" / "fresh")
@@ -130,8 +135,8 @@ def test_a_quiet_log_and_one_that_moved(models: dict[str, Path], task: Task, tmp
     assert len(set(rows)) == len(rows)
     assert (quiet[0][0], *(column[0] for column in quiet[1:])) not in rows
     known = dict(zip(zip(*everything, strict=True), logits, strict=True))
-    found = np.stack([fresh[name].to_numpy() for name in fresh.column_names[len(task.fields) :]], 1)
-    np.testing.assert_allclose(found, [known[row] for row in rows], rtol=1e-6)
+    fresh_logits = np.stack([fresh[name].to_numpy() for name in fresh.column_names[len(task.fields) :]], 1)
+    np.testing.assert_allclose(fresh_logits, [known[row] for row in rows], rtol=1e-6)
     assert result["fresh"]["unlabelled"] == 0
 
     if task is NEWS:
@@ -147,7 +152,7 @@ def test_a_quiet_log_and_one_that_moved(models: dict[str, Path], task: Task, tmp
 
 @pytest.fixture(scope="module")
 def watched(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str, Any]]:
-    """A log without teacher and reference, in a run's surroundings."""
+    """Returns settings of a log without teacher and reference, beside a run."""
     root = tmp_path_factory.mktemp("watched")
     columns = some_texts(REVIEWS, 1000, 4, [*WORDS, "sekret<b>"])
     columns[0][:3] = ["", "  ", "a\0b"]

@@ -17,7 +17,7 @@ RECORDS = [os.urandom(size) for size in (0, 1, 3, 12, 100, 2048, 5000)]
 
 def read(path: Path) -> tuple[list[bytes], list[tuple[int, int, int, str]]]:
     broken: list[tuple[int, int, int, str]] = []
-    return [data for _, data in records(path, lambda *found: broken.append(found))], broken
+    return [data for _, data in records(path, lambda *damage: broken.append(damage))], broken
 
 
 @pytest.mark.parametrize("compression", ["", "GZIP", "ZLIB"])
@@ -31,40 +31,40 @@ def test_compressed_files_one_behind_the_other(tmp_path: Path) -> None:
     (tmp_path / "two").write_bytes(gzip.compress(plain) + gzip.compress(plain))
     assert read(tmp_path / "two") == (RECORDS * 2, [])
     (tmp_path / "cut").write_bytes(gzip.compress(plain)[:-100])
-    found, broken = read(tmp_path / "cut")
-    assert found == RECORDS[: len(found)]
-    assert [one[3] for one in broken] == ["truncated"]
+    intact, broken = read(tmp_path / "cut")
+    assert intact == RECORDS[: len(intact)]
+    assert [record[3] for record in broken] == ["truncated"]
 
 
 def test_a_changed_byte_costs_its_record_alone(tmp_path: Path) -> None:
     whole = write(tmp_path / "log", RECORDS).read_bytes()
     for at in [*range(220), *range(220, len(whole), 101)]:
         (tmp_path / "bad").write_bytes(whole[:at] + bytes([whole[at] ^ 5]) + whole[at + 1 :])
-        found, broken = read(tmp_path / "bad")
+        intact, broken = read(tmp_path / "bad")
         assert len(broken) == 1, at
-        assert len(found) == len(RECORDS) - 1, at
-        assert all(one in RECORDS for one in found)
+        assert len(intact) == len(RECORDS) - 1, at
+        assert all(record in RECORDS for record in intact)
 
 
 def test_an_end_within_a_record_and_junk_before_one(tmp_path: Path) -> None:
     whole = write(tmp_path / "log", RECORDS).read_bytes()
     (tmp_path / "junk").write_bytes(whole[:16] + b"junk" * 500_000 + whole[16:-3])
-    found, broken = read(tmp_path / "junk")
-    assert found == RECORDS[:-1]
-    assert [one[1:] for one in broken] == [
+    intact, broken = read(tmp_path / "junk")
+    assert intact == RECORDS[:-1]
+    assert [record[1:] for record in broken] == [
         (16, 2_000_000, "no record here"),
         (len(whole) - 5016 + 2_000_000, 5013, "truncated"),
     ]
 
 
 def test_whole_records_behind_a_torn_one(tmp_path: Path) -> None:
-    """A disk that was full for a moment: the record that it cut claims bytes of those behind it, or of none."""
+    """Reads a log of a disk that was full for a moment; the length of its torn record reaches into the next ones."""
     for size in (200, 100_000):
         torn = write(tmp_path / "torn", [bytes(size)]).read_bytes()[:50]
         whole = write(tmp_path / "log", RECORDS).read_bytes()
         (tmp_path / "both").write_bytes(whole + torn + whole)
-        found, broken = read(tmp_path / "both")
-        assert found == RECORDS * 2
+        intact, broken = read(tmp_path / "both")
+        assert intact == RECORDS * 2
         reason = "checksum does not match" if size == 200 else "truncated"
         assert broken == [(len(RECORDS) + 1, len(whole), 50, reason)]
 
@@ -75,18 +75,18 @@ def test_no_bytes_stop_the_reader(tmp_path_factory: pytest.TempPathFactory, data
     path = tmp_path_factory.mktemp("fuzz") / "log"
     whole = write(path, data).read_bytes()
     path.write_bytes(whole[:at] + junk + whole[at:])
-    found, broken = read(path)
-    assert len(found) <= len(data)
-    assert (found == data) >= (not junk)
-    assert bool(broken) >= (len(found) < len(data))
+    intact, broken = read(path)
+    assert len(intact) <= len(data)
+    assert (intact == data) >= (not junk)
+    assert bool(broken) >= (len(intact) < len(data))
 
 
 def test_a_damaged_file_of_zeros_takes_no_longer(tmp_path: Path) -> None:
-    """A disk that was full leaves zeros, in which every byte could begin a length."""
+    """Reads a file of zeros, which a full disk leaves, in which every byte could begin a length."""
     whole = write(tmp_path / "log", RECORDS).read_bytes()
     (tmp_path / "zeros").write_bytes(whole + bytes(16 << 20) + whole)
     began = time.process_time()
-    found, broken = read(tmp_path / "zeros")
+    intact, broken = read(tmp_path / "zeros")
     assert time.process_time() - began < 2
-    assert found == RECORDS * 2
-    assert [one[2:] for one in broken] == [(16 << 20, "no record here")]
+    assert intact == RECORDS * 2
+    assert [record[2:] for record in broken] == [(16 << 20, "no record here")]

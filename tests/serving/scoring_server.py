@@ -100,10 +100,10 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
         if name not in signatures:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         inputs, outputs = signatures[name]
-        arrays = {one: tf.make_ndarray(tensor) for one, tensor in request.inputs.items()}
+        arrays = {item: tf.make_ndarray(tensor) for item, tensor in request.inputs.items()}
         if set(arrays) != set(inputs):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"input size does not match signature: {set(arrays)}")
-        if len({len(one) for one in arrays.values()}) != 1:
+        if len({len(item) for item in arrays.values()}) != 1:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "unequal 0th dimensions")
         if next(iter(arrays.values())).size > LIMIT:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "larger than the maximum batch size")
@@ -115,13 +115,13 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
         response = predict_pb2.PredictResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = request.model_spec.version.value or 3
-        for one in request.output_filter or outputs:
-            tensor = response.outputs[one]
-            tensor.CopyFrom(tf.make_tensor_proto(values[one]))  # tensor_content from two values on
+        for item in request.output_filter or outputs:
+            tensor = response.outputs[item]
+            tensor.CopyFrom(tf.make_tensor_proto(values[item]))  # tensor_content from two values on
             if not self.content:
                 tensor.ClearField("tensor_content")
                 del tensor.float_val[:]
-                tensor.float_val.extend(values[one].ravel().tolist())
+                tensor.float_val.extend(values[item].ravel().tolist())
             if self.lost:
                 del tensor.float_val[-self.lost :]
         return response
@@ -141,18 +141,18 @@ class ScoringServer(prediction_service_pb2_grpc.PredictionServiceServicer, model
     def GetModelMetadata(self, request, context):
         if list(request.metadata_field) != ["signature_def"]:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Metadata field is not supported")
-        found = get_model_metadata_pb2.SignatureDefMap()
-        found.signature_def["__saved_model_init_op"].SetInParent()
+        actual = get_model_metadata_pb2.SignatureDefMap()
+        actual.signature_def["__saved_model_init_op"].SetInParent()
         for name, (inputs, outputs) in self._model(request.model_spec, context).items():
             for infos, shapes, dtype in (
-                (found.signature_def[name].inputs, inputs, tf.string),
-                (found.signature_def[name].outputs, outputs, tf.float32),
+                (actual.signature_def[name].inputs, inputs, tf.string),
+                (actual.signature_def[name].outputs, outputs, tf.float32),
             ):
-                for one, shape in shapes.items():
-                    infos[one].dtype = dtype.as_datatype_enum
-                    infos[one].tensor_shape.CopyFrom(tf.TensorShape([None if n < 0 else n for n in shape]).as_proto())
+                for item, shape in shapes.items():
+                    infos[item].dtype = dtype.as_datatype_enum
+                    infos[item].tensor_shape.CopyFrom(tf.TensorShape([None if n < 0 else n for n in shape]).as_proto())
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        response.metadata["signature_def"].Pack(found)
+        response.metadata["signature_def"].Pack(actual)
         return response
 
     def GetModelStatus(self, request, context):

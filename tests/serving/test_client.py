@@ -65,8 +65,8 @@ def test_scores_whatever_the_model_and_the_form_of_the_rows(server, make):
         got = client.score(texts)
         np.testing.assert_array_equal(got, expected(texts))
         assert got.dtype == np.float32
-        np.testing.assert_array_equal(client.score([(one,) for one in texts]), got)
-        np.testing.assert_array_equal(client.score([{"text": one.encode()} for one in texts]), got)
+        np.testing.assert_array_equal(client.score([(item,) for item in texts]), got)
+        np.testing.assert_array_equal(client.score([{"text": item.encode()} for item in texts]), got)
         np.testing.assert_array_equal(client.score(iter(texts), output="logit"), got * np.float32(10))
         assert client.score([]).shape == (0,)
     with make(server.address, "pair") as client:  # the server's map has the title first
@@ -87,8 +87,8 @@ def test_reads_tensor_content(server, make):
 def test_ranks_one_query_and_many(server, make):
     titles = [["a", "b", "c"], [], ["d"]]
     with make(server.address, "pair", chunk_rows=4) as client:
-        one = client.rank("q", titles[0])
-        np.testing.assert_array_equal(one, expected([("q", title) for title in titles[0]]))
+        item = client.rank("q", titles[0])
+        np.testing.assert_array_equal(item, expected([("q", title) for title in titles[0]]))
         many = client.rank(["q", "r", "s"], titles)
         for query, row, scores in zip("qrs", titles, many, strict=True):
             np.testing.assert_array_equal(scores, expected([(query, title) for title in row]))
@@ -173,8 +173,8 @@ def _shared_clients():
 @pytest.fixture(scope="module", autouse=True)
 def _put_away():
     yield
-    for one in [*_kept.get("clients", []), *([_kept["server"]] if _kept else [])]:
-        one.__exit__()
+    for item in [*_kept.get("clients", []), *([_kept["server"]] if _kept else [])]:
+        item.__exit__()
 
 
 def test_concurrency_is_bounded_and_used(server, make):

@@ -59,16 +59,16 @@ class Deployment:
         (folder / "config").mkdir()
         for file in SERVING.glob("*.config"):
             (folder / "config" / file.name).write_text(file.read_text().replace("/models/", f"{folder}/models/"))
-        with socket.socket() as one, socket.socket() as two:
-            for probe in (one, two):
+        with socket.socket() as item, socket.socket() as two:
+            for probe in (item, two):
                 probe.bind(("127.0.0.1", 0))
-            self.port, self.rest = (probe.getsockname()[1] for probe in (one, two))
+            self.port, self.rest = (probe.getsockname()[1] for probe in (item, two))
         self.address = f"127.0.0.1:{self.port}"
         arguments = yaml.safe_load((SERVING / "compose.yaml").read_text())["services"]["serving"]["command"]
         new = {"8500": str(self.port), "8501": str(self.rest), "wait_seconds=10": "wait_seconds=1"}
         self.arguments = [
-            re.sub("|".join(new), lambda found: new[found[0]], one).replace("=/config/", f"={folder}/config/")
-            for one in arguments
+            re.sub("|".join(new), lambda actual: new[actual[0]], item).replace("=/config/", f"={folder}/config/")
+            for item in arguments
         ]
         self.start()
 
@@ -179,7 +179,7 @@ def test_the_readmes_python(deployed, tmp_path, monkeypatch, capsys):
 
 
 def test_rollout_as_the_guide_has_it(deployed):
-    one = expected(PAIRS)
+    item = expected(PAIRS)
     two = expected(PAIRS, version=2)
     with (
         Client(deployed.address, label="stable", timeout=30) as stable,
@@ -192,19 +192,19 @@ def test_rollout_as_the_guide_has_it(deployed):
         # 1: it is loaded next to the old one
         deployed.configure("versions: 1 }", "versions: 1 versions: 2 }")
         until(lambda: stable.versions().get(2) == "AVAILABLE")
-        np.testing.assert_array_equal(stable.score(PAIRS), one)
-        np.testing.assert_array_equal(canary.score(PAIRS), one)
+        np.testing.assert_array_equal(stable.score(PAIRS), item)
+        np.testing.assert_array_equal(canary.score(PAIRS), item)
         # 2: the canary's clients get it; a shadow comparison asks both
         deployed.configure('key: "canary" value: 1', 'key: "canary" value: 2')
         until(lambda: canary.predict({"query": ["q"], "title": ["t"]}).version == 2)
         np.testing.assert_array_equal(canary.score(PAIRS), two)
-        np.testing.assert_array_equal(stable.score(PAIRS), one)
+        np.testing.assert_array_equal(stable.score(PAIRS), item)
         # 3: promotion, and 4: back
         deployed.configure('key: "stable" value: 1', 'key: "stable" value: 2')
         until(lambda: stable.predict({"query": ["q"], "title": ["t"]}).version == 2)
         deployed.configure('key: "stable" value: 2', 'key: "stable" value: 1')
         until(lambda: stable.predict({"query": ["q"], "title": ["t"]}).version == 1)
-        np.testing.assert_array_equal(stable.score(PAIRS), one)
+        np.testing.assert_array_equal(stable.score(PAIRS), item)
 
 
 def test_clients_come_back_within_a_second_of_a_killed_server(deployed):

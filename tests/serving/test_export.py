@@ -95,10 +95,10 @@ def test_what_lies_beside_the_graph(pair: tuple[Student, Path]) -> None:
     assert Task.from_json(about["task"]) == student.task
     assert about["hash_spec"] == SPEC
     assert about["calibration"] == {"scale": 2.0, "bias": [0.25]}
-    asked = [log.predict_log.request for log in warmup_logs(folder)]
-    assert {request.model_spec.signature_name for request in asked} == {"serving_default", "rank"}
+    requested = [log.predict_log.request for log in warmup_logs(folder)]
+    assert {request.model_spec.signature_name for request in requested} == {"serving_default", "rank"}
     served = tf.saved_model.load(str(folder)).signatures
-    for request in asked:
+    for request in requested:
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
         served[request.model_spec.signature_name](**inputs)
 

@@ -166,7 +166,7 @@ def test_proto_file_is_the_official_api():
             assert (service.input_type.name, service.output_type.name) == (method[2], method[3])
         elif entry := re.match(r"\s*(repeated )?(map<string, )?(\w+)>? (\w+) = (\d+);", line):
             repeated, mapped, kind, name, number = entry.groups()
-            message = next(one for one in reversed(inside) if one in official)
+            message = next(item for item in reversed(inside) if item in official)
             field = official[message].fields_by_name[name]
             assert (field.number, field.is_repeated) == (int(number), bool(repeated or mapped)), line
             target = field.message_type.fields_by_name["value"] if mapped else field
@@ -175,7 +175,7 @@ def test_proto_file_is_the_official_api():
             assert kind in ((named.name, plain) if named else (kinds[target.type],)), line
             seen.add(message)
     assert not inside
-    assert seen == {name for name, one in official.items() if hasattr(one, "fields")}
+    assert seen == {name for name, item in official.items() if hasattr(item, "fields")}
     assert "package tensorflow.serving;" in text
 
 
@@ -302,7 +302,7 @@ def test_compose_file():
             else:
                 assert source in named or source.startswith("${MODELS:-../saved_models}")
     # only loopback is open unless the operator says otherwise
-    assert [port for one in services.values() for port in one.get("ports", ())] == [
+    assert [port for item in services.values() for port in item.get("ports", ())] == [
         "${BIND:-127.0.0.1}:8500:8500",
         "127.0.0.1:3000:3000",
     ]
@@ -322,7 +322,7 @@ def test_kustomization_lists_what_there_is():
     assert sorted(kustomization["resources"]) == [f"kubernetes/{path.name}" for path in MANIFESTS]
     (generated,) = kustomization["configMapGenerator"]
     assert all((SERVING / file).is_file() for file in generated["files"])
-    volumes = {one["name"]: one for one in deployment()["spec"]["template"]["spec"]["volumes"]}
+    volumes = {item["name"]: item for item in deployment()["spec"]["template"]["spec"]["volumes"]}
     assert volumes["config"]["configMap"]["name"] == generated["name"]
     assert volumes["models"]["persistentVolumeClaim"]["claimName"] == load("kubernetes/models.yaml")["metadata"]["name"]
     assert {mount["name"] for mount in container()["volumeMounts"]} == set(volumes)

@@ -61,9 +61,9 @@ def test_rows_that_do_not_fit_are_named(row, error, word):
 
 
 def test_field_order():
-    one = Signature("s", {"text": TEXT}, {})
+    item = Signature("s", {"text": TEXT}, {})
     pair = Signature("s", {"product": TEXT, "head": TEXT}, {})
-    assert plan.field_order({}, one) == ("text",)
+    assert plan.field_order({}, item) == ("text",)
     assert plan.field_order({}, PAIR) == ("query", "title")
     assert plan.field_order({"rank": RANK}, pair) == ("head", "product")
     assert plan.field_order({}, pair, ("product", "head")) == ("product", "head")

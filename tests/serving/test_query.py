@@ -65,6 +65,11 @@ def test_files(ask, tmp_path):
     assert f"{tsv}, row 4: ragged row" in errors
     assert "error: 2 rows could not be scored" in errors
 
+    tsv.write_text('query\ttitle\n"red"\tshoes\n', encoding="utf-8")
+    for quoting, query in (("csv", "red"), ("none", '"red"')):
+        _, lines, _ = ask("--model=pair", "--input", tsv, f"--quoting={quoting}")
+        assert lines[1] == f"{score(query, 'shoes'):.6f}\t{query}\tshoes"
+
     texts = [f"row {i}" for i in range(ROWS + 3)]
     parquet = tmp_path / "b.parquet"
     pq.write_table(pa.table({"text": texts}), parquet)
@@ -103,8 +108,8 @@ def test_wrong_command_lines(arguments, capsys):
 
 
 def test_nobody_there_says_what_to_do(capsys):
-    with ScoringServer() as gone:
-        address = gone.address
+    with ScoringServer() as unreachable:
+        address = unreachable.address
     assert main([f"--address={address}", "--timeout=0.3", "x"]) == 1
     assert "python -m tfb2d.serve" in capsys.readouterr().err
 

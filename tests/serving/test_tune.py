@@ -66,9 +66,9 @@ def test_the_file_holds_the_best_and_what_was_measured(tmp_path):
     assert not config.pad_variable_length_inputs
     assert "0 us, 2 threads            6,000     0.40     1.50       0 <- this file" in file.read_text()
     assert "Batching pays here" in file.read_text()
-    told = report([alone, slow], 1.0)
-    assert "leave --enable_batching out, unless" in told
-    assert "(5,000 requests/s alone, 9,000 batched)" in told
+    message = report([alone, slow], 1.0)
+    assert "leave --enable_batching out, unless" in message
+    assert "(5,000 requests/s alone, 9,000 batched)" in message
 
 
 def test_errors_are_told(tmp_path, capsys):

@@ -16,7 +16,6 @@ import tensorflow as tf
 import tf_keras
 
 from tfb2d.compress.pack import pack
-from tfb2d.compress.student import stored_tables
 from tfb2d.compress.tflite import write_edge
 from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.task import Task
@@ -127,9 +126,8 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path) -> Student
     packed = pack(student, rows)
     nearly = packed.model(texts).numpy()
     assert np.abs(nearly - logits).max() < 0.03 * (logits.max() - logits.min())
-    for name, table in stored_tables(packed).items():
-        layer = student.embeddings[name]
-        assert table.nbytes <= layer.buckets * (layer.dim + 4)
+    for name, layer in student.embeddings.items():
+        assert packed.embeddings[name].compressed.nbytes <= layer.buckets * (layer.dim + 4)
     for name, form, expected in (("saved", student, logits), ("packed", packed, nearly)):
         form.save(folder / name)
         np.testing.assert_array_equal(load_student(folder / name).model(texts).numpy(), expected)
@@ -237,7 +235,7 @@ def run_layer_test(
     if layer.trainable_weights:
         assert all(gradient is not None for gradient in tape.gradient(total, layer.trainable_weights))
     traced = tf.function(layer)(*inputs)
-    np.testing.assert_allclose(*(np.asarray(getattr(one, "flat_values", one)) for one in (traced, out)), atol=1e-6)
+    np.testing.assert_allclose(*(np.asarray(getattr(item, "flat_values", item)) for item in (traced, out)), atol=1e-6)
 
     # Its config makes the same layer again.
     twin = tf_keras.saving.deserialize_keras_object(tf_keras.saving.serialize_keras_object(layer))
@@ -245,5 +243,5 @@ def run_layer_test(
     again = twin(*inputs)
     twin.set_weights(layer.get_weights())
     again = twin(*inputs)
-    np.testing.assert_array_equal(*(np.asarray(getattr(one, "flat_values", one)) for one in (again, out)))
+    np.testing.assert_array_equal(*(np.asarray(getattr(item, "flat_values", item)) for item in (again, out)))
     return layer

@@ -28,9 +28,9 @@ def test_the_error_is_at_most_half_a_step(table: np.ndarray) -> None:
 
 @given(TABLES)
 def test_a_row_and_its_negative_are_mirrored(table: np.ndarray) -> None:
-    one, other = quantise(table), quantise(-table)
-    np.testing.assert_array_equal(one.values, -other.values)
-    np.testing.assert_array_equal(one.scale, other.scale)
+    item, other = quantise(table), quantise(-table)
+    np.testing.assert_array_equal(item.values, -other.values)
+    np.testing.assert_array_equal(item.scale, other.scale)
 
 
 def test_rows_of_zeros_stay_zero() -> None:

@@ -40,8 +40,8 @@ def test_interaction_sees_a_match_across_fields() -> None:
     # Without interaction a linear-in-pools student cannot tell a matching title from another; with it the features differ.
     student = Student(PAIR, SMALL, 1)
     ragged = student.tokens(tf.constant(["red shoe"])), student.tokens(tf.constant(["red shoe red hat"]))
-    vectors = [student.ngrams(one) for one in ragged]
-    pools = [student.pool(*one) for one in zip(vectors, ragged, strict=True)]
+    vectors = [student.ngrams(item) for item in ragged]
+    pools = [student.pool(*item) for item in zip(vectors, ragged, strict=True)]
     out = student.matched(*ragged, *vectors, *pools).numpy()[0]
     # Shares of n-grams that match: title words 3 of 4 (red, shoe, red), title pairs 1 of 4 ("red shoe"; the query's other
     # pair is "shoe" at its end); query words 2 of 2, query pairs 1 of 2.

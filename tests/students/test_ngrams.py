@@ -19,8 +19,8 @@ def test_the_rows_of_keys_are_those_of_the_spec(texts: list[str], buckets: int) 
     splits = np.cumsum([0, *map(len, parts)])
     hashes = np.concatenate(parts)
     keys = text_spec.ngram_keys(hashes, (1, 2, 4), splits)
-    wanted = text_spec.ngram_ids(hashes, (1, 2, 4), buckets, splits)
-    np.testing.assert_array_equal(text_spec.rows_of(keys, buckets), wanted)
+    expected = text_spec.ngram_ids(hashes, (1, 2, 4), buckets, splits)
+    np.testing.assert_array_equal(text_spec.rows_of(keys, buckets), expected)
     assert text_spec.rows_of(keys, buckets).dtype == np.int32
 
 
@@ -37,7 +37,7 @@ def test_distinct_ngrams_are_counted_in_parts(tmp_path: Path, monkeypatch) -> No
     rows = hash_rows(iter([([texts], np.zeros((60, 1), np.float32))]), tmp_path / "rows", 9, progress=False)
     for index in (None, np.arange(0, 60, 3)):
         chosen = texts if index is None else texts[index]
-        wanted = Counter(name for text in chosen for name in ngrams.names([w.encode() for w in text.split()], 2))
+        expected = Counter(name for text in chosen for name in ngrams.names([w.encode() for w in text.split()], 2))
         keys, counts = ngrams.distinct(rows, 2, index)
-        assert sorted(counts) == sorted(wanted.values())
+        assert sorted(counts) == sorted(expected.values())
         assert (np.diff(keys.astype(object)) > 0).all()

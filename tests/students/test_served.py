@@ -25,9 +25,9 @@ def executed(folder: Path, signature: str, inputs: dict[str, list]) -> Counter:
     served = SavedModelLoader(str(folder)).get_meta_graph_def_from_tags(["serve"]).signature_def[signature]
     feeds = {served.inputs[name].name: np.array(value, object) for name, value in inputs.items()}
     traced = Traced(folder)
-    found = traced.run(feeds, [tensor.name for tensor in served.outputs.values()])
+    actual = traced.run(feeds, [tensor.name for tensor in served.outputs.values()])
     traced.close()
-    return Counter({op: nodes for op, (nodes, _) in found.items() if op not in FREE})
+    return Counter({op: nodes for op, (nodes, _) in actual.items() if op not in FREE})
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfb2d.students import text, text_spec, text_tables
+from tests.students import text_tables
+from tfb2d.students import text, text_spec
 
 ORDERS, BUCKETS, MAX_TOKENS = (1, 2, 3), 1_000_003, 8
 DOCUMENT = Path(__file__).parents[2].joinpath("docs/hash_spec.md").read_text(encoding="utf-8")
@@ -197,8 +198,8 @@ def test_ids_follow_the_formula(hashes: list[int], orders: tuple[int, ...], buck
     def gram(order: int, at: int) -> int:
         if order == 1:
             return hashes[at]
-        rest = gram(order - 1, at + 1) if at + 1 < len(hashes) else -1
-        return hashes[at] ^ signed(-7046029254386353131 * (2 * order - 3) * rest)
+        others = gram(order - 1, at + 1) if at + 1 < len(hashes) else -1
+        return hashes[at] ^ signed(-7046029254386353131 * (2 * order - 3) * others)
 
     expected = [
         [(signed(gram(order, at) * -2960836687051489901) >> 32) % buckets for order in orders]
@@ -222,10 +223,10 @@ def test_offset_ids_follow_the_formula(rows: list[list[int]], window: int, bucke
     for hashes in rows:
         for at in range(len(hashes)):
             ahead = [hashes[at + k] if at + k < len(hashes) else -1 for k in range(window)]
-            mixed = [one * factor * -2960836687051489901 for one, factor in zip(ahead, factors, strict=True)]
-            expected.append([(((one + 2**63) % 2**64 - 2**63) >> 32) % buckets for one in mixed])
+            mixed = [entry * factor * -2960836687051489901 for entry, factor in zip(ahead, factors, strict=True)]
+            expected.append([(((entry + 2**63) % 2**64 - 2**63) >> 32) % buckets for entry in mixed])
     splits = np.cumsum([0, *map(len, rows)])
-    flat = np.array([one for hashes in rows for one in hashes], np.int64)
+    flat = np.array([entry for hashes in rows for entry in hashes], np.int64)
     assert text_spec.offset_ids(flat, window, buckets, splits).tolist() == expected
     texts = np.repeat(np.arange(len(rows)), np.diff(splits))
     assert text.composed_ids(tf.constant(flat), tf.constant(texts), window, buckets).numpy().tolist() == expected
@@ -241,14 +242,14 @@ def test_offset_ids_follow_the_formula(rows: list[list[int]], window: int, bucke
 )
 def test_affixes_have_their_bits_in_a_tokens_hash(string: str | bytes, prefix: int, suffix: int) -> None:
     """Both forms against the document's formula."""
-    found = text_spec.token_hashes(string, MAX_TOKENS, (prefix, suffix))
+    actual = text_spec.token_hashes(string, MAX_TOKENS, (prefix, suffix))
     data = string.encode("utf-8", "surrogatepass") if isinstance(string, str) else string
     in_graph = affix_graph(prefix, suffix)(tf.constant([data]))
-    assert found.tolist() == in_graph.numpy().tolist()
-    for token, one in zip(text_spec.tokens(string, MAX_TOKENS), found.tolist(), strict=True):
+    assert actual.tolist() == in_graph.numpy().tolist()
+    for token, entry in zip(text_spec.tokens(string, MAX_TOKENS), actual.tolist(), strict=True):
         padded = b" " * suffix + token
         parts = [text_spec.fingerprint64(part) % 2**21 for part in (token, token[:prefix], padded[-suffix:])]
-        assert one == parts[0] * 2**42 + parts[1] * 2**21 + parts[2]
+        assert entry == parts[0] * 2**42 + parts[1] * 2**21 + parts[2]
 
 
 @pytest.mark.parametrize("vector", AFFIX_VECTORS, ids=lambda vector: repr(vector["text"]))
@@ -256,7 +257,7 @@ def test_vectors_with_affixes_and_a_vocabulary(vector: dict) -> None:
     vocabulary = np.array([2514307214708198810, 6220986979795320296, 6238741902026667531, text_spec.UNUSED])
     affixes, window = (5, 3), 2
     hashes = text_spec.token_hashes(vector["text"], MAX_TOKENS, affixes)
-    assert [str(one) for one in hashes] == vector["hashes"]
+    assert [str(entry) for entry in hashes] == vector["hashes"]
     texts = tf.zeros(len(hashes), tf.int64)
     for name, known in (("ids", None), ("known", vocabulary)):
         assert text_spec.composed_ids(hashes, window, BUCKETS, affixes, known).tolist() == vector[name]
@@ -299,18 +300,18 @@ def test_ids_of_a_vocabulary_follow_the_formula(
     for hashes in rows:
         for at, value in enumerate(hashes):
             ahead = [slot(hashes[at + k]) if at + k < len(hashes) else 0 for k in range(window)]
-            ids = [one * window + k for k, one in enumerate(ahead)]
+            ids = [entry * window + k for k, entry in enumerate(ahead)]
             for mask, factor in factors:
                 mixed = ((value & mask) * factor + 2**63) % 2**64 - 2**63
                 ids.append(first + (mixed >> 32) % (buckets - first))
             expected.append(ids)
     splits = np.cumsum([0, *map(len, rows)])
-    flat = np.array([one for hashes in rows for one in hashes], np.int64)
+    flat = np.array([entry for hashes in rows for entry in hashes], np.int64)
     array, affixes = np.array(vocabulary, np.int64), (5, 3) if affixed else ()
     assert text_spec.composed_ids(flat, window, buckets, affixes, array, splits).tolist() == expected
     texts = tf.constant(np.repeat(np.arange(len(rows)), np.diff(splits)))
-    found = text.composed_ids(tf.constant(flat), texts, window, buckets, affixes, array)
-    assert found.numpy().tolist() == expected
+    actual = text.composed_ids(tf.constant(flat), texts, window, buckets, affixes, array)
+    assert actual.numpy().tolist() == expected
     assert all(id_ < buckets for ids in expected for id_ in ids)
 
 
@@ -349,8 +350,8 @@ def test_tables_come_from_unicode() -> None:
     isolated = {code for first, last in stored["isolated"] for code in range(first, last + 1)}
     known = (code for code, to in text_spec.fold_table().items() if unicodedata.category(chr(code)) != "Cn")
     assert all(text_tables.fold(code) == text_spec.fold_table()[code] for code in known)
-    wanted = {code for code in range(0x3000) if unicodedata.category(chr(code)) != "Cn" and text_tables.isolated(code)}
-    new = wanted - isolated
+    target = {code for code in range(0x3000) if unicodedata.category(chr(code)) != "Cn" and text_tables.isolated(code)}
+    new = target - isolated
     assert not new or unicodedata.unidata_version > text_spec.SPEC["unicode"]
 
 

@@ -57,9 +57,9 @@ def trainer(rows: TrainingRows, valid: TrainingRows, config: TrainingConfig, out
     return Trainer(Student(TEXT, TINY, 3), rows, valid, config, out)
 
 
-def stop_after(steps: int, one: Trainer) -> None:
+def stop_after(steps: int, item: Trainer) -> None:
     """Lets so many training steps be done, and raises in place of the next."""
-    train_step: Callable = one._train_step
+    train_step: Callable = item._train_step
     done = 0
 
     def counted(*arguments: object) -> tf.Tensor:
@@ -69,19 +69,19 @@ def stop_after(steps: int, one: Trainer) -> None:
         done += 1
         return train_step(*arguments)
 
-    one._train_step = counted
+    item._train_step = counted
 
 
-def weights(one: Trainer) -> list[np.ndarray]:
-    return [weight.numpy() for weight in one.student.trunk.weights]
+def weights(item: Trainer) -> list[np.ndarray]:
+    return [weight.numpy() for weight in item.student.trunk.weights]
 
 
 def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in figures.items() if name != "seconds"} for figures in history]
 
 
-def loss_on(one: Trainer, rows: TrainingRows) -> float:
-    return float(soft_cross_entropy(tf.constant(rows.targets), tf.constant(one.logits(rows))))
+def loss_on(item: Trainer, rows: TrainingRows) -> float:
+    return float(soft_cross_entropy(tf.constant(rows.targets), tf.constant(item.logits(rows))))
 
 
 def test_row_wise_adagrad_is_what_numpy_computes() -> None:
@@ -111,9 +111,9 @@ def test_only_tables_have_sparse_gradients(shape: str, tmp_path: Path) -> None:
     hashes, targets = some_rows(task, tmp_path, 64, affixes=config.affixes).batch(np.arange(64))
     with tf.GradientTape() as tape:
         loss = soft_cross_entropy(targets, student.trunk(hashes, training=True))
-    tables, rest = tape.gradient(loss, [student.tables, student.dense_weights])
+    tables, others = tape.gradient(loss, [student.tables, student.dense_weights])
     assert {type(gradient) for gradient in tables} == {tf.IndexedSlices}
-    assert not [gradient for gradient in rest if isinstance(gradient, tf.IndexedSlices)]
+    assert not [gradient for gradient in others if isinstance(gradient, tf.IndexedSlices)]
 
 
 @given(
@@ -143,20 +143,20 @@ def test_another_seed_or_epoch_is_another_order() -> None:
     n = 3 * rows_module.BLOCK + 17  # more than a block, the last one short
     orders = [np.concatenate(list(epoch_batches(n, 500, seed))) for seed in ((0, 0), (0, 0), (0, 1), (1, 0))]
     np.testing.assert_array_equal(orders[0], orders[1])
-    for one, other in ((0, 2), (0, 3), (2, 3)):
-        assert (orders[one] == orders[other]).mean() < 0.1
+    for item, other in ((0, 2), (0, 3), (2, 3)):
+        assert (orders[item] == orders[other]).mean() < 0.1
 
 
 def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
     texts = np.array(["red shoe", "blue hat", "", "a b c d"], object)
     targets = np.array([[0.1], [np.nan], [0.3], [0.4]], np.float32)
-    found = hash_rows(iter([([texts], targets), ([texts[:1]], targets[:1])]), tmp_path, 3, progress=False)
-    assert found.n == 4
-    np.testing.assert_array_equal(found.targets[:, 0], targets[[0, 2, 3, 0], 0])
-    (ragged,), batch = found.batch(np.array([2, 0, 1]))
+    actual = hash_rows(iter([([texts], targets), ([texts[:1]], targets[:1])]), tmp_path, 3, progress=False)
+    assert actual.n == 4
+    np.testing.assert_array_equal(actual.targets[:, 0], targets[[0, 2, 3, 0], 0])
+    (ragged,), batch = actual.batch(np.array([2, 0, 1]))
     assert ragged.row_lengths().numpy().tolist() == [3, 2, 0]
     np.testing.assert_array_equal(batch.numpy(), targets[[3, 0, 2]])
-    np.testing.assert_array_equal(found.batch(np.array([0, 3]))[0][0][0], found.batch(np.array([3]))[0][0][0])
+    np.testing.assert_array_equal(actual.batch(np.array([0, 3]))[0][0][0], actual.batch(np.array([3]))[0][0][0])
 
 
 def test_no_row_to_learn_from_is_said(tmp_path: Path) -> None:
@@ -171,10 +171,10 @@ def test_no_row_to_learn_from_is_said(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(rows: TrainingRows, valid: TrainingRows, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     """A training that nobody stopped."""
-    one = trainer(rows, valid, TRAINING, tmp_path_factory.mktemp("whole"))
-    one.fit(progress=False)
-    assert one.history[-1]["loss"] < one.history[0]["loss"]
-    return one
+    item = trainer(rows, valid, TRAINING, tmp_path_factory.mktemp("whole"))
+    item.fit(progress=False)
+    assert item.history[-1]["loss"] < item.history[0]["loss"]
+    return item
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,8 @@ def test_stopped_and_taken_up_again_it_ends_with_the_same_weights(
     last = trainer(rows, valid, config, tmp_path)
     stop_after(30 - (sum(stops) if checkpoint_seconds == 0 else 10), last)  # it does what was left, and no step more
     history = last.fit(progress=False)
-    for one, other in zip(weights(last), weights(whole), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for item, other in zip(weights(last), weights(whole), strict=True):
+        np.testing.assert_array_equal(item, other)
     assert timeless(history) == timeless(whole.history)
     assert read_json(tmp_path / "history.json") == history
 
@@ -204,25 +204,25 @@ def test_a_finished_training_is_taken_over_as_it_is(rows: TrainingRows, valid: T
     again = trainer(rows, valid, TRAINING, whole.out)
     stop_after(0, again)
     assert again.fit(progress=False) == whole.history
-    for one, other in zip(weights(again), weights(whole), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for item, other in zip(weights(again), weights(whole), strict=True):
+        np.testing.assert_array_equal(item, other)
 
 
 def test_patience_ends_a_training_that_gets_no_better(
     rows: TrainingRows, opposite: TrainingRows, tmp_path: Path
 ) -> None:
     config = replace(TRAINING, epochs=9, patience=2)
-    one = trainer(rows, opposite, config, tmp_path)
-    losses = [figures["valid_loss"] for figures in one.fit(progress=False)]
+    item = trainer(rows, opposite, config, tmp_path)
+    losses = [figures["valid_loss"] for figures in item.fit(progress=False)]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 2 < 9
-    assert loss_on(one, opposite) == pytest.approx(losses[best], rel=1e-6)
+    assert loss_on(item, opposite) == pytest.approx(losses[best], rel=1e-6)
     assert losses[-1] > losses[best]
 
     again = trainer(rows, opposite, config, tmp_path)
     stop_after(0, again)
     assert [figures["valid_loss"] for figures in again.fit(progress=False)] == losses
-    for first, second in zip(weights(one), weights(again), strict=True):
+    for first, second in zip(weights(item), weights(again), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
@@ -236,8 +236,8 @@ def test_patience_outlives_a_stop(rows: TrainingRows, opposite: TrainingRows, tm
         stopped.fit(progress=False)
     last = trainer(rows, opposite, config, tmp_path / "stopped")
     assert timeless(last.fit(progress=False)) == timeless(expected.history)
-    for one, other in zip(weights(last), weights(expected), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for item, other in zip(weights(last), weights(expected), strict=True):
+        np.testing.assert_array_equal(item, other)
 
 
 @pytest.mark.parametrize("rate", ["learning_rate", "table_learning_rate"])

@@ -31,7 +31,7 @@ CONFIG = Config(
     student=StudentConfig(buckets=2**9, dim=8, ffn=(8,), max_tokens=8, dropout=0.0, ngram_dropout=0.0),
     training=TrainingConfig(epochs=3, batch_size=32, table_learning_rate=0.3, learning_rate=1e-2),
 )
-JUDGED, UNLABELLED, AUGMENTED = 60, 120, 40
+LABELLED, UNLABELLED, AUGMENTED = 60, 120, 40
 
 
 def rows(rng: np.random.Generator, n: int) -> tuple[list[str], np.ndarray]:
@@ -53,11 +53,11 @@ def finished_run(workdir: Path) -> Path:
     run = Run(workdir, progress=False)
     rng = np.random.default_rng(5)
     write_json(workdir / "config.json", dataclasses.asdict(CONFIG))
-    for split, n in (("transfer", JUDGED + UNLABELLED + AUGMENTED), ("valid", 60), ("test", 80)):
+    for split, n in (("transfer", LABELLED + UNLABELLED + AUGMENTED), ("valid", 60), ("test", 80)):
         texts, labels = rows(rng, n)
         shown = labels.copy()
         if split == "transfer":
-            shown[JUDGED:] = np.nan
+            shown[LABELLED:] = np.nan
         groups = [f"film {number % 20}" for number in range(n)]
         write(workdir / "data" / split, text=texts, label=pa.array(shown, pa.float32()), group=groups)
         for name in CONFIG.teachers:
@@ -66,8 +66,8 @@ def finished_run(workdir: Path) -> Path:
             if split == "transfer":
                 logits[-5:] = np.nan  # rows that nobody scored
             write(part, text=texts, logit=pa.array(logits, pa.float32()))
-    stats = {"transfer": JUDGED + UNLABELLED + AUGMENTED, "unlabelled": UNLABELLED, "augmented": AUGMENTED}
-    stats |= {"train": JUDGED, "valid": 60, "test": 80, "rejected": 0}
+    stats = {"transfer": LABELLED + UNLABELLED + AUGMENTED, "unlabelled": UNLABELLED, "augmented": AUGMENTED}
+    stats |= {"train": LABELLED, "valid": 60, "test": 80, "rejected": 0}
     write_json(workdir / "data/stats.json", stats)
     words = [*GOOD, *BAD, *DULL]
     hashes = np.array([text_spec.token_hashes(word, 8)[0] for word in words])

@@ -1,4 +1,4 @@
-"""The whole command on a tiny run: killed, gone on with, judged once, and said to be so."""
+"""The whole command on a tiny run: it is killed, goes on, and counts its look at the test split."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.killing import module, run_and_kill
-from tests.sweep.conftest import JUDGED
+from tests.sweep.conftest import LABELLED
 from tfb2d.data.files import read_json
 from tfb2d.resume import RECORD, is_finished
 from tfb2d.sweep.curve import LEAST
@@ -26,7 +26,7 @@ def command(run: Path, *flags: str) -> list[str]:
 
 
 def trained(out: Path) -> list[Path]:
-    """The records of the finished variants."""
+    """Returns the records of the finished variants."""
     return [path for path in out.glob(f"variants/*/*/{RECORD}") if is_finished(path.parent)]
 
 
@@ -36,7 +36,7 @@ def call(run: Path, *flags: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def swept(run: Path) -> Path:
-    """The sweep's folder, after a kill and a second go."""
+    """Returns the sweep's folder, after a kill and a second call."""
     out = run / "sweep"
     run_and_kill(command(run, *FLAGS), lambda: bool(trained(out)))
     before = {path: path.read_bytes() for path in trained(out)}
@@ -49,25 +49,25 @@ def swept(run: Path) -> Path:
 
 
 def test_every_variant_has_figures_of_both_splits(swept: Path) -> None:
-    found = read_json(swept / "sweep.json")
-    assert found["primary"] == "accuracy"
-    assert [axis["name"] for axis in found["axes"]] == ["transfer", "vocabulary"]
-    for axis in found["axes"]:
-        assert sum(one["base"] for one in axis["variants"]) == 1
-        for one in axis["variants"]:
+    figures = read_json(swept / "sweep.json")
+    assert figures["primary"] == "accuracy"
+    assert [axis["name"] for axis in figures["axes"]] == ["transfer", "vocabulary"]
+    for axis in figures["axes"]:
+        assert sum(variant["base"] for variant in axis["variants"]) == 1
+        for variant in axis["variants"]:
             for split in ("valid", "test"):
-                accuracy = one[split]["accuracy"]
+                accuracy = variant[split]["accuracy"]
                 low, high = accuracy["ci95"]
                 assert low <= accuracy["value"] <= high
-                assert 0.4 < one[split]["fidelity"]["value"] <= 1
-        best = max(axis["variants"], key=lambda one: one["valid"]["accuracy"]["value"])
+                assert 0.4 < variant[split]["fidelity"]["value"] <= 1
+        best = max(axis["variants"], key=lambda variant: variant["valid"]["accuracy"]["value"])
         assert axis["best"] == best["name"]
-    transfer = found["axes"][0]
+    transfer = figures["axes"][0]
     # Three of the rows drawn are among those that nobody scored.
-    assert [one["rows"] - JUDGED for one in transfer["variants"]][:3] == [0, 39, 98]
+    assert [variant["rows"] - LABELLED for variant in transfer["variants"]][:3] == [0, 39, 98]
     assert len(transfer["variants"]) >= LEAST
     assert transfer["curves"]["test"]["accuracy"]["times10"]["gain"]["ci95"]
-    assert "collisions" in found["axes"][1]["variants"][0]
+    assert "collisions" in figures["axes"][1]["variants"][0]
 
 
 def test_the_page_needs_nothing_else(swept: Path) -> None:

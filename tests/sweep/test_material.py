@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
+from tests.sweep.conftest import AUGMENTED, CONFIG, LABELLED, UNLABELLED
 from tfb2d.data.tables import read_table
 from tfb2d.distill.targets import soft_targets
 from tfb2d.students import ngrams, text_spec
@@ -21,16 +21,16 @@ from tfb2d.sweep.settings import base
 BASE = base(CONFIG)
 
 
-def test_smaller_sets_lie_within_larger_ones_and_the_judged_rows_in_all(material: Material) -> None:
+def test_smaller_sets_lie_within_larger_ones_and_the_labelled_rows_in_all(material: Material) -> None:
     sizes = [0, 10, 50, 100, UNLABELLED + AUGMENTED]
-    found = [set(material.chosen(replace(BASE, rows=size))) for size in sizes]
-    assert [len(one) for one in found] == [JUDGED + size for size in sizes]
-    assert all(small <= large for small, large in pairwise(found))
-    assert found[0] == set(range(JUDGED))
-    assert found[-1] == set(material.chosen(BASE))
+    chosen = [set(material.chosen(replace(BASE, rows=size))) for size in sizes]
+    assert [len(single) for single in chosen] == [LABELLED + size for size in sizes]
+    assert all(small <= large for small, large in pairwise(chosen))
+    assert chosen[0] == set(range(LABELLED))
+    assert chosen[-1] == set(material.chosen(BASE))
     plain = material.chosen(replace(BASE, augmented=False))
-    assert len(plain) == JUDGED + UNLABELLED
-    assert plain.max() < JUDGED + UNLABELLED
+    assert len(plain) == LABELLED + UNLABELLED
+    assert plain.max() < LABELLED + UNLABELLED
 
 
 @pytest.mark.parametrize("hard_weight", [0.0, 0.4])
@@ -49,20 +49,20 @@ def test_targets_are_those_of_a_run(material: Material, hard_weight: float) -> N
 
 def test_hard_targets(material: Material) -> None:
     labels = material.learn_from(replace(BASE, targets="labels"))
-    np.testing.assert_array_equal(labels.targets[:, 0], material.labels["transfer"][:JUDGED])
+    np.testing.assert_array_equal(labels.targets[:, 0], material.labels["transfer"][:LABELLED])
     decided = material.learn_from(replace(BASE, targets="decisions"))
     logits = material.teacher(BASE, "transfer")[decided.index]
     np.testing.assert_array_equal(decided.targets, logits > 0)
 
 
 def test_a_batch_is_of_the_rows_chosen(material: Material) -> None:
-    found = material.learn_from(replace(BASE, rows=20))
+    training_rows = material.learn_from(replace(BASE, rows=20))
     index = np.array([3, 70, 0])
-    (ragged,), targets = found.batch(index)
-    ((hashes, splits),) = material.rows["transfer"].flat(found.index[index])
+    (ragged,), targets = training_rows.batch(index)
+    ((hashes, splits),) = material.rows["transfer"].flat(training_rows.index[index])
     assert ragged.values.numpy().tolist() == hashes.tolist()
     assert ragged.row_splits.numpy().tolist() == splits.tolist()
-    np.testing.assert_array_equal(targets, found.targets[index])
+    np.testing.assert_array_equal(targets, training_rows.targets[index])
 
 
 def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> None:
@@ -77,10 +77,10 @@ def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> No
     student = Student(material.task, replace(CONFIG.student, buckets=len(ids) + 1))
     vocabulary.use(student, ids)
     ragged = hashed.ragged(*rows.flat(rows.index)[0])
-    found = np.asarray(student.ngrams.ids(ragged))
+    table_rows = np.asarray(student.ngrams.ids(ragged))
     names = [n for text in texts for n in zip(*(ngrams.names(text.encode().split(), o) for o in (1, 2)), strict=True)]
     by_row: dict[int, set[str]] = {}
-    for row, name in zip(found.ravel(), np.array(names).ravel(), strict=True):
+    for row, name in zip(table_rows.ravel(), np.array(names).ravel(), strict=True):
         by_row.setdefault(int(row), set()).add(str(name))
     least = sorted(counts.values())[-20]
     assert all(len(names) == 1 and counts[next(iter(names))] >= least for row, names in by_row.items() if row)
@@ -95,18 +95,18 @@ def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> No
 
 
 def test_collisions_are_counted(material: Material) -> None:
-    counted = Collisions(material)
+    collisions = Collisions(material)
     (keys, counts) = ngrams.distinct(material.rows["transfer"], 1)
     settings = replace(BASE, student=replace(BASE.student, orders=(1,), buckets=5))
     rows = text_spec.rows_of(keys, 5)
     shared = np.array([np.sum(rows == row) > 1 for row in rows])
-    found = counted.of(settings)
-    assert found == {
+    counted = collisions.count(settings)
+    assert counted == {
         "ngrams": len(keys),
         "shared": pytest.approx(shared.mean()),
         "shared_weighted": pytest.approx(counts[shared].sum() / counts.sum()),
     }
-    huge = counted.of(replace(settings, student=replace(settings.student, buckets=2**30)))
+    huge = collisions.count(replace(settings, student=replace(settings.student, buckets=2**30)))
     assert huge["shared"] == 0
-    few = counted.of(replace(settings, vocabulary=4))
+    few = collisions.count(replace(settings, vocabulary=4))
     assert few["shared"] == pytest.approx(1 - 4 / len(keys))

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.sweep.conftest import AUGMENTED, CONFIG, JUDGED, UNLABELLED
+from tests.sweep.conftest import AUGMENTED, CONFIG, LABELLED, UNLABELLED
 from tfb2d.config import ConfigError
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.settings import ALL, Facts, base
 from tfb2d.sweep.training import identity, jobs
 from tfb2d.sweep.variants import AXES, axes, count
 
-FACTS = Facts(JUDGED, UNLABELLED, AUGMENTED, words=True, pairs=False)
+FACTS = Facts(LABELLED, UNLABELLED, AUGMENTED, words=True, pairs=False)
 PAIRS = replace(FACTS, pairs=True)
 COMPOSED = replace(CONFIG, student=replace(CONFIG.student, window=3))
 LETTERS = replace(CONFIG, student=replace(COMPOSED.student, vocabulary=20, affixes=(3, 2)))
@@ -23,18 +23,18 @@ WIDE = replace(CONFIG, student=replace(COMPOSED.student, convolutions=(1,), conv
 def test_every_axis_has_the_recipe_and_something_else(name: str) -> None:
     config = {"convolutions": WIDE, "convolution_width": WIDE, "affixes": LETTERS}.get(name, CONFIG)
     (axis,) = axes([name], config, PAIRS, {"transfer": ("0", "50")} if name == "transfer" else {})
-    assert sum(one.base for one in axis.variants) == 1
-    assert len({str(one.settings) for one in axis.variants}) > 1
-    assert len({one.name for one in axis.variants}) == len(axis.variants)
+    assert sum(variant.base for variant in axis.variants) == 1
+    assert len({str(variant.settings) for variant in axis.variants}) > 1
+    assert len({variant.name for variant in axis.variants}) == len(axis.variants)
 
 
 def test_values_are_read_as_people_write_them() -> None:
     values = {"transfer": ("0", "0.1k"), "buckets": ("2^9", "2^10"), "ffn": ("none", "8", "16-8"), "orders": ("1-2",)}
-    found = {axis.name: axis for axis in axes(list(values), CONFIG, FACTS, values)}
-    assert [one.settings.rows for one in found["transfer"].variants] == [0, 100, ALL]
-    assert [one.settings.student.buckets for one in found["buckets"].variants] == [512, 1024]
-    assert [one.settings.student.ffn for one in found["ffn"].variants] == [(), (8,), (16, 8)]
-    assert [one.settings.student.orders for one in found["orders"].variants] == [(1, 2)]
+    answered = {axis.name: axis for axis in axes(list(values), CONFIG, FACTS, values)}
+    assert [variant.settings.rows for variant in answered["transfer"].variants] == [0, 100, ALL]
+    assert [variant.settings.student.buckets for variant in answered["buckets"].variants] == [512, 1024]
+    assert [variant.settings.student.ffn for variant in answered["ffn"].variants] == [(), (8,), (16, 8)]
+    assert [variant.settings.student.orders for variant in answered["orders"].variants] == [(1, 2)]
 
 
 def test_what_the_run_cannot_answer_is_said_or_left_out_of_all() -> None:
@@ -53,7 +53,7 @@ def test_what_the_run_cannot_answer_is_said_or_left_out_of_all() -> None:
         axes(["dim"], CONFIG, FACTS, {"ffn": ("8",)})
     with pytest.raises(ConfigError, match="its variants are given"):
         axes(["targets"], CONFIG, FACTS, {"targets": ("soft",)})
-    with pytest.raises(ConfigError, match="judged rows alone"):
+    with pytest.raises(ConfigError, match="labelled rows alone"):
         axes(["transfer"], CONFIG, replace(FACTS, unlabelled=0, augmented=0), {})
     poor = replace(FACTS, augmented=0, words=False)
     names = [axis.name for axis in axes(["all"], CONFIG, poor, {})]
@@ -65,15 +65,16 @@ def test_a_student_that_composes_ngrams_has_no_orders() -> None:
     advice = r"orders: .*student\.window=3.*--config\.student\.window=0 --config\.student\.convolutions=\(\) --config"
     with pytest.raises(ConfigError, match=advice):
         axes(["orders"], COMPOSED, FACTS, {})
-    told: list[str] = []
-    names = [axis.name for axis in axes(["all"], COMPOSED, FACTS, {}, tell=told.append)]
+    lines: list[str] = []
+    names = [axis.name for axis in axes(["all"], COMPOSED, FACTS, {}, tell=lines.append)]
     assert set(AXES) - set(names) == {"interactions", "orders", "convolution_width", "vocabulary", "affixes"}
-    assert sum("is left out" in line for line in told) == 5
+    assert sum("is left out" in line for line in lines) == 5
     (buckets,) = axes(["buckets"], COMPOSED, FACTS, {})
     assert "not counted" in buckets.note
     (convolutions,) = axes(["convolutions"], WIDE, FACTS, {"convolutions": ("none", "1")})
     shapes = [
-        (one.settings.student.convolutions, one.settings.student.convolution_width) for one in convolutions.variants
+        (variant.settings.student.convolutions, variant.settings.student.convolution_width)
+        for variant in convolutions.variants
     ]
     assert shapes == [((), 0), ((1,), 9)]
     with pytest.raises(ConfigError, match=r"convolutions: .*student\.window=0"):
@@ -82,12 +83,12 @@ def test_a_student_that_composes_ngrams_has_no_orders() -> None:
 
 def test_its_tokens_have_rows_of_their_own_or_share_them() -> None:
     vocabulary, affixes = axes(["vocabulary", "affixes"], LETTERS, FACTS, {"vocabulary": ("5", "20")})
-    assert [(one.settings.student.vocabulary, one.base) for one in vocabulary.variants] == [
+    assert [(variant.settings.student.vocabulary, variant.base) for variant in vocabulary.variants] == [
         (5, False),
         (20, True),
         (0, False),
     ]
-    assert [one.settings.student.affixes for one in affixes.variants] == [(3, 2), ()]
+    assert [variant.settings.student.affixes for variant in affixes.variants] == [(3, 2), ()]
     with pytest.raises(ConfigError, match=r"buckets: .*--config\.student\.vocabulary=0"):
         axes(["buckets"], LETTERS, FACTS, {})
     with pytest.raises(ConfigError, match="takes 1,507 rows"):
@@ -96,8 +97,8 @@ def test_its_tokens_have_rows_of_their_own_or_share_them() -> None:
 
 def test_interactions_are_those_of_the_recipe() -> None:
     off = dict.fromkeys(("products", "differences", "matched"), False)
-    one = replace(CONFIG, student=replace(CONFIG.student, **off))
-    (axis,) = axes(["interactions"], one, PAIRS, {})
+    config = replace(CONFIG, student=replace(CONFIG.student, **off))
+    (axis,) = axes(["interactions"], config, PAIRS, {})
     assert [variant.name for variant in axis.variants] == ["all that the recipe has", "without soft match"]
     none = replace(CONFIG, student=replace(CONFIG.student, **off, soft_match=False))
     with pytest.raises(ConfigError, match="no interaction features"):
@@ -106,36 +107,44 @@ def test_interactions_are_those_of_the_recipe() -> None:
 
 def test_steps_are_made_equal_once() -> None:
     (axis,) = axes(["augmentation"], CONFIG, FACTS, {}, equal_steps=True)
-    wanted = round(CONFIG.training.epochs * (JUDGED + UNLABELLED + AUGMENTED) / (JUDGED + UNLABELLED))
-    assert [one.settings.training.epochs for one in axis.variants] == [CONFIG.training.epochs, wanted, wanted]
+    expected = round(CONFIG.training.epochs * (LABELLED + UNLABELLED + AUGMENTED) / (LABELLED + UNLABELLED))
+    assert [variant.settings.training.epochs for variant in axis.variants] == [
+        CONFIG.training.epochs,
+        expected,
+        expected,
+    ]
 
 
 def test_fewer_rows_may_have_as_many_steps() -> None:
     (axis,) = axes(["transfer"], CONFIG, FACTS, {"transfer": ("0", "50")}, equal_steps=True)
-    rows = [JUDGED, JUDGED + 50, JUDGED + UNLABELLED + AUGMENTED]
-    steps = [one.settings.training.epochs * n for one, n in zip(axis.variants, rows, strict=True)]
+    rows = [LABELLED, LABELLED + 50, LABELLED + UNLABELLED + AUGMENTED]
+    steps = [variant.settings.training.epochs * n for variant, n in zip(axis.variants, rows, strict=True)]
     np.testing.assert_allclose(steps, steps[-1], rtol=0.1)
     assert axis.variants[-1].base
 
 
 def test_all_axes_but_transfer_may_be_answered_with_fewer_rows() -> None:
     dim, transfer = axes(["dim", "transfer"], CONFIG, FACTS, {"transfer": ("0", "50")}, rows=50)
-    assert {one.settings.rows for one in dim.variants} == {50}
+    assert {variant.settings.rows for variant in dim.variants} == {50}
     assert "50 rows" in dim.note
-    assert [(one.settings.rows, one.base) for one in transfer.variants] == [(0, False), (50, True), (ALL, False)]
+    assert [(variant.settings.rows, variant.base) for variant in transfer.variants] == [
+        (0, False),
+        (50, True),
+        (ALL, False),
+    ]
     (augmentation,) = axes(["augmentation"], CONFIG, FACTS, {}, rows=50)
     assert len(augmentation.variants) == 2  # as many rows with and without: as many steps
     (transfer,) = axes(["transfer"], CONFIG, FACTS, {"transfer": ("0",)}, rows=50)
-    assert [one.name for one in transfer.variants if one.base] == ["50 rows, as the other axes"]
+    assert [variant.name for variant in transfer.variants if variant.base] == ["50 rows, as the other axes"]
     with pytest.raises(ValueError, match="1 or more"):
         count("0", least=1)
     (dim,) = axes(["dim"], CONFIG, FACTS, {}, rows=10**9)
-    assert {one.settings.rows for one in dim.variants} == {ALL}
+    assert {variant.settings.rows for variant in dim.variants} == {ALL}
 
 
 def test_same_settings_are_trained_once_and_the_recipe_first(material: Material) -> None:
-    found = axes(["temperature", "transfer", "vocabulary"], CONFIG, material.facts, {"transfer": ("0", "50")})
-    todo = jobs(material, found, 2)
+    answered = axes(["temperature", "transfer", "vocabulary"], CONFIG, material.facts, {"transfer": ("0", "50")})
+    todo = jobs(material, answered, 2)
     assert todo[0].names == ("recipe",)
     assert [job.seed for job in todo[:2]] == [0, 1]
     assert len({job.folder for job in todo}) == len(todo) == 2 * (5 + 2 + 3)

@@ -17,7 +17,7 @@ from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
 from tfb2d.data.tables import read_table
 from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
-from tfb2d.teachers.reading import read_settings
+from tfb2d.teachers.reading import WordPieceSettings, read_settings
 from tfb2d.teachers.saved import teacher_identity
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
@@ -127,6 +127,13 @@ def tokenizer_json(pieces: list[str], lowercase: bool, strip_accents: bool | Non
     return {"normalizer": normalizer, "model": {"type": "WordPiece", "vocab": {p: i for i, p in enumerate(pieces)}}}
 
 
+def of_ids(first: int, second: int) -> dict[str, Any]:
+    return {"model": {"type": "WordPiece", "vocab": {"a": first, "b": second}}}
+
+
+NORMAL = {"normalizer": {"type": "BertNormalizer"}}
+
+
 @pytest.mark.parametrize("model_type", ["bert", "distilbert", "mpnet"])
 @pytest.mark.parametrize(("lowercase", "strip_accents"), [(True, None), (True, False), (False, None), (False, True)])
 def test_a_hugging_face_folder_is_read_as_the_reference_reads_it(
@@ -211,11 +218,54 @@ def test_a_folder_without_a_vocabulary_file_has_it_in_its_tokenizer_file(tmp_pat
     check(teacher, reference(pieces, True, None))
 
 
+@pytest.mark.parametrize("added", [True, False])
+def test_gaps_between_ids_move_no_piece(added: bool, tmp_path: Path) -> None:
+    """Ids are those of the library that wrote the file, where ids are missing in the vocabulary."""
+    pieces = vocabulary(uncased, ["latin"])
+    ids = {piece: index + 3 * (index > 4) + (index > 20) for index, piece in enumerate(pieces)}
+    whole = tokenizer_json(pieces, True, None)
+    whole["model"] |= {"vocab": dict(reversed(ids.items()))}
+    whole["model"] |= {"unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    whole |= {"version": "1.0", "pre_tokenizer": {"type": "BertPreTokenizer"}}
+    if added:  # a special token that stands beside the vocabulary
+        del whole["model"]["vocab"]["[MASK]"]
+        flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        whole["added_tokens"] = [{"id": ids["[MASK]"], "content": "[MASK]", "special": True, **flags}]
+    own = Tokenizer.from_str(json.dumps(whole))
+    rows = max(ids.values()) + 1
+    preset = hugging_face(tmp_path / "preset", "bert", ["x"] * rows, {"tokenizer.json": whole})
+    teacher = load(preset)
+    assert teacher.packer.tokenizer.vocabulary_size() == rows
+    for text in (TEXTS["latin"], "the cafe [no piece 6] no piece 6"):
+        assert ids_of(teacher, text) == own.encode(text, add_special_tokens=False).ids
+    assert {piece: teacher.packer.tokenizer.token_to_id(piece) for piece in pieces} == ids
+    teacher.save(tmp_path / "saved", {"preset": "tiny"})
+    assert ids_of(load_teacher(tmp_path / "saved"), TEXTS["latin"]) == ids_of(teacher, TEXTS["latin"])
+
+
+@pytest.mark.parametrize("normalizer", [{"normalizer": None}, {}])
+def test_a_tokenizer_without_a_normalizer_needs_its_setting(normalizer: dict, tmp_path: Path) -> None:
+    """Without one the library keeps case and accents: "Café" is another word than "cafe"."""
+    (tmp_path / "tokenizer.json").write_text(
+        json.dumps({"model": {"type": "WordPiece", "vocab": {"[UNK]": 0}}} | normalizer)
+    )
+    with pytest.raises(ConfigError, match=r"its normalizer is null, .*do_lower_case"):
+        read_settings(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert read_settings(tmp_path) == WordPieceSettings(("[UNK]",), False, False)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, "there is no vocab.txt, and there is no tokenizer.json either"),
-        ({"tokenizer.json": {"model": {"type": "BPE"}}}, "there is no vocab.txt, and its tokenizer.json is of BPE"),
+        ({"tokenizer.json": NORMAL | {"model": {"type": "BPE"}}}, "no vocab.txt, and its tokenizer.json is of BPE"),
+        ({"tokenizer.json": NORMAL}, "its tokenizer.json has no model of type WordPiece"),
+        ({"tokenizer.json": {}}, "its tokenizer.json has no model of type WordPiece"),
+        ({"tokenizer.json": NORMAL | {"model": {"type": "WordPiece"}}}, "has no model of type WordPiece with a vocab"),
+        ({"tokenizer.json": NORMAL | of_ids(0, 0)}, "the id of piece 'b' is 0; ids are"),
+        ({"tokenizer.json": NORMAL | of_ids(0, -1)}, "the id of piece 'b' is -1; ids are"),
+        ({"tokenizer.json": NORMAL | of_ids(0, 10**9)}, "go up to 1,000,000,000; most"),
         ({"tokenizer_config.json": "{"}, "is not JSON"),
         ({"tokenizer_config.json": {"tokenizer_class": "BertJapaneseTokenizer"}}, "MeCab"),
         ({"tokenizer_config.json": {"tokenize_chinese_chars": False}}, "tokenize_chinese_chars is false"),

@@ -1,8 +1,8 @@
 """How far a row's score depends on the other rows of its batch.
 
-ONNX Runtime's dynamic quantisation chooses one scale for a whole activation tensor, so for all rows of a batch together.
-A row then gets other scores in other company. Students quantise their tables once, before any request, and a row of
-theirs is alone in every batch; LiteRT takes a scale a row.
+ONNX Runtime's dynamic quantisation chooses one scale for a whole activation tensor, so for all rows of a batch. A row's
+score then changes with its batch. Students quantise their tables once, before any request, so their scores do not. LiteRT
+has a scale for each row.
 
 Reference: onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "Dynamic and Static Quantization".
 """
@@ -32,7 +32,7 @@ def batch_shift(worker: Worker, columns: Sequence[Sequence[str]]) -> float:
 
 
 def batch_lines(results: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a line a task: how far batches move the scores of each system; of results without a shift, nothing."""
+    """Returns a line for each task with the largest change of each system's scores; "" without such figures."""
     shifts: dict[str, dict[str, float]] = {}
     for entry in results:
         if entry.get("batch_shift") is not None:

@@ -1,4 +1,4 @@
-"""What the Transformer peers share: architectures, WordPiece tokenization, batches without much padding."""
+"""Shared parts of the Transformer peers: architectures, WordPiece tokenization, batches with little padding."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Weights = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A BERT encoder with a pooler and a classification head.
+    """Describes a BERT encoder with a pooler and a classification head.
 
     Reference: BERT (arXiv 1810.04805), TinyBERT (arXiv 1909.10351), MiniLM (arXiv 2002.10957).
     """
@@ -38,9 +38,12 @@ ARCHITECTURES = {
 
 
 def random_weights(shape: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draws weights as BERT starts with: normal of deviation 0.02, biases 0, layer normalisations 1 and 0.
+    """Draws BERT's initial weights: normal with deviation 0.02, biases 0, layer normalisations 1 and 0.
 
-    Kernels are `[in, out]`; of attention, those of query, key and value stand side by side, heads in order.
+    Kernels are `[in, out]`. Attention kernels hold those of query, key and value side by side, heads in order.
+
+    Returns:
+      Weight name -> float32 array.
     """
     rng, width = np.random.default_rng(seed), shape.width
     weights: dict[str, np.ndarray] = {}
@@ -72,7 +75,7 @@ def random_weights(shape: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 class WordPiece:
-    """The Rust tokenizer of a BERT, as its users run it; of pairs, query and title are the two segments.
+    """Tokenizes by the Rust tokenizer of a BERT; query and title of a pair are the two segments.
 
     Args:
       file: a `tokenizer.json`.
@@ -90,7 +93,7 @@ class WordPiece:
         """Puts rows into batches of like length, each padded to its longest.
 
         Returns:
-          (row numbers `[rows]`, (token ids, segments, mask), each int32 `[rows, longest]`) of each batch.
+          (row indices `[rows]`, (token ids, segments, mask), each int32 `[rows, longest]`) of each batch.
         """
         texts: Any = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         encodings = self._tokenizer.encode_batch_fast(texts)
@@ -113,13 +116,13 @@ class WordPiece:
 
 
 class Transformer:
-    """A Transformer peer: strings in, probabilities out.
+    """Scores texts with a Transformer: strings in, probabilities out.
 
     Args:
       forward: (token ids, segments, mask) -> probabilities `[rows, logits]`.
       tokenizer: the file of its tokenizer.
       max_length: tokens kept.
-      about: what is known of it, `file_mb` for one.
+      about: facts about it, such as `file_mb`.
     """
 
     def __init__(

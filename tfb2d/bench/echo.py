@@ -1,4 +1,4 @@
-"""A bare gRPC server that sends every request back: what gRPC itself costs. `python -m tfb2d.bench.echo --port=N`.
+"""A bare gRPC server that sends every request back, to measure gRPC alone. `python -m tfb2d.bench.echo --port=N`.
 
 It is `grpc.server`, grpcio's own, with one handler for all paths that neither reads nor writes a protobuf.
 """

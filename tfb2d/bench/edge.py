@@ -3,12 +3,12 @@
 tfb2d bench --tflite --model=saved_models/shop/1 --output=runs/bench
 tfb2d bench --tflite --model=int8=edge/shop --model=float=edge/shop.float --data=dev.tsv --output=runs/bench
 
-Each model runs with XNNPACK on and off, on --threads cores, pinned, in a process of its own that holds NumPy and
-ai-edge-litert alone; they take turns, --rounds times a cell. Hashing the texts (plain Python) is inside the clock.
---model is an edge folder (scorer.tflite, spec.json) or a version that holds one, made by `tfb2d export`. Without
---data it is measured on the quickstart's test films.
+Each model runs with XNNPACK on and off, pinned to --threads cores, in its own process with NumPy and ai-edge-litert
+alone. The processes take turns, --rounds times a cell. Times include hashing the texts (plain Python). --model is an edge
+folder (scorer.tflite, spec.json) or a version with such a folder, made by `tfb2d export`. Without --data it measures on
+the quickstart's test films.
 
-A cold start is a new process, from its start to its first score: Python and NumPy, the runtime, the model, one text.
+A cold start is the time from a process's start to its first score: Python, NumPy, the runtime, the model, one text.
 
 Writes edge.json into --output (rows as in bench.json, and cold_start_ms, model_ms, xnnpack) and edge.txt, a table.
 """
@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfb2d.bench.measure import RANK, BenchError, Timing, Worker, cores, megabytes, middle, result
+from tfb2d.bench.measure import RANK, BenchError, Timing, Worker, cores, middle, result
 from tfb2d.bench.modes import add_modes
+from tfb2d.model_folder import megabytes
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
-# Prints the milliseconds that the model took, once the first score is there.
+# Prints the milliseconds from loading the model to the first score.
 COLD = """
 import sys, time, json
 from tfb2d.edge import EdgeScorer
@@ -54,60 +55,56 @@ def add_arguments(parser: "Parser") -> None:
     how = parser.group("how")
     how.words("threads", "Cores, each number measured apart.", ["1", "2"])
     how.words("batches", "Rows a call; of pairs 100 is 100 titles for one query.", ["1", "16", "100", "1024"])
-    how.real("seconds", "How long a round of a cell takes at least.", 1.0, 0.0)
+    how.real("seconds", "Least seconds of a round of a cell.", 1.0, 0.0)
     how.integer("rounds", "Turns of each system in a cell.", 3, 1)
     how.integer("starts", "Cold starts of each system.", 5, 1)
     add_modes(parser)
 
 
 class Edge:
-    """An EdgeScorer as a system of the bench.
+    """Scores with `tfb2d.edge.EdgeScorer`, NumPy and the TFLite interpreter alone, as a system of the bench.
 
     Args:
       folder: the edge form's.
-      threads: of TensorFlow Lite.
-      xnnpack: whether its kernels are used.
+      threads: of the interpreter.
+      xnnpack: whether to use XNNPACK's kernels.
     """
 
-    def __init__(self, folder: str, threads: int, xnnpack: bool) -> None:
+    def __init__(self, folder: str, threads: int, xnnpack: bool = True) -> None:
         from tfb2d.edge import EdgeScorer
 
         self._scorer = EdgeScorer(folder, threads, xnnpack)
-        self.about = {"tensorflow": "tensorflow" in sys.modules}
+        self.about = {"file_mb": megabytes(Path(folder)), "tensorflow": "tensorflow" in sys.modules}
 
     def score(self, *columns: Sequence[str]) -> Any:
-        """Returns probabilities."""
+        """Returns probabilities `[n]`, or `[n, k]` of a multi-class task."""
         return self._scorer.score(*columns)
 
     def rank(self, query: str, titles: Sequence[str]) -> Any:
-        """Returns probabilities of titles."""
+        """Returns probabilities of titles, `[n]`; the query is hashed once."""
         return self._scorer.rank(query, titles)
 
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    _bench(options)
-
-
-def _bench(values: Any) -> None:
     from tfb2d.bench.work import Sources, load
     from tfb2d.data.files import write_atomic, write_json
     from tfb2d.edge.spec import edge_folder, read_spec
 
-    threads, batches = (_counts(name, getattr(values, name)) for name in ("threads", "batches"))
+    threads, batches = (_counts(name, getattr(options, name)) for name in ("threads", "batches"))
     cores(max(threads))
-    models = {name: edge_folder(folder) for name, folder in _named(values.model).items()}
+    models = {name: edge_folder(folder) for name, folder in _named(options.model).items()}
     fields = {name: read_spec(folder).fields for name, folder in models.items()}
-    works = load(Sources(values.data, fields=next(iter(fields.values())) if values.data else ()))
+    works = load(Sources(options.data, fields=next(iter(fields.values())) if options.data else ()))
     works = [work for work in works if work.name != "plots"]
     rows = []
     for work in works:
         fitting = {name: folder for name, folder in models.items() if len(fields[name]) == len(work.task.fields)}
         for count in threads if fitting else ():
-            rows += measure(fitting, work, count, batches, values.seconds, values.rounds, values.starts)
+            rows += measure(fitting, work, count, batches, options.seconds, options.rounds, options.starts)
     if not rows:
         raise BenchError("no model takes texts of these fields; give --data that fits")
-    out = Path(values.output)
+    out = Path(options.output)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "edge.json", rows)
     write_atomic(out / "edge.txt", table(rows) + "\n")
@@ -131,8 +128,8 @@ def measure(
       threads: cores, and threads of the runtime.
       batches: rows a call.
       seconds: of a round.
-      rounds: turns.
-      starts: cold starts.
+      rounds: turns of each system.
+      starts: cold starts of each system.
 
     Returns:
       Entries as of bench.json, with `cold_start_ms`, `model_ms` and `xnnpack`.
@@ -140,6 +137,8 @@ def measure(
     systems = {
         f"{name}{'' if on else ', no XNNPACK'}": (path, on) for name, path in models.items() for on in (True, False)
     }
+    from tfb2d.bench.work import accuracy
+
     first = [column[:1] for column in work.rows.columns]
     cold = {name: cold_start(path, threads, on, first, starts) for name, (path, on) in systems.items()}
     rows = []
@@ -149,7 +148,7 @@ def measure(
             opened = workers[name].open("tfb2d.bench.edge:Edge", folder=str(path), threads=threads, xnnpack=on)
             if opened["tensorflow"]:
                 raise BenchError("TensorFlow is loaded in the process that measures the edge form")
-        right = {name: _accuracy(worker, work) for name, worker in workers.items()}
+        accuracies = {name: accuracy(worker, work) for name, worker in workers.items()}
         for batch in batches:
             size: int | str = RANK if work.pairs and batch == 100 else batch
             calls, method = work.calls(size), "rank" if size == RANK else "score"
@@ -158,18 +157,17 @@ def measure(
                 for name, worker in workers.items():
                     timings[name].append(worker.time(method, calls, batch, seconds=seconds, warmup=min(0.2, seconds)))
             for name, (path, on) in systems.items():
-                facts: dict[str, Any] = {
-                    "file_mb": megabytes(path),
-                    "accuracy": right[name],
-                    "xnnpack": on,
-                    **cold[name],
-                }
-                rows.append(result(name, work.name, size, threads, middle(timings[name]), **facts))
+                sizes: dict[str, Any] = {"file_mb": megabytes(path), "accuracy": accuracies[name]}
+                more: dict[str, Any] = {"xnnpack": on, **cold[name]}
+                rows.append(result(name, work.name, size, threads, middle(timings[name]), **sizes, **more))
     return rows
 
 
 def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any], starts: int) -> dict[str, float]:
-    """Measures median milliseconds from a process's start to its first score, and the model's part; files are cached."""
+    """Measures median milliseconds from a process's start to its first score, and the model's part of it.
+
+    Files are cached by the system.
+    """
     arguments = [str(folder), str(threads), str(xnnpack), json.dumps(columns)]
     pin = f"import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {cores(threads)})\n"
     command = [sys.executable, "-c", pin + COLD, *arguments]
@@ -186,49 +184,29 @@ def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any]
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Lays out the entries as text."""
-    from tfb2d.evaluation.table import layout
+    from tfb2d.evaluation.table import figure, layout
 
     lines = [
         ["system", "task", "batch", "threads", "p50 us", "p99 us", "rows/s", "peak MB", "MB", "start ms", "accuracy"]
     ]
     for entry in rows:
         figures = (f"{entry[key]:,.0f}" for key in ("p50_us", "p99_us", "rows_per_s", "peak_mb"))
-        accuracy = "" if entry["accuracy"] is None else f"{entry['accuracy']:.3f}"
         size, start = f"{entry['file_mb']:.1f}", f"{entry['cold_start_ms']:,.0f}"
-        lines.append(
-            [
-                entry["system"],
-                entry["task"],
-                str(entry["batch"]),
-                str(entry["threads"]),
-                *figures,
-                size,
-                start,
-                accuracy,
-            ]
-        )
+        names = [str(entry[key]) for key in ("system", "task", "batch", "threads")]
+        lines.append([*names, *figures, size, start, figure(entry["accuracy"])])
     return layout(lines)
 
 
-def _accuracy(worker: Worker, work: Any) -> float | None:
-    from tfb2d.evaluation.metrics import decisions
-
-    if work.rows.labels is None or work.task.kind == "graded":
-        return None
-    scores = np.asarray(worker.call("score", *work.rows.columns))
-    return float(np.mean(decisions(scores) == work.rows.labels))
+def _counts(name: str, texts: Sequence[str]) -> list[int]:
+    if not texts or not all(value.isdigit() and int(value) for value in texts):
+        raise BenchError(f"--{name} takes numbers above 0, not {','.join(texts) or 'nothing'}")
+    return [int(value) for value in texts]
 
 
-def _counts(name: str, given: Sequence[str]) -> list[int]:
-    if not given or not all(value.isdigit() and int(value) for value in given):
-        raise BenchError(f"--{name} takes numbers above 0, not {','.join(given) or 'nothing'}")
-    return [int(value) for value in given]
-
-
-def _named(given: Sequence[str]) -> dict[str, str]:
+def _named(flags: Sequence[str]) -> dict[str, str]:
     models: dict[str, str] = {}
-    for given_model in given:
-        name, _, folder = given_model.rpartition("=")
+    for flag in flags:
+        name, _, folder = flag.rpartition("=")
         name = name or Path(folder).resolve().name
         if name in models:
             raise BenchError(f"two of --model are called {name}; name them: --model=one={folder}")

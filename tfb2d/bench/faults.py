@@ -1,7 +1,7 @@
-"""What goes wrong in production, done to a real server: every fault is a function that says what it saw.
+"""Faults of production, done to a real server: each fault is a function that returns its observations.
 
-A fault that leads to a failed request, a wrong answer, a hang or growing memory has not passed. Servers are processes on
-loopback that serve versions made from the given model (`tfb2d.bench.versions`).
+A server fails a fault by a failed request, a wrong answer, a hang or growing memory. Servers are processes on loopback
+that serve versions made from the given model (`tfb2d.bench.versions`).
 """
 
 import random
@@ -18,19 +18,19 @@ from typing import Any
 
 import grpc
 
-from tfb2d.bench.asking import OPTIONS, Asking
+from tfb2d.bench.clients import OPTIONS, Clients
 from tfb2d.bench.serving_load import PREDICT, repeated
 from tfb2d.bench.versions import Versions
 from tfb2d.serving.local import LocalServer
 
-RETURN_SECONDS = 1.0  # within which clients must have answers again once a killed server is back
-GROWTH = 1.15  # of resident memory, from a tenth of the requests on
+RETURN_SECONDS = 1.0  # within which clients must get answers from a restarted server
+GROWTH = 1.15  # most growth of resident memory after a tenth of the requests
 FLAGS = ("--max_num_load_retries=0", "--grpc_max_threads=64")
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How long each fault goes on."""
+    """Holds the size of each fault."""
 
     swaps: int = 20
     connections: int = 1000
@@ -40,15 +40,15 @@ class Counts:
 
 @dataclass
 class Arena:
-    """Where faults happen.
+    """Holds what faults work with.
 
     Attributes:
       model: folder of the exported model.
       payload: a serialized PredictRequest of a few rows.
-      heavy: one of many rows, which takes a while.
+      heavy: a serialized PredictRequest of many rows, which takes a while.
       work: an empty folder for the versions.
-      names: what fuzzed requests may name.
-      counts: see there.
+      names: `fuzz.Names` of fuzzed requests.
+      counts: sizes of the faults.
     """
 
     model: Path
@@ -70,30 +70,30 @@ class Arena:
         return LocalServer([*base, *FLAGS, *flags], wait=300.0, port=port)
 
 
-Result = dict[str, Any]  # "passed", and what was seen
+Result = dict[str, Any]  # "passed", and observations
 
 
 def swaps(arena: Arena) -> Result:
-    """Serves new versions one after the other under load: no request fails, and each answer is its version's own."""
+    """Serves new versions under load: no request may fail, and each answer must be its version's own."""
     versions, count = arena.versions("swaps"), arena.counts.swaps
     seconds = []
-    with arena.server(versions) as server, Asking(server.address, versions) as asking:
-        late = not asking.wait_for(1)
+    with arena.server(versions) as server, Clients(server.address, versions) as clients:
+        late = not clients.wait_for(1)
         for number in range(2, count + 2):
             began = time.monotonic()
             versions.make(number)
-            late = not asking.wait_for(number) or late
+            late = not clients.wait_for(number) or late
             seconds.append(time.monotonic() - began)
             shutil.rmtree(versions.folder / str(number - 1))
-    wrong, codes = asking.wrong(), asking.codes()
-    slowest = max(answer.done - answer.sent for answer in asking.asked)
-    seen = {"requests": len(asking.asked), "codes": codes, "wrong": wrong[:5], "slowest_s": slowest}
+    wrong, codes = clients.wrong(), clients.codes()
+    slowest = max(answer.done - answer.sent for answer in clients.answers)
+    seen = {"requests": len(clients.answers), "codes": codes, "wrong": wrong[:5], "slowest_s": slowest}
     passed = not late and not wrong and set(codes) == {"OK"}
     return {"passed": passed, "swaps": count, "seconds_a_swap": sum(seconds) / len(seconds), **seen}
 
 
 def drain(arena: Arena) -> Result:
-    """Sends SIGTERM while long requests run: each of them is answered, and the server ends by itself."""
+    """Sends SIGTERM while long requests run: the server must answer each of them and then end by itself."""
     versions = arena.versions("drain")
     with arena.server(versions) as server, grpc.insecure_channel(server.address, OPTIONS) as channel:
         call = channel.unary_unary(PREDICT)
@@ -113,50 +113,52 @@ def drain(arena: Arena) -> Result:
 
 
 def kill(arena: Arena) -> Result:
-    """Sends SIGKILL and starts the server again on its port: every client has answers within a second of its return."""
+    """Sends SIGKILL and restarts the server on its port: every client must get answers within RETURN_SECONDS."""
     versions = arena.versions("kill")
     with ExitStack() as stack:
         first = stack.enter_context(arena.server(versions))
-        asking = stack.enter_context(Asking(first.address, versions, wait=True))
-        asking.wait_for(1)
+        clients = stack.enter_context(Clients(first.address, versions, wait=True))
+        clients.wait_for(1)
         first.process.kill()
         killed = time.monotonic()
         first.process.wait()
         with arena.server(versions, port=first.port):
             back = time.monotonic()  # its port answers
             time.sleep(3.0)
-            asking.__exit__()
-    # Each client waits with one request while the server is away; an answer just before `back` came to the polled port.
+            clients.__exit__()
+    # Each client waits with a request while the server is away. The port answers just before `back` is read.
     waited = [
-        answer for answer in asking.asked if answer.sent < back and answer.done > killed + 0.1 and answer.code == "OK"
+        answer
+        for answer in clients.answers
+        if answer.sent < back and answer.done > killed + 0.1 and answer.code == "OK"
     ]
     answered = sorted(max(0.0, answer.done - back) for answer in waited)
-    passed = bool(answered) and answered[-1] < RETURN_SECONDS and not asking.wrong()
-    seen = {"down_s": back - killed, "answered_s_after_return": answered, "codes": asking.codes()}
-    return {"passed": passed, **seen, "wrong": asking.wrong()[:5]}
+    passed = bool(answered) and answered[-1] < RETURN_SECONDS and not clients.wrong()
+    seen = {"down_s": back - killed, "answered_s_after_return": answered, "codes": clients.codes()}
+    return {"passed": passed, **seen, "wrong": clients.wrong()[:5]}
 
 
 def half_copied(arena: Arena) -> Result:
-    """Copies a version file by file and replaces it half-way: nothing of it is served before the last byte."""
+    """Copies a version file by file and replaces it half-way: it must not be served before the last byte."""
     versions = arena.versions("half_copied")
     aside = arena.work / "aside"
     old, new = versions.make(2, str(aside / "old")), versions.make(2, str(aside / "new"))
     target = versions.folder / "2"
-    with arena.server(versions) as server, Asking(server.address, versions, threads=2) as asking:
-        asking.wait_for(1)
+    with arena.server(versions) as server, Clients(server.address, versions, threads=2) as clients:
+        clients.wait_for(1)
         _copy(old, target, share=0.5)
         shutil.rmtree(target)
         _copy(new, target, share=1.0)
         complete = time.monotonic()
-        served = asking.wait_for(2)
-    early = sum(answer.version == 2 and answer.done < complete for answer in asking.asked)
-    seen = {"requests": len(asking.asked), "codes": asking.codes(), "served_early": early, "served_later": served}
-    passed = served and not early and set(asking.codes()) == {"OK"} and not asking.wrong()
-    return {"passed": passed, **seen, "wrong": asking.wrong()[:5]}
+        served = clients.wait_for(2)
+    early = sum(answer.version == 2 and answer.done < complete for answer in clients.answers)
+    seen = {"requests": len(clients.answers), "codes": clients.codes(), "served_early": early, "served_later": served}
+    passed = served and not early and set(clients.codes()) == {"OK"} and not clients.wrong()
+    return {"passed": passed, **seen, "wrong": clients.wrong()[:5]}
 
 
 def _copy(source: Path, target: Path, share: float, pieces: int = 4, pause: float = 0.1) -> None:
-    """Copies the first `share` of the files, saved_model.pb before its variables, in pieces."""
+    """Copies the first `share` of the files in pieces, saved_model.pb before its variables."""
     files = sorted(file for file in source.rglob("*") if file.is_file())
     for path in files[: max(1, round(len(files) * share))]:
         copy = target / path.relative_to(source)
@@ -171,7 +173,7 @@ def _copy(source: Path, target: Path, share: float, pieces: int = 4, pause: floa
 
 
 def idle_clients(arena: Arena) -> Result:
-    """Connections that say nothing, that drip bytes, and calls that never send their message: others are served."""
+    """Opens connections that stay silent or send single bytes, and calls without a message: others must be served."""
     versions = arena.versions("idle_clients")
     held = threading.Event()
 
@@ -190,21 +192,26 @@ def idle_clients(arena: Arena) -> Result:
         channel = stack.enter_context(grpc.insecure_channel(server.address, OPTIONS))
         loris = [channel.stream_unary(PREDICT).future(never(), timeout=300) for _ in range(100)]
         began = time.monotonic()
-        with Asking(server.address, versions) as asking:
+        with Clients(server.address, versions) as clients:
             for byte in range(20):
                 for connection in idle[50:100]:
                     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM"[byte : byte + 1])
                 time.sleep(0.1)
-            asking.wait_for(1)
+            clients.wait_for(1)
         seconds = time.monotonic() - began
         waiting = sum(not connection.done() for connection in loris)
-    seen = {"requests": len(asking.asked), "codes": asking.codes(), "seconds": seconds, "silent_calls_open": waiting}
-    passed = set(asking.codes()) == {"OK"} and not asking.wrong() and len(asking.asked) >= 20
+    seen = {
+        "requests": len(clients.answers),
+        "codes": clients.codes(),
+        "seconds": seconds,
+        "silent_calls_open": waiting,
+    }
+    passed = set(clients.codes()) == {"OK"} and not clients.wrong() and len(clients.answers) >= 20
     return {"passed": passed, "connections": len(idle), **seen}
 
 
 def fuzz(arena: Arena) -> Result:
-    """Sends random requests, 64 MB strings and a million titles: a proper status each, no crash, no hang, no growth."""
+    """Sends random requests, a 64 MB string and a million rows: each must get a proper status, without growth."""
     from tfb2d.bench.fuzz import METHODS, PROPER, random_request
 
     versions, chance = arena.versions("fuzz"), random.Random(0)
@@ -215,23 +222,23 @@ def fuzz(arena: Arena) -> Result:
         calls = {path: channel.unary_unary(path) for path in METHODS}
         for number in range(arena.counts.fuzz):
             path, data = random_request(chance, arena.names)
-            code, words = _ask(calls[path], data, 60.0)
+            code, message = _call(calls[path], data, 60.0)
             codes[code] = codes.get(code, 0) + 1
-            if code not in PROPER or "Traceback" in words:
-                bad.append(f"request {number} of seed 0: {path} {code} {words}"[:200])
+            if code not in PROPER or "Traceback" in message:
+                bad.append(f"request {number} of seed 0: {path} {code} {message}"[:200])
             if number % max(1, arena.counts.fuzz // 20) == 0:
                 sizes.append(server.megabytes())
         sizes.append(server.megabytes())
-        large = {name: _ask(calls[PREDICT], data, 300.0)[0] for name, data in _large(arena).items()}
+        large = {name: _call(calls[PREDICT], data, 300.0)[0] for name, data in _large(arena).items()}
         bad += [f"{name}: {code}" for name, code in large.items() if code not in PROPER]
-        code, words = _ask(calls[PREDICT], versions.payload, 60.0)
+        code, message = _call(calls[PREDICT], versions.payload, 60.0)
         alive = server.process.poll() is None and code == "OK"
     flat = sizes[-1] < sizes[min(len(sizes) - 1, 2)] * GROWTH
-    seen = {"requests": arena.counts.fuzz, "codes": codes, "large": large, "megabytes": [round(one) for one in sizes]}
+    seen = {"requests": arena.counts.fuzz, "codes": codes, "large": large, "megabytes": [round(size) for size in sizes]}
     return {"passed": alive and flat and not bad, **seen, "improper": bad[:5]}
 
 
-def _ask(call: Callable[..., bytes], data: bytes, seconds: float) -> tuple[str, str]:
+def _call(call: Callable[..., bytes], data: bytes, seconds: float) -> tuple[str, str]:
     try:
         call(data, timeout=seconds)
     except grpc.RpcError as error:
@@ -250,23 +257,23 @@ def _large(arena: Arena) -> dict[str, bytes]:
 
 
 def memory(arena: Arena) -> Result:
-    """Sends many requests: after a tenth of them, the server's memory stays where it is."""
+    """Sends many requests: after a tenth of them, the server's memory must not grow."""
     versions, sizes, done = arena.versions("memory"), [], 0
     with arena.server(versions) as server:
         while done < arena.counts.requests:
-            with Asking(server.address, versions, threads=8) as asking:
+            with Clients(server.address, versions, threads=8) as clients:
                 end = time.monotonic() + 10
-                while time.monotonic() < end and done + len(asking.asked) < arena.counts.requests:
+                while time.monotonic() < end and done + len(clients.answers) < arena.counts.requests:
                     time.sleep(0.05)
-            if asking.wrong() or set(asking.codes()) != {"OK"}:
-                return {"passed": False, "requests": done, "codes": asking.codes(), "wrong": asking.wrong()[:5]}
-            done += len(asking.asked)
+            if clients.wrong() or set(clients.codes()) != {"OK"}:
+                return {"passed": False, "requests": done, "codes": clients.codes(), "wrong": clients.wrong()[:5]}
+            done += len(clients.answers)
             sizes.append(server.megabytes())
     early = sizes[len(sizes) // 10]
-    seen = {"requests": done, "megabytes": [round(one, 1) for one in sizes[:: max(1, len(sizes) // 20)]]}
+    seen = {"requests": done, "megabytes": [round(size, 1) for size in sizes[:: max(1, len(sizes) // 20)]]}
     return {"passed": sizes[-1] < early * 1.05, **seen, "growth": sizes[-1] / early}
 
 
 FAULTS: dict[str, Callable[[Arena], Result]] = {
-    one.__name__: one for one in (swaps, drain, kill, half_copied, idle_clients, fuzz, memory)
+    fault.__name__: fault for fault in (swaps, drain, kill, half_copied, idle_clients, fuzz, memory)
 }

@@ -1,4 +1,4 @@
-"""A model that does the least any student does: lower-cases its texts, cuts them into tokens and hashes these."""
+"""A model with the least work of any student: it lower-cases its texts, tokenizes them and hashes the tokens."""
 
 import shutil
 from pathlib import Path
@@ -21,9 +21,9 @@ def export_floor(version: Path, folder: Path) -> None:
     """
 
     def sums(texts: tf.Tensor) -> tf.Tensor:
-        """Returns something of every token, `[texts]` float32, so that none is left out."""
-        hashes, places, n = flat_hashes(texts, _MAX_TOKENS)
-        return tf.math.unsorted_segment_sum(tf.cast(hashes, tf.float32), places[:, 0], n)
+        """Returns the sum of each text's hashes, `[texts]` float32, so that no token is skipped."""
+        hashes, positions, n = flat_hashes(texts, _MAX_TOKENS)
+        return tf.math.unsorted_segment_sum(tf.cast(hashes, tf.float32), positions[:, 0], n)
 
     def score(**fields: tf.Tensor) -> dict[str, tf.Tensor]:
         columns = list(fields.values())
@@ -31,8 +31,8 @@ def export_floor(version: Path, folder: Path) -> None:
 
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
         both = sums(tf.concat([query, tf.reshape(titles, [-1])], 0))
-        rest = tf.reshape(both[tf.size(query) :], tf.shape(titles))
-        return {"scores": rest + both[: tf.size(query), None]}
+        title_sums = tf.reshape(both[tf.size(query) :], tf.shape(titles))
+        return {"scores": title_sums + both[: tf.size(query), None]}
 
     about = read_json(version / ABOUT)
     column = tf.TensorSpec([None], tf.string)

@@ -1,4 +1,4 @@
-"""Random requests for a server: random message parts, broken bytes, wrong dtypes and shapes, invalid UTF-8."""
+"""Random requests for a server: random messages, broken bytes, wrong dtypes and shapes, invalid UTF-8."""
 
 import random
 import string
@@ -36,7 +36,7 @@ PROPER = frozenset(
 
 @dataclass(frozen=True)
 class Names:
-    """Names that requests use: those of a real model, and some that it does not have."""
+    """Holds the names in requests: those of a real model, and others."""
 
     models: Sequence[str]
     signatures: Sequence[str]
@@ -45,7 +45,7 @@ class Names:
 
 
 def text(chance: random.Random) -> bytes:
-    """Makes random bytes: a text, NUL bytes, printable or foreign characters, invalid UTF-8, or one long text."""
+    """Makes random bytes: raw bytes, NULs, printable or foreign characters, invalid UTF-8, or a long text."""
     kinds = (
         lambda: chance.randbytes(chance.randrange(40)),
         lambda: b"\0" * chance.randrange(10),
@@ -58,7 +58,7 @@ def text(chance: random.Random) -> bytes:
 
 
 def random_tensor(chance: random.Random) -> tensor_pb2.TensorProto:
-    """Makes a tensor whose dtype, shape and values are drawn apart, so that they rarely fit each other."""
+    """Makes a tensor whose dtype, shape and values are drawn independently, so that they rarely fit."""
     proto = tensor_pb2.TensorProto(dtype=chance.choice((*range(24), 101)))
     for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 260))):
         proto.tensor_shape.dim.add(size=chance.choice((0, 1, 1, 2, 3, 4, 4, -1, 2**40, 2**62, 2**63 - 1)))

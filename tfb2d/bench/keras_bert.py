@@ -1,4 +1,4 @@
-"""BERT in KerasHub under `tf.function`: how it runs before anybody makes it fast."""
+"""BERT in KerasHub under `tf.function`, without further optimisation."""
 
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def forward(model: Any) -> Any:
 
 
 def open_keras(architecture: str, tokenizer: str, max_length: int) -> Transformer:
-    """Opens an architecture with random weights as a system."""
+    """Returns a system: an architecture with random weights."""
     model = classifier(ARCHITECTURES[architecture])
     size = 4 * model.count_params() + Path(tokenizer).stat().st_size
     return Transformer(forward(model), tokenizer, max_length, {"file_mb": size / 1e6})

@@ -1,9 +1,8 @@
-"""Timing in a process of its own: pinned to its cores, asked over pipes, its memory and CPU time its own.
+"""Times calls in a separate process, which has its own cores, memory and CPU time.
 
-A `Worker` starts `tfb2d.bench.worker` on the cores it is given, with the size of every thread pool set before a
-library is loaded. It opens a *system*, any object with methods to time, made by a factory `"module:function"`; then it
-times calls as often as it is asked to, so that several systems take turns on one machine and noise hits all of them
-alike. Requests and answers are lines of JSON.
+A `Worker` starts `tfb2d.bench.worker` on given cores; thread pools get their size before any library loads. The worker
+opens a *system*: an object with methods to time, made by a factory `"module:function"`. Several workers take turns, so
+that noise of the machine hits all systems alike. Requests and answers are lines of JSON over pipes.
 """
 
 import importlib
@@ -25,7 +24,7 @@ import numpy as np
 
 from tfb2d.errors import UserError
 
-RANK = "rank"  # a batch: the titles of one query
+RANK = "rank"  # a batch size: the titles of one query
 POOLS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -37,19 +36,19 @@ POOLS = (
 
 
 class BenchError(UserError, RuntimeError):
-    """A measurement that cannot be made; the message says what to do about it."""
+    """Says that a measurement is impossible, and what to do about it."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Calls of one kind, timed one after another.
+    """Holds the times of calls of one kind, made one after another.
 
     Attributes:
-      calls, rows: how many, and the rows of all of them.
-      seconds, cpu_seconds: the calls together; CPU time is of all threads of the process.
-      p50_us, p99_us: microseconds a call.
+      calls, rows: numbers of calls, and of rows in all calls.
+      seconds, cpu_seconds: of all calls; CPU time is that of all threads of the process.
+      p50_us, p99_us: microseconds of a call.
       rows_per_s: rows over seconds.
-      peak_mb: most memory that the process held meanwhile (10^6 bytes, resident), libraries and model included.
+      peak_mb: highest resident memory meanwhile, libraries and model included, in 10^6 bytes.
     """
 
     calls: int
@@ -70,17 +69,17 @@ class Timing:
 def time_calls(
     call: Any, inputs: Sequence[Sequence[Any]], rows: int, *, seconds: float, least: int = 3, warmup: float = 0.1
 ) -> Timing:
-    """Times `call(*inputs[i])`, the inputs round and round, for so many seconds.
+    """Times `call(*inputs[i])` for so many seconds; inputs repeat as needed.
 
     Args:
-      call: returns when its result is there.
-      inputs: argument lists, at least one; made beforehand, so that cutting batches is not timed.
+      call: a function that returns its finished result.
+      inputs: argument lists, at least one.
       rows: rows of one call.
-      seconds: how long to measure; the call under way is finished.
-      least: calls to time even if they take longer.
-      warmup: seconds of calls before that are not counted; above 0, at least one.
+      seconds: how long to measure; the last call is finished.
+      least: least number of calls, even if they take longer.
+      warmup: seconds of uncounted calls before; above 0, at least one call.
     """
-    with suppress(OSError):  # where it cannot be done, peak memory is that since the process began
+    with suppress(OSError):  # without this file, peak memory counts from the process's start
         Path("/proc/self/clear_refs").write_text("5")
     number = 0
     end = time.perf_counter() + warmup
@@ -105,9 +104,9 @@ def time_calls(
 
 
 def peak_megabytes() -> float:
-    """Returns the most resident memory that this process held since it began, or `time_calls` did; in 10^6 bytes."""
+    """Returns the highest resident memory since this process or `time_calls` began, in 10^6 bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage's figure begins with that of the process which started this one
+    if status.exists():  # getrusage's figure begins with the parent process's
         match = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
         if match:
             return int(match[1]) * 1024 / 1e6
@@ -126,7 +125,7 @@ def middle(timings: Sequence[Timing]) -> Timing:
 
 @dataclass(frozen=True)
 class Costs:
-    """What turns CPU seconds into energy and money.
+    """Holds the factors from CPU seconds to energy and money.
 
     Attributes:
       watts: drawn by one busy core and its share of memory, board and fans.
@@ -153,7 +152,7 @@ def result(
 
     Args:
       batch: rows a call; "rank" is 100 titles for one query.
-      timing: None where there is nothing to time; its keys are None then.
+      timing: None makes its keys None.
       more: further keys.
     """
     figures = asdict(timing) if timing else {}
@@ -168,16 +167,16 @@ def result(
     return entry | more
 
 
-def parse_batches(given: Sequence[str]) -> list[int | str]:
+def parse_batches(texts: Sequence[str]) -> list[int | str]:
     """Parses a --batches flag: numbers of rows, or "rank".
 
     Raises:
       BenchError: another value, or none.
     """
-    wrong = [value for value in given if value != RANK and not (value.isdigit() and int(value))]
-    if wrong or not given:
+    wrong = [value for value in texts if value != RANK and not (value.isdigit() and int(value))]
+    if wrong or not texts:
         raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
-    return [value if value == RANK else int(value) for value in given]
+    return [value if value == RANK else int(value) for value in texts]
 
 
 def cores(threads: int) -> list[int]:
@@ -193,11 +192,11 @@ def cores(threads: int) -> list[int]:
 
 
 class Worker:
-    """A process that holds one system; use it in a `with` block.
+    """Runs a process that holds one system; use it in a `with` block.
 
     Args:
-      threads: cores that it is pinned to, and threads that libraries may use.
-      environment: variables to set beside those of the thread pools.
+      threads: number of cores it is pinned to, and of threads that libraries may use.
+      environment: further environment variables.
     """
 
     def __init__(self, threads: int, environment: Mapping[str, str] | None = None) -> None:
@@ -233,20 +232,20 @@ class Worker:
         """Makes the system, `module:function` called with JSON arguments.
 
         Returns:
-          `{"seconds": how long it took, imports included, "peak_mb", **system.about}`; a system may have no `about`.
+          `{"seconds": time with imports, "peak_mb", **system.about}`; a system may have no `about`.
 
         Raises:
-          BenchError: it could not be made; with its words.
+          BenchError: the factory failed; with its message.
         """
-        return self._ask(do="open", factory=factory, arguments=arguments)
+        return self._request(do="open", factory=factory, arguments=arguments)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Calls a method of the system and returns its result; arrays come back as lists."""
-        return self._ask(do="call", method=method, arguments=arguments)
+        return self._request(do="call", method=method, arguments=arguments)
 
     def run(self, function: str, **arguments: Any) -> Any:
         """Runs `module:function` in that process and returns its result; arrays come back as lists."""
-        return self._ask(do="run", function=function, arguments=arguments)
+        return self._request(do="run", function=function, arguments=arguments)
 
     def time(
         self,
@@ -259,12 +258,12 @@ class Worker:
         warmup: float = 0.1,
     ) -> Timing:
         """Times a method of the system in that process; see `time_calls`."""
-        figures = self._ask(
+        figures = self._request(
             do="time", method=method, inputs=inputs, rows=rows, seconds=seconds, least=least, warmup=warmup
         )
         return Timing(**figures)
 
-    def _ask(self, **request: Any) -> Any:
+    def _request(self, **request: Any) -> Any:
         try:
             print(json.dumps(request), file=self._process.stdin, flush=True)
             line = self._process.stdout.readline()  # type: ignore[union-attr]
@@ -273,7 +272,7 @@ class Worker:
         if not line:
             self._log.seek(0)
             log = "\n".join(self._log.read().splitlines()[-15:])
-            raise BenchError(f"the process that measures ended ({self._process.wait()}); it said:\n{log}")
+            raise BenchError(f"the process that measures ended ({self._process.wait()}); its last lines:\n{log}")
         answer = json.loads(line)
         if "error" in answer:
             raise BenchError(answer["error"])
@@ -284,9 +283,3 @@ def import_function(name: str) -> Any:
     """Imports the function that `module:function` names."""
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
-
-
-def megabytes(path: Path) -> float:
-    """Returns the size of a file, or of all files below a folder, in 10^6 bytes."""
-    paths = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in paths) / 1e6

@@ -12,7 +12,7 @@ SCORING = "tfb2d.bench.scoring"
 
 
 def mode(words: Sequence[str]) -> str:
-    """Returns the module of the mode that a command line chooses; the last one counts."""
+    """Returns the name of the module of the mode that a command line chooses; the last flag counts."""
     chosen = SCORING
     for word in words:
         name, _, value = word.lstrip("-").partition("=")
@@ -22,7 +22,7 @@ def mode(words: Sequence[str]) -> str:
 
 
 def mode_of(words: Sequence[str]) -> Any:
-    """Returns the same module, imported; it has `add_arguments` and `run`, as a command does."""
+    """Returns the mode's module, imported; it has `add_arguments` and `run`, as a command does."""
     return importlib.import_module(mode(words))
 
 
@@ -30,5 +30,5 @@ def add_modes(parser: "Parser") -> None:
     """Adds the flags that choose a mode."""
     modes = parser.group("modes")
     modes.switch("serving", "Measure a server and its clients; --serving --help has its flags.")
-    modes.switch("profile", "Say where a student's time goes; --profile --help has its flags.")
+    modes.switch("profile", "Measure the ops of a student; --profile --help has its flags.")
     modes.switch("tflite", "Measure the edge form; --tflite --help has its flags.")

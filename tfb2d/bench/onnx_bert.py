@@ -1,8 +1,8 @@
-"""BERT as ONNX Runtime likes it best: its fused operators, and int8 weights with dynamically quantised activations.
+"""BERT for ONNX Runtime: its fused operators, int8 weights and dynamically quantised activations.
 
-The graph is what ONNX Runtime's Transformer optimizer makes of an exported BERT (EmbedLayerNormalization, Attention,
-SkipLayerNormalization, FastGelu of the `com.microsoft` domain), written down directly, so that neither PyTorch nor an
-exporter is needed. `onnxruntime.quantization.quantize_dynamic` then does to it what it does to any model.
+The graph equals that of ONNX Runtime's Transformer optimizer (EmbedLayerNormalization, Attention,
+SkipLayerNormalization, FastGelu of the `com.microsoft` domain). It is written directly, so that neither PyTorch nor an
+exporter is needed. `onnxruntime.quantization.quantize_dynamic` then quantises it.
 
 Reference: https://onnxruntime.ai/docs/performance/transformers-optimization.html, and ContribOperators.md there.
 """
@@ -67,10 +67,10 @@ def graph(shape: Architecture, weights: Weights) -> Any:
 
 
 def build(architecture: str, file: str, seed: int = 0) -> dict[str, Any]:
-    """Writes a BERT with random weights, int8 dynamically quantised; float beside it only while that is made.
+    """Writes a BERT with random weights, dynamically quantised to int8.
 
     Returns:
-      `{"file": where it is}`.
+      `{"file": its path}`.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -78,9 +78,9 @@ def build(architecture: str, file: str, seed: int = 0) -> dict[str, Any]:
     shape, out = ARCHITECTURES[architecture], Path(file)
     out.parent.mkdir(parents=True, exist_ok=True)
     plain, partial = out.with_suffix(".float.onnx"), out.with_suffix(".partial.onnx")
-    logging.getLogger().setLevel(logging.ERROR)  # it advises what has been done
+    logging.getLogger().setLevel(logging.ERROR)  # it advises a step that was done
     onnx.save(graph(shape, random_weights(shape, seed)), str(plain))
-    # Types are inferred for ONNX's own operators alone, so the type that fused ones give is named.
+    # ONNX infers the types of its own operators alone, so the output type of fused operators is given.
     quantize_dynamic(
         plain, partial, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}
     )
@@ -100,7 +100,7 @@ def session(model: bytes | str, threads: int) -> Any:
 
 
 def open_onnx(file: str, tokenizer: str, max_length: int, threads: int) -> Transformer:
-    """Opens a model that `build` wrote as a system."""
+    """Returns a system: a model that `build` wrote."""
     loaded = session(file, threads)
 
     def forward(*inputs: np.ndarray) -> np.ndarray:

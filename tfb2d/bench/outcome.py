@@ -1,23 +1,23 @@
 """The results of a bench as a table, as ratios against the targets, and as a picture."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tfb2d.evaluation.table import duration, figure, layout
+from tfb2d.report.pictures import svg_document
 
 Results = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio that a student is to reach.
+    """Holds a ratio that a student should reach.
 
     Attributes:
-      peer, batch, key: what is compared.
-      least: the ratio, how many times better.
-      threads: only where so many are used; 0 anywhere.
+      peer, batch, key: the compared system, batch size and figure.
+      least: the least ratio of the student over the peer.
+      threads: the number of threads it applies to; 0 is any.
     """
 
     peer: str
@@ -39,11 +39,11 @@ TARGETS = (
 
 
 def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
-    """Returns every target that the results have both sides of.
+    """Returns the ratios of all targets whose student and peer are in the results.
 
     Returns:
       `{"task", "threads", "student", "peer", "batch", "measure", "ratio", "cpu_ratio", "target", "met"}` each;
-      `cpu_ratio` is that of CPU seconds a row, which other work on the machine disturbs least.
+      `cpu_ratio` is that of CPU seconds a row, which other processes disturb least.
     """
     cells = {(entry["task"], entry["threads"], entry["batch"], entry["system"]): entry for entry in results}
     settings = dict.fromkeys((entry["task"], entry["threads"]) for entry in results)
@@ -101,7 +101,7 @@ def ratio_table(ratios: Sequence[Mapping[str, Any]]) -> str:
 
 
 def tables(results: Results) -> str:
-    """Lays out a table for every task and number of threads: a line a system."""
+    """Lays out a table for every task and number of threads, with a line for each system."""
     parts = []
     for task, threads in dict.fromkeys((entry["task"], entry["threads"]) for entry in results):
         here = [entry for entry in results if (entry["task"], entry["threads"]) == (task, threads)]
@@ -137,33 +137,28 @@ def _short(value: float | None) -> str:
 
 
 def picture(results: Results, students: Iterable[str]) -> str:
-    """Draws accuracy against the latency of one row, on a logarithmic scale, as an SVG document; a panel a task.
+    """Draws accuracy against the latency of one row, on a logarithmic scale, as an SVG document with a panel a task.
 
-    Systems with random weights have no accuracy: a line at their latency. Tasks without labels are left out where others
-    have them.
+    Systems with random weights have no accuracy and are a line at their latency. Tasks without labels are left out, unless
+    all tasks are.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     threads = min(entry["threads"] for entry in results)
     single = [entry for entry in results if entry["batch"] == 1 and entry["threads"] == threads and entry["p50_us"]]
     labelled = dict.fromkeys(entry["task"] for entry in single if entry["accuracy"] is not None)
     tasks = list(labelled or dict.fromkeys(entry["task"] for entry in single))
-    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "font.size": 9, "text.parse_math": False}
-    with rc_context(style):
-        drawn = Figure(figsize=(7.5, 3.6 * len(tasks)), layout="constrained")
+
+    def draw(figure: Any) -> None:
         for number, task in enumerate(tasks):
-            axes = drawn.add_subplot(len(tasks), 1, number + 1)
+            axes = figure.add_subplot(len(tasks), 1, number + 1)
             label = f"one row, p50, milliseconds ({threads} core{'s' * (threads > 1)})"
             axes.set(xscale="log", xlabel=label, ylabel="accuracy", title=task)
             _panel(axes, [entry for entry in single if entry["task"] == task], set(students))
-        out = io.StringIO()
-        drawn.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
+
+    return svg_document(7.5, 3.6 * len(tasks), draw)
 
 
 def _panel(axes: Any, entries: Results, ours: set[str]) -> None:
-    """Points, and lines of those without an accuracy, on axes whose x is milliseconds."""
+    """Draws a task's systems as points, or as lines where they have no accuracy; x is milliseconds."""
     above = True
     for entry in sorted(entries, key=lambda entry: entry["p50_us"]):
         x, y, name = entry["p50_us"] / 1000, entry["accuracy"], entry["system"]
@@ -174,7 +169,7 @@ def _panel(axes: Any, entries: Results, ours: set[str]) -> None:
         else:
             colour = "#c2410c" if name in ours else "#475569"
             axes.scatter([x], [y], color=colour, s=34, zorder=3)
-            offset = (5, 4 if above else -11)  # by turns, so that neighbours' names do not meet
+            offset = (5, 4 if above else -11)  # alternates, so that neighbours' names do not overlap
             axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", fontsize=8, color=colour)
             above = not above
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -1,12 +1,12 @@
-"""Says where the microseconds of a student go, op by op, from strings to probabilities.
+"""Measures the time of each op of a student, from strings to probabilities.
 
 tfb2d bench --profile --model=saved_models/sst2 --output=runs/profile
 tfb2d bench --profile --model=float=models/a/1 --model=int8=models/a/2 --data=runs/sst2 --output=runs/profile
 
-Calls are traced by TensorFlow itself (`RunOptions.trace_level`: start and end of every kernel), on one core. `us` is the
-median time that all nodes of an op took in a call, `share` its part of a call's kernels. Beside their sum stands the
-median of a call that nobody traces, run as a server runs it: what it takes longer is feeding, fetching and stepping from
-node to node; kernels that take longer together than the call does are slowed by the tracing.
+TensorFlow traces calls on one core (`RunOptions.trace_level`: start and end of every kernel). `us` is the median time of
+all nodes of an op in a call, `share` its part of a call's kernels. The table also has their sum and the median of a call
+without tracing, run as a server runs it. Such a call also feeds, fetches and steps from node to node. Tracing slows
+kernels down, so their sum can exceed the call.
 
 Writes into --output: profile.json (rows of model, task, batch, op, nodes, us, share; op "call" is the untraced call) and
 profile.txt, a table.
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
 CALL = "call"
-SHOWN = 12  # ops of a table; the rest is one line
-WARMUP = 5  # traced calls that do not count
+SHOWN = 12  # ops of a table; all others share a line
+WARMUP = 5  # traced calls that are not counted
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -47,28 +47,24 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    _profile(options)
-
-
-def _profile(values: Any) -> None:
     from tfb2d.bench.scoring import student_models
     from tfb2d.bench.work import Sources, load
     from tfb2d.data.files import write_atomic, write_json
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores(1))
-    sizes = parse_batches(values.batches)
-    models = student_models(values.model)
+    sizes = parse_batches(options.batches)
+    models = student_models(options.model)
     rows = []
-    for work in load(Sources(values.data, tasks=[task for _, task, _ in models.values()])):
+    for work in load(Sources(options.data, tasks=[task for _, task, _ in models.values()])):
         for name, (folder, task, _) in models.items():
             for batch in sizes if len(task.fields) == len(work.task.fields) else ():
                 if batch != RANK or work.pairs:
-                    for one in profile(folder, task.fields, work, batch, values.calls, values.seconds):
-                        rows.append({"model": name, "task": work.name, "batch": batch, **one})
+                    for op_figures in profile(folder, task.fields, work, batch, options.calls, options.seconds):
+                        rows.append({"model": name, "task": work.name, "batch": batch, **op_figures})
     if not rows:
         raise BenchError("no model takes texts of these fields; give --data that fits")
-    out = Path(values.output)
+    out = Path(options.output)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "profile.json", rows)
     write_atomic(out / "profile.txt", table(rows) + "\n")
@@ -89,7 +85,7 @@ def profile(
       seconds: how long untraced ones are timed.
 
     Returns:
-      The call itself, then ops, the longest first: {"op", "nodes", "us", "share"}.
+      The untraced call, then ops, the longest first: `{"op", "nodes", "us", "share"}` each.
     """
     system = Session(str(folder), fields)
     method = "rank" if batch == RANK else "score"
@@ -99,18 +95,18 @@ def profile(
     seen = [traced.run(*getattr(system, f"{method}_feeds")(*inputs[i % len(inputs)])) for i in range(WARMUP + calls)]
     system.close()
     traced.close()
-    found = []
-    for op in dict.fromkeys(op for one in seen[WARMUP:] for op in one):
-        counts, times = zip(*(one.get(op, (0, 0.0)) for one in seen[WARMUP:]), strict=True)
-        found.append((op, round(float(np.median(counts))), float(np.median(times))))
-    found.sort(key=lambda one: -one[2])
-    kernels = sum(us for _, _, us in found)
-    call = (CALL, sum(nodes for _, nodes, _ in found), timing.p50_us)
-    return [{"op": op, "nodes": nodes, "us": us, "share": us / kernels} for op, nodes, us in (call, *found)]
+    ops = []
+    for op in dict.fromkeys(op for ops_of_call in seen[WARMUP:] for op in ops_of_call):
+        counts, times = zip(*(ops_of_call.get(op, (0, 0.0)) for ops_of_call in seen[WARMUP:]), strict=True)
+        ops.append((op, round(float(np.median(counts))), float(np.median(times))))
+    ops.sort(key=lambda ops_of_call: -ops_of_call[2])
+    kernels = sum(us for _, _, us in ops)
+    call = (CALL, sum(nodes for _, nodes, _ in ops), timing.p50_us)
+    return [{"op": op, "nodes": nodes, "us": us, "share": us / kernels} for op, nodes, us in (call, *ops)]
 
 
 class Traced:
-    """A SavedModel whose runs TensorFlow traces.
+    """Runs a SavedModel whose ops TensorFlow traces.
 
     Args:
       folder: a version's folder.
@@ -120,7 +116,7 @@ class Traced:
         import tensorflow as tf
 
         v1 = tf.compat.v1
-        # The executor of the server's session has no tracing; this one steps more slowly through the same kernels.
+        # The server's session cannot trace. This session runs the same kernels, with more time between them.
         config = v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
         self._session = v1.Session(graph=tf.Graph(), config=config)
         with self._session.graph.as_default():
@@ -129,16 +125,16 @@ class Traced:
         self._metadata = v1.RunMetadata
 
     def run(self, feeds: dict[str, np.ndarray], fetch: str | list[str]) -> dict[str, tuple[int, float]]:
-        """Runs the calls; returns op -> how many nodes of it ran, and the microseconds that they took together."""
+        """Runs a call; returns op -> (number of its nodes that ran, their microseconds together)."""
         metadata = self._metadata()
         self._session.run(fetch, feeds, options=self._options, run_metadata=metadata)
         ops = {node.name: node.op for graph in metadata.partition_graphs for node in graph.node}
-        found: dict[str, tuple[int, float]] = {}
-        for node in (one for device in metadata.step_stats.dev_stats for one in device.node_stats):
-            if op := ops.get(node.node_name):  # _SOURCE, where a graph begins, is none
-                nodes, before = found.get(op, (0, 0.0))
-                found[op] = nodes + 1, before + (node.op_end_rel_nanos - node.op_start_rel_nanos) / 1e3
-        return found
+        totals: dict[str, tuple[int, float]] = {}
+        for node in (node_stats for device in metadata.step_stats.dev_stats for node_stats in device.node_stats):
+            if op := ops.get(node.node_name):  # _SOURCE, the start of a graph, is no op
+                nodes, before = totals.get(op, (0, 0.0))
+                totals[op] = nodes + 1, before + (node.op_end_rel_nanos - node.op_start_rel_nanos) / 1e3
+        return totals
 
     def close(self) -> None:
         """Frees the session."""
@@ -150,15 +146,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     from tfb2d.evaluation.table import layout
 
     parts = []
-    for model, task, batch in dict.fromkeys((one["model"], one["task"], one["batch"]) for one in rows):
-        call, *ops = (one for one in rows if (one["model"], one["task"], one["batch"]) == (model, task, batch))
+    for model, task, batch in dict.fromkeys((row["model"], row["task"], row["batch"]) for row in rows):
+        call, *ops = (row for row in rows if (row["model"], row["task"], row["batch"]) == (model, task, batch))
         lines = [[f"{model}, {task}, {batch}", "nodes", "us", "share"]]
-        lines += [[one["op"], str(one["nodes"]), f"{one['us']:,.1f}", f"{one['share']:.1%}"] for one in ops[:SHOWN]]
-        rest = ops[SHOWN:]
-        if rest:
-            nodes, us, share = (sum(one[key] for one in rest) for key in ("nodes", "us", "share"))
-            lines.append([f"{len(rest)} more ops", str(nodes), f"{us:,.1f}", f"{share:.1%}"])
-        lines.append(["all kernels", str(call["nodes"]), f"{sum(one['us'] for one in ops):,.1f}", ""])
+        lines += [[row["op"], str(row["nodes"]), f"{row['us']:,.1f}", f"{row['share']:.1%}"] for row in ops[:SHOWN]]
+        others = ops[SHOWN:]
+        if others:
+            nodes, us, share = (sum(row[key] for row in others) for key in ("nodes", "us", "share"))
+            lines.append([f"{len(others)} more ops", str(nodes), f"{us:,.1f}", f"{share:.1%}"])
+        lines.append(["all kernels", str(call["nodes"]), f"{sum(row['us'] for row in ops):,.1f}", ""])
         lines.append(["a call, untraced", "", f"{call['us']:,.1f}", f"{call['share']:.1%}"])
         parts.append(layout(lines))
     return "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""Measures students beside what would be used instead, from strings to probabilities, in one run on one machine.
+"""Measures students and their alternatives, from strings to probabilities, in one run on one machine.
 
   tfb2d bench --output=runs/bench
   tfb2d bench --output=runs/bench --model=saved_models/shop --data=runs/shop
@@ -6,19 +6,19 @@
       --data=dev.tsv --train=train.tsv --systems=student,fasttext,model2vec --threads=1
   tfb2d bench --serving --help      a server under load
   tfb2d bench --tflite --help       the edge form on a small device
-  tfb2d bench --profile --help      where a student's time goes, op by op
+  tfb2d bench --profile --help      the time of each op of a student
 
-Without --data it measures the quickstart's test films: snippets, whole plots (long text), and pairs of film and
-snippet. Without a --model that reads a task's fields, a student is trained there on labels alone, in seconds. Peers
+Without --data it measures on the quickstart's test films: snippets, whole plots (long text), and pairs of film and
+snippet. Without a --model that reads a task's fields, it trains a student on labels alone, in seconds. Peers
 (BERT-Base, TinyBERT-4L-312 and MiniLM-L6 in ONNX Runtime int8 and in KerasHub, fastText, Model2Vec) need
 pip install 'tfb2d[bench]'.
 
-Each system runs in its own process, pinned to --threads cores. They take turns, --rounds times a cell, and figures are
-medians over the rounds. Tokenization is inside the clock. Transformers have random weights, so they have no accuracy;
-fastText and Model2Vec learn the task's training rows here.
+Each system runs in its own process, pinned to --threads cores. Systems take turns, --rounds times a cell, and figures are
+medians over the rounds. Times include tokenization. Transformers have random weights, so they have no accuracy. fastText
+and Model2Vec are trained on the task's training rows.
 
 Writes into --output: bench.json (a list: system, task, batch, threads, p50_us, p99_us, rows_per_s, peak_mb, file_mb,
-accuracy, costs, and batch_shift, how far a row's score moves with its batch; batch "rank" is 100 titles for one query),
+accuracy, costs, and batch_shift, the change of a row's score with its batch; batch "rank" is 100 titles for one query),
 about.json (machine, versions, notes), ratios.json, bench.txt, bench.svg.
 """
 
@@ -55,18 +55,18 @@ def add_arguments(parser: "Parser") -> None:
         repeated=True,
         metavar="DIR|FILE",
     )
-    what.words("train", "Labelled files that fastText and Model2Vec learn from, where --data names files.")
+    what.words("train", "Labelled files to train fastText and Model2Vec on, where --data names files.")
     what.words("fields", "Text columns of the files. [default: the model's]")
     what.flag("label", "Their label column. [default: the model's]", "")
     what.words("classes", "Names of the classes. [default: the model's]")
     what.words("systems", f"What to measure: {STUDENT}, {', '.join(PEERS)}.", DEFAULT)
     what.flag("output", "The folder for results.", required=True, metavar="DIR")
     how = parser.group("how")
-    how.words("threads", "Cores that a system may use, each number measured apart.", ["1", "2"])
+    how.words("threads", "Numbers of cores of a system, measured one after the other.", ["1", "2"])
     how.words("batches", "Rows a call; rank is 100 titles for one query.", [str(batch) for batch in BATCHES])
-    how.real("seconds", "How long a round of a cell takes at least.", 1.0, 0.0)
+    how.real("seconds", "Least seconds of a round of a cell.", 1.0, 0.0)
     how.integer("rounds", "Turns of each system in a cell.", 3, 1)
-    how.real("limit", "Seconds that a call may take; cells that would take longer are left out.", 60.0, 0.0)
+    how.real("limit", "Most seconds of a call; slower cells are left out.", 60.0, 0.0)
     how.integer("max_length", "Tokens that Transformers read of a text.", 256, 8, most=512)
     how.integer("training_rows", "Rows for the speed of hashing and training; 0 leaves it out.", 200_000, 0)
     how.integer("training_buckets", "Rows of the table that is trained.", 2**20, 1)
@@ -80,7 +80,7 @@ def add_arguments(parser: "Parser") -> None:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure."""
+    """Holds how to measure; see the flags."""
 
     systems: Sequence[str]
     threads: Sequence[int]
@@ -91,31 +91,33 @@ class Settings:
     costs: Costs
 
     @classmethod
-    def of(cls, values: Any) -> "Settings":
+    def from_flags(cls, options: Any) -> "Settings":
         """Reads the flags.
 
         Raises:
           BenchError: a value that cannot work.
         """
-        unknown = sorted(set(values.systems) - {STUDENT, *PEERS})
+        unknown = sorted(set(options.systems) - {STUDENT, *PEERS})
         if unknown:
             raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
-        if not values.threads or not all(entry.isdigit() and int(entry) for entry in values.threads):
-            raise BenchError(f"--threads takes numbers of cores, not {','.join(values.threads)}")
-        threads = [int(entry) for entry in values.threads]
+        if not options.threads or not all(entry.isdigit() and int(entry) for entry in options.threads):
+            raise BenchError(f"--threads takes numbers of cores, not {','.join(options.threads)}")
+        threads = [int(entry) for entry in options.threads]
         cores(max(threads))
-        costs = Costs(values.watts_per_core, values.price_per_core_hour)
+        costs = Costs(options.watts_per_core, options.price_per_core_hour)
         return cls(
-            values.systems, threads, parse_batches(values.batches), values.seconds, values.rounds, values.limit, costs
+            options.systems,
+            threads,
+            parse_batches(options.batches),
+            options.seconds,
+            options.rounds,
+            options.limit,
+            costs,
         )
 
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    _bench(options)
-
-
-def _bench(values: Any) -> None:
     from tqdm import tqdm
 
     from tfb2d.bench.batching import batch_lines
@@ -124,16 +126,16 @@ def _bench(values: Any) -> None:
     from tfb2d.bench.work import Sources, load
     from tfb2d.data.files import write_atomic, write_json
 
-    settings, out = Settings.of(values), Path(values.output)
-    models = student_models(values.model)
+    settings, out = Settings.from_flags(options), Path(options.output)
+    models = student_models(options.model)
     tasks = tuple(task for _, task, _ in models.values())
-    works = load(Sources(values.data, values.train, values.fields, values.label, values.classes, tasks))
-    maker = Maker(models, out / "work", max(settings.threads), values.max_length, _shape(models))
+    works = load(Sources(options.data, options.train, options.fields, options.label, options.classes, tasks))
+    maker = Maker(models, out / "work", max(settings.threads), options.max_length, _shape(models))
     out.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = []
     notes: dict[str, str] = {}
     students: list[str] = []
-    with tqdm(desc="making systems", unit=" cell", disable=not values.progress) as bar:
+    with tqdm(desc="making systems", unit=" cell", disable=not options.progress) as bar:
         for group in _groups(works):
             ready = maker.students(group[0]) if STUDENT in settings.systems else []
             students += [system.name for system in ready if system.name not in students]
@@ -141,23 +143,15 @@ def _bench(values: Any) -> None:
             notes |= {system.name: system.note for system in ready}
             results += measure(ready, group, settings, bar)
             write_json(out / "bench.json", results)
-        if values.training_rows and STUDENT in settings.systems:
-            results += _training(values, works[0], settings, out / "work" / "training", bar)
+        if options.training_rows and STUDENT in settings.systems:
+            results += _training(options, works[0], settings, out / "work" / "training", bar)
     reached = ratios(results, students)
     write_json(out / "bench.json", results)
     write_json(out / "ratios.json", reached)
-    write_json(out / "about.json", _about(notes, settings, values.words))
+    write_json(out / "about.json", _about(notes, settings, options.words))
     timed = [entry for entry in results if entry["p50_us"]]
-    text = "\n\n".join(
-        part
-        for part in (
-            tables(timed),
-            batch_lines(results),
-            _training_lines(results),
-            ratio_table(reached) if reached else "",
-        )
-        if part
-    )
+    parts = [tables(timed), batch_lines(results), _training_lines(results), ratio_table(reached) if reached else ""]
+    text = "\n\n".join(filter(None, parts))
     write_atomic(out / "bench.txt", text + "\n")
     if any(entry["batch"] == 1 for entry in timed):
         write_atomic(out / "bench.svg", picture(timed, students))
@@ -165,18 +159,19 @@ def _bench(values: Any) -> None:
 
 
 def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar: Any) -> list[dict[str, Any]]:
-    """Measures every cell of some works that share their systems.
+    """Measures every cell of works that share their systems.
 
     Args:
       ready: the systems, `tfb2d.bench.systems.Ready`.
       works: with the same fields and training rows.
-      settings: how.
+      settings: of the measurement.
       bar: a tqdm bar that counts cells.
 
     Returns:
       Entries of `bench.json`.
     """
     from tfb2d.bench.batching import batch_shift
+    from tfb2d.bench.work import accuracy
 
     results = []
     accuracies: dict[tuple[str, str], float | None] = {}
@@ -193,7 +188,7 @@ def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar:
                     if (work.name, system.name) not in accuracies:
                         bar.set_description(f"{work.name}: accuracy of {system.name}")
                         worker = workers[system.name]
-                        accuracies[work.name, system.name] = _accuracy(worker, work) if system.trained else None
+                        accuracies[work.name, system.name] = accuracy(worker, work) if system.trained else None
                         shifts[work.name, system.name] = batch_shift(worker, work.rows.columns)
                 for batch, timings in _cells(work, workers, settings, threads, bar):
                     for name, timing in timings.items():
@@ -204,7 +199,7 @@ def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar:
 
 
 def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads: int, bar: Any) -> Any:
-    """Yields (batch, timing by system), smallest batch first, so that a large one's time can be foreseen."""
+    """Yields (batch, timing by system), smallest batch first, which predicts the times of larger ones."""
     seconds_a_row: dict[str, float] = {}
     for rows, batch in sorted((TITLES if entry == "rank" else int(entry), entry) for entry in settings.batches):
         if batch == "rank" and not work.pairs:
@@ -219,7 +214,7 @@ def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads
                     continue
                 bar.set_description(f"{work.name}, {threads} threads, {batch}: {name}")
                 slow = expected > settings.seconds
-                # A call that takes longer than the round needs no warming up: it has passed through the smaller cells.
+                # A call longer than a round needs no warm-up; the smaller cells were one.
                 timing = worker.time(
                     method,
                     calls[number % len(calls) :] + calls[: number % len(calls)],
@@ -235,23 +230,7 @@ def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads
         yield batch, middles
 
 
-def _accuracy(worker: Worker, work: Any) -> float | None:
-    """Returns the share of the labelled rows that a system decides as the label says."""
-    import numpy as np
-
-    from tfb2d.evaluation.metrics import decisions
-
-    if work.rows.labels is None or work.task.kind == "graded":
-        return None
-    parts = [
-        worker.call("score", *(column[at : at + 1024] for column in work.rows.columns))
-        for at in range(0, len(work.rows), 1024)
-    ]
-    scores = np.concatenate([np.asarray(part) for part in parts])
-    return float(np.mean(decisions(scores) == work.rows.labels))
-
-
-def _training(values: Any, work: Any, settings: Settings, folder: Path, bar: Any) -> list[dict[str, Any]]:
+def _training(options: Any, work: Any, settings: Settings, folder: Path, bar: Any) -> list[dict[str, Any]]:
     rows = []
     for threads in settings.threads:
         bar.set_description(f"training speed, {threads} threads")
@@ -260,12 +239,12 @@ def _training(values: Any, work: Any, settings: Settings, folder: Path, bar: Any
                 "tfb2d.bench.training:training_speed",
                 folder=str(folder),
                 columns=work.train.columns,
-                rows=values.training_rows,
-                buckets=values.training_buckets,
+                rows=options.training_rows,
+                buckets=options.training_buckets,
                 dim=64,
-                batch=values.training_batch,
+                batch=options.training_batch,
             )
-        for name, batch in (("hashing", 4096), ("training", values.training_batch)):
+        for name, batch in (("hashing", 4096), ("training", options.training_batch)):
             seconds, cpu = speeds[name]["seconds"], speeds[name]["cpu_seconds"]
             entry = result(f"{STUDENT}-{name}", work.name, batch, threads, None)
             per_million = cpu / speeds["rows"] * 1e6
@@ -290,7 +269,7 @@ def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
+def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
     """Reads the --model flags as name -> (version folder, task, forms)."""
     from tfb2d.bench.students import forms
     from tfb2d.data.files import read_json
@@ -298,12 +277,12 @@ def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]
     from tfb2d.evaluation.scorer import ABOUT
 
     models = {}
-    for entry in given:
+    for entry in flags:
         name, _, folder = entry.rpartition("=")
         version_folder, kinds = forms(folder)
         if not (version_folder / ABOUT).exists():
             raise BenchError(f"--model={entry}: it has no {ABOUT}; it is not a model that tfb2d exported")
-        name = name or (STUDENT if len(given) == 1 else f"{STUDENT}-{version_folder.parent.name}-{version_folder.name}")
+        name = name or (STUDENT if len(flags) == 1 else f"{STUDENT}-{version_folder.parent.name}-{version_folder.name}")
         if name in models or name in PEERS:
             raise BenchError(f"--model={entry}: something else is called {name}; write --model=NAME={folder}")
         models[name] = version_folder, Task.from_json(read_json(version_folder / ABOUT)["task"]), kinds
@@ -311,7 +290,7 @@ def student_models(given: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]
 
 
 def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
-    """Returns the table of the first model whose settings are known; fastText gets the same."""
+    """Returns the table size of the first model whose settings are known, for fastText."""
     from tfb2d.bench.systems import Shape
     from tfb2d.data.files import read_json
     from tfb2d.evaluation.scorer import ABOUT
@@ -332,6 +311,8 @@ def _groups(works: Sequence[Any]) -> list[list[Any]]:
 
 
 def _about(notes: Mapping[str, str], settings: Settings, words: Sequence[str]) -> dict[str, Any]:
+    from tfb2d.evaluation.machine import machine
+
     versions = {}
     for name in PACKAGES:
         try:
@@ -341,17 +322,10 @@ def _about(notes: Mapping[str, str], settings: Settings, words: Sequence[str]) -
     return {
         "command": shlex.join(["python", "-m", "tfb2d.bench", *words]),
         "date": datetime.date.today().isoformat(),
-        "machine": _processor(),
+        "machine": machine(),
         "python": platform.python_version(),
         "versions": versions,
         "systems": dict(notes),
         "watts_per_core": settings.costs.watts,
         "price_per_core_hour": settings.costs.price,
     }
-
-
-def _processor() -> str:
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()

@@ -3,11 +3,11 @@
 tfb2d bench --serving --model=saved_models/pairs
 tfb2d bench --serving --model=saved_models/pairs --faults
 
-Starts the server as `tfb2d serve` does (the official one where there is one, otherwise the embedded one) and a
-bare gRPC echo; finds the capacity (closed loops, more and more requests in flight); then sends requests at Poisson times at
-10, 50, 80 and 110% of it. A request's latency counts from when it was due, not from when it was sent. --floor measures, in
-the student's place, a model that only cuts the same texts into tokens and hashes them: no student is faster. --faults
-swaps, kills, drains and fuzzes a server instead. Writes serving.json and serving.svg (or faults.json) into --output.
+Starts a server as `tfb2d serve` does (the official one if it is installed, otherwise the embedded one) and a bare gRPC
+echo. Finds the capacity by closed loops with more and more requests in flight. Then sends requests at Poisson times at 10,
+50, 80 and 110% of it. A request's latency counts from the time it was due, not from when it was sent. --floor replaces the
+student by a model that only tokenizes and hashes the same texts; no student is faster. --faults swaps, kills, drains and
+fuzzes a server instead. Writes serving.json and serving.svg (or faults.json) into --output.
 """
 
 import os
@@ -40,7 +40,7 @@ def add_arguments(parser: "Parser") -> None:
     )
     what.flag("output", "Folder for serving.json and serving.svg.", "runs/bench", metavar="DIR")
     what.switch("floor", "Measure a model that takes the same requests and only hashes their texts.")
-    what.words("server_flags", "Further flags for the server, apart by commas.", ["--grpc_max_threads=64"])
+    what.words("server_flags", "Further flags for the server, separated by commas.", ["--grpc_max_threads=64"])
     how = parser.group("load")
     how.real("seconds", "Of each measurement at a fixed rate.", 10.0)
     how.integer("rounds", "How often server and echo take turns.", 3, 1)
@@ -140,7 +140,7 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, dict):
-        return " ".join(f"{key} {one}" for key, one in value.items()) or "none"
+        return " ".join(f"{key} {number}" for key, number in value.items()) or "none"
     if isinstance(value, list):
         return " ".join(map(_short, value)) or "none"
     return str(value)
@@ -151,7 +151,7 @@ def _ms(value: float | None) -> str:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Lays out the rows of `measure` for a terminal, with what is asked of a server below each."""
+    """Lays out the rows of `measure` for a terminal, with the targets."""
     lines = []
     for row in rows:
         most = row["capacity"]
@@ -159,37 +159,35 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['request']}: {most['requests_per_s']:,.0f} requests/s ({row['bytes']:,} bytes each), a bare echo"
             f" {most['echo_per_s']:,.0f}: {most['share']:.2f} (target {TARGET_SHARE})",
             "  in flight (share of the echo): "
-            + ", ".join(f"{one['clients']} ({one['share']:.2f})" for one in most["by_clients"]),
-            f"  {'load':<5} {'asked/s':>8} {'answered/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9':>8}"
+            + ", ".join(f"{level['clients']} ({level['share']:.2f})" for level in most["by_clients"]),
+            f"  {'load':<5} {'sent/s':>8} {'answered/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9':>8}"
             f" {'echo p50':>8} {'p99':>8}  errors",
         ]
-        for one in row["levels"]:
-            errors = ", ".join(f"{words} {count}" for words, count in sorted(one["errors"].items())) or "none"
+        for level in row["levels"]:
+            errors = ", ".join(f"{code} {count}" for code, count in sorted(level["errors"].items())) or "none"
             lines.append(
-                f"  {one['share_of_capacity']:<5.0%} {one['arrivals_per_s']:>8,.0f} {one['answers_per_s']:>10,.0f}"
-                f" {_ms(one['p50_ms'])} {_ms(one['p99_ms'])} {_ms(one['p999_ms'])}"
-                f" {_ms(one['echo']['p50_ms'])} {_ms(one['echo']['p99_ms'])}  {errors}"
+                f"  {level['share_of_capacity']:<5.0%} {level['arrivals_per_s']:>8,.0f} {level['answers_per_s']:>10,.0f}"
+                f" {_ms(level['p50_ms'])} {_ms(level['p99_ms'])} {_ms(level['p999_ms'])}"
+                f" {_ms(level['echo']['p50_ms'])} {_ms(level['echo']['p99_ms'])}  {errors}"
             )
-            if one["share_of_capacity"] == 0.5 and one["p50_ms"]:
-                lines[-1] += f"; p99 is {one['p99_ms'] / one['p50_ms']:.1f} times p50 (target {TARGET_TAIL:g})"
+            if level["share_of_capacity"] == 0.5 and level["p50_ms"]:
+                lines[-1] += f"; p99 is {level['p99_ms'] / level['p50_ms']:.1f} times p50 (target {TARGET_TAIL:g})"
     return "\n".join(lines)
 
 
 def picture(rows: Sequence[dict[str, Any]]) -> str:
-    """Latencies over load as SVG, a panel a kind of request; the echo's dashed."""
-    import io
-
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    """Draws latency over load as an SVG document, a panel for each kind of request; the echo's lines are dashed."""
+    from tfb2d.report.pictures import svg_document
 
     names = (("p50_ms", "p50"), ("p99_ms", "p99"), ("p999_ms", "p99.9"))
-    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "text.parse_math": False}
-    with rc_context(style):
-        figure = Figure(figsize=(5 * len(rows), 3.6), layout="constrained")
+
+    def draw(figure: Any) -> None:
         for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
             for number, (key, name) in enumerate(names):
                 for line, dash, whose in (("", "-", ""), ("echo", "--", "echo ")):
-                    points = [(one["share_of_capacity"], (one[line] if line else one)[key]) for one in row["levels"]]
+                    points = [
+                        (level["share_of_capacity"], (level[line] if line else level)[key]) for level in row["levels"]
+                    ]
                     known = [(share, value) for share, value in points if value]
                     if known:
                         axes.plot(
@@ -201,6 +199,5 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
             axes.set_yscale("log")
             axes.grid(alpha=0.3)
             axes.legend(fontsize=7, ncols=2)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
+
+    return svg_document(5 * len(rows), 3.6, draw)

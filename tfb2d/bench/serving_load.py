@@ -1,7 +1,7 @@
-"""What a server stands: its capacity beside that of a bare echo, and its latencies at fixed shares of that capacity.
+"""The capacity of a server beside that of a bare echo, and its latency at fixed shares of that capacity.
 
-Server and echo take turns, so that noise of the machine hits both. Requests carry the texts that the exporter left for
-warming up, so that they are as long as those that the model is for.
+Server and echo take turns, so that noise of the machine hits both. Requests carry the texts of the model's warm-up
+requests, which have the usual length.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ Texts = dict[str, tuple[Sequence[int], Sequence[bytes]]]  # input -> shape, valu
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how hard to measure.
+    """Holds the durations and loads of a measurement.
 
     Attributes:
       seconds: of each measurement at a fixed rate.
@@ -54,7 +54,7 @@ def request(model: str, signature: str, texts: Texts) -> bytes:
 
 
 def repeated(payload: bytes, rows: int) -> tuple[list[str], bytes]:
-    """Returns the inputs' names of a one-row request, and the same request with its row so often."""
+    """Returns the input names of a one-row request, and the request with its row repeated `rows` times."""
     message = wire.MESSAGES["PredictRequest"].FromString(payload)
     for tensor in message.inputs.values():
         text = tensor.string_val[0]
@@ -88,7 +88,7 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
             rank = read_json(version / "assets.extra/tfb2d.json")["task"]["fields"]
         else:
             for name, tensor in message.inputs.items():
-                pools.setdefault(name, []).extend(one for one in tensor.string_val if one)
+                pools.setdefault(name, []).extend(text for text in tensor.string_val if text)
     chance, name = random.Random(seed), model.name
     kinds: dict[str, list[bytes]] = {"score": [], "rank" if rank else "batch": []}
     for _ in range(PAYLOADS):
@@ -106,7 +106,10 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
 
 @asynccontextmanager
 async def asker(address: str, payloads: Sequence[bytes]) -> Any:
-    """Sends request number i as bytes and waits for its answer's bytes; on one connection, without retries."""
+    """Yields a function that sends request number i and waits for its answer, as bytes.
+
+    It uses one connection and does not retry.
+    """
     import grpc
 
     options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
@@ -116,19 +119,19 @@ async def asker(address: str, payloads: Sequence[bytes]) -> Any:
 
 
 async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
-    """Closed loops with a growing number of requests in flight, of server and echo in turn.
+    """Measures capacity by closed loops with more and more requests in flight, of server and echo in turn.
 
     Returns:
-      Medians over the rounds: "requests_per_s" (of the best number in flight), "echo_per_s", "share" of the two, and
-      "by_clients": the same for each number in flight, where a share is that of neighbouring measurements.
+      Medians over the rounds: `requests_per_s` of the best number in flight, `echo_per_s`, `share` of the two, and
+      `by_clients`, the same for each number in flight. Shares there are of measurements in the same round.
     """
     seconds = min(1.5, settings.seconds)
     await closed_loop(ask, 4, seconds)  # warms both sides up
     await closed_loop(echo, 4, min(0.3, seconds))
-    found: dict[int, list[tuple[float, float]]] = {}
+    rates: dict[int, list[tuple[float, float]]] = {}
     for clients in list(settings.clients) * settings.rounds:
-        one = (await closed_loop(ask, clients, seconds)).rate, (await closed_loop(echo, clients, seconds)).rate
-        found.setdefault(clients, []).append(one)
+        pair = (await closed_loop(ask, clients, seconds)).rate, (await closed_loop(echo, clients, seconds)).rate
+        rates.setdefault(clients, []).append(pair)
     rows: list[dict[str, Any]] = [
         {
             "clients": clients,
@@ -136,32 +139,35 @@ async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
             "echo_per_s": float(np.median([bare for _, bare in pairs])),
             "share": float(np.median([ours / bare for ours, bare in pairs])),
         }
-        for clients, pairs in found.items()
+        for clients, pairs in rates.items()
     ]
     best, bare = (max(row[name] for row in rows) for name in ("requests_per_s", "echo_per_s"))
     return {"requests_per_s": best, "echo_per_s": bare, "share": best / bare, "by_clients": rows}
 
 
 def _level(load: list[Load], rate: float) -> dict[str, Any]:
-    seconds = np.concatenate([one.seconds for one in load])
+    seconds = np.concatenate([part.seconds for part in load])
     errors: dict[str, int] = {}
-    for one in load:
-        for words, count in one.errors.items():
-            errors[words] = errors.get(words, 0) + count
-    whole = Load(seconds, errors, float(np.mean([one.rate for one in load])))
+    for part in load:
+        for code, count in part.errors.items():
+            errors[code] = errors.get(code, 0) + count
+    whole = Load(seconds, errors, float(np.mean([part.rate for part in load])))
     quantiles: dict[str, float | None] = {
         name: whole.quantile(q) for name, q in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))
     }
     if len(seconds) < 1000:
-        quantiles["p999_ms"] = None  # it would be the largest of too few
+        quantiles["p999_ms"] = None  # too few requests for it
     if not len(seconds):
         quantiles = dict.fromkeys(quantiles)
-    asked = len(seconds) + sum(errors.values())
-    return {"requests": asked, "arrivals_per_s": rate, "answers_per_s": whole.rate, **quantiles, "errors": errors}
+    sent = len(seconds) + sum(errors.values())
+    return {"requests": sent, "arrivals_per_s": rate, "answers_per_s": whole.rate, **quantiles, "errors": errors}
 
 
 async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[dict[str, Any]]:
-    """Poisson arrivals at shares of the capacity; the echo at the same rates, for what client and machine add."""
+    """Measures latency under Poisson arrivals at shares of the capacity.
+
+    The echo gets the same rates and shows the part of client and machine.
+    """
     rows = []
     for share in settings.levels:
         rate, part = best * share, settings.seconds / settings.rounds
@@ -179,7 +185,7 @@ def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Se
     Args:
       address, echo: of the server and of the echo.
       kinds: `requests`.
-      settings: see there.
+      settings: durations and loads.
 
     Yields:
       {"request": kind, "bytes": of a request, "capacity": `capacity`, "levels": `levels`}.
@@ -188,9 +194,9 @@ def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Se
     async def one(kind: str, payloads: list[bytes]) -> dict[str, Any]:
         async with asker(address, payloads) as ask, asker(echo, payloads) as bare:
             most = await capacity(ask, bare, settings)
-            found = await levels(ask, bare, most["requests_per_s"], settings)
+            by_level = await levels(ask, bare, most["requests_per_s"], settings)
         size = round(sum(map(len, payloads)) / len(payloads))
-        return {"request": kind, "bytes": size, "capacity": most, "levels": found}
+        return {"request": kind, "bytes": size, "capacity": most, "levels": by_level}
 
     gc.collect()
     gc.freeze()

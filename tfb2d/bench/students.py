@@ -1,20 +1,19 @@
-"""Our students as systems: the SavedModel as a server runs it, as a Python program calls it, and the edge form."""
+"""Students as systems: the SavedModel as a server runs it, and as a Python program calls it."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tfb2d.bench.measure import megabytes
 from tfb2d.evaluation.scorer import version_folder
+from tfb2d.model_folder import megabytes
 
 EDGE = "assets.extra/edge"
-Feeds = tuple[dict[str, np.ndarray], str]  # array by tensor name, and the name of the tensor that is asked for
+Feeds = tuple[dict[str, np.ndarray], str]  # array by tensor name, and the name of the fetched tensor
 
 
 class Session:
-    """A SavedModel as a server runs it: one session run a call (`tfb2d.serving.server.session`), no traced function.
+    """Scores as a server does: one session run a call (`tfb2d.serving.server.session`).
 
     Args:
       folder: a version's folder.
@@ -25,11 +24,14 @@ class Session:
         from tfb2d.serving.server.options import Options
         from tfb2d.serving.server.session import Session as Loaded
 
-        # The server's own settings: one thread however many cores there are, as a student's ops are too small to share.
+        # The server's own settings: one thread, as a student's ops are too small to share among cores.
         self._session = Loaded(folder, Options(), folder)
         self._fields = list(fields)
         self._signatures = {
-            name: ({key: one.name for key, one in sig.inputs.items()}, {k: o.name for k, o in sig.outputs.items()})
+            name: (
+                {key: tensor.name for key, tensor in sig.inputs.items()},
+                {k: o.name for k, o in sig.outputs.items()},
+            )
             for name, sig in self._session.signatures.items()
         }
         self.about = {"file_mb": served_megabytes(Path(folder))}
@@ -43,12 +45,12 @@ class Session:
         return self._run(*self.rank_feeds(query, titles))[0]
 
     def score_feeds(self, *columns: Sequence[str]) -> Feeds:
-        """Returns what `score` feeds and fetches."""
+        """Returns the feeds and the fetch of `score`."""
         texts = zip(self._fields, (np.array(column, object) for column in columns), strict=True)
         return self._feeds("serving_default", dict(texts), "score")
 
     def rank_feeds(self, query: str, titles: Sequence[str]) -> Feeds:
-        """Returns what `rank` feeds and fetches."""
+        """Returns the feeds and the fetch of `rank`."""
         inputs = {"query": np.array([query], object), "titles": np.array([titles], object)}
         return self._feeds("rank", inputs, "scores")
 
@@ -65,7 +67,7 @@ class Session:
 
 
 class Function:
-    """A SavedModel as a Python program calls it: `tf.saved_model.load`, then its signatures.
+    """Scores as a Python program does: `tf.saved_model.load`, then the signatures.
 
     Args:
       folder: a version's folder.
@@ -76,7 +78,7 @@ class Function:
         import tensorflow as tf
 
         self._tf, self._fields = tf, list(fields)
-        self._model = tf.saved_model.load(folder)  # owns the variables, so it has to stay
+        self._model = tf.saved_model.load(folder)  # keeps the variables alive
         self._signatures = self._model.signatures
         self.about = {"file_mb": served_megabytes(Path(folder))}
 
@@ -91,31 +93,8 @@ class Function:
         return self._signatures["rank"](query=constant([query]), titles=constant([titles]))["scores"].numpy()[0]
 
 
-class Edge:
-    """The edge form: `tfb2d.edge.EdgeScorer`, NumPy and the TFLite interpreter alone.
-
-    Args:
-      folder: a version's folder.
-      threads: of the interpreter.
-    """
-
-    def __init__(self, folder: str, threads: int) -> None:
-        from tfb2d.edge import EdgeScorer
-
-        self._scorer: Any = EdgeScorer(Path(folder) / EDGE, threads)
-        self.about = {"file_mb": megabytes(Path(folder) / EDGE)}
-
-    def score(self, *columns: Sequence[str]) -> np.ndarray:
-        """Returns probabilities `[n]`, or `[n, k]` of a multi-class task."""
-        return self._scorer.score(*columns)
-
-    def rank(self, query: str, titles: Sequence[str]) -> np.ndarray:
-        """Returns probabilities of titles, `[n]`; the query is hashed once."""
-        return self._scorer.rank(query, titles)
-
-
 def forms(model: str) -> tuple[Path, list[str]]:
-    """Returns a model's version folder, and the names of the classes above that can open it.
+    """Returns a model's version folder, and the keys of `systems.FORMS` that it has.
 
     Raises:
       DataError: there is no SavedModel.

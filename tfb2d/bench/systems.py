@@ -1,4 +1,4 @@
-"""Which systems there are, what each needs, and how one is made ready: files, then a factory and its arguments."""
+"""The systems of the bench, and how each is prepared: its files, its factory and the factory's arguments."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfb2d.bench.measure import BenchError, Worker
+from tfb2d.bench.students import EDGE
 from tfb2d.bench.work import Work
 from tfb2d.data.task import Task
 
@@ -17,11 +18,11 @@ EXTRA = "pip install 'tfb2d[bench]'"
 
 @dataclass(frozen=True)
 class Peer:
-    """A system that is not ours.
+    """Describes a system that is no student of tfb2d.
 
     Attributes:
-      kind: what makes it, below.
-      note: what a reader of its figures should know.
+      kind: suffix of the `Maker` method that prepares it.
+      note: a remark for readers of its figures.
       packages: modules that it imports.
       architecture: of Transformers.
     """
@@ -64,12 +65,13 @@ FORMS = {  # of students: suffix, note
 
 @dataclass(frozen=True)
 class Ready:
-    """A system that a worker can open.
+    """Describes a system that a worker can open.
 
     Attributes:
       name, note: in results.
-      factory, arguments: of `Worker.open`; workers add `threads` where `threaded`.
-      trained: whether it has learnt the task, so that it has an accuracy.
+      factory, arguments: of `Worker.open`.
+      trained: whether it was trained on the task, so that it has an accuracy.
+      threaded: whether the factory also takes `threads`.
     """
 
     name: str
@@ -80,14 +82,14 @@ class Ready:
     threaded: bool = False
 
     def open(self, worker: Worker) -> dict[str, Any]:
-        """Opens it in a worker; what `Worker.open` returns."""
+        """Opens it in a worker; returns what `Worker.open` does."""
         threads = {"threads": worker.threads} if self.threaded else {}
         return worker.open(self.factory, **self.arguments, **threads)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of fastText: a student's table."""
+    """Holds the size of a student's table, which fastText gets, too."""
 
     buckets: int = 2**18
     dim: int = 64
@@ -96,12 +98,12 @@ class Shape:
 
 @dataclass
 class Maker:
-    """Makes systems ready.
+    """Prepares systems.
 
     Attributes:
       models: name -> (version folder, task, forms) of our students.
-      folder: where files go; BERTs that are there are used again.
-      threads: that making may use.
+      folder: for files; its BERTs are used again.
+      threads: of the preparation.
       max_length: tokens that Transformers read.
       shape: of fastText.
     """
@@ -113,7 +115,7 @@ class Maker:
     shape: Shape = field(default_factory=Shape)
 
     def students(self, work: Work) -> list[Ready]:
-        """Returns the models that read the work's fields; without one, a student trained on its labels alone."""
+        """Returns the models that read the work's fields; if there are none, a student trained on its labels alone."""
         models = {name: model for name, model in self.models.items() if len(model[1].fields) == len(work.task.fields)}
         if not models:
             out = str((self.folder / f"student.{work.name}").resolve())
@@ -125,14 +127,15 @@ class Maker:
         for name, (version, task, forms) in models.items():
             for form in forms:
                 suffix, note = FORMS[form]
-                fields = {} if form == "Edge" else {"fields": task.fields}
-                arguments = {"folder": str(version), **fields}
-                factory = f"tfb2d.bench.students:{form}"
-                ready.append(Ready(f"{name}{suffix}", note, factory, arguments, True, form == "Edge"))
+                arguments = {"folder": str(version), "fields": task.fields}
+                if edge := form == "Edge":
+                    arguments = {"folder": str(version / EDGE)}
+                factory = f"tfb2d.bench.{'edge' if edge else 'students'}:{form}"
+                ready.append(Ready(f"{name}{suffix}", note, factory, arguments, True, edge))
         return ready
 
     def peer(self, name: str, work: Work) -> Ready:
-        """Makes a peer for a task's fields and labels.
+        """Prepares a peer for a task's fields and labels.
 
         Raises:
           BenchError: packages that it needs are missing.
@@ -151,11 +154,7 @@ class Maker:
         return Ready(name, peer.note, "tfb2d.bench.onnx_bert:open_onnx", arguments, False, True)
 
     def _keras(self, name: str, peer: Peer, work: Work) -> Ready:
-        arguments = {
-            "architecture": peer.architecture,
-            "tokenizer": self._tokenizer(),
-            "max_length": self.max_length,
-        }
+        arguments = {"architecture": peer.architecture, "tokenizer": self._tokenizer(), "max_length": self.max_length}
         return Ready(name, peer.note, "tfb2d.bench.keras_bert:open_keras", arguments, False)
 
     def _fasttext(self, name: str, peer: Peer, work: Work) -> Ready:
@@ -165,7 +164,7 @@ class Maker:
         chosen = self._run(
             "words:train_fasttext", file=str(file), columns=columns, labels=_classes(labels), raw=raw, **shape
         )
-        note = f"{peer.note}; {_said(shape)}; {_said(chosen)}"
+        note = f"{peer.note}; {_listed(shape)}; {_listed(chosen)}"
         arguments = {"file": str(file), "raw": raw}
         return Ready(name, note, "tfb2d.bench.words:FastText", arguments, work.unseen)
 
@@ -176,7 +175,7 @@ class Maker:
         columns, labels = self._learn(work)
         arguments = {"folder": str(folder), "encoder": resolve(ENCODER), "dim": 256}
         chosen = self._run("words:train_model2vec", columns=columns, labels=_classes(labels), **arguments)
-        note = f"{peer.note}; {_said(chosen)}"
+        note = f"{peer.note}; {_listed(chosen)}"
         return Ready(name, note, "tfb2d.bench.words:Model2Vec", {"folder": str(folder)}, work.unseen)
 
     def _learn(self, work: Work) -> tuple[list[list[str]], list[float]]:
@@ -196,9 +195,9 @@ class Maker:
 
 
 def _classes(labels: Sequence[float]) -> list[int]:
-    """Class numbers; graded labels count as positive from the middle on."""
+    """Returns class indices; graded labels are positive from 0.5 on."""
     return [int(label >= 0.5) if label < 1 else int(label) for label in labels]
 
 
-def _said(settings: Mapping[str, Any]) -> str:
+def _listed(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())

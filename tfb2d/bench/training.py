@@ -1,4 +1,4 @@
-"""A student trained here and now: to measure how fast that is, or because no model was named."""
+"""Trains a student for the bench: to measure the speed of training, or where the flags name no model."""
 
 import shutil
 import time
@@ -20,10 +20,10 @@ def train_student(
       folder: gets the version folder `1`.
       task: `Task.to_json()`.
       columns: training texts, one sequence a field.
-      labels: class numbers, or values within [0, 1].
+      labels: class indices, or values in [0, 1].
 
     Returns:
-      `{"folder": the version's}`.
+      `{"folder": the version folder}`.
     """
     from tfb2d.config import StudentConfig, TrainingConfig
     from tfb2d.data.task import Task
@@ -52,14 +52,14 @@ def training_speed(
 
     Args:
       folder: for files; deleted at the end.
-      columns: real texts, one sequence a field, taken round and round.
+      columns: real texts, one sequence a field; repeated as needed.
       rows: how many to hash and train on.
       buckets, dim: the table.
       batch: rows of a step.
 
     Returns:
-      `{"hashing": {"seconds", "cpu_seconds"}, "training": likewise, "rows", "peak_mb"}`. Hashing is strings to hashes on
-      disk; training the second of two epochs, hashes to gradients to weights, without reading texts.
+      `{"hashing": {"seconds", "cpu_seconds"}, "training": the same, "rows", "peak_mb"}`. Hashing turns strings into hashes
+      on disk. Training is the second of two epochs over these hashes.
     """
     from tfb2d.config import StudentConfig, TrainingConfig
     from tfb2d.data.task import Task

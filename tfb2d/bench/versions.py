@@ -1,4 +1,4 @@
-"""Versions of a model whose scores differ, so that an answer tells which of them gave it."""
+"""Versions of a model with different scores, so that an answer shows its version."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ class Versions:
     Args:
       model: folder of the exported model.
       folder: takes the versions, `<folder>/<number>`; each appears whole.
-      payload: serialized PredictRequest; its answers tell versions from each other.
+      payload: serialized PredictRequest, whose answers are compared.
 
     Raises:
       ValueError: the model has no variables, or its answers hold no floats.
@@ -40,11 +40,11 @@ class Versions:
         return isinstance(value, np.ndarray) and value.dtype == np.float32 and 0 < value.size <= _SMALL
 
     def make(self, number: int, beside: str = "") -> Path:
-        """Writes version `number` and learns its answer; returns its folder.
+        """Writes version `number` and computes its answer; returns its folder.
 
         Args:
-          number: the version; every number gives other weights.
-          beside: a folder to leave it in, instead of where servers look.
+          number: the version; different numbers give different weights.
+          beside: a folder for it, instead of the one that servers watch.
 
         Raises:
           ValueError: its answer is too close to another version's.
@@ -55,7 +55,9 @@ class Versions:
         shutil.copytree(self.source, partial, ignore=shutil.ignore_patterns("variables.data*", "variables.index"))
         names = sorted(self._values)
         scale = np.float32(1 + number / 50)
-        tensors = [self._values[one] * scale if self._scaled(self._values[one]) else self._values[one] for one in names]
+        tensors = [
+            self._values[name] * scale if self._scaled(self._values[name]) else self._values[name] for name in names
+        ]
         prefix = str(partial / "variables/variables")
         tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
         answer = self._answer(partial)
@@ -85,24 +87,24 @@ class Versions:
             session.close()
         return values(wire.MESSAGES["PredictResponse"].FromString(response.SerializeToString()))
 
-    def judge(self, data: bytes) -> tuple[int, str]:
-        """Checks an answer; returns the version that it names, and what is wrong with it ("": nothing)."""
+    def check(self, data: bytes) -> tuple[int, str]:
+        """Checks an answer; returns the version that it names, and its fault or ""."""
         answer = wire.MESSAGES["PredictResponse"].FromString(data)
         version = answer.model_spec.version.value
         if version not in self._expected:
-            return version, f"an answer of version {version}, which was never put there"
+            return version, f"an answer of version {version}, which was never written"
         distance = np.abs(values(answer) - self._expected[version]).max()
         return version, f"version {version} answers {distance:g} off" if distance > TOLERANCE else ""
 
 
 def values(answer: object) -> np.ndarray:
-    """Returns the floats that tell a version: of "logit" where there is one, for scores may saturate.
+    """Returns the floats of an answer: those of "logit" if it has them, since scores may saturate.
 
     Raises:
       ValueError: the answer has none.
     """
-    outputs = {name: wire.to_numpy(one) for name, one in answer.outputs.items()}  # type: ignore[attr-defined]
-    floats = {name: one for name, one in outputs.items() if one.dtype.kind == "f"}
+    outputs = {name: wire.to_numpy(tensor) for name, tensor in answer.outputs.items()}  # type: ignore[attr-defined]
+    floats = {name: tensor for name, tensor in outputs.items() if tensor.dtype.kind == "f"}
     if not floats:
         raise ValueError("the model answers no floats: versions of it cannot be told apart")
     return np.asarray(floats["logit"] if "logit" in floats else floats[min(floats)], np.float32).ravel()

@@ -1,10 +1,10 @@
-"""Peers made of word vectors: fastText supervised, and Model2Vec under a logistic head, trained on the task's own rows.
+"""Peers of word vectors, trained on the task's own rows: supervised fastText, and Model2Vec with a logistic head.
 
-What training leaves open (rate and epochs, regularisation) is chosen on every tenth training row, then all rows are used.
+Learning rate, epochs and regularisation are chosen on every tenth training row. Then all rows are used.
 
-fastText reads words between spaces. As its documentation does, texts are lower-cased and punctuation gets spaces around
-it first; the form called raw takes texts as they are. Pairs are joined into one text. Model2Vec embeds query and title
-each alone, a query once for all its titles. Its head sees both vectors, their product and their difference.
+fastText reads words between spaces. As in its documentation, texts are lower-cased first and punctuation gets spaces
+around it. The form called raw takes texts unchanged. Pairs are joined into one text. Model2Vec embeds query and title
+separately, a query once for all its titles. Its head reads both vectors, their product and their difference.
 
 Reference: fastText (arXiv 1607.01759); Model2Vec (https://github.com/MinishLab/model2vec).
 """
@@ -21,7 +21,7 @@ import numpy as np
 from tfb2d.bench.measure import BenchError
 
 JOIN = " | "
-SIF = 1e-3  # of smooth inverse frequency; a token's rank stands for its frequency (Zipf), as in Model2Vec
+SIF = 1e-3  # of smooth inverse frequency; a token's rank gives its frequency (Zipf), as in Model2Vec
 _LABEL = "__label__"
 _PUNCTUATION = re.compile(r"([^\w\s])")
 _OWN_WORDS = re.compile(r"(__(?=label__)|<(?=/s>))")
@@ -37,11 +37,11 @@ def held_out(rows: int) -> np.ndarray:
 
 
 class FastText:
-    """fastText as a system.
+    """Scores with fastText.
 
     Args:
       file: a model that `train_fasttext` wrote.
-      raw: whether texts go in as they are.
+      raw: whether texts are taken unchanged.
     """
 
     def __init__(self, file: str, raw: bool = False) -> None:
@@ -70,10 +70,10 @@ class FastText:
 
 
 def lines(columns: Columns, raw: bool) -> list[str]:
-    """Returns texts as fastText reads them, a line each, pairs joined.
+    """Returns texts as lines for fastText, with pairs joined.
 
-    fastText takes two words for its own: `</s>` ends a line, so what follows it is not read, and a word that begins with
-    `__label__` is a class. In a user's text both are words like others, so they are broken up.
+    fastText reserves two words: `</s>` ends a line, and a word that begins with `__label__` is a class. In a user's text
+    they are ordinary words, so they are split.
     """
     texts: Iterable[str] = columns[0] if len(columns) == 1 else map(JOIN.join, zip(*columns, strict=True))
     if not raw:
@@ -82,7 +82,7 @@ def lines(columns: Columns, raw: bool) -> list[str]:
 
 
 def _without_own_words(text: str) -> str:
-    # Two searches cost less than the expression on the texts that have neither word, and this stands inside the clock.
+    # Times include this function. Two searches cost less than the expression on texts with neither word.
     return _OWN_WORDS.sub(r"\1 ", text) if "</s>" in text or _LABEL in text else text
 
 
@@ -94,7 +94,7 @@ def train_fasttext(
     Args:
       file: to write.
       columns: training texts, one sequence a field.
-      labels: class numbers.
+      labels: class indices.
       dim, buckets, order: width, hash buckets and highest n-gram order, the student's.
       raw: see `FastText`.
 
@@ -122,7 +122,7 @@ def train_fasttext(
     test.write_text("".join(marked[row] for row in np.flatnonzero(chosen)), encoding="utf-8")
 
     def accuracy(settings: dict[str, Any]) -> float:
-        with suppress(RuntimeError):  # it met NaN: the rate is too high
+        with suppress(RuntimeError):  # NaN: the learning rate is too high
             return train(~chosen, **settings).test(str(test))[1]
         return 0.0
 
@@ -131,11 +131,11 @@ def train_fasttext(
             train(np.ones(len(marked), bool), **settings).save_model(str(out))
             test.unlink()
             return settings
-    raise BenchError(f"fastText met NaN with every setting tried: {_FASTTEXT_SETTINGS}")
+    raise BenchError(f"fastText gives NaN with all settings: {_FASTTEXT_SETTINGS}")
 
 
 class Model2Vec:
-    """Model2Vec and a logistic head, as a system.
+    """Scores with Model2Vec and a logistic head.
 
     Args:
       folder: what `train_model2vec` wrote.
@@ -168,7 +168,7 @@ class Model2Vec:
 
 
 def features(*vectors: np.ndarray) -> np.ndarray:
-    """Returns what the head sees of one text's vectors `[n, dim]`, or of a query's and a title's: `[n, 4 * dim]`."""
+    """Returns the head's input: a text's vectors `[n, dim]`, or of a query's and a title's `[n, 4 * dim]`."""
     if len(vectors) == 1:
         return vectors[0]
     query, title = vectors
@@ -176,7 +176,7 @@ def features(*vectors: np.ndarray) -> np.ndarray:
 
 
 def static_vectors(vectors: np.ndarray, dim: int) -> np.ndarray:
-    """Makes token vectors by PCA to `dim`, frequent tokens weighed down; float32 `[vocabulary, dim]`."""
+    """Reduces token vectors by PCA, with less weight for frequent tokens; returns float32 `[vocabulary, dim]`."""
     centred = vectors - vectors.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     ranks = np.arange(2, len(vectors) + 2)
@@ -185,13 +185,13 @@ def static_vectors(vectors: np.ndarray, dim: int) -> np.ndarray:
 
 
 def train_model2vec(folder: str, encoder: str, columns: Columns, labels: Sequence[int], dim: int) -> dict[str, Any]:
-    """Writes static vectors made of an encoder's token embeddings, and a logistic head trained on labels.
+    """Writes static vectors from an encoder's token embeddings, and a logistic head trained on labels.
 
     Args:
       folder: to write.
       encoder: a BERT's folder, `model.safetensors` and `tokenizer.json`.
       columns: training texts, one sequence a field.
-      labels: class numbers.
+      labels: class indices.
       dim: width of the vectors.
 
     Returns:

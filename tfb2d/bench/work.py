@@ -1,4 +1,4 @@
-"""What is scored: real texts, cut into calls beforehand, the same for every system."""
+"""The texts that systems score: real texts, cut into calls beforehand, the same for every system."""
 
 import dataclasses
 import tempfile
@@ -9,25 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.bench.measure import RANK, BenchError
+from tfb2d.bench.measure import RANK, BenchError, Worker
 from tfb2d.config import AugmentConfig, Config, ConfigError, DataConfig
-from tfb2d.data.errors import DataError
 from tfb2d.data.examples import read_examples
 from tfb2d.data.files import read_json
 from tfb2d.data.prepare import prepare
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.evaluation.metrics import decisions
 
 TITLES = 100  # of one query in a call of batch RANK
-MOST_TEXTS = 4096  # that calls are cut from; every text occurs in one call of each size before any comes again
+MOST_TEXTS = 4096  # that calls are cut from; calls repeat a text only after all others
 
 Columns = list[list[str]]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts, one list a field, and their labels as class numbers (graded: values within [0, 1]), if they are known."""
+    """Holds texts, one list a field, and their labels as class indices (graded: in [0, 1]), or None."""
 
     columns: Columns
     labels: np.ndarray | None = None
@@ -38,13 +38,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Work:
-    """Texts to score, and labelled rows for the peers to learn from.
+    """Holds texts to score, and labelled rows to train the peers on.
 
     Attributes:
       name: the task's, in results.
-      task: what is asked of the texts.
+      task: of the texts.
       rows: to score; their labels give the accuracy.
-      train: labelled rows, none of which is among `rows` (then `unseen`), or some of which may be.
+      train: labelled rows.
+      unseen: whether no row of `train` is among `rows`.
     """
 
     name: str
@@ -78,13 +79,22 @@ class Work:
         others = [titles[row] for row in order]
         calls = []
         for number, query in enumerate(list(own)[:128]):
-            rest = [others[(number * TITLES + i) % len(others)] for i in range(TITLES)]
-            calls.append([query, [*own[query], *rest][:TITLES]])
+            filling = [others[(number * TITLES + i) % len(others)] for i in range(TITLES)]
+            calls.append([query, [*own[query], *filling][:TITLES]])
         return calls
 
 
+def accuracy(worker: Worker, work: Work) -> float | None:
+    """Returns the share of rows that an opened system decides as the label says; None without classes to decide."""
+    if work.rows.labels is None or work.task.kind == "graded":
+        return None
+    starts = range(0, len(work.rows), 1024)
+    parts = [worker.call("score", *(column[at : at + 1024] for column in work.rows.columns)) for at in starts]
+    return float(np.mean(decisions(np.concatenate([np.asarray(part) for part in parts])) == work.rows.labels))
+
+
 def from_run(folder: Path, name: str = "") -> Work:
-    """Reads the test split of a run's data stage, and its training rows to learn from."""
+    """Reads the test split of a run's data stage, and its training rows."""
     task = Task.from_json(read_json(folder / "task.json"))
 
     def rows(split: str) -> Rows:
@@ -95,7 +105,7 @@ def from_run(folder: Path, name: str = "") -> Work:
 
 
 def from_files(files: Sequence[str], train: Sequence[str], task: Task) -> Work:
-    """Reads labelled rows of files, and others to learn from; without those, peers learn from the very rows."""
+    """Reads labelled rows to score, and rows to train on; without `train` they are the same rows."""
     data = DataConfig(fields=task.fields, label=task.label, classes=task.classes, label_range=task.label_range)
 
     def rows(names: Sequence[str]) -> Rows:
@@ -109,7 +119,7 @@ def from_files(files: Sequence[str], train: Sequence[str], task: Task) -> Work:
 
 @dataclass(frozen=True)
 class Sources:
-    """What to measure on; see the flags of `tfb2d.bench`."""
+    """Holds the data to measure on; see the flags of `tfb2d bench`."""
 
     data: Sequence[str] = ()
     train: Sequence[str] = ()
@@ -120,7 +130,7 @@ class Sources:
 
 
 def load(sources: Sources) -> list[Work]:
-    """Loads all the work of a run; by default that of a fresh machine, see `films`.
+    """Loads the texts of all tasks; without sources those of `films`.
 
     Raises:
       BenchError, DataError: data that cannot be used.
@@ -128,13 +138,13 @@ def load(sources: Sources) -> list[Work]:
     if not sources.data:
         return films()
     works = []
-    for given in sources.data:
-        if (Path(given) / "task.json").exists():
-            works.append(from_run(Path(given)))
-        elif (Path(given) / "data" / "task.json").exists():
-            works.append(from_run(Path(given) / "data"))
+    for entry in sources.data:
+        if (Path(entry) / "task.json").exists():
+            works.append(from_run(Path(entry)))
+        elif (Path(entry) / "data" / "task.json").exists():
+            works.append(from_run(Path(entry) / "data"))
         else:
-            works.append(from_files(given.split(","), sources.train, _task(sources, given)))
+            works.append(from_files(entry.split(","), sources.train, _task(sources, entry)))
     if len({work.name for work in works}) < len(works):
         raise BenchError(f"two of --data are called {', '.join(work.name for work in works)}; rename one")
     return works
@@ -154,11 +164,11 @@ def _task(sources: Sources, data: str) -> Task:
 
 
 def films() -> list[Work]:
-    """Reads the quickstart's test films, for a machine that has nothing but PyPI.
+    """Reads the quickstart's test films, which PyPI has.
 
     Returns:
-      "quickstart": snippets of reviews, about 20 words, good or bad; "plots": whole plots, about 100 words, the same
-      question, no labels; "films": (film, snippet) pairs, does the snippet speak of the film.
+      Three works. "quickstart": review snippets of about 20 words, labelled good or bad. "plots": whole plots of about 100
+      words, unlabelled. "films": (film, snippet) pairs, labelled by whether the snippet is about the film.
     """
     from tfb2d.configs.quickstart import get_config
     from tfb2d.data.resources import resolve
@@ -182,11 +192,8 @@ def films() -> list[Work]:
 
 
 def _with_wrong(names: Sequence[str], texts: Sequence[str]) -> Rows:
-    """Returns each text with its own film (1) and with another (0)."""
+    """Returns each text paired with its own film (label 1) and with another film (label 0)."""
     films, own = np.unique([name.replace("_", " ") for name in names], return_inverse=True)
     other = (own + np.random.default_rng(1).integers(1, len(films), len(own))) % len(films)
     queries = [str(films[film]) for both in zip(own, other, strict=True) for film in both]
     return Rows([queries, [text for text in texts for _ in range(2)]], np.tile([1.0, 0.0], len(texts)))
-
-
-__all__ = ["TITLES", "DataError", "Rows", "Sources", "Work", "films", "from_files", "from_run", "load"]

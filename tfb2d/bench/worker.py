@@ -13,8 +13,8 @@ from typing import Any
 
 
 def serve(answers: Any) -> None:
-    """Answers requests until there are no more."""
-    # Not at the top: cores are set before a library counts them.
+    """Answers requests until the input ends."""
+    # Imported here, after the cores are set, since libraries count them when they load.
     from tfb2d.bench.measure import import_function, peak_megabytes, time_calls
 
     system: Any = None
@@ -35,7 +35,7 @@ def serve(answers: Any) -> None:
             else:
                 value = import_function(request["function"])(**arguments)
             answer = {"value": value.tolist() if hasattr(value, "tolist") else value}
-        except Exception as error:  # the one who asked decides what to do about it
+        except Exception as error:  # the caller decides what to do
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)

@@ -3,9 +3,9 @@
   tfb2d compress --workdir=runs/quickstart
   tfb2d compress --workdir=runs/shop --forms=int8,post-training,qat,pruned-50+qat --epochs=2
 
-Every form starts from the run's trained student and is judged on valid and test texts. Dense forms have int8 tables; those
-in 8 bits are judged with weights and activations rounded, as an integer runtime computes them. Writes
-<workdir>/compress.json.
+Every form starts from the run's trained student and is measured on the splits valid and test. Forms of the dense layers
+have int8 tables. Forms in 8 bits are measured with rounded weights and activations, as an integer runtime computes them.
+Writes <workdir>/compress.json.
 """
 
 from argparse import Namespace
@@ -51,20 +51,20 @@ def run(options: Namespace) -> None:
 
     workdir = Path(options.workdir)
     finished = Run(workdir, progress=False)
-    found = compare(finished, finished.config(), options.forms, options.epochs)
-    write_json(workdir / "compress.json", found)
+    figures = compare(finished, finished.config(), options.forms, options.epochs)
+    write_json(workdir / "compress.json", figures)
     head = ["form", "weights", "zipped", "zeros", "accuracy valid", "test", "ROC-AUC valid", "test", "one row"]
     rows = [
         [
-            one["form"],
-            f"{one['megabytes']:.2f} MB",
-            f"{one['zipped_megabytes']:.2f} MB",
-            f"{100 * one['zeros']:.0f}%",
-            *(f"{100 * one['figures'][split]['accuracy']:.2f}%" for split in ("valid", "test")),
-            *(f"{one['figures'][split]['roc_auc']:.4f}" for split in ("valid", "test")),
-            f"{one['single_us']:.0f} µs",
+            form["form"],
+            f"{form['megabytes']:.2f} MB",
+            f"{form['zipped_megabytes']:.2f} MB",
+            f"{100 * form['zeros']:.0f}%",
+            *(f"{100 * form['figures'][split]['accuracy']:.2f}%" for split in ("valid", "test")),
+            *(f"{form['figures'][split]['roc_auc']:.4f}" for split in ("valid", "test")),
+            f"{form['single_us']:.0f} µs",
         ]
-        for one in found
+        for form in figures
     ]
     print(layout([head, *rows]))
 

@@ -1,8 +1,8 @@
-"""Cuts tables down: rows that training never read share one, and under a size budget rare rows share by meaning.
+"""Makes tables smaller: rows that training never read share a row, and under a size budget similar rare rows do.
 
 Merging rare rows into a few shared ones by weighted k-means keeps the student's accuracy, where merging them at
-random, or dropping them, does not: of the 22,353 rows that the quickstart's training read, a tenth gives a ROC-AUC of 0.859
-that way, against 0.823 and 0.811; all of them give 0.859.
+random, or dropping them, does not: the quickstart's training read 22,353 rows. A tenth of
+them gives a ROC-AUC of 0.859 that way, against 0.823 and 0.811. All of them give 0.859.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ import numpy as np
 from tfb2d.config import ConfigError
 from tfb2d.students.int8_table import CompressedTable, quantise
 
-SHARED = 1024  # rows at most that stand for all that were merged, of a table
+SHARED = 1024  # at most so many rows of a table stand for all rows that were merged
 ROUNDS = 8  # of k-means
 _BLOCK = 4096  # rows whose distances are computed at once
 
 
 @dataclass(frozen=True)
 class Table:
-    """A trained table and what is known of its rows.
+    """A trained table, and how often training read its rows.
 
     Attributes:
       values: `[buckets, dim]` float32.
@@ -37,27 +37,30 @@ class Table:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a stored row: its values, and its scale."""
+        """Returns the bytes of a stored row: its values and its scale."""
         return self.values.shape[1] + 4
 
     @property
     def map_bytes(self) -> int:
-        """Bytes of a map from buckets to rows."""
+        """Returns the bytes of a map from buckets to rows."""
         return 4 * len(self.values)
 
     @property
     def seen(self) -> int:
-        """Rows that training read."""
+        """Counts the rows that training read."""
         return int(np.count_nonzero(self.counts))
 
     def stored(self) -> CompressedTable:
-        """All rows that were read as they are, and the others together where that takes less room."""
+        """Stores every row that training read; the others share rows where that takes fewer bytes."""
         spare = min(self.unseen_rows, len(self.values) - self.seen)
         mapped = (self.seen + spare) * self.row_bytes + self.map_bytes
         return self.cut(self.seen) if mapped < len(self.values) * self.row_bytes else quantise(self.values)
 
     def cut(self, rows: int) -> CompressedTable:
-        """At most `rows` rows for what was read, the most read ones each with its own, and the unseen rows."""
+        """Stores at most `rows` rows for what training read, and `unseen_rows` rows for all else.
+
+        The rows that were read most keep a row each; rarer ones share.
+        """
         seen, unseen = np.split(np.argsort(-self.counts, kind="stable"), [self.seen])
         shared = min(SHARED, (rows + 1) // 2) if rows < len(seen) and self.unseen_rows == 1 else 0
         own, rare = np.split(seen, [min(rows, len(seen)) - shared])
@@ -103,7 +106,7 @@ def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.
 
 
 def fit(tables: Mapping[str, Table], room: int | None = None) -> dict[str, CompressedTable]:
-    """Brings tables under a budget together: the rows that were read most, of all tables, keep a row of their own.
+    """Fits all tables into one budget: the rows that training read most, of any table, are stored separately.
 
     Args:
       tables: by name.

@@ -1,4 +1,4 @@
-"""One trained student in many forms, measured alike."""
+"""Measures one trained student in many compressed forms."""
 
 import dataclasses
 import time
@@ -24,10 +24,20 @@ from tfb2d.students.stage import learnt_stack, soft_training_rows
 
 
 def compare(run: Run, run_config: Config, forms: Sequence[str], epochs: int) -> list[dict[str, Any]]:
-    """Figures of each form; see the command, `tfb2d/compress/__main__.py`.
+    """Measures a run's student in each form.
+
+    Args:
+      run: a run whose student is finished.
+      run_config: its settings.
+      forms: names of forms, as the command `tfb2d compress` takes them.
+      epochs: of each fine-tuning.
+
+    Returns:
+      For each form a dict: megabytes, zipped megabytes, share of zero weights, microseconds a text, and accuracy, ROC-AUC
+      and log loss on "valid" and "test".
 
     Raises:
-      ConfigError: a form that there is not, or a budget that cannot be met.
+      ConfigError: an unknown form, or a budget that cannot be met.
     """
     settings = {form: _settings(form, epochs) for form in forms}
     trained = load_student(run.student)
@@ -78,7 +88,7 @@ def _tuned(
     if not (rounded or config.qat_epochs):
         return with_dense(student, model.get_weights()), None
     return with_dense(student, quantised_form(model)[0]), lambda texts: model(
-        source([student.tokens(one) for one in texts]), training=False
+        source([student.tokens(column) for column in texts]), training=False
     )
 
 

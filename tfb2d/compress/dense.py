@@ -1,9 +1,8 @@
-"""TensorFlow Model Optimization on a student's dense layers: pruning, clustering, quantisation-aware training, each or all.
+"""Prunes, clusters and quantises a student's dense layers with TensorFlow Model Optimization (TFMOT).
 
 TFMOT works on plain tf_keras models, so the dense layers are copied into one that starts from the pooled features; the
-student's trunk computes those, batch by batch, with its tables as they will be served. What was learnt is folded back.
-Where several are asked for, each keeps what was done before, as TFMOT's collaborative optimisation has it (PQAT, CQAT,
-PCQAT).
+student's trunk computes those, batch by batch, with its tables as they will be served. The new weights are then copied
+back. A later step keeps what an earlier one did, as in TFMOT's collaborative optimisation (PQAT, CQAT, PCQAT).
 
 Reference: https://www.tensorflow.org/model_optimization/guide/combine/collaborative_optimization
 """
@@ -30,7 +29,10 @@ Features = Callable[[Sequence[tf.RaggedTensor]], tf.Tensor]
 
 
 def features(student: Student) -> Features:
-    """What the dense layers read: a function of each field's hashes to `[batch, width]`, a pair's query pool last."""
+    """Returns a function from each field's hashes to what the dense layers read: `[batch, width]` float32.
+
+    A pair's query pool comes last.
+    """
     inputs = [student.first_dense.input, *([student.query_dense.input] if student.query_dense else [])]
     model = tf_keras.Model(student.trunk.inputs, inputs[0] if len(inputs) == 1 else tf.concat(inputs, -1))
     specs = [tf.RaggedTensorSpec([None, None], tf.int64, 1, tf.int64) for _ in student.task.fields]
@@ -38,20 +40,20 @@ def features(student: Student) -> Features:
 
 
 def dense_model(student: Student) -> tf_keras.Sequential:
-    """A copy of the dense layers, from features to logits; the halves of a pair's first layer are one again."""
-    first, *rest = (student.first_dense, *student.denses)
-    kernels = [first.kernel, *([student.query_dense.kernel] if student.query_dense else [])]
+    """Copies the dense layers into one model from features to logits; both halves of a pair's first layer are joined."""
+    layers = (student.first_dense, *student.denses)
+    kernels = [layers[0].kernel, *([student.query_dense.kernel] if student.query_dense else [])]
     model = tf_keras.Sequential([tf_keras.Input((sum(kernel.shape[0] for kernel in kernels),), name="features")])
-    for layer in (first, *rest):
-        last = layer is (rest or [first])[-1]
+    for layer in layers:
+        last = layer is layers[-1]
         model.add(tf_keras.layers.Dense(layer.units, None if last else "relu", name=f"tuned_{layer.name}"))
-    weights = [np.concatenate([kernel.numpy() for kernel in kernels]), first.bias.numpy()]
-    model.set_weights([*weights, *(weight for layer in rest for weight in layer.get_weights())])
+    weights = [np.concatenate([kernel.numpy() for kernel in kernels]), layers[0].bias.numpy()]
+    model.set_weights([*weights, *(weight for layer in layers[1:] for weight in layer.get_weights())])
     return model
 
 
 def tune(student: Student, rows: TrainingRows, config: CompressConfig) -> Student:
-    """A student whose dense layers are pruned, clustered and quantised as `config` says; tables stay as they are.
+    """Prunes, clusters and quantises a student's dense layers as `config` says; tables stay as they are.
 
     Args:
       student: in the form in which it is served.
@@ -59,7 +61,7 @@ def tune(student: Student, rows: TrainingRows, config: CompressConfig) -> Studen
       config: `sparsity`, `clusters` and `qat_epochs`, each 0 for none.
 
     Returns:
-      The same student with other dense weights. After quantisation-aware training they lie on an 8-bit grid, and
+      A copy of the student with the new dense weights. After quantisation-aware training they lie on an 8-bit grid, and
       `compression["dense"]` has the ranges that a fully quantised form needs; see `quantised_form`.
     """
     source = features(student)
@@ -74,7 +76,7 @@ def tune(student: Student, rows: TrainingRows, config: CompressConfig) -> Studen
 
 
 def tuned(model: tf_keras.Sequential, source: Features, rows: TrainingRows, config: CompressConfig) -> tf_keras.Model:
-    """The dense model after all that `config` asks for, in TFMOT's order: pruned, clustered, quantised."""
+    """Prunes, clusters and quantises a dense model as `config` says, in TFMOT's order, and returns it."""
     if config.sparsity:
         model = pruned(model, source, rows, config)
     if config.clusters:
@@ -94,7 +96,7 @@ def pruned(
     """Prunes by magnitude: each layer but the last loses its smallest weights, step by step, while the rest learns."""
     sparsity = tfmot.load().sparsity.keras
     steps = config.epochs * -(-rows.n // config.batch_size)
-    # The default frequency, 100, would leave a short training's schedule unseen, and nothing would be pruned.
+    # With the default frequency of 100 steps a short training would prune nothing.
     schedule = sparsity.PolynomialDecay(
         0.0, config.sparsity, begin_step=0, end_step=max(1, steps // 2), frequency=max(1, steps // 50)
     )
@@ -111,7 +113,7 @@ def clustered(
     Zeros that pruning made are put back afterwards: TFMOT's public interface cannot keep them while it clusters.
     """
     clustering = tfmot.load().clustering.keras
-    # k-means++ would be drawn anew every time.
+    # k-means++ is random and would give other clusters every time.
     settings = {
         "number_of_clusters": config.clusters,
         "cluster_centroids_init": clustering.CentroidInitialization.LINEAR,
@@ -135,7 +137,7 @@ def fit(
     part: int,
     callback: tf_keras.callbacks.Callback | None = None,
 ) -> None:
-    """Trains a dense model on what the student was trained on; `part` tells one training's order of rows from another's."""
+    """Trains a dense model on what the student was trained on; each `part` gives another random order of the rows."""
     model.compile(tf_keras.optimizers.Adam(config.learning_rate, jit_compile=False), soft_cross_entropy)
     if callback:
         callback.set_model(model)
@@ -151,18 +153,18 @@ def fit(
 
 
 def with_dense(student: Student, weights: Sequence[np.ndarray], record: dict[str, Any] | None = None) -> Student:
-    """The same student with the weights of a dense model, kernels and biases in turn."""
+    """Copies a student with the weights of a dense model, kernels and biases in turn."""
     compression = {"tables": {}, **(student.compression or {})}
     made = Student(student.task, student.config, student.seed, {**compression, **({"dense": record} if record else {})})
     for target, value in zip(made.trunk.weights, student.trunk.weights, strict=True):
         target.assign(value)
-    kernel, bias, *rest = weights
+    kernel, bias, *later = weights
     query, *layers = dense_layers(made) if made.query_dense else (None, *dense_layers(made))
     width = layers[0].kernel.shape[0]
     layers[0].set_weights([kernel[:width], bias])
     if query is not None:
         query.set_weights([kernel[width:]])
-    for layer, kernel, bias in zip(layers[1:], rest[::2], rest[1::2], strict=True):
+    for layer, kernel, bias in zip(layers[1:], later[::2], later[1::2], strict=True):
         layer.set_weights([kernel, bias])
     return made
 

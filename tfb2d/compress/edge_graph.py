@@ -1,6 +1,6 @@
 """A student's logits as a graph over padded n-gram ids, of ops that TensorFlow Lite has built in.
 
-The arithmetic is the trained student's own (`Student.logits_of`); what is made here is what it reads.
+The arithmetic is the trained student's own, `Student.logits_of`. This module makes what it reads.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ FORMS = ("int8", "float")
 
 
 class EdgeTable:
-    """Rows of a table for padded ids.
+    """Reads rows of a table for padded ids.
 
     The arrays are variables, which the converter freezes by itself. As constants of the graph it would copy them time and
     again: 22 s and 4.8 GB instead of 2.9 s and 1.7 GB for a float table of 2^18 x 64.
@@ -52,7 +52,7 @@ class EdgeTable:
 
 
 def edge_table(layer: NGramEmbedding, form: str) -> CompressedTable | np.ndarray:
-    """Returns a layer's table as the edge form stores it: what is compressed stays as it is, the rest goes by `form`."""
+    """Returns a layer's table as the edge form stores it: a compressed one as it is, a float one as `form` says."""
     compressed = getattr(layer, "compressed", None)
     if compressed is not None:
         return compressed
@@ -61,11 +61,11 @@ def edge_table(layer: NGramEmbedding, form: str) -> CompressedTable | np.ndarray
 
 
 class EdgeGraph:
-    """A student's logits from padded ids.
+    """Computes a student's logits from padded ids.
 
-    Inputs are int32. For each field `[batch, positions, orders]` (window and affixes instead of orders where n-grams are
-    composed), where `buckets + i` pads field i; for soft matching also, of each field, `[batch, positions]` ids of its own
-    table, padded alike. A query's batch may be 1: it goes with all titles.
+    Inputs are int32. Each field has ids `[batch, positions, orders]`, or `[batch, positions, window + affixes]` where
+    n-grams are composed; `buckets + i` pads field i. Soft matching adds ids `[batch, positions]` of its own table for each
+    field, padded alike. A query's batch may be 1: it goes with all titles.
 
     Args:
       student: a trained one.
@@ -86,7 +86,7 @@ class EdgeGraph:
 
     @property
     def signature(self) -> dict[str, tf.TensorSpec]:
-        """The inputs by name."""
+        """Returns the inputs by name."""
         inputs = {name: tf.TensorSpec([None, None, self.width], tf.int32, name=name) for name in self.names}
         if self.soft:
             for name in self.names:

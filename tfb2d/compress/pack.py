@@ -1,4 +1,4 @@
-"""A trained student's int8 form, and how many megabytes it may take."""
+"""Makes a trained student's int8 form, within a number of megabytes where there is a bound."""
 
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 # What a SavedModel of so many fields holds besides weights, at most: its signatures' graphs, the folding table, warm-up.
 GRAPH_BYTES = {1: 500_000, 2: 1_000_000}
-# Rows that n-grams share which training never saw. Soft matching compares rows, so unseen words keep start values there, of
-# which a thousand do; elsewhere one row of zeros does.
+# Rows that unseen n-grams share. Soft matching compares rows, so there unseen words share about a thousand start values.
+# Elsewhere they share one row of zeros.
 UNSEEN_ROWS = {"ngrams": 1, "kernels": 1024}
 
 
@@ -35,13 +35,14 @@ def pack(student: "Student", rows: "TrainingRows", max_megabytes: float = 0.0) -
     layers = student.embeddings
     counts = dict(zip(layers, count_ids(rows, layers.values()), strict=True))
     tables = {name: Table(layer.table.numpy(), counts[name], UNSEEN_ROWS[name]) for name, layer in layers.items()}
-    rest = stored_bytes(student) - sum(table.values.nbytes for table in tables.values())
-    rest += GRAPH_BYTES[len(student.task.fields)]
+    other_bytes = stored_bytes(student) - sum(table.values.nbytes for table in tables.values())
+    other_bytes += GRAPH_BYTES[len(student.task.fields)]
     try:
-        return with_tables(student, fit(tables, int(max_megabytes * 1e6) - rest if max_megabytes else None))
+        return with_tables(student, fit(tables, int(max_megabytes * 1e6) - other_bytes if max_megabytes else None))
     except BudgetError as error:
-        least = np.ceil((rest + error.least) / 1e4) / 100
+        least = np.ceil((other_bytes + error.least) / 1e4) / 100
         raise ConfigError(
-            f"compress.max_megabytes is {max_megabytes}; this student takes {least} at least: {rest / 1e6:.2f} for its "
-            "dense layers and the graph, the rest for its tables (with fewer student.buckets they take less)"
+            f"compress.max_megabytes is {max_megabytes}; this student takes {least} at least: "
+            f"{other_bytes / 1e6:.2f} for its dense layers and the graph, the rest for its tables "
+            "(with fewer student.buckets they take less)"
         ) from None

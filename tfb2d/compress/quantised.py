@@ -1,4 +1,4 @@
-"""TFMOT's 8-bit form of a dense model: made, its ranges set from data, and read out."""
+"""Makes TFMOT's 8-bit form of a dense model, sets its ranges from data, and reads its weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def quantised(
       clustered: further training keeps clusters.
 
     Raises:
-      ValueError: no batches, of which no ranges can be read; the model would give a constant.
+      ValueError: there are no batches to read ranges from.
     """
     if not batches:
         raise ValueError("there are no rows to read the ranges of activations from")
@@ -79,7 +79,7 @@ def quantised_form(model: tf_keras.Model) -> tuple[list[np.ndarray], dict[str, A
 def _activation_ranges(model: tf_keras.Model) -> list[tuple[tf.Variable, tf.Variable]]:
     """Lists the variables with the range of the features and of each ReLU's output."""
     first, *wrappers = model.layers
-    return [_range_of(first, first.name), *(_range_of(one, "post_activation") for one in wrappers[:-1])]
+    return [_range_of(first, first.name), *(_range_of(wrapper, "post_activation") for wrapper in wrappers[:-1])]
 
 
 def _range_of(layer: tf_keras.layers.Layer, what: str) -> tuple[tf.Variable, tf.Variable]:

@@ -1,4 +1,4 @@
-"""The stage `compress`: the student that is served, small, beside the one that was trained."""
+"""The stage `compress`: makes the small student that is served from the trained one."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ VERSION = 1  # of the code: raise it when the same student and settings give ano
 def compress_student(run: Run, config: Config) -> CompressOutcome:
     """Makes the student that is served from the trained one, and measures both.
 
-    After a kill everything is done anew; it is short, and comes out the same.
+    After a kill the whole stage runs again; it is short and gives the same student.
 
     Raises:
       ConfigError: the size budget cannot be met.
@@ -65,6 +65,7 @@ def split_figures(
       score: stands in for `student.model`: a function of string tensors, one a field, to logits.
     """
     from tfb2d.evaluation.metrics import metrics
+    from tfb2d.students.model import score_texts
 
     task: Task = student.task
     tables = {split: read_table(run.split(split)) for split in ("valid", "test")}
@@ -77,15 +78,3 @@ def split_figures(
     figures = {split: metrics(task, labels[split], calibration.apply(logits[split])) for split in logits}
     names = ("accuracy", "roc_auc", "log_loss")
     return {split: {name: values[name] for name in names} for split, values in figures.items()}, calibration
-
-
-def score_texts(score: Callable, columns: list[list[str]], batch: int = 1024) -> np.ndarray:
-    """Returns logits `[n, k]` float32 of texts, a column a field; `score` is a function of string tensors."""
-    import tensorflow as tf
-
-    function = tf.function(score, reduce_retracing=True)
-    parts = [
-        function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
-        for start in range(0, len(columns[0]), batch)
-    ]
-    return np.concatenate(parts)

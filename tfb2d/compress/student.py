@@ -5,27 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.students.int8_table import CompressedTable, quantise
+from tfb2d.students.int8_table import CompressedTable
 from tfb2d.students.model import Student
-from tfb2d.students.packed import PackedNGramEmbedding
-
-
-def stored_tables(student: Student) -> dict[str, CompressedTable]:
-    """A student's tables, "ngrams" and perhaps "kernels", as int8: those that it has, or its float ones rounded."""
-    return {
-        name: layer.compressed if isinstance(layer, PackedNGramEmbedding) else quantise(layer.table.numpy())
-        for name, layer in student.embeddings.items()
-    }
 
 
 def with_tables(
     student: Student, tables: Mapping[str, CompressedTable], about: Mapping[str, Any] | None = None
 ) -> Student:
-    """The same student with other tables.
+    """Copies a student with other tables.
 
     Args:
       student: whose dense layers are taken over.
-      tables: one a table of the student; of as many buckets.
+      tables: by name, as in `Student.embeddings`, with as many buckets.
       about: kept in `student.json` under `compression`, beside `tables`.
 
     Returns:
@@ -38,22 +29,22 @@ def with_tables(
         layer.assign(tables[name])
     if made.ngrams.known is not None:
         made.ngrams.known.assign(student.ngrams.known)
-    copy_rest(student, made)
+    copy_other_weights(student, made)
     return made
 
 
-def copy_rest(source: Student, target: Student) -> None:
-    """Gives a student all of another one's weights but its tables."""
+def copy_other_weights(source: Student, target: Student) -> None:
+    """Copies all weights but the tables from one student to another."""
     layers = zip([source.pool, *dense_layers(source)], [target.pool, *dense_layers(target)], strict=True)
     for source_layer, target_layer in layers:
         target_layer.set_weights(source_layer.get_weights())
 
 
 def dense_layers(student: Student) -> list[Any]:
-    """The dense layers in the order in which they are applied; of pairs the query's half of the first comes first."""
+    """Lists the dense layers in the order in which they run; a pair's query half of the first layer comes first."""
     return [*([student.query_dense] if student.query_dense else []), student.first_dense, *student.denses]
 
 
 def stored_bytes(student: Student) -> int:
-    """Bytes of a student's weights in a file."""
+    """Returns the bytes of a student's weights in a file."""
     return int(sum(np.asarray(weight).nbytes for weight in student.trunk.weights))

@@ -28,9 +28,9 @@ def convert(student: Student, form: str = "int8") -> bytes:
 
     Args:
       student: a trained one.
-      form: "float": exact. "int8": tables are int8 with a scale a row, which is nearly all of the file. Dense layers and
-        convolutions stay float32: eight bits for pooled vectors moved probabilities by up to 0.012, and the converter's own
-        quantisation cannot leave a layer out (of layers below 1,024 weights it quantises none).
+      form: "float" is exact. "int8" stores tables as int8 with a scale a row; they are nearly all of the file. Dense layers
+        and convolutions stay float32: eight bits for pooled vectors moved probabilities by up to 0.012. The converter's own
+        quantisation cannot leave a layer out, and skips all layers below 1,024 weights.
     """
     graph = EdgeGraph(student, form)
     served = tf.function(graph.__call__, autograph=False).get_concrete_function(**graph.signature)
@@ -40,7 +40,9 @@ def convert(student: Student, form: str = "int8") -> bytes:
 def _converted(served: Any, ops: Sequence[tf.lite.OpsSet]) -> bytes:
     """Converts a concrete function."""
     module = tf.Module()
-    module.weights = served.variables  # the converter saves a SavedModel of them, whose names the inputs keep
+    module.weights = (
+        served.variables
+    )  # the converter saves this module as a SavedModel, whose input names the result keeps
     with _quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([served], module)
         converter.target_spec.supported_ops = ops
@@ -80,7 +82,7 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
     if student.ngrams.known is not None:
         write_atomic(folder / VOCABULARY, student.ngrams.known.numpy().astype("<i8").tobytes())
     values = dataclasses.asdict(spec)
-    for name in ("affixes", "vocabulary"):  # which runners of before do not know
+    for name in ("affixes", "vocabulary"):  # older runners refuse keys that they do not know
         if not values[name]:
             del values[name]
     write_json(folder / SPEC_FILE, values)
@@ -88,10 +90,10 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
 
 
 def convert_text(student: Student, scale: float, bias: Sequence[float]) -> bytes:
-    """A student as TensorFlow Lite from strings to `score` and `logit`, with Select (Flex) ops for what has no built-in.
+    """Converts a student to a TensorFlow Lite model from strings to `score` and `logit`, with Select (Flex) ops.
 
-    It runs where the runtime links Flex: Android, iOS and C++ do on demand; the Python packages `tensorflow` 2.21 and
-    `ai-edge-litert` do not. Tables stay as the student has them. The graph is the trained one, not the served one, whose
+    It runs where the runtime links Flex. Android, iOS and C++ can; the Python packages `tensorflow` 2.21 and
+    `ai-edge-litert` cannot. Tables stay as the student has them. The graph is the trained one, not the served one, whose
     LowerBound op Flex does not know.
 
     Raises:
@@ -114,7 +116,7 @@ def convert_text(student: Student, scale: float, bias: Sequence[float]) -> bytes
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The converter announces its own deprecation, and counts its ops, on every call."""
+    """Hides the converter's notes: on every call it announces its deprecation and counts its ops."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""TensorFlow Model Optimization's public interface, imported without what its import leaves behind.
+"""TensorFlow Model Optimization's public interface, imported without its side effect on the environment.
 
 Nothing else in this package imports it. `load()` returns it, with the names of its API reference
 (https://www.tensorflow.org/model_optimization/api_docs/python/tfmot). No private module and no private attribute is used.
 
-Three of its habits (0.8.1) that callers have to know:
+Three things (0.8.1) that callers have to know:
 
 * a pruning schedule is looked at in steps `begin_step`, `begin_step + frequency`, ... alone; with the default frequency
   of 100 a short training prunes nothing. `dense.pruned` sets it by the number of steps;
@@ -19,10 +19,9 @@ _VARIABLE = "TF_USE_LEGACY_KERAS"
 
 
 def load() -> Any:
-    """Imports the package and returns it; the environment is afterwards as it was.
+    """Imports the package and returns it, without changing the environment.
 
-    Its import sets an environment variable that asks for the Keras before Keras 3, and every process started from here
-    would heed that.
+    Its import sets an environment variable that asks for Keras 2. Child processes would inherit it.
     """
     before = os.environ.get(_VARIABLE)
     import tensorflow_model_optimization

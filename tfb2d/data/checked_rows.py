@@ -101,7 +101,7 @@ def read_checked_rows(
 
 
 def read_texts(
-    paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None
+    paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None, quoting: str = "auto"
 ) -> Iterator[tuple[str, ...]]:
     """Streams the texts of files, for readers that need nothing else. Rejected rows are logged at the end.
 
@@ -109,6 +109,7 @@ def read_texts(
       paths: the files.
       fields: text columns that they must have.
       progress: called with the bytes read since the last call.
+      quoting: see `read_rows`.
 
     Yields:
       The texts of each good row, in the order of `fields`.
@@ -118,7 +119,7 @@ def read_texts(
     """
     rejects = Rejects(None, 1.0)
     for path in paths:
-        for row in read_checked_rows(path, fields, rejects, progress=progress):
+        for row in read_checked_rows(path, fields, rejects, quoting=quoting, progress=progress):
             yield row.texts
     if rejects.count:
         _log.warning("%d rows cannot be used and are left out: %s", rejects.count, rejects.summary())

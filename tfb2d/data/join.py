@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, look_up, text_hashes
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.scores import read_scores
+from tfb2d.data.scores import check_rejected, read_scores
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 
@@ -105,14 +105,15 @@ class ScoreTable:
                 exact.append(text_hashes(texts))
                 loose.append(text_hashes(map(loose_texts, texts)))
                 logits.append(part.logits[known])
-        self.rejects.check(rows + self.rejects.count)
+        check_rejected(self.rejects, rows + self.rejects.count, self.task)
         if not rows:
             raise DataError(f"{', '.join(map(str, self.files))}: no rows")
         self._fill(np.concatenate(exact), np.concatenate(loose), np.concatenate(logits))
         self.used = np.zeros(len(self.exact), bool)
         self._unmatched: list[tuple[str, ...]] = []
+        self._several_like: list[tuple[str, ...]] = []
         self._seen = HashSet()
-        self._matched = 0
+        self._matched = self._ambiguous = 0
 
     def _fill(self, exact: NDArray[np.uint64], loose: NDArray[np.uint64], logits: NDArray[np.float64]) -> None:
         self.exact, first, index, counts = np.unique(exact, return_index=True, return_inverse=True, return_counts=True)
@@ -149,24 +150,34 @@ class ScoreTable:
         logits[scored] = self.logits[texts[scored]]
         self.used[texts[scored]] = True
         matches.exact, matches.loose = int(exact.sum()), int(clear.sum())
-        matches.ambiguous = int((alike & ~clear).sum())
+        ambiguous = np.zeros(len(rows), bool)
+        ambiguous[others[alike & ~clear]] = True
+        matches.ambiguous = int(ambiguous.sum())
         matches.missing = len(rows) - matches.exact - matches.loose - matches.ambiguous
-        self._remember(rows, hashes, scored)
+        self._remember(rows, hashes, scored, ambiguous)
         return logits, matches
 
-    def _remember(self, rows: list[tuple[str, ...]], hashes: NDArray[np.uint64], scored: NDArray[np.bool_]) -> None:
-        """Keeps what `check` needs: how many different texts there were and matched, and two that did not."""
+    def _remember(
+        self,
+        rows: list[tuple[str, ...]],
+        hashes: NDArray[np.uint64],
+        scored: NDArray[np.bool_],
+        ambiguous: NDArray[np.bool_],
+    ) -> None:
+        """Keeps what `check` needs: how many different texts there were, matched and are ambiguous, and examples."""
         new = self._seen.add(hashes)
         self._matched += int((new & scored).sum())
-        for row in np.flatnonzero(new & ~scored)[: SHOWN - len(self._unmatched)]:
-            self._unmatched.append(rows[row])
+        self._ambiguous += int((new & ambiguous).sum())
+        for examples, kind in ((self._unmatched, ~scored & ~ambiguous), (self._several_like, ambiguous)):
+            for row in np.flatnonzero(new & kind)[: SHOWN - len(examples)]:
+                examples.append(rows[row])
 
     def check(self) -> None:
         """Stops where the files seem to hold scores of other rows.
 
         Raises:
-          DataError: less than LEAST_SHARE of the smaller side matches. The message shows two rows beside the scored texts
-            that are most like them.
+          DataError: less than LEAST_SHARE of the smaller side matches. The message shows rows beside the scored texts
+            that are most like them, and says which rows are ambiguous.
         """
         smaller = min(len(self._seen), len(self.exact))
         if not len(self._seen) or (smaller and self._matched >= LEAST_SHARE * smaller):
@@ -174,14 +185,30 @@ class ScoreTable:
         names = ", ".join(map(str, self.files))
         if not smaller:
             raise DataError(f"{names}: no row has a score")
-        pairs = "; ".join(
-            f"score row {_shown(_nearest(row, self.sample))}, data row {_shown(row)}" for row in self._unmatched
-        )
-        raise DataError(
+        message = (
             f"{names}: scores match {self._matched:,} of {len(self._seen):,} different texts of the data, "
-            f"from {len(self.exact):,} scored ones. Texts must be the same up to spaces, case, HTML escapes and Unicode "
-            f"form. For example: {pairs}"
+            f"from {len(self.exact):,} scored ones."
         )
+        if self._ambiguous:
+            like = "; ".join(self._like(row) for row in self._several_like)
+            message += (
+                f" {self._ambiguous:,} are ambiguous: each is like several scored texts up to spaces, case, HTML escapes "
+                f"and Unicode form, but the same as none. Score the data's exact texts. For example: {like}."
+            )
+        if self._unmatched:
+            pairs = "; ".join(
+                f"score row {_shown(_nearest(row, self.sample))}, data row {_shown(row)}" for row in self._unmatched
+            )
+            message += (
+                f" Texts must be the same up to spaces, case, HTML escapes and Unicode form. For example: {pairs}"
+            )
+        raise DataError(message)
+
+    def _like(self, row: tuple[str, ...]) -> str:
+        """Returns an ambiguous row and the scored texts like it, as far as the sample holds them."""
+        form = loose_texts(row)
+        scored = list(dict.fromkeys(_shown(texts) for texts in self.sample if loose_texts(texts) == form))
+        return ", ".join([f"data row {_shown(row)}", *(f"score row {text}" for text in scored[:SHOWN])])
 
 
 def join_scores(

@@ -19,6 +19,7 @@ LEAST = 1e-6  # probabilities are kept this far from 0 and 1: logits stay within
 SLACK = 1e-4  # a probability may be this far outside: fastText adds 1e-5 to each
 FEW = 10  # values of fewer rows do not show whether a column holds probabilities
 CHUNK = 8192
+OUTSIDE = "no probability, which lies in [0, 1]"  # why a row is rejected
 
 
 class ScoreColumns(NamedTuple):
@@ -76,7 +77,8 @@ def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> I
     """Streams a file's texts with their logits, up to CHUNK rows at a time.
 
     Probabilities become log-odds, or logarithms if there is a column per class. Of a binary task with two columns the logit
-    is their difference. A row that cannot be used goes to `rejects`; a row without a score gets NaN.
+    is their difference. Scores of a graded task lie in [0, 1] too: 0 is the lowest grade, 1 the highest. A row that cannot
+    be used goes to `rejects`, one with a probability outside [0, 1] among them; a row without a score gets NaN.
 
     Args:
       path: the file; its text columns are called as the task's fields.
@@ -85,18 +87,21 @@ def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> I
       column: see `score_columns`.
 
     Raises:
-      DataError: a file that cannot be used, without such columns, or with probabilities outside [0, 1].
+      DataError: a file that cannot be used, or without such columns.
     """
     columns = score_columns(path, task, column)
     texts: list[tuple[str, ...]] = []
     numbers: list[tuple[float, ...]] = []
-    rows, within = 0, True
+    scored, within = 0, True
     for row in read_checked_rows(path, task.fields, rejects, numbers=columns.names, keep_unscored=True):
         if columns.probabilities:
-            _check_probabilities(path, row.number, columns.names, row.numbers)
-        elif within:
-            within = all(0 <= number <= 1 for number in row.numbers if number == number)
-        rows += 1
+            outside = _outside(columns.names, row.numbers)
+            if outside:
+                rejects.add(path, row.number, outside[0], OUTSIDE, f"{outside[1]:g}")
+                continue
+        elif not np.isnan(row.numbers).all():
+            scored += 1
+            within = within and all(0 <= number <= 1 for number in row.numbers)
         texts.append(row.texts)
         numbers.append(row.numbers)
         if len(texts) == CHUNK:
@@ -104,12 +109,12 @@ def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> I
             texts, numbers = [], []
     if texts:
         yield Scored(texts, _logits(np.array(numbers), columns, task))
-    if rows >= FEW and within and not columns.probabilities:
+    if scored >= FEW and within and not columns.probabilities:
         logging.warning(
             "%s: all %s values of %s lie in [0, 1], as probabilities do, but are taken as logits; if they are "
             "probabilities, call the column 'probability'",
             path,
-            f"{rows:,}",
+            f"{scored:,}",
             ", ".join(columns.names),
         )
 
@@ -132,13 +137,36 @@ def _refuse_more(path: Path, kind: str, family: Sequence[str], present: Sequence
         raise DataError(f"{path} has a column {following!r} too many: the task takes {', '.join(family)}")
 
 
-def _check_probabilities(path: Path, row: int, columns: Sequence[str], numbers: Sequence[float]) -> None:
+def check_rejected(rejects: Rejects, rows: int, task: Task) -> None:
+    """Stops where too many score rows were rejected, and says what to do if most of them are no probabilities.
+
+    Args:
+      rejects: what `read_scores` rejected of a set of files.
+      rows: rows of these files, rejected ones included.
+      task: what was scored.
+
+    Raises:
+      DataError: more than `rejects.max_share` of the rows were rejected.
+    """
+    try:
+        rejects.check(rows)
+    except DataError as error:
+        if 2 * rejects.reasons[OUTSIDE] < rejects.count:
+            raise
+        advice = "if the column holds logits, call it 'logit'"
+        if task.label_range:
+            low, high = task.label_range
+            grades = f"if it holds grades from {low:g} to {high:g}, write (grade - {low:g}) / {high - low:g} instead"
+            advice = f"{grades}; {advice}"
+        raise DataError(f"{error}. A column with 'score' or 'prob' in its name holds probabilities: {advice}") from None
+
+
+def _outside(columns: Sequence[str], numbers: Sequence[float]) -> tuple[str, float] | None:
+    """Returns the first number that is no probability, with its column; None if there is none."""
     for column, number in zip(columns, numbers, strict=True):
         if number < -SLACK or number > 1 + SLACK:  # False for NaN
-            raise DataError(
-                f"{path}, row {row}, column {column!r}: {number:g} is no probability, which lies in [0, 1]; "
-                "if the column holds logits, call it 'logit'"
-            )
+            return column, number
+    return None
 
 
 def _logits(numbers: NDArray[np.float64], columns: ScoreColumns, task: Task) -> NDArray[np.float64]:

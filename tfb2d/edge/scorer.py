@@ -12,14 +12,14 @@ from tfb2d.probability import one_column, probabilities
 from tfb2d.students.text_spec import composed_ids, ngram_ids, token_hashes
 
 Float32 = NDArray[np.float32]
-IDS_PER_CALL = 4096  # vectors of one call stay in the CPU's cache: more rows at once are slower, not faster
+IDS_PER_CALL = 4096  # the vectors of so many ids fit the CPU's cache; more at once are slower
 
 
 class EdgeScorer:
-    """A student on a small machine.
+    """Runs a student on a small machine, with TensorFlow Lite.
 
-    Scores are the exported SavedModel's, to 1e-5 (float form) or 1e-2 (int8 form). Not for several threads at once: give
-    each its own.
+    Scores equal those of the exported SavedModel to 1e-5 (float form) or 1e-2 (int8 form). Threads must not share a
+    scorer.
 
     Args:
       folder: the edge form's, or an exported version's.
@@ -45,7 +45,7 @@ class EdgeScorer:
         self._shapes: list[tuple[int, ...]] = []
 
     def score(self, *columns: Sequence[str | bytes]) -> Float32:
-        """Calibrated probabilities.
+        """Returns calibrated probabilities.
 
         Args:
           columns: a sequence of n texts for each field: `score(texts)`, or `score(queries, titles)`.
@@ -59,11 +59,14 @@ class EdgeScorer:
         return self._scores(self._column_logits(columns))
 
     def logits(self, *columns: Sequence[str | bytes]) -> Float32:
-        """Raw logits of the same texts, `[n]` or `[n, k]`."""
+        """Returns raw logits of the same texts, float32 `[n]` or `[n, k]`."""
         return one_column(self._column_logits(columns))
 
     def rank(self, query: str | bytes, titles: Sequence[str | bytes]) -> Float32:
-        """Scores of many titles for one query, which is hashed once: `[n]`. Empty titles score 0, as padding does.
+        """Scores many titles for one query, which is hashed once.
+
+        Returns:
+          `[n]` float32. Empty titles score 0, as padding does.
 
         Raises:
           EdgeError: the model does not take pairs, or has several classes.
@@ -97,7 +100,7 @@ class EdgeScorer:
         return [token_hashes(text, self.spec.max_tokens, self.spec.affixes) for text in texts]
 
     def _logits(self, fields: list[list[np.ndarray]]) -> np.ndarray:
-        """`[n, n_logits]`. A first field of one text goes with every text of the second."""
+        """Computes logits `[n, n_logits]`. A single query goes with every title."""
         rows = len(fields[-1])
         if rows == 1:
             return self._call(self._padded(fields))
@@ -118,12 +121,12 @@ class EdgeScorer:
         return out
 
     def _stop(self, lengths: np.ndarray, start: int) -> int:
-        """Where the call that begins at row `start` of texts of rising length ends."""
+        """Returns the row behind the last one of the call that begins at row `start`; lengths rise."""
         ids = np.maximum(lengths[start:], 1) * np.arange(1, len(lengths) - start + 1) * self.spec.width
         return start + max(1, int(np.searchsorted(ids, IDS_PER_CALL, "right")))
 
     def _padded(self, fields: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
-        """Each field's inputs: ids `[texts, positions, width]` and, for soft matching, `[texts, positions]`."""
+        """Makes each field's inputs: ids `[texts, positions, width]` and, for soft matching, `[texts, positions]`."""
         spec, texts = self.spec, [text for field in fields for text in field]
         lengths = np.array([len(text) for text in texts], np.int64)
         splits = np.concatenate([[0], np.cumsum(lengths)])
@@ -144,9 +147,11 @@ class EdgeScorer:
         return padded
 
     def _soft(self, hashes: np.ndarray, grams: np.ndarray, splits: np.ndarray) -> np.ndarray:
-        """Ids of soft matching's table, `[tokens, 1]`."""
+        """Returns the ids of soft matching's table, `[tokens, 1]` int32."""
         spec = self.spec
-        if 1 in spec.orders and spec.buckets % spec.soft_buckets == 0:  # then one remainder is that of the other
+        if (
+            1 in spec.orders and spec.buckets % spec.soft_buckets == 0
+        ):  # then the soft id is a remainder of the n-gram id
             at = spec.orders.index(1)
             return grams[:, at : at + 1] % np.int32(spec.soft_buckets)
         return ngram_ids(hashes, (1,), spec.soft_buckets, splits)
@@ -169,7 +174,7 @@ class EdgeScorer:
 
 
 def _padded(ids: np.ndarray, lengths: np.ndarray, pad: int) -> np.ndarray:
-    """`[tokens, width]` of texts one after the other, as `[texts, positions, width]`."""
+    """Lays ids `[tokens, width]` of consecutive texts out as `[texts, positions, width]`, filled up with `pad`."""
     positions = max(1, int(lengths.max()))
     if len(lengths) * positions == len(ids):
         return ids.reshape(len(lengths), positions, -1)
@@ -195,7 +200,7 @@ def _interpreter(path: Path, threads: int, xnnpack: bool) -> Any:
 
 
 def _inputs(model: Any, spec: Spec, path: Path) -> list[tuple[int, int, int]]:
-    """The model's inputs as (field, 0 or 1 for soft matching, tensor)."""
+    """Lists the model's inputs as (field index, 0 for n-grams or 1 for soft matching, tensor index)."""
     signature = model.get_signature_list().get("serving_default", {"inputs": []})["inputs"]
     kinds = {name: (field, 0) for field, name in enumerate(spec.fields)}
     if spec.soft_buckets:

@@ -1,4 +1,4 @@
-"""The file beside an edge model that says how texts become its ids, and its logits scores."""
+"""Reads `spec.json`, which says how texts become an edge model's ids, and its logits scores."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ VERSION = 1  # of the edge form: names and shapes of the model's inputs, this fi
 
 
 class EdgeError(UserError, ValueError):
-    """An edge model that cannot be used as it is asked for; the message says why."""
+    """An edge model that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """spec.json.
+    """Holds what `spec.json` says.
 
     Attributes:
       fields: the text fields; two of them are a query and a title.
@@ -55,7 +55,7 @@ class Spec:
 
     @property
     def width(self) -> int:
-        """Ids of a token: one for each order, or for each position in the window and each affix."""
+        """Counts the ids of a token: one for each order, or one for each position in the window and each affix."""
         return self.window + len(self.affixes) if self.window else len(self.orders)
 
 
@@ -144,7 +144,7 @@ def _check(spec: Spec) -> None:
     }
     wrong = [name for name, good in holds.items() if not good]
     if not wrong and (spec.affixes or spec.vocabulary):
-        first = (spec.vocabulary + 2) * spec.window if spec.vocabulary else 0  # row for affixes
+        first = (spec.vocabulary + 2) * spec.window if spec.vocabulary else 0  # the first row for affixes
         wrong = [] if spec.window and first + bool(spec.affixes) <= spec.buckets else ["window, vocabulary, buckets"]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} cannot be so")

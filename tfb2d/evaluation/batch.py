@@ -1,4 +1,4 @@
-"""Scoring whole files: streamed, in order, every column kept, bad rows set apart."""
+"""Scores whole files: streamed, in order, with every column; bad rows are rejected."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,19 +24,19 @@ from tfb2d.data.writers import RowWriter
 from tfb2d.evaluation.scorer import BATCH, Float32, Scorer
 
 CHARS = 2**22  # a batch ends before BATCH rows when they hold so many characters
-JUDGED = 100 * BATCH  # rows between two looks at the share set apart
+CHECK_ROWS = 100 * BATCH  # rows between two checks of the share of rejected rows
 
 
 @dataclass
 class _Batch:
-    """Rows on their way: the values of all columns, and the texts among them, one list a field."""
+    """Collects rows: the values of all columns, and the texts among them, one list a field."""
 
     texts: list[list[str]]
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     chars: int = 0
 
     def add(self, texts: Sequence[str], row: tuple[Any, ...]) -> bool:
-        """Takes a row; says whether that was the last that the batch has room for."""
+        """Adds a row; says whether the batch is full."""
         for column, text in zip(self.texts, texts, strict=True):
             column.append(text)
             self.chars += len(text)
@@ -45,10 +45,10 @@ class _Batch:
 
 
 def score_columns(task: Task, prefix: str = "") -> list[str]:
-    """The columns that scoring adds.
+    """Returns the names of the columns that scoring adds.
 
-    `score` and `logit`; multi-class: `predicted`, the likeliest class's name, then `score_<class>` of every class and
-    `logit_<class>` of every class.
+    They are `score` and `logit`. Of multi-class tasks they are `predicted`, the likeliest class's name, then
+    `score_<class>` and `logit_<class>` of every class.
     """
     if task.kind != "multiclass":
         return [f"{prefix}score", f"{prefix}logit"]
@@ -69,28 +69,27 @@ def score_files(
 ) -> dict[str, Any]:
     """Writes `output`: the rows of the files, in order, with all their columns and the model's scores.
 
-    The output has every column that one of the files has (of JSON lines: within the first thousand objects), in the order
-    of first appearance. The model scores one batch while the next is read, so memory is that of a few batches. The output
-    appears whole at the end. Rows that cannot be scored go to `<output>.rejected.jsonl` instead.
+    The output has the columns of all files, in the order of first appearance. JSON lines add those of their first thousand
+    objects. The model scores one batch while the next is read, so memory holds a few batches. The output appears whole at
+    the end. Rows that cannot be scored go to `<output>.rejected.jsonl`.
 
     Args:
       scorer: the model.
       files: paths, globs, folders.
-      output: its ending says the format.
+      output: the file to write; its ending chooses the format.
       texts: columns with the text fields, in the order of `task.fields`; by default of the same names.
       prefix: put before the names of the added columns.
-      max_rejected: share of the rows that may be set apart.
-      max_chars: a longer text makes its row a bad one.
+      max_rejected: share of the rows that may be rejected.
+      max_chars: rows with a longer text are rejected.
       quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
       progress: whether to show a progress bar on stderr.
 
     Returns:
       `{"rows", "rejected", "reasons": {reason: rows}, "dialects": {file: how it was read}, "flattened", "seconds",
-      "rows_per_second"}`; `flattened` counts values whose tabs or line breaks became spaces, since TSV has no way to hold
-      them.
+      "rows_per_second"}`. `flattened` counts values whose tabs or line breaks became spaces, because TSV cannot hold them.
 
     Raises:
-      DataError: a file that cannot be used, an added column that is there already, or too many rows set apart.
+      DataError: a file that cannot be used, an added column that exists already, or too many rejected rows.
       OSError: the output cannot be written.
     """
     started = time.perf_counter()
@@ -102,8 +101,8 @@ def score_files(
         raise DataError(f"{output} is one of the inputs; write to another file")
     if both := [name for name in added if name in columns]:
         raise DataError(f"the input has a column {both[0]!r} already; --prefix= renames those that are added")
-    apart = output.with_name(output.name + ".rejected.jsonl")
-    rejects = Rejects(apart, max_rejected)
+    rejected_file = output.with_name(output.name + ".rejected.jsonl")
+    rejects = Rejects(rejected_file, max_rejected)
     try:
         with (
             rejects,
@@ -119,7 +118,7 @@ def score_files(
                 bar.set_postfix_str(f"{out.rows:,} rows, {speed:,.0f} rows/s", False)
     finally:
         if not rejects.count:
-            apart.unlink(missing_ok=True)
+            rejected_file.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
     return {
         "rows": out.rows,
@@ -133,14 +132,14 @@ def score_files(
 
 
 def file_bar(paths: Sequence[Path], shown: bool) -> tqdm:
-    """A progress bar over the bytes of files, on stderr."""
+    """Makes a progress bar over the bytes of files, on stderr."""
     shape = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, ETA {remaining}{postfix}"
     size = sum(path.stat().st_size for path in paths)
     return tqdm(total=size, unit="B", unit_scale=True, bar_format=shape, disable=not shown)
 
 
 def _scored(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch, Float32, Float32]]:
-    """Batches with their scores and logits; a batch is scored in a thread while the next one is read."""
+    """Yields batches with their scores and logits; a thread scores a batch while the next one is read."""
     waiting: list[tuple[_Batch, Future[tuple[Float32, Float32]]]] = []
     with ThreadPoolExecutor(1) as thread:
         for batch in batches:
@@ -153,7 +152,7 @@ def _scored(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch,
 
 
 def _columns(paths: Sequence[Path], quoting: str) -> tuple[list[str], dict[str, pa.DataType]]:
-    """All columns of the files, in the order of first appearance, and the types of those that come from Parquet."""
+    """Returns the columns of all files, in the order of first appearance, and the types of those from Parquet."""
     types: dict[str, pa.DataType] = {}
     for path in paths:
         if kind_of(path) == ".parquet":
@@ -174,16 +173,16 @@ def _batches(
     quoting: str,
     bar: tqdm,
 ) -> Iterator[_Batch]:
-    """Batches of the rows that can be scored; too many others raise DataError."""
+    """Yields batches of the rows that can be scored; raises DataError where too many cannot."""
     batch, kept, done, size = _Batch([[] for _ in texts]), 0, 0, sum(path.stat().st_size for path in paths)
-    next_check = JUDGED
+    next_check = CHECK_ROWS
 
     def consumed(count: int) -> None:
         nonlocal done, next_check
         done += count
         bar.update(count)
         if kept + rejects.count >= next_check:
-            next_check += JUDGED
+            next_check += CHECK_ROWS
             rejects.check(kept + rejects.count, min(1.0, max(done / size, 1e-9)))
 
     for path in paths:
@@ -203,12 +202,12 @@ def _batches(
 
 
 def _added(task: Task, scores: Float32, logits: Float32, exact: bool) -> list[tuple[Any, ...]]:
-    """The added values, row by row; floats are the shortest that say the same float32, or (`exact`) that float32 itself."""
+    """Returns the added values, row by row: float32 values if `exact`, else the shortest decimals that equal them."""
     columns: list[Sequence[Any]] = []
     if task.kind == "multiclass":
         columns.append([task.classes[best] for best in scores.argmax(axis=1).tolist()])
     for array in (scores, logits):
-        columns += [list(one) if exact else _shortest(one) for one in np.atleast_2d(array.T)]
+        columns += [list(column) if exact else _shortest(column) for column in np.atleast_2d(array.T)]
     return list(zip(*columns, strict=True))
 
 

@@ -1,9 +1,9 @@
-"""How sure a metric is: percentile intervals over resampled rows, or over resampled groups where there are groups.
+"""Bootstrap intervals of metrics: percentiles over resampled rows, or over resampled groups where there are groups.
 
-A resample is a vector of counts, how often each row was drawn; every metric is then a weighted sum over rows that were
-sorted and binned once, so a thousand resamples cost matrix products instead of a thousand sorts. Models that are
-compared are counted over the same resamples: the interval of a difference or ratio is that of the pair (Efron and
-Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16).
+A resample is a vector of counts: how often each row was drawn. Rows are sorted and binned once, and every metric is a
+weighted sum over them. So a thousand resamples cost matrix products instead of a thousand sorts. Compared models share
+their resamples, so the interval of a difference or ratio is that of the pair (Efron and Tibshirani, An Introduction to
+the Bootstrap, 1993, chapters 13 and 16).
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -89,13 +89,12 @@ def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, Measure]:
 
 
 def _macro_f1(labels: Floats, scores: Floats) -> Measure:
-    tops, bottoms = m.class_counts(labels, scores)
-    # A class that a resample has no row of is left out of its mean.
-    return lambda counts: np.nanmean(_divide(counts @ tops, counts @ bottoms), axis=1)
+    by_class = _ratio_of(*m.class_counts(labels, scores))
+    return lambda counts: np.nanmean(by_class(counts), axis=1)  # classes without a row in a resample are left out
 
 
 class _Model:
-    """One model's metrics as functions of the counts."""
+    """Measures one model's metrics as functions of the counts."""
 
     def __init__(self, kind: str, labels: Floats, scores: Floats, scale: float = 1.0) -> None:
         self._plain: dict[str, Measure] = {
@@ -118,14 +117,14 @@ class _Model:
 
 
 class Bootstrap:
-    """Metrics of models that scored the same rows, and their 95% intervals, alone and against each other.
+    """Computes metrics of models that scored the same rows, and 95% intervals of them, their ratios and differences.
 
     Args:
       task: a Task or its kind.
       labels: `[n]`.
       models: name to scores, `[n]` or `[n, k]`.
-      groups: `[n]`; rows of a group are drawn together, and `ndcg10` and `ndcg10_all` exist (not for
-        multi-class).
+      groups: `[n]`; rows of a group are drawn together. With groups there are `ndcg10` and `ndcg10_all`, except of
+        multi-class tasks.
       shares: name to `[n]` booleans whose mean is measured too (the rows on which two models agree).
       resamples: 0 gives no intervals.
       seed: of the draws; the same seed and rows give the same intervals.
@@ -190,7 +189,7 @@ class Bootstrap:
             ndcg = m.group_ndcg(labels, scores, codes)
             ranked = np.isfinite(ndcg)
             measures[name] = {
-                "ndcg10": _mean_of_ranked(np.where(ranked, ndcg, 0), ranked),
+                "ndcg10": _ratio_of(np.where(ranked, ndcg, 0), ranked.astype(np.float64)),
                 "ndcg10_all": _mean_of(m.every_group_ndcg(ndcg, labels, codes)),
             }
             if kind == "graded":
@@ -227,25 +226,8 @@ class Bootstrap:
         return _interval(value, None if minuend is None or subtrahend is None else minuend - subtrahend)
 
 
-def bootstrap(
-    task: Any,
-    labels: ArrayLike,
-    scores: ArrayLike,
-    groups: Sequence[Hashable] | NDArray[Any] | None = None,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Returns one model's metrics as `{name: {"value", "ci95": [lo, hi]}}`; see Bootstrap."""
-    return Bootstrap(task, labels, {"scores": scores}, groups, resamples=resamples, seed=seed).intervals("scores")
-
-
 def _ratio_of(tops: Floats, bottoms: Floats) -> Measure:
     return lambda counts: _divide(counts @ tops, counts @ bottoms)
-
-
-def _mean_of_ranked(ndcg: Floats, ranked: Bools) -> Measure:
-    return lambda drawn: _divide(drawn @ ndcg, drawn @ ranked.astype(np.float64))
 
 
 def _draw(generator: np.random.Generator, resamples: int, units: int) -> Floats:
@@ -254,12 +236,17 @@ def _draw(generator: np.random.Generator, resamples: int, units: int) -> Floats:
     return np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
 
 
-def _interval(value: float | None, samples: Floats | None) -> Interval:
-    """Returns the percentile interval; None where the figure is undefined in half of the resamples or more."""
-    if value is None or samples is None:
-        return {"value": value, "ci95": None}
+def percentile_interval(samples: Floats) -> list[float] | None:
+    """Returns the 95% percentile interval `[low, high]` of resampled figures `[resamples]`.
+
+    Returns None where a figure is undefined (NaN) in half of the resamples or more.
+    """
     defined = samples[np.isfinite(samples)]
     if 2 * len(defined) <= len(samples):
-        return {"value": value, "ci95": None}
+        return None
     low, high = np.percentile(defined, (2.5, 97.5))
-    return {"value": value, "ci95": [float(low), float(high)]}
+    return [float(low), float(high)]
+
+
+def _interval(value: float | None, samples: Floats | None) -> Interval:
+    return {"value": value, "ci95": None if value is None or samples is None else percentile_interval(samples)}

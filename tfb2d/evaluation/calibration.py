@@ -1,4 +1,4 @@
-"""From logits to probabilities that come true: a scale and a bias, learnt on validation rows.
+"""Calibration: a scale and a bias, learnt on validation rows, that turn logits into calibrated probabilities.
 
 Binary and graded tasks: sigmoid(a z + b) (Platt 1999). Multi-class: softmax(a z + b), one scale (the inverse of a
 temperature) and a bias a class (Guo et al. 2017, arXiv 1706.04599, section 4.2: between temperature and vector
@@ -17,14 +17,14 @@ from tfb2d.evaluation.metrics import Floats, kind_of
 
 @dataclass(frozen=True)
 class Calibration:
-    """Plain numbers that an export puts into its graph: score = squash(scale * logit + bias)."""
+    """Holds the numbers that an export puts into its graph: score = sigmoid or softmax of scale * logit + bias."""
 
     scale: float = 1.0
-    bias: tuple[float, ...] = (0.0,)  # one, or one a class
-    note: str = ""  # why nothing was learnt, if nothing was
+    bias: tuple[float, ...] = (0.0,)  # one number, or one for each class
+    note: str = ""  # the reason where nothing was learnt
 
     def apply(self, logits: ArrayLike) -> Floats:
-        """Probabilities, `[n]` or `[n, k]`, of logits of the same shape."""
+        """Returns probabilities, `[n]` or `[n, k]`, of logits of the same shape."""
         return _squash(self.scale * np.asarray(logits, np.float64) + _shift(self.bias))
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What makes a comparison with a teacher doubtful: mostly scores of other rows, or of the other class."""
+"""Warnings about implausible comparisons with a teacher: its scores may belong to other rows or another class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.metrics import THRESHOLD
 
-MOST_RETENTION = 1.2  # a student rarely is so much better than what it learnt from
+MOST_RETENTION = 1.2  # a student is rarely so much better than its teacher
 
 
 def doubts(task: Any, labels: ArrayLike, teacher: Mapping[str, float | None], retention: float | None) -> list[str]:
-    """Says in whole sentences why a teacher's figures should not be believed before its scores were looked at.
+    """Says in whole sentences why a teacher's scores should be checked.
 
     Args:
       task: the Task.
@@ -21,7 +21,7 @@ def doubts(task: Any, labels: ArrayLike, teacher: Mapping[str, float | None], re
       retention: the student's accuracy over the teacher's, on these rows.
 
     Returns:
-      One sentence a doubt, mostly none.
+      A sentence for each doubt; none where the figures are plausible.
     """
     sentences = []
     if retention is not None and retention > MOST_RETENTION:
@@ -29,18 +29,12 @@ def doubts(task: Any, labels: ArrayLike, teacher: Mapping[str, float | None], re
             f"The student's accuracy is {retention:.2f} times the teacher's: are the teacher's scores those of these "
             "rows, and logits or probabilities of the positive class?"
         )
-    accuracy, constant = teacher.get("accuracy"), _majority(task, np.asarray(labels))
+    decided = np.asarray(labels) if task.kind == "multiclass" else np.asarray(labels) >= THRESHOLD
+    constant = np.unique(decided, return_counts=True)[1].max() / len(decided)
+    accuracy = teacher.get("accuracy")
     if accuracy is not None and accuracy < constant:
         sentences.append(
             f"The teacher's accuracy is {accuracy:.3f}; always naming the most frequent class gives {constant:.3f}: "
             "its scores may be another class's, or on another scale."
         )
     return sentences
-
-
-def _majority(task: Any, labels: np.ndarray) -> float:
-    """Returns the accuracy of always naming the most frequent class."""
-    if task.kind == "multiclass":
-        return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
-    positive = float((labels >= THRESHOLD).mean())
-    return max(positive, 1 - positive)

@@ -1,6 +1,6 @@
-"""The measure that a task is reported by, and what a score without a model would reach.
+"""The headline measure of a task, a baseline without a model, and the threshold chosen on validation.
 
-Accuracy at 0.5 rewards whoever says yes to all where most labels are yes, so it leads only where classes are balanced:
+Where most labels are positive, always deciding "yes" has a high accuracy. So accuracy leads for balanced classes alone:
 
 * one text, two classes or more, balanced: accuracy;
 * pairs, or one text with two unbalanced classes: ROC-AUC;
@@ -8,7 +8,6 @@ Accuracy at 0.5 rewards whoever says yes to all where most labels are yes, so it
 * graded labels: Spearman's rank correlation.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.metrics import THRESHOLD, Floats, check_labels, check_scores, kind_of
 
-BALANCED = 0.8  # the rarest class has at least this share of the rows that equal classes would have: 40% of two
+BALANCED = 0.8  # least share of the rarest class, relative to equal classes: 40% of two
 
 
 def headline_measure(task: Any, labels: ArrayLike, *, pairs: bool) -> str:
-    """Returns the key of the measure, as in `metrics`.
+    """Chooses the headline measure of a task; returns its key, as in `metrics`.
 
     Args:
       task: a Task, or a kind.
@@ -41,9 +40,9 @@ def headline_measure(task: Any, labels: ArrayLike, *, pairs: bool) -> str:
 
 
 def constant_scores(task: Any, labels: ArrayLike, classes: int = 1) -> Floats:
-    """Returns scores that are the same for every row: the mean label, or the share of every class.
+    """Returns the same score for every row: the mean label, or the share of every class.
 
-    They decide for the majority class. As equal scores share their gains, a ranking by them is worth what random order is.
+    Such scores decide for the majority class. A ranking by them has the NDCG of random order, as equal scores share gains.
 
     Args:
       task: a Task, or a kind.
@@ -60,9 +59,9 @@ def constant_scores(task: Any, labels: ArrayLike, classes: int = 1) -> Floats:
 
 
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Returns the score from which on a yes gives the highest F1 on these rows.
+    """Returns the threshold with the highest F1 on these rows, the lowest of several.
 
-    Of several it takes the lowest; where all labels are the same, `metrics.THRESHOLD`.
+    Returns `metrics.THRESHOLD` where all labels are the same.
 
     Args:
       labels: `[n]`, 0 or 1, of the validation split.
@@ -78,7 +77,7 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def threshold_figures(labels: ArrayLike, scores: ArrayLike, threshold: float) -> dict[str, float]:
-    """Returns `{"threshold", "f1", "precision", "recall"}` of yes from a threshold on; 0 where nothing is said yes to.
+    """Returns `{"threshold", "f1", "precision", "recall"}` of deciding "yes" from a threshold on; 0 without a "yes".
 
     Args:
       labels: `[n]`, 0 or 1, of the test split.
@@ -93,10 +92,3 @@ def threshold_figures(labels: ArrayLike, scores: ArrayLike, threshold: float) ->
         check_labels("binary", labels, checked), yes, average="binary", zero_division=0
     )
     return {"threshold": threshold, "f1": float(f1), "precision": float(precision), "recall": float(recall)}
-
-
-def title_of(report: Mapping[str, Any]) -> str:
-    """Returns what the headline measure of a report is called; of a report of an earlier version, accuracy."""
-    from tfb2d.evaluation.table import METRICS
-
-    return METRICS[report.get("headline_measure") or "accuracy"]

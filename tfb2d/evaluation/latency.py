@@ -1,4 +1,4 @@
-"""How long a model takes, from strings to probabilities, as its caller sees it."""
+"""Latency of a model, from strings to probabilities, as its caller sees it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ def measure(
 ) -> dict[str, Any]:
     """Times a model on single rows, one after another, and on batches.
 
-    The first calls trace, compile and fill caches, so they are not counted. Texts differ from call to call, as they do
-    in service. One thread calls; the model may use more.
+    The first calls trace, compile and fill caches, so they are not counted. Texts differ from call to call, as in service.
+    One thread calls; the model may use more.
 
     Args:
       score: takes one sequence of texts a field and returns when the probabilities are there.
-      columns: texts to score, one sequence a field, at least one row; used round and round.
+      columns: texts to score, one sequence a field, at least one row; repeated as needed.
       rows: timed single-row calls, and timed rows in batches (at least 5 batches).
       warmup: calls before the clock starts, of each form.
       batch: rows of a batch.

@@ -1,4 +1,4 @@
-"""On what a figure was measured."""
+"""The machine that figures were measured on."""
 
 import os
 import platform

@@ -1,8 +1,8 @@
-"""What a model's scores are worth against labels, and how far two models agree.
+"""Metrics of a model's scores against labels, and the agreement of two models.
 
 Scores are probabilities: `[n]` of the positive side for binary and graded tasks, `[n, k]` for multi-class ones. Labels
 are `[n]`: 0 or 1, a grade in [0, 1], or a class's index. A grade of 0.5 or more counts as positive where a metric has
-two sides. A figure that does not exist (the ROC-AUC of rows of one class) is None, never NaN, so it is `null` in JSON.
+two sides. An undefined figure (the ROC-AUC of rows of one class) is None, never NaN, so it is `null` in JSON.
 """
 
 import warnings
@@ -19,7 +19,7 @@ KINDS = ("binary", "graded", "multiclass")
 THRESHOLD = 0.5  # a score or grade from here on is a "yes"
 BINS = 15  # equal-width bins of the calibration error, as Guo et al. 2017 (arXiv 1706.04599) has them
 EPSILON = 1e-7  # the least probability of the log loss: about the step of a float32 below 1
-PAIRS = 2**20  # pairs of rows that are compared at once
+PAIRS = 2**20  # pairs of rows compared at once
 TOP = 10  # ranks that NDCG looks at
 
 
@@ -82,7 +82,7 @@ def check_labels(kind: str, labels: ArrayLike, scores: Floats) -> Floats:
 
 
 def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray[np.int64]:
-    """Numbers the groups from 0 in the order of first appearance; returns each row's number `[n]`.
+    """Returns the index of each row's group, `[n]`; groups count from 0 in the order of first appearance.
 
     Raises:
       ValueError: another number of groups than rows.
@@ -126,7 +126,7 @@ def calibration_rows(kind: str, labels: Floats, scores: Floats) -> tuple[Floats,
 
 
 def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tuple[Bools, Floats]]:
-    """Yields what a ranking metric averages over: (positive `[n]`, score `[n]`), one a class if multi-class."""
+    """Yields the (positive `[n]`, score `[n]`) that a ranking metric averages over: one, or one for each class."""
     if kind == "multiclass":
         yield from ((labels == index, scores[:, index]) for index in range(scores.shape[1]))
     else:
@@ -136,8 +136,8 @@ def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tupl
 def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: int = TOP) -> Floats:
     """Returns NDCG of every group, `[groups]`, with the label as the gain.
 
-    Rows with equal scores share the gain of their ranks (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score),
-    so a constant score earns what shuffling would. NaN where there is nothing to rank: one row, or no row with a gain.
+    Rows with equal scores share the gain of their ranks (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score). So
+    constant scores get the mean over all orders. NaN where there is nothing to rank: one row, or no row with a gain.
     """
     sizes = np.bincount(groups)
     firsts = np.cumsum(sizes) - sizes
@@ -235,9 +235,7 @@ def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, float | N
             warnings.simplefilter("ignore")  # values that do not vary have no correlation: None says it
             value = float(correlation(labels, scores).statistic) if len(labels) > 1 else np.nan
         figures[name] = value if np.isfinite(value) else None
-    return figures | {
-        "rmse": scale * float(np.sqrt(np.mean((labels - scores) ** 2))),
-    }
+    return figures | {"rmse": scale * float(np.sqrt(np.mean((labels - scores) ** 2)))}
 
 
 def scale_of(task: Any) -> float:
@@ -263,8 +261,8 @@ def metrics(
       scores: probabilities, `[n]` or `[n, k]`. Multi-class ROC-AUC and PR-AUC are the mean, over the classes that have
         both rows and other rows, of one against the rest.
       groups: `[n]`, rows of the same query; only then, and not for multi-class, there are two means of NDCG@10.
-        `ndcg10` is over the groups with two rows or more and a label above 0: those that a model can rank well or
-        badly. `ndcg10_all` is over all groups, as trec_eval and scikit-learn count them (`every_group_ndcg`).
+        `ndcg10` is over the groups with two rows or more and a label above 0. `ndcg10_all` is over all groups, as
+        trec_eval and scikit-learn count them (`every_group_ndcg`).
 
     Returns:
       `accuracy`, `roc_auc`, `pr_auc`, `ndcg10` and `ndcg10_all` (with groups), `ece` and `log_loss`; None where
@@ -317,9 +315,10 @@ def agreement(teacher_scores: ArrayLike, student_scores: ArrayLike) -> Bools:
     return decisions(teacher) == decisions(student)
 
 
-def fidelity(teacher_scores: ArrayLike, student_scores: ArrayLike) -> float:
-    """Returns the share of rows on which teacher and student decide alike."""
-    return float(agreement(teacher_scores, student_scores).mean())
+def distances(left: Floats, right: Floats) -> Floats:
+    """Returns how far scores are apart, `[n]`: the total variation of distributions `[n, k]`."""
+    gaps = np.abs(left - right)
+    return gaps if gaps.ndim == 1 else gaps.sum(axis=1) / 2
 
 
 def retention(teacher: float | None, student: float | None) -> float | None:

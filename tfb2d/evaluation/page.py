@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation import pictures
-from tfb2d.evaluation.metrics import Floats, check_labels, check_scores, decisions, hits, kind_of
+from tfb2d.evaluation.metrics import Floats, check_labels, check_scores, decisions, distances, hits, kind_of
 from tfb2d.evaluation.pictures import Series
 from tfb2d.evaluation.results import RunResults, covered
 from tfb2d.evaluation.table import (
@@ -19,6 +19,7 @@ from tfb2d.evaluation.table import (
     baseline_rows,
     duration,
     figure,
+    long_duration,
     model_rows,
     ndcg_note,
     percent,
@@ -50,7 +51,7 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """Says in a sentence what the run came to."""
+    """Returns the run's main result as a sentence."""
     kept, faster, measure = report["headline_retention"], speed_up(report), report["headline_measure"]
     if kept is None and measure == "accuracy":
         return f"The student decides {percent(report['student']['accuracy'])} of the test split correctly."
@@ -80,17 +81,11 @@ def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
         note = f"student's {measure} over teacher's" + between("headline_retention", percent)
         card("Retention", percent(report["headline_retention"]), note)
     if report["ndcg10_retention"] is not None:
-        card(
-            "Ranking",
-            percent(report["ndcg10_retention"]),
-            "student's NDCG@10 over teacher's" + between("ndcg10_retention", percent),
-        )
+        note = "student's NDCG@10 over teacher's" + between("ndcg10_retention", percent)
+        card("Ranking", percent(report["ndcg10_retention"]), note)
     if report["fidelity"] is not None:
-        card(
-            "Fidelity",
-            percent(report["fidelity"]),
-            "of rows decided as the teacher does" + between("fidelity", percent),
-        )
+        note = "of rows decided as the teacher does" + between("fidelity", percent)
+        card("Fidelity", percent(report["fidelity"]), note)
     if report["headline_gain"] is not None:
         note = f"points of {measure} over the same student trained on labels alone"
         card("Gain", points(report["headline_gain"]), note + between("headline_gain", points))
@@ -132,17 +127,16 @@ def ranking_note(report: Mapping[str, Any]) -> str:
 
 
 def examples(run: RunResults) -> dict[str, Any]:
-    """Picks the test rows on which student and teacher (without one: student and label) agree least, and most.
+    """Picks the test rows on which student and teacher agree least, and most; without a teacher, student and label.
 
-    The distance is that of the scores: of the distributions, in multi-class tasks (total variation).
+    See `metrics.distances`.
     """
     kind = kind_of(run.task)
     student = check_scores(kind, run.student)
     labels = check_labels(kind, run.labels, student)
     teacher = None if run.teacher is None or not covered(run.teacher).any() else np.asarray(run.teacher, np.float64)
     other = np.eye(student.shape[1])[labels.astype(np.int64)] if kind == "multiclass" else labels
-    gaps = np.abs(student - (other if teacher is None else teacher))
-    gaps = gaps if gaps.ndim == 1 else gaps.sum(axis=1) / 2
+    gaps = distances(student, other if teacher is None else teacher)
     known = np.flatnonzero(np.isfinite(gaps))
     order = known[np.argsort(gaps[known], kind="stable")]
 
@@ -160,10 +154,9 @@ def examples(run: RunResults) -> dict[str, Any]:
             for row in map(int, rows)
         ]
 
-    apart = order[::-1][: run.examples]
     return {
         "against": "label" if teacher is None else "teacher",
-        "least": shown(apart),
+        "least": shown(order[::-1][: run.examples]),
         "most": shown(order[: run.examples]),
     }
 
@@ -272,9 +265,4 @@ def _counts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _stages(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
     longest = max(seconds.values(), default=0) or 1
-    return [{"name": name, "share": value / longest, "text": _time(value)} for name, value in seconds.items()]
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+    return [{"name": name, "share": value / longest, "text": long_duration(value)} for name, value in seconds.items()]

@@ -17,7 +17,7 @@ CROWD = 400  # rows from which a scatter shows densities
 
 @dataclass(frozen=True)
 class Series:
-    """One model's part in a picture: its key in COLOURS, what it is called, the rows it scored."""
+    """Holds a model's part in a picture: its key in COLOURS, its title, and the rows it scored."""
 
     key: str
     title: str
@@ -66,9 +66,10 @@ def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
 
 
 def training(index: int, key: str, history: History) -> list[str]:
-    """Losses, and the other figures, of the page's `index`th training by epoch or step; none if there are no figures.
+    """Draws the losses and the other figures of the page's `index`th training, by epoch or step.
 
-    What was measured on validation has the model's colour, what on the training rows is grey.
+    Validation figures have the model's colour, training figures are grey. Returns an SVG for each of the two panels that
+    has figures.
     """
     names = {name: None for row in history for name, value in row.items() if _finite(value)}
     axis = next((name for name in ("epoch", "step") if name in names), "")

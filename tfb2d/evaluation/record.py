@@ -1,8 +1,8 @@
 """Writes down finished runs as one result: `tfb2d record --output=results/NAME.json RUN [RUN ...]`.
 
-The runs are repetitions of one experiment, a seed each. Every metric gets its mean, the values by seed, and a 95% interval:
-the mean of the runs' bootstrap limits, which says how far the test rows alone let the figure move; how far seeds move it,
-the values by seed show. Fractions, not percent.
+The runs repeat one experiment, each with its own seed. Every metric has its mean, its values by seed and a 95% interval.
+The interval is the mean of the runs' bootstrap limits, so it shows the effect of the test rows. The values by seed show the
+effect of seeds. Figures are fractions, not percent.
 """
 
 import datetime
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
-    """Sums up the reports of finished runs.
+    """Summarises the reports of finished runs.
 
     Returns:
       `{"experiment", "command", "commit", "machine", "date", "seeds", "metrics": {name: {"mean", "ci95", "per_seed"}}}`;
@@ -50,13 +50,13 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
             raise DataError(f"{run}: its settings differ from those of {runs[0]} in more than seeds")
     values = [_metrics(report) for report in reports]
     metrics = {}
-    for name in [name for name in values[0] if all(name in one for one in values)]:
-        found = [one[name] for one in values]
-        limits = [one[1] for one in found if one[1] is not None]
+    for name in [name for name in values[0] if all(name in metrics_of_run for metrics_of_run in values)]:
+        figures = [metrics_of_run[name] for metrics_of_run in values]
+        limits = [metrics_of_run[1] for metrics_of_run in figures if metrics_of_run[1] is not None]
         metrics[name] = {
-            "mean": float(np.mean([one[0] for one in found])),
+            "mean": float(np.mean([metrics_of_run[0] for metrics_of_run in figures])),
             "ci95": np.mean(limits, 0).tolist() if limits else None,
-            "per_seed": [one[0] for one in found],
+            "per_seed": [metrics_of_run[0] for metrics_of_run in figures],
         }
     return {
         "experiment": experiment or reports[0]["name"],
@@ -72,24 +72,24 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
 
 
 def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | None]]:
-    found: dict[str, tuple[float, list[float] | None]] = {}
+    figures: dict[str, tuple[float, list[float] | None]] = {}
     intervals = report["intervals"]
     for model in ("teacher", "student", "labels_only"):
         for name, value in (report[model] or {}).items():
             if value is not None:
-                found[f"{model}_{name}"] = value, intervals[model].get(name)
+                figures[f"{model}_{name}"] = value, intervals[model].get(name)
     for name in (*COMPARED, *HEADLINE):
         if report.get(name) is not None:
-            found[name] = report[name], intervals.get(name)
+            figures[name] = report[name], intervals.get(name)
     for name, count in (report.get("ndcg_groups") or {}).items():
-        found[f"ndcg_groups_{name}"] = float(count), None
+        figures[f"ndcg_groups_{name}"] = float(count), None
     for model, latency in report["latency"].items():
-        found[f"{model}_single_ms"] = latency["single_ms"]["p50"], None
-        found[f"{model}_rows_per_second"] = latency["rows_per_second"], None
+        figures[f"{model}_single_ms"] = latency["single_ms"]["p50"], None
+        figures[f"{model}_rows_per_second"] = latency["rows_per_second"], None
     for model, size in report["size_mb"].items():
-        found[f"{model}_mb"] = size, None
-    found["seconds"] = sum(report["seconds"].values()), None
-    return found
+        figures[f"{model}_mb"] = size, None
+    figures["seconds"] = sum(report["seconds"].values()), None
+    return figures
 
 
 def _seedless(settings: Any) -> Any:

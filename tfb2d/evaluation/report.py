@@ -1,4 +1,4 @@
-"""The report of a run: `report.json` for programs, a self-contained `report.html` and a short table for people."""
+"""The report of a run: `report.json` for programs and a self-contained `report.html` for people."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run leaves for its report, and the figures of `report.json` drawn from it."""
+"""The results of a run, and the figures of `report.json` computed from them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,17 +15,17 @@ from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_score
 
 History = Sequence[Mapping[str, Any]]
 HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
-# What compares the student with others: shares of its teacher's accuracy, ROC-AUC and NDCG@10 that it keeps; decisions
-# that are its teacher's; points of accuracy over the same student trained on labels alone.
+# Comparisons of the student: its accuracy, ROC-AUC and NDCG@10 over its teacher's, the share of rows decided as the
+# teacher does, and its accuracy less that of the same student trained on labels alone.
 COMPARED = ("retention", "auc_retention", "ndcg10_retention", "fidelity", "gain_over_labels_only")
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """The test split as every model scored it, and how the run came about.
+    """Holds the test split as every model scored it, and facts about the run.
 
-    Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. A teacher that somebody else's scores stand in
-    for may lack rows: they are NaN, and it is measured, and the student compared with it, on the others.
+    Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. External scores of a teacher may lack rows, which
+    are NaN. Such a teacher is measured, and the student compared with it, on the other rows.
 
     Raises:
       ValueError: arrays that do not fit the task or one another.
@@ -36,16 +36,14 @@ class RunResults:
     columns: Sequence[Sequence[str]]  # test texts: one sequence of n texts a field
     labels: ArrayLike  # [n]: 0 or 1, a grade in [0, 1], or a class's index
     student: ArrayLike  # its scores, as the exported model gives them
-    teacher: ArrayLike | None = None  # what the student learnt: the only teacher's scores, or the stack's
+    teacher: ArrayLike | None = None  # the only teacher's scores, or the stack's
     teachers: Mapping[str, ArrayLike] = field(default_factory=dict)  # each teacher's, where there are several
     labels_only: ArrayLike | None = None  # the same student trained without a teacher
     groups: Sequence[str] | None = None  # [n], rows of the same query or movie
-    histories: Mapping[str, History] = field(
-        default_factory=dict
-    )  # name of the model: a dict of figures per evaluation
+    histories: Mapping[str, History] = field(default_factory=dict)  # model -> figures of each evaluation
     data: Mapping[str, Any] = field(default_factory=dict)  # the data stage's stats.json
-    seconds: Mapping[str, float] = field(default_factory=dict)  # stage: time
-    latency: Mapping[str, Any] = field(default_factory=dict)  # "teacher", "student", ...: what latency.measure gives
+    seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> time
+    latency: Mapping[str, Any] = field(default_factory=dict)  # "teacher", "student", ... -> of latency.measure
     size_mb: Mapping[str, float] = field(default_factory=dict)  # the same names: size on disk, 10^6 bytes
     compression: Mapping[str, Any] = field(
         default_factory=dict
@@ -53,12 +51,12 @@ class RunResults:
     model: str = ""  # the exported model's folder
     config: Mapping[str, Any] = field(default_factory=dict)
     headline: str = ""  # the measure of retention and gain; "" takes the task's own, `headline_measure`
-    thresholds: Mapping[str, float] = field(default_factory=dict)  # of binary tasks: a model's, chosen on validation
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # of binary tasks, by model; chosen on validation
     versions: Mapping[str, str] = field(default_factory=dict)
-    command: str = ""  # what to type for the same run
+    command: str = ""  # that repeats the run
     resamples: int = 1000  # of the bootstrap
     seed: int = 0
-    examples: int = 12  # most and least agreeing examples shown, of each
+    examples: int = 12  # shown of the most, and of the least, agreeing
 
     def __post_init__(self) -> None:
         kind = kind_of(self.task)

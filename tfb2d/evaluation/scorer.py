@@ -1,4 +1,4 @@
-"""Scoring with an exported model, as any program would: the SavedModel alone, strings in, probabilities out."""
+"""Scores with an exported model: the SavedModel alone, strings in, probabilities out."""
 
 import difflib
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ Float32 = NDArray[np.float32]
 
 
 def version_folder(model: str | Path) -> Path:
-    """Returns the SavedModel that a folder stands for: itself, or its version folder with the highest number.
+    """Returns the folder itself if it is a SavedModel, otherwise its version folder with the highest number.
 
     Raises:
-      DataError: there is no SavedModel; the message names what there is.
+      DataError: there is no SavedModel; the message lists the folder's content.
     """
     folder = Path(model)
     if (folder / "saved_model.pb").exists():
@@ -38,17 +38,17 @@ def version_folder(model: str | Path) -> Path:
 
 
 class Scorer:
-    """An exported student.
+    """Scores texts with an exported student.
 
     Args:
-      model: a version's folder, or a model's, of which the highest version is taken.
+      model: a version's folder, or a model's folder, whose highest version is taken.
 
     Attributes:
       folder: the version's folder.
       task: the model's Task.
 
     Raises:
-      DataError: no SavedModel there, or not one that tfb2d exported.
+      DataError: no SavedModel, or a SavedModel that tfb2d did not export.
     """
 
     def __init__(self, model: str | Path) -> None:
@@ -59,7 +59,7 @@ class Scorer:
         import tensorflow as tf
 
         self._tf = tf
-        self._model = tf.saved_model.load(str(self.folder))  # owns the variables, so it has to stay
+        self._model = tf.saved_model.load(str(self.folder))  # keeps the variables alive
         self._signature = self._model.signatures["serving_default"]
 
     def score(self, columns: Sequence[Sequence[str]], batch: int = BATCH) -> tuple[Float32, Float32]:
@@ -86,9 +86,9 @@ class Scorer:
                 field: self._tf.constant(list(column[start : start + batch]), self._tf.string)
                 for field, column in zip(fields, columns, strict=True)
             }
-            found = self._signature(**texts)
-            scores.append(found["score"].numpy())
-            logits.append(found["logit"].numpy())
+            outputs = self._signature(**texts)
+            scores.append(outputs["score"].numpy())
+            logits.append(outputs["logit"].numpy())
         return np.concatenate(scores), np.concatenate(logits)
 
     def embed(self, texts: Sequence[str], signature: str = "embed", batch: int = BATCH) -> Float32:
@@ -114,10 +114,10 @@ class Scorer:
 
 
 def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:
-    """Returns the files' columns that hold a task's fields, from `field=column` settings; others keep their name.
+    """Returns the columns that hold a task's fields, from `field=column` settings; other fields keep their name.
 
     Raises:
-      DataError: a setting without "=", or of a field that the task has not.
+      DataError: a setting without "=", or of a field that the task lacks.
     """
     names = dict(zip(fields, fields, strict=True))
     for setting in renamed:

@@ -2,9 +2,8 @@
 
 import dataclasses
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,9 @@ from tfb2d.atomic import read_json
 from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.model_folder import megabytes
 from tfb2d.outcomes import ReportOutcome
+from tfb2d.probability import one_column
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ PACKAGES = ("tfb2d", "tensorflow", "tf_keras", "keras", "keras-hub", "numpy", "p
 def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportOutcome:
     """Scores the test split with every model, measures latencies, and writes `report.json` and `report.html`.
 
-    The student is measured as served: through the exported SavedModel, strings in, calibrated probabilities out. Teachers'
-    and the baseline's scores are calibrated on the validation split in the same way.
+    The student is measured as served: the exported SavedModel, strings in, calibrated probabilities out. The scores of
+    teachers and baseline are calibrated on the validation split, too.
 
     Args:
       run, config: the run.
@@ -64,7 +65,7 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
         key = name if several else "teacher"
         teacher = load_teacher(run.teacher(name))
         latency[key] = measure(teacher.logits, columns, rows=min(50, config.report.latency_rows), batch=64)
-        sizes[key] = _megabytes(run.teacher(name))
+        sizes[key] = megabytes(run.teacher(name))
     labels_only = None
     if config.report.labels_only:
         labels_only = _labels_only_scores(run, task)
@@ -79,18 +80,14 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
         teacher=_teacher_scores(run, task, stack, names),
         teachers={name: _teacher_scores(run, task, alone, [name]) for name in names} if several else {},
         labels_only=labels_only,
-        groups=_groups(test, task),
+        groups=groups_of(test, task),
         thresholds=_thresholds(run, task, scorer, stack, names),
         histories=histories,
         data=read_json(run.data / "stats.json"),
         seconds=run.seconds(stages),
         latency=latency,
         size_mb=sizes,
-        compression={
-            "megabytes": compressed.megabytes,
-            "figures": compressed.figures,
-            "rows": compressed.rows,
-        },
+        compression={"megabytes": compressed.megabytes, "figures": compressed.figures, "rows": compressed.rows},
         model=exported.model,
         config=dataclasses.asdict(config),
         versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
@@ -127,7 +124,6 @@ def _teacher_scores(run: Run, task: Task, stack: "Stack", names: list[str], spli
     from tfb2d.distill.targets import stacked_logits
     from tfb2d.evaluation.calibration import calibrate
 
-    one_column = _one_column(task)
     valid, rows = (stacked_logits([run.logits(name, each) for name in names], task, stack) for each in ("valid", split))
     labels = read_table(run.split("valid"), ["label"]).column("label").to_numpy()
     known = np.isfinite(valid).all(1)
@@ -142,20 +138,14 @@ def _labels_only_scores(run: Run, task: Task) -> np.ndarray:
 
     numbers = run.student_outcome("labels_only").calibration
     calibration = Calibration(numbers.scale, numbers.bias, numbers.note)
-    return calibration.apply(_one_column(task)(load_file(run.labels_only_logits)["test"]))
+    return calibration.apply(one_column(load_file(run.labels_only_logits)["test"]))
 
 
-def _one_column(task: Task) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function that makes `[n, 1]` logits of a task with one logit `[n]`, and leaves others as they are."""
-    return (lambda logits: logits[:, 0]) if task.n_logits == 1 else (lambda logits: logits)
+def groups_of(split: "pa.Table", task: Task) -> list[str] | None:
+    """Returns the group of each row of a split: its `group`, or the query of a pair; None of single texts without groups.
 
-
-def _groups(test: "pa.Table", task: Task) -> list[str] | None:
-    """Returns what NDCG is taken within, and the bootstrap draws whole: the splits' groups, or a pair's query."""
-    if "group" in test.column_names:
-        return test.column("group").to_pylist()
-    return test.column(task.fields[0]).to_pylist() if len(task.fields) == 2 else None
-
-
-def _megabytes(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    NDCG is computed within groups, and the bootstrap draws groups whole.
+    """
+    if "group" in split.column_names:
+        return split.column("group").to_pylist()
+    return split.column(task.fields[0]).to_pylist() if len(task.fields) == 2 else None

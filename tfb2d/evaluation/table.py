@@ -1,4 +1,4 @@
-"""The short table that a run, and `tfb2d.evaluate`, end with."""
+"""The short table at the end of a run, and the formats of its figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def ndcg_note(counts: Mapping[str, int], means: Mapping[str, float | None]) -> s
 
     Args:
       counts: of `metrics.ndcg_groups`.
-      means: what to call a model, to its `ndcg10_all`.
+      means: a model's title -> its `ndcg10_all`.
     """
     all_means = ", ".join(f"{name} {figure(mean)}" for name, mean in means.items())
     return (
@@ -61,6 +61,15 @@ def duration(milliseconds: float | None) -> str:
     return f"{milliseconds / 1000:.1f} s"
 
 
+def long_duration(seconds: float) -> str:
+    """Formats a time of seconds to hours: `8 s`, `2 min 05 s`, `1 h 02 min`; "?" of NaN."""
+    if seconds != seconds:
+        return "?"
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {left:02d} s" if minutes else f"{left} s"
+
+
 def layout(rows: Sequence[Sequence[str]]) -> str:
     """Lays out rows as aligned columns under the first one: texts to the left, figures to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -75,7 +84,7 @@ def layout(rows: Sequence[Sequence[str]]) -> str:
 
 
 def model_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Returns the models that a report has figures of, best known first: (key, what to call it, its metrics)."""
+    """Returns (key, title, metrics) of the models that a report has figures of, in the order of MODELS."""
     rows = []
     for key, title in MODELS.items():
         if report[key] is not None:
@@ -88,7 +97,7 @@ def model_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, A
 
 
 def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Returns what no model would reach, as `model_rows` does: the majority class, in random order."""
+    """Returns the baseline without a model, as `model_rows` does: the majority class, in random order."""
     constant = report.get("baselines", {}).get("constant")
     return [("constant", "majority, random order", constant)] if constant else []
 
@@ -100,10 +109,10 @@ def speed_up(report: Mapping[str, Any]) -> float | None:
 
 
 def print_table(report: Mapping[str, Any]) -> str:
-    """Lays out a report's short table and what follows from it, as text for a terminal.
+    """Lays out a report's short table and conclusions as text for a terminal.
 
     Args:
-      report: what `write_report` returned, or `report.json` holds.
+      report: of `write_report`, or the content of `report.json`.
     """
     measure = report.get("headline_measure") or "accuracy"
     beside = "roc_auc" if measure == "accuracy" else "accuracy"
@@ -138,7 +147,11 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"ranking    {kept} of the teacher's NDCG@10{within}; its own is {own}")
     if report.get("ndcg_groups"):
         counts = report["ndcg_groups"]
-        means = {key: found["ndcg10_all"] for key in ("teacher", "student") if (found := report[key]) is not None}
+        means = {
+            key: model_figures["ndcg10_all"]
+            for key in ("teacher", "student")
+            if (model_figures := report[key]) is not None
+        }
         over_all = ", ".join(f"{name} {figure(mean)}" for name, mean in means.items())
         lines.append(f"groups     NDCG@10 counts {counts['counted']:,} of {counts['all']:,}; over all: {over_all}")
     if report["fidelity"] is not None:
@@ -150,10 +163,10 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         within = "" if low_high is None else f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
         of = "" if measure == "accuracy" else f" of {measure}"
         lines.append(f"gain       {100 * report['headline_gain']:+.1f} points{of} over labels alone{within}")
-    for name, found in report["thresholds"].items():
+    for name, model_figures in report["thresholds"].items():
         if name == "student":
-            figures = ", ".join(f"{key} {figure(found[key])}" for key in ("f1", "precision", "recall"))
-            lines.append(f"threshold  {figure(found['threshold'])}, chosen on validation: {figures}")
+            figures = ", ".join(f"{key} {figure(model_figures[key])}" for key in ("f1", "precision", "recall"))
+            lines.append(f"threshold  {figure(model_figures['threshold'])}, chosen on validation: {figures}")
     faster = speed_up(report)
     if faster is not None:
         lines.append(f"speed      {faster:,.0f} times the teacher's, one row at a time" if faster >= 2 else "")

@@ -1,4 +1,4 @@
-"""A teacher's scores of labelled rows, found by their texts in files, as probabilities."""
+"""A teacher's scores of labelled rows, joined by text from files, as probabilities."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from tfb2d.evaluation.metrics import Floats
 def teacher_scores(
     task: Task, files: Sequence[str | Path], columns: Sequence[Sequence[str]], max_rejected: float = MAX_REJECTED
 ) -> tuple[Floats, Matches]:
-    """Finds the probabilities that files hold for rows; `data.scores` says in which columns, `data.join` how they match.
+    """Finds the probabilities that files hold for rows; see `data.scores` for columns, `data.join` for matching.
 
     Args:
       task: of the labelled rows.

@@ -1,1 +1,1 @@
-"""Why a student scores as it does: contributions of n-grams, nearest n-grams, disagreements with the teacher."""
+"""Explains a student's scores: contributions of n-grams, nearest n-grams, disagreements with the teacher."""

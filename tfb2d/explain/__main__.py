@@ -4,17 +4,16 @@
   tfb2d explain --model=runs/shop "red shoes" "Nike Air Zoom, red" "garden hose"
   tfb2d explain --model=runs/quickstart --nearest="not good" --data=reviews.tsv
   tfb2d explain --model=runs/quickstart --disagree
-  tfb2d explain --model=runs/shop --disagree --data=judged.tsv --teacher_logits=scores.parquet
+  tfb2d explain --model=runs/shop --disagree --data=labelled.tsv --teacher_logits=scores.parquet
 
-Of a model of one text every TEXT is a row; of a (query, title) model the first is the query, the others are its titles.
-Contributions are exact shares of the pooled layer, with integrated gradients through the feed-forward network; where a
-student has convolutions, gradients go through these too, and an n-gram's share holds what it does to its neighbours.
-They sum to the logit less the logit of an empty row. A served model does not hold what that needs: --model takes the run
-folder, the student's folder, or a SavedModel whose run is found in runs/ (its logits are compared with the served ones).
+For a model of one text every TEXT is a row. For a (query, title) model the first TEXT is the query, the others its titles.
+Contributions come from integrated gradients. Where a student has convolutions, an n-gram's share includes what it does to
+its neighbours. All contributions sum to the logit less the logit of an empty row. --model takes a run folder or a student's
+folder. It also takes a SavedModel whose run lies in runs/; the student's logits are then compared with the served ones.
 
---nearest: an n-gram's nearest n-grams by the cosine of their table rows, among the n-grams of --data (in a run folder: of
-the transfer set); hashing is one way, so there are no other candidates. --disagree: rows that teacher and student decide
-differently, with what is unusual about them by measurement; in a run folder, rows of --split.
+--nearest lists an n-gram's nearest n-grams by the cosine of their table rows. Candidates are the n-grams of --data, or of
+the run's transfer set: a hash does not tell its n-gram. --disagree lists rows that teacher and student decide differently,
+and what is unusual about them by measurement. In a run folder these are rows of --split.
 """
 
 import sys
@@ -23,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.arguments import quoting_flag
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def add_arguments(parser: "Parser") -> None:
         "data", "Files, globs or folders: texts for --nearest, labelled rows for --disagree.", metavar="FILE,..."
     )
     files.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
+    quoting_flag(files)
     files.flag("html", "Also write a page that needs nothing else to this file.", "", metavar="FILE")
     files.flag("json", "Also write everything to this file.", "", metavar="FILE")
     files.choice("color", "Colours in the terminal; NO_COLOR is heeded.", "auto", ("auto", "always", "never"))
@@ -72,7 +73,7 @@ def run(options: Namespace) -> None:
     from tfb2d.explain.terminal import colours
 
     source = find(options.model, options.student)
-    level = colours(sys.stdout, wanted=options.color)
+    level = colours(sys.stdout, choice=options.color)
     work = _explain if texts else _neighbours if options.nearest else _disagree
     lines, page, values = work(source, texts, level, options)
     if options.html:
@@ -95,10 +96,10 @@ def _views(source: "Source", rows: Sequence[Sequence[str]], options: Namespace) 
             known = ", ".join(task.classes) if task.n_logits > 1 else "one logit a row"
             raise DataError(f"--class={options.class_name}: the model has {known}")
         target = task.classes.index(options.class_name)
-    found = [explain(source.student, row, options.steps, target, source.calibration) for row in rows]
-    if found:
-        source.check_served(list(zip(*rows, strict=True)), np.stack([one.logits for one in found]))
-    return [view(task, source.calibration, one) for one in found]
+    explanations = [explain(source.student, row, options.steps, target, source.calibration) for row in rows]
+    if explanations:
+        source.check_served(list(zip(*rows, strict=True)), np.stack([row.logits for row in explanations]))
+    return [view(task, source.calibration, explanation) for explanation in explanations]
 
 
 def _explain(source: "Source", texts: Sequence[str], level: str, options: Namespace) -> tuple[str, str, Any]:
@@ -111,13 +112,15 @@ def _explain(source: "Source", texts: Sequence[str], level: str, options: Namesp
         raise DataError(f"the model takes {' and '.join(fields)}: give a query and at least one title")
     rows = [(text,) for text in texts] if len(fields) == 1 else [(texts[0], title) for title in texts[1:]]
     views = _views(source, rows, options)
-    page = render("What the score is made of", [(one, {}) for one in views], lead=str(source.model or source.folder))
-    lines = "\n\n".join(show(one, level, options.top) for one in views)
-    return lines, page, {"model": str(source.model or source.folder), "rows": [one.to_json() for one in views]}
+    page = render(
+        "What the score is made of", [(shown, {}) for shown in views], lead=str(source.model or source.folder)
+    )
+    lines = "\n\n".join(show(shown, level, options.top) for shown in views)
+    return lines, page, {"model": str(source.model or source.folder), "rows": [shown.to_json() for shown in views]}
 
 
 def _texts(source: "Source", options: Namespace) -> Iterator[str]:
-    """The texts that candidates come from."""
+    """Yields the texts whose n-grams are candidates."""
     from tfb2d.data.checked_rows import read_texts
     from tfb2d.data.errors import DataError
     from tfb2d.data.files import expand
@@ -127,7 +130,7 @@ def _texts(source: "Source", options: Namespace) -> Iterator[str]:
     fields = source.student.task.fields
     if options.data:
         columns = field_columns(fields, options.fields)
-        for texts in read_texts(expand(options.data), columns):
+        for texts in read_texts(expand(options.data), columns, quoting=options.quoting):
             yield from texts
     elif source.run is None:
         raise DataError("--nearest needs texts that have n-grams: --data=FILES")
@@ -145,53 +148,60 @@ def _neighbours(source: "Source", _: Sequence[str], level: str, options: Namespa
     from tfb2d.evaluation.table import layout
     from tfb2d.explain.nearest import candidates, nearest
     from tfb2d.explain.page import render
-    from tfb2d.explain.terminal import plain
+    from tfb2d.terminal import printable
 
-    shown = sys.stderr.isatty()
-    texts = tqdm(_texts(source, options), desc="count n-grams", unit=" texts", unit_scale=True, disable=not shown)
+    texts = tqdm(
+        _texts(source, options), desc="count n-grams", unit=" texts", unit_scale=True, disable=not sys.stderr.isatty()
+    )
     among = candidates(source.student, texts, options.min_count)
     shared = among.collisions()
-    found = [nearest(source.student, among, ngram, options.top) for ngram in options.nearest]
-    told = (
+    neighbours = [nearest(source.student, among, ngram, options.top) for ngram in options.nearest]
+    lead = (
         f"{shared['ngrams']:,} n-grams occur {options.min_count} times or more, in {shared['rows']:,} rows of the table; "
         f"{shared['share']:.1%} of them share a row ({shared['weighted']:.1%} by frequency)"
     )
-    lines, cells = [told], []
-    for one in found:
-        row = "" if not one.sharing else "; its row also holds " + ", ".join(f"{n} ({c:,})" for n, c in one.sharing[:5])
-        seen = f"occurs {one.count:,} times" if one.count else f"occurs fewer than {options.min_count} times"
-        if not one.norm:
-            lines += ["", f"{plain(one.name)}: {seen}; training never met it, its row is zero and has no neighbours"]
+    lines, cells = [lead], []
+    for near in neighbours:
+        row = (
+            "" if not near.sharing else "; its row also holds " + ", ".join(f"{n} ({c:,})" for n, c in near.sharing[:5])
+        )
+        seen = f"occurs {near.count:,} times" if near.count else f"occurs fewer than {options.min_count} times"
+        if not near.norm:
+            lines += [
+                "",
+                f"{printable(near.name)}: {seen}; training never met it, its row is zero and has no neighbours",
+            ]
             continue
-        table = [["nearest to " + plain(one.name), "cosine", "count", "in its row"]]
-        table += [[plain(name), f"{cosine:.3f}", f"{count:,}", str(n)] for name, cosine, count, n in one.found]
-        lines += ["", f"{plain(one.name)}: {seen}, length {one.norm:.2f}{plain(row)}", layout(table)]
-        cells += [[one.name, name, f"{cosine:.3f}", f"{count:,}", str(n)] for name, cosine, count, n in one.found]
+        table = [["nearest to " + printable(near.name), "cosine", "count", "in its row"]]
+        table += [[printable(name), f"{cosine:.3f}", f"{count:,}", str(n)] for name, cosine, count, n in near.nearest]
+        lines += ["", f"{printable(near.name)}: {seen}, length {near.norm:.2f}{printable(row)}", layout(table)]
+        cells += [[near.name, name, f"{cosine:.3f}", f"{count:,}", str(n)] for name, cosine, count, n in near.nearest]
     titles = ["n-gram", "nearest", "cosine", "count", "n-grams in its row"]
-    page = render("Nearest n-grams", [], {"titles": titles, "rows": cells}, told)
-    return "\n".join(lines), page, {"collisions": shared, "nearest": [asdict(one) for one in found]}
+    page = render("Nearest n-grams", [], {"titles": titles, "rows": cells}, lead)
+    return "\n".join(lines), page, {"collisions": shared, "nearest": [asdict(near) for near in neighbours]}
 
 
 def _disagree(source: "Source", _: Sequence[str], level: str, options: Namespace) -> tuple[str, str, Any]:
     from tfb2d.explain.disagree import from_files, from_run, measure, summary
     from tfb2d.explain.page import render
-    from tfb2d.explain.terminal import plain, show
+    from tfb2d.explain.terminal import show
+    from tfb2d.terminal import printable
 
     if options.data:
-        judged = from_files(source, options.data, options.teacher_logits, options.fields)
+        compared = from_files(source, options.data, options.teacher_logits, options.fields, options.quoting)
     else:
-        judged = from_run(source, options.split)
-    case = measure(source, judged, options.rows)
+        compared = from_run(source, options.split)
+    case = measure(source, compared, options.rows)
     views = _views(source, [row.texts for row in case.rows], options)
-    lines, told = [summary(case)], []
-    for row, one in zip(case.rows, views, strict=True):
+    lines, page_rows = [summary(case)], []
+    for row, shown in zip(case.rows, views, strict=True):
         facts = [("label", row.label), ("teacher", row.teacher), ("student", row.student)]
-        told.append((one, {"facts": facts, "why": row.why}))
+        page_rows.append((shown, {"facts": facts, "why": row.why}))
         sides = "   ".join(f"{name} {value}" for name, value in facts if value)
-        lines += ["", "─" * 72, sides, plain(row.why), show(one, level, min(options.top, 6))]
+        lines += ["", "─" * 72, sides, printable(row.why), show(shown, level, min(options.top, 6))]
     table = {"titles": ["measure", *case.titles], "rows": case.table}
-    page = render("Where teacher and student decide differently", told, table, case.lead)
-    values = [{**row.to_json(), "explanation": one.to_json()} for row, one in zip(case.rows, views, strict=True)]
+    page = render("Where teacher and student decide differently", page_rows, table, case.lead)
+    values = [{**row.to_json(), "explanation": shown.to_json()} for row, shown in zip(case.rows, views, strict=True)]
     return "\n".join(lines), page, {"lead": case.lead, "measures": case.to_json(), "rows": values}
 
 

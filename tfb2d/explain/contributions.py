@@ -1,4 +1,4 @@
-"""What each n-gram adds to a logit, by integrated gradients through the trained student itself.
+"""Computes what each n-gram adds to a logit, by integrated gradients through the trained student.
 
 Every n-gram gets a weight, and so does every pair of tokens in soft matching. At weights of 1 the student gives the row's
 logit; at weights of 0 every feature is zero, and it gives the logit of an empty row. Along the straight line between the
@@ -8,8 +8,8 @@ two, a weight's mean gradient is what its n-gram adds (Sundararajan et al. 2017,
 * a pair's weight multiplies what the pair adds to the counts of all kernels;
 * a composed n-gram has a weight for each token in its window, of the part that this token's vector adds.
 
-All contributions together are the logit less the logit of an empty row, up to the error of the integral's midpoint rule,
-which `Explanation.gap` states. With the default of 256 steps it stays below 2% of the difference in the tests.
+All contributions sum to the logit less the logit of an empty row, up to the error of the integral's midpoint rule.
+`Explanation.gap` states that error. With the default of 256 steps it stays below 2% of the difference in the tests.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,15 @@ from tfb2d.students.layout import PaddedTexts
 from tfb2d.students.model import Student
 from tfb2d.students.ngrams import names
 from tfb2d.students.pairs import Field, unit_rows
+from tfb2d.students.rows import ragged
 
 STEPS = 256
-NUMBERS_AT_ONCE = 2**22  # of the largest tensor of a chunk of steps: bounds memory
+NUMBERS_AT_ONCE = 2**22  # elements of the largest tensor of a chunk of steps; bounds memory
 
 
 @dataclass(frozen=True)
 class NGram:
-    """An n-gram at its place, and what it adds to the logit.
+    """An n-gram of a text, and what it adds to the logit.
 
     Attributes:
       field, start, order: the text field, the first token, how many tokens (those past the text's end are a mark).
@@ -55,7 +56,7 @@ class NGram:
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """A query token and a title token: how near they lie to each other, and what that adds to the logit.
+    """A pair of a query token and a title token, their cosine, and what the pair adds to the logit.
 
     Attributes:
       query, title: which token of its text each is.
@@ -73,7 +74,7 @@ class SoftMatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One row's logit, taken apart.
+    """The contributions to one row's logit.
 
     Attributes:
       tokens: of each field, as the student reads them.
@@ -81,8 +82,8 @@ class Explanation:
       soft: pairs of tokens, the largest contribution first; none where the student does not match softly.
       logit: of the class explained.
       baseline: the same of an empty row.
-      gap: logit less baseline less all contributions, what the steps of the integral left.
-      cut: tokens of each field beyond the student's `max_tokens`, which it does not read.
+      gap: logit less baseline less all contributions: the error of the integral.
+      cut: how many tokens of each field lie beyond `max_tokens`; the student does not read them.
       predicted: the class explained; 0 where there is one logit a row.
       logits: `[n_logits]`, all of them.
       offsets: of a student with a window `[tokens, window]`: what each token of each composed n-gram adds.
@@ -101,11 +102,15 @@ class Explanation:
     offsets: np.ndarray | None = None
 
     def token_values(self) -> list[np.ndarray]:
-        """What each token of each field adds: its share of the n-grams over it, and half of its soft matches."""
+        """Returns what each token adds: its share of the n-grams over it, and half of its soft matches.
+
+        Returns:
+          `[tokens]` float64 for each field.
+        """
         values = [np.zeros(len(tokens)) for tokens in self.tokens]
         if self.offsets is not None:
             tokens, window = self.offsets.shape
-            for offset in range(window):  # what the mark behind the last token adds is the last token's
+            for offset in range(window):  # the mark behind the last token counts as the last token
                 at = np.minimum(np.arange(tokens) + offset, tokens - 1)
                 np.add.at(values[0], at, self.offsets[:, offset])
             return values
@@ -145,7 +150,7 @@ def explain(
     target: int | None = None,
     calibration: Calibration | None = None,
 ) -> Explanation:
-    """Takes a row's logit apart.
+    """Computes what each n-gram and each soft match adds to a row's logit.
 
     Args:
       student: a trained one.
@@ -176,21 +181,21 @@ def explain(
 def _side(student: Student, text: str) -> _Side:
     tokens = text_spec.tokens(text, student.config.max_tokens)
     hashes = np.array([text_spec.token_hash(token, student.config.affixes) for token in tokens], np.int64)
-    ragged = tf.RaggedTensor.from_row_splits(hashes, np.array([0, len(hashes)], np.int64), validate=False)
-    ids = student.ngrams.ids(ragged)
+    row = ragged(hashes, np.array([0, len(hashes)], np.int64))
+    ids = student.ngrams.ids(row)
     vectors = student.ngrams.vectors(ids)
     unseen: np.ndarray = np.logical_not(np.any(vectors, axis=-1))
     units = None
     if student.kernels:
         embedding = student.kernels.embedding
-        units = unit_rows(embedding.vectors(embedding.ids(ragged))[:, 0])
+        units = unit_rows(embedding.vectors(embedding.ids(row))[:, 0])
     if student.config.window:
         return _Side(tokens, ids[:, :1], _parts(student, vectors), np.all(unseen, axis=1, keepdims=True), units)
     return _Side(tokens, ids, vectors, unseen, units)
 
 
 def _parts(student: Student, vectors: tf.Tensor) -> tf.Tensor:
-    """Takes composed n-grams apart by token, `[tokens, window, dim]`: the parts' sum is what `ComposedPool` composes."""
+    """Splits composed n-grams by token, `[tokens, window, dim]`; the parts sum to what `ComposedPool` composes."""
     window = student.config.window
     # A token's affixes are its own, so they count as part of it.
     own = tf.reduce_sum(vectors[:, window:], 1, keepdims=True) + vectors[:, :1]

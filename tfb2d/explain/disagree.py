@@ -1,8 +1,8 @@
-"""Rows that teacher and student decide differently, and what is unusual about them, by measurement.
+"""Lists rows that teacher and student decide differently, with what is unusual about them by measurement.
 
-A reason is never guessed. Every row is measured; a measure is named as unusual where it lies beyond nine tenths of the
-rows on which the two agree, and how often that happens among either kind of rows stands above the list. That says where to
-look; it proves no cause.
+A reason is never guessed. Every row is measured. A value is unusual where it lies beyond nine tenths of the rows on which
+the two agree. The table above the list says how often that happens where they differ and where they agree. That says where
+to look; it proves no cause.
 """
 
 from collections.abc import Sequence
@@ -28,29 +28,29 @@ from tfb2d.explain.source import Source
 from tfb2d.explain.views import class_name
 from tfb2d.probability import one_column
 
-UNUSUAL = 0.9  # a measure beyond this share of the agreeing rows' is named
+UNUSUAL = 0.9  # share of the agreeing rows beyond which a value is unusual
 
 
 @dataclass(frozen=True)
-class Judged:
+class TeacherRows:
     """Rows with the teacher's probabilities.
 
     Attributes:
       columns: texts, one list a field.
       labels: `[n]`, NaN where there is none.
       teacher: `[n]` or `[n, k]` probabilities, NaN where there is none.
-      place: where the rows come from, for the reader.
+      origin: where the rows come from, for the reader.
     """
 
     columns: list[list[str]]
     labels: np.ndarray
     teacher: np.ndarray
-    place: str
+    origin: str
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row on which they differ; `why` is a sentence of measures."""
+    """A row on which teacher and student differ; `why` is a sentence about its unusual measures."""
 
     texts: tuple[str, ...]
     label: str
@@ -60,7 +60,7 @@ class Row:
     measured: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON holds it."""
+        """Returns the row as JSON values."""
         return asdict(self)
 
 
@@ -82,12 +82,12 @@ class Case:
     shares: dict[str, tuple[float, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """The measures' shares."""
+        """Returns the measures' shares as JSON values."""
         return {name: {"differ": differ, "agree": agree} for name, (differ, agree) in self.shares.items()}
 
 
-def from_run(source: Source, split: str) -> Judged:
-    """A run's split, with its teachers stacked as the student's targets were, calibrated on validation.
+def from_run(source: Source, split: str) -> TeacherRows:
+    """Reads a run's split, with its teachers' logits stacked as for the student and calibrated on validation.
 
     Raises:
       DataError: the student does not come from a run folder, or the run is not finished.
@@ -118,13 +118,22 @@ def from_run(source: Source, split: str) -> Judged:
     teacher[scored] = calibration.apply(logits[split][scored])
     table = read_table(run.split(split), task.fields)
     columns = [table.column(name).to_pylist() for name in task.fields]
-    return Judged(columns, labels[split].astype(np.float64), teacher, f"the {split} split of {run.folder}")
+    return TeacherRows(columns, labels[split].astype(np.float64), teacher, f"the {split} split of {run.folder}")
 
 
-def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fields: Sequence[str]) -> Judged:
-    """Rows of files, with the teacher's scores found by their text; labels where the files have such a column.
+def from_files(
+    source: Source, files: Sequence[str], teacher: Sequence[str], fields: Sequence[str], quoting: str = "auto"
+) -> TeacherRows:
+    """Reads rows of files, and looks the teacher's scores up by their texts; labels may be missing.
 
-    Rows whose texts no model can read are left out, and counted in `place`.
+    Rows whose texts no model can read are left out, and counted in `origin`.
+
+    Args:
+      source: the student.
+      files: paths, globs or folders with the rows.
+      teacher: files with the teacher's scores.
+      fields: columns of the text fields where they have other names, each FIELD=COLUMN.
+      quoting: how TSV and CSV files were written, see `read_rows`.
 
     Raises:
       DataError: files that cannot be used, or no teacher's scores.
@@ -135,7 +144,7 @@ def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fie
     names, columns, labels = field_columns(task.fields, fields), [[] for _ in task.fields], []  # type: ignore[var-annotated]
     rejects = Rejects(None, 1.0)
     for path in expand(files):
-        for row in read_checked_rows(path, names, rejects, others=[task.label]):
+        for row in read_checked_rows(path, names, rejects, others=[task.label], quoting=quoting):
             for column, text in zip(columns, row.texts, strict=True):
                 column.append(text)
             label = task.read_label(row.others[0])
@@ -143,43 +152,46 @@ def from_files(source: Source, files: Sequence[str], teacher: Sequence[str], fie
     left_out = rejects.count
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
-    place = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
-    return Judged(columns, np.array(labels), teacher_scores(task, teacher, columns)[0], place)
+    origin = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
+    return TeacherRows(columns, np.array(labels), teacher_scores(task, teacher, columns)[0], origin)
 
 
-def measure(source: Source, judged: Judged, rows: int) -> Case:
+def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
     """Finds the rows on which the two differ, and measures all rows.
 
     Args:
       source: the student.
-      judged: rows that the teacher scored.
+      compared: rows that the teacher scored.
       rows: how many are listed.
 
     Raises:
       DataError: the teacher scored none of the rows.
     """
+    from tfb2d.students.model import score_texts
+
     task = source.student.task
-    student = source.calibration.apply(_logits(source, judged.columns))
-    known = np.flatnonzero(covered(judged.teacher))
+    logits = score_texts(source.student.model, compared.columns)
+    student = source.calibration.apply(one_column(logits))
+    known = np.flatnonzero(covered(compared.teacher))
     if not len(known):
-        raise DataError(f"{judged.place}: no row has a teacher's score")
-    columns = [[column[at] for at in known] for column in judged.columns]
-    labels, teacher, student = judged.labels[known], judged.teacher[known], student[known]
+        raise DataError(f"{compared.origin}: no row has a teacher's score")
+    columns = [[column[at] for at in known] for column in compared.columns]
+    labels, teacher, student = compared.labels[known], compared.teacher[known], student[known]
     agree = agreement(teacher, student)
     seen = None if source.run is None else seen_in_transfer(source.student, columns, source.run)
-    found = measures(source.student, columns, teacher, seen)
-    unusual = {name: _unusual(found[name], agree, MEASURES[name].low) for name in found}
+    measured = measures(source.student, columns, teacher, seen)
+    unusual = {name: _unusual(measured[name], agree, MEASURES[name].low) for name in measured}
     distance = np.abs(teacher - student) if teacher.ndim == 1 else np.abs(teacher - student).sum(1) / 2
     order = [at for at in np.argsort(-distance, kind="stable") if not agree[at]]
-    middle = {name: float(np.median(values[agree])) if agree.any() else 0.0 for name, values in found.items()}
+    middle = {name: float(np.median(values[agree])) if agree.any() else 0.0 for name, values in measured.items()}
     listed = [
         Row(
             tuple(column[at] for column in columns),
             _label_text(task, labels[at]),
             _score_text(task, teacher[at]),
             _score_text(task, student[at]),
-            _why({name: found[name][at] for name in found if unusual[name][at]}, middle),
-            {name: float(found[name][at]) for name in found},
+            _why({name: values[at] for name, values in measured.items() if unusual[name][at]}, middle),
+            {name: float(values[at]) for name, values in measured.items()},
         )
         for at in order[:rows]
     ]
@@ -191,35 +203,24 @@ def measure(source: Source, judged: Judged, rows: int) -> Case:
         [MEASURES[name].title, percent(differ), percent(same), f"{differ / same:.2f}" if same else "–"]
         for name, (differ, same) in shares.items()
     ]
-    told = f"{judged.place}: teacher and student decide {len(order):,} of {len(known):,} rows differently"
+    lead = f"{compared.origin}: teacher and student decide {len(order):,} of {len(known):,} rows differently"
     right = _right(task, labels, teacher, student, ~agree)
     return Case(
         listed,
         ["unusual where they differ", "where they agree", "ratio"],
         table,
-        told + right,
+        lead + right,
         shares,  # type: ignore[arg-type]
     )
 
 
 def summary(case: Case) -> str:
-    """The case study's head, as text for a terminal."""
+    """Formats the case study's first lines for a terminal."""
     return f"{case.lead}\n\n" + layout([["measure", *case.titles], *case.table])
 
 
-def _logits(source: Source, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
-    import tensorflow as tf
-
-    score = tf.function(lambda texts: source.student.model(texts, training=False), reduce_retracing=True)
-    parts = [
-        score([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
-        for start in range(0, len(columns[0]), batch)
-    ]
-    return one_column(np.concatenate(parts))
-
-
 def _unusual(values: np.ndarray, agree: NDArray[np.bool_], low: bool) -> NDArray[np.bool_]:
-    """Whether values lie beyond UNUSUAL of those where the two agree, towards the suspicious end."""
+    """Says which values lie beyond UNUSUAL of those where the two agree, towards the suspicious end."""
     if not agree.any():
         return np.zeros(len(values), np.bool_)
     if low:
@@ -230,18 +231,18 @@ def _unusual(values: np.ndarray, agree: NDArray[np.bool_], low: bool) -> NDArray
 def _why(unusual: dict[str, float], middle: dict[str, float]) -> str:
     if not unusual:
         return "No measure is unusual here."
-    told = [MEASURES[name].tell(value, middle[name]) for name, value in unusual.items()]
-    return "Unusual: " + "; ".join(told) + "."
+    reasons = [MEASURES[name].describe(value, middle[name]) for name, value in unusual.items()]
+    return "Unusual: " + "; ".join(reasons) + "."
 
 
 def _right(task: Task, labels: ArrayLike, teacher: ArrayLike, student: ArrayLike, differ: NDArray[np.bool_]) -> str:
     labels = np.asarray(labels)
-    judged = differ & np.isfinite(labels)
-    if not judged.any():
+    labelled = differ & np.isfinite(labels)
+    if not labelled.any():
         return ""
-    truth = labels[judged] if task.n_logits > 1 else labels[judged] >= 0.5
-    teacher_right = float((decisions(np.asarray(teacher)[judged]) == truth).mean())
-    student_right = float((decisions(np.asarray(student)[judged]) == truth).mean())
+    truth = labels[labelled] if task.n_logits > 1 else labels[labelled] >= 0.5
+    teacher_right = float((decisions(np.asarray(teacher)[labelled]) == truth).mean())
+    student_right = float((decisions(np.asarray(student)[labelled]) == truth).mean())
     return f"; the teacher is right on {percent(teacher_right)} of these, the student on {percent(student_right)}"
 
 

@@ -1,4 +1,4 @@
-"""What can be measured of a row that may make a student of n-grams judge it otherwise than its teacher."""
+"""Measures of a row that may explain why a student of n-grams scores it otherwise than its teacher."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ SHORT = frozenset(b"t".split())  # `don't` is don ' t to the student: its last t
 
 @dataclass(frozen=True)
 class Measure:
-    """Says how a measure is called and described, and which of its ends is suspicious."""
+    """A measure's title and number format; `low` says that small values are suspicious, not large ones."""
 
     title: str
     unit: Callable[[float], str]
     low: bool = False
 
-    def tell(self, value: float, usual: float) -> str:
-        """A row's value beside the median of the rows on which teacher and student agree."""
+    def describe(self, value: float, usual: float) -> str:
+        """Formats a row's value beside the median of the rows on which teacher and student agree."""
         return f"{self.title} {self.unit(value)} (where they agree: {self.unit(usual)})"
 
 
@@ -59,7 +59,7 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Seen:
-    """How often n-grams occur in the transfer set: those of some rows by key, and all of them by table row.
+    """Counts of n-grams in the transfer set: by key for those of some rows, by table row for all.
 
     Attributes:
       keys: rising, `[n]` int64.
@@ -74,13 +74,13 @@ class Seen:
     rows_of: Callable[[np.ndarray], np.ndarray]
 
     def of(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How often keys occur, and how often anything occurs in their rows; both of the shape of `keys`."""
+        """Counts how often keys occur, and how often any n-gram occurs in their rows; both int64 of the shape of `keys`."""
         own = self.counts[np.searchsorted(self.keys, keys)] if len(self.keys) else np.zeros(keys.shape, np.int64)
         return own, self.rows[self.rows_of(keys)]
 
 
 def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: Run) -> Seen:
-    """Counts the n-grams of rows in the transfer set, and all that falls into the table's rows; streamed.
+    """Counts how often the n-grams of some rows occur in the transfer set, and all occurrences in each row of the table.
 
     Args:
       student: whose n-grams and table these are.
@@ -122,13 +122,16 @@ def _keys(student: "Student", text: str) -> np.ndarray:
 def measures(
     student: "Student", columns: Sequence[Sequence[str]], teacher: np.ndarray, seen: Seen | None
 ) -> dict[str, np.ndarray]:
-    """The measures of all rows, `[n]` float64 each; those that need the transfer set only where it was counted.
+    """Measures all rows.
 
     Args:
       student: whose n-grams they are.
       columns: texts, one sequence a field.
       teacher: its probabilities, `[n]` or `[n, k]`.
-      seen: of these texts.
+      seen: how often their n-grams occur in the transfer set; None leaves the measures that need it out.
+
+    Returns:
+      `[n]` float64 by the names of MEASURES.
     """
     n, most = len(columns[0]), student.config.max_tokens
     names = ["unseen", "rare", "collided"] * (seen is not None) + ["negations", "tokens", "cut", "margin"]
@@ -155,7 +158,7 @@ def measures(
 
 
 def negations(tokens: Sequence[bytes]) -> int:
-    """English negations among a text's tokens."""
+    """Counts the English negations among a text's tokens."""
     before = [b"", *tokens[:-1]]
     return sum(
         token in NEGATIONS and (token not in SHORT or last == b"'") for token, last in zip(tokens, before, strict=True)

@@ -1,4 +1,4 @@
-"""Nearest n-grams of an n-gram, by the cosine of their table rows.
+"""Finds the nearest n-grams of an n-gram, by the cosine of their table rows.
 
 Hashing is one way: a row does not know its n-grams. So the candidates are n-grams of texts that the user names. Where
 several of them fall into one row they share its vector, and are counted as collisions.
@@ -39,9 +39,9 @@ class Candidates:
     rows: np.ndarray
 
     def collisions(self) -> dict[str, float | int]:
-        """How many of these n-grams share their row with another of them; by n-gram, and weighted by frequency."""
-        _, place, sharing = np.unique(self.rows, return_inverse=True, return_counts=True)
-        shared = sharing[place.ravel()] > 1
+        """Counts the n-grams that share their row with another: a share of all n-grams, and one weighted by frequency."""
+        _, position, sharing = np.unique(self.rows, return_inverse=True, return_counts=True)
+        shared = sharing[position.ravel()] > 1
         return {
             "ngrams": len(self.names),
             "rows": len(sharing),
@@ -51,7 +51,7 @@ class Candidates:
 
 
 def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> Candidates:
-    """Counts the n-grams of texts, of the student's orders; an n-gram that the text's end cuts off is none.
+    """Counts the whole n-grams of texts, of the student's orders.
 
     Of a student with a window, which composes n-grams, the candidates are single tokens at an n-gram's first place; with a
     vocabulary, those that have rows of their own. Rows for affixes are left out.
@@ -69,9 +69,11 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
         tokens = text_spec.tokens(text, student.config.max_tokens)
         for order in row_orders(student):
             counts.update(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
-        if len(counts) > MAX_CANDIDATES:  # what is rarest so far goes; a count may then be too low, never too high
+        if len(counts) > MAX_CANDIDATES:  # the rarest so far are dropped; a count may then be too low, never too high
             least = 1
-            while len(counts) > MAX_CANDIDATES // 2:  # half, so that the next text does not fill it again
+            while (
+                len(counts) > MAX_CANDIDATES // 2
+            ):  # down to half, so that this does not happen again at the next text
                 least += 1
                 counts = Counter({key: count for key, count in counts.items() if count >= least})
     kept = [(key, count) for key, count in counts.items() if count >= min_count]
@@ -88,7 +90,7 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
 
 
 def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
-    """The table rows `[n]` int64 of n-grams; NO_ROW for a token that a vocabulary lacks."""
+    """Returns the table rows `[n]` int64 of n-grams; NO_ROW for a token that a vocabulary lacks."""
     rows = np.zeros(len(keys), np.int64)
     for order in row_orders(student):
         which = [at for at, key in enumerate(keys) if len(key) == order]
@@ -104,25 +106,32 @@ def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What lies nearest to an n-gram.
+    """An n-gram with its nearest n-grams.
 
     Attributes:
-      name: of the n-gram asked for.
+      name: of the n-gram.
       count: how often the texts have it.
       norm: of its row; 0 where training never met it, and it has no neighbours.
       sharing: other candidates in the same row, the most frequent first.
-      found: (name, cosine, count, candidates sharing that row), nearest first; a row stands once, a zero one never.
+      nearest: (name, cosine, count, candidates sharing that row), nearest first. Each row stands once; zero rows are
+        left out.
     """
 
     name: str
     count: int
     norm: float
     sharing: tuple[tuple[str, int], ...]
-    found: tuple[tuple[str, float, int, int], ...]
+    nearest: tuple[tuple[str, float, int, int], ...]
 
 
 def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) -> Neighbours:
-    """The candidates whose rows point most nearly the same way.
+    """Returns the candidates whose table rows have the largest cosine with an n-gram's.
+
+    Args:
+      student: whose table is read.
+      among: the candidates.
+      ngram: as text.
+      top: how many.
 
     Raises:
       DataError: an n-gram that the student has no rows for.
@@ -165,7 +174,7 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
 
 
 def row_orders(student: "Student") -> tuple[int, ...]:
-    """Of the n-grams that have rows; of a student with a window, tokens at an n-gram's first place stand for all."""
+    """Returns the orders of n-grams that have rows of their own; (1,) for a student with a window."""
     return (1,) if student.config.window else student.config.orders
 
 

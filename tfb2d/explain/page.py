@@ -10,7 +10,7 @@ from tfb2d.report.page import render as render_page
 from tfb2d.report.page import table_row
 
 TEMPLATE = Path(__file__).with_name("explain.html")
-TOP = 20  # n-grams listed of a row
+TOP = 20  # n-grams that are listed for a row
 
 
 def render(
@@ -57,8 +57,8 @@ def _row(view: View, beside: Mapping[str, Any]) -> dict[str, Any]:
                 }
                 for part in parts[:TOP]
             ]
-            rest = parts[TOP:]
-            lists.append((title, shown, len(rest), f"{sum(part.value for part in rest):+.3f}"))
+            hidden = parts[TOP:]
+            lists.append((title, shown, len(hidden), f"{sum(part.value for part in hidden):+.3f}"))
     return {
         "view": view,
         "fields": fields,

@@ -1,4 +1,4 @@
-"""Which student is meant: from a served model, a run folder or a student's own folder to weights and calibration."""
+"""Finds the student to explain, and its calibration, from a served model, a run folder or a student's folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tfb2d.students.model import Student
 
 ABOUT_STUDENT = "student.json"
-TOLERANCE = 1e-2  # between a served logit and the student's
+TOLERANCE = 1e-2  # relative difference of a served logit and the student's
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Source:
     run: Run | None
 
     def check_served(self, columns: Sequence[Sequence[str]], logits: np.ndarray) -> None:
-        """Makes sure that the served model gives these logits.
+        """Checks that the served model gives these logits.
 
         Raises:
           DataError: it does not, so the weights are not those that it was made from.

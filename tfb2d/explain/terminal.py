@@ -1,4 +1,4 @@
-"""Explanations in the terminal: colours as far as it has them, plain text into pipes."""
+"""Formats explanations for the terminal, in the colours that it supports, or as plain text for pipes."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,25 +7,25 @@ from typing import TextIO
 import numpy as np
 
 from tfb2d.explain.views import View
+from tfb2d.terminal import printable
 
-UP, DOWN = (29, 95, 209), (190, 75, 10)  # adds to the score, takes from it: two hues that all eyes tell apart
-LEVELS = ("none", "16", "256", "24bit")
+UP, DOWN = (29, 95, 209), (190, 75, 10)  # adds to the score, takes from it: hues that colour-blind readers tell apart
 
 
-def colours(stream: TextIO, environment: Mapping[str, str] = os.environ, wanted: str = "auto") -> str:
-    """How many colours to use: "none", "16", "256" or "24bit".
+def colours(stream: TextIO, environment: Mapping[str, str] = os.environ, choice: str = "auto") -> str:
+    """Returns how many colours to use: "none", "16", "256" or "24bit".
 
-    NO_COLOR (https://no-color.org) and pipes get none, unless `wanted` says "always".
+    NO_COLOR (https://no-color.org) and pipes get none, unless `choice` says "always".
 
     Args:
       stream: where the text goes.
       environment: COLORTERM, TERM and NO_COLOR are looked at.
-      wanted: "auto", "always" or "never".
+      choice: "auto", "always" or "never".
     """
-    if wanted == "never" or (wanted == "auto" and (environment.get("NO_COLOR") or not stream.isatty())):
+    if choice == "never" or (choice == "auto" and (environment.get("NO_COLOR") or not stream.isatty())):
         return "none"
     term = environment.get("TERM", "")
-    if wanted == "auto" and term in ("", "dumb"):
+    if choice == "auto" and term in ("", "dumb"):
         return "none"
     if environment.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
         return "24bit"
@@ -33,7 +33,7 @@ def colours(stream: TextIO, environment: Mapping[str, str] = os.environ, wanted:
 
 
 def shade(text: str, strength: float, level: str) -> str:
-    """Text on a ground as strong as its value: blue what adds, orange what takes away.
+    """Colours a text's background by its value: blue adds, orange takes away.
 
     Args:
       text: what to print.
@@ -53,13 +53,8 @@ def shade(text: str, strength: float, level: str) -> str:
     return f"\x1b[48;5;{cube};38;5;{ink}m{text}\x1b[0m"
 
 
-def plain(text: str) -> str:
-    """A text that keeps to its line and cannot speak to the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def bar(value: float, most: float, level: str, width: int = 12) -> str:
-    """A value as a bar to the left (below 0) or right of a middle line."""
+    """Draws a value as a bar to the left (below 0) or right of a middle line."""
     length = round(abs(value) / most * width) if most else 0
     block = shade("█" * length, np.sign(value) * 1.0, "none" if level == "none" else "16") if length else ""
     gap = " " * (width - length)
@@ -67,7 +62,7 @@ def bar(value: float, most: float, level: str, width: int = 12) -> str:
 
 
 def show(view: View, level: str, top: int) -> str:
-    """One row's explanation as lines of text.
+    """Formats one row's explanation as lines of text.
 
     Args:
       view: what to show.
@@ -78,22 +73,22 @@ def show(view: View, level: str, top: int) -> str:
     most = max((abs(value) for _, tokens in view.fields for _, value in tokens), default=0.0) or 1.0
     for name, tokens in view.fields:
         head = f"{name}: " if len(view.fields) > 1 else ""
-        lines.append(head + " ".join(shade(plain(text), value / most, level) for text, value in tokens))
+        lines.append(head + " ".join(shade(printable(text), value / most, level) for text, value in tokens))
     lines += [f"note  {note}" for note in view.notes]
-    rows = [(plain(part.text), part.value, part.about) for part in view.parts[:top]]
+    rows = [(printable(part.text), part.value, part.about) for part in view.parts[:top]]
     lines += ["", *_table("n-gram", rows, level)] if rows else []
     left = len(view.parts) - len(rows)
     if left > 0:
         lines.append(f"… and {left} more, {sum(part.value for part in view.parts[top:]):+.3f} together")
     if view.soft:
-        pairs = [(plain(part.text), part.value, part.about) for part in view.soft[:top]]
+        pairs = [(printable(part.text), part.value, part.about) for part in view.soft[:top]]
         lines += ["", *_table("soft match", pairs, level)]
         left = len(view.soft) - len(pairs)
         if left > 0:
             lines.append(f"… and {left} more, {sum(part.value for part in view.soft[top:]):+.3f} together")
     for title, ngrams in (("matched", view.matched), ("unmatched", view.unmatched)):
         if ngrams is not None:
-            lines += ["", f"{title}: {plain(', '.join(ngrams)) or 'none'}"]
+            lines += ["", f"{title}: {printable(', '.join(ngrams)) or 'none'}"]
     return "\n".join(lines)
 
 

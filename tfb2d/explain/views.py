@@ -1,4 +1,4 @@
-"""What is shown of an explanation, in the terminal, as HTML and as JSON alike."""
+"""Puts an explanation into the words and numbers that terminal, HTML page and JSON show."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """One row.
+    """What is shown of one row.
 
     Attributes:
       score: calibrated, with the class's name where there are classes.
@@ -48,7 +48,7 @@ class View:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON holds it."""
+        """Returns the view as JSON values."""
         return asdict(self)
 
 
@@ -103,14 +103,14 @@ def view(task: Task, calibration: Calibration, explanation: Explanation) -> View
 
 
 def class_name(task: Task, predicted: int) -> str:
-    """The name of what a score is the probability of; "" where nobody named it."""
+    """Returns the class whose probability a score is; "" where it has no name."""
     if task.n_logits > 1:
         return task.classes[predicted]
     return task.classes[1] if len(task.classes) == 2 else ""
 
 
 def strength(values: Sequence[float]) -> list[float]:
-    """Values scaled so that the largest is 1 or -1."""
+    """Scales values so that the largest is 1 or -1."""
     most = max((abs(value) for value in values), default=0.0) or 1.0
     return [float(np.clip(value / most, -1, 1)) for value in values]
 

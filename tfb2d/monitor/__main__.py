@@ -1,18 +1,25 @@
-"""Watches a student in service: its request logs against its teacher and against what it learnt from.
+"""Monitors a student in service: compares its request logs with its teacher and with its training rows.
 
   tfb2d monitor --logs=/var/log/shop --model=saved_models/shop --teacher=runs/shop/teachers/bert --output=watch
   tfb2d monitor --logs=/var/log/student --model=/models/shop --teacher_logits=labelled/ --output=watch \
       --reference=transfer.safetensors --test=judged_test.tsv --fail_on_alert
 
 Reads PredictionLog records as `tfb2d.serving.RequestLog` and the embedded server's `--log_requests` write them
-(plain, gzip or zlib), streamed. Writes into --output: monitor.html, monitor.json; fresh/, a sample of the rows with
-the teacher's logits, without repeats and test text, which `data.unlabelled` and a `logits=` teacher take; next.py, the
-run's recipe with those rows; broken.jsonl, where a record could not be read; reference.safetensors, kept for next time.
-Prints the command that distils again. Exit status: 0, with --fail_on_alert 3 where there is an alert, 1 after an error.
+(plain, gzip or zlib), streamed. Writes into --output:
+
+* monitor.html and monitor.json;
+* fresh/, a sample of the rows with the teacher's logits, without repeats and test text, for `data.unlabelled` and
+  `logits=` of a teacher;
+* next.py, the run's recipe with those rows;
+* broken.jsonl, the records that could not be read;
+* reference.safetensors, a cache of what the next call needs of the training rows.
+
+Prints the command that distils again. Exit status: 0; 3 with --fail_on_alert where there is an alert; 1 after an error.
 `tfb2d shadow` sends logged requests to two servers and compares their answers.
 """
 
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,17 +34,17 @@ ALERTED = 3
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     files = parser.group("files")
-    files.words("logs", "Files, globs or folders of request logs, apart by commas.", required=True, metavar="FILE,...")
+    files.words(
+        "logs", "Files, globs or folders of request logs, separated by commas.", required=True, metavar="FILE,..."
+    )
     files.flag("model", "The exported model that answered: its folder or a version's.", required=True, metavar="DIR")
     files.flag("output", "The folder to write. As private as the logs: it holds texts.", required=True, metavar="DIR")
     files.flag("teacher", "A saved teacher's folder, which labels the sample.", "", metavar="DIR")
-    files.words(
-        "teacher_logits", "Its logits made elsewhere: OUTPUT/sample, labelled by tfb2d label.", metavar="FILE,..."
-    )
+    files.words("teacher_logits", "The teacher's logits of OUTPUT/sample, made by tfb2d label.", metavar="FILE,...")
     files.flag("run", "The run folder of model and teacher. [default: the one above --teacher]", "", metavar="DIR")
     files.words(
         "reference",
-        "Transfer rows, or a reference.safetensors of another look. [default: the run's data/transfer]",
+        "Transfer rows, or a reference.safetensors of an earlier call. [default: the run's data/transfer]",
         metavar="FILE,...",
     )
     files.words(
@@ -45,9 +52,9 @@ def add_arguments(parser: "Parser") -> None:
         "Rows that must not be trained on. [default: the run's data/test and data/valid]",
         metavar="FILE,...",
     )
-    what = parser.group("what is looked at")
-    what.flag("name", "Only what this model on the server answered.", "")
-    what.integer("version", "Only what this version answered; 0 is all.", 0, 0)
+    what = parser.group("what is monitored")
+    what.flag("name", "Only requests that the model of this name answered.", "")
+    what.integer("version", "Only requests that this version answered; 0 takes all.", 0, 0)
     what.integer("sample", "Rows to relabel.", 2000, 1)
     what.integer("seed", "Of the sample.", 0, 0)
     what.flag("window", "Length of a window: 15m, 6h, 1d, 1w. [default: 24 windows or fewer]", "", metavar="TIME")
@@ -57,7 +64,7 @@ def add_arguments(parser: "Parser") -> None:
     alerts = parser.group("alerts")
     alerts.switch("fail_on_alert", "Exit with status 3 where there is an alert.")
     alerts.real("alert_psi", "Score drift (PSI) of a window; 0 never.", 0.25, 0.0)
-    alerts.real("alert_fidelity", "Agreement with the teacher surely below; 0 never.", 0.0, 0.0, 1.0)
+    alerts.real("alert_fidelity", "Agreement with the teacher whose interval is below; 0 never.", 0.0, 0.0, 1.0)
     alerts.real("alert_new_tokens", "Share of new tokens in a window; 0 never.", 0.0, 0.0, 1.0)
     alerts.real("alert_broken", "Share of records that cannot be read; 0 never.", 0.01, 0.0, 1.0)
     alerts.real("alert_skew", "A logged score this far from the model's own; 0 never.", 1e-3, 0.0, 1.0)
@@ -74,14 +81,7 @@ def run(options: Namespace) -> int:
     from tfb2d.monitor.page import summary
     from tfb2d.monitor.run import Monitor, Settings
 
-    thresholds = Thresholds(
-        options.alert_psi,
-        options.alert_fidelity,
-        options.alert_new_tokens,
-        options.alert_broken,
-        options.alert_skew,
-        options.alert_rows,
-    )
+    thresholds = Thresholds(**{each.name: getattr(options, f"alert_{each.name}") for each in fields(Thresholds)})
     settings = Settings(
         logs=options.logs,
         model=options.model,

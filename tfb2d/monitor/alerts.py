@@ -1,4 +1,4 @@
-"""Raises alerts: figures past their threshold by more than chance."""
+"""Alerts: figures beyond their threshold by more than chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When to raise an alert; 0 never does.
+    """Holds the thresholds of alerts; 0 never raises one.
 
     Attributes:
-      psi: the score drift of a window is above it, and above what chance makes of so many rows.
+      psi: the score drift of a window is above it, and above that of chance with so many rows.
       fidelity: the upper end of a window's interval of agreement with the teacher is below it.
-      new_tokens: the share of a window's tokens that the reference has not is above it.
+      new_tokens: the share of a window's tokens that the reference lacks is above it.
       broken: the share of records that could not be read is above it.
       skew: a logged score is further than this from the model's own.
-      rows: windows with fewer rows raise none.
+      rows: least rows of a window that can raise alerts.
     """
 
     psi: float = 0.25
@@ -57,11 +57,6 @@ def alerts(result: Mapping[str, Any], limits: Thresholds) -> list[dict[str, Any]
     for where, figures in compared:
         value, ends = figures["agreement"]["value"], figures["agreement"]["ci95"]
         if limits.fidelity and ends and ends[1] < limits.fidelity:
-            alert(
-                "fidelity",
-                where,
-                value,
-                limits.fidelity,
-                f"decides as the teacher on {value:.1%} (at most {ends[1]:.1%})",
-            )
+            text = f"decides as the teacher on {value:.1%} (at most {ends[1]:.1%})"
+            alert("fidelity", where, value, limits.fidelity, text)
     return raised

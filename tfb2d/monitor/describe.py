@@ -1,4 +1,4 @@
-"""A window's sums as the figures that people read."""
+"""The figures of a window, computed from its sums."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from tfb2d.monitor import drift
 from tfb2d.monitor.windows import Window
 
 
-class Described:
-    """Figures of a window's sums.
+class Describer:
+    """Computes the figures of windows from their sums.
 
     Args:
-      base, classes: histogram of scores, and decisions, that windows are held against.
-      multiclass: whether decisions drift, too.
-      missed: the share of new n-grams that the reference takes for known; None where there is no reference.
+      base, classes: histogram of scores, and counts of decisions, of the baseline.
+      multiclass: whether to measure the drift of decisions, too.
+      missed: the share of new n-grams that the reference's filter takes for known; None without a reference.
       orders, fields: of the windows' n-grams.
     """
 
@@ -34,7 +34,7 @@ class Described:
         self._orders, self._fields = orders, fields
 
     def __call__(self, window: Window) -> dict[str, Any]:
-        """The figures, as monitor.json has them."""
+        """Returns a window's figures, as in monitor.json."""
         rows, scored = window["rows"], window["scored"]
         low, middle, high = (
             None if q != q else float(q) for q in drift.quantiles(window.scores, (0.1, 0.5, 0.9)).tolist()
@@ -42,7 +42,7 @@ class Described:
         moved = drift.psi(self._base, window.scores, self._bins)
         if self._multiclass:
             classes = drift.psi(self._classes, window.classes)
-            moved = max(moved, classes, key=lambda one: one["psi"] or 0)
+            moved = max(moved, classes, key=lambda figures: figures["psi"] or 0)
         return {
             **{name: window[name] for name in ("rows", "requests", "scored", "empty", "bytes")},
             "tokens_per_row": float(window.tokens[:, 0].sum() / rows) if rows else None,
@@ -56,7 +56,7 @@ class Described:
         }
 
     def _new(self, window: Window) -> dict[str, Any] | None:
-        """Shares of n-grams that the reference has not, by order: over all fields, and by field."""
+        """Returns the shares of n-grams that the reference lacks, by order: over all fields, and by field."""
         if self._missed is None:
             return None
         return {
@@ -73,5 +73,5 @@ class Described:
         }
 
     def _share(self, new: int, every: int) -> float | None:
-        # What the filter takes for known though it is new is put back.
+        # Corrects for new n-grams that the filter takes for known.
         return min(1.0, float(new / every) / (1 - (self._missed or 0))) if every else None

@@ -1,4 +1,4 @@
-"""Measures how far a distribution of scores has moved: histograms that add up, and the population stability index (PSI)."""
+"""Score drift: histograms that can be added, and the population stability index (PSI) between them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-EDGE = 12.0  # log-odds beyond it count as it
+EDGE = 12.0  # log-odds are clipped to it
 STEP = 0.05
 FINE = round(2 * EDGE / STEP)  # bins of a histogram
 BANDS = (0.1, 0.25)  # of the PSI: stable, moved, another distribution
@@ -28,7 +28,7 @@ def histogram(scores: ArrayLike) -> Counts:
 
 
 def quantiles(counts: Counts, shares: ArrayLike) -> Floats:
-    """Returns scores below which these shares of a histogram lie, to half a bin; NaN of an empty one."""
+    """Returns the quantiles of a histogram at these shares, to half a bin; NaN of an empty histogram."""
     if not counts.sum():
         return np.full(np.shape(shares), np.nan)
     position = np.searchsorted(np.cumsum(counts), np.asarray(shares) * counts.sum())
@@ -37,25 +37,25 @@ def quantiles(counts: Counts, shares: ArrayLike) -> Floats:
 
 
 def tenths(reference: Counts) -> NDArray[np.int64]:
-    """Returns the coarse bin of each fine bin, `[FINE]`: ten, or fewer, with about a tenth of the reference's rows each."""
+    """Returns the coarse bin of each fine bin, `[FINE]`: up to ten, with about a tenth of the reference's rows each."""
     before = np.cumsum(reference) - reference / 2
     position = np.floor(COARSE * before / max(reference.sum(), 1)).astype(np.int64).clip(0, COARSE - 1)
     return np.unique(position, return_inverse=True)[1]
 
 
 def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None = None) -> dict[str, Any]:
-    """Returns the population stability index of two histograms, and what chance alone makes of it.
+    """Returns the population stability index of two histograms, and its mean and 95% point without any drift.
 
-    PSI is the sum of (q - p) ln(q / p) over the bins. Where nothing moved, n rows against m give about a chi-square of
-    bins - 1 degrees of freedom times 1/n + 1/m (Yurdakul, Statistical properties of PSI, 2018): its mean and its 95% point
-    are what small windows show without any drift. Rows of one ranking are alike, which makes chance larger than that.
+    PSI is the sum of (q - p) ln(q / p) over the bins. Without drift, n rows against m give about a chi-square of bins - 1
+    degrees of freedom times 1/n + 1/m (Yurdakul, Statistical properties of PSI, 2018). Rows of one ranking resemble each
+    other, so their PSI without drift is larger.
 
     Args:
       reference, counts: `[bins]`.
-      bins: the coarse bin that each belongs to; None takes them as they are.
+      bins: the coarse bin of each bin; None keeps the bins.
 
     Returns:
-      `{"psi", "chance", "chance95"}`; None where one side has no rows.
+      `{"psi", "chance", "chance95"}`; values are None where one side has no rows.
     """
     from scipy.stats import chi2
 
@@ -65,7 +65,10 @@ def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None 
     if not (n and m):
         return {"psi": None, "chance": None, "chance95": None}
     size = len(p)
-    p, q = (p + 0.5) / (n + size / 2), (q + 0.5) / (m + size / 2)  # a bin without rows is rare, not impossible
+    p, q = (
+        (p + 0.5) / (n + size / 2),
+        (q + 0.5) / (m + size / 2),
+    )  # half a row more: no share is 0
     noise, freedom = 1 / n + 1 / m, max(size - 1, 1)
     return {
         "psi": float(((q - p) * np.log(q / p)).sum()),
@@ -75,7 +78,7 @@ def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None 
 
 
 def band(value: float | None) -> str:
-    """Returns what a PSI is usually taken to mean."""
+    """Returns the usual reading of a PSI: "stable", "moved" or "another distribution"."""
     if value is None:
         return "unknown"
     return "stable" if value < BANDS[0] else "moved" if value < BANDS[1] else "another distribution"

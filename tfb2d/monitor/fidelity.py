@@ -6,20 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.evaluation.metrics import decisions
+from tfb2d.evaluation.bootstrap import percentile_interval
+from tfb2d.evaluation.metrics import decisions, distances
 from tfb2d.monitor.drift import log_odds
 
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
-LEAST = 10  # rows that have an interval
-
-
-def probabilities(logits: NDArray[Any]) -> Floats:
-    """Returns probabilities of logits `[n, k]`: `[n]`, or `[n, k]` of several classes."""
-    from scipy.special import expit, softmax
-
-    z = np.asarray(logits, np.float64)
-    return np.asarray(expit(z[:, 0]) if z.shape[1] == 1 else softmax(z, axis=1))
+LEAST = 10  # rows for an interval
 
 
 def fidelity(
@@ -36,19 +29,18 @@ def fidelity(
       seed: of its draws.
 
     Returns:
-      `{"rows", "agreement", "correlation", "distance"}`; the last three `{"value", "ci95"}`, None where there is none.
-      The logits are log-odds of the served probability (of several classes: log-probabilities about their mean), so a
-      calibration of the student changes nothing; the distance of several classes is the total variation.
+      `{"rows", "agreement", "correlation", "distance"}`; the last three are `{"value", "ci95"}`, None where undefined.
+      Logits are the log-odds of served probabilities; of several classes, log-probabilities about their mean. The
+      distance of several classes is the total variation.
     """
     rows = len(requests)
     if not rows:
         nothing = {"value": None, "ci95": None}
         return {"rows": 0, "agreement": nothing, "correlation": nothing, "distance": nothing}
     alike = (decisions(teacher) == decisions(student)).astype(np.float64)
-    gaps = np.abs(teacher - student)
-    gaps = gaps if gaps.ndim == 1 else gaps.sum(1) / 2
+    gaps = distances(teacher, student)
     x, y = _centred(teacher), _centred(student)
-    # sums by row, so that every figure of a resample is a product with how often each row was drawn
+    # Sums by row: every figure of a resample is a product of them and of how often each row was drawn.
     sums = np.stack(
         [np.ones(rows), alike, gaps, *(part.sum(1) for part in (x, y, x * x, y * y, x * y)), np.full(rows, x.shape[1])],
         1,
@@ -86,6 +78,4 @@ def _figures(sums: Floats) -> dict[str, Floats]:
 def _interval(value: float, samples: Floats | None) -> dict[str, Any]:
     if not np.isfinite(value):
         return {"value": None, "ci95": None}
-    defined = samples[np.isfinite(samples)] if samples is not None else np.zeros(0)
-    ends = [float(end) for end in np.percentile(defined, (2.5, 97.5))] if len(defined) else None
-    return {"value": float(value), "ci95": ends}
+    return {"value": float(value), "ci95": None if samples is None else percentile_interval(samples)}

@@ -1,4 +1,4 @@
-"""The sample as fresh transfer data: relabelled by the teacher, without repeats and without test text."""
+"""Turns the sample into fresh transfer data: labelled by the teacher, without repeats and without test text."""
 
 import pprint
 import shlex
@@ -28,18 +28,18 @@ PART_ROWS = 8192
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """A row of the sample: its texts, logged scores `[k]`, seconds since 1970, request's number and model version."""
+class SampledRow:
+    """Holds a row of the sample."""
 
     texts: tuple[str, ...]
-    scores: NDArray[np.float32]
-    time: int
-    request: int
-    version: int
+    scores: NDArray[np.float32]  # logged, [k]
+    time: int  # seconds since 1970
+    request: int  # index of the request in the log
+    version: int  # of the model
 
 
-def write_sample(folder: Path, task: Task, sample: Sequence[Sampled]) -> list[int]:
-    """Writes the sample's texts, each once, as a table that `tfb2d.label` reads; returns the table's row of each item."""
+def write_sample(folder: Path, task: Task, sample: Sequence[SampledRow]) -> list[int]:
+    """Writes the sample's texts, each once, as a table that `tfb2d label` reads; returns each item's row in it."""
     row_of: dict[tuple[str, ...], int] = {}
     rows = [row_of.setdefault(item.texts, len(row_of)) for item in sample]
     columns = list(zip(*row_of, strict=True)) or [()] * len(task.fields)
@@ -52,18 +52,18 @@ def write_sample(folder: Path, task: Task, sample: Sequence[Sampled]) -> list[in
 def relabel(
     sample: Path, task: Task, out: Path, teacher: Path | None, logits: Sequence[str], progress: bool = True
 ) -> NDArray[np.float32]:
-    """The teacher's logits of the sample's table, `[rows, k]`; NaN where the files of `logits` lack a text.
+    """Returns the teacher's logits of the sample's table, `[rows, k]`; NaN where the files of `logits` lack a text.
 
     Args:
-      sample: what `write_sample` wrote.
+      sample: the folder of `write_sample`.
       task: the model's.
-      out: where labelling keeps its shards; started again, it goes on there.
+      out: the folder of the labelled shards; a stopped labelling goes on there.
       teacher: a saved teacher's folder, or None.
       logits: files with the task's fields and logits, made elsewhere (`TeacherConfig.logits`).
-      progress: show a progress bar.
+      progress: whether to show a progress bar.
 
     Raises:
-      ConfigError, DataError: no such teacher, one of another task, or files that cannot be used.
+      ConfigError, DataError: no such teacher, a teacher of another task, or files that cannot be used.
     """
     rows = fingerprint_files(part_files(sample))
     if logits:
@@ -97,7 +97,7 @@ def relabel(
 
 
 def held_out(patterns: Sequence[str], fields: Sequence[str]) -> set[str]:
-    """The keys of test texts, which must not be trained on.
+    """Returns the keys of test texts, which must not be trained on.
 
     Raises:
       DataError: a file that cannot be used.
@@ -115,8 +115,16 @@ def write_fresh(
 ) -> dict[str, int]:
     """Writes `part-*.parquet` with the fields and `logit` (or `logit_0..k-1`).
 
-    Left out are texts that are the same as a row before, or as a held-out one, up to case, punctuation and spacing
-    (`text_key`), and rows without a logit. `aliases` are further names under which the fields stand there.
+    Leaves out rows without a logit, and texts that repeat an earlier row or a held-out text. Texts are compared up to case,
+    punctuation and spacing (`text_key`).
+
+    Args:
+      folder: to write.
+      sample: the folder of `write_sample`.
+      task: the model's.
+      logits: of the sample's table, `[rows, k]`.
+      held_out_keys: of `held_out`.
+      aliases: further column names for the task's fields.
 
     Returns:
       `{"rows", "duplicates", "held_out", "unlabelled"}`.
@@ -146,9 +154,9 @@ def write_fresh(
 
 
 def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path, task: Task) -> str:
-    """Writes `next.py`, the run's recipe with the fresh rows in its transfer set, and gives the command that trains it.
+    """Writes `next.py`, the run's recipe with the fresh rows in its transfer set; returns the command that trains it.
 
-    Without a run (`run` None) no recipe is written, and the command has a placeholder for the labelled rows.
+    Without a run it writes no recipe, and the command has a placeholder for the labelled rows.
     """
     name = "pairs" if len(task.fields) == 2 else "text"
     if run is None:
@@ -162,9 +170,7 @@ def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path,
     if teacher is not None:
         for key, settings_of_teacher in settings["teachers"].items():
             if settings_of_teacher["preset"] and (run / "teachers" / key / "teacher.json").exists():
-                settings_of_teacher["preset"] = str(
-                    run / "teachers" / key
-                )  # taken over as it is: nothing is fine-tuned again
+                settings_of_teacher["preset"] = str(run / "teachers" / key)  # used without further fine-tuning
     settings["export"]["name"] = settings["export"]["name"] or settings["name"]
     named = run if run.name not in ("", "..") else run.resolve()
     workdir = named.with_name(f"{named.name}-next")
@@ -176,13 +182,13 @@ def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path,
 
 @contextmanager
 def _replacing(folder: Path, schema: pa.Schema) -> Iterator[ShardWriter]:
-    """Writes a table beside its place; when it is whole, its parts take the place of those in the folder."""
+    """Writes a table beside its folder; when it is whole, its parts replace those in the folder."""
     beside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     with ShardWriter(beside, schema) as writer:
         yield writer
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("part-*.parquet"):  # nothing else: the folder may have been somebody's before
+    for old in folder.glob("part-*.parquet"):  # no other file: the folder may hold the user's own
         old.unlink()
     for part in part_files(beside):
         part.replace(folder / part.name)
@@ -202,6 +208,6 @@ SETTINGS = {settings}
 
 
 def get_config() -> ConfigDict:
-    """The recipe."""
+    """Returns the recipe."""
     return Config.from_dict(SETTINGS).to_dict()
 '''

@@ -1,4 +1,4 @@
-"""Counts new n-grams and new tokens of a log's rows, and finds the rows that can be trained on."""
+"""Counts new n-grams and tokens of a log's rows, and finds the rows that are fit for training."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from tfb2d.monitor.logs import Rows
 from tfb2d.monitor.ngrams import Bloom, Grams
 from tfb2d.students import text_spec
 
-MAX_CHARS = 20_000  # a longer text is no row to train on
+MAX_CHARS = 20_000  # rows with a longer text are unfit for training
 COUNTED_TOKENS = 100_000  # held while counting
 
 
 class Intake:
-    """Counts over the rows of a log.
+    """Counts new n-grams, new tokens and unusable rows of a log.
 
     Args:
-      known: the n-grams of the past; None: none is new.
+      known: the n-grams of the reference; None counts no n-gram as new.
       max_tokens: tokens of a text that have n-grams.
 
     Attributes:
-      tokens: new tokens and how often they came; of very many, about how often.
-      unusable: rows that cannot be trained on, by reason.
+      tokens: counts of new tokens; approximate where there are very many.
+      unusable: rows unfit for training, by reason.
     """
 
     def __init__(self, known: Bloom | None, max_tokens: int) -> None:
@@ -33,7 +33,7 @@ class Intake:
         self.unusable: Counter[str] = Counter()
 
     def counted(self, rows: Rows, field: int, grams: dict[int, Grams]) -> dict[int, NDArray[np.int64]]:
-        """Returns n-grams and new n-grams of each row, `[n, 2]` by order, and counts the new tokens."""
+        """Returns the numbers of n-grams and new n-grams of each row, order -> `[n, 2]`; counts the new tokens."""
         counted = {}
         for order, order_grams in grams.items():
             new = (
@@ -55,11 +55,11 @@ class Intake:
             if row != last:
                 last, tokens = row, text_spec.tokens(texts[row], self._max_tokens)
             self.tokens[tokens[position]] += 1
-        if len(self.tokens) > COUNTED_TOKENS:  # the frequent ones among them come again
+        if len(self.tokens) > COUNTED_TOKENS:  # frequent tokens will occur again
             self.tokens = Counter(dict(self.tokens.most_common(COUNTED_TOKENS // 2)))
 
     def usable(self, rows: Rows) -> NDArray[np.bool_]:
-        """Returns which rows can be trained on, `[n]`; the others are counted by reason."""
+        """Returns which rows are fit for training, `[n]`; counts the others by reason."""
         usable = np.zeros(len(rows), np.bool_)
         for row, texts in enumerate(zip(*rows.texts, strict=True)):
             read = [text.decode("utf-8", "surrogateescape") for text in texts]

@@ -1,4 +1,4 @@
-"""Reads request logs as one stream of rows; what is damaged is counted and passed over."""
+"""Reads request logs as one stream of rows; counts damaged records and skips them."""
 
 import time
 from collections import Counter
@@ -17,20 +17,20 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.monitor.requests import Ignored, LoggedRequest, Unroller
 from tfb2d.monitor.tfrecord import records
 
-ABANDONED = 15 * 60  # seconds; a writer completes its file after one minute, so it was killed
+ABANDONED = 15 * 60  # seconds; writers complete a file after one minute, so an older one was killed
 ROWS = 4096  # of a batch; a larger request is a batch of its own
 CHARS = 1 << 24
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of several requests, in the order of the log.
+    """Holds rows of several requests, in the order of the log.
 
     Attributes:
       texts: n texts a field, bytes.
-      scores: float32 `[n, k]`; NaN: not logged.
+      scores: float32 `[n, k]`; NaN where a score was not logged.
       times: int64 `[n]`, seconds since 1970.
-      requests: int64 `[n]`, the request's number in the log.
+      requests: int64 `[n]`, the index of the request in the log.
       versions: int64 `[n]`, the model's version.
     """
 
@@ -46,15 +46,17 @@ class Rows:
 
 @dataclass
 class Counts:
-    """What the logs held.
+    """Counts the content of logs.
 
     Attributes:
-      files, unfinished: read; still being written, and left alone.
+      files: that were read.
+      unfinished: files that are still being written, and were not read.
       records: that could be read.
       requests, rows, padding: of the records that were used.
-      broken: by reason, what could not be read; each is in `broken.jsonl` with file, record and offset.
-      ignored: by reason, whole records without rows.
-      dated: requests that say when they came; the others are taken to be as old as their file.
+      ranked: requests that are rankings.
+      dated: requests with a time; the others get their file's.
+      broken: unreadable records, by reason; `broken.jsonl` has their file, record number and offset.
+      ignored: readable records without rows, by reason.
       models: rows by "name/version".
     """
 
@@ -72,15 +74,15 @@ class Counts:
 
 
 def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
-    """Returns the files of a log, by name, and how many are still being written.
+    """Returns the files of a log, by name, and the number of those that are still being written.
 
-    A folder stands for all files in it. `*.part` are files that are not complete yet; those whose writer was killed, to
-    which nothing was added for ABANDONED seconds, are read as they are.
+    A folder means all files in it. Files `*.part` are incomplete; they are read once ABANDONED seconds old, as their writer
+    was killed.
 
     Raises:
-      DataError: there is none.
+      DataError: there are no files.
     """
-    paths: dict[Path, None] = {}  # an ordered set
+    paths: dict[Path, None] = {}  # keys are an ordered set
     unfinished = 0
     for pattern in patterns:
         folder = Path(pattern).expanduser()
@@ -101,13 +103,13 @@ class LogReader:
 
     Args:
       patterns: files, globs, folders.
-      unroller: what makes rows of records.
-      out: `broken.jsonl` goes here; None writes none.
-      model, version: leave out what others answered; "" and 0 take all.
-      progress: show a progress bar.
+      unroller: makes rows of records.
+      out: the file for unreadable records, `broken.jsonl`; None writes none.
+      model, version: take only what these answered; "" and 0 take all.
+      progress: whether to show a progress bar.
 
     Attributes:
-      counts: what the logs hold, complete after reading.
+      counts: of the logs' content, complete after reading.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class LogReader:
         """Yields the requests.
 
         Raises:
-          DataError: no file is a log at all.
+          DataError: no file holds a request for this model.
         """
         counts, size = self.counts, sum(path.stat().st_size for path in self._paths)
         bar = tqdm(total=size, desc="logs", unit="B", unit_scale=True, disable=not self._progress, leave=False)
@@ -185,7 +187,7 @@ class LogReader:
             raise DataError(f"no rows in the logs' {self.counts.requests:,} requests")
 
     def why(self) -> str:
-        """Returns why records have no rows, the most frequent reasons first."""
+        """Returns the five most frequent reasons why records have no rows."""
         both = self.counts.ignored + self.counts.broken
         return ", ".join(f"{count:,} {reason}" for reason, count in both.most_common(5)) or "they are empty"
 

@@ -1,7 +1,7 @@
-"""Remembers which n-grams a student has met: a Bloom filter of the 64-bit hashes that its own graph makes.
+"""The n-grams that a student has seen: a Bloom filter of the 64-bit hashes that its own graph makes.
 
-No text is kept, a lookup is four bits, and the size is set beforehand. It never calls a known n-gram new; how often it
-takes a new n-gram for known is measured by how full it is (Bloom 1970), and rates are put right by that.
+It keeps no text and has a fixed size; a lookup reads four bits. It never calls a known n-gram new. How often it takes a
+new n-gram for known follows from how full it is (Bloom 1970), and rates are corrected by that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,19 +17,19 @@ from tfb2d.students import text_spec
 Int64 = NDArray[np.int64]
 
 PROBES = 4
-SPREAD = 16  # bits of the filter an n-gram: one new n-gram in 400 passes for known when it is as full as that
+SPREAD = 16  # bits for each n-gram: 1 new n-gram in 400 is then taken for known
 SMALLEST, LARGEST = 2**20, 2**33  # bits: 128 KiB up to 1 GiB
 _TEXTS = 1024  # hashed at once
 
 
 @dataclass(frozen=True)
 class Grams:
-    """The n-grams of some texts.
+    """Holds the n-grams of some texts.
 
     Attributes:
       hashes: uint64 `[n]`.
       rows: int64 `[n]`, each n-gram's text.
-      positions: int64 `[n]`, where in its text it begins, in tokens.
+      positions: int64 `[n]`, the index of its first token in the text.
     """
 
     hashes: NDArray[np.uint64]
@@ -41,7 +41,7 @@ class Hasher:
     """Makes n-grams of texts with the student's graph.
 
     Args:
-      orders: how many tokens the n-grams span.
+      orders: numbers of tokens in an n-gram.
       max_tokens: tokens kept of a text.
     """
 
@@ -50,11 +50,11 @@ class Hasher:
         self.max_tokens = max_tokens
 
     def __call__(self, texts: Sequence[bytes | str]) -> dict[int, Grams]:
-        """Returns the n-grams of each order that lie within a text; of order 1 its tokens."""
+        """Returns the n-grams of texts, by order; those of order 1 are the tokens."""
         return self.of_tokens(*self._tokens(texts))
 
     def of_tokens(self, values: Int64, splits: Int64) -> dict[int, Grams]:
-        """Returns the same for texts whose token hashes `[tokens]` and splits `[texts + 1]` are there already."""
+        """Returns the same of texts given as token hashes `[tokens]` and splits `[texts + 1]`."""
         lengths = np.diff(splits)
         rows = np.repeat(np.arange(len(lengths)), lengths)
         positions = np.arange(len(values)) - np.repeat(splits[:-1], lengths)
@@ -89,10 +89,10 @@ def _graph(max_tokens: int) -> Any:
 
 
 class Bloom:
-    """A set of 64-bit hashes in a fixed number of bits.
+    """Holds a set of 64-bit hashes in a fixed number of bits.
 
     Args:
-      bits: `[bytes]` uint8, a power of two of them; zeros for an empty set.
+      bits: uint8 `[bytes]`, a power of two in length; zeros for an empty set.
     """
 
     def __init__(self, bits: NDArray[np.uint8]) -> None:
@@ -102,7 +102,7 @@ class Bloom:
 
     @classmethod
     def for_count(cls, count: int) -> "Bloom":
-        """Returns an empty set with room for so many hashes."""
+        """Returns an empty set with room for `count` hashes."""
         room = min(max(SPREAD * count, SMALLEST), LARGEST)
         return cls(np.zeros(2 ** (int(room) - 1).bit_length() // 8, np.uint8))
 
@@ -113,7 +113,7 @@ class Bloom:
             np.bitwise_or.at(self.bits, byte, bit)
 
     def has(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Returns whether each is in the set, `[n]`; never False for one that was added."""
+        """Returns whether each hash is in the set, `[n]`; never False for a hash that was added."""
         known = np.ones(len(hashes), np.bool_)
         for byte, bit in self._probes(hashes):
             known &= (self.bits[byte] & bit) != 0
@@ -121,13 +121,13 @@ class Bloom:
 
     @property
     def false_positives(self) -> float:
-        """Returns the share of hashes that were never added and are taken for known."""
+        """Returns the share of hashes outside the set that `has` takes for known."""
         full = int(np.bitwise_count(self.bits).sum()) if hasattr(np, "bitwise_count") else _count(self.bits)
         return float((full / (8 * len(self.bits))) ** PROBES)
 
     def _probes(self, hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint8]]]:
-        # Two halves make any number of hashes (Kirsch and Mitzenmacher 2008); the halves are mixed once more, since the
-        # lower bits of a product depend on the lower bits of its factors alone.
+        # Two halves give any number of hashes (Kirsch and Mitzenmacher 2008). The halves are mixed first, since the lower
+        # bits of a product depend on the lower bits of its factors alone.
         mixed = hashes ^ (hashes >> np.uint64(32))
         mixed = mixed * np.uint64(0x9FB21C651E98DF25)
         mixed ^= mixed >> np.uint64(29)

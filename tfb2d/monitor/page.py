@@ -1,4 +1,4 @@
-"""The monitor's outcome as a page, and as a few lines for a terminal."""
+"""The monitor's results as a page, and as a few lines for a terminal."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ TEMPLATE = Path(__file__).with_name("monitor.html")
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """Returns the page of what `Monitor.run` gave; whatever comes from data is escaped."""
+    """Returns the HTML page of the figures of `Monitor.run`; texts from the log are escaped."""
     return render_page(
         TEMPLATE,
         result=result,
@@ -28,26 +28,26 @@ def render(result: Mapping[str, Any]) -> str:
         table=_table(result),
         counts=_counts(result),
         tokens=[(token["token"], f"{token['count']:,}") for token in result.get("new_tokens") or []],
-        examples=[_example(one) for one in result.get("examples", [])],
+        examples=[_example(example) for example in result.get("examples", [])],
     )
 
 
 def headline(result: Mapping[str, Any]) -> str:
-    """What the log came to, in a sentence."""
-    found = len(result["alerts"])
-    if found:
-        return f"{found} alert{'s' * (found > 1)} over {result['logs']['rows']:,} rows."
+    """Returns the main result as a sentence."""
+    count = len(result["alerts"])
+    if count:
+        return f"{count} alert{'s' * (count > 1)} over {result['logs']['rows']:,} rows."
     return f"No alert over {result['logs']['rows']:,} rows."
 
 
 def when(result: Mapping[str, Any]) -> str:
-    """From when to when, UTC."""
+    """Returns the first and the last window's time, UTC."""
     first, last = result["windows"][0]["time"], result["windows"][-1]["time"]
     return f"{first} to {last} UTC" if first != last else f"from {first} UTC"
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """The lines that the command ends with."""
+    """Returns the lines that the command prints at its end."""
     logs, overall, lines = result["logs"], result["overall"], []
 
     def line(name: str, text: str) -> None:
@@ -56,156 +56,153 @@ def summary(result: Mapping[str, Any]) -> str:
     broken, ignored = sum(logs["broken"].values()), sum(logs["ignored"].values())
     line("log", f"{logs['requests']:,} requests, {logs['rows']:,} rows, {when(result)}")
     line(
-        "apart",
-        f"{broken:,} broken, {ignored:,} ignored, {sum(logs['unusable'].values()):,} rows of no use to train on",
+        "left out",
+        f"{broken:,} broken records, {ignored:,} ignored, {sum(logs['unusable'].values()):,} rows unfit for training",
     )
     if result["fidelity"]:
-        found = result["fidelity"]["overall"]
-        one, other = found["agreement"], found["distance"]
-        line("fidelity", f"{_percents(one)} decided as the teacher does, on {found['rows']:,} rows")
+        compared = result["fidelity"]["overall"]
+        correlation, distance = (figure(compared[name]["value"]) for name in ("correlation", "distance"))
         line(
-            "",
-            f"logits correlate {figure(found['correlation']['value'])}, probabilities {figure(other['value'])} apart",
+            "fidelity", f"{_percents(compared['agreement'])} decided as the teacher does, on {compared['rows']:,} rows"
         )
+        line("", f"logits correlate {correlation}, mean distance of probabilities {distance}")
     elif not result["sample"]["rows"]:
         line("fidelity", "no row can be relabelled")
     else:
         line("fidelity", "no teacher: --teacher=DIR, or --teacher_logits=FILES, the labelled `sample` folder")
     line("drift", f"PSI {figure(overall['psi'])} against the {result['baseline']}: {overall['band']}")
     if overall["new"]:
-        orders = ", ".join(f"{percent(one['share'])} of order {order}" for order, one in overall["new"].items())
-        line("new", f"n-grams that the transfer set has not: {orders}")
+        orders = ", ".join(f"{percent(new['share'])} of order {order}" for order, new in overall["new"].items())
+        line("new", f"n-grams that the transfer set lacks: {orders}")
     if result["skew"]["largest"] is not None:
         line("skew", f"logged scores are within {result['skew']['largest']:.1e} of the model's own")
     if result["fresh"]:
-        one = result["fresh"]
-        line(
-            "fresh",
-            f"{one['rows']:,} rows; left out: {one['duplicates']:,} repeats, {one['held_out']:,} of the test text",
-        )
-    for one in result["alerts"]:
-        line("ALERT", one["text"])
+        fresh = result["fresh"]
+        left_out = f"{fresh['duplicates']:,} repeats, {fresh['held_out']:,} of the test text"
+        line("fresh", f"{fresh['rows']:,} rows; left out: {left_out}")
+    for alert in result["alerts"]:
+        line("ALERT", alert["text"])
     return "\n".join(lines)
 
 
-def _percents(one: Mapping[str, Any]) -> str:
-    ends = one["ci95"]
-    return percent(one["value"]) + (f" ({percent(ends[0])} to {percent(ends[1])})" if ends else "")
+def _percents(result: Mapping[str, Any]) -> str:
+    ends = result["ci95"]
+    return percent(result["value"]) + (f" ({percent(ends[0])} to {percent(ends[1])})" if ends else "")
 
 
 def _cards(result: Mapping[str, Any]) -> list[dict[str, str]]:
-    overall, found = result["overall"], []
+    overall, cards = result["overall"], []
 
     def card(title: str, value: str, note: str) -> None:
-        found.append({"title": title, "value": value, "note": note})
+        cards.append({"title": title, "value": value, "note": note})
 
     if result["fidelity"]:
-        one = result["fidelity"]["overall"]
-        ends = one["agreement"]["ci95"]
+        compared = result["fidelity"]["overall"]
+        agreement, correlation = compared["agreement"], compared["correlation"]
+        ends = agreement["ci95"]
         note = f" (95%: {percent(ends[0])} to {percent(ends[1])})" if ends else ""
-        card(
-            "Fidelity",
-            percent(one["agreement"]["value"]),
-            f"of {one['rows']:,} sampled rows decided as the teacher does{note}",
-        )
-        card("Distance", figure(one["distance"]["value"]), "mean, of the served probability and the teacher's")
+        same = f"of {compared['rows']:,} sampled rows decided as the teacher does{note}"
+        within = f" (95%: {span(correlation['ci95'])})" if correlation["ci95"] else ""
+        fidelities = [
+            ("Fidelity", percent(agreement["value"]), same),
+            ("Correlation", figure(correlation["value"]), f"of the student's and the teacher's logits{within}"),
+        ]
+        # Rankings and grades are reported by measures of order, which decisions at 0.5 do not show.
+        ordered = result["task"]["kind"] == "graded" or len(result["task"]["fields"]) == 2
+        for fidelity in reversed(fidelities) if ordered else fidelities:
+            card(*fidelity)
+        card("Distance", figure(compared["distance"]["value"]), "mean, of the served probability and the teacher's")
     card("Score drift", figure(overall["psi"], 2), f"PSI against the {result['baseline']}: {overall['band']}")
     if overall["new"]:
         card(
             "New tokens",
             percent(overall["new"]["1"]["share"]),
-            f"that the transfer set has not; in {percent(overall['rows_with_new'])} of the rows something is new",
+            f"that the transfer set lacks; {percent(overall['rows_with_new'])} of the rows have a new n-gram",
         )
     card("Rows", f"{overall['rows']:,}", f"of {overall['requests']:,} requests")
     if result["skew"]["largest"] is not None:
         card(
             "Skew",
             f"{result['skew']['largest']:.0e}",
-            f"largest distance of a logged score and the model's own, {result['skew']['rows']:,} rows",
+            f"largest distance of a logged score from the model's own, {result['skew']['rows']:,} rows",
         )
-    return found
+    return cards
 
 
 def _pictures(result: Mapping[str, Any]) -> list[Picture]:
     windows, overall = result["windows"], result["overall"]
-    found = []
+    drawn: list[Picture] = []
+
+    def add(title: str, svg: str, alt: str, caption: str = "") -> None:
+        drawn.append(Picture(title, [svg], alt, caption))
+
     if result["fidelity"]:
-        one = result["fidelity"]["overall"]
-        found.append(
-            Picture(
-                "Fidelity",
-                [pictures.agreement(windows, one["agreement"])],
-                f"Share decided as the teacher does, by window. Over all {percent(one['agreement']['value'])}.",
-                "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests.",
-            )
+        agreement, distance = (result["fidelity"]["overall"][name] for name in ("agreement", "distance"))
+        add(
+            "Fidelity",
+            pictures.agreement(windows, agreement),
+            f"Share decided as the teacher does, by window. Over all {percent(agreement['value'])}.",
+            "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests.",
         )
-        found.append(
-            Picture(
-                "Distance from the teacher",
-                [pictures.distance(windows)],
-                f"Mean distance of the probabilities, by window. Over all {figure(one['distance']['value'])}.",
-                "Of the served probability from the teacher's.",
-            )
+        add(
+            "Distance from the teacher",
+            pictures.distance(windows),
+            f"Mean distance of the probabilities, by window. Over all {figure(distance['value'])}.",
+            "Of the served probability from the teacher's.",
         )
-    found.append(
-        Picture(
-            "Score drift",
-            [pictures.drift(windows)],
-            f"PSI by window. Over all {figure(overall['psi'])}.",
-            f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: what chance reaches in one window of 20.",
-        )
+    add(
+        "Score drift",
+        pictures.drift(windows),
+        f"PSI by window. Over all {figure(overall['psi'])}.",
+        f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: chance exceeds it in 1 window of 20.",
     )
-    found.append(
-        Picture(
-            "Scores",
-            [pictures.scores(windows)],
-            f"Scores by window. Median over all {figure(overall['score']['p50'])}.",
-            "Median and the middle 80% of the served scores.",
-        )
+    add(
+        "Scores",
+        pictures.scores(windows),
+        f"Scores by window. Median over all {figure(overall['score']['p50'])}.",
+        "Median and the middle 80% of the served scores.",
     )
     if overall["new"]:
-        spoken = "; ".join(f"order {order}: {percent(one['share'])}" for order, one in overall["new"].items())
-        found.append(
-            Picture(
-                "New n-grams",
-                [pictures.new_ngrams(windows, list(overall["new"]))],
-                f"Share of n-grams that the reference has not, by window. Over all: {spoken}.",
-                "Share of the n-grams asked about that stand in no row of the transfer set.",
-            )
+        spoken = "; ".join(f"order {order}: {percent(new['share'])}" for order, new in overall["new"].items())
+        add(
+            "New n-grams",
+            pictures.new_ngrams(windows, list(overall["new"])),
+            f"Share of n-grams that the reference lacks, by window. Over all: {spoken}.",
+            "Share of the n-grams in requests that no row of the transfer set has.",
         )
-    found.append(Picture("Volume", [pictures.volume(windows)], f"Rows by window; {overall['rows']:,} in all."))
+    add("Volume", pictures.volume(windows), f"Rows by window; {overall['rows']:,} in all.")
     if "scatter" in result and len(result["scatter"][0]):
         teacher, student = result["scatter"]
         alike = decisions(teacher) == decisions(student)
         svg = run_pictures.scatter(teacher, student, alike)
         marks = "Darker: more rows." if len(teacher) > run_pictures.CROWD else "Crosses: they decide differently."
-        found.append(Picture("Student against teacher", [svg], "Served scores against the teacher's.", marks))
-    return found
+        add("Student against teacher", svg, "Served scores against the teacher's.", marks)
+    return drawn
 
 
 def _table(result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a row of (figure, small print) for each window."""
-    new, judged = bool(result["overall"]["new"]), bool(result["fidelity"])
+    new, compared = bool(result["overall"]["new"]), bool(result["fidelity"])
     titles = [
         "from, UTC",
         "rows",
         "PSI",
         *(["new tokens"] if new else []),
-        *(["fidelity", "distance"] if judged else []),
+        *(["fidelity", "distance"] if compared else []),
         "bytes a row",
         "empty",
     ]
     rows = []
-    for one in result["windows"]:
-        cells = [(one["time"], ""), (f"{one['rows']:,}", f"{one['requests']:,} requests")]
-        cells.append((figure(one["psi"]), "" if one["psi"] is None else f"chance {one['chance95']:.3f}"))
+    for window in result["windows"]:
+        cells = [(window["time"], ""), (f"{window['rows']:,}", f"{window['requests']:,} requests")]
+        cells.append((figure(window["psi"]), "" if window["psi"] is None else f"chance {window['chance95']:.3f}"))
         if new:
-            cells.append((percent(one["new"]["1"]["share"]), ""))
-        if judged:
+            cells.append((percent(window["new"]["1"]["share"]), ""))
+        if compared:
             for name in ("agreement", "distance"):
-                cells.append((figure(one["fidelity"][name]["value"]), span(one["fidelity"][name]["ci95"])))
-        cells.append((f"{one['bytes'] / max(one['rows'], 1):,.0f}", ""))
-        cells.append((f"{one['empty']:,}", ""))
+                cells.append((figure(window["fidelity"][name]["value"]), span(window["fidelity"][name]["ci95"])))
+        cells.append((f"{window['bytes'] / max(window['rows'], 1):,.0f}", ""))
+        cells.append((f"{window['empty']:,}", ""))
         rows.append(table_row(cells))
     return {"titles": titles, "rows": rows}
 
@@ -220,23 +217,24 @@ def _counts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if known:
         rows.append(("reference rows", f"{known['rows']:,}"))
         rows.append(("reference size", f"{known['megabytes']:.1f} MB"))
-        rows.append(("new n-grams it takes for known", f"{known['false_positives']:.1e}"))
+        rows.append(("share of new n-grams that it misses", f"{known['false_positives']:.1e}"))
     versions = result["fidelity"]["versions"] if result["fidelity"] else {}
     if len(versions) > 1:
         rows += [
-            (f"decided as the teacher, version {one}", _percents(found["agreement"])) for one, found in versions.items()
+            (f"decided as the teacher, version {version}", _percents(figures["agreement"]))
+            for version, figures in versions.items()
         ]
     for name, count in (result["fresh"] or {}).items():
         rows.append((f"fresh: {name.replace('_', ' ')}", f"{count:,}"))
     return rows
 
 
-def _example(one: Mapping[str, Any]) -> dict[str, Any]:
+def _example(example: Mapping[str, Any]) -> dict[str, Any]:
     scores = []
     for name in ("teacher", "student"):
-        score = np.asarray(one[name], np.float64)
+        score = np.asarray(example[name], np.float64)
         best = int(score.argmax()) if score.ndim else 0
         value = float(score[best] if score.ndim else score)
         text = f"class {best}: {value:.3f}" if score.ndim else f"{value:.3f}"
         scores.append({"key": name, "share": value, "text": text})
-    return {"texts": [(name, excerpt(text)) for name, text in one["texts"].items()], "scores": scores}
+    return {"texts": [(name, excerpt(text)) for name, text in example["texts"].items()], "scores": scores}

@@ -1,4 +1,4 @@
-"""The monitor's pictures: figures by window of time, drawn as the report's are."""
+"""The monitor's pictures: figures by window of time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,57 +15,57 @@ _DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2
 
 
 def volume(windows: Sequence[Window]) -> str:
-    """Rows a window."""
+    """Draws the rows of each window."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "rows")
-        axes.bar(np.arange(len(windows)), [one["rows"] for one in windows], color=COLOURS["student"], width=0.75)
+        axes.bar(np.arange(len(windows)), [window["rows"] for window in windows], color=COLOURS["student"], width=0.75)
         axes.set_ylim(bottom=0)
 
     return svg("volume", draw, *_SIZE)
 
 
 def scores(windows: Sequence[Window]) -> str:
-    """The served scores: median, and the middle 80%."""
+    """Draws the median and the middle 80% of the served scores."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "score")
-        low, middle, high = ([_number(one["score"][name]) for one in windows] for name in ("p10", "p50", "p90"))
-        places = np.arange(len(windows))
-        axes.vlines(places, low, high, color=COLOURS["student"], linewidth=6, alpha=0.25)
-        axes.plot(places, middle, color=COLOURS["student"], marker="o", markersize=4)
+        low, middle, high = ([_number(window["score"][name]) for window in windows] for name in ("p10", "p50", "p90"))
+        positions = np.arange(len(windows))
+        axes.vlines(positions, low, high, color=COLOURS["student"], linewidth=6, alpha=0.25)
+        axes.plot(positions, middle, color=COLOURS["student"], marker="o", markersize=4)
         axes.set_ylim(-0.02, 1.02)
 
     return svg("scores", draw, *_SIZE)
 
 
 def drift(windows: Sequence[Window]) -> str:
-    """PSI a window, its usual bands, and (grey) what chance alone reaches in one window of 20."""
+    """Draws each window's PSI, its usual bands, and (grey) the value that chance exceeds in 1 window of 20."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "PSI")
-        places = np.arange(len(windows))
-        found, chance = ([_number(one[name]) for one in windows] for name in ("psi", "chance95"))
-        axes.bar(places, chance, color=MUTED, alpha=0.25, width=0.75)
-        axes.plot(places, found, color=COLOURS["student"], marker="o", markersize=4)
+        positions = np.arange(len(windows))
+        psi, chance = ([_number(window[name]) for window in windows] for name in ("psi", "chance95"))
+        axes.bar(positions, chance, color=MUTED, alpha=0.25, width=0.75)
+        axes.plot(positions, psi, color=COLOURS["student"], marker="o", markersize=4)
         for band in BANDS:
             axes.axhline(band, color=COLOURS["teacher"], linestyle=(0, (5, 2)), linewidth=1)
-        axes.set_ylim(0, max(0.3, 1.1 * np.nanmax([*found, 0.0])))
+        axes.set_ylim(0, max(0.3, 1.1 * np.nanmax([*psi, 0.0])))
 
     return svg("drift", draw, *_SIZE)
 
 
 def new_ngrams(windows: Sequence[Window], orders: Sequence[str]) -> str:
-    """The share of n-grams that the reference has not, by order."""
+    """Draws the share of n-grams that the reference lacks, by order."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "new, %")
-        places = np.arange(len(windows))
+        positions = np.arange(len(windows))
         for at, order in enumerate(orders):
-            values = [100 * _number(one["new"][order]["share"]) for one in windows]
+            values = [100 * _number(window["new"][order]["share"]) for window in windows]
             name = "tokens" if order == "1" else f"{order} tokens"
             dash = _DASHES[at % len(_DASHES)]
-            axes.plot(places, values, color=INK, linestyle=dash, marker="o", markersize=3.5, label=name)
+            axes.plot(positions, values, color=INK, linestyle=dash, marker="o", markersize=3.5, label=name)
         axes.legend(frameon=False, fontsize=9)
         axes.set_ylim(bottom=0)
 
@@ -73,21 +73,21 @@ def new_ngrams(windows: Sequence[Window], orders: Sequence[str]) -> str:
 
 
 def agreement(windows: Sequence[Window], overall: Mapping[str, Any]) -> str:
-    """How often student and teacher decide alike, with 95% intervals; the line is the whole sample's."""
+    """Draws how often student and teacher decide alike, with 95% intervals, and the whole sample's share as a line."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "decided alike, %")
         axes.axhline(100 * _number(overall["value"]), color=MUTED, linewidth=1)
-        found = [window["fidelity"]["agreement"] for window in windows]
-        ends = [100 * end for share in found for end in (share["ci95"] or [share["value"]]) if end is not None]
-        _points(axes, found)
+        shares = [window["fidelity"]["agreement"] for window in windows]
+        ends = [100 * end for share in shares for end in (share["ci95"] or [share["value"]]) if end is not None]
+        _points(axes, shares)
         axes.set_ylim(max(0.0, min([100.0, *ends]) - 5), 101)
 
     return svg("agreement", draw, *_SIZE)
 
 
 def distance(windows: Sequence[Window]) -> str:
-    """Mean distance of probabilities in points, with 95% intervals."""
+    """Draws the mean distance of probabilities in points, with 95% intervals."""
 
     def draw(figure: Any) -> None:
         axes = _axes(figure, windows, "mean distance, %")
@@ -98,21 +98,21 @@ def distance(windows: Sequence[Window]) -> str:
 
 
 def _points(axes: Any, figures: Sequence[Mapping[str, Any]]) -> None:
-    """Draws a share a window, in percent, with its interval; a window without one stays empty."""
-    for place, figure in enumerate(figures):
+    """Draws each window's share in percent with its interval; a window without a share stays empty."""
+    for position, figure in enumerate(figures):
         if figure["value"] is not None:
             ends = [100 * end for end in figure["ci95"]] if figure["ci95"] else None
-            interval(axes, place, ends, COLOURS["teacher"])
-            axes.plot(place, 100 * figure["value"], color=COLOURS["teacher"], marker="o", markersize=5)
+            interval(axes, position, ends, COLOURS["teacher"])
+            axes.plot(position, 100 * figure["value"], color=COLOURS["teacher"], marker="o", markersize=5)
 
 
 def _axes(figure: Any, windows: Sequence[Window], what: str) -> Any:
     axes = figure.add_subplot(ylabel=what)
     axes.grid(axis="x", visible=False)
-    places = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 4)).round().astype(int))
-    days = all(one["time"].endswith(" 00:00") for one in windows)
-    labels = [windows[place]["time"].removesuffix(" 00:00" if days else "").replace(" ", "\n") for place in places]
-    axes.set_xticks(places, labels, fontsize=8)
+    ticks = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 4)).round().astype(int))
+    days = all(window["time"].endswith(" 00:00") for window in windows)
+    labels = [windows[tick]["time"].removesuffix(" 00:00" if days else "").replace(" ", "\n") for tick in ticks]
+    axes.set_xticks(ticks, labels, fontsize=8)
     axes.set_xlim(-0.6, len(windows) - 0.4)
     axes.axhline(0, color=LINE, linewidth=0.8)
     return axes

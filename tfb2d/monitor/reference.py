@@ -1,4 +1,4 @@
-"""What a student learnt from, as far as a monitor must remember it: n-grams as bits, scores as a histogram; no text."""
+"""A summary of a student's training rows for the monitor: n-grams as bits, scores as a histogram, no text."""
 
 import dataclasses
 import hashlib
@@ -18,6 +18,7 @@ from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.tables import part_files
+from tfb2d.evaluation.metrics import decisions
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
@@ -29,23 +30,23 @@ from tfb2d.students.text_spec import SPEC
 if TYPE_CHECKING:
     from tfb2d.students.rows import HashedRows
 
-SCORED = 20_000  # rows whose scores make the histogram
+SCORED = 20_000  # rows of the histogram of scores
 BATCH = 8192
-TOKEN_BYTES = 5  # of text, at least, with the space
+TOKEN_BYTES = 5  # least bytes of text for each token, with its space
 
 
 @dataclass
 class Reference:
-    """The past that logs are held against.
+    """Summarises the training rows that logs are compared with.
 
     Attributes:
       known: the n-grams of all rows.
-      scores, classes: `drift.histogram` and decisions of the model's scores on a sample of the rows that people wrote.
-      rows: how many were read.
+      scores, classes: `drift.histogram` and counts of decisions of the model's scores, on a sample without augmented rows.
+      rows: that were read.
       orders, max_tokens: of the n-grams.
-      model: the model's fingerprint, whose scores they are.
-      source: a hash of the files' paths, sizes and times.
-      hash_spec: version of the spec that cuts and hashes texts.
+      model: fingerprint of the scoring model.
+      source: a hash of the files' paths, sizes and times, and of the settings.
+      hash_spec: version of the spec that tokenizes and hashes texts.
     """
 
     known: Bloom
@@ -56,7 +57,7 @@ class Reference:
     max_tokens: int
     model: str
     source: str
-    hash_spec: int = 1  # of those that do not say
+    hash_spec: int = 1  # of files without it
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file."""
@@ -72,7 +73,7 @@ class Reference:
         """Reads what `save` wrote.
 
         Raises:
-          DataError: it is something else.
+          DataError: another kind of file.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -86,42 +87,33 @@ class Reference:
             raise DataError(f"{path}: not a reference that tfb2d.monitor wrote: {error}") from error
 
 
-def find(
+def load_or_build(
     patterns: Sequence[str], scorer: Scorer, hasher: Hasher, cache: Path, seed: int, progress: bool = True
 ) -> Reference:
-    """The reference of transfer rows: the one in `cache` if it is of these files and settings, or a new one, kept there.
+    """Loads the reference of transfer rows from `cache`, or builds and saves it where files or settings changed.
 
     Args:
       patterns: rows with the task's fields (a run's transfer table), or one `reference.safetensors` from elsewhere.
       scorer: the model.
       hasher: of the n-grams.
-      cache: the file.
+      cache: the file to load from or to save to.
       seed: of the sample that is scored.
-      progress: show a progress bar.
+      progress: whether to show a progress bar.
 
     Raises:
       DataError: files that cannot be used, or a reference with other n-grams.
     """
     if len(patterns) == 1 and patterns[0].endswith(".safetensors"):
         reference = Reference.load(Path(patterns[0]))
-        if (reference.orders, reference.max_tokens, reference.hash_spec) != (
-            hasher.orders,
-            hasher.max_tokens,
-            SPEC["version"],
-        ):
+        shape = (hasher.orders, hasher.max_tokens, SPEC["version"])
+        if (reference.orders, reference.max_tokens, reference.hash_spec) != shape:
             raise DataError(
                 f"{patterns[0]} has n-grams of {reference.orders} tokens, {reference.max_tokens} kept of a text, "
                 f"by hash spec {reference.hash_spec}; this is {hasher.orders}, {hasher.max_tokens}, {SPEC['version']}"
             )
         return reference
-    origin = [
-        file_identity(patterns),
-        hasher.orders,
-        hasher.max_tokens,
-        SPEC["version"],
-        seed,
-        model_fingerprint(scorer),
-    ]
+    shape = (hasher.orders, hasher.max_tokens, SPEC["version"])
+    origin = [file_identity(patterns), *shape, seed, model_fingerprint(scorer)]
     source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
     if cache.exists():
         reference = Reference.load(cache)
@@ -133,14 +125,14 @@ def find(
 
 
 def model_fingerprint(scorer: Scorer) -> str:
-    """What tells an exported model from others."""
+    """Returns the fingerprint of an exported model."""
     return str(read_json(scorer.folder / "assets.extra/tfb2d.json").get("fingerprint", scorer.folder.name))
 
 
 def build(
     patterns: Sequence[str], scorer: Scorer, hasher: Hasher, seed: int, source: str, progress: bool = True
 ) -> Reference:
-    """Reads rows once, streamed; see `find`."""
+    """Builds the reference by reading the rows once, streamed; see `load_or_build`."""
     paths = expand(patterns)
     size = sum(path.stat().st_size for path in paths)
     text = sum(
@@ -160,24 +152,23 @@ def build(
             kept.offer(int(max(0, min(len(batch), written - rows))), batch.__getitem__)
             rows += len(batch)
     if not rows:
-        raise DataError(f"{', '.join(patterns)}: no rows to hold the log against")
+        raise DataError(f"{', '.join(patterns)}: no rows to compare the log with")
     scores = scorer.score(list(zip(*kept.items(), strict=True)))[0]
-    decided = scores.argmax(1) if scores.ndim == 2 else (scores >= 0.5).astype(np.int64)
     best = scores.max(1) if scores.ndim == 2 else scores
-    classes = np.bincount(decided, minlength=max(2, scorer.task.n_logits))
+    classes = np.bincount(decisions(scores.astype(np.float64)), minlength=max(2, scorer.task.n_logits))
     shape = hasher.orders, hasher.max_tokens, model_fingerprint(scorer)
     return Reference(known, histogram(best), classes, rows, *shape, source, SPEC["version"])
 
 
 def _run_of_transfer(paths: Sequence[Path]) -> Run | None:
-    """Returns the run whose transfer table these files are."""
+    """Returns the run whose transfer table these files are, or None."""
     table = paths[0].absolute().parent
     run = run_of(table.parent)
     return run if run is not None and table == run.split("transfer") and run.finished("data") else None
 
 
 def _hashed_rows(paths: Sequence[Path], hasher: Hasher) -> "HashedRows | None":
-    """Returns the rows of these files as the run hashed them; None where it did not, or not as `hasher` does."""
+    """Returns the run's hashed rows of these files; None where the run has none, or `hasher` differs."""
     from tfb2d.students.rows import HashedRows
 
     run = _run_of_transfer(paths)
@@ -188,7 +179,7 @@ def _hashed_rows(paths: Sequence[Path], hasher: Hasher) -> "HashedRows | None":
 
 
 def _written_rows(paths: Sequence[Path]) -> float:
-    """Returns how many of the first rows people wrote: in a run's transfer table, augmentations stand behind those."""
+    """Returns the number of rows before the augmented ones, which come last in a run's transfer table."""
     run = _run_of_transfer(paths)
     if run is None:
         return float("inf")

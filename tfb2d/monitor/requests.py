@@ -1,4 +1,4 @@
-"""A logged request as rows: its texts, and the scores that were answered."""
+"""Turns logged requests into rows: texts and the scores of the answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from tfb2d.evaluation.calibration import Calibration
 from tfb2d.serving import wire
 
 Floats = NDArray[np.float32]
-_YEAR_10000 = 253_402_300_800  # seconds; a calendar ends there
+_YEAR_10000 = 253_402_300_800  # seconds since 1970; datetime ends there
 
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """A logged request, as rows.
+    """Holds the rows of a logged request.
 
     Attributes:
-      texts: n texts a field of the task, as the bytes that came.
+      texts: n texts a field of the task, the bytes of the request.
       scores: float32 `[n, k]`, NaN where the log has no score.
-      model, version: who answered; version 0 where the log does not say.
-      time: seconds since 1970, 0 where the log does not say, or says what cannot be (milliseconds).
+      model, version: of the answer; version 0 where it is not logged.
+      time: seconds since 1970; 0 where it is not logged or impossible (milliseconds).
       padding: empty titles of a ranking, which are no rows.
-      ranked: whether it was one query (or several) with their titles.
+      ranked: whether it was a ranking: queries with their titles.
     """
 
     texts: list[list[bytes]]
@@ -40,19 +40,19 @@ class LoggedRequest:
 
 
 class Ignored(Exception):
-    """A record that holds nothing to score; the message is the reason, under which it is counted."""
+    """Marks a record without rows; its message is the reason under which it is counted."""
 
 
 class Unroller:
     """Turns PredictionLog records into rows.
 
-    Predict requests of `serving_default` and `rank`, Classify, Regress and MultiInference (whose first task with an answer
-    counts) have rows; a session's run, a stream's piece and whatever has other inputs than the task's fields have not.
+    Predict requests of `serving_default` and `rank`, Classify, Regress and MultiInference have rows. Of MultiInference the
+    first task with an answer counts. Session runs, streams and requests without the task's fields have no rows.
 
     Args:
-      task: whose fields the requests have.
-      calibration: of the model, which makes a score of a logged logit.
-      scores: whether the answers are read; else all scores are NaN.
+      task: of the model; requests have its fields.
+      calibration: of the model, for logs that hold logits instead of scores.
+      scores: whether to read the answers; otherwise all scores are NaN.
     """
 
     def __init__(self, task: Task, calibration: Calibration, scores: bool = True) -> None:
@@ -61,11 +61,11 @@ class Unroller:
         self._with_scores = scores
 
     def read(self, record: bytes) -> LoggedRequest:
-        """One record.
+        """Returns the rows of a serialized PredictionLog.
 
         Raises:
           Ignored: it has no rows.
-          ValueError: it is no PredictionLog, or its tensors do not hold what they say.
+          ValueError: it is no PredictionLog, or its tensors are malformed.
         """
         log = prediction_log_pb2.PredictionLog()
         try:
@@ -149,7 +149,7 @@ class Unroller:
         texts: list[list[bytes]] = [[] for _ in self._task.fields]
         for number, example in enumerate(listed.examples):
             for column, name in zip(texts, self._task.fields, strict=True):
-                # TensorFlow's parser takes an example's own feature before the context's, unless it has no kind
+                # TensorFlow's parser prefers an example's own feature to the context's, unless it has no kind.
                 own = example.features.feature.get(name)
                 feature = own if own is not None and own.WhichOneof("kind") else shared.get(name)
                 values: Sequence[bytes] = feature.bytes_list.value if feature is not None else ()

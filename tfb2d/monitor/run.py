@@ -1,4 +1,4 @@
-"""The monitor's work: logs in, figures, fresh transfer data and a page out."""
+"""Runs the monitor: reads logs; writes figures, fresh transfer data and a page."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json, write_atomic, write_json
 from tfb2d.evaluation.calibration import Calibration
+from tfb2d.evaluation.metrics import distances
 from tfb2d.evaluation.scorer import ABOUT, Scorer
 from tfb2d.monitor import fresh, reference
 from tfb2d.monitor.alerts import Thresholds, alerts
-from tfb2d.monitor.describe import Described
-from tfb2d.monitor.fidelity import fidelity, probabilities
-from tfb2d.monitor.fresh import Sampled
+from tfb2d.monitor.describe import Describer
+from tfb2d.monitor.fidelity import fidelity
+from tfb2d.monitor.fresh import SampledRow
 from tfb2d.monitor.intake import Intake
-from tfb2d.monitor.logs import LogReader, Rows
+from tfb2d.monitor.logs import Counts, LogReader, Rows
 from tfb2d.monitor.ngrams import Hasher
 from tfb2d.monitor.requests import Unroller
 from tfb2d.monitor.sample import Reservoir
 from tfb2d.monitor.windows import Window, Windows, seconds_of
+from tfb2d.probability import probabilities
 from tfb2d.students.text_spec import SPEC
 
 MAX_TOKENS = 256
@@ -35,24 +37,24 @@ EXAMPLES = 12
 
 @dataclass(frozen=True)
 class Settings:
-    """What to watch, and with what.
+    """Holds the settings of the monitor.
 
     Attributes:
       logs: files, globs or folders of PredictionLog records.
       model: the exported model, its folder or a version's.
-      output: folder of the outcome.
-      teacher: a saved teacher's folder; None takes the run's, if it has one.
-      teacher_logits: its logits made elsewhere, instead.
-      run: the run folder that model and teacher come from; None finds it above the teacher's, if it is there.
+      output: the folder to write.
+      teacher: a saved teacher's folder; None takes the run's only teacher.
+      teacher_logits: files with the teacher's logits, in place of `teacher`.
+      run: the run folder of model and teacher; None takes the folder above the teacher's, if it is a run's.
       reference: transfer rows, or a `reference.safetensors`; () takes the run's.
       test: rows that must not become transfer data; () takes the run's.
-      name, version: leave out what other models or versions answered.
+      name, version: take only requests that these answered.
       sample: rows to relabel.
       seed: of the sample and the bootstrap.
-      window: "1h", "1d", ...; "" chooses.
+      window: length of a window, "1h", "1d", ...; "" chooses it.
       orders: n-gram orders; () takes the run's, or (1, 2).
-      show_text: whether texts and tokens of the log are shown on the page and in monitor.json.
-      progress: show progress bars.
+      show_text: whether the page and monitor.json show texts and tokens of the log.
+      progress: whether to show progress bars.
       thresholds: of the alerts.
     """
 
@@ -76,10 +78,10 @@ class Settings:
 
 
 class Monitor:
-    """One look at a log; `run` does it.
+    """Monitors a log by `run`.
 
     Raises:
-      ConfigError, DataError: something that was named cannot be used; the message names it.
+      ConfigError, DataError: a file or folder of the settings cannot be used; the message names it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -91,8 +93,8 @@ class Monitor:
         self._check_spec()
         self.hasher = Hasher(*self._shape())
         run = self.run_folder
-        self._transfer = settings.reference or _there(run, "data/transfer")
-        self._test = settings.test or [*_there(run, "data/test"), *_there(run, "data/valid")]
+        self._transfer = settings.reference or _parts(run, "data/transfer")
+        self._test = settings.test or [*_parts(run, "data/test"), *_parts(run, "data/valid")]
         about = read_json(self.scorer.folder / ABOUT).get("calibration", {"scale": 1.0, "bias": [0.0]})
         self._calibration = Calibration(about["scale"], tuple(about["bias"]))
 
@@ -105,7 +107,9 @@ class Monitor:
         past: reference.Reference | None = None
         if self._transfer:
             cache = out / "reference.safetensors"
-            past = reference.find(self._transfer, self.scorer, self.hasher, cache, settings.seed, settings.progress)
+            past = reference.load_or_build(
+                self._transfer, self.scorer, self.hasher, cache, settings.seed, settings.progress
+            )
         reader = LogReader(
             settings.logs,
             Unroller(task, self._calibration),
@@ -117,7 +121,7 @@ class Monitor:
         windows = Windows(
             seconds_of(settings.window), (len(task.fields), len(self.hasher.orders), max(2, task.n_logits))
         )
-        kept: Reservoir[Sampled] = Reservoir(settings.sample, settings.seed)
+        kept: Reservoir[SampledRow] = Reservoir(settings.sample, settings.seed)
         intake = Intake(past.known if past is not None else None, self.hasher.max_tokens)
         for rows in reader.rows():
             grams = [self.hasher(column) for column in rows.texts]
@@ -134,11 +138,7 @@ class Monitor:
                 **{name: dict(v) if isinstance(v, Counter) else v for name, v in vars(counts).items()},
                 "unusable": dict(intake.unusable),
                 "window_seconds": windows.length,
-                "time": "records"
-                if counts.dated == counts.requests
-                else "files"
-                if not counts.dated
-                else "records and files",
+                "time": _time_source(counts),
             },
             "reference": self._about(past),
             **self._drift(by_time, past),
@@ -183,7 +183,7 @@ class Monitor:
         }
 
     def _drift(self, by_time: list[tuple[int, Window]], past: reference.Reference | None) -> dict[str, Any]:
-        """Volume, lengths, new n-grams and score drift, by window and over all."""
+        """Returns volume, lengths, new n-grams and score drift, by window and over all."""
         fields, orders = by_time[0][1].tokens.shape
         total = Window.none(fields, orders, len(by_time[0][1].classes))
         for _, window in by_time:
@@ -195,9 +195,8 @@ class Monitor:
             first = next((w for _, w in by_time if w["scored"] >= 500), by_time[0][1])
             base, classes, baseline = first.scores, first.classes, "first window"
         missed = past.known.false_positives if past is not None else None
-        describe = Described(
-            base, classes, self.task.kind == "multiclass", missed, self.hasher.orders, self.task.fields
-        )
+        multiclass = self.task.kind == "multiclass"
+        describe = Describer(base, classes, multiclass, missed, self.hasher.orders, self.task.fields)
         return {
             "baseline": baseline,
             "overall": describe(total),
@@ -205,9 +204,9 @@ class Monitor:
         }
 
     def _fidelity(
-        self, sample: list[Sampled], starts: list[int], length: int, held: set[str], windows: list[dict[str, Any]]
+        self, sample: list[SampledRow], starts: list[int], length: int, held: set[str], windows: list[dict[str, Any]]
     ) -> dict[str, Any]:
-        """Relabels the sample, writes it as fresh data and holds the logged scores against the teacher's."""
+        """Relabels the sample, writes it as fresh data and compares the logged scores with the teacher's."""
         settings, task, out = self.settings, self.task, self.settings.output
         folder = out / "sample"
         table_rows = fresh.write_sample(folder, task, sample)
@@ -225,7 +224,7 @@ class Monitor:
         scores = np.stack([item.scores for item in sample]).astype(np.float64)
         logits = logits[table_rows]
         both: NDArray[np.bool_] = np.isfinite(np.concatenate([logits, scores], 1)).all(1)
-        teacher = probabilities(logits)
+        teacher = probabilities(logits.astype(np.float64))
         student = np.clip(scores[:, 0] if task.n_logits == 1 else scores, 0, 1)
         requests = np.array([item.request for item in sample])
         times = np.array([item.time for item in sample])
@@ -243,7 +242,7 @@ class Monitor:
         }
         labelled["scatter"] = (teacher[both], student[both])
         if settings.show_text:
-            gaps = np.abs(teacher - student) if teacher.ndim == 1 else np.abs(teacher - student).sum(1) / 2
+            gaps = distances(teacher, student)
             order = [row for row in np.argsort(-np.where(both, gaps, -1)) if both[row]][:EXAMPLES]
             labelled["examples"] = [
                 {
@@ -255,8 +254,8 @@ class Monitor:
             ]
         return labelled
 
-    def _skew(self, sample: list[Sampled]) -> dict[str, Any]:
-        """The largest distance between a logged score and the model's own, over rows that this very version answered."""
+    def _skew(self, sample: list[SampledRow]) -> dict[str, Any]:
+        """Returns the largest distance of a logged score from the model's own, over rows that this version answered."""
         name = self.scorer.folder.name
         mine = [item for item in sample if str(item.version) == name and np.isfinite(item.scores).all()]
         if not mine:
@@ -266,11 +265,17 @@ class Monitor:
         return {"rows": len(mine), "largest": float(np.abs(again - logged).max())}
 
 
-def _sampled(rows: Rows, usable: NDArray[np.bool_], row: int) -> Sampled | None:
+def _time_source(counts: Counts) -> str:
+    if not counts.dated:
+        return "files"
+    return "records" if counts.dated == counts.requests else "records and files"
+
+
+def _sampled(rows: Rows, usable: NDArray[np.bool_], row: int) -> SampledRow | None:
     if not usable[row]:
         return None
     texts = tuple(column[row].decode() for column in rows.texts)
-    return Sampled(texts, rows.scores[row], int(rows.times[row]), int(rows.requests[row]), int(rows.versions[row]))
+    return SampledRow(texts, rows.scores[row], int(rows.times[row]), int(rows.requests[row]), int(rows.versions[row]))
 
 
 def _run_folder(settings: Settings) -> Path | None:
@@ -291,7 +296,7 @@ def _only_teacher(run: Path | None, settings: Settings) -> Path | None:
     return teachers[0] if teachers else None
 
 
-def _there(run: Path | None, name: str) -> list[str]:
+def _parts(run: Path | None, name: str) -> list[str]:
     return [str(run / name)] if run is not None and list((run / name).glob("part-*.parquet")) else []
 
 

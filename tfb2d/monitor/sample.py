@@ -1,4 +1,4 @@
-"""A sample of a stream of any length: every row has the same chance, and the same seed gives the same rows."""
+"""A uniform sample of a stream of any length; the same seed gives the same rows."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -9,9 +9,9 @@ Item = TypeVar("Item")
 
 
 class Reservoir(Generic[Item]):
-    """Keeps `size` of the items offered: those with the smallest of random keys, which is a sample without replacement.
+    """Samples `size` of the items offered, without replacement: those with the smallest random keys.
 
-    Memory is that of twice the sample.
+    It holds up to twice the sample in memory.
 
     Args:
       size: items kept.
@@ -30,7 +30,7 @@ class Reservoir(Generic[Item]):
 
         Args:
           count: how many.
-          make: builds one by its number; called only for those that get in. None leaves it out.
+          make: builds the item of an index; called only for sampled items. None leaves the item out.
         """
         keys = self._random.random(count)
         for index in np.flatnonzero(keys < self._worst):

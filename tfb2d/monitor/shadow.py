@@ -5,8 +5,8 @@
   tfb2d shadow --logs=/var/log/topics --fields=text --before=old:8500 --after=new:8500@3 --json=moved.json
 
 A server is HOST:PORT (or unix:/path), with @LABEL or @VERSION where it holds several. Requests are drawn at random from
-the logs; rankings are sent as rankings, everything else as rows. Prints how far scores moved, how many decisions turned
-over, and whether the first title of a ranking is another one. Exit status: 0; 3 where more decisions turned over than
+the logs. Rankings are sent as rankings, other requests as rows. Prints how far scores moved, how many decisions changed,
+and how many rankings have another first title. Exit status: 0; 3 where a larger share of decisions changed than
 --max_flips.
 """
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 
-EXTRA = "client"  # brings what it needs
+EXTRA = "client"  # of pip, with the packages that it needs
 MOVED = 3
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
 @dataclass
-class Compared:
-    """Two servers' answers to the same requests.
+class Comparison:
+    """Holds two servers' answers to the same requests.
 
     Attributes:
       before, after: scores `[n]`, or `[n, k]`.
-      rankings: of each ranking the slice of its rows.
+      rankings: the slice of each ranking's rows.
       texts: `[n]`, the rows' texts.
     """
 
@@ -48,12 +48,13 @@ class Compared:
 
     @property
     def moved(self) -> NDArray[np.float64]:
-        """How far each row's score moved; of several classes the total variation, `[n]`."""
-        gaps = np.abs(self.after.astype(np.float64) - self.before)
-        return gaps if gaps.ndim == 1 else gaps.sum(1) / 2
+        """Returns how far each row's score moved, `[n]`; see `metrics.distances`."""
+        from tfb2d.evaluation.metrics import distances
+
+        return distances(self.after.astype(np.float64), self.before.astype(np.float64))
 
     def figures(self) -> dict[str, Any]:
-        """Rows, mean and quantiles of what moved, decisions turned over, and how rankings changed.
+        """Returns the mean and quantiles of moves, the share of changed decisions, and how rankings changed.
 
         `tau` is Kendall's tau-b of the two orders, averaged over rankings of two titles or more with different scores.
         """
@@ -81,36 +82,38 @@ class Compared:
         }
 
 
-def compare(before: "Client", after: "Client", requests: Sequence["LoggedRequest"], progress: bool = True) -> Compared:
-    """Asks both.
+def compare(
+    before: "Client", after: "Client", requests: Sequence["LoggedRequest"], progress: bool = True
+) -> Comparison:
+    """Sends requests to two servers and collects their answers.
 
     Raises:
-      ServingError: one of them refuses, or is not there.
+      ServingError: a server refuses a request, or cannot be reached.
     """
     from tqdm import tqdm
 
     scores: tuple[list[Any], list[Any]] = ([], [])
     rankings: list[slice] = []
     texts: list[tuple[bytes, ...]] = []
-    for asked in tqdm(requests, desc="shadow", unit="request", disable=not progress, leave=False):
-        rows = list(zip(*asked.texts, strict=True))
-        for client, found in zip((before, after), scores, strict=True):
-            if asked.ranked:
+    for request in tqdm(requests, desc="shadow", unit="request", disable=not progress, leave=False):
+        rows = list(zip(*request.texts, strict=True))
+        for client, answers in zip((before, after), scores, strict=True):
+            if request.ranked:
                 queries, groups = _grouped(rows)
-                found.append(np.concatenate(client.rank(queries, groups)))
+                answers.append(np.concatenate(client.rank(queries, groups)))
             else:
-                found.append(client.score(rows))
+                answers.append(client.score(rows))
         start = len(texts)
-        if asked.ranked:
+        if request.ranked:
             for group in _grouped(rows)[1]:
                 rankings.append(slice(start, start + len(group)))
                 start += len(group)
         texts += rows
-    return Compared(np.concatenate(scores[0]), np.concatenate(scores[1]), rankings, texts)
+    return Comparison(np.concatenate(scores[0]), np.concatenate(scores[1]), rankings, texts)
 
 
 def _grouped(rows: Sequence[tuple[bytes, ...]]) -> tuple[list[bytes], list[list[bytes]]]:
-    """Rows of a ranking by query, in their order."""
+    """Groups the rows of a ranking by query, in their order."""
     queries: list[bytes] = []
     groups: list[list[bytes]] = []
     for query, title in rows:
@@ -122,7 +125,7 @@ def _grouped(rows: Sequence[tuple[bytes, ...]]) -> tuple[list[bytes], list[list[
 
 
 def client(server: str, model: str, fields: Sequence[str], timeout: float) -> "Client":
-    """A client of ADDRESS, ADDRESS@LABEL or ADDRESS@VERSION."""
+    """Returns a client of ADDRESS, ADDRESS@LABEL or ADDRESS@VERSION."""
     from tfb2d.serving import Client
 
     address, _, which = server.rpartition("@") if "@" in server else (server, "", "")
@@ -130,17 +133,18 @@ def client(server: str, model: str, fields: Sequence[str], timeout: float) -> "C
     return Client(address, model, version=version, label="" if version else which, fields=fields, timeout=timeout)
 
 
-def summary(found: dict[str, Any]) -> str:
-    """The figures as lines."""
+def summary(figures: dict[str, Any]) -> str:
+    """Lays out the figures as lines."""
     places = ", ".join(
-        f"{'largest' if q == '1' else 'p' + format(100 * float(q), 'g')} {v:.4f}" for q, v in found["quantiles"].items()
+        f"{'largest' if q == '1' else 'p' + format(100 * float(q), 'g')} {v:.4f}"
+        for q, v in figures["quantiles"].items()
     )
-    lines = [f"{found['rows']:,} rows: scores moved by {found['mean']:.4f} in the mean, {places}"]
-    to_yes = "" if found["flips_to_yes"] is None else f", {found['flips_to_yes']:.2%} from no to yes"
-    lines.append(f"{found['flips']:.2%} of the decisions turned over{to_yes}")
-    if found["rankings"]:
-        tau = "" if found["tau"] is None else f"; Kendall's tau {found['tau']:.3f}"
-        lines.append(f"{found['rankings']:,} rankings: another first title in {found['first_changed']:.1%}{tau}")
+    lines = [f"{figures['rows']:,} rows: scores moved by {figures['mean']:.4f} in the mean, {places}"]
+    to_yes = "" if figures["flips_to_yes"] is None else f", {figures['flips_to_yes']:.2%} from no to yes"
+    lines.append(f"{figures['flips']:.2%} of the decisions changed{to_yes}")
+    if figures["rankings"]:
+        tau = "" if figures["tau"] is None else f"; Kendall's tau {figures['tau']:.3f}"
+        lines.append(f"{figures['rankings']:,} rankings: another first title in {figures['first_changed']:.1%}{tau}")
     return "\n".join(lines)
 
 
@@ -148,17 +152,19 @@ def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     servers = parser.group("servers")
     servers.flag("before", "The server that answers now.", required=True, metavar="ADDRESS[@LABEL|@VERSION]")
-    servers.flag("after", "The one that shall.", required=True, metavar="ADDRESS[@LABEL|@VERSION]")
+    servers.flag("after", "The server to compare with it.", required=True, metavar="ADDRESS[@LABEL|@VERSION]")
     servers.flag("model", "The model to ask on both servers. [default: --name, or student]", "", metavar="NAME")
     servers.real("timeout", "Seconds to wait for an answer.", 10.0, 0.001)
     logs = parser.group("requests")
-    logs.words("logs", "Files, globs or folders of request logs, apart by commas.", required=True, metavar="FILE,...")
+    logs.words(
+        "logs", "Files, globs or folders of request logs, separated by commas.", required=True, metavar="FILE,..."
+    )
     logs.words("fields", "The model's text fields, in order: text, or query,title.", required=True)
     logs.flag("name", "Only what this model on the server answered. [default: all]", "")
     logs.integer("requests", "Requests to send.", 1000, 1)
     logs.integer("seed", "Of the draw.", 0, 0)
     output = parser.group("output")
-    output.real("max_flips", "Share of decisions that may turn over before the exit status is 3.", 1.0, 0.0, 1.0)
+    output.real("max_flips", "Share of decisions that may change before the exit status is 3.", 1.0, 0.0, 1.0)
     output.flag("json", "Write the figures to this file, too.", "", metavar="FILE")
     output.integer("show_text", "Print so many rows that moved most, with their texts.", 0, 0)
     output.switch("progress", "Show a progress bar.", True)
@@ -179,8 +185,8 @@ def run(options: Namespace) -> int:
         unroller = Unroller(Task(tuple(options.fields)), Calibration(), scores=False)
         reader = LogReader(options.logs, unroller, None, options.name, progress=options.progress)
         kept: Reservoir[LoggedRequest] = Reservoir(options.requests, options.seed)
-        for asked in reader.requests():
-            kept.offer(1, lambda _, asked=asked: asked if len(asked.scores) else None)  # type: ignore[misc]
+        for request in reader.requests():
+            kept.offer(1, lambda _, request=request: request if len(request.scores) else None)  # type: ignore[misc]
         if not kept.items():
             raise DataError(f"no rows in the logs' {reader.counts.requests:,} requests")
         with (
@@ -188,7 +194,7 @@ def run(options: Namespace) -> int:
             client(options.after, model, options.fields, options.timeout) as new,
         ):
             compared = compare(old, new, kept.items(), options.progress)
-    except ValueError as error:  # an address or field that cannot be
+    except ValueError as error:  # an impossible address or field
         raise UserError(str(error)) from error
     figures = compared.figures()
     if options.json:

@@ -1,8 +1,8 @@
 """Reads TFRecord files that may be damaged.
 
-TensorFlow's reader ends a file at its first damaged record, and a record that claims to be very long can end the process.
-Logs are written by servers that get killed, on disks that fill up. So this reader reports what is damaged, goes on behind
-it, and gives every record that is whole.
+TensorFlow's reader ends a file at its first damaged record, and a record with a very long length can end the process.
+Servers that write logs get killed, and disks fill up. So this reader reports damage, goes on behind it, and yields every
+whole record.
 
 Format: `tfb2d.serving.tfrecord`; the whole file may be compressed with gzip or zlib.
 """
@@ -27,9 +27,8 @@ def records(path: Path, damaged: Damaged, consumed: Callable[[int], None] | None
 
     Args:
       path: the file.
-      damaged: called for whatever cannot be read: a record whose data does not match its CRC, bytes that are no record,
-        and an end within a record. The bytes that are skipped end where the next record begins. That may be before the
-        end that a torn record claims to have.
+      damaged: called for each damage: data that does not match its CRC, bytes that are no record, an end within a
+        record. The skipped bytes end where the next record begins, which may lie within the length of a torn record.
       consumed: called with the number of bytes read from the file, for a progress bar.
 
     Raises:
@@ -72,7 +71,7 @@ def _skip_to_header(stream: "_Stream") -> int:
     """Goes on to the next record's header, or to the end; returns the number of bytes skipped."""
     skipped = 0
     while len(chunk := stream.take(_CHUNK)) >= HEADER:
-        # A length below LONGEST ends in four bytes of zero, which few places of a file have; a run of zeros has no CRC.
+        # The upper four bytes of a length below LONGEST are 0, which is rare elsewhere; a run of zeros has no CRC.
         data = np.frombuffer(chunk, np.uint8)
         words = np.lib.stride_tricks.sliding_window_view(data, 4).view(np.uint32)[:, 0]
         for start in np.flatnonzero((words[4:-4] == 0) & (words[8:] != 0)).tolist():
@@ -87,7 +86,7 @@ def _skip_to_header(stream: "_Stream") -> int:
 
 
 class _Stream:
-    """The bytes of a file, decompressed if it is compressed, that can be put back.
+    """Reads the bytes of a file, decompressed if need be; bytes can be put back.
 
     Attributes:
       offset: position in the decompressed bytes.
@@ -137,6 +136,6 @@ class _Stream:
                 self.failure, self._unzip = "corrupt compression", None
                 break
             raw = self._unzip.unused_data
-            if raw:  # a file may be several compressed ones, one behind the other
+            if raw:  # a file may hold several compressed streams
                 self._unzip = zlib.decompressobj(47)
         return expanded

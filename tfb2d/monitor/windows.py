@@ -1,4 +1,4 @@
-"""Figures of the log by time: sums that add up, so that windows can be joined when there are many."""
+"""Sums over the log by windows of time, which are joined into longer windows when there are many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.data.errors import DataError
+from tfb2d.evaluation.metrics import decisions
 from tfb2d.monitor.drift import FINE, histogram
 from tfb2d.monitor.logs import Rows
+from tfb2d.probability import one_column
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 LENGTHS = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY, 28 * DAY, 364 * DAY)
@@ -19,11 +21,11 @@ _UNITS = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 @dataclass
 class Window:
-    """Sums over the rows of a stretch of time.
+    """Holds sums over the rows of a window of time.
 
     Attributes:
       counts: int64 `[6]`, see `NAMES`.
-      tokens, new: int64 `[fields, orders]`: n-grams, and those that the reference has not.
+      tokens, new: int64 `[fields, orders]`: n-grams, and those that the reference lacks.
       scores: int64 `[FINE]`, `drift.histogram` of the scores (multi-class: of the likeliest class's).
       classes: int64 `[k]`, rows by decision.
     """
@@ -66,10 +68,10 @@ def seconds_of(length: str) -> int:
 
 
 class Windows:
-    """Windows of equal length, aligned to 1970 UTC (a week's to its Thursday).
+    """Collects windows of equal length, which begin at multiples of it since 1970-01-01 UTC, a Thursday.
 
     Args:
-      length: seconds; 0 chooses the shortest of LENGTHS that leaves SHOWN windows or fewer.
+      length: seconds; 0 chooses the shortest of LENGTHS with SHOWN windows or fewer.
       shape: fields, orders, classes.
     """
 
@@ -105,8 +107,7 @@ class Windows:
                     window.tokens[field_index, at], window.new[field_index, at] = counts[here].sum(0)
             scores = rows.scores[here & scored]
             window.scores += histogram(scores.max(1))
-            decided = scores.argmax(1) if scores.shape[1] > 1 else (scores[:, 0] >= 0.5).astype(np.int64)
-            window.classes += np.bincount(decided, minlength=self._shape[2])
+            window.classes += np.bincount(decisions(one_column(scores)), minlength=self._shape[2])
             self._window(int(key)).add(window)
         if len(self.windows) > MOST:
             if self._fixed:
@@ -127,7 +128,7 @@ class Windows:
         return self.windows[key]
 
     def _join(self, most: int) -> None:
-        """Takes longer windows until there are few enough of them from the first to the last."""
+        """Lengthens the windows until there are at most `most` from the first to the last."""
         while self.windows and max(self.windows) - min(self.windows) >= most:
             longer = [length for length in LENGTHS if length > self.length]
             if not longer:

@@ -1,1 +1,1 @@
-"""What the pages of a run, a sweep, a monitor and explanations share: one template, one style, one way to draw."""
+"""The template, style and drawing that the pages of runs, sweeps, the monitor and explanations share."""

@@ -1,4 +1,4 @@
-"""A page as one HTML file that needs nothing else: no script, no request, light and dark, wide and narrow."""
+"""A page as one HTML file without scripts or requests, for light and dark, wide and narrow screens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ EXCERPT = 400  # characters of a text that an example shows
 
 @dataclass(frozen=True)
 class Picture:
-    """One SVG or more, with what stands around them."""
+    """Holds SVG pictures of a page with their title, caption and legend."""
 
     title: str
     svgs: Sequence[str]
-    alt: str  # what it shows, for those who cannot see it
+    alt: str  # a description for those who cannot see it
     caption: str = ""
     legend: Sequence[tuple[str, str]] = ()  # (model's key, its name)
 
@@ -24,11 +24,11 @@ def render(template: Path, **values: Any) -> str:
     """Returns the page of a template, which extends `base.html`.
 
     Args:
-      template: a file; it finds the templates of this package and of its own folder.
-      values: what it shows; texts are escaped, so that whatever comes from data stays text.
+      template: a file; it may include templates of this package and of its own folder.
+      values: of the template's names; texts are escaped.
 
     Raises:
-      jinja2.TemplateError: the template names a value that is not there.
+      jinja2.TemplateError: the template names a value that is missing.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -1,7 +1,7 @@
 """Draws pictures as SVG that sits inside a page and takes the page's colours, light or dark.
 
-matplotlib draws with stand-in colours, which are then replaced by the style sheet's variables; text stays text. No text
-of the user's is drawn, so no font lacks a glyph.
+matplotlib draws with stand-in colours, which the style sheet's variables then replace. Text stays text. Users' texts are
+never drawn, so no font lacks a glyph.
 """
 
 import io
@@ -38,17 +38,37 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def interval(axes: Any, place: float, ends: Sequence[float] | None, colour: str, *, across: bool = False) -> None:
-    """Draws an interval as a bar, upright or `across`; None draws nothing."""
+def interval(axes: Any, at: float, ends: Sequence[float] | None, colour: str, *, across: bool = False) -> None:
+    """Draws an interval as a bar at a position, upright or `across`; None draws nothing."""
     if ends is not None:
-        places = [place, place]
-        axes.plot(*((ends, places) if across else (places, ends)), color=colour, linewidth=2.1, alpha=0.5)
+        both = [at, at]
+        axes.plot(*((ends, both) if across else (both, ends)), color=colour, linewidth=2.1, alpha=0.5)
+
+
+def svg_document(width: float, height: float, draw: Callable[[Any], None]) -> str:
+    """Draws a figure of so many inches by `draw`; returns a whole SVG document with matplotlib's own colours."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "font.size": 9, "text.parse_math": False}
+    with rc_context(style):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
 
 
 def svg(name: str, draw: Callable[[Any], None], width: float, height: float) -> str:
-    """Draws a figure of so many inches by `draw`; returns it as an `<svg>` element for the page.
+    """Draws a figure as an `<svg>` element of a page.
 
-    It has no prologue, links, fonts or size of its own, and its ids start with `name`.
+    Args:
+      name: of the picture; the element's ids begin with it.
+      draw: draws on a matplotlib figure.
+      width, height: inches.
+
+    Returns:
+      The element, without prologue, links, fonts and size.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Serving: exported models, TensorFlow Serving's contract in one process, and the client that asks either.
+"""Exports models, serves them as TensorFlow Serving does, and has the client for both servers.
 
 The names below are loaded when they are first used, so that importing this package costs nothing.
 """

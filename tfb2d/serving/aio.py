@@ -15,7 +15,7 @@ from tfb2d.serving.plan import Row, Signature, Text
 
 
 class AsyncClient(Settings):
-    """`Client` for asyncio: same arguments, methods, results and errors; every method is awaited.
+    """Does what `Client` does for asyncio: same arguments, methods, results and errors; every method is awaited.
 
         async with AsyncClient("127.0.0.1:8500", model="student") as client:
             scores = await client.score(["a fine film"])
@@ -58,7 +58,7 @@ class AsyncClient(Settings):
         outputs: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Prediction:
-        """Sends one Predict request as it is; also returns which version answered. See `Client.predict`."""
+        """Sends one Predict request without chunking, and also returns which version answered. See `Client.predict`."""
         ask = self._predict_texts(inputs, signature or self.signature, outputs, self._deadline(timeout))
         return await self._run(ask)
 
@@ -120,7 +120,7 @@ class AsyncClient(Settings):
         try:
             return await self._call(step.method)(step.request, timeout=step.timeout)
         except asyncio.CancelledError:
-            # gRPC says it so when the channel is closed; whoever awaits was not cancelled and must not think so
+            # gRPC raises this when the channel is closed; the caller's task was not cancelled
             task: Any = asyncio.current_task()
             cancelled = task.cancelling() if hasattr(task, "cancelling") else not self._closed  # Python 3.11
             if self._closed and not cancelled:

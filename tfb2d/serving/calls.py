@@ -21,14 +21,14 @@ from tfb2d.serving.retry import Backoff
 if TYPE_CHECKING:
     from tfb2d.serving.request_log import RequestLog
 
-# the server's word that what is known of its signatures may be out of date
+# with these codes the signatures that the client remembers may be out of date
 _STALE = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
-_LEAST = 0.001  # seconds to the deadline below which nothing is begun
+_LEAST = 0.001  # no attempt begins with fewer seconds left to the deadline
 
 
 @dataclass(frozen=True)
 class Send:
-    """Step: one attempt at a call; answered by the response message."""
+    """Step: attempts a call once; answered by the response message."""
 
     method: str
     request: Any
@@ -36,20 +36,20 @@ class Send:
 
     @property
     def timeout(self) -> float:
-        """Seconds left."""
+        """Returns the seconds left to the deadline."""
         return max(self.deadline - time.monotonic(), 0.0)
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Step: wait."""
+    """Step: waits."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Together:
-    """Step: run operations side by side, so many at once as the client allows; answered by their results in order."""
+    """Step: runs operations side by side, as many at once as the client allows; answered by their results in order."""
 
     operations: "Sequence[Operation]"
 
@@ -146,7 +146,7 @@ class Settings:
         return ServingError(f"{self._where()} gave an unusable answer: {error}")
 
     def _ask(self, method: str, request: Any, deadline: float) -> Operation:
-        """One call with its retries."""
+        """Makes one call, with its retries."""
         began, attempt, slow = time.monotonic(), 0, False
         last: tuple[grpc.StatusCode, str] = (grpc.StatusCode.UNAVAILABLE, "")
         while deadline - (sent := time.monotonic()) > _LEAST:
@@ -157,7 +157,7 @@ class Settings:
                 if code in _STALE:
                     self._known = None
                 if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    slow = time.monotonic() - sent > sent - began  # was it mostly this attempt, or those before it?
+                    slow = time.monotonic() - sent > sent - began  # this attempt took more time than all before it
                     break
                 if not self._may_retry(code, details):
                     raise ServingError(f"{self._where()}: {code.name}: {details}", code, details) from error
@@ -176,7 +176,7 @@ class Settings:
 
     def _may_retry(self, code: grpc.StatusCode, details: str) -> bool:
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            # gRPC answers a message beyond its size limit with the same code; that one will not get smaller
+            # gRPC refuses a message beyond its size limit with the same code; trying again would not help
             return self.retry_exhausted and "message larger than max" not in details
         return code is grpc.StatusCode.UNAVAILABLE
 
@@ -207,7 +207,7 @@ class Settings:
         outputs: Sequence[str],
         deadline: float,
     ) -> Operation:
-        """One Predict request of string tensors, each given as (values, shape)."""
+        """Sends one Predict request of string tensors, each given as (values, shape)."""
         request = self._request("PredictRequest", signature)
         request.output_filter.extend(outputs)
         for name, (values, shape) in tensors.items():
@@ -253,7 +253,7 @@ class Settings:
         return answer.outputs[output]
 
     def _rows(self, rows: Iterable[plan.Row], name: str, named: str, usual: str, deadline: float) -> Operation:
-        """`score` and `embed`: a row of the output `named`, or of the `usual` one, per input row."""
+        """Does the work of `score` and `embed`: asks for the output `named`, or the `usual` one, of all rows."""
         if isinstance(rows, str | bytes | Mapping):
             raise TypeError(f"rows is one {type(rows).__name__}; it takes a list of rows")
         rows = list(rows)

@@ -72,10 +72,10 @@ def target(address: str) -> str:
 def channel_options(tls: TLS | None, keepalive: float, extra: Options = ()) -> list[tuple[str, int | str]]:
     """Returns channel arguments (grpc/impl/channel_arg_names.h); `extra` wins over what is set here.
 
-    A dns:/// name of a headless service is resolved to all its pods and calls go round among them. A connection that
-    broke is tried again after 100 ms, then at most every 300 ms (gRPC's own backoff goes up to two minutes), so that a
-    restarted server is reached within a second. Keepalive pings go out only while calls are under way: servers close
-    connections that ping when idle.
+    A dns:/// name of a headless service is resolved to all its pods, and calls go round among them. A broken connection
+    is tried again after 100 ms, then every 300 ms, so that a restarted server is reached within a second. (gRPC's own
+    backoff goes up to two minutes.) Keepalive pings go out only while calls are under way: servers close connections
+    that ping when idle.
     """
     options: dict[str, int | str] = {
         "grpc.max_send_message_length": -1,

@@ -98,10 +98,10 @@ class Client(Settings):
         outputs: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Prediction:
-        """Sends one Predict request as it is: (nested lists of) texts by input name; also returns which version answered.
+        """Sends one Predict request without chunking, and also returns which version answered.
 
         Args:
-          inputs: texts of any shape by input name.
+          inputs: texts by input name, as nested lists of any shape.
           signature: "" takes the client's.
           outputs: names of outputs; none means all. Answers of `rank` may have further columns (see serving/README.md).
           timeout: seconds.
@@ -138,7 +138,7 @@ class Client(Settings):
         self.close()
 
     def _call(self, method: str) -> Any:
-        """The next connection's callable for `method`."""
+        """Returns the next connection's callable for `method`."""
         if self._pid != os.getpid() or not self._pool:
             self._connect()
         pool = self._pool

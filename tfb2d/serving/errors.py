@@ -1,4 +1,4 @@
-"""What a client raises when a server does not answer as hoped."""
+"""The errors of a client's calls."""
 
 import grpc
 

@@ -26,7 +26,7 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
     """Returns the served functions of a student, by signature name.
 
     Args:
-      graph: a student as it is served; it must outlive the functions, since it holds their tables.
+      graph: the served form of a student; it holds the tables and must outlive the functions.
       scale, bias: the calibration, `score = sigmoid(scale * logit + bias)`, or softmax over classes; `bias` has one
         number a logit.
 
@@ -112,7 +112,7 @@ def export(
     graph = ServedStudent(student)
     served = signatures(graph, scale, bias)
     module = tf.Module()
-    module.tables = graph.tables  # dense layers are constants; nothing of Keras goes along
+    module.tables = graph.tables  # dense layers are constants, so nothing of Keras is saved
     tf.saved_model.save(module, str(partial), signatures=served)
     (partial / "assets.extra").mkdir()
     write_warmup(partial / WARMUP, model_folder.name, student.task.fields, warmup, "rank" in served)
@@ -125,7 +125,7 @@ def export(
         "task": student.task.to_json(),
         "student": dataclasses.asdict(
             student.config
-        ),  # nothing reads it to score; a bench gives fastText the same table
+        ),  # not needed for scoring; a bench reads it to give fastText a table of the same size
         "signatures": sorted(served),
         "calibration": {"scale": float(scale), "bias": [float(b) for b in bias]},
         "hash_spec": text_spec.SPEC,

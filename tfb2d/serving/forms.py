@@ -1,9 +1,8 @@
-"""The forms of a trained student, written from a run: SavedModel, edge form, text form."""
+"""Writes a run's student as a SavedModel, an edge form or a text form."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tfb2d import __version__
 from tfb2d.atomic import write_atomic
@@ -11,6 +10,7 @@ from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
 from tfb2d.data.errors import DataError
 from tfb2d.data.tables import iter_batches
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY
+from tfb2d.outcomes import CalibrationNumbers
 from tfb2d.resume import fingerprint, is_finished, read_record
 from tfb2d.runs import Run, run_of
 from tfb2d.serving.export import EDGE, export
@@ -36,23 +36,24 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
     folder = student_folder(source)
     calibration = _calibration(folder)
     student = load_student(folder)
-    scale, bias = calibration["scale"], calibration["bias"]
-    found = []
+    scale, bias = calibration.scale, calibration.bias
+    written = []
     flex = convert_text(student, scale, bias) if "flex" in forms else b""  # first: not every student has this form
     if "saved_model" in forms:
-        version = _saved_model(student, folder, output, calibration, forms, tables)
-        found.append((version, sum(path.stat().st_size for path in version.rglob("*") if path.is_file())))
+        edge = tables if "edge" in forms else ""
+        version = export_saved_model(student, folder, output, calibration, edge, flex="flex" in forms)
+        written.append((version, sum(path.stat().st_size for path in version.rglob("*") if path.is_file())))
         output = version / EDGE
     elif "edge" in forms:
         write_edge(student, output, scale, bias, tables)
     if "edge" in forms:
         names = (SCORER, SPEC_FILE, *([VOCABULARY] if student.config.vocabulary else []))
-        found += [(output / name, (output / name).stat().st_size) for name in names]
+        written += [(output / name, (output / name).stat().st_size) for name in names]
     if flex:
         output.mkdir(parents=True, exist_ok=True)
         write_atomic(output / TEXT_SCORER, flex)
-        found.append((output / TEXT_SCORER, len(flex)))
-    return found
+        written.append((output / TEXT_SCORER, len(flex)))
+    return written
 
 
 def student_folder(source: Path) -> Path:
@@ -71,26 +72,44 @@ def student_folder(source: Path) -> Path:
     return served[0]
 
 
-def _calibration(folder: Path) -> dict[str, Any]:
+def _calibration(folder: Path) -> CalibrationNumbers:
     record = read_record(folder)
     numbers = (record.outcome or {}).get("calibration") if record is not None else None
     if not numbers:
         raise DataError(f"{folder} has no calibration; train the student again")
-    return dict(numbers)
+    return CalibrationNumbers(numbers["scale"], tuple(numbers["bias"]))
 
 
-def _saved_model(
-    student: Student, folder: Path, output: Path, calibration: dict[str, Any], forms: Sequence[str], tables: str
+def export_saved_model(
+    student: Student,
+    folder: Path,
+    output: Path,
+    calibration: CalibrationNumbers,
+    edge: str = "",
+    warmup_rows: int = 32,
+    flex: bool = False,
 ) -> Path:
+    """Writes a finished student as the next version of a model, unless the last version is this very one.
+
+    Args:
+      student: loaded from `folder`.
+      folder: the student's folder; where it belongs to a run, warm-up requests are rows of the run's transfer set.
+      output: the model's folder.
+      calibration: from its logits to probabilities.
+      edge: "int8" or "float", the edge form inside; "" for none.
+      warmup_rows: rows of the warm-up requests.
+      flex: whether the text form will be added.
+
+    Returns:
+      The version's folder.
+    """
     fields = student.task.fields
     run = run_of(folder)
     warmup = [["warm up"] for _ in fields]
     if run is not None and (transfer := run.split("transfer")).is_dir():
-        rows = next(iter_batches(transfer, fields, 32))
+        rows = next(iter_batches(transfer, fields, warmup_rows))
         warmup = [rows.column(name).to_pylist() for name in fields]
+    scale, bias = calibration.scale, calibration.bias
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    edge = tables if "edge" in forms else ""
-    made_of = fingerprint(weights, calibration, SPEC["version"], __version__, edge, "flex" in forms)
-    where = output.resolve()
-    scale, bias = calibration["scale"], calibration["bias"]
-    return export(student, where, scale=scale, bias=bias, warmup=warmup, fingerprint=made_of, edge=edge)
+    made_of = fingerprint(weights, scale, bias, SPEC["version"], __version__, edge, flex)
+    return export(student, output.resolve(), scale=scale, bias=bias, warmup=warmup, fingerprint=made_of, edge=edge)

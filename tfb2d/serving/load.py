@@ -1,8 +1,8 @@
 """Sends requests at a fixed arrival rate, so that a stall of the server counts for every request that it delayed.
 
 A closed loop (send, wait, send again) slows down with the server and then reports the few requests that it did send:
-coordinated omission (Tene, "How NOT to Measure Latency", 2015). Here requests are due at times drawn beforehand, as a
-Poisson process, and a request's latency counts from when it was due, not from when it got its turn.
+coordinated omission (Tene, "How NOT to Measure Latency", 2015). Here the times of requests are drawn beforehand, as a
+Poisson process. A request's latency counts from the time when it was due, not from when it was sent.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ async def open_loop(ask: Callable[[int], Awaitable[object]], rate: float, second
             loop.call_soon_threadsafe(send, number, due)
 
     await loop.run_in_executor(None, arrive)
-    await asyncio.sleep(0)  # the last one's turn to be sent
+    await asyncio.sleep(0)  # lets the last request start
     await asyncio.gather(*tasks)
     return Load(np.array(latencies), errors, len(latencies) / (time.perf_counter() - began))
 

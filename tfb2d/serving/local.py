@@ -42,9 +42,9 @@ class LocalServer:
         while not self._answers():
             ended = self.process.poll() is not None
             if ended or time.monotonic() > end:
-                told = "\n".join(self.log().splitlines()[-10:])
+                last_lines = "\n".join(self.log().splitlines()[-10:])
                 self.__exit__()
-                raise ServingError(f"the server {'ended' if ended else 'opened no port'}; it said:\n{told}")
+                raise ServingError(f"the server {'ended' if ended else 'opened no port'}; it said:\n{last_lines}")
             time.sleep(0.05)
         return self
 
@@ -58,12 +58,12 @@ class LocalServer:
         self._log.close()
 
     def megabytes(self) -> float:
-        """The server's resident memory (Linux)."""
+        """Returns the server's resident memory in units of 2^20 bytes (Linux only)."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
     def log(self) -> str:
-        """What the server has told so far."""
+        """Returns what the server has written to its log so far."""
         data = os.pread(self._log.fileno(), 1 << 24, 0)
         return data.decode(errors="replace")
 

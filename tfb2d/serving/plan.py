@@ -29,7 +29,7 @@ class Signature:
     outputs: Mapping[str, Tensor]
 
     def output(self, named: str, *usual: str) -> str:
-        """Returns the output to ask for: `named`; where that is "", the first of `usual` that there is, or the only output.
+        """Chooses the output to ask for: `named`; where that is "", the first of `usual` that exists, or the only output.
 
         Raises:
           ValueError: there is no such output.
@@ -164,8 +164,8 @@ class Piece:
 def rank_groups(lengths: Sequence[int], cells: int) -> list[list[Piece]]:
     """Returns groups of pieces that each fit one `rank` request of at most `cells` titles, padding counted.
 
-    A request is as wide as its longest list, so a group is closed where one more query would take rows * width past
-    `cells`. A query with more titles than that is cut. Queries without titles appear nowhere.
+    A request is as wide as its longest list. So a group ends where one more query would take rows * width past `cells`.
+    A query with more titles than `cells` is cut. Queries without titles are left out.
     """
     groups: list[list[Piece]] = []
     width = 0

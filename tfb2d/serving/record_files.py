@@ -1,6 +1,6 @@
-"""TFRecord files that a background thread writes, so that whoever hands over a record never waits for a disk.
+"""Writes TFRecord files in a background thread, so that the caller never waits for a disk.
 
-A record goes into a bounded queue; where the queue or the folder is full, or the disk fails, the record is dropped and
+A record goes into a bounded queue. Where the queue or the folder is full, or the disk fails, the record is dropped and
 counted. A file grows under a name that ends in `.part`. It is synced and renamed once it is complete, so a reader of
 `*.tfrecord` never meets half a record.
 """
@@ -19,10 +19,10 @@ from pathlib import Path
 from tfb2d.serving.tfrecord import frame
 
 _log = logging.getLogger(__name__)
-_RECORDS = 4096  # in the queue
-_WARN_SECONDS = 60.0  # between two warnings
-_MEASURE_SECONDS = 1.0  # between two looks at the folder's size
-_CLOSE_SECONDS = 10.0
+_RECORDS = 4096  # records that the queue holds at most
+_WARN_SECONDS = 60.0  # at least, between two warnings
+_MEASURE_SECONDS = 1.0  # at least, between two measurements of the folder's size
+_CLOSE_SECONDS = 10.0  # at most, that closing waits
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class RecordFiles:
         running = self._pid == os.getpid() and not self._closed
         self._closed = True
         if running:
-            with contextlib.suppress(queue.Full):  # of a disk that hangs, which must not hold the process back
+            with contextlib.suppress(queue.Full):  # a disk that hangs must not keep the process from ending
                 self._queue.put(None, timeout=_CLOSE_SECONDS)
                 self._thread.join(_CLOSE_SECONDS)
 
@@ -129,7 +129,7 @@ class RecordFiles:
             if not full:
                 self._write(frame(record))
         except OSError as error:
-            self._complete()  # a file whose end the disk refused ends at its last whole record
+            self._complete()  # the file is cut behind its last whole record
             self._warn(error)
             outcome = "failed"
         else:
@@ -163,7 +163,7 @@ class RecordFiles:
                 os.replace(f"{path}.part", path)
             else:
                 os.remove(f"{path}.part")
-        except OSError as error:  # somebody took the file or the folder away, or the disk is full
+        except OSError as error:  # the file or the folder was deleted, or the disk is full
             self._warn(error)
 
     def _folder_bytes(self) -> int:
@@ -171,7 +171,7 @@ class RecordFiles:
             self._folder_size = 0
             for pattern in ("*.tfrecord", "*.part"):
                 for path in self._folder.glob(pattern):
-                    with contextlib.suppress(FileNotFoundError):  # others take files away
+                    with contextlib.suppress(FileNotFoundError):  # another process may delete files
                         self._folder_size += path.stat().st_size
             self._measured = time.monotonic()
         return self._folder_size

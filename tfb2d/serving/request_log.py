@@ -1,4 +1,4 @@
-"""A sample of what a client asks and is answered, in the files that `tfb2d.monitor` reads.
+"""Logs a sample of a client's requests and answers, in the files that `tfb2d.monitor` reads.
 
 It works in front of any server. The open-source TensorFlow Serving has no request logging of its own: it refuses a
 `logging_config` at start.
@@ -46,7 +46,7 @@ class RequestLog:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many records were `written`, `dropped` (queue or folder full) and `failed` (refused by the disk)."""
+        """Returns how many records were `written`, `dropped` (queue or folder full) and `failed` (refused by the disk)."""
         return {name: getattr(self._files, name) for name in ("written", "dropped", "failed")}
 
     def sample(self, model: str, request: Any, response: Any) -> None:

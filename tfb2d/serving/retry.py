@@ -1,8 +1,9 @@
 """Pauses between the attempts of a call: growing exponentially, drawn at random, never past the deadline.
 
 Scoring changes nothing on the server, so a request that may or may not have run can be sent again. Full jitter
-(Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015) draws the whole pause at random, so that the
-clients of a server that went away do not come back in step.
+draws the whole pause at random, so that the clients of a restarted server do not all return at once.
+
+Reference: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015.
 """
 
 import random

@@ -12,7 +12,7 @@ TRAILER = 4  # bytes of the data's CRC
 
 
 def masked_crc(data: bytes) -> int:
-    """Returns the CRC-32C of `data` as it is stored: rotated and shifted, since CRCs of data that holds CRCs are weak."""
+    """Returns the CRC-32C of `data` as it is stored: rotated and shifted, because a CRC of data that holds CRCs is weak."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 

@@ -45,7 +45,7 @@ class Batching:
         return f"{self.timeout} us, {self.threads} thread{'s' * (self.threads != 1)}"
 
     def text(self) -> str:
-        """The text proto."""
+        """Returns the text proto."""
         return (
             f"max_batch_size {{ value: {self.rows} }}\n"
             f"batch_timeout_micros {{ value: {self.timeout} }}\n"
@@ -65,7 +65,7 @@ class Measured:
     errors: int
 
     def line(self) -> str:
-        """A row of the table."""
+        """Formats a row of the table."""
         name = str(self.batching) if self.batching else "no batching"
         return f"{name:<22} {self.capacity:>9,.0f} {self.p50:>8.2f} {self.p99:>8.2f} {self.errors:>7}"
 
@@ -74,12 +74,12 @@ HEADER = f"{'':<22} {'requests/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'failed':>7}"
 
 
 def best(measured: Sequence[Measured]) -> Measured:
-    """The lowest p99 among those that failed least."""
+    """Returns the candidate with the lowest p99 among those with the fewest errors."""
     return min(measured, key=lambda outcome: (outcome.errors, outcome.p99))
 
 
 def verdict(measured: Sequence[Measured]) -> str:
-    """Whether batching pays, in a sentence."""
+    """Says in a sentence whether batching pays."""
     chosen = best(measured)
     if chosen.batching:
         return "Batching pays here."
@@ -91,7 +91,7 @@ def verdict(measured: Sequence[Measured]) -> str:
 
 
 def report(measured: Sequence[Measured], rate: float) -> str:
-    """The file: the batched candidate that is best, with what was measured as a comment."""
+    """Returns the text of the file: the best batched candidate, with all measurements as a comment."""
     chosen = best([outcome for outcome in measured if outcome.batching])
     lines = [
         f"Measured by `python -m tfb2d.serving.tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
@@ -205,7 +205,7 @@ def run(options: Namespace) -> None:
             raise ValueError
     except ValueError:
         raise UserError(
-            "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both apart by commas"
+            "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both separated by commas"
         ) from None
     from tfb2d.data.files import write_atomic
 

@@ -1,9 +1,9 @@
 """The TensorFlow Serving messages that the client needs, declared without TensorFlow.
 
 `tensorflow_serving.apis` imports all of TensorFlow (seconds, hundreds of megabytes), which a web server that asks for
-scores should not carry. On the wire a field is a number, so the messages are declared here under their numbers
-from tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto, in a descriptor pool of their own,
-where they cannot clash with the official classes. tests/serving/test_wire.py holds one against the other.
+scores should not carry. On the wire a field is a number. The messages are declared here under the numbers of
+tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto. They have a descriptor pool of their
+own, so that they cannot clash with the official classes. tests/serving/test_wire.py compares them with those.
 """
 
 from collections.abc import Sequence
@@ -122,9 +122,9 @@ def fill_strings(tensor: Any, values: Sequence[bytes], shape: Sequence[int]) -> 
 def to_numpy(tensor: Any, repeat_last: bool = False) -> np.ndarray:
     """Returns a TensorProto's value: numbers as their own dtype, strings as an object array of bytes.
 
-    TensorFlow reads a proto with fewer values than its shape holds as if the last value were repeated, and one without
-    values as zeros (tensorflow/core/framework/tensor.cc). So an answer that lost its end would read as good scores. Servers
-    answer with every value; here a missing one is an error, unless `repeat_last` says that it is a request that is read.
+    TensorFlow repeats the last value where a proto has fewer values than its shape holds, and reads none as zeros
+    (tensorflow/core/framework/tensor.cc). So an answer that lost its end would read as good scores. Servers send every
+    value. A missing value is therefore an error here, unless `repeat_last` is set, for reading requests.
 
     Args:
       tensor: TensorProto, with its values in `tensor_content` or in a typed field.

@@ -62,7 +62,7 @@ class ComposedPool(tf_keras.layers.Layer):
         return self.add_weight(f"kernel_{number}", shape, initializer=start)
 
     def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
-        """See the class."""
+        """Applies the layer; see the class."""
         texts = RaggedTexts(hashes)
         return self.pool(self.compose(vectors, texts), texts)
 
@@ -87,11 +87,11 @@ class ComposedPool(tf_keras.layers.Layer):
 
 def convolution(neighbours: tf.Tensor, kernels: Sequence[tf.Variable | np.ndarray]) -> tf.Tensor:
     """Multiplies neighbours `[tokens, 3 * dim]` by a convolution's kernels: what it adds to each token, `[tokens, dim]`."""
-    first, *rest = kernels
+    first = kernels[0]
     flat = neighbours if neighbours.shape.rank == 2 else tf.reshape(neighbours, [-1, first.shape[0]])
     added = tf.nn.relu(tf.matmul(flat, first))
-    if rest:
-        added = tf.matmul(added, rest[0])
+    if len(kernels) > 1:
+        added = tf.matmul(added, kernels[1])
     if neighbours.shape.rank == 2:
         return added
     return tf.reshape(added, tf.concat([tf.shape(neighbours)[:-1], [added.shape[1]]], 0))

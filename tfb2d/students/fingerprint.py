@@ -14,13 +14,13 @@ _K2 = 0x9AE16A3B2F90404F
 
 
 def fingerprint64(data: bytes) -> int:
-    """FarmHash Fingerprint64 of any bytes, as an unsigned 64-bit integer."""
+    """Returns FarmHash's Fingerprint64 of any bytes, an unsigned 64-bit integer."""
     return _cached(data) if len(data) <= 64 else _long(data)
 
 
 @lru_cache(maxsize=1 << 17)
 def _cached(data: bytes) -> int:
-    """Words repeat: a text's tokens are found here more often than not."""
+    """Hashes up to 64 bytes; the cache helps because most words of a text repeat."""
     size = len(data)
     if size > 32:
         return _33_to_64(data, size)
@@ -45,7 +45,7 @@ def _shift_mix(value: int) -> int:
 
 
 def _mix(u: int, v: int, multiplier: int) -> int:
-    """128 bits to 64: multiplied and folded twice."""
+    """Hashes 128 bits to 64."""
     a = _shift_mix((u ^ v) * multiplier)
     return _shift_mix((v ^ a) * multiplier) * multiplier & _MASK
 
@@ -95,7 +95,7 @@ def _weak(data: bytes, at: int, a: int, b: int) -> tuple[int, int]:
 
 
 def _long(data: bytes) -> int:
-    """Strings above 64 bytes: blocks of 64, and the last 64 bytes (which may overlap) once more."""
+    """Hashes strings above 64 bytes: blocks of 64, then the last 64 bytes, which may overlap the last block."""
     seed = 81
     x, y = seed * _K2 + _word(data, 0), seed * _K1 + 113
     z = _shift_mix(y * _K2 + 113) * _K2

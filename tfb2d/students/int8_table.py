@@ -1,6 +1,7 @@
 """Row-wise int8 tables: a float32 scale a row, and an optional map from buckets to the rows that are kept.
 
-NumPy alone, so that whoever reads a table needs no TensorFlow. The graph reads one in `tfb2d/students/packed.py`.
+This module needs NumPy alone, so that a table can be read without TensorFlow. `tfb2d/students/packed.py` reads one in the
+graph.
 """
 
 from dataclasses import dataclass
@@ -29,16 +30,16 @@ class CompressedTable:
 
     @property
     def buckets(self) -> int:
-        """How many ids there are."""
+        """Returns how many ids there are."""
         return len(self.values if self.remap is None else self.remap)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes in a file and in memory."""
+        """Returns the bytes that the table takes in a file and in memory."""
         return self.values.nbytes + self.scale.nbytes + (0 if self.remap is None else self.remap.nbytes)
 
     def vectors(self, ids: np.ndarray) -> np.ndarray:
-        """Float32 `[..., dim]` of int ids of any shape."""
+        """Returns the rows, float32 `[..., dim]`, of int ids of any shape."""
         rows = ids if self.remap is None else self.remap[ids]
         return self.values[rows] * self.scale[rows][..., None]
 
@@ -48,7 +49,7 @@ def quantise(table: np.ndarray, remap: np.ndarray | None = None) -> CompressedTa
 
     Args:
       table: `[rows, dim]` float32.
-      remap: goes along as it is.
+      remap: kept with the table, unchanged.
 
     Raises:
       ValueError: a weight is not a finite number.

@@ -38,7 +38,7 @@ class TokenHashes(tf_keras.layers.Layer):
         self.affixes = tuple(affixes)
 
     def call(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """See the class."""
+        """Applies the layer; see the class."""
         return text.token_hashes(texts, self.max_tokens, self.affixes)
 
     def get_config(self) -> dict:
@@ -79,7 +79,7 @@ class SeededDropout(tf_keras.layers.Layer):
         super().build(shape)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """See the class."""
+        """Applies the layer; see the class."""
         if not training or self.rate == 0:
             return inputs
         noise = None
@@ -161,7 +161,7 @@ class NGramEmbedding(tf_keras.layers.Layer):
         super().build(shape)
 
     def call(self, hashes: tf.RaggedTensor, training: bool | None = None) -> tf.Tensor:
-        """See the class."""
+        """Applies the layer; see the class."""
         return self.drop(self.vectors(self.ids(hashes)), training=training)
 
     def vectors(self, ids: tf.Tensor) -> tf.Tensor:
@@ -215,7 +215,7 @@ class SqrtNPool(tf_keras.layers.Layer):
     """
 
     def call(self, vectors: tf.Tensor, hashes: tf.RaggedTensor) -> tf.Tensor:
-        """See the class."""
+        """Applies the layer; see the class."""
         return self.pool(vectors, RaggedTexts(hashes))
 
     def compose(self, vectors: tf.Tensor, texts: Texts) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""How the tokens of a batch of texts lie in a tensor: one text behind another, or each filled up to the longest.
+"""The two layouts of a batch's tokens in a tensor: one text behind another, or each filled up to the longest.
 
 Training reads texts one behind another, so that no padding is embedded. TensorFlow Lite has no ragged tensors, so its form
 reads padded ones. The student's arithmetic is written once, in terms of what the two layouts have in common.
@@ -85,23 +85,23 @@ class RaggedTexts(Texts):
         return tf.pad(total, [[0, tf.cast(self.hashes.nrows(), tf.int32) - tf.shape(total)[0]], [0, 0]])
 
     def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
-        """See Texts."""
+        """Fills texts up to the longest; see Texts."""
         return self.hashes.with_values(values).to_tensor(fill)
 
     def tokens(self, padded: tf.Tensor) -> tf.Tensor:
-        """See Texts."""
+        """Removes the padding; see Texts."""
         return tf.gather_nd(padded, tf.where(tf.sequence_mask(self.hashes.row_lengths())))
 
     def mask(self) -> tf.Tensor:
-        """See Texts."""
+        """Returns where texts have tokens; see Texts."""
         return tf.sequence_mask(self.hashes.row_lengths(), dtype=tf.float32)
 
     def only_tokens(self, values: tf.Tensor) -> tf.Tensor:
-        """See Texts: there is no padding."""
+        """Returns the values unchanged: there is no padding."""
         return values
 
     def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
-        """See Texts."""
+        """Puts each token's neighbours side by side; see Texts."""
         n, around = tf.shape(vectors)[0], [[dilation, dilation], [0, 0]]
         padded, texts = tf.pad(vectors, around), tf.pad(self.rows, around[:1], constant_values=-1)
 
@@ -127,23 +127,23 @@ class PaddedTexts(Texts):
         return tf.reduce_sum(vectors, [1, 2])
 
     def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
-        """See Texts: as they are."""
+        """Returns the values unchanged: they are padded."""
         return values
 
     def tokens(self, padded: tf.Tensor) -> tf.Tensor:
-        """See Texts: as they are."""
+        """Returns the values unchanged: this layout keeps its padding."""
         return padded
 
     def mask(self) -> tf.Tensor:
-        """See Texts."""
+        """Returns where texts have tokens; see Texts."""
         return self.present
 
     def only_tokens(self, values: tf.Tensor) -> tf.Tensor:
-        """See Texts."""
+        """Sets padding to zero; see Texts."""
         return values * tf.expand_dims(self.present, -1)
 
     def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
-        """See Texts."""
+        """Puts each token's neighbours side by side; see Texts."""
         positions = tf.shape(vectors)[1]
         padded = tf.pad(vectors, [[0, 0], [dilation, dilation], [0, 0]])
         return tf.concat([padded[:, start : start + positions] for start in (0, dilation, 2 * dilation)], 2)

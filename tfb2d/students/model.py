@@ -1,7 +1,7 @@
 """The student: strings -> hashed n-grams -> pooled fields and their interaction -> feed-forward network -> logit."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ WEIGHTS = "weights.safetensors"
 
 
 class Student:
-    """A student as it is trained: tf_keras functional models from strings and from hashes, which share their layers.
+    """Holds a student as it is trained: tf_keras functional models from strings and from hashes, which share their layers.
 
     `model` takes strings, one `[batch]` tensor per field. `trunk` takes the fields' token hashes,
     ragged `[batch, (tokens)]` int64, and is what is trained: texts are hashed once, not every epoch. Both give logits
@@ -37,8 +37,8 @@ class Student:
       task: fields and classes.
       config: the shape; see `StudentConfig`.
       seed: of start values and dropout.
-      compression: what `tfb2d/compress` did to it, if anything; it is saved with the student. `compression["tables"]` has
-        the stored form of the tables "ngrams" and "kernels". Such a student only serves.
+      compression: what `tfb2d/compress` did to the student, if anything; it is saved with it. `compression["tables"]` has
+        the stored form of the tables "ngrams" and "kernels". A compressed student cannot be trained.
 
     Example:
       >>> student = Student(task, StudentConfig())
@@ -71,12 +71,12 @@ class Student:
             shape |= {"buckets": config.soft_buckets, "orders": (1,)}
             soft = embedding(forms.get("kernels"), **shape, seed=seed + 1, name="soft_tokens")
             self.kernels = KernelPooling(config.kernels, soft, name="kernels")
-        first, *rest = (*config.ffn, task.n_logits)
+        first, *later = (*config.ffn, task.n_logits)
         # The first dense layer is split by side, so that ranking multiplies a query once for all of its titles.
         self.query_dense = _dense(first, seed + 2, "query_dense", use_bias=False) if pair else None
         self.first_dense = _dense(first, seed + 3, "first_dense")
-        self.dropouts = [SeededDropout(config.dropout, seed + 10 + i, name=f"dropout_{i}") for i in range(len(rest))]
-        self.denses = [_dense(width, seed + 4 + i, f"dense_{i}") for i, width in enumerate(rest)]
+        self.dropouts = [SeededDropout(config.dropout, seed + 10 + i, name=f"dropout_{i}") for i in range(len(later))]
+        self.denses = [_dense(width, seed + 4 + i, f"dense_{i}") for i, width in enumerate(later)]
         self.relu = tf_keras.layers.ReLU(name="relu")
         # Functional models.
         texts = [tf_keras.Input((), dtype=tf.string, name=f"{name}_texts") for name in task.fields]
@@ -96,7 +96,7 @@ class Student:
         return self.feed_forward(pools, interactions)
 
     def logits_of(self, fields: Sequence[Field], units: Sequence[tf.Tensor], pairs: tf.Tensor | None) -> tf.Tensor:
-        """Computes what `trunk` computes, from n-gram vectors that were read by other means and in either layout.
+        """Computes what `trunk` computes, from n-gram vectors that the caller has read, in either layout.
 
         Args:
           fields: one a text field; a query's batch may be 1.
@@ -136,24 +136,24 @@ class Student:
 
     @property
     def tables(self) -> list[tf.Variable]:
-        """The embedding tables: what row-wise Adagrad trains, sparsely."""
+        """Lists the embedding tables, which row-wise Adagrad trains sparsely."""
         return [layer.table for layer in self.embeddings.values() if not isinstance(layer, PackedNGramEmbedding)]
 
     @property
     def embeddings(self) -> dict[str, NGramEmbedding]:
-        """The layers that hold tables: "ngrams" and, of pairs with soft matching, "kernels"."""
+        """Returns the layers that hold tables: "ngrams" and, of pairs with soft matching, "kernels"."""
         return {"ngrams": self.ngrams, **({"kernels": self.kernels.embedding} if self.kernels else {})}
 
     @property
     def dense_weights(self) -> list[tf.Variable]:
-        """All other trainable weights."""
+        """Lists all other trainable weights."""
         tables = {id(table) for table in self.tables}
         return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
 
     def learn_vocabulary(self, rows: "HashedRows", index: np.ndarray | None = None) -> None:
         """Fills the vocabulary with the most frequent tokens of rows, which get table rows of their own.
 
-        Tokens that occur once or twice get none: their affixes say more than so few occurrences can teach.
+        Tokens that occur once or twice get no row: that is too few to learn from, and their affixes say more.
 
         Args:
           rows: that the student will learn from.
@@ -162,7 +162,7 @@ class Student:
         if self.ngrams.known is None:
             return
         hashes, counts = ngrams.distinct(rows, 1, index)
-        often = np.flatnonzero(counts >= text_spec.SELDOM)
+        often = np.flatnonzero(counts >= text_spec.MIN_COUNT)
         best = often[np.argsort(-counts[often], kind="stable")][: self.config.vocabulary]
         known = np.full(self.config.vocabulary, text_spec.UNUSED)
         known[: len(best)] = np.sort(hashes[best])
@@ -213,14 +213,14 @@ class Student:
 
 
 def start_rows(vectors: np.ndarray, dim: int) -> np.ndarray:
-    """Word vectors `[n, width]` turned to table rows `[n, dim]` float32 by PCA, of the length that start values have."""
+    """Turns word vectors `[n, width]` into table rows `[n, dim]` float32 by PCA; rows get the length of start values."""
     width = min(dim, *vectors.shape)
     centred = vectors.astype(np.float32) - vectors.mean(0, dtype=np.float32)
     _, axes = np.linalg.eigh(centred.T @ centred)
     reduced = np.zeros((len(vectors), dim), np.float32)
     reduced[:, :width] = centred @ axes[:, ::-1][:, :width]
     reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-8)
-    length = (1 / 3) ** 0.5  # of a row of `dim` numbers drawn evenly from +-1/sqrt(dim)
+    length = (1 / 3) ** 0.5  # of a row of `dim` numbers that are uniform in +-1/sqrt(dim)
     return reduced * length
 
 
@@ -247,13 +247,13 @@ def load_student(folder: Path) -> Student:
 
 
 def student_config(settings: dict) -> StudentConfig:
-    """A StudentConfig from its JSON form, in which tuples are lists."""
+    """Reads a StudentConfig from its JSON form, in which tuples are lists."""
     known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     return StudentConfig(**known)
 
 
 def named_arrays(weights: list[tf.Variable]) -> dict[str, np.ndarray]:
-    """Weights as arrays under names that are unique and in order."""
+    """Returns weights as arrays under names that are unique and in order."""
     return {f"{i:03d}.{weight.name}": np.asarray(weight.numpy()) for i, weight in enumerate(weights)}
 
 
@@ -261,3 +261,22 @@ def assign_arrays(weights: list[tf.Variable], arrays: dict[str, np.ndarray]) -> 
     """Gives weights the values that `named_arrays` took."""
     for weight, name in zip(weights, sorted(arrays), strict=True):
         weight.assign(arrays[name])
+
+
+def score_texts(score: Callable, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
+    """Computes logits of texts, batch by batch.
+
+    Args:
+      score: a function of `[batch]` string tensors, one a field, to logits, such as `Student.model`.
+      columns: the texts, one sequence a field.
+      batch: rows of a call.
+
+    Returns:
+      `[n, n_logits]` float32.
+    """
+    function = tf.function(score, reduce_retracing=True)
+    parts = [
+        function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
+        for start in range(0, len(columns[0]), batch)
+    ]
+    return np.concatenate(parts)

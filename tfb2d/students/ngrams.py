@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tfb2d.students.rows import HashedRows, TrainingRows
 
 END_MARK = "⊣"  # how the mark behind a text's last token is shown
-TOKENS = 2**21  # of hashed rows, taken at once
+TOKENS = 2**21  # tokens of hashed rows that are counted at once; bounds memory
 
 
 def names(tokens: Sequence[bytes], order: int) -> list[str]:
@@ -41,10 +41,21 @@ def chunks(
         lengths = np.diff(splits)[chosen]
         groups = np.cumsum(lengths) // TOKENS
         for group in np.split(np.arange(len(chosen)), np.flatnonzero(np.diff(groups)) + 1):
-            size = lengths[group]
-            ends = np.concatenate([[0], np.cumsum(size)])
-            flat = np.arange(ends[-1]) + np.repeat(splits[chosen[group]] - ends[:-1], size)
-            yield np.asarray(values[flat]), ends
+            yield take(values, splits, chosen[group])
+
+
+def take(values: np.ndarray, splits: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the token hashes `[tokens]` of some rows, and their splits `[len(index) + 1]`, both int64.
+
+    Args:
+      values: token hashes of all rows, one row behind another.
+      splits: `[rows + 1]` where each row's hashes begin, and the end.
+      index: of the rows, in any order.
+    """
+    starts = splits[index]
+    lengths = splits[index + 1] - starts
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return np.asarray(values[np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)]), ends
 
 
 def distinct(

@@ -12,7 +12,7 @@ from tfb2d.students.layers import NGramEmbedding
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class PackedNGramEmbedding(NGramEmbedding):
-    """Looks up n-gram vectors in a `CompressedTable`. It serves; it cannot be trained.
+    """Looks up n-gram vectors in a `CompressedTable`; it cannot be trained.
 
     A row is gathered as int8 and then multiplied by its scale: a quarter of the float table's bytes are read. The scales
     are gathered flat and broadcast, which costs one op more than a `[rows, 1]` table of them and less time in batches.
@@ -51,18 +51,18 @@ class PackedNGramEmbedding(NGramEmbedding):
         tf_keras.layers.Layer.build(self, shape)
 
     def vectors(self, ids: tf.Tensor) -> tf.Tensor:
-        """See NGramEmbedding."""
+        """Returns the table's rows; see NGramEmbedding."""
         rows = ids if self.remap is None else tf.gather(self.remap, ids)
         return tf.cast(tf.gather(self.values, rows), tf.float32) * tf.gather(self.scale, rows)[..., None]
 
     @property
     def compressed(self) -> CompressedTable:
-        """The table as NumPy arrays."""
+        """Returns the table as NumPy arrays."""
         remap = None if self.remap is None else np.asarray(self.remap)
         return CompressedTable(np.asarray(self.values), np.asarray(self.scale), remap)
 
     def assign(self, table: CompressedTable) -> None:
-        """Takes over a table of this layer's shape."""
+        """Copies a table of this layer's shape into the weights."""
         self.values.assign(table.values)
         self.scale.assign(table.scale)
         if self.remap is not None:
@@ -74,5 +74,5 @@ class PackedNGramEmbedding(NGramEmbedding):
 
 
 def embedding(form: dict[str, Any] | None, **config: Any) -> NGramEmbedding:
-    """Makes an NGramEmbedding; of a stored `form`, `{"rows": ..., "remapped": ...}`, a packed one. `config` is of both."""
+    """Makes an NGramEmbedding of a `config`, or a packed one where a stored `form` (`rows`, `remapped`) is given."""
     return NGramEmbedding(**config) if form is None else PackedNGramEmbedding(**form, **config)

@@ -1,4 +1,4 @@
-"""Where query and title meet before the feed-forward network, so that a student can score queries that it never saw.
+"""Layers that compare query and title before the feed-forward network, so that a student can score unseen queries.
 
 All of it is gathers, comparisons, one batched product and sums. A query's batch may be 1: it then goes with every title.
 """
@@ -17,7 +17,7 @@ from tfb2d.students.layout import RaggedTexts, Texts
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a batch, as the layers below read it.
+    """Holds one field of a batch, as the layers below read it.
 
     Attributes:
       texts: the layout.
@@ -34,7 +34,7 @@ class Field:
 
 
 def pooled_features(config: StudentConfig, query: tf.Tensor, title: tf.Tensor) -> list[tf.Tensor]:
-    """Lists the features that come of two pools `[batch, dim]`: the title's, their products, their differences."""
+    """Lists the features of two pools `[batch, dim]`: the title's, their products, their differences."""
     features = [title]
     if config.products:
         features.append(query * title)
@@ -45,7 +45,7 @@ def pooled_features(config: StudentConfig, query: tf.Tensor, title: tf.Tensor) -
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class MatchedPools(tf_keras.layers.Layer):
-    """Pools the n-grams that the other side has, and those that it lacks, apart.
+    """Pools the n-grams that the other side has separately from those that it lacks.
 
     Args:
       embedding: the layer whose rows are compared; two n-grams match when they fall into the same row.
@@ -80,7 +80,7 @@ class MatchedPools(tf_keras.layers.Layer):
         query_pool: tf.Tensor,
         title_pool: tf.Tensor,
     ) -> tf.Tensor:
-        """See the class."""
+        """Applies the layer; see the class."""
         sides = ((query_hashes, query_vectors), (title_hashes, title_vectors))
         query, title = (Field(RaggedTexts(hashes), self.embedding.ids(hashes), vectors) for hashes, vectors in sides)
         return self.features(query, title, query_pool, title_pool)
@@ -108,7 +108,7 @@ class MatchedPools(tf_keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "MatchedPools":
-        """Builds the layer again."""
+        """Builds the layer from its `get_config`."""
         return cls(**{**config, "embedding": tf_keras.saving.deserialize_keras_object(config["embedding"])})
 
 
@@ -133,12 +133,12 @@ class Kernels:
 
     @property
     def centres(self) -> np.ndarray:
-        """The kernels' centres, `[number]` float32."""
+        """Returns the kernels' centres, `[number]` float32."""
         return np.array([1.0, *(1.0 - self._step * (k + 0.5) for k in range(self.number - 1))], np.float32)
 
     @property
     def slopes(self) -> np.ndarray:
-        """`1 / (sqrt(2) * width)` of each kernel, `[number]` float32."""
+        """Returns `1 / (sqrt(2) * width)` of each kernel, `[number]` float32."""
         widths = np.array([1e-3] + [self._step / 2] * (self.number - 1), np.float32)
         return np.float32(1 / math.sqrt(2)) / widths
 
@@ -158,7 +158,7 @@ LOG_SCALE = 0.1  # brings log counts that are summed over a query nearer to the 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class KernelPooling(tf_keras.layers.Layer):
-    """Matches softly: counts through RBF kernels how many title tokens lie how near to each query token.
+    """Counts, through RBF kernels, the title tokens at each degree of similarity to each query token.
 
     Args:
       kernels: their number; see Kernels.
@@ -183,7 +183,7 @@ class KernelPooling(tf_keras.layers.Layer):
         self.near = Kernels(kernels)
 
     def call(self, query_hashes: tf.RaggedTensor, title_hashes: tf.RaggedTensor) -> tf.Tensor:
-        """See the class."""
+        """Applies the layer; see the class."""
         query, title = RaggedTexts(query_hashes), RaggedTexts(title_hashes)
         units = [unit_rows(self.embedding(hashes)[:, 0]) for hashes in (query_hashes, title_hashes)]
         return self.features(query, query.padded(units[0]), title.padded(units[1]), tf.expand_dims(title.mask(), 1))
@@ -213,7 +213,7 @@ class KernelPooling(tf_keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict) -> "KernelPooling":
-        """Builds the layer again."""
+        """Builds the layer from its `get_config`."""
         return cls(**{**config, "embedding": tf_keras.saving.deserialize_keras_object(config["embedding"])})
 
 

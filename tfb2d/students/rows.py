@@ -1,7 +1,7 @@
-"""Hashed rows on disk: texts are tokenized and hashed once, and every epoch and every reader takes the hashes.
+"""Hashed rows on disk: texts are tokenized and hashed once, and all epochs and all readers use the hashes.
 
-Token hashes are kept rather than n-gram ids: the n-grams are then made by the very layers that are served, and the same
-rows do for every bucket count and every n-gram order. They take 8 bytes a token and 8 bytes a row and field.
+Rows hold token hashes, not n-gram ids. So the layers that are served make the n-grams, and the same rows serve every bucket
+count and every n-gram order. They take 8 bytes a token and 8 bytes a row and field.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +15,15 @@ from tqdm import tqdm
 from tfb2d.atomic import read_json, sync, write_json
 from tfb2d.data.errors import DataError
 from tfb2d.students import text
+from tfb2d.students.ngrams import take
 
-BLOCK = 4096  # consecutive rows that are shuffled as one
-GROUP = 64  # blocks whose rows are shuffled together: what one shuffle holds in memory
+BLOCK = 4096  # consecutive rows that stay together when blocks are shuffled
+GROUP = 64  # blocks whose rows are then shuffled together; bounds memory
 ABOUT = "rows.json"
 
 
 class HashedRows:
-    """Rows as memory-mapped arrays.
+    """Holds hashed rows as memory-mapped arrays.
 
     Args:
       folder: what `hash_texts` wrote.
@@ -44,23 +45,16 @@ class HashedRows:
 
     @property
     def index(self) -> np.ndarray:
-        """The numbers of the rows, `[n]` int64."""
+        """Returns the indices of all rows, `[n]` int64."""
         return np.arange(self.n)
 
     def flat(self, index: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns the rows with these numbers: a field's token hashes `[tokens]` and splits `[len(index) + 1]`, int64."""
-        fields = []
-        for values, splits in self.fields:
-            starts = splits[index]
-            lengths = splits[index + 1] - starts
-            ends = np.concatenate([[0], np.cumsum(lengths)])
-            positions = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)
-            fields.append((values[positions], ends))
-        return fields
+        return [take(values, splits, index) for values, splits in self.fields]
 
 
 class TrainingRows:
-    """Some or all hashed rows, with the targets that a student learns.
+    """Holds some or all hashed rows, with the targets that a student learns.
 
     Args:
       rows: the hashed rows.
@@ -81,7 +75,7 @@ class TrainingRows:
 
     @property
     def fields(self) -> list[tuple[np.ndarray, ...]]:
-        """The arrays of all hashed rows, to which `index` points."""
+        """Returns the arrays of all hashed rows, to which `index` points."""
         return self.rows.fields
 
     def flat(self, index: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -121,25 +115,25 @@ def ragged(hashes: np.ndarray, splits: np.ndarray) -> tf.RaggedTensor:
 def epoch_batches(n: int, size: int, seed: Sequence[int] | None = None, skip: int = 0) -> Iterator[np.ndarray]:
     """Yields the row numbers of an epoch's batches, `[size]` int64 (the last one shorter).
 
-    With a seed the rows are shuffled in blocks, in memory bounded by `BLOCK * GROUP` row numbers; the order depends on
-    the seed alone, so that `skip` batches on from the start is where a stopped run goes on.
+    With a seed the rows are shuffled in blocks, in memory bounded by `BLOCK * GROUP` row numbers. The order depends on
+    the seed alone. So a stopped run goes on by skipping the `skip` batches that it has done.
     """
     blocks = np.arange(0, n, BLOCK)
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed))) if seed is not None else None
     if rng is not None:
         blocks = rng.permutation(blocks)
-    rest = np.zeros(0, np.int64)
+    waiting = np.zeros(0, np.int64)
     done = 0
     for first in range(0, len(blocks), GROUP):
         rows = np.concatenate([np.arange(b, min(b + BLOCK, n)) for b in blocks[first : first + GROUP]])
         if rng is not None:
             rows = rng.permutation(rows)
-        rest = np.concatenate([rest, rows])
-        while len(rest) >= size or (first + GROUP >= len(blocks) and len(rest)):
-            now, rest = rest[:size], rest[size:]
+        waiting = np.concatenate([waiting, rows])
+        while len(waiting) >= size or (first + GROUP >= len(blocks) and len(waiting)):
+            batch, waiting = waiting[:size], waiting[size:]
             done += 1
             if done > skip:
-                yield now
+                yield batch
 
 
 def hash_texts(

@@ -1,16 +1,16 @@
-"""The student as it is served: the same logits as `Student.trunk` from far fewer and larger ops.
+"""The student as it is served: the same logits as `Student.trunk`, from far fewer and larger ops.
 
-Training needs gradients, dropout and cached hashes. Serving needs microseconds, and at batch 1 those are the number of ops.
-So the student's arithmetic is written a second time here, from the weights of a trained student; tests hold it against the
-trunk. What it does otherwise:
+Training needs gradients, dropout and cached hashes. Serving must be fast, and at batch 1 the number of ops decides. So the
+student's arithmetic is written a second time here, from the weights of a trained student. Tests compare it with the trunk.
+It differs in these ways:
 
-* query and titles are hashed as one batch of texts, and their n-grams are pooled by one `SparseSegmentSqrtN`, which reads
-  table rows where they lie instead of gathering them first;
+* query and titles are hashed as one batch of texts;
+* their n-grams are pooled by one `SparseSegmentSqrtN`, which reads table rows without gathering them first;
 * features that are sums of others are multiplied out of the first dense layer's weights: the pool of unmatched n-grams is
   the pool of all less the matched, and so is the query's;
 * rows of the soft-match table have length 1 already;
-* one query with its titles (a ranking, or a single pair) has a graph of its own, in which nothing is padded and the
-  query's tokens are compared with all title tokens at once;
+* one query with its titles (a ranking, or a single pair) has a graph of its own. Nothing is padded there, and the query's
+  tokens are compared with all title tokens at once;
 * biases are subtracted, negated: a bias that is added becomes part of oneDNN's matmul, which takes twice as long for one
   row.
 """
@@ -30,18 +30,18 @@ from tfb2d.students.pairs import LOG_SCALE, Kernels, pooled_features
 
 
 class Table:
-    """A table for serving.
+    """Reads a table for serving.
 
     Args:
       layer: whose rows these are; rows of a compressed one stay as they are stored.
-      unit: give rows length 1, as soft matching compares them.
+      unit: whether to bring rows to length 1, as soft matching compares them.
     """
 
     def __init__(self, layer: NGramEmbedding, unit: bool = False) -> None:
         self.dim = layer.dim
         self.packed = isinstance(layer, PackedNGramEmbedding)
         if self.packed:
-            # Scales stand in a column here, so that no op has to make them one.
+            # Scales are a column here, which saves an op that would reshape them.
             scale = layer.scale.numpy()[:, None]
             if unit:
                 scale *= _over_root(np.square(layer.values.numpy() * scale).sum(1))[:, None]
@@ -57,19 +57,19 @@ class Table:
             self.weights = [self.values]
 
     def vectors(self, ids: tf.Tensor) -> tf.Tensor:
-        """Float32 `[..., dim]` for int32 ids of any shape."""
-        # A float table is read whole (which copies nothing) rather than by ResourceGather: that op marks it as written to
-        # in places, and from then on each whole read copies the table. An int8 one is read by gathers alone.
+        """Returns the rows, float32 `[..., dim]`, of int32 ids of any shape."""
+        # A float table is read whole, which copies nothing. ResourceGather would mark it as partly written; from then on
+        # each whole read would copy it. An int8 table is read by gathers alone.
         if not self.packed:
             return tf.gather(self.values.read_value(), ids)
         rows = ids if self.remap is None else tf.gather(self.remap, ids)
         return tf.cast(tf.gather(self.values, rows), tf.float32) * tf.gather(self.scale, rows)
 
     def read(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Float rows `[rows, dim]`, and which of them each id has: int32 of the shape of `ids`.
+        """Returns float rows `[rows, dim]`, and the index of each id's row: int32 of the shape of `ids`.
 
-        They are the table itself, or the distinct rows of an int8 one: a batch says most of its n-grams many times over,
-        and read once each they stay in the cache. (Rows with all repeats took twice as long at batch 1,024.)
+        A float table is returned as it is, an int8 one as its distinct rows. A batch repeats most of its n-grams; read
+        once each, their rows stay in the cache. (Reading every repeat took twice as long at batch 1,024.)
         """
         if not self.packed:
             return self.values.read_value(), ids
@@ -78,7 +78,7 @@ class Table:
 
 
 class ServedStudent(tf.Module):
-    """A student's logits from strings; see the module.
+    """Computes a student's logits from strings; see the module.
 
     Args:
       student: a trained one. Its tables and the kernels of its convolutions are shared, its dense layers are copied into
@@ -89,7 +89,7 @@ class ServedStudent(tf.Module):
         super().__init__()
         self.task, self.config = student.task, student.config
         self.table = Table(student.ngrams)
-        # These two are read, not copied into the graph, where each signature would have its own.
+        # These two are read as variables. As constants each signature would have a copy.
         self.vocabulary = student.ngrams.known
         self.convolutions = student.pool.kernels if self.config.window else []
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
@@ -104,22 +104,22 @@ class ServedStudent(tf.Module):
 
     @property
     def tables(self) -> list[tf.Variable]:
-        """All variables that the served graph reads."""
+        """Lists all variables that the served graph reads."""
         known = [] if self.vocabulary is None else [self.vocabulary]
         kernels = [kernel for kernels in self.convolutions for kernel in kernels]
         return [*self.table.weights, *(self.soft.weights if self.soft else []), *known, *kernels]
 
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Logits `[batch, n_logits]` of one `[batch]` string tensor a field."""
+        """Computes logits `[batch, n_logits]` float32 of texts: one `[batch]` string tensor a field."""
         if not self.pair:
             tokens = self._tokens(texts[0])
-            return self._rest(tf.matmul(tokens.pools, self.kernel) - self.bias)
+            return self._later_layers(tf.matmul(tokens.pools, self.kernel) - self.bias)
         return tf.cond(
             tf.equal(tf.size(texts[1]), 1), lambda: self._one_query(*texts), lambda: self._score_pairs(*texts)
         )
 
     def rank(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """Logits `[batch, n, n_logits]` of queries `[batch]` and their titles `[batch, n]`; each query is read once."""
+        """Computes logits `[batch, n, n_logits]` of queries `[batch]` and titles `[batch, n]`; each query is read once."""
         flat = tf.reshape(titles, [-1])
 
         def several() -> tf.Tensor:
@@ -132,13 +132,13 @@ class ServedStudent(tf.Module):
     def _tokens(self, texts: tf.Tensor) -> "Tokens":
         return Tokens(self, texts)
 
-    def _rest(self, hidden: tf.Tensor) -> tf.Tensor:
+    def _later_layers(self, hidden: tf.Tensor) -> tf.Tensor:
         for kernel, bias in self.layers:
             hidden = tf.matmul(tf.nn.relu(hidden), kernel) - bias
         return hidden
 
     def _one_query(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """`[n, n_logits]` of one query `[1]` and its titles `[n]`."""
+        """Computes logits `[n, n_logits]` of one query `[1]` and its titles `[n]`."""
         tokens = self._tokens(tf.concat([query, titles], 0))
         lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
         width = tf.cast(lengths[0], tf.int32)
@@ -164,7 +164,7 @@ class ServedStudent(tf.Module):
             logs = tf.math.log1p(tf.reshape(counts, tf.stack([n, width, kernels])))
             logs = tf.reduce_sum(logs, 1)
             features += [logs, logs / query_length]
-        return self._rest(self._first(features) - (self.bias - tf.matmul(query_pool, self.query_kernel)))
+        return self._later_layers(self._first(features) - (self.bias - tf.matmul(query_pool, self.query_kernel)))
 
     def _matches_of_one_query(
         self, tokens: "Tokens", width: tf.Tensor, by_title: Callable, query_length: tf.Tensor, lengths: tf.Tensor
@@ -193,7 +193,7 @@ class ServedStudent(tf.Module):
         ]
 
     def _score_pairs(self, query: tf.Tensor, title: tf.Tensor, owners: tf.Tensor | None = None) -> tf.Tensor:
-        """`[batch, n_logits]` of pairs; `owners[i]` is the index of title i's query, i itself by default."""
+        """Computes logits `[batch, n_logits]` of pairs; `owners[i]` is the index of title i's query, by default i."""
         batch = tf.size(title)
         tokens = self._tokens(tf.concat([query, title], 0))
         if owners is not None:
@@ -210,13 +210,13 @@ class ServedStudent(tf.Module):
             logs = self._soft(tokens, query_lengths, title_lengths)
             features += [logs, logs / query_length]
         hidden = self._first(features) - (self.bias - tf.matmul(query_pool, self.query_kernel))
-        return self._rest(hidden)
+        return self._later_layers(hidden)
 
     def _matches(
         self, tokens: "Tokens", sizes: tf.Tensor, batch: tf.Tensor, query_length: tf.Tensor, title_length: tf.Tensor
     ) -> list[tf.Tensor]:
         orders = len(self.config.orders)
-        # A key is an n-gram of a pair; the query's are sorted, and each of the title's is looked up among them.
+        # A key stands for an n-gram of one pair. The query's keys are sorted, and the title's keys are looked up in them.
         (query_rows, title_rows), (query_keys, title_keys) = (
             tf.split(values, sizes, num=2) for values in (tokens.rows, tokens.keys)
         )
@@ -253,7 +253,7 @@ class ServedStudent(tf.Module):
         return [parts[0][0], parts[1][0], parts[0][1], parts[1][1]]
 
     def _soft(self, tokens: "Tokens", query_lengths: tf.Tensor, title_lengths: tf.Tensor) -> tf.Tensor:
-        # Padded for the product alone; kernels are computed of pairs of tokens that there are.
+        # Texts are padded for the product alone. Kernels are computed for pairs of real tokens.
         lengths = tf.stack([query_lengths, title_lengths])
         longest = tf.cast(tf.maximum(tf.reduce_max(lengths, 1), 0.0), tf.int64)
         ids = tf.scatter_nd(tokens.indices, tokens.soft_ids, tf.stack([tokens.n, tf.reduce_max(longest)]))
@@ -278,20 +278,20 @@ class ServedStudent(tf.Module):
         return tf.matmul(tf.concat(features, 1) if len(features) > 1 else features[0], self.kernel)
 
     def _fold(self, student: Student) -> None:
-        """The first dense layer's weights for the features as they are made here."""
+        """Computes the first dense layer's weights for the features that the served graph makes."""
         dim, orders, kernels = self.config.dim, len(self.config.orders), self.config.kernels
         rows = student.first_dense.kernel.numpy()
         used = dim * (1 + (self.pair and self.config.products) + (self.pair and self.config.differences))
-        plain, rest = rows[:used].copy(), rows[used:]
+        plain, compared = rows[:used].copy(), rows[used:]
         self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
         folded = [plain]
         if self.matched:
-            matched, unmatched, missing, shares, rest = np.split(rest, np.cumsum([dim, dim, dim, 2 * orders]))
+            matched, unmatched, missing, shares, compared = np.split(compared, np.cumsum([dim, dim, dim, 2 * orders]))
             plain[:dim] += unmatched  # unmatched = title - matched
             self.query_kernel = self.query_kernel + missing  # missing = query - its matched
             folded += [matched - unmatched, -missing, shares]
         if self.soft:
-            folded += [rest[:kernels] * (LOG_SCALE / math.log(2)), rest[kernels:] / math.log(2)]
+            folded += [compared[:kernels] * (LOG_SCALE / math.log(2)), compared[kernels:] / math.log(2)]
         self.kernel = np.concatenate(folded)
 
 
@@ -312,14 +312,16 @@ def scores_and_logits(logits: tf.Tensor, scale: float, bias: Sequence[float]) ->
 
 
 class Tokens:
-    """Texts as flat tokens, read once.
+    """Holds texts as flat tokens, read once.
 
     Attributes:
-      rows, indices, n: the text of each token; that and its index there; the number of texts.
+      rows: the text of each token, `[tokens]` int64.
+      indices: the text of each token and its index there, `[tokens, 2]` int64.
+      n: the number of texts.
       ids: rows of the n-gram table, `[tokens, orders]` int32.
       keys: ids that differ between orders, int32 or int64.
       soft_ids: rows of the soft-match table, `[tokens]` int32.
-      data, at: float rows, and which of them each n-gram has, `[tokens, orders]`.
+      data, at: float rows, and the index of each n-gram's row among them, `[tokens, orders]`.
       pools: pooled n-grams, `[n, dim]`.
     """
 
@@ -337,7 +339,7 @@ class Tokens:
                 composed = _convolved(composed, at, self.rows, config.convolutions, student.convolutions)
                 composed = tf.nn.relu(composed) if config.convolution_width else composed
             self.pools = _pools(composed, at, self.rows, self.n)
-            return  # of single texts alone, which need no more
+            return  # composed n-grams are for single texts, which need no more
         mixed = text.mixed(values, self.rows, config.orders)
         self.ids = tf.math.floormod(mixed, config.buckets)
         self.data, self.at = student.table.read(self.ids)
@@ -352,7 +354,7 @@ class Tokens:
             self.soft_ids = tf.math.floormod(first, config.soft_buckets)
 
     def repeat_queries(self, queries: tf.Tensor, owners: tf.Tensor) -> None:
-        """Makes pairs of the first so many texts and the rest: text `owners[i]` stands before the i-th of the rest."""
+        """Repeats the first `queries` texts, so that text `owners[i]` is the query of the i-th text behind them."""
         n, pairs = tf.cast(queries, tf.int64), tf.size(owners, tf.int64)
         split = tf.size(tf.where(self.rows < n), tf.int64)
         positions = tf.RaggedTensor.from_value_rowids(tf.range(split), self.rows[:split], n, validate=False)
@@ -370,9 +372,9 @@ class Tokens:
 def _convolved(
     composed: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, dilations: Sequence[int], kernels: Sequence[list[tf.Variable]]
 ) -> tf.Tensor:
-    """`[tokens, dim]`, as `ComposedPool` has it behind its convolutions; at `[tokens, 1]` are the tokens' numbers.
+    """Applies the convolutions of `ComposedPool`: `[tokens, dim]`; `at` `[tokens, 1]` has the tokens' indices.
 
-    Neighbours are gathered: the positions of all layers come from one comparison; beyond a text's ends is a row of zeros.
+    Neighbours are gathered. One comparison gives the positions of all layers; beyond a text's ends is a row of zeros.
     """
     widest, dim = max(dilations), composed.shape[1]
     offsets = np.array([[-dilation, 0, dilation] for dilation in dilations], np.int32).reshape(1, -1)
@@ -386,7 +388,7 @@ def _convolved(
 
 
 def _pools(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-    """`[n, dim]`: sums of `data[at]` by text over the root of the number, as `SqrtNPool`; at `[tokens, orders]`."""
+    """Pools `data[at]` by text as `SqrtNPool` does: `[n, dim]`; `at` is `[tokens, orders]`."""
     orders = at.shape[1]
     segments = tf.reshape(tf.stack([rows] * orders, 1), [-1]) if orders > 1 else rows
     return tf.raw_ops.SparseSegmentSqrtNWithNumSegments(
@@ -395,5 +397,5 @@ def _pools(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.
 
 
 def _over_root(squares: np.ndarray) -> np.ndarray:
-    """What a row of that squared length is multiplied by in `l2_normalize`."""
+    """Returns the factors by which `l2_normalize` multiplies rows of these squared lengths."""
     return (1 / np.sqrt(np.maximum(squares, 1e-8))).astype(np.float32)

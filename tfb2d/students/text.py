@@ -1,8 +1,8 @@
 """The hash spec (docs/hash_spec.md) as a TensorFlow graph: text -> token hashes -> n-gram ids.
 
-Core TensorFlow ops only, and few of them: at batch 1 an op's start costs more than its work. For every string the ids are
-those of `tfb2d/students/text_spec.py`, in every locale and with every ICU: `tf.strings.lower(encoding="utf-8")` is not
-used, since it lower-cases "I" as the server's LANG asks for (dotless in Turkish) and ends a text at its first NUL.
+It uses core TensorFlow ops only, and few of them: at batch 1 an op's start costs more than its work. For every string the
+ids are those of `tfb2d/students/text_spec.py`, in every locale and with every ICU. `tf.strings.lower(encoding="utf-8")` is
+not used: it lower-cases "I" by the server's LANG (dotless in Turkish), and ends a text at its first NUL.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from tfb2d.students.text_spec import (
     UNKNOWN_SLOT,
 )
 
-_PLAIN = r"[\t-\r -~]*"  # folding changes nothing in such a text that lower-casing its bytes does not
+_PLAIN = r"[\t-\r -~]*"  # texts that folding changes no more than lower-casing their bytes
 _PAGE_BITS = 7
 
 
 def token_hashes(text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()) -> tf.RaggedTensor:
-    """Hashes of the first `max_tokens` tokens of each text.
+    """Hashes the first `max_tokens` tokens of each text.
 
     Args:
       text: `[batch]` string; any bytes.
@@ -47,10 +47,10 @@ def token_hashes(text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()) 
 def flat_hashes(
     text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """`token_hashes` without a ragged tensor around them, whose row splits cost ops.
+    """Hashes tokens as `token_hashes` does, without a ragged tensor, whose row splits cost ops.
 
     Returns:
-      Hashes `[tokens]` int64; for each its text and its place in it, `[tokens, 2]` int64; the number of texts, int64.
+      Hashes `[tokens]` int64; each token's text and index in it, `[tokens, 2]` int64; the number of texts, int64.
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; at least 1")
@@ -60,7 +60,7 @@ def flat_hashes(
     hashes = _hashes(split.values, affixes)
 
     def cut() -> tuple[tf.Tensor, tf.Tensor]:
-        kept = split.indices[:, 1] < max_tokens  # the op leaves what is behind the last split in one piece
+        kept = split.indices[:, 1] < max_tokens  # the op leaves the text behind the last split in one piece
         return tf.boolean_mask(hashes, kept), tf.boolean_mask(split.indices, kept)
 
     hashes, indices = tf.cond(split.shape[1] > max_tokens, cut, lambda: (hashes, split.indices))
@@ -71,7 +71,7 @@ def _hashes(tokens: tf.Tensor, affixes: Sequence[int]) -> tf.Tensor:
     if not affixes:
         return tf.strings.to_hash_bucket_fast(tokens, TOKEN_MODULUS)
     prefix, suffix = affixes
-    # A suffix is cut from behind as many spaces: the op takes no place before a string's first byte.
+    # Spaces in front make every token long enough: the op refuses a suffix that is longer than its string.
     padded = tf.strings.join([" " * suffix, tokens])
     parts = [tokens, tf.strings.substr(tokens, 0, prefix), tf.strings.substr(padded, -suffix, suffix)]
     hashes = tf.strings.to_hash_bucket_fast(tf.stack(parts), 2**AFFIX_BITS)
@@ -79,7 +79,7 @@ def _hashes(tokens: tf.Tensor, affixes: Sequence[int]) -> tf.Tensor:
 
 
 def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) -> tf.Tensor:
-    """Ids of the n-grams that begin at each token.
+    """Returns the ids of the n-grams that begin at each token.
 
     Args:
       hashes: `[batch, (tokens)]` int64, of `token_hashes`.
@@ -95,20 +95,29 @@ def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) ->
 
 
 def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...]) -> tf.Tensor:
-    """Mixes n-grams: ids are remainders of it. `[tokens, len(orders)]` int32, of token hashes and the text of each."""
+    """Mixes token hashes to n-grams, whose ids are remainders of the result.
+
+    Args:
+      values: `[tokens]` int64 token hashes.
+      rows: `[tokens]`, the text of each, rising.
+      orders: how many tokens the n-grams span.
+
+    Returns:
+      `[tokens, len(orders)]` int32.
+    """
     chained = values
     chains = {1: chained}
     if max(orders) > 1:
         past = _past(rows)  # `x | past` is x, or END behind the last token
         for order in range(2, max(orders) + 1):
-            rest = tf.bitwise.bitwise_or(_next(chained, END), past)
-            chained = tf.bitwise.bitwise_xor(values, rest * text_spec.chain(order))
+            following = tf.bitwise.bitwise_or(_next(chained, END), past)
+            chained = tf.bitwise.bitwise_xor(values, following * text_spec.chain(order))
             chains[order] = chained
     return _high_half(tf.stack([chains[order] for order in orders], axis=1) * MIX)
 
 
 def mixed_offsets(values: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
-    """Mixes tokens at offsets: ids are remainders of it. `[tokens, window]` int32, of token hashes and the text of each."""
+    """Mixes the token hashes at each offset of a window; ids are remainders of the result, `[tokens, window]` int32."""
     ahead = [values]
     past = _past(rows)
     for _ in range(1, window):
@@ -124,7 +133,7 @@ def composed_ids(
     affixes: Sequence[int] = (),
     vocabulary: tf.Tensor | np.ndarray | None = None,
 ) -> tf.Tensor:
-    """Table rows that a composed n-gram is put together from, as `text_spec.composed_ids` has them.
+    """Returns the table rows that each composed n-gram is the sum of, as `text_spec.composed_ids` does.
 
     Args:
       values: `[tokens]` int64 token hashes, made with these affixes.
@@ -151,10 +160,10 @@ def composed_ids(
 
 def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
     known = tf.convert_to_tensor(vocabulary)
-    place = tf.raw_ops.LowerBound(sorted_inputs=tf.expand_dims(known, 0), values=tf.expand_dims(values, 0))[0]
-    place = tf.minimum(place, int(vocabulary.shape[0]) - 1)
-    found = tf.equal(tf.gather(known, place), values)
-    ahead = [tf.where(found, place + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)]
+    position = tf.raw_ops.LowerBound(sorted_inputs=tf.expand_dims(known, 0), values=tf.expand_dims(values, 0))[0]
+    position = tf.minimum(position, int(vocabulary.shape[0]) - 1)
+    is_known = tf.equal(tf.gather(known, position), values)
+    ahead = [tf.where(is_known, position + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)]
     inside = tf.cast(
         tf.bitwise.invert(_past(rows)), tf.int32
     )  # `x & inside` is x, or END_SLOT (0) behind the last token
@@ -179,7 +188,7 @@ def _next(values: tf.Tensor, last: int) -> tf.Tensor:
 
 
 def _folded(text: tf.Tensor) -> tf.Tensor:
-    """Texts with their characters folded; where all are plain ASCII, as they came."""
+    """Folds the characters of texts; returns texts unchanged where all are plain ASCII."""
     plain = tf.strings.regex_full_match(text, _PLAIN)
 
     def fold() -> tf.Tensor:
@@ -191,14 +200,14 @@ def _folded(text: tf.Tensor) -> tf.Tensor:
 
 @cache
 def _isolated() -> str:
-    """RE2's pattern for what becomes a token of its own."""
+    """Returns RE2's pattern for what becomes a token of its own."""
     ranges = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in SPEC["isolated"])
     return f"{SPEC['number']}|[{ranges}]"
 
 
 @cache
 def _pages() -> tuple[np.ndarray, np.ndarray]:
-    """The folding table in two levels: where a page of 128 code points begins, and what is added to each of them."""
+    """Returns the folding table in two levels: where each page of 128 codes begins, and what is added to each code."""
     shift = np.zeros(0x110000, np.int32)
     for code, to in text_spec.fold_table().items():
         shift[code] = to - code
@@ -208,7 +217,7 @@ def _pages() -> tuple[np.ndarray, np.ndarray]:
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 def _fold(text: tf.Tensor) -> tf.Tensor:
-    """Invalid UTF-8 replaced and every character folded. A function, so that a saved model holds the table once."""
+    """Replaces invalid UTF-8 and folds every character; a tf.function, so that a saved model holds the table once."""
     starts, shifts = _pages()
     decoded = tf.raw_ops.UnicodeDecode(input=text, input_encoding="UTF-8", errors="replace", replacement_char=0xFFFD)
     codes = decoded.char_values

@@ -1,7 +1,7 @@
 """The hash spec (docs/hash_spec.md) in plain Python and NumPy: text -> tokens -> token hashes -> n-gram ids.
 
-`tfb2d/students/text.py` is the same in TensorFlow; for every string the two agree. This module needs no TensorFlow, so a
-runner on a small device uses it as it is.
+`tfb2d/students/text.py` is the same in TensorFlow; tests compare the two on random strings. This module needs no
+TensorFlow, so that small devices can use it.
 """
 
 import json
@@ -16,41 +16,18 @@ import numpy as np
 
 from tfb2d.students.fingerprint import fingerprint64
 
-__all__ = [
-    "AFFIX_BITS",
-    "CHAIN",
-    "END",
-    "MIX",
-    "SPEC",
-    "TOKEN_MODULUS",
-    "affix_ids",
-    "chain",
-    "check_orders",
-    "composed_ids",
-    "fingerprint64",
-    "fold_table",
-    "ngram_ids",
-    "ngram_keys",
-    "rows_of",
-    "slot_ids",
-    "slots",
-    "token_hash",
-    "token_hashes",
-    "tokens",
-]
-
 END = -1  # stands behind a text's last token; a token's hash is never negative
 CHAIN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as an int64: the golden ratio, as in SplitMix64
 MIX = -0x2917014799A6026D  # 0xD6E8FEB86659FD93 as an int64 (https://mostlymangling.blogspot.com, 2018)
 TOKEN_MODULUS = 2**63 - 1
 MAX_BUCKETS = 2**31 - 1
-AFFIX_BITS = 21  # of a token's hash that tell its prefix, and of those that tell its suffix
+AFFIX_BITS = 21  # bits of a token's hash that hold its prefix; as many hold its suffix
 AFFIX_MASKS = tuple((2**AFFIX_BITS - 1) << shift for shift in (AFFIX_BITS, 0))  # of the prefix, of the suffix
 AFFIX_FACTORS = (MIX, CHAIN)
-END_SLOT, UNKNOWN_SLOT = 0, 1  # of a vocabulary's slots; its tokens have those behind
-UNUSED = 2**63 - 1  # fills up a vocabulary; no token's hash, but with affixes by a chance of 1 in 2^63
-SELDOM = 3  # times that a token must occur to be in a vocabulary
-# What an exported model carries of the spec. Numbers past 2^53 are strings, for readers whose JSON numbers are doubles.
+END_SLOT, UNKNOWN_SLOT = 0, 1  # the first slots of a vocabulary; its tokens have the slots after them
+UNUSED = 2**63 - 1  # fills up a vocabulary; a hash with affixes equals it with a chance of 1 in 2^63, others never
+MIN_COUNT = 3  # a rarer token is not in a vocabulary
+# The part of the spec that an exported model carries. Numbers past 2^53 are strings, because many JSON readers use doubles.
 SPEC: dict[str, Any] = {
     **json.loads(Path(__file__).with_name("hash_spec_2.json").read_text(encoding="ascii")),
     "number": r"[0-9]+(?:[.,][0-9]+)*",  # a token of its own: 3.5 is not three, and 55sk8500 and 55 sk8500 are the same
@@ -66,7 +43,7 @@ _NUMBER = re.compile(f"({SPEC['number']})")
 
 @cache
 def fold_table() -> dict[int, int]:
-    """Code points that are replaced, and by what: 0 deletes, 32 parts tokens."""
+    """Returns the code points that are replaced, and by what: 0 deletes, 32 separates tokens."""
     table: dict[int, int] = {}
     for first, to, *steps in SPEC["fold"]:
         count, step, to_step = steps or (1, 1, 1)
@@ -75,7 +52,7 @@ def fold_table() -> dict[int, int]:
 
 
 class _Fold(dict[int, int | None]):
-    """For `str.translate`: a folded character for each code point."""
+    """Maps each code point to its folded character, for `str.translate`."""
 
     def __missing__(self, code: int) -> int | None:
         self[code] = fold_table().get(code, code) or None
@@ -83,7 +60,7 @@ class _Fold(dict[int, int | None]):
 
 
 class _Isolate(dict[int, str]):
-    """For `str.translate`: spaces around each code point that is a token of its own."""
+    """Puts spaces around each code point that is a token of its own, for `str.translate`."""
 
     def __missing__(self, code: int) -> str:
         ranges = SPEC["isolated"]
@@ -97,7 +74,7 @@ _FOLD, _ISOLATE = _Fold(), _Isolate()  # filled as characters are met
 
 
 def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
-    """The first `max_tokens` tokens of a text, as UTF-8.
+    """Returns the first `max_tokens` tokens of a text, as UTF-8.
 
     Any bytes are taken: what is not UTF-8 is read as U+FFFD, one for each maximal part of a character (the Unicode
     Standard's recommendation). Lone surrogates in a str count as the bytes that they would be.
@@ -109,7 +86,7 @@ def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
 
 
 def token_hash(token: bytes, affixes: Sequence[int] = ()) -> int:
-    """A token's hash, 0 or more; an int64.
+    """Returns a token's hash, an int64 of 0 or more.
 
     Args:
       token: UTF-8, folded, as `tokens` gives it.
@@ -118,14 +95,14 @@ def token_hash(token: bytes, affixes: Sequence[int] = ()) -> int:
     if not affixes:
         return fingerprint64(token) % TOKEN_MODULUS
     prefix, suffix = affixes
-    found = 0
+    combined = 0
     for part in (token, token[:prefix], (b" " * suffix + token)[-suffix:]):
-        found = found << AFFIX_BITS | fingerprint64(part) % 2**AFFIX_BITS
-    return found
+        combined = combined << AFFIX_BITS | fingerprint64(part) % 2**AFFIX_BITS
+    return combined
 
 
 def token_hashes(text: str | bytes, max_tokens: int, affixes: Sequence[int] = ()) -> np.ndarray:
-    """Hashes of a text's first `max_tokens` tokens: `[tokens]` int64; see `token_hash`."""
+    """Hashes a text's first `max_tokens` tokens: `[tokens]` int64; see `token_hash`."""
     return np.array([token_hash(token, affixes) for token in tokens(text, max_tokens)], np.int64)
 
 
@@ -138,12 +115,12 @@ def check_orders(orders: Sequence[int], buckets: int) -> None:
 
 
 def chain(order: int) -> int:
-    """What the rest of an n-gram of `order` tokens is multiplied by, as an int64; odd, and another for each order."""
+    """Returns the factor of all but the first token of an n-gram: an odd int64 that differs between orders."""
     return (CHAIN * (2 * order - 3) + 2**63) % 2**64 - 2**63
 
 
 def ngram_keys(hashes: np.ndarray, orders: Sequence[int], row_splits: np.ndarray | None = None) -> np.ndarray:
-    """Mixes the hashes of each n-gram's tokens to a key of 64 bits, which tells n-grams apart that share a table row.
+    """Mixes the hashes of each n-gram's tokens to a key of 64 bits, which distinguishes n-grams that share a table row.
 
     Args:
       hashes: `[tokens]` int64 token hashes.
@@ -183,12 +160,12 @@ def ngram_ids(
 
 
 def offset_ids(hashes: np.ndarray, window: int, buckets: int, row_splits: np.ndarray | None = None) -> np.ndarray:
-    """Returns the ids of the tokens at each offset from each token, of which n-grams of `window` tokens are composed.
+    """Returns the ids of the tokens at each offset from each token; a composed n-gram is the sum of their rows.
 
     Arguments as of `ngram_ids`.
 
     Returns:
-      `[tokens, window]` int32; column k belongs to the token k places on, or to the mark behind its text's last token.
+      `[tokens, window]` int32; column k belongs to the token k positions on, or to the mark behind its text's last token.
     """
     check_orders(range(1, window + 1), buckets)
     ahead = _ahead(hashes, window, END, row_splits)
@@ -218,26 +195,26 @@ def _following(values: np.ndarray, end: int, row_splits: np.ndarray | None) -> n
 
 
 def affix_ids(hashes: np.ndarray, buckets: int) -> np.ndarray:
-    """Ids of each token's prefix and suffix, `[tokens, 2]` int32, of hashes that were made with affixes."""
+    """Returns the ids of each token's prefix and suffix, `[tokens, 2]` int32, from hashes that were made with affixes."""
     parts = hashes[:, None] & np.array(AFFIX_MASKS, np.int64)
     return _bucket(parts * np.array(AFFIX_FACTORS, np.int64), buckets)
 
 
 def slots(hashes: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
-    """Where a vocabulary has each token: `[tokens]` int32, UNKNOWN_SLOT for those that it lacks.
+    """Looks up each token's slot in a vocabulary: `[tokens]` int32, UNKNOWN_SLOT for those that it lacks.
 
     Args:
       hashes: `[tokens]` int64.
       vocabulary: `[size]` int64 token hashes, rising; UNUSED ones last.
     """
-    place = np.minimum(np.searchsorted(vocabulary, hashes), len(vocabulary) - 1)
-    return np.where(vocabulary[place] == hashes, place + UNKNOWN_SLOT + 1, UNKNOWN_SLOT).astype(np.int32)
+    position = np.minimum(np.searchsorted(vocabulary, hashes), len(vocabulary) - 1)
+    return np.where(vocabulary[position] == hashes, position + UNKNOWN_SLOT + 1, UNKNOWN_SLOT).astype(np.int32)
 
 
 def slot_ids(
     hashes: np.ndarray, window: int, vocabulary: np.ndarray, row_splits: np.ndarray | None = None
 ) -> np.ndarray:
-    """`offset_ids` of a student with a vocabulary: each slot has `window` rows, one for each offset.
+    """Returns what `offset_ids` does, for a student with a vocabulary: each slot has a row for each offset.
 
     Returns:
       `[tokens, window]` int32, below `(len(vocabulary) + 2) * window`.
@@ -254,7 +231,7 @@ def composed_ids(
     vocabulary: np.ndarray | None = None,
     row_splits: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Table rows that a composed n-gram is put together from, `[tokens, window + len(affixes)]` int32.
+    """Returns the table rows that each composed n-gram is the sum of.
 
     Tokens have the first rows where there is a vocabulary, and affixes the rest; without one both are hashed into all.
 
@@ -262,6 +239,9 @@ def composed_ids(
       hashes, window, buckets, row_splits: as of `offset_ids`.
       affixes: with which the hashes were made.
       vocabulary: as of `slots`; None where tokens are hashed to rows.
+
+    Returns:
+      `[tokens, window + len(affixes)]` int32.
     """
     first = 0 if vocabulary is None else (len(vocabulary) + UNKNOWN_SLOT + 1) * window
     if vocabulary is None:
@@ -274,5 +254,5 @@ def composed_ids(
 
 
 def offset_factors(window: int) -> list[int]:
-    """What a token's hash is multiplied by at each offset, as int64s; at offset 0 its id is the unigram's."""
+    """Returns the factors of a token's hash at each offset, as int64s; at offset 0 the id is the unigram's."""
     return [(MIX * (chain(offset + 1) if offset else 1) + 2**63) % 2**64 - 2**63 for offset in range(window)]

@@ -30,7 +30,7 @@ PREFETCHED = 4  # batches that are made while the student computes
 
 
 def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Mean cross-entropy of `[n, k]` target probabilities and logits; sigmoid for k = 1, softmax otherwise.
+    """Returns the mean cross-entropy of `[n, k]` target probabilities and logits; sigmoid for k = 1, else softmax.
 
     It is linear in the targets, so a share of hard labels is mixed into them beforehand (`tfb2d.distill.targets`).
     """
@@ -43,22 +43,22 @@ def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 @dataclass
 class _Position:
-    """Where a run is."""
+    """Says how far a run has come."""
 
-    epoch: int = 0  # finished ones
-    step: int = 0  # of the epoch under way
-    loss: float = 0.0  # summed over its steps
-    seconds: float = 0.0  # it has taken
-    best: float | None = None  # validation loss
-    since_best: int = 0  # epochs
+    epoch: int = 0  # epochs finished
+    step: int = 0  # steps done in the current epoch
+    loss: float = 0.0  # summed over these steps
+    seconds: float = 0.0  # that the current epoch has taken
+    best: float | None = None  # the lowest validation loss
+    since_best: int = 0  # epochs since then
 
 
 class Trainer:
     """Trains a student on hashed rows.
 
     Tables learn by row-wise Adagrad from sparse gradients, all else by Adam; both rates warm up and then follow a cosine
-    to 0. Everything random depends on the seed, the epoch and the step alone, and a checkpoint holds weights, optimizers
-    and position in one file, so a run that was killed ends with the weights of one that was not.
+    to 0. Everything random depends on the seed, the epoch and the step alone. A checkpoint holds weights, optimizers and
+    position in one file. So a run that was killed ends with the same weights as one that was not.
 
     Args:
       student: trained in place.
@@ -107,7 +107,11 @@ class Trainer:
         self._logits = tf.function(lambda hashes: student.trunk(hashes, training=False), input_signature=[specs])
 
     def fit(self, progress: bool = True) -> list[dict[str, float]]:
-        """Trains, going on from the last checkpoint. Returns a dict of figures an epoch; the student holds the weights."""
+        """Trains, going on from the last checkpoint.
+
+        Returns:
+          A dict of figures for each epoch. The student holds the weights.
+        """
         self._restore()
         writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
         config = self.config

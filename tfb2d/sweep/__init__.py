@@ -1,1 +1,1 @@
-"""Ablations over a finished run's rows and logits: variants of the student, trained and judged side by side."""
+"""Ablations over a finished run's rows and logits: variants of the student, trained and compared."""

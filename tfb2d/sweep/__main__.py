@@ -5,17 +5,17 @@
   tfb2d sweep --workdir=runs/quickstart --sweep=all --dry_run
   tfb2d sweep --workdir=runs/quickstart --sweep=transfer,ffn --values=transfer=0,3k,10k --values=ffn=64,256-64
 
-The run's teachers are not run again. Without --config the settings are the run's own; a recipe must have its data and
-teachers. `--config.student.dim=32` changes a setting for all variants. Axes: temperature, transfer, teachers, targets,
+The run's teachers are not run again. Without --config the settings are the run's own. A recipe must have the run's data
+and teachers. `--config.student.dim=32` changes a setting of all variants. Axes: temperature, transfer, teachers, targets,
 orders, convolutions, convolution_width, buckets, dim, ffn, interactions (pairs), augmentation, teacher_init, vocabulary,
-affixes; "all" takes those that the run can answer, and says which it leaves out. A student that composes n-grams
-(student.window) has no answer to orders, one that does not none to convolutions, their width and affixes.
+affixes; "all" takes those that the run can answer, and lists the others. A student that composes n-grams
+(student.window) has no orders. Only such a student has convolutions, their width and affixes.
 
---rows=100k answers all axes but transfer with so many transfer rows: sooner, and mostly with the same order of variants.
+--rows=100k gives all axes but transfer so many transfer rows. That is sooner, and mostly orders variants alike.
 
-Every variant trains with each seed in <workdir>/sweep; what is done is skipped, and what was stopped goes on. Choices are
-read on validation; the test split is looked at once, when all of the sweep is there, and each such look is counted in
-sweep.json. Writes sweep.json and sweep.html there, and prints the tables.
+Every variant trains with each seed in <workdir>/sweep. Finished trainings are skipped, and stopped ones go on. Choices
+are read on validation. The test split is looked at once, at the end, and sweep.json counts such looks. Writes sweep.json
+and sweep.html there, and prints the tables.
 """
 
 import shlex
@@ -40,22 +40,20 @@ def add_arguments(parser: "Parser") -> None:
     what = parser.group("what to vary")
     what.flag("workdir", "The folder of a finished run.", required=True, metavar="DIR")
     what.flag("config", "A recipe's name or file. [default: the run's settings]", "", metavar="RECIPE[:ARGUMENT]")
-    what.words("sweep", "The axes, apart by commas.", ["all"], metavar="AXIS,...")
+    what.words("sweep", "The axes, separated by commas.", ["all"], metavar="AXIS,...")
     what.flag("values", "Other values of an axis; may be repeated.", repeated=True, metavar="AXIS=VALUE,...")
     what.flag(
         "rows",
-        "Transfer rows of every axis but `transfer`, beyond the labelled ones: 100k, to answer sooner. [default: all]",
+        "Unlabelled transfer rows of every axis but `transfer`, such as 100k. [default: all]",
         "",
         metavar="N",
     )
     what.integer("seeds", "Seeds of every variant, from the recipe's on.", 1, 1)
-    what.switch(
-        "equal_steps", "Train more epochs on fewer rows: as many steps as the base, at most 10 times the epochs."
-    )
+    what.switch("equal_steps", "On fewer rows, train as many steps as the base: up to 10 times its epochs.")
     output = parser.group("output")
     output.flag("output", "Where variants and figures go. [default: <workdir>/sweep]", "", metavar="DIR")
-    output.switch("test", "Look at the test split at the end; without, validation figures alone.", True)
-    output.integer("resamples", "Of the bootstrap; 0 leaves the intervals out.", 1000, 0)
+    output.switch("test", "Evaluate the test split at the end; otherwise validation alone.", True)
+    output.integer("resamples", "Bootstrap resamples; 0 leaves the intervals out.", 1000, 0)
     output.switch("dry_run", "List the variants and about how long they will take, and stop.")
     output.switch("progress", "Show progress bars.", True)
 
@@ -68,8 +66,13 @@ def run(options: Namespace) -> None:
 
 
 def sweep(run: "Run", options: Namespace) -> str:
-    """Does what the flags say, and returns what is printed."""
-    config = settings(run, options.config, options.settings)  # a wrong one is answered before TensorFlow is there
+    """Trains and evaluates the variants that the flags choose; returns the text to print.
+
+    Raises:
+      ConfigError: flags that exclude each other, or a value that cannot work.
+      RunError: the folder is no finished run, or a training failed.
+    """
+    config = settings(run, options.config, options.settings)  # a wrong setting is reported before TensorFlow loads
     from tfb2d.config import ConfigError
     from tfb2d.runs import locked
     from tfb2d.sweep.material import Material
@@ -78,21 +81,21 @@ def sweep(run: "Run", options: Namespace) -> str:
     from tfb2d.sweep.variants import axes, count
 
     if options.rows and options.equal_steps:
-        raise ConfigError("--rows and --equal_steps do not go together: as many steps as with how many rows?")
+        raise ConfigError("--rows and --equal_steps exclude each other: each sets how much a variant learns from")
     try:
         rows = count(options.rows, least=1) if options.rows else ALL
     except ValueError as problem:
         raise ConfigError(f"--rows: {problem}") from problem
     out = Path(options.output) if options.output else run.folder / "sweep"
     values = {}
-    for one in options.values:
-        axis, equals, listed = one.partition("=")
+    for setting in options.values:
+        axis, equals, listed = setting.partition("=")
         if not equals:
-            raise ConfigError(f"--values takes axis=value,value, not {one!r}")
+            raise ConfigError(f"--values takes axis=value,value, not {setting!r}")
         values[axis] = tuple(listed.split(","))
     shown = options.progress and sys.stderr.isatty()
     material = Material(run, config)
-    asked = axes(
+    chosen_axes = axes(
         options.sweep,
         config,
         material.facts,
@@ -101,31 +104,31 @@ def sweep(run: "Run", options: Namespace) -> str:
         rows,
         lambda line: print(line, file=sys.stderr),
     )
-    found = jobs(material, asked, options.seeds)
+    todo = jobs(material, chosen_axes, options.seeds)
     if options.dry_run:
-        return plan(material, found, out)
+        return plan(material, todo, out)
     with locked(out):
-        if not all(is_done(job, out) for job in found):
-            print(plan(material, found, out), file=sys.stderr)
-        _train(material, found, out, shown)
+        if not all(is_done(job, out) for job in todo):
+            print(plan(material, todo, out), file=sys.stderr)
+        _train(material, todo, out, shown)
         material.load()
-        figures = _judge(run, material, asked, found, out, options)
+        figures = _evaluate(run, material, chosen_axes, todo, out, options)
     from tfb2d.sweep.table import print_tables
 
     return f"{print_tables(figures)}\n\npictures   {out / 'sweep.html'}"
 
 
 def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
-    """The recipe of the variants.
+    """Reads the recipe of the variants.
 
     Args:
-      run: a run folder, whose data and teachers these must be.
-      recipe: name or file, and behind a colon what it takes, if it does; "" takes the run's own settings.
+      run: a run folder; the recipe must have its data and teachers.
+      recipe: a recipe's name or file, with its argument behind a colon; "" takes the run's own settings.
       overrides: `--config.a.b=value`.
 
     Raises:
       RunError: this is no run folder.
-      ConfigError: no such recipe or setting, or rows and teachers that are not the run's.
+      ConfigError: no such recipe or setting, or data and teachers that are not the run's.
     """
     from tfb2d.config import Config, ConfigError
     from tfb2d.recipes import load, override
@@ -156,30 +159,34 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
     return config
 
 
-def plan(material: "Material", found: Sequence["Job"], out: Path) -> str:
-    """The jobs as a table, with about how long each will take."""
-    from tfb2d.evaluation.table import layout
+def plan(material: "Material", todo: Sequence["Job"], out: Path) -> str:
+    """Lays out the jobs as a table, with the time that each is expected to take."""
+    from tfb2d.evaluation.table import layout, long_duration
     from tfb2d.sweep.training import estimate, is_done
 
-    seconds = estimate(material, found, out)
+    seconds = estimate(material, todo, out)
     rows = [["variant", "seed", "about"]]
     left = 0.0
-    for job, one in zip(found, seconds, strict=True):
+    for job, expected in zip(todo, seconds, strict=True):
         done = is_done(job, out)
-        left += 0.0 if done else one
-        rows.append([" = ".join(job.names), str(job.seed), "done" if done else _time(one)])
-    todo = sum(not is_done(job, out) for job in found)
-    return f"{layout(rows)}\n{len(found)} trainings, {todo} to do, about {_time(left)}; variants of other shapes differ"
+        left += 0.0 if done else expected
+        rows.append([" = ".join(job.names), str(job.seed), "done" if done else long_duration(expected)])
+    left_count = sum(not is_done(job, out) for job in todo)
+    total = f"{len(todo)} trainings, {left_count} to do, about {long_duration(left)}; variants of other shapes differ"
+    return f"{layout(rows)}\n{total}"
 
 
-def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool) -> None:
-    """Trains what is not there, a few trainings a process: what TensorFlow keeps of a table goes with its process."""
+def _train(material: "Material", all_jobs: Sequence["Job"], out: Path, shown: bool) -> None:
+    """Trains the jobs that are not done, a few in each process.
+
+    TensorFlow frees the memory of a student's table only when its process ends.
+    """
     from multiprocessing import get_context
 
     from tfb2d.errors import RunError
     from tfb2d.sweep.training import PER_PROCESS, is_done, train_all
 
-    todo = [job for job in found if not is_done(job, out)]
+    todo = [job for job in all_jobs if not is_done(job, out)]
     for start in range(0, len(todo), PER_PROCESS):
         group = todo[start : start + PER_PROCESS]
         arguments = (material.run, material.config, group, out, shown, start, len(todo))
@@ -187,12 +194,13 @@ def _train(material: "Material", found: Sequence["Job"], out: Path, shown: bool)
         process.start()
         process.join()
         if process.exitcode:
-            raise RunError(f"a training ended with status {process.exitcode}; what it said stands above")
+            raise RunError(f"a training ended with status {process.exitcode}; see its messages above")
 
 
-def _judge(
-    run: "Run", material: "Material", asked: Sequence[Any], found: Sequence["Job"], out: Path, options: Namespace
+def _evaluate(
+    run: "Run", material: "Material", axes: Sequence[Any], trained: Sequence["Job"], out: Path, options: Namespace
 ) -> dict[str, Any]:
+    """Computes the figures, writes `sweep.json` and `sweep.html`, and counts the look at the test split."""
     import datetime
 
     from tfb2d.data.files import read_json, write_atomic, write_json
@@ -200,21 +208,21 @@ def _judge(
     from tfb2d.evaluation.results import plain
     from tfb2d.resume import fingerprint
     from tfb2d.sweep.collisions import Collisions
-    from tfb2d.sweep.judging import judge
     from tfb2d.sweep.page import render
+    from tfb2d.sweep.results import evaluate
 
-    figures = judge(material, asked, found, out, test=options.test, resamples=options.resamples)
-    counted = Collisions(material)
-    for axis, told in zip(asked, figures["axes"], strict=True):
+    figures = evaluate(material, axes, trained, out, test=options.test, resamples=options.resamples)
+    collisions = Collisions(material)
+    for axis, axis_figures in zip(axes, figures["axes"], strict=True):
         if axis.name in ("buckets", "orders", "vocabulary"):
-            for one, variant in zip(axis.variants, told["variants"], strict=True):
-                variant["collisions"] = counted.of(one.settings)
+            for variant, figures_of_variant in zip(axis.variants, axis_figures["variants"], strict=True):
+                figures_of_variant["collisions"] = collisions.count(variant.settings)
     looks = read_json(out / "test_looks.json") if (out / "test_looks.json").exists() else []
-    which = fingerprint(sorted(job.folder for job in found))
+    which = fingerprint(sorted(job.folder for job in trained))
     if options.test and which not in [look["which"] for look in looks]:
-        names = [axis.name for axis in asked]
+        names = [axis.name for axis in axes]
         looks.append(
-            {"which": which, "date": datetime.date.today().isoformat(), "axes": names, "trainings": len(found)}
+            {"which": which, "date": datetime.date.today().isoformat(), "axes": names, "trainings": len(trained)}
         )
         write_json(out / "test_looks.json", looks)
     figures = plain(
@@ -233,14 +241,6 @@ def _judge(
     write_json(out / "sweep.json", figures)
     write_atomic(out / "sweep.html", render(figures))
     return dict(figures)
-
-
-def _time(seconds: float) -> str:
-    if seconds != seconds:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 if __name__ == "__main__":

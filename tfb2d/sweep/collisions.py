@@ -1,4 +1,4 @@
-"""How many n-grams share a row of the hash table with another one, counted on the transfer rows."""
+"""Hash collisions: how many n-grams of the transfer rows share a table row with another n-gram."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,38 +12,43 @@ if TYPE_CHECKING:
 
 
 class Collisions:
-    """Counts how many n-grams share a row of the table. A run's distinct n-grams are counted once for each order.
+    """Counts the n-grams that share a row of the table.
+
+    The run's distinct n-grams are found once for each order and kept.
 
     Args:
-      material: loaded.
+      material: a run's material, loaded.
     """
 
     def __init__(self, material: "Material") -> None:
         self.material = material
         self._distinct: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def of(self, settings: Settings) -> dict[str, Any]:
+    def count(self, settings: Settings) -> dict[str, Any]:
         """Counts collisions under a variant's settings.
 
-        All transfer rows count, however many of them a variant draws. With a vocabulary, the student's own or the sweep's,
-        the n-grams outside it share a row. A student with a window composes its n-grams, so single tokens are counted.
+        All transfer rows count, however many of them a variant draws. N-grams outside a vocabulary share one row. A student
+        with a window composes its n-grams from token rows, so its single tokens are counted.
+
+        Args:
+          settings: the variant's.
 
         Returns:
-          `ngrams`: how many distinct n-grams there are; `shared`: the share of them whose row another one has too;
-          `shared_weighted`: the share of all occurrences that are of such n-grams.
+          `ngrams`, the number of distinct n-grams. `shared`, the fraction of them that share their row with another
+          n-gram. `shared_weighted`, the fraction of all n-gram occurrences that belong to these.
         """
         orders = (1,) if settings.student.window else settings.student.orders
         for order in orders:
             if order not in self._distinct:
                 self._distinct[order] = ngrams.distinct(self.material.rows["transfer"], order)
-        found = [self._distinct[order] for order in orders]
-        keys, counts = np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
+        distinct = [self._distinct[order] for order in orders]
+        keys, counts = np.concatenate([part[0] for part in distinct]), np.concatenate([part[1] for part in distinct])
         size = settings.vocabulary or settings.student.vocabulary
         if size:
             shared = np.ones(len(keys), np.bool_)
             shared[np.lexsort((keys, -counts))[:size]] = False
             if settings.student.vocabulary:
-                shared |= counts < text_spec.SELDOM
+                shared |= counts < text_spec.MIN_COUNT
         else:
             rows = text_spec.rows_of(keys, settings.student.buckets)
             shared = np.bincount(rows, minlength=settings.student.buckets)[rows] > 1

@@ -1,4 +1,4 @@
-"""The learning curve: error against rows, as a power law with a floor, and what ten times the rows would buy.
+"""The learning curve: a power law of error against rows, and the gain expected from ten times the rows.
 
 error(n) = floor + scale * n^-rate (Hestness et al. 2017, arXiv 1712.00409; Rosenfeld et al. 2020, arXiv 1909.12673).
 """
@@ -17,32 +17,34 @@ LEAST = 4  # sizes, for three parameters
 
 @dataclass(frozen=True)
 class Curve:
-    """Fitted curves, one a resample: `floor`, `scale`, `rate`, each `[resamples]`."""
+    """Holds the fitted curve of each resample: `floor`, `scale` and `rate`, each `[resamples]`."""
 
     floor: Floats
     scale: Floats
     rate: Floats
 
     def __call__(self, rows: Floats | Sequence[float]) -> Floats:
-        """Errors `[resamples, sizes]`."""
+        """Returns the errors at numbers of rows `[sizes]`: `[resamples, sizes]`."""
         n = np.asarray(rows, np.float64)[None]
         return self.floor[:, None] + self.scale[:, None] * n ** -self.rate[:, None]
 
 
 def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
-    """Least squares: for every rate of a grid the best floor and scale, neither below 0; then the best rate.
+    """Fits curves by least squares.
+
+    For each rate of a grid it solves for floor and scale, neither below 0. It then takes the best rate.
 
     Args:
       rows: `[sizes]`, above 0.
       errors: `[resamples, sizes]`.
 
     Raises:
-      ValueError: fewer sizes than the curve needs.
+      ValueError: fewer than LEAST sizes.
     """
     if len(set(rows)) < LEAST:
         raise ValueError(f"{len(set(rows))} sizes; the curve needs {LEAST}")
     n = np.asarray(rows, np.float64)
-    shapes = (n / n.max())[None] ** -RATES[:, None]  # [rates, sizes]; scaled so that numbers stay near 1
+    shapes = (n / n.max())[None] ** -RATES[:, None]  # [rates, sizes]; scaled to stay near 1
     centred = shapes - shapes.mean(1, keepdims=True)
     slope = np.einsum("rs,bs->br", centred, errors - errors.mean(1, keepdims=True)) / (centred**2).sum(1)
     slope = np.maximum(slope, 0)
@@ -59,37 +61,38 @@ def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
 def learning_curve(
     rows: Sequence[float], errors: Sequence[Sequence[float]], samples: Sequence[Floats], seed: int = 0
 ) -> dict[str, Any]:
-    """Fits the curve and says how sure it is.
+    """Fits the curve, with intervals.
+
+    The intervals come from resampling test rows and seeds. They assume that the law holds up to ten times the rows.
 
     Args:
-      rows: `[sizes]` rows learnt from, judged ones included.
-      errors: of each size, one a seed.
-      samples: of each size `[seeds, resamples]`: the errors over resampled test rows, the same resamples for all.
+      rows: `[sizes]`, rows learnt from, labelled ones included.
+      errors: of each size, the error of each seed.
+      samples: of each size, errors over resampled test rows, `[seeds, resamples]`; the same resamples for all sizes.
       seed: of the draws of seeds.
 
     Returns:
-      `{"floor", "rate", "scale", "at", "error", "times10": {"error", "gain"}}`, most of them `{"value", "ci95"}`; and
-      `band`: rows, error and interval along the curve. The intervals come from resampling test rows and seeds; that
-      the law itself holds ten times further on is assumed.
+      `{"law", "floor", "rate", "scale", "at", "error", "times10": {"error", "gain"}, "band"}`. `at` is the largest number
+      of rows. `band` has rows, error and interval along the curve. The other figures are `{"value", "ci95"}`.
 
     Raises:
-      ValueError: fewer sizes than the curve needs, or an error that is no number.
+      ValueError: fewer than LEAST sizes, or an error that is not finite.
     """
-    if not all(np.isfinite(one).all() for one in errors):
+    if not all(np.isfinite(values).all() for values in errors):
         raise ValueError("the split has no such figure")
     rng = np.random.default_rng(seed)
     n = np.asarray(rows, np.float64)
-    best = fit(n, np.array([[np.mean(one) for one in errors]]))
+    best = fit(n, np.array([[np.mean(values) for values in errors]]))
     drawn = []
-    for one in samples:  # seeds are drawn anew for every resample, as rows are
-        seeds, resamples = one.shape
+    for values in samples:  # seeds are drawn anew for every resample, as rows are
+        seeds, resamples = values.shape
         picks = rng.integers(0, seeds, (resamples, seeds))
-        drawn.append(one[picks, np.arange(resamples)[:, None]].mean(1))
+        drawn.append(values[picks, np.arange(resamples)[:, None]].mean(1))
     resampled = np.stack(drawn, 1)
     defined = resampled[np.isfinite(resampled).all(1)]  # resampled rows of one class have no ROC-AUC
     spread = fit(n, defined) if 2 * len(defined) > len(resampled) else None
 
-    def told(of: Any) -> dict[str, Any]:
+    def with_interval(of: Any) -> dict[str, Any]:
         ci95 = None if spread is None else [float(v) for v in np.percentile(of(spread), (2.5, 97.5))]
         return {"value": float(of(best)[0]), "ci95": ci95}
 
@@ -100,14 +103,14 @@ def learning_curve(
         band["low"], band["high"] = np.percentile(spread(grid), (2.5, 97.5), axis=0).tolist()
     return {
         "law": "error = floor + scale * rows^-rate",
-        "floor": told(lambda c: c.floor),
-        "rate": told(lambda c: c.rate),
-        "scale": told(lambda c: c.scale),
+        "floor": with_interval(lambda c: c.floor),
+        "rate": with_interval(lambda c: c.rate),
+        "scale": with_interval(lambda c: c.scale),
         "at": top,
-        "error": told(lambda c: c([top])[:, 0]),
+        "error": with_interval(lambda c: c([top])[:, 0]),
         "times10": {
-            "error": told(lambda c: c([10 * top])[:, 0]),
-            "gain": told(lambda c: (c([top]) - c([10 * top]))[:, 0]),
+            "error": with_interval(lambda c: c([10 * top])[:, 0]),
+            "gain": with_interval(lambda c: (c([top]) - c([10 * top]))[:, 0]),
         },
         "band": band,
     }

@@ -1,4 +1,4 @@
-"""What all variants learn from: a finished run's rows, hashed once, and its teachers' logits."""
+"""The data that all variants learn from: a finished run's hashed rows and its teachers' logits."""
 
 import numpy as np
 
@@ -8,28 +8,29 @@ from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 from tfb2d.distill.targets import mixed, read_logits
+from tfb2d.evaluation.stage import groups_of
 from tfb2d.runs import SPLITS, Run
 from tfb2d.students.rows import HashedRows, TrainingRows, with_targets
 from tfb2d.sweep.settings import ALL, Facts, Settings
 
-POOL_SEED = 0  # of the order in which transfer rows are drawn: the same for all variants and seeds
+POOL_SEED = 0  # of the order in which transfer rows are drawn, the same for all variants and seeds
 
 
 class Material:
-    """A finished run, as a sweep reads it.
+    """Reads a finished run for a sweep.
 
-    Token hashes do not depend on n-gram orders or buckets, so the run's hashed rows do for all variants. They are made with
-    the affixes of the run's own student, as its word vectors are; variants may leave these out.
+    Token hashes do not depend on n-gram orders or buckets, so all variants share the run's hashed rows. These rows and the
+    word vectors have the affixes of the run's own student. Variants may leave the affixes out.
 
     Args:
       run: the run folder.
       config: the recipe; its data and teachers are the run's.
 
     Attributes:
-      identities: what stands for the run's stages in the fingerprints of variants.
-      labels: of "transfer", "valid" and "test", `[n]`, NaN where there is none.
-      logits: of the same, by teacher, `[n, k]`.
-      rows: of the same, hashed.
+      identities: stage name -> identity of its outcome, for the fingerprints of variants.
+      labels: split -> `[n]` float64, NaN where a row has no label; of "transfer", "valid" and "test".
+      logits: split -> teacher -> `[n, k]`.
+      rows: split -> hashed rows.
       facts: what the run has.
 
     Raises:
@@ -72,11 +73,8 @@ class Material:
         self.rows = {split: HashedRows(self.run.rows(split)) for split in SPLITS}
 
     def groups(self, split: str) -> list[str] | None:
-        """Returns what the bootstrap draws whole: the split's groups, or a pair's query."""
-        table = read_table(self.run.split(split))
-        if "group" in table.column_names:
-            return table.column("group").to_pylist()
-        return table.column(self.task.fields[0]).to_pylist() if self.facts.pairs else None
+        """Returns the group of each row, `[n]`; the bootstrap draws groups whole."""
+        return groups_of(read_table(self.run.split(split)), self.task)
 
     def stack(self, settings: Settings) -> Stack:
         """Returns the teachers' stack, fitted on validation."""
@@ -88,7 +86,7 @@ class Material:
         return self.stack(settings)(np.stack([self.logits[split][name] for name in settings.teachers], 1))
 
     def chosen(self, settings: Settings) -> np.ndarray:
-        """Returns the numbers of the transfer rows that a variant may learn from: the labelled ones, and those it drew."""
+        """Returns the indices of the transfer rows that a variant may learn from: the labelled and the drawn ones."""
         facts = self.facts
         labelled = np.arange(facts.labelled)
         if settings.targets == "labels":
@@ -121,10 +119,10 @@ class Material:
         return TrainingRows(self.rows[split], one_hot(self.labels[split], self.task.n_logits))
 
     def words(self, settings: Settings) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns hashes and vectors that the student starts from, if it does.
+        """Returns the word hashes and vectors that the student starts from; None where it starts at random.
 
         Raises:
-          DataError: it should, and the run has none.
+          DataError: the settings ask for word vectors, and the run has none.
         """
         has_model = any(teacher.preset for teacher in self.config.teachers.values())
         if not (settings.student.teacher_init and has_model):

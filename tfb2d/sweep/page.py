@@ -1,4 +1,4 @@
-"""A sweep as a page: a table, what follows from it, and pictures, for each axis."""
+"""A sweep as a page: a table, conclusions and pictures for each axis."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +14,16 @@ TEMPLATE = Path(__file__).with_name("sweep.html")
 
 
 def render(figures: Mapping[str, Any]) -> str:
-    """Returns the page of `sweep.json`."""
+    """Returns the HTML page of the figures of `sweep.json`."""
     split, primary = split_of(figures), figures["primary"]
     sections = []
     for axis in figures["axes"]:
         table = columns(figures, axis)
-        known = [m for m in metrics_of(figures) if any(one[split][m]["value"] is not None for one in axis["variants"])]
+        known = [
+            m
+            for m in metrics_of(figures)
+            if any(variant[split][m]["value"] is not None for variant in axis["variants"])
+        ]
         seen = f"Open dots: validation. Bars: 95% intervals on the {split} split; ticks: seeds."
         drawn = [(METRICS[primary], pictures.bars(axis, split, primary), seen)] if primary in known else []
         for other in metrics_of(figures):

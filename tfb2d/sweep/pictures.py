@@ -12,30 +12,30 @@ Figures = Mapping[str, Any]
 
 
 def bars(axis: Figures, split: str, metric: str) -> str:
-    """One line a variant: the figure on the split with its interval, the validation figure as an open dot."""
-    variants = [one for one in axis["variants"] if one[split][metric]["value"] is not None]
+    """Draws a line for each variant: its figure with the interval, and its validation figure as an open dot."""
+    variants = [variant for variant in axis["variants"] if variant[split][metric]["value"] is not None]
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(xlabel=f"{METRICS[metric]}, %")
         axes.xaxis.set_major_formatter(_percent)
         axes.grid(visible=False, axis="y")
-        for at, one in enumerate(variants):
-            found = one[split][metric]
-            interval(axes, at, found["ci95"], COLOURS["student"], across=True)
-            axes.plot(found["by_seed"], [at] * len(found["by_seed"]), "|", color=COLOURS["student"], markersize=7)
-            axes.plot([found["value"]], [at], "o", color=COLOURS["student"], markersize=6)
-            if split != "valid" and one["valid"][metric]["value"] is not None:
-                axes.plot([one["valid"][metric]["value"]], [at], "o", mfc="none", mec=MUTED, markersize=5)
-            if one["base"]:
-                axes.axvline(found["value"], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(variants)), [one["name"] for one in variants])
+        for at, variant in enumerate(variants):
+            result = variant[split][metric]
+            interval(axes, at, result["ci95"], COLOURS["student"], across=True)
+            axes.plot(result["by_seed"], [at] * len(result["by_seed"]), "|", color=COLOURS["student"], markersize=7)
+            axes.plot([result["value"]], [at], "o", color=COLOURS["student"], markersize=6)
+            if split != "valid" and variant["valid"][metric]["value"] is not None:
+                axes.plot([variant["valid"][metric]["value"]], [at], "o", mfc="none", mec=MUTED, markersize=5)
+            if variant["base"]:
+                axes.axvline(result["value"], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(variants)), [variant["name"] for variant in variants])
         axes.set_ylim(len(variants) - 0.5, -0.5)
 
     return svg(f"bars-{axis['name']}-{metric}", draw, 6.4, 1.0 + 0.34 * len(variants))
 
 
 def learning(axis: Figures, split: str, metric: str) -> str:
-    """Error against rows, with the fitted curve, its band, and ten times further on; logarithmic rows."""
+    """Draws error against rows on a logarithmic axis, with the fitted curve and its band up to ten times the rows."""
     curve = axis["curves"][split][metric]
 
     def draw(figure: Any) -> None:
@@ -44,13 +44,13 @@ def learning(axis: Figures, split: str, metric: str) -> str:
         axes.xaxis.set_major_formatter(_rows)
         axes.xaxis.set_minor_formatter("")
         axes.yaxis.set_major_formatter(_percent)
-        for one in axis["variants"]:
-            found = one[split][metric]
-            if found["value"] is None:
+        for variant in axis["variants"]:
+            result = variant[split][metric]
+            if result["value"] is None:
                 continue
-            ends = [1 - end for end in found["ci95"]] if found["ci95"] else None
-            interval(axes, one["rows"], ends, COLOURS["student"])
-            axes.plot([one["rows"]], [1 - found["value"]], "o", color=COLOURS["student"], markersize=5)
+            ends = [1 - end for end in result["ci95"]] if result["ci95"] else None
+            interval(axes, variant["rows"], ends, COLOURS["student"])
+            axes.plot([variant["rows"]], [1 - result["value"]], "o", color=COLOURS["student"], markersize=5)
         if "band" in curve:
             band = {name: np.asarray(values) for name, values in curve["band"].items()}
             inside = band["rows"] <= curve["at"] * 1.0001
@@ -76,17 +76,17 @@ def _rows(value: float, _: int) -> str:
 
 
 def collisions(axis: Figures) -> str:
-    """Shares of n-grams that share a row, by variant."""
+    """Draws the shares of n-grams that share a table row, by variant."""
     variants: Sequence[Figures] = axis["variants"]
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(xlabel="share of n-grams in a row with another")
         axes.grid(visible=False, axis="y")
-        places = np.arange(len(variants))
-        axes.barh(places - 0.18, [v["collisions"]["shared"] for v in variants], 0.32, color=COLOURS["student"])
+        positions = np.arange(len(variants))
+        axes.barh(positions - 0.18, [v["collisions"]["shared"] for v in variants], 0.32, color=COLOURS["student"])
         weighted = [v["collisions"]["shared_weighted"] for v in variants]
-        axes.barh(places + 0.18, weighted, 0.32, color=COLOURS["teacher"])
-        axes.set_yticks(places, [one["name"] for one in variants])
+        axes.barh(positions + 0.18, weighted, 0.32, color=COLOURS["teacher"])
+        axes.set_yticks(positions, [variant["name"] for variant in variants])
         axes.set(ylim=(len(variants) - 0.5, -0.5), xlim=(0, 1))
 
     return svg(f"collisions-{axis['name']}", draw, 6.4, 1.0 + 0.4 * len(variants))

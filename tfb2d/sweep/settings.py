@@ -1,4 +1,4 @@
-"""A variant of the student: what its outcome depends on. The teachers and their logits stay as they are."""
+"""The settings of a variant of the student; the teachers and their logits stay as they are."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,14 @@ ALL = -1
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a variant's outcome depends on, besides the run's rows and logits, and the seed.
+    """Holds what a variant's outcome depends on, besides the run's rows and logits, and the seed.
 
     Attributes:
-      teachers: names of those whose logits are stacked.
-      targets: "soft" probabilities; "decisions", the teachers' hard ones; or "labels" alone, on the labelled rows.
+      teachers: names of the teachers whose logits are stacked.
+      targets: "soft" (probabilities), "decisions" (the teachers' hard decisions) or "labels" (labelled rows alone).
       rows: transfer rows beyond the labelled ones; ALL takes all.
       augmented: whether augmented rows are among them.
-      vocabulary: n-grams of a vocabulary that takes hashing's place; 0 hashes.
+      vocabulary: size of a vocabulary of n-grams that replaces hashing; 0 hashes.
     """
 
     distill: DistillConfig
@@ -31,7 +31,7 @@ class Settings:
     vocabulary: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what a fingerprint is made of: what differs from the defaults, without the seed."""
+        """Returns the settings that differ from the defaults, without the seed, for a fingerprint."""
         changed = changed_settings(self)
         changed.get("training", {}).pop("seed", None)
         return changed
@@ -39,11 +39,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings under a name.
+    """Names settings.
 
     Attributes:
-      name: of the value tried.
-      number: the value, where it is one.
+      name: the value tried, as people read it.
+      settings: with this value.
+      number: the value, where it is a number.
       base: whether these are the recipe's own settings.
     """
 
@@ -55,7 +56,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Axis:
-    """One question, and the variants that answer it."""
+    """Holds a property of the student and the variants that differ in it."""
 
     name: str
     title: str
@@ -65,13 +66,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the run has.
+    """Describes a run.
 
     Attributes:
       labelled: rows of the transfer set with a label.
-      unlabelled: others that are no augmentations.
-      augmented: augmentations.
-      words: whether there are a teacher's word vectors to start from.
+      unlabelled: rows of it without a label that are not augmented.
+      augmented: augmented rows.
+      words: whether the run has a teacher's word vectors.
       pairs: whether the task has two fields.
     """
 
@@ -83,5 +84,5 @@ class Facts:
 
 
 def base(config: Config) -> Settings:
-    """The recipe's own settings."""
+    """Returns the recipe's own settings."""
     return Settings(config.distill, config.student, config.training, tuple(config.teachers))

@@ -9,45 +9,48 @@ Figures = Mapping[str, Any]
 
 
 def metrics_of(figures: Figures) -> list[str]:
-    """The metrics shown: accuracy, ROC-AUC, and NDCG@10 of ranked pairs."""
+    """Returns the metrics that tables show: the headline measure, accuracy, ROC-AUC, and NDCG@10 of ranked pairs."""
     first = figures["axes"][0]["variants"][0]["valid"]
     pairs = len(figures["task"]["fields"]) == 2
-    return [name for name in ("accuracy", "roc_auc", "ndcg10") if name in first and (name != "ndcg10" or pairs)]
+    names = dict.fromkeys((figures["primary"], "accuracy", "roc_auc", "ndcg10"))
+    return [name for name in names if name in first and (name != "ndcg10" or pairs)]
 
 
 def split_of(figures: Figures) -> str:
-    """The split whose figures head the tables."""
+    """Returns the split that tables show: "test" where it was evaluated, otherwise "valid"."""
     return "test" if "test" in figures["axes"][0]["variants"][0] else "valid"
 
 
 def columns(figures: Figures, axis: Figures) -> list[tuple[str, list[tuple[str, str]]]]:
-    """An axis's table by columns: the title, and for every variant the figure and its interval ("" where none).
+    """Returns an axis's table by columns: the title, and each variant's (figure, interval); "" is no interval.
 
-    The best variant by validation has a star; differences are points of the primary metric less the recipe's figure.
+    The best variant by validation has a star. Differences are points of the headline measure from the recipe's figure.
     """
     split, primary = split_of(figures), figures["primary"]
     variants = axis["variants"]
-    found = [
-        ("variant", [(_name(axis, one), "") for one in variants]),
-        ("rows", [(f"{one['rows']:,}", "") for one in variants]),
+    table = [
+        ("variant", [(_name(axis, variant), "") for variant in variants]),
+        ("rows", [(f"{variant['rows']:,}", "") for variant in variants]),
     ]
     if split == "test":
         name = f"valid {METRICS[primary]}"
-        found.append((name, [(figure(one["valid"][primary]["value"]), "") for one in variants]))
+        table.append((name, [(figure(variant["valid"][primary]["value"]), "") for variant in variants]))
     for name in metrics_of(figures):
-        told = [one[split][name] for one in variants]
-        found.append((f"{split} {METRICS[name]}", [(figure(one["value"]), span(one["ci95"])) for one in told]))
-    found += [
-        (f"Δ {METRICS[primary]}", [_difference(one, one[split][primary]) for one in variants]),
-        ("fidelity", [(percent(one[split]["fidelity"]["value"]), "") for one in variants]),
-        ("train", [(f"{one['train_seconds']:,.0f} s", "") for one in variants]),
-        ("MB", [(f"{one['megabytes']:,.1f}", "") for one in variants]),
+        results = [variant[split][name] for variant in variants]
+        table.append(
+            (f"{split} {METRICS[name]}", [(figure(result["value"]), span(result["ci95"])) for result in results])
+        )
+    table += [
+        (f"Δ {METRICS[primary]}", [_difference(variant, variant[split][primary]) for variant in variants]),
+        ("fidelity", [(percent(variant[split]["fidelity"]["value"]), "") for variant in variants]),
+        ("train", [(f"{variant['train_seconds']:,.0f} s", "") for variant in variants]),
+        ("MB", [(f"{variant['megabytes']:,.1f}", "") for variant in variants]),
     ]
     if "collisions" in variants[0]:
-        shares = [one["collisions"] for one in variants]
-        found.append(("sharing a row", [(percent(one["shared"]), "") for one in shares]))
-        found.append(("by frequency", [(percent(one["shared_weighted"]), "") for one in shares]))
-    return found
+        shares = [variant["collisions"] for variant in variants]
+        table.append(("sharing a row", [(percent(variant["shared"]), "") for variant in shares]))
+        table.append(("by frequency", [(percent(variant["shared_weighted"]), "") for variant in shares]))
+    return table
 
 
 def _name(axis: Figures, variant: Figures) -> str:
@@ -55,16 +58,16 @@ def _name(axis: Figures, variant: Figures) -> str:
     return variant["name"] + star + (" (base)" if variant["base"] else "")
 
 
-def _difference(variant: Figures, found: Figures) -> tuple[str, str]:
-    if variant["base"] or found.get("difference") is None:
+def _difference(variant: Figures, result: Figures) -> tuple[str, str]:
+    if variant["base"] or result.get("difference") is None:
         return "–", ""
-    limits = found["difference_ci95"]
+    limits = result["difference_ci95"]
     within = "" if limits is None else f"{100 * limits[0]:+.1f} to {100 * limits[1]:+.1f}"
-    return f"{100 * found['difference']:+.1f}", within
+    return f"{100 * result['difference']:+.1f}", within
 
 
 def _lines(figures: Figures, axis: Figures) -> list[list[str]]:
-    """The table with intervals in columns of their own."""
+    """Returns the rows of the table, with intervals in columns of their own."""
     flat: list[list[str]] = []
     for title, cells in columns(figures, axis):
         flat.append([title, *(value for value, _ in cells)])
@@ -74,7 +77,7 @@ def _lines(figures: Figures, axis: Figures) -> list[list[str]]:
 
 
 def conclusions(axis: Figures) -> list[str]:
-    """What the learning curve says, in sentences; nothing for other axes."""
+    """Says what the learning curve shows, in sentences; returns none for other axes."""
     lines = []
     for split, curves in axis.get("curves", {}).items():
         for metric, curve in curves.items():
@@ -93,7 +96,7 @@ def conclusions(axis: Figures) -> list[str]:
 
 
 def print_tables(figures: Figures) -> str:
-    """All of a sweep as text for a terminal."""
+    """Lays out all tables of a sweep as text for a terminal."""
     lines = []
     for axis in figures["axes"]:
         lines += [axis["title"], layout(_lines(figures, axis)), *conclusions(axis), ""]
@@ -101,21 +104,24 @@ def print_tables(figures: Figures) -> str:
 
 
 def notes(figures: Figures) -> list[str]:
-    """What holds for all tables."""
+    """Returns sentences that hold for all tables."""
     split = split_of(figures)
-    found = [
-        f"* best on validation ({METRICS[figures['primary']]}), where choices are read. Δ: points less the base's, "
-        "the recipe's own settings, "
-        f"over the same resamples. {figures['seeds']} seed(s); {split} figures are means over them. "
-        "MB: float weights, before a run's compression."
+    lines = [
+        f"* best on validation by {METRICS[figures['primary']]}; choices are read there. Δ: difference from the base (the "
+        f"recipe's own settings) in points, over the same resamples. {split} figures are means over "
+        f"{figures['seeds']} seed(s). MB: float weights, before compression."
     ]
     teacher = figures["teacher"].get(split)
     if teacher:
-        told = [f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in metrics_of(figures) if name in teacher]
-        found.append(f"Teacher on the {split} split: {', '.join(told)}. Fidelity: decides as the teacher.")
+        measures = [
+            f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in metrics_of(figures) if name in teacher
+        ]
+        lines.append(
+            f"Teacher on the {split} split: {', '.join(measures)}. Fidelity: share of rows decided as the teacher does."
+        )
     if split == "test":
-        found.append(f"The test split was looked at {len(figures['test_looks'])} time(s) by sweeps into this folder.")
-    return found
+        lines.append(f"The test split was looked at {len(figures['test_looks'])} time(s) by sweeps into this folder.")
+    return lines
 
 
 def _within(limits: Sequence[float] | None, scale: float = 1) -> str:

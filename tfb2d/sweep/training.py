@@ -1,4 +1,4 @@
-"""Trains variants: each with each seed in a folder of its own, skipped when done, gone on with when stopped."""
+"""Trains each variant with each seed in its own folder; skips finished trainings and goes on with stopped ones."""
 
 import gc
 import multiprocessing
@@ -32,15 +32,15 @@ VERSION = 1  # of the code: raise it when the same settings and rows give anothe
 
 @dataclass(frozen=True)
 class VariantOutcome(Outcome):
-    """A variant that was trained with one seed.
+    """Holds the outcome of a variant trained with one seed.
 
     Attributes:
-      names: axis and variant of all that ask for it.
-      rows, epochs: it learnt from.
-      train_seconds, seconds: of the batches, and of all.
-      parameters, megabytes: its size, as float32 (10^6 bytes).
+      names: "axis: variant" of all axes that have it.
+      rows, epochs: how much it learnt from.
+      train_seconds, seconds: time of the batches, and of the whole training.
+      parameters, megabytes: its size as float32, in 10^6 bytes.
       calibration: from its logits to probabilities.
-      history: figures an epoch.
+      history: figures of each epoch.
     """
 
     names: tuple[str, ...]
@@ -56,11 +56,11 @@ class VariantOutcome(Outcome):
 
 @dataclass(frozen=True)
 class Job:
-    """A variant with a seed.
+    """Holds a variant with a seed; equal settings of several axes are one job.
 
     Attributes:
-      names: axis and variant of all that ask for it: settings that are the same are trained once.
-      key: fingerprint of the settings and of what they are applied to; names the folder.
+      key: fingerprint of the settings and of the data they are applied to; names the folder.
+      names: "axis: variant" of all axes that have it.
     """
 
     settings: Settings
@@ -70,12 +70,12 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """Below the sweep's folder."""
+        """Returns the job's folder, relative to the sweep's."""
         return f"variants/{self.key}/seed-{self.seed}"
 
 
 def jobs(material: Material, axes: Sequence[Axis], seeds: int) -> list[Job]:
-    """Returns all that has to be trained: the base first, and every seed of a variant before the next variant."""
+    """Returns the jobs of a sweep: the base first, and all seeds of a variant before the next variant."""
     names: dict[str, list[str]] = {}
     settings: dict[str, Settings] = {}
     variants = [(axis, variant) for axis in axes for variant in axis.variants]
@@ -108,26 +108,25 @@ def base_of(axes: Sequence[Axis]) -> Variant:
 
 
 def is_done(job: Job, out: Path) -> bool:
-    """Says whether a job is trained."""
+    """Says whether a job's training is finished."""
     return is_finished(out / job.folder)
 
 
 def outcome_of(job: Job, out: Path) -> VariantOutcome:
-    """Returns what a trained job left."""
+    """Returns the outcome of a job that is done."""
     record = read_record(out / job.folder)
     assert record is not None  # of jobs that `is_done` says are done
     return VariantOutcome.from_json(record.outcome or {})
 
 
 def train(material: Material, job: Job, out: Path, progress: bool = False) -> VariantOutcome:
-    """Trains a variant with a seed, unless that was done before; what was stopped goes on.
+    """Trains a variant with a seed; returns at once where that is done, and goes on where it was stopped.
 
-    Writes the logits of the validation and test splits. Figures of the test split are looked at together, when the sweep
-    is finished.
+    Writes the logits of the validation and test splits. The test figures of all variants are computed at the end.
 
     Args:
-      material: loaded.
-      job: what to train.
+      material: a run's material, loaded.
+      job: the variant and seed.
       out: the sweep's folder.
       progress: whether to show a bar of the batches.
     """
@@ -186,14 +185,14 @@ def _train(material: Material, job: Job, folder: Path, progress: bool) -> Varian
 def train_all(
     run: Run, config: Config, todo: Sequence[Job], out: Path, progress: bool, before: int, total: int
 ) -> None:
-    """Trains jobs one after the other, in a process of their own, which ends when the one that started it does.
+    """Trains jobs one after the other, in a process that ends when its parent does.
 
     Args:
       run, config: of the Material.
       todo: the jobs.
       out: the sweep's folder.
       progress: whether to show bars.
-      before: jobs of this sweep that were trained before these, of `total`.
+      before, total: jobs of this sweep already trained, and all of them.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -222,7 +221,10 @@ def _end_with(process: BaseProcess) -> None:
 
 
 def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:
-    """Returns the seconds that each job will take, going by its other seed, or by the run's student, rows and epochs."""
+    """Returns the expected seconds of each job.
+
+    They are those of another seed, or follow from the rows and epochs of other variants or of the run's student.
+    """
     records = [(path.parent, read_record(path.parent)) for path in sorted(out.glob(f"variants/*/*/{RECORD}"))]
     done = [
         (folder.parent.name, VariantOutcome.from_json(record.outcome))

@@ -1,4 +1,4 @@
-"""What is tried: axes, and the variants on each."""
+"""The axes of a sweep, and the variants on each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,14 +9,8 @@ from tfb2d.sweep.settings import ALL, Axis, Facts, Settings, Variant, base
 
 MOST_EPOCHS = 10
 TARGETS = ("soft", "decisions", "labels")
-FIXED = (
-    "teachers",
-    "targets",
-    "interactions",
-    "augmentation",
-    "teacher_init",
-    "affixes",
-)  # axes that take no other values
+# Axes whose variants --values cannot change.
+FIXED = ("teachers", "targets", "interactions", "augmentation", "teacher_init", "affixes")
 ROWLESS = (
     "so that none has a table row of its own; --config.student.window=0 --config.student.convolutions=() "
     "--config.student.convolution_width=0 --config.student.vocabulary=0 --config.student.affixes=() sweeps a student whose "
@@ -35,31 +29,30 @@ def axes(
     rows: int = ALL,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Axis]:
-    """The axes of these names, each with the base among its variants.
+    """Returns the axes of these names, each with the base among its variants.
 
     Args:
       names: of AXES, or "all", which leaves out what the run cannot answer.
       config: the recipe.
       facts: what the run has.
-      values: other values than the usual ones, by axis.
-      equal_steps: whether variants with fewer rows train more epochs: as many steps as the base, at most MOST_EPOCHS
-        times the epochs.
-      rows: transfer rows beyond the judged ones of the base, and so of every axis but "transfer"; ALL takes all.
-      tell: is given a line for every axis that "all" leaves out.
+      values: axis -> values that replace the usual ones.
+      equal_steps: whether variants with fewer rows train as many steps as the base, up to MOST_EPOCHS times its epochs.
+      rows: transfer rows beyond the labelled ones, of every axis but "transfer"; ALL takes all.
+      tell: called with a line for every axis that "all" leaves out.
 
     Raises:
-      ConfigError: no such axis, one that the run cannot answer, or values that cannot work.
+      ConfigError: no such axis, an axis that the run cannot answer, or values that cannot work.
     """
-    wanted = list(AXES) if "all" in names else list(dict.fromkeys(names))
-    for name in (*wanted, *values):
+    chosen = list(AXES) if "all" in names else list(dict.fromkeys(names))
+    for name in (*chosen, *values):
         if name not in AXES:
             raise ConfigError(f"there is no axis {name!r}; there are {', '.join(AXES)}, all")
     for name in values:
-        if name not in wanted or name in FIXED:
-            why = "its variants are given" if name in wanted else "--sweep does not name it"
+        if name not in chosen or name in FIXED:
+            why = "its variants are given" if name in chosen else "--sweep does not name it"
             raise ConfigError(f"--values={name}=... is for no axis of this sweep: {why}")
-    found = []
-    for name in wanted:
+    answered = []
+    for name in chosen:
         title, make = AXES[name]
         start = replace(base(config), rows=rows if rows < facts.unlabelled + facts.augmented else ALL)
         try:
@@ -72,26 +65,25 @@ def axes(
         except ValueError as problem:
             raise ConfigError(f"--values={name}=...: {problem}") from problem
         if equal_steps:
-            epochs = start.training.epochs  # a variant of other epochs has had its steps made equal
+            epochs = start.training.epochs  # a variant with other epochs already has equal steps
             variants = [
-                replace(one, settings=_longer(one.settings, start, facts))
-                if one.settings.training.epochs == epochs
-                else one
-                for one in variants
+                replace(variant, settings=_longer(variant.settings, start, facts))
+                if variant.settings.training.epochs == epochs
+                else variant
+                for variant in variants
             ]
-        own = [one for one in variants if one.settings == start]
-        if not own:
+        if not any(variant.settings == start for variant in variants):
             called = "as the recipe" if start.rows == ALL else f"{start.rows:,} rows, as the other axes"
             variants = [Variant(called, start, None), *variants]
         if start.rows != ALL and name != "transfer":
-            note = f"{note} {start.rows:,} rows beyond the {facts.labelled:,} judged ones, where any.".strip()
-        marked = tuple(replace(one, base=one.settings == start) for one in variants)
-        found.append(Axis(name, title, marked, note))
-    return found
+            note = f"{note} {start.rows:,} rows beyond the {facts.labelled:,} labelled ones, where any.".strip()
+        marked = tuple(replace(variant, base=variant.settings == start) for variant in variants)
+        answered.append(Axis(name, title, marked, note))
+    return answered
 
 
 class _CannotAnswer(ConfigError):
-    """The run lacks what the axis is about."""
+    """Says that the run lacks what an axis varies."""
 
 
 Made = tuple[list[Variant], str]
@@ -109,11 +101,11 @@ def _transfer(start: Settings, config: Config, facts: Facts, values: Values | No
     sizes = [count(value) for value in values or ("0", "10k", "30k", "100k", "300k", "1m")]
     pool = facts.unlabelled + facts.augmented
     if not pool:
-        raise _CannotAnswer("the run's transfer set has judged rows alone")
+        raise _CannotAnswer("the run's transfer set has labelled rows alone")
     variants = [Variant(f"{size:,}", replace(start, rows=size), size) for size in sorted(set(sizes)) if size < pool]
     note = (
-        f"Rows beyond the {facts.labelled:,} judged ones, which are always there with the teacher's scores: drawn from "
-        f"{facts.unlabelled:,} unlabelled and {facts.augmented:,} augmented ones, smaller sets within larger ones."
+        f"Rows beyond the {facts.labelled:,} labelled ones, which all variants have with the teacher's scores. Drawn "
+        f"from {facts.unlabelled:,} unlabelled and {facts.augmented:,} augmented rows; larger sets hold the smaller ones."
     )
     return [*variants, Variant(f"{pool:,} (all)", replace(start, rows=ALL), pool)], note
 
@@ -133,8 +125,8 @@ def _teachers(start: Settings, config: Config, facts: Facts, values: Values | No
 def _targets(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
     soft = replace(start, distill=replace(start.distill, hard_weight=0.0))
     variants = [
-        Variant("labels alone, judged rows", replace(soft, targets="labels")),
-        Variant("soft, judged rows", replace(soft, rows=0)),
+        Variant("labels alone, labelled rows", replace(soft, targets="labels")),
+        Variant("soft, labelled rows", replace(soft, rows=0)),
         Variant("teacher's decisions, transfer rows", replace(soft, targets="decisions")),
         Variant("soft, transfer rows", soft),
     ]
@@ -164,7 +156,7 @@ def _convolutions(start: Settings, config: Config, facts: Facts, values: Values 
         )
         for shape in shapes
     ]
-    return made, "Over composed n-grams; the numbers say how many places off a convolution's neighbours stand."
+    return made, "Over composed n-grams; the numbers are the distances of a convolution's neighbours."
 
 
 def _convolution_width(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
@@ -190,8 +182,8 @@ def _buckets(start: Settings, config: Config, facts: Facts, values: Values | Non
     variants = [Variant(f"{n:,} buckets", _student(start, buckets=n), n) for n in numbers]
     if start.student.window:
         return variants, (
-            "Collisions: tokens of the transfer rows that share a table row, each at an n-gram's first place alone; "
-            "rows of its other places, in the same table, are not counted."
+            "Collisions: tokens of the transfer rows that share a table row, at an n-gram's first position. Rows of other "
+            "positions, in the same table, are not counted."
         )
     return variants, "Collisions: n-grams of the transfer rows whose table row another n-gram has too."
 
@@ -252,7 +244,7 @@ def _vocabulary(start: Settings, config: Config, facts: Facts, values: Values | 
 
 
 def _tokens_with_rows(start: Settings, values: Values | None) -> Made:
-    """The vocabulary of a student that composes n-grams, which is part of what is served."""
+    """Returns vocabularies of a student that composes n-grams; such a vocabulary is served with it."""
     window, own = start.student.window, start.student.vocabulary
     room = start.student.buckets // window - 3  # slots for a text's end and all other tokens, and rows for affixes
     usual = sorted({*(size for size in (10_000, 30_000) if size < room), *([own] if own else [])})
@@ -296,23 +288,18 @@ AXES: dict[str, tuple[str, Maker]] = {
 
 
 def _shapes(start: Settings, field: str, shapes: Sequence[tuple[int, ...]]) -> Made:
-    return [
-        Variant(
-            f"{field} {', '.join(map(str, shape)) or 'none'}",
-            _student(start, **{field: shape}),
-        )
-        for shape in shapes
-    ], ""
+    variants = [(f"{field} {', '.join(map(str, shape)) or 'none'}", {field: shape}) for shape in shapes]
+    return [Variant(name, _student(start, **changed)) for name, changed in variants], ""
 
 
 def _longer(settings: Settings, start: Settings, facts: Facts) -> Settings:
-    """As many steps as the base."""
+    """Returns the settings with as many training steps as the base."""
     times = min(max(_rows(start, facts) / _rows(settings, facts), 1.0), MOST_EPOCHS)
     return replace(settings, training=replace(settings.training, epochs=round(settings.training.epochs * times)))
 
 
 def _rows(settings: Settings, facts: Facts) -> int:
-    """How many rows a variant learns from."""
+    """Returns the number of rows that a variant learns from."""
     pool = facts.unlabelled + (facts.augmented if settings.augmented else 0)
     drawn = 0 if settings.targets == "labels" else pool if settings.rows == ALL else min(settings.rows, pool)
     return facts.labelled + drawn
@@ -327,17 +314,21 @@ def _student(start: Settings, **changed: Any) -> Settings:
 
 
 def count(text: str, least: int = 0) -> int:
-    """A count as people write it: 300000, 300k, 1m, 2^18. Raises ValueError where it is none, or less than `least`."""
+    """Parses a count as people write it: 300000, 300k, 1m, 2^18.
+
+    Raises:
+      ValueError: no count, or less than `least`.
+    """
     text = text.strip().lower()
     if "^" in text:
         low, high = text.split("^")
-        found: float = int(low) ** int(high)
+        number: float = int(low) ** int(high)
     else:
         scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:], 1)
-        found = round(float(text[:-1] if scale > 1 else text) * scale, 6)
-    if not (found >= least and float(found).is_integer()):
-        raise ValueError(f"{text!r} is no count" + (f" of {least} or more" if least else ""))
-    return int(found)
+        number = round(float(text[:-1] if scale > 1 else text) * scale, 6)
+    if not (number >= least and float(number).is_integer()):
+        raise ValueError(f"{text!r} is not a count" + (f" of {least} or more" if least else ""))
+    return int(number)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """A vocabulary in place of the hash, as the original BERT2DNN code has it; for comparison only, it is never served.
 
-The n-grams that the transfer rows have most often get a row each; all others share row 0. An n-gram is looked up by its id
-in 2^31 - 1 buckets, where a million n-grams have a few hundred collisions, which changes no figure.
+The most frequent n-grams of the transfer rows have a row each; all others share row 0. An n-gram is looked up by its id in
+2^31 - 1 buckets. A million n-grams have a few hundred collisions there, too few to change a figure.
 """
 
 from typing import TYPE_CHECKING
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 
 def frequent(rows: "HashedRows", orders: tuple[int, ...], size: int, index: np.ndarray) -> np.ndarray:
-    """The most frequent n-grams of hashed rows: their ids in 2^31 - 1 buckets, rising, at most `size` of them."""
+    """Returns the ids of the most frequent n-grams of hashed rows, rising: at most `size`, in 2^31 - 1 buckets.
+
+    Args:
+      rows: hashed rows.
+      orders: of the n-grams.
+      size: ids at most.
+      index: the rows that count, `[n]`.
+    """
     keys, counts = zip(*(ngrams.distinct(rows, order, index) for order in orders), strict=True)
     every, times = np.concatenate(keys), np.concatenate(counts)
     best = np.lexsort((every, -times))[:size]
@@ -29,31 +36,39 @@ def use(student: "Student", ids: np.ndarray) -> None:
     """Makes a student read rows of a vocabulary: n-gram `ids[i]` has row i + 1 of its table.
 
     Args:
-      student: with a table of `len(ids) + 1` rows; every layer that needs rows asks its `ngrams` for them.
+      student: with a table of `len(ids) + 1` rows; all its layers take table rows from its `ngrams`.
       ids: of `frequent`.
     """
     known = tf.constant(ids, tf.int32)
     orders = student.config.orders
 
     def look_up(hashes: tf.RaggedTensor) -> tf.Tensor:
-        wanted = text.ngram_ids(hashes, orders, text_spec.MAX_BUCKETS)
-        flat = tf.reshape(wanted, [-1])
-        place = tf.searchsorted(known, flat)
-        hit = tf.equal(tf.gather(known, tf.minimum(place, len(ids) - 1)), flat)
-        return tf.reshape(tf.where(hit, place + 1, 0), tf.shape(wanted))
+        keys = text.ngram_ids(hashes, orders, text_spec.MAX_BUCKETS)
+        flat = tf.reshape(keys, [-1])
+        index = tf.searchsorted(known, flat)
+        hit = tf.equal(tf.gather(known, tf.minimum(index, len(ids) - 1)), flat)
+        return tf.reshape(tf.where(hit, index + 1, 0), tf.shape(keys))
 
     student.ngrams.ids = look_up  # type: ignore[method-assign]
 
 
 def start_from(student: "Student", ids: np.ndarray, hashes: np.ndarray, vectors: np.ndarray) -> None:
-    """`Student.start_from` for a student that reads a vocabulary: words outside it start nothing."""
+    """Starts a student that reads a vocabulary from word vectors, as `Student.start_from` does.
+
+    Words outside the vocabulary are left out.
+
+    Args:
+      student, ids: of `use`.
+      hashes: of the words, `[n]`.
+      vectors: `[n, width]`.
+    """
     table = student.ngrams.table
     made = table.numpy()
     student.start_from(hashes, vectors)  # for the table of a pair's soft matching, which is hashed
     if 1 in student.config.orders:
-        wanted = text_spec.ngram_ids(hashes, (1,), text_spec.MAX_BUCKETS)[:, 0]
-        place = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-        known = np.flatnonzero(ids[place] == wanted)
-        rows, first = np.unique(place[known] + 1, return_index=True)
+        keys = text_spec.ngram_ids(hashes, (1,), text_spec.MAX_BUCKETS)[:, 0]
+        index = np.minimum(np.searchsorted(ids, keys), len(ids) - 1)
+        known = np.flatnonzero(ids[index] == keys)
+        rows, first = np.unique(index[known] + 1, return_index=True)
         made[rows] = start_rows(vectors, student.config.dim)[known[first]]
     table.assign(made)

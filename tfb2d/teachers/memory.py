@@ -10,8 +10,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 def keep_freed_memory() -> bool:
     """Keeps glibc from giving the memory of each of PyTorch's operators back to the kernel at once.
 
-    Otherwise each operator has page faults on all of its output, which takes up to half of the time (BUILD.md). This
-    changes the whole process: commands call it when they start, and no library function does.
+    Otherwise each operator has page faults on all of its output, which takes up to half of the time
+    (docs/performance.md). This changes the whole process: commands call it when they start, and no library function does.
 
     Returns:
       Whether it was set: with `KERAS_BACKEND=torch` on Linux with glibc. Other backends keep memory themselves.

@@ -50,10 +50,10 @@ def read_settings(folder: Path) -> WordPieceSettings:
     if config.get("tokenizer_class") == "BertJapaneseTokenizer":
         raise ConfigError(f"{folder}: its BertJapaneseTokenizer cuts words with MeCab, which teachers cannot do")
     normalizer = whole.get("normalizer") or {}
-    kind = normalizer.get("type", "BertNormalizer")
+    kind = normalizer.get("type", "null" if whole else "BertNormalizer")  # without one, texts are read as they are
     if kind != "BertNormalizer" and "do_lower_case" not in config:
         raise ConfigError(
-            f"{folder / 'tokenizer.json'}: its normalizer is a {kind}, not a BertNormalizer; say in "
+            f"{folder / 'tokenizer.json'}: its normalizer is {kind}, not BertNormalizer; say in "
             f"{folder / 'tokenizer_config.json'} whether texts are lower-cased: do_lower_case"
         )
     if not config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)):
@@ -89,11 +89,34 @@ def _vocabulary(folder: Path, whole: dict[str, Any]) -> tuple[str, ...]:
     if path.is_file():
         return tuple(line.rstrip() for line in re.split(r"\r?\n", path.read_text(encoding="utf-8").rstrip("\n")))
     model = whole.get("model") or {}
-    if model.get("type") != "WordPiece":
-        has = f"its tokenizer.json is of {model['type']}" if "type" in model else "there is no tokenizer.json either"
+    if model.get("type") != "WordPiece" or not model.get("vocab"):
+        if not (folder / "tokenizer.json").is_file():
+            has = "there is no tokenizer.json either"
+        elif model.get("type", "WordPiece") != "WordPiece":
+            has = f"its tokenizer.json is of {model['type']}"
+        else:
+            has = "its tokenizer.json has no model of type WordPiece with a vocab"
         raise ConfigError(f"{folder}: there is no vocab.txt, and {has}, so its word pieces are not known")
-    ids: dict[str, int] = model["vocab"]
-    return tuple(sorted(ids, key=ids.__getitem__))
+    return _by_id(folder / "tokenizer.json", model["vocab"], whole.get("added_tokens") or [])
+
+
+def _by_id(path: Path, ids: dict[str, int], added: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Lists pieces so that each one's index is its id. Added tokens fill gaps between ids, placeholders the rest."""
+    pieces: dict[int, str] = {}
+    for piece, index in ids.items():
+        if type(index) is not int or index < 0 or index in pieces:
+            raise ConfigError(f"{path}: the id of piece {piece!r} is {index!r}; ids are different whole numbers from 0")
+        pieces[index] = piece
+    for token in added:
+        if token["content"] not in ids:
+            pieces.setdefault(token["id"], token["content"])
+    size = max(pieces) + 1
+    if size > 2 * len(pieces):  # a wrong id may be of any size
+        raise ConfigError(
+            f"{path}: the ids of its {len(pieces):,} pieces go up to {size - 1:,}; most of them are missing"
+        )
+    # Words have no spaces, so no text yields a piece that has one.
+    return tuple(pieces.get(index, f"[no piece {index}]") for index in range(size))
 
 
 def _json(path: Path) -> dict[str, Any]:

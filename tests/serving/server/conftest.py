@@ -1,26 +1,20 @@
 """Models made once, and one server that most tests share."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
+from contract_cases import ask_everything, labelled_config
+from embedded import Local, Server
+from tiny_models import build_tree, save_marked
 
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory):
     """The folder of the demo models."""
-    from tiny_models import build_tree
-
     return build_tree(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")
 def marked(tmp_path_factory):
     """Two versions that answer 1.0 and 2.0."""
-    from tiny_models import save_marked
-
     base = tmp_path_factory.mktemp("marked")
     for mark in (1, 2):
         save_marked(base / f"source-{mark}", mark)
@@ -30,17 +24,13 @@ def marked(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shared(tree, tmp_path_factory):
     """A server with both versions of demo, labels, other, health and monitoring."""
-    from embedded import Server
-
     folder = tmp_path_factory.mktemp("shared")
-    with Server(folder, *shared_flags(tree, folder)) as server:
+    with Local(folder, *shared_flags(tree, folder)) as server:
         yield server
 
 
 def shared_flags(tree, folder):
     """Writes the config files of the shared server; returns its flags."""
-    from contract_cases import labelled_config
-
     (folder / "models.cfg").write_text(labelled_config(tree))
     (folder / "mon.cfg").write_text('prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }')
     flags = ["--model_config_file=models.cfg", "--allow_version_labels_for_unavailable_models=true"]
@@ -53,19 +43,14 @@ PUBLIC = "--accelerate=false"
 @pytest.fixture(scope="session")
 def public(tree, tmp_path_factory):
     """`shared` without what is private to grpcio and TensorFlow."""
-    from embedded import Server
-
     folder = tmp_path_factory.mktemp("public")
-    with Server(folder, *shared_flags(tree, folder), PUBLIC) as server:
+    with Local(folder, *shared_flags(tree, folder), PUBLIC) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def contract_public(public, tree, tmp_path_factory):
     """Case -> answer of the server that uses public interfaces only."""
-    from contract_cases import ask_everything
-    from embedded import Server
-
     Server.more = (PUBLIC,)
     try:
         return ask_everything(public, tree, tmp_path_factory.mktemp("contract_public"))
@@ -76,6 +61,4 @@ def contract_public(public, tree, tmp_path_factory):
 @pytest.fixture(scope="session")
 def contract(shared, tree, tmp_path_factory):
     """Case -> answer, for all recorded cases, asked of the embedded server."""
-    from contract_cases import ask_everything
-
     return ask_everything(shared, tree, tmp_path_factory.mktemp("contract"))

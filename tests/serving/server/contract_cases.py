@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 from certificates import make_certificates
-from embedded import Server, ones, outcome, predict_request, wait_for
+from embedded import Local, Server, ones, outcome, predict_request, wait_for
 from google.protobuf import text_format
 from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import tensor_pb2
@@ -286,7 +286,7 @@ def hot_swaps(tree: Path, work: Path) -> dict[str, object]:
     put(tree / "src", work / "base/1")
     flags = [f"--model_base_path={work}/base", "--rest_api_timeout_in_ms=200"]
     gone = "NOT_FOUND: Servable not found for request: Latest(demo)"
-    with Server(work, "--model_name=demo", *flags) as server:
+    with Local(work, "--model_name=demo", *flags) as server:
         answers: dict[str, object] = {
             "hot: initial": outcome(
                 server.predictions.Predict, predict_request(inputs={"x": X}, only=("s",)), timeout=5
@@ -315,7 +315,7 @@ def hot_swaps(tree: Path, work: Path) -> dict[str, object]:
 
 def corrupt_later(tree: Path, work: Path) -> dict[str, object]:
     put(tree / "src", work / "c/1")
-    with Server(work, "--model_name=demo", f"--model_base_path={work}/c", *FAST) as server:
+    with Local(work, "--model_name=demo", f"--model_base_path={work}/c", *FAST) as server:
         (work / "c/2").mkdir()
         wait_for(lambda: "NOT_FOUND" in _status(server)[1])
         return {
@@ -333,7 +333,7 @@ def starts(tree: Path, work: Path) -> dict[str, object]:
     with (
         Server(work, "--model_name=demo", f"--model_base_path={work}/nothere", wait=False) as waiting,
         Server(work, "--nosuchflag=1", demo, rest=False) as unknown,
-        Server(work, "--model_name=warm", f"--model_base_path={tree}/warm", rest=False) as warm,
+        Local(work, "--model_name=warm", f"--model_base_path={tree}/warm", rest=False) as warm,
     ):
         wait_for(lambda: "Could not find base path" in waiting.log(), 60)
         request = predict_request(inputs={"x": X})
@@ -387,7 +387,7 @@ def reloads(tree: Path, work: Path) -> dict[str, object]:
     both = "model_version_policy { specific { versions: 1 versions: 2 } }"
     canary = 'version_labels { key: "canary" value: 2 }'
     stable = 'version_labels { key: "stable" value: 1 }'
-    with Server(work, "--model_name=demo", f"--model_base_path={tree}/demo") as server:
+    with Local(work, "--model_name=demo", f"--model_base_path={tree}/demo") as server:
 
         def reload(*models: str, timeout: float = 20.0) -> tuple[str, str]:
             request = model_management_pb2.ReloadConfigRequest()
@@ -441,7 +441,7 @@ def batches(tree: Path, work: Path) -> dict[str, object]:
         "max_enqueued_batches { value: 1 }\nnum_batch_threads { value: 1 }\n"
     )
     flags = ["--enable_batching", "--batching_parameters_file=batch.cfg", f"--model_base_path={tree}/demo"]
-    with Server(work, "--model_name=demo", *flags) as server:
+    with Local(work, "--model_name=demo", *flags) as server:
 
         def timed(rows: int, signature: str = "", inputs: dict | None = None) -> tuple[float, str]:
             request = predict_request(signature=signature, inputs=inputs or {"x": ones(rows, 4)})
@@ -474,7 +474,7 @@ def tls(tree: Path, work: Path) -> dict[str, object]:
         f'server_key: {json.dumps(made.server_key)}\nserver_cert: {json.dumps(made.server_cert)}\ncustom_ca: ""\n'
     )
     flags = [f"--model_base_path={tree}/demo", "--ssl_config_file=ssl.cfg"]
-    with Server(work, "--model_name=demo", *flags) as server:
+    with Local(work, "--model_name=demo", *flags) as server:
         request = predict_request(inputs={"x": X}, only=("s",))
         answers: dict[str, object] = {"ssl: plaintext client": outcome(server.predictions.Predict, request, timeout=3)}
         credentials = grpc.ssl_channel_credentials(made.ca_cert.encode())

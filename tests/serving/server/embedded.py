@@ -1,7 +1,9 @@
-"""The embedded server as a real process, and how tests ask it."""
+"""The embedded server, in this process or as one of its own, and how tests ask it."""
 
 import http.client
+import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,9 +21,9 @@ UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 class Server:
@@ -37,18 +39,19 @@ class Server:
         self.port = port or free_port()
         self.rest_port = free_port() if rest else 0
         self.log_path = folder / f"server-{self.port}.log"
-        command = [sys.executable, "-m", "tfb2d.serve", "--embedded", f"--port={self.port}"]
-        command += [f"--rest_api_port={self.rest_port}"] if rest else []
-        with self.log_path.open("w") as log:
-            environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
-            self.process = subprocess.Popen(
-                [*command, *self.more, *flags], stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment
-            )
+        ports = [f"--port={self.port}", *([f"--rest_api_port={self.rest_port}"] if rest else [])]
+        self.begin(folder, [*ports, *self.more, *flags])
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", options=UNLIMITED)
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
         if wait:
             self.wait_ready()
+
+    def begin(self, folder: Path, flags: list[str]) -> None:
+        command = [sys.executable, "-m", "tfb2d.serve", "--embedded", *flags]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+        with self.log_path.open("w") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment)
 
     def wait_ready(self, seconds: float = 240.0) -> None:
         end = time.monotonic() + seconds
@@ -98,6 +101,34 @@ class Server:
             return answer.status, titles, answer.read().decode("utf-8", "replace")
         finally:
             connection.close()
+
+
+class Local(Server):
+    """The same server in this process, which spares the seconds that a process needs to import TensorFlow."""
+
+    def begin(self, folder: Path, flags: list[str]) -> None:
+        from tfb2d.serving.server.options import parse
+        from tfb2d.serving.server.preflight import prepare
+        from tfb2d.serving.server.run import EmbeddedServer
+
+        self._handler = logging.FileHandler(self.log_path, "w")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s] %(message)s"))
+        logging.getLogger("tfb2d").addHandler(self._handler)
+        logging.getLogger("tfb2d").setLevel(logging.INFO)
+        options, unknown = parse([re.sub(r"^(--\w+_file=)(?=[^/])", rf"\g<1>{folder}/", flag) for flag in flags])
+        assert not unknown
+        self._embedded = EmbeddedServer(options, prepare(options))
+        self._embedded.start()
+
+    def wait_ready(self, seconds: float = 0.0) -> None:
+        pass  # `begin` has waited
+
+    def __exit__(self, *_: object) -> None:
+        self.channel.close()
+        self._embedded.request_stop()
+        self._embedded.stop()
+        logging.getLogger("tfb2d").removeHandler(self._handler)
+        self._handler.close()
 
 
 def tensor(value: object) -> tensor_pb2.TensorProto:

@@ -30,7 +30,7 @@ def test_defaults_of_a_signature_are_used_and_not_shown(tree, tmp_path):
     try:
         api = Api(server.models, server.metrics)
         request = predict_request(signature="two", inputs={"a": np.ones((1, 2), np.float32)})
-        assert api.predict(request, 10.0).outputs["o"].float_val == [3, 3]
+        assert api.infer("Predict", request, 10.0).outputs["o"].float_val == [3, 3]
         metadata = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         metadata.model_spec.name = "demo"
         signatures = get_model_metadata_pb2.SignatureDefMap()
@@ -39,7 +39,7 @@ def test_defaults_of_a_signature_are_used_and_not_shown(tree, tmp_path):
         assert not signatures.signature_def["two"].defaults
         request.inputs["c"].CopyFrom(request.inputs.pop("a"))
         with pytest.raises(StatusError, match="Signature input alias: a"):
-            api.predict(request, 10.0)
+            api.infer("Predict", request, 10.0)
     finally:
         server.stop()
 

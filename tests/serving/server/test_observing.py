@@ -19,7 +19,7 @@ from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import StatusError
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.options import FlagError, Options
-from tfb2d.serving.server.request_log import RequestLog, RequestLogs
+from tfb2d.serving.server.request_log import RequestLogs
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
@@ -112,10 +112,16 @@ def log_some(log, count):
         log.put("demo", 3, entry)
 
 
+def logs(folder, metrics, rate=1.0, megabytes=1024):
+    return RequestLogs(
+        Options(log_requests=str(folder), log_requests_rate=rate, log_requests_max_mb=megabytes), metrics
+    )
+
+
 def test_the_request_log_holds_requests_and_their_metadata(tmp_path):
     metrics = Metrics()
-    log = RequestLog(str(tmp_path), 0.5, 1 << 30, ["serve"], metrics)
-    assert 300 < sum(log.draws() for _ in range(1000)) < 700
+    log = logs(tmp_path, metrics, rate=0.5)
+    assert 300 < sum(log.draws("demo") for _ in range(1000)) < 700
     log_some(log, 100)
     assert not list(tmp_path.glob("*.tfrecord"))  # a reader never meets a file that still grows
     log.close()
@@ -129,18 +135,18 @@ def test_the_request_log_holds_requests_and_their_metadata(tmp_path):
 
 
 def test_lost_entries_are_counted(tmp_path):
-    """A folder that is full, and one that is gone; the metric says so while the log is open."""
+    """A folder that is full, and one that was taken away; the metric says so while the log is open."""
     metrics = Metrics()
-    full = RequestLog(str(tmp_path / "full"), 1.0, 0, [], metrics)
+    full = logs(tmp_path / "full", metrics, megabytes=0)
     log_some(full, 10)
     wait_for(lambda: 'status="RESOURCE_EXHAUSTED"} 10' in metrics.text())
     full.close()
     assert read_logs(tmp_path / "full") == []
-    gone = RequestLog(str(tmp_path / "gone"), 1.0, 1 << 30, [], metrics)
-    (tmp_path / "gone").rmdir()
-    (tmp_path / "gone").write_text("a file in its place")
-    log_some(gone, 10)
-    gone.close()
+    lost = logs(tmp_path / "lost", metrics)
+    (tmp_path / "lost").rmdir()
+    (tmp_path / "lost").write_text("a file stands here")
+    log_some(lost, 10)
+    lost.close()
     assert 'status="UNKNOWN"} 10' in metrics.text()
 
 
@@ -242,18 +248,18 @@ def test_callers_cannot_have_files_written():
 
 def test_logs_follow_the_configuration(tmp_path):
     """A model that gets a logging_config has a log of its own; one that loses it goes back to the server's."""
-    logs = RequestLogs(Options(log_requests=str(tmp_path / "all"), log_requests_rate=1.0), Metrics())
-    assert logs.sampled("demo") is logs.sampled("other")
-    logs.configure({one.name: one for one in from_proto(model_config(f"{tmp_path}/own/"), {})})
-    log_some(logs.sampled("demo"), 3)
-    logs.configure({})
+    metrics = Metrics()
+    log = logs(tmp_path / "all", metrics)
+    log.configure({model.name: model for model in from_proto(model_config(f"{tmp_path}/own/"), {})})
+    log_some(log, 3)
+    log.configure({})
     assert len(read_logs(tmp_path / "own")) == 3
-    log_some(logs.sampled("demo"), 2)
-    logs.configure({one.name: one for one in from_proto(model_config("/proc/nowhere/"), {})})  # not to be written
-    assert logs.sampled("demo") is None
-    assert logs.sampled("other") is not None
-    logs.close()
+    log_some(log, 2)
+    log.configure({model.name: model for model in from_proto(model_config("/proc/nowhere/"), {})})  # not to be written
+    log_some(log, 4)
+    log.close()
     assert len(read_logs(tmp_path / "all")) == 2
+    assert 'status="UNKNOWN"} 4' in metrics.text()
 
 
 def test_a_folder_that_cannot_be_made_is_named():

@@ -75,6 +75,10 @@ def test_what_the_official_server_cannot_do_is_said(tmp_path):
     assert refused.returncode == 255
     assert "--log_requests is the embedded server's flag" in refused.stderr
     assert "Add --embedded" in refused.stderr
+    for flag in ("log_requests_rate=0.5", "log_requests_max_mb=9"):  # what only a log needs is refused as the log is
+        refused = start(f"--{flag}")
+        assert refused.returncode == 255
+        assert f"--{flag.partition('=')[0]} is the embedded server's flag" in refused.stderr
     served = start("--drain_seconds=3")
     assert served.stdout == "official: --model_base_path=/m\n"
     assert "the official server has no --drain_seconds" in served.stderr

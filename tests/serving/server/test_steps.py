@@ -144,7 +144,7 @@ def test_what_fails_for_all_is_logged(caplog):
     together([step(Run((5,)), [1]), step(Run((5,)), [2])])
     run = Run((5,))
     together([step(run, [1]), step(run, [2])])
-    assert "outputs of y are not one a row" in caplog.text
+    assert "outputs of y do not have a row for each input row" in caplog.text
 
 
 def test_a_shared_run_that_exceeds_its_time_is_not_tried_again():

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -304,19 +303,7 @@ def test_answers_that_wait_for_others_have_a_thread_each(fast):
     assert [future.result() for future in pending] == [b"2", b"2"]
 
 
-def test_no_thread_left_for_what_takes_long(fast, monkeypatch):
-    _, channel = fast({"/b": Method(sleep, background=True)})
-
-    def no_thread(**_):
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as without:
-        without.setattr(fast_transport, "threading", SimpleNamespace(Thread=no_thread))
-        assert code(channel.unary_unary("/b").future(b"0", timeout=20)) == "RESOURCE_EXHAUSTED"
-    assert channel.unary_unary("/b")(b"0", timeout=20) == b"done"
-
-
-@pytest.mark.parametrize("broken", ["start", "_take"])
+@pytest.mark.parametrize("broken", ["start", "bind"])
 def test_a_grpcio_that_has_changed_costs_speed_and_not_service(monkeypatch, caplog, broken):
     """The fast transport answers a call before it is chosen; one log line says why it is not."""
 

@@ -1,4 +1,4 @@
-"""A gRPC server on grpcio's public asyncio interface: always there, at about half the speed of the other.
+"""Takes gRPC requests by grpcio's public asyncio server: always there, at about half the speed of `fast_transport`.
 
 A call is a coroutine until its turn comes, so that many waiting, idle or slow clients cost no thread; a pool answers.
 """
@@ -27,7 +27,7 @@ class AioTransport(grpc.GenericRpcHandler):
       in_work: requests that are answered or in line for it; one more waits a moment, then is RESOURCE_EXHAUSTED.
       workers: threads that answer them.
       settings: gRPC channel arguments.
-      on_closed: is called with a stream whose client is gone.
+      on_closed: is called with a stream whose client has left.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class AioTransport(grpc.GenericRpcHandler):
             return False
 
     def start(self) -> None:
-        """Listens."""
+        """Starts listening."""
         self._call(self._server.start())
 
     def stop(self, grace: float) -> None:

@@ -1,34 +1,33 @@
-"""The RPCs, as functions of parsed requests; gRPC and REST both come here."""
+"""Answers the RPCs, as functions of parsed requests; gRPC and REST both come here.
+
+`models` gives the version that a request names, its `servable` fills the answer, `metrics` and `request_log` take note.
+"""
 
 import logging
 import time
 from typing import Any
 
-from google.protobuf import any_pb2
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
-    predict_pb2,
     prediction_log_pb2,
-    regression_pb2,
 )
-from tensorflow_serving.config import model_server_config_pb2
 
 from tfb2d.serving.server.configuration import from_proto
-from tfb2d.serving.server.errors import Code, StatusError, cut_details, invalid
+from tfb2d.serving.server.errors import StatusError, invalid, unexpected
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager, Version
 from tfb2d.serving.server.request_log import RequestLogs
+from tfb2d.serving.server.servable import RPCS
 from tfb2d.serving.server.steps import Step, alone
 
 _log = logging.getLogger(__name__)
 
 
 class Api:
-    """The RPCs of the server.
+    """The RPCs of the server. Each raises StatusError, as TensorFlow Serving answers.
 
     Args:
       models: the models.
@@ -41,10 +40,11 @@ class Api:
         self.metrics = metrics
         self._log = log
 
-    def predict(self, request: predict_pb2.PredictRequest, seconds: float | None, entry: str = "GRPC") -> Any:
-        """Answers Predict.
+    def infer(self, rpc: str, request: Any, seconds: float | None, entry: str = "GRPC") -> Any:
+        """Answers Predict, Classify, Regress and MultiInference.
 
         Args:
+          rpc: its name.
           request: the request.
           seconds: time left; None is no limit.
           entry: "GRPC" or "REST", for the metrics.
@@ -53,49 +53,27 @@ class Api:
           The response.
 
         Raises:
-          StatusError: as TensorFlow Serving answers. So of all methods here.
+          StatusError: as TensorFlow Serving answers.
         """
-        return alone(self.predicting(request, seconds, entry))
+        return alone(self.inferring(rpc, request, seconds, entry))
 
-    def predicting(self, request: predict_pb2.PredictRequest, seconds: float | None, entry: str = "GRPC") -> Step[Any]:
-        """Answers Predict as a step, for requests that are there at the same time."""
-        return self._infer("Predict", "predict_log", request, request, predict_pb2.PredictResponse(), seconds, entry)
-
-    def classify(
-        self, request: classification_pb2.ClassificationRequest, seconds: float | None, entry: str = "GRPC"
-    ) -> Any:
-        """Answers Classify."""
-        response = classification_pb2.ClassificationResponse()
-        return alone(self._infer("Classify", "classify_log", request, request, response, seconds, entry))
-
-    def regress(self, request: regression_pb2.RegressionRequest, seconds: float | None, entry: str = "GRPC") -> Any:
-        """Answers Regress."""
-        response = regression_pb2.RegressionResponse()
-        return alone(self._infer("Regress", "regress_log", request, request, response, seconds, entry))
-
-    def multi_inference(
-        self, request: inference_pb2.MultiInferenceRequest, seconds: float | None, entry: str = "GRPC"
-    ) -> Any:
-        """Answers MultiInference. The first task names the model."""
-        first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
-        if not first.HasField("model_spec"):  # then the answer is about the name, not about the ModelSpec
-            first = inference_pb2.InferenceTask()
-            first.model_spec.SetInParent()
-        response = inference_pb2.MultiInferenceResponse()
-        return alone(self._infer("MultiInference", "multi_inference_log", request, first, response, seconds, entry))
-
-    def _infer(
-        self, method: str, log: str, request: Any, owner: Any, response: Any, seconds: float | None, entry: str
-    ) -> Step[Any]:
-        started = time.perf_counter()
+    def inferring(self, rpc: str, request: Any, seconds: float | None, entry: str = "GRPC") -> Step[Any]:
+        """Returns `infer` as a step, for requests that are there at the same time."""
+        started, status = time.perf_counter(), "OK"
+        response = RPCS[rpc].response()
+        owner = request
+        if rpc == "MultiInference":  # the first task names the model
+            owner = inference_pb2.InferenceTask()
+            owner.model_spec.SetInParent()  # without a task, the answer is about the name, not about the ModelSpec
+            if request.tasks and request.tasks[0].HasField("model_spec"):
+                owner = request.tasks[0]
         spec = owner.model_spec
-        status = "OK"
         try:
             if not owner.HasField("model_spec"):
                 raise invalid("Missing ModelSpec")
             version = self.models.take(spec)
             try:
-                yield from self._fill(method, version, request, response, seconds)
+                yield from self._fill(rpc, version, request, response, seconds)
             finally:
                 version.give_back()
         except Exception as error:
@@ -103,43 +81,32 @@ class Api:
             raise
         finally:
             self.metrics.requests.add(spec.name, status)
-        sampled = self._log.sampled(version.name) if self._log is not None else None
-        if sampled is not None:
+        if self._log is not None and self._log.draws(version.name):
             entry_log = prediction_log_pb2.PredictionLog()
-            answer = getattr(entry_log, log)
+            answer = getattr(entry_log, RPCS[rpc].log)
             answer.request.CopyFrom(request)
             answer.response.CopyFrom(response)
-            sampled.put(spec.name, version.number, entry_log)
-        api = method.lower() if entry == "REST" else method  # the official server takes it from the URL
+            self._log.put(spec.name, version.number, entry_log)
+        api = rpc.lower() if entry == "REST" else rpc  # the official server takes it from the URL
         self.metrics.latency.observe((time.perf_counter() - started) * 1e6, spec.name, api, entry)
         return response
 
-    def _fill(self, method: str, version: Version, request: Any, response: Any, seconds: float | None) -> Step[None]:
+    def _fill(self, rpc: str, version: Version, request: Any, response: Any, seconds: float | None) -> Step[None]:
         servable = version.servable
         assert servable is not None  # a taken version keeps it
         started = time.perf_counter()
-        if method == "Predict":
-            yield from servable.predictor.predict(request, response, seconds)
-        elif method == "MultiInference":
-            servable.inference.multi(request, response, seconds)
-        elif method == "Classify":
-            servable.inference.classify(request, response, seconds)
-        else:
-            servable.inference.regress(request, response, seconds)
-        self.metrics.runtime.observe((time.perf_counter() - started) * 1e6, version.name, method, "TF1")
-        if method != "Predict":
+        yield from servable.answer(rpc, request, response, seconds)
+        self.metrics.runtime.observe((time.perf_counter() - started) * 1e6, version.name, rpc, "TF1")
+        if rpc != "Predict":
             kind = request.input.WhichOneof("kind")
             count = len(getattr(request.input, kind).examples) if kind else 0
             self.metrics.examples.observe(count, version.name)
             self.metrics.examples_total.add(version.name, count=count)
-        parts = response.results if method == "MultiInference" else [response]
-        for part in parts:
+        for part in response.results if rpc == "MultiInference" else [response]:
             part.model_spec.name = version.name
             part.model_spec.version.value = version.number
 
-    def get_model_metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest, seconds: float | None
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    def get_model_metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest, _: float | None) -> Any:
         """Answers GetModelMetadata: the signatures."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
@@ -148,26 +115,22 @@ class Api:
         for name in request.metadata_field:
             if name != "signature_def":
                 raise invalid(f"Metadata field {name} is not supported")
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
         version = self.models.take(request.model_spec)
         try:
             assert version.servable is not None
-            signatures = get_model_metadata_pb2.SignatureDefMap()
             for name, definition in version.servable.session.signatures.items():
                 signatures.signature_def[name].CopyFrom(definition)
                 signatures.signature_def[name].ClearField("defaults")  # since TensorFlow Serving 2.20
         finally:
             version.give_back()
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        packed = any_pb2.Any()
-        packed.Pack(signatures)
-        response.metadata["signature_def"].CopyFrom(packed)
+        response.metadata["signature_def"].Pack(signatures)
         response.model_spec.name = version.name
         response.model_spec.version.value = version.number
         return response
 
-    def get_model_status(
-        self, request: get_model_status_pb2.GetModelStatusRequest, seconds: float | None = None
-    ) -> get_model_status_pb2.GetModelStatusResponse:
+    def get_model_status(self, request: get_model_status_pb2.GetModelStatusRequest, _: float | None = None) -> Any:
         """Answers GetModelStatus: the versions and their states, highest version first."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
@@ -182,37 +145,18 @@ class Api:
                 added.status.error_message = version.error.message
         return response
 
-    def reload_config(
-        self, request: model_management_pb2.ReloadConfigRequest, seconds: float | None
-    ) -> model_management_pb2.ReloadConfigResponse:
-        """Answers HandleReloadConfigRequest, which blocks until new models serve."""
+    def reload_config(self, request: model_management_pb2.ReloadConfigRequest, seconds: float | None) -> Any:
+        """Answers HandleReloadConfigRequest, which blocks until new models serve; what it refuses changes nothing."""
         try:
-            self.apply(request.config, seconds)
+            if request.config.WhichOneof("config") != "model_config_list":  # even where no model is configured
+                raise invalid(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is"
+                    " currently supported"
+                )
+            self.models.configure(from_proto(request.config, self.models.settings(), remote=True), seconds)
         except StatusError as error:
             _log.error("ReloadConfig failed: %s", error)
             raise
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
         return response
-
-    def apply(self, config: model_server_config_pb2.ModelServerConfig, seconds: float | None) -> None:
-        """Takes on a ModelServerConfig.
-
-        Raises:
-          StatusError: it is refused; what was configured before stays.
-        """
-        if config.WhichOneof("config") != "model_config_list":  # even where none is configured
-            raise invalid(
-                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently"
-                " supported"
-            )
-        self.models.configure(from_proto(config, self.models.settings(), remote=True), seconds)
-
-
-def unexpected(error: Exception) -> StatusError:
-    """Returns what a client reads of an error that nobody foresaw: its kind, nothing of the request."""
-    if isinstance(error, StatusError):
-        return error
-    if isinstance(error, MemoryError):
-        return StatusError(Code.RESOURCE_EXHAUSTED, "out of memory")
-    return StatusError(Code.INTERNAL, cut_details(f"{type(error).__name__} in the embedded server"))

@@ -1,12 +1,13 @@
-"""Server-side batching with TensorFlow Serving's BatchingParameters.
+"""Batches requests as TensorFlow Serving's BatchingParameters say; its run takes the place of the session's.
 
-One queue per (version, fed tensors, fetched tensors); the threads are shared by all. A batch leaves when it is full or
-`batch_timeout_micros` after its first request; where that is 0 and a batch thread is idle, a request runs at once, in its
-own thread, which saves two hand-overs. Semantics and words: tensorflow_serving/batching/batching_session.cc and
+There is a queue for each (version, fed tensors, fetched tensors); all share the threads. A batch leaves when it is full,
+or `batch_timeout_micros` after its first request. Where that is 0 and a batch thread is idle, a request runs at once, in
+its own thread, which saves two hand-overs. Semantics and words: tensorflow_serving/batching/batching_session.cc and
 tensorflow's shared_batch_scheduler.h.
 """
 
 import collections
+import functools
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ import numpy as np
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 
 Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
+Observe = Callable[[float, int], None]  # of a batch: seconds in the queue, rows
 _TIMED_OUT = "Timed out waiting for notification"
 
 
@@ -93,12 +95,11 @@ class _Batch:
     size: int = 0
 
 
+@dataclass
 class _Queue:
-    def __init__(self, run: Run, fetches: tuple[str, ...], observe: Callable[[float, int], None]) -> None:
-        self.run = run
-        self.fetches = fetches
-        self.observe = observe
-        self.batches: collections.deque[_Batch] = collections.deque()
+    run: Run
+    fetches: tuple[str, ...]
+    batches: collections.deque[_Batch] = field(default_factory=collections.deque)
 
 
 class Batcher:
@@ -109,7 +110,7 @@ class Batcher:
       observe: called per task with (seconds in the queue, rows in the batch).
     """
 
-    def __init__(self, parameters: BatchingParameters, observe: Callable[[float, int], None]) -> None:
+    def __init__(self, parameters: BatchingParameters, observe: Observe) -> None:
         self.parameters = parameters
         self._observe = observe
         self._queues: dict[tuple, _Queue] = {}
@@ -121,13 +122,7 @@ class Batcher:
 
     def wrap(self, run: Run) -> Run:
         """Returns a run that batches."""
-
-        def batched(
-            feeds: Mapping[str, np.ndarray], fetches: tuple[str, ...], seconds: float | None
-        ) -> list[np.ndarray]:
-            return self._submit(run, feeds, fetches, seconds)
-
-        return batched
+        return functools.partial(self._submit, run)
 
     def forget(self, run: Run) -> None:
         """Drops the queues of a run that is closed."""
@@ -145,12 +140,9 @@ class Batcher:
             raise invalid(f"Task size {size} is larger than maximum input batch size {limit}")
         deadline = None if seconds is None else time.monotonic() + seconds
         step = self.parameters.execution_size
-        starts = range(0, size, step)
         tasks = [
-            _Task(
-                {name: array[start : start + step] for name, array in feeds.items()}, min(step, size - start), deadline
-            )
-            for start in starts
+            _Task({key: array[at : at + step] for key, array in feeds.items()}, min(step, size - at), deadline)
+            for at in range(0, size, step)
         ]
         alone = self._enqueue(run, tuple(sorted(feeds)), fetches, tasks)
         if alone is not None:
@@ -175,7 +167,7 @@ class Batcher:
             key = (run, names, fetches)
             queue = self._queues.get(key)
             if queue is None:
-                queue = self._queues[key] = _Queue(run, fetches, self._observe)
+                queue = self._queues[key] = _Queue(run, fetches)
             at_once = not self.parameters.batch_timeout_micros and self._idle and len(tasks) == 1
             if at_once and not any(other.batches for other in self._queues.values()):
                 self._idle -= 1
@@ -240,7 +232,7 @@ class Batcher:
             self._run(queue, batch)
         except StatusError as error:
             _fail(batch.tasks, error)
-        except Exception as problem:  # the threads serve every model: none may die of one batch
+        except Exception as problem:  # the threads serve every model: none may die of a batch
             _fail(batch.tasks, StatusError(Code.INTERNAL, f"{type(problem).__name__} in a batch"))
         finally:
             with self._changed:
@@ -254,7 +246,7 @@ class Batcher:
             return _fail(batch.tasks, StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
         rows = sum(task.size for task in tasks)
         padded = next((size for size in self.parameters.allowed_batch_sizes if size >= rows), rows)
-        queue.observe(now - batch.opened, padded)
+        self._observe(now - batch.opened, padded)
         feeds = {
             name: self._join(name, [task.feeds[name] for task in tasks], padded - rows)
             for name in sorted(tasks[0].feeds)

@@ -1,4 +1,7 @@
-"""ModelServerConfig: which models there are, checked in TensorFlow Serving's words."""
+"""Reads which models there are from flags or a ModelServerConfig, and refuses what cannot be, in the official words.
+
+`preflight` calls it at start, `api` and `run` when the configuration changes.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

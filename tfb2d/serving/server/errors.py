@@ -1,31 +1,18 @@
-"""The canonical status codes, and the one exception that handlers raise."""
+"""Defines the canonical status codes and the exception that every part of the server raises for an answer."""
 
 import enum
 import traceback
 
 MAX_DETAILS = 1024  # bytes; gRPC carries the details in a header, and TensorFlow Serving cuts them here
 
-
-class Code(enum.IntEnum):
-    """Canonical codes; the numbers are those of gRPC and of `tensorflow.error.Code`."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
+# Canonical codes; the numbers are those of gRPC and of `tensorflow.error.Code`.
+Code = enum.IntEnum(
+    "Code",
+    "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED"
+    " RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS"
+    " UNAUTHENTICATED",
+    start=0,
+)
 
 
 class StatusError(Exception):
@@ -46,8 +33,17 @@ class StatusError(Exception):
 
 
 def invalid(message: str) -> StatusError:
-    """Returns the most common error."""
+    """Returns an INVALID_ARGUMENT."""
     return StatusError(Code.INVALID_ARGUMENT, message)
+
+
+def unexpected(error: Exception) -> StatusError:
+    """Returns what a client reads of an error that nobody foresaw: its kind, nothing of the request."""
+    if isinstance(error, StatusError):
+        return error
+    if isinstance(error, MemoryError):
+        return StatusError(Code.RESOURCE_EXHAUSTED, "out of memory")
+    return StatusError(Code.INTERNAL, f"{type(error).__name__} in the embedded server")
 
 
 def cut_details(message: str) -> str:

@@ -1,5 +1,9 @@
-"""TensorFlow Serving's two services and grpc.health.v1, by path: bytes in, bytes out."""
+"""Names the gRPC methods by path, bytes in and bytes out, and opens their ports.
 
+A `transport` calls them with a request's bytes; they parse it for `api` and serialize the answer.
+"""
+
+import functools
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -8,20 +12,13 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, EncodeError
 from grpc_health.v1 import health_pb2
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
-    model_management_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_management_pb2, predict_pb2
 
-from tfb2d.serving.server.api import Api, unexpected
-from tfb2d.serving.server.errors import Code, StatusError, where
+from tfb2d.serving.server.api import Api
+from tfb2d.serving.server.errors import Code, StatusError, unexpected, where
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.options import CORES, FlagError, Options
+from tfb2d.serving.server.servable import RPCS
 from tfb2d.serving.server.steps import Step, together
 from tfb2d.serving.server.transport import Answer, AnswerTogether, Method, Transport, in_grpc_words
 
@@ -29,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def _problem(error: Exception) -> StatusError:
-    """Returns what a client is told of an error."""
+    """Returns what a client reads of an error."""
     if isinstance(error, StatusError):
         return error
     if isinstance(error, DecodeError):
@@ -52,7 +49,7 @@ def _answer(parse: Callable[[bytes], Any], call: Callable[[Any, float | None], A
 
 def _predict_together(api: Api) -> AnswerTogether:
     def step(data: bytes, seconds: float | None) -> Step[bytes]:
-        response = yield from api.predicting(predict_pb2.PredictRequest.FromString(data), seconds)
+        response = yield from api.inferring("Predict", predict_pb2.PredictRequest.FromString(data), seconds)
         return response.SerializeToString()
 
     def answer(requests: Sequence[tuple[bytes, float | None]]) -> list[bytes | StatusError]:
@@ -66,14 +63,12 @@ def methods(api: Api, health: Health | None) -> dict[str, Method]:
     """Returns the methods of all services, by path."""
     prediction = "/tensorflow.serving.PredictionService/"
     models = "/tensorflow.serving.ModelService/"
-    table = {
-        prediction + "Predict": (predict_pb2.PredictRequest, api.predict),
-        prediction + "Classify": (classification_pb2.ClassificationRequest, api.classify),
-        prediction + "Regress": (regression_pb2.RegressionRequest, api.regress),
-        prediction + "MultiInference": (inference_pb2.MultiInferenceRequest, api.multi_inference),
-        prediction + "GetModelMetadata": (get_model_metadata_pb2.GetModelMetadataRequest, api.get_model_metadata),
-        models + "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, api.get_model_status),
+    table: dict[str, tuple[Any, Any]] = {
+        prediction + name: (rpc.request, functools.partial(api.infer, name)) for name, rpc in RPCS.items()
     }
+    metadata, status = get_model_metadata_pb2.GetModelMetadataRequest, get_model_status_pb2.GetModelStatusRequest
+    table[prediction + "GetModelMetadata"] = metadata, api.get_model_metadata
+    table[models + "GetModelStatus"] = status, api.get_model_status
     served = {path: Method(_answer(kind.FromString, call)) for path, (kind, call) in table.items()}
     served[prediction + "Predict"] = served[prediction + "Predict"]._replace(together=_predict_together(api))
     reload = _answer(model_management_pb2.ReloadConfigRequest.FromString, api.reload_config)
@@ -105,7 +100,7 @@ def make_server(
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # two servers on one port would each get some of the requests
-        ("grpc.keepalive_time_ms", 60_000),  # finds peers that are gone
+        ("grpc.keepalive_time_ms", 60_000),  # notices peers that have left
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         *_channel_arguments(options.grpc_channel_arguments),

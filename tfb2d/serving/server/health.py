@@ -1,4 +1,7 @@
-"""grpc.health.v1, with the names that TensorFlow Serving's health service knows."""
+"""Answers grpc.health.v1, for the names that TensorFlow Serving's health service knows.
+
+The transports call it as they call `api`; `run` ends it first when the server drains.
+"""
 
 import contextlib
 import threading
@@ -14,7 +17,7 @@ _Response = health_pb2.HealthCheckResponse
 
 
 class Health:
-    """SERVING from the first request on until the server drains."""
+    """Says SERVING from the first request on until the server drains."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -50,12 +53,12 @@ class Health:
         _end(stream)
 
     def forget(self, stream: Stream) -> None:
-        """Drops a Watch call whose client is gone."""
+        """Drops a Watch call whose client has left."""
         with self._lock:
             self._watchers.discard(stream)
 
     def stop(self) -> None:
-        """From now on NOT_SERVING: load balancers turn to other servers. Ends the Watch calls."""
+        """Says NOT_SERVING from now on, so that load balancers turn to other servers, and ends the Watch calls."""
         with self._lock:
             self._serving = False
             watchers, self._watchers = self._watchers, set()

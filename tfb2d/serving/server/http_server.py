@@ -1,35 +1,20 @@
-"""The HTTP side: uvicorn reads and writes, Starlette's classes hold requests and answers, threads answer."""
+"""Takes HTTP requests: uvicorn reads and writes, worker threads answer. `rest` says what the answer is."""
 
 import asyncio
 import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import uvicorn
-from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+
+from tfb2d.serving.server.rest_format import error_body
 
 _BODY_SECONDS = 60.0  # a body may take so long, and a second more for each MiB that it announces
 _WAITING = 1000  # requests that may wait for a thread
-
-
-class Request(NamedTuple):
-    """A whole request.
-
-    Attributes:
-      method: "GET" and so on.
-      target: path and query, as they came.
-      body: the bytes of the body.
-      headers: by lower-case name.
-    """
-
-    method: str
-    target: str
-    body: bytes
-    headers: Any
 
 
 class HttpServer:
@@ -38,7 +23,7 @@ class HttpServer:
     Args:
       host: address.
       port: TCP port.
-      handle: answers a request, in a worker thread; must not raise.
+      handle: answers a request and its body, in a worker thread; must not raise.
       threads: workers.
       max_body: a larger body is refused with 413.
       drain_seconds: requests in work may take so long once the server stops.
@@ -48,7 +33,7 @@ class HttpServer:
         self,
         host: str,
         port: int,
-        handle: Callable[[Request], Response],
+        handle: Callable[[Request, bytes], Response],
         threads: int,
         max_body: int,
         drain_seconds: float,
@@ -71,7 +56,7 @@ class HttpServer:
             timeout_graceful_shutdown=max(1, round(drain_seconds)),
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._serve_socket, name="http", daemon=True)
 
     def start(self) -> None:
         """Binds and listens.
@@ -83,7 +68,7 @@ class HttpServer:
         self._socket = socket.create_server(self._address, family=family, backlog=1024)
         self._thread.start()
 
-    def _run(self) -> None:
+    def _serve_socket(self) -> None:
         self._server.run([self._socket])
 
     def stop(self) -> None:
@@ -97,47 +82,41 @@ class HttpServer:
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         """Answers one request; this is the ASGI application."""
-        request = HttpRequest(scope, receive)
+        request = Request(scope, receive)
         try:
             body = await self._body(request)
         except (ClientDisconnect, TimeoutError, asyncio.TimeoutError):
             return
         if body is None:
-            text = f"Request body is larger than {self._max_body} bytes"
-            response = _error(413, text)
+            response = _error(413, f"Request body is larger than {self._max_body} bytes")
+            response.headers["Connection"] = "close"
         elif self._free <= 0:
             response = _error(429, "Server Threadpool Exhausted")
         else:
-            query = scope["query_string"]
-            target = scope["raw_path"] + (b"?" + query if query else b"")
-            whole = Request(request.method, target.decode("latin-1"), body, request.headers)
             self._free -= 1
             try:
-                response = await asyncio.get_running_loop().run_in_executor(self._pool, self._handle, whole)
+                response = await asyncio.get_running_loop().run_in_executor(self._pool, self._handle, request, body)
             finally:
                 self._free += 1
         await response(scope, receive, send)
 
-    async def _body(self, request: HttpRequest) -> bytes | None:
+    async def _body(self, request: Request) -> bytes | None:
         """Returns the body, or None where it is too large."""
         length = request.headers.get("content-length", "")
         announced = int(length) if length.isdigit() else 0
         if announced > self._max_body:
             return None
-        parts, size = [], 0
+        body = bytearray()
 
         async def read() -> bytes | None:
-            nonlocal size
             async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > self._max_body:
+                body.extend(part)
+                if len(body) > self._max_body:
                     return None
-            return b"".join(parts)
+            return bytes(body)
 
         return await asyncio.wait_for(read(), _BODY_SECONDS + announced / 2**20)
 
 
 def _error(status: int, text: str) -> Response:
-    headers = {"Connection": "close"} if status == 413 else {}
-    return Response(f'{{\n    "error": "{text}"\n}}', status, headers, "application/json")
+    return Response(error_body(text), status, media_type="application/json")

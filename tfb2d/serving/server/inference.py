@@ -1,14 +1,17 @@
-"""Classify, Regress and MultiInference: serialized tf.Example in, labels and scores out.
+"""Answers Classify, Regress and MultiInference: serialized tf.Example in, labels and scores out.
 
-The checks and their words: tensorflow_serving/servables/tensorflow/{classifier,regressor,multi_inference}.cc.
+`servable` calls it. The checks and their words are those of classifier.cc, regressor.cc and multi_inference.cc in
+tensorflow_serving/servables/tensorflow.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from google.protobuf import text_format
-from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, regression_pb2
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import inference_pb2, input_pb2
 
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.predict import DEFAULT_SIGNATURE, Run
@@ -17,6 +20,13 @@ from tfb2d.serving.server.session import Session
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 _DEBUG_PREFIX = "goo.gle/debugproto    \n"  # protobuf's mark on debug strings, as the recorded server printed it
+
+
+class _Task(NamedTuple):
+    sent_name: str  # of the signature; "" is the default one
+    definition: Any
+    method: str
+    outputs: dict[str, str]  # "classes", "scores" or "outputs" -> tensor name
 
 
 class Inference:
@@ -31,71 +41,66 @@ class Inference:
         self._session = session
         self._run = run
 
-    def classify(self, request: classification_pb2.ClassificationRequest, response: Any, seconds: float | None) -> None:
-        """Fills a ClassificationResponse."""
-        _, definition = self._signature(request.model_spec, "No signature was found with the name: ")
-        outputs = _classification_outputs(definition)
-        count, values = self._evaluate(request.input, [definition], outputs, seconds)
-        _fill_classes(response.result, count, outputs, values)
-        response.model_spec.signature_name = request.model_spec.signature_name  # "" where the request names none
+    def answer(self, rpc: str, request: Any, response: Any, seconds: float | None) -> None:
+        """Fills the response to Classify, Regress or MultiInference; the tasks of the last share a run.
 
-    def regress(self, request: regression_pb2.RegressionRequest, response: Any, seconds: float | None) -> None:
-        """Fills a RegressionResponse."""
-        _, definition = self._signature(request.model_spec, "No signature was found with the name: ")
-        outputs = _regression_outputs(definition)
-        count, values = self._evaluate(request.input, [definition], outputs, seconds)
-        _fill_regressions(response.result, count, outputs["outputs"], values)
-        response.model_spec.signature_name = request.model_spec.signature_name
-
-    def multi(self, request: inference_pb2.MultiInferenceRequest, response: Any, seconds: float | None) -> None:
-        """Fills a MultiInferenceResponse; all tasks share one run."""
-        tasks = self._tasks(request)
-        fetches = {name: name for _, _, _, outputs in tasks for name in outputs.values()}
-        count, values = self._evaluate(request.input, [definition for _, definition, _, _ in tasks], fetches, seconds)
-        for task, (_, _, method, outputs) in zip(request.tasks, tasks, strict=True):
-            result = response.results.add()
-            result.model_spec.signature_name = task.model_spec.signature_name
-            if method == CLASSIFY:
-                _fill_classes(result.classification_result, count, outputs, values)
+        Raises:
+          StatusError: as TensorFlow Serving answers.
+        """
+        if rpc == "MultiInference":
+            tasks = self._tasks(request)
+        else:
+            name = request.model_spec.signature_name
+            tasks = [
+                self._task(name, CLASSIFY if rpc == "Classify" else REGRESS, "No signature was found with the name: ")
+            ]
+        count, values = self._evaluate(request.input, tasks, seconds)
+        for task in tasks:
+            if rpc == "MultiInference":
+                part = response.results.add()
+                result = part.classification_result if task.method == CLASSIFY else part.regression_result
             else:
-                _fill_regressions(result.regression_result, count, outputs["outputs"], values)
+                part, result = response, response.result
+            result.SetInParent()
+            part.model_spec.signature_name = task.sent_name
+            if task.method == CLASSIFY:
+                _fill_classes(result, count, task.outputs, values)
+            else:
+                _fill_regressions(result, count, task.outputs["outputs"], values)
 
-    def _tasks(self, request: inference_pb2.MultiInferenceRequest) -> list[tuple[str, Any, str, dict[str, str]]]:
-        tasks: list[tuple[str, Any, str, dict[str, str]]] = []
+    def _task(self, sent_name: str, method: str, unknown: str) -> _Task:
+        definition = self._session.signatures.get(sent_name or DEFAULT_SIGNATURE)
+        if definition is None:
+            raise invalid(unknown + (sent_name or DEFAULT_SIGNATURE))
+        outputs = (_classification_outputs if method == CLASSIFY else _regression_outputs)(definition)
+        return _Task(sent_name, definition, method, outputs)
+
+    def _tasks(self, request: inference_pb2.MultiInferenceRequest) -> list[_Task]:
+        tasks: dict[str, _Task] = {}
         model = ""
         for task in request.tasks:
+            name = task.model_spec.signature_name
             if not task.model_spec.name:
                 raise invalid("Found ModelSpec with an empty model name.")
             if model and task.model_spec.name != model:
                 raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
             model = task.model_spec.name
-            name, definition = self._signature(task.model_spec, "Requested signature not found in model graph: ")
-            if any(name == other for other, _, _, _ in tasks):
-                raise invalid(f"Duplicate evaluation of signature: {name}")
-            if task.method_name == CLASSIFY:
-                outputs = _classification_outputs(definition)
-            elif task.method_name == REGRESS:
-                outputs = _regression_outputs(definition)
-            else:
+            if (name or DEFAULT_SIGNATURE) in tasks:
+                raise invalid(f"Duplicate evaluation of signature: {name or DEFAULT_SIGNATURE}")
+            unknown = "Requested signature not found in model graph: "
+            if task.method_name not in (CLASSIFY, REGRESS) and (name or DEFAULT_SIGNATURE) in self._session.signatures:
                 raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
-            tasks.append((name, definition, task.method_name, outputs))
-        return tasks
-
-    def _signature(self, spec: Any, unknown: str) -> tuple[str, Any]:
-        name = spec.signature_name or DEFAULT_SIGNATURE
-        definition = self._session.signatures.get(name)
-        if definition is None:
-            raise invalid(unknown + name)
-        return name, definition
+            tasks[name or DEFAULT_SIGNATURE] = self._task(name, task.method_name, unknown)
+        return list(tasks.values())
 
     def _evaluate(
-        self, data: input_pb2.Input, definitions: Sequence[Any], outputs: Mapping[str, str], seconds: float | None
+        self, data: input_pb2.Input, tasks: Sequence[_Task], seconds: float | None
     ) -> tuple[int, dict[str, np.ndarray]]:
         examples = serialized_examples(data)
         feed = np.empty(len(examples), object)
         feed[:] = examples
-        names = tuple(sorted(set(outputs.values())))
-        feeds = {definition.inputs["inputs"].name: feed for definition in definitions}
+        names = tuple(sorted({name for task in tasks for name in task.outputs.values()}))
+        feeds = {task.definition.inputs["inputs"].name: feed for task in tasks}
         for name in (*feeds, *names):
             self._session.check(name)
         return len(examples), dict(zip(names, self._run(feeds, names, seconds), strict=True))
@@ -128,9 +133,8 @@ def _debug_string(definition: Any) -> str:
 def _check_input(definition: Any, what: str) -> None:
     if len(definition.inputs) != 1:
         raise invalid("Expected one input Tensor.")
-    if "inputs" in definition.inputs:
-        return
-    raise invalid(f"No {what} inputs found in SignatureDef: {_debug_string(definition)}")
+    if "inputs" not in definition.inputs:
+        raise invalid(f"No {what} inputs found in SignatureDef: {_debug_string(definition)}")
 
 
 def _classification_outputs(definition: Any) -> dict[str, str]:
@@ -161,8 +165,7 @@ def _shape(array: np.ndarray) -> str:
 
 
 def _kind(array: np.ndarray) -> str:
-    names = {"object": "DT_STRING", "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "bool": "DT_BOOL"}
-    return names.get(str(array.dtype), "DT_" + str(array.dtype).upper())
+    return types_pb2.DataType.Name(tf.dtypes.as_dtype(array.dtype).as_datatype_enum)
 
 
 def _fill_classes(result: Any, count: int, outputs: Mapping[str, str], values: Mapping[str, np.ndarray]) -> None:

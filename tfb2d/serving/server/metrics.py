@@ -1,7 +1,7 @@
-"""Counts what the server does, under TensorFlow Serving's metric names.
+"""Counts what the server does, under TensorFlow Serving's metric names; `api` counts and `rest` shows.
 
-prometheus_client counts; its own text format is not used, since it would rename the counters (`request_count_total`, where
-dashboards ask for `request_count`) and add a `_created` series to each.
+prometheus_client counts. Its own text format is not used: it would rename the counters (`request_count_total`, where
+dashboards ask for `request_count`), and add a `_created` series to each.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,10 @@
-"""Models and their versions: what is served, what is being loaded, what is being unloaded.
+"""Keeps models and their versions: what is served, what is being loaded, what is being unloaded.
+
+`api` takes the version of each request here; polling threads and HandleReloadConfigRequest change what there is.
 
 The life of a version is START, LOADING, AVAILABLE, UNLOADING, END, as in ModelVersionStatus. A new version is loaded before
-the old one goes (TensorFlow Serving's AvailabilityPreservingPolicy), one that cannot be loaded leaves the old one serving,
-and a version goes only when its last request has ended.
+the old version goes (TensorFlow Serving's AvailabilityPreservingPolicy). Where it cannot be loaded, the old version goes on
+serving. A version goes only when its last request has ended.
 """
 
 import logging
@@ -44,7 +46,7 @@ class Version:
         self._unused = threading.Event()
 
     def may_start_again(self, changed: bool) -> bool:
-        """Returns whether a version that has ended is loaded anew; one that failed only when its folder has changed."""
+        """Returns whether a version that has ended is loaded anew; after a failure only when its folder has changed."""
         return changed or not self.aspired or self.error is None
 
     def take(self) -> Servable | None:
@@ -63,7 +65,7 @@ class Version:
                 self._unused.set()
 
     def retire(self) -> None:
-        """From AVAILABLE to UNLOADING: nobody new may take it."""
+        """Turns from AVAILABLE to UNLOADING: nobody new may take it."""
         with self._lock:
             self.state = State.UNLOADING
             if not self._users:
@@ -115,8 +117,8 @@ class ModelManager:
         self._stopped = threading.Event()
         self._polled = threading.Lock()
         self._reloading = threading.Lock()
-        self._serving: dict[str, dict[int, Version]] = {}  # replaced, never changed: requests read it without a lock
-        self._latest: dict[str, Version] = {}
+        # By name and version, None for the latest; replaced, never changed: requests read it without a lock.
+        self._serving: dict[str, dict[int | None, Version]] = {}
 
     # Requests
 
@@ -130,26 +132,18 @@ class ModelManager:
         if not name:
             raise invalid("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
-        if choice is None:
-            while (version := self._latest.get(name)) is not None:
-                if version.take() is not None:
-                    return version
-                time.sleep(0)  # between leaving AVAILABLE and leaving the table
-            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: Latest({name})")
-        number = spec.version.value
+        number = None if choice is None else spec.version.value
         if choice == "version_label":
-            number = self._label(name, spec.version_label)
-        version = self._serving.get(name, {}).get(number)
-        if version is None or version.take() is None:
-            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {number})")
-        return version
-
-    def _label(self, name: str, label: str) -> int:
-        model = self._models.get(name)
-        number = model.labels.get(label) if model else None
-        if number is None:
-            raise invalid(f"Unrecognized servable version label: {label}")
-        return number
+            model = self._models.get(name)
+            number = model.labels.get(spec.version_label) if model else None
+            if number is None:
+                raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+        while (version := self._serving.get(name, {}).get(number)) is not None:
+            if version.take() is not None:
+                return version
+            time.sleep(0)  # between leaving AVAILABLE and leaving the table
+        which = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+        raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {which}")
 
     def status(self, name: str, number: int | None) -> list[Version]:
         """Returns a model's versions, highest first.
@@ -276,10 +270,11 @@ class ModelManager:
 
     @staticmethod
     def _may_retry(model: Model, number: int, path: str) -> bool:
-        """Returns whether a version is loaded again: one that failed, once its folder has changed."""
+        """Returns whether a version that failed is loaded again: once its folder has changed."""
         version = model.versions.get(number)
-        failed = version is not None and version.state == State.END and version.error is not None and version.aspired
-        return failed and version is not None and versions.fingerprint(path)[1] != version.content
+        if version is None or version.state != State.END or version.error is None or not version.aspired:
+            return False
+        return versions.fingerprint(path)[1] != version.content
 
     def _aspire(self, model: Model, chosen: dict[int, str], retry: Iterable[int] = ()) -> None:
         for number, version in model.versions.items():
@@ -345,11 +340,12 @@ class ModelManager:
                 servable.close()
 
     def _publish(self, model: Model) -> None:
-        serving = {n: version for n, version in sorted(model.versions.items()) if version.state == State.AVAILABLE}
-        name = model.settings.name
-        self._serving = {**self._serving, name: serving}
-        latest = {key: version for key, version in self._latest.items() if key != name}
-        self._latest = {**latest, name: serving[max(serving)]} if serving else latest
+        serving: dict[int | None, Version] = {
+            number: version for number, version in sorted(model.versions.items()) if version.state == State.AVAILABLE
+        }
+        if serving:
+            serving[None] = list(serving.values())[-1]
+        self._serving = {**self._serving, model.settings.name: serving}
         self._changed.notify_all()
 
     def _unload_retired(self, model: Model) -> None:

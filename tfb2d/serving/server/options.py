@@ -1,4 +1,4 @@
-"""The flags of tensorflow_model_server, read as it reads them, plus those that only the embedded server has.
+"""Reads flags as tensorflow_model_server does, and those that only the embedded server has; `tfb2d serve` starts here.
 
 Names and defaults: tensorflow_serving/model_servers/main.cc, 2.21. Values come as `--name=value` (or a bare `--name` for a
 switch); an unknown argument is reported and does not stop the server, a value that cannot be read does.

@@ -1,7 +1,10 @@
-"""Predict: the checks in TensorFlow Serving's order, then one session run."""
+"""Answers Predict: the checks in TensorFlow Serving's order, then a session run.
+
+`servable` makes a predictor for each version; `steps` lets its runs be shared.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
@@ -70,12 +73,7 @@ class Predictor:
             tensors.fill_proto(response.outputs[alias], value, as_content)
         response.model_spec.signature_name = signature
 
-    def signature(self, name: str) -> Any:
-        """Returns the SignatureDef of a name.
-
-        Raises:
-          StatusError: FAILED_PRECONDITION.
-        """
+    def _read_inputs(self, name: str) -> Inputs:
         definition = self._session.signatures.get(name)
         if definition is None:
             raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
@@ -85,10 +83,6 @@ class Predictor:
                 f"Expected prediction signature method_name to be one of {{{expected}}}. Was: {definition.method_name}"
             )
             raise StatusError(Code.INTERNAL, text)
-        return definition
-
-    def _read_inputs(self, name: str) -> Inputs:
-        definition = self.signature(name)
         names = {alias: definition.inputs[alias].name for alias in sorted(definition.inputs)}
         self._inputs[name] = inputs = Inputs(names, dict(definition.defaults))
         return inputs

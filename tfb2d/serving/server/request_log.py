@@ -1,6 +1,7 @@
-"""Sampled requests and answers on disk: PredictionLog in TFRecord files, as TensorFlow Serving's logging_config writes.
+"""Keeps sampled requests and answers: PredictionLog in TFRecord files, as TensorFlow Serving's logging_config writes.
 
-`RecordFiles` writes them in the background: a full queue or folder, or a broken disk, loses log entries, never a request.
+`api` hands them over after the answer. `RecordFiles` writes in the background: a full queue or folder, or a broken disk,
+loses log entries, never a request.
 """
 
 import logging
@@ -9,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -21,129 +23,105 @@ _log = logging.getLogger(__name__)
 _STATUS = {"written": "OK", "dropped": "RESOURCE_EXHAUSTED", "failed": "UNKNOWN"}  # count -> status in the metric
 
 
-class RequestLog:
-    """Writes the log of a folder: files `<prefix><model>-<time>-<process>-<number>.tfrecord`.
-
-    Args:
-      folder: takes the files; made where it does not exist.
-      rate: share of the requests, sampled at random.
-      max_bytes: logging pauses while the folder holds more.
-      tags: the SavedModel tags, for the metadata.
-      metrics: counts what was logged and what was lost.
-      prefix: what file names begin with.
-
-    Raises:
-      OSError: the folder cannot be made or written to.
-    """
-
-    def __init__(
-        self, folder: str, rate: float, max_bytes: int, tags: list[str], metrics: Metrics, prefix: str = ""
-    ) -> None:
-        self._folder, self._prefix, self._limits = folder, prefix, Limits(folder_bytes=max_bytes)
-        self._rate = rate
-        self._tags = tags
-        self._metrics = metrics
-        self._random = random.Random()
-        self._lock = threading.Lock()
-        self._files: dict[str, tuple[RecordFiles, dict[str, int]]] = {}  # by model, with the counts in the metric
-        RecordFiles(folder)  # raises at start, not at the first request
-        metrics.before_text.append(self.count)
-
-    def draws(self) -> bool:
-        """Returns whether this request is in the sample."""
-        return self._random.random() < self._rate
-
-    def put(self, model: str, version: int, entry: prediction_log_pb2.PredictionLog) -> None:
-        """Queues an entry; never waits."""
-        data = entry.log_metadata
-        data.model_spec.name = model
-        data.model_spec.version.value = version
-        data.sampling_config.sampling_rate = self._rate
-        data.saved_model_tags.extend(self._tags)
-        data.timestamp_secs = int(time.time())
-        with self._lock:
-            if model not in self._files:
-                plain = "".join(char if char.isalnum() or char in "-_" else "_" for char in model)
-                try:
-                    files = RecordFiles(self._folder, f"{self._prefix}{plain}-", self._limits)
-                except OSError:  # somebody took the folder away
-                    return self._metrics.logged.add(model, _STATUS["failed"])
-                self._files[model] = files, dict.fromkeys(_STATUS, 0)
-        self._files[model][0].put(entry.SerializeToString())
-
-    def count(self) -> None:
-        """Brings the metric up to what the files count."""
-        with self._lock:
-            for model, (files, before) in self._files.items():
-                for name, status in _STATUS.items():
-                    now = getattr(files, name)
-                    if now > before[name]:
-                        self._metrics.logged.add(model, status, count=now - before[name])
-                    before[name] = now
-
-    def close(self) -> None:
-        """Writes what is queued and completes the files."""
-        for files, _ in self._files.values():
-            files.close()
-        self.count()
-        self._metrics.before_text.remove(self.count)
+class _Log(NamedTuple):
+    settings: LogSettings
+    files: RecordFiles | None  # None: they cannot be written
+    counted: dict[str, int]  # what the metric knows
 
 
 class RequestLogs:
-    """The log of --log_requests, and the logs of models that have a logging_config of their own.
+    """The logs of all models: of --log_requests, or of a model's own logging_config.
 
     Args:
       options: flags.
-      metrics: see `RequestLog`.
+      metrics: counts what was logged and what was lost.
 
     Raises:
-      FlagError: the folder of --log_requests cannot be made.
+      FlagError: the folder of --log_requests cannot be made or written to.
     """
 
     def __init__(self, options: Options, metrics: Metrics) -> None:
         self._metrics = metrics
         self._tags = options.saved_model_tags.split(",")
-        self._size = options.log_requests_max_mb << 20
+        self._limits = Limits(folder_bytes=options.log_requests_max_mb << 20)
         self._shared = None
         if options.log_requests:
+            self._shared = LogSettings(os.path.join(options.log_requests, ""), options.log_requests_rate)
             try:
-                self._shared = self._open(options.log_requests, options.log_requests_rate)
+                RecordFiles(options.log_requests)  # raises at start, not at the first request
             except OSError as error:
                 raise FlagError(f"--log_requests={options.log_requests} cannot be written: {error.strerror}") from None
-        self._own: dict[str, tuple[LogSettings, RequestLog | None]] = {}  # None: its folder cannot be written
+        self._own: dict[str, LogSettings] = {}
+        self._logs: dict[str, _Log] = {}  # by model
+        self._lock = threading.Lock()
+        metrics.before_text.append(self._count_all)
 
-    def _open(self, folder: str, rate: float, prefix: str = "") -> RequestLog:
-        return RequestLog(folder, rate, self._size, self._tags, self._metrics, prefix)
+    def draws(self, model: str) -> bool:
+        """Returns whether this request of a model is in the sample."""
+        settings = self._own.get(model, self._shared)
+        return settings is not None and random.random() < settings.rate
 
-    def sampled(self, model: str) -> RequestLog | None:
-        """Returns the log that this request of a model goes to, where it is in the sample."""
-        own = self._own.get(model)
-        log = own[1] if own else self._shared
-        return log if log is not None and log.draws() else None
+    def put(self, model: str, version: int, entry: prediction_log_pb2.PredictionLog) -> None:
+        """Queues an entry; never waits."""
+        log = self._open(model)
+        if log is None:
+            return
+        data = entry.log_metadata
+        data.model_spec.name = model
+        data.model_spec.version.value = version
+        data.sampling_config.sampling_rate = log.settings.rate
+        data.saved_model_tags.extend(self._tags)
+        data.timestamp_secs = int(time.time())
+        if log.files is None:
+            self._metrics.logged.add(model, _STATUS["failed"])
+        else:
+            log.files.put(entry.SerializeToString())
+
+    def _open(self, model: str) -> _Log | None:
+        with self._lock:
+            settings, log = self._own.get(model, self._shared), self._logs.get(model)
+            if settings is None or (log is not None and log.settings == settings):
+                return log
+            folder, prefix = os.path.split(settings.prefix)
+            plain = "".join(char if char.isalnum() or char in "-_" else "_" for char in model)
+            files = None
+            try:
+                files = RecordFiles(folder, f"{prefix}{plain}-", self._limits)
+            except OSError as error:  # nor in the shared log: the operator did not ask for that
+                _log.error("requests of %s are not logged: %s: %s", model, folder, error.strerror)
+            log = self._logs[model] = _Log(settings, files, dict.fromkeys(_STATUS, 0))
+            return log
+
+    def _count(self, model: str, log: _Log) -> None:
+        for name, status in _STATUS.items() if log.files is not None else ():
+            now = getattr(log.files, name)
+            if now > log.counted[name]:
+                self._metrics.logged.add(model, status, count=now - log.counted[name])
+            log.counted[name] = now
+
+    def _count_all(self) -> None:
+        """Brings the metric up to what the files count."""
+        with self._lock:
+            for model, log in self._logs.items():
+                self._count(model, log)
 
     def configure(self, models: Mapping[str, ModelSettings]) -> None:
         """Takes on the models' logging_configs."""
-        before = self._own
-        own: dict[str, tuple[LogSettings, RequestLog | None]] = {}
-        for name, settings in models.items():
-            if settings.log is None:
-                continue
-            if name in before and before[name][0] == settings.log and before[name][1] is not None:
-                own[name] = before[name]
-                continue
-            folder, prefix = os.path.split(settings.log.prefix)
-            try:
-                own[name] = settings.log, self._open(folder, settings.log.rate, prefix)
-            except OSError as error:  # nor in the shared log: the operator did not ask for that
-                own[name] = settings.log, None
-                _log.error("requests of %s are not logged: %s: %s", name, folder, error.strerror)
-        self._own = own
-        for name, kept in before.items():
-            if kept[1] is not None and own.get(name) != kept:
-                kept[1].close()
+        own = {name: settings.log for name, settings in models.items() if settings.log is not None}
+        with self._lock:
+            self._own = own
+            changed = [name for name, log in self._logs.items() if log.settings != own.get(name, self._shared)]
+            closed = [(name, self._logs.pop(name)) for name in changed]
+        self._close(closed)
+
+    def _close(self, logs: list[tuple[str, _Log]]) -> None:
+        for model, log in logs:
+            if log.files is not None:
+                log.files.close()
+            self._count(model, log)
 
     def close(self) -> None:
-        """Completes the files of all."""
-        for log in (*(log for _, log in self._own.values()), self._shared):
-            if log is not None:
-                log.close()
+        """Writes what is queued and completes the files."""
+        with self._lock:
+            closed, self._logs = list(self._logs.items()), {}
+        self._close(closed)

@@ -1,4 +1,7 @@
-"""TensorFlow Serving's REST API on top of `Api`."""
+"""Answers TensorFlow Serving's REST paths: it turns JSON into the requests that `api` answers, and the answers into JSON.
+
+`http_server` hands it whole requests, in a worker thread.
+"""
 
 import json
 import logging
@@ -7,7 +10,9 @@ import time
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 from google.protobuf import json_format
+from starlette.requests import Request
 from starlette.responses import Response
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -18,29 +23,25 @@ from tensorflow_serving.apis import (
 )
 
 from tfb2d.serving.server import json_body, rest_format, rest_parse, tensors
-from tfb2d.serving.server.api import Api, unexpected
-from tfb2d.serving.server.errors import Code, StatusError, invalid, where
-from tfb2d.serving.server.http_server import Request
+from tfb2d.serving.server.api import Api
+from tfb2d.serving.server.errors import Code, StatusError, invalid, unexpected, where
 from tfb2d.serving.server.options import Options
 
 _log = logging.getLogger(__name__)
 _WHICH = r"(?:/versions/(\d+)|/labels/([^/:]+))?"
 _INFER = re.compile(rf"/v1/models/([^/:]+){_WHICH}:(\w+)", re.IGNORECASE | re.ASCII)
 _STATUS = re.compile(rf"/v1/models(?:/([^/:]+))?{_WHICH}(?:/(metadata))?", re.IGNORECASE | re.ASCII)
-_HTTP = {
+_HTTP = {  # other codes are 500
     Code.CANCELLED: 499,
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
     Code.NOT_FOUND: 404,
-    Code.ALREADY_EXISTS: 409,
     Code.PERMISSION_DENIED: 403,
     Code.RESOURCE_EXHAUSTED: 429,
     Code.FAILED_PRECONDITION: 400,
-    Code.ABORTED: 409,
     Code.OUT_OF_RANGE: 400,
     Code.UNIMPLEMENTED: 501,
     Code.UNAVAILABLE: 503,
-    Code.UNAUTHENTICATED: 401,
 }
 _NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 _CORS = {
@@ -67,42 +68,45 @@ class Rest:
         self._cors = _CORS if options.rest_api_enable_cors_support else {}
         self._monitoring_path = monitoring_path
 
-    def handle(self, request: Request) -> Response:
-        """Returns the answer to a request."""
-        path = request.target.partition("?")[0]
+    def handle(self, request: Request, body: bytes) -> Response:
+        """Returns the answer to a request whose body has been read."""
+        query = request.scope["query_string"]
+        path = request.scope["raw_path"].decode("latin-1")
+        target = path + ("?" + query.decode("latin-1") if query else "")
         if self._monitoring_path and path == self._monitoring_path and request.method in ("GET", "HEAD"):
             return _response(200, self._api.metrics.text(), "text/plain")
         if not path.lower().startswith("/v1/"):
             return _response(404, _NOT_FOUND, "text/html")
-        if request.method == "OPTIONS":  # a browser asks before it sends; without an origin it is no such question
+        if request.method == "OPTIONS":  # a browser's preflight has an origin
             browser = re.match("https?://", request.headers.get("origin", ""))
             return _response(200 if browser else 400, b"", "text/html; charset=ISO-8859-1", self._cors)
         try:
-            return _response(200, self._answer(request), headers=self._cors)
+            return _response(200, self._answer(request, target, body), headers=self._cors)
         except Exception as error:
             problem = unexpected(error)
-            if not isinstance(error, StatusError):
+            if isinstance(error, RecursionError):  # in the parser, or in a message that shows the value
+                problem = invalid("JSON Parse error: lists or objects are nested too deep")
+            elif not isinstance(error, StatusError):
                 _log.error("%s", where(error))
-            body = rest_format.error_body(problem.message)
-            return _response(_HTTP.get(problem.code, 500), body, headers=self._cors)
+            text = rest_format.error_body(problem.message)
+            return _response(_HTTP.get(problem.code, 500), text, headers=self._cors)
 
-    def _answer(self, request: Request) -> bytes:
+    def _answer(self, request: Request, target: str, body: bytes) -> bytes:
         end = time.monotonic() + self._seconds
-        infer = _INFER.fullmatch(request.target)
+        infer = _INFER.fullmatch(target)
         if infer and request.method == "POST" and infer[4] in ("predict", "classify", "regress"):
-            body = request.body
             if "gzip" in request.headers.get("content-encoding", "").lower():
                 body = json_body.uncompress(body, self._max_bytes)
             document = json_body.parse_json(body)
             if infer[4] == "predict":
                 return self._predict(document, infer, end)
             return self._examples(document, infer, end)
-        status = _STATUS.fullmatch(request.target)
+        status = _STATUS.fullmatch(target)
         if status and request.method == "GET":
             if not status[1]:
                 raise invalid("Missing model name in request.")
             return self._metadata(status) if status[4] else self._status(status)
-        raise invalid(f"Malformed request: {request.method} {request.target}")
+        raise invalid(f"Malformed request: {request.method} {target}")
 
     def _predict(self, document: dict[str, Any], match: re.Match, end: float) -> bytes:
         request = predict_pb2.PredictRequest()
@@ -118,7 +122,7 @@ class Rest:
             by_row = rest_parse.fill_predict(request, document, definition.inputs)
         finally:
             version.give_back()
-        response = self._api.predict(request, end - time.monotonic(), "REST")
+        response = self._api.infer("Predict", request, end - time.monotonic(), "REST")
         outputs = {alias: tensors.to_array(proto, alias, _NO_LIMIT, 0) for alias, proto in response.outputs.items()}
         return rest_format.predictions(outputs) if by_row else rest_format.columns(outputs)
 
@@ -128,8 +132,11 @@ class Rest:
         _fill_spec(request.model_spec, match)
         request.model_spec.signature_name = rest_parse.signature_name(document)
         rest_parse.fill_examples(request.input, document)
-        answer = (self._api.classify if classify else self._api.regress)(request, end - time.monotonic(), "REST")
-        return (rest_format.classifications if classify else rest_format.regressions)(answer.result)
+        answer = self._api.infer("Classify" if classify else "Regress", request, end - time.monotonic(), "REST")
+        if not classify:
+            return rest_format.results([_shortest(item.value) for item in answer.result.regressions])
+        rows = [[[item.label, _shortest(item.score)] for item in row.classes] for row in answer.result.classifications]
+        return rest_format.results(rows)
 
     def _status(self, match: re.Match) -> bytes:
         request = get_model_status_pb2.GetModelStatusRequest()
@@ -150,6 +157,11 @@ def _response(
     status: int, body: bytes | str, content_type: str = "application/json", headers: dict[str, str] | None = None
 ) -> Response:
     return Response(body, status, {**(headers or {}), "Content-Type": content_type})
+
+
+def _shortest(value: float) -> float:
+    """Returns a float32 with no more digits than it needs."""
+    return float(str(np.float32(value)))
 
 
 def _fill_spec(spec: Any, match: re.Match) -> None:

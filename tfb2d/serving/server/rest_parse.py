@@ -1,5 +1,9 @@
-"""Turns REST bodies into requests. Formats and messages are those of tensorflow_serving/util/json_tensor.cc."""
+"""Turns the JSON document of a REST request into the protobuf request that gRPC clients send.
 
+`rest` calls it behind `json_body`. Formats and messages are those of tensorflow_serving/util/json_tensor.cc.
+"""
+
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +16,10 @@ from tfb2d.serving.server.json_body import from_base64, is_base64, json_type, pr
 from tfb2d.serving.server.predict import DEFAULT_SIGNATURE
 from tfb2d.serving.server.tensors import KINDS, type_name
 
+_FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE)
 _INT32 = (-(2**31), 2**31 - 1)
 _RANGES = {  # of integers; the official server lets all small ones be as large as int32, and cuts them
-    types_pb2.DT_INT8: _INT32,
-    types_pb2.DT_INT16: _INT32,
-    types_pb2.DT_INT32: _INT32,
-    types_pb2.DT_UINT8: _INT32,
+    **dict.fromkeys((types_pb2.DT_INT8, types_pb2.DT_INT16, types_pb2.DT_INT32, types_pb2.DT_UINT8), _INT32),
     types_pb2.DT_INT64: (-(2**63), 2**63 - 1),
     types_pb2.DT_UINT32: (0, 2**32 - 1),
     types_pb2.DT_UINT64: (0, 2**64 - 1),
@@ -125,19 +127,16 @@ class _Builder:
     def __init__(self, dtype: int) -> None:
         self._dtype = dtype
         self._shape: list[int] | None = None
-        self._size = 0
         self._values: list[Any] = []
 
     def add(self, value: Any) -> None:
         """Appends a value; the first one gives the shape."""
-        before = len(self._values)
-        shape = _shape(value)
+        before, shape = len(self._values), _shape(value)
         self._flatten(value, 0, shape)
-        size = len(self._values) - before
         if self._shape is None:
-            self._shape, self._size = shape, size
-        elif size != self._size:
-            raise invalid(f"Expecting tensor size: {self._size} but got: {size}")
+            self._shape = shape
+        elif (size := len(self._values) - before) != math.prod(self._shape):
+            raise invalid(f"Expecting tensor size: {math.prod(self._shape)} but got: {size}")
         elif shape != self._shape:
             expected, got = (f"[{','.join(map(str, sizes))}]" for sizes in (self._shape, shape))
             raise invalid(f"Expecting shape {expected} but got: {got}")
@@ -149,12 +148,9 @@ class _Builder:
                 raise wrong(value, f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {rank}")
             self._values.append(_leaf(value, self._dtype))
             return
-        if level >= rank:
-            raise invalid(f"Encountered list at unexpected level: {level} expected < {rank}")
-        if len(value) != shape[level]:
-            raise invalid(
-                f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
-            )
+        if level >= rank or len(value) != shape[level]:
+            expected = f"size: {shape[level]}" if level < rank else f"level < {rank}"
+            raise invalid(f"Encountered list of unexpected size: {len(value)} at level: {level} expected {expected}")
         for item in value:
             self._flatten(item, level + 1, shape)
 
@@ -165,7 +161,7 @@ class _Builder:
         for size in [*([] if rows is None else [rows]), *(self._shape or [])]:
             proto.tensor_shape.dim.add(size=size)
         if self._values:
-            getattr(proto, KINDS[self._dtype].field).extend(self._values)
+            getattr(proto, KINDS[self._dtype][1]).extend(self._values)
 
 
 def _shape(value: Any) -> list[int]:
@@ -177,22 +173,23 @@ def _shape(value: Any) -> list[int]:
 
 
 def _leaf(value: Any, dtype: int) -> Any:
-    if dtype == types_pb2.DT_STRING:
-        if isinstance(value, str):
-            return to_bytes(value)
-        if isinstance(value, dict):
-            if not is_base64(value):
-                raise wrong(value, "not formatted correctly for base64 data")
-            return from_base64(value)
-    elif dtype == types_pb2.DT_BOOL:
-        if isinstance(value, bool):
-            return value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if dtype in (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE):
+    plain = type(value)
+    if dtype == types_pb2.DT_STRING and plain is str:
+        return to_bytes(value)
+    if dtype == types_pb2.DT_STRING and plain is dict:
+        if not is_base64(value):
+            raise wrong(value, "not formatted correctly for base64 data")
+        return from_base64(value)
+    if dtype == types_pb2.DT_BOOL and plain is bool:
+        return value
+    if dtype in _FLOATS and plain in (int, float):
+        try:
             return float(value)
-        if isinstance(value, int) and dtype in _RANGES and _RANGES[dtype][0] <= value <= _RANGES[dtype][1]:
-            return value
-    if dtype not in (types_pb2.DT_STRING, types_pb2.DT_BOOL, types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, *_RANGES):
+        except OverflowError:
+            raise wrong(value, "is too big for a double") from None
+    if dtype in _RANGES and plain is int and _RANGES[dtype][0] <= value <= _RANGES[dtype][1]:
+        return value
+    if dtype not in (types_pb2.DT_STRING, types_pb2.DT_BOOL, *_FLOATS, *_RANGES):
         message = f"Conversion of JSON Value: {pretty(value)} to type: {type_name(dtype)}"
         raise StatusError(Code.UNIMPLEMENTED, message)
     raise wrong(value, f"Type: {json_type(value)} is not of expected type: {type_name(dtype)}")

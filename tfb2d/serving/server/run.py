@@ -1,7 +1,8 @@
-"""Starts the embedded server, keeps it going, and ends it in order."""
+"""Starts the embedded server, keeps it going, and ends it in order; `tfb2d serve` calls `run`."""
 
 import gc
 import logging
+import os
 import resource
 import signal
 import threading
@@ -9,6 +10,7 @@ import time
 from typing import Any
 
 from tfb2d.serving.server.api import Api
+from tfb2d.serving.server.batching import Batcher
 from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import StatusError
 from tfb2d.serving.server.grpc_server import make_server
@@ -20,7 +22,7 @@ from tfb2d.serving.server.options import FlagError, Options
 from tfb2d.serving.server.preflight import Prepared
 from tfb2d.serving.server.request_log import RequestLogs
 from tfb2d.serving.server.rest import Rest
-from tfb2d.serving.server.servable import Batchers, Servable
+from tfb2d.serving.server.servable import Servable
 from tfb2d.serving.server.textprotos import read_text_proto
 from tfb2d.serving.server.warmup import warm_up
 
@@ -39,7 +41,7 @@ class EmbeddedServer:
         self._options = options
         self._prepared = prepared
         self.metrics = Metrics()
-        self._batchers = Batchers(options, prepared.batching, self.metrics.batched)
+        self._batcher = None if prepared.batching is None else Batcher(prepared.batching, self.metrics.batched)
         self._request_logs = RequestLogs(options, self.metrics)
         self.models = ModelManager(options, self._load, self._request_logs.configure)
         self._api = Api(self.models, self.metrics, self._request_logs)
@@ -52,8 +54,7 @@ class EmbeddedServer:
         _log.info("Loading servable version {name: %s version: %d} from %s", name, version, folder)
         started = time.perf_counter()
         try:
-            batcher, own = self._batchers.for_version(folder)
-            servable = Servable(folder, base, self._options, batcher, own)
+            servable = Servable(folder, base, self._options, self._batcher, self.metrics.batched)
             try:
                 if self._options.enable_model_warmup:
                     warm_up(servable, folder, self._options.num_request_iterations_for_warmup, self.metrics)
@@ -83,14 +84,16 @@ class EmbeddedServer:
         self._grpc = make_server(self._api, options, self._health, self._prepared.credentials)
         self._grpc.start()
         if options.rest_api_port:
-            rest = Rest(self._api, options, self._prepared.monitoring_path)
+            answers = Rest(self._api, options, self._prepared.monitoring_path)
             limit, threads = options.max_request_bytes, options.rest_api_num_threads
             address = options.host, options.rest_api_port
-            self._http = HttpServer(*address, rest.handle, threads, limit, options.drain_seconds)
+            self._http = HttpServer(*address, answers.handle, threads, limit, options.drain_seconds)
             try:
                 self._http.start()
             except OSError as error:
                 raise FlagError(f"cannot listen on {options.host}:{options.rest_api_port}: {error.strerror}") from None
+            _log.info("Exporting HTTP/REST API at:%s:%d ...", options.host, options.rest_api_port)
+        _log.info("Running gRPC ModelServer at %s:%d ...", options.host, options.port)
         if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
             threading.Thread(target=self._watch_config, name="config", daemon=True).start()
 
@@ -120,7 +123,7 @@ class EmbeddedServer:
             pass
 
     def stop(self) -> None:
-        """Drains: no new requests, those in work end, logs are written."""
+        """Takes no new requests, lets those in work end, and writes the logs."""
         grace = self._options.drain_seconds
         if self._health is not None:
             self._health.stop()
@@ -135,7 +138,7 @@ class EmbeddedServer:
 
 
 def run(options: Options, prepared: Prepared) -> None:
-    """Serves until SIGTERM or SIGINT.
+    """Serves until SIGTERM or SIGINT; then ends the process with status 0.
 
     Args:
       options: flags.
@@ -151,10 +154,11 @@ def run(options: Options, prepared: Prepared) -> None:
     signal.signal(signal.SIGTERM, server.request_stop)
     signal.signal(signal.SIGINT, server.request_stop)
     server.start()
-    _log.info("Running gRPC ModelServer at %s:%d ...", options.host, options.port)
-    if options.rest_api_port:
-        _log.info("Exporting HTTP/REST API at:%s:%d ...", options.host, options.rest_api_port)
     server.wait()
     _log.info("draining: requests in work have %g seconds to end", options.drain_seconds)
     server.stop()
     _log.info("stopped")
+    logging.shutdown()
+    os._exit(
+        0
+    )  # the interpreter would wait for the thread of a model run that outlasts the drain, however long that takes

@@ -1,4 +1,4 @@
-"""A SavedModel in a TensorFlow session, as TensorFlow Serving runs it.
+"""Loads a SavedModel into a TensorFlow session and runs it, as TensorFlow Serving does: the last step of a request.
 
 `Session.run` of tf.compat.v1 is public and always works. `fast_session` runs the same session through TensorFlow's C
 interface: faster, and with the runtime's own words about wrong shapes. Where it cannot be used, this module runs alone.

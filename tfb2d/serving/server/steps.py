@@ -1,4 +1,4 @@
-"""Lets requests that are there at the same time share one session run.
+"""Lets requests that are there at the same time share a session run; `grpc_server` brings them together.
 
 A step is a generator that answers one request. It checks the request, yields the run that it needs, is sent the run's
 outputs, and returns the answer. The same step can run `alone`, or `together` with others that need the same kind of run.
@@ -40,7 +40,7 @@ class Work(NamedTuple):
         """Returns the outputs of this run by itself."""
         try:
             return self.run(self.feeds, self.fetches, self.seconds)
-        except Exception as error:  # the step is told, and whoever asked the step
+        except Exception as error:  # the step gets it, and raises what its caller shall see
             return error
 
     def rows(self) -> int:
@@ -73,7 +73,7 @@ def alone(step: Step[T]) -> T:
 
 
 def together(steps: Sequence[Step[T]]) -> list[T | Exception]:
-    """Returns the answers of steps of one run each, which they share where they can; an error stands for its answer."""
+    """Returns the answers of steps that need a run each and share it where they can; an error stands for its answer."""
     answers: list[Any] = [None] * len(steps)
     kinds: dict[Hashable, list[tuple[int, Work]]] = {}
 
@@ -109,9 +109,9 @@ def _resume(step: Step[T], outputs: Outputs) -> Work:
 
 
 def _shared(works: Sequence[Work]) -> list[Outputs]:
-    """Returns the outputs of runs of one kind, as one run.
+    """Returns the outputs of runs of a kind, as a single run.
 
-    Where the one run fails, each half runs by itself, and so on: of 32 requests one bad one costs 11 runs.
+    Where the shared run fails, each half runs by itself, and so on: a bad request among 32 costs 11 runs.
     """
     if len(works) == 1:
         return [works[0].alone()]
@@ -122,7 +122,7 @@ def _shared(works: Sequence[Work]) -> list[Outputs]:
         feeds = {name: np.concatenate([work.feeds[name] for work in works]) for name in first.feeds}
         outputs = first.run(feeds, first.fetches, longest)
     except StatusError as error:
-        if error.code == Code.DEADLINE_EXCEEDED:  # the longest time is over: no one has any left
+        if error.code == Code.DEADLINE_EXCEEDED:  # the longest time is over: none has any left
             return [StatusError(error.code, error.message) for _ in works]
         _log.info("a run of %d requests was refused (%s); its halves run by themselves", len(works), error.code.name)
     except Exception as error:
@@ -130,7 +130,9 @@ def _shared(works: Sequence[Work]) -> list[Outputs]:
     else:
         if outputs and all(array.shape[:1] == (ends[-1],) for array in outputs):
             return [list(parts) for parts in zip(*(np.split(array, ends[:-1]) for array in outputs), strict=True)]
-        _log.warning("outputs of %s are not one a row: its requests run one by one", ", ".join(first.fetches))
+        _log.warning(
+            "outputs of %s do not have a row for each input row: its requests run singly", ", ".join(first.fetches)
+        )
         return [work.alone() for work in works]
     half = len(works) // 2
     return _shared(works[:half]) + _shared(works[half:])

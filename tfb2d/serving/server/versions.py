@@ -1,4 +1,4 @@
-"""Which version folders there are, which of them a policy chooses, and when one has stopped changing."""
+"""Finds version folders, chooses among them by policy, and waits until they have stopped changing, for `models`."""
 
 import os
 import re
@@ -70,8 +70,8 @@ def fingerprint(folder: str) -> tuple[float, frozenset]:
 def wait_until_settled(folder: str, seconds: float, cancelled: threading.Event) -> frozenset:
     """Waits until nothing in a folder has changed for so long, and returns its fingerprint.
 
-    A change time in the future (another machine's clock on a network drive) counts as settled once it has been the same for
-    `seconds` by this machine's clock.
+    A change time may lie in the future, by another machine's clock on a network drive. It counts as settled once it has
+    not changed for `seconds` by this machine's clock.
     """
     seen: frozenset | None = None
     since = time.monotonic()

@@ -1,4 +1,4 @@
-"""Threads that ask a server one request after the other and judge every answer."""
+"""Client threads that send a server one request after the other and check every answer."""
 
 import threading
 import time
@@ -19,29 +19,32 @@ OPTIONS = [
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request: when it was sent and answered (time.monotonic), gRPC's code, the version, what was wrong."""
+class Answer:
+    """Holds the answer to a request."""
 
-    sent: float
+    sent: float  # seconds, of time.monotonic
     done: float
-    code: str
-    version: int
-    wrong: str
+    code: str  # gRPC's
+    version: int  # of the model, 0 where the request failed
+    wrong: str  # the fault, or ""
 
 
-class Asking:
-    """Asks for the length of a `with` block.
+class Clients:
+    """Sends requests for the length of a `with` block.
 
     Args:
       address: the server's.
-      versions: judges the answers to its payload.
-      threads: each has a connection; a thread's answers never come from an older version than the one before.
-      wait: whether to wait for a server that is not there.
+      versions: makes the payload and checks the answers.
+      threads: clients, each with a connection. A client's answers must never come from an older version than before.
+      wait: whether to wait for a server that is away.
+
+    Attributes:
+      answers: of all clients so far.
     """
 
     def __init__(self, address: str, versions: Versions, threads: int = 4, wait: bool = False) -> None:
         self._address, self._versions, self._wait = address, versions, wait
-        self.asked: list[Asked] = []
+        self.answers: list[Answer] = []
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
 
@@ -55,17 +58,17 @@ class Asking:
                     data = call(self._versions.payload, timeout=300, wait_for_ready=self._wait)
                 except grpc.RpcError as error:
                     wrong = "" if error.code() == grpc.StatusCode.UNAVAILABLE else str(error.details())
-                    self.asked.append(Asked(sent, time.monotonic(), error.code().name, 0, wrong))
+                    self.answers.append(Answer(sent, time.monotonic(), error.code().name, 0, wrong))
                     time.sleep(0.01)
                     continue
                 done = time.monotonic()
-                version, wrong = self._versions.judge(data)
+                version, wrong = self._versions.check(data)
                 if version < newest:
                     wrong = wrong or f"version {version} after {newest}"
                 newest = version
-                self.asked.append(Asked(sent, done, "OK", version, wrong))
+                self.answers.append(Answer(sent, done, "OK", version, wrong))
 
-    def __enter__(self) -> "Asking":
+    def __enter__(self) -> "Clients":
         for thread in self._threads:
             thread.start()
         return self
@@ -79,16 +82,16 @@ class Asking:
         """Waits for an answer from `version`; says whether one came in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if any(answer.version == version for answer in self.asked[-50:]):
+            if any(answer.version == version for answer in self.answers[-50:]):
                 return True
             time.sleep(0.02)
         return False
 
     def wrong(self) -> list[str]:
-        """Returns what was wrong with answers."""
-        return [answer.wrong for answer in self.asked if answer.wrong]
+        """Returns the faults of answers."""
+        return [answer.wrong for answer in self.answers if answer.wrong]
 
     def codes(self) -> dict[str, int]:
-        """Returns gRPC's codes and how often they came."""
-        names = [answer.code for answer in self.asked]
+        """Returns the number of answers by gRPC code."""
+        names = [answer.code for answer in self.answers]
         return {name: names.count(name) for name in sorted(set(names))}

@@ -1,4 +1,4 @@
-"""Makes `hash_spec_2.json`, the hash spec's tables, from Python's Unicode data: `python -m tfb2d.students.text_tables`.
+"""Makes `hash_spec_2.json`, the hash spec's tables, from Python's Unicode data: `python -m tests.students.text_tables`.
 
 The file is part of the spec and is not made again: a model depends on every entry. This module says where the entries
 come from, and the tests compare it with the file.
@@ -7,14 +7,15 @@ come from, and the tests compare it with the file.
 import unicodedata
 from pathlib import Path
 
-from tfb2d.data.files import write_atomic
+from tfb2d.atomic import write_atomic
+from tfb2d.students import text_spec
 
-PATH = Path(__file__).with_name("hash_spec_2.json")
+PATH = Path(text_spec.__file__).with_name("hash_spec_2.json")
 DELETED, SPACE = 0, 32
 _ACCENTS = range(0x300, 0x370)  # combining marks of Latin, Greek and Cyrillic
 _VARIANTS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), *range(0x180B, 0x1810))  # choose a glyph, not a letter
 _HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
-# What Unicode's own mappings leave apart and people type for one another.
+# Characters that people type for one another and Unicode's mappings keep apart.
 _ALIKE = {
     ord(character): ord(to)
     for to, characters in {
@@ -35,13 +36,13 @@ _ALIKE = {
 
 
 def _plain(character: str) -> str:
-    """The compatibility form without accents, where that is a single character."""
+    """Returns the compatibility form without accents, where that is a single character."""
     parts = [part for part in unicodedata.normalize("NFKD", character) if ord(part) not in _ACCENTS]
     return parts[0] if len(parts) == 1 and parts[0] != " " else character
 
 
 def fold(code: int) -> int:
-    """The code point that stands for `code` in a token, SPACE where it parts tokens, DELETED where it leaves no trace."""
+    """Returns what replaces a code point: another one, SPACE where it separates tokens, DELETED where it is dropped."""
     character = chr(code)
     category = unicodedata.category(character)
     if category in ("Cs", "Co", "Cn"):
@@ -63,7 +64,7 @@ def fold(code: int) -> int:
 
 
 def isolated(code: int) -> bool:
-    """Whether `code`, when it comes out of `fold`, is a token of its own: punctuation, symbols, Han characters."""
+    """Says whether a folded code point is a token of its own: punctuation, symbols, Han characters."""
     if any(first <= code <= last for first, last in _HAN):
         return True
     return unicodedata.category(chr(code))[0] in "PS" and fold(code) == code
@@ -93,7 +94,7 @@ def runs(mapping: dict[int, int]) -> list[list[int]]:
 
 
 def ranges(codes: list[int]) -> list[list[int]]:
-    """Ascending code points as inclusive `[first, last]` ranges; a gap that nothing can come from is bridged."""
+    """Packs rising code points into inclusive `[first, last]` ranges, across gaps of codes that folding never gives."""
     packed: list[list[int]] = []
     for code in codes:
         if packed and all(_unused(gap) for gap in range(packed[-1][1] + 1, code)):
@@ -108,7 +109,7 @@ def _unused(code: int) -> bool:
 
 
 def tables() -> dict[str, object]:
-    """The spec's two tables, as the JSON file holds them."""
+    """Returns the spec's two tables, as the JSON file holds them."""
     every = range(0x110000)
     return {
         "fold": runs({code: fold(code) for code in every if fold(code) != code}),

@@ -1,4 +1,4 @@
-"""An exported model on labelled rows: read, scored, and held against labels and a teacher."""
+"""Scores labelled rows with an exported model, and evaluates the scores against labels and a teacher."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from tfb2d.evaluation.teacher_scores import teacher_scores
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Labelled rows and their scores."""
+class ScoredRows:
+    """Holds labelled rows and their scores."""
 
     columns: list[list[str]]  # texts, one list a field
     labels: Floats  # [n]
@@ -37,7 +37,7 @@ class Judged:
     max_rejected: float = MAX_REJECTED  # share of bad rows at which to stop, of the teacher's scores too
 
 
-def judge(
+def score_labelled_rows(
     scorer: Scorer,
     files: Sequence[str | Path],
     *,
@@ -45,21 +45,25 @@ def judge(
     label: str = "",
     group: str = "",
     max_rejected: float = 0.01,
+    max_chars: int = 20_000,
+    quoting: str = "auto",
     progress: bool = True,
-) -> Judged:
-    """Reads labelled files and scores their rows, batch by batch; texts, labels and scores are held in memory.
+) -> ScoredRows:
+    """Reads labelled files and scores their rows, batch by batch; the result is held in memory.
 
     Args:
       scorer: the model.
       files: paths, globs, folders.
-      texts: columns with the text fields; by default called as the fields are.
-      label: the label column; by default called as in training.
+      texts: columns with the text fields; by default of the fields' names.
+      label: the label column; by default that of training.
       group: a column of groups, or "".
-      max_rejected: share of the rows that may be set apart.
+      max_rejected: share of the rows that may be rejected.
+      max_chars: a longer text makes its row a bad one.
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto".
       progress: whether to show a progress bar on stderr.
 
     Raises:
-      DataError: a file that cannot be used, or too many rows set apart.
+      DataError: a file that cannot be used, or too many rejected rows.
       ConfigError: columns that exclude each other.
     """
     task, rejects = scorer.task, Rejects(None, max_rejected)
@@ -70,6 +74,8 @@ def judge(
         label_range=task.label_range,
         group=group,
         max_rejected=max_rejected,
+        max_chars=max_chars,
+        quoting=quoting,
     )
     columns: list[list[str]] = [[] for _ in task.fields]
     labels: list[NDArray[np.float32]] = []
@@ -85,15 +91,15 @@ def judge(
             progress=lambda count, _: bar.update(count) and None,
         )
         for batch in read:
-            found = [batch.column(name).to_pylist() for name in task.fields]
-            for column, more in zip(columns, found, strict=True):
+            batch_texts = [batch.column(name).to_pylist() for name in task.fields]
+            for column, more in zip(columns, batch_texts, strict=True):
                 column += more
             labels.append(batch.column("label").to_numpy())
-            scores.append(scorer.score(found)[0])
+            scores.append(scorer.score(batch_texts)[0])
             if group:
                 groups += batch.column("group").to_pylist()
             bar.set_postfix_str(f"{len(columns[0]):,} rows", False)
-    return Judged(
+    return ScoredRows(
         columns,
         np.concatenate(labels).astype(np.float64),
         np.concatenate(scores),
@@ -103,14 +109,14 @@ def judge(
     )
 
 
-def compare(
-    task: Task, judged: Judged, teacher_files: Sequence[str | Path] = (), *, resamples: int = 1000, seed: int = 0
+def evaluate(
+    task: Task, scored: ScoredRows, teacher_files: Sequence[str | Path] = (), *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """The figures of `tfb2d.evaluate`.
+    """Evaluates scores against the labels, and against a teacher's scores where there are files of them.
 
     Args:
       task: the model's.
-      judged: labelled rows and their scores.
+      scored: labelled rows and their scores.
       teacher_files: see `teacher_scores`.
       resamples: of the bootstrap.
       seed: of the bootstrap.
@@ -118,39 +124,39 @@ def compare(
     Returns:
       `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher",
       "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention", "warnings"}`.
-      `retention` is of accuracy, the other of the task's headline measure. Without a teacher, its six are None, and there
-      are no warnings. Student and teacher have the metrics of all rows that each has a score for; retention compares them
-      on the teacher's rows.
+      `retention` is of accuracy, `headline_retention` of the task's headline measure. The student is measured on all rows,
+      the teacher on the rows with its score. Fidelity and retention compare them there. Without a teacher, these and the
+      teacher's figures are None.
 
     Raises:
       DataError: see `teacher_scores`.
     """
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    student = Bootstrap(task, judged.labels, {"student": judged.scores}, judged.groups, **draws).intervals("student")
+    student = Bootstrap(task, scored.labels, {"student": scored.scores}, scored.groups, **draws).intervals("student")
     figures: dict[str, Any] = {
         "task": task.to_json(),
-        "rows": len(judged.labels),
-        "groups": None if judged.groups is None else len(set(judged.groups.tolist())),
-        "ndcg_groups": None if judged.groups is None else ndcg_groups(task, judged.labels, judged.groups),
-        "rejected": sum(judged.reasons.values()),
-        "reasons": judged.reasons,
+        "rows": len(scored.labels),
+        "groups": None if scored.groups is None else len(set(scored.groups.tolist())),
+        "ndcg_groups": None if scored.groups is None else ndcg_groups(task, scored.labels, scored.groups),
+        "rejected": sum(scored.reasons.values()),
+        "reasons": scored.reasons,
         "student": student,
-        "headline_measure": headline_measure(task, judged.labels, pairs=len(task.fields) == 2),
+        "headline_measure": headline_measure(task, scored.labels, pairs=len(task.fields) == 2),
         **dict.fromkeys(("teacher", "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_retention")),
         "warnings": [],
     }
     if not teacher_files:
         return figures
-    scores, matches = teacher_scores(task, teacher_files, judged.columns, judged.max_rejected)
+    scores, matches = teacher_scores(task, teacher_files, scored.columns, scored.max_rejected)
     rows = covered(scores)
-    both: dict[str, ArrayLike] = {"teacher": scores[rows], "student": judged.scores[rows]}
-    groups = None if judged.groups is None else judged.groups[rows]
+    both: dict[str, ArrayLike] = {"teacher": scores[rows], "student": scored.scores[rows]}
+    groups = None if scored.groups is None else scored.groups[rows]
     shares = {"fidelity": agreement(both["teacher"], both["student"])}
-    paired = Bootstrap(task, judged.labels[rows], both, groups, shares=shares, **draws)
+    paired = Bootstrap(task, scored.labels[rows], both, groups, shares=shares, **draws)
     teacher, retention = paired.intervals("teacher"), paired.ratio("student", "teacher")
     return figures | {
         "teacher": teacher,
-        "warnings": doubts(task, judged.labels[rows], paired.values["teacher"], retention["value"]),
+        "warnings": doubts(task, scored.labels[rows], paired.values["teacher"], retention["value"]),
         "teacher_rows": int(rows.sum()),
         "teacher_matches": dataclasses.asdict(matches),
         "fidelity": paired.share("fidelity"),

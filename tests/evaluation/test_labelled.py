@@ -10,8 +10,8 @@ from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
 from tfb2d.data.errors import DataError
 from tfb2d.evaluation.doubts import doubts
-from tfb2d.evaluation.judging import compare, judge
-from tfb2d.evaluation.metrics import fidelity, metrics
+from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
+from tfb2d.evaluation.metrics import agreement, metrics
 from tfb2d.evaluation.teacher_scores import teacher_scores
 
 WORDS = ["good film", "bad film", "a good one", "not for me", "good", "dull"]
@@ -25,14 +25,14 @@ def reviews(tmp_path: Path) -> Path:
     return write(tmp_path / "judged.csv", ["text", "label", "movie"], rows)
 
 
-def test_it_judges_what_it_scores(reviews: Path, scorers) -> None:
-    judged = judge(scorers["binary"], [reviews], group="movie", progress=False)
+def test_scores_are_evaluated(reviews: Path, scorers) -> None:
+    scored = score_labelled_rows(scorers["binary"], [reviews], group="movie", progress=False)
     texts = [f"{WORDS[row % 6]} {row}" for row in range(300)]
-    assert judged.columns == [texts]
-    assert judged.scores.tolist() == scorers["binary"].score([texts])[0].tolist()
-    figures = compare(REVIEWS, judged, resamples=100)
-    expected = metrics("binary", judged.labels, judged.scores, judged.groups)
-    assert {name: found["value"] for name, found in figures["student"].items()} == expected
+    assert scored.columns == [texts]
+    assert scored.scores.tolist() == scorers["binary"].score([texts])[0].tolist()
+    figures = evaluate(REVIEWS, scored, resamples=100)
+    expected = metrics("binary", scored.labels, scored.scores, scored.groups)
+    assert {name: result["value"] for name, result in figures["student"].items()} == expected
     assert (figures["rows"], figures["groups"], figures["teacher"], figures["retention"]) == (300, 30, None, None)
 
 
@@ -40,35 +40,35 @@ def test_names_of_its_own_and_grades(tmp_path: Path, scorers) -> None:
     rows = [("tv", f"match {row}", 1 + 2 * (row % 2)) for row in range(20)] + [("tv", "x", 7)]
     source = write(tmp_path / "judged.parquet", ["term", "name", "rating"], rows)
     options = {"texts": ["term", "name"], "label": "rating", "group": "term", "progress": False}
-    judged = judge(scorers["graded"], [source], max_rejected=0.1, **options)
-    assert judged.labels.tolist() == [0, 1] * 10
-    assert set(judged.groups) == {"tv"}
-    assert list(judged.reasons.values()) == [1]
+    scored = score_labelled_rows(scorers["graded"], [source], max_rejected=0.1, **options)
+    assert scored.labels.tolist() == [0, 1] * 10
+    assert set(scored.groups) == {"tv"}
+    assert list(scored.reasons.values()) == [1]
     with pytest.raises(DataError, match="rows cannot be used"):
-        judge(scorers["graded"], [source], **options)
+        score_labelled_rows(scorers["graded"], [source], **options)
 
 
 def test_labels_that_the_model_does_not_know(tmp_path: Path, scorers) -> None:
     source = write(tmp_path / "judged.tsv", ["text", "label"], [("a", "nice")])
     with pytest.raises(DataError, match=r"1 of 1 rows cannot be used.*unknown label"):
-        judge(scorers["binary"], [source], max_rejected=0.999, progress=False)
+        score_labelled_rows(scorers["binary"], [source], max_rejected=0.999, progress=False)
     with pytest.raises(DataError, match="no column 'lable'; did you mean 'label'"):
-        judge(scorers["binary"], [source], label="lable", progress=False)
+        score_labelled_rows(scorers["binary"], [source], label="lable", progress=False)
 
 
 def test_beside_a_teacher(reviews: Path, tmp_path: Path, scorers) -> None:
-    judged = judge(scorers["binary"], [reviews], group="movie", progress=False)
-    logits = np.random.default_rng(0).normal(size=300) + 2 * judged.labels - 1
-    texts = pa.array([*judged.columns[0][::-1], "elsewhere"])
+    scored = score_labelled_rows(scorers["binary"], [reviews], group="movie", progress=False)
+    logits = np.random.default_rng(0).normal(size=300) + 2 * scored.labels - 1
+    texts = pa.array([*scored.columns[0][::-1], "elsewhere"])
     (tmp_path / "logits").mkdir()
     table = pa.table({"text": texts, "logit": pa.array([*logits[::-1], 0.0], pa.float32())})
     for part in range(2):
         pq.write_table(table.slice(part * 150, 151), tmp_path / f"logits/part-{part:05d}.parquet")
-    figures = compare(REVIEWS, judged, [tmp_path / "logits"], resamples=100)
+    figures = evaluate(REVIEWS, scored, [tmp_path / "logits"], resamples=100)
     assert figures["teacher_rows"] == 300
     teacher = expit(logits.astype(np.float32))
-    assert figures["teacher"]["accuracy"]["value"] == metrics("binary", judged.labels, teacher)["accuracy"]
-    assert figures["fidelity"]["value"] == fidelity(teacher, judged.scores)
+    assert figures["teacher"]["accuracy"]["value"] == metrics("binary", scored.labels, teacher)["accuracy"]
+    assert figures["fidelity"]["value"] == agreement(teacher, scored.scores).mean()
     kept = figures["student"]["accuracy"]["value"] / figures["teacher"]["accuracy"]["value"]
     assert figures["retention"]["value"] == pytest.approx(kept)
     assert figures["retention"]["ci95"][0] < kept < figures["retention"]["ci95"][1]
@@ -77,13 +77,13 @@ def test_beside_a_teacher(reviews: Path, tmp_path: Path, scorers) -> None:
 
 
 def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> None:
-    judged = judge(scorers["binary"], [reviews], progress=False)
-    rows = [(text, "" if at % 2 else str(at)) for at, text in enumerate(judged.columns[0][:100])]
-    figures = compare(REVIEWS, judged, [write(tmp_path / "l.tsv", ["text", "logit"], rows)], resamples=10)
+    scored = score_labelled_rows(scorers["binary"], [reviews], progress=False)
+    rows = [(text, "" if at % 2 else str(at)) for at, text in enumerate(scored.columns[0][:100])]
+    figures = evaluate(REVIEWS, scored, [write(tmp_path / "l.tsv", ["text", "logit"], rows)], resamples=10)
     assert figures["teacher_rows"] == 50
     half = slice(0, 100, 2)
     kept = (
-        metrics("binary", judged.labels[half], judged.scores[half])["accuracy"]
+        metrics("binary", scored.labels[half], scored.scores[half])["accuracy"]
         / figures["teacher"]["accuracy"]["value"]
     )
     assert figures["retention"]["value"] == pytest.approx(kept)
@@ -91,8 +91,8 @@ def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> 
 
 def test_scores_are_probabilities_of_the_logits(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", ["text", "score"], [("a", 0.2), ("a", 0.2), ("b", 1)])
-    found, matches = teacher_scores(REVIEWS, [path], [["a", "b", "a", "c"]])
-    assert found == pytest.approx([0.2, 1, 0.2, np.nan], abs=1e-5, nan_ok=True)
+    result, matches = teacher_scores(REVIEWS, [path], [["a", "b", "a", "c"]])
+    assert result == pytest.approx([0.2, 1, 0.2, np.nan], abs=1e-5, nan_ok=True)
     assert (matches.exact, matches.missing) == (3, 1)
     pairs = write(tmp_path / "b.jsonl", ["title", "query", "probability"], [("t", None, 0.3)])
     assert teacher_scores(PAIRS, [pairs], [[""], ["t"]])[0] == pytest.approx([0.3])
@@ -107,11 +107,11 @@ def test_scores_are_probabilities_of_the_logits(tmp_path: Path) -> None:
 
 
 def test_a_doubtful_teacher_is_pointed_out(reviews: Path, tmp_path: Path, scorers) -> None:
-    judged = judge(scorers["binary"], [reviews], progress=False)
-    right = 2 * judged.labels - 1
+    scored = score_labelled_rows(scorers["binary"], [reviews], progress=False)
+    right = 2 * scored.labels - 1
     for sign, warned in ((1, False), (-1, True)):
-        rows = [(text, sign * z) for text, z in zip(judged.columns[0], right, strict=True)]
-        figures = compare(REVIEWS, judged, [write(tmp_path / "l.tsv", ["text", "logit"], rows)], resamples=0)
+        rows = [(text, sign * z) for text, z in zip(scored.columns[0], right, strict=True)]
+        figures = evaluate(REVIEWS, scored, [write(tmp_path / "l.tsv", ["text", "logit"], rows)], resamples=0)
         assert any("always naming the most frequent class" in text for text in figures["warnings"]) == warned
     assert doubts(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.21) == [
         "The student's accuracy is 1.21 times the teacher's: are the teacher's scores those of these rows, and logits or "

@@ -1,4 +1,4 @@
-"""The figures of a finished sweep: all variants on the same rows, over the same resamples."""
+"""The figures of a finished sweep: all variants on the same rows and the same bootstrap resamples."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.evaluation.bootstrap import Bootstrap
+from tfb2d.evaluation.bootstrap import Bootstrap, percentile_interval
 from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.evaluation.headline import headline_measure
 from tfb2d.evaluation.metrics import agreement
 from tfb2d.evaluation.results import covered
 from tfb2d.probability import one_column
@@ -20,10 +21,10 @@ Figures = dict[str, Any]
 
 
 class Split:
-    """Calibrated scores of all jobs on one split, and their metrics.
+    """Computes the metrics of all jobs on one split, from their calibrated scores.
 
     Args:
-      material: loaded.
+      material: a run's material, loaded.
       name: "valid" or "test".
       trained: the sweep's jobs, all done.
       out: the sweep's folder.
@@ -33,32 +34,42 @@ class Split:
     def __init__(self, material: Material, name: str, trained: Sequence[Job], out: Path, resamples: int) -> None:
         from safetensors.numpy import load_file
 
-        task, self.resamples = material.task, resamples
+        task, self._resamples = material.task, resamples
         labels = material.labels[name]
         rows = np.isfinite(labels)
         scores = {}
         for job in trained:
-            numbers = outcome_of(job, out).calibration
+            calibration = outcome_of(job, out).calibration
             logits = one_column(load_file(out / job.folder / LOGITS)[name])[rows]
-            scores[_key(job)] = Calibration(numbers.scale, numbers.bias).apply(logits)
+            scores[job.folder] = Calibration(calibration.scale, calibration.bias).apply(logits)
         groups = material.groups(name)
-        kept = None if groups is None else np.asarray(groups, object)[rows]
-        self.bootstrap = Bootstrap(task, labels[rows], scores, kept, resamples=resamples)
-        self.metrics = list(self.bootstrap.values[next(iter(scores))])
+        groups = None if groups is None else np.asarray(groups, object)[rows]
+        self._bootstrap = Bootstrap(task, labels[rows], scores, groups, resamples=resamples)
+        self._metrics = list(self._bootstrap.values[next(iter(scores))])
         teacher = _teacher(material, name)[rows]
         known = covered(teacher)
         self.teacher: Figures | None = None
-        self.fidelity: dict[str, float | None] = dict.fromkeys(scores)
+        self._fidelity: dict[str, float | None] = dict.fromkeys(scores)
         if known.any():
-            groups_ = None if kept is None else kept[known]
-            alone = Bootstrap(task, labels[rows][known], {"teacher": teacher[known]}, groups_, resamples=resamples)
-            self.teacher = alone.intervals("teacher")
-            self.fidelity = {key: float(agreement(teacher[known], own[known]).mean()) for key, own in scores.items()}
+            known_groups = None if groups is None else groups[known]
+            models = {"teacher": teacher[known]}
+            of_teacher = Bootstrap(task, labels[rows][known], models, known_groups, resamples=resamples)
+            self.teacher = of_teacher.intervals("teacher")
+            self._fidelity = {key: float(agreement(teacher[known], own[known]).mean()) for key, own in scores.items()}
 
-    def of(self, seeds: Sequence[Job], base_seeds: Sequence[Job]) -> Figures:
-        """A variant's metrics: mean over its seeds, the values by seed, intervals; and how far it is from the base."""
+    def figures(self, seeds: Sequence[Job], base_seeds: Sequence[Job]) -> Figures:
+        """Returns a variant's metrics, their difference from the base's, and its fidelity to the teacher.
+
+        Args:
+          seeds: the variant's jobs.
+          base_seeds: the base's jobs.
+
+        Returns:
+          metric -> `{"value": the mean over the seeds, "ci95", "by_seed", "difference", "difference_ci95"}`; `fidelity` ->
+          `{"value", "by_seed"}`.
+        """
         figures: Figures = {}
-        for metric in self.metrics:
+        for metric in self._metrics:
             values = self._values(seeds, metric)
             if not np.isfinite(values).all():
                 figures[metric] = {"value": None, "ci95": None, "by_seed": values}
@@ -70,53 +81,49 @@ class Split:
                 "difference": float(np.mean(values)) - float(np.mean(self._values(base_seeds, metric))),
                 "difference_ci95": self._interval(metric, [(seeds, 1.0), (base_seeds, -1.0)]),
             }
-        shares = [share for job in seeds if (share := self.fidelity[_key(job)]) is not None]
+        shares = [share for job in seeds if (share := self._fidelity[job.folder]) is not None]
         figures["fidelity"] = {"value": float(np.mean(shares)) if shares else None, "by_seed": shares}
         return figures
 
     def samples(self, seeds: Sequence[Job], metric: str) -> np.ndarray:
-        """A metric over the resamples, `[seeds, resamples]`."""
-        if not self.resamples:
+        """Returns a metric in each resample, `[seeds, resamples]`."""
+        if not self._resamples:
             return np.zeros((len(seeds), 0))
-        return np.stack([self.bootstrap.samples(_key(job), metric) for job in seeds])
+        return np.stack([self._bootstrap.samples(job.folder, metric) for job in seeds])
 
     def _values(self, seeds: Sequence[Job], metric: str) -> list[float]:
-        found = [self.bootstrap.values[_key(job)][metric] for job in seeds]
-        return [np.nan if value is None else value for value in found]
+        figures = [self._bootstrap.values[job.folder][metric] for job in seeds]
+        return [np.nan if value is None else value for value in figures]
 
     def _interval(self, metric: str, parts: Sequence[tuple[Sequence[Job], float]]) -> list[float] | None:
-        if not self.resamples:
-            return None
-        total = np.sum([sign * self.samples(jobs, metric).mean(0) for jobs, sign in parts], axis=0)
-        if not np.isfinite(total).mean() > 0.5:
-            return None
-        return [float(v) for v in np.nanpercentile(total, (2.5, 97.5))]
+        return percentile_interval(np.sum([sign * self.samples(jobs, metric).mean(0) for jobs, sign in parts], axis=0))
 
 
-def judge(
+def evaluate(
     material: Material, axes: Sequence[Axis], trained: Sequence[Job], out: Path, *, test: bool, resamples: int
 ) -> Figures:
-    """Returns all figures of a sweep.
+    """Computes all figures of a sweep.
 
     Args:
-      material: loaded.
-      axes: the questions.
+      material: a run's material, loaded.
+      axes: the sweep's.
       trained: their jobs, all done.
       out: the sweep's folder.
-      test: whether the test split is looked at.
+      test: whether to evaluate the test split, too.
       resamples: of the bootstrap.
 
     Returns:
-      `{"primary", "teacher", "axes": [{"name", "title", "note", "best", "variants": [...]}]}`; "best" is the variant
-      with the best validation figure of the primary metric, None where no variant has one. Every variant has `valid`
-      and, if asked for, `test`.
+      `{"primary", "teacher", "axes": [{"name", "title", "note", "best", "variants": [...]}]}`. `primary` is the task's
+      headline measure on validation. `best` is the variant with the best validation figure of it, None where no variant
+      has a figure. Every variant has `valid` and, with `test`, `test`.
     """
     splits = {name: Split(material, name, trained, out, resamples) for name in ("valid", *(["test"] if test else []))}
     by_key: dict[str, list[Job]] = {}
     for job in trained:
         by_key.setdefault(job.key, []).append(job)
     own = by_key[identity(material, base_of(axes).settings)]
-    primary = "roc_auc" if material.facts.pairs or material.task.kind == "graded" else "accuracy"
+    labels = material.labels["valid"]
+    primary = headline_measure(material.task, labels[np.isfinite(labels)], pairs=material.facts.pairs)
     answers = []
     for axis in axes:
         variants = []
@@ -134,7 +141,7 @@ def judge(
                     "train_seconds": float(np.mean([outcome.train_seconds for outcome in outcomes])),
                     "parameters": outcomes[0].parameters,
                     "megabytes": outcomes[0].megabytes,
-                    **{name: split.of(seeds, own) for name, split in splits.items()},
+                    **{name: split.figures(seeds, own) for name, split in splits.items()},
                 }
             )
         figures: Figures = {"name": axis.name, "title": axis.title, "note": axis.note, "variants": variants}
@@ -155,14 +162,14 @@ def _curves(
     variants: Sequence[Figures],
     primary: str,
 ) -> Figures:
-    """The fitted learning curves, by split and metric; why there is none where that is so."""
+    """Returns the fitted learning curves by split and metric, or `{"none": the reason}` where there is no curve."""
     curves: Figures = {}
-    rows = [one["rows"] for one in variants]
+    rows = [variant["rows"] for variant in variants]
     for name, split in splits.items():
         curves[name] = {}
         for metric in dict.fromkeys(("accuracy", primary)):
-            errors = [[1 - value for value in one[name][metric]["by_seed"]] for one in variants]
-            seeds = [by_key[identity(material, one.settings)] for one in axis.variants]
+            errors = [[1 - value for value in variant[name][metric]["by_seed"]] for variant in variants]
+            seeds = [by_key[identity(material, variant.settings)] for variant in axis.variants]
             samples = [1 - split.samples(jobs, metric) for jobs in seeds]
             try:
                 curves[name][metric] = learning_curve(rows, errors, samples)
@@ -172,22 +179,18 @@ def _curves(
 
 
 def _teacher(material: Material, split: str) -> np.ndarray:
-    """The recipe's teachers, stacked and calibrated on validation; NaN where they have no logit."""
+    """Returns the stacked teachers' scores, calibrated on validation; NaN where a row has no logit."""
     settings, task = base(material.config), material.task
     valid, logits = (one_column(material.teacher(settings, name)) for name in ("valid", split))
     labels = material.labels["valid"]
     known = covered(valid) & np.isfinite(labels)
     scored = covered(logits)
-    found = np.full(logits.shape, np.nan)
+    scores = np.full(logits.shape, np.nan)
     if scored.any():
-        found[scored] = calibrate(task, labels[known], valid[known]).apply(logits[scored])
-    return found
+        scores[scored] = calibrate(task, labels[known], valid[known]).apply(logits[scored])
+    return scores
 
 
 def _value(variant: Figures, split: str, metric: str) -> float:
     value = variant[split][metric]["value"]
     return -np.inf if value is None else value
-
-
-def _key(job: Job) -> str:
-    return job.folder
