@@ -111,8 +111,8 @@ def text_key(*fields: str) -> str:
     """Returns the same string for all texts that differ only in case, Unicode form (NFKC), punctuation and spacing.
 
     Letters, marks, numbers, signs and pictographs count. So does punctuation that tells numbers and names apart: "1.5 mm"
-    is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "5'" not 5", "C#" not "C++", "A-" not "A". A text of punctuation alone keeps it. Where a
-    field ends counts too: ("ab", "c") and ("a", "bc") differ.
+    is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "C#" not "C++", "A-" not "A", 5 feet
+    not 5 inches. A text of punctuation alone keeps it. Where a field ends counts too: ("ab", "c") and ("a", "bc") differ.
     """
     return BETWEEN.join([_key(_words(field)) for field in fields])
 

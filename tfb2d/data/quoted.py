@@ -174,6 +174,6 @@ def _text(line: Line, backslashes: bool) -> str:
 
 
 def _double(match: re.Match[bytes]) -> bytes:
-    """Returns a quote and the backslashes before it as CSV has them: a pair is a backslash, an odd one doubles the quote."""
+    """Returns a quote and the backslashes before it as CSV has them: a pair is one, an odd one doubles the quote."""
     pairs, odd = divmod(len(match[1]), 2)
     return b"\\" * pairs + (b'""' if odd else b'"')

@@ -48,9 +48,9 @@ def conflict(path: Path, number: int) -> DataError:
 def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tuple[bool, bool]:
     """Decides how to read a file from the lines that start at its first field that begins with a quote.
 
-    Fields in quotes that hold tabs, doubled quotes or line breaks speak for CSV's quoting. So do the file's first rows, ten or
-    more, if all their fields are in quotes or numbers. Against it speak lines that are
-    rows as plain text but no CSV, and fields with quotes inside that are not in quotes themselves.
+    Fields in quotes that hold tabs, doubled quotes or line breaks speak for CSV's quoting. So do the file's first rows, ten
+    or more, if all their fields are in quotes or numbers. Against it speak lines that are rows as plain text but no CSV,
+    and fields with quotes inside that are not in quotes themselves.
 
     Args:
       path: for messages.
