@@ -53,7 +53,10 @@ _SPACED, _PLAIN = _Spaced(), _Plain()
 
 
 def _protect(match: re.Match[str]) -> str:
-    """Protects punctuation that belongs to a number or a name: 1.5 1,5 1/2 3:10 5-10; .5; -5 -$5 - 5; 5' 5"; C#, #1, A-, .NET."""
+    """Protects punctuation that belongs to a number or a name.
+
+    Of numbers: 1.5 1,5 1/2 3:10 5-10; .5; -5 -$5 - 5; 5' 5"; 5 < 6. Of names: C#, #1, A-, .NET.
+    """
     sign, text, at = match[0], match.string, match.start()
     before, after = text[at - 1] if at else "", text[match.end() : match.end() + 4]
     begins = not before or before.isspace() or before in "([{/:=,;<>\"'"
@@ -73,7 +76,7 @@ def _protect(match: re.Match[str]) -> str:
 
 
 def _is_minus(text: str, at: int, begins: bool, after: str) -> bool:
-    """Says whether a hyphen is a minus or parts two numbers; a dash between words is neither, nor a hyphen within a word."""
+    """Says whether a hyphen is a minus or parts two numbers; dashes and hyphens of words are neither."""
     if after.lstrip(".$€£¥")[:1].isdecimal() and (begins or text[at - 1].isdecimal()):
         return True
     before = text[max(0, at - 3) : at]
@@ -108,8 +111,8 @@ def text_key(*fields: str) -> str:
     """Returns the same string for all texts that differ only in case, Unicode form (NFKC), punctuation and spacing.
 
     Letters, marks, numbers, signs and pictographs count. So does punctuation that tells numbers and names apart: "1.5 mm"
-    is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "5'" not 5", "C#" not "C++", "A-" not "A". A text of punctuation alone keeps it. Where a
-    field ends counts too: ("ab", "c") and ("a", "bc") differ.
+    is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "C#" not "C++", "A-" not "A", 5 feet
+    not 5 inches. A text of punctuation alone keeps it. Where a field ends counts too: ("ab", "c") and ("a", "bc") differ.
     """
     return BETWEEN.join([_key(_words(field)) for field in fields])
 

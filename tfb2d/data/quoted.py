@@ -105,9 +105,9 @@ def read_records(
     """Streams records; every line belongs to exactly one of them, except blank lines, which belong to none.
 
     A record of several lines must be CSV with `width` fields, and end within MAX_RECORD bytes and MAX_RECORD_LINES lines.
-    Its texts must not be longer than `quoting.max_chars`. Unless quotes are trusted, it must not look like rows that a stray
-    quote joined (see `RowLike.joins_rows`). Otherwise its first line is yielded with the reason, and the others are read
-    again.
+    Its texts must not be longer than `quoting.max_chars`. Unless quotes are trusted, it must not look like rows that a
+    stray quote joined (see `RowLike.joins_rows`). Otherwise its first line is yielded with the reason, and the others are
+    read again.
 
     Args:
       feed: the lines.
@@ -174,6 +174,6 @@ def _text(line: Line, backslashes: bool) -> str:
 
 
 def _double(match: re.Match[bytes]) -> bytes:
-    """Returns a quote and the backslashes before it as CSV has them: each pair is a backslash, an odd one doubles the quote."""
+    """Returns a quote and the backslashes before it as CSV has them: a pair is one, an odd one doubles the quote."""
     pairs, odd = divmod(len(match[1]), 2)
     return b"\\" * pairs + (b'""' if odd else b'"')

@@ -48,9 +48,9 @@ def conflict(path: Path, number: int) -> DataError:
 def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tuple[bool, bool]:
     """Decides how to read a file from the lines that start at its first field that begins with a quote.
 
-    Fields in quotes that hold tabs, doubled quotes or line breaks speak for CSV's quoting. So do ten rows or more, the file's
-    first ones, if every field of theirs is in quotes or a number. Against it speak lines that are
-    rows as plain text but no CSV, and fields with quotes inside that are not in quotes themselves.
+    Fields in quotes that hold tabs, doubled quotes or line breaks speak for CSV's quoting. So do the file's first rows, ten
+    or more, if all their fields are in quotes or numbers. Against it speak lines that are rows as plain text but no CSV,
+    and fields with quotes inside that are not in quotes themselves.
 
     Args:
       path: for messages.
@@ -101,4 +101,4 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
 def _quotes_all(content: bytes) -> bool:
     """Says whether the fields of a line are in quotes, except numbers and missing ones, and one is."""
     fields = decode(content).split("\t")
-    return b'"' in content and all(len(f) > 1 and f[0] == f[-1] == '"' or _NUMBER.fullmatch(f) for f in fields)
+    return b'"' in content and all((len(f) > 1 and f[0] == f[-1] == '"') or _NUMBER.fullmatch(f) for f in fields)
