@@ -65,14 +65,15 @@ def test_bfloat16():
     assert to_array(proto, "x", *LIMITS).tolist() == array.tolist()
 
 
-@given(st.lists(st.binary(max_size=300), max_size=5))
-def test_strings_as_cpp_clients_write_them(strings):
-    proto = tensor_pb2.TensorProto.FromString(
-        tf.io.serialize_tensor(tf.constant(strings, tf.string, [len(strings)])).numpy()
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=5))
+def test_strings_in_content_are_read_as_tensorflow_reads_them(strings):
+    lengths = b"".join(
+        bytes([size]) if (size := len(text)) < 128 else bytes([size & 127 | 128, size >> 7]) for text in strings
     )
-    assert bool(proto.tensor_content) == bool(strings)
+    proto = tensor_pb2.TensorProto(dtype=7, tensor_content=lengths + b"".join(strings))
+    proto.tensor_shape.dim.add(size=len(strings))
+    assert tf.io.parse_tensor(proto.SerializeToString(), tf.string).numpy().tolist() == strings
     assert to_array(proto, "x", *LIMITS).tolist() == strings
-    if strings:
-        proto.tensor_content += b"x"
-        with pytest.raises(StatusError, match="tensor parsing error"):
-            to_array(proto, "x", *LIMITS)
+    proto.tensor_content += b"x"
+    with pytest.raises(StatusError, match="tensor parsing error"):
+        to_array(proto, "x", *LIMITS)
