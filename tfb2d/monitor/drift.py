@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ def quantiles(counts: Counts, shares: ArrayLike) -> Floats:
         return np.full(np.shape(shares), np.nan)
     position = np.searchsorted(np.cumsum(counts), np.asarray(shares) * counts.sum())
     middle = (np.minimum(position, FINE - 1) + 0.5) * STEP - EDGE
-    return np.asarray(1 / (1 + np.exp(-middle)), np.float64)
+    return np.asarray(expit(middle), np.float64)
 
 
 def tenths(reference: Counts) -> NDArray[np.int64]:

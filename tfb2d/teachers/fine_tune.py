@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from scipy.special import expit
 
 from tfb2d.atomic import write_json
 from tfb2d.config import ConfigError, TeacherConfig
@@ -162,7 +163,7 @@ def measure(task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, flo
     z = z[:, 0]
     loss = float((np.logaddexp(0, z) - y * z).mean())
     if task.kind == "graded":
-        return {"valid_loss": loss, "valid_error": float(np.abs(1 / (1 + np.exp(-z)) - y).mean())}
+        return {"valid_loss": loss, "valid_error": float(np.abs(expit(z) - y).mean())}
     return {"valid_loss": loss, "valid_accuracy": float(((z > 0) == (y > 0.5)).mean())}
 
 
