@@ -8,7 +8,7 @@ from tfb2d.settings import require, require_positive
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How more unlabelled text is made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
+    """Says how more unlabelled text is made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
 
     copies: int = 0  # augmented rows made of each source row; 0 is none
     judged: bool = False  # whether copies are made of labelled rows alone

@@ -31,7 +31,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StackWeights:
-    """How the teachers' logits are added up: a weight per teacher, and a bias per class (`distill/stack.py`)."""
+    """Says how the teachers' logits are added up: a weight per teacher, and a bias per class (`distill/stack.py`)."""
 
     weights: tuple[float, ...]
     bias: tuple[float, ...]

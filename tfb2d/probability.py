@@ -1,4 +1,4 @@
-"""From logits to probabilities, in NumPy alone, so that a small device computes what all others do."""
+"""Turns logits into probabilities, in NumPy alone, so that a small device computes what all others do."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -32,7 +32,7 @@ GONE = ".gone.tmp"  # end of the names of folders that are being deleted
 
 @dataclass(frozen=True)
 class Record:
-    """What `_stage.json` in a folder says.
+    """Holds what `_stage.json` in a folder says.
 
     Attributes:
       fingerprint: of the settings and inputs that the folder is made from.

@@ -1,4 +1,4 @@
-"""How far a row's score depends on the other rows of its batch.
+"""Measures how far a row's score depends on the other rows of its batch.
 
 ONNX Runtime's dynamic quantisation chooses one scale for a whole activation tensor, so for all rows of a batch. A row's
 score then changes with its batch. Students quantise their tables once, before any request, so their scores do not. LiteRT

@@ -22,7 +22,7 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """What is shown of one row.
+    """Holds what is shown of a row.
 
     Attributes:
       score: calibrated, with the class's name where there are classes.

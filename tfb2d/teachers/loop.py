@@ -20,7 +20,7 @@ from tfb2d.teachers.steps import training_step
 
 @dataclass
 class State:
-    """Where a training is. It goes on from this, the weights and the optimizer's variables.
+    """Holds where a training is. It goes on from this, the weights and the optimizer's variables.
 
     Attributes:
       step: steps so far.

@@ -28,7 +28,7 @@ class Stream(Protocol):
 
 
 class Method(NamedTuple):
-    """How a path is answered.
+    """Says how a path is answered.
 
     Attributes:
       answer: gives the answer; of a stream, the first one.
