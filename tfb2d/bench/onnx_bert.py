@@ -78,12 +78,17 @@ def build(architecture: str, file: str, seed: int = 0) -> dict[str, Any]:
     shape, out = ARCHITECTURES[architecture], Path(file)
     out.parent.mkdir(parents=True, exist_ok=True)
     plain, partial = out.with_suffix(".float.onnx"), out.with_suffix(".partial.onnx")
-    logging.getLogger().setLevel(logging.ERROR)  # it advises a step that was done
     onnx.save(graph(shape, random_weights(shape, seed)), str(plain))
-    # ONNX infers the types of its own operators alone, so the output type of fused operators is given.
-    quantize_dynamic(
-        plain, partial, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}
-    )
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # ONNX Runtime advises, on the root logger, a step that was done
+    try:
+        # ONNX infers the types of its own operators alone, so the output type of fused operators is given.
+        quantize_dynamic(
+            plain, partial, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT}
+        )
+    finally:
+        root.setLevel(level)
     plain.unlink()
     partial.rename(out)
     return {"file": str(out)}
