@@ -95,8 +95,12 @@ def _macro_f1(labels: Floats, scores: Floats) -> Measure:
 
 def _decided(labels: Floats, scores: Floats, threshold: float) -> dict[str, Measure]:
     yes, right = m.decision_counts(labels, scores, threshold)
-    names = {"f1": (2 * right, yes + labels), "precision": (right, yes), "recall": (right, labels)}
-    return {name: _ratio_of(*sums) for name, sums in names.items()}
+
+    def share(top: Floats, bottom: Floats) -> Measure:
+        ratio = _ratio_of(top, bottom)
+        return lambda counts: np.nan_to_num(ratio(counts), nan=0.0)  # without a "yes" the figure is 0
+
+    return {"f1": share(2 * right, yes + labels), "precision": share(right, yes), "recall": share(right, labels)}
 
 
 class _Model:
