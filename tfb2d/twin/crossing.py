@@ -1,6 +1,7 @@
 """Crossing layers: from a query's and a title's embedding to the logit of the pair.
 
-The towers give vectors of length 1. The residual forms read them times the root of their width, so that a number is of order 1.
+The towers give vectors of length 1. The residual forms read them times the root of their width, so that a number is of
+order 1.
 
 Reference: TwinBERT (arXiv 2002.06275), section 3.3.
 """

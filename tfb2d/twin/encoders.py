@@ -55,8 +55,14 @@ def read_source(preset: str, length: int) -> Source:
     Raises:
       ConfigError: there is no such preset, or it is no WordPiece encoder that towers know to feed.
     """
-    classifier = build_classifier(TeacherConfig(preset=preset, max_length=length), 1)
+    try:
+        classifier = build_classifier(TeacherConfig(preset=preset, max_length=1), 1)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("teachers.*.", "twin.")) from error
     backbone, tokenizer = classifier.backbone, classifier.preprocessor.tokenizer
+    positions = getattr(backbone, "max_sequence_length", None)
+    if positions and length > positions:
+        raise ConfigError(f"twin.title_length and twin.query_length: {preset} takes {positions} tokens, not {length}")
     inputs = list(classifier.input)
     suitable = isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) and {"token_ids", "padding_mask"} <= set(
         inputs

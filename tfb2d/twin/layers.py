@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 PACKAGE = "tfb2d.twin"
+TABLE = "table"  # name of the variables that hashed ids read
 DIRECTION = 1e-6  # added to each number of a vector, so that zeros too have a direction
 
 
@@ -87,46 +88,9 @@ class Pooling(keras.layers.Layer):
         return {**super().get_config(), "kind": self.kind}
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class Table(keras.layers.Layer):
-    """A table of vectors that hashed ids read, each distinct id of a batch once.
-
-    So the gradient has a row once, and a row-wise optimizer's step is right: Keras 3's own optimizers sum the squares of a
-    repeated row's slices.
-
-    Args:
-      rows: of the table.
-      width: of a row.
-      stddev: of the start values.
-
-    Call arguments:
-      ids: `[k]` int32, below `rows`; repeated ones are welcome.
-
-    Returns:
-      `[k, width]` float32.
-
-    Example:
-      >>> Table(rows=8, width=4)(tf.constant([3, 3, 5]))
-    """
-
-    def __init__(self, rows: int, width: int, stddev: float = 0.05, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **{name: value for name, value in kwargs.items() if name != "dtype"})
-        self.rows, self.width, self.stddev = rows, width, stddev
-        # Not in `build`: a table's owner may be built by Keras from shapes alone, which ids do not have.
-        self.table = self.add_weight(
-            (rows, width), keras.initializers.RandomNormal(stddev=stddev), name="table", dtype="float32"
-        )
-        self.built = True
-
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
-        """Applies the layer; see the class."""
-        unique, position = tf.unique(ids)
-        table = self.table.value if isinstance(self.table, keras.Variable) else self.table
-        return tf.gather(tf.gather(table, unique), position)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "rows": self.rows, "width": self.width, "stddev": self.stddev}
+def _table(layer: keras.layers.Layer, rows: int, width: int, stddev: float) -> keras.Variable:
+    """Makes a layer's table. Its name tells the trainer that it learns by sparse gradients, row by row."""
+    return layer.add_weight((rows, width), keras.initializers.RandomNormal(stddev=stddev), name=TABLE, dtype="float32")
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -151,10 +115,10 @@ class NGramPool(keras.layers.Layer):
     def __init__(self, buckets: int, width: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.buckets, self.width = buckets, width
-        self.table = Table(buckets, width, name="ngrams")
 
     def build(self, ids_shape: Any, lengths_shape: Any = None) -> None:
-        """Has nothing to make: the table is there."""
+        """Makes the table."""
+        self.table = _table(self, self.buckets, self.width, 0.05)
         super().build(ids_shape)
 
     def call(self, ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
@@ -173,7 +137,7 @@ class NGramPool(keras.layers.Layer):
           n: texts.
         """
         orders = int(ids.shape[1])
-        vectors = tf.reshape(self.table(tf.reshape(ids, [-1])), [-1, orders, self.width])
+        vectors = tf.gather(self.table.value, ids)
         sums = tf.math.unsorted_segment_sum(tf.reduce_sum(vectors, 1), rows, n)
         counts = tf.math.unsorted_segment_sum(tf.fill(tf.shape(rows), float(orders)), rows, n)
         return sums * tf.math.rsqrt(tf.maximum(counts, 1.0))[:, None]
@@ -213,10 +177,10 @@ class TriLetterEmbedding(keras.layers.Layer):
     def __init__(self, buckets: int, width: int, max_words: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.buckets, self.width, self.max_words = buckets, width, max_words
-        self.letters = Table(buckets, width, 0.02, name="letters")
 
     def build(self, ids_shape: Any) -> None:
-        """Makes the vectors of positions; the first is the start's."""
+        """Makes the table of letters and the vectors of positions, the first of which is the start's."""
+        self.table = _table(self, self.buckets, self.width, 0.02)
         normal = keras.initializers.RandomNormal(stddev=0.02)
         self.positions = self.add_weight((1 + self.max_words, self.width), normal, name="positions", dtype="float32")
         super().build(ids_shape)
@@ -224,7 +188,7 @@ class TriLetterEmbedding(keras.layers.Layer):
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """Applies the layer; see the class."""
         at = tf.where(ids > 0)
-        vectors = self.letters(tf.gather_nd(ids, at))
+        vectors = tf.gather(self.table.value, tf.gather_nd(ids, at))
         n, words = tf.shape(ids)[0], tf.shape(ids)[1]
         word_of = at[:, 0] * tf.cast(words, tf.int64) + at[:, 1]
         sums = tf.reshape(tf.math.unsorted_segment_sum(vectors, word_of, n * words), [n, words, self.width])

@@ -53,11 +53,6 @@ class Tower:
         # Traced once for any shape: a trace of its own for the first shape would round the last bit differently.
         return tf.function(lambda inputs: self.model(inputs, training=False), input_signature=[signature])
 
-    @property
-    def tables(self) -> list[keras.Variable]:
-        """Lists the variables that hashed ids read."""
-        return [variable for variable in self.model.trainable_variables if variable.path.endswith("/table")]
-
     def to_json(self) -> dict[str, Any]:
         """Returns inputs and shape, as JSON can hold them."""
         return {"inputs": self.inputs.spec(), "shape": self.shape}
@@ -137,8 +132,10 @@ def _word_piece_model(encoder: keras_hub.models.Backbone, shape: dict[str, Any])
     read = dict(inputs)
     if "segment_ids" in encoder.input:
         read["segment_ids"] = keras.ops.zeros_like(inputs["token_ids"])
-    outputs = encoder(read)
-    states = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
+    outputs = encoder.output
+    if isinstance(outputs, dict):  # without what pools them, which would have weights that nothing learns from
+        encoder = keras.Model(encoder.input, outputs["sequence_output"], name=ENCODER)
+    states = encoder(read)
     return keras.Model(inputs, _embedding(states, inputs["padding_mask"], shape), name="tower")
 
 
