@@ -18,6 +18,8 @@ from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
 from tfb2d.settings import ConfigError as ConfigError
 from tfb2d.settings import build, changed_settings, config_dict, require, require_positive, without_effect
+from tfb2d.twin_config import SCRATCH
+from tfb2d.twin_config import TwinConfig as TwinConfig
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,7 @@ class Config:
     """A whole run. `teachers` maps names, which are also their folders', to settings, in the order of `distill.weights`."""
 
     name: str = "student"
+    models: tuple[str, ...] = ("student",)  # what is made of the teachers' scores: "student", "twin" or both
     data: DataConfig = field(default_factory=DataConfig)
     teachers: Mapping[str, TeacherConfig] = field(default_factory=dict)
     label: LabelConfig = field(default_factory=LabelConfig)
@@ -295,6 +298,7 @@ class Config:
     student: StudentConfig = field(default_factory=StudentConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     compress: CompressConfig = field(default_factory=CompressConfig)
+    twin: TwinConfig = field(default_factory=TwinConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 
@@ -310,15 +314,37 @@ class Config:
             require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")
             taken = name in ("teacher", "student", "twin", "labels_only", "bm25", "constant")
             require(not taken, f"teachers.{name}: the report has something else under this name; choose another")
-        known = HEADLINES[self.data.kind]
+        measures = HEADLINES[self.data.kind]
         chosen = self.report.headline
-        fits = not chosen or chosen in known
-        require(fits, f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(known)}")
+        fits = not chosen or chosen in measures
+        require(fits, f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(measures)}")
         grouped = chosen not in ("ndcg10", "pair_order") or self.data.is_grouped
         require(grouped, f"report.headline {chosen!r} ranks within groups; data.group names their column")
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
+        known = set(self.models) <= {"student", "twin"} and len(set(self.models)) == len(self.models)
+        require(bool(self.models) and known, f"models is {self.models}; it takes student, twin, or both")
+        if "twin" in self.models:
+            self._check_twin()
+
+    def _check_twin(self) -> None:
+        pairs = len(self.data.fields) == 2
+        require(
+            pairs, f"models has twin, which takes pairs: data.fields is {self.data.fields}; name a query and a title"
+        )
+        require(
+            len(self.data.classes) <= 2, "models has twin, which takes labels 0 and 1 or grades, not several classes"
+        )
+        models = [name for name, teacher in self.teachers.items() if teacher.preset]
+        pieces = self.twin.preset not in ("", SCRATCH) or bool(models) or not self.twin.reads_word_pieces
+        require(
+            pieces,
+            "twin.preset: no teacher has word pieces to read texts with, all are scores; name a preset, or take "
+            "twin.preset='scratch' with twin.inputs='triletters'",
+        )
+        scorers = not self.twin.in_batch_negatives or len(models) == len(self.teachers)
+        require(scorers, "twin.in_batch_negatives: teachers score these pairs; scores from files cannot")
 
     @property
     def model_name(self) -> str:

@@ -179,6 +179,29 @@ class StudentOutcome(Outcome):
 
 
 @dataclass(frozen=True)
+class TwinOutcome(Outcome):
+    """A trained twin.
+
+    Attributes:
+      rows: pairs that it learnt from.
+      steps, seconds: of training.
+      calibration: from its logits to probabilities, learnt on the validation split.
+      history: figures of each epoch: `epoch`, `train_loss`, `valid_loss`, and the headline measure, such as
+        `valid_roc_auc`.
+      stack: how the teachers' logits were added up.
+      decision: of a binary task; None of others.
+    """
+
+    rows: int
+    steps: int
+    seconds: float
+    calibration: CalibrationNumbers
+    history: tuple[Figures, ...]
+    stack: StackWeights
+    decision: DecisionNumbers | None = None
+
+
+@dataclass(frozen=True)
 class CompressOutcome(Outcome):
     """The student that is served.
 

@@ -26,6 +26,7 @@ from tfb2d.outcomes import (
     RowsOutcome,
     StudentOutcome,
     TeacherOutcome,
+    TwinOutcome,
     WordsOutcome,
 )
 from tfb2d.resume import bring_up, fingerprint, remove
@@ -34,6 +35,8 @@ from tfb2d.serving import stage as serving
 from tfb2d.settings import changed_settings
 from tfb2d.students import stage as students
 from tfb2d.teachers import stage as teachers
+from tfb2d.twin import stage as twins
+from tfb2d.twin_config import SCRATCH
 
 LABELLED = ":labelled"  # behind a stage's name: only what it made of the labelled rows is read
 
@@ -117,6 +120,21 @@ def stages(config: Config) -> list[Stage]:
     ]
     for name in config.teachers:
         listed += _teacher_stages(config, name)
+    if "student" in config.models:
+        listed += _student_stages(config)
+    if "twin" in config.models:
+        listed += _twin_stages(config)
+    before = tuple(stage.name for stage in listed)
+    report = partial(evaluation.write_run_report, stages=before)
+    return [
+        *listed,
+        Stage("report", report, ReportOutcome, before, evaluation.VERSION, changed_settings(config.report)),
+    ]
+
+
+def _student_stages(config: Config) -> list[Stage]:
+    """Returns the stages that make, compress and export the student."""
+    listed: list[Stage] = []
     hashing = [config.student.max_tokens, students.HASH_SPEC, *config.student.affixes]
     training = [changed_settings(config.student), changed_settings(config.training), students.HASH_SPEC]
     training += _chosen_by(config) if config.training.patience else []
@@ -149,7 +167,8 @@ def stages(config: Config) -> list[Stage]:
         listed.append(
             Stage("labels_only", students.train_labels_only, StudentOutcome, reads, students.TRAIN_VERSION, training)
         )
-    listed += [
+    return [
+        *listed,
         Stage(
             "compress",
             compress.compress_student,
@@ -168,12 +187,22 @@ def stages(config: Config) -> list[Stage]:
             serving.export_contents,
         ),
     ]
-    before = tuple(stage.name for stage in listed)
-    report = partial(evaluation.write_run_report, stages=before)
-    return [
-        *listed,
-        Stage("report", report, ReportOutcome, before, evaluation.VERSION, changed_settings(config.report)),
-    ]
+
+
+def _twin_stages(config: Config) -> list[Stage]:
+    """Returns the stages that make the twin."""
+    twin = config.twin
+    reads: tuple[str, ...] = ("data", *(f"logits/{name}" for name in config.teachers))
+    if teacher := twins.source_teacher(config):
+        reads += (f"teachers/{teacher}",)
+    preset = folder_identity(twin.preset) if twin.preset not in ("", SCRATCH) else []
+    listed = []
+    if twin.kind == "asymmetric":
+        settings = [twins.twin_settings(twin.symmetric()), changed_settings(config.distill), preset]
+        listed.append(Stage("twin_transformer", twins.train_transformer, TwinOutcome, reads, twins.VERSION, settings))
+        reads += ("twin_transformer",)
+    settings = [twins.twin_settings(twin), changed_settings(config.distill), preset]
+    return [*listed, Stage("twin", twins.train_twin, TwinOutcome, reads, twins.VERSION, settings)]
 
 
 def _teacher_stages(config: Config, name: str) -> list[Stage]:

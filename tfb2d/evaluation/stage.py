@@ -63,8 +63,8 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
     several = len(config.teachers) > 1
     alone = {name: material.teacher(name) for name in config.teachers}
     models = {"teacher": material.stacked_teachers() if several else next(iter(alone.values()))}
-    models |= {exported.key: material.exported(exported) for exported in exported_models(run)}
-    if config.report.labels_only:
+    models |= {exported.key: material.exported(exported) for exported in exported_models(run, config)}
+    if config.report.labels_only and "student" in config.models:
         models["labels_only"] = material.labels_only()
     if len(task.fields) == 2 and task.kind != "multiclass":
         models["bm25"] = material.bm25()
@@ -78,7 +78,7 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
         groups=groups_of(test, task),
         data=read_json(run.data / "stats.json"),
         seconds=run.seconds(stages),
-        compression=_compression(run),
+        compression=_compression(run) if "student" in config.models else {},
         config=dataclasses.asdict(config),
         headline=headline_on(task, material.tables["valid"], config.report.headline).measure,
         versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
@@ -90,10 +90,16 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
     return ReportOutcome(print_table(written), str(run.report_page), written["model"])
 
 
-def exported_models(run: Run) -> list[Exported]:
-    """Returns the distilled models that the run exported; each further kind of model is an entry here."""
-    student, exported = run.student_outcome(), run.export_outcome()
-    return [Exported("student", exported.model, exported.megabytes, student.history)]
+def exported_models(run: Run, config: Config) -> list[Exported]:
+    """Returns the distilled models that the run exported; a further kind of model is an entry more."""
+    models = []
+    if "student" in config.models:
+        exported, history = run.export_outcome(), run.student_outcome().history
+        models.append(Exported("student", exported.model, exported.megabytes, history))
+    if "twin" in config.models:
+        exported, history = run.export_twin_outcome(), run.twin_outcome().history
+        models.append(Exported("twin", exported.model, exported.megabytes, history))
+    return models
 
 
 class _Material:
