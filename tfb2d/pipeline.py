@@ -125,7 +125,7 @@ def stages(config: Config) -> list[Stage]:
     if "twin" in config.models:
         listed += _twin_stages(config)
     before = tuple(stage.name for stage in listed)
-    report = partial(evaluation.write_run_report, stages=before)
+    report = partial(evaluation.write_run_report, stages=before, load_teacher=teachers.load_scorer)
     return [
         *listed,
         Stage("report", report, ReportOutcome, before, evaluation.VERSION, changed_settings(config.report)),

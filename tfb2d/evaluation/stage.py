@@ -2,9 +2,10 @@
 
 import dataclasses
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.evaluation.headline import best_threshold, groups_of, headline_on
+from tfb2d.evaluation.latency import Columns, measure
 from tfb2d.evaluation.models import History, Model, covered
 from tfb2d.model_folder import megabytes
 from tfb2d.outcomes import ReportOutcome
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tfb2d.distill.stack import Stack
 
 VERSION = 3  # of the code: raise it when the same run gives another report
+LoadTeacher = Callable[[Path], Callable[[Columns], Any]]
 PACKAGES = ("tfb2d", "tensorflow", "tf_keras", "keras", "keras-hub", "numpy", "pyarrow")
 
 
@@ -44,7 +47,7 @@ class Exported:
     history: History
 
 
-def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportOutcome:
+def write_run_report(run: Run, config: Config, stages: Sequence[str], load_teacher: LoadTeacher) -> ReportOutcome:
     """Scores the test split with every model, measures latencies, and writes `report.json` and `report.html`.
 
     Distilled models are measured as served: the exported SavedModel, strings in, calibrated probabilities out. The scores
@@ -53,12 +56,13 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportO
     Args:
       run, config: the run.
       stages: those before this one, whose seconds are reported.
+      load_teacher: takes a saved teacher's folder, and returns what scores texts with it, a list a field.
     """
     from tfb2d.evaluation.report import write_report
     from tfb2d.evaluation.results import RunResults
     from tfb2d.evaluation.table import print_table
 
-    material = _Material(run, config)
+    material = _Material(run, config, load_teacher)
     task, test = material.task, material.tables["test"]
     several = len(config.teachers) > 1
     alone = {name: material.teacher(name) for name in config.teachers}
@@ -105,8 +109,9 @@ def exported_models(run: Run, config: Config) -> list[Exported]:
 class _Material:
     """Scores the splits of a run with each of its models."""
 
-    def __init__(self, run: Run, config: Config) -> None:
+    def __init__(self, run: Run, config: Config, load_teacher: LoadTeacher) -> None:
         self.run, self.config, self.task = run, config, Task.from_config(config.data)
+        self._load_teacher = load_teacher
         self.tables = {split: read_table(run.split(split)) for split in ("valid", "test")}
         self.labels = self.tables["valid"].column("label").to_numpy()
 
@@ -116,7 +121,6 @@ class _Material:
 
     def exported(self, exported: Exported) -> Model:
         """Measures an exported model as it is served."""
-        from tfb2d.evaluation.latency import measure
         from tfb2d.evaluation.scorer import Scorer
 
         scorer, rows = Scorer(exported.folder), self.config.report.latency_rows
@@ -139,15 +143,12 @@ class _Material:
         model = self._labelled([name], Stack((1.0,), (0.0,) * self.task.n_logits))
         if not self.config.teachers[name].preset:
             return model
-        from tfb2d.evaluation.latency import measure
-        from tfb2d.teachers.teacher import load_teacher
-
         folder = self.run.teacher(name)
         rows = min(50, self.config.report.latency_rows)
         return dataclasses.replace(
             model,
             history=self.run.teacher_outcome(name).history,
-            latency=measure(load_teacher(folder).logits, self.columns("test"), rows=rows, batch=64),
+            latency=measure(self._load_teacher(folder), self.columns("test"), rows=rows, batch=64),
             size_mb=megabytes(folder),
         )
 
