@@ -17,9 +17,8 @@ from tfb2d.twin_config import SCRATCH, TwinConfig
 
 if TYPE_CHECKING:
     from tfb2d.twin.encoders import Source
-    from tfb2d.twin.model import Twin
     from tfb2d.twin.pairs import Pairs
-    from tfb2d.twin.training import TwinTraining
+    from tfb2d.twin.training import PairTraining
 
 VERSION = 1  # of the code: raise it when the same rows and settings give another twin
 
@@ -28,7 +27,15 @@ def train_twin(run: Run, config: Config) -> TwinOutcome:
     """Trains the twin that is served; of the asymmetric kind, the look-up query tower of the finished transformer twin."""
     if config.twin.kind != "asymmetric":
         return _train_towers(run, config, config.twin, run.twin)
-    raise NotImplementedError
+    from tfb2d.twin.look_up import LookUpTraining
+    from tfb2d.twin.model import load_twin
+    from tfb2d.twin.training import Validation
+
+    task = Task.from_config(config.data)
+    pairs, stack = _training_pairs(run, config, task)
+    valid = Validation(_valid_pairs(run, task), task)
+    transformer = load_twin(run.twin_transformer, config.twin.mixed_precision)
+    return _finish(LookUpTraining(transformer, pairs, valid, config.twin, run.twin), stack, run.progress)
 
 
 def train_transformer(run: Run, config: Config) -> TwinOutcome:
@@ -56,14 +63,14 @@ def _train_towers(run: Run, config: Config, settings: TwinConfig, out: Path) -> 
     pairs, stack = _training_pairs(run, config, task)
     valid = Validation(_valid_pairs(run, task), task)
     twin = new_twin(settings, task, _source(run, config, settings))
-    return _finish(TwinTraining(twin, pairs, valid, settings, out), twin, stack, run.progress)
+    return _finish(TwinTraining(twin, pairs, valid, settings, out), stack, run.progress)
 
 
-def _finish(training: "TwinTraining", twin: "Twin", stack: Stack, progress: bool) -> TwinOutcome:
+def _finish(training: "PairTraining", stack: Stack, progress: bool) -> TwinOutcome:
     """Trains to the end, calibrates on validation, saves the twin."""
     from tfb2d.evaluation.calibration import calibrate
 
-    state = training.train(progress)
+    state, twin = training.train(progress), training.twin
     learnt = calibrate(twin.task, training.valid.pairs.labels.astype(np.float64), training.valid_logits()[:, 0])
     outcome = TwinOutcome(
         rows=len(training.pairs),
