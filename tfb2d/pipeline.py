@@ -196,6 +196,12 @@ def _twin_stages(config: Config) -> list[Stage]:
         reads += (f"teachers/{teacher}",)
     preset = folder_identity(twin.preset) if twin.preset not in ("", SCRATCH) else []
     listed = []
+    if twin.in_batch_negatives:
+        sources = ("data", *(f"teachers/{name}" for name in config.teachers))
+        sampling = [twin.in_batch_negatives, twin.seed, changed_settings(config.label)]
+        work = twins.label_cross_pairs
+        listed.append(Stage("cross_pairs", work, LogitsOutcome, sources, twins.CROSS_VERSION, sampling))
+        reads += ("cross_pairs",)
     if twin.kind == "asymmetric":
         settings = [twins.twin_settings(twin.symmetric()), changed_settings(config.distill), preset]
         listed.append(Stage("twin_transformer", twins.train_transformer, TwinOutcome, reads, twins.VERSION, settings))

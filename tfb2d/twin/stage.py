@@ -1,4 +1,4 @@
-"""The stages `twin_transformer` and `twin`: train a twin on the teachers' scores."""
+"""The stages `cross_pairs`, `twin_transformer` and `twin`: train a twin on the teachers' scores."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,30 +10,50 @@ from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack
 from tfb2d.distill.targets import fit
-from tfb2d.outcomes import CalibrationNumbers, StackWeights, TwinOutcome
+from tfb2d.outcomes import CalibrationNumbers, LogitsOutcome, StackWeights, TwinOutcome
 from tfb2d.runs import Run
 from tfb2d.settings import changed_settings
 from tfb2d.twin_config import SCRATCH, TwinConfig
 
 if TYPE_CHECKING:
     from tfb2d.twin.encoders import Source
-    from tfb2d.twin.model import Twin
     from tfb2d.twin.pairs import Pairs
-    from tfb2d.twin.training import TwinTraining
+    from tfb2d.twin.training import PairTraining
 
 VERSION = 1  # of the code: raise it when the same rows and settings give another twin
+CROSS_VERSION = 1  # ... other cross pairs
 
 
 def train_twin(run: Run, config: Config) -> TwinOutcome:
     """Trains the twin that is served; of the asymmetric kind, the look-up query tower of the finished transformer twin."""
     if config.twin.kind != "asymmetric":
         return _train_towers(run, config, config.twin, run.twin)
-    raise NotImplementedError
+    from tfb2d.twin.look_up import LookUpTraining
+    from tfb2d.twin.model import load_twin
+    from tfb2d.twin.training import Validation
+
+    task = Task.from_config(config.data)
+    pairs, stack = _training_pairs(run, config, task)
+    valid = Validation(_valid_pairs(run, task), task)
+    transformer = load_twin(run.twin_transformer, config.twin.mixed_precision)
+    return _finish(LookUpTraining(transformer, pairs, valid, config.twin, run.twin), stack, run.progress)
 
 
 def train_transformer(run: Run, config: Config) -> TwinOutcome:
     """Trains the transformer twin that the asymmetric one begins with."""
     return _train_towers(run, config, config.twin.symmetric(), run.twin_transformer)
+
+
+def label_cross_pairs(run: Run, config: Config) -> LogitsOutcome:
+    """Writes the teachers' logits of cross pairs, `in_batch_negatives` a query; see `twin/cross_pairs.py`."""
+    from tfb2d.twin.cross_pairs import score_cross_pairs
+
+    task, names = Task.from_config(config.data), list(config.teachers)
+    outs = [run.cross_pairs(name) for name in names]
+    count, seed = config.twin.in_batch_negatives, config.twin.seed
+    folders = [run.teacher(name) for name in names]
+    rows = score_cross_pairs(folders, outs, run.split("transfer"), task, count, seed, config.label, run.progress)
+    return LogitsOutcome({"transfer": rows})
 
 
 def source_teacher(config: Config) -> str:
@@ -56,14 +76,14 @@ def _train_towers(run: Run, config: Config, settings: TwinConfig, out: Path) -> 
     pairs, stack = _training_pairs(run, config, task)
     valid = Validation(_valid_pairs(run, task), task)
     twin = new_twin(settings, task, _source(run, config, settings))
-    return _finish(TwinTraining(twin, pairs, valid, settings, out), twin, stack, run.progress)
+    return _finish(TwinTraining(twin, pairs, valid, settings, out), stack, run.progress)
 
 
-def _finish(training: "TwinTraining", twin: "Twin", stack: Stack, progress: bool) -> TwinOutcome:
+def _finish(training: "PairTraining", stack: Stack, progress: bool) -> TwinOutcome:
     """Trains to the end, calibrates on validation, saves the twin."""
     from tfb2d.evaluation.calibration import calibrate
 
-    state = training.train(progress)
+    state, twin = training.train(progress), training.twin
     learnt = calibrate(twin.task, training.valid.pairs.labels.astype(np.float64), training.valid_logits()[:, 0])
     outcome = TwinOutcome(
         rows=len(training.pairs),
@@ -83,7 +103,8 @@ def _training_pairs(run: Run, config: Config, task: Task) -> tuple["Pairs", Stac
     labels = read_table(run.split("valid"), ["label"]).column("label").to_numpy().astype(np.float64)
     stack = fit(config.distill, [run.logits(name, "valid") for name in config.teachers], task, labels)
     logits = [run.logits(name) for name in config.teachers]
-    return training_pairs(run.split("transfer"), logits, task, stack, config.distill), stack
+    cross = [run.cross_pairs(name) for name in config.teachers] if config.twin.in_batch_negatives else []
+    return training_pairs(run.split("transfer"), logits, task, stack, config.distill, cross), stack
 
 
 def _valid_pairs(run: Run, task: Task) -> "Pairs":
