@@ -97,6 +97,10 @@ class Run:
         """Returns the folder of the student that is served."""
         return self.folder / "compress"
 
+    def cross_pairs(self, teacher: str) -> Path:
+        """Returns the table of a teacher's logits of cross pairs, which twins learn from as well."""
+        return self.folder / "cross_pairs" / teacher
+
     @property
     def twin(self) -> Path:
         """Returns the trained twin's folder."""

@@ -49,7 +49,7 @@ class TwinConfig:
     crossing: str = "max"  # "cosine", "max", "concat" or "two_layer"; see `twin/crossing.py`
 
     # Training.
-    in_batch_negatives: int = 0  # pairs a row of a query with another query's title, which the teachers score first
+    in_batch_negatives: int = 0  # for each query, pairs with titles of other queries, scored by the teachers first
     margin_weight: float = 0.0  # weight of the margin loss: differences of two titles' logits against the teachers'
     epochs: int = 3
     batch_size: int = 256

@@ -42,7 +42,7 @@ class Pairs:
 
 
 def training_pairs(
-    table: Path, logits: Sequence[Path], task: Task, stack: Stack, config: DistillConfig, more: "Sequence[Path]" = ()
+    table: Path, logits: Sequence[Path], task: Task, stack: Stack, config: DistillConfig, more: Sequence[Path] = ()
 ) -> Pairs:
     """Reads the transfer set and what the twin learns of it.
 

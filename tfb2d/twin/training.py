@@ -1,6 +1,8 @@
 """Trains a twin on pairs, towers and crossing together; a killed run goes on to the same weights."""
 
 import math
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,40 +86,68 @@ def make_batch(pairs: Pairs, queries: PackedTexts, titles: PackedTexts, rows: np
     )
 
 
-class TwinTraining(Training):
-    """A twin's training, from its first step or its newest checkpoint.
+class PairTraining(Training):
+    """What the training of towers and of a look-up query tower have in common.
 
     Args:
       twin: trained in place.
       pairs: to learn from.
       valid: to watch.
       config: rates, epochs, batch, losses.
+      epochs: how often each pair is read.
       out: gets checkpoints and TensorBoard scalars.
     """
 
     title = "twin"
     learning_rate = "twin.learning_rate, twin.head_learning_rate or twin.table_learning_rate"
 
-    def __init__(self, twin: Twin, pairs: Pairs, valid: Validation, config: TwinConfig, out: Path) -> None:
-        super().__init__(out, len(pairs), config.epochs, config.batch_size, config.checkpoint_seconds)
+    def __init__(self, twin: Twin, pairs: Pairs, valid: Validation, config: TwinConfig, epochs: int, out: Path) -> None:
+        super().__init__(out, len(pairs), epochs, config.batch_size, config.checkpoint_seconds)
         self.twin, self.pairs, self.valid, self.config = twin, pairs, valid, config
-        self.queries, self.titles = twin.query_tower.pack(pairs.queries), twin.title_tower.pack(pairs.titles)
-        self.valid_queries = twin.query_tower.pack(valid.pairs.queries)
-        self.valid_titles = twin.title_tower.pack(valid.pairs.titles)
-        models = [tower.model for tower in twin.towers]
-        trainable = [variable for part in (*models, twin.crossing) for variable in part.trainable_variables]
-        self.optimizers = Optimizers(trainable, config, self.steps, config.preset != SCRATCH)
-        state = [
-            variable for part in (*models, twin.crossing) for variable in part.variables
-        ]  # with dropout's counters
-        self.checkpoints = Checkpoints(out / CHECKPOINTS, state, self.optimizers.state)
-        self._steps: dict[int, Any] = {}
+
+    def learn(self, models: Sequence[Any], pretrained: bool) -> None:
+        """Makes the optimizers and the checkpoints of these models or layers; see `Optimizers`."""
+        trainable = [variable for model in models for variable in model.trainable_variables]
+        self.optimizers = Optimizers(trainable, self.config, self.steps, pretrained)
+        state = [variable for model in models for variable in model.variables]  # dropout's counters are among them
+        self.checkpoints = Checkpoints(self.out / CHECKPOINTS, state, self.optimizers.state)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Returns the pairs of each step."""
         rng = np.random.default_rng([self.config.seed, epoch])
         ring = self.config.in_batch_negatives > 0
         return query_batches(self.pairs.query_of, self.config.batch_size, rng, ring)
+
+    def is_evaluated(self, step: int) -> bool:
+        """Says whether an epoch ends here."""
+        return step > 0 and step % self.epoch_steps == 0
+
+    @abstractmethod
+    def valid_logits(self) -> np.ndarray:
+        """Returns the logits of the validation pairs, `[n, 1]`."""
+
+    def figures(self) -> dict[str, float]:
+        """Measures the twin on the validation pairs."""
+        return self.valid.figures(self.valid_logits())
+
+    def keep(self, state: State, evaluation: dict[str, float]) -> None:
+        """Stops a training whose weights are no numbers any more; the last weights are the outcome."""
+        if not all(math.isfinite(value) for value in evaluation.values()):
+            raise FloatingPointError(
+                f"the twin's logits are no numbers at step {state.step}; lower {self.learning_rate}"
+            )
+
+
+class TwinTraining(PairTraining):
+    """A twin's training, towers and crossing together; see `PairTraining`."""
+
+    def __init__(self, twin: Twin, pairs: Pairs, valid: Validation, config: TwinConfig, out: Path) -> None:
+        super().__init__(twin, pairs, valid, config, config.epochs, out)
+        self.queries, self.titles = twin.query_tower.pack(pairs.queries), twin.title_tower.pack(pairs.titles)
+        self.valid_queries = twin.query_tower.pack(valid.pairs.queries)
+        self.valid_titles = twin.title_tower.pack(valid.pairs.titles)
+        self.learn([*(tower.model for tower in twin.towers), twin.crossing], config.preset != SCRATCH)
+        self._steps: dict[int, Any] = {}
 
     def loss_of(self, rows: np.ndarray) -> float:
         """Takes a step."""
@@ -128,26 +158,11 @@ class TwinTraining(Training):
         arrays = (batch.query_of, batch.title_of, batch.targets, batch.teacher)
         return float(self._steps[parts](batch.queries, batch.titles, *map(tf.constant, arrays)))
 
-    def is_evaluated(self, step: int) -> bool:
-        """Says whether an epoch ends here."""
-        return step > 0 and step % self.epoch_steps == 0
-
-    def figures(self) -> dict[str, float]:
-        """Measures the twin on the validation pairs."""
-        return self.valid.figures(self.valid_logits())
-
     def valid_logits(self) -> np.ndarray:
         """Returns the logits of the validation pairs, `[n, 1]`."""
         queries = self.twin.query_tower.embed_packed(self.valid_queries)
         titles = self.twin.title_tower.embed_packed(self.valid_titles)
         return self.twin.cross(queries[self.valid.pairs.query_of], titles[self.valid.pairs.title_of])
-
-    def keep(self, state: State, evaluation: dict[str, float]) -> None:
-        """Stops a training whose weights are no numbers any more; the last weights are the outcome."""
-        if not all(math.isfinite(value) for value in evaluation.values()):
-            raise FloatingPointError(
-                f"the twin's logits are no numbers at step {state.step}; lower {self.learning_rate}"
-            )
 
     def _step(self, parts: int) -> Any:
         """Traces a step for batches whose titles come in so many parts."""
