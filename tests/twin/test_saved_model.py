@@ -72,7 +72,9 @@ def test_every_way_gives_the_trained_twins_numbers(exported: tuple[Twin, Path]) 
     pairs = list(zip(QUERIES, TITLES, strict=True))
     np.testing.assert_allclose(model.logits(pairs), logits, atol=1e-4)
     np.testing.assert_allclose(model.score(pairs), scores, atol=2e-5)
-    np.testing.assert_allclose(model.rank(QUERIES[0], TITLES), model.score([(QUERIES[0], t) for t in TITLES]), atol=2e-5)
+    np.testing.assert_allclose(
+        model.rank(QUERIES[0], TITLES), model.score([(QUERIES[0], t) for t in TITLES]), atol=2e-5
+    )
     served = tf.saved_model.load(str(version)).signatures
     assert sorted(served) == SIGNATURES
     vectors = {"query_embedding": tf.constant(queries), "title_embedding": tf.constant(titles)}
@@ -217,7 +219,10 @@ def test_commands_score_with_a_twin_or_refuse_it(
     assert "accuracy" in capsys.readouterr().out
     trained.save(tmp_path / "twin", {"calibration": {"scale": 1.0, "bias": [0.0]}})
     for arguments, message in (
-        (["export", f"--source={tmp_path}/twin", f"--output={tmp_path}/edge", "--forms=edge"], "no TensorFlow Lite form"),
+        (
+            ["export", f"--source={tmp_path}/twin", f"--output={tmp_path}/edge", "--forms=edge"],
+            "no TensorFlow Lite form",
+        ),
         (["explain", f"--model={version}", "usb", "cable"], "explain takes students"),
     ):
         assert main(arguments) != 0
