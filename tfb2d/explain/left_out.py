@@ -12,16 +12,16 @@ from tfb2d.students import text_spec
 MAX_TOKENS = 64  # of a text; later ones are not left out, so a pair costs at most 129 scores
 _EDGE = 1e-6  # scores are kept this far from 0 and 1, so that their logits are finite
 
-Scores = Callable[[Sequence[str], Sequence[str]], NDArray[np.floating]]
+Rank = Callable[[str, Sequence[str]], NDArray[np.floating]]  # a query and n titles -> [n] scores from 0 to 1
 
 
-def left_out(scores: Scores, query: str, title: str) -> tuple[float, list[list[str]], list[list[float]]]:
+def left_out(rank: Rank, query: str, title: str) -> tuple[float, list[list[str]], list[list[float]]]:
     """Computes by how much each token of a pair raises the logit: that of the pair less that without the token.
 
     Unlike integrated gradients these values do not sum to the logit: a word that stands twice hardly matters once.
 
     Args:
-      scores: of n queries and n titles, `[n]` from 0 to 1.
+      rank: asks the model, once for the title's words together and once for each of the query's.
       query, title: without lone surrogates.
 
     Returns:
@@ -29,13 +29,11 @@ def left_out(scores: Scores, query: str, title: str) -> tuple[float, list[list[s
     """
     texts = (query, title)
     tokens = [[token.decode() for token in text_spec.tokens(text, MAX_TOKENS)] for text in texts]
-    rows = [texts]
-    for side, (text, words) in enumerate(zip(texts, tokens, strict=True)):
-        for first, last in positions(text, words):
-            shorter = f"{text[:first]} {text[last:]}"
-            rows.append((shorter, title) if side == 0 else (query, shorter))
-    got = np.asarray(scores([row[0] for row in rows], [row[1] for row in rows]), np.float64)
-    logits = logit(np.clip(got, _EDGE, 1 - _EDGE))
+    queries, titles = (
+        [f"{text[:first]} {text[last:]}" for first, last in positions(text, words)]
+        for text, words in zip(texts, tokens, strict=True)
+    )
+    scores = [*rank(query, [title, *titles]), *(rank(shorter, [title])[0] for shorter in queries)]
+    logits = logit(np.clip(np.array(scores, np.float64), _EDGE, 1 - _EDGE))
     added = (logits[0] - logits[1:]).tolist()
-    split = len(tokens[0])
-    return float(got[0]), tokens, [added[:split], added[split:]]
+    return float(scores[0]), tokens, [added[len(titles) :], added[: len(titles)]]

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tfb2d.errors import UserError
-from tfb2d.explain.left_out import Scores, left_out
+from tfb2d.explain.left_out import Rank, left_out
 from tfb2d.explain.spans import Span, spans
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ class Explainer:
     """Explains the scores of a ranker; the student's weights are looked for and loaded at the first call.
 
     Args:
-      scores: asks the ranker.
+      rank: asks the ranker.
       model: the ranker's exported folder, whose run is looked for as `tfb2d explain` does; "" where a server ranks.
       student: the student's folder or its run's, where it cannot be found from `model`.
     """
 
-    def __init__(self, scores: Scores, model: str = "", student: str = "") -> None:
-        self._scores, self._model, self._student = scores, model, student
+    def __init__(self, rank: Rank, model: str = "", student: str = "") -> None:
+        self._rank, self._model, self._student = rank, model, student
         self._lock = Lock()
         self._source: Source | None = None
         self._looked = False
@@ -101,13 +101,13 @@ class Explainer:
         if len(source.student.task.fields) != 2:
             raise UserError(f"{source.folder} takes single texts, so it is not the student of a ranker")
         logits = explain(source.student, (query, title), steps=1).logits
-        own, served = float(source.calibration.apply(logits)[0]), float(self._scores([query], [title])[0])
+        own, served = float(source.calibration.apply(logits)[0]), float(self._rank(query, [title])[0])
         if abs(own - served) > TOLERANCE:
             raise UserError(f"{source.folder} scores {own:.3f} where the ranker scores {served:.3f}: it is another student")
         return source
 
     def _by_leaving_out(self, query: str, title: str) -> Moved:
-        score, tokens, values = left_out(self._scores, query, title)
+        score, tokens, values = left_out(self._rank, query, title)
         cut = [spans(text, *rest) for text, *rest in zip((query, title), tokens, values, strict=True)]
         return Moved(score, cut[0], cut[1], (), LEFT_OUT)
 

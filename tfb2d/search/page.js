@@ -225,6 +225,7 @@ function show(answer) {
   byId("results").hidden = false;
   byId("start").hidden = true;
   const { length } = answer.hits;
+  byId("found").textContent = `Titles for ${answer.query}`;
   byId("spoken").textContent = `${length} ${length === 1 ? "title" : "titles"} for ${answer.query}`;
   if (state.about.explains && answer.hits.length) later("explain", EXPLAINING, explainShown);
 }
@@ -288,10 +289,10 @@ function nothing(key) {
 function hitNode(hit, at, key, share) {
   const name = el("span", { class: "name", dir: "auto" }, hit.title);
   const button = el(
-    "button", { type: "button", class: "hit", "aria-expanded": "false", "aria-label": `${at + 1}. ${hit.title}, score ${figure(hit.score)}`, onclick: () => toggle(item) },
+    "button", { type: "button", class: "hit", "aria-expanded": "false", onclick: () => toggle(item) },
     el("span", { class: "number", "aria-hidden": "true" }, String(at + 1)),
     name,
-    el("span", { class: "meter" }, el("span", { class: "track" }, el("i", { style: `width: ${percent(share)}` })), el("span", {}, figure(hit.score))),
+    el("span", { class: "meter" }, el("span", { class: "track" }, el("i", { style: `width: ${percent(share)}` })), el("span", {}, el("span", { class: "unseen" }, "score "), figure(hit.score))),
   );
   const item = el("li", {}, button);
   Object.assign(item, { hit, key });
