@@ -11,7 +11,23 @@ from tfb2d.explain.spans import Span, positions, spans
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 
-PIECES = ["Red", "USB-C", "64GB", "3.5", "É", "e\u0301", "漢字かな", "ΣΊΣΥΦΟΣ", "İ", "\ufeff", "\x00", "🙂", " ", "\t", "-"]
+PIECES = [
+    "Red",
+    "USB-C",
+    "64GB",
+    "3.5",
+    "É",
+    "e\u0301",
+    "漢字かな",
+    "ΣΊΣΥΦΟΣ",
+    "İ",
+    "\ufeff",
+    "\x00",
+    "🙂",
+    " ",
+    "\t",
+    "-",
+]
 TEXT = st.lists(st.sampled_from(PIECES) | st.characters(exclude_categories=("Cs",)), max_size=12).map("".join)
 
 

@@ -11,6 +11,7 @@ Searches, explanations and the teacher have threads of their own (`Workers`), so
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -19,23 +20,28 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tfb2d import __version__
 from tfb2d.errors import UserError
 from tfb2d.search import parameters as read
+from tfb2d.search.answer import SearchError
 from tfb2d.search.openapi import MAX_K, MAX_QUERY, MAX_RETRIEVE, MAX_TITLE, MAX_TITLES, document
 from tfb2d.search.pages import page_routes
 from tfb2d.search.parameters import ApiError
+from tfb2d.search.searcher import LEGS, Searcher
 from tfb2d.search.workers import FullError, Workers
 
 if TYPE_CHECKING:
     from tfb2d.search.explaining import Explainer
-    from tfb2d.search.searcher import Answer, Searcher
     from tfb2d.search.teacher import TeacherOnDemand
 
 NO_TEACHER = "There is no teacher here. Start the server with --teacher=FOLDER, a saved teacher, to see its scores."
-NO_RANKER = "No student ranks here. Start the server with --ranker=FOLDER, an exported student, to see what moves its scores."
+NO_RANKER = (
+    "No student ranks here. Start the server with --ranker=FOLDER, an exported student, to see what moves its scores."
+)
 FULL = "The server has as many requests as it works on at once. Ask again in a second."
 BROKEN = "The server met a fault of its own; its log tells which."
 LIMITS = {"query": MAX_QUERY, "k": MAX_K, "retrieve": MAX_RETRIEVE, "titles": MAX_TITLES, "title": MAX_TITLE}
+SAMPLE_WORDS = 5  # of a title, as a query to try
 _LOG = logging.getLogger("tfb2d.search")
 
 
@@ -52,7 +58,7 @@ class Api:
 
     def __init__(
         self,
-        searcher: "Searcher",
+        searcher: Searcher,
         explainer: "Explainer | None" = None,
         teacher: "TeacherOnDemand | None" = None,
         threads: int = 4,
@@ -79,19 +85,29 @@ class Api:
         query = read.query_of(given)
         k = read.integer(given, "k", 10, MAX_K)
         retrieve = max(k, read.integer(given, "retrieve", 100, MAX_RETRIEVE))
-        legs = read.choices(given, "legs", self.searcher.legs)
-        rank, compare = read.boolean(given, "rank", True), read.boolean(given, "compare", False)
+        legs = read.choices(given, "legs", LEGS)
+        rank = read.boolean(given, "rank", True)
+        search = self._compare if read.boolean(given, "compare", False) else self._search
+        return JSONResponse(await self._searches.run(search, query, k=k, retrieve=retrieve, legs=legs, rank=rank))
 
-        def work() -> dict[str, Any]:
-            answer = answer_json(self.searcher.search(query, k=k, retrieve=retrieve, legs=legs, rank=rank))
-            if compare:  # each leg by itself, so that its time is what it takes alone
-                answer["columns"] = {
-                    leg: answer_json(self.searcher.search(query, k=k, retrieve=retrieve, legs=(leg,), rank=False))
-                    for leg in self.searcher.legs
-                }
-            return answer
+    def _search(self, query: str, **settings: Any) -> dict[str, Any]:
+        return self.searcher.search(query, **settings).to_json()
 
-        return JSONResponse(await self._searches.run(work))
+    def _compare(self, query: str, *, legs: Sequence[str], **settings: Any) -> dict[str, Any]:
+        """Returns an answer, and that of each leg by itself, timed as it would be alone."""
+        notes = []
+        try:
+            answer = self._search(query, legs=legs, **settings)
+        except SearchError as error:  # a twin that does not answer: BM25 may
+            answer = self._search(query, legs=LEGS, **settings)
+            notes = [] if str(error) in answer["notes"] else [str(error)]
+        columns = {}
+        for leg in LEGS:
+            try:
+                columns[leg] = self._search(query, **{**settings, "legs": (leg,), "rank": False})
+            except SearchError as error:
+                columns[leg] = {"query": query, "hits": [], "milliseconds": {}, "notes": [str(error)]}
+        return {**answer, "notes": [*answer["notes"], *notes], "columns": columns}
 
     async def describe(self, request: Request) -> Response:
         """Answers /api/describe."""
@@ -100,7 +116,23 @@ class Api:
 
     def description(self) -> dict[str, Any]:
         """Returns what is searched, and what this server can do."""
-        raise NotImplementedError
+        told = self.searcher.describe()
+        models = {name: _name(told[name]) for name in ("twin", "ranker") if told[name]}
+        if self.teacher is not None:
+            models["teacher"] = str(self.teacher.folder)
+        return {
+            "version": __version__,
+            "titles": told["titles"],
+            "legs": list(LEGS),
+            "models": models,
+            "index": told["backend"],
+            "samples": list(dict.fromkeys(" ".join(title.split()[:SAMPLE_WORDS]) for title in told["samples"])),
+            "ranks": told["ranker"] is not None,
+            "explains": self.explainer is not None,
+            "teacher": self.teacher is not None,
+            "limits": LIMITS,
+            "notes": list(told["notes"]),
+        }
 
     async def explain(self, request: Request) -> Response:
         """Answers /api/explain."""
@@ -122,9 +154,9 @@ class Api:
         return JSONResponse({"query": query, "scores": scores, "milliseconds": _since(began)})
 
     async def health(self, request: Request) -> Response:
-        """Answers /api/health, at once and however many searches wait."""
+        """Answers /api/health, however many searches wait."""
         read.parameters(request)
-        return JSONResponse({"status": "ok", "titles": len(self.searcher)})
+        return JSONResponse({"status": "ok"})
 
     def close(self) -> None:
         """Drops the requests that wait."""
@@ -149,22 +181,8 @@ async def _openapi(request: Request) -> Response:
     return JSONResponse(document())
 
 
-def answer_json(answer: "Answer") -> dict[str, Any]:
-    """Returns an answer as JSON values."""
-    return {
-        "query": answer.query,
-        "hits": [
-            {
-                "id": hit.id,
-                "title": hit.title,
-                "score": hit.score,
-                "stages": {name: {"rank": rank, "score": score} for name, (rank, score) in hit.stages.items()},
-            }
-            for hit in answer.hits
-        ],
-        "milliseconds": dict(answer.milliseconds),
-        "notes": list(answer.notes),
-    }
+def _name(model: Mapping[str, Any]) -> str:
+    return f"{model['model']}, version {model['version']}" if model["version"] else str(model["model"])
 
 
 def _since(began: float) -> float:

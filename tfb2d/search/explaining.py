@@ -103,7 +103,9 @@ class Explainer:
         logits = explain(source.student, (query, title), steps=1).logits
         own, served = float(source.calibration.apply(logits)[0]), float(self._rank(query, [title])[0])
         if abs(own - served) > TOLERANCE:
-            raise UserError(f"{source.folder} scores {own:.3f} where the ranker scores {served:.3f}: it is another student")
+            raise UserError(
+                f"{source.folder} scores {own:.3f} where the ranker scores {served:.3f}: it is another student"
+            )
         return source
 
     def _by_leaving_out(self, query: str, title: str) -> Moved:

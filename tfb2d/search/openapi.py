@@ -1,4 +1,4 @@
-"""Describes the API as OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0): the one place that says what it takes and answers."""
+"""Describes the API in OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0): what it takes and what it answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -88,11 +88,12 @@ SCHEMAS: dict[str, Schema] = {
         titles=whole("Titles in the catalogue."),
         legs=several(text("A leg."), "The ways to retrieve that this index has: bm25, twin."),
         models=table(text("A model."), "Names of the models, by what they do: twin, ranker, teacher."),
-        index=text("The kind of index that the twin's vectors are in."),
+        index=text("How the twin's vectors are searched: exact, hnsw, ivfpq, sq or milvus."),
         samples=several(text("A query."), "Queries to try."),
         ranks={"type": "boolean", "description": "Whether a student ranks what was retrieved."},
         explains={"type": "boolean", "description": "Whether /api/explain answers."},
         teacher={"type": "boolean", "description": "Whether /api/teacher answers."},
+        notes=several(text("A sentence."), "Advice about the index."),
         limits=record(
             "What a request may ask for.",
             query=whole("Characters of a query."),
@@ -130,7 +131,7 @@ SCHEMAS: dict[str, Schema] = {
         scores=several(number("From 0 to 1."), "One a title, in the request's order."),
         milliseconds=number("What all of them took; the first request also loads the teacher."),
     ),
-    "Health": record("The server answers.", status=text("Always ok.", const="ok"), titles=whole("Titles in the catalogue.")),
+    "Health": record("The server answers.", status=text("Always ok.", const="ok")),
     "Error": record("Why there is no answer.", error=text("What is wrong, and what to do.")),
 }
 ERRORS = {
@@ -158,7 +159,10 @@ SEARCH = (
         "name": "retrieve",
         "schema": whole("Candidates of each leg, which are then ranked.", minimum=1, maximum=MAX_RETRIEVE, default=100),
     },
-    {"name": "legs", "schema": text("Which legs retrieve: bm25, twin, or both with a comma. Without it: all there are.")},
+    {
+        "name": "legs",
+        "schema": text("Which legs retrieve: bm25, twin, or both with a comma. Without it: all there are."),
+    },
     {"name": "rank", "schema": {"type": "boolean", "default": True, "description": "Whether the ranker orders them."}},
     {
         "name": "compare",
@@ -167,7 +171,9 @@ SEARCH = (
 )
 
 
-def operation(summary: str, name: str, answer: str, parameters: Sequence[Mapping[str, Any]], errors: Sequence[str]) -> Schema:
+def operation(
+    summary: str, name: str, answer: str, parameters: Sequence[Mapping[str, Any]], errors: Sequence[str]
+) -> Schema:
     """Returns a path with its GET operation."""
     responses = {"200": response(SCHEMAS[answer]["description"], answer)}
     responses |= {status: response(ERRORS[status], "Error") for status in errors}
@@ -199,7 +205,9 @@ def document() -> Schema:
         },
         "servers": [{"url": "/"}],
         "paths": {
-            "/api/search": operation("Searches the catalogue.", "search", "SearchAnswer", SEARCH, ("400", "500", "503")),
+            "/api/search": operation(
+                "Searches the catalogue.", "search", "SearchAnswer", SEARCH, ("400", "500", "503")
+            ),
             "/api/describe": operation("Says what is searched.", "describe", "Description", (), ("400", "500", "503")),
             "/api/explain": operation(
                 "Says what moved the ranker's scores.", "explain", "Explanations", (QUERY, TITLES), asked

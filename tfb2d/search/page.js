@@ -104,7 +104,7 @@ async function describe() {
     return failed(error, describe);
   }
   byId("messages").replaceChildren();
-  const { titles, legs, models, samples, ranks } = state.about;
+  const { titles, legs, models, samples, ranks, notes } = state.about;
   byId("what").textContent = titles ? `Search ${count(titles)} ${titles === 1 ? "title" : "titles"}` : "The catalogue is empty";
   const ways = legs.map((leg) => NAMES[leg] ?? leg).join(" and the ").replace(/^Twin/, "The twin").replace("the Twin", "the twin");
   byId("how").textContent = !titles
@@ -115,9 +115,10 @@ async function describe() {
   byId("samples").replaceChildren(
     ...samples.map((text) => el("li", {}, el("button", { type: "button", dir: "auto", onclick: () => go(text) }, text))),
   );
+  byId("advice").replaceChildren(...notes.map((text) => el("p", { class: "note" }, text)));
   byId("try").hidden = !samples.length;
-  const choices = legs.length > 1 ? [...legs, legs.join(",")] : legs;
-  choices.sort((a, b) => (a === "twin" ? -1 : b === "twin" ? 1 : 0));
+  const both = legs.join(",");
+  const choices = ranks ? [...new Set([...legs].reverse().concat(both))] : [both];
   choice.replaceChildren(
     ...choices.map((value) => el("option", { value }, value.includes(",") ? "both retrieve" : `the ${NAMES[value] ?? value} retrieves`.replace("the BM25", "BM25").replace("Twin", "twin"))),
   );
@@ -195,7 +196,8 @@ async function search(tries = 0) {
 function columnsOf(answer) {
   const { legs, ranks } = state.about;
   const columns = legs.map((leg) => ({ key: leg, title: NAMES[leg] ?? leg, says: SAYS[leg] ?? "", ...answer.columns[leg] }));
-  const retrieved = choice.value.split(",").map((leg) => NAMES[leg] ?? leg).join(" + ");
+  const used = legs.filter((leg) => answer.hits.some((hit) => leg in hit.stages));
+  const retrieved = (used.length ? used : choice.value.split(",")).map((leg) => NAMES[leg] ?? leg).join(" + ");
   const ranked = answer.hits.some((hit) => hit.stages.rank) || !answer.hits.length;
   if (ranks) {
     const says = ranked ? "retrieved, then ranked by the student" : "the first stage's order: nothing ranked it";
@@ -265,10 +267,11 @@ function tabKey(event) {
   tab.focus();
 }
 
-function columnNode({ key, title, says, hits, milliseconds }) {
-  const most = Math.max(...hits.map((hit) => hit.score), 1e-9);
+function columnNode({ key, title, says, hits, milliseconds, notes }) {
+  const scoreOf = (hit) => hit.stages[key]?.score ?? hit.score; // a leg's own score, not that of its rank
+  const most = Math.max(...hits.map(scoreOf), 1e-9);
   const whole = key === "bm25" || (hits.length && most < 0.1) ? most : Math.max(1, most); // BM25 and fused scores have no upper end
-  const items = hits.map((hit, at) => hitNode(hit, at, key, hit.score / whole));
+  const items = hits.map((hit, at) => hitNode({ ...hit, score: scoreOf(hit) }, at, key, scoreOf(hit) / whole));
   const teacher = key === "two" && hits.length
     ? el("button", { type: "button", class: "plain", onclick: (event) => askTeacher(event.currentTarget, hits) }, "Ask the teacher")
     : null;
@@ -276,13 +279,14 @@ function columnNode({ key, title, says, hits, milliseconds }) {
     "section", { class: `column ${colour(key)}`, id: `column-${key}`, "aria-label": title },
     el("h2", {}, title, el("small", { class: "lead" }, time(milliseconds.total ?? 0))),
     el("p", { class: "note" }, says),
-    hits.length ? el("ol", { class: "hits" }, items) : el("p", { class: "card none" }, nothing(key)),
+    hits.length ? el("ol", { class: "hits" }, items) : el("p", { class: "card none" }, nothing(key, notes)),
     teacher && el("div", { class: "legendline" }, teacher, el("span", { class: "reply", role: "status" })),
   );
 }
 
-function nothing(key) {
+function nothing(key, notes) {
   if (!state.about.titles) return "The catalogue is empty.";
+  if (key === "twin" && notes.length) return notes.join(" ");
   return key === "bm25" ? "No title has a word of this query." : "Nothing was retrieved for this query.";
 }
 
@@ -307,7 +311,8 @@ function toggle(item) {
   item.querySelector(".detail")?.remove();
   if (open) return;
   const { hit } = item;
-  const stages = Object.entries(hit.stages).map(([stage, { rank, score }]) => [el("dt", {}, NAMES[stage] ?? stage), el("dd", {}, `rank ${rank}`), el("dd", {}, figure(score))]);
+  const legs = state.about.legs.filter((leg) => leg in hit.stages);
+  const stages = Object.entries(hit.stages).filter(([stage]) => stage !== "fuse" || legs.length > 1).map(([stage, { rank, score }]) => [el("dt", {}, NAMES[stage] ?? stage), el("dd", {}, `rank ${rank}`), el("dd", {}, figure(score))]);
   const why = el("div", {}), reply = el("span", { class: "reply", role: "status" });
   item.append(
     el(

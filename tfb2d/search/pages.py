@@ -19,7 +19,13 @@ ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 20 20' fill='none' stroke='%231d5fd1' "
     "stroke-width='3'%3E%3Ccircle cx='8.5' cy='8.5' r='6'/%3E%3Cpath d='m13 13 5 5'/%3E%3C/svg%3E"
 )
-KINDS = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false", "object": "object"}
+KINDS = {
+    "string": "text",
+    "number": "number",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "object": "object",
+}
 EXAMPLES = {
     "/api/search": "/api/search?q=usb+c+cable&k=3",
     "/api/describe": "/api/describe",

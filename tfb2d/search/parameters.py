@@ -30,8 +30,8 @@ def parameters(request: Request, *known: str) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
-            message = f"there is no parameter {name!r}{nearest(name, known)}; {request.url.path} takes {', '.join(known) or 'none'}"
-            raise ApiError(400, message)
+            takes = f"{request.url.path} takes {', '.join(known) or 'none'}"
+            raise ApiError(400, f"there is no parameter {name[:40]!r}{nearest(name[:40], known)}; {takes}")
         if name in given and name != "title":
             raise ApiError(400, f"{name} stands twice; give it once")
         given[name] = value

@@ -13,14 +13,17 @@ work are answered.
 """
 
 import socket
-import sys
 import webbrowser
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+
     from tfb2d.arguments import Parser
     from tfb2d.search.api import Api
 
@@ -33,8 +36,15 @@ def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     what = parser.group("what is searched")
     what.flag("index", "The index's folder, made by tfb2d search build.", required=True, metavar="DIR")
-    what.flag("twin", "The twin: a folder, or HOST:PORT/MODEL. [default: the one that the index was built by]", "", metavar="DIR")
-    what.flag("ranker", "The DNN student that ranks: an exported model's folder, or HOST:PORT/MODEL.", "", metavar="DIR")
+    what.flag(
+        "twin",
+        "The twin: a folder, or HOST:PORT/MODEL. [default: the one that the index was built by]",
+        "",
+        metavar="DIR",
+    )
+    what.flag(
+        "ranker", "The DNN student that ranks: an exported model's folder, or HOST:PORT/MODEL.", "", metavar="DIR"
+    )
     what.flag("student", "The ranker's student folder, where explanations cannot find it.", "", metavar="DIR")
     what.flag("teacher", "A saved teacher's folder, for its scores on demand.", "", metavar="DIR")
     how = parser.group("server")
@@ -51,12 +61,27 @@ def run(options: Namespace) -> None:
 
     from tfb2d.search.api import application
 
-    listener = listen(options.host, options.port)  # first: opening an index takes seconds, a taken port is known at once
+    listener = listen(
+        options.host, options.port
+    )  # first: opening an index takes seconds, a taken port is known at once
     api = open_api(options)
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    config = uvicorn.Config(
-        application(api),
+    print(f"{address} searches {api.searcher.describe()['titles']:,} titles; Ctrl-C ends it", flush=True)
+    if options.open:
+        webbrowser.open(address)
+    try:
+        uvicorn.Server(settings_of(application(api))).run([listener])
+    finally:
+        api.close()
+
+
+def settings_of(served: "Starlette") -> "uvicorn.Config":
+    """Returns uvicorn's settings for the application."""
+    import uvicorn
+
+    return uvicorn.Config(
+        served,
         http="h11",
         ws="none",
         lifespan="off",
@@ -66,13 +91,6 @@ def run(options: Namespace) -> None:
         h11_max_incomplete_event_size=MAX_ADDRESS,
         timeout_graceful_shutdown=GRACE,
     )
-    print(f"{address} searches {len(api.searcher):,} titles; Ctrl-C ends it", flush=True)
-    if options.open:
-        webbrowser.open(address)
-    try:
-        uvicorn.Server(config).run([listener])
-    finally:
-        api.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -85,7 +103,9 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
-        raise UserError(f"cannot listen at {host}:{port}: {error.strerror or error}; --port=0 takes a free port") from error
+        raise UserError(
+            f"cannot listen at {host}:{port}: {error.strerror or error}; --port=0 takes a free port"
+        ) from error
 
 
 def open_api(options: Namespace) -> "Api":
@@ -101,4 +121,8 @@ def open_api(options: Namespace) -> "Api":
 
     teacher = TeacherOnDemand(options.teacher) if options.teacher else None
     searcher = Searcher.open(options.index, twin=options.twin, ranker=options.ranker)
-    raise NotImplementedError
+    explainer = None
+    if options.ranker:
+        folder = options.ranker if Path(options.ranker).exists() else ""
+        explainer = Explainer(searcher.rank, folder, options.student)
+    return Api(searcher, explainer, teacher, options.threads, options.waiting)

@@ -29,7 +29,9 @@ class TeacherOnDemand:
         self.folder = Path(folder)
         task = Task.from_json(read_about(self.folder)["task"])
         if len(task.fields) != 2 or task.n_logits != 1:
-            raise UserError(f"{folder} reads {', '.join(task.fields)}: a teacher that scores search takes query and title")
+            raise UserError(
+                f"{folder} reads {', '.join(task.fields)}: a teacher that scores search takes query and title"
+            )
         self._lock = Lock()
         self._teacher: Teacher | None = None
 

@@ -26,13 +26,18 @@ class Workers:
         self._most = threads + waiting
         self._taken = 0  # changed by the event loop alone
 
+    @property
+    def full(self) -> bool:
+        """Returns whether a further call would be refused."""
+        return self._taken >= self._most
+
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls a function in a thread and returns what it returns.
 
         Raises:
           FullError: at once, where too many wait already; anything that the function raises.
         """
-        if self._taken >= self._most:
+        if self.full:
             raise FullError
         self._taken += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
