@@ -37,7 +37,7 @@ def train_ranker(folder: Path) -> tuple[Path, Path]:
 
     rng = np.random.default_rng(4)
     rows = []
-    for _ in range(4000):
+    for _ in range(1500):
         title, other = rng.choice(TITLES, 2)
         words = rng.permutation(title.replace(",", "").split())[: rng.integers(1, 4)]
         query = " ".join(words)
@@ -50,10 +50,12 @@ def train_ranker(folder: Path) -> tuple[Path, Path]:
         source = iter([([column[part] for column in columns], targets[part])])
         return hash_rows(source, folder / name, 32, progress=False)
 
-    config = StudentConfig(buckets=1009, dim=8, ffn=(32,), soft_buckets=509, max_tokens=32, dropout=0.0, ngram_dropout=0.0)
+    config = StudentConfig(
+        buckets=1009, dim=8, ffn=(32,), soft_buckets=509, max_tokens=32, dropout=0.0, ngram_dropout=0.0
+    )
     training = TrainingConfig(epochs=2, batch_size=64, table_learning_rate=0.2, learning_rate=1e-2)
     student = Student(PAIR, config, 1)
-    Trainer(student, hashed(slice(500, None), "rows"), hashed(slice(500), "valid"), training, folder / "fit").fit(False)
+    Trainer(student, hashed(slice(200, None), "rows"), hashed(slice(200), "valid"), training, folder / "fit").fit(False)
     student.save(folder / "student")
     warmup = [["red shoes"], ["Acme running shoes, red"]]
     exported = export(student, folder / "ranker", scale=1.0, bias=(0.0,), warmup=warmup, fingerprint="shop")
@@ -67,7 +69,9 @@ def save_teacher(folder: Path) -> Path:
     from tfb2d.teachers.teacher import Teacher
 
     config = TeacherConfig(preset=str(save_encoder("bert", folder / "encoder")), max_length=32)
-    Teacher(build_classifier(config, 1), PAIR, config.max_length).save(folder / "teacher", {"preset": "tiny", "outcome": {}})
+    Teacher(build_classifier(config, 1), PAIR, config.max_length).save(
+        folder / "teacher", {"preset": "tiny", "outcome": {}}
+    )
     return folder / "teacher"
 
 
