@@ -166,7 +166,7 @@ class Bootstrap:
         units, generator = int(codes.max()) + 1, np.random.default_rng(seed)
         step = max(1, CELLS // max(rows, units))
         for start in range(0, resamples, step):
-            drawn = _draw(generator, min(step, resamples - start), units)
+            drawn = draw_counts(generator, min(step, resamples - start), units)
             counts = drawn if groups is None else drawn[:, codes]
             for name, part in zip(models, parts, strict=True):
                 figures = part.measure(counts)
@@ -230,7 +230,7 @@ def _ratio_of(tops: Floats, bottoms: Floats) -> Measure:
     return lambda counts: _divide(counts @ tops, counts @ bottoms)
 
 
-def _draw(generator: np.random.Generator, resamples: int, units: int) -> Floats:
+def draw_counts(generator: np.random.Generator, resamples: int, units: int) -> Floats:
     """Draws units with replacement, as many as there are; returns how often each came, `[resamples, units]`."""
     picks = generator.integers(0, units, (resamples, units)) + units * np.arange(resamples)[:, None]
     return np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)

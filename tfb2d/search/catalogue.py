@@ -93,6 +93,7 @@ class Catalogue:
       rows: how many row numbers there are, those of deleted titles included.
       dim: width of the vectors.
       deleted: bool `[rows]`.
+      live: how many titles can be found.
 
     Raises:
       SearchError: a file is missing or was cut short.
@@ -116,11 +117,7 @@ class Catalogue:
                 self.deleted[np.load(index / manifest.deleted)] = True
             except (OSError, ValueError, IndexError) as error:
                 raise SearchError(f"{index / manifest.deleted} is not whole ({error}); build the index anew") from error
-
-    @property
-    def live(self) -> int:
-        """Returns how many titles can be found."""
-        return self.rows - int(self.deleted.sum())
+        self.live = self.rows - int(self.deleted.sum())
 
     def live_rows(self) -> NDArray[np.int64]:
         """Returns the rows that can be found, rising."""
@@ -165,6 +162,15 @@ class Catalogue:
     def _places(self, rows: NDArray[np.int64]) -> list[tuple[int, int]]:
         parts = np.searchsorted(self._starts, rows, "right") - 1
         return list(zip(parts.tolist(), (rows - self._starts[parts]).tolist(), strict=True))
+
+
+def is_whole_copy(path: Path, rows: int) -> bool:
+    """Says whether a part's memory-mapped copy can be read."""
+    try:
+        _mapped(path, rows)
+    except SearchError:
+        return False
+    return True
 
 
 def _mapped(path: Path, rows: int) -> pa.RecordBatch:

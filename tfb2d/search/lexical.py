@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,7 @@ class Lexical:
     """
 
     def __init__(self, folder: Path) -> None:
-        import bm25s
-
+        bm25s = _bm25s()
         try:
             for name, size in json.loads((folder / _SIZES).read_bytes()).items():
                 if (actual := (folder / name).stat().st_size) != size:
@@ -55,7 +56,25 @@ class Lexical:
         return np.asarray(self._rows[documents], np.int64), best
 
 
-REPAIR = "`tfb2d search build --repair` makes it anew from the catalogue"
+def _bm25s() -> Any:
+    """Imports bm25s, and keeps it from importing JAX.
+
+    bm25s runs a JAX operation on import where JAX is installed. That takes seconds, and on a GPU most of its memory. Its
+    top-k, which uses it, is not used here.
+    """
+    hidden = "jax" not in sys.modules
+    if hidden:
+        sys.modules["jax"] = None  # type: ignore[assignment]
+    try:
+        import bm25s
+        import bm25s.tokenization
+    finally:
+        if hidden:
+            del sys.modules["jax"]
+    return bm25s
+
+
+REPAIR = "the `tfb2d search build` that made the index mends it from the catalogue"
 
 
 def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
@@ -65,9 +84,7 @@ def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
       folder: where; replaced if it is there.
       titles: row and title of each live row, by rising row.
     """
-    import bm25s
-    from bm25s.tokenization import Tokenized
-
+    bm25s = _bm25s()
     vocabulary: dict[str, int] = {}
     rows: list[int] = []
     documents: list[NDArray[np.int32]] = []
@@ -82,7 +99,7 @@ def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
     np.save(temporary / _ROWS, np.array(rows if vocabulary else [], np.int64))
     if vocabulary:
         bm25 = bm25s.BM25(method="lucene", k1=K1, b=B)
-        bm25.index(Tokenized(ids=documents, vocab=vocabulary), create_empty_token=False, show_progress=False)
+        bm25.index(bm25s.tokenization.Tokenized(ids=documents, vocab=vocabulary), create_empty_token=False, show_progress=False)
         bm25.save(temporary, show_progress=False)
     sizes = {path.name: path.stat().st_size for path in temporary.iterdir()}
     (temporary / _SIZES).write_text(json.dumps(sizes))
