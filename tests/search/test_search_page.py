@@ -281,7 +281,7 @@ def test_controls_have_names(site: Site, visit: Open) -> None:
     page = visit(site.url + "?q=red")
     results(page, "red")
     page.get_by_role("searchbox", name="Search the catalogue").wait_for()
-    page.get_by_role("combobox", name="The student ranks what").wait_for()
+    page.get_by_role("combobox", name="The student ranks").wait_for()
     assert page.get_by_role("heading", level=1).all_text_contents() == ["Titles for red"]
     assert page.get_by_role("button", name=f"{titles(page)[0]} score").count() >= 1
     unnamed = page.locator("button, input, select, a").evaluate_all(

@@ -119,7 +119,7 @@ class Api:
         told = self.searcher.describe()
         models = {name: _name(told[name]) for name in ("twin", "ranker") if told[name]}
         if self.teacher is not None:
-            models["teacher"] = str(self.teacher.folder)
+            models["teacher"] = self.teacher.folder.name
         return {
             "version": __version__,
             "titles": told["titles"],
@@ -158,6 +158,14 @@ class Api:
         read.parameters(request)
         return JSONResponse({"status": "ok"})
 
+    def warm(self) -> None:
+        """Runs everything once that the first request would wait for, save the teacher, which may never be asked."""
+        samples = self.searcher.describe()["samples"][:1]
+        for title in samples:
+            self._compare(title[:MAX_QUERY], legs=LEGS, k=1, retrieve=100, rank=True)
+            if self.explainer is not None:
+                self.explainer.explain(title[:MAX_QUERY], [title])
+
     def close(self) -> None:
         """Drops the requests that wait."""
         for workers in (self._searches, self._explanations, self._teachers):
@@ -182,7 +190,8 @@ async def _openapi(request: Request) -> Response:
 
 
 def _name(model: Mapping[str, Any]) -> str:
-    return f"{model['model']}, version {model['version']}" if model["version"] else str(model["model"])
+    name = str(model["model"]).rpartition("/")[2]  # not where it lies: the page may be open to others
+    return f"{name}, version {model['version']}" if model["version"] else name
 
 
 def _since(began: float) -> float:

@@ -3,6 +3,7 @@
 
 const NAMES = { bm25: "BM25", twin: "Twin", rank: "DNN", fuse: "Fused" };
 const SAYS = { bm25: "words in common", twin: "nearest embeddings" };
+const OPTIONS = { bm25: "BM25's titles", twin: "the twin's titles" };
 const STAGES = { embed: "embed the query", twin: "nearest titles", bm25: "BM25", fuse: "fuse", rank: "rank" };
 const TYPING = 90; // milliseconds without a key before a search
 const EXPLAINING = 350; // milliseconds without a search before its scores are explained
@@ -110,8 +111,8 @@ async function describe() {
   byId("how").textContent = !titles
     ? "There is nothing to find yet: tfb2d search update adds titles."
     : `${ways} ${legs.length > 1 ? "retrieve" : "retrieves"}` +
-      (ranks ? ", and the student, a network over n-grams, ranks what they retrieve. " : ". No student ranks here: --ranker=FOLDER names one. ") +
-      Object.entries(models).map(([role, name]) => `${role}: ${name}`).join(" · ");
+      (ranks ? ", and the student, a network over n-grams, ranks what they retrieve." : ". No student ranks here: --ranker=FOLDER names one.");
+  byId("models").textContent = Object.entries(models).map(([role, name]) => `${role} ${name}`).join(" · ");
   byId("samples").replaceChildren(
     ...samples.map((text) => el("li", {}, el("button", { type: "button", dir: "auto", onclick: () => go(text) }, text))),
   );
@@ -120,7 +121,7 @@ async function describe() {
   const both = legs.join(",");
   const choices = ranks ? [...new Set([...legs].reverse().concat(both))] : [both];
   choice.replaceChildren(
-    ...choices.map((value) => el("option", { value }, value.includes(",") ? "both retrieve" : `the ${NAMES[value] ?? value} retrieves`.replace("the BM25", "BM25").replace("Twin", "twin"))),
+    ...choices.map((value) => el("option", { value }, OPTIONS[value] ?? "titles of both")),
   );
   byId("from").hidden = !ranks || legs.length < 2;
   read();
@@ -329,7 +330,7 @@ async function tellWhy(why, hit) {
   why.append(el("h3", {}, "What moved the student's score"), el("p", { class: "lead" }, "Computing …"));
   let told;
   try {
-    told = await explained(hit);
+    [told] = await Promise.all(explain([hit.title]));
   } catch (error) {
     if (error.name !== "AbortError") why.lastChild.textContent = error.message;
     return;
@@ -359,27 +360,26 @@ function marked(parts, most) {
   });
 }
 
-async function explained(hit) {
-  const { query } = state.answer;
-  if (!state.explained.has(hit.title)) {
-    const { explanations } = await ask("/api/explain", [["q", query], ["title", hit.title]], state.asked?.signal);
-    state.explained.set(hit.title, explanations[0]);
+// Asks for explanations that nobody has asked for yet; returns a promise for each title.
+function explain(titles) {
+  const missing = [...new Set(titles)].filter((title) => !state.explained.has(title));
+  const { limits } = state.about;
+  for (let first = 0; first < missing.length; first += limits.titles) {
+    const some = missing.slice(first, first + limits.titles);
+    const told = ask("/api/explain", [["q", state.answer.query], ...some.map((title) => ["title", title])], state.asked?.signal);
+    some.forEach((title, at) => state.explained.set(title, told.then(({ explanations }) => explanations[at])));
+    told.catch(() => some.forEach((title) => state.explained.delete(title))); // the next one who asks tries again
   }
-  return state.explained.get(hit.title);
+  return titles.map((title) => state.explained.get(title));
 }
 
 async function explainShown() {
-  const { query, hits } = state.answer, wanted = hits.map((hit) => hit.title);
-  let told;
+  const items = [...document.querySelectorAll("#column-two .hits > li")];
   try {
-    told = await ask("/api/explain", [["q", query], ...wanted.map((title) => ["title", title])], state.asked?.signal);
+    const told = await Promise.all(explain(items.map((item) => item.hit.title)));
+    items.forEach((item, at) => item.querySelector(".name").replaceChildren(...marked(told[at].title, strongest(told[at]))));
   } catch {
-    return; // what is asked for by hand says what is wrong
-  }
-  wanted.forEach((title, at) => state.explained.set(title, told.explanations[at]));
-  for (const item of document.querySelectorAll(".hits > li")) {
-    const why = state.explained.get(item.hit.title);
-    if (why && item.key === "two") item.querySelector(".name").replaceChildren(...marked(why.title, strongest(why)));
+    // What is asked for by hand says what is wrong.
   }
 }
 

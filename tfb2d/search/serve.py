@@ -12,7 +12,9 @@ Whoever reaches the port may search: --host=0.0.0.0 opens it to the network. Ctr
 work are answered.
 """
 
+import contextlib
 import socket
+import threading
 import webbrowser
 from argparse import Namespace
 from pathlib import Path
@@ -68,12 +70,19 @@ def run(options: Namespace) -> None:
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     print(f"{address} searches {api.searcher.describe()['titles']:,} titles; Ctrl-C ends it", flush=True)
+    threading.Thread(target=warm, args=(api,), name="warm", daemon=True).start()
     if options.open:
         webbrowser.open(address)
     try:
         uvicorn.Server(settings_of(application(api))).run([listener])
     finally:
         api.close()
+
+
+def warm(api: "Api") -> None:
+    """Runs the models once; what goes wrong there is the first request's to tell."""
+    with contextlib.suppress(UserError):
+        api.warm()
 
 
 def settings_of(served: "Starlette") -> "uvicorn.Config":
