@@ -110,6 +110,16 @@ class Searcher:
     def catalogue(self) -> Catalogue:
         """Returns the catalogue as it is now."""
         return self._current().catalogue
+    def rank(self, query: str, titles: Sequence[str]) -> Floats:
+        """Returns the ranker's scores of any titles for a query, `[n]` from 0 to 1.
+
+        Raises:
+          SearchError: nothing ranks here.
+          UserError: the ranker's server does not answer.
+        """
+        if self._ranker is None:
+            raise SearchError("no student ranks here: open the index with ranker=, an exported model")
+        return self._ranker.rank(query, titles)
 
     def describe(self) -> dict[str, Any]:
         """Returns what is searched.
@@ -197,9 +207,7 @@ class Searcher:
         notes.extend(problems)
         return lists
 
-    def _without_deleted(
-        self, snapshot: Snapshot, rows: Rows, scores: Floats, notes: list[str]
-    ) -> tuple[Rows, Floats]:
+    def _without_deleted(self, snapshot: Snapshot, rows: Rows, scores: Floats, notes: list[str]) -> tuple[Rows, Floats]:
         """Leaves out titles that were deleted or replaced since this search began."""
         if snapshot.is_current():
             return rows, scores
@@ -219,9 +227,7 @@ class Searcher:
         return rows[places], best
 
 
-def _hits(
-    snapshot: Snapshot, rows: Rows, scores: Floats, stages: dict[str, tuple[Rows, Floats]]
-) -> tuple[Hit, ...]:
+def _hits(snapshot: Snapshot, rows: Rows, scores: Floats, stages: dict[str, tuple[Rows, Floats]]) -> tuple[Hit, ...]:
     of_row: dict[int, dict[str, tuple[int, float]]] = {int(row): {} for row in rows}
     for name, (found, values) in stages.items():
         for row, rank, value in zip(found.tolist(), ranks(values).tolist(), values.tolist(), strict=True):
