@@ -94,6 +94,7 @@ def _finish(training: "PairTraining", stack: Stack, progress: bool) -> TwinOutco
         stack=StackWeights(stack.weights, stack.bias),
     )
     twin.save(training.out, {"calibration": outcome.to_json()["calibration"]})
+    training.tidy()
     return outcome
 
 
