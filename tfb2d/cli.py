@@ -32,6 +32,7 @@ COMMANDS = {
     "export": Command("tfb2d.export", "writes a trained student as SavedModel, as TensorFlow Lite, or both"),
     "serve": Command("tfb2d.serve", "serves models with TensorFlow Serving's contract"),
     "query": Command("tfb2d.query", "asks a running server for scores"),
+    "search": Command("tfb2d.search.__main__", "builds, updates, asks and serves a search index over a catalogue"),
     "monitor": Command("tfb2d.monitor.__main__", "watches request logs: fidelity, drift, new n-grams"),
     "sweep": Command("tfb2d.sweep.__main__", "the paper's ablations over a finished run"),
     "compress": Command("tfb2d.compress.__main__", "what int8, budgets, pruning and clustering cost and gain"),
@@ -88,11 +89,13 @@ def parser_of(name: str, words: Sequence[str] = ()) -> tuple[ModuleType, Parser]
 
     Args:
       name: of `COMMANDS` or `TOOLS`.
-      words: the command line, by which a command with modes (`bench`) chooses one.
+      words: the command line, by which a command with modes (`bench`), or with commands of its own (`search`), chooses.
     """
     module: Any = importlib.import_module((COMMANDS | TOOLS)[name].module)
     if hasattr(module, "mode_of"):
         module = module.mode_of(words)
+    elif words and words[0] in (inner := getattr(module, "COMMANDS", {})):
+        name, module = f"{name} {words[0]}", importlib.import_module(inner[words[0]])
     parser = Parser(f"tfb2d {name}", module.__doc__ or "", getattr(module, "SETTINGS", ()))
     module.add_arguments(parser)
     parser.add_general()
@@ -102,7 +105,7 @@ def parser_of(name: str, words: Sequence[str] = ()) -> tuple[ModuleType, Parser]
 def _run(name: str, words: Sequence[str]) -> int:
     module, parser = parser_of(name, words)
     try:
-        options = parser.read(words)
+        options = parser.read(words[1:] if parser.prog != f"tfb2d {name}" else words)
     except SystemExit as end:  # after --help, or after an error in a flag
         return int(end.code or 0)
     from tfb2d.terminal import quiet

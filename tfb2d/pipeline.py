@@ -125,7 +125,7 @@ def stages(config: Config) -> list[Stage]:
     if "twin" in config.models:
         listed += _twin_stages(config)
     before = tuple(stage.name for stage in listed)
-    report = partial(evaluation.write_run_report, stages=before)
+    report = partial(evaluation.write_run_report, stages=before, load_teacher=teachers.load_scorer)
     return [
         *listed,
         Stage("report", report, ReportOutcome, before, evaluation.VERSION, changed_settings(config.report)),
@@ -137,6 +137,7 @@ def _student_stages(config: Config) -> list[Stage]:
     listed: list[Stage] = []
     hashing = [config.student.max_tokens, students.HASH_SPEC, *config.student.affixes]
     training = [changed_settings(config.student), changed_settings(config.training), students.HASH_SPEC]
+    training += _chosen_by(config) if config.training.patience else []
     learnt = tuple(f"logits/{name}" for name in config.teachers)
     if (word_teacher := students.word_teacher(config)) is not None:
         reads = (f"teachers/{word_teacher}", "data")
@@ -228,7 +229,7 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
         settings = [adapt_settings(teacher), preset]
         listed.append(Stage(f"adapted/{name}", adapt, AdaptOutcome, ("data",), teachers.ADAPT_VERSION, settings))
     fine_tune = partial(teachers.fine_tune_teacher, name=name)
-    settings = [changed_settings(teacher), preset]
+    settings = [changed_settings(teacher), preset, *_chosen_by(config)]
     return [
         *listed,
         Stage(f"teachers/{name}", fine_tune, TeacherOutcome, reads, teachers.FINE_TUNE_VERSION, settings),
@@ -241,6 +242,11 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
             labelling,
         ),
     ]
+
+
+def _chosen_by(config: Config) -> list[str]:
+    """Returns the measure that says which weights are kept, where the user chose one."""
+    return [config.report.headline] if config.report.headline else []
 
 
 def _identity(run: Run, name: str) -> str:

@@ -89,7 +89,7 @@ class Run:
 
     @property
     def labels_only_logits(self) -> Path:
-        """Returns the safetensors file of that student's logits: "test", `[n, k]` float32."""
+        """Returns the safetensors file of that student's logits: "valid" and "test", `[n, k]` float32."""
         return self.labels_only / "logits.safetensors"
 
     @property

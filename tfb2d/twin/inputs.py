@@ -111,9 +111,9 @@ class WordPieceInputs:
         n = tf.shape(texts)[0]
         start, end = (tf.fill([n, 1], index) for index in (self.start_id, self.end_id))
         whole = tf.concat([start, pieces, end], 1)
-        lengths = whole.row_lengths()
-        mask = tf.sequence_mask(lengths, tf.maximum(tf.reduce_max(lengths), 2), tf.int32)
-        return {"token_ids": whole.to_tensor(self.padding_id), "padding_mask": mask}
+        padded = whole.to_tensor(self.padding_id)
+        mask = tf.sequence_mask(whole.row_lengths(), tf.shape(padded)[1], tf.int32)
+        return {"token_ids": padded, "padding_mask": mask}
 
 
 class TriLetterInputs:

@@ -18,7 +18,7 @@ from tfb2d.twin_config import SCRATCH, TwinConfig
 if TYPE_CHECKING:
     from tfb2d.twin.encoders import Source
     from tfb2d.twin.pairs import Pairs
-    from tfb2d.twin.training import PairTraining
+    from tfb2d.twin.training import PairTraining, Validation
 
 VERSION = 1  # of the code: raise it when the same rows and settings give another twin
 CROSS_VERSION = 1  # ... other cross pairs
@@ -30,11 +30,10 @@ def train_twin(run: Run, config: Config) -> TwinOutcome:
         return _train_towers(run, config, config.twin, run.twin)
     from tfb2d.twin.look_up import LookUpTraining
     from tfb2d.twin.model import load_twin
-    from tfb2d.twin.training import Validation
 
     task = Task.from_config(config.data)
     pairs, stack = _training_pairs(run, config, task)
-    valid = Validation(_valid_pairs(run, task), task)
+    valid = _validation(run, config, task)
     transformer = load_twin(run.twin_transformer, config.twin.mixed_precision)
     return _finish(LookUpTraining(transformer, pairs, valid, config.twin, run.twin), stack, run.progress)
 
@@ -70,11 +69,11 @@ def twin_settings(config: TwinConfig) -> dict[str, object]:
 
 def _train_towers(run: Run, config: Config, settings: TwinConfig, out: Path) -> TwinOutcome:
     from tfb2d.twin.model import new_twin
-    from tfb2d.twin.training import TwinTraining, Validation
+    from tfb2d.twin.training import TwinTraining
 
     task = Task.from_config(config.data)
     pairs, stack = _training_pairs(run, config, task)
-    valid = Validation(_valid_pairs(run, task), task)
+    valid = _validation(run, config, task)
     twin = new_twin(settings, task, _source(run, config, settings))
     return _finish(TwinTraining(twin, pairs, valid, settings, out), stack, run.progress)
 
@@ -82,9 +81,11 @@ def _train_towers(run: Run, config: Config, settings: TwinConfig, out: Path) -> 
 def _finish(training: "PairTraining", stack: Stack, progress: bool) -> TwinOutcome:
     """Trains to the end, calibrates on validation, saves the twin."""
     from tfb2d.evaluation.calibration import calibrate
+    from tfb2d.evaluation.headline import decide
 
     state, twin = training.train(progress), training.twin
-    learnt = calibrate(twin.task, training.valid.pairs.labels.astype(np.float64), training.valid_logits()[:, 0])
+    labels, logits = training.valid.pairs.labels.astype(np.float64), training.valid_logits()[:, 0]
+    learnt = calibrate(twin.task, labels, logits)
     outcome = TwinOutcome(
         rows=len(training.pairs),
         steps=state.step,
@@ -92,6 +93,7 @@ def _finish(training: "PairTraining", stack: Stack, progress: bool) -> TwinOutco
         calibration=CalibrationNumbers(learnt.scale, tuple(learnt.bias), learnt.note),
         history=tuple(state.history),
         stack=StackWeights(stack.weights, stack.bias),
+        decision=decide(twin.task, labels, learnt.apply(logits)),
     )
     twin.save(training.out, {"calibration": outcome.to_json()["calibration"]})
     training.tidy()
@@ -108,10 +110,13 @@ def _training_pairs(run: Run, config: Config, task: Task) -> tuple["Pairs", Stac
     return training_pairs(run.split("transfer"), logits, task, stack, config.distill, cross), stack
 
 
-def _valid_pairs(run: Run, task: Task) -> "Pairs":
+def _validation(run: Run, config: Config, task: Task) -> "Validation":
+    from tfb2d.evaluation.headline import headline_on
     from tfb2d.twin.pairs import labelled_pairs
+    from tfb2d.twin.training import Validation
 
-    return labelled_pairs(run.split("valid"), task)
+    table = run.split("valid")
+    return Validation(labelled_pairs(table, task), headline_on(task, read_table(table), config.report.headline))
 
 
 def _source(run: Run, config: Config, settings: TwinConfig) -> "Source | None":

@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from scipy.special import expit
 
-from tfb2d.data.task import Task
-from tfb2d.evaluation.headline import headline_measure
-from tfb2d.evaluation.metrics import metrics
+from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.teachers.checkpoints import Checkpoints
 from tfb2d.teachers.loop import State, Training
@@ -34,12 +31,11 @@ class Validation:
 
     Args:
       pairs: they are.
-      task: chooses the headline measure.
+      headline: the run's headline measure, of the same pairs.
     """
 
-    def __init__(self, pairs: Pairs, task: Task) -> None:
-        self.pairs, self.task = pairs, task
-        self.measure = headline_measure(task, pairs.labels, pairs=True) if len(pairs) else ""
+    def __init__(self, pairs: Pairs, headline: Headline) -> None:
+        self.pairs, self.headline = pairs, headline
 
     def figures(self, logits: np.ndarray) -> dict[str, float]:
         """Returns `valid_loss`, the cross-entropy of the labels in nats, and the headline measure.
@@ -50,9 +46,7 @@ class Validation:
         if not len(self.pairs):
             return {}
         z, labels = logits[:, 0].astype(np.float64), self.pairs.labels.astype(np.float64)
-        figures = {"valid_loss": float((np.logaddexp(0, z) - labels * z).mean())}
-        value = metrics(self.task, labels, expit(z)).get(self.measure)
-        return figures if value is None else {**figures, f"valid_{self.measure}": value}
+        return {"valid_loss": float((np.logaddexp(0, z) - labels * z).mean())} | self.headline.figures(logits)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,217 @@
+"""Builds an index, mends one, and changes one; each change appears whole, by a new `index.json`."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tfb2d.atomic import atomic_path
+from tfb2d.errors import DataError
+from tfb2d.runs import locked
+from tfb2d.search import index as backends
+from tfb2d.search import lexical
+from tfb2d.search.answer import SearchError
+from tfb2d.search.catalogue import Catalogue, copy_of, is_whole_copy, read_part, write_copy
+from tfb2d.search.embedding import append_parts, embed_catalogue
+from tfb2d.search.manifest import NAME, Manifest, clean
+from tfb2d.search.models import Model
+from tfb2d.search.titles import Source, Title
+
+_log = logging.getLogger(__name__)
+
+
+class Changes(NamedTuple):
+    """What an update did: titles by what became of them, and ids to delete that the catalogue does not have."""
+
+    added: int
+    replaced: int
+    unchanged: int
+    deleted: int
+    unknown: tuple[str, ...]
+    manifest: Manifest
+
+
+def build(
+    index: Path,
+    source: Source,
+    model_name: str,
+    *,
+    dtype: str = "float16",
+    backend: str = "auto",
+    parameters: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Manifest:
+    """Builds an index over the titles of files. What is done is skipped, what was killed goes on.
+
+    Embeddings are made anew only where files, model or dtype have changed. Until the new index is whole the old one stays
+    and can be searched. An index of the same titles that was updated since keeps its updates.
+
+    Args:
+      index: the folder to write.
+      source: the titles.
+      model_name: the twin, see `Model`.
+      dtype: how vectors are stored.
+      backend: of `index.BACKENDS`, or "auto".
+      parameters: of the backend.
+      progress: whether to show progress bars.
+
+    Raises:
+      DataError: files that cannot be used.
+      UserError: a model or settings that cannot work.
+    """
+    model = Model(model_name, timeout=60.0)
+    try:
+        identity = model.identity()
+        with locked(index):
+            before = Manifest.read(index) if (index / NAME).exists() else None
+            name, embedded = embed_catalogue(index, source, model, identity, dtype, progress=progress)
+            same = before is not None and before.catalogue == name
+            fresh = Manifest(
+                catalogue=name,
+                parts=embedded.as_parts(),
+                dim=embedded.dim,
+                dtype=dtype,
+                model=identity,
+                backend="exact",
+                version=1 if before is None else before.version + 1,
+            )
+            if same:
+                fresh = dataclasses.replace(
+                    fresh, parts=before.parts, deleted=before.deleted, n_deleted=before.n_deleted
+                )
+            kind, settled = backends.settle(backend, fresh.rows, fresh.dim, parameters or {})
+            fresh = dataclasses.replace(fresh, backend=kind, parameters=settled)
+            if same and before.backend == kind and dict(before.parameters) == settled and _whole(index, before):
+                _log.info("the index is whole; nothing was to be done")
+                return before
+            return _finish(index, fresh, progress=progress)
+    finally:
+        model.close()
+
+
+def update(
+    index: Path, source: Source | None = None, deleted: Sequence[str] = (), *, model: str = "", progress: bool = True
+) -> Changes:
+    """Adds, replaces and deletes titles, without embedding any other title again.
+
+    Row numbers are never used twice: a replaced title gets a new one. The vectors' index is added to. BM25 is counted
+    anew, since the weight of each word depends on all titles; that takes seconds per million.
+
+    Args:
+      index: the index's folder.
+      source: titles to add; a known id replaces its title.
+      deleted: ids to delete.
+      model: the twin, by default the one that the index was built with.
+      progress: whether to show progress bars.
+
+    Raises:
+      SearchError: there is no index, or the model is another version.
+      DataError: files that cannot be used, or an id that is both added and deleted.
+    """
+    with locked(index):
+        before = Manifest.read(index)
+        catalogue = Catalogue(index, before)
+        titles = list(source.read(source.paths(), index / "rejected.jsonl")) if source else []
+        gone = set(deleted)
+        if both := [title.id for title in titles if title.id in gone]:
+            raise DataError(f"the id {both[0]!r} is both added and deleted")
+        rows, texts = _look_up(catalogue, {title.id for title in titles} | gone)
+        new = [title for title in titles if texts.get(title.id) != title.title]
+        replaced = [title for title in new if title.id in rows]
+        unknown = tuple(sorted(gone - rows.keys()))
+        out = np.array(sorted([rows[t.id] for t in replaced] + [rows[key] for key in gone if key in rows]), np.int64)
+        counts = (len(new) - len(replaced), len(replaced), len(titles) - len(new), len(gone) - len(unknown), unknown)
+        if not len(out) and not new:
+            return Changes(*counts, before)
+        parts = list(before.parts)
+        if new:
+            parts += _embed_new(index, before, new, model)
+        version = before.version + 1
+        every = np.union1d(np.flatnonzero(catalogue.deleted), out)
+        file = f"deleted-{version:04d}.npy" if len(every) else ""
+        if file:
+            with atomic_path(index / file) as temporary, temporary.open("wb") as out_file:
+                np.save(out_file, every)
+        after = dataclasses.replace(
+            before, parts=tuple(parts), deleted=file, n_deleted=len(every), version=version
+        )
+        return Changes(*counts, _finish(index, after, before, out, progress=progress))
+
+
+def _embed_new(index: Path, before: Manifest, new: Sequence[Title], model_name: str) -> list[Any]:
+    model = Model(model_name or before.model.model, timeout=60.0)
+    try:
+        before.model.check(model.identity())
+        return append_parts(index / before.catalogue, len(before.parts), new, model, before.dtype)
+    finally:
+        model.close()
+
+
+def _look_up(catalogue: Catalogue, ids: set[str]) -> tuple[dict[str, int], dict[str, str]]:
+    """Returns row and title of the ids that the catalogue has."""
+    rows, texts = {}, {}
+    for start, keys, titles in catalogue.all_ids():
+        for offset, key in enumerate(keys):
+            if key in ids and not catalogue.deleted[start + offset]:
+                rows[key], texts[key] = start + offset, titles[offset]
+    return rows, texts
+
+
+def _finish(
+    index: Path, after: Manifest, before: Manifest | None = None, out: NDArray[np.int64] | None = None, *, progress: bool
+) -> Manifest:
+    """Makes BM25 and the vectors' index of a catalogue, then writes `index.json` and deletes what it replaces.
+
+    Args:
+      index: the index's folder.
+      after: the manifest, whose catalogue is whole.
+      before: the manifest whose vectors' index is added to; None builds it.
+      out: rows that were deleted since.
+      progress: whether to show a progress bar.
+    """
+    for part in after.parts:
+        path = index / after.catalogue / part.file
+        if not is_whole_copy(copy_of(path), part.rows):
+            write_copy(path, read_part(path))
+    catalogue = Catalogue(index, after)
+    name = f"bm25-{after.version:04d}"
+    lexical.write(index / name, catalogue.live_titles())
+    after = dataclasses.replace(after, lexical=name, vectors="", files={})
+    if before is None:
+        backend, begin = backends.create(after, catalogue), 0
+        after = dataclasses.replace(after, trained_rows=after.rows)
+    else:
+        backend, begin = backends.load(index, before, catalogue), before.rows
+    try:
+        shown = progress and after.backend != "exact"
+        with tqdm(total=after.rows - begin, desc=after.backend, unit=" rows", unit_scale=True, disable=not shown) as bar:
+            for start, vectors in catalogue.blocks(begin):
+                backend.add(start, vectors)
+                bar.update(len(vectors))
+        backend.remove(np.flatnonzero(catalogue.deleted) if out is None else out)
+        path = index / f"vectors-{after.version:04d}.faiss"
+        backend.save(path)
+    finally:
+        backend.close()
+    if path.exists():
+        after = dataclasses.replace(after, vectors=path.name, files={path.name: path.stat().st_size})
+    after.write(index)
+    clean(index, after)
+    return after
+
+
+def _whole(index: Path, manifest: Manifest) -> bool:
+    """Says whether all files that an index consists of can be opened."""
+    from tfb2d.search.snapshot import Snapshot
+
+    try:
+        Snapshot.open(index).close()
+    except SearchError as error:
+        _log.info("%s", error)
+        return False
+    return True

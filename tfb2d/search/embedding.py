@@ -1,0 +1,125 @@
+"""Embeds titles into parts of a catalogue; parts that a killed build has written are not embedded again."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from tfb2d.data.files import file_identity
+from tfb2d.errors import DataError
+from tfb2d.outcomes import Outcome
+from tfb2d.resume import bring_up, fingerprint
+from tfb2d.search.catalogue import PART_ROWS, copy_of, read_part, write_copy, write_part
+from tfb2d.search.manifest import Part
+from tfb2d.search.models import Identity, Model
+from tfb2d.search.titles import Source, Title
+
+_BATCH = 1024
+_VERSION = 1  # of this module's outcome
+
+
+@dataclass(frozen=True)
+class Embedded(Outcome):
+    """The parts of a catalogue: `[file, rows, size]` each, the vectors' width, rejected rows, and the folder."""
+
+    folder: str
+    parts: Sequence[Any]
+    dim: int
+    rejected: int = 0
+
+    def is_intact(self) -> bool:
+        """Says whether the parts have the sizes that they were written with."""
+        paths = [(Path(self.folder) / file, size) for file, _, size in self.parts]
+        return all(path.exists() and path.stat().st_size == size for path, size in paths)
+
+    def as_parts(self) -> tuple[Part, ...]:
+        """Returns the parts."""
+        return tuple(Part(*part) for part in self.parts)
+
+
+def catalogue_name(source: Source, model: Identity, dtype: str) -> tuple[str, str]:
+    """Returns the name of a catalogue's folder, and the fingerprint of what it is made from."""
+    made_from = fingerprint(
+        _VERSION, file_identity(source.files), source.id, source.title, source.quoting, source.max_chars,
+        model.fingerprint or model.probes, dtype, PART_ROWS,
+    )  # fmt: skip
+    return f"catalogue-{made_from[:8]}", made_from
+
+
+def embed_catalogue(
+    index: Path, source: Source, model: Model, identity: Identity, dtype: str, *, progress: bool = True
+) -> tuple[str, Embedded]:
+    """Embeds all titles of files into a folder of the index; goes on where a killed call stopped.
+
+    Returns:
+      The folder's name, and what it holds.
+
+    Raises:
+      DataError: files that cannot be used, too many rejected rows, or no titles.
+    """
+    paths = source.paths()
+    name, made_from = catalogue_name(source, identity, dtype)
+
+    def work(folder: Path) -> Embedded:
+        rejected = folder / "rejected.jsonl"
+        size = sum(path.stat().st_size for path in paths)
+        shape = "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, ETA {remaining}{postfix}"
+        with tqdm(
+            total=size, desc="embed", unit="B", unit_scale=True, bar_format=shape, disable=not progress
+        ) as bar:
+            titles = source.read(paths, rejected, bar.update)
+            parts = list(_parts(folder, titles, model, dtype, bar))
+        if not parts:
+            raise DataError(f"{', '.join(map(str, paths))}: no titles, so there is nothing to search")
+        lost = sum(1 for _ in rejected.open("rb")) if rejected.exists() else 0
+        dim = len(identity.probes[0])
+        return Embedded(str(folder.absolute()), [[part.file, part.rows, part.size] for part in parts], dim, lost)
+
+    return name, bring_up(index / name, made_from, work, Embedded, name="catalogue")
+
+
+def append_parts(folder: Path, first: int, titles: Sequence[Title], model: Model, dtype: str) -> list[Part]:
+    """Embeds titles into parts of a catalogue that follow its `first` parts."""
+    parts = []
+    for begin in range(0, len(titles), PART_ROWS):
+        path = folder / f"part-{first + len(parts):05d}.parquet"
+        parts.append(_write(path, titles[begin : begin + PART_ROWS], model, dtype))
+    return parts
+
+
+def _parts(folder: Path, titles: Iterator[Title], model: Model, dtype: str, bar: tqdm) -> Iterator[Part]:
+    done, begin = 0, time.monotonic()
+    for number in range(10**9):
+        some = list(islice(titles, PART_ROWS))
+        if not some:
+            return
+        path = folder / f"part-{number:05d}.parquet"
+        if not (part := _finished(path, len(some))):
+            part = _write(path, some, model, dtype)
+            done += part.rows
+            bar.set_postfix_str(f"{done / (time.monotonic() - begin):,.0f} titles/s", False)
+        yield part
+
+
+def _write(path: Path, titles: Sequence[Title], model: Model, dtype: str) -> Part:
+    texts = [title.title for title in titles]
+    vectors = [model.titles(texts[begin : begin + _BATCH]) for begin in range(0, len(texts), _BATCH)]
+    return write_part(path, [title.id for title in titles], texts, np.concatenate(vectors), dtype)
+
+
+def _finished(path: Path, rows: int) -> Part | None:
+    """Returns a part that is there and whole, else None; its memory-mapped copy is made if it is not there."""
+    try:
+        if pq.read_metadata(path).num_rows != rows:
+            return None
+    except (OSError, ValueError):  # not there, or cut short
+        return None
+    if not copy_of(path).exists():
+        write_copy(path, read_part(path))
+    return Part(path.name, rows, path.stat().st_size)

@@ -1,0 +1,167 @@
+"""Approximate search by FAISS: HNSW graphs, inverted lists with product quantisation, a scalar quantiser.
+
+What FAISS does otherwise than one would guess, and what is done about it here:
+
+* `search` pads with the id -1: such places are left out.
+* HNSW cannot delete: deleted rows stay and a selector leaves them out. FAISS's own numbers are the catalogue's rows, so
+  nothing is ever removed, which would shift them.
+* An 8-bit quantiser that is trained clips what lies outside of its training rows. `QT_8bit_direct` stores unit vectors as
+  zeros. int8 vectors go through `QT_8bit_direct_signed` times 127, which stores them exactly.
+* That quantiser cuts the query to whole numbers, too: it is given times 127 and rounded, and the rows that come back are
+  scored again with the query as it is (`Snapshot.nearest`).
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.atomic import atomic_path
+from tfb2d.errors import UserError
+from tfb2d.search.answer import SearchError
+from tfb2d.search.catalogue import SCALE, Catalogue
+from tfb2d.search.fusion import Rows
+from tfb2d.search.manifest import Manifest
+
+_MORE = 1.25  # rows asked for: a rounded query orders the last ones otherwise
+_IVF_ROWS = 10_000  # fewer are no training set for 256 centroids a byte
+_TRAINING = 64  # rows per inverted list; FAISS warns below 39
+
+
+def ivfpq_parameters(rows: int, dim: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the parameters of inverted lists with those that are 0 filled in.
+
+    Raises:
+      UserError: too few titles, or bytes that do not divide the width.
+    """
+    if rows < _IVF_ROWS:
+        raise UserError(f"ivfpq needs {_IVF_ROWS:,} titles to learn from, and there are {rows:,}; use exact or hnsw")
+    code = given["bytes"] or next(size for size in range(max(dim // 4, 1), 0, -1) if dim % size == 0)
+    if dim % code:
+        raise UserError(f"ivfpq: {code} bytes do not divide vectors of {dim} numbers")
+    lists = given["lists"] or min(rows // 100, 2 ** round(math.log2(4 * math.sqrt(rows))))
+    return {**given, "bytes": code, "lists": lists, "probes": given["probes"] or max(8, lists // 32)}
+
+
+class Faiss:
+    """An index in this process's memory.
+
+    Args:
+      index: FAISS's.
+      manifest: of the whole index.
+    """
+
+    def __init__(self, index: Any, manifest: Manifest) -> None:
+        self._index = index
+        self._kind, self._dtype = manifest.backend, manifest.dtype
+        self._parameters = dict(manifest.parameters)
+        self._selected: tuple[NDArray[np.bool_], NDArray[np.uint8], Any] | None = None
+
+    @classmethod
+    def create(cls, manifest: Manifest, catalogue: Catalogue) -> "Faiss":
+        """Returns an empty index; one of inverted lists is trained on rows of the catalogue."""
+        import faiss
+
+        dim, options = manifest.dim, manifest.parameters
+        quantiser = {
+            "int8": faiss.ScalarQuantizer.QT_8bit_direct_signed,
+            "float16": faiss.ScalarQuantizer.QT_fp16,
+        }.get(manifest.dtype)
+        inner = faiss.METRIC_INNER_PRODUCT
+        if manifest.backend == "ivfpq":
+            index = faiss.IndexIVFPQ(faiss.IndexFlatIP(dim), dim, options["lists"], options["bytes"], 8, inner)
+            live = catalogue.live_rows()
+            sample = np.linspace(0, len(live) - 1, min(len(live), _TRAINING * options["lists"])).astype(int)
+            index.train(catalogue.vectors(live[sample]))
+        elif manifest.backend == "hnsw":
+            if quantiser is None:
+                index = faiss.IndexHNSWFlat(dim, options["m"], inner)
+            else:
+                index = faiss.IndexHNSWSQ(dim, quantiser, options["m"], inner)
+            index.hnsw.efConstruction = options["ef_construction"]
+        elif quantiser is None:
+            index = faiss.IndexFlatIP(dim)
+        else:
+            index = faiss.IndexScalarQuantizer(dim, quantiser, inner)
+        return cls(index, manifest)
+
+    @classmethod
+    def load(cls, path: Path, manifest: Manifest) -> "Faiss":
+        """Reads what `save` wrote.
+
+        Raises:
+          SearchError: the file is missing or was cut short.
+        """
+        import faiss
+
+        from tfb2d.search.lexical import REPAIR
+
+        try:
+            if (size := path.stat().st_size) != (expected := manifest.files[path.name]):
+                raise ValueError(f"{size:,} bytes instead of {expected:,}")
+            index = faiss.read_index(str(path))
+            if index.ntotal != manifest.rows:
+                raise ValueError(f"{index.ntotal:,} vectors instead of {manifest.rows:,}")
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise SearchError(f"{path} is not whole ({error}); {REPAIR}") from error
+        return cls(index, manifest)
+
+    def search(self, query: NDArray[np.float32], k: int, deleted: NDArray[np.bool_]) -> Rows:
+        """Returns about k near rows; searches more of the index where fewer are found."""
+        asked = min(self._index.ntotal, int(k * (self._parameters.get("refine") or _MORE)))
+        if not asked:
+            return np.zeros(0, np.int64)
+        wanted = min(asked, self._index.ntotal - int(deleted.sum()))
+        effort = 1
+        while True:
+            options = self._options(asked, deleted, effort)
+            found = self._index.search(self._scaled(query[None]), asked, params=options)[1][0]
+            found = found[found >= 0]
+            if len(found) >= wanted or effort > 16 or self._kind == "sq":
+                return found
+            effort *= 4
+
+    def add(self, first: int, vectors: NDArray[np.float32]) -> None:
+        """Adds the vectors of the rows from `first` on, which must be the next ones."""
+        if first != self._index.ntotal:
+            raise SearchError(f"row {first} cannot follow {self._index.ntotal} vectors")
+        self._index.add(self._scaled(vectors))
+
+    def remove(self, rows: Rows) -> None:
+        """Does nothing: `search` is given what is deleted."""
+
+    def save(self, path: Path) -> None:
+        """Writes the index, atomically."""
+        import faiss
+
+        with atomic_path(path) as temporary:
+            faiss.write_index(self._index, str(temporary))
+
+    def close(self) -> None:
+        """Frees the index."""
+        self._index = None
+
+    def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._dtype == "int8" and self._kind != "ivfpq":
+            return np.rint(vectors * np.float32(SCALE)).astype(np.float32)
+        return np.ascontiguousarray(vectors, np.float32)
+
+    def _options(self, asked: int, deleted: NDArray[np.bool_], effort: int) -> Any:
+        import faiss
+
+        options: dict[str, Any] = {}
+        if deleted.any():
+            if self._selected is None or self._selected[0] is not deleted:
+                bits = np.packbits(~deleted, bitorder="little")  # kept: FAISS holds a pointer to it alone
+                self._selected = (deleted, bits, faiss.IDSelectorBitmap(bits))
+            options["sel"] = self._selected[2]
+        if self._kind == "hnsw":
+            ef = max(self._parameters["ef_search"], asked) * effort
+            return faiss.SearchParametersHNSW(efSearch=min(ef, self._index.ntotal), **options)
+        if self._kind == "ivfpq":
+            probes = min(self._parameters["probes"] * effort, self._parameters["lists"])
+            return faiss.SearchParametersIVF(nprobe=probes, **options)
+        return faiss.SearchParameters(**options)

@@ -1,0 +1,110 @@
+"""The lexical leg: BM25 by bm25s over the words of titles; saved once, read by memory mapping."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfb2d.atomic import sync
+from tfb2d.search.answer import SearchError
+from tfb2d.search.fusion import Floats, Rows, ordered
+from tfb2d.search.words import words
+
+K1, B = 1.2, 0.75  # Lucene's defaults
+_ROWS = "rows.npy"
+_SIZES = "sizes.json"  # written last: what a whole index holds
+
+
+class Lexical:
+    """BM25 over the live rows of a catalogue.
+
+    Args:
+      folder: what `write` wrote.
+
+    Raises:
+      SearchError: it is not whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        bm25s = _bm25s()
+        try:
+            for name, size in json.loads((folder / _SIZES).read_bytes()).items():
+                if (actual := (folder / name).stat().st_size) != size:
+                    raise ValueError(f"{name} has {actual:,} bytes instead of {size:,}")
+            self._rows: NDArray[np.int64] = np.load(folder / _ROWS, mmap_mode="r")
+            self._bm25 = bm25s.BM25.load(folder, mmap=True) if len(self._rows) else None
+        except (OSError, ValueError, KeyError) as error:
+            raise SearchError(f"{folder}: this BM25 index is not whole ({error}); {REPAIR}") from error
+
+    def search(self, query: str, k: int) -> tuple[Rows, Floats]:
+        """Returns at most k rows and their scores, best first; only rows that hold a word of the query.
+
+        bm25s gives any query k documents, if need be with the score 0. Those hold none of its words and are left out.
+        """
+        tokens = words(query)
+        # Asked first: bm25s raises IndexError for a query without tokens.
+        if not tokens or self._bm25 is None:
+            return np.zeros(0, np.int64), np.zeros(0)
+        scores = self._bm25.get_scores(tokens)
+        matches = np.flatnonzero(scores > 0)
+        documents, best = ordered(matches, scores[matches], k)
+        return np.asarray(self._rows[documents], np.int64), best
+
+
+def _bm25s() -> Any:
+    """Imports bm25s, and keeps it from importing JAX.
+
+    bm25s runs a JAX operation on import where JAX is installed. That takes seconds, and on a GPU most of its memory. Its
+    top-k, which uses it, is not used here.
+    """
+    hidden = "jax" not in sys.modules
+    if hidden:
+        sys.modules["jax"] = None  # type: ignore[assignment]
+    try:
+        import bm25s
+        import bm25s.tokenization
+    finally:
+        if hidden:
+            del sys.modules["jax"]
+    return bm25s
+
+
+REPAIR = "the `tfb2d search build` that made the index mends it from the catalogue"
+
+
+def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
+    """Indexes titles into a new folder, which appears when it is whole.
+
+    Args:
+      folder: where; replaced if it is there.
+      titles: row and title of each live row, by rising row.
+    """
+    bm25s = _bm25s()
+    vocabulary: dict[str, int] = {}
+    rows: list[int] = []
+    documents: list[NDArray[np.int32]] = []
+    for row, title in titles:
+        rows.append(row)
+        ids = [vocabulary.setdefault(word, len(vocabulary)) for word in words(title)]
+        documents.append(np.array(ids, np.int32))
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    # bm25s fails on a corpus without a single word: such titles are no documents here.
+    np.save(temporary / _ROWS, np.array(rows if vocabulary else [], np.int64))
+    if vocabulary:
+        bm25 = bm25s.BM25(method="lucene", k1=K1, b=B)
+        bm25.index(bm25s.tokenization.Tokenized(ids=documents, vocab=vocabulary), create_empty_token=False, show_progress=False)
+        bm25.save(temporary, show_progress=False)
+    sizes = {path.name: path.stat().st_size for path in temporary.iterdir()}
+    (temporary / _SIZES).write_text(json.dumps(sizes))
+    for path in temporary.iterdir():
+        sync(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+    sync(folder.parent)
