@@ -126,6 +126,6 @@ def test_twins_take_of_students_what_is_tensorflow_alone() -> None:
         if room(other) == "tfb2d.students"
     }
     assert {"tfb2d.students.text", "tfb2d.students.text_spec"} <= taken
-    assert taken <= {"tfb2d.students.text", "tfb2d.students.text_spec", "tfb2d.students.optimizer"}
+    assert taken <= {f"tfb2d.students.{name}" for name in ("text", "text_spec", "optimizer", "int8_table")}
     for name in taken:
         assert not {"keras", "tf_keras"} & {other.split(".")[0] for other in IMPORTS[name]}, name

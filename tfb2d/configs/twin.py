@@ -2,8 +2,8 @@
 
   python -m tfb2d.train --config=twin --workdir=runs/shop --config.data.train=judged.tsv --config.data.unlabelled=logs/
 
-Rows: as for `--config=pairs`. The first teacher's fine-tuned encoder, cut to three layers, becomes both towers. They learn the
-teacher's scores of the labelled and the unlabelled pairs. Give all the unlabelled pairs that there are.
+Rows: as for `--config=pairs`. The first teacher's fine-tuned encoder, cut to three layers, becomes both towers. They learn
+the teacher's scores of the labelled and the unlabelled pairs. Give all the unlabelled pairs that there are.
 
   --config.twin.kind=asymmetric     queries looked up in microseconds, against the transformer's title vectors
   --config.twin.kind=ngram          both sides looked up
@@ -11,8 +11,8 @@ teacher's scores of the labelled and the unlabelled pairs. Give all the unlabell
   --config.models=student,twin      also the DNN student, which ranks what the twin finds
   --config.twin.in_batch_negatives=4   teaches it titles that no search had found for a query, too
 
-Most of the time goes into the teacher and then into the towers: a layer of 384 numbers takes about 0.7 ms of one core for each
-title, forward and back, with bfloat16. See results/README.md for the figures to expect.
+Most of the time goes into the teacher and then into the towers. See results/README.md for times and for the figures to
+expect.
 """
 
 from ml_collections import ConfigDict
