@@ -38,10 +38,10 @@ def test_a_served_tower_gives_the_trained_ones_vectors(kind: str, pooling: str) 
     tower = twin(kind, pooling=pooling).query_tower
     shaken(tower)
     served = served_tower(tower, "float")
-    vectors = tf.function(served)(tf.constant(TEXTS)).numpy()
+    vectors = tf.function(lambda texts: served(texts, tower.inputs))(tf.constant(TEXTS)).numpy()
     assert np.abs(vectors - tower.embed(TEXTS)).max() < 2e-6
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
-    alone = np.concatenate([served(tf.constant([text])).numpy() for text in TEXTS])
+    alone = np.concatenate([served(tf.constant([text]), tower.inputs).numpy() for text in TEXTS])
     assert np.abs(alone - vectors).max() < 2e-6
     assert np.ptp(vectors[[0, 2, 3]], axis=0).max() > 0.05
 
@@ -54,7 +54,7 @@ def test_quantised_weights_move_vectors_little(kind: str, weights: str, most: fl
     shaken(tower)
     served = served_tower(tower, weights)
     for constant in (False, True):
-        vectors = served(tf.constant(TEXTS), constant).numpy()
+        vectors = served(tf.constant(TEXTS), tower.inputs, constant).numpy()
         cosine = (vectors * tower.embed(TEXTS)).sum(1)
         assert 0 < 1 - cosine.min() < most
     assert served.table.values.dtype == {"int8": tf.int8, "bfloat16": tf.bfloat16}[weights]
@@ -62,4 +62,5 @@ def test_quantised_weights_move_vectors_little(kind: str, weights: str, most: fl
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_texts_give_no_vectors(kind: str) -> None:
-    assert served_tower(twin(kind).query_tower, "int8")(tf.constant([], tf.string)).shape == (0, 8)
+    tower = twin(kind).query_tower
+    assert served_tower(tower, "int8")(tf.constant([], tf.string), tower.inputs).shape == (0, 8)

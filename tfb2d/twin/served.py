@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d.teachers.mpnet import MPNetLayer, relative_buckets
-from tfb2d.twin.inputs import NGramInputs
+from tfb2d.twin.inputs import Inputs, NGramInputs
 from tfb2d.twin.layers import DIRECTION
 from tfb2d.twin.quantised import ServedDense, ServedTable
 from tfb2d.twin.towers import EMBEDDING, ENCODER, Tower
@@ -33,42 +33,40 @@ class ServedTower(tf.Module):
 
     def __init__(self, tower: Tower, weights: str) -> None:
         super().__init__()
-        self.inputs = tower.inputs
         self._narrow = [tf.Variable(value, trainable=False) for value in tower.model.get_layer(EMBEDDING).get_weights()]
 
-    def pooled(self, texts: tf.Tensor, constant: bool) -> tf.Tensor:
+    def pooled(self, texts: tf.Tensor, inputs: Any, constant: bool) -> tf.Tensor:
         """Returns one vector a text, float32 `[n, width]`."""
         raise NotImplementedError
 
-    def __call__(self, texts: tf.Tensor, constant: bool = False) -> tf.Tensor:
+    def __call__(self, texts: tf.Tensor, inputs: Inputs, constant: bool = False) -> tf.Tensor:
         """Adds the tower to a graph.
 
         Args:
           texts: `[n]` string.
+          inputs: cuts them into ids; towers that share weights differ in it.
           constant: as of `ServedDense`.
 
         Returns:
           `[n, dim]` float32, vectors of length 1.
         """
         kernel, bias = self._narrow
-        moved = tf.tanh(tf.matmul(self.pooled(texts, constant), kernel) + bias) + DIRECTION
+        moved = tf.tanh(tf.matmul(self.pooled(texts, inputs, constant), kernel) + bias) + DIRECTION
         return moved * tf.math.rsqrt(tf.reduce_sum(tf.square(moved), 1, keepdims=True))
 
 
 class ServedLookUp(ServedTower):
     """Looks hashed n-grams up; arguments as of `ServedTower`."""
 
-    inputs: NGramInputs
-
     def __init__(self, tower: Tower, weights: str) -> None:
         super().__init__(tower, weights)
         (table,) = tower.model.get_layer("n_grams").get_weights()
         self.table = ServedTable(table, weights)
 
-    def pooled(self, texts: tf.Tensor, constant: bool) -> tf.Tensor:
+    def pooled(self, texts: tf.Tensor, inputs: NGramInputs, constant: bool) -> tf.Tensor:
         """Pools the n-grams of each text, without padding."""
-        ids, indices, n = self.inputs.flat(texts)
-        orders = len(self.inputs.orders)
+        ids, indices, n = inputs.flat(texts)
+        orders = len(inputs.orders)
         vectors = self.table(tf.reshape(ids, [-1]))
         rows = tf.reshape(tf.tile(indices[:, :1], [1, orders]), [-1])
         return tf.raw_ops.SparseSegmentSqrtNWithNumSegments(
@@ -181,11 +179,10 @@ class ServedTransformer(ServedTower):
             self._projection = None
         layers = [layer for layer in encoder.layers if layer.name.startswith("transformer_layer_")]
         self.layers = [TransformerLayer(layer_weights(layer), weights) for layer in layers]
-        self._bias = None
+        self._distances = None
         if isinstance(layers[0], MPNetLayer):
-            distance = encoder.get_layer("attention_bias")
-            buckets = relative_buckets(self.inputs.spec()["max_length"], distance.num_buckets)
-            self._bias = distance.get_weights()[0][buckets].transpose(2, 0, 1)[None]
+            distances = encoder.get_layer("attention_bias")
+            self._distances = distances.num_buckets, distances.get_weights()[0]
 
     def _read_embeddings(self, encoder: Any, weights: str) -> None:
         by_end = arrays_of(encoder)
@@ -198,9 +195,9 @@ class ServedTransformer(ServedTower):
         kernel = by_end.get("embeddings_projection/kernel")  # of small ELECTRAs
         self._projection = kernel if kernel is None else (kernel, by_end["embeddings_projection/bias"])
 
-    def _embedded(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _embedded(self, texts: tf.Tensor, inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns what the first layer reads, `[n, tokens, width]`, and which of it are tokens, `[n, tokens]` float32."""
-        read = self.inputs(texts)
+        read = inputs(texts)
         if self._kind == "word_pieces":
             vectors, mask = self.table(read["token_ids"]), tf.cast(read["padding_mask"], tf.float32)
         else:
@@ -210,20 +207,18 @@ class ServedTransformer(ServedTower):
             start = tf.zeros_like(sums[:, :1])
             vectors = tf.concat([start, sums], 1)
             mask = tf.concat([tf.ones_like(real[:, :1, 0]), real[:, :, 0]], 1)
-        return vectors + tf.constant(self._positions[: self._longest])[: tf.shape(vectors)[1]], mask
+        longest = inputs.max_length if self._kind == "word_pieces" else 1 + inputs.max_words
+        return vectors + tf.constant(self._positions[:longest])[: tf.shape(vectors)[1]], mask
 
-    @property
-    def _longest(self) -> int:
-        spec = self.inputs.spec()
-        return int(spec["max_length"] if self._kind == "word_pieces" else 1 + spec["max_words"])
-
-    def pooled(self, texts: tf.Tensor, constant: bool) -> tf.Tensor:
+    def pooled(self, texts: tf.Tensor, inputs: Any, constant: bool) -> tf.Tensor:
         """Runs the encoder, and pools its states."""
-        vectors, mask = self._embedded(texts)
+        vectors, mask = self._embedded(texts, inputs)
         n, tokens = tf.shape(mask)[0], tf.shape(mask)[1]
         bias = (mask - 1.0)[:, None, None] * -PADDING
-        if self._bias is not None:
-            bias += tf.constant(self._bias)[:, :, :tokens, :tokens]
+        if self._distances is not None:
+            buckets, by_distance = self._distances
+            biases = by_distance[relative_buckets(inputs.max_length, buckets)].transpose(2, 0, 1)[None]
+            bias += tf.constant(biases)[:, :, :tokens, :tokens]
         states = self.norm(tf.reshape(vectors, [-1, vectors.shape[-1]]))
         if self._projection is not None:
             kernel, add = self._projection
