@@ -89,7 +89,7 @@ def build(
             if same and before.backend == kind and dict(before.parameters) == settled and _whole(index, before):
                 _log.info("the index is whole; nothing was to be done")
                 return before
-            return _finish(index, fresh, progress=progress)
+            return finish(index, fresh, progress=progress)
     finally:
         model.close()
 
@@ -140,7 +140,7 @@ def update(
         after = dataclasses.replace(
             before, parts=tuple(parts), deleted=file, n_deleted=len(every), version=version
         )
-        return Changes(*counts, _finish(index, after, before, out, progress=progress))
+        return Changes(*counts, finish(index, after, before, out, progress=progress))
 
 
 def _embed_new(index: Path, before: Manifest, new: Sequence[Title], model_name: str) -> list[Any]:
@@ -162,7 +162,7 @@ def _look_up(catalogue: Catalogue, ids: set[str]) -> tuple[dict[str, int], dict[
     return rows, texts
 
 
-def _finish(
+def finish(
     index: Path, after: Manifest, before: Manifest | None = None, out: NDArray[np.int64] | None = None, *, progress: bool
 ) -> Manifest:
     """Makes BM25 and the vectors' index of a catalogue, then writes `index.json` and deletes what it replaces.
