@@ -35,7 +35,9 @@ def shop(tmp_path_factory) -> Shop:
     from tests.search.twins import export
 
     folder = tmp_path_factory.mktemp("shop")
-    return Shop(export(folder / "twin"), export(folder / "twin_2", seed=2), export(folder / "ranker", seed=0, version=3))
+    return Shop(
+        export(folder / "twin"), export(folder / "twin_2", seed=2), export(folder / "ranker", seed=0, version=3)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,8 @@ def test_ids_are_texts_and_stand_once(shop: Shop, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"3 of 6 rows cannot be used.*1 duplicate id"):
         made(tmp_path / "index", Source([str(file)]), shop.twin)
     manifest = made(tmp_path / "index", Source([str(file)], max_rejected=0.5), shop.twin)
-    rejected = [json.loads(line) for line in (tmp_path / "index" / manifest.catalogue / "rejected.jsonl").open()]
+    file = tmp_path / "index" / manifest.catalogue / "rejected.jsonl"
+    rejected = [json.loads(line) for line in file.read_text().splitlines()]
     assert sorted((row["row"], row["field"], row["reason"]) for row in rejected) == [
         (2, "id", "duplicate id"),
         (3, "id", "empty id"),
@@ -95,7 +96,9 @@ def test_files_that_cannot_be_used(content: str, settings: dict, message: str, s
     assert message in str(refused.value)
 
 
-def test_another_backend_embeds_nothing_anew_and_keeps_updates(index: Path, shop: Shop, catalogue: Path, tmp_path: Path) -> None:
+def test_another_backend_embeds_nothing_anew_and_keeps_updates(
+    index: Path, shop: Shop, catalogue: Path, tmp_path: Path
+) -> None:
     new = write_titles(tmp_path / "new.tsv", {"n1": "zeppelin", "t1": "acme usb-c cable azure"})
     update(index, Source([str(new)]), ["t2"], progress=False)
     before = stamps(index, "catalogue-*/part-*.parquet")
@@ -111,7 +114,9 @@ def test_another_backend_embeds_nothing_anew_and_keeps_updates(index: Path, shop
     assert again == manifest
 
 
-@pytest.mark.parametrize("file", ["vectors-*.faiss", "bm25-*/rows.npy", "catalogue-*/part-00000.arrow", "catalogue-*/part-00000.parquet"])
+@pytest.mark.parametrize(
+    "file", ["vectors-*.faiss", "bm25-*/rows.npy", "catalogue-*/part-00000.arrow", "catalogue-*/part-00000.parquet"]
+)
 def test_the_same_build_mends_what_was_damaged(file: str, index: Path, shop: Shop, catalogue: Path) -> None:
     (path,) = index.glob(file)
     path.write_bytes(path.read_bytes()[:-20])
@@ -132,7 +137,9 @@ def test_an_update_counts_what_it_did(index: Path, tmp_path: Path) -> None:
     assert update(index, Source([str(new)]), [], progress=False).manifest == changes.manifest
     with pytest.raises(DataError, match="'n' is both added and deleted"):
         update(index, Source([str(new)]), ["n"], progress=False)
-    assert len(list(index.glob("bm25-*"))) == len(list(index.glob("vectors-*"))) == len(list(index.glob("deleted-*"))) == 1
+    assert (
+        len(list(index.glob("bm25-*"))) == len(list(index.glob("vectors-*"))) == len(list(index.glob("deleted-*"))) == 1
+    )
 
 
 def test_bm25_after_updates_is_that_of_a_fresh_build(index: Path, shop: Shop, tmp_path: Path) -> None:

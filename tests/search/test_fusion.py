@@ -39,12 +39,17 @@ def test_the_best_rows_tie_by_row() -> None:
     assert ordered(np.array([9, 3, 5, 1]), np.array([1.0, 1.0, np.nan, 2.0]), 99)[0].tolist() == [1, 3, 9, 5]
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), unique_by=lambda pair: pair[0]), st.integers(1, 40), st.randoms())
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), unique_by=lambda pair: pair[0]),
+    st.integers(1, 40),
+    st.randoms(),
+)
 def test_order_does_not_depend_on_the_order_given(pairs, k, random) -> None:
     mixed = list(pairs)
     random.shuffle(mixed)
     results = [
-        ordered(np.array([p[0] for p in some], np.int64), np.array([p[1] for p in some], float), k) for some in (pairs, mixed)
+        ordered(np.array([p[0] for p in some], np.int64), np.array([p[1] for p in some], float), k)
+        for some in (pairs, mixed)
     ]
     assert results[0][0].tolist() == results[1][0].tolist()
     expected = [row for row, _ in sorted(pairs, key=lambda pair: (-pair[1], pair[0]))][:k]

@@ -31,16 +31,31 @@ class WordTwin(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=name) for name in ("query", "title")])
     def pairs(self, query, title):
+        logit = self._logits(query, title)
+        return {"score": tf.sigmoid(logit), "logit": logit}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="query"),
+            tf.TensorSpec([None, None], tf.string, name="titles"),
+        ]
+    )
+    def rank(self, query, titles):
+        queries = tf.repeat(query, tf.shape(titles)[1])
+        logits = self._logits(queries, tf.reshape(titles, [-1]))
+        return {"scores": tf.reshape(tf.sigmoid(logits), tf.shape(titles))}
+
+    def _logits(self, query, title):
         """Likes short titles, so that ranking changes the first stage's order."""
         logit = 4 * tf.reduce_sum(self._embed(query) * self._embed(title), axis=1)
-        logit -= tf.cast(tf.strings.length(title), tf.float32) / 10
-        return {"score": tf.sigmoid(logit), "logit": logit}
+        return logit - tf.cast(tf.strings.length(title), tf.float32) / 10
 
 
 def export(folder: Path, seed: int = 0, version: int = 1) -> Path:
     """Writes a model's version folder; returns the model's folder."""
     model, target = WordTwin(seed), folder / str(version)
-    signatures = {"serving_default": model.pairs, "embed_query": model.embed_query, "embed_title": model.embed_title}
+    names = {"serving_default": "pairs", "rank": "rank", "embed_query": "embed_query", "embed_title": "embed_title"}
+    signatures = {name: getattr(model, method) for name, method in names.items()}
     tf.saved_model.save(model, str(target), signatures=signatures)
     (target / "assets.extra").mkdir(exist_ok=True)
     about = {"kind": "twin", "task": {"fields": ["query", "title"]}}

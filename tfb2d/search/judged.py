@@ -118,8 +118,12 @@ def measure(
     for query in judgements.gains:
         ways = {
             "random": _random_hits(searcher, generator, depth, judgements.by_id),
-            "bm25": _hits(searcher.search(query, k=depth, retrieve=depth, legs=("bm25",), rank=False), judgements.by_id),
-            "twin": _hits(searcher.search(query, k=depth, retrieve=depth, legs=("twin",), rank=False), judgements.by_id),
+            "bm25": _hits(
+                searcher.search(query, k=depth, retrieve=depth, legs=("bm25",), rank=False), judgements.by_id
+            ),
+            "twin": _hits(
+                searcher.search(query, k=depth, retrieve=depth, legs=("twin",), rank=False), judgements.by_id
+            ),
             "both": _hits(searcher.search(query, k=depth, retrieve=depth, rank=False), judgements.by_id),
         }
         if rank:

@@ -87,7 +87,9 @@ class Manifest:
             raise SearchError(f"{index} holds no index (no {NAME}): {hint} (tfb2d search build)")
         value = dict(read_json(path))
         if value.get("format") != FORMAT:
-            raise SearchError(f"{path} has the format {value.get('format')}; this version reads {FORMAT}: build it anew")
+            raise SearchError(
+                f"{path} has the format {value.get('format')}; this version reads {FORMAT}: build it anew"
+            )
         try:
             value["parts"] = tuple(Part(**part) for part in value["parts"])
             value["model"] = Identity.from_json(value["model"])

@@ -50,10 +50,11 @@ class Searcher:
         made_by = Snapshot.open(index).manifest.model
         try:
             model = Model(twin or made_by.model)
+            identity = model.identity()
         except UserError as error:
             hint = "" if twin else f" (the index {index} was built with it; --twin names it where it stands now)"
-            raise SearchError(f"{error}{hint}") from error
-        made_by.check(model.identity())
+            raise SearchError(f"the twin cannot be asked: {error}{hint}") from error
+        made_by.check(identity)
         second = Model(ranker) if ranker else None
         if second is not None:
             second.check_ranks()
@@ -197,9 +198,7 @@ class Searcher:
         notes.extend(problems)
         return lists
 
-    def _without_deleted(
-        self, snapshot: Snapshot, rows: Rows, scores: Floats, notes: list[str]
-    ) -> tuple[Rows, Floats]:
+    def _without_deleted(self, snapshot: Snapshot, rows: Rows, scores: Floats, notes: list[str]) -> tuple[Rows, Floats]:
         """Leaves out titles that were deleted or replaced since this search began."""
         if snapshot.is_current():
             return rows, scores
@@ -219,9 +218,7 @@ class Searcher:
         return rows[places], best
 
 
-def _hits(
-    snapshot: Snapshot, rows: Rows, scores: Floats, stages: dict[str, tuple[Rows, Floats]]
-) -> tuple[Hit, ...]:
+def _hits(snapshot: Snapshot, rows: Rows, scores: Floats, stages: dict[str, tuple[Rows, Floats]]) -> tuple[Hit, ...]:
     of_row: dict[int, dict[str, tuple[int, float]]] = {int(row): {} for row in rows}
     for name, (found, values) in stages.items():
         for row, rank, value in zip(found.tolist(), ranks(values).tolist(), values.tolist(), strict=True):
