@@ -137,9 +137,7 @@ def update(
         if file:
             with atomic_path(index / file) as temporary, temporary.open("wb") as out_file:
                 np.save(out_file, every)
-        after = dataclasses.replace(
-            before, parts=tuple(parts), deleted=file, n_deleted=len(every), version=version
-        )
+        after = dataclasses.replace(before, parts=tuple(parts), deleted=file, n_deleted=len(every), version=version)
         return Changes(*counts, _finish(index, after, before, out, progress=progress))
 
 
@@ -163,7 +161,12 @@ def _look_up(catalogue: Catalogue, ids: set[str]) -> tuple[dict[str, int], dict[
 
 
 def _finish(
-    index: Path, after: Manifest, before: Manifest | None = None, out: NDArray[np.int64] | None = None, *, progress: bool
+    index: Path,
+    after: Manifest,
+    before: Manifest | None = None,
+    out: NDArray[np.int64] | None = None,
+    *,
+    progress: bool,
 ) -> Manifest:
     """Makes BM25 and the vectors' index of a catalogue, then writes `index.json` and deletes what it replaces.
 
@@ -189,7 +192,9 @@ def _finish(
         backend, begin = backends.load(index, before, catalogue), before.rows
     try:
         shown = progress and after.backend != "exact"
-        with tqdm(total=after.rows - begin, desc=after.backend, unit=" rows", unit_scale=True, disable=not shown) as bar:
+        with tqdm(
+            total=after.rows - begin, desc=after.backend, unit=" rows", unit_scale=True, disable=not shown
+        ) as bar:
             for start, vectors in catalogue.blocks(begin):
                 backend.add(start, vectors)
                 bar.update(len(vectors))

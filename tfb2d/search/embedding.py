@@ -70,9 +70,7 @@ def embed_catalogue(
         rejected = folder / "rejected.jsonl"
         size = sum(path.stat().st_size for path in paths)
         shape = "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, ETA {remaining}{postfix}"
-        with tqdm(
-            total=size, desc="embed", unit="B", unit_scale=True, bar_format=shape, disable=not progress
-        ) as bar:
+        with tqdm(total=size, desc="embed", unit="B", unit_scale=True, bar_format=shape, disable=not progress) as bar:
             titles = source.read(paths, rejected, bar.update)
             parts = list(_parts(folder, titles, model, dtype, bar))
         if not parts:

@@ -115,6 +115,11 @@ class Model:
         if self._client is None and len(self._model.fields) != 2:
             raise UserError(f"{self.name} takes {self._model.fields[0]} alone; only models of query and title rank")
 
+    @property
+    def is_remote(self) -> bool:
+        """Says whether the model is behind a server."""
+        return self._client is not None
+
     def close(self) -> None:
         """Closes the connections to a server."""
         if self._client is not None:

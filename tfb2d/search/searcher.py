@@ -13,6 +13,7 @@ from tfb2d.errors import UserError
 from tfb2d.search.answer import Answer as Answer
 from tfb2d.search.answer import Hit as Hit
 from tfb2d.search.answer import SearchError
+from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.fusion import Floats, Rows, fuse, ordered, ranks
 from tfb2d.search.models import Model
 from tfb2d.search.snapshot import Snapshot
@@ -56,7 +57,9 @@ class Searcher:
         second = Model(ranker) if ranker else None
         if second is not None:
             second.check_ranks()
-        return cls(index, model, second)
+        searcher = cls(index, model, second)
+        searcher._warm_up()
+        return searcher
 
     def search(
         self, query: str, *, k: int = 10, retrieve: int = 100, legs: Sequence[str] = LEGS, rank: bool = True
@@ -114,6 +117,11 @@ class Searcher:
             raise SearchError("no student ranks here: open the index with ranker=, an exported model")
         return self._ranker.rank(query, titles)
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """Returns the catalogue as it is now."""
+        return self._current().catalogue
+
     def describe(self) -> dict[str, Any]:
         """Returns what is searched.
 
@@ -151,6 +159,13 @@ class Searcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _warm_up(self) -> None:
+        """Answers a query, so that the first user's is not the slow one: models are traced, files are mapped."""
+        try:
+            self.search("a", k=1, rank=self._ranker is not None and not self._ranker.is_remote)
+        except SearchError:
+            pass  # a server that is away now may be back when somebody searches
 
     def _check(self, k: int, legs: Sequence[str]) -> None:
         if k < 1:

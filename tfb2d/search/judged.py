@@ -1,0 +1,158 @@
+"""Judged queries: what searches of an index are measured by."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.files import expand
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.task import name
+from tfb2d.errors import DataError
+from tfb2d.evaluation.retrieval import RetrievalFigures, measure_retrieval
+from tfb2d.search.answer import Answer, SearchError
+from tfb2d.search.catalogue import Catalogue
+from tfb2d.search.searcher import Searcher
+
+Hits = list[tuple[str, float]]  # key and score, as `measure_retrieval` takes them
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """What people said of titles.
+
+    Attributes:
+      gains: query -> key -> grade. A key is a title's id, or its text.
+      by_id: whether keys are ids.
+      rejected: rows that could not be used.
+      missing: judged titles that the catalogue does not have; they are no part of `gains`.
+    """
+
+    gains: Mapping[str, Mapping[str, float]]
+    by_id: bool
+    rejected: int = 0
+    missing: int = 0
+
+
+@dataclass
+class Columns:
+    """Says where judged rows stand; see `titles.Source`."""
+
+    query: str = "query"
+    id: str = ""
+    title: str = "title"
+    label: str = "label"
+    quoting: str = "auto"
+    max_rejected: float = 0.01
+    files: Sequence[str] = field(default_factory=tuple)
+
+
+def read_judgements(columns: Columns, catalogue: Catalogue) -> Judgements:
+    """Reads judged (query, title, label) rows; of a pair that stands several times the highest label counts.
+
+    Args:
+      columns: the files and their columns; with `id` titles are known by id, else by their text.
+      catalogue: what is searched.
+
+    Raises:
+      DataError: files that cannot be used, too many bad rows, or no query with a relevant title in the catalogue.
+    """
+    rejects = Rejects(None, columns.max_rejected)
+    gains: dict[str, dict[str, float]] = {}
+    rows = 0
+    rejects.begin()
+    texts = (columns.query,) if columns.id else (columns.query, columns.title)
+    for path in expand(columns.files):
+        for row in read_checked_rows(
+            path, texts, rejects, numbers=(columns.label,), others=(columns.id,) if columns.id else (),
+            lowest=0.0, quoting=columns.quoting,
+        ):  # fmt: skip
+            rows += 1
+            key = name(row.others[0]) if columns.id else row.texts[1].strip()
+            if not key:
+                rejects.add(path, row.number, columns.id or columns.title, "empty id" if columns.id else "empty text")
+                continue
+            of_query = gains.setdefault(row.texts[0].strip(), {})
+            of_query[key] = max(row.numbers[0], of_query.get(key, 0.0))
+    rejects.check(max(rows + rejects.count, 1))
+    wanted = {key for of_query in gains.values() for key in of_query}
+    known = {key for keys in _keys(catalogue, bool(columns.id)) for key in keys if key in wanted}
+    present = {
+        query: {key: gain for key, gain in of_query.items() if key in known} for query, of_query in gains.items()
+    }
+    if not any(gain > 0 for of_query in present.values() for gain in of_query.values()):
+        what = "id" if columns.id else "title"
+        raise DataError(f"{', '.join(columns.files)}: no relevant {what} of these rows is in the index")
+    missing = sum(len(of_query) for of_query in gains.values()) - sum(len(each) for each in present.values())
+    return Judgements(present, bool(columns.id), rejects.count, missing)
+
+
+def measure(
+    searcher: Searcher,
+    judgements: Judgements,
+    *,
+    recall_at: Sequence[int],
+    retrieve: int,
+    rank: bool,
+    seed: int = 0,
+    tick: Callable[[], object] = lambda: None,
+) -> dict[str, RetrievalFigures]:
+    """Measures random order, each leg, both fused, and the ranked titles.
+
+    Args:
+      searcher: an open index.
+      judgements: what is relevant.
+      recall_at: ranks at which recall is measured.
+      retrieve: fused titles that are ranked.
+      rank: whether the searcher has a ranker.
+      seed: of the random order.
+      tick: called after each query.
+
+    Raises:
+      SearchError: a leg or the ranker did not answer; a figure without it would be wrong.
+    """
+    depth = max((*recall_at, 10))
+    hits: dict[str, dict[str, Hits]] = {}
+    generator = np.random.default_rng(seed)
+    for query in judgements.gains:
+        ways = {
+            "random": _random_hits(searcher, generator, depth, judgements.by_id),
+            "bm25": _hits(
+                searcher.search(query, k=depth, retrieve=depth, legs=("bm25",), rank=False), judgements.by_id
+            ),
+            "twin": _hits(
+                searcher.search(query, k=depth, retrieve=depth, legs=("twin",), rank=False), judgements.by_id
+            ),
+            "both": _hits(searcher.search(query, k=depth, retrieve=depth, rank=False), judgements.by_id),
+        }
+        if rank:
+            ways["ranked"] = _hits(searcher.search(query, k=retrieve, retrieve=retrieve), judgements.by_id)
+        for way, found in ways.items():
+            hits.setdefault(way, {})[query] = found
+        tick()
+    return {way: measure_retrieval(judgements.gains, found, recall_at=recall_at) for way, found in hits.items()}
+
+
+def _hits(answer: Answer, by_id: bool) -> Hits:
+    """Returns an answer's hits by key; of titles with the same text the first counts."""
+    if problems := [note for note in answer.notes if "did not answer" in note]:
+        raise SearchError(problems[0])
+    found: dict[str, float] = {}
+    for hit in answer.hits:
+        found.setdefault(hit.id if by_id else hit.title.strip(), hit.score)
+    return list(found.items())
+
+
+def _random_hits(searcher: Searcher, generator: np.random.Generator, depth: int, by_id: bool) -> Hits:
+    catalogue = searcher.catalogue
+    live = catalogue.live_rows()
+    rows = generator.choice(live, min(depth, len(live)), replace=False)
+    keys = catalogue.ids(rows) if by_id else [title.strip() for title in catalogue.titles(rows)]
+    return [(key, -float(place)) for place, key in enumerate(dict.fromkeys(keys))]
+
+
+def _keys(catalogue: Catalogue, by_id: bool) -> Iterator[list[str]]:
+    for start, ids, titles in catalogue.all_ids():
+        live = ~catalogue.deleted[start : start + len(ids)]
+        yield [key.strip() for key, alive in zip(ids if by_id else titles, live.tolist(), strict=True) if alive]
