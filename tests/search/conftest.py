@@ -1,4 +1,4 @@
-"""A small shop that the tests of the page share: a catalogue, a ranker that was trained for seconds, a tiny teacher, an index."""
+"""A small shop for the tests of the page: a catalogue, its index, a ranker trained for seconds, a tiny teacher."""
 
 import itertools
 from dataclasses import dataclass
