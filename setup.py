@@ -53,6 +53,8 @@ EXTRAS = {
         "onnx>=1.17",
         "onnxruntime>=1.20",
     ],
+    "search": ["bm25s>=0.3", "faiss-cpu>=1.9", "starlette>=0.40", "uvicorn>=0.30"],
+    "milvus": ["pymilvus>=2.5"],  # where a catalogue outgrows one machine
     "jax": ["jax>=0.5"],
     "torch": ["torch>=2.6"],
     "test": [
@@ -61,6 +63,9 @@ EXTRAS = {
         "jax>=0.5",
         "jsonschema>=4.20",
         "kubernetes-validate>=1.37",
+        "milvus-lite>=2.4",
+        "openapi-spec-validator>=0.7",
+        "playwright>=1.50",  # drives the system's Chromium; tests of the search page are skipped where there is none
         "promql-parser>=0.5",
         "pytest>=8",
         "pytest-timeout>=2.3",
@@ -70,7 +75,7 @@ EXTRAS = {
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }
 EXTRAS["dev"] = sorted(
-    {package for name in ("test", "lint", "bench", "server", "client", "edge") for package in EXTRAS[name]}
+    {package for name in ("test", "lint", "bench", "server", "client", "edge", "search", "milvus") for package in EXTRAS[name]}
 )
 
 setup(
@@ -86,6 +91,7 @@ setup(
         "tfb2d": ["py.typed"],
         "tfb2d.students": ["*.json"],
         "tfb2d.report": ["*.html", "*.css"],
+        "tfb2d.search": ["*.html", "*.js"],
         **{f"tfb2d.{name}": ["*.html"] for name in ("evaluation", "explain", "monitor", "sweep")},
     },
     install_requires=REQUIRES,

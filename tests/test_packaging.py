@@ -25,6 +25,8 @@ ROOMS = {  # what these may import beside the requirements
     "tfb2d/monitor": "client",  # PredictionLog records are protobuf
     "tfb2d/bench": "bench",
     "tfb2d/edge": "edge",
+    "tfb2d/search": "search",
+    "tfb2d/search/milvus_index.py": "milvus",
     "tfb2d/teachers": "torch",
 }
 OPTIONAL = {"tflite_runtime"}  # LiteRT's older name, which some devices still have
@@ -70,7 +72,7 @@ def test_imports_are_declared(declared: dict[str, Any]) -> None:
         where = path.relative_to(ROOT).as_posix()
         allowed = names(declared["install_requires"])
         for room, extra in ROOMS.items():
-            if where.startswith(f"{room}/"):
+            if f"{where}/".startswith(f"{room}/"):
                 allowed |= names(declared["extras_require"][extra])
         if where.startswith("tfb2d/bench/"):  # it measures servers
             allowed |= names(declared["extras_require"]["client"])
@@ -89,7 +91,7 @@ def test_requirements_are_few_and_the_projects_own_are_kept(declared: dict[str, 
     required = names(declared["install_requires"])
     assert len(required) < 22
     assert {"keras-nlp", "tensorflow-serving-api", "tensorflow-model-optimization", "absl-py"} <= required
-    for extra in ("server", "client", "edge", "bench"):
+    for extra in ("server", "client", "edge", "bench", "search", "milvus"):
         assert names(declared["extras_require"][extra]) <= names(declared["extras_require"]["dev"])
 
 
@@ -98,7 +100,7 @@ def test_the_command_and_the_version(declared: dict[str, Any]) -> None:
 
     assert declared["version"] == tfb2d.__version__
     assert declared["entry_points"] == {"console_scripts": ["tfb2d = tfb2d.cli:main"]}
-    for page in ("*.html", "*.json"):
+    for page in ("*.html", "*.json", "*.js"):
         for path in (ROOT / "tfb2d").rglob(page):
             package = ".".join(path.relative_to(ROOT).parts[:-1])
             assert page in declared["package_data"].get(package, []), path

@@ -107,6 +107,17 @@ class Searcher:
         hits = _hits(snapshot, rows[:k], scores[:k], stages)
         return Answer(text, hits, _total(times, begin), tuple(notes))
 
+    def rank(self, query: str, titles: Sequence[str]) -> Floats:
+        """Returns the ranker's scores of any titles for a query, `[n]` from 0 to 1.
+
+        Raises:
+          SearchError: nothing ranks here.
+          UserError: the ranker's server does not answer.
+        """
+        if self._ranker is None:
+            raise SearchError("no student ranks here: open the index with ranker=, an exported model")
+        return self._ranker.rank(query, titles)
+
     @property
     def catalogue(self) -> Catalogue:
         """Returns the catalogue as it is now."""

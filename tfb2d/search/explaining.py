@@ -1,0 +1,134 @@
+"""What moved the ranker's score of a title: its n-grams, and the words of query and title that they are made of.
+
+Two ways lead there. Where the student's weights are at hand, integrated gradients give each n-gram its share of the logit
+(`tfb2d.explain`). An exported model alone, or a server, is asked again with each word left out.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from tfb2d.errors import UserError
+from tfb2d.explain.left_out import Rank, left_out
+from tfb2d.explain.spans import Span, spans
+
+if TYPE_CHECKING:
+    from tfb2d.explain.source import Source
+
+GRADIENTS, LEFT_OUT = "integrated gradients", "each word left out"
+STEPS = 64  # of the integral: the gap is far below what a page shows
+TOLERANCE = 0.02  # between the student's score and the served one, whose tables may be int8
+NGRAMS = 12  # listed of a pair, those that moved the score most
+_LOG = logging.getLogger("tfb2d.search")
+
+
+@dataclass(frozen=True)
+class NGramShare:
+    """An n-gram, or a query word and a title word that match softly, and what it adds to the logit."""
+
+    text: str
+    value: float
+    about: str
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What moved the score of a pair.
+
+    Attributes:
+      score: the ranker's, from 0 to 1.
+      query, title: the texts, cut into words and what stands between them.
+      ngrams: the largest contributions first; none where words were left out.
+      method: `GRADIENTS` or `LEFT_OUT`.
+    """
+
+    score: float
+    query: tuple[Span, ...]
+    title: tuple[Span, ...]
+    ngrams: tuple[NGramShare, ...]
+    method: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return asdict(self)
+
+
+class Explainer:
+    """Explains the scores of a ranker; the student's weights are looked for and loaded at the first call.
+
+    Args:
+      rank: asks the ranker.
+      model: the ranker's exported folder, whose run is looked for as `tfb2d explain` does; "" where a server ranks.
+      student: the student's folder or its run's, where it cannot be found from `model`.
+    """
+
+    def __init__(self, rank: Rank, model: str = "", student: str = "") -> None:
+        self._rank, self._model, self._student = rank, model, student
+        self._lock = Lock()
+        self._source: Source | None = None
+        self._looked = False
+
+    def explain(self, query: str, titles: Sequence[str]) -> list[Moved]:
+        """Explains the scores of titles for one query.
+
+        Args:
+          query, titles: any texts.
+        """
+        query, titles = _clean(query), [_clean(title) for title in titles]
+        source = self._find(query, titles)
+        if source is None:
+            return [self._by_leaving_out(query, title) for title in titles]
+        return [_by_gradients(source, query, title) for title in titles]
+
+    def _find(self, query: str, titles: Sequence[str]) -> "Source | None":
+        with self._lock:
+            if not self._looked and titles and (self._model or self._student):
+                try:
+                    self._source = self._load(query, titles[0])
+                except UserError as error:
+                    _LOG.warning("explanations leave out each word: %s", error)
+                self._looked = True
+            return self._source
+
+    def _load(self, query: str, title: str) -> "Source":
+        """Finds the student; raises UserError where there is none, or where it is not the one that ranks."""
+        from tfb2d.explain.contributions import explain
+        from tfb2d.explain.source import find
+
+        source = find(self._model or self._student, self._student if self._model else "")
+        if len(source.student.task.fields) != 2:
+            raise UserError(f"{source.folder} takes single texts, so it is not the student of a ranker")
+        logits = explain(source.student, (query, title), steps=1).logits
+        own, served = float(source.calibration.apply(logits)[0]), float(self._rank(query, [title])[0])
+        if abs(own - served) > TOLERANCE:
+            raise UserError(
+                f"{source.folder} scores {own:.3f} where the ranker scores {served:.3f}: it is another student"
+            )
+        return source
+
+    def _by_leaving_out(self, query: str, title: str) -> Moved:
+        score, tokens, values = left_out(self._rank, query, title)
+        cut = [spans(*side) for side in zip((query, title), tokens, values, strict=True)]
+        return Moved(score, cut[0], cut[1], (), LEFT_OUT)
+
+
+def _by_gradients(source: "Source", query: str, title: str) -> Moved:
+    from tfb2d.explain.contributions import explain
+    from tfb2d.explain.views import view
+
+    explanation = explain(source.student, (query, title), STEPS, calibration=source.calibration)
+    shown = view(source.student.task, source.calibration, explanation)
+    cut = [
+        spans(text, [word for word, _ in words], [value for _, value in words])
+        for text, (_, words) in zip((query, title), shown.fields, strict=True)
+    ]
+    parts = sorted((*shown.parts, *shown.soft), key=lambda part: -abs(part.value))[:NGRAMS]
+    ngrams = tuple(NGramShare(part.text, part.value, part.about) for part in parts)
+    return Moved(shown.probability, cut[0], cut[1], ngrams, GRADIENTS)
+
+
+def _clean(text: str) -> str:
+    """Replaces lone surrogates, which no model reads."""
+    return text.encode("utf-8", "replace").decode()
