@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.killing import module, run_and_kill
-from tests.search.shop import TITLES, Shop, catalogue, index, shop, write_titles  # noqa: F401
+from tests.search.shop import TITLES, Models, write_titles
 from tfb2d.errors import DataError, UserError
 from tfb2d.runs import locked
 from tfb2d.search import Searcher, lexical
@@ -27,10 +27,10 @@ def stamps(index: Path, pattern: str) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in index.glob(pattern)}
 
 
-def test_a_killed_build_goes_on(shop: Shop, tmp_path: Path) -> None:
+def test_a_killed_build_goes_on(models: Models, tmp_path: Path) -> None:
     titles = {str(n): f"{TITLES[n % len(TITLES)]} number {n}" for n in range(3 * PART_ROWS + 10)}
     file, folder = write_titles(tmp_path / "titles.tsv", titles), tmp_path / "index"
-    flags = (f"--titles={file}", f"--model={shop.twin}", f"--index={folder}", "--backend=exact", "--noprogress")
+    flags = (f"--titles={file}", f"--model={models.twin}", f"--index={folder}", "--backend=exact", "--noprogress")
     run_and_kill(
         module("tfb2d.search", "build", *flags),
         lambda: any(folder.glob("catalogue-*/part-00000.arrow")),
@@ -39,7 +39,7 @@ def test_a_killed_build_goes_on(shop: Shop, tmp_path: Path) -> None:
     assert 1 <= len(done) <= 4
     with pytest.raises(SearchError, match="its build has not finished; run it again"):
         Snapshot.open(folder)
-    manifest = made(folder, Source([str(file)]), shop.twin, backend="exact")
+    manifest = made(folder, Source([str(file)]), models.twin, backend="exact")
     after = stamps(folder, "catalogue-*/part-*.parquet")
     assert {name: after[name] for name in done} == done
     assert len(after) == 4
@@ -61,14 +61,14 @@ def test_the_truth_is_in_parquet(index: Path) -> None:
     )
 
 
-def test_ids_are_texts_and_stand_once(shop: Shop, tmp_path: Path) -> None:
+def test_ids_are_texts_and_stand_once(models: Models, tmp_path: Path) -> None:
     rows = [{"id": 1, "title": "a lamp"}, {"id": 1.0, "title": "again"}, {"id": None, "title": "none"}]
     rows += [{"id": "x", "title": ""}, {"id": "x", "title": "a shoe"}, {"id": "01", "title": "a cable"}]
     file = tmp_path / "titles.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match=r"3 of 6 rows cannot be used.*1 duplicate id"):
-        made(tmp_path / "index", Source([str(file)]), shop.twin)
-    manifest = made(tmp_path / "index", Source([str(file)], max_rejected=0.5), shop.twin)
+        made(tmp_path / "index", Source([str(file)]), models.twin)
+    manifest = made(tmp_path / "index", Source([str(file)], max_rejected=0.5), models.twin)
     file = tmp_path / "index" / manifest.catalogue / "rejected.jsonl"
     rejected = [json.loads(line) for line in file.read_text().splitlines()]
     assert sorted((row["row"], row["field"], row["reason"]) for row in rejected) == [
@@ -88,42 +88,42 @@ def test_ids_are_texts_and_stand_once(shop: Shop, tmp_path: Path) -> None:
         ("id\tname\n1\ta\n", {"title": "nam"}, "has no column 'nam'; did you mean name?"),
     ],
 )
-def test_files_that_cannot_be_used(content: str, settings: dict, message: str, shop: Shop, tmp_path: Path) -> None:
+def test_files_that_cannot_be_used(content: str, settings: dict, message: str, models: Models, tmp_path: Path) -> None:
     file = tmp_path / "titles.tsv"
     file.write_text(content)
     with pytest.raises(DataError) as refused:
-        made(tmp_path / "index", Source([str(file)], **settings), shop.twin)
+        made(tmp_path / "index", Source([str(file)], **settings), models.twin)
     assert message in str(refused.value)
 
 
 def test_another_backend_embeds_nothing_anew_and_keeps_updates(
-    index: Path, shop: Shop, catalogue: Path, tmp_path: Path
+    index: Path, models: Models, titles_file: Path, tmp_path: Path
 ) -> None:
     new = write_titles(tmp_path / "new.tsv", {"n1": "zeppelin", "t1": "acme usb-c cable azure"})
     update(index, Source([str(new)]), ["t2"], progress=False)
     before = stamps(index, "catalogue-*/part-*.parquet")
     assert len(before) == 2
-    source = Source([str(catalogue)])
-    manifest = made(index, source, shop.twin, backend="exact", dtype="int8")
+    source = Source([str(titles_file)])
+    manifest = made(index, source, models.twin, backend="exact", dtype="int8")
     assert stamps(index, "catalogue-*/part-*.parquet") == before
     assert (manifest.backend, manifest.live, manifest.rows) == ("exact", len(TITLES), len(TITLES) + 2)
     assert not list(index.glob("vectors-*"))
     with Searcher.open(index) as searcher:
         assert searcher.search("zeppelin", k=1).hits[0].id == "n1"
-    again = made(index, source, shop.twin, backend="exact", dtype="int8")
+    again = made(index, source, models.twin, backend="exact", dtype="int8")
     assert again == manifest
 
 
 @pytest.mark.parametrize(
     "file", ["vectors-*.faiss", "bm25-*/rows.npy", "catalogue-*/part-00000.arrow", "catalogue-*/part-00000.parquet"]
 )
-def test_the_same_build_mends_what_was_damaged(file: str, index: Path, shop: Shop, catalogue: Path) -> None:
+def test_the_same_build_mends_what_was_damaged(file: str, index: Path, models: Models, titles_file: Path) -> None:
     (path,) = index.glob(file)
     path.write_bytes(path.read_bytes()[:-20])
     if not file.endswith("parquet"):  # which is only read when something is made from it
         with pytest.raises(SearchError, match="is not whole"):
             Searcher.open(index)
-    made(index, Source([str(catalogue)]), shop.twin, backend="hnsw", dtype="int8")
+    made(index, Source([str(titles_file)]), models.twin, backend="hnsw", dtype="int8")
     with Searcher.open(index) as searcher:
         assert searcher.search("acme usb-c cable red", k=1).hits[0].id == "t0"
     assert pq.read_metadata(next(iter(index.glob("catalogue-*/part-00000.parquet")))).num_rows == len(TITLES)
@@ -142,13 +142,13 @@ def test_an_update_counts_what_it_did(index: Path, tmp_path: Path) -> None:
     )
 
 
-def test_bm25_after_updates_is_that_of_a_fresh_build(index: Path, shop: Shop, tmp_path: Path) -> None:
+def test_bm25_after_updates_is_that_of_a_fresh_build(index: Path, models: Models, tmp_path: Path) -> None:
     new = write_titles(tmp_path / "new.tsv", {"n": "zeppelin cable", "t1": "acme usb-c cable azure"})
     update(index, Source([str(new)]), ["t2"], progress=False)
     now = Snapshot.open(index)
     rows = now.catalogue.live_rows()
     live = dict(zip(now.catalogue.ids(rows), now.catalogue.titles(rows), strict=True))
-    made(tmp_path / "fresh", Source([str(write_titles(tmp_path / "live.tsv", live))]), shop.twin)
+    made(tmp_path / "fresh", Source([str(write_titles(tmp_path / "live.tsv", live))]), models.twin)
     fresh = Snapshot.open(tmp_path / "fresh")
     for query in ("usb-c cable", "zeppelin", "azure lamp 4k"):
         found = [(s.catalogue.ids(r), v.tolist()) for s in (now, fresh) for r, v in (s.lexical.search(query, 100),)]
@@ -179,22 +179,22 @@ def test_one_change_at_a_time(index: Path) -> None:
     assert update(index, None, ["t0"], progress=False).deleted == 1
 
 
-def test_another_version_of_the_twin_may_not_update(index: Path, shop: Shop, tmp_path: Path) -> None:
+def test_another_version_of_the_twin_may_not_update(index: Path, models: Models, tmp_path: Path) -> None:
     new = write_titles(tmp_path / "new.tsv", {"n": "zeppelin"})
     with pytest.raises(SearchError, match="another version of the model"):
-        update(index, Source([str(new)]), model=str(shop.other_twin), progress=False)
+        update(index, Source([str(new)]), model=str(models.other_twin), progress=False)
     manifest = Manifest.read(index)
     assert (manifest.version, manifest.rows) == (1, len(TITLES))
 
 
-def test_the_old_index_stays_until_the_new_one_is_whole(index: Path, shop: Shop, tmp_path: Path) -> None:
+def test_the_old_index_stays_until_the_new_one_is_whole(index: Path, models: Models, tmp_path: Path) -> None:
     empty = tmp_path / "empty.tsv"
     empty.write_text("id\ttitle\n")
     with pytest.raises(DataError, match="no titles"):
-        made(index, Source([str(empty)]), shop.twin)
+        made(index, Source([str(empty)]), models.twin)
     with Searcher.open(index) as searcher:
         assert searcher.search("red").hits
         other = write_titles(tmp_path / "other.tsv", {"a": "a red kettle"})
-        made(index, Source([str(other)]), shop.twin)
+        made(index, Source([str(other)]), models.twin)
         assert [hit.id for hit in searcher.search("red").hits] == ["a"]
     assert len(list(index.glob("catalogue-*"))) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.shop import TITLES, Shop, catalogue, index, shop, write_titles  # noqa: F401
+from tests.search.shop import TITLES, Models, write_titles
 from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
 from tfb2d.search.building import update
@@ -19,8 +19,8 @@ def titles(answer) -> list[str]:
     return [hit.title for hit in answer.hits]
 
 
-def test_both_stages_say_what_they_did(index: Path, shop: Shop) -> None:
-    with Searcher.open(index, ranker=str(shop.ranker)) as searcher:
+def test_both_stages_say_what_they_did(index: Path, models: Models) -> None:
+    with Searcher.open(index, ranker=str(models.ranker)) as searcher:
         answer = searcher.search("acme usb-c cable", k=5, retrieve=20)
         assert set(answer.milliseconds) == {"bm25", "embed", "twin", "fuse", "rank", "total"}
         assert answer.notes == ()
@@ -90,7 +90,7 @@ def test_more_titles_than_there_are(index: Path) -> None:
         assert answer.notes == (f"the catalogue has {len(TITLES)} titles, fewer than the 1,000 asked for",)
 
 
-def test_an_unreachable_ranker_leaves_the_first_order(index: Path, shop: Shop) -> None:
+def test_an_unreachable_ranker_leaves_the_first_order(index: Path, models: Models) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -99,16 +99,18 @@ def test_an_unreachable_ranker_leaves_the_first_order(index: Path, shop: Shop) -
         answer = searcher.search("blue jacket", k=4)
         assert titles(answer) == titles(searcher.search("blue jacket", k=4, rank=False))
         assert answer.notes[0].startswith("not ranked, in the order of the first stage: the ranker did not answer: ")
-    with LocalServer([f"--model_base_path={shop.ranker}", "--model_name=shop"]) as server:
-        with Searcher.open(index, ranker=f"{server.address}/shop") as searcher:
-            ranked = searcher.search("blue jacket", k=4)
-            assert ranked.notes == ()
-            with Searcher.open(index, ranker=str(shop.ranker)) as local:
-                assert titles(local.search("blue jacket", k=4)) == titles(ranked)
+    with (
+        LocalServer([f"--model_base_path={models.ranker}", "--model_name=shop"]) as server,
+        Searcher.open(index, ranker=f"{server.address}/shop") as remote,
+        Searcher.open(index, ranker=str(models.ranker)) as local,
+    ):
+        ranked = remote.search("blue jacket", k=4)
+        assert ranked.notes == ()
+        assert titles(local.search("blue jacket", k=4)) == titles(ranked)
 
 
-def test_a_title_deleted_while_a_query_is_answered(index: Path, shop: Shop) -> None:
-    with Searcher.open(index, ranker=str(shop.ranker)) as searcher:
+def test_a_title_deleted_while_a_query_is_answered(index: Path, models: Models) -> None:
+    with Searcher.open(index, ranker=str(models.ranker)) as searcher:
         before = searcher.search("acme rain jacket", k=3)
         gone = before.hits[0]
         original = searcher._retrieve
@@ -149,30 +151,30 @@ def test_updates_are_seen_without_a_restart(index: Path, tmp_path: Path) -> None
         assert {hit.id for hit in searcher.search("usb zeppelin").hits} == {"z1", "t0"}
 
 
-def test_another_model_is_refused(index: Path, shop: Shop) -> None:
+def test_another_model_is_refused(index: Path, models: Models) -> None:
     with pytest.raises(SearchError, match="built by another version of the model: name the model that it was built"):
-        Searcher.open(index, twin=str(shop.other_twin))
-    with pytest.raises(SearchError, match="no such folder.*--twin names it where it stands now") as refused:
-        path = index / "index.json"
-        path.write_text(path.read_text().replace(str(shop.twin), "/nowhere/twin"))
+        Searcher.open(index, twin=str(models.other_twin))
+    path = index / "index.json"
+    path.write_text(path.read_text().replace(str(models.twin), "/nowhere/twin"))
+    with pytest.raises(SearchError, match=r"no such folder.*--twin names it where it stands now") as refused:
         Searcher.open(index)
     assert "\n" not in str(refused.value)
-    Searcher.open(index, twin=str(shop.twin)).close()
+    Searcher.open(index, twin=str(models.twin)).close()
     with pytest.raises(SearchError, match="holds no index"):
         Searcher.open(index.parent / "none")
 
 
-def test_a_twin_behind_a_server(index: Path, shop: Shop) -> None:
+def test_a_twin_behind_a_server(index: Path, models: Models) -> None:
     local = Searcher.open(index).search("bolt lamp", k=5)
-    with LocalServer([f"--model_base_path={shop.twin}", "--model_name=twin"]) as server:
+    with LocalServer([f"--model_base_path={models.twin}", "--model_name=twin"]) as server:
         searcher = Searcher.open(index, twin=f"{server.address}/twin")
         assert titles(searcher.search("bolt lamp", k=5)) == titles(local)
-        with pytest.raises(SearchError, match="the twin cannot be asked: .*nobody"):
+        with pytest.raises(SearchError, match=r"the twin cannot be asked: .*nobody"):
             Searcher.open(index, twin=f"{server.address}/nobody")
     searcher._twin._client.timeout = 0.5
     gone = searcher.search("bolt lamp", k=5)
     assert gone.notes[0].startswith("the twin did not answer")
-    assert [hit.stages.keys() for hit in gone.hits][0] == {"bm25", "fuse"}
+    assert gone.hits[0].stages.keys() == {"bm25", "fuse"}
     with pytest.raises(SearchError, match="the twin did not answer"):
         searcher.search("bolt lamp", legs=("twin",))
     searcher.close()

@@ -41,7 +41,7 @@ def test_every_text_has_the_words_of_its_letters_and_digits(text: str) -> None:
     assert words(text.upper().lower()) == words(text.upper().lower().upper().lower())
 
 
-@given(st.lists(st.sampled_from("usb c 5 m 4k iphone x 64gb usb-c 1.5 not".split()), max_size=8))
+@given(st.lists(st.sampled_from(["usb", "c", "5", "m", "4k", "x", "64gb", "usb-c", "1.5", "not"]), max_size=8))
 def test_a_title_has_all_tokens_of_each_of_its_words(parts: list[str]) -> None:
     title = words(" ".join(parts))
     for part in parts:

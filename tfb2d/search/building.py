@@ -70,7 +70,7 @@ def build(
         with locked(index):
             before = Manifest.read(index) if (index / NAME).exists() else None
             name, embedded = embed_catalogue(index, source, model, identity, dtype, progress=progress)
-            same = before is not None and before.catalogue == name
+            same = before if before is not None and before.catalogue == name else None
             fresh = Manifest(
                 catalogue=name,
                 parts=embedded.as_parts(),
@@ -81,14 +81,12 @@ def build(
                 version=1 if before is None else before.version + 1,
             )
             if same:
-                fresh = dataclasses.replace(
-                    fresh, parts=before.parts, deleted=before.deleted, n_deleted=before.n_deleted
-                )
+                fresh = dataclasses.replace(fresh, parts=same.parts, deleted=same.deleted, n_deleted=same.n_deleted)
             kind, settled = backends.settle(backend, fresh.rows, fresh.dim, parameters or {})
             fresh = dataclasses.replace(fresh, backend=kind, parameters=settled)
-            if same and before.backend == kind and dict(before.parameters) == settled and _whole(index, before):
+            if same and same.backend == kind and dict(same.parameters) == settled and _whole(index):
                 _log.info("the index is whole; nothing was to be done")
-                return before
+                return same
             return finish(index, fresh, progress=progress)
     finally:
         model.close()
@@ -210,7 +208,7 @@ def finish(
     return after
 
 
-def _whole(index: Path, manifest: Manifest) -> bool:
+def _whole(index: Path) -> bool:
     """Says whether all files that an index consists of can be opened."""
     from tfb2d.search.snapshot import Snapshot
 

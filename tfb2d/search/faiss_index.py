@@ -47,6 +47,13 @@ def ivfpq_parameters(rows: int, dim: int, given: Mapping[str, Any]) -> dict[str,
     return {**given, "bytes": code, "lists": lists, "probes": given["probes"] or max(8, lists // 32)}
 
 
+def _faiss() -> Any:
+    """Imports FAISS, whose types are generated and incomplete."""
+    import faiss
+
+    return faiss
+
+
 class Faiss:
     """An index in this process's memory.
 
@@ -63,8 +70,7 @@ class Faiss:
     @classmethod
     def create(cls, manifest: Manifest, catalogue: Catalogue) -> "Faiss":
         """Returns an empty index; one of inverted lists is trained on rows of the catalogue."""
-        import faiss
-
+        faiss = _faiss()
         dim, options = manifest.dim, manifest.parameters
         quantiser = {
             "int8": faiss.ScalarQuantizer.QT_8bit_direct_signed,
@@ -158,8 +164,7 @@ class Faiss:
         return np.ascontiguousarray(vectors, np.float32)
 
     def _options(self, asked: int, effort: int) -> Any:
-        import faiss
-
+        faiss = _faiss()
         if self._kind == "hnsw":
             return faiss.SearchParametersHNSW(efSearch=max(self._parameters["ef_search"], asked))
         if self._kind == "ivfpq":
