@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tfb2d.search.answer import SearchError
-from tfb2d.search.lexical import B, K1, Lexical, write
+from tfb2d.search.lexical import K1, B, Lexical, write
 
 TITLES = ["usb-c cable 5 m", "usb hub", "", "red shoe", "usb cable", "iphone x", "***", "usb stick"]
 
@@ -62,7 +62,7 @@ def test_a_file_that_was_cut_short_is_refused(name: str, tmp_path: Path) -> None
     write(tmp_path / "bm25", list(enumerate(TITLES)))
     path = tmp_path / "bm25" / name
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(SearchError, match="is not whole .*tfb2d search build"):
+    with pytest.raises(SearchError, match=r"is not whole .*tfb2d search build"):
         Lexical(tmp_path / "bm25")
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ def recall(index: Snapshot, k: int = 10, gone: tuple[int, ...] = ()) -> float:
         rows = index._index.search(query, k, index.catalogue.deleted)
         shares.append(len(set(rows.tolist()) & set(np.argsort(-scores)[:k].tolist())) / k)
     return float(np.mean(shares))
+
+
+def eventually(search: Callable[[], list[int]]) -> list[int]:
+    """Searches until the server answers: gRPC waits a second or more before it connects anew."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return search()
+        except SearchError:
+            assert time.monotonic() < end
+            time.sleep(0.2)
 
 
 def test_a_local_file_opened_again(tmp_path: Path) -> None:
@@ -98,7 +110,7 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path: Path) -> None:
             away.nearest(VECTORS[3], 1)
         server = Server(tmp_path / "data", port)
         for each in (index, away):
-            assert each.nearest(VECTORS[3], 1)[0].tolist() == [3]
+            assert eventually(lambda each=each: each.nearest(VECTORS[3], 1)[0].tolist()) == [3]
             each.close()
     finally:
         server.stop()
