@@ -6,7 +6,7 @@
       --indexes=hnsw-int8,sq-int8
 
 Distractors are titles of recombined words of the real ones, never equal to one (always the same of one seed). All titles
-are embedded once, as float32; the other indexes are made from these. The measurements, on one core and in a process for each
+are embedded once, as float32; the other indexes are made from these. Measured on one core, in a process for each
 index:
 
 * recall@10, 100, 200, 1000 of what exact search over float32 finds, for each index, BM25 and both fused;
