@@ -1,4 +1,4 @@
-"""A small shop that the tests of the page share: a catalogue, a ranker that was trained for seconds, a tiny teacher, an index."""
+"""A small shop for the tests of the page: a catalogue, its index, a ranker trained for seconds, a tiny teacher."""
 
 import itertools
 from dataclasses import dataclass
@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from tests.commands import run as command
+from tests.search import shop as small
+from tests.search.shop import Models
 from tfb2d.config import StudentConfig, TeacherConfig, TrainingConfig
 from tfb2d.data.task import Task
+from tfb2d.search.building import build
+from tfb2d.search.titles import Source
 
 PAIR = Task(("query", "title"))
 BRANDS, COLOURS = ["Acme", "Bolt", "Corvo", "Delta"], ["red", "blue", "black"]
@@ -85,3 +89,27 @@ def shop(tmp_path_factory: pytest.TempPathFactory, tiny_twin: Path) -> Shop:
     assert done.returncode == 0, done
     student, ranker = train_ranker(folder)
     return Shop(folder / "index", tiny_twin, ranker, student, save_teacher(folder))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Twins of hashed words, and a ranker of the same kind."""
+    from tests.search.twins import export
+
+    folder = tmp_path_factory.mktemp("models")
+    return Models(export(folder / "twin"), export(folder / "twin_2", seed=2), export(folder / "ranker", version=3))
+
+
+@pytest.fixture(scope="session")
+def titles_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of titles with the ids t0, t1, ..."""
+    titles = {f"t{place}": title for place, title in enumerate(small.TITLES)}
+    return small.write_titles(tmp_path_factory.mktemp("catalogue") / "titles.tsv", titles)
+
+
+@pytest.fixture
+def index(models: Models, titles_file: Path, tmp_path: Path) -> Path:
+    """An index of these titles, which the test may change."""
+    source = Source([str(titles_file)])
+    build(tmp_path / "index", source, str(models.twin), backend="hnsw", dtype="int8", progress=False)
+    return tmp_path / "index"

@@ -1,4 +1,4 @@
-"""The search page in headless Chromium: typing, keyboard, a phone's width, dark mode, and what it says when something fails."""
+"""The search page in headless Chromium: typing, keyboard, a phone's width, dark mode, what it says of errors."""
 
 import re
 import shutil
@@ -80,7 +80,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def visit(chromium: Any) -> Iterator[Open]:
     """Opens pages; fails the test where one asks anybody but its server, or writes an error to the console."""
     contexts, wrong, origins = [], [], set()
@@ -115,9 +115,7 @@ def results(page: Any, query: str) -> None:
 
 
 def focused(page: Any) -> str:
-    return page.evaluate(
-        "(document.activeElement.querySelector('.name') ?? document.activeElement).textContent || document.activeElement.id"
-    )
+    return page.evaluate("(document.activeElement.querySelector('.name') ?? document.activeElement).textContent")
 
 
 def test_an_empty_box_says_what_is_searched_and_offers_queries(site: Site, visit: Open) -> None:
