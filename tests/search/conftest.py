@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from tests.commands import run as command
+from tfb2d.atomic import write_json
 from tfb2d.config import StudentConfig, TeacherConfig, TrainingConfig
 from tfb2d.data.task import Task
+from tfb2d.evaluation.scorer import ABOUT
 
 PAIR = Task(("query", "title"))
 BRANDS, COLOURS = ["Acme", "Bolt", "Corvo", "Delta"], ["red", "blue", "black"]
@@ -73,6 +75,35 @@ def save_teacher(folder: Path) -> Path:
         folder / "teacher", {"preset": "tiny", "outcome": {}}
     )
     return folder / "teacher"
+
+
+@pytest.fixture(scope="session")
+def tiny_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A twin whose towers sum random vectors of words: texts with more words in common are nearer."""
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp("twins") / "tiny_twin"
+    module = tf.Module()
+    module.table = tf.Variable(np.random.default_rng(0).normal(size=(4096, 32)).astype(np.float32))
+
+    def embed(texts: tf.Tensor) -> tf.Tensor:
+        words = tf.strings.split(tf.strings.regex_replace(tf.strings.lower(texts), "[^a-z0-9]+", " "))
+        vectors = tf.gather(module.table, tf.strings.to_hash_bucket_fast(words, 4096))
+        return tf.nn.l2_normalize(tf.reduce_sum(vectors, 1) + 1e-3, 1)
+
+    def pair(query: tf.Tensor, title: tf.Tensor) -> dict[str, tf.Tensor]:
+        cosine = tf.reduce_sum(embed(query) * embed(title), 1)
+        return {"score": 0.5 + cosine / 2, "logit": cosine}
+
+    query, title = (tf.TensorSpec([None], tf.string, name=name) for name in ("query", "title"))
+    signatures = {
+        "serving_default": tf.function(pair).get_concrete_function(query, title),
+        "embed_query": tf.function(lambda query: {"embedding": embed(query)}).get_concrete_function(query),
+        "embed_title": tf.function(lambda title: {"embedding": embed(title)}).get_concrete_function(title),
+    }
+    tf.saved_model.save(module, str(folder / "1"), signatures=signatures)
+    write_json(folder / "1" / ABOUT, {"task": PAIR.to_json(), "fingerprint": "tiny twin"})
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,8 @@ def test_another_students_weights_are_not_used(
 ) -> None:
     from tfb2d.students.model import Student, load_student
 
-    Student(load_student(shop.student).task, load_student(shop.student).config, seed=9).save(tmp_path / "other")
+    trained = load_student(shop.student)
+    Student(trained.task, trained.config, seed=9).save(tmp_path / "other")
     moved = Explainer(searcher.rank, str(shop.ranker), str(tmp_path / "other")).explain("red shoes", PAIR["title"])
     assert {each.method for each in moved} == {LEFT_OUT}
     assert "it is another student" in caplog.text

@@ -167,9 +167,10 @@ class Api:
                 self.explainer.explain(title[:MAX_QUERY], [title])
 
     def close(self) -> None:
-        """Drops the requests that wait."""
+        """Drops the requests that wait, and closes the index."""
         for workers in (self._searches, self._explanations, self._teachers):
             workers.close()
+        self.searcher.close()
 
 
 def application(api: Api) -> Starlette:
