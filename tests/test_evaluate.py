@@ -8,7 +8,8 @@ import pytest
 
 from tests.commands import run as command
 from tests.evaluation.test_batch import write
-from tests.evaluation.tiny_model import REVIEWS, export
+from tests.evaluation.tiny_model import PAIRS, REVIEWS, export
+from tfb2d.data.files import read_json, write_json
 
 
 def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
@@ -54,6 +55,42 @@ def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:
     assert figures["ndcg_groups"] == {"all": 30, "counted": 30}
     assert any(line.startswith("NDCG@10 counts 30 of 30 groups") for line in lines)
     assert lines[-1].startswith("rejected   1: 1 unknown label")
+
+
+def test_the_threshold_of_the_card_is_told_with_what_it_is_worth_here(tmp_path: Path) -> None:
+    model = export(tmp_path / "reviews/1", REVIEWS)
+    about = model / "assets.extra/tfb2d.json"
+    chosen = {"threshold": 0.7, "f1": 0.8, "precision": 0.75, "recall": 0.857, "rows": 90}
+    write_json(about, {**read_json(about), "decision": chosen})
+    texts = [
+        ("good film", "good"),
+        ("poor film", "bad"),
+        ("a good one", "good"),
+        ("good, not", "bad"),
+        ("dull", "good"),
+    ]
+    data = write(tmp_path / "judged.tsv", ["text", "label"], texts)
+    out = tmp_path / "out.json"
+    done = command("evaluate", f"--model={model}", f"--data={data}", f"--json={out}", "--resamples=0")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())
+    assert figures["decision"] == chosen
+    here = {name: figures["student"][name]["value"] for name in ("f1", "precision", "recall")}
+    assert here == pytest.approx({"f1": 2 / 3, "precision": 2 / 3, "recall": 2 / 3})
+    assert "threshold  0.700, from which score on the answer is yes; chosen on validation," in done.stdout
+    assert "where it had F1 0.800, precision 0.750, recall 0.857; its figures on these rows stand above" in done.stdout
+
+
+def test_pairs_are_ranked_by_query(tmp_path: Path) -> None:
+    model = export(tmp_path / "pairs/1", PAIRS)
+    rows = [("a", "match", 3), ("a", "other", 1), ("b", "other", 3), ("b", "match 2", 2), ("c", "match", 3)]
+    data = write(tmp_path / "judged.tsv", ["query", "title", "grade"], rows)
+    out = tmp_path / "out.json"
+    done = command("evaluate", f"--model={model}", f"--data={data}", f"--json={out}", "--resamples=0")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text())
+    assert (figures["groups"], figures["ndcg_groups"]) == (3, {"all": 3, "counted": 2})
+    assert figures["student"]["pair_order"]["value"] == 0.5
 
 
 def test_what_cannot_work_is_said_in_a_line(tmp_path: Path) -> None:

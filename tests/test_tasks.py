@@ -35,6 +35,7 @@ from tfb2d.data.files import read_json, write_json
 from tfb2d.data.stage import data_contents
 from tfb2d.data.tables import read_table
 from tfb2d.edge import EdgeScorer
+from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.outcomes import DataOutcome, ReportOutcome
 from tfb2d.resume import RECORD
 from tfb2d.runs import Run
@@ -131,6 +132,13 @@ def test_graded_pairs_with_two_teachers(graded: tuple[Config, Path]) -> None:
     assert report["student"]["roc_auc"] > 0.7
     assert report["labels_only"] is None
     assert report["rejected"] == 0
+    words = report["baselines"]["bm25"]  # the grade is how many words query and title share
+    assert words["spearman"] > 0.8
+    assert report["intervals"]["bm25"]["ndcg10"][0] <= words["ndcg10"]
+    gap = report["teacher"]["ndcg10"] - words["ndcg10"]
+    share = None if gap <= 0 else pytest.approx((report["student"]["ndcg10"] - words["ndcg10"]) / gap)
+    assert report["ndcg10_over_bm25"] == share
+    assert read_json(Path(report["model"]) / ABOUT)["decision"] is None  # grades have no threshold
     rows = report["rows"]
     assert rows["test"] == rows["teacher"] == report["data"]["test"] > 0
     stages = {"data", "teachers/alpha", "logits/zeta", "logits/alpha", "student", "export"}

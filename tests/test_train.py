@@ -14,6 +14,7 @@ import tensorflow as tf
 from tests.killing import module, run_and_kill
 from tfb2d.data.files import read_json
 from tfb2d.data.tables import read_table
+from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.resume import RECORD
 
 RECIPE = """
@@ -91,8 +92,12 @@ def test_the_report_has_what_other_programs_rely_on(whole: Path) -> None:
     assert report["retention"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"])
     assert 0.5 < report["fidelity"] <= 1
     assert report["headline_measure"] in ("accuracy", "roc_auc")
-    assert set(report["thresholds"]) == {"teacher", "student"}
+    assert set(report["thresholds"]) == {"teacher", "student", "labels_only"}
     assert 0 < report["thresholds"]["student"]["threshold"] < 1
+    card = read_json(Path(report["model"]) / ABOUT)["decision"]
+    assert card["threshold"] == pytest.approx(report["thresholds"]["student"]["threshold"], abs=1e-6)
+    assert card["rows"] == report["data"]["valid"]
+    assert set(report["baselines"]) == {"constant"}  # BM25 is of pairs
     assert report["baselines"]["constant"]["roc_auc"] == 0.5
     assert report["rejected"] == 0
     assert report["leaked"] >= 0

@@ -18,6 +18,8 @@ from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
 from tfb2d.settings import ConfigError as ConfigError
 from tfb2d.settings import build, changed_settings, config_dict, require, require_positive, without_effect
+from tfb2d.twin_config import SCRATCH
+from tfb2d.twin_config import TwinConfig as TwinConfig
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class TeacherConfig:
         0.0  # momentum of the moving average of the weights that the teacher keeps, for example 0.99; 0 is none
     )
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
-    patience: int = 2  # evaluations on validation without a better loss before fine-tuning stops
+    patience: int = 2  # evaluations on validation without a better headline measure before fine-tuning stops
     evaluate_per_epoch: int = 1
     mixed_precision: bool = False  # bfloat16, on GPUs and on CPUs with AVX512-BF16 or AMX; elsewhere it changes nothing
     checkpoint_seconds: float = without_effect(60.0)
@@ -206,7 +208,7 @@ class TrainingConfig:
     table_learning_rate: float = 0.05  # row-wise Adagrad, the tables
     learning_rate: float = 1e-3  # Adam, the dense layers
     warmup: float = 0.02  # share of the steps; linear decay to 0 follows
-    patience: int = 0  # epochs without a better validation loss before training stops; 0 never stops early
+    patience: int = 0  # epochs without a better headline measure on validation before training stops; 0 never stops
     checkpoint_seconds: float = without_effect(60.0)
     seed: int = 0
 
@@ -258,10 +260,22 @@ class ExportConfig:
         require_positive(self, "export", "warmup_rows")
 
 
+# Headline measures by kind of label; NDCG@10 and the share of pairs in order need groups, too.
+HEADLINES = {
+    "binary": ("accuracy", "roc_auc", "pr_auc", "f1", "ndcg10", "log_loss"),
+    "graded": ("spearman", "pearson", "rmse", "ndcg10", "pair_order", "roc_auc", "pr_auc", "accuracy", "log_loss"),
+    "multiclass": ("accuracy", "macro_f1", "roc_auc", "pr_auc", "log_loss"),
+}
+
+
 @dataclass(frozen=True)
 class ReportConfig:
     """What the report holds."""
 
+    # The measure of retention and gain, by which teachers, students and sweeps choose on validation, too: see HEADLINES.
+    # "" takes the task's own: accuracy of balanced classes, macro F1 of several unbalanced ones, ROC-AUC of pairs and of
+    # two unbalanced classes, Spearman's correlation of grades (`evaluation/headline.py`).
+    headline: str = ""
     labels_only: bool = True  # also train the same student without a teacher, for comparison
     resamples: int = 1000  # bootstrap
     latency_rows: int = 200
@@ -276,6 +290,7 @@ class Config:
     """A whole run. `teachers` maps names, which are also their folders', to settings, in the order of `distill.weights`."""
 
     name: str = "student"
+    models: tuple[str, ...] = ("student",)  # what is made of the teachers' scores: "student", "twin" or both
     data: DataConfig = field(default_factory=DataConfig)
     teachers: Mapping[str, TeacherConfig] = field(default_factory=dict)
     label: LabelConfig = field(default_factory=LabelConfig)
@@ -283,6 +298,7 @@ class Config:
     student: StudentConfig = field(default_factory=StudentConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     compress: CompressConfig = field(default_factory=CompressConfig)
+    twin: TwinConfig = field(default_factory=TwinConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 
@@ -296,11 +312,39 @@ class Config:
         for name in self.teachers:
             plain = name.replace("_", "").replace("-", "").isalnum()
             require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")
-            taken = name in ("teacher", "student", "labels_only")
+            taken = name in ("teacher", "student", "twin", "labels_only", "bm25", "constant")
             require(not taken, f"teachers.{name}: the report has something else under this name; choose another")
+        measures = HEADLINES[self.data.kind]
+        chosen = self.report.headline
+        fits = not chosen or chosen in measures
+        require(fits, f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(measures)}")
+        grouped = chosen not in ("ndcg10", "pair_order") or self.data.is_grouped
+        require(grouped, f"report.headline {chosen!r} ranks within groups; data.group names their column")
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
+        known = set(self.models) <= {"student", "twin"} and len(set(self.models)) == len(self.models)
+        require(bool(self.models) and known, f"models is {self.models}; it takes student, twin, or both")
+        if "twin" in self.models:
+            self._check_twin()
+
+    def _check_twin(self) -> None:
+        pairs = len(self.data.fields) == 2
+        require(
+            pairs, f"models has twin, which takes pairs: data.fields is {self.data.fields}; name a query and a title"
+        )
+        require(
+            len(self.data.classes) <= 2, "models has twin, which takes labels 0 and 1 or grades, not several classes"
+        )
+        models = [name for name, teacher in self.teachers.items() if teacher.preset]
+        pieces = self.twin.preset not in ("", SCRATCH) or bool(models) or not self.twin.reads_word_pieces
+        require(
+            pieces,
+            "twin.preset: no teacher has word pieces to read texts with, all are scores; name a preset, or take "
+            "twin.preset='scratch' with twin.inputs='triletters'",
+        )
+        scorers = not self.twin.in_batch_negatives or len(models) == len(self.teachers)
+        require(scorers, "twin.in_batch_negatives: teachers score these pairs; scores from files cannot")
 
     @property
     def model_name(self) -> str:

@@ -92,6 +92,16 @@ class DataConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     offers: OffersConfig = field(default_factory=OffersConfig)
 
+    @property
+    def kind(self) -> str:
+        """Returns the kind of the labels: "binary", "multiclass" or "graded"."""
+        return "graded" if self.label_range else "multiclass" if len(self.classes) > 2 else "binary"
+
+    @property
+    def is_grouped(self) -> bool:
+        """Says whether rows have a group: a column's value, or a pair's query."""
+        return bool(self.group) or len(self.fields) == 2
+
     def __post_init__(self) -> None:
         require(len(self.fields) in (1, 2), f"data.fields is {self.fields}; a single text or a (query, title) pair")
         require(len(set(self.fields)) == len(self.fields), f"data.fields names a column twice: {self.fields}")

@@ -5,7 +5,9 @@
   tfb2d evaluate --model=saved_models/shop --data=labelled.tsv --teacher_logits=runs/shop/logits/bert/test
 
 Computes accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss. Each has a
-95% interval by bootstrap. The model knows its text fields, label column and classes. --fields and --label name the file's
+95% interval by bootstrap. Grades have Spearman's and Pearson's correlation, RMSE on your scale, and within groups the
+share of pairs in the right order. A binary model has F1, precision and recall at the threshold that validation chose when
+it was trained. The model knows its text fields, label column and classes. --fields and --label name the file's
 columns where these are called otherwise. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit`
 (`logit_0..k-1`, or `score`). They are joined by text, exactly or up to spaces, case and HTML escapes. Fidelity and
 retention are those of the rows with a teacher's score.
@@ -32,7 +34,11 @@ def add_arguments(parser: "Parser") -> None:
     )
     files.flag("json", "Also write the figures to this file.", "", metavar="FILE")
     columns = parser.group("columns")
-    columns.flag("group", "A column (query, movie): NDCG within its groups, intervals by drawing groups.", "")
+    columns.flag(
+        "group",
+        "A column (movie): NDCG within its groups, intervals by drawing groups. [default: the query of pairs]",
+        "",
+    )
     columns.flag("label", "The label column, where it is not called as in training.", "")
     columns.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
     reading_flags(parser.group("reading"))
@@ -64,7 +70,14 @@ def run(options: Namespace) -> None:
         quoting=options.quoting,
         progress=options.progress,
     )
-    figures = evaluate(scorer.task, scored, options.teacher_logits, resamples=options.resamples, seed=options.seed)
+    figures = evaluate(
+        scorer.task,
+        scored,
+        options.teacher_logits,
+        decision=scorer.about.get("decision"),
+        resamples=options.resamples,
+        seed=options.seed,
+    )
     figures = plain({"model": str(scorer.folder), "data": options.data, **figures})
     if options.json:
         write_json(options.json, figures)
@@ -79,7 +92,7 @@ def table(figures: dict[str, Any]) -> str:
     models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
     for name in figures["student"]:
-        results = [of_model[name] for of_model in models.values()]
+        results = [of_model.get(name, {"value": None, "ci95": None}) for of_model in models.values()]
         rows.append(
             [METRICS[name], *(cell for result in results for cell in (figure(result["value"]), span(result["ci95"])))]
         )
@@ -95,6 +108,13 @@ def table(figures: dict[str, Any]) -> str:
     for name, share, note in shown:
         if share:
             line(name, f"{figure(share['value'])}  {span(share['ci95'])}{note}")
+    if decision := figures["decision"]:
+        there = ", ".join(f"{METRICS[name]} {figure(decision[name])}" for name in ("f1", "precision", "recall"))
+        line(
+            "threshold",
+            f"{figure(decision['threshold'])}, from which score on the answer is yes; chosen on validation,",
+        )
+        line("", f"where it had {there}; its figures on these rows stand above")
     line("rows", f"{figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else ""))
     if figures["ndcg_groups"]:
         means = {name: of_model["ndcg10_all"]["value"] for name, of_model in models.items()}

@@ -50,6 +50,20 @@ class CalibrationNumbers:
 
 
 @dataclass(frozen=True)
+class DecisionNumbers:
+    """Says from which calibrated score on a binary model answers "yes", chosen for the highest F1 on validation.
+
+    F1, precision and recall are those on the `rows` of the validation split.
+    """
+
+    threshold: float
+    f1: float
+    precision: float
+    recall: float
+    rows: int
+
+
+@dataclass(frozen=True)
 class DataOutcome(Outcome):
     """Rows of the splits and of the transfer set.
 
@@ -154,12 +168,37 @@ class StudentOutcome(Outcome):
       calibration: from its logits to probabilities, learnt on the validation split.
       history: figures of each epoch.
       stack: how the teachers' logits were added up; None if it learnt from labels alone.
+      decision: of a binary task; None of others.
     """
 
     rows: int
     calibration: CalibrationNumbers
     history: tuple[Figures, ...]
     stack: StackWeights | None = None
+    decision: DecisionNumbers | None = None
+
+
+@dataclass(frozen=True)
+class TwinOutcome(Outcome):
+    """A trained twin.
+
+    Attributes:
+      rows: pairs that it learnt from.
+      steps, seconds: of training.
+      calibration: from its logits to probabilities, learnt on the validation split.
+      history: figures of each epoch: `epoch`, `train_loss`, `valid_loss`, and the headline measure, such as
+        `valid_roc_auc`.
+      stack: how the teachers' logits were added up.
+      decision: of a binary task; None of others.
+    """
+
+    rows: int
+    steps: int
+    seconds: float
+    calibration: CalibrationNumbers
+    history: tuple[Figures, ...]
+    stack: StackWeights
+    decision: DecisionNumbers | None = None
 
 
 @dataclass(frozen=True)
@@ -171,12 +210,14 @@ class CompressOutcome(Outcome):
       megabytes: 10^6 bytes of weights, by form: "float" and "served".
       figures: accuracy, ROC-AUC and log loss, by form, split and metric.
       rows: for each table its buckets, the rows that are stored, and whether ids are mapped to them.
+      decision: of a binary task; None of others.
     """
 
     calibration: CalibrationNumbers
     megabytes: Mapping[str, float]
     figures: Mapping[str, Any]
     rows: Mapping[str, Any]
+    decision: DecisionNumbers | None = None
 
 
 @dataclass(frozen=True)

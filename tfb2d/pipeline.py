@@ -26,6 +26,7 @@ from tfb2d.outcomes import (
     RowsOutcome,
     StudentOutcome,
     TeacherOutcome,
+    TwinOutcome,
     WordsOutcome,
 )
 from tfb2d.resume import bring_up, fingerprint, remove
@@ -34,6 +35,8 @@ from tfb2d.serving import stage as serving
 from tfb2d.settings import changed_settings
 from tfb2d.students import stage as students
 from tfb2d.teachers import stage as teachers
+from tfb2d.twin import stage as twins
+from tfb2d.twin_config import SCRATCH
 
 LABELLED = ":labelled"  # behind a stage's name: only what it made of the labelled rows is read
 
@@ -117,8 +120,24 @@ def stages(config: Config) -> list[Stage]:
     ]
     for name in config.teachers:
         listed += _teacher_stages(config, name)
+    if "student" in config.models:
+        listed += _student_stages(config)
+    if "twin" in config.models:
+        listed += _twin_stages(config)
+    before = tuple(stage.name for stage in listed)
+    report = partial(evaluation.write_run_report, stages=before, load_teacher=teachers.load_scorer)
+    return [
+        *listed,
+        Stage("report", report, ReportOutcome, before, evaluation.VERSION, changed_settings(config.report)),
+    ]
+
+
+def _student_stages(config: Config) -> list[Stage]:
+    """Returns the stages that make, compress and export the student."""
+    listed: list[Stage] = []
     hashing = [config.student.max_tokens, students.HASH_SPEC, *config.student.affixes]
     training = [changed_settings(config.student), changed_settings(config.training), students.HASH_SPEC]
+    training += _chosen_by(config) if config.training.patience else []
     learnt = tuple(f"logits/{name}" for name in config.teachers)
     if (word_teacher := students.word_teacher(config)) is not None:
         reads = (f"teachers/{word_teacher}", "data")
@@ -148,7 +167,8 @@ def stages(config: Config) -> list[Stage]:
         listed.append(
             Stage("labels_only", students.train_labels_only, StudentOutcome, reads, students.TRAIN_VERSION, training)
         )
-    listed += [
+    return [
+        *listed,
         Stage(
             "compress",
             compress.compress_student,
@@ -167,12 +187,28 @@ def stages(config: Config) -> list[Stage]:
             serving.export_contents,
         ),
     ]
-    before = tuple(stage.name for stage in listed)
-    report = partial(evaluation.write_run_report, stages=before)
-    return [
-        *listed,
-        Stage("report", report, ReportOutcome, before, evaluation.VERSION, changed_settings(config.report)),
-    ]
+
+
+def _twin_stages(config: Config) -> list[Stage]:
+    """Returns the stages that make the twin."""
+    twin = config.twin
+    reads: tuple[str, ...] = ("data", *(f"logits/{name}" for name in config.teachers))
+    if teacher := twins.source_teacher(config):
+        reads += (f"teachers/{teacher}",)
+    preset = folder_identity(twin.preset) if twin.preset not in ("", SCRATCH) else []
+    listed = []
+    if twin.in_batch_negatives:
+        sources = ("data", *(f"teachers/{name}" for name in config.teachers))
+        sampling = [twin.in_batch_negatives, twin.seed, changed_settings(config.label)]
+        work = twins.label_cross_pairs
+        listed.append(Stage("cross_pairs", work, LogitsOutcome, sources, twins.CROSS_VERSION, sampling))
+        reads += ("cross_pairs",)
+    if twin.kind == "asymmetric":
+        settings = [twins.twin_settings(twin.symmetric()), changed_settings(config.distill), preset]
+        listed.append(Stage("twin_transformer", twins.train_transformer, TwinOutcome, reads, twins.VERSION, settings))
+        reads += ("twin_transformer",)
+    settings = [twins.twin_settings(twin), changed_settings(config.distill), preset]
+    return [*listed, Stage("twin", twins.train_twin, TwinOutcome, reads, twins.VERSION, settings)]
 
 
 def _teacher_stages(config: Config, name: str) -> list[Stage]:
@@ -193,7 +229,7 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
         settings = [adapt_settings(teacher), preset]
         listed.append(Stage(f"adapted/{name}", adapt, AdaptOutcome, ("data",), teachers.ADAPT_VERSION, settings))
     fine_tune = partial(teachers.fine_tune_teacher, name=name)
-    settings = [changed_settings(teacher), preset]
+    settings = [changed_settings(teacher), preset, *_chosen_by(config)]
     return [
         *listed,
         Stage(f"teachers/{name}", fine_tune, TeacherOutcome, reads, teachers.FINE_TUNE_VERSION, settings),
@@ -206,6 +242,11 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
             labelling,
         ),
     ]
+
+
+def _chosen_by(config: Config) -> list[str]:
+    """Returns the measure that says which weights are kept, where the user chose one."""
+    return [config.report.headline] if config.report.headline else []
 
 
 def _identity(run: Run, name: str) -> str:

@@ -18,6 +18,7 @@ from tfb2d.outcomes import (
     OutcomeT,
     StudentOutcome,
     TeacherOutcome,
+    TwinOutcome,
 )
 from tfb2d.resume import Record, is_finished, read_record
 
@@ -88,13 +89,27 @@ class Run:
 
     @property
     def labels_only_logits(self) -> Path:
-        """Returns the safetensors file of that student's logits: "test", `[n, k]` float32."""
+        """Returns the safetensors file of that student's logits: "valid" and "test", `[n, k]` float32."""
         return self.labels_only / "logits.safetensors"
 
     @property
     def compressed(self) -> Path:
         """Returns the folder of the student that is served."""
         return self.folder / "compress"
+
+    def cross_pairs(self, teacher: str) -> Path:
+        """Returns the table of a teacher's logits of cross pairs, which twins learn from as well."""
+        return self.folder / "cross_pairs" / teacher
+
+    @property
+    def twin(self) -> Path:
+        """Returns the trained twin's folder."""
+        return self.folder / "twin"
+
+    @property
+    def twin_transformer(self) -> Path:
+        """Returns the folder of the transformer twin that an asymmetric one was made from."""
+        return self.folder / "twin_transformer"
 
     @property
     def report_file(self) -> Path:
@@ -177,6 +192,14 @@ class Run:
     def export_outcome(self) -> ExportOutcome:
         """Returns where the exported model lies."""
         return self.outcome("export", ExportOutcome)
+
+    def twin_outcome(self, stage: str = "twin") -> TwinOutcome:
+        """Returns how the training of "twin" or "twin_transformer" went."""
+        return self.outcome(stage, TwinOutcome)
+
+    def export_twin_outcome(self) -> ExportOutcome:
+        """Returns where the exported twin lies."""
+        return self.outcome("export_twin", ExportOutcome)
 
     def served_student(self) -> tuple[Path, CalibrationNumbers] | None:
         """Returns folder and calibration of the student that the run serves: the compressed, else the trained one."""

@@ -24,8 +24,8 @@ def test_counted_rows_measure_as_repeated_rows_do(seed: int, rows: int, steps: i
     counts = np.random.default_rng(draw).integers(0, 3, rows)
     counts[:2] = 1
     repeated = np.repeat(np.arange(rows), counts)
-    expected = m.metrics("binary", labels[repeated], scores[repeated])
-    model = b._Model("binary", labels.astype(float), scores)
+    expected = m.metrics("binary", labels[repeated], scores[repeated], threshold=0.7)
+    model = b._Model("binary", labels.astype(float), scores, threshold=0.7)
     for name, figure in model.measure(counts[None].astype(float)).items():
         assert figure[0] == pytest.approx(expected[name])
 
@@ -176,3 +176,23 @@ def test_a_hundred_thousand_rows_take_seconds() -> None:
     start = time.perf_counter()
     bootstrap("binary", labels, scores, groups, resamples=40)
     assert time.perf_counter() - start < 10  # 2 s on a busy core; scikit-learn with weights takes four times as long
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "log_loss"])
+def test_the_way_from_one_figure_to_another(metric: str) -> None:
+    labels, teacher = labelled(3, 400)
+    generator = np.random.default_rng(3)
+    student, words = (
+        np.clip(share * teacher + (1 - share) * generator.random(400), 0.01, 0.99) for share in (0.7, 0.2)
+    )
+    models = {"teacher": np.clip(teacher, 0.01, 0.99), "student": student, "words": words}
+    measured = Bootstrap("binary", labels, models, resamples=200)
+    share = measured.share_of_gap("student", "words", "teacher", metric)
+    top, own, bottom = (measured.values[name][metric] for name in ("teacher", "student", "words"))
+    assert share["value"] == pytest.approx((own - bottom) / (top - bottom))
+    samples = [measured.samples(name, metric) for name in ("teacher", "student", "words")]
+    ratios = (samples[1] - samples[2]) / (samples[0] - samples[2])
+    assert share["ci95"] == pytest.approx(np.percentile(ratios, [2.5, 97.5]))
+    assert measured.share_of_gap("student", "teacher", "words", metric) == {"value": None, "ci95": None}
+    bare = Bootstrap("binary", labels, models, resamples=0).share_of_gap("student", "words", "teacher", metric)
+    assert bare == {"value": share["value"], "ci95": None}

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -11,7 +10,8 @@ import pytest
 from tests.evaluation.test_metrics import labelled, labelled_classes
 from tfb2d.data.task import Task
 from tfb2d.evaluation import metrics as m
-from tfb2d.evaluation.page import cards, headline, ranking_note
+from tfb2d.evaluation.models import Model
+from tfb2d.evaluation.page import cards, headline, ranking_note, table
 from tfb2d.evaluation.report import write_report
 from tfb2d.evaluation.results import RunResults, plain, summarise
 from tfb2d.evaluation.table import duration, print_table
@@ -32,7 +32,10 @@ SLOW = {
 }
 
 
-def run_results(kind: str = "binary", rows: int = 120, **changes: Any) -> RunResults:
+def run_results(
+    kind: str = "binary", rows: int = 120, models: dict[str, Any] | None = None, **changes: Any
+) -> RunResults:
+    """Returns the results of a run; `models` changes its teacher, student and labels_only, by Model or by None for none."""
     labels, student = labelled_classes(0, rows - 3, 3) if kind == "multiclass" else labelled(0, rows)
     _, teacher = labelled_classes(0, rows - 3, 3) if kind == "multiclass" else labelled(0, rows)
     teacher = teacher**2 / (teacher**2).sum(1, keepdims=True) if kind == "multiclass" else np.clip(teacher + 0.1, 0, 1)
@@ -47,25 +50,23 @@ def run_results(kind: str = "binary", rows: int = 120, **changes: Any) -> RunRes
         "task": tasks[kind],
         "columns": [texts] * len(tasks[kind].fields),
         "labels": labels,
-        "student": student,
-        "teacher": teacher,
-        "labels_only": np.roll(student, 3, axis=0),
         "groups": [str(row // 4) for row in range(rows)],
-        "histories": {
-            "teacher": [{"epoch": e, "loss": 1 / e, "valid_loss": 1.1 / e, "valid_accuracy": 0.7} for e in (1, 2, 3)],
-            "student": [{"epoch": 1, "loss": 0.5, "valid_loss": float("nan"), "seconds": 3.0}],
-        },
         "data": {"train": 1000, "test": rows, "rejected": 3, "leaked": 41, "reasons": {"<NUL> byte": 3}},
         "seconds": {"data": 1.5, "student": 75.0},
-        "latency": {"teacher": SLOW, "student": TIMES},
-        "size_mb": {"teacher": 90.0, "student": 17.0},
-        "model": "saved_models/quickstart/1",
         "config": {"student": {"orders": (1, 2)}, "path": Path("a"), "note": "<script>"},
         "versions": {"tfb2d": "0.1.0"},
         "command": "python -m tfb2d.train --config='a b.py'",
         "resamples": 50,
     }
-    return RunResults(**given | changes)
+    slow = [{"epoch": e, "loss": 1 / e, "valid_loss": 1.1 / e, "valid_accuracy": 0.7} for e in (1, 2, 3)]
+    fast = [{"epoch": 1, "loss": 0.5, "valid_loss": float("nan"), "seconds": 3.0}]
+    all_models = {
+        "teacher": Model(teacher, history=slow, latency=SLOW, size_mb=90.0),
+        "student": Model(student, history=fast, latency=TIMES, size_mb=17.0, folder="saved_models/quickstart/1"),
+        "labels_only": Model(np.roll(student, 3, axis=0)),
+    } | (models or {})
+    kept = {key: model for key, model in all_models.items() if model is not None}
+    return RunResults(**given | {"models": kept} | changes)
 
 
 class Page(HTMLParser):
@@ -136,7 +137,7 @@ def test_the_json_is_what_programs_rely_on(tmp_path: Path) -> None:
     assert json.loads(text, parse_constant=pytest.fail) == report
     labels, groups = np.asarray(run.labels), run.groups
     for name in ("teacher", "student", "labels_only"):
-        assert report[name] == m.metrics("binary", labels, np.asarray(getattr(run, name)), groups)
+        assert report[name] == m.metrics("binary", labels, run.models[name].scores, groups, 0.5)
         assert (
             report["intervals"][name]["accuracy"][0]
             <= report[name]["accuracy"]
@@ -144,7 +145,7 @@ def test_the_json_is_what_programs_rely_on(tmp_path: Path) -> None:
         )
     assert report["task"] == run.task.to_json()
     assert report["retention"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"])
-    assert report["fidelity"] == m.agreement(run.teacher, run.student).mean()
+    assert report["fidelity"] == m.agreement(run.models["teacher"].scores, run.models["student"].scores).mean()
     gain = report["student"]["accuracy"] - report["labels_only"]["accuracy"]
     assert report["gain_over_labels_only"] == pytest.approx(gain)
     assert (report["rejected"], report["leaked"]) == (3, 41)
@@ -156,16 +157,8 @@ def test_the_json_is_what_programs_rely_on(tmp_path: Path) -> None:
 
 
 def test_without_teacher_and_baseline(tmp_path: Path) -> None:
-    bare = {
-        "teacher": None,
-        "labels_only": None,
-        "histories": {},
-        "latency": {},
-        "size_mb": {},
-        "seconds": {},
-        "data": {},
-    }
-    report = write_report(run_results(**bare, groups=None, command="", model=""), tmp_path)
+    models = {"teacher": None, "labels_only": None, "student": Model(run_results().models["student"].scores)}
+    report = write_report(run_results(models=models, seconds={}, data={}, groups=None, command=""), tmp_path)
     assert report["teacher"] is report["labels_only"] is report["retention"] is report["fidelity"] is None
     assert report["rows"] == {"test": 120, "teacher": 0}
     assert headline(report).startswith("The student decides ")
@@ -175,27 +168,26 @@ def test_without_teacher_and_baseline(tmp_path: Path) -> None:
 
 def test_a_teacher_without_scores_for_some_rows(tmp_path: Path) -> None:
     run = run_results("multiclass")
-    teacher = np.array(run.teacher)
+    teacher, every = np.array(run.models["teacher"].scores), run.models["student"].scores
     teacher[:40] = np.nan
-    report = write_report(dataclasses.replace(run, teacher=teacher), tmp_path)
-    labels, student = np.asarray(run.labels)[40:], np.asarray(run.student)[40:]
+    report = write_report(run_results("multiclass", models={"teacher": Model(teacher)}), tmp_path)
+    labels, student = np.asarray(run.labels)[40:], np.asarray(every)[40:]
     assert report["rows"] == {"test": 120, "teacher": 80}
     assert report["teacher"] == m.metrics("multiclass", labels, teacher[40:], run.groups[40:])
-    assert report["student"]["accuracy"] == m.metrics("multiclass", run.labels, run.student)["accuracy"]
+    assert report["student"]["accuracy"] == m.metrics("multiclass", run.labels, every)["accuracy"]
     kept = m.metrics("multiclass", labels, student)["accuracy"] / report["teacher"]["accuracy"]
     assert report["retention"] == pytest.approx(kept)
     assert "on those" in (tmp_path / "report.html").read_text()
-    nothing = summarise(dataclasses.replace(run, teacher=np.full_like(teacher, np.nan)))
+    nothing = summarise(run_results("multiclass", models={"teacher": Model(np.full_like(teacher, np.nan))}))
     assert nothing["teacher"] is nothing["retention"] is None
 
 
 def test_several_teachers_have_a_row_each(tmp_path: Path) -> None:
     run = run_results()
-    none = np.full(120, np.nan)
-    report = write_report(
-        dataclasses.replace(run, teachers={"big": run.teacher, "own": run.student, "late": none}), tmp_path
-    )
+    alone = {"big": run.models["teacher"], "own": run.models["student"], "late": Model(np.full(120, np.nan))}
+    report = write_report(run_results(teachers=alone), tmp_path)
     assert report["teachers"]["late"] is None
+    assert set(report["histories"]) == {"teacher", "student", "teacher big", "teacher own"}
     assert report["teachers"]["big"] == report["teacher"]
     lines = print_table(report).splitlines()
     assert [line[:17].strip() for line in lines[2:7]] == [
@@ -242,13 +234,80 @@ def test_rankings_are_told_of_pairs_alone() -> None:
     assert summarise(run_results("multiclass"))["ndcg10_retention"] is None
 
 
+def graded_twin_and_bm25() -> RunResults:
+    """Grades of pairs: a twin beside the student, and BM25, whose scores follow the labels a little."""
+    labels = np.asarray(run_results("graded").labels, float)
+    generator = np.random.default_rng(1)
+    twin = np.clip(0.3 + 0.3 * labels + 0.2 * generator.random(120), 0, 1)
+    words = np.clip(0.4 + 0.02 * labels + 0.2 * generator.random(120), 0, 1)
+    return run_results(
+        "graded",
+        models={
+            "twin": Model(
+                twin, history=[{"epoch": 1, "valid_loss": 0.4}], latency=TIMES, embed_latency=TIMES, size_mb=8.0
+            ),
+            "bm25": Model(words),
+        },
+    )
+
+
+def test_a_twin_stands_beside_the_student(tmp_path: Path) -> None:
+    run = graded_twin_and_bm25()
+    report = write_report(run, tmp_path)
+    kept = report["twin"]["spearman"] / report["teacher"]["spearman"]
+    assert report["compared"]["twin"]["headline_retention"]["value"] == pytest.approx(kept)
+    assert report["compared"]["student"]["headline_retention"]["value"] == report["headline_retention"]
+    assert "headline_gain" not in report["compared"]["twin"]  # labels only is a student's
+    assert report["latency"]["twin_embed_query"] == TIMES
+    assert (report["leading"], report["exported"]["twin"], report["size_mb"]["twin"]) == ("student", "", 8.0)
+    text = print_table(report)
+    assert f"retention  twin: {100 * kept:.1f}% of the teacher's Spearman" in text
+    assert "retention  student: " in text
+    assert "embedding  twin: a query in 120 µs, p99 310 µs" in text
+    assert headline(report).endswith(f"; the twin keeps {100 * kept:.1f}%.")
+    assert {"Retention, student", "Retention, twin"} <= {card["title"] for card in cards(report)}
+    page = Page((tmp_path / "report.html").read_text())
+    assert "Twin against teacher" in page.text
+    assert "Training of the twin. At its end: epoch 1, valid_loss 0.4." in str(page.tags)
+
+
+def test_a_run_of_twins_alone_is_about_the_twin(tmp_path: Path) -> None:
+    run = graded_twin_and_bm25()
+    both = summarise(run)
+    report = write_report(run_results("graded", models={**run.models, "student": None, "labels_only": None}), tmp_path)
+    assert (report["student"], report["leading"], report["headline_gain"]) == (None, "twin", None)
+    assert report["headline_retention"] == both["compared"]["twin"]["headline_retention"]["value"]
+    assert report["intervals"]["headline_retention"] == both["compared"]["twin"]["headline_retention"]["ci95"]
+    assert headline(report).startswith("The twin keeps ")
+    assert "twin: " not in print_table(report)
+    assert "Where twin and teacher differ most" in Page((tmp_path / "report.html").read_text()).text
+
+
+def test_bm25_is_a_row_and_the_way_from_it_to_the_teacher_is_measured() -> None:
+    run = graded_twin_and_bm25()
+    report = summarise(run)
+    words = report["baselines"]["bm25"]
+    assert words == m.metrics(run.task, run.labels, run.models["bm25"].scores, run.groups)
+    for name, measure in (("over_bm25", "spearman"), ("ndcg10_over_bm25", "ndcg10")):
+        own, teacher = report["student"][measure], report["teacher"][measure]
+        assert teacher > words[measure]
+        assert report[name] == pytest.approx((own - words[measure]) / (teacher - words[measure]))
+        assert report["intervals"][name][0] <= report[name] <= report["intervals"][name][1]
+    text = print_table(report)
+    assert re.search(r"^BM25 +0\.\d{3} +-?0\.\d{3}–0\.\d{3}", text, re.MULTILINE)
+    assert f"over BM25  student: (model - BM25) / (teacher - BM25): {100 * report['over_bm25']:.1f}%" in text
+    assert [row["cells"][0][0] for row in table(report)["rows"]][-2:] == ["BM25", "majority, random order"]
+    worse = summarise(run_results("graded", models={"bm25": Model(run.models["teacher"].scores)}))
+    assert worse["over_bm25"] is None  # the teacher is no better than words
+    assert "over BM25" not in print_table(worse)
+
+
 def test_one_class_and_one_row(tmp_path: Path) -> None:
     run = run_results(rows=120, labels=np.ones(120))
     report = write_report(run, tmp_path / "one class")
     assert report["student"]["roc_auc"] is report["auc_retention"] is None
-    single = run_results(
-        columns=[["one"]], labels=[1], student=[0.7], teacher=[0.2], labels_only=[1.0], groups=["a"], rows=120
-    )
+    models = {"student": Model([0.7]), "teacher": Model([0.2]), "labels_only": Model([1.0])}
+    single = run_results(columns=[["one"]], labels=[1], groups=["a"], models=models)
     assert write_report(single, tmp_path / "one row")["fidelity"] == 0
 
 
@@ -257,9 +316,10 @@ def test_one_class_and_one_row(tmp_path: Path) -> None:
     [
         ({"columns": [["a"]]}, r"columns\[0\] has 1 texts; there are 120 rows"),
         ({"labels": [1]}, "labels"),
-        ({"teacher": [0.5]}, r"teacher scores are \[1\]"),
-        ({"teachers": {"big": [0.5]}}, "big scores"),
-        ({"student": np.full(120, 1.5)}, "student scores"),
+        ({"models": {"teacher": Model([0.5])}}, r"teacher scores are \[1\]"),
+        ({"teachers": {"big": Model([0.5])}}, "big scores"),
+        ({"models": {"student": Model(np.full(120, 1.5))}}, "student scores"),
+        ({"models": {"student": None}}, "a report is about one of student, twin; there are teacher, labels_only"),
     ],
 )
 def test_what_does_not_fit_is_said_at_once(changes: dict[str, Any], message: str) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from tests.commands import run as command
-from tfb2d.atomic import write_json
+from tests.search import shop as small
+from tests.search.shop import Models
 from tfb2d.config import StudentConfig, TeacherConfig, TrainingConfig
 from tfb2d.data.task import Task
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.search.building import build
+from tfb2d.search.titles import Source
 
 PAIR = Task(("query", "title"))
 BRANDS, COLOURS = ["Acme", "Bolt", "Corvo", "Delta"], ["red", "blue", "black"]
@@ -24,7 +26,6 @@ class Shop:
     """Folders of what a search needs."""
 
     index: Path
-    twin: Path
     ranker: Path
     student: Path
     teacher: Path
@@ -78,41 +79,36 @@ def save_teacher(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A twin whose towers sum random vectors of words: texts with more words in common are nearer."""
-    import tensorflow as tf
-
-    folder = tmp_path_factory.mktemp("twins") / "tiny_twin"
-    module = tf.Module()
-    module.table = tf.Variable(np.random.default_rng(0).normal(size=(4096, 32)).astype(np.float32))
-
-    def embed(texts: tf.Tensor) -> tf.Tensor:
-        words = tf.strings.split(tf.strings.regex_replace(tf.strings.lower(texts), "[^a-z0-9]+", " "))
-        vectors = tf.gather(module.table, tf.strings.to_hash_bucket_fast(words, 4096))
-        return tf.nn.l2_normalize(tf.reduce_sum(vectors, 1) + 1e-3, 1)
-
-    def pair(query: tf.Tensor, title: tf.Tensor) -> dict[str, tf.Tensor]:
-        cosine = tf.reduce_sum(embed(query) * embed(title), 1)
-        return {"score": 0.5 + cosine / 2, "logit": cosine}
-
-    query, title = (tf.TensorSpec([None], tf.string, name=name) for name in ("query", "title"))
-    signatures = {
-        "serving_default": tf.function(pair).get_concrete_function(query, title),
-        "embed_query": tf.function(lambda query: {"embedding": embed(query)}).get_concrete_function(query),
-        "embed_title": tf.function(lambda title: {"embedding": embed(title)}).get_concrete_function(title),
-    }
-    tf.saved_model.save(module, str(folder / "1"), signatures=signatures)
-    write_json(folder / "1" / ABOUT, {"task": PAIR.to_json(), "fingerprint": "tiny twin"})
-    return folder
-
-
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory, tiny_twin: Path) -> Shop:
+def shop(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Shop:
     """The shop, whose index was built by the command."""
     folder = tmp_path_factory.mktemp("shop")
     titles = folder / "titles.tsv"
     titles.write_text("id\ttitle\n" + "".join(f"p{at}\t{title}\n" for at, title in enumerate(TITLES)), encoding="utf-8")
-    done = command("search", "build", f"--titles={titles}", f"--model={tiny_twin}", f"--index={folder / 'index'}")
+    done = command("search", "build", f"--titles={titles}", f"--model={models.twin}", f"--index={folder / 'index'}")
     assert done.returncode == 0, done
     student, ranker = train_ranker(folder)
-    return Shop(folder / "index", tiny_twin, ranker, student, save_teacher(folder))
+    return Shop(folder / "index", ranker, student, save_teacher(folder))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Twins of hashed words, and a ranker of the same kind."""
+    from tests.search.twins import export
+
+    folder = tmp_path_factory.mktemp("models")
+    return Models(export(folder / "twin"), export(folder / "twin_2", seed=2), export(folder / "ranker", version=3))
+
+
+@pytest.fixture(scope="session")
+def titles_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of titles with the ids t0, t1, ..."""
+    titles = {f"t{place}": title for place, title in enumerate(small.TITLES)}
+    return small.write_titles(tmp_path_factory.mktemp("catalogue") / "titles.tsv", titles)
+
+
+@pytest.fixture
+def index(models: Models, titles_file: Path, tmp_path: Path) -> Path:
+    """An index of these titles, which the test may change."""
+    source = Source([str(titles_file)])
+    build(tmp_path / "index", source, str(models.twin), backend="hnsw", dtype="int8", progress=False)
+    return tmp_path / "index"

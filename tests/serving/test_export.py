@@ -13,6 +13,7 @@ from tfb2d.config import StudentConfig
 from tfb2d.data.files import read_json
 from tfb2d.data.task import Task
 from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.outcomes import DecisionNumbers
 from tfb2d.serving.export import WARMUP, export
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.servable import Servable
@@ -59,6 +60,22 @@ def test_versions_rise_and_the_same_model_is_not_written_twice(tmp_path: Path) -
     (tmp_path / "shop/7").mkdir()
     assert exported(student, tmp_path, "two").name == "8"
     assert sorted(path.name for path in (tmp_path / "shop").iterdir()) == ["1", "7", "8"]
+
+
+def test_the_card_states_the_threshold(pair: tuple[Student, Path], tmp_path: Path) -> None:
+    assert read_json(pair[1] / ABOUT)["decision"] is None
+    decision = DecisionNumbers(0.25, 0.8, 0.75, 0.857, 90)
+    folder = export(
+        Student(Task(("text",)), SMALL, 3),
+        tmp_path,
+        scale=1.0,
+        bias=[0.0],
+        warmup=[["a"]],
+        fingerprint="x",
+        decision=decision,
+    )
+    about = read_json(folder / ABOUT)["decision"]
+    assert about == {"threshold": 0.25, "f1": 0.8, "precision": 0.75, "recall": 0.857, "rows": 90}
 
 
 def test_every_signature_gives_the_students_scores(pair: tuple[Student, Path]) -> None:

@@ -16,6 +16,7 @@ from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import read_json
 from tfb2d.data.task import Task
+from tfb2d.evaluation.headline import Headline
 from tfb2d.students import rows as rows_module
 from tfb2d.students.model import Student
 from tfb2d.students.optimizer import RowWiseAdagrad
@@ -224,6 +225,20 @@ def test_patience_ends_a_training_that_gets_no_better(
     assert [figures["valid_loss"] for figures in again.fit(progress=False)] == losses
     for first, second in zip(weights(item), weights(again), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("measure", ["roc_auc", "f1"])
+def test_patience_follows_the_headline_measure(
+    measure: str, rows: TrainingRows, opposite: TrainingRows, tmp_path: Path
+) -> None:
+    config = replace(TRAINING, epochs=9, patience=2)
+    headline = Headline(TEXT, measure, opposite.targets[:, 0].astype(np.float64))
+    item = Trainer(Student(TEXT, TINY, 3), rows, opposite, config, tmp_path, headline)
+    history = item.fit(progress=False)
+    orders = [(figures[f"valid_{measure}"], -figures["valid_loss"]) for figures in history]
+    best = max(range(len(history)), key=orders.__getitem__)
+    assert len(history) == best + 1 + 2 < 9
+    assert headline.figures(item.logits(opposite))[f"valid_{measure}"] == pytest.approx(orders[best][0], abs=1e-6)
 
 
 def test_patience_outlives_a_stop(rows: TrainingRows, opposite: TrainingRows, tmp_path: Path) -> None:

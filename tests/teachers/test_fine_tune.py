@@ -68,14 +68,18 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
     assert outcome.to_json()["history"] == tuple(whole["outcome"]["history"])
 
 
+@pytest.mark.parametrize("headline", ["", "log_loss"])
 def test_it_stops_when_patience_is_over_and_keeps_the_best_weights(
-    encoder: Callable, pairs: Path, tmp_path: Path
+    headline: str, encoder: Callable, pairs: Path, tmp_path: Path
 ) -> None:
     config = tuning(encoder("bert"), epochs=9, learning_rate=1.0, patience=2)  # too high: it gets worse
-    outcome = fine_tune(config, pairs, PAIR, tmp_path, progress=False)
+    outcome = fine_tune(config, pairs, PAIR, tmp_path, progress=False, headline=headline)
     losses = [row["valid_loss"] for row in outcome.history]
-    best = int(np.argmin(losses))
+    # Of pairs ROC-AUC leads, unless the user chose another measure; of equal figures the lower loss is better.
+    figures = [0.0 if headline else row["valid_roc_auc"] for row in outcome.history]
+    best = max(range(len(losses)), key=lambda row: (figures[row], -losses[row]))
     assert len(losses) == best + 3 < 9
+    assert outcome.best == outcome.history[best]
     teacher = load_teacher(tmp_path)
     table = read_table(pairs / "valid")
     logits = teacher.logits([table[name].to_pylist() for name in PAIR.fields])

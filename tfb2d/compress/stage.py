@@ -9,7 +9,8 @@ from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.evaluation.calibration import Calibration, calibrate
-from tfb2d.outcomes import CalibrationNumbers, CompressOutcome
+from tfb2d.evaluation.headline import decide
+from tfb2d.outcomes import CalibrationNumbers, CompressOutcome, DecisionNumbers
 from tfb2d.probability import one_column
 from tfb2d.runs import Run
 from tfb2d.students.stage import learnt_stack, soft_training_rows
@@ -17,7 +18,7 @@ from tfb2d.students.stage import learnt_stack, soft_training_rows
 if TYPE_CHECKING:
     from tfb2d.students.model import Student
 
-VERSION = 1  # of the code: raise it when the same student and settings give another compressed one
+VERSION = 2  # of the code: raise it when the same student and settings give another compressed one
 
 
 def compress_student(run: Run, config: Config) -> CompressOutcome:
@@ -42,8 +43,8 @@ def compress_student(run: Run, config: Config) -> CompressOutcome:
             from tfb2d.compress.dense import tune
 
             served = tune(served, rows, settings)
-    before, _ = split_figures(run, trained)
-    after, calibration = split_figures(run, served)
+    before, _, _ = split_figures(run, trained)
+    after, calibration, decision = split_figures(run, served)
     served.save(run.compressed)
     tables = (served.compression or {}).get("tables", {})
     return CompressOutcome(
@@ -51,13 +52,14 @@ def compress_student(run: Run, config: Config) -> CompressOutcome:
         {"float": stored_bytes(trained) / 1e6, "served": stored_bytes(served) / 1e6},
         {"float": before, "served": after},
         {name: {"buckets": trained.embeddings[name].buckets, **form} for name, form in tables.items()},
+        decision,
     )
 
 
 def split_figures(
     run: Run, student: "Student", score: Callable | None = None
-) -> tuple[dict[str, dict[str, Any]], Calibration]:
-    """Returns a student's accuracy, ROC-AUC and log loss on "valid" and "test", and its calibration, learnt on "valid".
+) -> tuple[dict[str, dict[str, Any]], Calibration, DecisionNumbers | None]:
+    """Returns a student's accuracy, ROC-AUC and log loss on "valid" and "test"; calibration and threshold, from "valid".
 
     Args:
       run: whose splits are scored.
@@ -75,6 +77,8 @@ def split_figures(
         values = score_texts(score or student.model, [table.column(name).to_pylist() for name in task.fields])
         logits[split] = one_column(values)
     calibration = calibrate(task, labels["valid"], logits["valid"])
-    figures = {split: metrics(task, labels[split], calibration.apply(logits[split])) for split in logits}
+    scores = {split: calibration.apply(values) for split, values in logits.items()}
+    measured = {split: metrics(task, labels[split], scores[split]) for split in scores}
     names = ("accuracy", "roc_auc", "log_loss")
-    return {split: {name: values[name] for name in names} for split, values in figures.items()}, calibration
+    figures = {split: {name: values[name] for name in names} for split, values in measured.items()}
+    return figures, calibration, decide(task, labels["valid"], scores["valid"])

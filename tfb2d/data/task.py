@@ -33,8 +33,7 @@ class Task:
     @classmethod
     def from_config(cls, data: DataConfig) -> "Task":
         """Returns the task that the settings describe."""
-        kind = "graded" if data.label_range else "multiclass" if len(data.classes) > 2 else "binary"
-        return cls(data.fields, kind, data.classes, data.label, data.label_range)
+        return cls(data.fields, data.kind, data.classes, data.label, data.label_range)
 
     @property
     def n_logits(self) -> int:

@@ -93,15 +93,29 @@ def _macro_f1(labels: Floats, scores: Floats) -> Measure:
     return lambda counts: np.nanmean(by_class(counts), axis=1)  # classes without a row in a resample are left out
 
 
+def _decided(labels: Floats, scores: Floats, threshold: float) -> dict[str, Measure]:
+    yes, right = m.decision_counts(labels, scores, threshold)
+
+    def share(top: Floats, bottom: Floats) -> Measure:
+        ratio = _ratio_of(top, bottom)
+        return lambda counts: np.nan_to_num(ratio(counts), nan=0.0)  # without a "yes" the figure is 0
+
+    return {"f1": share(2 * right, yes + labels), "precision": share(right, yes), "recall": share(right, labels)}
+
+
 class _Model:
     """Measures one model's metrics as functions of the counts."""
 
-    def __init__(self, kind: str, labels: Floats, scores: Floats, scale: float = 1.0) -> None:
+    def __init__(
+        self, kind: str, labels: Floats, scores: Floats, scale: float = 1.0, threshold: float | None = None
+    ) -> None:
         self._plain: dict[str, Measure] = {
             "accuracy": _mean_of(m.hits(kind, labels, scores).astype(np.float64)),
             "ece": _calibration(kind, labels, scores),
             "log_loss": _mean_of(m.log_losses(kind, labels, scores)),
         }
+        if kind == "binary" and threshold is not None:
+            self._plain |= _decided(labels, scores, threshold)
         if kind == "multiclass":
             self._plain["macro_f1"] = _macro_f1(labels, scores)
         if kind == "graded":
@@ -125,6 +139,7 @@ class Bootstrap:
       models: name to scores, `[n]` or `[n, k]`.
       groups: `[n]`; rows of a group are drawn together. With groups there are `ndcg10` and `ndcg10_all`, except of
         multi-class tasks.
+      thresholds: of binary tasks, model to the threshold of its `f1`, `precision` and `recall`; a model may be missing.
       shares: name to `[n]` booleans whose mean is measured too (the rows on which two models agree).
       resamples: 0 gives no intervals.
       seed: of the draws; the same seed and rows give the same intervals.
@@ -143,12 +158,15 @@ class Bootstrap:
         models: Mapping[str, ArrayLike],
         groups: Sequence[Hashable] | NDArray[Any] | None = None,
         *,
+        thresholds: Mapping[str, float] | None = None,
         shares: Mapping[str, ArrayLike] | None = None,
         resamples: int = 1000,
         seed: int = 0,
     ) -> None:
-        kind = m.kind_of(task)
-        self.values = {name: m.metrics(task, labels, scores, groups) for name, scores in models.items()}
+        kind, limits = m.kind_of(task), thresholds or {}
+        self.values = {
+            name: m.metrics(task, labels, scores, groups, limits.get(name)) for name, scores in models.items()
+        }
         checked = {name: m.check_scores(kind, scores, name) for name, scores in models.items()}
         labels = np.asarray(labels, np.float64)
         rows = len(labels)
@@ -158,7 +176,8 @@ class Bootstrap:
         if not resamples:
             return
 
-        parts = [_Model(kind, labels, scores, m.scale_of(task)) for scores in checked.values()]
+        scale = m.scale_of(task)
+        parts = [_Model(kind, labels, scores, scale, limits.get(name)) for name, scores in checked.items()]
         codes = np.arange(rows) if groups is None else m.group_codes(groups, rows)
         ndcg = {} if groups is None or kind == "multiclass" else self._group_measures(kind, labels, checked, codes)
         chunks: dict[str, list[dict[str, Floats]]] = {name: [] for name in models}
@@ -224,6 +243,24 @@ class Bootstrap:
         value = None if first is None or second is None else first - second
         minuend, subtrahend = self._samples[left].get(metric), self._samples[right].get(metric)
         return _interval(value, None if minuend is None or subtrahend is None else minuend - subtrahend)
+
+    def share_of_gap(self, model: str, base: str, goal: str, metric: str) -> Interval:
+        """Returns how far one model is on the way from one figure to another: (model - base) / (goal - base).
+
+        There is none where the goal is no better than the base.
+        """
+        sign = -1.0 if metric in m.LESS_IS_BETTER else 1.0
+        names = (model, base, goal)
+        own, low, high = (
+            np.nan if value is None else sign * value for value in (self.values[n][metric] for n in names)
+        )
+        if not high > low or not np.isfinite(own):
+            return _interval(None, None)
+        samples = [self._samples[name][metric] for name in names if metric in self._samples[name]]
+        shares = None
+        if len(samples) == 3:
+            shares = _divide(sign * (samples[0] - samples[1]), sign * (samples[2] - samples[1]))
+        return _interval((own - low) / (high - low), shares)
 
 
 def _ratio_of(tops: Floats, bottoms: Floats) -> Measure:

@@ -1,5 +1,8 @@
 """The headline measure of a task, a baseline without a model, and the threshold chosen on validation.
 
+The measure is chosen once, by the validation split's labels (`Headline`). Teachers and students keep the weights that are
+best by it on validation, a sweep chooses by it, and the report's retention and gain are of it.
+
 Where most labels are positive, always deciding "yes" has a high accuracy. So accuracy leads for balanced classes alone:
 
 * one text, two classes or more, balanced: accuracy;
@@ -8,14 +11,91 @@ Where most labels are positive, always deciding "yes" has a high accuracy. So ac
 * graded labels: Spearman's rank correlation.
 """
 
-from typing import Any
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfb2d.evaluation.metrics import THRESHOLD, Floats, check_labels, check_scores, kind_of
+from tfb2d.evaluation.metrics import LESS_IS_BETTER, THRESHOLD, Floats, kind_of, metrics, threshold_figures
+from tfb2d.outcomes import DecisionNumbers
+from tfb2d.probability import probabilities
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BY_GROUP = ("ndcg10", "ndcg10_all", "pair_order")  # measures within the rows of a query
 BALANCED = 0.8  # least share of the rarest class, relative to equal classes: 40% of two
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Compares evaluations on the validation split by the headline measure.
+
+    Attributes:
+      task: the Task.
+      measure: its key, as in `metrics`.
+      labels: `[n]`, of the validation split.
+      groups: `[n]`, rows of the same query; None without.
+    """
+
+    task: Any
+    measure: str
+    labels: Floats
+    groups: Sequence[Hashable] | None = None
+
+    @property
+    def name(self) -> str:
+        """Returns what the measure is called in a training's history."""
+        return f"valid_{self.measure}"
+
+    def figures(self, logits: ArrayLike) -> dict[str, float]:
+        """Returns `{name: figure}` of logits `[n, k]`; nothing where the measure is undefined.
+
+        F1 is that of the best threshold. Logits are turned into probabilities as they are, without calibration.
+        """
+        scores = probabilities(np.asarray(logits, np.float64))
+        if not np.isfinite(scores).all():
+            return {}
+        if self.measure == "f1":
+            threshold = best_threshold(self.labels, scores)
+            figure: float | None = threshold_figures(self.labels, scores, threshold)["f1"]
+        else:
+            groups = self.groups if self.measure in BY_GROUP else None
+            figure = metrics(self.task, self.labels, scores, groups)[self.measure]
+        return {} if figure is None else {self.name: figure}
+
+    def order(self, figures: Mapping[str, float]) -> tuple[float, float]:
+        """Returns what orders evaluations, the greater the better; of equal figures the lower `valid_loss` is better."""
+        figure, loss = figures.get(self.name), figures["valid_loss"]
+        if figure is None:
+            return -math.inf, -loss
+        return (-figure if self.measure in LESS_IS_BETTER else figure), -loss
+
+
+def headline_on(task: Any, valid: "pa.Table", measure: str = "") -> Headline:
+    """Returns the headline measure of a run, with what it is computed from.
+
+    Args:
+      task: the Task.
+      valid: the validation split, with labels.
+      measure: the user's choice (`report.headline`); "" takes the task's own, by the labels of the validation split.
+    """
+    labels = valid.column("label").to_numpy().astype(np.float64)
+    own = measure or headline_measure(task, labels, pairs=len(task.fields) == 2)
+    return Headline(task, own, labels, groups_of(valid, task))
+
+
+def groups_of(split: "pa.Table", task: Any) -> list[str] | None:
+    """Returns the group of each row of a split: its `group`, or the query of a pair; None of single texts without groups.
+
+    NDCG is computed within groups, and the bootstrap draws groups whole.
+    """
+    if "group" in split.column_names:
+        return split.column("group").to_pylist()
+    return split.column(task.fields[0]).to_pylist() if len(task.fields) == 2 else None
 
 
 def headline_measure(task: Any, labels: ArrayLike, *, pairs: bool) -> str:
@@ -58,6 +138,20 @@ def constant_scores(task: Any, labels: ArrayLike, classes: int = 1) -> Floats:
     return np.full(len(values), values.mean())
 
 
+def decide(task: Any, labels: ArrayLike, scores: ArrayLike) -> DecisionNumbers | None:
+    """Chooses the threshold of a binary task on validation; returns None of other tasks.
+
+    Args:
+      task: a Task, or a kind.
+      labels: `[n]`, 0 or 1, of the validation split.
+      scores: calibrated probabilities `[n]`, as the model is served.
+    """
+    if kind_of(task) != "binary":
+        return None
+    threshold = best_threshold(labels, scores)
+    return DecisionNumbers(threshold, **threshold_figures(labels, scores, threshold), rows=len(np.asarray(labels)))
+
+
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     """Returns the threshold with the highest F1 on these rows, the lowest of several.
 
@@ -74,21 +168,3 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return float(thresholds[int(np.argmax(f1[:-1]))])
-
-
-def threshold_figures(labels: ArrayLike, scores: ArrayLike, threshold: float) -> dict[str, float]:
-    """Returns `{"threshold", "f1", "precision", "recall"}` of deciding "yes" from a threshold on; 0 without a "yes".
-
-    Args:
-      labels: `[n]`, 0 or 1, of the test split.
-      scores: probabilities `[n]`.
-      threshold: chosen on other rows.
-    """
-    from sklearn.metrics import precision_recall_fscore_support
-
-    checked = check_scores("binary", scores)
-    yes = checked >= threshold
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        check_labels("binary", labels, checked), yes, average="binary", zero_division=0
-    )
-    return {"threshold": threshold, "f1": float(f1), "precision": float(precision), "recall": float(recall)}

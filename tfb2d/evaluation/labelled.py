@@ -1,7 +1,7 @@
 """Scores labelled rows with an exported model, and evaluates the scores against labels and a teacher."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tfb2d.evaluation.bootstrap import Bootstrap
 from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.headline import headline_measure
 from tfb2d.evaluation.metrics import Floats, agreement, ndcg_groups
-from tfb2d.evaluation.results import covered
+from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import Float32, Scorer
 from tfb2d.evaluation.teacher_scores import teacher_scores
 
@@ -56,7 +56,7 @@ def score_labelled_rows(
       files: paths, globs, folders.
       texts: columns with the text fields; by default of the fields' names.
       label: the label column; by default that of training.
-      group: a column of groups, or "".
+      group: a column of groups; by default the query of pairs.
       max_rejected: share of the rows that may be rejected.
       max_chars: a longer text makes its row a bad one.
       quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto".
@@ -99,18 +99,26 @@ def score_labelled_rows(
             if group:
                 groups += batch.column("group").to_pylist()
             bar.set_postfix_str(f"{len(columns[0]):,} rows", False)
+    if not group and len(task.fields) == 2:
+        groups = columns[0]
     return ScoredRows(
         columns,
         np.concatenate(labels).astype(np.float64),
         np.concatenate(scores),
-        np.asarray(groups, object) if group else None,
+        np.asarray(groups, object) if groups else None,
         dict(rejects.reasons),
         max_rejected,
     )
 
 
 def evaluate(
-    task: Task, scored: ScoredRows, teacher_files: Sequence[str | Path] = (), *, resamples: int = 1000, seed: int = 0
+    task: Task,
+    scored: ScoredRows,
+    teacher_files: Sequence[str | Path] = (),
+    *,
+    decision: Mapping[str, float] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Evaluates scores against the labels, and against a teacher's scores where there are files of them.
 
@@ -118,12 +126,15 @@ def evaluate(
       task: the model's.
       scored: labelled rows and their scores.
       teacher_files: see `teacher_scores`.
+      decision: of the model's card (`Scorer.about`): "threshold", and "f1", "precision", "recall" on validation. With it
+        the student has F1, precision and recall on these rows, too.
       resamples: of the bootstrap.
       seed: of the bootstrap.
 
     Returns:
       `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher",
-      "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention", "warnings"}`.
+      "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention", "decision",
+      "warnings"}`.
       `retention` is of accuracy, `headline_retention` of the task's headline measure. The student is measured on all rows,
       the teacher on the rows with its score. Fidelity and retention compare them there. Without a teacher, these and the
       teacher's figures are None.
@@ -132,7 +143,8 @@ def evaluate(
       DataError: see `teacher_scores`.
     """
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    student = Bootstrap(task, scored.labels, {"student": scored.scores}, scored.groups, **draws).intervals("student")
+    thresholds = {} if decision is None else {"student": decision["threshold"]}
+    whole = Bootstrap(task, scored.labels, {"student": scored.scores}, scored.groups, thresholds=thresholds, **draws)
     figures: dict[str, Any] = {
         "task": task.to_json(),
         "rows": len(scored.labels),
@@ -140,7 +152,8 @@ def evaluate(
         "ndcg_groups": None if scored.groups is None else ndcg_groups(task, scored.labels, scored.groups),
         "rejected": sum(scored.reasons.values()),
         "reasons": scored.reasons,
-        "student": student,
+        "student": whole.intervals("student"),
+        "decision": None if decision is None else dict(decision),
         "headline_measure": headline_measure(task, scored.labels, pairs=len(task.fields) == 2),
         **dict.fromkeys(("teacher", "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_retention")),
         "warnings": [],

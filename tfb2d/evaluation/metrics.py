@@ -20,6 +20,7 @@ THRESHOLD = 0.5  # a score or grade from here on is a "yes"
 BINS = 15  # equal-width bins of the calibration error, as Guo et al. 2017 (arXiv 1706.04599) has them
 EPSILON = 1e-7  # the least probability of the log loss: about the step of a float32 below 1
 PAIRS = 2**20  # pairs of rows compared at once
+LESS_IS_BETTER = ("rmse", "ece", "log_loss")  # of the metrics
 TOP = 10  # ranks that NDCG looks at
 
 
@@ -250,8 +251,37 @@ def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> flo
     return float(np.abs(np.bincount(bins, claims - outcomes, BINS)).sum() / len(claims))
 
 
+def decision_counts(labels: Floats, scores: Floats, threshold: float) -> tuple[Floats, Floats]:
+    """Says which rows a threshold decides "yes" for, and which of them rightly, each `[n]`, 0 or 1."""
+    yes = (scores >= threshold).astype(np.float64)
+    return yes, yes * labels
+
+
+def threshold_figures(labels: ArrayLike, scores: ArrayLike, threshold: float) -> dict[str, float]:
+    """Returns `{"f1", "precision", "recall"}` of deciding "yes" from a threshold on; 0 where there is no "yes".
+
+    Args:
+      labels: `[n]`, 0 or 1.
+      scores: probabilities `[n]`.
+      threshold: chosen on other rows, otherwise the figures are too good.
+    """
+    checked = check_scores("binary", scores)
+    positive = check_labels("binary", labels, checked)
+    yes, right = decision_counts(positive, checked, threshold)
+    hit, decided, known = right.sum(), yes.sum(), positive.sum()
+    return {
+        "f1": float(2 * hit / (decided + known)) if decided + known else 0.0,
+        "precision": float(hit / decided) if decided else 0.0,
+        "recall": float(hit / known) if known else 0.0,
+    }
+
+
 def metrics(
-    task: Any, labels: ArrayLike, scores: ArrayLike, groups: Sequence[Hashable] | NDArray[Any] | None = None
+    task: Any,
+    labels: ArrayLike,
+    scores: ArrayLike,
+    groups: Sequence[Hashable] | NDArray[Any] | None = None,
+    threshold: float | None = None,
 ) -> dict[str, float | None]:
     """Measures accuracy, ROC-AUC, PR-AUC (average precision), NDCG@10, expected calibration error and log loss (nats).
 
@@ -263,6 +293,7 @@ def metrics(
       groups: `[n]`, rows of the same query; only then, and not for multi-class, there are two means of NDCG@10.
         `ndcg10` is over the groups with two rows or more and a label above 0. `ndcg10_all` is over all groups, as
         trec_eval and scikit-learn count them (`every_group_ndcg`).
+      threshold: of a binary task, chosen on other rows; only then there are `f1`, `precision` and `recall`.
 
     Returns:
       `accuracy`, `roc_auc`, `pr_auc`, `ndcg10` and `ndcg10_all` (with groups), `ece` and `log_loss`; None where
@@ -289,6 +320,8 @@ def metrics(
         ndcg = group_ndcg(labels, scores, codes)
         figures["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
         figures["ndcg10_all"] = float(every_group_ndcg(ndcg, labels, codes).mean())
+    if kind == "binary" and threshold is not None:
+        figures |= threshold_figures(labels, scores, threshold)
     if kind == "multiclass":
         figures["macro_f1"] = _macro_f1(labels, scores)
     if kind == "graded":

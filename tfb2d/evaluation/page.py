@@ -9,19 +9,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation import pictures
-from tfb2d.evaluation.metrics import Floats, check_labels, check_scores, decisions, distances, hits, kind_of
-from tfb2d.evaluation.pictures import Series
-from tfb2d.evaluation.results import RunResults, covered
-from tfb2d.evaluation.table import (
+from tfb2d.evaluation.metrics import (
     LESS_IS_BETTER,
+    Floats,
+    check_labels,
+    check_scores,
+    decisions,
+    distances,
+    hits,
+    kind_of,
+)
+from tfb2d.evaluation.models import MODELS, covered
+from tfb2d.evaluation.pictures import Series
+from tfb2d.evaluation.results import RunResults, histories
+from tfb2d.evaluation.table import (
     METRICS,
-    MODELS,
     baseline_rows,
+    distilled_models,
     duration,
     figure,
     long_duration,
     model_rows,
     ndcg_note,
+    over_bm25,
     percent,
     span,
     speed_up,
@@ -41,6 +51,7 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
         cards=cards(report),
         table=table(report),
         ndcg_note=ranking_note(report),
+        threshold_notes=threshold_notes(report),
         pictures=_pictures(run, report),
         trainings=_trainings(run),
         examples=examples(run),
@@ -52,58 +63,69 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
 
 def headline(report: Mapping[str, Any]) -> str:
     """Returns the run's main result as a sentence."""
-    kept, faster, measure = report["headline_retention"], speed_up(report), report["headline_measure"]
+    key, measure = report["leading"], report["headline_measure"]
+    kept, faster, title = report["headline_retention"], speed_up(report, key), MODELS[key]
     if kept is None and measure == "accuracy":
-        return f"The student decides {percent(report['student']['accuracy'])} of the test split correctly."
+        return f"The {title} decides {percent(report[key]['accuracy'])} of the test split correctly."
     if kept is None:
-        return f"The student's {METRICS[measure]} on the test split is {figure(report['student'][measure])}."
+        return f"The {title}'s {METRICS[measure]} on the test split is {figure(report[key][measure])}."
     speed = f" and answers {faster:,.0f} times as fast" if faster is not None and faster >= 2 else ""
-    return f"The student keeps {percent(kept)} of the teacher's {METRICS[measure]}{speed}."
+    others = [(other, report["compared"][other]["headline_retention"]) for other in distilled_models(report)[1:]]
+    also = "".join(f"; the {MODELS[other]} keeps {percent(share['value'])}" for other, share in others)
+    return f"The {title} keeps {percent(kept)} of the teacher's {METRICS[measure]}{speed}{also}."
 
 
 def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """Returns the figures that matter most: title, value and a line of explanation each."""
-    intervals, shown, measure = report["intervals"], [], METRICS[report["headline_measure"]]
+    shown = [{"title": "Doubtful", "value": "!", "note": warning} for warning in report.get("warnings", ())]
+    several = len(distilled_models(report)) > 1
+    for key in distilled_models(report):
+        of_model = _cards(report, key)
+        shown += [card | {"title": f"{card['title']}, {MODELS[key]}"} for card in of_model] if several else of_model
+    return shown
+
+
+def _cards(report: Mapping[str, Any], key: str) -> list[dict[str, str]]:
+    """Returns the cards of one distilled model."""
+    compared, shown, measure = report["compared"][key], [], METRICS[report["headline_measure"]]
 
     def card(title: str, value: str, note: str) -> None:
         shown.append({"title": title, "value": value, "note": note})
 
-    def between(name: str, show: Callable[[float], str]) -> str:
-        low_high = intervals.get(name)
-        return "" if low_high is None else f" (95%: {show(low_high[0])} to {show(low_high[1])})"
+    def compared_card(title: str, name: str, note: str, show: Callable[[float], str] = percent) -> None:
+        result = compared.get(name)
+        if result and result["value"] is not None:
+            ends = result["ci95"]
+            within = "" if ends is None else f" (95%: {show(ends[0])} to {show(ends[1])})"
+            card(title, show(result["value"]), note + within)
 
     def points(value: float) -> str:
         return f"{100 * value:+.1f}"
 
-    for warning in report.get("warnings", ()):
-        card("Doubtful", "!", warning)
-    if report["headline_retention"] is not None:
-        note = f"student's {measure} over teacher's" + between("headline_retention", percent)
-        card("Retention", percent(report["headline_retention"]), note)
-    if report["ndcg10_retention"] is not None:
-        note = "student's NDCG@10 over teacher's" + between("ndcg10_retention", percent)
-        card("Ranking", percent(report["ndcg10_retention"]), note)
-    if report["fidelity"] is not None:
-        note = "of rows decided as the teacher does" + between("fidelity", percent)
-        card("Fidelity", percent(report["fidelity"]), note)
-    if report["headline_gain"] is not None:
-        note = f"points of {measure} over the same student trained on labels alone"
-        card("Gain", points(report["headline_gain"]), note + between("headline_gain", points))
-    student, teacher = (report["latency"].get(name, {}).get("single_ms", {}) for name in ("student", "teacher"))
-    if student:
+    compared_card("Retention", "headline_retention", f"{MODELS[key]}'s {measure} over teacher's")
+    compared_card("Ranking", "ndcg10_retention", f"{MODELS[key]}'s NDCG@10 over teacher's")
+    for name, share in over_bm25(report, key)[:1]:
+        card("Over BM25", percent(share["value"]), f"of what the teacher gains over BM25, by {name}")
+    compared_card("Fidelity", "fidelity", "of rows decided as the teacher does")
+    note = f"points of {measure} over the same student trained on labels alone"
+    compared_card("Gain", "headline_gain", note, points)
+    own, teacher = (report["latency"].get(name, {}).get("single_ms", {}) for name in (key, "teacher"))
+    if own:
         than = f"; the teacher takes {duration(teacher['p50'])}" if teacher else ""
-        card("Latency", duration(student["p50"]), f"median for one row, strings in{than}")
-    if "student" in report["size_mb"]:
+        embedding = report["latency"].get(f"{key}_embed_query", {}).get("single_ms")
+        than += f"; a query alone {duration(embedding['p50'])}" if embedding else ""
+        card("Latency", duration(own["p50"]), f"median for one row, strings in{than}")
+    if key in report["size_mb"]:
         than = f"; the teacher has {report['size_mb']['teacher']:,.0f} MB" if "teacher" in report["size_mb"] else ""
-        card("Size", f"{report['size_mb']['student']:,.1f} MB", f"on disk{than}")
+        card("Size", f"{report['size_mb'][key]:,.1f} MB", f"on disk{than}")
     return shown
 
 
 def table(report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the summary: column titles, and a row of (figure, small print) for each model."""
-    first = report["headline_measure"]
-    others = [name for name in METRICS if name in report["student"] and name not in (first, "ndcg10_all")]
-    names = [first, *others]  # the mean NDCG of all groups stands below the table
+    first, known = report["headline_measure"], report[report["leading"]]
+    small = (first, "ndcg10_all", "precision", "recall")  # these stand below the table
+    names = [first, *(name for name in METRICS if name in known and name not in small)]
     titles = [METRICS[name] + (" ↓" if name in LESS_IS_BETTER else "") for name in names]
     rows = []
     for key, title, figures in [*model_rows(report), *baseline_rows(report)]:
@@ -118,6 +140,16 @@ def table(report: Mapping[str, Any]) -> dict[str, Any]:
     return {"titles": ["model", *titles, "one row", "rows/s", "size"], "rows": rows}
 
 
+def threshold_notes(report: Mapping[str, Any]) -> list[str]:
+    """Says from which score on each distilled model answers "yes", and how well."""
+    chosen = {key: report["thresholds"][key] for key in distilled_models(report) if key in report["thresholds"]}
+    return [
+        f"The {MODELS[key]} says yes from {figure(figures['threshold'])} on, chosen on validation: its F1 is "
+        f"{figure(figures['f1'])}, its precision {figure(figures['precision'])}, its recall {figure(figures['recall'])}."
+        for key, figures in chosen.items()
+    ]
+
+
 def ranking_note(report: Mapping[str, Any]) -> str:
     """Says which groups NDCG@10 counts, of a report of rankings; otherwise nothing."""
     counts = report["ndcg_groups"]
@@ -127,18 +159,19 @@ def ranking_note(report: Mapping[str, Any]) -> str:
 
 
 def examples(run: RunResults) -> dict[str, Any]:
-    """Picks the test rows on which student and teacher agree least, and most; without a teacher, student and label.
+    """Picks the test rows on which the leading model and its teacher agree least, and most; without a teacher, its label.
 
     See `metrics.distances`.
     """
     kind = kind_of(run.task)
-    student = check_scores(kind, run.student)
-    labels = check_labels(kind, run.labels, student)
-    teacher = None if run.teacher is None or not covered(run.teacher).any() else np.asarray(run.teacher, np.float64)
-    other = np.eye(student.shape[1])[labels.astype(np.int64)] if kind == "multiclass" else labels
-    gaps = distances(student, other if teacher is None else teacher)
+    own = check_scores(kind, run.models[run.leading].scores)
+    labels = check_labels(kind, run.labels, own)
+    teacher = _teacher_scores(run)
+    other = np.eye(own.shape[1])[labels.astype(np.int64)] if kind == "multiclass" else labels
+    gaps = distances(own, other if teacher is None else teacher)
     known = np.flatnonzero(np.isfinite(gaps))
     order = known[np.argsort(gaps[known], kind="stable")]
+    models = {"teacher": teacher} | {key: np.asarray(run.models[key].scores) for key in run.distilled}
 
     def shown(rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         return [
@@ -147,7 +180,7 @@ def examples(run: RunResults) -> dict[str, Any]:
                 "label": _label(run.task, labels[row]),
                 "scores": [
                     {"key": key, **_score(run.task, scores[row])}
-                    for key, scores in (("teacher", teacher), ("student", student))
+                    for key, scores in models.items()
                     if scores is not None
                 ],
             }
@@ -155,10 +188,18 @@ def examples(run: RunResults) -> dict[str, Any]:
         ]
 
     return {
+        "of": MODELS[run.leading],
         "against": "label" if teacher is None else "teacher",
         "least": shown(order[::-1][: run.examples]),
         "most": shown(order[: run.examples]),
     }
+
+
+def _teacher_scores(run: RunResults) -> Floats | None:
+    """Returns the teacher's scores; None without a teacher, or where it has a score for no row."""
+    if "teacher" not in run.models or not covered(run.models["teacher"].scores).any():
+        return None
+    return np.asarray(run.models["teacher"].scores, np.float64)
 
 
 def _fields(run: RunResults) -> Sequence[str]:
@@ -188,14 +229,13 @@ def _score(task: Any, score: Any) -> dict[str, Any]:
 
 def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
     kind = kind_of(run.task)
-    student = check_scores(kind, run.student)
-    labels = check_labels(kind, run.labels, student)
-    models = {"teacher": run.teacher, "student": run.student, "labels_only": run.labels_only}
-    series = [_series(key, labels, scores) for key, scores in models.items() if report[key] is not None]
+    labels = check_labels(kind, run.labels, check_scores(kind, run.models[run.leading].scores))
+    drawn_models = {key: figures for key, _, figures in model_rows(report) if key in run.models}
+    series = [_series(key, labels, run.models[key].scores) for key in drawn_models]
     legend = [(model.key, model.title) for model in series]
 
     def spoken(metric: str) -> str:
-        return "; ".join(f"{model.title} {figure(report[model.key][metric])}" for model in series)
+        return "; ".join(f"{MODELS[key]} {figure(figures[metric])}" for key, figures in drawn_models.items())
 
     many = "; the mean over the classes, each against the rest" if kind == "multiclass" else ""
     drawn = [
@@ -214,33 +254,39 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
             legend,
         ),
     ]
-    if report["teacher"] is not None:
-        rows = covered(np.asarray(run.teacher))
-        teacher, met = np.asarray(run.teacher, np.float64)[rows], student[rows]
-        svg = pictures.scatter(teacher, met, hits(kind, labels[rows], met))
-        marks = "Darker: more rows." if len(met) > pictures.CROWD else "Crosses: the student decides wrongly."
-        alt = f"The student's scores against the teacher's. They decide alike on {percent(report['fidelity'])}."
-        drawn.append(Picture("Student against teacher", [svg], alt, f"{_quadrants(teacher, met)} {marks}"))
+    all_teacher = _teacher_scores(run)
+    if all_teacher is None:
+        return drawn
+    rows = covered(all_teacher)
+    teacher = all_teacher[rows]
+    for key in run.distilled:
+        title, own = MODELS[key], np.asarray(run.models[key].scores, np.float64)[rows]
+        svg = pictures.scatter(teacher, own, hits(kind, labels[rows], own), key)
+        marks = "Darker: more rows." if len(own) > pictures.CROWD else f"Crosses: the {title} decides wrongly."
+        alike = percent(report["compared"][key]["fidelity"]["value"])
+        alt = f"The {title}'s scores against the teacher's. They decide alike on {alike}."
+        caption = f"{_quadrants(teacher, own, title)} {marks}"
+        drawn.append(Picture(f"{title[:1].upper()}{title[1:]} against teacher", [svg], alt, caption))
     return drawn
 
 
-def _series(key: str, labels: Floats, scores: ArrayLike | None) -> Series:
+def _series(key: str, labels: Floats, scores: ArrayLike) -> Series:
     rows = covered(np.asarray(scores))
     return Series(key, MODELS[key], labels[rows], np.asarray(scores, np.float64)[rows])
 
 
-def _quadrants(teacher: Floats, student: Floats) -> str:
+def _quadrants(teacher: Floats, own: Floats, title: str) -> str:
     if teacher.ndim == 2:
         return "The probability that each gives to the class that the teacher decides for."
-    yes, also = decisions(teacher) == 1, decisions(student) == 1
-    alone = f"the teacher alone says yes on {percent((yes & ~also).mean())}, the student alone on"
+    yes, also = decisions(teacher) == 1, decisions(own) == 1
+    alone = f"the teacher alone says yes on {percent((yes & ~also).mean())}, the {title} alone on"
     both = f"Both say yes on {percent((yes & also).mean())} of the rows, both no on {percent((~yes & ~also).mean())}"
     return f"{both}; {alone} {percent((~yes & also).mean())}."
 
 
 def _trainings(run: RunResults) -> list[Picture]:
     drawn = []
-    for index, (name, history) in enumerate(run.histories.items()):
+    for index, (name, history) in enumerate(histories(run).items()):
         svgs = pictures.training(index, name if name in MODELS else "teacher", history)
         if svgs:
             last = ", ".join(

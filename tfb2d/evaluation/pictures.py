@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfb2d.evaluation.metrics import Bools, Floats, calibration_rows, decisions, one_against_rest
-from tfb2d.evaluation.results import History
+from tfb2d.evaluation.models import History
 from tfb2d.report.pictures import COLOURS, DASHES, LINE, MUTED, svg
 
 GRID = 200  # points of a curve that would have more
@@ -100,33 +100,34 @@ def training(index: int, key: str, history: History) -> list[str]:
     return [svg(f"training-{index}-{at}", drawing(panel), 3.3, 2.5) for at, panel in enumerate(panels) if panel]
 
 
-def scatter(teacher: Floats, student: Floats, right: Bools) -> str:
-    """Draws the student's score against the teacher's; more than CROWD rows as hexagons, the darker the more rows.
+def scatter(teacher: Floats, own: Floats, right: Bools, key: str = "student") -> str:
+    """Draws a model's score against the teacher's; more than CROWD rows as hexagons, the darker the more rows.
 
     Args:
-      teacher, student: `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown.
-      right: whether the student decides as the label says, `[n]`; single rows that it gets wrong are crosses.
+      teacher, own: `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown.
+      right: whether the model decides as the label says, `[n]`; single rows that it gets wrong are crosses.
+      key: the model's, in COLOURS.
     """
     if teacher.ndim == 2:
         rows, chosen = np.arange(len(teacher)), decisions(teacher)
-        teacher, student = teacher[rows, chosen], student[rows, chosen]
+        teacher, own = teacher[rows, chosen], own[rows, chosen]
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel="teacher's score", ylabel="student's score", aspect="equal")
+        axes = figure.add_subplot(xlabel="teacher's score", ylabel=f"{key}'s score", aspect="equal")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, alpha=0.6)
         if len(teacher) > CROWD:
-            hexagons = axes.hexbin(teacher, student, gridsize=26, extent=(0, 1, 0, 1), mincnt=1, linewidths=0)
+            hexagons = axes.hexbin(teacher, own, gridsize=26, extent=(0, 1, 0, 1), mincnt=1, linewidths=0)
             counts = np.asarray(hexagons.get_array())
             depth = 0.12 + 0.88 * np.log1p(counts) / np.log1p(counts.max())
             hexagons.set_array(None)
-            hexagons.set_facecolor([(*_rgb(COLOURS["student"]), alpha) for alpha in depth])
+            hexagons.set_facecolor([(*_rgb(COLOURS[key]), alpha) for alpha in depth])
             hexagons.set_edgecolor("none")
         else:
             for marker, rows in (("o", right), ("x", ~right)):
-                axes.scatter(teacher[rows], student[rows], s=16, c=COLOURS["student"], marker=marker, alpha=0.6)
+                axes.scatter(teacher[rows], own[rows], s=16, c=COLOURS[key], marker=marker, alpha=0.6)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
-    return svg("scatter", draw, 4.4, 4.4)
+    return svg(f"scatter-{key}", draw, 4.4, 4.4)
 
 
 def _finite(value: Any) -> bool:

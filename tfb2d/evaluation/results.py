@@ -10,48 +10,51 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
 from tfb2d.evaluation.doubts import doubts
-from tfb2d.evaluation.headline import constant_scores, headline_measure, threshold_figures
-from tfb2d.evaluation.metrics import Bools, agreement, check_labels, check_scores, kind_of, metrics, ndcg_groups
+from tfb2d.evaluation.headline import constant_scores, headline_measure
+from tfb2d.evaluation.metrics import (
+    LESS_IS_BETTER,
+    THRESHOLD,
+    Bools,
+    Floats,
+    agreement,
+    check_labels,
+    check_scores,
+    kind_of,
+    metrics,
+    ndcg_groups,
+)
+from tfb2d.evaluation.models import DISTILLED, MODELS, Model, covered
 
-History = Sequence[Mapping[str, Any]]
 HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
-# Comparisons of the student: its accuracy, ROC-AUC and NDCG@10 over its teacher's, the share of rows decided as the
-# teacher does, and its accuracy less that of the same student trained on labels alone.
+# Comparisons of the leading model: its accuracy, ROC-AUC and NDCG@10 over its teacher's, the share of rows decided as the
+# teacher does, and a student's accuracy less that of the same student trained on labels alone.
 COMPARED = ("retention", "auc_retention", "ndcg10_retention", "fidelity", "gain_over_labels_only")
+# How far the leading model is on the way from BM25 to its teacher, by the headline measure and by NDCG@10; rankings alone.
+OVER_BM25 = ("over_bm25", "ndcg10_over_bm25")
 
 
 @dataclass(frozen=True)
 class RunResults:
     """Holds the test split as every model scored it, and facts about the run.
 
-    Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. External scores of a teacher may lack rows, which
-    are NaN. Such a teacher is measured, and the student compared with it, on the other rows.
-
     Raises:
-      ValueError: arrays that do not fit the task or one another.
+      ValueError: arrays that do not fit the task or one another, or no distilled model.
     """
 
     name: str  # the recipe's
     task: Any  # a Task: fields, kind, classes, to_json()
     columns: Sequence[Sequence[str]]  # test texts: one sequence of n texts a field
     labels: ArrayLike  # [n]: 0 or 1, a grade in [0, 1], or a class's index
-    student: ArrayLike  # its scores, as the exported model gives them
-    teacher: ArrayLike | None = None  # the only teacher's scores, or the stack's
-    teachers: Mapping[str, ArrayLike] = field(default_factory=dict)  # each teacher's, where there are several
-    labels_only: ArrayLike | None = None  # the same student trained without a teacher
+    models: Mapping[str, Model]  # by the keys of MODELS; "teacher" is the only teacher, or the stack of several
+    teachers: Mapping[str, Model] = field(default_factory=dict)  # each teacher by its name, where there are several
     groups: Sequence[str] | None = None  # [n], rows of the same query or movie
-    histories: Mapping[str, History] = field(default_factory=dict)  # model -> figures of each evaluation
     data: Mapping[str, Any] = field(default_factory=dict)  # the data stage's stats.json
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> time
-    latency: Mapping[str, Any] = field(default_factory=dict)  # "teacher", "student", ... -> of latency.measure
-    size_mb: Mapping[str, float] = field(default_factory=dict)  # the same names: size on disk, 10^6 bytes
     compression: Mapping[str, Any] = field(
         default_factory=dict
     )  # the compress stage's: float and served, beside each other
-    model: str = ""  # the exported model's folder
     config: Mapping[str, Any] = field(default_factory=dict)
     headline: str = ""  # the measure of retention and gain; "" takes the task's own, `headline_measure`
-    thresholds: Mapping[str, float] = field(default_factory=dict)  # of binary tasks, by model; chosen on validation
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""  # that repeats the run
     resamples: int = 1000  # of the bootstrap
@@ -60,81 +63,112 @@ class RunResults:
 
     def __post_init__(self) -> None:
         kind = kind_of(self.task)
-        student = check_scores(kind, self.student, "student scores")
-        check_labels(kind, self.labels, student)
+        if not self.distilled:
+            raise ValueError(f"a report is about one of {', '.join(DISTILLED)}; there are {', '.join(self.models)}")
+        leading = check_scores(kind, self.models[self.leading].scores, f"{self.leading} scores")
+        check_labels(kind, self.labels, leading)
         for index, column in enumerate(self.columns):
-            if len(column) != len(student):
-                raise ValueError(f"columns[{index}] has {len(column)} texts; there are {len(student)} rows")
-        others = {**self.teachers, "teacher": self.teacher, "labels_only": self.labels_only}
-        for name, scores in others.items():
-            if scores is not None and np.shape(scores) != student.shape:
-                raise ValueError(f"{name} scores are {list(np.shape(scores))}, the student's {list(student.shape)}")
+            if len(column) != len(leading):
+                raise ValueError(f"columns[{index}] has {len(column)} texts; there are {len(leading)} rows")
+        for name, model in {**self.teachers, **self.models}.items():
+            if np.shape(model.scores) != leading.shape:
+                shapes = list(np.shape(model.scores)), list(leading.shape)
+                raise ValueError(f"{name} scores are {shapes[0]}, those of the {self.leading} {shapes[1]}")
 
+    @property
+    def distilled(self) -> list[str]:
+        """Returns the keys of the models that learnt from the teacher; the first leads."""
+        return [key for key in DISTILLED if key in self.models]
 
-def covered(scores: ArrayLike) -> Bools:
-    """Returns the rows that a model has a score for, `[n]`."""
-    array = np.asarray(scores)
-    return ~np.isnan(array if array.ndim == 1 else array.sum(axis=1))
+    @property
+    def leading(self) -> str:
+        """Returns the key of the model that the report's flat comparisons are about."""
+        return self.distilled[0]
+
+    @property
+    def rankings(self) -> bool:
+        """Says whether rows of a group are a query's titles; groups of single texts are no rankings."""
+        return len(self.columns) == 2
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Returns the thresholds of a binary task, by model; where none was chosen it is 0.5."""
+        if kind_of(self.task) != "binary":
+            return {}
+        models = {**self.teachers, **self.models}
+        return {key: THRESHOLD if model.threshold is None else model.threshold for key, model in models.items()}
 
 
 def summarise(run: RunResults) -> dict[str, Any]:
     """Returns the content of `report.json`: plain values only, None where a figure does not exist."""
-    labels = np.asarray(run.labels)
+    labels = np.asarray(run.labels, np.float64)
     groups = None if run.groups is None else np.asarray(run.groups, object)
-    draws: dict[str, Any] = {"resamples": run.resamples, "seed": run.seed}
-    students = {"student": run.student} | ({} if run.labels_only is None else {"labels_only": run.labels_only})
-    rankings = len(run.columns) == 2  # groups of single texts are no rankings
-    measure = run.headline or headline_measure(run.task, labels, pairs=rankings)
-    whole = Bootstrap(run.task, labels, students, groups, **draws)
-    intervals: dict[str, Any] = {name: whole.intervals(name) for name in students}
-    against: dict[str, Interval] = {}
+    measure = run.headline or headline_measure(run.task, labels, pairs=run.rankings)
+    draws: dict[str, Any] = {"resamples": run.resamples, "seed": run.seed, "thresholds": run.thresholds}
+    scores = {key: np.asarray(model.scores) for key, model in run.models.items()}
+    teacher = scores.pop("teacher", None)
+    whole = Bootstrap(run.task, labels, scores, groups, **draws)
+    intervals: dict[str, Any] = {key: whole.intervals(key) for key in scores}
+    compared: dict[str, dict[str, Interval]] = {key: {} for key in run.distilled}
     warnings: list[str] = []
-    scored = np.zeros(len(labels), np.bool_) if run.teacher is None else covered(run.teacher)
-    if run.teacher is not None and scored.any():
-        both = {"teacher": np.asarray(run.teacher)[scored], "student": np.asarray(run.student)[scored]}
-        shares = {"fidelity": agreement(both["teacher"], both["student"])}
-        part = Bootstrap(run.task, labels[scored], both, _of(groups, scored), shares=shares, **draws)
+    scored = np.zeros(len(labels), np.bool_) if teacher is None else covered(teacher)
+    if teacher is not None and scored.any():
+        met = {key: values[scored] for key, values in {"teacher": teacher, **scores}.items()}
+        shares = {key: agreement(met["teacher"], met[key]) for key in run.distilled}
+        part = Bootstrap(run.task, labels[scored], met, _of(groups, scored), shares=shares, **draws)
         intervals["teacher"] = part.intervals("teacher")
-        against["retention"] = part.ratio("student", "teacher")
-        against["auc_retention"] = part.ratio("student", "teacher", "roc_auc")
-        if "ndcg10" in part.values["teacher"] and rankings:
-            against["ndcg10_retention"] = part.ratio("student", "teacher", "ndcg10")
-        against["fidelity"] = part.share("fidelity")
-        against["headline_retention"] = part.ratio("student", "teacher", measure)
-        warnings = doubts(run.task, labels[scored], part.values["teacher"], against["retention"]["value"])
-    if run.labels_only is not None:
-        against["gain_over_labels_only"] = whole.difference("student", "labels_only")
-        against["headline_gain"] = whole.difference("student", "labels_only", measure)
+        for key in run.distilled:
+            compared[key] = _against_teacher(part, key, measure, run.rankings)
+        kept = compared[run.leading]["retention"]["value"]
+        warnings = doubts(run.task, labels[scored], part.values["teacher"], kept)
+    if {"student", "labels_only"} <= set(scores):
+        compared["student"]["gain_over_labels_only"] = whole.difference("student", "labels_only")
+        compared["student"]["headline_gain"] = whole.difference(
+            *_better_first("student", "labels_only", measure), measure
+        )
+    leading = compared[run.leading]
+    every = {**run.teachers, **run.models}
     report = {
         "name": run.name,
         "task": run.task.to_json() if hasattr(run.task, "to_json") else {"kind": kind_of(run.task)},
-        **{name: _values(intervals.get(name)) for name in ("teacher", "student", "labels_only")},
-        "teachers": {name: _alone(run, labels, groups, scores) for name, scores in run.teachers.items()},
-        **{name: against[name]["value"] if name in against else None for name in (*COMPARED, *HEADLINE)},
+        "leading": run.leading,
+        **{key: _values(intervals.get(key)) for key in MODELS if key != "bm25"},
+        "teachers": {name: _alone(run, name, labels, groups) for name in run.teachers},
+        **{name: leading[name]["value"] if name in leading else None for name in (*COMPARED, *HEADLINE, *OVER_BM25)},
+        "compared": compared,
         "headline_measure": measure,
-        "baselines": {"constant": _constant(run, labels, groups)},
-        "thresholds": _thresholds(run, labels),
+        "baselines": {"constant": _constant(run, labels, groups)}
+        | ({"bm25": _values(intervals["bm25"])} if "bm25" in intervals else {}),
+        "thresholds": _chosen(run, intervals),
         "intervals": {
             name: {key: figure["ci95"] for key, figure in figures.items()} for name, figures in intervals.items()
         }
-        | {name: figure["ci95"] for name, figure in against.items()},
+        | {name: figure["ci95"] for name, figure in leading.items()},
         "rows": {"test": len(labels), "teacher": int(scored.sum())},
         "warnings": warnings,
-        "ndcg_groups": ndcg_groups(run.task, labels, groups) if groups is not None and rankings else None,
+        "ndcg_groups": ndcg_groups(run.task, labels, groups) if groups is not None and run.rankings else None,
         "rejected": run.data.get("rejected", 0),
         "leaked": run.data.get("leaked", 0),
         "data": dict(run.data),
         "seconds": dict(run.seconds),
-        "latency": dict(run.latency),
-        "size_mb": dict(run.size_mb),
+        "latency": {key: dict(model.latency) for key, model in every.items() if model.latency}
+        | {f"{key}_embed_query": dict(model.embed_latency) for key, model in every.items() if model.embed_latency},
+        "size_mb": {key: model.size_mb for key, model in every.items() if model.size_mb is not None},
         "compression": dict(run.compression),
-        "model": run.model,
+        "model": run.models[run.leading].folder,
+        "exported": {key: run.models[key].folder for key in run.distilled},
         "command": run.command,
         "config": dict(run.config),
-        "histories": {name: list(rows) for name, rows in run.histories.items()},
+        "histories": histories(run),
         "versions": dict(run.versions),
     }
     return dict(plain(report))
+
+
+def histories(run: RunResults) -> dict[str, list[Mapping[str, Any]]]:
+    """Returns each trained model's evaluations; one of several teachers is called "teacher NAME"."""
+    models = {**{f"teacher {name}": model for name, model in run.teachers.items()}, **run.models}
+    return {key: list(model.history) for key, model in models.items() if model.history}
 
 
 def plain(value: Any) -> Any:
@@ -152,20 +186,46 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _constant(run: RunResults, labels: NDArray[Any], groups: NDArray[Any] | None) -> dict[str, float | None]:
-    classes = np.shape(run.student)[1] if kind_of(run.task) == "multiclass" else 1
-    return metrics(run.task, labels, constant_scores(run.task, labels, classes), groups)
-
-
-def _thresholds(run: RunResults, labels: NDArray[Any]) -> dict[str, dict[str, float]]:
-    models = {"teacher": run.teacher, "student": run.student, "labels_only": run.labels_only}
-    figures = {}
-    for name, threshold in run.thresholds.items():
-        scores = np.asarray(models[name])
-        rows = covered(scores)
-        if rows.any():
-            figures[name] = threshold_figures(labels[rows], scores[rows], threshold)
+def _against_teacher(part: Bootstrap, key: str, measure: str, rankings: bool) -> dict[str, Interval]:
+    """Compares a distilled model with its teacher, on the rows that the teacher scored."""
+    figures = {
+        "retention": part.ratio(key, "teacher"),
+        "auc_retention": part.ratio(key, "teacher", "roc_auc"),
+        "fidelity": part.share(key),
+        "headline_retention": part.ratio(*_better_first(key, "teacher", measure), measure),
+    }
+    ranked = rankings and "ndcg10" in part.values["teacher"]
+    if ranked:
+        figures["ndcg10_retention"] = part.ratio(key, "teacher", "ndcg10")
+    if "bm25" in part.values:
+        figures["over_bm25"] = part.share_of_gap(key, "bm25", "teacher", measure)
+        if ranked:
+            figures["ndcg10_over_bm25"] = part.share_of_gap(key, "bm25", "teacher", "ndcg10")
     return figures
+
+
+def _better_first(model: str, other: str, measure: str) -> tuple[str, str]:
+    """Returns two models in the order in which a ratio or difference grows as the first one gets better."""
+    return (other, model) if measure in LESS_IS_BETTER else (model, other)
+
+
+def _constant(run: RunResults, labels: Floats, groups: NDArray[Any] | None) -> dict[str, float | None]:
+    kind = kind_of(run.task)
+    classes = np.shape(run.models[run.leading].scores)[1] if kind == "multiclass" else 1
+    scores = constant_scores(run.task, labels, classes)
+    # Always "yes" has the best F1 that a constant can have.
+    return metrics(run.task, labels, scores, groups, float(scores[0]) if kind == "binary" else None)
+
+
+def _chosen(run: RunResults, intervals: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, float]]:
+    """Returns the thresholds that were chosen, by model, with F1, precision and recall on the test split."""
+    chosen = {key: model.threshold for key, model in run.models.items() if key in intervals}
+    return {
+        key: {"threshold": threshold}
+        | {name: intervals[key][name]["value"] for name in ("f1", "precision", "recall") if name in intervals[key]}
+        for key, threshold in chosen.items()
+        if threshold is not None
+    }
 
 
 def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:
@@ -176,8 +236,9 @@ def _values(figures: Mapping[str, Interval] | None) -> dict[str, Any] | None:
     return None if figures is None else {name: interval["value"] for name, interval in figures.items()}
 
 
-def _alone(
-    run: RunResults, labels: NDArray[Any], groups: NDArray[Any] | None, scores: ArrayLike
-) -> dict[str, float | None] | None:
+def _alone(run: RunResults, name: str, labels: Floats, groups: NDArray[Any] | None) -> dict[str, float | None] | None:
+    scores = np.asarray(run.teachers[name].scores)
     rows = covered(scores)
-    return metrics(run.task, labels[rows], np.asarray(scores)[rows], _of(groups, rows)) if rows.any() else None
+    if not rows.any():
+        return None
+    return metrics(run.task, labels[rows], scores[rows], _of(groups, rows), run.thresholds.get(name))

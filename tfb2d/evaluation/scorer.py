@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class Scorer:
 
     Attributes:
       folder: the version's folder.
+      about: what the export wrote of the model, `assets.extra/tfb2d.json`.
       task: the model's Task.
 
     Raises:
@@ -55,12 +57,18 @@ class Scorer:
         self.folder = version_folder(model)
         if not (self.folder / ABOUT).exists():
             raise DataError(f"{self.folder} has no {ABOUT}; it is not a model that tfb2d exported")
-        self.task = Task.from_json(read_json(self.folder / ABOUT)["task"])
+        self.about: dict[str, Any] = read_json(self.folder / ABOUT)
+        self.task = Task.from_json(self.about["task"])
         import tensorflow as tf
 
         self._tf = tf
         self._model = tf.saved_model.load(str(self.folder))  # keeps the variables alive
         self._signature = self._model.signatures["serving_default"]
+
+    @property
+    def signatures(self) -> list[str]:
+        """Returns the names of the model's signatures."""
+        return sorted(self._model.signatures)
 
     def score(self, columns: Sequence[Sequence[str]], batch: int = BATCH) -> tuple[Float32, Float32]:
         """Returns calibrated probabilities and raw logits.

@@ -1,9 +1,11 @@
-"""The last stage, `report`: teacher, student and baseline on the test split, measured and written down."""
+"""The last stage, `report`: teacher, distilled models and baselines on the test split, measured and written down."""
 
 import dataclasses
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,140 +14,188 @@ from tfb2d.atomic import read_json
 from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.evaluation.headline import best_threshold, groups_of, headline_on
+from tfb2d.evaluation.latency import Columns, measure
+from tfb2d.evaluation.models import History, Model, covered
 from tfb2d.model_folder import megabytes
 from tfb2d.outcomes import ReportOutcome
 from tfb2d.probability import one_column
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from tfb2d.distill.stack import Stack
-    from tfb2d.evaluation.scorer import Scorer
 
-VERSION = 2  # of the code: raise it when the same run gives another report
+VERSION = 3  # of the code: raise it when the same run gives another report
+LoadTeacher = Callable[[Path], Callable[[Columns], Any]]
 PACKAGES = ("tfb2d", "tensorflow", "tf_keras", "keras", "keras-hub", "numpy", "pyarrow")
 
 
-def write_run_report(run: Run, config: Config, stages: Sequence[str]) -> ReportOutcome:
+@dataclass(frozen=True)
+class Exported:
+    """A distilled model that the run exported.
+
+    Attributes:
+      key: "student" or "twin".
+      folder: of the exported version.
+      megabytes: its size, 10^6 bytes.
+      history: figures of its training.
+    """
+
+    key: str
+    folder: str
+    megabytes: float
+    history: History
+
+
+def write_run_report(run: Run, config: Config, stages: Sequence[str], load_teacher: LoadTeacher) -> ReportOutcome:
     """Scores the test split with every model, measures latencies, and writes `report.json` and `report.html`.
 
-    The student is measured as served: the exported SavedModel, strings in, calibrated probabilities out. The scores of
-    teachers and baseline are calibrated on the validation split, too.
+    Distilled models are measured as served: the exported SavedModel, strings in, calibrated probabilities out. The scores
+    of teachers and baselines are calibrated on the validation split, too.
 
     Args:
       run, config: the run.
       stages: those before this one, whose seconds are reported.
+      load_teacher: takes a saved teacher's folder, and returns what scores texts with it, a list a field.
     """
-    from tfb2d.distill.stack import Stack
-    from tfb2d.evaluation.latency import measure
     from tfb2d.evaluation.report import write_report
     from tfb2d.evaluation.results import RunResults
-    from tfb2d.evaluation.scorer import Scorer
     from tfb2d.evaluation.table import print_table
 
-    task = Task.from_config(config.data)
-    test = read_table(run.split("test"))
-    columns = [test.column(name).to_pylist() for name in task.fields]
-    student, compressed, exported = run.student_outcome(), run.compress_outcome(), run.export_outcome()
-    assert student.stack is not None
-    names = list(config.teachers)
-    several = len(names) > 1
-    alone = Stack((1.0,), (0.0,) * task.n_logits)
-    scorer = Scorer(exported.model)
-    latency = {"student": measure(scorer.score, columns, rows=config.report.latency_rows)}
-    sizes = {"student": exported.megabytes}
-    histories: dict[str, Any] = {"student": student.history}
-    tuned = [name for name, teacher in config.teachers.items() if teacher.preset]
-    for name in tuned:
-        histories[f"teacher {name}" if several else "teacher"] = run.teacher_outcome(name).history
-    for name in tuned:
-        from tfb2d.teachers.teacher import load_teacher
-
-        key = name if several else "teacher"
-        teacher = load_teacher(run.teacher(name))
-        latency[key] = measure(teacher.logits, columns, rows=min(50, config.report.latency_rows), batch=64)
-        sizes[key] = megabytes(run.teacher(name))
-    labels_only = None
-    if config.report.labels_only:
-        labels_only = _labels_only_scores(run, task)
-        histories["labels_only"] = run.student_outcome("labels_only").history
-    stack = Stack(student.stack.weights, student.stack.bias)
+    material = _Material(run, config, load_teacher)
+    task, test = material.task, material.tables["test"]
+    several = len(config.teachers) > 1
+    alone = {name: material.teacher(name) for name in config.teachers}
+    models = {"teacher": material.stacked_teachers() if several else next(iter(alone.values()))}
+    models |= {exported.key: material.exported(exported) for exported in exported_models(run, config)}
+    if config.report.labels_only and "student" in config.models:
+        models["labels_only"] = material.labels_only()
+    if len(task.fields) == 2 and task.kind != "multiclass":
+        models["bm25"] = material.bm25()
     results = RunResults(
         name=config.name,
         task=task,
-        columns=columns,
+        columns=material.columns("test"),
         labels=test.column("label").to_numpy(),
-        student=scorer.score(columns)[0],
-        teacher=_teacher_scores(run, task, stack, names),
-        teachers={name: _teacher_scores(run, task, alone, [name]) for name in names} if several else {},
-        labels_only=labels_only,
+        models=models,
+        teachers=alone if several else {},
         groups=groups_of(test, task),
-        thresholds=_thresholds(run, task, scorer, stack, names),
-        histories=histories,
         data=read_json(run.data / "stats.json"),
         seconds=run.seconds(stages),
-        latency=latency,
-        size_mb=sizes,
-        compression={"megabytes": compressed.megabytes, "figures": compressed.figures, "rows": compressed.rows},
-        model=exported.model,
+        compression=_compression(run) if "student" in config.models else {},
         config=dataclasses.asdict(config),
+        headline=headline_on(task, material.tables["valid"], config.report.headline).measure,
         versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
         command=run.command,
         resamples=config.report.resamples,
         examples=config.report.examples,
     )
     written = write_report(results, run.folder)
-    return ReportOutcome(print_table(written), str(run.report_page), results.model)
+    return ReportOutcome(print_table(written), str(run.report_page), written["model"])
 
 
-def _thresholds(run: Run, task: Task, scorer: "Scorer", stack: "Stack", names: list[str]) -> dict[str, float]:
-    """Returns the thresholds of student and teacher with the highest F1 on validation, of binary tasks alone."""
-    from tfb2d.evaluation.headline import best_threshold
-
-    if task.kind != "binary":
-        return {}
-    valid = read_table(run.split("valid"))
-    labels = valid.column("label").to_numpy()
-    models = {
-        "student": scorer.score([valid.column(name).to_pylist() for name in task.fields])[0],
-        "teacher": _teacher_scores(run, task, stack, names, "valid"),
-    }
-    scored = {name: np.isfinite(scores) for name, scores in models.items()}
-    return {
-        name: best_threshold(labels[scored[name]], scores[scored[name]])
-        for name, scores in models.items()
-        if scored[name].any()
-    }
+def exported_models(run: Run, config: Config) -> list[Exported]:
+    """Returns the distilled models that the run exported; a further kind of model is an entry more."""
+    models = []
+    if "student" in config.models:
+        exported, history = run.export_outcome(), run.student_outcome().history
+        models.append(Exported("student", exported.model, exported.megabytes, history))
+    if "twin" in config.models:
+        exported, history = run.export_twin_outcome(), run.twin_outcome().history
+        models.append(Exported("twin", exported.model, exported.megabytes, history))
+    return models
 
 
-def _teacher_scores(run: Run, task: Task, stack: "Stack", names: list[str], split: str = "test") -> np.ndarray:
-    """Returns the teachers' probabilities of a split's rows, stacked and then calibrated on validation."""
-    from tfb2d.distill.targets import stacked_logits
-    from tfb2d.evaluation.calibration import calibrate
+class _Material:
+    """Scores the splits of a run with each of its models."""
 
-    valid, rows = (stacked_logits([run.logits(name, each) for name in names], task, stack) for each in ("valid", split))
-    labels = read_table(run.split("valid"), ["label"]).column("label").to_numpy()
-    known = np.isfinite(valid).all(1)
-    return calibrate(task, labels[known], one_column(valid[known])).apply(one_column(rows))
+    def __init__(self, run: Run, config: Config, load_teacher: LoadTeacher) -> None:
+        self.run, self.config, self.task = run, config, Task.from_config(config.data)
+        self._load_teacher = load_teacher
+        self.tables = {split: read_table(run.split(split)) for split in ("valid", "test")}
+        self.labels = self.tables["valid"].column("label").to_numpy()
+
+    def columns(self, split: str) -> list[list[str]]:
+        """Returns the texts of a split, a list for each field."""
+        return [self.tables[split].column(name).to_pylist() for name in self.task.fields]
+
+    def exported(self, exported: Exported) -> Model:
+        """Measures an exported model as it is served."""
+        from tfb2d.evaluation.scorer import Scorer
+
+        scorer, rows = Scorer(exported.folder), self.config.report.latency_rows
+        texts = self.columns("test")
+        embeds = "embed_query" in scorer.signatures
+        return Model(
+            scorer.score(texts)[0],
+            self._threshold(scorer.score(self.columns("valid"))[0]),
+            exported.history,
+            measure(scorer.score, texts, rows=rows),
+            exported.megabytes,
+            measure(lambda columns: scorer.embed(columns[0], "embed_query"), texts[:1], rows=rows) if embeds else {},
+            exported.folder,
+        )
+
+    def teacher(self, name: str) -> Model:
+        """Measures one teacher: its labels of the splits and, where it was fine-tuned here, the model itself."""
+        from tfb2d.distill.stack import Stack
+
+        model = self._labelled([name], Stack((1.0,), (0.0,) * self.task.n_logits))
+        if not self.config.teachers[name].preset:
+            return model
+        folder = self.run.teacher(name)
+        rows = min(50, self.config.report.latency_rows)
+        return dataclasses.replace(
+            model,
+            history=self.run.teacher_outcome(name).history,
+            latency=measure(self._load_teacher(folder), self.columns("test"), rows=rows, batch=64),
+            size_mb=megabytes(folder),
+        )
+
+    def stacked_teachers(self) -> Model:
+        """Measures the teachers together, stacked as the distilled models learnt them."""
+        from tfb2d.distill.targets import fit
+
+        names = list(self.config.teachers)
+        tables = [self.run.logits(name, "valid") for name in names]
+        return self._labelled(names, fit(self.config.distill, tables, self.task, self.labels.astype(np.float64)))
+
+    def labels_only(self) -> Model:
+        """Measures the student that learnt from labels alone, on its float32 logits."""
+        from safetensors.numpy import load_file
+
+        logits = load_file(self.run.labels_only_logits)
+        history = self.run.student_outcome("labels_only").history
+        return dataclasses.replace(self._calibrated(logits["valid"], logits["test"]), history=history)
+
+    def bm25(self) -> Model:
+        """Measures BM25; the documents are a split's own titles."""
+        from tfb2d.evaluation.bm25 import bm25_scores
+
+        valid, test = (bm25_scores(*self.columns(split))[:, None] for split in ("valid", "test"))
+        return self._calibrated(valid, test)
+
+    def _labelled(self, names: Sequence[str], stack: "Stack") -> Model:
+        """Measures the logits that teachers wrote, stacked."""
+        from tfb2d.distill.targets import stacked_logits
+
+        splits = [[self.run.logits(name, split) for name in names] for split in ("valid", "test")]
+        return self._calibrated(*(stacked_logits(tables, self.task, stack) for tables in splits))
+
+    def _calibrated(self, valid: np.ndarray, test: np.ndarray) -> Model:
+        """Calibrates logits `[n, k]` of the test split by those of the validation split; NaN rows stay NaN."""
+        from tfb2d.evaluation.calibration import calibrate
+
+        known = np.isfinite(valid).all(1)
+        calibration = calibrate(self.task, self.labels[known], one_column(valid[known]))
+        return Model(calibration.apply(one_column(test)), self._threshold(calibration.apply(one_column(valid))))
+
+    def _threshold(self, valid: np.ndarray) -> float | None:
+        """Returns the threshold of a binary task with the highest F1 on validation."""
+        rows = covered(valid)
+        return best_threshold(self.labels[rows], valid[rows]) if self.task.kind == "binary" and rows.any() else None
 
 
-def _labels_only_scores(run: Run, task: Task) -> np.ndarray:
-    """Returns the probabilities of the student that learnt from labels alone."""
-    from safetensors.numpy import load_file
-
-    from tfb2d.evaluation.calibration import Calibration
-
-    numbers = run.student_outcome("labels_only").calibration
-    calibration = Calibration(numbers.scale, numbers.bias, numbers.note)
-    return calibration.apply(one_column(load_file(run.labels_only_logits)["test"]))
-
-
-def groups_of(split: "pa.Table", task: Task) -> list[str] | None:
-    """Returns the group of each row of a split: its `group`, or the query of a pair; None of single texts without groups.
-
-    NDCG is computed within groups, and the bootstrap draws groups whole.
-    """
-    if "group" in split.column_names:
-        return split.column("group").to_pylist()
-    return split.column(task.fields[0]).to_pylist() if len(task.fields) == 2 else None
+def _compression(run: Run) -> dict[str, Any]:
+    compressed = run.compress_outcome()
+    return {"megabytes": compressed.megabytes, "figures": compressed.figures, "rows": compressed.rows}

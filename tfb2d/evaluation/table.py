@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfb2d.evaluation.models import DISTILLED, MODELS
+
 METRICS = {
     "accuracy": "accuracy",
     "roc_auc": "ROC-AUC",
@@ -14,11 +16,12 @@ METRICS = {
     "pair_order": "pairs in order",
     "rmse": "RMSE",
     "macro_f1": "macro F1",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
     "ece": "ECE",
     "log_loss": "log loss",
 }
-LESS_IS_BETTER = ("rmse", "ece", "log_loss")
-MODELS = {"teacher": "teacher", "student": "student", "labels_only": "student, labels only"}
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -84,10 +87,13 @@ def layout(rows: Sequence[Sequence[str]]) -> str:
 
 
 def model_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Returns (key, title, metrics) of the models that a report has figures of, in the order of MODELS."""
+    """Returns (key, title, metrics) of the models that a report has figures of, in the order of MODELS.
+
+    Beside MODELS' keys there are each of several teachers, by its name.
+    """
     rows = []
     for key, title in MODELS.items():
-        if report[key] is not None:
+        if report.get(key) is not None:
             stacked = key == "teacher" and len(report["teachers"]) > 1
             rows.append((key, "teachers, stacked" if stacked else title, report[key]))
         if key == "teacher":
@@ -97,14 +103,30 @@ def model_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, A
 
 
 def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Returns the baseline without a model, as `model_rows` does: the majority class, in random order."""
-    constant = report.get("baselines", {}).get("constant")
-    return [("constant", "majority, random order", constant)] if constant else []
+    """Returns what needs no training, as `model_rows` does: BM25 of pairs, and the majority class in random order."""
+    titles = {"bm25": MODELS["bm25"], "constant": "majority, random order"}
+    baselines = report.get("baselines", {})
+    return [(key, title, baselines[key]) for key, title in titles.items() if baselines.get(key)]
 
 
-def speed_up(report: Mapping[str, Any]) -> float | None:
-    """Returns how many times faster than the teacher the student answers one row, at the median."""
-    times = [report["latency"].get(name, {}).get("single_ms", {}).get("p50") for name in ("teacher", "student")]
+def measures_beside(report: Mapping[str, Any]) -> list[str]:
+    """Returns the measures that a short table shows beside the headline measure."""
+    measure, task = report["headline_measure"], report["task"]
+    pairs = len(task.get("fields", ())) == 2
+    if task["kind"] == "graded":
+        names = ["spearman", "ndcg10" if pairs else "pearson", "rmse"]
+    elif task["kind"] == "multiclass":
+        names = ["accuracy", "macro_f1"]
+    elif pairs:
+        names = ["roc_auc", "ndcg10", "accuracy"]
+    else:
+        names = ["accuracy", "roc_auc"] if measure == "accuracy" else ["roc_auc", "pr_auc", "f1"]
+    return [name for name in names if name != measure][:2]
+
+
+def speed_up(report: Mapping[str, Any], key: str = "student") -> float | None:
+    """Returns how many times faster than the teacher a model answers one row, at the median."""
+    times = [report["latency"].get(name, {}).get("single_ms", {}).get("p50") for name in ("teacher", key)]
     return times[0] / times[1] if all(times) else None
 
 
@@ -114,9 +136,9 @@ def print_table(report: Mapping[str, Any]) -> str:
     Args:
       report: of `write_report`, or the content of `report.json`.
     """
-    measure = report.get("headline_measure") or "accuracy"
-    beside = "roc_auc" if measure == "accuracy" else "accuracy"
-    rows = [["test split", METRICS[measure], "95% interval", METRICS[beside], "p50", "p99", "rows/s", "size"]]
+    measure, beside = report["headline_measure"], measures_beside(report)
+    titles = [METRICS[measure], "95% interval", *(METRICS[name] for name in beside), "p50", "p99", "rows/s", "size"]
+    rows = [["test split", *titles]]
     for key, title, figures in [*model_rows(report), *baseline_rows(report)]:
         latency, size = report["latency"].get(key, {}), report["size_mb"].get(key)
         single, speed = latency.get("single_ms", {}), latency.get("rows_per_second")
@@ -125,7 +147,7 @@ def print_table(report: Mapping[str, Any]) -> str:
                 title,
                 figure(figures.get(measure)),
                 span(report["intervals"].get(key, {}).get(measure)),
-                figure(figures[beside]),
+                *(figure(figures.get(name)) for name in beside),
                 duration(single.get("p50")),
                 duration(single.get("p99")),
                 "–" if speed is None else f"{speed:,.0f}",
@@ -135,49 +157,72 @@ def print_table(report: Mapping[str, Any]) -> str:
     return "\n".join([layout(rows), "", *_conclusions(report)])
 
 
+def distilled_models(report: Mapping[str, Any]) -> list[str]:
+    """Returns the keys of the models that learnt from the teacher; the first is the one that leads."""
+    return [key for key in DISTILLED if report.get(key) is not None]
+
+
+def over_bm25(report: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Returns (measure's title, share) of the way from BM25 to the teacher that a model has come, where there are any."""
+    measures = {"over_bm25": report["headline_measure"], "ndcg10_over_bm25": "ndcg10"}
+    shares = {measure: report["compared"][key].get(name) for name, measure in measures.items()}
+    return [(METRICS[name], share) for name, share in shares.items() if share and share["value"] is not None]
+
+
 def _conclusions(report: Mapping[str, Any]) -> list[str]:
-    intervals, lines = report["intervals"], []
-    measure = METRICS[report["headline_measure"]]
-    if report["headline_retention"] is not None:
-        kept, within = percent(report["headline_retention"]), _within(intervals["headline_retention"])
-        lines.append(f"retention  {kept} of the teacher's {measure}{within}")
-    if report["ndcg10_retention"] is not None:
-        kept, within = percent(report["ndcg10_retention"]), _within(intervals["ndcg10_retention"])
-        own = figure(report["student"]["ndcg10"])
-        lines.append(f"ranking    {kept} of the teacher's NDCG@10{within}; its own is {own}")
+    lines, several = [], len(distilled_models(report)) > 1
+    for key in distilled_models(report):
+        whose = f"{MODELS[key]}: " if several else ""
+        lines += [f"{label:10s} {whose}{text}" for label, text in _of_model(report, key)]
     if report.get("ndcg_groups"):
         counts = report["ndcg_groups"]
-        means = {
-            key: model_figures["ndcg10_all"]
-            for key in ("teacher", "student")
-            if (model_figures := report[key]) is not None
-        }
-        over_all = ", ".join(f"{name} {figure(mean)}" for name, mean in means.items())
+        means = [(title, figures["ndcg10_all"]) for _, title, figures in model_rows(report) if title != "BM25"]
+        shown = [(title, mean) for title, mean in means if title in ("teacher", *DISTILLED)]
+        over_all = ", ".join(f"{title} {figure(mean)}" for title, mean in shown)
         lines.append(f"groups     NDCG@10 counts {counts['counted']:,} of {counts['all']:,}; over all: {over_all}")
-    if report["fidelity"] is not None:
-        lines.append(
-            f"fidelity   decides as the teacher on {percent(report['fidelity'])}{_within(intervals['fidelity'])}"
-        )
-    if report["headline_gain"] is not None:
-        low_high = intervals["headline_gain"]
-        within = "" if low_high is None else f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
-        of = "" if measure == "accuracy" else f" of {measure}"
-        lines.append(f"gain       {100 * report['headline_gain']:+.1f} points{of} over labels alone{within}")
-    for name, model_figures in report["thresholds"].items():
-        if name == "student":
-            figures = ", ".join(f"{key} {figure(model_figures[key])}" for key in ("f1", "precision", "recall"))
-            lines.append(f"threshold  {figure(model_figures['threshold'])}, chosen on validation: {figures}")
-    faster = speed_up(report)
-    if faster is not None:
-        lines.append(f"speed      {faster:,.0f} times the teacher's, one row at a time" if faster >= 2 else "")
     if compression := report.get("compression"):
         lines.append(f"size       {_smaller(compression)}")
     lines.append(
         f"rows       {report['rows']['test']:,} in the test split; {report['rejected']:,} rejected, "
         f"{report['leaked']:,} removed because the test text occurs in training data"
     )
-    lines += [f"warning    {warning}" for warning in report.get("warnings", ())]
-    return [line for line in lines if line]
+    return lines + [f"warning    {warning}" for warning in report.get("warnings", ())]
+
+
+def _of_model(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
+    """Returns (label, conclusion) of one distilled model."""
+    compared, figures, lines = report["compared"][key], report[key], []
+    measure = METRICS[report["headline_measure"]]
+
+    def shown(name: str, form: str) -> str:
+        result = compared.get(name)
+        if result is None or result["value"] is None:
+            return ""
+        return form.format(percent(result["value"])) + _within(result["ci95"])
+
+    lines.append(("retention", shown("headline_retention", f"{{}} of the teacher's {measure}")))
+    if ranking := shown("ndcg10_retention", "{} of the teacher's NDCG@10"):
+        lines.append(("ranking", f"{ranking}; its own is {figure(figures['ndcg10'])}"))
+    shares = [f"{percent(share['value'])}{_within(share['ci95'])} by {name}" for name, share in over_bm25(report, key)]
+    if shares:
+        lines.append(("over BM25", f"(model - BM25) / (teacher - BM25): {', '.join(dict.fromkeys(shares))}"))
+    lines.append(("fidelity", shown("fidelity", "decides as the teacher on {}")))
+    gain = compared.get("headline_gain")
+    if gain and gain["value"] is not None:
+        low_high = gain["ci95"]
+        within = "" if low_high is None else f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
+        of = "" if measure == "accuracy" else f" of {measure}"
+        lines.append(("gain", f"{100 * gain['value']:+.1f} points{of} over labels alone{within}"))
+    if chosen := report["thresholds"].get(key):
+        values = ", ".join(f"{name} {figure(chosen[name])}" for name in ("f1", "precision", "recall"))
+        lines.append(("threshold", f"{figure(chosen['threshold'])}, chosen on validation: {values}"))
+    faster = speed_up(report, key)
+    if faster is not None and faster >= 2:
+        lines.append(("speed", f"{faster:,.0f} times the teacher's, one row at a time"))
+    if embedding := report["latency"].get(f"{key}_embed_query"):
+        single = embedding["single_ms"]
+        lines.append(("embedding", f"a query in {duration(single['p50'])}, p99 {duration(single['p99'])}"))
+    return [(label, text) for label, text in lines if text]
 
 
 def _smaller(compression: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.evaluation.metrics import agreement, decisions
-from tfb2d.evaluation.results import covered
+from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns
 from tfb2d.evaluation.table import layout, percent
 from tfb2d.evaluation.teacher_scores import teacher_scores

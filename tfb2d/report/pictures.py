@@ -10,9 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 INK, MUTED, LINE = "#010101", "#010102", "#010103"
-COLOURS = {"teacher": "#010104", "student": "#010105", "labels_only": "#010106"}
+COLOURS = {
+    "teacher": "#010104",
+    "student": "#010105",
+    "labels_only": "#010106",
+    "twin": "#010107",
+}
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line"} | {value: name for name, value in COLOURS.items()}
-DASHES: dict[str, Any] = {"teacher": (0, (5, 2)), "student": "solid", "labels_only": (0, (1, 1.5))}
+DASHES: dict[str, Any] = {
+    "teacher": (0, (5, 2)),
+    "student": "solid",
+    "labels_only": (0, (1, 1.5)),
+    "twin": (0, (5, 2, 1, 2)),
+}
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,

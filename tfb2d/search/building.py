@@ -70,7 +70,7 @@ def build(
         with locked(index):
             before = Manifest.read(index) if (index / NAME).exists() else None
             name, embedded = embed_catalogue(index, source, model, identity, dtype, progress=progress)
-            same = before is not None and before.catalogue == name
+            same = before if before is not None and before.catalogue == name else None
             fresh = Manifest(
                 catalogue=name,
                 parts=embedded.as_parts(),
@@ -81,15 +81,13 @@ def build(
                 version=1 if before is None else before.version + 1,
             )
             if same:
-                fresh = dataclasses.replace(
-                    fresh, parts=before.parts, deleted=before.deleted, n_deleted=before.n_deleted
-                )
+                fresh = dataclasses.replace(fresh, parts=same.parts, deleted=same.deleted, n_deleted=same.n_deleted)
             kind, settled = backends.settle(backend, fresh.rows, fresh.dim, parameters or {})
             fresh = dataclasses.replace(fresh, backend=kind, parameters=settled)
-            if same and before.backend == kind and dict(before.parameters) == settled and _whole(index, before):
+            if same and same.backend == kind and dict(same.parameters) == settled and _whole(index):
                 _log.info("the index is whole; nothing was to be done")
-                return before
-            return _finish(index, fresh, progress=progress)
+                return same
+            return finish(index, fresh, progress=progress)
     finally:
         model.close()
 
@@ -138,7 +136,7 @@ def update(
             with atomic_path(index / file) as temporary, temporary.open("wb") as out_file:
                 np.save(out_file, every)
         after = dataclasses.replace(before, parts=tuple(parts), deleted=file, n_deleted=len(every), version=version)
-        return Changes(*counts, _finish(index, after, before, out, progress=progress))
+        return Changes(*counts, finish(index, after, before, out, progress=progress))
 
 
 def _embed_new(index: Path, before: Manifest, new: Sequence[Title], model_name: str) -> list[Any]:
@@ -160,7 +158,7 @@ def _look_up(catalogue: Catalogue, ids: set[str]) -> tuple[dict[str, int], dict[
     return rows, texts
 
 
-def _finish(
+def finish(
     index: Path,
     after: Manifest,
     before: Manifest | None = None,
@@ -210,7 +208,7 @@ def _finish(
     return after
 
 
-def _whole(index: Path, manifest: Manifest) -> bool:
+def _whole(index: Path) -> bool:
     """Says whether all files that an index consists of can be opened."""
     from tfb2d.search.snapshot import Snapshot
 

@@ -16,7 +16,7 @@ _IN_MEMORY = (
 
 def scores_of(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:
     """Returns the inner products of unit vectors `[n, dim]` with one of a query `[dim]`, rounded, float64 `[n]`."""
-    return np.round((vectors @ query).astype(np.float64), DECIMALS)
+    return np.asarray(np.round((vectors @ query).astype(np.float64), DECIMALS), np.float64)
 
 
 class Exact:

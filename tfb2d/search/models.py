@@ -76,6 +76,7 @@ class Model:
         self.name = model
         self.version, self.fingerprint = 0, ""
         self._client: Any = None
+        self._model: Any
         if server:
             from tfb2d.serving import Client
 
@@ -83,8 +84,8 @@ class Model:
             return
         import tfb2d
 
-        self._model = tfb2d.load(model)
-        folder = self._model.folder
+        self._model = local = tfb2d.load(model)
+        folder = local.folder
         self.name = str(folder.parent if folder.name.isdigit() else folder)
         self.version = int(folder.name) if folder.name.isdigit() else 0
         self.fingerprint = _fingerprint(folder)

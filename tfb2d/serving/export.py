@@ -14,6 +14,7 @@ from tfb2d import __version__
 from tfb2d.data.files import read_json, sync, write_json
 from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.model_folder import version_folders
+from tfb2d.outcomes import DecisionNumbers
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 from tfb2d.students.served import ServedStudent, scores_and_logits
@@ -87,6 +88,7 @@ def export(
     warmup: Sequence[Sequence[str]],
     fingerprint: str,
     edge: str = "",
+    decision: DecisionNumbers | None = None,
 ) -> Path:
     """Writes the next version of a model, or finds this very one as the last version.
 
@@ -97,6 +99,7 @@ def export(
       warmup: texts, one sequence a field, of the requests that the server replays before it serves.
       fingerprint: of all that the model was made from; says whether the last version is this one.
       edge: "int8" or "float" also writes that edge form, into `assets.extra/edge`; "" writes none.
+      decision: from which score on a binary model answers "yes"; the card states it, the graph does not use it.
 
     Returns:
       The version's folder. It appears whole: it is written beside and renamed.
@@ -128,6 +131,7 @@ def export(
         ),  # not needed for scoring; a bench reads it to give fastText a table of the same size
         "signatures": sorted(served),
         "calibration": {"scale": float(scale), "bias": [float(b) for b in bias]},
+        "decision": None if decision is None else dataclasses.asdict(decision),
         "hash_spec": text_spec.SPEC,
         "fingerprint": fingerprint,
     }

@@ -10,7 +10,7 @@ from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
 from tfb2d.data.errors import DataError
 from tfb2d.data.tables import iter_batches
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY
-from tfb2d.outcomes import CalibrationNumbers
+from tfb2d.outcomes import CalibrationNumbers, DecisionNumbers
 from tfb2d.resume import fingerprint, is_finished, read_record
 from tfb2d.runs import Run, run_of
 from tfb2d.serving.export import EDGE, export
@@ -34,14 +34,16 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
       DataError: there is no student, or no calibration beside it.
     """
     folder = student_folder(source)
-    calibration = _calibration(folder)
+    calibration, decision = _learnt_on_validation(folder)
     student = load_student(folder)
     scale, bias = calibration.scale, calibration.bias
     written = []
     flex = convert_text(student, scale, bias) if "flex" in forms else b""  # first: not every student has this form
     if "saved_model" in forms:
         edge = tables if "edge" in forms else ""
-        version = export_saved_model(student, folder, output, calibration, edge, flex="flex" in forms)
+        version = export_saved_model(
+            student, folder, output, calibration, edge, decision=decision, flex="flex" in forms
+        )
         written.append((version, sum(path.stat().st_size for path in version.rglob("*") if path.is_file())))
         output = version / EDGE
     elif "edge" in forms:
@@ -72,12 +74,14 @@ def student_folder(source: Path) -> Path:
     return served[0]
 
 
-def _calibration(folder: Path) -> CalibrationNumbers:
+def _learnt_on_validation(folder: Path) -> tuple[CalibrationNumbers, DecisionNumbers | None]:
+    """Returns calibration and threshold of the student in a folder; a threshold belongs to binary tasks alone."""
     record = read_record(folder)
-    numbers = (record.outcome or {}).get("calibration") if record is not None else None
-    if not numbers:
+    outcome = (record.outcome or {}) if record is not None else {}
+    if not (numbers := outcome.get("calibration")):
         raise DataError(f"{folder} has no calibration; train the student again")
-    return CalibrationNumbers(numbers["scale"], tuple(numbers["bias"]))
+    decision = outcome.get("decision")
+    return CalibrationNumbers(numbers["scale"], tuple(numbers["bias"])), decision and DecisionNumbers(**decision)
 
 
 def export_saved_model(
@@ -87,6 +91,7 @@ def export_saved_model(
     calibration: CalibrationNumbers,
     edge: str = "",
     warmup_rows: int = 32,
+    decision: DecisionNumbers | None = None,
     flex: bool = False,
 ) -> Path:
     """Writes a finished student as the next version of a model, unless the last version is this very one.
@@ -98,6 +103,7 @@ def export_saved_model(
       calibration: from its logits to probabilities.
       edge: "int8" or "float", the edge form inside; "" for none.
       warmup_rows: rows of the warm-up requests.
+      decision: the threshold of a binary task, for the model's card.
       flex: whether the text form will be added.
 
     Returns:
@@ -111,5 +117,15 @@ def export_saved_model(
         warmup = [rows.column(name).to_pylist() for name in fields]
     scale, bias = calibration.scale, calibration.bias
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    made_of = fingerprint(weights, scale, bias, SPEC["version"], __version__, edge, flex)
-    return export(student, output.resolve(), scale=scale, bias=bias, warmup=warmup, fingerprint=made_of, edge=edge)
+    threshold = [] if decision is None else [decision.threshold]
+    made_of = fingerprint(weights, scale, bias, SPEC["version"], __version__, edge, flex, *threshold)
+    return export(
+        student,
+        output.resolve(),
+        scale=scale,
+        bias=bias,
+        warmup=warmup,
+        fingerprint=made_of,
+        edge=edge,
+        decision=decision,
+    )

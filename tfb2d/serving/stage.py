@@ -7,7 +7,7 @@ from tfb2d.outcomes import ExportOutcome
 from tfb2d.resume import fingerprint
 from tfb2d.runs import Run
 
-VERSION = 1  # of the code: raise it when the same student gives another SavedModel
+VERSION = 2  # of the code: raise it when the same student gives another SavedModel
 
 
 def export_student(run: Run, config: Config) -> ExportOutcome:
@@ -19,8 +19,10 @@ def export_student(run: Run, config: Config) -> ExportOutcome:
     settings, folder = config.export, run.compressed
     output = Path(settings.folder) / config.model_name
     edge = "int8" if settings.edge else ""
-    calibration = run.compress_outcome().calibration
-    version = export_saved_model(load_student(folder), folder, output, calibration, edge, settings.warmup_rows)
+    compressed = run.compress_outcome()
+    version = export_saved_model(
+        load_student(folder), folder, output, compressed.calibration, edge, settings.warmup_rows, compressed.decision
+    )
     return ExportOutcome(str(version), folder_megabytes(version))
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from tfb2d.config import TrainingConfig
 from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.evaluation.headline import Headline, decide
+from tfb2d.outcomes import DecisionNumbers
 from tfb2d.probability import one_column
 from tfb2d.students.model import Student
 from tfb2d.students.rows import TrainingRows
@@ -24,12 +26,14 @@ class Fitted:
       student: the student.
       history: figures an epoch, see `Trainer.fit`.
       calibration: from its logits to probabilities, learnt on the validation rows that have a label.
+      decision: of a binary task, the threshold that these rows choose; None of others.
       logits: a function of hashed rows to logits `[n, k]` float32.
     """
 
     student: Student
     history: list[dict[str, float]]
     calibration: Calibration
+    decision: DecisionNumbers | None
     logits: Callable[[TrainingRows], np.ndarray]
 
 
@@ -42,6 +46,7 @@ def fit_student(
     words: WordVectors | None = None,
     progress: bool = True,
     start_from: Callable[[np.ndarray, np.ndarray], None] | None = None,
+    headline: Headline | None = None,
 ) -> Fitted:
     """Trains a student in place: vocabulary, start from word vectors, training, calibration.
 
@@ -56,6 +61,7 @@ def fit_student(
       words: a teacher's word vectors to start from; None starts at random.
       progress: whether to show a bar of the batches.
       start_from: takes the place of `student.start_from`.
+      headline: of the rows of `valid`; see `Trainer`.
 
     Raises:
       FloatingPointError: the loss or a weight is no number any more.
@@ -63,10 +69,11 @@ def fit_student(
     student.learn_vocabulary(rows.rows, rows.index)
     if words is not None:
         (start_from or student.start_from)(*words)
-    trainer = Trainer(student, rows, valid, config, out)
+    trainer = Trainer(student, rows, valid, config, out, headline)
     history = trainer.fit(progress)
     student.zero_rows(trainer.table_optimizer.untouched(student.ngrams.table))
     logits = trainer.logits(valid)
-    labels = valid.targets[:, 0] if student.task.n_logits == 1 else valid.targets.argmax(1)
-    calibration = calibrate(student.task, labels.astype(np.float64), one_column(logits))
-    return Fitted(student, history, calibration, trainer.logits)
+    labels = (valid.targets[:, 0] if student.task.n_logits == 1 else valid.targets.argmax(1)).astype(np.float64)
+    calibration = calibrate(student.task, labels, one_column(logits))
+    decision = decide(student.task, labels, calibration.apply(one_column(logits)))
+    return Fitted(student, history, calibration, decision, trainer.logits)

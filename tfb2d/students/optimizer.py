@@ -1,10 +1,10 @@
-"""Row-wise Adagrad: one accumulator a table row instead of one a weight."""
+"""Row-wise Adagrad: one accumulator a table row instead of one a weight. TensorFlow alone, for both Keras."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 
 class RowWiseAdagrad(tf.Module):
@@ -22,7 +22,7 @@ class RowWiseAdagrad(tf.Module):
 
     Args:
       tables: variables `[rows, dim]` float32.
-      learning_rate: a tf_keras schedule.
+      learning_rate: a function of the step, such as a schedule of tf_keras.
       initial_accumulator: what every row starts with; it bounds the first steps.
 
     Reference: Duchi et al. 2011; row-wise as in Naumov et al. 2019 (arXiv 1906.00091).
@@ -31,7 +31,7 @@ class RowWiseAdagrad(tf.Module):
     def __init__(
         self,
         tables: Sequence[tf.Variable],
-        learning_rate: tf_keras.optimizers.schedules.LearningRateSchedule,
+        learning_rate: Callable[[tf.Variable], Any],
         initial_accumulator: float = 1e-12,
     ) -> None:
         super().__init__()

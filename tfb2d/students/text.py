@@ -5,7 +5,7 @@ ids are those of `tfb2d/students/text_spec.py`, in every locale and with every I
 not used: it lower-cases "I" by the server's LANG (dotless in Turkish), and ends a text at its first NUL.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -52,19 +52,30 @@ def flat_hashes(
     Returns:
       Hashes `[tokens]` int64; each token's text and index in it, `[tokens, 2]` int64; the number of texts, int64.
     """
+    return _flat(text, max_tokens, lambda tokens: _hashes(tokens, affixes))
+
+
+def flat_tokens(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns tokens as UTF-8 strings where `flat_hashes` returns their hashes; the rest as there."""
+    return _flat(text, max_tokens, lambda tokens: tokens)
+
+
+def _flat(
+    text: tf.Tensor, max_tokens: int, values_of: Callable[[tf.Tensor], tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; at least 1")
     lower = tf.strings.lower(_folded(text))
     apart = tf.strings.regex_replace(lower, _isolated(), r" \0 ")
     split = tf.raw_ops.StringSplitV2(input=apart, sep="", maxsplit=max_tokens)
-    hashes = _hashes(split.values, affixes)
+    values = values_of(split.values)
 
     def cut() -> tuple[tf.Tensor, tf.Tensor]:
         kept = split.indices[:, 1] < max_tokens  # the op leaves the text behind the last split in one piece
-        return tf.boolean_mask(hashes, kept), tf.boolean_mask(split.indices, kept)
+        return tf.boolean_mask(values, kept), tf.boolean_mask(split.indices, kept)
 
-    hashes, indices = tf.cond(split.shape[1] > max_tokens, cut, lambda: (hashes, split.indices))
-    return hashes, indices, split.shape[0]
+    values, indices = tf.cond(split.shape[1] > max_tokens, cut, lambda: (values, split.indices))
+    return values, indices, split.shape[0]
 
 
 def _hashes(tokens: tf.Tensor, affixes: Sequence[int]) -> tf.Tensor:

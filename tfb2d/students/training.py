@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path, write_json
 from tfb2d.config import TrainingConfig
+from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.students.model import Student, assign_arrays, named_arrays
 from tfb2d.students.optimizer import RowWiseAdagrad
@@ -49,7 +50,7 @@ class _Position:
     step: int = 0  # steps done in the current epoch
     loss: float = 0.0  # summed over these steps
     seconds: float = 0.0  # that the current epoch has taken
-    best: float | None = None  # the lowest validation loss
+    best: list[float] | None = None  # orders the best evaluation: `Headline.order`, or the validation loss negated
     since_best: int = 0  # epochs since then
 
 
@@ -67,12 +68,21 @@ class Trainer:
       config: rates, epochs, batch.
       out: gets `history.json`, `tensorboard/` and, in `checkpoints/`, what a stopped run goes on from; `bring_up` deletes
         that folder once the work is whole.
+      headline: measured on the rows of `valid` after each epoch; with `config.patience` the weights that are best by it are
+        kept. None keeps those with the lowest validation loss.
     """
 
     def __init__(
-        self, student: Student, rows: TrainingRows, valid: TrainingRows, config: TrainingConfig, out: Path
+        self,
+        student: Student,
+        rows: TrainingRows,
+        valid: TrainingRows,
+        config: TrainingConfig,
+        out: Path,
+        headline: Headline | None = None,
     ) -> None:
         self.student, self.rows, self.valid, self.config, self.out = student, rows, valid, config, out
+        self.headline = headline
         self.checkpoint = out / CHECKPOINTS / "state.safetensors"
         self.best_weights = out / CHECKPOINTS / "best.safetensors"
         self.steps_per_epoch = -(-rows.n // config.batch_size)
@@ -170,9 +180,13 @@ class Trainer:
             "valid_accuracy": _accuracy(self.valid.targets, logits),
             "seconds": position.seconds,
         }
+        order = [-valid_loss]
+        if self.headline is not None:
+            figures |= self.headline.figures(logits)
+            order = list(self.headline.order(figures))
         self.history.append(figures)
-        if position.best is None or valid_loss < position.best:
-            position.best, position.since_best = valid_loss, 0
+        if position.best is None or order > position.best:
+            position.best, position.since_best = order, 0
             if self.config.patience:
                 with atomic_path(self.best_weights) as path:
                     save_file(named_arrays(self.student.trunk.weights), path)

@@ -8,7 +8,7 @@ from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 from tfb2d.distill.targets import mixed, read_logits
-from tfb2d.evaluation.stage import groups_of
+from tfb2d.evaluation.headline import Headline, groups_of, headline_on
 from tfb2d.runs import SPLITS, Run
 from tfb2d.students.rows import HashedRows, TrainingRows, with_targets
 from tfb2d.sweep.settings import ALL, Facts, Settings
@@ -75,6 +75,11 @@ class Material:
     def groups(self, split: str) -> list[str] | None:
         """Returns the group of each row, `[n]`; the bootstrap draws groups whole."""
         return groups_of(read_table(self.run.split(split)), self.task)
+
+    @property
+    def headline(self) -> Headline:
+        """Returns the run's headline measure, by which variants are chosen."""
+        return headline_on(self.task, read_table(self.run.split("valid")), self.config.report.headline)
 
     def stack(self, settings: Settings) -> Stack:
         """Returns the teachers' stack, fitted on validation."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from tfb2d.evaluation.bootstrap import Bootstrap, percentile_interval
 from tfb2d.evaluation.calibration import Calibration, calibrate
-from tfb2d.evaluation.headline import headline_measure
-from tfb2d.evaluation.metrics import agreement
-from tfb2d.evaluation.results import covered
+from tfb2d.evaluation.headline import best_threshold
+from tfb2d.evaluation.metrics import LESS_IS_BETTER, agreement
+from tfb2d.evaluation.models import covered
 from tfb2d.probability import one_column
 from tfb2d.sweep.curve import learning_curve
 from tfb2d.sweep.material import Material
@@ -32,19 +32,19 @@ class Split:
     """
 
     def __init__(self, material: Material, name: str, trained: Sequence[Job], out: Path, resamples: int) -> None:
-        from safetensors.numpy import load_file
-
         task, self._resamples = material.task, resamples
         labels = material.labels[name]
         rows = np.isfinite(labels)
-        scores = {}
-        for job in trained:
-            calibration = outcome_of(job, out).calibration
-            logits = one_column(load_file(out / job.folder / LOGITS)[name])[rows]
-            scores[job.folder] = Calibration(calibration.scale, calibration.bias).apply(logits)
+        scores = {job.folder: _scores(job, out, name)[rows] for job in trained}
+        thresholds, valid = {}, material.labels["valid"]
+        if task.kind == "binary":
+            known = np.isfinite(valid)
+            thresholds = {
+                job.folder: best_threshold(valid[known], _scores(job, out, "valid")[known]) for job in trained
+            }
         groups = material.groups(name)
         groups = None if groups is None else np.asarray(groups, object)[rows]
-        self._bootstrap = Bootstrap(task, labels[rows], scores, groups, resamples=resamples)
+        self._bootstrap = Bootstrap(task, labels[rows], scores, groups, thresholds=thresholds, resamples=resamples)
         self._metrics = list(self._bootstrap.values[next(iter(scores))])
         teacher = _teacher(material, name)[rows]
         known = covered(teacher)
@@ -53,7 +53,13 @@ class Split:
         if known.any():
             known_groups = None if groups is None else groups[known]
             models = {"teacher": teacher[known]}
-            of_teacher = Bootstrap(task, labels[rows][known], models, known_groups, resamples=resamples)
+            if thresholds:
+                of_valid = _teacher(material, "valid")
+                met = covered(of_valid) & np.isfinite(valid)
+                thresholds = {"teacher": best_threshold(valid[met], of_valid[met])}
+            of_teacher = Bootstrap(
+                task, labels[rows][known], models, known_groups, thresholds=thresholds, resamples=resamples
+            )
             self.teacher = of_teacher.intervals("teacher")
             self._fidelity = {key: float(agreement(teacher[known], own[known]).mean()) for key, own in scores.items()}
 
@@ -122,8 +128,7 @@ def evaluate(
     for job in trained:
         by_key.setdefault(job.key, []).append(job)
     own = by_key[identity(material, base_of(axes).settings)]
-    labels = material.labels["valid"]
-    primary = headline_measure(material.task, labels[np.isfinite(labels)], pairs=material.facts.pairs)
+    primary = material.headline.measure
     answers = []
     for axis in axes:
         variants = []
@@ -168,6 +173,9 @@ def _curves(
     for name, split in splits.items():
         curves[name] = {}
         for metric in dict.fromkeys(("accuracy", primary)):
+            if metric in LESS_IS_BETTER:
+                curves[name][metric] = {"none": "curves are fitted to 1 less a measure whose best value is 1"}
+                continue
             errors = [[1 - value for value in variant[name][metric]["by_seed"]] for variant in variants]
             seeds = [by_key[identity(material, variant.settings)] for variant in axis.variants]
             samples = [1 - split.samples(jobs, metric) for jobs in seeds]
@@ -191,6 +199,16 @@ def _teacher(material: Material, split: str) -> np.ndarray:
     return scores
 
 
+def _scores(job: Job, out: Path, split: str) -> np.ndarray:
+    """Returns a job's calibrated scores of a split, `[n]` or `[n, k]`."""
+    from safetensors.numpy import load_file
+
+    calibration = outcome_of(job, out).calibration
+    logits = one_column(load_file(out / job.folder / LOGITS)[split])
+    return Calibration(calibration.scale, calibration.bias).apply(logits)
+
+
 def _value(variant: Figures, split: str, metric: str) -> float:
+    """Returns what orders variants, the greater the better."""
     value = variant[split][metric]["value"]
-    return -np.inf if value is None else value
+    return -np.inf if value is None else -value if metric in LESS_IS_BETTER else value

@@ -159,7 +159,8 @@ def _train(material: Material, job: Job, folder: Path, progress: bool) -> Varian
         vocabulary.use(student, ids)
         start_from = partial(vocabulary.start_from, student, ids)
     training = replace(settings.training, seed=job.seed)
-    fitted = fit_student(student, rows, material.watch("valid"), training, folder, words, progress, start_from)
+    valid = material.watch("valid")
+    fitted = fit_student(student, rows, valid, training, folder, words, progress, start_from, material.headline)
     with atomic_path(folder / LOGITS) as path:
         save_file({split: fitted.logits(material.watch(split)) for split in ("valid", "test")}, path)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)

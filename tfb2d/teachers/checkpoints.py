@@ -22,14 +22,14 @@ class Checkpoints:
 
     Args:
       folder: where the files go.
-      model: the model.
-      optimizer: its optimizer, built.
+      weights: the model's variables.
+      optimizers: those of its optimizers, which are built.
     """
 
-    def __init__(self, folder: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    def __init__(self, folder: Path, weights: Sequence[Any], optimizers: Sequence[Any]) -> None:
         self.folder = folder
-        self.weights = list(model.variables)
-        self.variables = [*model.variables, *optimizer.variables]
+        self.weights = list(weights)
+        self.variables = [*weights, *optimizers]
 
     def save(self, progress: Mapping[str, Any]) -> None:
         """Writes the state; `progress["best_file"]` names the best weights' file, "" if there is none yet."""
@@ -60,12 +60,12 @@ class Checkpoints:
             _assign(file, self.weights)
 
 
-def _write(path: Path, variables: Sequence[keras.Variable], about: dict[str, str]) -> None:
+def _write(path: Path, variables: Sequence[Any], about: dict[str, str]) -> None:
     arrays = {f"{i:05d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
     with atomic_path(path) as temporary:
         save_file(arrays, temporary, about)
 
 
-def _assign(file: Any, variables: Sequence[keras.Variable]) -> None:
+def _assign(file: Any, variables: Sequence[Any]) -> None:
     for i, variable in enumerate(variables):
         variable.assign(file.get_tensor(f"{i:05d}"))

@@ -17,6 +17,7 @@ from tfb2d.data import resources
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
+from tfb2d.evaluation.headline import headline_on
 from tfb2d.outcomes import TeacherOutcome
 from tfb2d.teachers.card import write_card
 from tfb2d.teachers.loop import State, Training
@@ -28,9 +29,15 @@ from tfb2d.teachers.tuning import optimizer_for
 
 
 def fine_tune(
-    config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True, adapted: Path | None = None
+    config: TeacherConfig,
+    data: Path,
+    task: Task,
+    out: Path,
+    progress: bool = True,
+    adapted: Path | None = None,
+    headline: str = "",
 ) -> TeacherOutcome:
-    """Fine-tunes an encoder on `data/train`, keeps the weights with the lowest loss on `data/valid`, saves the teacher.
+    """Fine-tunes an encoder on `data/train`, keeps the weights that are best on `data/valid`, saves the teacher.
 
     A run that was killed goes on from its newest checkpoint. On a CPU it ends with the same weights, to the last bit, as a
     run that was not. The caller makes sure that `out` is of the same settings and rows (`resume.bring_up`). If
@@ -44,9 +51,12 @@ def fine_tune(
       out: the saved teacher's folder; it also gets a model card and TensorBoard scalars.
       progress: whether to show a progress bar.
       adapted: folder in which `adapt` adapted the encoder; None starts from the preset itself.
+      headline: the measure that says which weights are best (`report.headline`); "" takes the task's own. Of equal figures
+        the one with the lower loss is better.
 
     Returns:
-      The outcome. An entry of `history` has "step", "epoch", "train_loss" and the figures of `measure`.
+      The outcome. An entry of `history` has "step", "epoch", "train_loss", the figures of `measure` and the headline
+      measure.
 
     Raises:
       ConfigError: the preset cannot be used, or is a saved teacher of another task.
@@ -57,7 +67,7 @@ def fine_tune(
     out.mkdir(parents=True, exist_ok=True)
     if (saved / FILE).exists():
         return _take_over(saved, task, out)
-    return _FineTuning(config, data, task, out, adapted).run(progress)
+    return _FineTuning(config, data, task, out, adapted, headline).run(progress)
 
 
 class _FineTuning(Training):
@@ -66,7 +76,9 @@ class _FineTuning(Training):
     title = "fine-tuning"
     learning_rate = "teachers.*.learning_rate"
 
-    def __init__(self, config: TeacherConfig, data: Path, task: Task, out: Path, adapted: Path | None) -> None:
+    def __init__(
+        self, config: TeacherConfig, data: Path, task: Task, out: Path, adapted: Path | None, headline: str
+    ) -> None:
         keras.utils.set_random_seed(config.seed)  # the head's first weights, and dropout
         self.config = config
         # An adapted encoder has lost its upper layers already.
@@ -74,6 +86,7 @@ class _FineTuning(Training):
         self.teacher = Teacher(build_classifier(start, task.n_logits), task, config.max_length)
         self.rows, self.labels = _read(data / "train", self.teacher)
         self.valid, self.valid_labels = _read(data / "valid", self.teacher)
+        self.headline = headline_on(task, read_table(data / "valid"), headline)
         if not len(self.rows):
             raise DataError(f"{data / 'train'}: no rows to fine-tune on")
         super().__init__(out, len(self.rows), config.epochs, config.batch_size, config.checkpoint_seconds)
@@ -105,11 +118,12 @@ class _FineTuning(Training):
 
     def figures(self) -> dict[str, float]:
         with self._averaged():
-            return measure(self.teacher.task, self.teacher.logits_of(self.valid), self.valid_labels)
+            logits = self.teacher.logits_of(self.valid)
+        return measure(self.teacher.task, logits, self.valid_labels) | self.headline.figures(logits)
 
     def keep(self, state: State, evaluation: dict[str, float]) -> None:
         state.worse += 1
-        if state.best is None or evaluation["valid_loss"] < state.best["valid_loss"]:
+        if state.best is None or self.headline.order(evaluation) > self.headline.order(state.best):
             with self._averaged():
                 state.best_file = self.checkpoints.save_best(state.step)
             state.best, state.worse = evaluation, 0

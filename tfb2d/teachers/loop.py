@@ -1,4 +1,4 @@
-"""The training loop of fine-tuning and adapting: batches, checkpoints, evaluations, progress."""
+"""The training loop of teachers and twins: batches, checkpoints, evaluations, progress."""
 
 import dataclasses
 import math
@@ -46,7 +46,7 @@ class State:
 class Training(ABC):
     """A training run that goes on from its newest checkpoint.
 
-    A subclass calls `prepare` once it has a model, and `train` to run.
+    A subclass calls `prepare` once it has a model, or sets `checkpoints` itself, and `train` to run.
 
     Args:
       out: folder of checkpoints and TensorBoard scalars.
@@ -81,7 +81,7 @@ class Training(ABC):
         """Builds the optimizer and the training step, for the arguments of `training_step`."""
         optimizer.build(model.trainable_variables)
         self.step = training_step(model, optimizer, loss, labels_spec)
-        self.checkpoints = Checkpoints(self.out / CHECKPOINTS, model, optimizer)
+        self.checkpoints = Checkpoints(self.out / CHECKPOINTS, model.variables, optimizer.variables)
 
     @abstractmethod
     def batches(self, epoch: int) -> list[np.ndarray]:

@@ -1,5 +1,9 @@
 """The stages `adapted/NAME`, `teachers/NAME` and `logits/NAME`: make a teacher, and write its logits of all rows."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from tfb2d.config import Config, adapt_settings
 from tfb2d.data.tables import count_rows
 from tfb2d.data.task import Task
@@ -7,8 +11,11 @@ from tfb2d.outcomes import AdaptOutcome, LogitsOutcome, TeacherOutcome
 from tfb2d.resume import set_aside
 from tfb2d.runs import SPLITS, Run
 
+if TYPE_CHECKING:
+    import numpy as np
+
 ADAPT_VERSION = 2  # of the code: raise it when the same settings and rows give another encoder
-FINE_TUNE_VERSION = 2  # ... another teacher
+FINE_TUNE_VERSION = 3  # ... another teacher
 LABEL_VERSION = 2  # ... other logits
 
 
@@ -31,7 +38,15 @@ def fine_tune_teacher(run: Run, config: Config, name: str) -> TeacherOutcome:
         run.teacher(name),
         run.progress,
         adapted=None if adapted is None else run.adapted(adapted),
+        headline=config.report.headline,
     )
+
+
+def load_scorer(folder: Path) -> Callable[[Sequence[Sequence[str]]], "np.ndarray"]:
+    """Returns the function by which a saved teacher scores texts, a list a field: logits `[n, k]`."""
+    from tfb2d.teachers.teacher import load_teacher
+
+    return load_teacher(folder).logits
 
 
 def label(run: Run, config: Config, name: str) -> LogitsOutcome:

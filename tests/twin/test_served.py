@@ -1,0 +1,65 @@
+"""Towers as trained and as served: the same vectors."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tests.twin.twins import twin
+
+from tfb2d.twin.served import served_tower
+
+KINDS = ("bert", "distilbert", "electra", "mpnet", "triletters", "ngram")
+TEXTS = [
+    "usb cable 2 m",
+    "",
+    "café USB-C cables, 3.5 mm",
+    "中日 ß x",
+    " ",
+    "a",
+    "usb " * 40,
+    "a-very-long-word" * 10,
+]
+
+
+def shaken(tower) -> None:
+    """Gives a tower's weights random values, biases and norms too: those of a new one are zeros and ones."""
+    rng = np.random.default_rng(0)
+    for weight in tower.model.weights:
+        if "seed" not in weight.path:
+            weight.assign(np.asarray(weight) + rng.normal(0, 0.3, weight.shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "weighted"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_served_tower_gives_the_trained_ones_vectors(kind: str, pooling: str) -> None:
+    if kind == "ngram" and pooling != "mean":
+        pytest.skip("a look-up tower has one pooling")
+    keras.utils.set_random_seed(1)
+    tower = twin(kind, pooling=pooling).query_tower
+    shaken(tower)
+    served = served_tower(tower, "float")
+    vectors = tf.function(served)(tf.constant(TEXTS)).numpy()
+    assert np.abs(vectors - tower.embed(TEXTS)).max() < 2e-6
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
+    alone = np.concatenate([served(tf.constant([text])).numpy() for text in TEXTS])
+    assert np.abs(alone - vectors).max() < 2e-6
+    assert np.ptp(vectors[[0, 2, 3]], axis=0).max() > 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("weights", "most"), [("bfloat16", 0.02), ("int8", 0.02)])
+def test_quantised_weights_move_vectors_little(kind: str, weights: str, most: float) -> None:
+    keras.utils.set_random_seed(1)
+    tower = twin(kind).query_tower
+    shaken(tower)
+    served = served_tower(tower, weights)
+    for constant in (False, True):
+        vectors = served(tf.constant(TEXTS), constant).numpy()
+        cosine = (vectors * tower.embed(TEXTS)).sum(1)
+        assert 0 < 1 - cosine.min() < most
+    assert served.table.values.dtype == {"int8": tf.int8, "bfloat16": tf.bfloat16}[weights]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_texts_give_no_vectors(kind: str) -> None:
+    assert served_tower(twin(kind).query_tower, "int8")(tf.constant([], tf.string)).shape == (0, 8)

@@ -1,0 +1,62 @@
+"""BM25 scores of (query, title) pairs: what the words alone are worth, beside every ranking.
+
+The library is bm25s (Lù 2024, arXiv 2407.03618), with its defaults k1 = 1.5, b = 0.75 and Lucene's form, whose weights
+are never negative. Its own tokenizer is not used: it drops one-letter words, "not" and "for", so sizes and model names
+are lost.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfb2d.evaluation.metrics import Floats
+
+_WORD = re.compile(r"\w+")
+
+
+def words(text: str) -> list[str]:
+    """Splits a text into lower-case words, those of one letter included; a run of letters without spaces is one word."""
+    return _WORD.findall(text.lower())
+
+
+def bm25_scores(queries: Sequence[str], titles: Sequence[str]) -> Floats:
+    """Scores each query with its own title; the documents are the distinct titles.
+
+    Args:
+      queries: `[n]`.
+      titles: `[n]`.
+
+    Returns:
+      Scores `[n]`, 0 or more: 0 where title and query share no word.
+    """
+    documents = {title: index for index, title in enumerate(dict.fromkeys(titles))}
+    vocabulary: dict[str, int] = {}
+    ids = [[vocabulary.setdefault(word, len(vocabulary)) for word in words(title)] for title in documents]
+    scores = np.zeros(len(titles))
+    if not vocabulary:
+        return scores  # no title has a word; BM25.index would fail
+    index = _bm25s().BM25()
+    index.index((ids, vocabulary), show_progress=False)
+    rows: dict[str, list[int]] = {}
+    for row, query in enumerate(queries):
+        rows.setdefault(query, []).append(row)
+    for query, own in rows.items():
+        known = [vocabulary[word] for word in words(query) if word in vocabulary]
+        if known:  # get_scores fails on an empty list
+            scores[own] = index.get_scores(known)[[documents[titles[row]] for row in own]]
+    return scores
+
+
+def _bm25s() -> Any:
+    """Imports bm25s without JAX, which it would start, and on a GPU give most of the memory, for a function unused here."""
+    if "bm25s" in sys.modules or "jax" in sys.modules:
+        return importlib.import_module("bm25s")
+    sys.modules["jax"] = None  # type: ignore[assignment]  # importing it fails then
+    try:
+        return importlib.import_module("bm25s")
+    finally:
+        del sys.modules["jax"]

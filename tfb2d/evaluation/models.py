@@ -1,0 +1,54 @@
+"""The models that stand side by side in a report, and what is known of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfb2d.evaluation.metrics import Bools
+
+History = Sequence[Mapping[str, Any]]
+
+# In the order of the report's rows: a model's key in report.json, and its title.
+MODELS = {
+    "teacher": "teacher",
+    "student": "student",
+    "twin": "twin",
+    "labels_only": "student, labels only",
+    "bm25": "BM25",
+}
+DISTILLED = ("student", "twin")  # compared with the teacher; the first that there is leads
+
+
+@dataclass(frozen=True)
+class Model:
+    """Holds one model's part in a report.
+
+    Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. External scores of a teacher may lack rows, which
+    are NaN. Such a teacher is measured, and others are compared with it, on the other rows.
+
+    Attributes:
+      scores: of the test split.
+      threshold: of a binary task, from which on the answer is "yes"; chosen on validation.
+      history: figures of each evaluation during training.
+      latency: of `latency.measure`.
+      size_mb: on disk, 10^6 bytes.
+      embed_latency: of `latency.measure`, of embedding a query; only of a twin.
+      folder: of the exported model; "" of models that are not exported.
+    """
+
+    scores: ArrayLike
+    threshold: float | None = None
+    history: History = ()
+    latency: Mapping[str, Any] = field(default_factory=dict)
+    size_mb: float | None = None
+    embed_latency: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
+
+
+def covered(scores: ArrayLike) -> Bools:
+    """Returns the rows that a model has a score for, `[n]`."""
+    array = np.asarray(scores)
+    return ~np.isnan(array if array.ndim == 1 else array.sum(axis=1))

@@ -1,0 +1,158 @@
+"""Transformer encoders of towers: cut out of a pretrained or fine-tuned one, or new."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+
+from tfb2d.config import ConfigError, TeacherConfig
+from tfb2d.teachers.models import build_classifier, precision
+from tfb2d.teachers.packing import Packer
+from tfb2d.twin_config import SCRATCH, TwinConfig
+
+READ = {"token_ids", "padding_mask", "segment_ids"}  # inputs of encoders that towers know to feed
+
+
+@dataclass(frozen=True)
+class WordPieces:
+    """What `WordPieceInputs` is made from, besides the length.
+
+    Attributes:
+      vocabulary: the pieces, in the order of their ids.
+      lowercase, strip_accents: what happens to texts first.
+      special: names of the special tokens: "start", "end", "padding" and "unknown".
+    """
+
+    vocabulary: tuple[str, ...]
+    lowercase: bool
+    strip_accents: bool
+    special: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An encoder to start from, and how it reads texts.
+
+    Attributes:
+      backbone: the encoder.
+      pieces: its tokenizer's settings.
+    """
+
+    backbone: keras_hub.models.Backbone
+    pieces: WordPieces
+
+
+def read_source(preset: str, length: int) -> Source:
+    """Reads an encoder and its tokenizer's settings from a preset, as teachers take it.
+
+    Args:
+      preset: see `TeacherConfig.preset`; also a saved teacher's `model` folder.
+      length: tokens of the longest text.
+
+    Raises:
+      ConfigError: there is no such preset, or it is no WordPiece encoder that towers know to feed.
+    """
+    try:
+        classifier = build_classifier(TeacherConfig(preset=preset, max_length=1), 1)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("teachers.*.", "twin.")) from error
+    backbone, tokenizer = classifier.backbone, classifier.preprocessor.tokenizer
+    positions = getattr(backbone, "max_sequence_length", None)
+    if positions and length > positions:
+        raise ConfigError(f"twin.title_length and twin.query_length: {preset} takes {positions} tokens, not {length}")
+    inputs = list(classifier.input)
+    suitable = isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) and {"token_ids", "padding_mask"} <= set(
+        inputs
+    )
+    if not suitable or not set(inputs) <= READ or "num_layers" not in backbone.get_config():
+        raise ConfigError(
+            f"twin.preset: {preset or 'the teacher'} is a {type(backbone).__name__} with a "
+            f"{type(tokenizer).__name__}; towers start from WordPiece encoders (BERT, DistilBERT, ELECTRA, MPNet); name "
+            "another twin.preset, or 'scratch'"
+        )
+    packer = Packer(classifier.preprocessor, inputs, length)
+    names = list(tokenizer.get_vocabulary())
+    special = {
+        "start": names[packer.start[0]],
+        "end": names[packer.end[0]],
+        "padding": names[packer.pad_id],
+        "unknown": tokenizer.oov_token,
+    }
+    pieces = WordPieces(tuple(names), bool(tokenizer.lowercase), bool(tokenizer.strip_accents), special)
+    return Source(backbone, pieces)
+
+
+def layers_taken(of: int, layers: int, take: str) -> list[int]:
+    """Returns the indices of the Transformer layers that a shallower encoder takes.
+
+    Args:
+      of: layers that there are.
+      layers: layers to take.
+      take: "first", or "spaced": evenly, the last among them, as 2, 4, 6 of six (TinyBERT, arXiv 1909.10351).
+
+    Raises:
+      ConfigError: there are too few.
+    """
+    if layers > of:
+        raise ConfigError(f"twin.layers is {layers}; the encoder that twin.preset names has {of}")
+    if take == "first":
+        return list(range(layers))
+    return [round((index + 1) * of / layers) - 1 for index in range(layers)]
+
+
+def cut(source: keras_hub.models.Backbone, config: TwinConfig) -> keras_hub.models.Backbone:
+    """Returns an encoder with `config.layers` of another's Transformer layers and all else of it.
+
+    Raises:
+      ConfigError: there are too few layers.
+    """
+    settings = source.get_config()
+    chosen = layers_taken(settings["num_layers"], config.layers, config.take)
+    settings |= {"num_layers": config.layers, "dropout": config.dropout, "name": "encoder"}
+    settings["dtype"] = keras.DTypePolicy(precision(config.mixed_precision))
+    shallow = type(source).from_config(settings)
+    for layer in shallow.layers:
+        stem, _, index = layer.name.rpartition("_")
+        name = f"{stem}_{chosen[int(index)]}" if stem == "transformer_layer" else layer.name
+        for variable, start in zip(layer.weights, source.get_layer(name).weights, strict=True):
+            variable.assign(np.asarray(keras.ops.convert_to_numpy(start)))
+    return shallow
+
+
+def new_encoder(config: TwinConfig, vocabulary: Sequence[str]) -> keras_hub.models.Backbone:
+    """Returns a BERT encoder with random weights, for texts of `config`'s lengths."""
+    return keras_hub.models.BertBackbone(
+        vocabulary_size=len(vocabulary),
+        num_layers=config.layers,
+        num_heads=config.heads,
+        hidden_dim=config.hidden,
+        intermediate_dim=config.intermediate,
+        dropout=config.dropout,
+        max_sequence_length=max(config.query_length, config.title_length),
+        num_segments=1,
+        dtype=precision(config.mixed_precision),
+        name="encoder",
+    )
+
+
+def starting_encoder(config: TwinConfig, source: Source) -> keras_hub.models.Backbone:
+    """Returns a tower's encoder as the settings say: cut out of the source, or new with the source's vocabulary."""
+    if config.preset == SCRATCH:
+        return new_encoder(config, source.pieces.vocabulary)
+    return cut(source.backbone, config)
+
+
+def encoder_to_json(backbone: keras_hub.models.Backbone) -> dict[str, Any]:
+    """Returns an encoder's shape as JSON can hold it, without weights."""
+    value: dict[str, Any] = keras.saving.serialize_keras_object(backbone)
+    return value
+
+
+def encoder_from_json(value: dict[str, Any], mixed_precision: bool) -> keras_hub.models.Backbone:
+    """Builds the encoder that `encoder_to_json` described, with random weights."""
+    policy = keras.saving.serialize_keras_object(keras.DTypePolicy(precision(mixed_precision)))
+    encoder: Any = keras.saving.deserialize_keras_object({**value, "config": {**value["config"], "dtype": policy}})
+    return encoder

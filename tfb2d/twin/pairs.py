@@ -1,0 +1,116 @@
+"""Training pairs: rows of a query and a title with the teachers' scores, where each distinct text stands once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfb2d.config import DistillConfig
+from tfb2d.data.tables import read_table
+from tfb2d.data.task import Task
+from tfb2d.distill.stack import Stack, probabilities
+from tfb2d.distill.targets import mixed, stacked_logits
+from tfb2d.errors import DataError
+from tfb2d.twin.model import distinct
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Holds n pairs.
+
+    Attributes:
+      queries: the distinct queries.
+      titles: the distinct titles.
+      query_of: int64 `[n]`, each pair's query.
+      title_of: int64 `[n]`, each pair's title.
+      targets: float32 `[n]`, what is learnt: probabilities.
+      teacher: float32 `[n]`, the stacked teachers' logits over the temperature; NaN where no teacher scored a pair.
+      labels: float32 `[n]`, NaN where a pair has none.
+    """
+
+    queries: list[str]
+    titles: list[str]
+    query_of: np.ndarray
+    title_of: np.ndarray
+    targets: np.ndarray
+    teacher: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.query_of)
+
+
+def training_pairs(
+    table: Path, logits: Sequence[Path], task: Task, stack: Stack, config: DistillConfig, more: Sequence[Path] = ()
+) -> Pairs:
+    """Reads the transfer set and what the twin learns of it.
+
+    Args:
+      table: a table with the task's fields and `label`.
+      logits: a logits folder per teacher, row for row the same as `table`.
+      task: a task of pairs.
+      stack: adds the teachers up.
+      config: temperature and share of hard labels.
+      more: logits folders, one per teacher, of pairs that stand behind the table's; these have no label.
+
+    Raises:
+      DataError: no row has a teacher's logit or a label.
+    """
+    query, title = task.fields
+    rows = read_table(table, [query, title, "label"])
+    columns = [rows[query].to_pylist(), rows[title].to_pylist()]
+    labels = rows["label"].to_numpy().astype(np.float32)
+    teacher = stacked_logits(logits, task, stack)[:, 0]
+    if more:
+        extra = read_table(more[0], [query, title])
+        columns = [column + extra[name].to_pylist() for column, name in zip(columns, task.fields, strict=True)]
+        teacher = np.concatenate([teacher, stacked_logits(more, task, stack)[:, 0]])
+        labels = np.concatenate([labels, np.full(extra.num_rows, np.nan, np.float32)])
+    soft = probabilities(teacher[:, None], config.temperature)
+    targets = mixed(soft, labels, config.hard_weight)[:, 0]
+    known = np.flatnonzero(np.isfinite(targets))
+    if not len(known):
+        raise DataError(f"{table}: there is no row to learn from: none has a teacher's logit or a label")
+    return _pairs(columns, known, targets, teacher / np.float32(config.temperature), labels)
+
+
+def labelled_pairs(table: Path, task: Task) -> Pairs:
+    """Reads a table whose rows all have labels; these are the targets."""
+    query, title = task.fields
+    rows = read_table(table, [query, title, "label"])
+    labels = rows["label"].to_numpy().astype(np.float32)
+    nothing = np.full(len(labels), np.nan, np.float32)
+    return _pairs([rows[query].to_pylist(), rows[title].to_pylist()], np.arange(len(labels)), labels, nothing, labels)
+
+
+def _pairs(
+    columns: Sequence[list[str]], rows: np.ndarray, targets: np.ndarray, teacher: np.ndarray, labels: np.ndarray
+) -> Pairs:
+    queries, query_of = distinct([columns[0][row] for row in rows])
+    titles, title_of = distinct([columns[1][row] for row in rows])
+    return Pairs(queries, titles, query_of, title_of, targets[rows], teacher[rows], labels[rows])
+
+
+def query_batches(query_of: np.ndarray, size: int, rng: np.random.Generator, ring: bool = False) -> list[np.ndarray]:
+    """Cuts pairs into an epoch's batches, in random order, so that pairs of the same query stand together.
+
+    So a batch has few distinct queries, and each is embedded once for all its titles.
+
+    Args:
+      query_of: int64 `[n]`, each pair's query.
+      size: of a batch; the last is smaller.
+      rng: of the order.
+      ring: keeps the queries in their own order, from a random one on; then neighbours share their batches.
+
+    Returns:
+      Indices of each batch's pairs; every pair is in one.
+    """
+    if not len(query_of):
+        return []
+    count = int(query_of.max()) + 1
+    place = (np.arange(count) + rng.integers(count)) % count if ring else rng.permutation(count)
+    shuffled = rng.permutation(len(query_of))
+    order = shuffled[np.argsort(place[query_of[shuffled]], kind="stable")]
+    batches = [order[at : at + size] for at in range(0, len(order), size)]
+    return [batches[index] for index in rng.permutation(len(batches))]

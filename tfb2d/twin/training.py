@@ -1,0 +1,187 @@
+"""Trains a twin on pairs, towers and crossing together; a killed run goes on to the same weights."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfb2d.evaluation.headline import Headline
+from tfb2d.resume import CHECKPOINTS
+from tfb2d.teachers.checkpoints import Checkpoints
+from tfb2d.teachers.loop import State, Training
+from tfb2d.twin.losses import margin_loss, soft_cross_entropy
+from tfb2d.twin.model import Twin
+from tfb2d.twin.optimizers import Optimizers
+from tfb2d.twin.pairs import Pairs, query_batches
+from tfb2d.twin.texts import PackedTexts
+from tfb2d.twin.towers import signature_of
+from tfb2d.twin_config import SCRATCH, TwinConfig
+
+PARTS = 4  # a batch's titles, sorted by length, are embedded in so many parts, each padded to its own longest
+FEWEST = 32  # titles that are worth cutting up
+
+
+class Validation:
+    """Labelled pairs that a training is watched on.
+
+    Args:
+      pairs: they are.
+      headline: the run's headline measure, of the same pairs.
+    """
+
+    def __init__(self, pairs: Pairs, headline: Headline) -> None:
+        self.pairs, self.headline = pairs, headline
+
+    def figures(self, logits: np.ndarray) -> dict[str, float]:
+        """Returns `valid_loss`, the cross-entropy of the labels in nats, and the headline measure.
+
+        Args:
+          logits: `[n, 1]`, of the pairs.
+        """
+        if not len(self.pairs):
+            return {}
+        z, labels = logits[:, 0].astype(np.float64), self.pairs.labels.astype(np.float64)
+        return {"valid_loss": float((np.logaddexp(0, z) - labels * z).mean())} | self.headline.figures(logits)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A training step's pairs, where each distinct text stands once.
+
+    Attributes:
+      queries: the query tower's inputs.
+      titles: the title tower's, in parts of similar length.
+      query_of, title_of: int32 `[n]`, each pair's text among them.
+      targets, teacher: float32 `[n]`, see `Pairs`.
+    """
+
+    queries: dict[str, tf.Tensor]
+    titles: tuple[dict[str, tf.Tensor], ...]
+    query_of: np.ndarray
+    title_of: np.ndarray
+    targets: np.ndarray
+    teacher: np.ndarray
+
+
+def make_batch(pairs: Pairs, queries: PackedTexts, titles: PackedTexts, rows: np.ndarray) -> Batch:
+    """Returns the pairs with these indices as a batch."""
+    query_texts, query_of = np.unique(pairs.query_of[rows], return_inverse=True)
+    title_texts, title_of = np.unique(pairs.title_of[rows], return_inverse=True)
+    by_length = np.argsort(titles.lengths[title_texts], kind="stable")
+    place = np.empty_like(by_length)
+    place[by_length] = np.arange(len(by_length))
+    parts = np.array_split(title_texts[by_length], PARTS if len(title_texts) >= FEWEST else 1)
+    return Batch(
+        queries.batch(query_texts),
+        tuple(titles.batch(part) for part in parts),
+        query_of.astype(np.int32),
+        place[title_of].astype(np.int32),
+        pairs.targets[rows],
+        pairs.teacher[rows],
+    )
+
+
+class PairTraining(Training):
+    """What the training of towers and of a look-up query tower have in common.
+
+    Args:
+      twin: trained in place.
+      pairs: to learn from.
+      valid: to watch.
+      config: rates, epochs, batch, losses.
+      epochs: how often each pair is read.
+      out: gets checkpoints and TensorBoard scalars.
+    """
+
+    title = "twin"
+    learning_rate = "twin.learning_rate, twin.head_learning_rate or twin.table_learning_rate"
+
+    def __init__(self, twin: Twin, pairs: Pairs, valid: Validation, config: TwinConfig, epochs: int, out: Path) -> None:
+        super().__init__(out, len(pairs), epochs, config.batch_size, config.checkpoint_seconds)
+        self.twin, self.pairs, self.valid, self.config = twin, pairs, valid, config
+
+    def learn(self, models: Sequence[Any], pretrained: bool) -> None:
+        """Makes the optimizers and the checkpoints of these models or layers; see `Optimizers`."""
+        trainable = [variable for model in models for variable in model.trainable_variables]
+        self.optimizers = Optimizers(trainable, self.config, self.steps, pretrained)
+        state = [variable for model in models for variable in model.variables]  # dropout's counters are among them
+        self.checkpoints = Checkpoints(self.out / CHECKPOINTS, state, self.optimizers.state)
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Returns the pairs of each step."""
+        rng = np.random.default_rng([self.config.seed, epoch])
+        ring = self.config.in_batch_negatives > 0
+        return query_batches(self.pairs.query_of, self.config.batch_size, rng, ring)
+
+    def is_evaluated(self, step: int) -> bool:
+        """Says whether an epoch ends here."""
+        return step > 0 and step % self.epoch_steps == 0
+
+    @abstractmethod
+    def valid_logits(self) -> np.ndarray:
+        """Returns the logits of the validation pairs, `[n, 1]`."""
+
+    def figures(self) -> dict[str, float]:
+        """Measures the twin on the validation pairs."""
+        return self.valid.figures(self.valid_logits())
+
+    def keep(self, state: State, evaluation: dict[str, float]) -> None:
+        """Stops a training whose weights are no numbers any more; the last weights are the outcome."""
+        if not all(math.isfinite(value) for value in evaluation.values()):
+            raise FloatingPointError(
+                f"the twin's logits are no numbers at step {state.step}; lower {self.learning_rate}"
+            )
+
+
+class TwinTraining(PairTraining):
+    """A twin's training, towers and crossing together; see `PairTraining`."""
+
+    def __init__(self, twin: Twin, pairs: Pairs, valid: Validation, config: TwinConfig, out: Path) -> None:
+        super().__init__(twin, pairs, valid, config, config.epochs, out)
+        self.queries, self.titles = twin.query_tower.pack(pairs.queries), twin.title_tower.pack(pairs.titles)
+        self.valid_queries = twin.query_tower.pack(valid.pairs.queries)
+        self.valid_titles = twin.title_tower.pack(valid.pairs.titles)
+        self.learn([*(tower.model for tower in twin.towers), twin.crossing], config.preset != SCRATCH)
+        self._steps: dict[int, Any] = {}
+
+    def loss_of(self, rows: np.ndarray) -> float:
+        """Takes a step."""
+        batch = make_batch(self.pairs, self.queries, self.titles, rows)
+        parts = len(batch.titles)
+        if parts not in self._steps:
+            self._steps[parts] = self._step(parts)
+        arrays = (batch.query_of, batch.title_of, batch.targets, batch.teacher)
+        return float(self._steps[parts](batch.queries, batch.titles, *map(tf.constant, arrays)))
+
+    def valid_logits(self) -> np.ndarray:
+        """Returns the logits of the validation pairs, `[n, 1]`."""
+        queries = self.twin.query_tower.embed_packed(self.valid_queries)
+        titles = self.twin.title_tower.embed_packed(self.valid_titles)
+        return self.twin.cross(queries[self.valid.pairs.query_of], titles[self.valid.pairs.title_of])
+
+    def _step(self, parts: int) -> Any:
+        """Traces a step for batches whose titles come in so many parts."""
+        query_model, title_model = self.twin.query_tower.model, self.twin.title_tower.model
+        crossing, optimizers, weight = self.twin.crossing, self.optimizers, self.config.margin_weight
+        of, floats = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
+        titles_spec = (signature_of(title_model),) * parts
+        specs = [signature_of(query_model), titles_spec, of, of, floats, floats]
+
+        @tf.function(input_signature=specs, autograph=False)
+        def step(queries: Any, titles: Any, query_of: Any, title_of: Any, targets: Any, teacher: Any) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                query_vectors = query_model(queries, training=True)
+                title_vectors = tf.concat([title_model(part, training=True) for part in titles], 0)
+                logits = crossing(tf.gather(query_vectors, query_of), tf.gather(title_vectors, title_of))
+                loss = soft_cross_entropy(targets, logits)
+                if weight:
+                    loss += weight * margin_loss(logits, teacher, query_of)
+            optimizers.apply(tape.gradient(loss, [variable.value for variable in optimizers.variables]))
+            return loss
+
+        return step
