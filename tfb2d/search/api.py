@@ -159,11 +159,9 @@ class Api:
         return JSONResponse({"status": "ok"})
 
     def warm(self) -> None:
-        """Runs everything once that the first request would wait for, save the teacher, which may never be asked."""
-        samples = self.searcher.describe()["samples"][:1]
-        for title in samples:
-            self._compare(title[:MAX_QUERY], legs=LEGS, k=1, retrieve=100, rank=True)
-            if self.explainer is not None:
+        """Explains a title, which loads what explaining needs; the teacher is loaded where it is asked."""
+        if self.explainer is not None:
+            for title in self.searcher.describe()["samples"][:1]:
                 self.explainer.explain(title[:MAX_QUERY], [title])
 
     def close(self) -> None:

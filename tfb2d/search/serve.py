@@ -80,7 +80,7 @@ def run(options: Namespace) -> None:
 
 
 def warm(api: "Api") -> None:
-    """Runs the models once; what goes wrong there is the first request's to tell."""
+    """Loads what explaining needs; what goes wrong there is the first request's to tell."""
     with contextlib.suppress(UserError):
         api.warm()
 
