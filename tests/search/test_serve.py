@@ -1,5 +1,6 @@
 """The command that serves the page: it says where, answers there, ends, and names what it cannot use."""
 
+import http.client
 import json
 import socket
 import threading
@@ -45,6 +46,18 @@ def test_the_command_serves_until_it_is_ended(
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert b"<title>tfb2d search</title>" in response.read()
+    for size, says in (
+        (500_000, "up to 1,000 are searched"),
+        (3_000_000, ""),
+    ):  # the last does not reach the application
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/api/search?q=" + "x" * size)
+        refused = connection.getresponse()
+        assert refused.status == 400
+        assert says in refused.read().decode()
+        connection.close()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=30) as response:
+        assert json.load(response) == {"status": "ok"}
     started[0].should_exit = True
     thread.join(30)
     assert outcome[0].returncode == 0
