@@ -9,9 +9,9 @@ which is, in three commands, each skipped where it was done before:
       --model=saved_models/search_twin --index=runs/search/index
   tfb2d search serve --index=runs/search/index --ranker=saved_models/search --teacher=runs/search/teachers/minilm
 
-Data: 35,311 offers of PriceRunner (UCI data set 837, CC BY 4.0), which stand in `examples/pricerunner`. The data stage makes
-pairs of them as for `--config=pricerunner`, a few thousand with labels and more without. `--config=search:FILE` takes another
-catalogue with the columns product_title, cluster_id, cluster_label and category_label.
+Data: 35,311 offers of PriceRunner (UCI data set 837, CC BY 4.0), which stand in `examples/pricerunner`. The data stage
+makes pairs of them as for `--config=pricerunner`, a few thousand with labels and more without. `--config=search:FILE`
+takes another catalogue with the columns product_title, cluster_id, cluster_label and category_label.
 
 The teacher is a cross-encoder of three of MiniLM's six layers, so that all of it takes ten minutes on two cores. See
 results/README.md for the figures to expect.
@@ -46,6 +46,8 @@ def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigD
         teachers={"minilm": minilm},
         student=StudentConfig(),
         training=TrainingConfig(epochs=4),
-        twin=TwinConfig(kind="asymmetric", crossing="cosine", layers=2, epochs=1, in_batch_negatives=4, mixed_precision=True),
+        twin=TwinConfig(
+            kind="asymmetric", crossing="cosine", layers=2, epochs=1, in_batch_negatives=4, mixed_precision=True
+        ),
         report=ReportConfig(labels_only=False),
     ).to_dict()

@@ -7,8 +7,8 @@
 | float    | float32                     | float32                       |
 
 Kernels are not stored in int8. Turned back into numbers at each call they take a query 2.0 ms (three layers of 384, six
-tokens, one core with AVX512-BF16), as bfloat16 constants 0.9. A table's rows are read one by one, so for tables int8 costs no
-time. Small kernels (the embedding layer, the crossing layer) stay float32.
+tokens, one core with AVX512-BF16), as bfloat16 constants 0.9. A table's rows are read one by one, so for tables int8
+costs no time. Small kernels (the embedding layer, the crossing layer) stay float32.
 
 A processor without AVX512-BF16 or AMX computes bfloat16 products in float32 steps: there "float" may be faster.
 """
