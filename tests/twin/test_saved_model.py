@@ -114,14 +114,15 @@ def test_stored_weights_make_the_model_smaller_and_move_scores_little(weights: s
 
 
 def test_twins_of_hashed_inputs_load_with_tensorflow_alone(models: Path) -> None:
-    for kind in ("triletters", "ngram"):
-        code = (
-            "import sys, tensorflow as tf\n"
-            "model = tf.saved_model.load(sys.argv[1])\n"
-            "vector = model.signatures['embed_query'](query=tf.constant(['usb']))['embedding']\n"
-            "assert vector.shape == (1, 8) and 'tensorflow_text' not in sys.modules"
-        )
-        subprocess.run([sys.executable, "-c", code, str(made(kind, models)[1])], check=True, capture_output=True)
+    code = (
+        "import sys, tensorflow as tf\n"
+        "for folder in sys.argv[1:]:\n"
+        "    model = tf.saved_model.load(folder)\n"
+        "    vector = model.signatures['embed_query'](query=tf.constant(['usb']))['embedding']\n"
+        "    assert vector.shape == (1, 8) and 'tensorflow_text' not in sys.modules"
+    )
+    folders = [str(made(kind, models)[1]) for kind in ("triletters", "ngram")]
+    subprocess.run([sys.executable, "-c", code, *folders], check=True, capture_output=True)
 
 
 WITHOUT_TEXT = "import sys; sys.modules['tensorflow_text'] = None\n"  # what an import then raises is ImportError
@@ -196,7 +197,7 @@ def test_a_killed_export_leaves_no_version_and_the_next_one_writes_it(tmp_path: 
     trained.save(tmp_path / "twin", {"calibration": {"scale": 1.0, "bias": [0.0]}})
     output = tmp_path / "shop"
     code = f"from tfb2d.cli import main; main(['export', '--source={tmp_path}/twin', '--output={output}'])"
-    run_and_kill(python(code), lambda: output.exists() and any(output.iterdir()))
+    run_and_kill(python(code), lambda: output.exists() and any(output.iterdir()))  # its hidden folder is there
     assert version_folders(output) == []
     run(python(code))
     (version,) = version_folders(output)
@@ -215,7 +216,7 @@ def test_commands_score_with_a_twin_or_refuse_it(
     rows = [json.loads(line) for line in scores.read_text().splitlines()]
     expected = tfb2d.load(version).score([(row["query"], row["title"]) for row in rows])
     np.testing.assert_allclose([row["score"] for row in rows], expected, atol=1e-5)
-    assert main(["evaluate", f"--model={version}", f"--input={pairs}"]) == 0
+    assert main(["evaluate", f"--model={version}", f"--data={pairs}", "--resamples=0"]) == 0
     assert "accuracy" in capsys.readouterr().out
     trained.save(tmp_path / "twin", {"calibration": {"scale": 1.0, "bias": [0.0]}})
     for arguments, message in (

@@ -111,7 +111,7 @@ def export_saved_model(
     """
     fields = student.task.fields
     run = run_of(folder)
-    warmup = warmup_texts(run and run.split("transfer"), fields, warmup_rows)
+    warmup = warmup_texts(None if run is None else run.split("transfer"), fields, warmup_rows)
     scale, bias = calibration.scale, calibration.bias
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     threshold = [] if decision is None else [decision.threshold]

@@ -1,4 +1,4 @@
-"""Writes the version folders of exported models, students' and twins': whole or not at all, with warm-up requests inside."""
+"""Writes the version folders of exported models, students' and twins': whole or not at all, warm-up requests inside."""
 
 import os
 import shutil

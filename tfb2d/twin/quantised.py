@@ -1,19 +1,19 @@
-"""How an exported twin stores its weights: tables in int8 with a scale a row, kernels in bfloat16, or everything in float32.
+"""How an exported twin stores its weights.
 
-| weights  | tables                    | kernels of Transformer layers |
-|----------|---------------------------|-------------------------------|
-| int8     | int8, a float32 scale a row | bfloat16                    |
-| bfloat16 | bfloat16                  | bfloat16                      |
-| float    | float32                   | float32                       |
+| weights  | tables                      | kernels of Transformer layers |
+|----------|-----------------------------|-------------------------------|
+| int8     | int8, a float32 scale a row | bfloat16                      |
+| bfloat16 | bfloat16                    | bfloat16                      |
+| float    | float32                     | float32                       |
 
-Kernels are not stored in int8. Turned back into numbers at each call they take a query as long as bfloat16 read from variables
-(2.0 ms for three layers of 384, six tokens, one core with AVX512-BF16; 0.9 as bfloat16 constants), and their rounding error is
-ten times bfloat16's. A table's rows are read one by one, so for tables int8 costs no time. Small kernels (the embedding layer,
-the crossing layer) stay float32.
+Kernels are not stored in int8. Turned back into numbers at each call they take a query 2.0 ms (three layers of 384, six
+tokens, one core with AVX512-BF16), as bfloat16 constants 0.9. A table's rows are read one by one, so for tables int8
+costs no time. Small kernels (the embedding layer, the crossing layer) stay float32.
 
 A processor without AVX512-BF16 or AMX computes bfloat16 products in float32 steps: there "float" may be faster.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,13 +53,13 @@ class ServedDense(tf.Module):
     """A dense layer of a Transformer: its kernel as `weights` says, its bias with it.
 
     Args:
-      kernel: `[inputs, outputs]` float32.
-      bias: `[outputs]` float32.
+      pair: kernel `[inputs, outputs]` and bias `[outputs]`, float32.
       weights: one of WEIGHTS.
     """
 
-    def __init__(self, kernel: np.ndarray, bias: np.ndarray, weights: str) -> None:
+    def __init__(self, pair: Sequence[np.ndarray], weights: str) -> None:
         super().__init__()
+        kernel, bias = pair
         self.dtype = tf.float32 if weights == "float" else tf.bfloat16
         self._values: Any = kernel.astype(self.dtype.as_numpy_dtype)
         self._bias: Any = bias.astype(self.dtype.as_numpy_dtype)
@@ -71,8 +71,8 @@ class ServedDense(tf.Module):
         Args:
           x: `[n, inputs]`, any floating type.
           constant: whether the kernel is a constant of the graph, which oneDNN keeps packed from call to call: 0.9 ms
-            instead of 2.1 for the query above. Each graph has its own copy, so this is for one signature. Float32 kernels are
-            always read from the variable: as constants some lengths of text took 4.5 ms, others 1.9.
+            instead of 2.1 for the query above. Each graph has its own copy, so this is for one signature. Float32 kernels
+            are always read from the variable: as constants some lengths of text took 4.5 ms, others 1.9.
 
         Returns:
           `[n, outputs]` in the kernel's dtype.

@@ -97,6 +97,7 @@ def _finish(training: "PairTraining", stack: Stack, progress: bool) -> TwinOutco
     )
     written = outcome.to_json()
     twin.save(training.out, {name: written[name] for name in ("calibration", "decision")})
+    training.tidy()
     return outcome
 
 
