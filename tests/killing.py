@@ -46,7 +46,10 @@ def run_and_kill(
     )
     deadline = time.monotonic() + SECONDS
     while not ready() and process.poll() is None:
-        assert time.monotonic() < deadline, "what the test waits for did not come"
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            raise AssertionError("what the test waits for did not come")
         time.sleep(0.01)
     time.sleep(wait)
     process.kill()
