@@ -1,4 +1,4 @@
-"""A small shop that the tests of the page share: a catalogue, a ranker that was trained for seconds, a tiny teacher, an index."""
+"""A small shop for the tests of the page: a catalogue, its index, a ranker trained for seconds, a tiny teacher."""
 
 import itertools
 from dataclasses import dataclass
@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from tests.commands import run as command
+from tests.search import shop as small
+from tests.search.shop import Models
 from tfb2d.config import StudentConfig, TeacherConfig, TrainingConfig
 from tfb2d.data.task import Task
+from tfb2d.search.building import build
+from tfb2d.search.titles import Source
 
 PAIR = Task(("query", "title"))
 BRANDS, COLOURS = ["Acme", "Bolt", "Corvo", "Delta"], ["red", "blue", "black"]
@@ -22,7 +26,6 @@ class Shop:
     """Folders of what a search needs."""
 
     index: Path
-    twin: Path
     ranker: Path
     student: Path
     teacher: Path
@@ -76,12 +79,36 @@ def save_teacher(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory, tiny_twin: Path) -> Shop:
+def shop(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Shop:
     """The shop, whose index was built by the command."""
     folder = tmp_path_factory.mktemp("shop")
     titles = folder / "titles.tsv"
     titles.write_text("id\ttitle\n" + "".join(f"p{at}\t{title}\n" for at, title in enumerate(TITLES)), encoding="utf-8")
-    done = command("search", "build", f"--titles={titles}", f"--model={tiny_twin}", f"--index={folder / 'index'}")
+    done = command("search", "build", f"--titles={titles}", f"--model={models.twin}", f"--index={folder / 'index'}")
     assert done.returncode == 0, done
     student, ranker = train_ranker(folder)
-    return Shop(folder / "index", tiny_twin, ranker, student, save_teacher(folder))
+    return Shop(folder / "index", ranker, student, save_teacher(folder))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Twins of hashed words, and a ranker of the same kind."""
+    from tests.search.twins import export
+
+    folder = tmp_path_factory.mktemp("models")
+    return Models(export(folder / "twin"), export(folder / "twin_2", seed=2), export(folder / "ranker", version=3))
+
+
+@pytest.fixture(scope="session")
+def titles_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of titles with the ids t0, t1, ..."""
+    titles = {f"t{place}": title for place, title in enumerate(small.TITLES)}
+    return small.write_titles(tmp_path_factory.mktemp("catalogue") / "titles.tsv", titles)
+
+
+@pytest.fixture
+def index(models: Models, titles_file: Path, tmp_path: Path) -> Path:
+    """An index of these titles, which the test may change."""
+    source = Source([str(titles_file)])
+    build(tmp_path / "index", source, str(models.twin), backend="hnsw", dtype="int8", progress=False)
+    return tmp_path / "index"

@@ -1,4 +1,4 @@
-"""The API: what it answers and refuses, that it keeps to its own description, and that no request waits for another's work."""
+"""The API: what it answers and refuses, by its own description, and that no request waits for another's work."""
 
 import asyncio
 import threading
@@ -87,7 +87,7 @@ def test_examples_of_the_page_work(client: TestClient) -> None:
 def test_a_search_retrieves_and_ranks(client: TestClient) -> None:
     answer = ask(client, "/api/search", **SHOES, k=4)
     assert [hit["title"].split(" ", 1)[1] for hit in answer["hits"]] == ["running shoes, red"] * 4
-    assert [hit["stages"]["rank"]["rank"] for hit in answer["hits"]][0] == 1
+    assert answer["hits"][0]["stages"]["rank"]["rank"] == 1
     assert set(answer["milliseconds"]) == {"embed", "twin", "bm25", "fuse", "rank", "total"}
     assert "columns" not in answer
     scores = [hit["score"] for hit in answer["hits"]]
@@ -98,7 +98,7 @@ def test_each_leg_by_itself_stands_beside_it(client: TestClient) -> None:
     answer = ask(client, "/api/search", **SHOES, k=3, legs="twin", compare="true")
     assert set(answer["columns"]) == {"bm25", "twin"}
     for leg, column in answer["columns"].items():
-        assert [hit["stages"][leg]["rank"] for hit in column["hits"]][0] == 1
+        assert column["hits"][0]["stages"][leg]["rank"] == 1
         assert not {"rank", ({"bm25", "twin"} - {leg}).pop()} & set(column["hits"][0]["stages"])
     assert "bm25" not in answer["milliseconds"]
     unranked = ask(client, "/api/search", **SHOES, rank="false")
@@ -193,7 +193,8 @@ def test_another_students_weights_are_not_used(
 ) -> None:
     from tfb2d.students.model import Student, load_student
 
-    Student(load_student(shop.student).task, load_student(shop.student).config, seed=9).save(tmp_path / "other")
+    trained = load_student(shop.student)
+    Student(trained.task, trained.config, seed=9).save(tmp_path / "other")
     moved = Explainer(searcher.rank, str(shop.ranker), str(tmp_path / "other")).explain("red shoes", PAIR["title"])
     assert {each.method for each in moved} == {LEFT_OUT}
     assert "it is another student" in caplog.text
@@ -205,7 +206,7 @@ def test_the_teacher_says_what_it_thinks(client: TestClient, shop: Shop) -> None
     scores = ask(client, "/api/teacher", **PAIR)["scores"]
     logits = load_teacher(shop.teacher).logits([[PAIR["q"]] * 2, PAIR["title"]])[:, 0]
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits)), atol=1e-5)
-    with pytest.raises(UserError, match="no teacher.json"):
+    with pytest.raises(UserError, match=r"no teacher\.json"):
         TeacherOnDemand(shop.index)
 
 
@@ -217,6 +218,13 @@ def test_a_ranker_that_is_away_leaves_the_first_stage(shop: Shop) -> None:
         assert len(answer["hits"]) == 10
         assert any("the ranker did not answer" in note for note in answer["notes"])
         assert "127.0.0.1:9" in ask(away, "/api/explain", 503, **PAIR)["error"]
+        opened._ranker._client.timeout = 60.0  # type: ignore[union-attr]
+        began = time.perf_counter()
+        assert "asked again in" in ask(away, "/api/search", **SHOES)["notes"][0]  # nobody waits for it again
+        assert time.perf_counter() - began < 30
+        opened._ranker._client.timeout = 0.2  # type: ignore[union-attr]
+        opened._ranker._rests_until = 0.0  # type: ignore[union-attr]
+        assert "not reachable" in ask(away, "/api/search", **SHOES)["notes"][0]
 
 
 class Held:

@@ -90,7 +90,8 @@ def test_kubernetes_manifests(manifest: Path, version: str) -> None:
 
 def test_kustomization_lists_what_there_is() -> None:
     kustomization = load("kustomization.yaml")
-    assert sorted([*kustomization["resources"], f"kubernetes/{BY_HAND}"]) == [f"kubernetes/{path.name}" for path in MANIFESTS]
+    listed = [*kustomization["resources"], f"kubernetes/{BY_HAND}"]
+    assert sorted(listed) == [f"kubernetes/{path.name}" for path in MANIFESTS]
     (generated,) = kustomization["configMapGenerator"]
     assert all((FOLDER / file).is_file() for file in generated["files"])
     spec, only = pod("StatefulSet", "milvus")

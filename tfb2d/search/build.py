@@ -57,5 +57,5 @@ def run(options: Namespace) -> None:
         f" {manifest.backend}; made by {manifest.model}"
     )
     if rejected.exists():
-        print(f"{sum(1 for _ in rejected.open('rb')):,} rows were rejected, listed in {rejected}")
+        print(f"{rejected.read_bytes().count(bytes([10])):,} rows were rejected, listed in {rejected}")
     print(f'next: tfb2d search query --index={index} "..."')

@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ from tfb2d.runs import locked
 from tfb2d.search import index as backends
 from tfb2d.search import lexical
 from tfb2d.search.answer import SearchError
-from tfb2d.search.catalogue import Catalogue, copy_of, is_whole_copy, read_part, write_copy
+from tfb2d.search.catalogue import Catalogue, copy_of, is_whole_copy, read_part, write_copy, write_part
 from tfb2d.search.embedding import append_parts, embed_catalogue
 from tfb2d.search.manifest import NAME, Manifest, clean
 from tfb2d.search.models import Model
@@ -70,7 +72,7 @@ def build(
         with locked(index):
             before = Manifest.read(index) if (index / NAME).exists() else None
             name, embedded = embed_catalogue(index, source, model, identity, dtype, progress=progress)
-            same = before is not None and before.catalogue == name
+            same = before if before is not None and before.catalogue == name else None
             fresh = Manifest(
                 catalogue=name,
                 parts=embedded.as_parts(),
@@ -81,17 +83,46 @@ def build(
                 version=1 if before is None else before.version + 1,
             )
             if same:
-                fresh = dataclasses.replace(
-                    fresh, parts=before.parts, deleted=before.deleted, n_deleted=before.n_deleted
-                )
+                fresh = dataclasses.replace(fresh, parts=same.parts, deleted=same.deleted, n_deleted=same.n_deleted)
             kind, settled = backends.settle(backend, fresh.rows, fresh.dim, parameters or {})
             fresh = dataclasses.replace(fresh, backend=kind, parameters=settled)
-            if same and before.backend == kind and dict(before.parameters) == settled and _whole(index, before):
+            if same and same.backend == kind and dict(same.parameters) == settled and _whole(index):
                 _log.info("the index is whole; nothing was to be done")
-                return before
-            return _finish(index, fresh, progress=progress)
+                return same
+            return finish(index, fresh, progress=progress)
     finally:
         model.close()
+
+
+def derive(
+    source: Path, index: Path, *, dtype: str, backend: str, parameters: Mapping[str, Any], progress: bool = True
+) -> Manifest:
+    """Makes an index of the vectors of another, which has float32 ones, with the same BM25 index; to compare backends.
+
+    Args:
+      source: folder of the other index.
+      index: the folder to write.
+      dtype: how vectors are stored.
+      backend: of `index.BACKENDS`.
+      parameters: of the backend.
+      progress: whether to show a progress bar.
+    """
+    before = Manifest.read(source)
+    kind, settled = backends.settle(backend, before.rows, before.dim, parameters)
+    with locked(index):
+        parts = []
+        for part in before.parts:
+            table = read_part(source / before.catalogue / part.file)
+            vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(part.rows, before.dim)
+            ids, titles = table["id"].to_pylist(), table["title"].to_pylist()
+            parts.append(write_part(index / before.catalogue / part.file, ids, titles, vectors, dtype))
+        after = dataclasses.replace(
+            before, parts=tuple(parts), dtype=dtype, backend=kind, parameters=settled, version=1
+        )
+        name = f"bm25-{after.version:04d}"
+        shutil.rmtree(index / name, ignore_errors=True)
+        shutil.copytree(source / before.lexical, index / name, copy_function=os.link)
+        return finish(index, after, words=False, progress=progress)
 
 
 def update(
@@ -137,10 +168,8 @@ def update(
         if file:
             with atomic_path(index / file) as temporary, temporary.open("wb") as out_file:
                 np.save(out_file, every)
-        after = dataclasses.replace(
-            before, parts=tuple(parts), deleted=file, n_deleted=len(every), version=version
-        )
-        return Changes(*counts, _finish(index, after, before, out, progress=progress))
+        after = dataclasses.replace(before, parts=tuple(parts), deleted=file, n_deleted=len(every), version=version)
+        return Changes(*counts, finish(index, after, before, out, progress=progress))
 
 
 def _embed_new(index: Path, before: Manifest, new: Sequence[Title], model_name: str) -> list[Any]:
@@ -162,8 +191,14 @@ def _look_up(catalogue: Catalogue, ids: set[str]) -> tuple[dict[str, int], dict[
     return rows, texts
 
 
-def _finish(
-    index: Path, after: Manifest, before: Manifest | None = None, out: NDArray[np.int64] | None = None, *, progress: bool
+def finish(
+    index: Path,
+    after: Manifest,
+    before: Manifest | None = None,
+    out: NDArray[np.int64] | None = None,
+    *,
+    words: bool = True,
+    progress: bool,
 ) -> Manifest:
     """Makes BM25 and the vectors' index of a catalogue, then writes `index.json` and deletes what it replaces.
 
@@ -172,6 +207,7 @@ def _finish(
       after: the manifest, whose catalogue is whole.
       before: the manifest whose vectors' index is added to; None builds it.
       out: rows that were deleted since.
+      words: whether BM25 is made; else it is there already.
       progress: whether to show a progress bar.
     """
     for part in after.parts:
@@ -180,7 +216,8 @@ def _finish(
             write_copy(path, read_part(path))
     catalogue = Catalogue(index, after)
     name = f"bm25-{after.version:04d}"
-    lexical.write(index / name, catalogue.live_titles())
+    if words:
+        lexical.write(index / name, catalogue.live_titles())
     after = dataclasses.replace(after, lexical=name, vectors="", files={})
     if before is None:
         backend, begin = backends.create(after, catalogue), 0
@@ -189,7 +226,9 @@ def _finish(
         backend, begin = backends.load(index, before, catalogue), before.rows
     try:
         shown = progress and after.backend != "exact"
-        with tqdm(total=after.rows - begin, desc=after.backend, unit=" rows", unit_scale=True, disable=not shown) as bar:
+        with tqdm(
+            total=after.rows - begin, desc=after.backend, unit=" rows", unit_scale=True, disable=not shown
+        ) as bar:
             for start, vectors in catalogue.blocks(begin):
                 backend.add(start, vectors)
                 bar.update(len(vectors))
@@ -205,7 +244,7 @@ def _finish(
     return after
 
 
-def _whole(index: Path, manifest: Manifest) -> bool:
+def _whole(index: Path) -> bool:
     """Says whether all files that an index consists of can be opened."""
     from tfb2d.search.snapshot import Snapshot
 

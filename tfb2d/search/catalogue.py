@@ -77,9 +77,12 @@ def copy_of(part: Path) -> Path:
 def write_copy(part: Path, table: pa.Table) -> None:
     """Writes a part's memory-mapped copy, atomically, as one record batch."""
     (batch,) = table.combine_chunks().to_batches(max_chunksize=table.num_rows) or [None]
-    with atomic_path(copy_of(part)) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_batch(batch)
+    with (
+        atomic_path(copy_of(part)) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
+        writer.write_batch(batch)
 
 
 class Catalogue:

@@ -70,14 +70,12 @@ def embed_catalogue(
         rejected = folder / "rejected.jsonl"
         size = sum(path.stat().st_size for path in paths)
         shape = "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, ETA {remaining}{postfix}"
-        with tqdm(
-            total=size, desc="embed", unit="B", unit_scale=True, bar_format=shape, disable=not progress
-        ) as bar:
+        with tqdm(total=size, desc="embed", unit="B", unit_scale=True, bar_format=shape, disable=not progress) as bar:
             titles = source.read(paths, rejected, bar.update)
             parts = list(_parts(folder, titles, model, dtype, bar))
         if not parts:
             raise DataError(f"{', '.join(map(str, paths))}: no titles, so there is nothing to search")
-        lost = sum(1 for _ in rejected.open("rb")) if rejected.exists() else 0
+        lost = rejected.read_bytes().count(b"\n") if rejected.exists() else 0
         dim = len(identity.probes[0])
         return Embedded(str(folder.absolute()), [[part.file, part.rows, part.size] for part in parts], dim, lost)
 
@@ -86,7 +84,7 @@ def embed_catalogue(
 
 def append_parts(folder: Path, first: int, titles: Sequence[Title], model: Model, dtype: str) -> list[Part]:
     """Embeds titles into parts of a catalogue that follow its `first` parts."""
-    parts = []
+    parts: list[Part] = []
     for begin in range(0, len(titles), PART_ROWS):
         path = folder / f"part-{first + len(parts):05d}.parquet"
         parts.append(_write(path, titles[begin : begin + PART_ROWS], model, dtype))

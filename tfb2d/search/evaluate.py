@@ -3,9 +3,9 @@
   tfb2d search evaluate --index=index --judged=judged.tsv
   tfb2d search evaluate --index=index --judged=judged.parquet --id=sku --ranker=saved_models/shop --output=figures.json
 
-A judged row is a query, a title (or, with --id, its id) and a label; a label above 0 says that the title is relevant, and is
-its gain. Titles without a label count as not relevant, so figures are lower bounds where few titles were judged. Random
-order stands beside the others. Intervals (95%) are by drawing queries.
+A judged row is a query, a title (or, with --id, its id) and a label; a label above 0 says that the title is relevant,
+and is its gain. Titles without a label count as not relevant, so figures are lower bounds where few titles were judged.
+Random order stands beside the others. Intervals (95%) are by drawing queries.
 """
 
 from argparse import Namespace

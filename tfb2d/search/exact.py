@@ -9,12 +9,14 @@ from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.fusion import Rows, ordered
 
 DECIMALS = 6  # of scores: sums of floats in another order differ below, and equal vectors shall tie
-_IN_MEMORY = 2**25  # values that are kept as float32 (128 MiB); of larger catalogues blocks are converted at each search
+_IN_MEMORY = (
+    2**25
+)  # values that are kept as float32 (128 MiB); of larger catalogues blocks are converted at each search
 
 
 def scores_of(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:
     """Returns the inner products of unit vectors `[n, dim]` with one of a query `[dim]`, rounded, float64 `[n]`."""
-    return np.round((vectors @ query).astype(np.float64), DECIMALS)
+    return np.asarray(np.round((vectors @ query).astype(np.float64), DECIMALS), np.float64)
 
 
 class Exact:

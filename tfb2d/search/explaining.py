@@ -110,7 +110,7 @@ class Explainer:
 
     def _by_leaving_out(self, query: str, title: str) -> Moved:
         score, tokens, values = left_out(self._rank, query, title)
-        cut = [spans(text, *rest) for text, *rest in zip((query, title), tokens, values, strict=True)]
+        cut = [spans(*side) for side in zip((query, title), tokens, values, strict=True)]
         return Moved(score, cut[0], cut[1], (), LEFT_OUT)
 
 

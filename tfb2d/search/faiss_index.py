@@ -3,8 +3,8 @@
 What FAISS does otherwise than one would guess, and what is done about it here:
 
 * `search` pads with the id -1: such places are left out.
-* HNSW cannot delete: deleted rows stay and a selector leaves them out. FAISS's own numbers are the catalogue's rows, so
-  nothing is ever removed, which would shift them.
+* HNSW cannot delete, and removing from a flat index shifts the numbers of the others. FAISS's own numbers are the
+  catalogue's rows: nothing is ever removed, and deleted rows are left out of what is found.
 * An 8-bit quantiser that is trained clips what lies outside of its training rows. `QT_8bit_direct` stores unit vectors as
   zeros. int8 vectors go through `QT_8bit_direct_signed` times 127, which stores them exactly.
 * That quantiser cuts the query to whole numbers, too: it is given times 127 and rounded, and the rows that come back are
@@ -27,6 +27,7 @@ from tfb2d.search.fusion import Rows
 from tfb2d.search.manifest import Manifest
 
 _MORE = 1.25  # rows asked for: a rounded query orders the last ones otherwise
+_EFFORT = 16  # times the usual at which the index is given up
 _IVF_ROWS = 10_000  # fewer are no training set for 256 centroids a byte
 _TRAINING = 64  # rows per inverted list; FAISS warns below 39
 
@@ -46,6 +47,13 @@ def ivfpq_parameters(rows: int, dim: int, given: Mapping[str, Any]) -> dict[str,
     return {**given, "bytes": code, "lists": lists, "probes": given["probes"] or max(8, lists // 32)}
 
 
+def _faiss() -> Any:
+    """Imports FAISS, whose types are generated and incomplete."""
+    import faiss
+
+    return faiss
+
+
 class Faiss:
     """An index in this process's memory.
 
@@ -58,13 +66,11 @@ class Faiss:
         self._index = index
         self._kind, self._dtype = manifest.backend, manifest.dtype
         self._parameters = dict(manifest.parameters)
-        self._selected: tuple[NDArray[np.bool_], NDArray[np.uint8], Any] | None = None
 
     @classmethod
     def create(cls, manifest: Manifest, catalogue: Catalogue) -> "Faiss":
         """Returns an empty index; one of inverted lists is trained on rows of the catalogue."""
-        import faiss
-
+        faiss = _faiss()
         dim, options = manifest.dim, manifest.parameters
         quantiser = {
             "int8": faiss.ScalarQuantizer.QT_8bit_direct_signed,
@@ -75,6 +81,7 @@ class Faiss:
             index = faiss.IndexIVFPQ(faiss.IndexFlatIP(dim), dim, options["lists"], options["bytes"], 8, inner)
             live = catalogue.live_rows()
             sample = np.linspace(0, len(live) - 1, min(len(live), _TRAINING * options["lists"])).astype(int)
+            index.pq.cp.niter, index.pq.cp.max_points_per_centroid = 10, 64  # more cost minutes and bring nothing here
             index.train(catalogue.vectors(live[sample]))
         elif manifest.backend == "hnsw":
             if quantiser is None:
@@ -110,19 +117,26 @@ class Faiss:
         return cls(index, manifest)
 
     def search(self, query: NDArray[np.float32], k: int, deleted: NDArray[np.bool_]) -> Rows:
-        """Returns about k near rows; searches more of the index where fewer are found."""
-        asked = min(self._index.ntotal, int(k * (self._parameters.get("refine") or _MORE)))
-        if not asked:
-            return np.zeros(0, np.int64)
-        wanted = min(asked, self._index.ntotal - int(deleted.sum()))
+        """Returns about k near rows.
+
+        Deleted rows are found, too, and left out; where too few others are among the rows, more are asked for. FAISS can
+        leave rows out by itself, but its HNSW then stops at the first `ef_search` rows that it meets, deleted or not.
+        """
+        total = self._index.ntotal
+        asked = int(k * (self._parameters.get("refine") or _MORE))
+        wanted = min(k, total - int(deleted.sum()))
         effort = 1
         while True:
-            options = self._options(asked, deleted, effort)
-            found = self._index.search(self._scaled(query[None]), asked, params=options)[1][0]
-            found = found[found >= 0]
-            if len(found) >= wanted or effort > 16 or self._kind == "sq":
-                return found
-            effort *= 4
+            asked = min(asked, total)
+            if not asked:
+                return np.zeros(0, np.int64)
+            options = self._options(asked, effort)
+            rows = self._index.search(self._scaled(query[None]), asked, params=options)[1][0]
+            rows = rows[rows >= 0]
+            live = rows[~deleted[rows]]
+            if len(live) >= wanted or effort >= _EFFORT:
+                return live  # the caller searches all vectors where these are too few
+            asked, effort = 2 * asked, 2 * effort
 
     def add(self, first: int, vectors: NDArray[np.float32]) -> None:
         """Adds the vectors of the rows from `first` on, which must be the next ones."""
@@ -149,19 +163,10 @@ class Faiss:
             return np.rint(vectors * np.float32(SCALE)).astype(np.float32)
         return np.ascontiguousarray(vectors, np.float32)
 
-    def _options(self, asked: int, deleted: NDArray[np.bool_], effort: int) -> Any:
-        import faiss
-
-        options: dict[str, Any] = {}
-        if deleted.any():
-            if self._selected is None or self._selected[0] is not deleted:
-                bits = np.packbits(~deleted, bitorder="little")  # kept: FAISS holds a pointer to it alone
-                self._selected = (deleted, bits, faiss.IDSelectorBitmap(bits))
-            options["sel"] = self._selected[2]
+    def _options(self, asked: int, effort: int) -> Any:
+        faiss = _faiss()
         if self._kind == "hnsw":
-            ef = max(self._parameters["ef_search"], asked) * effort
-            return faiss.SearchParametersHNSW(efSearch=min(ef, self._index.ntotal), **options)
+            return faiss.SearchParametersHNSW(efSearch=max(self._parameters["ef_search"], asked))
         if self._kind == "ivfpq":
-            probes = min(self._parameters["probes"] * effort, self._parameters["lists"])
-            return faiss.SearchParametersIVF(nprobe=probes, **options)
-        return faiss.SearchParameters(**options)
+            return faiss.SearchParametersIVF(nprobe=min(self._parameters["probes"] * effort, self._parameters["lists"]))
+        return None

@@ -25,9 +25,7 @@ def source_of(options: Namespace) -> "Source":
     """Returns where the titles stand."""
     from tfb2d.search.titles import Source
 
-    return Source(
-        options.titles, options.id, options.title, options.quoting, options.max_chars, options.max_rejected
-    )
+    return Source(options.titles, options.id, options.title, options.quoting, options.max_chars, options.max_rejected)
 
 
 def search_flags(parser: "Parser") -> Group:

@@ -1,6 +1,7 @@
 """Fuses ranked lists by reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def ordered(rows: NDArray[np.integer], scores: NDArray[np.floating], k: int) -> tuple[Rows, Floats]:
+def ordered(rows: NDArray[Any], scores: NDArray[Any], k: int) -> tuple[Rows, Floats]:
     """Returns the k best rows and their scores, best first; equal scores are ordered by row.
 
     Args:
@@ -19,7 +20,8 @@ def ordered(rows: NDArray[np.integer], scores: NDArray[np.floating], k: int) -> 
       scores: `[n]`; NaN counts as the worst.
       k: how many; fewer come back where there are fewer.
     """
-    rows, scores = np.asarray(rows, np.int64), np.nan_to_num(np.asarray(scores, np.float64), nan=-np.inf)
+    rows = np.asarray(rows, np.int64)
+    scores = np.where(np.isnan(scores), -np.inf, scores).astype(np.float64)
     if 0 < k < len(rows):
         least = np.partition(scores, len(scores) - k)[len(scores) - k]
         inside = scores >= least  # with all rows that tie at the end, so that the lowest of them stay

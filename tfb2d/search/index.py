@@ -78,7 +78,9 @@ def settle(backend: str, rows: int, dim: int, given: Mapping[str, Any]) -> tuple
 
         parameters = ivfpq_parameters(rows, dim, parameters)
     if backend == "milvus" and not parameters["uri"]:
-        raise UserError("--backend=milvus needs --milvus=URI: http://host:19530 of a server, or the path of a local file")
+        raise UserError(
+            "--backend=milvus needs --milvus=URI: http://host:19530 of a server, or the path of a local file"
+        )
     return backend, parameters
 
 

@@ -99,7 +99,9 @@ def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
     np.save(temporary / _ROWS, np.array(rows if vocabulary else [], np.int64))
     if vocabulary:
         bm25 = bm25s.BM25(method="lucene", k1=K1, b=B)
-        bm25.index(bm25s.tokenization.Tokenized(ids=documents, vocab=vocabulary), create_empty_token=False, show_progress=False)
+        bm25.index(
+            bm25s.tokenization.Tokenized(ids=documents, vocab=vocabulary), create_empty_token=False, show_progress=False
+        )
         bm25.save(temporary, show_progress=False)
     sizes = {path.name: path.stat().st_size for path in temporary.iterdir()}
     (temporary / _SIZES).write_text(json.dumps(sizes))

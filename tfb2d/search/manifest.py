@@ -1,4 +1,4 @@
-"""`index.json`: what an index consists of. Whoever changes an index writes new files, then this one, then deletes the old."""
+"""`index.json`: what an index consists of. A change writes new files, then this one, then deletes the old."""
 
 import dataclasses
 import shutil

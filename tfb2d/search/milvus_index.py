@@ -120,7 +120,11 @@ class Milvus:
             with self._lock:
                 if self._client is None:
                     token = os.environ.get("TFB2D_MILVUS_TOKEN", "")
-                    self._client = MilvusClient(self._uri, token=token, timeout=_SECONDS)
+                    client = MilvusClient(self._uri, token=token, timeout=_SECONDS)
+                    # Milvus Lite's server has released all collections after a restart; loading twice does no harm.
+                    if client.has_collection(self._name, timeout=_SECONDS):
+                        client.load_collection(self._name, timeout=6 * _SECONDS)
+                    self._client = client
                 client = self._client
             return work(client)
         except (MilvusException, OSError, RuntimeError) as error:

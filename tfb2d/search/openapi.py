@@ -58,7 +58,7 @@ SPAN = record(
     text=text("The piece; joined, the pieces are the text."),
     value=number("What it adds to the logit; 0 between words."),
 )
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "query": text("The query that was answered."),
     "hits": several(named("Hit"), "The best titles, the best first."),
     "milliseconds": table(number("Milliseconds."), "What each stage took: embed, twin, bm25, fuse, rank, total."),

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,11 @@ class Searcher:
         made_by = Snapshot.open(index).manifest.model
         try:
             model = Model(twin or made_by.model)
+            identity = model.identity()
         except UserError as error:
             hint = "" if twin else f" (the index {index} was built with it; --twin names it where it stands now)"
-            raise SearchError(f"{error}{hint}") from error
-        made_by.check(model.identity())
+            raise SearchError(f"the twin cannot be asked: {error}{hint}") from error
+        made_by.check(identity)
         second = Model(ranker) if ranker else None
         if second is not None:
             second.check_ranks()
@@ -106,10 +107,6 @@ class Searcher:
         hits = _hits(snapshot, rows[:k], scores[:k], stages)
         return Answer(text, hits, _total(times, begin), tuple(notes))
 
-    @property
-    def catalogue(self) -> Catalogue:
-        """Returns the catalogue as it is now."""
-        return self._current().catalogue
     def rank(self, query: str, titles: Sequence[str]) -> Floats:
         """Returns the ranker's scores of any titles for a query, `[n]` from 0 to 1.
 
@@ -119,7 +116,12 @@ class Searcher:
         """
         if self._ranker is None:
             raise SearchError("no student ranks here: open the index with ranker=, an exported model")
-        return self._ranker.rank(query, titles)
+        return self._ranker.rank(query, titles).astype(np.float64)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Returns the catalogue as it is now."""
+        return self._current().catalogue
 
     def describe(self) -> dict[str, Any]:
         """Returns what is searched.
@@ -161,10 +163,8 @@ class Searcher:
 
     def _warm_up(self) -> None:
         """Answers a query, so that the first user's is not the slow one: models are traced, files are mapped."""
-        try:
+        with suppress(SearchError):  # a server that is away now may be back when somebody searches
             self.search("a", k=1, rank=self._ranker is not None and not self._ranker.is_remote)
-        except SearchError:
-            pass  # a server that is away now may be back when somebody searches
 
     def _check(self, k: int, legs: Sequence[str]) -> None:
         if k < 1:

@@ -74,7 +74,7 @@ class Snapshot:
         manifest, notes = self.manifest, []
         if manifest.rows and manifest.n_deleted > REBUILD_DELETED * manifest.rows:
             notes.append(
-                f"{manifest.n_deleted:,} of {manifest.rows:,} rows are deleted or replaced and only cost time: a rebuild pays"
+                f"{manifest.n_deleted:,} of {manifest.rows:,} rows are deleted or replaced and cost time: a rebuild pays"
             )
         added = manifest.rows - manifest.trained_rows
         if manifest.backend == "ivfpq" and added > REBUILD_ADDED * max(manifest.rows, 1):
