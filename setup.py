@@ -76,7 +76,11 @@ EXTRAS = {
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }
 EXTRAS["dev"] = sorted(
-    {package for name in ("test", "lint", "bench", "server", "client", "edge", "search", "milvus") for package in EXTRAS[name]}
+    {
+        package
+        for name in ("test", "lint", "bench", "server", "client", "edge", "search", "milvus")
+        for package in EXTRAS[name]
+    }
 )
 
 setup(

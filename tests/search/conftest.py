@@ -26,7 +26,6 @@ class Shop:
     """Folders of what a search needs."""
 
     index: Path
-    twin: Path
     ranker: Path
     student: Path
     teacher: Path
@@ -80,15 +79,15 @@ def save_teacher(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory, tiny_twin: Path) -> Shop:
+def shop(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Shop:
     """The shop, whose index was built by the command."""
     folder = tmp_path_factory.mktemp("shop")
     titles = folder / "titles.tsv"
     titles.write_text("id\ttitle\n" + "".join(f"p{at}\t{title}\n" for at, title in enumerate(TITLES)), encoding="utf-8")
-    done = command("search", "build", f"--titles={titles}", f"--model={tiny_twin}", f"--index={folder / 'index'}")
+    done = command("search", "build", f"--titles={titles}", f"--model={models.twin}", f"--index={folder / 'index'}")
     assert done.returncode == 0, done
     student, ranker = train_ranker(folder)
-    return Shop(folder / "index", tiny_twin, ranker, student, save_teacher(folder))
+    return Shop(folder / "index", ranker, student, save_teacher(folder))
 
 
 @pytest.fixture(scope="session")

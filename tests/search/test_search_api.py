@@ -193,7 +193,8 @@ def test_another_students_weights_are_not_used(
 ) -> None:
     from tfb2d.students.model import Student, load_student
 
-    Student(load_student(shop.student).task, load_student(shop.student).config, seed=9).save(tmp_path / "other")
+    trained = load_student(shop.student)
+    Student(trained.task, trained.config, seed=9).save(tmp_path / "other")
     moved = Explainer(searcher.rank, str(shop.ranker), str(tmp_path / "other")).explain("red shoes", PAIR["title"])
     assert {each.method for each in moved} == {LEFT_OUT}
     assert "it is another student" in caplog.text
@@ -217,6 +218,13 @@ def test_a_ranker_that_is_away_leaves_the_first_stage(shop: Shop) -> None:
         assert len(answer["hits"]) == 10
         assert any("the ranker did not answer" in note for note in answer["notes"])
         assert "127.0.0.1:9" in ask(away, "/api/explain", 503, **PAIR)["error"]
+        opened._ranker._client.timeout = 60.0  # type: ignore[union-attr]
+        began = time.perf_counter()
+        assert "asked again in" in ask(away, "/api/search", **SHOES)["notes"][0]  # nobody waits for it again
+        assert time.perf_counter() - began < 30
+        opened._ranker._client.timeout = 0.2  # type: ignore[union-attr]
+        opened._ranker._rests_until = 0.0  # type: ignore[union-attr]
+        assert "not reachable" in ask(away, "/api/search", **SHOES)["notes"][0]
 
 
 class Held:

@@ -3,7 +3,6 @@
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -235,8 +234,8 @@ CONTRAST = """() => {
     for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
     return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
   };
-  const light = (rgb) => rgb.map((part) => part / 255).map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const linear = (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  const light = (rgb) => rgb.map((part, at) => linear(part / 255) * [0.2126, 0.7152, 0.0722][at]).reduce((a, b) => a + b);
   let lowest = [99, ""];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
@@ -322,7 +321,9 @@ def test_what_is_missing_is_told_kindly(poor: Site, visit: Open) -> None:
     page = visit(poor.url + "?q=black+jacket", errors=True)
     results(page, "black jacket")
     note = page.get_by_role("note")
-    assert "in the order of the first stage: the ranker did not answer" in note.inner_text()
+    assert "Not ranked, in the order of the first stage: the ranker did not answer." in note.inner_text()
+    note.locator("summary").click()
+    assert "127.0.0.1:9" in note.inner_text()
     assert "nothing ranked it" in page.locator("#column-two").inner_text()
     assert titles(page) == titles(page, "twin")
     page.get_by_role("button", name="Ask the teacher").click()
@@ -347,23 +348,3 @@ def test_a_server_that_goes_and_comes_back(shop: Shop, visit: Open) -> None:
         results(page, "rain jacket")  # by itself
         assert page.get_by_role("alert").count() == 0
         site.stop()
-
-
-def test_a_megabyte_gets_an_answer_in_json(site: Site) -> None:
-    import http.client
-    import json
-
-    for size, status in ((500_000, 400), (3_000_000, 400)):
-        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
-        connection.request("GET", "/api/search?q=" + "x" * size)
-        response = connection.getresponse()
-        assert response.status == status
-        if size < 2**20:  # what is larger does not reach the application
-            assert "up to 1,000 are searched" in json.loads(response.read())["error"]
-        connection.close()
-    began = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
-    connection.request("GET", "/api/health")
-    assert connection.getresponse().status == 200
-    assert time.perf_counter() - began < 5
-    connection.close()

@@ -159,17 +159,16 @@ class Api:
         return JSONResponse({"status": "ok"})
 
     def warm(self) -> None:
-        """Runs everything once that the first request would wait for, save the teacher, which may never be asked."""
-        samples = self.searcher.describe()["samples"][:1]
-        for title in samples:
-            self._compare(title[:MAX_QUERY], legs=LEGS, k=1, retrieve=100, rank=True)
-            if self.explainer is not None:
+        """Explains a title, which loads what explaining needs; the teacher is loaded where it is asked."""
+        if self.explainer is not None:
+            for title in self.searcher.describe()["samples"][:1]:
                 self.explainer.explain(title[:MAX_QUERY], [title])
 
     def close(self) -> None:
-        """Drops the requests that wait."""
+        """Drops the requests that wait, and closes the index."""
         for workers in (self._searches, self._explanations, self._teachers):
             workers.close()
+        self.searcher.close()
 
 
 def application(api: Api) -> Starlette:

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tfb2d.search.answer import SearchError
 _SERVER = re.compile(r"(?P<address>[^/\s]+:\d+)/(?P<name>[\w.-]+)")
 _PROBES = ("red usb-c cable 2 m", "iPhone 8 64GB", "Kühlschrank")  # texts by whose vectors a twin is known again
 _SAME = 0.999  # cosine of two vectors of one text by one twin; other machines and servers round otherwise
+_PAUSE = 5.0  # seconds for which a server that did not answer is not asked again
 _ABOUT = "assets.extra/tfb2d.json"
 
 Floats = NDArray[np.float32]
@@ -77,6 +79,7 @@ class Model:
         self.version, self.fingerprint = 0, ""
         self._client: Any = None
         self._model: Any
+        self._rests_until = 0.0  # of the monotonic clock
         if server:
             from tfb2d.serving import Client
 
@@ -100,7 +103,7 @@ class Model:
 
     def rank(self, query: str, titles: Sequence[str]) -> Floats:
         """Returns the scores of titles for a query, `[n]`."""
-        return np.asarray(self._model.rank(query, list(titles)), np.float32)
+        return np.asarray(self._ask(self._model.rank, query, list(titles)), np.float32)
 
     def identity(self) -> Identity:
         """Returns what an index records of the twin that made it."""
@@ -126,8 +129,26 @@ class Model:
         if self._client is not None:
             self._client.close()
 
+    def _ask(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Calls the model; a server that did not answer is left alone for a while, so that not every search waits for it.
+
+        Raises:
+          UserError: the server does not answer, or did not a moment ago.
+        """
+        if not self.is_remote:
+            return call(*arguments, **named)
+        from tfb2d.serving.errors import DeadlineExceeded, ServerUnreachable
+
+        if (rest := self._rests_until - time.monotonic()) > 0:
+            raise SearchError(f"{self.name} did not answer a moment ago; it is asked again in {rest:.0f} s")
+        try:
+            return call(*arguments, **named)
+        except (DeadlineExceeded, ServerUnreachable):
+            self._rests_until = time.monotonic() + _PAUSE
+            raise
+
     def _embed(self, texts: Sequence[str], signature: str) -> Floats:
-        vectors = np.asarray(self._model.embed(list(texts), signature=signature), np.float32)
+        vectors = np.asarray(self._ask(self._model.embed, list(texts), signature=signature), np.float32)
         lengths = np.linalg.norm(vectors, axis=1)
         # A vector of NaN would never be retrieved, or come back as a score that JSON cannot hold.
         wrong = np.flatnonzero(~(np.abs(lengths - 1) < 0.02))

@@ -70,8 +70,12 @@ function say(problem, again) {
   byId("messages").append(el("div", { class: "message bad", role: "alert" }, el("p", {}, problem), button));
 }
 
+// A note, such as "not ranked: the ranker did not answer: HOST is not reachable (...)": what happened, then the details.
 function note(text) {
-  byId("messages").append(el("div", { class: "message", role: "note" }, el("p", {}, text)));
+  const parts = text.split(": ");
+  const head = parts.slice(0, 2).join(": "), rest = parts.slice(2).join(": ");
+  const more = rest && el("details", {}, el("summary", {}, "Why"), el("p", { class: "note" }, rest));
+  byId("messages").append(el("div", { class: "message", role: "note" }, el("div", {}, head[0].toUpperCase() + head.slice(1) + ".", more || "")));
 }
 
 function failed(error, again, tries = 0) {
@@ -202,7 +206,7 @@ function columnsOf(answer) {
   const ranked = answer.hits.some((hit) => hit.stages.rank) || !answer.hits.length;
   if (ranks) {
     const says = ranked ? "retrieved, then ranked by the student" : "the first stage's order: nothing ranked it";
-    columns.push({ ...answer, key: "two", title: ranked ? `${retrieved} + DNN` : retrieved, says });
+    columns.push({ ...answer, key: "two", by: !ranked && used.length === 1 ? used[0] : "two", title: ranked ? `${retrieved} + DNN` : retrieved, says });
   } else if (legs.length > 1) columns.push({ ...answer, key: "two", title: retrieved, says: "fused by rank" });
   return columns;
 }
@@ -268,10 +272,10 @@ function tabKey(event) {
   tab.focus();
 }
 
-function columnNode({ key, title, says, hits, milliseconds, notes }) {
-  const scoreOf = (hit) => hit.stages[key]?.score ?? hit.score; // a leg's own score, not that of its rank
+function columnNode({ key, by = key, title, says, hits, milliseconds, notes }) {
+  const scoreOf = (hit) => hit.stages[by]?.score ?? hit.score; // a leg's own score, not that of its rank in the fusion
   const most = Math.max(...hits.map(scoreOf), 1e-9);
-  const whole = key === "bm25" || (hits.length && most < 0.1) ? most : Math.max(1, most); // BM25 and fused scores have no upper end
+  const whole = by === "bm25" || (hits.length && most < 0.1) ? most : Math.max(1, most); // BM25 and fused scores have no upper end
   const items = hits.map((hit, at) => hitNode({ ...hit, score: scoreOf(hit) }, at, key, scoreOf(hit) / whole));
   const teacher = key === "two" && hits.length
     ? el("button", { type: "button", class: "plain", onclick: (event) => askTeacher(event.currentTarget, hits) }, "Ask the teacher")

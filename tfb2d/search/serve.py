@@ -63,24 +63,24 @@ def run(options: Namespace) -> None:
 
     from tfb2d.search.api import application
 
-    listener = listen(
-        options.host, options.port
-    )  # first: opening an index takes seconds, a taken port is known at once
-    api = open_api(options)
-    host, port = listener.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    print(f"{address} searches {api.searcher.describe()['titles']:,} titles; Ctrl-C ends it", flush=True)
-    threading.Thread(target=warm, args=(api,), name="warm", daemon=True).start()
-    if options.open:
-        webbrowser.open(address)
-    try:
+    with contextlib.ExitStack() as opened:
+        # First: opening an index takes seconds, and whether the port is taken is known at once.
+        listener = opened.enter_context(listen(options.host, options.port))
+        api = open_api(options)
+        opened.callback(api.close)
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        print(f"{address} searches {api.searcher.describe()['titles']:,} titles; Ctrl-C ends it", flush=True)
+        warming = threading.Thread(target=warm, args=(api,), name="warm")
+        warming.start()
+        opened.callback(warming.join)  # a process that ends amid TensorFlow's work would abort
+        if options.open:
+            webbrowser.open(address)
         uvicorn.Server(settings_of(application(api))).run([listener])
-    finally:
-        api.close()
 
 
 def warm(api: "Api") -> None:
-    """Runs the models once; what goes wrong there is the first request's to tell."""
+    """Loads what explaining needs; what goes wrong there is the first request's to tell."""
     with contextlib.suppress(UserError):
         api.warm()
 

@@ -1,0 +1,79 @@
+"""The command that serves the page: it says where, answers there, ends, and names what it cannot use."""
+
+import http.client
+import json
+import socket
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from tests.commands import run as command
+from tests.search.conftest import TITLES, Shop
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Servers that the command starts."""
+    servers: list[Any] = []
+
+    class Kept(uvicorn.Server):
+        def __init__(self, config: uvicorn.Config) -> None:
+            super().__init__(config)
+            servers.append(self)
+
+    monkeypatch.setattr(uvicorn, "Server", Kept)
+    return servers
+
+
+def test_the_command_serves_until_it_is_ended(
+    shop: Shop, started: list[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    outcome: list[Any] = []
+    words = [f"--index={shop.index}", f"--ranker={shop.ranker}", f"--student={shop.student}", "--port=0"]
+    thread = threading.Thread(target=lambda: outcome.append(command("search", "serve", *words)))
+    thread.start()
+    while not (started and started[0].started):
+        thread.join(0.05)
+        assert thread.is_alive(), outcome
+    port = started[0].servers[0].sockets[0].getsockname()[1]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/search?q=red+jacket&k=1", timeout=30) as response:
+        assert json.load(response)["hits"][0]["title"].endswith("rain jacket, red")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as response:
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert b"<title>tfb2d search</title>" in response.read()
+    for size, says in (
+        (500_000, "up to 1,000 are searched"),
+        (3_000_000, ""),
+    ):  # the last does not reach the application
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/api/search?q=" + "x" * size)
+        refused = connection.getresponse()
+        assert refused.status == 400
+        assert says in refused.read().decode()
+        connection.close()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=30) as response:
+        assert json.load(response) == {"status": "ok"}
+    started[0].should_exit = True
+    thread.join(30)
+    assert outcome[0].returncode == 0
+    assert outcome[0].stdout == f"http://127.0.0.1:{port}/ searches {len(TITLES)} titles; Ctrl-C ends it\n"
+
+
+def test_what_it_cannot_use_is_named(shop: Shop, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = command("search", "serve", f"--index={shop.index}", f"--port={port}").error()
+        assert f"cannot listen at 127.0.0.1:{port}" in error
+        assert "--port=0" in error
+    for words, says in (
+        ([f"--index={tmp_path}"], "holds no index"),
+        ([f"--index={shop.index}", f"--ranker={tmp_path}"], str(tmp_path)),
+        ([f"--index={shop.index}", f"--teacher={tmp_path}"], "no teacher.json"),
+        ([f"--index={shop.index}", "--port=70000"], "70000"),
+    ):
+        assert says in command("search", "serve", "--port=0", *words).error()
