@@ -31,6 +31,14 @@ def minilm() -> Path:
     return Path(resolve("pypi:all-minilm-l6-v2"))
 
 
+@pytest.fixture(scope="session")
+def tiny_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The version folder of a small exported twin that really retrieves; `tests.twin.trained` has its offers."""
+    from tests.twin.trained import exported_twin
+
+    return exported_twin(tmp_path_factory.mktemp("tiny_twin"))
+
+
 @pytest.fixture(autouse=True)
 def root_log_level() -> Iterator[None]:
     """Fails the test that leaves the root logger at another level: the log that later tests read would lack lines."""

@@ -30,7 +30,7 @@ def test_round_trip() -> None:
         ({"student": {"dmi": 3}}, r"student.dmi; did you mean student.'dim'"),
         ({"teachers": {"t": {"preset": "p", "epoch": 3}}}, r"teachers.t.epoch; did you mean teachers.t.'epochs'"),
         ({"student": {"dim": "wide"}}, "student.dim is 'wide'; it takes int"),
-        ({"nonsense": 1}, "there is no setting nonsense; there are name, data"),
+        ({"nonsense": 1}, "there is no setting nonsense; there are name, models, data"),
     ],
 )
 def test_wrong_settings_are_named(change: dict, message: str) -> None:

@@ -96,8 +96,9 @@ def test_commands_alone_import_the_pipeline() -> None:
 
 def test_what_a_run_folder_is_made_of_stands_below_all_rooms() -> None:
     below = {"tfb2d.atomic", "tfb2d.config", "tfb2d.data_config", "tfb2d.errors", "tfb2d.outcomes", "tfb2d.resume"}
-    for name in (*below, "tfb2d.runs", "tfb2d.settings"):
-        assert MODULES[name] <= below | {"tfb2d.settings"}, name
+    below |= {"tfb2d.settings", "tfb2d.twin_config"}
+    for name in (*below, "tfb2d.runs"):
+        assert MODULES[name] <= below, name
 
 
 def test_teachers_and_students_know_nothing_of_each_other() -> None:
@@ -112,3 +113,19 @@ def test_each_keras_stays_where_it_belongs() -> None:
     assert "tf_keras" in packages("tfb2d.students")
     for name in ("tfb2d.students", "tfb2d.compress"):
         assert not {"keras", "keras_hub"} & packages(name), name
+    assert {"keras", "keras_hub"} <= packages("tfb2d.twin")
+    assert "tf_keras" not in packages("tfb2d.twin")
+
+
+def test_twins_take_of_students_what_is_tensorflow_alone() -> None:
+    taken = {
+        other
+        for name, others in MODULES.items()
+        if room(name) == "tfb2d.twin"
+        for other in others
+        if room(other) == "tfb2d.students"
+    }
+    assert {"tfb2d.students.text", "tfb2d.students.text_spec"} <= taken
+    assert taken <= {f"tfb2d.students.{name}" for name in ("text", "text_spec", "optimizer", "int8_table")}
+    for name in taken:
+        assert not {"keras", "tf_keras"} & {other.split(".")[0] for other in IMPORTS[name]}, name

@@ -14,7 +14,7 @@ def test_recipes_build(name: str) -> None:
     assert config.name == name
 
 
-@pytest.mark.parametrize("name", ["sst2", "pricerunner"])
+@pytest.mark.parametrize("name", ["sst2", "pricerunner", "twin_pricerunner"])
 def test_a_folder_behind_a_colon(name: str, tmp_path: Path) -> None:
     data = Config.from_dict(load(f"{name}:{tmp_path}")).data
     files = [*data.train, *data.test, *data.unlabelled, *data.offers.files, *data.offers.titles]
@@ -22,7 +22,14 @@ def test_a_folder_behind_a_colon(name: str, tmp_path: Path) -> None:
     assert all(file.startswith(f"{tmp_path}/") for file in files)
 
 
-@pytest.mark.parametrize(("name", "before"), [("quickstart", "quickstart:"), ("pricerunner", "pricerunner:data,")])
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [
+        ("quickstart", "quickstart:"),
+        ("pricerunner", "pricerunner:data,"),
+        ("twin_pricerunner", "twin_pricerunner:data,"),
+    ],
+)
 def test_recipes_with_several_teachers(name: str, before: str) -> None:
     teachers = Config.from_dict(load(f"{before}2")).teachers
     assert {name: one.seed for name, one in teachers.items()} == {"minilm": 0, "seed1": 1}

@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 from ml_collections import config_flags
+from scipy.stats import spearmanr
 
 from tests.teachers.harness import save_encoder
 from tfb2d import pipeline
@@ -30,17 +31,19 @@ from tfb2d.config import (
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
+    TwinConfig,
 )
 from tfb2d.data.files import read_json, write_json
 from tfb2d.data.stage import data_contents
 from tfb2d.data.tables import read_table
 from tfb2d.edge import EdgeScorer
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.evaluation.scorer import ABOUT, Scorer
 from tfb2d.outcomes import DataOutcome, ReportOutcome
 from tfb2d.resume import RECORD
 from tfb2d.runs import Run
 
 STUDENT = StudentConfig(buckets=2**10, dim=8, ffn=(16,), max_tokens=16, soft_buckets=2**8)
+TWIN = TwinConfig(kind="ngram", buckets=2**10, width=16, dim=8, epochs=4, batch_size=32, table_learning_rate=0.2)
 TRAINING = TrainingConfig(epochs=8, batch_size=32, table_learning_rate=0.2, learning_rate=1e-2)
 REPORT = ReportConfig(labels_only=False, resamples=20, latency_rows=5, examples=2)
 COLOURS, THINGS = ("red", "blue", "fine", "poor", "good"), ("shoe", "hat", "film", "query", "title")
@@ -95,6 +98,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     pq.write_table(pa.table(columns), folder / "zeta.parquet")
     config = Config(
         name="shop",
+        models=("student", "twin"),
         data=DataConfig(
             train=(str(judged),),
             fields=("search", "product"),
@@ -111,6 +115,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
         distill=DistillConfig(stack="logistic"),
         student=STUDENT,
         training=TRAINING,
+        twin=TWIN,
         export=ExportConfig(folder=str(folder / "models")),
         report=REPORT,
     )
@@ -145,6 +150,37 @@ def test_graded_pairs_with_two_teachers(graded: tuple[Config, Path]) -> None:
     assert set(report["seconds"]) >= stages
     assert "labels_only" not in report["seconds"]
     assert {"student", "teacher alpha"} <= set(report["histories"])
+
+
+def test_the_twin_stands_beside_the_student(graded: tuple[Config, Path], tmp_path: Path) -> None:
+    config, workdir = graded
+    report = read_json(workdir / "report.json")
+    assert report["headline_measure"] == "spearman"
+    for key in ("student", "twin"):
+        compared = report["compared"][key]
+        assert compared["headline_retention"]["value"] == pytest.approx(
+            report[key]["spearman"] / report["teacher"]["spearman"]
+        )
+        assert compared["ndcg10_retention"]["ci95"] is not None
+        assert report["latency"][key]["single_ms"]["p50"] > 0
+        assert report["size_mb"][key] > 0
+        assert {"valid_loss", "valid_spearman"} <= set(report["histories"][key][-1])
+    assert report["twin"]["spearman"] > 0.2
+    assert report["exported"]["twin"].endswith("models/shop_twin/1")
+    assert report["latency"]["twin_embed_query"]["single_ms"]["p50"] > 0
+    served = Scorer(report["exported"]["twin"])
+    test = read_table(workdir / "data/test")
+    scores = served.score([test[name].to_pylist() for name in ("search", "product")])[0]
+    assert spearmanr(test["label"].to_numpy(), scores).statistic == pytest.approx(report["twin"]["spearman"])
+
+    shutil.copytree(workdir, tmp_path / "run")
+    outcome = pipeline.run(Run(tmp_path / "run", progress=False), replace(config, models=("twin",)))
+    assert isinstance(outcome, ReportOutcome)
+    alone = read_json(tmp_path / "run/report.json")
+    assert (alone["student"], alone["leading"], alone["model"]) == (None, "twin", report["exported"]["twin"])
+    assert alone["headline_retention"] == report["compared"]["twin"]["headline_retention"]["value"]
+    assert "twin" in outcome.table
+    assert "student" not in outcome.table
 
 
 def test_outside_scores_cover_a_part_of_every_split(graded: tuple[Config, Path]) -> None:

@@ -4,6 +4,7 @@
   tfb2d export --source=runs/shop --output=edge/shop --forms=edge          # the edge form alone
   tfb2d export --source=runs/shop --output=edge/exact --forms=edge --tables=float
   tfb2d export --source=runs/shop --output=android --forms=edge,flex       # and text_scorer.tflite
+  tfb2d export --source=runs/shop/twin --output=saved_models/shop_twin     # a twin
 
 tfb2d.train exports by itself; this command writes to another folder or in another form. --source is a run folder or a
 student's folder (student.json, weights.safetensors). Of a run the compressed student is taken, where there is one.
@@ -13,7 +14,7 @@ Forms: saved_model  `<output>/<next number>` with string signatures, calibration
                     python: tfb2d.edge.EdgeScorer(folder).score(texts)
        flex         text_scorer.tflite: strings in, for runtimes that link TensorFlow's Select (Flex) ops, as those of
                     Android, iOS and C++ can; the Python packages of TensorFlow Lite cannot run it
-With saved_model the others go into its version, under assets.extra/edge.
+With saved_model the others go into its version, under assets.extra/edge. A twin has the first form alone.
 """
 
 from argparse import Namespace
@@ -31,7 +32,7 @@ FORMS = ("saved_model", "edge", "flex")
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
     files = parser.group("files")
-    files.flag("source", "A run folder or a student's folder.", required=True, metavar="DIR")
+    files.flag("source", "A run folder, a student's or a twin's.", required=True, metavar="DIR")
     files.flag(
         "output",
         "Where to: of a SavedModel the model's folder, which holds its versions.",
@@ -53,6 +54,14 @@ def run(options: Namespace) -> None:
     unknown = sorted(set(options.forms) - set(FORMS))
     if unknown or not options.forms:
         raise UserError(f"--forms takes {', '.join(FORMS)}, not {', '.join(unknown) or 'nothing'}")
+    if (Path(options.source) / "twin.json").is_file():
+        from tfb2d.twin.export import export_folder
+
+        if set(options.forms) - {"saved_model", "edge"} or "saved_model" not in options.forms:
+            raise UserError(f"{options.source} is a twin: it has no TensorFlow Lite form, only --forms=saved_model")
+        version, size = export_folder(Path(options.source), Path(options.output))
+        print(f"{size:8.1f} MB  {version}")
+        return
     from tfb2d.serving.forms import export_forms
 
     for path, size in export_forms(Path(options.source), Path(options.output), options.forms, options.tables):

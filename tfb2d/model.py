@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """A student that tfb2d exported; `tfb2d.load` makes one.
+    """A student or twin that tfb2d exported; `tfb2d.load` makes one.
 
     Attributes:
       folder: the version's folder.
@@ -47,7 +47,7 @@ class Model:
         return self._scorer.score(self._columns(rows))[0]
 
     def logits(self, rows: Sequence[str] | Sequence[tuple[str, str]]) -> "NDArray[np.float32]":
-        """Returns the student's raw logits, before calibration; arguments and shape as of `score`."""
+        """Returns raw logits, before calibration; arguments and shape as of `score`."""
         return self._scorer.score(self._columns(rows))[1]
 
     def rank(self, query: str, titles: Sequence[str]) -> "NDArray[np.float32]":
@@ -60,7 +60,7 @@ class Model:
             raise UserError(f"{self.folder} takes {self.fields[0]} alone; only models of query and title rank")
         if isinstance(titles, str):
             raise TypeError("titles is one string; it takes a list of them")
-        return self.score([(query, title) for title in titles])
+        return self._scorer.rank(query, titles)
 
     def embed(self, texts: Sequence[str], signature: str = "embed") -> "NDArray[np.float32]":
         """Returns the vectors of texts, `[n, dim]`, from a model that has towers.
@@ -70,9 +70,24 @@ class Model:
           signature: the tower's, as of `Client.embed`.
 
         Raises:
+          TypeError: one string instead of a list.
           UserError: the model has no such signature.
         """
+        if isinstance(texts, str | bytes):
+            raise TypeError("texts is one string; it takes a list of them")
         return self._scorer.embed(texts, signature)
+
+    def embed_query(self, queries: Sequence[str]) -> "NDArray[np.float32]":
+        """Returns a twin's vectors of queries, `[n, dim]`, of length 1; their products with titles' are cosines.
+
+        Raises:
+          UserError: the model is a student, which has no towers.
+        """
+        return self.embed(queries, "embed_query")
+
+    def embed_title(self, titles: Sequence[str]) -> "NDArray[np.float32]":
+        """Returns a twin's vectors of titles, as `embed_query` those of queries."""
+        return self.embed(titles, "embed_title")
 
     def _columns(self, rows: Sequence[str] | Sequence[tuple[str, str]]) -> list[list[str]]:
         if isinstance(rows, str | bytes):
@@ -90,7 +105,7 @@ class Model:
 
 
 def load(folder: str | Path) -> Model:
-    """Loads a student that tfb2d exported, in a few seconds, most of them TensorFlow's start.
+    """Loads a student or twin that tfb2d exported, in a few seconds, most of them TensorFlow's start.
 
     Args:
       folder: a version's folder, or a model's, of which the highest version is taken.

@@ -35,6 +35,7 @@ from tfb2d.serving import stage as serving
 from tfb2d.settings import changed_settings
 from tfb2d.students import stage as students
 from tfb2d.teachers import stage as teachers
+from tfb2d.twin import export as twin_export
 from tfb2d.twin import stage as twins
 from tfb2d.twin_config import SCRATCH
 
@@ -190,7 +191,7 @@ def _student_stages(config: Config) -> list[Stage]:
 
 
 def _twin_stages(config: Config) -> list[Stage]:
-    """Returns the stages that make the twin."""
+    """Returns the stages that make and export the twin."""
     twin = config.twin
     reads: tuple[str, ...] = ("data", *(f"logits/{name}" for name in config.teachers))
     if teacher := twins.source_teacher(config):
@@ -208,7 +209,20 @@ def _twin_stages(config: Config) -> list[Stage]:
         listed.append(Stage("twin_transformer", twins.train_transformer, TwinOutcome, reads, twins.VERSION, settings))
         reads += ("twin_transformer",)
     settings = [twins.twin_settings(twin), changed_settings(config.distill), preset]
-    return [*listed, Stage("twin", twins.train_twin, TwinOutcome, reads, twins.VERSION, settings)]
+    exporting = [changed_settings(config.export), config.model_name, twin.weights]
+    return [
+        *listed,
+        Stage("twin", twins.train_twin, TwinOutcome, reads, twins.VERSION, settings),
+        Stage(
+            "export_twin",
+            twin_export.export_twin,
+            ExportOutcome,
+            ("data", "twin"),
+            twin_export.VERSION,
+            exporting,
+            serving.export_contents,
+        ),
+    ]
 
 
 def _teacher_stages(config: Config, name: str) -> list[Stage]:

@@ -295,7 +295,7 @@ def test_bm25_is_a_row_and_the_way_from_it_to_the_teacher_is_measured() -> None:
         assert report["intervals"][name][0] <= report[name] <= report["intervals"][name][1]
     text = print_table(report)
     assert re.search(r"^BM25 +0\.\d{3} +-?0\.\d{3}–0\.\d{3}", text, re.MULTILINE)
-    assert f"over BM25  student: (model - BM25) / (teacher - BM25): {100 * report['over_bm25']:.1f}%" in text
+    assert f"over BM25  student: on the way to the teacher: {100 * report['over_bm25']:.1f}%" in text
     assert [row["cells"][0][0] for row in table(report)["rows"]][-2:] == ["BM25", "majority, random order"]
     worse = summarise(run_results("graded", models={"bm25": Model(run.models["teacher"].scores)}))
     assert worse["over_bm25"] is None  # the teacher is no better than words

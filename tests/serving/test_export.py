@@ -14,10 +14,11 @@ from tfb2d.data.files import read_json
 from tfb2d.data.task import Task
 from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.outcomes import DecisionNumbers
-from tfb2d.serving.export import WARMUP, export
+from tfb2d.serving.export import export
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.servable import Servable
 from tfb2d.serving.server.steps import alone, together
+from tfb2d.serving.version_folder import WARMUP
 from tfb2d.students.model import Student
 from tfb2d.students.text_spec import SPEC
 

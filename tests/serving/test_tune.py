@@ -92,14 +92,16 @@ def test_a_server_that_does_not_start_says_why():
 
 @pytest.mark.slow
 def test_tuning_a_model(tmp_path, capsys):
-    from tfb2d.serving.export import write_warmup
+    from tfb2d.serving.export import warmup_requests
+    from tfb2d.serving.version_folder import write_requests
 
     version = tmp_path / "student" / "1"
     version.parent.mkdir()
     tiny_model.save(version, 0.0)
     (version / "assets.extra").mkdir()
     texts = [[f"{name} {i}" for i in range(16)] for name in ("query", "title")]
-    write_warmup(version / "assets.extra/tf_serving_warmup_requests", "other", ("query", "title"), texts, True)
+    requests = warmup_requests(("query", "title"), texts, True)
+    write_requests(version / "assets.extra/tf_serving_warmup_requests", "other", requests)
     assert len(requests_of(version)) == 9  # of ten: a ranking cannot be batched
     file = tmp_path / "batching.config"
     options = [f"--model={version.parent}", f"--output={file}", "--seconds=0.5", "--timeouts=0", "--threads=1"]

@@ -3,9 +3,10 @@
 A new feature of the student gets a line in `SHAPES`, which puts it through the whole of it.
 """
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
@@ -51,17 +52,47 @@ SHAPES = {
 NASTY = ["", " ", "a", "USB-C cable 1 m", "55sk8500pla", "ΣΊΣΥΦΟΣ", "漢字かな", "a\x00b", "\ufeff!?", "é" * 300, "🙂🙂"]
 SCALE, BIAS = 1.5, 0.1  # a calibration
 
-# Reads SavedModels where neither tfb2d nor TF.Text was imported, and writes what they score.
+# Reads SavedModels where neither tfb2d nor TF.Text was imported, and writes what they score; a line in, a line out.
 PLAIN_PROCESS = """
-import sys, numpy as np, tensorflow as tf
-source, *pairs = sys.argv[1:]
-columns = np.load(source, allow_pickle=False)
-for model, result in zip(pairs[::2], pairs[1::2]):
+import json, sys, numpy as np, tensorflow as tf
+for line in sys.stdin:
+    source, model, result = json.loads(line)
+    columns = np.load(source, allow_pickle=False)
     served = tf.saved_model.load(model).signatures["serving_default"]
     out = served(**{name: tf.constant(columns[name]) for name in columns.files})
     np.savez(result, **{name: value.numpy() for name, value in out.items()})
-assert not [name for name in sys.modules if name.split(".")[0] in ("tfb2d", "tensorflow_text", "tf_keras")]
+    assert not [name for name in sys.modules if name.split(".")[0] in ("tfb2d", "tensorflow_text", "tf_keras")]
+    print("done", flush=True)
 """
+
+
+class PlainTensorFlow:
+    """Scores with SavedModels in a process that has TensorFlow alone; it starts once for all models, as loading takes long.
+
+    Use it in a `with` block.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, "-c", PLAIN_PROCESS]
+        self._process = subprocess.Popen(
+            command, cwd=folder, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def __enter__(self) -> "PlainTensorFlow":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=60)
+
+    def score(self, columns: Mapping[str, np.ndarray], model: Path, folder: Path) -> Mapping[str, np.ndarray]:
+        """Returns a model's outputs for columns of byte strings; files go into `folder`."""
+        source, result = folder / "in.npz", folder / f"{model.parent.name}.npz"
+        np.savez(source, **columns)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([str(source), str(model), str(result)]), file=self._process.stdin, flush=True)
+        assert self._process.stdout.readline() == "done\n", f"{model} cannot be scored with TensorFlow alone"
+        return np.load(result)
 
 
 def some_texts(task: Task, n: int = 64, seed: int = 0) -> list[list[str]]:
@@ -105,7 +136,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return powers[:, 0] / (1 + powers[:, 0]) if logits.shape[1] == 1 else powers / powers.sum(1, keepdims=True)
 
 
-def run_student_test(task: Task, config: StudentConfig, folder: Path) -> Student:
+def run_student_test(task: Task, config: StudentConfig, folder: Path, plain: PlainTensorFlow) -> Student:
     """Trains a small student and checks it in all of its forms; returns it."""
     rows = some_rows(task, folder / "rows", affixes=config.affixes)
     student = _check_training(task, config, rows, folder)
@@ -134,7 +165,7 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path) -> Student
 
     if len(task.fields) == 2:
         _check_rank(student, columns)
-    _check_saved_models({"float": student, "int8": packed}, columns, folder)
+    _check_saved_models({"float": student, "int8": packed}, columns, folder, plain)
     for name, form, close in (("float", student, 1e-5), ("int8", student, 1e-2), ("int8", packed, 1e-5)):
         check_edge(form, columns, folder / "edge", name, close)
     return student
@@ -172,22 +203,19 @@ def _check_rank(student: Student, columns: Sequence[Sequence[str]]) -> None:
         np.testing.assert_allclose(ranked, expected[:first], atol=1e-5)
 
 
-def _check_saved_models(students: dict[str, Student], columns: list[list[str]], folder: Path) -> None:
+def _check_saved_models(
+    students: dict[str, Student], columns: list[list[str]], folder: Path, plain: PlainTensorFlow
+) -> None:
     """Checks the SavedModels in a process that has TensorFlow alone."""
     task = next(iter(students.values())).task
     kept = [i for i in range(len(columns[0])) if all("\0" not in column[i] for column in columns)]
     columns = [[column[i] for i in kept] for column in columns]  # NumPy's byte strings end at a NUL
     arrays = {name: np.array([t.encode() for t in c], "S") for name, c in zip(task.fields, columns, strict=True)}
-    np.savez(folder / "in.npz", **arrays)
-    arguments = [str(folder / "in.npz")]
     for name, student in students.items():
         warmup = [column[:20] for column in columns]
         bias = [BIAS] * task.n_logits
         model = export(student, folder / name, scale=SCALE, bias=bias, warmup=warmup, fingerprint="x")
-        arguments += [str(model), str(folder / f"{name}.npz")]
-    subprocess.run([sys.executable, "-c", PLAIN_PROCESS, *arguments], check=True, cwd=folder)
-    for name, student in students.items():
-        out = np.load(folder / f"{name}.npz")
+        out = plain.score(arrays, model, folder)
         logits = student.model([tf.constant(column) for column in columns]).numpy()
         np.testing.assert_allclose(out["logit"], logits[:, 0] if task.n_logits == 1 else logits, atol=1e-5)
         np.testing.assert_allclose(out["score"], probabilities(logits), atol=1e-5)

@@ -1,5 +1,6 @@
 """Students of every shape go through the harness; what is particular to one is checked beside it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.students import harness
-from tests.students.harness import PAIR, TEXT, run_student_test
+from tests.students.harness import PAIR, TEXT, PlainTensorFlow, run_student_test
 from tfb2d.config import StudentConfig
 from tfb2d.data.errors import DataError
 from tfb2d.students import text_spec
@@ -18,9 +19,15 @@ from tfb2d.students.rows import TrainingRows, hash_rows
 SMALL = replace(harness.SMALL, buckets=997, ffn=(16, 8))
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainTensorFlow]:
+    with PlainTensorFlow(tmp_path_factory.mktemp("plain")) as process:
+        yield process
+
+
 @pytest.mark.parametrize("shape", harness.SHAPES)
-def test_harness(shape: str, tmp_path: Path) -> None:
-    run_student_test(*harness.SHAPES[shape], tmp_path)
+def test_harness(shape: str, tmp_path: Path, plain: PlainTensorFlow) -> None:
+    run_student_test(*harness.SHAPES[shape], tmp_path, plain)
 
 
 def test_weights_are_saved_in_an_order_that_stays() -> None:

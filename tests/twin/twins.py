@@ -13,9 +13,7 @@ from tfb2d.twin_config import SCRATCH, TwinConfig
 TASK = Task(("query", "title"))
 CHARACTERS = string.ascii_lowercase + string.digits + ".,-/éß中日"
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "usb", "cable", *CHARACTERS, *("##" + c for c in CHARACTERS))
-PIECES = WordPieces(
-    VOCABULARY, True, True, {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]"}
-)
+PIECES = WordPieces(VOCABULARY, True, True, {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]"})
 SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32, "max_sequence_length": 24}
 
 

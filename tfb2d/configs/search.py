@@ -9,12 +9,11 @@ which is, in three commands, each skipped where it was done before:
       --model=saved_models/search_twin --index=runs/search/index
   tfb2d search serve --index=runs/search/index --ranker=saved_models/search --teacher=runs/search/teachers/minilm
 
-Data: 35,311 offers of PriceRunner (UCI data set 837, CC BY 4.0), which stand in `examples/pricerunner`. The data stage makes
-pairs of them as for `--config=pricerunner`, a few thousand with labels and more without. `--config=search:FILE` takes another
-catalogue with the columns product_title, cluster_id, cluster_label and category_label.
+Data: 35,311 offers of PriceRunner (UCI data set 837, CC BY 4.0), which stand in `examples/pricerunner`. The data stage
+makes pairs of them as for `--config=pricerunner`, a few thousand with labels and more without. `--config=search:FILE`
+takes another catalogue with the columns product_title, cluster_id, cluster_label and category_label.
 
-The teacher is a cross-encoder of three of MiniLM's six layers, so that all of it takes ten minutes on two cores. See
-results/README.md for the figures to expect.
+The sizes are chosen so that all of it takes about ten minutes on two cores; results/README.md has the figures to expect.
 """
 
 from ml_collections import ConfigDict
@@ -25,14 +24,8 @@ from tfb2d.twin_config import TwinConfig
 
 def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigDict:
     """Returns the recipe for a catalogue."""
-    minilm = TeacherConfig(
-        preset="pypi:all-minilm-l6-v2",
-        layers=3,
-        max_length=64,
-        epochs=1,
-        batch_size=64,
-        learning_rate=1e-4,
-        mixed_precision=True,
+    minilm = TeacherConfig(  # small batches: a few thousand pairs are enough if they make enough steps
+        preset="pypi:all-minilm-l6-v2", max_length=64, epochs=2, batch_size=16, learning_rate=5e-5, mixed_precision=True
     )
     return Config(
         name="search",
@@ -41,11 +34,13 @@ def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigD
             fields=("query", "title"),
             valid_fraction=0.08,
             test_fraction=0.12,
-            offers=OffersConfig(files=(catalogue,), judged=8_000, queries=300, transfer=40_000),
+            offers=OffersConfig(files=(catalogue,), judged=6_000, queries=250, transfer=30_000),
         ),
         teachers={"minilm": minilm},
         student=StudentConfig(),
         training=TrainingConfig(epochs=4),
-        twin=TwinConfig(kind="asymmetric", crossing="cosine", layers=2, epochs=1, in_batch_negatives=4, mixed_precision=True),
+        twin=TwinConfig(
+            kind="asymmetric", crossing="cosine", layers=2, epochs=1, in_batch_negatives=4, mixed_precision=True
+        ),
         report=ReportConfig(labels_only=False),
     ).to_dict()

@@ -48,9 +48,11 @@ class Scorer:
       folder: the version's folder.
       about: what the export wrote of the model, `assets.extra/tfb2d.json`.
       task: the model's Task.
+      kind: "student" or "twin".
 
     Raises:
       DataError: no SavedModel, or a SavedModel that tfb2d did not export.
+      UserError: the model needs TF.Text, which cannot be imported.
     """
 
     def __init__(self, model: str | Path) -> None:
@@ -59,7 +61,13 @@ class Scorer:
             raise DataError(f"{self.folder} has no {ABOUT}; it is not a model that tfb2d exported")
         self.about: dict[str, Any] = read_json(self.folder / ABOUT)
         self.task = Task.from_json(self.about["task"])
+        self.kind: str = self.about.get("kind", "student")
         import tensorflow as tf
+
+        if self.about.get("needs"):
+            from tfb2d.serving import text_ops
+
+            text_ops.register(self.folder)
 
         self._tf = tf
         self._model = tf.saved_model.load(str(self.folder))  # keeps the variables alive
@@ -99,6 +107,23 @@ class Scorer:
             logits.append(outputs["logit"].numpy())
         return np.concatenate(scores), np.concatenate(logits)
 
+    def rank(self, query: str, titles: Sequence[str], batch: int = BATCH) -> Float32:
+        """Returns the scores of titles for one query, `[n]`; a twin embeds the query once."""
+        if self.kind != "twin":
+            return self.score([[query] * len(titles), titles], batch)[0]
+        (query_vector,) = self.embed([query], "embed_query")
+        vectors = self.embed(titles, "embed_title", batch)
+        queries = np.broadcast_to(query_vector, vectors.shape)
+        score = self._model.signatures["score_embeddings"]
+        parts = [
+            score(
+                query_embedding=self._tf.constant(queries[start : start + batch]),
+                title_embedding=self._tf.constant(vectors[start : start + batch]),
+            )["score"].numpy()
+            for start in range(0, len(vectors), batch)
+        ]
+        return np.concatenate([np.zeros(0, np.float32), *parts])
+
     def embed(self, texts: Sequence[str], signature: str = "embed", batch: int = BATCH) -> Float32:
         """Returns the vectors of texts, `[n, dim]`, from a signature that takes one text a row.
 
@@ -107,18 +132,21 @@ class Scorer:
         """
         served = self._model.signatures
         if signature not in served:
-            raise DataError(
-                f"{self.folder} has no signature {signature!r} but {', '.join(sorted(served))}: this student has no towers,"
-                " so a text has no vector of its own; use score or rank"
+            hint = (
+                "use embed_query or embed_title"
+                if self.kind == "twin"
+                else "this student has no towers, so a text has no vector of its own; use score or rank"
             )
+            raise DataError(f"{self.folder} has no signature {signature!r} but {', '.join(sorted(served))}: {hint}")
         (name,) = served[signature].structured_input_signature[1]
-        parts = []
+        width = next(iter(served[signature].structured_outputs.values())).shape[-1]
+        parts = [np.zeros((0, width or 0), np.float32)]
         for start in range(0, len(texts), batch):
             outputs = served[signature](
                 **{name: self._tf.constant(list(texts[start : start + batch]), self._tf.string)}
             )
             parts.append((outputs["embedding"] if "embedding" in outputs else next(iter(outputs.values()))).numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+        return np.concatenate(parts)
 
 
 def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:

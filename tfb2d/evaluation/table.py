@@ -205,7 +205,7 @@ def _of_model(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
         lines.append(("ranking", f"{ranking}; its own is {figure(figures['ndcg10'])}"))
     shares = [f"{percent(share['value'])}{_within(share['ci95'])} by {name}" for name, share in over_bm25(report, key)]
     if shares:
-        lines.append(("over BM25", f"(model - BM25) / (teacher - BM25): {', '.join(dict.fromkeys(shares))}"))
+        lines.append(("over BM25", f"on the way to the teacher: {', '.join(dict.fromkeys(shares))}"))
     lines.append(("fidelity", shown("fidelity", "decides as the teacher on {}")))
     gain = compared.get("headline_gain")
     if gain and gain["value"] is not None:

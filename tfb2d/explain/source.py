@@ -77,6 +77,10 @@ def find(model: str, student: str = "") -> Source:
         chosen = Path(student) if student else _of_run(Run(folder))
     else:
         served = version_folder(folder)
+        if (served / ABOUT).exists() and read_json(served / ABOUT).get("kind") == "twin":
+            raise DataError(
+                f"{served} is a twin: its score is of two vectors, not of n-grams that can be shown; explain takes students"
+            )
         chosen = Path(student) if student else _of_run(_exporter(served))
     if not (chosen / ABOUT_STUDENT).exists():
         raise DataError(f"{chosen}: no {ABOUT_STUDENT}; it is not a student's folder")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ from tfb2d.runs import locked
 from tfb2d.search import index as backends
 from tfb2d.search import lexical
 from tfb2d.search.answer import SearchError
-from tfb2d.search.catalogue import Catalogue, copy_of, is_whole_copy, read_part, write_copy
+from tfb2d.search.catalogue import Catalogue, copy_of, is_whole_copy, read_part, write_copy, write_part
 from tfb2d.search.embedding import append_parts, embed_catalogue
 from tfb2d.search.manifest import NAME, Manifest, clean
 from tfb2d.search.models import Model
@@ -92,6 +94,37 @@ def build(
         model.close()
 
 
+def derive(
+    source: Path, index: Path, *, dtype: str, backend: str, parameters: Mapping[str, Any], progress: bool = True
+) -> Manifest:
+    """Makes an index of the vectors of another, which has float32 ones, with the same BM25 index; to compare backends.
+
+    Args:
+      source: folder of the other index.
+      index: the folder to write.
+      dtype: how vectors are stored.
+      backend: of `index.BACKENDS`.
+      parameters: of the backend.
+      progress: whether to show a progress bar.
+    """
+    before = Manifest.read(source)
+    kind, settled = backends.settle(backend, before.rows, before.dim, parameters)
+    with locked(index):
+        parts = []
+        for part in before.parts:
+            table = read_part(source / before.catalogue / part.file)
+            vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(part.rows, before.dim)
+            ids, titles = table["id"].to_pylist(), table["title"].to_pylist()
+            parts.append(write_part(index / before.catalogue / part.file, ids, titles, vectors, dtype))
+        after = dataclasses.replace(
+            before, parts=tuple(parts), dtype=dtype, backend=kind, parameters=settled, version=1
+        )
+        name = f"bm25-{after.version:04d}"
+        shutil.rmtree(index / name, ignore_errors=True)
+        shutil.copytree(source / before.lexical, index / name, copy_function=os.link)
+        return finish(index, after, words=False, progress=progress)
+
+
 def update(
     index: Path, source: Source | None = None, deleted: Sequence[str] = (), *, model: str = "", progress: bool = True
 ) -> Changes:
@@ -164,6 +197,7 @@ def finish(
     before: Manifest | None = None,
     out: NDArray[np.int64] | None = None,
     *,
+    words: bool = True,
     progress: bool,
 ) -> Manifest:
     """Makes BM25 and the vectors' index of a catalogue, then writes `index.json` and deletes what it replaces.
@@ -173,6 +207,7 @@ def finish(
       after: the manifest, whose catalogue is whole.
       before: the manifest whose vectors' index is added to; None builds it.
       out: rows that were deleted since.
+      words: whether BM25 is made; else it is there already.
       progress: whether to show a progress bar.
     """
     for part in after.parts:
@@ -181,7 +216,8 @@ def finish(
             write_copy(path, read_part(path))
     catalogue = Catalogue(index, after)
     name = f"bm25-{after.version:04d}"
-    lexical.write(index / name, catalogue.live_titles())
+    if words:
+        lexical.write(index / name, catalogue.live_titles())
     after = dataclasses.replace(after, lexical=name, vectors="", files={})
     if before is None:
         backend, begin = backends.create(after, catalogue), 0

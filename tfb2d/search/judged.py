@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -96,6 +97,7 @@ def measure(
     retrieve: int,
     rank: bool,
     seed: int = 0,
+    only: Sequence[str] | None = None,
     tick: Callable[[], object] = lambda: None,
 ) -> dict[str, RetrievalFigures]:
     """Measures random order, each leg, both fused, and the ranked titles.
@@ -107,6 +109,7 @@ def measure(
       retrieve: fused titles that are ranked.
       rank: whether the searcher has a ranker.
       seed: of the random order.
+      only: names of the ways to measure; None measures all.
       tick: called after each query.
 
     Raises:
@@ -115,23 +118,24 @@ def measure(
     depth = max((*recall_at, 10))
     hits: dict[str, dict[str, Hits]] = {}
     generator = np.random.default_rng(seed)
+    ways: dict[str, Callable[[str], Hits]] = {
+        "random": lambda query: _random_hits(searcher, generator, depth, judgements.by_id),
+        "bm25": lambda query: found(query, legs=("bm25",), rank=False),
+        "twin": lambda query: found(query, legs=("twin",), rank=False),
+        "both": lambda query: found(query, rank=False),
+    }
+    if rank:
+        ways["ranked"] = lambda query: found(query, k=retrieve, retrieve=retrieve)
+
+    def found(query: str, **settings: Any) -> Hits:
+        return _hits(searcher.search(query, **{"k": depth, "retrieve": depth, **settings}), judgements.by_id)
+
     for query in judgements.gains:
-        ways = {
-            "random": _random_hits(searcher, generator, depth, judgements.by_id),
-            "bm25": _hits(
-                searcher.search(query, k=depth, retrieve=depth, legs=("bm25",), rank=False), judgements.by_id
-            ),
-            "twin": _hits(
-                searcher.search(query, k=depth, retrieve=depth, legs=("twin",), rank=False), judgements.by_id
-            ),
-            "both": _hits(searcher.search(query, k=depth, retrieve=depth, rank=False), judgements.by_id),
-        }
-        if rank:
-            ways["ranked"] = _hits(searcher.search(query, k=retrieve, retrieve=retrieve), judgements.by_id)
-        for way, found in ways.items():
-            hits.setdefault(way, {})[query] = found
+        for way, search in ways.items():
+            if only is None or way in only:
+                hits.setdefault(way, {})[query] = search(query)
         tick()
-    return {way: measure_retrieval(judgements.gains, found, recall_at=recall_at) for way, found in hits.items()}
+    return {way: measure_retrieval(judgements.gains, each, recall_at=recall_at) for way, each in hits.items()}
 
 
 def _hits(answer: Answer, by_id: bool) -> Hits:

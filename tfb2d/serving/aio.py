@@ -50,6 +50,14 @@ class AsyncClient(Settings):
         """Returns embeddings of rows, float32 [n, d], from a model that has towers."""
         return await self._run(self._rows(rows, signature, output, "embedding", self._deadline(timeout)))
 
+    async def embed_query(self, queries: Sequence[Text], *, timeout: float | None = None) -> np.ndarray:
+        """Returns a twin's vectors of queries, float32 [n, dim], of length 1."""
+        return await self.embed(queries, signature="embed_query", timeout=timeout)
+
+    async def embed_title(self, titles: Sequence[Text], *, timeout: float | None = None) -> np.ndarray:
+        """Returns a twin's vectors of titles, float32 [n, dim], of length 1."""
+        return await self.embed(titles, signature="embed_title", timeout=timeout)
+
     async def predict(
         self,
         inputs: Mapping[str, Any],

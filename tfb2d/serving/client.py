@@ -90,6 +90,14 @@ class Client(Settings):
         """Returns embeddings of rows, float32 [n, d], from a model that has towers."""
         return self._run(self._rows(rows, signature, output, "embedding", self._deadline(timeout)))
 
+    def embed_query(self, queries: Sequence[Text], *, timeout: float | None = None) -> np.ndarray:
+        """Returns a twin's vectors of queries, float32 [n, dim], of length 1."""
+        return self.embed(queries, signature="embed_query", timeout=timeout)
+
+    def embed_title(self, titles: Sequence[Text], *, timeout: float | None = None) -> np.ndarray:
+        """Returns a twin's vectors of titles, float32 [n, dim], of length 1."""
+        return self.embed(titles, signature="embed_title", timeout=timeout)
+
     def predict(
         self,
         inputs: Mapping[str, Any],

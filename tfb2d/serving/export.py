@@ -1,26 +1,21 @@
 """Writes a student as a SavedModel that takes raw strings, in a version folder that TensorFlow Serving picks up."""
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from tfb2d import __version__
-from tfb2d.data.files import read_json, sync, write_json
-from tfb2d.evaluation.scorer import ABOUT
-from tfb2d.model_folder import version_folders
 from tfb2d.outcomes import DecisionNumbers
+from tfb2d.serving.version_folder import Request, single_rows_and_all, write_version
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 from tfb2d.students.served import ServedStudent, scores_and_logits
 
 EDGE = "assets.extra/edge"
-WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
 def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dict[str, Callable]:
@@ -104,65 +99,40 @@ def export(
     Returns:
       The version's folder. It appears whole: it is written beside and renamed.
     """
-    versions = version_folders(model_folder)
-    if versions:
-        last = versions[-1]
-        if (last / ABOUT).exists() and read_json(last / ABOUT).get("fingerprint") == fingerprint:
-            return last
-    version = model_folder / str(int(versions[-1].name) + 1 if versions else 1)
-    partial = model_folder / f".{version.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    graph = ServedStudent(student)
-    served = signatures(graph, scale, bias)
-    module = tf.Module()
-    module.tables = graph.tables  # dense layers are constants, so nothing of Keras is saved
-    tf.saved_model.save(module, str(partial), signatures=served)
-    (partial / "assets.extra").mkdir()
-    write_warmup(partial / WARMUP, model_folder.name, student.task.fields, warmup, "rank" in served)
-    if edge:
-        from tfb2d.compress.tflite import write_edge
 
-        write_edge(student, partial / EDGE, scale, bias, edge)
-    about = {
-        "tfb2d": __version__,
-        "task": student.task.to_json(),
-        "student": dataclasses.asdict(
-            student.config
-        ),  # not needed for scoring; a bench reads it to give fastText a table of the same size
-        "signatures": sorted(served),
-        "calibration": {"scale": float(scale), "bias": [float(b) for b in bias]},
-        "decision": None if decision is None else dataclasses.asdict(decision),
-        "hash_spec": text_spec.SPEC,
-        "fingerprint": fingerprint,
-    }
-    write_json(partial / ABOUT, about)
-    for folder, _, files in os.walk(partial):
-        for name in files:
-            sync(Path(folder, name))
-    partial.rename(version)
-    sync(model_folder)
-    return version
+    def write(folder: Path) -> tuple[dict[str, Any], list[Request]]:
+        graph = ServedStudent(student)
+        served = signatures(graph, scale, bias)
+        module = tf.Module()
+        module.tables = graph.tables  # dense layers are constants, so nothing of Keras is saved
+        tf.saved_model.save(module, str(folder), signatures=served)
+        if edge:
+            from tfb2d.compress.tflite import write_edge
+
+            write_edge(student, folder / EDGE, scale, bias, edge)
+        about = {
+            "tfb2d": __version__,
+            "task": student.task.to_json(),
+            # Not needed for scoring; a bench reads it to give fastText a table of the same size.
+            "student": dataclasses.asdict(student.config),
+            "signatures": sorted(served),
+            "calibration": {"scale": float(scale), "bias": [float(b) for b in bias]},
+            "decision": None if decision is None else dataclasses.asdict(decision),
+            "hash_spec": text_spec.SPEC,
+        }
+        return about, warmup_requests(student.task.fields, warmup, "rank" in served)
+
+    return write_version(model_folder, fingerprint, write)
 
 
-def write_warmup(path: Path, model: str, fields: Sequence[str], texts: Sequence[Sequence[str]], rank: bool) -> None:
-    """Writes warm-up requests: single rows, all rows at once and, for pairs, a ranking, as PredictionLog TFRecords.
-
-    Reference: TensorFlow Serving, "SavedModel Warmup".
-    """
-
-    def request(signature: str, **inputs: np.ndarray) -> bytes:
-        call = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name=model, signature_name=signature))
-        for name, value in inputs.items():
-            call.inputs[name].CopyFrom(tf.make_tensor_proto(value, tf.string))
-        log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=call))
-        return log.SerializeToString()
-
+def warmup_requests(fields: Sequence[str], texts: Sequence[Sequence[str]], rank: bool) -> list[Request]:
+    """Returns a student's warm-up requests: single rows, all rows at once and, for pairs, a ranking."""
     columns = [np.asarray(column, object) for column in texts]
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for rows in [slice(i, i + 1) for i in range(min(8, len(columns[0])))] + [slice(None)]:
-            writer.write(request("serving_default", **{f: c[rows] for f, c in zip(fields, columns, strict=True)}))
-        if rank:
-            writer.write(request("rank", query=columns[0][:1], titles=columns[1][None]))
+    inputs = single_rows_and_all(dict(zip(fields, columns, strict=True)))
+    requests: list[Request] = [("serving_default", each) for each in inputs]
+    if rank:
+        requests.append(("rank", {"query": columns[0][:1], "titles": columns[1][None]}))
+    return requests
 
 
 def folder_megabytes(folder: Path) -> float:

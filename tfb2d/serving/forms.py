@@ -8,12 +8,12 @@ from tfb2d import __version__
 from tfb2d.atomic import write_atomic
 from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
 from tfb2d.data.errors import DataError
-from tfb2d.data.tables import iter_batches
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY
 from tfb2d.outcomes import CalibrationNumbers, DecisionNumbers
 from tfb2d.resume import fingerprint, is_finished, read_record
 from tfb2d.runs import Run, run_of
 from tfb2d.serving.export import EDGE, export
+from tfb2d.serving.version_folder import warmup_texts
 from tfb2d.students.model import WEIGHTS, Student, load_student
 from tfb2d.students.text_spec import SPEC
 
@@ -111,10 +111,7 @@ def export_saved_model(
     """
     fields = student.task.fields
     run = run_of(folder)
-    warmup = [["warm up"] for _ in fields]
-    if run is not None and (transfer := run.split("transfer")).is_dir():
-        rows = next(iter_batches(transfer, fields, warmup_rows))
-        warmup = [rows.column(name).to_pylist() for name in fields]
+    warmup = warmup_texts(None if run is None else run.split("transfer"), fields, warmup_rows)
     scale, bias = calibration.scale, calibration.bias
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     threshold = [] if decision is None else [decision.threshold]

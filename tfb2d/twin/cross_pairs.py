@@ -2,7 +2,7 @@
 
 They are the in-batch negatives. Transfer pairs are mostly titles that some search had found for their query. Cross pairs
 show the twin titles that none would find. They are not taken for irrelevant: the teachers score them, which costs a
-labelling of as many rows. Queries stand on a ring, in the transfer set's order, and a query's cross pairs have titles of the
+labelling of as many rows. Queries stand on a ring, in the transfer set's order. A query's cross pairs have titles of the
 queries that follow it. Batches are pieces of the ring then, so that nearly all these titles are in the query's batch
 already and cost no encoding.
 """

@@ -85,6 +85,10 @@ class LookUpTraining(PairTraining):
         pairs = self.valid.pairs
         return self.twin.cross(queries[pairs.query_of], self.vectors["valid_titles"][pairs.title_of])
 
+    def tidy(self) -> None:
+        """Deletes the transformer's vectors."""
+        (self.out / VECTORS).unlink(missing_ok=True)
+
     def _traced(self) -> Any:
         model, crossing, optimizers = self.twin.query_tower.model, self.twin.crossing, self.optimizers
         settings = self.config

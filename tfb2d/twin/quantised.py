@@ -1,16 +1,19 @@
-"""How an exported twin stores its weights: tables in int8 with a scale a row, kernels in bfloat16, or everything in float32.
+"""How an exported twin stores its weights.
 
-| weights  | tables                    | kernels of Transformer layers |
-|----------|---------------------------|-------------------------------|
-| int8     | int8, a float32 scale a row | bfloat16                    |
-| bfloat16 | bfloat16                  | bfloat16                      |
-| float    | float32                   | float32                       |
+| weights  | tables                      | kernels of Transformer layers |
+|----------|-----------------------------|-------------------------------|
+| int8     | int8, a float32 scale a row | bfloat16                      |
+| bfloat16 | bfloat16                    | bfloat16                      |
+| float    | float32                     | float32                       |
 
-Kernels are not stored in int8: turned back into numbers at every call they took a query 2.0 ms where bfloat16 took 0.6 (three
-layers of 384, six tokens, one core with AVX512-BF16), and turned back once at load they took 1.4. A table's rows are read one
-by one, so for tables int8 costs nothing. Small kernels (the embedding layer, the crossing layer) stay float32.
+Kernels are not stored in int8. Turned back into numbers at each call they take a query 2.0 ms (three layers of 384, six
+tokens, one core with AVX512-BF16), as bfloat16 constants 0.9. A table's rows are read one by one, so for tables int8
+costs no time. Small kernels (the embedding layer, the crossing layer) stay float32.
+
+A processor without AVX512-BF16 or AMX computes bfloat16 products in float32 steps: there "float" may be faster.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,31 +53,31 @@ class ServedDense(tf.Module):
     """A dense layer of a Transformer: its kernel as `weights` says, its bias with it.
 
     Args:
-      kernel: `[inputs, outputs]` float32.
-      bias: `[outputs]` float32.
+      pair: kernel `[inputs, outputs]` and bias `[outputs]`, float32.
       weights: one of WEIGHTS.
     """
 
-    def __init__(self, kernel: np.ndarray, bias: np.ndarray, weights: str) -> None:
+    def __init__(self, pair: Sequence[np.ndarray], weights: str) -> None:
         super().__init__()
+        kernel, bias = pair
         self.dtype = tf.float32 if weights == "float" else tf.bfloat16
-        self.kernel = tf.Variable(tf.cast(kernel, self.dtype), trainable=False, name="kernel")
+        self._values: Any = kernel.astype(self.dtype.as_numpy_dtype)
         self._bias: Any = bias.astype(self.dtype.as_numpy_dtype)
+        self.kernel = tf.Variable(self._values, trainable=False, name="kernel")
 
     def __call__(self, x: tf.Tensor, constant: bool) -> tf.Tensor:
         """Adds the layer to a graph.
 
         Args:
           x: `[n, inputs]`, any floating type.
-          constant: whether the kernel is a constant of the graph, which oneDNN keeps packed from call to call: 0.6 ms
-            instead of 1.4 for the query above. It is there once more in every graph, so this is for one signature. Float32
-            kernels are always read from the variable: what oneDNN packs for one length of text is wrong for another, and
-            packing anew made constants slower (5 ms) than variables (1.8 ms).
+          constant: whether the kernel is a constant of the graph, which oneDNN keeps packed from call to call: 0.9 ms
+            instead of 2.1 for the query above. Each graph has its own copy, so this is for one signature. Float32 kernels
+            are always read from the variable: as constants some lengths of text took 4.5 ms, others 1.9.
 
         Returns:
           `[n, outputs]` in the kernel's dtype.
         """
         fixed = constant and self.dtype == tf.bfloat16
-        kernel = tf.constant(self.kernel.numpy()) if fixed else self.kernel.read_value()
+        kernel = tf.constant(self._values) if fixed else self.kernel.read_value()
         # Not `+`: a bias that is added this way becomes part of oneDNN's product, which reads its packed kernel.
         return tf.nn.bias_add(tf.matmul(tf.cast(x, self.dtype), kernel), self._bias)

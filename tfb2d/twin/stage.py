@@ -95,7 +95,9 @@ def _finish(training: "PairTraining", stack: Stack, progress: bool) -> TwinOutco
         stack=StackWeights(stack.weights, stack.bias),
         decision=decide(twin.task, labels, learnt.apply(logits)),
     )
-    twin.save(training.out, {"calibration": outcome.to_json()["calibration"]})
+    written = outcome.to_json()
+    twin.save(training.out, {name: written[name] for name in ("calibration", "decision")})
+    training.tidy()
     return outcome
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class PackedTexts:
         """Cuts texts with the very ops that serving uses."""
         spec = inputs.spec()
         kind: str = spec["kind"]
-        cut = tf.function(inputs.__call__, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+        cut = _traced(inputs)
         width = {"triletters": (spec.get("max_letters", 0),), "ngrams": (len(spec.get("orders", ())),)}.get(kind, ())
         ids, lengths = [np.empty((0, *width), np.int32)], [np.empty(0, np.int64)]
         for at in range(0, len(texts), CHUNK):
@@ -78,6 +79,11 @@ class PackedTexts:
         elif self.kind == "ngrams":
             values["lengths"] = lengths.astype(np.int32)
         return {name: tf.constant(value) for name, value in values.items()}
+
+
+@lru_cache(maxsize=8)
+def _traced(inputs: Inputs) -> Any:
+    return tf.function(inputs.__call__, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 
 
 def _lengths(kind: str, values: dict[str, np.ndarray]) -> np.ndarray:

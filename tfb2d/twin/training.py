@@ -126,6 +126,10 @@ class PairTraining(Training):
     def valid_logits(self) -> np.ndarray:
         """Returns the logits of the validation pairs, `[n, 1]`."""
 
+    def tidy(self) -> None:
+        """Deletes what only training needed; by default nothing."""
+        return
+
     def figures(self) -> dict[str, float]:
         """Measures the twin on the validation pairs."""
         return self.valid.figures(self.valid_logits())

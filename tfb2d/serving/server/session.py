@@ -19,7 +19,9 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from tfb2d.errors import UserError
 from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.serving import text_ops
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.tensors import type_name
@@ -49,7 +51,10 @@ class Session:
         tags = [tag for tag in options.saved_model_tags.split(",") if tag]
         try:
             graphs = [meta_graph.graph_def for meta_graph in _read(folder).meta_graphs]
-            loops = not _ops(graphs).isdisjoint(_LOOPS)
+            operations = _ops(graphs)
+            if text_ops.are_needed(operations):
+                text_ops.register(folder)
+            loops = not operations.isdisjoint(_LOOPS)
             # Ops of a student are small: they run one after the other, in the caller's thread.
             self._simple = (
                 Path(folder, ABOUT).is_file()
@@ -63,6 +68,8 @@ class Session:
                 self.meta_graph: meta_graph_pb2.MetaGraphDef = tf.compat.v1.saved_model.load(
                     self._session, tags, folder
                 )
+        except UserError as error:
+            raise StatusError(Code.FAILED_PRECONDITION, str(error)) from None
         except (tf.errors.OpError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise _load_error(error, tags, folder) from None
         self.signatures = dict(self.meta_graph.signature_def)

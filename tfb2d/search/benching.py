@@ -1,0 +1,155 @@
+"""What `tfb2d search bench` does: makes the indexes, then measures each in a process of its own."""
+
+import hashlib
+import logging
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from tfb2d.atomic import read_json, write_json
+from tfb2d.model_folder import megabytes
+from tfb2d.resume import read_record
+from tfb2d.search.bench import BASE
+from tfb2d.search.building import build, derive
+from tfb2d.search.core import run_on_one_core
+from tfb2d.search.distractors import write_distractors
+from tfb2d.search.judged import Columns, Judgements, measure, read_judgements
+from tfb2d.search.manifest import NAME, Manifest
+from tfb2d.search.models import Model
+from tfb2d.search.searcher import Searcher
+from tfb2d.search.titles import Source
+
+_LOG = logging.getLogger(__name__)
+_RECALL_AT = (10, 100, 200, 1000)
+_RETRIEVE = 100
+
+
+class Bench:
+    """Makes indexes and measures them.
+
+    Args:
+      options: the command's.
+      source: the real titles.
+    """
+
+    def __init__(self, options: Namespace, source: Source) -> None:
+        self._options, self._source = options, source
+        self._folder = Path(options.workdir)
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, indexes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """Returns all figures, in JSON's types."""
+        base = self._folder / BASE
+        manifest = build(
+            base, self._with_distractors(), self._options.model, dtype="float32", backend="exact",
+            progress=self._options.progress,
+        )  # fmt: skip
+        record = read_record(base / manifest.catalogue)
+        made = {BASE: base} | {f"{backend}-{dtype}": self._make(base, backend, dtype) for backend, dtype in indexes}
+        judgements = self._judgements(base)
+        vectors = self._vectors(list(judgements.gains))
+        truth = self._file("truth.npy", judgements, manifest)
+        result: dict[str, Any] = {
+            "titles": manifest.live,
+            "distractors": self._options.distractors,
+            "queries": len(judgements.gains),
+            "model": str(manifest.model),
+            "ranker": self._options.ranker,
+            "embedded_per_second": manifest.rows / max(record.seconds if record else 0.0, 1e-3),
+            "indexes": {},
+            "judged": {},
+        }
+        for name, folder in made.items():
+            _LOG.info("measures %s", name)
+            hnsw = name.startswith("hnsw")
+            task = {
+                "index": str(folder),
+                "vectors": str(vectors),
+                "truth": str(truth),
+                "queries": list(judgements.gains),
+                "twin": self._options.model,
+                "ranker": self._options.ranker,
+                "bm25": name == BASE,
+                "ef_search": [int(ef) for ef in self._options.ef_search] if hnsw else [],
+            }
+            figures = run_on_one_core(task, self._folder / f"{name}.task.json")
+            settings = Manifest.read(folder)
+            figures["parameters"] = dict(settings.parameters)
+            figures["files_mb"] = megabytes(folder / settings.vectors) if settings.vectors else 0.0
+            figures["catalogue_mb"] = sum(megabytes(path) for path in folder.glob("catalogue-*/*.arrow"))
+            figures["bm25_mb"] = megabytes(folder / settings.lexical)
+            figures["rows_per_second"] = manifest.rows / max(self._seconds(folder), 1e-3)
+            result["indexes"][name] = figures
+            result["judged"][name] = self._judged(folder, judgements)
+        return result
+
+    def _with_distractors(self) -> Source:
+        count, seed = self._options.distractors, self._options.seed
+        if not count:
+            return self._source
+        path = self._folder / f"distractors-{count}-{seed}.parquet"
+        if not path.exists():
+            _LOG.info("makes %s distractors", f"{count:,}")
+            titles = [title.title for title in self._source.read(self._source.paths())]
+            write_distractors(path, titles, count, seed, (self._source.id, self._source.title))
+        return replace(self._source, files=[*self._source.files, str(path)])
+
+    def _make(self, base: Path, backend: str, dtype: str) -> Path:
+        """Makes an index from the vectors of another; does nothing where it was made from these."""
+        folder = self._folder / f"{backend}-{dtype}"
+        graph = {"m": self._options.m, "ef_construction": self._options.ef_construction}
+        wanted = [Manifest.read(base).catalogue, graph]
+        stamp = folder / "made_from.json"
+        if (folder / NAME).exists() and stamp.exists() and read_json(stamp)["made_from"] == wanted:
+            return folder
+        begin = monotonic()
+        parameters = graph if backend == "hnsw" else {}
+        derive(base, folder, dtype=dtype, backend=backend, parameters=parameters, progress=self._options.progress)
+        write_json(stamp, {"made_from": wanted, "seconds": monotonic() - begin})
+        return folder
+
+    def _seconds(self, folder: Path) -> float:
+        """Returns how long an index took beside embedding."""
+        stamp = folder / "made_from.json"
+        if stamp.exists():
+            return float(read_json(stamp)["seconds"])
+        return float("inf")
+
+    def _judgements(self, index: Path) -> Judgements:
+        options = self._options
+        columns = Columns(
+            options.query, options.judged_id, options.judged_title, options.label, options.quoting,
+            options.max_rejected, options.judged,
+        )  # fmt: skip
+        with Searcher.open(index, twin=options.model) as searcher:
+            judgements = read_judgements(columns, searcher.catalogue)
+        relevant = {query: gains for query, gains in judgements.gains.items() if any(gains.values())}
+        chosen = np.unique(np.linspace(0, len(relevant) - 1, min(options.max_queries, len(relevant))).astype(int))
+        queries = list(relevant)
+        return replace(judgements, gains={queries[at]: relevant[queries[at]] for at in chosen})
+
+    def _vectors(self, queries: Sequence[str]) -> Path:
+        path = self._folder / "queries.npy"
+        model = Model(self._options.model)
+        np.save(path, np.stack([model.query(query) for query in queries]))
+        model.close()
+        return path
+
+    def _file(self, name: str, judgements: Judgements, manifest: Manifest) -> Path:
+        key = hashlib.sha256("\n".join([manifest.catalogue, *judgements.gains]).encode()).hexdigest()[:8]
+        return self._folder / f"{key}-{name}"
+
+    def _judged(self, folder: Path, judgements: Judgements) -> dict[str, Any]:
+        """Returns the measures of judged titles of an index; BM25 and random are those of the first alone."""
+        ranker = self._options.ranker
+        with Searcher.open(folder, twin=self._options.model, ranker=ranker) as searcher:
+            legs = None if folder.name == BASE else ("twin", "both", "ranked")
+            figures = measure(
+                searcher, judgements, recall_at=_RECALL_AT, retrieve=_RETRIEVE, rank=bool(ranker), only=legs
+            )
+        return {way: each.intervals() for way, each in figures.items()}

@@ -1,0 +1,156 @@
+"""Measures one index on one core, in a process of its own: `python -m tfb2d.search.core TASK.json`.
+
+The task names an index, a file of query vectors, and one of the rows that exact search finds. The figures go beside it.
+"""
+
+import importlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+KS = (10, 100, 200, 1000)
+DEPTH = 100  # titles that are retrieved and ranked
+_WARM = 20  # queries that are not measured
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+def run_on_one_core(task: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Runs a task in a process of its own, bound to one core; returns its figures."""
+    import subprocess
+
+    from tfb2d.atomic import write_json
+    from tfb2d.search.answer import SearchError
+
+    write_json(path, task)
+    environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tfb2d.search.core", str(path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SearchError(f"measuring {task['index']} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    figures: dict[str, Any] = json.loads(_answer(path).read_text())
+    return figures
+
+
+def measure(task: dict[str, Any]) -> dict[str, Any]:
+    """Returns the figures of a task.
+
+    Args:
+      task: `index`, a folder; `vectors`, .npy `[queries, dim]`; `truth`, .npy `[queries, 1000]` of rows, written if it is
+        not there; `queries`, texts; `twin` and `ranker`, folders or "" to leave a part out; `ef_search`, further settings
+        of HNSW to measure.
+    """
+    import numpy as np
+
+    from tfb2d.search.snapshot import Snapshot
+
+    for name in ("bm25s", "faiss", "pyarrow"):  # whose code is not the index's memory
+        importlib.import_module(name)
+    before = _memory()
+    begin = time.perf_counter()
+    snapshot = Snapshot.open(Path(task["index"]))
+    figures: dict[str, Any] = {"open_ms": (time.perf_counter() - begin) * 1e3}
+    vectors, queries, truth = np.load(task["vectors"]), task["queries"], Path(task["truth"])
+    snapshot.nearest(vectors[0], DEPTH)
+    figures["memory_mb"] = {name: value - before[name] for name, value in _memory().items()}
+    if not truth.exists():
+        rows = [snapshot.nearest(vector, max(KS))[0] for vector in vectors]
+        np.save(truth, np.array(rows))
+    exact = np.load(truth)
+    figures["ways"] = {}
+    inner = getattr(snapshot._index, "_parameters", {})
+    for ef in [inner.get("ef_search"), *task.get("ef_search", [])]:
+        if ef is not None:
+            inner["ef_search"] = ef
+        name = "twin" if ef is None else f"twin, ef_search {ef}"
+        figures["ways"][name] = _way(lambda at, k: snapshot.nearest(vectors[at], k)[0], exact)
+    if task["bm25"]:
+        from tfb2d.search.fusion import fuse
+
+        def both(at: int, k: int) -> Any:
+            return fuse([snapshot.lexical.search(queries[at], k), snapshot.nearest(vectors[at], k)])[0][:k]
+
+        figures["ways"]["bm25"] = _way(lambda at, k: snapshot.lexical.search(queries[at], k)[0], exact)
+        figures["ways"]["both"] = _way(both, exact)
+    snapshot.close()
+    if task["twin"]:
+        figures["two_stages"] = _two_stages(task)
+    return figures
+
+
+def _way(search: Callable[[int, int], Any], exact: Any) -> dict[str, Any]:
+    """Returns recall against the exact rows at each of KS, and milliseconds at DEPTH."""
+    import numpy as np
+
+    figures: dict[str, Any] = {}
+    for k in KS:
+        shares = [len(np.intersect1d(search(at, k), rows[:k])) / min(k, len(rows)) for at, rows in enumerate(exact)]
+        figures[f"recall@{k}"] = float(np.mean(shares))
+    figures["ms"] = percentiles([_milliseconds(partial(search, at, DEPTH)) for at in range(len(exact))])
+    return figures
+
+
+def _two_stages(task: dict[str, Any]) -> dict[str, Any]:
+    """Returns milliseconds by part of a whole search, strings in, for the twin alone and for both legs."""
+    from tfb2d.search.searcher import Searcher
+
+    figures = {}
+    with Searcher.open(task["index"], twin=task["twin"], ranker=task["ranker"]) as searcher:
+        for name, legs in (("twin", ("twin",)), ("both", ("bm25", "twin"))):
+            for query in task["queries"][:_WARM]:
+                searcher.search(query, retrieve=DEPTH, legs=legs)
+            parts: dict[str, list[float]] = {}
+            for query in task["queries"]:
+                for part, value in searcher.search(query, retrieve=DEPTH, legs=legs).milliseconds.items():
+                    parts.setdefault(part, []).append(value)
+            figures[name] = {part: percentiles(values) for part, values in parts.items()}
+    return figures
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Returns p50 and p99."""
+    import numpy as np
+
+    return {"p50": float(np.percentile(values, 50)), "p99": float(np.percentile(values, 99))}
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return (time.perf_counter() - begin) * 1e3
+
+
+def _memory() -> dict[str, float]:
+    """Returns this process's memory in 10^6 bytes: what it has of its own, and what it has mapped of files (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    names = {"own": "RssAnon", "mapped": "RssFile"}
+    return {name: int(re.search(rf"{key}:\s+(\d+)", status)[1]) * 1024 / 1e6 for name, key in names.items()}  # type: ignore[index]
+
+
+def _answer(task: Path) -> Path:
+    return task.with_suffix(".figures.json")
+
+
+if __name__ == "__main__":
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before any library starts its threads
+    from tfb2d.atomic import write_json as write
+    from tfb2d.terminal import quiet
+
+    with quiet():
+        write(_answer(Path(sys.argv[1])), measure(json.loads(Path(sys.argv[1]).read_text())))
