@@ -1,23 +1,25 @@
 """Finished runs as one result: means, values by seed, limits, and what is refused."""
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.evaluation.test_report import graded_twin_and_bm25
 from tfb2d.config import Config, DataConfig, TeacherConfig
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import write_json
 from tfb2d.evaluation.record import record
-from tfb2d.evaluation.results import plain
+from tfb2d.evaluation.results import plain, summarise
 
 
 def report(seed: int, accuracy: float, **changes: Any) -> dict[str, Any]:
     """Returns a report of a run whose student has this accuracy."""
     config = Config(
-        "films", DataConfig(("films.tsv",)), teachers={"bert": TeacherConfig("bert_tiny", seed=seed)}
+        "films", data=DataConfig(("films.tsv",)), teachers={"bert": TeacherConfig("bert_tiny", seed=seed)}
     ).to_dict()
     config.training.seed = seed
     config.export.folder = f"models/{seed}"
@@ -130,6 +132,33 @@ def test_labels_only_is_a_model_too(tmp_path: Path) -> None:
     metrics = record(write(tmp_path, entry))["metrics"]
     assert metrics["labels_only_accuracy"]["ci95"] == [0.6, 0.8]
     assert metrics["gain_over_labels_only"] == {"mean": 0.1, "per_seed": [0.1], "ci95": [0.05, 0.15]}
+
+
+def test_a_twin_and_bm25_are_recorded_beside_the_student(tmp_path: Path) -> None:
+    run = graded_twin_and_bm25()
+    config = report(0, 0.8)["config"]
+    config["twin"]["seed"] = 4
+    both = summarise(dataclasses.replace(run, config=config))
+    metrics = record(write(tmp_path, both))["metrics"]
+    assert metrics["over_bm25"]["mean"] == both["over_bm25"]
+    assert metrics["bm25_ndcg10"] == {
+        "mean": both["baselines"]["bm25"]["ndcg10"],
+        "per_seed": [both["baselines"]["bm25"]["ndcg10"]],
+        "ci95": both["intervals"]["bm25"]["ndcg10"],
+    }
+    kept = both["compared"]["twin"]["headline_retention"]
+    assert metrics["twin_headline_retention"] == {
+        "mean": kept["value"],
+        "per_seed": [kept["value"]],
+        "ci95": kept["ci95"],
+    }
+    assert metrics["twin_spearman"]["mean"] == both["twin"]["spearman"]
+    assert metrics["twin_embed_query_single_ms"]["mean"] == 0.12
+    alone = {key: model for key, model in run.models.items() if key not in ("student", "labels_only")}
+    (tmp_path / "alone").mkdir()
+    recorded = record(write(tmp_path / "alone", summarise(dataclasses.replace(run, config=config, models=alone))))
+    assert recorded["seeds"] == [4]
+    assert recorded["metrics"]["headline_retention"]["mean"] == kept["value"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
@@ -56,6 +56,7 @@ def test_ndcg_of_tied_scores_is_that_of_scikit_learn(rows: list[tuple[float, flo
     assert result.means()["ndcg@5"] == pytest.approx(ndcg_score([gains], [scores], k=5))
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.booleans(), st.sampled_from((0.1, 0.2))), min_size=1, max_size=5).filter(
         lambda rows: any(right for right, _ in rows)

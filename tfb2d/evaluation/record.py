@@ -18,7 +18,8 @@ from tfb2d.atomic import read_json, write_json
 from tfb2d.data.errors import DataError
 from tfb2d.errors import UserError
 from tfb2d.evaluation.machine import machine
-from tfb2d.evaluation.results import COMPARED, HEADLINE
+from tfb2d.evaluation.models import MODELS
+from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
 
     Returns:
       `{"experiment", "command", "commit", "machine", "date", "seeds", "metrics": {name: {"mean", "ci95", "per_seed"}}}`;
-      metrics of a model are named `student_accuracy`, `teacher_roc_auc` and so on.
+      metrics of a model are named `student_accuracy`, `teacher_roc_auc`, `bm25_ndcg10` and so on. Comparisons of the
+      leading model have their own names, those of another one begin with its: `twin_headline_retention`.
 
     Raises:
       DataError: a folder without a report, or runs that differ in more than the seed.
@@ -65,22 +67,35 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
         "commit": _git("rev-parse", "--short", "HEAD"),
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
-        "seeds": [report["config"]["training"]["seed"] for report in reports],
+        "seeds": [_seed(report) for report in reports],
         "metrics": metrics,
         "versions": reports[0]["versions"],
     }
 
 
+def _seed(report: Mapping[str, Any]) -> int:
+    """Returns the seed of the training of the model that leads the report."""
+    stage = "twin" if report.get("leading") == "twin" else "training"
+    return int(report["config"][stage]["seed"])
+
+
 def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | None]]:
     figures: dict[str, tuple[float, list[float] | None]] = {}
     intervals = report["intervals"]
-    for model in ("teacher", "student", "labels_only"):
-        for name, value in (report[model] or {}).items():
+    models = {key: report.get(key) for key in MODELS if key != "bm25"} | {
+        "bm25": report.get("baselines", {}).get("bm25")
+    }
+    for model, of_model in models.items():
+        for name, value in (of_model or {}).items():
             if value is not None:
                 figures[f"{model}_{name}"] = value, intervals[model].get(name)
-    for name in (*COMPARED, *HEADLINE):
+    for name in (*COMPARED, *HEADLINE, *OVER_BM25):
         if report.get(name) is not None:
             figures[name] = report[name], intervals.get(name)
+    for model, compared in report.get("compared", {}).items():
+        if model != report["leading"]:
+            shown = {name: figure for name, figure in compared.items() if figure["value"] is not None}
+            figures |= {f"{model}_{name}": (figure["value"], figure["ci95"]) for name, figure in shown.items()}
     for name, count in (report.get("ndcg_groups") or {}).items():
         figures[f"ndcg_groups_{name}"] = float(count), None
     for model, latency in report["latency"].items():
