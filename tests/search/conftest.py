@@ -96,7 +96,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     from tests.search.twins import export
 
     folder = tmp_path_factory.mktemp("models")
-    return Models(export(folder / "twin"), export(folder / "twin_2", seed=2), export(folder / "ranker", version=3))
+    return Models(
+        export(folder / "twin"), export(folder / "twin_2", seed=2), export(folder / "ranker", version=3, kind="student")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,14 @@ def test_the_nearest_are_found_and_scored_as_by_numpy(index) -> None:
     assert np.mean(recalls) == 1 if index.manifest.backend in ("exact", "sq") else np.mean(recalls) >= 0.98
 
 
+@pytest.mark.parametrize("dim", [12, 16, 32, 128])
+@pytest.mark.parametrize("kind", ["sq", "hnsw"])
+def test_int8_finds_at_every_width(kind: str, dim: int, tmp_path: Path) -> None:
+    vectors = unit(200, dim)
+    index = make_index(tmp_path, vectors, kind, "int8")
+    assert [index.nearest(vector, 1)[0].tolist() for vector in vectors[:50]] == [[row] for row in range(50)]
+
+
 def test_more_than_there_are_gives_what_there_is(index) -> None:
     rows, scores = index.nearest(QUERIES[0], 5000)
     assert sorted(rows.tolist()) == list(range(1500))

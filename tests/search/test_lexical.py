@@ -4,10 +4,13 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tfb2d.search.answer import SearchError
-from tfb2d.search.lexical import K1, B, Lexical, write
+from tfb2d.search.lexical import K1, B, Lexical, contenders, write
 
 TITLES = ["usb-c cable 5 m", "usb hub", "", "red shoe", "usb cable", "iphone x", "***", "usb stick"]
 
@@ -49,6 +52,15 @@ def test_scores_are_those_of_the_formula(folder: Path) -> None:
     idf = math.log(1 + (8 - 1 + 0.5) / (1 + 0.5))
     expected = idf / (1 + K1 * (1 - B + B * 2 / (sum(lengths) / 8)))
     assert Lexical(folder).search("shoe", 1)[1][0] == pytest.approx(expected, rel=1e-6)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=900), st.integers(1, 40))
+def test_the_best_are_among_the_contenders(values: list[int], k: int) -> None:
+    scores = np.array(values, np.float32)
+    found = contenders(scores, k)
+    best = [place for place in np.lexsort((np.arange(len(scores)), -scores))[:k].tolist() if scores[place] > 0]
+    assert set(best) <= set(found.tolist())
+    assert (scores[found] > 0).all()
 
 
 @pytest.mark.parametrize("titles", [[], ["", "***"]])

@@ -51,13 +51,13 @@ class WordTwin(tf.Module):
         return logit - tf.cast(tf.strings.length(title), tf.float32) / 10
 
 
-def export(folder: Path, seed: int = 0, version: int = 1) -> Path:
+def export(folder: Path, seed: int = 0, version: int = 1, kind: str = "twin") -> Path:
     """Writes a model's version folder; returns the model's folder."""
     model, target = WordTwin(seed), folder / str(version)
     names = {"serving_default": "pairs", "rank": "rank", "embed_query": "embed_query", "embed_title": "embed_title"}
     signatures = {name: getattr(model, method) for name, method in names.items()}
     tf.saved_model.save(model, str(target), signatures=signatures)
     (target / "assets.extra").mkdir(exist_ok=True)
-    about = {"kind": "twin", "task": {"fields": ["query", "title"]}}
+    about = {"kind": kind, "task": {"fields": ["query", "title"]}}
     (target / "assets.extra" / "tfb2d.json").write_text(json.dumps(about))
     return folder

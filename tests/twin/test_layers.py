@@ -100,6 +100,22 @@ def test_crossing_forms(form: str) -> None:
     np.testing.assert_allclose(layer(tf.constant(query), tf.constant(title)).numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_before_training_near_vectors_have_higher_logits_than_far_ones(form: str) -> None:
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(2)
+    query, other, noise = (rng.normal(size=(200, 64)).astype(np.float32) for _ in range(3))
+    query, near, far = (
+        tf.constant(values / np.linalg.norm(values, axis=1, keepdims=True))
+        for values in (query, query + 0.2 * noise, other)
+    )
+    layer = crossing_layer(form, 64)
+    near_logits, far_logits = layer(query, near).numpy(), layer(query, far).numpy()
+    assert np.mean(near_logits > far_logits) > 0.99
+    assert near_logits.mean() > 0.5
+    assert far_logits.mean() < -0.5
+
+
 @pytest.mark.parametrize(
     "layer", [Pooling("mean"), NGramPool(7, 4), TriLetterEmbedding(9, 4, 5), crossing_layer("max", 4)]
 )

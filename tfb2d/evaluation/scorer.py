@@ -65,7 +65,7 @@ class Scorer:
         import tensorflow as tf
 
         if self.about.get("needs"):
-            from tfb2d.serving import text_ops
+            from tfb2d import text_ops
 
             text_ops.register(self.folder)
 

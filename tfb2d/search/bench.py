@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 EXTRA = "search"
 INDEXES = ("hnsw-float16", "hnsw-int8", "ivfpq-float16", "sq-int8")
-BASE = "exact-float32"
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -75,6 +74,7 @@ def run(options: Namespace) -> None:
 def table(result: dict[str, Any]) -> str:
     """Lays the figures out for a terminal."""
     from tfb2d.evaluation.table import layout
+    from tfb2d.search.benching import BASE
 
     rows = [
         ["index", "finds", "@10", "@100", "@200", "@1000", "ms p50", "p99", "own MB/M", "mapped", "files", "rows/s"]

@@ -7,8 +7,8 @@ What FAISS does otherwise than one would guess, and what is done about it here:
   catalogue's rows: nothing is ever removed, and deleted rows are left out of what is found.
 * An 8-bit quantiser that is trained clips what lies outside of its training rows. `QT_8bit_direct` stores unit vectors as
   zeros. int8 vectors go through `QT_8bit_direct_signed` times 127, which stores them exactly.
-* That quantiser cuts the query to whole numbers, too: it is given times 127 and rounded, and the rows that come back are
-  scored again with the query as it is (`Snapshot.nearest`).
+* At widths such as 32, 64 and 128 that quantiser cuts the query to whole numbers, too. It is given times 127 and rounded,
+  and the rows that come back are scored again with the query as it is (`Snapshot.nearest`).
 """
 
 import math

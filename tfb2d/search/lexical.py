@@ -16,6 +16,7 @@ from tfb2d.search.fusion import Floats, Rows, ordered
 from tfb2d.search.words import words
 
 K1, B = 1.2, 0.75  # Lucene's defaults
+_BLOCK = 64  # scores of which the maximum is taken
 _ROWS = "rows.npy"
 _SIZES = "sizes.json"  # written last: what a whole index holds
 
@@ -51,7 +52,7 @@ class Lexical:
         if not tokens or self._bm25 is None:
             return np.zeros(0, np.int64), np.zeros(0)
         scores = self._bm25.get_scores(tokens)
-        matches = np.flatnonzero(scores > 0)
+        matches = contenders(scores, k)
         documents, best = ordered(matches, scores[matches], k)
         return np.asarray(self._rows[documents], np.int64), best
 
@@ -75,6 +76,18 @@ def _bm25s() -> Any:
 
 
 REPAIR = "the `tfb2d search build` that made the index mends it from the catalogue"
+
+
+def contenders(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Returns the places of scores above 0 among which the k best are; of a million scores few are left to be sorted.
+
+    The k-th best of the blocks' maxima is a score that at least k places reach, so whatever is below cannot be among them.
+    """
+    least = 0.0
+    if len(scores) > _BLOCK * k:
+        whole = scores[: len(scores) // _BLOCK * _BLOCK].reshape(_BLOCK, -1).max(axis=0)  # the faster axis
+        least = float(np.partition(whole, len(whole) - k)[len(whole) - k])
+    return np.flatnonzero(scores >= least if least > 0 else scores > 0)
 
 
 def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:

@@ -206,7 +206,7 @@ function columnsOf(answer) {
   const ranked = answer.hits.some((hit) => hit.stages.rank) || !answer.hits.length;
   if (ranks) {
     const says = ranked ? "retrieved, then ranked by the student" : "the first stage's order: nothing ranked it";
-    columns.push({ ...answer, key: "two", by: !ranked && used.length === 1 ? used[0] : "two", title: ranked ? `${retrieved} + DNN` : retrieved, says });
+    columns.push({ ...answer, key: "two", by: !ranked && used.length === 1 ? used[0] : "two", title: ranked ? `${retrieved} + DNN` : `${retrieved}, not ranked`, says });
   } else if (legs.length > 1) columns.push({ ...answer, key: "two", title: retrieved, says: "fused by rank" });
   return columns;
 }

@@ -20,6 +20,8 @@ WINDOW = 3  # letters of a tri-letter
 class Inputs(Protocol):
     """Turns texts into the tensors that a tower reads."""
 
+    def __hash__(self) -> int: ...
+
     def spec(self) -> dict[str, Any]:
         """Returns what `inputs_from_spec` makes the same inputs from; JSON holds it."""
         ...

@@ -19,9 +19,9 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from tfb2d import text_ops
 from tfb2d.errors import UserError
 from tfb2d.evaluation.scorer import ABOUT
-from tfb2d.serving import text_ops
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.tensors import type_name
