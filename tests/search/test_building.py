@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +16,7 @@ from tfb2d.search.answer import SearchError
 from tfb2d.search.building import build, update
 from tfb2d.search.catalogue import PART_ROWS
 from tfb2d.search.manifest import Manifest
+from tfb2d.search.models import Model
 from tfb2d.search.snapshot import Snapshot
 from tfb2d.search.titles import Source
 
@@ -177,6 +179,18 @@ def test_one_change_at_a_time(index: Path) -> None:
     with locked(index), pytest.raises(UserError, match="another process is at work"):
         update(index, None, ["t0"], progress=False)
     assert update(index, None, ["t0"], progress=False).deleted == 1
+
+
+@pytest.mark.parametrize("length", [0.0, 2.0, float("nan")])
+def test_vectors_that_are_not_of_length_one_are_refused(
+    length: float, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(str(models.twin))
+    vectors = np.eye(2, 64, dtype=np.float32)
+    vectors[1] *= length  # of NaN, FAISS would never find the row, and Milvus would score it NaN
+    monkeypatch.setattr(model._model, "embed", lambda texts, signature: vectors)
+    with pytest.raises(SearchError, match=r"gives 'blue shoe' a vector of length .*; twins give unit vectors"):
+        model.titles(["red shoe", "blue shoe"])
 
 
 def test_another_version_of_the_twin_may_not_update(index: Path, models: Models, tmp_path: Path) -> None:

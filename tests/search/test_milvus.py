@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 
 from tests.search.indexes import delete, make_index, unit
+from tests.search.shop import Models, write_titles
+from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
+from tfb2d.search.building import build
 from tfb2d.search.snapshot import Snapshot
+from tfb2d.search.titles import Source
 
 pytest.importorskip("milvus_lite")
 VECTORS = unit(1500, clusters=40)
@@ -92,6 +96,28 @@ def test_rows_of_an_update_that_was_cut_short_are_not_found(tmp_path: Path) -> N
     rows, _ = index.nearest(VECTORS[3], 200)
     assert sorted(rows.tolist()) == list(range(200))
     index.close()
+
+
+def test_an_index_type_that_there_is_not_fails_while_building(tmp_path: Path) -> None:
+    # Milvus Lite would accept it, and refuse the next load, when nothing can be searched any more.
+    with pytest.raises(SearchError, match="did not answer"):
+        make_index(tmp_path / "index", VECTORS[:50], "milvus", uri=str(tmp_path / "milvus.db"), index_type="NONSENSE")
+    with pytest.raises(SearchError, match="holds no index"):
+        Snapshot.open(tmp_path / "index")
+
+
+def test_a_new_catalogue_leaves_no_collection_behind(models: Models, titles_file: Path, tmp_path: Path) -> None:
+    from pymilvus import MilvusClient
+
+    uri, index = str(tmp_path / "milvus.db"), tmp_path / "index"
+    for source in (titles_file, write_titles(tmp_path / "other.tsv", {"a": "a red kettle"})):
+        build(index, Source([str(source)]), str(models.twin), backend="milvus", parameters={"uri": uri}, progress=False)
+    client = MilvusClient(uri)
+    (name,) = client.list_collections()
+    client.close()
+    with Searcher.open(index) as searcher:
+        assert name == "tfb2d_" + searcher._current().manifest.catalogue.partition("-")[2]
+        assert [hit.id for hit in searcher.search("kettle", legs=("twin",)).hits] == ["a"]
 
 
 @pytest.mark.timeout(180)

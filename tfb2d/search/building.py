@@ -89,9 +89,27 @@ def build(
             if same and same.backend == kind and dict(same.parameters) == settled and _whole(index):
                 _log.info("the index is whole; nothing was to be done")
                 return same
-            return finish(index, fresh, progress=progress)
+            after = finish(index, fresh, progress=progress)
+            if before is not None and before.catalogue != name:
+                _forget(before)
+            return after
     finally:
         model.close()
+
+
+def _forget(before: Manifest) -> None:
+    """Deletes what an index that is no longer used has outside of its folder."""
+    if before.backend != "milvus":
+        return
+    from tfb2d.search.milvus_index import Milvus
+
+    collection = Milvus(before)
+    try:
+        collection.drop()
+    except SearchError as error:
+        _log.warning("the collection of the index before could not be deleted: %s", error)
+    finally:
+        collection.close()
 
 
 def derive(

@@ -34,6 +34,7 @@ class Milvus:
         self._name = "tfb2d_" + manifest.catalogue.rpartition("-")[2]
         self._dim = manifest.dim
         self._client: Any = None
+        self._new = False
         self._lock = threading.Lock()
 
     @classmethod
@@ -56,6 +57,7 @@ class Milvus:
             client.create_collection(self._name, schema=schema, index_params=index, timeout=_SECONDS)
 
         self._call(make)
+        self._new = True
         return self
 
     def search(self, query: NDArray[np.float32], k: int, deleted: NDArray[np.bool_]) -> Rows:
@@ -102,9 +104,16 @@ class Milvus:
 
         def settle(client: Any) -> None:
             client.flush(self._name, timeout=60 * _SECONDS)
+            if self._new:  # Milvus Lite looks at the index's type on loading alone: a wrong one must fail now
+                client.release_collection(self._name, timeout=60 * _SECONDS)
+                self._new = False
             client.load_collection(self._name, timeout=60 * _SECONDS)
 
         self._call(settle)
+
+    def drop(self) -> None:
+        """Deletes the collection."""
+        self._call(lambda client: client.drop_collection(self._name, timeout=_SECONDS))
 
     def close(self) -> None:
         """Closes the connection."""
