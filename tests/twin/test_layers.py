@@ -116,6 +116,23 @@ def test_before_training_near_vectors_have_higher_logits_than_far_ones(form: str
     assert far_logits.mean() < -0.5
 
 
+def test_a_table_keeps_sparse_gradients_in_bfloat16() -> None:
+    layer = TriLetterEmbedding(9, 4, 5, dtype="mixed_bfloat16")
+    ids = tf.constant([[[3, 5], [7, 0]]])
+    plain = TriLetterEmbedding(9, 4, 5)
+    plain.build(ids.shape)
+    layer.build(ids.shape)
+    for variable, value in zip(layer.weights, plain.weights, strict=True):
+        variable.assign(value)
+    with tf.GradientTape() as tape:
+        states = layer(ids)
+    gradient = tape.gradient(states, layer.table.value)
+    assert states.dtype == tf.bfloat16
+    assert isinstance(gradient, tf.IndexedSlices)
+    assert sorted(gradient.indices.numpy()) == [3, 5, 7]
+    np.testing.assert_allclose(tf.cast(states, tf.float32), plain(ids), atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "layer", [Pooling("mean"), NGramPool(7, 4), TriLetterEmbedding(9, 4, 5), crossing_layer("max", 4)]
 )

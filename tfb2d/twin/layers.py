@@ -90,7 +90,9 @@ class Pooling(keras.layers.Layer):
 
 def _table(layer: keras.layers.Layer, rows: int, width: int, stddev: float) -> keras.Variable:
     """Makes a layer's table. Its name tells the trainer that it learns by sparse gradients, row by row."""
-    return layer.add_weight((rows, width), keras.initializers.RandomNormal(stddev=stddev), name=TABLE, dtype="float32")
+    start = keras.initializers.RandomNormal(stddev=stddev)
+    # Cast to bfloat16 whole, it would cost the table's size a step, and its gradient would not be sparse.
+    return layer.add_weight((rows, width), start, name=TABLE, dtype="float32", autocast=False)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
