@@ -46,7 +46,9 @@ class TwinConfig:
 
     # What both have.
     dim: int = 128  # numbers of an embedding
-    crossing: str = "max"  # "cosine", "max", "concat" or "two_layer"; see `twin/crossing.py`
+    # "cosine" is what an index of nearest neighbours computes, too. "max", "concat" and "two_layer" score pairs better by
+    # little, and only pairs; see `twin/crossing.py`.
+    crossing: str = "cosine"
 
     # Training.
     in_batch_negatives: int = 0  # for each query, pairs with titles of other queries, scored by the teachers first
@@ -55,7 +57,7 @@ class TwinConfig:
     batch_size: int = 256
     learning_rate: float = 1e-4  # AdamW, the encoder; the peak, a cosine to 0 follows
     head_learning_rate: float = 1e-3  # AdamW, all between the encoder and the logit
-    table_learning_rate: float = 0.05  # row-wise Adagrad, tables of n-grams and tri-letters
+    table_learning_rate: float = 0.02  # row-wise Adagrad, tables of n-grams and tri-letters
     look_up_epochs: int = 10  # asymmetric: of the query tower
     warmup: float = 0.05  # share of the steps, linear from 0
     weight_decay: float = 0.01

@@ -7,7 +7,7 @@ the teacher's scores of the labelled and the unlabelled pairs. Give all the unla
 
   --config.twin.kind=asymmetric     queries looked up in microseconds, against the transformer's title vectors
   --config.twin.kind=ngram          both sides looked up
-  --config.twin.crossing=cosine     the form that a nearest-neighbour index finds
+  --config.twin.crossing=max        scores pairs a little better, but an index of neighbours does not know that score
   --config.models=student,twin      also the DNN student, which ranks what the twin finds
   --config.twin.in_batch_negatives=4   teaches it titles that no search had found for a query, too
 

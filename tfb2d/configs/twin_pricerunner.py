@@ -4,8 +4,8 @@
 
 DATA, pairs, splits and teachers are those of `--config=pricerunner`: its run folder's stages may be copied. The twin's
 towers are three layers of the fine-tuned cross-encoder, every second one. `--config.twin.kind=asymmetric` then trains a
-look-up query tower against the title vectors, in a few minutes more. `--config.twin.crossing=cosine` is the form for a
-nearest-neighbour index.
+look-up query tower against the title vectors, in a few minutes more. `--config.twin.kind=ngram` looks both sides up.
+`--config.twin.crossing=max` (or concat, two_layer) scores pairs a little better, but no index of neighbours finds by it.
 
 `--config=twin_pricerunner:DATA,2` stacks two teachers.
 
