@@ -13,9 +13,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import tfb2d
 from tfb2d.data.files import read_json, write_atomic, write_json
-from tfb2d.serving.export import EDGE, WARMUP, write_warmup
+from tfb2d.serving.export import EDGE
+from tfb2d.serving.version_folder import WARMUP, single_rows_and_all, write_requests
 
 FOLDER = Path(__file__).parent / "quickstart"
 MOST = 4.0  # megabytes
@@ -95,7 +98,9 @@ def pack(run: Path, folder: Path = FOLDER) -> None:
     shutil.rmtree(version, ignore_errors=True)
     shutil.copytree(report["model"], version, ignore=shutil.ignore_patterns(Path(EDGE).name))
     task = report["task"]
-    write_warmup(version / WARMUP, folder.name, task["fields"], [[text for text in EXAMPLES if text]], False)
+    texts = {task["fields"][0]: np.array([text for text in EXAMPLES if text], object)}
+    requests = [("serving_default", inputs) for inputs in single_rows_and_all(texts)]
+    write_requests(version / WARMUP, folder.name, requests)
     model = tfb2d.load(version)
     scores = [round(float(score), 6) for score in model.score(EXAMPLES)]
     size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file()) / 1e6
