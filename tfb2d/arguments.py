@@ -173,10 +173,11 @@ class Group:
             help=(text + note).replace("%", "%%"),
         )
 
-    def texts(self, name: str, text: str) -> None:
-        """Adds words that stand without a flag."""
+    def texts(self, name: str, text: str, metavar: str = "") -> None:
+        """Adds words that stand without a flag; `metavar` says what one of them is, by default the name's singular."""
         self._parser.texts = name
-        self._group.add_argument(name, nargs="*", default=[], metavar=name.upper().removesuffix("S"), help=text)
+        word = metavar or name.upper().removesuffix("S")
+        self._group.add_argument(name, nargs="*", default=[], metavar=word, help=text)
 
 
 def model_flag(files: Group) -> None:

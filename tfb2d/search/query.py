@@ -32,7 +32,7 @@ def add_arguments(parser: "Parser") -> None:
     how.integer("retrieve", "Titles that each leg finds, and that are ranked.", 100, 1)
     how.words("legs", "What retrieves: bm25, twin, or both.", ("bm25", "twin"), metavar="LEG,...")
     how.switch("json", "A JSON object a query.")
-    parser.group("queries").texts("queries", "What to search for; after -- it may begin with a dash.")
+    parser.group("queries").texts("queries", "What to search for; after -- it may begin with a dash.", "QUERY")
 
 
 def run(options: Namespace) -> None:
