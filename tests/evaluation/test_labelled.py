@@ -118,4 +118,5 @@ def test_a_doubtful_teacher_is_pointed_out(reviews: Path, tmp_path: Path, scorer
         "probabilities of the positive class?"
     ]
     assert doubts(NEWS, [0, 2, 2, 2], {"accuracy": 0.75}, 1.2) == []
+    assert "The twin's accuracy is 1.30" in doubts(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.3, "twin")[0]
     assert "gives 0.750" in doubts(NEWS, [0, 2, 2, 2], {"accuracy": 0.7}, None)[0]

@@ -11,14 +11,21 @@ from tfb2d.evaluation.metrics import THRESHOLD
 MOST_RETENTION = 1.2  # a student is rarely so much better than its teacher
 
 
-def doubts(task: Any, labels: ArrayLike, teacher: Mapping[str, float | None], retention: float | None) -> list[str]:
+def doubts(
+    task: Any,
+    labels: ArrayLike,
+    teacher: Mapping[str, float | None],
+    retention: float | None,
+    model: str = "student",
+) -> list[str]:
     """Says in whole sentences why a teacher's scores should be checked.
 
     Args:
       task: the Task.
       labels: `[n]` of the rows that the teacher scored, n > 0.
       teacher: its metrics on these rows.
-      retention: the student's accuracy over the teacher's, on these rows.
+      retention: the model's accuracy over the teacher's, on these rows.
+      model: what it is: "student" or "twin".
 
     Returns:
       A sentence for each doubt; none where the figures are plausible.
@@ -26,7 +33,7 @@ def doubts(task: Any, labels: ArrayLike, teacher: Mapping[str, float | None], re
     sentences = []
     if retention is not None and retention > MOST_RETENTION:
         sentences.append(
-            f"The student's accuracy is {retention:.2f} times the teacher's: are the teacher's scores those of these "
+            f"The {model}'s accuracy is {retention:.2f} times the teacher's: are the teacher's scores those of these "
             "rows, and logits or probabilities of the positive class?"
         )
     decided = np.asarray(labels) if task.kind == "multiclass" else np.asarray(labels) >= THRESHOLD

@@ -120,7 +120,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         for key in run.distilled:
             compared[key] = _against_teacher(part, key, measure, run.rankings)
         kept = compared[run.leading]["retention"]["value"]
-        warnings = doubts(run.task, labels[scored], part.values["teacher"], kept)
+        warnings = doubts(run.task, labels[scored], part.values["teacher"], kept, run.leading)
     if {"student", "labels_only"} <= set(scores):
         compared["student"]["gain_over_labels_only"] = whole.difference("student", "labels_only")
         compared["student"]["headline_gain"] = whole.difference(
