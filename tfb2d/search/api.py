@@ -116,22 +116,22 @@ class Api:
 
     def description(self) -> dict[str, Any]:
         """Returns what is searched, and what this server can do."""
-        told = self.searcher.describe()
-        models = {name: _name(told[name]) for name in ("twin", "ranker") if told[name]}
+        described = self.searcher.describe()
+        models = {name: _name(described[name]) for name in ("twin", "ranker") if described[name]}
         if self.teacher is not None:
             models["teacher"] = self.teacher.folder.name
         return {
             "version": __version__,
-            "titles": told["titles"],
+            "titles": described["titles"],
             "legs": list(LEGS),
             "models": models,
-            "index": told["backend"],
-            "samples": list(dict.fromkeys(" ".join(title.split()[:SAMPLE_WORDS]) for title in told["samples"])),
-            "ranks": told["ranker"] is not None,
+            "index": described["backend"],
+            "samples": list(dict.fromkeys(" ".join(title.split()[:SAMPLE_WORDS]) for title in described["samples"])),
+            "ranks": described["ranker"] is not None,
             "explains": self.explainer is not None,
             "teacher": self.teacher is not None,
             "limits": LIMITS,
-            "notes": list(told["notes"]),
+            "notes": list(described["notes"]),
         }
 
     async def explain(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What `tfb2d search bench` does: makes the indexes, then measures each in a process of its own."""
+"""Measures indexes for `tfb2d search bench`: makes them, then measures each in a process of its own."""
 
 import hashlib
 import logging

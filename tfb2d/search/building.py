@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Changes(NamedTuple):
-    """What an update did: titles by what became of them, and ids to delete that the catalogue does not have."""
+    """Counts what an update did: titles by what became of them, and ids to delete that the catalogue does not have."""
 
     added: int
     replaced: int

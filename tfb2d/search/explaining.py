@@ -1,4 +1,4 @@
-"""What moved the ranker's score of a title: its n-grams, and the words of query and title that they are made of.
+"""Explains the ranker's score of a title: its n-grams, and the words of query and title that they are made of.
 
 Two ways lead there. Where the student's weights are at hand, integrated gradients give each n-gram its share of the logit
 (`tfb2d.explain`). An exported model alone, or a server, is asked again with each word left out.
@@ -35,7 +35,7 @@ class NGramShare:
 
 @dataclass(frozen=True)
 class Moved:
-    """What moved the score of a pair.
+    """Holds what moved the score of a pair.
 
     Attributes:
       score: the ranker's, from 0 to 1.

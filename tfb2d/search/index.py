@@ -1,4 +1,4 @@
-"""What finds the rows whose vectors are nearest to a query's: the protocol, and which backends there are.
+"""Finds the rows whose vectors are nearest to a query's: the protocol, and which backends there are.
 
 A backend proposes rows. Their scores are always computed from the catalogue's own vectors, as inner products: of unit
 vectors, so the cosine, and larger is better. So all backends give the same scores, and what a library pads its answers

@@ -21,7 +21,7 @@ Hits = list[tuple[str, float]]  # key and score, as `measure_retrieval` takes th
 
 @dataclass(frozen=True)
 class Judgements:
-    """What people said of titles.
+    """Holds what people said of titles.
 
     Attributes:
       gains: query -> key -> grade. A key is a title's id, or its text.

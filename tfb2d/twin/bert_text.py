@@ -20,7 +20,7 @@ _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 
 
 class CharacterTable(NamedTuple):
-    """What each code point is replaced by, in two levels of pages.
+    """Maps each code point to what replaces it, in two levels of pages.
 
     Attributes:
       starts: int32 `[0x110000 >> PAGE_BITS]`, where the page of a code point begins in `pages`.

@@ -18,7 +18,7 @@ READ = {"token_ids", "padding_mask", "segment_ids"}  # inputs of encoders that t
 
 @dataclass(frozen=True)
 class WordPieces:
-    """What `WordPieceInputs` is made from, besides the length.
+    """Holds what `WordPieceInputs` is made from, besides the length.
 
     Attributes:
       vocabulary: the pieces, in the order of their ids.

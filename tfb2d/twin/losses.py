@@ -1,4 +1,4 @@
-"""What a twin learns: the teachers' probabilities, and the differences between titles of one query."""
+"""Computes what a twin learns from: the teachers' probabilities, and the differences between titles of one query."""
 
 import tensorflow as tf
 

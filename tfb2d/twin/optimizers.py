@@ -1,4 +1,4 @@
-"""How a twin's variables learn: encoders and heads by AdamW, each at its rate, tables of hashed ids by row-wise Adagrad."""
+"""Applies gradients to a twin: encoders and heads by AdamW, each at its rate, tables of hashed ids by row-wise Adagrad."""
 
 from collections.abc import Sequence
 from typing import Any

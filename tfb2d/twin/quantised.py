@@ -1,4 +1,4 @@
-"""How an exported twin stores its weights.
+"""Stores the weights of an exported twin.
 
 | weights  | tables                      | kernels of Transformer layers |
 |----------|-----------------------------|-------------------------------|

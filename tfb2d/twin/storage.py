@@ -1,4 +1,4 @@
-"""What each way of storing a twin's weights costs: megabytes, changed vectors and scores, titles not retrieved any more.
+"""Measures the costs of storing a twin's weights: megabytes, changed vectors and scores, titles not retrieved any more.
 
   python -m tfb2d.twin.storage --twin=runs/shop/twin --queries=queries.txt --titles=titles.txt
 
@@ -25,7 +25,7 @@ AT = 100  # titles that are retrieved for a query
 
 @dataclass(frozen=True)
 class Cost:
-    """What a way of storing weights costs, against float32.
+    """Holds what a way of storing weights costs, against float32.
 
     Attributes:
       megabytes: 10^6 bytes of all variables that are served.

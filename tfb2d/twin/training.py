@@ -87,7 +87,7 @@ def make_batch(pairs: Pairs, queries: PackedTexts, titles: PackedTexts, rows: np
 
 
 class PairTraining(Training):
-    """What the training of towers and of a look-up query tower have in common.
+    """Does what the training of towers and of a look-up query tower have in common.
 
     Args:
       twin: trained in place.
