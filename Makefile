@@ -18,7 +18,7 @@ train: $(VENV)/installed  ## the quickstart: fine-tune a BERT teacher, distil it
 serve: $(VENV)/serving  ## serve the student that this repository brings, on port 8500 (ARGS="--rest_api_port=8501")
 	$(BIN)/tfb2d serve --model_name=quickstart --model_base_path=$(CURDIR)/saved_models/quickstart $(ARGS)
 
-search: $(VENV)/searching  ## the e-commerce quickstart: a twin and a student over the example catalogue, and a page to search it; about ten minutes on 2 cores
+search: $(VENV)/searching  ## the e-commerce quickstart: a twin and a student over the example catalogue, and a page to search it; about eight minutes on 2 cores
 	$(BIN)/tfb2d train --config=search --workdir=runs/search
 	$(BIN)/tfb2d search build $(CATALOGUE) --model=saved_models/search_twin --index=runs/search/index
 	$(BIN)/tfb2d search serve --index=runs/search/index --ranker=saved_models/search --teacher=runs/search/teachers/minilm $(ARGS)

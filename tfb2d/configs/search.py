@@ -13,7 +13,8 @@ Data: 35,311 offers of PriceRunner (UCI data set 837, CC BY 4.0), which stand in
 makes pairs of them as for `--config=pricerunner`, a few thousand with labels and more without. `--config=search:FILE`
 takes another catalogue with the columns product_title, cluster_id, cluster_label and category_label.
 
-The sizes are chosen so that all of it takes about ten minutes on two cores; results/README.md has the figures to expect.
+The sizes are chosen so that all of it takes about eight minutes on two cores. Expect on new queries and products a teacher
+of 0.961 ROC-AUC, a student of 0.962 and a twin of 0.958 (results/twin.md).
 """
 
 from ml_collections import ConfigDict
