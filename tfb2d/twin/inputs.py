@@ -1,4 +1,4 @@
-"""From strings to ids in the graph: word pieces, tri-letters, hashed n-grams. What a tower reads, saved as a JSON spec.
+"""Cuts strings into ids in the graph: word pieces, tri-letters, hashed n-grams. What a tower reads, saved as a JSON spec.
 
 Word pieces go through TF.Text's `FastWordpieceTokenizer` (Song et al. 2021, arXiv 2012.15524): a graph with it needs
 tensorflow_text. Tri-letters and n-grams are core TensorFlow ops and need no dictionary.
