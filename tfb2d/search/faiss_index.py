@@ -123,20 +123,20 @@ class Faiss:
         leave rows out by itself, but its HNSW then stops at the first `ef_search` rows that it meets, deleted or not.
         """
         total = self._index.ntotal
-        asked = int(k * (self._parameters.get("refine") or _MORE))
-        wanted = min(k, total - int(deleted.sum()))
+        count = int(k * (self._parameters.get("refine") or _MORE))
+        enough = min(k, total - int(deleted.sum()))
         effort = 1
         while True:
-            asked = min(asked, total)
-            if not asked:
+            count = min(count, total)
+            if not count:
                 return np.zeros(0, np.int64)
-            options = self._options(asked, effort)
-            rows = self._index.search(self._scaled(query[None]), asked, params=options)[1][0]
+            options = self._options(count, effort)
+            rows = self._index.search(self._scaled(query[None]), count, params=options)[1][0]
             rows = rows[rows >= 0]
             live = rows[~deleted[rows]]
-            if len(live) >= wanted or effort >= _EFFORT:
+            if len(live) >= enough or effort >= _EFFORT:
                 return live  # the caller searches all vectors where these are too few
-            asked, effort = 2 * asked, 2 * effort
+            count, effort = 2 * count, 2 * effort
 
     def add(self, first: int, vectors: NDArray[np.float32]) -> None:
         """Adds the vectors of the rows from `first` on, which must be the next ones."""
@@ -163,10 +163,10 @@ class Faiss:
             return np.rint(vectors * np.float32(SCALE)).astype(np.float32)
         return np.ascontiguousarray(vectors, np.float32)
 
-    def _options(self, asked: int, effort: int) -> Any:
+    def _options(self, count: int, effort: int) -> Any:
         faiss = _faiss()
         if self._kind == "hnsw":
-            return faiss.SearchParametersHNSW(efSearch=max(self._parameters["ef_search"], asked))
+            return faiss.SearchParametersHNSW(efSearch=max(self._parameters["ef_search"], count))
         if self._kind == "ivfpq":
             return faiss.SearchParametersIVF(nprobe=min(self._parameters["probes"] * effort, self._parameters["lists"]))
         return None

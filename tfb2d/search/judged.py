@@ -77,8 +77,8 @@ def read_judgements(columns: Columns, catalogue: Catalogue) -> Judgements:
             of_query = gains.setdefault(row.texts[0].strip(), {})
             of_query[key] = max(row.numbers[0], of_query.get(key, 0.0))
     rejects.check(max(rows + rejects.count, 1))
-    wanted = {key for of_query in gains.values() for key in of_query}
-    known = {key for keys in _keys(catalogue, bool(columns.id)) for key in keys if key in wanted}
+    judged_keys = {key for of_query in gains.values() for key in of_query}
+    known = {key for keys in _keys(catalogue, bool(columns.id)) for key in keys if key in judged_keys}
     present = {
         query: {key: gain for key, gain in of_query.items() if key in known} for query, of_query in gains.items()
     }

@@ -194,7 +194,7 @@ def response(about: str, schema: str) -> Schema:
 
 def document() -> Schema:
     """Returns the OpenAPI document."""
-    asked = ("400", "404", "500", "503")
+    statuses = ("400", "404", "500", "503")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -210,9 +210,9 @@ def document() -> Schema:
             ),
             "/api/describe": operation("Says what is searched.", "describe", "Description", (), ("400", "500", "503")),
             "/api/explain": operation(
-                "Says what moved the ranker's scores.", "explain", "Explanations", (QUERY, TITLES), asked
+                "Says what moved the ranker's scores.", "explain", "Explanations", (QUERY, TITLES), statuses
             ),
-            "/api/teacher": operation("Asks the teacher.", "teacher", "TeacherScores", (QUERY, TITLES), asked),
+            "/api/teacher": operation("Asks the teacher.", "teacher", "TeacherScores", (QUERY, TITLES), statuses),
             "/api/health": operation("Says whether the server answers.", "health", "Health", (), ("400", "503")),
         },
         "components": {"schemas": SCHEMAS},

@@ -63,9 +63,9 @@ class Snapshot:
         Where the backend finds fewer than there are, all vectors are searched.
         """
         deleted = self.catalogue.deleted
-        wanted = min(k, self.catalogue.live)
+        enough = min(k, self.catalogue.live)
         rows = self._index.search(query, k, deleted)
-        if len(rows) < wanted:
+        if len(rows) < enough:
             rows = self._exact.search(query, k, deleted)
         return ordered(rows, scores_of(self.catalogue.vectors(rows), query), k)
 
