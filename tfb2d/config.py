@@ -16,6 +16,8 @@ from ml_collections import ConfigDict
 from tfb2d.data_config import AugmentConfig as AugmentConfig
 from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
+from tfb2d.label_config import LabelConfig as LabelConfig
+from tfb2d.label_config import RayConfig as RayConfig
 from tfb2d.settings import ConfigError as ConfigError
 from tfb2d.settings import build, changed_settings, config_dict, require, require_positive, without_effect
 from tfb2d.twin_config import SCRATCH
@@ -102,17 +104,6 @@ def adapt_settings(config: TeacherConfig) -> dict[str, Any]:
     """Returns the settings that a teacher's adapted encoder depends on, those that differ from their defaults."""
     names = ("adapt", "preset", "layers", "max_length", "mixed_precision", "warmup", "weight_decay", "clip_norm")
     return {name: value for name, value in changed_settings(config).items() if name in names}
-
-
-@dataclass(frozen=True)
-class LabelConfig:
-    """How teachers write logits."""
-
-    rows_per_shard: int = 8192  # the unit that is redone after a kill
-    batch_tokens: int = 4096  # tokens, padding included, of one forward pass
-
-    def __post_init__(self) -> None:
-        require_positive(self, "label", "rows_per_shard", "batch_tokens")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tfb2d.data.task import name
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
+from tfb2d.runs import locked
 from tfb2d.settings import changed_settings
 from tfb2d.teachers.label import label_rows
 from tfb2d.teachers.saved import read_about, teacher_identity
@@ -32,6 +33,7 @@ class LabelFilesOutcome(Outcome):
 
     rows: int
     rejected: int
+    without_logit: int = 0  # of the rows: NaN stands in the table, the teacher gave no finite number
 
 
 def label_files(
@@ -65,10 +67,27 @@ def label_files(
       How many rows were labelled, and how many rejected.
 
     Raises:
+      RunBusyError: another process labels into `out`.
       RunError: `out` holds files that are not of labelling.
       ConfigError: there is no saved teacher.
       DataError: another number of columns than the teacher reads, a file that cannot be used, or too many bad rows.
     """
+    with locked(out, out.with_name(f".{out.name}.lock")):
+        return _label_files(teacher, inputs, out, config, columns, keep, max_rejected, max_chars, quoting, progress)
+
+
+def _label_files(
+    teacher: Path,
+    inputs: Sequence[str],
+    out: Path,
+    config: LabelConfig,
+    columns: Sequence[str],
+    keep: Sequence[str],
+    max_rejected: float,
+    max_chars: int,
+    quoting: str,
+    progress: bool,
+) -> LabelFilesOutcome:
     fields = read_about(teacher)["task"]["fields"]
     columns = tuple(columns or fields)
     if len(columns) != len(fields):
@@ -99,8 +118,9 @@ def label_files(
                 yield batch.slice(first)
                 first = max(0, first - batch.num_rows)
 
-        label_rows(teacher, rows_from, rows, columns, folder, config, progress, set_aside(folder))
-        return LabelFilesOutcome(rows, rejects.count)
+        earlier = set_aside(folder)
+        without = label_rows(teacher, rows_from, rows, columns, folder, config, progress, earlier, max_rejected)
+        return LabelFilesOutcome(rows, rejects.count, without)
 
     return bring_up(out, made_from, work, LabelFilesOutcome)
 

@@ -1,0 +1,79 @@
+"""Joins a Ray cluster, or starts Ray on this machine for the length of a `with` block."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tfb2d.errors import UserError
+from tfb2d.label_config import RayConfig
+
+OBJECT_STORE = 100 * 2**20  # bytes; only indices and counts pass through it (Ray needs 75 MiB)
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that its next versions will behave so
+}
+
+
+class ClusterError(UserError):
+    """Ray is not installed, does not answer, or cannot run the work."""
+
+
+@contextmanager
+def connected(config: RayConfig) -> Iterator[Any]:
+    """Joins the cluster of `config.address`; without an address starts Ray here, and stops it at the block's end.
+
+    Where this process has joined a cluster already, that one is used and left as it is.
+
+    Yields:
+      The module `ray`.
+
+    Raises:
+      ClusterError: Ray is not installed, or no cluster answers at the address.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ClusterError("the engine ray needs Ray: pip install 'tfb2d[ray]'") from error
+    if ray.is_initialized():
+        yield ray
+        return
+    own: dict[str, Any] = {"address": config.address}
+    if not config.address:
+        cpus = max(os.cpu_count() or 1, -(-config.actors * config.cpus_per_actor // 1))
+        own = {"num_cpus": int(cpus), "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    level = logging.getLogger().level
+    try:
+        ray.init(**own, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"at {config.address}" if config.address else "on this machine"
+        raise ClusterError(f"Ray does not answer {where}: {str(error).splitlines()[0]}") from error
+    finally:
+        logging.getLogger().setLevel(level)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def resources(ray: Any, config: RayConfig) -> tuple[int, dict[str, Any]]:
+    """Returns how many actors to start, and Ray's options for each.
+
+    GPUs are taken where the cluster has them. TensorFlow and PyTorch use all cores of a machine, so without GPUs there is
+    one actor a machine by default.
+    """
+    present = ray.cluster_resources()
+    gpus = config.gpus_per_actor
+    if gpus < 0:
+        gpus = 1.0 if present.get("GPU", 0) >= 1 else 0.0
+    count = config.actors
+    if not count:
+        machines = sum(bool(node["Alive"]) for node in ray.nodes())
+        count = max(1, int(present.get("GPU", 0) / gpus) if gpus else machines)
+    options: dict[str, Any] = {"num_cpus": config.cpus_per_actor, "num_gpus": gpus, "scheduling_strategy": "SPREAD"}
+    if config.memory_per_actor:
+        options["memory"] = int(config.memory_per_actor * 2**30)
+    return count, options
