@@ -1,4 +1,4 @@
-"""Work for Ray's actors that is slow, dies, or fails where a test wants it."""
+"""The settings of these tests, and work for Ray's actors that is slow, dies, or fails where a test wants it."""
 
 import os
 import signal
@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfb2d.config import LabelConfig, RayConfig
 from tfb2d.errors import DataError
 from tfb2d.teachers.shard_labeller import LabelJob
+
+LOCAL = LabelConfig(rows_per_shard=64, batch_tokens=256)
+RAY = LabelConfig(64, 256, "ray", RayConfig(actors=1))
+
+
+def content(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.glob("part-*"))}
 
 
 class SlowLabelJob(LabelJob):

@@ -5,22 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tfb2d.config import LabelConfig, RayConfig
+from tests.scale.jobs import LOCAL, RAY, content
 from tfb2d.teachers.label import label_folder
-
-LOCAL = LabelConfig(rows_per_shard=64, batch_tokens=256)
-RAY = LabelConfig(64, 256, "ray", RayConfig(actors=1))
-
-
-def content(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(out.glob("part-*"))}
-
-
-@pytest.fixture(scope="session")
-def labelled(saved: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("labelled") / "local"
-    label_folder(saved, source, out, LOCAL, progress=False)
-    return out
 
 
 @pytest.mark.usefixtures("ray_here")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,9 @@ from tfb2d.resume import fingerprint
 from tfb2d.teachers.known import KnownLogits
 from tfb2d.teachers.saved import read_about, teacher_identity
 from tfb2d.teachers.shards import MANIFEST, write_shard
+
+if TYPE_CHECKING:
+    from tfb2d.teachers.teacher import Teacher
 
 
 class ShardLabeller:
@@ -41,7 +45,7 @@ class ShardLabeller:
         self.made_by = made_by(teacher, fields)
         self._folder, self._fields, self._out, self._batch_tokens = teacher, fields, out, batch_tokens
         self._known = KnownLogits(earlier, self.made_by, fields, self.n_logits)
-        self._teacher = None
+        self._teacher: Teacher | None = None
 
     def label(self, index: int, table: pa.Table) -> tuple[int, int]:
         """Labels a shard's rows and writes the shard, atomically.
