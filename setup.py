@@ -61,11 +61,13 @@ EXTRAS = {
     "torch": ["torch>=2.6"],
     "test": [
         "cryptography>=42",
+        "flask-cors>=5",
         "hypothesis>=6.100",
         "jax>=0.5",
         "jsonschema>=4.20",
         "kubernetes-validate>=1.37",
         "milvus-lite>=2.4",
+        "moto[s3]>=5",  # an S3-compatible server; with flask-cors, which it needs for that
         "openapi-spec-validator>=0.7",
         "playwright>=1.50",  # drives the system's Chromium; tests of the search page are skipped where there is none
         "promql-parser>=0.5",

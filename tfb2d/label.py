@@ -3,11 +3,13 @@
   tfb2d label --teacher=runs/quickstart/teachers/minilm --input=reviews.tsv --output=labelled
   tfb2d label --teacher=runs/shop/teachers/bert --input='logs/*.parquet' --output=labelled --fields=term,title
   tfb2d label ... --engine=ray --ray_address=auto --actors=8 --price_per_hour=12.5
+  tfb2d label ... --input='s3://logs/2026/*.parquet?region=eu-west-1'
 
-Reads TSV, CSV, JSON lines (each also .gz or .zst) and Parquet. The output folder gets `part-00000.parquet`, ... with the
-text columns, those of --keep, and `logit` (of a multi-class teacher `logit_0`, `logit_1`, ...). The same command again
-goes on with the shards that are missing. Rows that cannot be labelled go to OUTPUT.rejected.jsonl, each with file, row,
-field and reason. A row for which the teacher gives no finite number stays, its logit is NaN; they are counted.
+Reads TSV, CSV, JSON lines (each also .gz or .zst) and Parquet; files of object stores are copied to disk first. The output
+folder gets `part-00000.parquet`, ... with the text columns, those of --keep, and `logit` (of a multi-class teacher
+`logit_0`, `logit_1`, ...). The same command again goes on with the shards that are missing. Rows that cannot be labelled
+go to OUTPUT.rejected.jsonl, each with file, row, field and reason. A row for which the teacher gives no finite number
+stays, its logit is NaN; they are counted.
 KERAS_BACKEND=jax or torch runs the teacher there; on a CPU with AMX, PyTorch takes a third to two thirds of
 TensorFlow's time.
 --engine=ray spreads the shards over a Ray cluster whose machines share the storage of teacher and output. The shards are

@@ -21,10 +21,11 @@ def content(out: Path) -> dict[str, bytes]:
 
 
 class SlowLabelJob(LabelJob):
-    """Labels shards, and waits before each: time to be killed in."""
+    """Labels shards, and waits before each: time to be killed in. Its process' number is in the name of a file."""
 
     def start(self) -> Callable[[int], Any]:
         work = super().start()
+        (Path(self.out) / f"_{os.getpid()}.process").touch()
 
         def slowly(index: int) -> Any:
             time.sleep(0.5)

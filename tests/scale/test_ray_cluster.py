@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.killing import ROOT, python, run_and_kill
-from tests.scale.jobs import LOCAL, content
+from tests.scale.jobs import content
+from tfb2d.config import LabelConfig
 from tfb2d.teachers.label import label_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -37,11 +38,11 @@ label.LabelJob = SlowLabelJob
 config = LabelConfig(16, 256, "ray", RayConfig({address!r}, actors={actors}))
 label.label_folder(Path({saved!r}), Path({source!r}), Path({out!r}), config, progress=False)
 """
-SMALL = LOCAL.__class__(16, 256)
+SMALL = LabelConfig(16, 256)
 
 
 class ThreeMachines:
-    """A head without CPUs and two workers, or as many as a test wants, with a CPU each."""
+    """A head without CPUs, and workers with a CPU each."""
 
     def __init__(self, workers: int) -> None:
         self._process = subprocess.Popen(
@@ -66,11 +67,13 @@ class ThreeMachines:
     def close(self) -> None:
         """Ends the cluster."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(120)
+        self._process.stdout.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[ThreeMachines]:
     pytest.importorskip("ray")
     machines = ThreeMachines(2)
@@ -85,10 +88,20 @@ def small_shards(saved: Path, source: Path, tmp_path_factory: pytest.TempPathFac
     return content(out)
 
 
-def actors_of(address: str) -> list[int]:
-    """Returns the processes of the workers of this cluster's driver that are alive."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "ray::Worker" in line]
+def test_the_only_actor_is_killed_twice(
+    cluster: ThreeMachines, saved: Path, source: Path, small_shards: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    paths = {"saved": str(saved), "source": str(source), "out": str(out)}
+    code = DRIVER.format(address=cluster.address, actors=1, **paths)
+    driver = subprocess.Popen(python(code), env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"})
+    for shards in (2, 12):
+        _wait(lambda shards=shards: len(list(out.glob("part-*"))) > shards, driver)
+        process = max(out.glob("_*.process"), key=lambda path: path.stat().st_mtime_ns)
+        os.kill(int(process.stem[1:]), signal.SIGKILL)
+    assert driver.wait(900) == 0
+    assert len(list(out.glob("_*.process"))) == 3
+    assert content(out) == small_shards
 
 
 def test_a_machine_is_killed_and_then_the_driver(
@@ -114,22 +127,7 @@ def test_a_machine_is_killed_and_then_the_driver(
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_the_only_actor_is_killed_twice(
-    cluster: ThreeMachines, saved: Path, source: Path, small_shards: dict[str, bytes], tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    paths = {"saved": str(saved), "source": str(source), "out": str(out)}
-    code = DRIVER.format(address=cluster.address, actors=1, **paths)
-    driver = subprocess.Popen(python(code), env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"})
-    for shards in (2, 12):
-        _wait(lambda shards=shards: len(list(out.glob("part-*"))) > shards, driver)
-        for process in actors_of(cluster.address):
-            os.kill(process, signal.SIGKILL)
-    assert driver.wait(900) == 0
-    assert content(out) == small_shards
-
-
-def _wait(ready: object, driver: subprocess.Popen) -> None:
+def _wait(ready: Callable[[], bool], driver: subprocess.Popen) -> None:
     deadline = time.monotonic() + 600
     while not ready():
         assert driver.poll() is None, "the driver ended too early"

@@ -1,5 +1,6 @@
 """Labels files in any format that the readers know, and passes columns through that tell their rows apart."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
 from tfb2d.runs import locked
+from tfb2d.scale.object_store import bring_here
 from tfb2d.settings import changed_settings
 from tfb2d.teachers.label import label_rows
 from tfb2d.teachers.saved import read_about, teacher_identity
@@ -52,7 +54,7 @@ def label_files(
 
     Args:
       teacher: a saved teacher's folder.
-      inputs: paths, globs, folders and `pypi:` resources.
+      inputs: paths, globs, folders, `pypi:` resources, and files of object stores (`scale.object_store`).
       out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits. Rows
         that cannot be used go to `<out>.rejected.jsonl`.
       config: shard and batch sizes.
@@ -72,8 +74,12 @@ def label_files(
       ConfigError: there is no saved teacher.
       DataError: another number of columns than the teacher reads, a file that cannot be used, or too many bad rows.
     """
+    copies = out.with_name(f".{out.name}.inputs")  # of what stands in object stores
     with locked(out, out.with_name(f".{out.name}.lock")):
-        return _label_files(teacher, inputs, out, config, columns, keep, max_rejected, max_chars, quoting, progress)
+        here = bring_here(inputs, copies)
+        outcome = _label_files(teacher, here, out, config, columns, keep, max_rejected, max_chars, quoting, progress)
+        shutil.rmtree(copies, ignore_errors=True)
+        return outcome
 
 
 def _label_files(
