@@ -13,7 +13,7 @@ class RayConfig:
 
     address: str = without_effect("")  # of a cluster ("auto", "host:6379", "ray://..."); "" starts Ray on this machine
     actors: int = without_effect(0)  # processes with a model each; 0 takes one a GPU or, without GPUs, one a machine
-    cpus_per_actor: float = without_effect(1.0)  # that Ray sets aside; it does not bound the threads
+    cpus_per_actor: float = without_effect(1.0)  # that Ray sets aside; where `actors` is given, also its threads
     gpus_per_actor: float = without_effect(-1.0)  # may be a fraction; -1 takes 1 where the cluster has GPUs, else 0
     memory_per_actor: float = without_effect(0.0)  # GiB that Ray sets aside; 0 sets none aside
 

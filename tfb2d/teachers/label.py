@@ -137,7 +137,7 @@ def _label_table(
         config.batch_tokens,
         made_by(teacher, fields),
         tuple(str(folder.absolute()) for folder in earlier),
-        os.environ.get("KERAS_BACKEND"),
+        _environment(config) if config.engine == "ray" else (),
     )
     with LabelProgress(out, len(rows), config, todo, progress, max_without) as bar:
         if config.engine == "ray":
@@ -154,6 +154,17 @@ def _label_table(
             for index in todo:
                 bar.update(*work(index))
     return bar.without
+
+
+def _environment(config: LabelConfig) -> tuple[tuple[str, str | None], ...]:
+    """Returns the variables that actors need: the driver's backend, and how many threads each has.
+
+    With a stated number of actors, several share a machine, and each has as many threads as CPUs. An actor that has a
+    machine for itself takes all cores; Ray would give PyTorch one.
+    """
+    shared = str(max(1, int(config.ray.cpus_per_actor))) if config.ray.actors else None
+    threads = {name: os.environ.get(name, shared) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
+    return (("KERAS_BACKEND", os.environ.get("KERAS_BACKEND")), *threads.items())
 
 
 def _begin(teacher: Path, fields: Sequence[str], rows: int, out: Path, config: LabelConfig) -> list[int]:

@@ -94,7 +94,7 @@ class LabelJob:
       rows_per_shard, batch_tokens: see `LabelConfig`.
       made_by: what the driver knows of the teacher.
       earlier: see `ShardLabeller`.
-      backend: of Keras, in the driver; None leaves it to the machine's Keras.
+      environment: variables to set before Keras is imported; None unsets one.
     """
 
     teacher: str
@@ -107,7 +107,7 @@ class LabelJob:
     batch_tokens: int
     made_by: str
     earlier: tuple[str, ...] = ()
-    backend: str | None = None
+    environment: tuple[tuple[str, str | None], ...] = ()
 
     def start(self) -> Callable[[int], tuple[int, int]]:
         """Returns the function that labels a shard; see `ShardLabeller.label`.
@@ -116,8 +116,9 @@ class LabelJob:
           ConfigError: there is no teacher on this machine.
           DataError: this machine has another teacher, or another output folder, than the driver.
         """
-        if self.backend:
-            os.environ["KERAS_BACKEND"] = self.backend  # read when Keras is imported, with the first text
+        for name, value in self.environment:
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value else {})
         out = Path(self.out)
         if not (out / MANIFEST).exists():
             raise DataError(f"{out} is not the driver's folder; all machines must share the output's storage")
