@@ -112,7 +112,7 @@ def test_a_machine_is_killed_and_then_the_driver(
     code = DRIVER.format(address=cluster.address, actors=2, **paths)
 
     def later() -> bool:
-        return (out / "part-00003.parquet").exists()
+        return len(list(out.glob("part-*"))) > 3
 
     run_and_kill(python(code), later, 1.0)
     before = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}

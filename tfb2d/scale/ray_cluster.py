@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from tfb2d.errors import UserError
 from tfb2d.label_config import RayConfig
 
 OBJECT_STORE = 100 * 2**20  # bytes; only indices and counts pass through it (Ray needs 75 MiB)
+PATIENCE = 20.0  # seconds for a cluster's first answer
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that its next versions will behave so
@@ -41,10 +43,16 @@ def connected(config: RayConfig) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    _check_answers(config.address)
     own: dict[str, Any] = {"address": config.address}
     if not config.address:
         cpus = max(os.cpu_count() or 1, -(-config.actors * config.cpus_per_actor // 1))
-        own = {"num_cpus": int(cpus), "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+        own = {
+            "address": "local",
+            "num_cpus": int(cpus),
+            "object_store_memory": OBJECT_STORE,
+        }  # no cluster that runs here
+        own["include_dashboard"] = False
     level = logging.getLogger().level
     try:
         ray.init(**own, logging_level=logging.ERROR, log_to_driver=False)
@@ -57,6 +65,17 @@ def connected(config: RayConfig) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises ClusterError where nothing listens at an address; Ray would try for minutes, and then end the process."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):  # "auto" and the like: Ray says at once that there is none
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray cluster answers at {address}: {error}") from error
 
 
 def resources(ray: Any, config: RayConfig) -> tuple[int, dict[str, Any]]:
