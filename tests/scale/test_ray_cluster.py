@@ -51,7 +51,7 @@ class ThreeMachines:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": str(ROOT)},
         )
         assert self._process.stdout is not None
         self.address = json.loads(self._process.stdout.readline())["address"]

@@ -12,8 +12,9 @@ from tfb2d.label_config import RayConfig
 
 OBJECT_STORE = 100 * 2**20  # bytes; only indices and counts pass through it (Ray needs 75 MiB)
 PATIENCE = 20.0  # seconds for a cluster's first answer
-_QUIET = {
+_VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
+    "RAY_worker_niceness": "0",  # Ray's own 15 starves the work where anything else runs on the machine
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that its next versions will behave so
 }
 
@@ -34,7 +35,7 @@ def connected(config: RayConfig) -> Iterator[Any]:
     Raises:
       ClusterError: Ray is not installed, or no cluster answers at the address.
     """
-    for name, value in _QUIET.items():
+    for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
     try:
         import ray
