@@ -21,7 +21,8 @@ from tfb2d.students import rows as rows_module
 from tfb2d.students.model import Student
 from tfb2d.students.optimizer import RowWiseAdagrad
 from tfb2d.students.rows import TrainingRows, epoch_batches, hash_rows
-from tfb2d.students.training import Trainer, soft_cross_entropy
+from tfb2d.students.steps import soft_cross_entropy
+from tfb2d.students.training import Trainer
 
 TEXT = Task(("text",))
 TINY = StudentConfig(buckets=97, dim=4, ffn=(8,), max_tokens=16)

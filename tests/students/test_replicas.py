@@ -1,0 +1,206 @@
+"""Training by several devices and processes: the same student as one process trains, also after a kill."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from tests.killing import ROOT, module
+from tfb2d.cluster import member
+from tfb2d.config import ConfigError, TrainingConfig
+from tfb2d.data.files import read_json
+from tfb2d.students.replicas import split
+from tfb2d.students.servers import tables_by_rows
+
+RECIPE = """
+from tfb2d.config import *
+
+def get_config():
+    return Config(
+        data=DataConfig(train=("judged.tsv",), fields=("query", "title"), valid_fraction=0.2, test_fraction=0.2),
+        teachers={"crowd": TeacherConfig(logits=("scores.tsv",))},
+        student=StudentConfig(buckets=5000, soft_buckets=4100, dim=8, ffn=(16,), dropout=0.0, ngram_dropout=0.0),
+        training=TrainingConfig(epochs=EPOCHS, batch_size=32, table_learning_rate=0.2, checkpoint_seconds=0.0),
+        report=ReportConfig(labels_only=False),
+    ).to_dict()
+"""
+WEIGHTS, FIGURES = 5e-3, 2e-5  # tolerances; see `assert_same` in two_devices.py for why weights differ more
+
+
+def test_two_devices_train_the_student_of_one(tmp_path: Path) -> None:
+    command = module("tests.students.two_devices", str(tmp_path))
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=900)
+
+
+@given(n=st.integers(0, 1000), parts=st.integers(1, 9))
+def test_a_batch_is_split_evenly(n: int, parts: int) -> None:
+    bounds = split(n, parts)
+    sizes = np.diff(bounds)
+    assert (bounds[0], bounds[-1], len(sizes)) == (0, n, parts)
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_tables_are_split_by_rows_and_nothing_else_is() -> None:
+    partitioner = tables_by_rows(3)
+    shapes = ((2**18, 64), (4096, 8), (4095, 8), (2048, 1024), (2**20,), ())
+    assert [list(partitioner(shape, None)) for shape in shapes] == [[3, 1], [3, 1], [1, 1], [1, 1], [1], []]
+
+
+WORKERS = {"worker": ["a:1", "b:1"]}
+SERVERS = {"chief": ["c:1"], **WORKERS, "ps": ["d:1"]}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "cluster", "kind", "index", "expected"),
+    [
+        ("multi_worker", WORKERS, "worker", 0, (True, 0, 2)),
+        ("multi_worker", WORKERS, "worker", 1, (False, 1, 2)),
+        ("multi_worker", {"chief": ["c:1"], **WORKERS}, "worker", 0, (False, 1, 3)),
+        ("multi_worker", {"chief": ["c:1"], **WORKERS}, "chief", 0, (True, 0, 3)),
+        ("parameter_server", SERVERS, "chief", 0, (True, 0, 3)),
+        ("parameter_server", SERVERS, "worker", 0, (False, 1, 3)),
+    ],
+)
+def test_tf_config_says_who_is_chief(
+    strategy: str, cluster: Mapping, kind: str, index: int, expected: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}))
+    me = member(strategy)
+    assert (me.is_chief, me.rank, me.trainers) == expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "value", "message"),
+    [
+        ("multi_worker", "", "reads the environment variable TF_CONFIG"),
+        ("multi_worker", "{", "cannot be read"),
+        ("multi_worker", json.dumps({"cluster": WORKERS}), "cannot be read"),
+        ("multi_worker", json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 2}}), "is not in the cluster"),
+        ("multi_worker", json.dumps({"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}), "list of addresses"),
+        ("multi_worker", json.dumps({"cluster": SERVERS, "task": {"type": "ps", "index": 0}}), "not ps"),
+        ("parameter_server", json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 0}}), "chief, ps"),
+    ],
+)
+def test_a_wrong_tf_config_is_said(
+    strategy: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", value)
+    with pytest.raises(ConfigError, match=message):
+        member(strategy)
+
+
+def test_an_unknown_strategy_is_said() -> None:
+    with pytest.raises(ConfigError, match="mirrored, multi_worker, parameter_server"):
+        TrainingConfig(strategy="horovod")
+
+
+def recipe(folder: Path, epochs: int = 8) -> Path:
+    """Judged pairs and a crowd's scores of them, with the recipe that trains on these."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{i}" for i in range(300)])
+    rows = [(" ".join(rng.choice(words, 3)), " ".join(rng.choice(words, 6))) for _ in range(700)]
+    logits = [8.0 * (len(set(query.split()) & set(title.split())) > 0) - 4 for query, title in rows]
+    files = {"judged.tsv": ("label", [int(logit > 0) for logit in logits]), "scores.tsv": ("logit", logits)}
+    for name, (column, values) in files.items():
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter="\t")
+            writer.writerow(["query", "title", column])
+            writer.writerows([*row, value] for row, value in zip(rows, values, strict=True))
+    (folder / "recipe.py").write_text(RECIPE.replace("EPOCHS", str(epochs)), encoding="utf-8")
+    return folder
+
+
+def start(folder: Path, workdir: str, strategy: str, config: Mapping | None = None) -> subprocess.Popen:
+    """Starts the command that every member runs."""
+    command = module(
+        "tfb2d.train", "--config=recipe.py", f"--workdir={workdir}", f"--config.training.strategy={strategy}", "--until=student"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if config is not None:
+        environment["TF_CONFIG"] = json.dumps(config)
+    log = (folder / f"{workdir}.log").open("ab")
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+
+@contextmanager
+def cluster(folder: Path, workdir: str, strategy: str, **sizes: int) -> Iterator[dict[str, subprocess.Popen]]:
+    """Starts a cluster on this machine; whoever is left at the end is killed."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(sum(sizes.values()))]
+    addresses = iter([f"127.0.0.1:{each.getsockname()[1]}" for each in sockets])
+    for each in sockets:
+        each.close()
+    members = {kind: [next(addresses) for _ in range(size)] for kind, size in sizes.items()}
+    running = {
+        f"{kind}{index}": start(folder, workdir, strategy, {"cluster": members, "task": {"type": kind, "index": index}})
+        for kind, size in sizes.items()
+        for index in range(size)
+    }
+    try:
+        yield running
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+
+
+def ended(folder: Path, processes: Mapping[str, subprocess.Popen], seconds: float = 900) -> dict[str, int]:
+    """Waits for processes, and returns how they ended."""
+    deadline = time.monotonic() + seconds
+    return {name: process.wait(max(1.0, deadline - time.monotonic())) for name, process in processes.items()}
+
+
+def assert_same_student(folder: Path, workdir: str) -> None:
+    """Compares with what one process trained in `alone`."""
+    weights, expected = (load_file(folder / name / "student" / "weights.safetensors") for name in (workdir, "alone"))
+    for (name, mine), other in zip(sorted(weights.items()), (expected[key] for key in sorted(expected)), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=0, atol=WEIGHTS, err_msg=name)
+    histories = [read_json(folder / name / "student" / "history.json") for name in (workdir, "alone")]
+    for mine, other in zip(*histories, strict=True):
+        for name in ("loss", "valid_loss"):
+            assert mine[name] == pytest.approx(other[name], abs=FIGURES)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe, and a run by one process."""
+    folder = recipe(tmp_path_factory.mktemp("cluster"))
+    assert start(folder, "alone", "").wait(900) == 0, (folder / "alone.log").read_text()
+    return folder
+
+
+@pytest.mark.slow
+def test_two_workers_train_the_student_of_one_also_after_a_kill(alone: Path) -> None:
+    checkpoint = alone / "two" / "student" / "checkpoints" / "state.safetensors"
+    with cluster(alone, "two", "multi_worker", worker=2) as members:
+        while not checkpoint.exists():
+            assert members["worker0"].poll() is None, (alone / "two.log").read_text()
+            time.sleep(0.02)
+        members["worker1"].kill()
+        assert ended(alone, {"worker0": members["worker0"]})["worker0"] == 1
+    log = (alone / "two.log").read_text()
+    assert "It goes on from the checkpoint" in log
+    assert checkpoint.exists()
+    with cluster(alone, "two", "multi_worker", worker=2) as members:
+        assert ended(alone, members) == {"worker0": 0, "worker1": 0}, (alone / "two.log").read_text()
+    assert "goes on from where it stopped" in (alone / "two.log").read_text()
+    assert_same_student(alone, "two")
+
+
+@pytest.mark.slow
+def test_two_servers_hold_the_tables(alone: Path) -> None:
+    with cluster(alone, "servers", "parameter_server", chief=1, worker=2, ps=2) as members:
+        assert ended(alone, members) == dict.fromkeys(members, 0), (alone / "servers.log").read_text()
+    assert_same_student(alone, "servers")
+
+
