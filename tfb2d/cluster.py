@@ -50,7 +50,9 @@ def member(strategy: str) -> Member:
       ConfigError: it is not set, or nothing that this strategy can work with.
     """
     text = os.environ.get(VARIABLE, "")
-    require(bool(text), f"training.strategy={strategy} reads the environment variable {VARIABLE}, for example {EXAMPLE}")
+    require(
+        bool(text), f"training.strategy={strategy} reads the environment variable {VARIABLE}, for example {EXAMPLE}"
+    )
     try:
         value = json.loads(text)
         cluster, kind, index = value["cluster"], value["task"]["type"], int(value["task"]["index"])

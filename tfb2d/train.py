@@ -11,9 +11,9 @@ folder of data, say) gets it behind a colon: `--config=sst2:/data`. Any of its s
 `--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config.py and data_config.py. The
 same command again goes on where the last one stopped, and does again only what a changed setting or file touches.
 
---config.training.strategy=mirrored trains the student on all of a machine's devices. With multi_worker or parameter_server the
-same command runs on each machine, with a --workdir that all can read and TF_CONFIG saying which of them it is. The chief (or
-worker 0) runs the stages; the others help to train the student. See docs/scale.md.
+--config.training.strategy=mirrored trains the student on all of a machine's devices. With multi_worker or parameter_server
+the same command runs on each machine, with a --workdir that all can read, and TF_CONFIG says which of them it is. The chief
+(or worker 0) runs the stages; the others help to train the student. See docs/scale.md.
 """
 
 import shlex

@@ -1,4 +1,4 @@
-"""The Kubernetes files of large jobs: Kubernetes' own kinds by their schemas; of KubeRay's kind what Kubernetes defines in it."""
+"""The Kubernetes files of large jobs: Kubernetes' own kinds by their schemas; of KubeRay's kind the pods in it."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,8 @@ def test_the_ray_job_labels() -> None:
     parser = Parser("label", label.__doc__ or "")
     label.add_arguments(parser)
     options = parser.parse_args([word for word in words if "ray" not in word])
-    assert options.input and options.output
+    assert options.input
+    assert options.output
     (worker,) = spec["rayClusterSpec"]["workerGroupSpecs"]
     assert worker["minReplicas"] <= worker["replicas"] <= worker["maxReplicas"]
 

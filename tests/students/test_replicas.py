@@ -86,15 +86,21 @@ def test_tf_config_says_who_is_chief(
         ("multi_worker", "", "reads the environment variable TF_CONFIG"),
         ("multi_worker", "{", "cannot be read"),
         ("multi_worker", json.dumps({"cluster": WORKERS}), "cannot be read"),
-        ("multi_worker", json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 2}}), "is not in the cluster"),
-        ("multi_worker", json.dumps({"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}), "list of addresses"),
+        (
+            "multi_worker",
+            json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 2}}),
+            "is not in the cluster",
+        ),
+        (
+            "multi_worker",
+            json.dumps({"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}),
+            "list of addresses",
+        ),
         ("multi_worker", json.dumps({"cluster": SERVERS, "task": {"type": "ps", "index": 0}}), "not ps"),
         ("parameter_server", json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 0}}), "chief, ps"),
     ],
 )
-def test_a_wrong_tf_config_is_said(
-    strategy: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_tf_config_is_said(strategy: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", value)
     with pytest.raises(ConfigError, match=message):
         member(strategy)
@@ -124,7 +130,11 @@ def recipe(folder: Path, epochs: int = 8) -> Path:
 def start(folder: Path, workdir: str, strategy: str, config: Mapping | None = None) -> subprocess.Popen:
     """Starts the command that every member runs."""
     command = module(
-        "tfb2d.train", "--config=recipe.py", f"--workdir={workdir}", f"--config.training.strategy={strategy}", "--until=student"
+        "tfb2d.train",
+        "--config=recipe.py",
+        f"--workdir={workdir}",
+        f"--config.training.strategy={strategy}",
+        "--until=student",
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     if config is not None:
@@ -202,5 +212,3 @@ def test_two_servers_hold_the_tables(alone: Path) -> None:
     with cluster(alone, "servers", "parameter_server", chief=1, worker=2, ps=2) as members:
         assert ended(alone, members) == dict.fromkeys(members, 0), (alone / "servers.log").read_text()
     assert_same_student(alone, "servers")
-
-

@@ -1,4 +1,7 @@
-"""Trains on two logical devices of this processor and on one, and compares; TensorFlow splits devices before its first op."""
+"""Trains on two logical devices of this processor and on one, and compares.
+
+It is a process of its own: TensorFlow splits devices before its first op.
+"""
 
 import sys
 from dataclasses import replace

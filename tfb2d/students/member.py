@@ -68,7 +68,12 @@ def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], St
 
     try:
         return train(run, config)
-    except (tf.errors.UnavailableError, tf.errors.InternalError, tf.errors.CancelledError, tf.errors.AbortedError) as error:
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.InternalError,
+        tf.errors.CancelledError,
+        tf.errors.AbortedError,
+    ) as error:
         raise RunError(
             f"{me.kind} {me.index}: another member of the cluster is gone ({type(error).__name__}); start the job again on "
             "all members. It goes on from the checkpoint."

@@ -1,8 +1,8 @@
 """Training steps on several devices that hold the whole student each: of one machine, or of several processes.
 
-A batch is split over the replicas. Each computes the gradients of its rows; their sum is that of the whole batch, and every
-replica moves its copy of the weights by it. So the student is the same as of one process, up to the order of sums. Dropout is
-the exception: replicas draw noise of their own.
+A batch is split over the replicas. Each computes the gradients of its rows; their sum is that of the whole batch, and
+every replica moves its copy of the weights by it. So the student is the same as of one process, up to the order of sums.
+Dropout is the exception: replicas draw noise of their own.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,9 +66,7 @@ class ReplicaSteps(Steps):
         @tf.function(
             input_signature=[self.hashes, self.targets, tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.float32)]
         )
-        def step(
-            hashes: list[tf.RaggedTensor], targets: tf.Tensor, starts: tf.Tensor, rows: tf.Tensor
-        ) -> tf.Tensor:
+        def step(hashes: list[tf.RaggedTensor], targets: tf.Tensor, starts: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
             def replica() -> tf.Tensor:
                 number = tf.distribute.get_replica_context().replica_id_in_sync_group
                 at = number - self.first

@@ -1,13 +1,14 @@
 """Training steps whose weights lie on parameter servers: tables are split over them by rows.
 
-Each step a batch is split over the workers. A worker reads the rows of its n-grams from the servers, and returns gradients: of
-tables a slice for each distinct row. The chief adds them up and moves the servers' weights, row-wise Adagrad included. So a
-step is whole before the next begins, and the student is the same as of one process, up to the order of sums. Workers that
-apply gradients whenever they are ready would be faster, and each run would give another student.
+Each step a batch is split over the workers. A worker reads the rows of its n-grams from the servers, and returns
+gradients: of tables a slice for each distinct row. The chief adds them up and moves the servers' weights, row-wise Adagrad
+included. So a step is whole before the next begins, and the student is the same as of one process, up to the order of sums.
+Workers that apply gradients whenever they are ready would be faster, and each run would give another student.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class ServerSteps(Steps):
     def batch(self, rows: TrainingRows, index: np.ndarray) -> Batch:
         """Returns each worker's part of a batch, as arrays."""
         bounds = split(len(index), self.workers)
-        parts = [index[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+        parts = [index[start:end] for start, end in pairwise(bounds)]
         return tuple((rows.flat(part), rows.targets[part], np.float32(len(index))) for part in parts if len(part))
 
     def _step_function(self) -> Callable[..., tf.Tensor]:
@@ -72,7 +73,11 @@ class ServerSteps(Steps):
 
         @tf.function(input_signature=[flat, self.targets, tf.TensorSpec([], tf.float32), number, number])
         def gradients(
-            fields: list[tuple[tf.Tensor, tf.Tensor]], targets: tf.Tensor, rows: tf.Tensor, step: tf.Tensor, part: tf.Tensor
+            fields: list[tuple[tf.Tensor, tf.Tensor]],
+            targets: tf.Tensor,
+            rows: tf.Tensor,
+            step: tf.Tensor,
+            part: tf.Tensor,
         ) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]], list[tf.Tensor]]:
             hashes = [ragged(*field) for field in fields]
             loss, values = gradients_of(student, hashes, targets, rows, ReplicaNoise(step, part))
@@ -86,9 +91,13 @@ class ServerSteps(Steps):
             ]
             self.coordinator.join()  # a closure whose worker dies is run again by another
             losses, tables, dense = zip(*self.coordinator.fetch(started), strict=True)
-            slices = [[np.concatenate(arrays) for arrays in zip(*table, strict=True)] for table in zip(*tables, strict=True)]
+            slices = [
+                [np.concatenate(arrays) for arrays in zip(*table, strict=True)] for table in zip(*tables, strict=True)
+            ]
             sums = [np.sum(arrays, 0) for arrays in zip(*dense, strict=True)]
-            self._apply([[tf.constant(array) for array in table] for table in slices], [tf.constant(array) for array in sums])
+            self._apply(
+                [[tf.constant(array) for array in table] for table in slices], [tf.constant(array) for array in sums]
+            )
             self.steps_taken += 1
             return np.sum(losses)
 
@@ -119,7 +128,7 @@ class ServerSteps(Steps):
 
     @property
     def _wholes(self) -> list[list[tf.Variable]]:
-        wholes = _whole(self.student, self.student.trunk.weights) + [[self.table_optimizer.step]]
+        wholes = [*_whole(self.student, self.student.trunk.weights), [self.table_optimizer.step]]
         accumulators = iter(self.table_optimizer.accumulators)
         for layer in self.student.embeddings.values():
             wholes.append([next(accumulators) for _ in shards(layer.table)])

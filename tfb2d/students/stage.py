@@ -69,7 +69,7 @@ def train_along(run: Run, config: Config) -> None:
 
 
 def start_server() -> Any:
-    """Starts the TensorFlow server of a parameter server or of its worker, as TF_CONFIG says; the chief tells it what to do."""
+    """Starts the TensorFlow server of a parameter server or of its worker, as TF_CONFIG says; the chief directs it."""
     import tensorflow as tf
 
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()

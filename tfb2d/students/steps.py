@@ -113,6 +113,8 @@ class Steps:
         return [*self.student.trunk.weights, *self.table_optimizer.state, *self.dense_optimizer.variables]
 
 
-def logits_function(student: Student, hashes: list[tf.RaggedTensorSpec]) -> Callable[[list[tf.RaggedTensor]], tf.Tensor]:
+def logits_function(
+    student: Student, hashes: list[tf.RaggedTensorSpec]
+) -> Callable[[list[tf.RaggedTensor]], tf.Tensor]:
     """Returns the function from a batch's token hashes to its logits `[n, k]`."""
     return tf.function(lambda hashes: student.trunk(hashes, training=False), input_signature=[hashes])

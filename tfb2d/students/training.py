@@ -100,7 +100,9 @@ class Trainer:
         """
         self._restore()
         chief, config = self.steps.is_chief, self.config
-        writer = tf.summary.create_file_writer(str(self.out / "tensorboard")) if chief else tf.summary.create_noop_writer()
+        writer = (
+            tf.summary.create_file_writer(str(self.out / "tensorboard")) if chief else tf.summary.create_noop_writer()
+        )
         total = self.steps_per_epoch * config.epochs
         done = self.position.epoch * self.steps_per_epoch + self.position.step
         with (
@@ -205,7 +207,7 @@ class Trainer:
             self.steps.set_state(load_file(self.checkpoint))
         mine = [self.position.epoch, self.position.step, self.rows.n, float(self.rows.targets.sum(dtype=np.float64))]
         if self.steps.chiefs(mine) != mine:
-            raise DataError(f"{self.out}: this process read another checkpoint or other rows than the chief; start all again")
+            raise DataError(f"{self.out}: another checkpoint or other rows than the chief's; start all members again")
 
 
 def _accuracy(targets: np.ndarray, logits: np.ndarray) -> float:
