@@ -123,7 +123,7 @@ def follow(run: Run, config: Config, seconds: float = 2.0) -> None:
     (stage,) = (stage for stage in stages(config) if stage.name == "student")
     logging.info("student: waits for the chief in %s", run.folder)
     trains = config.training.strategy == "multi_worker"
-    server = None if trains else students.start_server()
+    server = None if trains else students.start_server()  # lives as long as this variable
     while True:
         record = run.record(stage.name)
         read = [name.partition(":")[0] for name in stage.reads]

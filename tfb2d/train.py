@@ -61,16 +61,21 @@ def run(options: Namespace) -> None:
         settings.data.max_rejected = options.max_rejected
     config = Config.from_dict(settings)
     from tfb2d import pipeline
+    from tfb2d.errors import RunError
     from tfb2d.outcomes import ReportOutcome
     from tfb2d.runs import Run
+    from tfb2d.students.member import leave
     from tfb2d.teachers.memory import keep_freed_memory
 
     keep_freed_memory()
     workdir = Path(options.workdir or Path("runs") / config.name)
     if config.training.strategy in CLUSTERS and not member(config.training.strategy).is_chief:
-        pipeline.follow(Run(workdir), config)
+        try:
+            pipeline.follow(Run(workdir), config)
+        except RunError as error:
+            leave(str(error))
         print(f"{workdir}: the student is trained; the chief goes on")
-        return
+        leave()
     command = shlex.join(["python", "-m", "tfb2d.train", *options.words])
     outcome = pipeline.run(Run(workdir, command=command), config, options.until or "", options.force)
     if isinstance(outcome, ReportOutcome):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import logging
 
@@ -89,11 +89,18 @@ def main(folder: Path, progress: bool) -> None:
     try:
         outcome = train_as_member(run, run.config(), stage.train_here)
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        os._exit(1)  # a broken cluster's threads would keep the process
+        leave(str(error))
     write_json(run.student / CHECKPOINTS / OUTCOME, outcome.to_json())
+    leave()
+
+
+def leave(error: str = "") -> NoReturn:
+    """Ends a member's process at once: TensorFlow's servers cannot be stopped, and a broken cluster's threads wait for it."""
+    if error:
+        print(f"error: {error}", file=sys.stderr)
     sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(1 if error else 0)
 
 
 def _end_with_parent() -> None:

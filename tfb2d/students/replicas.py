@@ -16,7 +16,7 @@ from tfb2d.config import TrainingConfig
 from tfb2d.students.layers import REPLICA, ReplicaNoise, SeededDropout
 from tfb2d.students.model import Student, assign_arrays, named_arrays
 from tfb2d.students.rows import TrainingRows
-from tfb2d.students.steps import Batch, Schedule, Steps, cross_entropies
+from tfb2d.students.steps import Batch, Schedule, Steps, training_loss
 
 
 class ReplicaSteps(Steps):
@@ -123,7 +123,7 @@ def gradients_of(
     token = REPLICA.set(noise)
     try:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(cross_entropies(targets, student.trunk(hashes, training=True))) / rows
+            loss = training_loss(student, hashes, targets, rows)
     finally:
         REPLICA.reset(token)
     return loss, tape.gradient(loss, student.tables + student.dense_weights)

@@ -21,7 +21,8 @@ from tfb2d.data.errors import DataError
 from tfb2d.students import text
 from tfb2d.students.ngrams import take
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 BLOCK = 4096  # consecutive rows that stay together when blocks are shuffled
 GROUP = 64  # blocks whose rows are then shuffled together; bounds memory
 ABOUT = "rows.json"

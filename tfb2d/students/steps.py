@@ -80,7 +80,7 @@ class Steps:
         def step(hashes: list[tf.RaggedTensor], targets: tf.Tensor) -> tf.Tensor:
             tables, weights = student.tables, student.dense_weights
             with tf.GradientTape() as tape:
-                loss = soft_cross_entropy(targets, student.trunk(hashes, training=True))
+                loss = training_loss(student, hashes, targets)
             gradients = tape.gradient(loss, tables + weights)
             self.table_optimizer.apply(gradients[: len(tables)])
             self.dense_optimizer.apply_gradients(zip(gradients[len(tables) :], weights, strict=True))
@@ -111,6 +111,20 @@ class Steps:
     @property
     def _variables(self) -> list[tf.Variable]:
         return [*self.student.trunk.weights, *self.table_optimizer.state, *self.dense_optimizer.variables]
+
+
+def training_loss(
+    student: Student, hashes: list[tf.RaggedTensor], targets: tf.Tensor, rows: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Returns what training lowers.
+
+    Args:
+      student: what is trained.
+      hashes, targets: of a batch, or of a replica's part of one.
+      rows: of the whole batch, float32, where this is a part: the parts' losses add up to the batch's. None takes the mean.
+    """
+    losses = cross_entropies(targets, student.trunk(hashes, training=True))
+    return tf.reduce_mean(losses) if rows is None else tf.reduce_sum(losses) / rows
 
 
 def logits_function(

@@ -205,7 +205,7 @@ class Trainer:
             self.position = _Position(**json.loads(metadata["position"]))
             self.history = json.loads(metadata["history"])
             self.steps.set_state(load_file(self.checkpoint))
-        mine = [self.position.epoch, self.position.step, self.rows.n, float(self.rows.targets.sum(dtype=np.float64))]
+        mine = [float(number) for number in (self.position.epoch, self.position.step, self.rows.n)]
         if self.steps.chiefs(mine) != mine:
             raise DataError(f"{self.out}: another checkpoint or other rows than the chief's; start all members again")
 
