@@ -80,6 +80,7 @@ class RaggedTexts(Texts):
         self.lengths = tf.cast(hashes.row_lengths(), tf.float32)
 
     def sum(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Sums each text's vectors; see Texts."""
         total = tf.math.segment_sum(tf.reduce_sum(vectors, 1), self.rows)
         # A segment sum ends at the last text that has tokens; texts behind it are zeros.
         return tf.pad(total, [[0, tf.cast(self.hashes.nrows(), tf.int32) - tf.shape(total)[0]], [0, 0]])
@@ -124,6 +125,7 @@ class PaddedTexts(Texts):
         self.lengths = tf.reduce_sum(present, 1)
 
     def sum(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Sums each text's vectors; see Texts."""
         return tf.reduce_sum(vectors, [1, 2])
 
     def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:

@@ -95,7 +95,7 @@ def main(folder: Path, progress: bool) -> None:
 
 
 def leave(error: str = "") -> NoReturn:
-    """Ends a member's process at once: TensorFlow's servers cannot be stopped, and a broken cluster's threads wait for it."""
+    """Ends a member's process at once: TensorFlow's servers cannot be stopped, and a cluster's threads may wait."""
     if error:
         print(f"error: {error}", file=sys.stderr)
     sys.stdout.flush()
