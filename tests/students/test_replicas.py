@@ -6,8 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +34,16 @@ def get_config():
         report=ReportConfig(labels_only=False),
     ).to_dict()
 """
+CHECKPOINT = "student/checkpoints/state.safetensors"
 FIGURES, WEIGHTS = (
     1e-4,
     1e-3,
 )  # tolerances of a loss, and of a weight on average; `assert_same` in two_devices.py says why
 
 
-def test_two_devices_train_the_student_of_one(tmp_path: Path) -> None:
-    command = module("tests.students.two_devices", str(tmp_path))
+@pytest.mark.parametrize("what", ["compare", pytest.param("drop", marks=pytest.mark.slow)])
+def test_two_devices_train_the_student_of_one(what: str, tmp_path: Path) -> None:
+    command = module("tests.students.two_devices", what, str(tmp_path))
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=900)
 
 
@@ -146,28 +147,58 @@ def start(folder: Path, workdir: str, strategy: str, config: Mapping | None = No
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
 
-@contextmanager
-def cluster(folder: Path, workdir: str, strategy: str, **sizes: int) -> Iterator[dict[str, subprocess.Popen]]:
-    """Starts a cluster on this machine; whoever is left at the end is killed."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(sum(sizes.values()))]
-    addresses = iter([f"127.0.0.1:{each.getsockname()[1]}" for each in sockets])
-    for each in sockets:
-        each.close()
-    members = {kind: [next(addresses) for _ in range(size)] for kind, size in sizes.items()}
-    running = {
-        f"{kind}{index}": start(folder, workdir, strategy, {"cluster": members, "task": {"type": kind, "index": index}})
-        for kind, size in sizes.items()
-        for index in range(size)
-    }
-    try:
-        yield running
-    finally:
-        for process in running.values():
-            process.kill()
-            process.wait()
+class Cluster:
+    """A cluster of processes on this machine; whoever is left at the end is killed.
+
+    Attributes:
+      members: the processes, by kind and number: "worker0".
+    """
+
+    def __init__(self, folder: Path, workdir: str, strategy: str, **sizes: int) -> None:
+        self.folder, self.workdir, self.strategy = folder, workdir, strategy
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(sum(sizes.values()))]
+        addresses = iter([f"127.0.0.1:{each.getsockname()[1]}" for each in sockets])
+        for each in sockets:
+            each.close()
+        addressed = {kind: [next(addresses) for _ in range(size)] for kind, size in sizes.items()}
+        self.tasks = {
+            f"{kind}{index}": {"cluster": addressed, "task": {"type": kind, "index": index}}
+            for kind, size in sizes.items()
+            for index in range(size)
+        }
+        self.members: dict[str, subprocess.Popen] = {}
+
+    def __enter__(self) -> "Cluster":
+        for name in self.tasks:
+            self.start(name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self.members:
+            self.kill(name)
+
+    def start(self, name: str) -> None:
+        """Starts a member, or starts it again."""
+        self.members[name] = start(self.folder, self.workdir, self.strategy, self.tasks[name])
+
+    def kill(self, name: str) -> None:
+        """Kills a member."""
+        self.members[name].kill()
+        self.members[name].wait()
+
+    def wait_for(self, path: Path, chief: str) -> None:
+        """Waits for a file that the chief writes."""
+        while not path.exists():
+            assert self.members[chief].poll() is None, self.log
+            time.sleep(0.02)
+
+    @property
+    def log(self) -> str:
+        """What all have written."""
+        return (self.folder / f"{self.workdir}.log").read_text()
 
 
-def ended(folder: Path, processes: Mapping[str, subprocess.Popen], seconds: float = 900) -> dict[str, int]:
+def ended(processes: Mapping[str, subprocess.Popen], seconds: float = 1500) -> dict[str, int]:
     """Waits for processes, and returns how they ended."""
     deadline = time.monotonic() + seconds
     return {name: process.wait(max(1.0, deadline - time.monotonic())) for name, process in processes.items()}
@@ -194,24 +225,24 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_two_workers_train_the_student_of_one_also_after_a_kill(alone: Path) -> None:
-    checkpoint = alone / "two" / "student" / "checkpoints" / "state.safetensors"
-    with cluster(alone, "two", "multi_worker", worker=2) as members:
-        while not checkpoint.exists():
-            assert members["worker0"].poll() is None, (alone / "two.log").read_text()
-            time.sleep(0.02)
-        members["worker1"].kill()
-        assert ended(alone, {"worker0": members["worker0"]})["worker0"] == 1
-    log = (alone / "two.log").read_text()
-    assert "It goes on from the checkpoint" in log
+    checkpoint = alone / "two" / CHECKPOINT
+    with Cluster(alone, "two", "multi_worker", worker=2) as cluster:
+        cluster.wait_for(checkpoint, "worker0")
+        cluster.kill("worker1")
+        assert ended({"worker0": cluster.members["worker0"]}) == {"worker0": 1}
+    assert "It goes on from the checkpoint" in cluster.log
     assert checkpoint.exists()
-    with cluster(alone, "two", "multi_worker", worker=2) as members:
-        assert ended(alone, members) == {"worker0": 0, "worker1": 0}, (alone / "two.log").read_text()
-    assert "goes on from where it stopped" in (alone / "two.log").read_text()
+    with Cluster(alone, "two", "multi_worker", worker=2) as cluster:
+        assert ended(cluster.members) == {"worker0": 0, "worker1": 0}, cluster.log
+    assert "goes on from where it stopped" in cluster.log
     assert_same_student(alone, "two")
 
 
 @pytest.mark.slow
-def test_two_servers_hold_the_tables(alone: Path) -> None:
-    with cluster(alone, "servers", "parameter_server", chief=1, worker=2, ps=2) as members:
-        assert ended(alone, members) == dict.fromkeys(members, 0), (alone / "servers.log").read_text()
+def test_two_servers_hold_the_tables_and_a_worker_comes_back(alone: Path) -> None:
+    with Cluster(alone, "servers", "parameter_server", chief=1, worker=2, ps=2) as cluster:
+        cluster.wait_for(alone / "servers" / CHECKPOINT, "chief0")
+        cluster.kill("worker1")
+        cluster.start("worker1")
+        assert ended(cluster.members) == dict.fromkeys(cluster.members, 0), cluster.log
     assert_same_student(alone, "servers")
