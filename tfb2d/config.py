@@ -190,6 +190,10 @@ class StudentConfig:
         require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
 
 
+CLUSTERS = ("multi_worker", "parameter_server")  # strategies of several processes
+STRATEGIES = ("mirrored", *CLUSTERS)
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How the student is trained."""
@@ -202,9 +206,16 @@ class TrainingConfig:
     patience: int = 0  # epochs without a better headline measure on validation before training stops; 0 never stops
     checkpoint_seconds: float = without_effect(60.0)
     seed: int = 0
+    # "" trains in this process on one device. Of tf.distribute: "mirrored" takes all devices of this machine; TF_CONFIG
+    # says who takes part in "multi_worker" and "parameter_server". The student is the same to rounding (docs/scale.md).
+    strategy: str = without_effect("")
 
     def __post_init__(self) -> None:
         require_positive(self, "training", "epochs", "batch_size", "table_learning_rate", "learning_rate")
+        known = self.strategy in ("", *STRATEGIES)
+        require(
+            known, f"training.strategy is {self.strategy!r}; it takes {', '.join(STRATEGIES)}, or '' for one device"
+        )
 
 
 @dataclass(frozen=True)

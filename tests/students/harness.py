@@ -181,7 +181,7 @@ def _check_training(task: Task, config: StudentConfig, rows: TrainingRows, folde
         student.learn_vocabulary(rows)
         trainer = Trainer(student, rows, valid, training, out)
         history = trainer.fit(progress=False)
-        student.zero_rows(trainer.table_optimizer.untouched(student.ngrams.table))
+        student.zero_rows(trainer.untouched())
         return student, history
 
     student, history = trained(folder / "a")

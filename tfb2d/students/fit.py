@@ -28,6 +28,7 @@ class Fitted:
       calibration: from its logits to probabilities, learnt on the validation rows that have a label.
       decision: of a binary task, the threshold that these rows choose; None of others.
       logits: a function of hashed rows to logits `[n, k]` float32.
+      is_chief: whether this process is the one that writes; where one trains alone it is.
     """
 
     student: Student
@@ -35,6 +36,7 @@ class Fitted:
     calibration: Calibration
     decision: DecisionNumbers | None
     logits: Callable[[TrainingRows], np.ndarray]
+    is_chief: bool = True
 
 
 def fit_student(
@@ -71,9 +73,9 @@ def fit_student(
         (start_from or student.start_from)(*words)
     trainer = Trainer(student, rows, valid, config, out, headline)
     history = trainer.fit(progress)
-    student.zero_rows(trainer.table_optimizer.untouched(student.ngrams.table))
+    student.zero_rows(trainer.untouched())
     logits = trainer.logits(valid)
     labels = (valid.targets[:, 0] if student.task.n_logits == 1 else valid.targets.argmax(1)).astype(np.float64)
     calibration = calibrate(student.task, labels, one_column(logits))
     decision = decide(student.task, labels, calibration.apply(one_column(logits)))
-    return Fitted(student, history, calibration, decision, trainer.logits)
+    return Fitted(student, history, calibration, decision, trainer.logits, trainer.steps.is_chief)

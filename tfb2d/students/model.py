@@ -17,6 +17,7 @@ from tfb2d.data.task import Task
 from tfb2d.students import ngrams, text_spec
 from tfb2d.students.composed import ComposedPool
 from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
+from tfb2d.students.optimizer import shards
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import Field, KernelPooling, MatchedPools, pooled_features
 
@@ -136,8 +137,9 @@ class Student:
 
     @property
     def tables(self) -> list[tf.Variable]:
-        """Lists the embedding tables, which row-wise Adagrad trains sparsely."""
-        return [layer.table for layer in self.embeddings.values() if not isinstance(layer, PackedNGramEmbedding)]
+        """Lists the embedding tables, which row-wise Adagrad trains sparsely; of one on several servers its shards."""
+        layers = [layer for layer in self.embeddings.values() if not isinstance(layer, PackedNGramEmbedding)]
+        return [shard for layer in layers for shard in shards(layer.table)]
 
     @property
     def embeddings(self) -> dict[str, NGramEmbedding]:

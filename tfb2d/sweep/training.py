@@ -158,7 +158,7 @@ def _train(material: Material, job: Job, folder: Path, progress: bool) -> Varian
     if ids is not None:
         vocabulary.use(student, ids)
         start_from = partial(vocabulary.start_from, student, ids)
-    training = replace(settings.training, seed=job.seed)
+    training = replace(settings.training, seed=job.seed, strategy="")  # a sweep is spread over processes of its own
     valid = material.watch("valid")
     fitted = fit_student(student, rows, valid, training, folder, words, progress, start_from, material.headline)
     with atomic_path(folder / LOGITS) as path:
