@@ -280,9 +280,17 @@ class ReportConfig:
     resamples: int = 1000  # bootstrap
     latency_rows: int = 200
     examples: int = 12  # most and least agreeing examples shown
+    # Single texts with two classes: frequent words of the training text are scored plain and in these frames, such as
+    # "good" and "not good", by teacher and student. () leaves that out, as does text without the frames' words.
+    negations: tuple[str, ...] = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
+    # The words are those that often stand behind one of these, as adjectives do; () takes all.
+    degrees: tuple[str, ...] = ("very", "so", "too", "quite", "rather", "more", "most", "less", "as", "not", "never")
 
     def __post_init__(self) -> None:
         require_positive(self, "report", "resamples", "latency_rows")
+        for frame in self.negations:
+            right = frame.count("{}") == 1 and frame.replace("{}", "").strip()
+            require(bool(right), f"report.negations has {frame!r}; a frame is words with one {{}}, as 'not {{}}'")
 
 
 @dataclass(frozen=True)
