@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tfb2d.data_config import DEGREES, NEGATIONS, check_frames
 from tfb2d.data_config import AugmentConfig as AugmentConfig
 from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
@@ -282,15 +283,13 @@ class ReportConfig:
     examples: int = 12  # most and least agreeing examples shown
     # Single texts with two classes: frequent words of the training text are scored plain and in these frames, such as
     # "good" and "not good", by teacher and student. () leaves that out, as does text without the frames' words.
-    negations: tuple[str, ...] = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
+    negations: tuple[str, ...] = NEGATIONS
     # The words are those that often stand behind one of these, as adjectives do; () takes all.
-    degrees: tuple[str, ...] = ("very", "so", "too", "quite", "rather", "more", "most", "less", "as", "not", "never")
+    degrees: tuple[str, ...] = DEGREES
 
     def __post_init__(self) -> None:
         require_positive(self, "report", "resamples", "latency_rows")
-        for frame in self.negations:
-            right = frame.count("{}") == 1 and frame.replace("{}", "").strip()
-            require(bool(right), f"report.negations has {frame!r}; a frame is words with one {{}}, as 'not {{}}'")
+        check_frames("report.negations", self.negations)
 
 
 @dataclass(frozen=True)

@@ -7,31 +7,25 @@ settings (`report.negations`, `report.degrees`).
 Reference: contrast sets (Gardner et al. 2020, arXiv 2004.02709) change an input a little so that its label changes.
 """
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfb2d.evaluation.metrics import THRESHOLD, Floats
+from tfb2d.data.telling import TellingWords, framed
+from tfb2d.evaluation.metrics import THRESHOLD
 from tfb2d.evaluation.models import MODELS
 from tfb2d.report.page import table_row
 
 if TYPE_CHECKING:
     from tfb2d.evaluation.material import Score
 
-MIN_TEXTS = 10  # a rarer word is not used; nor is a frame with a word that is so rare
-BEHIND = 0.05  # share of a word's texts in which it stands behind a word of degree
 ASSOCIATION = 2.0  # least z-score of a word's share of positive labels
 DISTANCE = 0.25  # of a plain word's score from the base rate
 CANDIDATES = 60  # words a side that are scored
 WORDS = 10  # words a side that are negated
 SHOWN = 5  # pairs that the report prints
-
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
 def contrasts(
@@ -59,17 +53,14 @@ def contrasts(
       has the share that it decides as the reference does. `shown` holds SHOWN of them: `{"plain", "negated", "scores":
       {model: [of plain, of negated]}}`. None where no frame or no word is left.
     """
-    words = [[word.lower() for word in _WORD.findall(text)] for text in texts]
-    counts = Counter(word for own in words for word in set(own))
-    usable = [frame for frame in frames if _is_known(frame, counts)]
-    reference = next(iter(score))
-    values = np.asarray(labels, np.float64)
-    sides = _frequent_words(words, counts, values, set(degrees)) if usable else ([], [])
-    chosen = _far_from_base(sides, values.mean(), score[reference])
+    telling, reference = TellingWords(texts, labels), next(iter(score))
+    usable = telling.known(frames)
+    sides = telling.by_class(degrees, ASSOCIATION) if usable else ([], [])
+    chosen = _far_from_base(sides, float(np.mean(labels)), score[reference])
     if not chosen:
         return None
     plain = [word for word in chosen for _ in usable]
-    negated = [frame.format(word) for word in chosen for frame in usable]
+    negated = list(framed(chosen, usable))
     distinct = list(dict.fromkeys([*plain, *negated]))
     found = {}
     for key, of_texts in score.items():
@@ -100,35 +91,9 @@ def contrasts(
     }
 
 
-def _is_known(frame: str, counts: Mapping[str, int]) -> bool:
-    """Says whether the texts hold a frame's own words."""
-    return all(counts.get(word.lower(), 0) >= MIN_TEXTS for word in _WORD.findall(frame.replace("{}", " ")))
-
-
-def _frequent_words(
-    words: Sequence[Sequence[str]], counts: Mapping[str, int], labels: Floats, degrees: set[str]
-) -> tuple[list[str], list[str]]:
-    """Returns words that go with the negative class, and with the positive one, the most telling ones first."""
-    positive: Counter[str] = Counter()
-    behind: Counter[str] = Counter()
-    for own, label in zip(words, labels, strict=True):
-        positive.update(set(own) if label else ())
-        behind.update({word for before, word in pairwise(own) if before in degrees})
-    base = labels.mean()
-    deviation = (base * (1 - base)) ** 0.5
-    z = {
-        word: (positive[word] / count - base) * count**0.5 / deviation
-        for word, count in counts.items()
-        if deviation and count >= MIN_TEXTS and (not degrees or behind[word] >= BEHIND * count)
-    }
-    ordered = sorted(z, key=lambda word: (-abs(z[word]), word))
-    telling = [word for word in ordered if abs(z[word]) >= ASSOCIATION and word not in degrees]
-    low = [word for word in telling if z[word] < 0]
-    return low[:CANDIDATES], [word for word in telling if z[word] > 0][:CANDIDATES]
-
-
 def _far_from_base(sides: tuple[list[str], list[str]], base: float, score: "Score") -> list[str]:
     """Returns up to WORDS words a side whose own score is far from the base rate, sides by turns."""
+    sides = sides[0][:CANDIDATES], sides[1][:CANDIDATES]
     known = [*sides[0], *sides[1]]
     if not known:
         return []

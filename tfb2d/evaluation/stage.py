@@ -75,7 +75,7 @@ def _contrasts(run: Run, config: Config, material: Material) -> dict[str, Any] |
     """Returns words of the training text, plain and negated, as the teacher and each distilled model score them."""
     from tfb2d.evaluation.contrasts import contrasts
 
-    if material.task.kind != "binary" or len(material.task.fields) != 1 or not config.report.negations:
+    if not (config.data.has_negations and config.report.negations):
         return None
     train = read_table(run.split("train"))
     (field,) = material.task.fields
