@@ -43,8 +43,8 @@ def get_config(teachers: str = "1") -> ConfigDict:
         ),
         teachers=several("minilm", minilm, teachers),
         distill=DistillConfig(hard_weight=0.3),
-        # Chosen on validation films (results/quickstart.md): words alone have the same ROC-AUC, and do not see negation; pairs
-        # of words with rows of their own memorise.
+        # Chosen on validation films (results/quickstart.md). Words alone have the same ROC-AUC and do not see negation.
+        # Pairs of words with rows of their own memorise.
         student=StudentConfig(
             buckets=2**16,
             window=3,

@@ -7,9 +7,9 @@ Rows: columns `text` and `label` (`--config.data.fields=`, `--config.data.label=
 labels are 0 and 1; two classes make a binary task, and the second is the positive class. Valid and test are cut from the
 labelled rows, unless given as files. Time is set by the teacher; results/README.md has what the quickstart takes.
 
-The student composes n-grams of word vectors and lets neighbours change one another, so it sees negation. Of two classes,
-frequent words in frames such as "hardly {}" join the transfer set. The frames are English; those whose words your text lacks
-are left out, and others are a setting: `--config.data.augment.negations="nicht {},kaum {}"
+The student composes n-grams of word vectors and lets neighbours change one another, so it sees negation. With two classes,
+frequent words in frames such as "hardly {}" join the transfer set. The frames are English. Those with words that your text
+lacks are left out, and others are a setting: `--config.data.augment.negations="nicht {},kaum {}"
 --config.data.augment.degrees=sehr,so,zu`, and the same of `report.negations` and `report.degrees` for the report's table.
 Long texts: `--config.student.max_tokens=1024`, and as much of `--config.teachers.minilm.max_length` as you can wait for.
 """
