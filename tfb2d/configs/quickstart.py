@@ -51,6 +51,7 @@ def get_config(teachers: str = "1") -> ConfigDict:
             vocabulary=10_000,
             affixes=(5, 3),
             convolutions=(1,),
+            convolution_width=128,
             dropout=0.3,
             ngram_dropout=0.3,
         ),

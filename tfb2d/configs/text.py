@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
             vocabulary=30_000,
             affixes=(5, 3),
             convolutions=(1,),
+            convolution_width=128,
             dropout=0.3,
             ngram_dropout=0.3,
         ),
