@@ -56,7 +56,8 @@ def contrasts(
     telling, reference = TellingWords(texts, labels), next(iter(score))
     usable = telling.known(frames)
     sides = telling.by_class(degrees, ASSOCIATION) if usable else ([], [])
-    chosen = _far_from_base(sides, float(np.mean(labels)), score[reference])
+    base = float(np.asarray(labels, np.float64).mean())
+    chosen = _far_from_base(sides, base, score[reference])
     if not chosen:
         return None
     plain = [word for word in chosen for _ in usable]
