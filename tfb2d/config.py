@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tfb2d.data_config import DEGREES, NEGATIONS, check_frames
 from tfb2d.data_config import AugmentConfig as AugmentConfig
 from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
@@ -282,9 +283,15 @@ class ReportConfig:
     resamples: int = 1000  # bootstrap
     latency_rows: int = 200
     examples: int = 12  # most and least agreeing examples shown
+    # Single texts with two classes: frequent words of the training text are scored plain and in these frames, such as
+    # "good" and "not good", by teacher and student. () leaves that out, as does text without the frames' words.
+    negations: tuple[str, ...] = NEGATIONS
+    # The words are those that often stand behind one of these, as adjectives do; () takes all.
+    degrees: tuple[str, ...] = DEGREES
 
     def __post_init__(self) -> None:
         require_positive(self, "report", "resamples", "latency_rows")
+        check_frames("report.negations", self.negations)
 
 
 @dataclass(frozen=True)
