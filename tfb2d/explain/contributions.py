@@ -33,7 +33,7 @@ NUMBERS_AT_ONCE = 2**22  # elements of the largest tensor of a chunk of steps; b
 
 @dataclass(frozen=True)
 class NGram:
-    """An n-gram of a text, and what it adds to the logit.
+    """Holds an n-gram of a text, and what it adds to the logit.
 
     Attributes:
       field, start, order: the text field, the first token, how many tokens (those past the text's end are a mark).
@@ -56,14 +56,7 @@ class NGram:
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """A pair of a query token and a title token, their cosine, and what the pair adds to the logit.
-
-    Attributes:
-      query, title: which token of its text each is.
-      texts: the two tokens.
-      cosine: of their vectors.
-      value: added to the logit.
-    """
+    """Holds a query token and a title token by index and text, their cosine, and what the pair adds to the logit."""
 
     query: int
     title: int
@@ -74,7 +67,7 @@ class SoftMatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The contributions to one row's logit.
+    """Holds the contributions to one row's logit.
 
     Attributes:
       tokens: of each field, as the student reads them.
@@ -125,7 +118,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Side:
-    """One field of the row.
+    """Holds a field of the row.
 
     Attributes:
       tokens: as the student reads them.
