@@ -102,6 +102,11 @@ class ServedStudent(tf.Module):
         self._fold(student)
         if self.soft:
             self.near = Kernels(self.config.kernels)
+        if self.pair:
+            # A function, and outside of the branches: a saved model holds its weights once, not in every branch of every
+            # signature. It is inlined where it is called.
+            shapes = [tf.TensorSpec([None, len(kernel)]) for kernel in (self.query_kernel, self.kernel)]
+            self.dense = tf.function(self._dense, input_signature=shapes, autograph=False)
 
     @property
     def tables(self) -> list[tf.Variable]:
@@ -116,7 +121,7 @@ class ServedStudent(tf.Module):
             tokens = self._tokens(texts[0])
             return self._later_layers(tf.matmul(tokens.pools, self.kernel) - self.bias)
         one_title = tf.equal(tf.size(texts[1]), 1)
-        return self._dense(
+        return self.dense(
             *tf.cond(one_title, lambda: query_features(self, *texts), lambda: self._pair_features(*texts))
         )
 
@@ -129,15 +134,13 @@ class ServedStudent(tf.Module):
             return self._pair_features(query, flat, tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1]))
 
         one_query = tf.equal(tf.size(query), 1)
-        logits = self._dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
+        logits = self.dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
         return tf.reshape(logits, tf.concat([tf.shape(titles), [self.task.n_logits]], 0))
 
     def _tokens(self, texts: tf.Tensor) -> "Tokens":
         return Tokens(self, texts)
 
     def _dense(self, query_pool: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        # The large products stand outside of the branches: a server that runs a branch as a function (`executor_type`)
-        # does not optimise it, and its products then lack oneDNN's kernels.
         hidden = tf.matmul(features, self.kernel) - (self.bias - tf.matmul(query_pool, self.query_kernel))
         return self._later_layers(hidden)
 
@@ -215,10 +218,12 @@ class ServedStudent(tf.Module):
         # Texts are padded for the product alone. Kernels are computed for pairs of real tokens.
         lengths = tf.stack([query_lengths, title_lengths])
         longest = tf.cast(tf.maximum(tf.reduce_max(lengths, 1), 0.0), tf.int64)
-        ids = tf.scatter_nd(tokens.indices, tokens.soft_ids, tf.stack([tokens.n, tf.reduce_max(longest)]))
-        query_ids, title_ids = (padded[:, : longest[side]] for side, padded in enumerate(tf.split(ids, 2)))
         assert self.soft
-        query_vectors, title_vectors = (tf.gather(*self.soft.read(side)) for side in (query_ids, title_ids))
+        data, at = self.soft.read(tokens.soft_ids)
+        at = tf.scatter_nd(tokens.indices, at, tf.stack([tokens.n, tf.reduce_max(longest)]))
+        query_vectors, title_vectors = (
+            tf.gather(data, padded[:, : longest[side]]) for side, padded in enumerate(tf.split(at, 2))
+        )
         cosine = tf.matmul(query_vectors, title_vectors, transpose_b=True)
         there = tf.logical_and(tf.sequence_mask(query_lengths)[:, :, None], tf.sequence_mask(title_lengths)[:, None])
         shape = tf.shape(cosine)
