@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any
 
+from tfb2d.serving.lean import give_back_memory
 from tfb2d.serving.server.api import Api
 from tfb2d.serving.server.batching import Batcher
 from tfb2d.serving.server.configuration import from_proto
@@ -61,6 +62,7 @@ class EmbeddedServer:
             raise
         self.metrics.loads.add(folder, "success")
         self.metrics.load_latency.add(folder, count=int((time.perf_counter() - started) * 1e6))
+        give_back_memory()
         gc.freeze()  # what a model brought stays: collections need not walk it, and pauses stay short
         return servable
 
