@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from tfb2d.data_config import AugmentConfig as AugmentConfig
 from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
+from tfb2d.data_config import RetrieveConfig as RetrieveConfig
 from tfb2d.settings import ConfigError as ConfigError
 from tfb2d.settings import build, changed_settings, config_dict, require, require_positive, without_effect
 from tfb2d.twin_config import SCRATCH
@@ -320,6 +321,9 @@ class Config:
         require(fits, f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(measures)}")
         grouped = chosen not in ("ndcg10", "pair_order") or self.data.is_grouped
         require(grouped, f"report.headline {chosen!r} ranks within groups; data.group names their column")
+        scorers = any(teacher.preset for teacher in self.teachers.values())
+        made = bool(self.data.queries or self.data.titles)
+        require(scorers or not made, "data.queries and data.titles make new pairs, which scores from files do not cover")
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")

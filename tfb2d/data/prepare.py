@@ -20,6 +20,7 @@ from tfb2d.data.files import expand
 from tfb2d.data.offers.pairs import make
 from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.retrieve.transfer import add_made_pairs
 from tfb2d.data.split_checks import SPLITS, check_split, count_by_name
 from tfb2d.data.splits import Cutter, HeldOut, text_rows
 from tfb2d.data.task import Task
@@ -70,6 +71,7 @@ def prepare(
         `augmented_left_out`, `scored_left_out`: augmentations, and rows of `extra_unlabelled`, left out for any reason.
         `labels`: each split's rows by label.
         `offers`: what `data.offers` made.
+        `made_pairs`: what was made of queries and titles, if anything: see `add_made_pairs`.
 
     Raises:
       DataError: input that cannot be used; `rejected.jsonl` is written all the same.
@@ -137,6 +139,9 @@ def _write(
         options = {"columns": data.unlabelled_fields or None, "limit": data.max_unlabelled}
         for batch in reader.read("unlabelled", data.unlabelled, labelled=False, **options):
             transfer.add_unlabelled(batch)
+    made: dict[str, Any] = {}
+    if data.makes_pairs:
+        made = add_made_pairs(transfer, data, work, reader.rejects, reader.progress)
     for patterns in extra_unlabelled:
         for batch in reader.read("scored", patterns, labelled=False):
             transfer.add_scored(batch)
@@ -158,6 +163,7 @@ def _write(
         **{reason: left_out[reason] for reason in LEFT_OUT},
         "leaked_from": leaked,
         "labels": {name: count_by_name(labels[name], data.classes) for name in SPLITS},
+        **({"made_pairs": made} if made else {}),
     }
 
 

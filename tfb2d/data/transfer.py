@@ -65,6 +65,12 @@ class TransferSet:
         else:
             self._add(batch)
 
+    def add_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Takes (query, title) pairs that were made; the query is their group, where there are groups of queries."""
+        by_query = self.data.group_column == self.data.fields[0]
+        for batch in self._batches((pair, pair[0] if by_query else "") for pair in pairs):
+            self._add(batch)
+
     def add_scored(self, batch: pa.RecordBatch) -> None:
         """Takes rows that an outside teacher scored. They stay whole, since their scores are joined by text."""
         self._add(batch, "scored_left_out")
