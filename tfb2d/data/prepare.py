@@ -48,9 +48,10 @@ def prepare(
     """Reads, checks, splits and writes the data of a run.
 
     `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
-    and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then
-    augmentations; no row stands there twice. The same inputs give the same bytes. Everything is made beside the old state
-    and renamed at the end: a run that is stopped, killed or out of disk leaves what was there.
+    and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then pairs
+    that were made, then augmentations of all but made pairs; no row stands there twice. The same inputs give the same
+    bytes. Everything is made beside the old state and renamed at the end: a run that is stopped, killed or out of disk
+    leaves what was there.
 
     Args:
       data: the settings.
@@ -139,15 +140,16 @@ def _write(
         options = {"columns": data.unlabelled_fields or None, "limit": data.max_unlabelled}
         for batch in reader.read("unlabelled", data.unlabelled, labelled=False, **options):
             transfer.add_unlabelled(batch)
-    made: dict[str, Any] = {}
-    if data.makes_pairs:
-        made = add_made_pairs(transfer, data, work, reader.rejects, reader.progress)
     for patterns in extra_unlabelled:
         for batch in reader.read("scored", patterns, labelled=False):
             transfer.add_scored(batch)
+    given = transfer.rows
+    made: dict[str, Any] = {}
+    if data.makes_pairs:
+        made = add_made_pairs(transfer, data, work, reader.rejects, reader.progress)
     real = transfer.rows
     if data.augment.copies:
-        transfer.augment(MASK, reader.progress)
+        transfer.augment(MASK, reader.progress, given)
     transfer.close()
 
     leaked = {"judged": left_out["leaked"], "unlabelled": transfer.left_out["leaked"]}

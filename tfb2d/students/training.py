@@ -22,6 +22,7 @@ from tfb2d.atomic import atomic_path, write_json
 from tfb2d.config import TrainingConfig
 from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
+from tfb2d.students.margin import margin_loss, paired_batches, query_keys
 from tfb2d.students.model import Student, assign_arrays, named_arrays
 from tfb2d.students.optimizer import RowWiseAdagrad
 from tfb2d.students.rows import TrainingRows
@@ -97,6 +98,7 @@ class Trainer:
         self.table_optimizer = RowWiseAdagrad(student.tables, schedule(config.table_learning_rate))
         self.dense_optimizer = tf_keras.optimizers.Adam(schedule(config.learning_rate), jit_compile=False)
         self.dense_optimizer.build(student.dense_weights)
+        self._keys = query_keys(rows) if config.margin_weight else None
         self.position = _Position()
         self.history: list[dict[str, float]] = []
 
@@ -107,7 +109,10 @@ class Trainer:
         def train_step(hashes: list[tf.RaggedTensor], targets: tf.Tensor) -> tf.Tensor:
             tables, weights = student.tables, student.dense_weights
             with tf.GradientTape() as tape:
-                loss = soft_cross_entropy(targets, student.trunk(hashes, training=True))
+                logits = student.trunk(hashes, training=True)
+                loss = soft_cross_entropy(targets, logits)
+                if config.margin_weight:
+                    loss += config.margin_weight * margin_loss(targets, logits, hashes[0])
             gradients = tape.gradient(loss, tables + weights)
             self.table_optimizer.apply(gradients[: len(tables)])
             self.dense_optimizer.apply_gradients(zip(gradients[len(tables) :], weights, strict=True))
@@ -134,7 +139,7 @@ class Trainer:
             while (position := self.position).epoch < config.epochs and not self._out_of_patience:
                 started = last_saved = time.monotonic()
                 seconds = position.seconds
-                indices = self.rows.batches(config.batch_size, (config.seed, position.epoch), position.step)
+                indices = self._batches((config.seed, position.epoch), position.step)
                 for hashes, targets in ahead(self.rows.batch(index) for index in indices):
                     position.loss += float(self._train_step(hashes, targets))
                     position.step += 1
@@ -151,6 +156,12 @@ class Trainer:
         if config.patience and self.best_weights.exists():
             assign_arrays(self.student.trunk.weights, load_file(self.best_weights))
         return self.history
+
+    def _batches(self, seed: tuple[int, int], skip: int) -> Iterator[np.ndarray]:
+        """Returns the row numbers of an epoch's batches; with a margin loss, neighbours are of one query."""
+        if self._keys is None:
+            return self.rows.batches(self.config.batch_size, seed, skip)
+        return paired_batches(self._keys, self.config.batch_size, seed, skip)
 
     @property
     def _out_of_patience(self) -> bool:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data.harness import PAIR, content, phrase, write
-from tfb2d.config import Config, ConfigError, DataConfig, RetrieveConfig, TeacherConfig
+from tfb2d.config import AugmentConfig, Config, ConfigError, DataConfig, RetrieveConfig, TeacherConfig
 from tfb2d.data.keys import near_key, text_key
 from tfb2d.data.prepare import prepare
 from tfb2d.data.stage import data_settings
@@ -55,6 +55,14 @@ def test_labelled_rows_alone(labelled: DataConfig, tmp_path: Path) -> None:
     assert DataOutcome.from_stats(stats).details["made_pairs"] == counts
     prepare(data, tmp_path / "b", progress=False)
     assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_made_pairs_are_not_augmented(labelled: DataConfig, tmp_path: Path) -> None:
+    alone = replace(labelled, augment=AugmentConfig(copies=1))
+    plain = prepare(alone, tmp_path / "plain", progress=False)
+    stats = prepare(replace(alone, retrieve=replace(alone.retrieve, labelled=True)), tmp_path / "out", progress=False)
+    assert stats["made_pairs"]["pairs"] > stats["train"]
+    assert 0.8 * plain["augmented"] < stats["augmented"] <= plain["augmented"]
 
 
 def test_files_of_queries_and_titles(labelled: DataConfig, tmp_path: Path) -> None:
