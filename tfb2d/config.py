@@ -334,7 +334,9 @@ class Config:
         )
         scorers = any(teacher.preset for teacher in self.teachers.values())
         made = bool(self.data.queries or self.data.titles)
-        require(scorers or not made, "data.queries and data.titles make new pairs, which scores from files do not cover")
+        require(
+            scorers or not made, "data.queries and data.titles make new pairs, which scores from files do not cover"
+        )
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")

@@ -12,11 +12,11 @@ Without logs, the data stage makes unlabelled pairs (`tfb2d/data/retrieve`):
   python -m tfb2d.train --config=pairs --workdir=runs/shop --config.data.train=judged.tsv \\
       --config.data.queries=queries.txt --config.data.titles=catalogue.csv
 
-`.txt` files have one text a line; tables have a column `query` or `title`. Each query gets the titles that BM25 ranks first,
-near misses and random titles; `--config.data.retrieve.nearest=8` and its neighbours say how many. Queries made of titles
-fill up to `--config.data.retrieve.pairs=150000`. Where neither logs nor such files are given, the labelled training rows'
-own queries and titles serve; `--config.data.retrieve.labelled=False` makes nothing then. Queries of the validation and test
-splits are left out and counted.
+`.txt` files have one text a line; tables have a column `query` or `title`. Each query gets the titles that BM25 ranks
+first, near misses and random titles; `--config.data.retrieve.nearest=8` and its neighbours say how many. Queries made of
+titles fill up to `--config.data.retrieve.pairs=150000`. Where neither logs nor such files are given, the labelled training
+rows' own queries and titles serve; `--config.data.retrieve.labelled=False` makes nothing then. Queries of the validation
+and test splits are left out and counted.
 """
 
 from ml_collections import ConfigDict

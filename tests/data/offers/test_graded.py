@@ -28,7 +28,8 @@ PRODUCTS = [
 
 def test_relations() -> None:
     kin = Kin(PRODUCTS)
-    assert kin.families[:3] == ["kgn3", "kgn3", "gsn3"] and kin.families[5:] == ["iphone 8", "iphone 8", "iphone 7"]
+    assert kin.families[:3] == ["kgn3", "kgn3", "gsn3"]
+    assert kin.families[5:] == ["iphone 8", "iphone 8", "iphone 7"]
     every = np.arange(len(PRODUCTS))
     assert [RELATIONS[level] for level in kin.relation(0, every)] == [
         "product",
@@ -49,9 +50,11 @@ def test_queries() -> None:
     assert not any("kgn36nw" in query for query in made["family"] | made["brand"])
     assert any("refrigerator" in query for query in made["brand"])
     starts = Counter(query.split()[0] == "bosch" for query in made["product"])
-    assert starts[True] > 10 and starts[False] > 10  # the brand is missing, last or misspelt now and then
+    assert starts[True] > 10
+    assert starts[False] > 10
     units = {query_for("Apple iPhone 8 64GB", "apple", "iphone 8", "", "product", random.Random(i)) for i in range(60)}
-    assert any("64gb" in query for query in units) and any("64 gb" in query for query in units)
+    assert any("64gb" in query for query in units)
+    assert any("64 gb" in query for query in units)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +91,13 @@ def test_graded_splits(made: tuple[Path, dict]) -> None:
         keys[name] = {near_key(query) for query in table["query"].to_pylist()}
         if name != "transfer":
             assert {round(3 * grade + 1) for grade in table["label"].to_pylist()} == {1, 2, 3, 4}
-    assert not keys["test"] & (keys["valid"] | keys["transfer"]) and not keys["valid"] & keys["transfer"]
+    assert not keys["test"] & (keys["valid"] | keys["transfer"])
+    assert not keys["valid"] & keys["transfer"]
     assert keys["train"] < keys["transfer"]
-    assert stats["test"] == stats["valid"] == 180 and 150 < stats["train"] <= 200
-    assert 100 < stats["made_pairs"]["pairs"] <= 200 and stats["made_pairs"]["queries"] == 40
+    assert stats["test"] == stats["valid"] == 180
+    assert 150 < stats["train"] <= 200
+    assert 100 < stats["made_pairs"]["pairs"] <= 200
+    assert stats["made_pairs"]["queries"] == 40
     assert sum(stats["offers"]["held_out_queries"].values()) == 60
 
 
@@ -105,4 +111,5 @@ def test_grades_follow_relations_but_for_confusions() -> None:
         product, means = meant[query]
         expected = GRADES[means][pairs.kin.relation(product, np.array([owner[title]]))[0]]
         far.append(abs(grade - expected))
-    assert set(far) == {0, 1} and 0.08 < np.mean(far) < 0.2
+    assert set(far) == {0, 1}
+    assert 0.08 < np.mean(far) < 0.2

@@ -36,7 +36,9 @@ def pairs(folder: Path, name: str) -> list[tuple[str, str]]:
 
 
 def held_out(folder: Path) -> set[str]:
-    return {key(query) for name in ("valid", "test") for query, _ in pairs(folder, name) for key in (text_key, near_key)}
+    return {
+        key(query) for name in ("valid", "test") for query, _ in pairs(folder, name) for key in (text_key, near_key)
+    }
 
 
 def test_labelled_rows_alone(labelled: DataConfig, tmp_path: Path) -> None:
@@ -84,7 +86,8 @@ def test_files_of_queries_and_titles(labelled: DataConfig, tmp_path: Path) -> No
     counts = stats["made_pairs"]
     assert counts["queries"] == 31  # a repeated line is one, another case is not
     assert counts["held_out_queries"] == len(known)
-    assert counts["titles"] == len(set(titles)) and {title for _, title in made} <= set(titles)
+    assert counts["titles"] == len(set(titles))
+    assert {title for _, title in made} <= set(titles)
     assert set(new) < {query for query, _ in made}
     assert not held_out(tmp_path / "out") & {key(query) for query, _ in made for key in (text_key, near_key)}
     assert stats["rejected_by_reason"] == {"empty text": 1}
@@ -104,7 +107,8 @@ def test_logs_take_the_place_of_made_pairs(labelled: DataConfig, tmp_path: Path)
     log = write(tmp_path / "log.tsv", PAIR, [("word1 word9", "word8 word7")])
     alone = replace(labelled.retrieve, labelled=True)
     stats = prepare(replace(labelled, unlabelled=(log,), retrieve=alone), tmp_path / "out", progress=False)
-    assert stats["unlabelled"] == 1 and "made_pairs" not in stats
+    assert stats["unlabelled"] == 1
+    assert "made_pairs" not in stats
 
 
 def test_bad_rows_are_named_with_file_and_row(labelled: DataConfig, tmp_path: Path) -> None:

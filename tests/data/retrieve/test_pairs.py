@@ -21,15 +21,20 @@ def made(queries: list[str], config: RetrieveConfig, held: set[str] = frozenset(
 def test_kinds_of_titles() -> None:
     pairs, counts = made(QUERIES, RetrieveConfig(nearest=3, near_misses=2, random=2, title_queries=0))
     assert len(set(pairs)) == len(pairs)
-    assert counts["queries"] == 60 and counts["titles"] == len(TITLES) and counts["title_queries"] == 0
-    assert counts["nearest"] == 180 and 100 < counts["near_misses"] <= 120 and 100 < counts["random"] <= 120
+    assert counts["queries"] == 60
+    assert counts["titles"] == len(TITLES)
+    assert counts["title_queries"] == 0
+    assert counts["nearest"] == 180
+    assert 100 < counts["near_misses"] <= 120
+    assert 100 < counts["random"] <= 120
     assert len(pairs) == counts["nearest"] + counts["near_misses"] + counts["random"]
     by_query = defaultdict(list)
     for query, title in pairs:
         by_query[query].append(len(set(query.split()) & set(title.split())))
     assert list(by_query) == QUERIES
     for shared in by_query.values():
-        assert min(shared[:3]) >= 1 and max(shared[:3]) >= max(shared[3:5])
+        assert min(shared[:3]) >= 1
+        assert max(shared[:3]) >= max(shared[3:5])
     assert sum(max(shared[5:], default=0) == 0 for shared in by_query.values()) > 40  # random titles
 
 
@@ -44,12 +49,14 @@ def test_held_out_queries_are_left_out() -> None:
     held = set(QUERIES[::2])
     pairs, counts = made(QUERIES, RetrieveConfig(), held)
     assert not held & {query for query, _ in pairs}
-    assert counts["held_out_queries"] == 30 and counts["queries"] == 30
+    assert counts["held_out_queries"] == 30
+    assert counts["queries"] == 30
 
 
 def test_queries_made_of_titles_fill_up() -> None:
     pairs, counts = made(QUERIES, RetrieveConfig(nearest=4, near_misses=0, random=1, pairs=1000))
-    assert counts["queries"] == 60 and counts["title_queries"] == 140
+    assert counts["queries"] == 60
+    assert counts["title_queries"] == 140
     assert 980 <= len(pairs) <= 1000
     new = {query for query, _ in pairs} - set(QUERIES)
     assert {len(query.split()) for query in new} == {2}  # as the queries
@@ -59,7 +66,9 @@ def test_queries_made_of_titles_fill_up() -> None:
 def test_of_too_many_queries_some_are_drawn() -> None:
     config = RetrieveConfig(nearest=4, near_misses=0, random=1, pairs=100)
     pairs, counts = made(QUERIES, config)
-    assert counts["queries"] == 20 and counts["title_queries"] == 0 and len(pairs) <= 100
+    assert counts["queries"] == 20
+    assert counts["title_queries"] == 0
+    assert len(pairs) <= 100
     others = made(QUERIES[::-1], config)[0]
     assert {query for query, _ in others} == {query for query, _ in pairs}
 

@@ -7,7 +7,7 @@ TITLES = ["bosch fridge white", "bosch kgn36nw30g fridge", "bosch kgn36nl30g", "
 
 
 def test_pieces_are_cut_between_letters_and_digits() -> None:
-    assert pieces("KGN36-nw 64GB, Übergröße 5.5\"") == ["kgn", "36", "nw", "64", "gb", "übergröße", "5", "5"]
+    assert pieces('KGN36-nw 64GB, Übergröße 5.5"') == ["kgn", "36", "nw", "64", "gb", "übergröße", "5", "5"]
 
 
 def test_nearest() -> None:
@@ -26,7 +26,9 @@ def test_titles_without_a_word() -> None:
 
 
 @given(st.lists(st.text("ab1 ", max_size=8), max_size=12), st.text("ab1 ", max_size=8))
-def test_nearest_titles_are_those_that_share_a_word_and_fewer_are_the_first_of_more(titles: list[str], query: str) -> None:
+def test_nearest_titles_are_those_that_share_a_word_and_fewer_are_the_first_of_more(
+    titles: list[str], query: str
+) -> None:
     retriever = Retriever(titles)
     every = retriever.nearest(query, len(titles) + 3).tolist()
     assert set(every) == {i for i, title in enumerate(titles) if set(pieces(title)) & set(pieces(query))}

@@ -74,7 +74,7 @@ class GradedPairs:
                 yield at, meant, query
 
     def graded(self, limit: int, candidates: int) -> list[Pair]:
-        """Makes `candidates` pairs of each of `limit` queries: titles of every relation, and those that share most words."""
+        """Makes `candidates` pairs of each of `limit` queries: titles of every relation, and those nearest in words."""
         queries = list(self.queries(limit))
         nearest = Overlap(self.titles).nearest([query for *_, query in queries], NEAR)
         made: list[Pair] = []
@@ -83,14 +83,11 @@ class GradedPairs:
             relations = self.kin.relation(product, self.owner)
             chosen = self._candidates(relations, near[near >= 0], candidates, draw)
             made += [
-                (query, self.titles[title], float(_confused(GRADES[meant][relations[title]], draw)))
-                for title in chosen
+                (query, self.titles[title], float(_confused(GRADES[meant][relations[title]], draw))) for title in chosen
             ]
         return made
 
-    def _candidates(
-        self, relations: np.ndarray, near: np.ndarray, count: int, draw: random.Random
-    ) -> Sequence[int]:
+    def _candidates(self, relations: np.ndarray, near: np.ndarray, count: int, draw: random.Random) -> Sequence[int]:
         """Draws titles: half of those that share most words with the query, then as many of each relation as there are."""
         chosen = dict.fromkeys(draw.sample(near.tolist(), min(len(near), count // 2)))
         pools = [np.flatnonzero(relations == level).tolist() for level in range(len(RELATIONS))]

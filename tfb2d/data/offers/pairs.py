@@ -20,6 +20,7 @@ from tfb2d.errors import DataError
 
 TRAIN_CANDIDATES = 8  # titles of a graded training query
 
+
 def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dict[str, Any]]:
     """Writes `train`, `valid`, `test` and `unlabelled` `.parquet` of pairs into `out`.
 
