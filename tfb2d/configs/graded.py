@@ -1,4 +1,19 @@
-"""Graded."""
+"""Graded relevance: short, noisy queries over PriceRunner's offers, graded 1 to 4 as people would; for development.
+
+  python -m tfb2d.train --config=graded --workdir=runs/graded
+
+The catalogue stands in `examples/pricerunner` (35,311 offers, UCI data set 837, CC BY 4.0); `--config=graded:FILE` takes
+another one with the columns product_title, cluster_id, cluster_label and category_label.
+
+A query means a product, its model family, or a brand within a category. It may be misspelt, lack the brand, or say
+`telly` for `tv`. A title's grade follows from how nearly its product is related to the query's: the same product, the same
+family, the same category and brand, the same category, another one. 15% of the grades then move to a neighbour, as judges
+disagree (`tfb2d/data/offers/graded_pairs.py`). Products are cut into train, valid and test, so test queries, products and
+titles are new. 6,000 graded pairs fine-tune the teacher; the data stage makes the unlabelled pairs of more queries and of
+the training products' titles, as for `--config=pairs`.
+
+ROC-AUC and retention take the middle of the range, 2.5, as the line between good and bad titles. TIME_AND_FIGURES
+"""
 
 from ml_collections import ConfigDict
 

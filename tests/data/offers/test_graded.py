@@ -107,7 +107,7 @@ def test_grades_follow_relations_but_for_confusions() -> None:
     owner = {product.titles[0]: index for index, product in enumerate(PRODUCTS)}
     meant = {query: (product, meant) for product, meant, query in pairs.queries(200)}
     far = []
-    for query, title, grade in pairs.graded(200, 6):
+    for query, title, grade in pairs.all_candidates(200, 6):
         product, means = meant[query]
         expected = GRADES[means][pairs.kin.relation(product, np.array([owner[title]]))[0]]
         far.append(abs(grade - expected))

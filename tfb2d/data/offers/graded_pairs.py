@@ -73,7 +73,7 @@ class GradedPairs:
                 self.kinds[meant] += 1
                 yield at, meant, query
 
-    def graded(self, limit: int, candidates: int) -> list[Pair]:
+    def all_candidates(self, limit: int, candidates: int) -> list[Pair]:
         """Makes `candidates` pairs of each of `limit` queries: titles of every relation, and those nearest in words."""
         queries = list(self.queries(limit))
         nearest = Overlap(self.titles).nearest([query for *_, query in queries], NEAR)

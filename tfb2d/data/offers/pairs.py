@@ -26,7 +26,8 @@ def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dic
 
     Queries are names of products as shoppers type them, and the product's offers are relevant. Irrelevant titles are mostly
     those that share most with the query, then some of the same category, then any. Held-out queries have held-out titles
-    alone. Their queries, and titles nearly the same as theirs, do not occur in train or transfer.
+    alone. Their queries, and titles nearly the same as theirs, do not occur in train or transfer. With `offers.graded` pairs
+    have grades (`GradedPairs`), and `queries.parquet` and `titles.parquet` take the place of `unlabelled.parquet`.
 
     Args:
       data: `offers` names the files and how many pairs to make.
@@ -50,27 +51,22 @@ def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dic
     files = {name: out / f"{name}.parquet" for name in (*SPLITS, "unlabelled", "queries", "titles")}
     taken: set[str] = set()  # held-out queries, as sets of words
     for name in ("test", "valid"):
-        if data.offers.graded:
-            graded = GradedPairs(data, splits[name], name, taken)
-            made = graded.graded(data.offers.queries, data.offers.candidates)
-            kinds += graded.kinds
-        else:
-            labelled = LabelledPairs(data, splits[name], name, taken)
-            made = labelled.all_candidates(data.offers.queries, data.offers.candidates)
-            kinds += labelled.kinds
+        maker = (GradedPairs if data.offers.graded else LabelledPairs)(data, splits[name], name, taken)
+        made = maker.all_candidates(data.offers.queries, data.offers.candidates)
+        kinds += maker.kinds
         _write(files[name], data, made)
         queries = {query for query, _, _ in made}
         counts[f"{name}_queries"] = len(queries)
         taken = taken | {near_key(query) for query in queries}
     if data.offers.graded:
         made = _graded_training(data, splits["train"], taken, files, counts)
-        sources = {"queries": (str(files["queries"]),), "titles": (str(files["titles"]),)}
+        data = replace(data, queries=(str(files["queries"]),), titles=(str(files["titles"]),))
     else:
         made = LabelledPairs(data, splits["train"], "train", taken).sampled(data.offers.judged)
         held = Titles()
         held.add(title for name in ("test", "valid") for product in splits[name] for title in product.titles)
         counts["transfer_pairs"] = write_transfer(files["unlabelled"], data, splits["train"], held, taken, counts)
-        sources = {"unlabelled": (str(files["unlabelled"]),)}
+        data = replace(data, unlabelled=(str(files["unlabelled"]),))
     counts["train_queries"] = len({query for query, _, _ in made})
     _write(files["train"], data, made)
     settings = replace(
@@ -80,7 +76,6 @@ def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dic
         test=(str(files["test"]),),
         unlabelled_fields=(),
         group=data.fields[0],  # so that `prepare` leaves out held-out queries once more
-        **sources,
     )
     return settings, {**dict(sorted(counts.items())), "held_out_queries": dict(sorted(kinds.items()))}
 
@@ -91,7 +86,7 @@ def _graded_training(
     """Makes the graded training pairs; writes queries and titles, of which `data.retrieve` makes unlabelled pairs."""
     per_query = TRAIN_CANDIDATES
     labelled = GradedPairs(data, products, "train", taken)
-    made = labelled.graded(-(-data.offers.judged // per_query), per_query)
+    made = labelled.all_candidates(-(-data.offers.judged // per_query), per_query)
     more = GradedPairs(data, products, "transfer", taken)
     queries = [query for *_, query in more.queries(data.offers.transfer_queries)]
     for name, texts in (("queries", queries), ("titles", labelled.titles)):

@@ -36,14 +36,14 @@ def add_made_pairs(
     Raises:
       DataError: a file that cannot be used, or no query that is not held out.
     """
-    texts = [
+    queries, titles = (
         read_source(files, field, data, rejects) if files else _texts(splits / "train", field)
         for files, field in zip((data.queries, data.titles), data.fields, strict=True)
-    ]
+    )
     held = HeldOutQueries(data, splits)
     counts: Counter[str] = Counter()
     before = transfer.rows
-    pairs = unlabelled_pairs(*texts, data.retrieve, held.has, counts)
+    pairs = unlabelled_pairs(queries, titles, data.retrieve, held.has, counts)
     transfer.add_pairs(tqdm(pairs, desc="make pairs", unit=" pairs", unit_scale=True, disable=not progress))
     if not counts["queries"]:
         files = ", ".join(data.queries) or "the labelled training rows"
