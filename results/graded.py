@@ -1,7 +1,7 @@
 """Compares students of one teacher on a graded test split, and keeps the logits: a reader recomputes every figure.
 
-  python results/graded.py --output=results/graded runs/graded runs/graded-1 runs/graded-2   # trains nothing; needs the runs
-  python results/graded.py --output=results/graded                                           # reads graded.parquet alone
+  python results/graded.py --output=results/graded runs/graded runs/graded-1 runs/graded-2  # trains nothing
+  python results/graded.py --output=results/graded                                          # reads graded.parquet alone
 
 The runs share data and teacher, and differ in `training.seed`. The first form writes `graded.parquet`: of each test row a
 hash of query and title, a hash of the query, the label within [0, 1], and the logits of the teacher and of each student.

@@ -26,8 +26,8 @@ def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dic
 
     Queries are names of products as shoppers type them, and the product's offers are relevant. Irrelevant titles are mostly
     those that share most with the query, then some of the same category, then any. Held-out queries have held-out titles
-    alone. Their queries, and titles nearly the same as theirs, do not occur in train or transfer. With `offers.graded` pairs
-    have grades (`GradedPairs`), and `queries.parquet` and `titles.parquet` take the place of `unlabelled.parquet`.
+    alone. Their queries, and titles nearly the same as theirs, do not occur in train or transfer. With `offers.graded`,
+    pairs have grades (`GradedPairs`), and `queries.parquet` and `titles.parquet` take the place of `unlabelled.parquet`.
 
     Args:
       data: `offers` names the files and how many pairs to make.
