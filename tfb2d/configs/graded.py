@@ -17,8 +17,7 @@ ROC-AUC and retention take the middle of the range, 2.5, as the line between goo
 
 from ml_collections import ConfigDict
 
-from tfb2d.config import Config, DataConfig, OffersConfig, TeacherConfig
-from tfb2d.data_config import RetrieveConfig
+from tfb2d.config import Config, DataConfig, OffersConfig, RetrieveConfig, TeacherConfig
 
 
 def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigDict:
@@ -33,8 +32,10 @@ def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigD
             label_range=(1, 4),
             valid_fraction=0.1,
             test_fraction=0.15,
-            offers=OffersConfig(files=(catalogue,), graded=True, judged=6_000, queries=250, candidates=12),
-            retrieve=RetrieveConfig(),
+            offers=OffersConfig(
+                files=(catalogue,), graded=True, judged=6_000, queries=250, candidates=12, transfer_queries=1_500
+            ),
+            retrieve=RetrieveConfig(pairs=30_000),
         ),
         teachers={"minilm": minilm},
     ).to_dict()
