@@ -17,6 +17,7 @@ from tfb2d.data_config import DEGREES, NEGATIONS, check_frames
 from tfb2d.data_config import AugmentConfig as AugmentConfig
 from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
+from tfb2d.data_config import RetrieveConfig as RetrieveConfig
 from tfb2d.label_config import LabelConfig as LabelConfig
 from tfb2d.label_config import RayConfig as RayConfig
 from tfb2d.settings import ConfigError as ConfigError
@@ -205,6 +206,9 @@ class TrainingConfig:
     learning_rate: float = 1e-3  # Adam, the dense layers
     warmup: float = 0.02  # share of the steps; linear decay to 0 follows
     patience: int = 0  # epochs without a better headline measure on validation before training stops; 0 never stops
+    # Weight of the squared error of margins between two titles of a query, beside the cross-entropy
+    # (`students/margin.py`); for example 0.1. 0 is none.
+    margin_weight: float = 0.0
     checkpoint_seconds: float = without_effect(60.0)
     seed: int = 0
     # "" trains in this process on one device. Of tf.distribute: "mirrored" takes all devices of this machine; TF_CONFIG
@@ -217,6 +221,11 @@ class TrainingConfig:
         require(
             known, f"training.strategy is {self.strategy!r}; it takes {', '.join(STRATEGIES)}, or '' for one device"
         )
+        require(self.margin_weight >= 0, f"training.margin_weight is {self.margin_weight}; it is a weight, 0 or more")
+        whole = not (self.margin_weight and self.strategy)
+        require(whole, "training.margin_weight pairs the rows of a whole batch; training.strategy splits it")
+        fits = self.margin_weight == 0 or self.batch_size % 2 == 0
+        require(fits, f"training.batch_size is {self.batch_size}; training.margin_weight takes an even one")
 
 
 @dataclass(frozen=True)
@@ -329,6 +338,16 @@ class Config:
         require(fits, f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(measures)}")
         grouped = chosen not in ("ndcg10", "pair_order") or self.data.is_grouped
         require(grouped, f"report.headline {chosen!r} ranks within groups; data.group names their column")
+        pair = len(self.data.fields) == 2 and len(self.data.classes) <= 2
+        require(
+            pair or not self.training.margin_weight,
+            "training.margin_weight compares titles of a query: it takes pairs with labels 0 and 1 or grades",
+        )
+        scorers = any(teacher.preset for teacher in self.teachers.values())
+        made = bool(self.data.queries or self.data.titles)
+        require(
+            scorers or not made, "data.queries and data.titles make new pairs, which scores from files do not cover"
+        )
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
