@@ -24,6 +24,7 @@ class ComposedPool(tf_keras.layers.Layer):
     Args:
       convolutions: the dilation of each convolution, in order.
       width: of the convolutions' ReLU; 0 makes it `dim` wide, without a second product.
+      both: also pool the n-grams before the convolutions, for an early exit (`tfb2d.students.early_exit`).
       seed: of the start values.
 
     Call arguments:
@@ -32,6 +33,7 @@ class ComposedPool(tf_keras.layers.Layer):
 
     Returns:
       `[batch, dim]` float32: the sum over positions over the root of their number; zeros for a text without tokens.
+      With `both` `[batch, 2 * dim]`: the pool before the convolutions, then the one behind them.
 
     Example:
       >>> pool = ComposedPool(convolutions=(1, 2))
@@ -41,10 +43,18 @@ class ComposedPool(tf_keras.layers.Layer):
     stacked dilated convolutions of Strubell et al. 2017 (arXiv 1702.02098); residual as in He et al. 2016.
     """
 
-    def __init__(self, convolutions: tuple[int, ...] = (), width: int = 0, seed: int = 0, **kwargs: object) -> None:
+    def __init__(
+        self,
+        convolutions: tuple[int, ...] = (),
+        width: int = 0,
+        seed: int = 0,
+        both: bool = False,
+        **kwargs: object,
+    ) -> None:
         super().__init__(**kwargs)
         self.convolutions = tuple(convolutions)
         self.width = width
+        self.both = both
         self.seed = seed
 
     def build(self, shape: tf.TensorShape) -> None:
@@ -72,17 +82,19 @@ class ComposedPool(tf_keras.layers.Layer):
         return tf.expand_dims(texts.only_tokens(ngrams), -2)
 
     def pool(self, ngrams: tf.Tensor, texts: Texts) -> tf.Tensor:
-        """Sends composed n-grams `[tokens, 1, dim]` through the convolutions and pools them: `[batch, dim]`."""
+        """Sends composed n-grams `[tokens, 1, dim]` through the convolutions and pools them; returns what the layer does."""
         vectors = tf.squeeze(ngrams, -2)
         for dilation, kernels in zip(self.convolutions, self.kernels, strict=True):
             vectors += texts.only_tokens(convolution(texts.neighbours(vectors, dilation), kernels))
         if self.width:
             vectors = tf.nn.relu(vectors)
-        return texts.pool(tf.expand_dims(vectors, -2))
+        pooled = texts.pool(tf.expand_dims(vectors, -2))
+        return tf.concat([texts.pool(ngrams), pooled], -1) if self.both else pooled
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "convolutions": self.convolutions, "width": self.width, "seed": self.seed}
+        names = ("convolutions", "width", "seed", "both")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def convolution(neighbours: tf.Tensor, kernels: Sequence[tf.Variable | np.ndarray]) -> tf.Tensor:

@@ -9,6 +9,8 @@ It differs in these ways:
 * features that are sums of others are multiplied out of the first dense layer's weights: the pool of unmatched n-grams is
   the pool of all less the matched, and so is the query's;
 * rows of the soft-match table have length 1 already;
+* texts on which an early exit is certain do not go through the convolutions; the tokens of the others do, gathered;
+* the rows of composed n-grams are read once for each distinct token of a batch;
 * one query with its titles (a ranking, or a single pair) has a graph of its own. Nothing is padded there, and the query's
   tokens are compared with all title tokens at once;
 * biases are subtracted, negated: a bias that is added becomes part of oneDNN's matmul, which takes twice as long for one
@@ -23,6 +25,7 @@ import tensorflow as tf
 
 from tfb2d.students import text
 from tfb2d.students.composed import convolution
+from tfb2d.students.early_exit import decide
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
@@ -98,6 +101,8 @@ class ServedStudent(tf.Module):
         self.matched = student.matched is not None
         self.layers = [(dense.kernel.numpy(), -dense.bias.numpy()) for dense in student.denses]
         self.bias = -student.first_dense.bias.numpy()
+        self.cheap_layers = [(dense.kernel.numpy(), -dense.bias.numpy()) for dense in student.cheap_denses]
+        self.exit_numbers = student.exit.numbers() if student.exit else ()
         self._fold(student)
         if self.soft:
             self.near = Kernels(self.config.kernels)
@@ -113,7 +118,7 @@ class ServedStudent(tf.Module):
         """Computes logits `[batch, n_logits]` float32 of texts: one `[batch]` string tensor a field."""
         if not self.pair:
             tokens = self._tokens(texts[0])
-            return self._later_layers(tf.matmul(tokens.pools, self.kernel) - self.bias)
+            return self._cheap_first(tokens) if self.cheap_layers else self._logits_of_pools(tokens.pools)
         return tf.cond(
             tf.equal(tf.size(texts[1]), 1), lambda: self._one_query(*texts), lambda: self._score_pairs(*texts)
         )
@@ -131,6 +136,28 @@ class ServedStudent(tf.Module):
 
     def _tokens(self, texts: tf.Tensor) -> "Tokens":
         return Tokens(self, texts)
+
+    def _logits_of_pools(self, pools: tf.Tensor) -> tf.Tensor:
+        return self._later_layers(tf.matmul(pools, self.kernel) - self.bias)
+
+    def _cheap_first(self, tokens: "Tokens") -> tf.Tensor:
+        """Computes the logits of texts `[n, n_logits]`; only those that do not exit early go through the convolutions."""
+        (kernel, bias), *later = self.cheap_layers
+        hidden = tf.matmul(tokens.pools, kernel) - bias
+        for kernel, bias in later:
+            hidden = tf.matmul(tf.nn.relu(hidden), kernel) - bias
+        logits, exits = decide(hidden, *self.exit_numbers)
+        doubtful = tf.logical_not(exits)
+        texts = tf.where(doubtful)
+
+        def convolved() -> tf.Tensor:
+            kept = tf.where(tf.gather(doubtful, tokens.rows))[:, 0]
+            number = tf.cumsum(tf.cast(doubtful, tf.int64)) - 1  # of a text among the doubtful ones
+            rows = tf.gather(number, tf.gather(tokens.rows, kept))
+            pools = _convolved_pools(self, tf.gather(tokens.composed, kept), rows, tf.shape(texts)[0])
+            return tf.tensor_scatter_nd_update(logits, texts, self._logits_of_pools(pools))
+
+        return tf.cond(tf.reduce_any(doubtful), convolved, lambda: logits)
 
     def _later_layers(self, hidden: tf.Tensor) -> tf.Tensor:
         for kernel, bias in self.layers:
@@ -322,24 +349,23 @@ class Tokens:
       keys: ids that differ between orders, int32 or int64.
       soft_ids: rows of the soft-match table, `[tokens]` int32.
       data, at: float rows, and the index of each n-gram's row among them, `[tokens, orders]`.
-      pools: pooled n-grams, `[n, dim]`.
+      composed: composed n-grams before any convolution, `[tokens, dim]`.
+      pools: pooled n-grams, `[n, dim]`; with an early exit those before the convolutions.
     """
 
     def __init__(self, student: ServedStudent, texts: tf.Tensor) -> None:
         config = student.config
+        if config.window:
+            tokens, self.indices, self.n = text.flat_tokens(texts, config.max_tokens)
+            self.rows = self.indices[:, 0]
+            self.composed = tf.nn.relu(_composed(student, tokens, self.rows))
+            if config.convolutions and not student.cheap_layers:
+                self.pools = _convolved_pools(student, self.composed, self.rows, self.n)
+            else:
+                self.pools = _pools(self.composed, tf.range(tf.size(tokens))[:, None], self.rows, self.n)
+            return  # composed n-grams are for single texts, which need no more
         values, self.indices, self.n = text.flat_hashes(texts, config.max_tokens, config.affixes)
         self.rows = self.indices[:, 0]
-        if config.window:
-            self.ids = text.composed_ids(
-                values, self.rows, config.window, config.buckets, config.affixes, student.vocabulary
-            )
-            composed = tf.nn.relu(tf.reduce_sum(student.table.vectors(self.ids), 1) + student.window_bias)
-            at = tf.range(tf.size(values))[:, None]
-            if config.convolutions:
-                composed = _convolved(composed, at, self.rows, config.convolutions, student.convolutions)
-                composed = tf.nn.relu(composed) if config.convolution_width else composed
-            self.pools = _pools(composed, at, self.rows, self.n)
-            return  # composed n-grams are for single texts, which need no more
         mixed = text.mixed(values, self.rows, config.orders)
         self.ids = tf.math.floormod(mixed, config.buckets)
         self.data, self.at = student.table.read(self.ids)
@@ -367,6 +393,36 @@ class Tokens:
         for name in ("at", "keys", "soft_ids"):
             if hasattr(self, name):
                 setattr(self, name, tf.gather(getattr(self, name), at))
+
+
+def _composed(student: ServedStudent, tokens: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Sums the vectors of each composed n-gram, and the bias: `[tokens, dim]`.
+
+    A batch repeats most of its tokens. Each distinct one is hashed once, looked up once, and its rows are read once. An
+    n-gram then reads rows that stay in the cache.
+    """
+    config = student.config
+    ahead = config.window - 1
+    distinct, at = tf.unique(tokens)
+    ids = text.part_ids(
+        text.hashes(distinct, config.affixes), config.window, config.buckets, config.affixes, student.vocabulary
+    )
+    vectors = student.table.vectors(ids)
+    own = vectors[:, ahead:]
+    own = (tf.reduce_sum(own, 1) if config.affixes else own[:, 0]) + student.window_bias
+    composed = tf.gather(own, at + 1)
+    if not ahead:
+        return composed
+    following = text.following(at + 1, rows, config.window) * ahead + np.arange(ahead, dtype=np.int32)
+    others = tf.gather(tf.reshape(vectors[:, :ahead], [-1, config.dim]), following)
+    return composed + (tf.reduce_sum(others, 1) if ahead > 1 else others[:, 0])
+
+
+def _convolved_pools(student: ServedStudent, composed: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """Sends composed n-grams `[tokens, dim]` through the convolutions and pools them by text: `[n, dim]`."""
+    at = tf.range(tf.shape(composed)[0])[:, None]
+    convolved = _convolved(composed, at, rows, student.config.convolutions, student.convolutions)
+    return _pools(tf.nn.relu(convolved) if student.config.convolution_width else convolved, at, rows, n)
 
 
 def _convolved(

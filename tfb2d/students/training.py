@@ -107,7 +107,10 @@ class Trainer:
         def train_step(hashes: list[tf.RaggedTensor], targets: tf.Tensor) -> tf.Tensor:
             tables, weights = student.tables, student.dense_weights
             with tf.GradientTape() as tape:
-                loss = soft_cross_entropy(targets, student.trunk(hashes, training=True))
+                logits = student.trunk(hashes, training=True)
+                # A student with an early exit learns both of its outputs, one behind the other.
+                goals = tf.concat([targets, targets], 0) if student.exit else targets
+                loss = soft_cross_entropy(goals, logits)
             gradients = tape.gradient(loss, tables + weights)
             self.table_optimizer.apply(gradients[: len(tables)])
             self.dense_optimizer.apply_gradients(zip(gradients[len(tables) :], weights, strict=True))
