@@ -41,6 +41,7 @@ SHAPES = {
     "convolved": (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
     "wide": (TEXT, replace(SMALL, window=2, convolutions=(1, 3), convolution_width=24)),
     "lettered": (TEXT, replace(SMALL, window=3, convolutions=(1, 2), vocabulary=150, affixes=(2, 2))),
+    "narrowed": (TEXT, replace(SMALL, window=2, convolutions=(1, 3), convolution_width=24, convolution_dim=5)),
     "exit": (TEXT, replace(SMALL, window=2, convolutions=(1, 3), convolution_width=24, early_exit=0.01)),
     "exit of classes": (NEWS, replace(SMALL, window=2, convolutions=(1,), vocabulary=150, early_exit=0.01)),
     "vocabulary": (TEXT, replace(SMALL, window=2, vocabulary=100)),

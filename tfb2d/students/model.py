@@ -65,8 +65,10 @@ class Student:
         self.ngrams = embedding(forms.get("ngrams"), **shape, **composed, dropout=dropout, seed=seed, name="ngrams")
         self.pool = SqrtNPool(name="pool")
         if config.window:
-            both = config.early_exit > 0
-            self.pool = ComposedPool(config.convolutions, config.convolution_width, seed + 100, both, name="pool")
+            both = config.early_exit > 0 or config.convolution_dim > 0
+            self.pool = ComposedPool(
+                config.convolutions, config.convolution_width, seed + 100, both, config.convolution_dim, name="pool"
+            )
         self.matched = MatchedPools(self.ngrams, name="matched") if pair and config.matched else None
         self.kernels = None
         if pair and config.soft_match:
@@ -136,12 +138,13 @@ class Student:
         return self.feed_forward(pools, interactions)
 
     def both_logits(self, pools: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Computes cheap and full logits, `[batch, n_logits]` each, of `ComposedPool`'s two pools, `[batch, 2 * dim]`."""
+        """Computes cheap and full logits, `[batch, n_logits]` each, of `ComposedPool`'s two pools side by side."""
         dim = self.config.dim
         hidden = self.cheap_denses[0](pools[:, :dim])
         for dropout, dense in zip(self.dropouts, self.cheap_denses[1:], strict=True):
             hidden = dense(dropout(self.relu(hidden)))
-        return hidden, self._later_layers(self.first_dense(pools[:, dim:]))
+        pools = pools if self.config.convolution_dim else pools[:, dim:]
+        return hidden, self._later_layers(self.first_dense(pools))
 
     def feed_forward(self, pools: Sequence[tf.Tensor], interactions: Sequence[tf.Tensor]) -> tf.Tensor:
         """Applies the dense layers.

@@ -95,6 +95,7 @@ class ServedStudent(tf.Module):
         # These two are read as variables. As constants each signature would have a copy.
         self.vocabulary = student.ngrams.known
         self.convolutions = student.pool.kernels if self.config.window else []
+        self.narrow = student.pool.narrow if self.config.window else None
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
         self.pair = student.query_dense is not None
@@ -112,7 +113,8 @@ class ServedStudent(tf.Module):
         """Lists all variables that the served graph reads."""
         known = [] if self.vocabulary is None else [self.vocabulary]
         kernels = [kernel for kernels in self.convolutions for kernel in kernels]
-        return [*self.table.weights, *(self.soft.weights if self.soft else []), *known, *kernels]
+        narrow = [] if self.narrow is None else [self.narrow]
+        return [*self.table.weights, *(self.soft.weights if self.soft else []), *known, *narrow, *kernels]
 
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Computes logits `[batch, n_logits]` float32 of texts: one `[batch]` string tensor a field."""
@@ -155,6 +157,8 @@ class ServedStudent(tf.Module):
             number = tf.cumsum(tf.cast(doubtful, tf.int64)) - 1  # of a text among the doubtful ones
             rows = tf.gather(number, tf.gather(tokens.rows, kept))
             pools = _convolved_pools(self, tf.gather(tokens.composed, kept), rows, tf.shape(texts)[0])
+            if self.narrow is not None:
+                pools = tf.concat([tf.boolean_mask(tokens.pools, doubtful), pools], 1)
             return tf.tensor_scatter_nd_update(logits, texts, self._logits_of_pools(pools))
 
         return tf.cond(tf.reduce_any(doubtful), convolved, lambda: logits)
@@ -308,6 +312,9 @@ class ServedStudent(tf.Module):
         """Computes the first dense layer's weights for the features that the served graph makes."""
         dim, orders, kernels = self.config.dim, len(self.config.orders), self.config.kernels
         rows = student.first_dense.kernel.numpy()
+        if not self.pair:
+            self.kernel = rows
+            return
         used = dim * (1 + (self.pair and self.config.products) + (self.pair and self.config.differences))
         plain, compared = rows[:used].copy(), rows[used:]
         self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
@@ -350,7 +357,7 @@ class Tokens:
       soft_ids: rows of the soft-match table, `[tokens]` int32.
       data, at: float rows, and the index of each n-gram's row among them, `[tokens, orders]`.
       composed: composed n-grams before any convolution, `[tokens, dim]`.
-      pools: pooled n-grams, `[n, dim]`; with an early exit those before the convolutions.
+      pools: what the first dense layer reads, `[n, dim]` or wider; with an early exit that of the cheap output.
     """
 
     def __init__(self, student: ServedStudent, texts: tf.Tensor) -> None:
@@ -359,10 +366,12 @@ class Tokens:
             tokens, self.indices, self.n = text.flat_tokens(texts, config.max_tokens)
             self.rows = self.indices[:, 0]
             self.composed = tf.nn.relu(_composed(student, tokens, self.rows))
-            if config.convolutions and not student.cheap_layers:
-                self.pools = _convolved_pools(student, self.composed, self.rows, self.n)
-            else:
-                self.pools = _pools(self.composed, tf.range(tf.size(tokens))[:, None], self.rows, self.n)
+            full = config.convolutions and not student.cheap_layers
+            before = not full or student.narrow is not None
+            pools = [_pools(self.composed, tf.range(tf.size(tokens))[:, None], self.rows, self.n)] if before else []
+            if full:
+                pools.append(_convolved_pools(student, self.composed, self.rows, self.n))
+            self.pools = tf.concat(pools, 1) if len(pools) > 1 else pools[0]
             return  # composed n-grams are for single texts, which need no more
         values, self.indices, self.n = text.flat_hashes(texts, config.max_tokens, config.affixes)
         self.rows = self.indices[:, 0]
@@ -419,8 +428,10 @@ def _composed(student: ServedStudent, tokens: tf.Tensor, rows: tf.Tensor) -> tf.
 
 
 def _convolved_pools(student: ServedStudent, composed: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-    """Sends composed n-grams `[tokens, dim]` through the convolutions and pools them by text: `[n, dim]`."""
+    """Sends composed n-grams `[tokens, dim]` through the convolutions and pools them by text: `[n, dim or inner]`."""
     at = tf.range(tf.shape(composed)[0])[:, None]
+    if student.narrow is not None:
+        composed = tf.nn.relu(tf.matmul(composed, student.narrow))
     convolved = _convolved(composed, at, rows, student.config.convolutions, student.convolutions)
     return _pools(tf.nn.relu(convolved) if student.config.convolution_width else convolved, at, rows, n)
 
