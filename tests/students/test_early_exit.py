@@ -110,8 +110,13 @@ def test_the_threshold_keeps_equal_margins_together() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"window": 2}, "goes with student.convolutions"), ({"early_exit": -1.0}, "it is a log loss")],
+    [
+        ({"window": 2}, "early_exit goes with student.convolutions"),
+        ({"early_exit": -1.0}, "it is a log loss"),
+        ({"early_exit": 0.0, "convolution_dim": 8}, "convolution_dim goes with student.convolutions"),
+        ({"convolution_dim": -8}, "0 keeps student.dim"),
+    ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        StudentConfig(**{"early_exit": 0.1, **settings})
+        StudentConfig(**{"early_exit": 0.1, **settings})  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ class ComposedPool(tf_keras.layers.Layer):
       convolutions: the dilation of each convolution, in order.
       width: of the convolutions' ReLU; 0 makes it `dim` wide, without a second product.
       both: also pool the n-grams before the convolutions.
-      inner: the width at which convolutions run, below `dim`: a product with a ReLU brings the n-grams to it. 0 keeps `dim`.
+      inner: the width at which convolutions run: a product with a ReLU brings the n-grams to it. 0 keeps `dim`.
       seed: of the start values.
 
     Call arguments:

@@ -416,15 +416,12 @@ def _composed(student: ServedStudent, tokens: tf.Tensor, rows: tf.Tensor) -> tf.
     ids = text.part_ids(
         text.hashes(distinct, config.affixes), config.window, config.buckets, config.affixes, student.vocabulary
     )
-    vectors = student.table.vectors(ids)
-    own = vectors[:, ahead:]
-    own = (tf.reduce_sum(own, 1) if config.affixes else own[:, 0]) + student.window_bias
-    composed = tf.gather(own, at + 1)
+    others, own = tf.split(student.table.vectors(ids), [ahead, 1 + len(config.affixes)], 1)
+    composed = tf.gather(tf.reduce_sum(own, 1) + student.window_bias, at + 1)
     if not ahead:
         return composed
     following = text.following(at + 1, rows, config.window) * ahead + np.arange(ahead, dtype=np.int32)
-    others = tf.gather(tf.reshape(vectors[:, :ahead], [-1, config.dim]), following)
-    return composed + (tf.reduce_sum(others, 1) if ahead > 1 else others[:, 0])
+    return composed + tf.reduce_sum(tf.gather(tf.reshape(others, [-1, config.dim]), following), 1)
 
 
 def _convolved_pools(student: ServedStudent, composed: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
