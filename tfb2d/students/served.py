@@ -25,11 +25,13 @@ import tensorflow as tf
 
 from tfb2d.students import text
 from tfb2d.students.composed import convolution
-from tfb2d.students.early_exit import decide
+from tfb2d.students.early_exit import margins
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
 from tfb2d.students.pairs import LOG_SCALE, Kernels, pooled_features
+
+FEW_TOKENS = 100  # a batch with fewer is read token by token
 
 
 class Table:
@@ -104,6 +106,10 @@ class ServedStudent(tf.Module):
         self.bias = -student.first_dense.bias.numpy()
         self.cheap_layers = [(dense.kernel.numpy(), -dense.bias.numpy()) for dense in student.cheap_denses]
         self.exit_numbers = student.exit.numbers() if student.exit else ()
+        if self.exit_numbers:
+            scale, bias, *_ = self.exit_numbers
+            kernel, negated = self.cheap_layers[-1]
+            self.cheap_layers[-1] = (kernel * scale, negated * scale - bias)
         self._fold(student)
         if self.soft:
             self.near = Kernels(self.config.kernels)
@@ -148,11 +154,12 @@ class ServedStudent(tf.Module):
         hidden = tf.matmul(tokens.pools, kernel) - bias
         for kernel, bias in later:
             hidden = tf.matmul(tf.nn.relu(hidden), kernel) - bias
-        logits, exits = decide(hidden, *self.exit_numbers)
-        doubtful = tf.logical_not(exits)
-        texts = tf.where(doubtful)
+        # The last layer's weights already hold the scale and bias that `EarlyExit` applies.
+        _, _, centre, threshold = self.exit_numbers
+        logits, doubtful = hidden - centre, margins(hidden) < threshold
 
         def convolved() -> tf.Tensor:
+            texts = tf.where(doubtful)
             kept = tf.where(tf.gather(doubtful, tokens.rows))[:, 0]
             number = tf.cumsum(tf.cast(doubtful, tf.int64)) - 1  # of a text among the doubtful ones
             rows = tf.gather(number, tf.gather(tokens.rows, kept))
@@ -408,20 +415,27 @@ def _composed(student: ServedStudent, tokens: tf.Tensor, rows: tf.Tensor) -> tf.
     """Sums the vectors of each composed n-gram, and the bias: `[tokens, dim]`.
 
     A batch repeats most of its tokens. Each distinct one is hashed once, looked up once, and its rows are read once. An
-    n-gram then reads rows that stay in the cache.
+    n-gram then reads rows that stay in the cache. A few tokens are read as they come, which takes fewer ops.
     """
     config = student.config
+    shape = (config.window, config.buckets, config.affixes, student.vocabulary)
     ahead = config.window - 1
-    distinct, at = tf.unique(tokens)
-    ids = text.part_ids(
-        text.hashes(distinct, config.affixes), config.window, config.buckets, config.affixes, student.vocabulary
-    )
-    others, own = tf.split(student.table.vectors(ids), [ahead, 1 + len(config.affixes)], 1)
-    composed = tf.gather(tf.reduce_sum(own, 1) + student.window_bias, at + 1)
-    if not ahead:
-        return composed
-    following = text.following(at + 1, rows, config.window) * ahead + np.arange(ahead, dtype=np.int32)
-    return composed + tf.reduce_sum(tf.gather(tf.reshape(others, [-1, config.dim]), following), 1)
+
+    def as_they_come() -> tf.Tensor:
+        ids = text.composed_ids(text.hashes(tokens, config.affixes), rows, *shape)
+        return tf.reduce_sum(student.table.vectors(ids), 1) + student.window_bias
+
+    def distinct() -> tf.Tensor:
+        known, at = tf.unique(tokens)
+        ids = text.part_ids(text.hashes(known, config.affixes), *shape)
+        others, own = tf.split(student.table.vectors(ids), [ahead, 1 + len(config.affixes)], 1)
+        composed = tf.gather(tf.reduce_sum(own, 1) + student.window_bias, at + 1)
+        if not ahead:
+            return composed
+        following = text.following(at + 1, rows, config.window) * ahead + np.arange(ahead, dtype=np.int32)
+        return composed + tf.reduce_sum(tf.gather(tf.reshape(others, [-1, config.dim]), following), 1)
+
+    return tf.cond(tf.size(tokens) < FEW_TOKENS, as_they_come, distinct)
 
 
 def _convolved_pools(student: ServedStudent, composed: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
