@@ -29,6 +29,8 @@ def main() -> None:
     draw_speed()
     draw_compression()
     draw_serving()
+    draw_twins()
+    draw_search()
 
 
 def read(name: str) -> Any:
@@ -172,6 +174,51 @@ def draw_serving() -> None:
         panel.grid(alpha=0.3)
         panel.legend()
     save(figure, "serving")
+
+
+def draw_twins() -> None:
+    """Draws ROC-AUC on new queries, with 95% intervals, and each seed as a small mark."""
+    bars = [
+        ("twin_student", "teacher", "teacher, cross-encoder", TEACHER),
+        ("twin_student", "student", "DNN student", STUDENT),
+        ("twin_triletters", "twin", "tri-letter twin", STUDENT),
+        ("twin_ngram", "twin", "n-gram twin", STUDENT),
+        ("twin_max", "twin", "transformer twin, residual", STUDENT),
+        ("twin_cosine", "twin", "transformer twin, cosine", STUDENT),
+        ("twin_asymmetric", "twin", "asymmetric twin", STUDENT),
+        ("twin_student", "bm25", "BM25", LABELS),
+    ]
+    figure, panel = plt.subplots(figsize=(7, 3.4))
+    for row, (file, model, _, colour) in enumerate(bars):
+        value = read(file)["metrics"][f"{model}_roc_auc"]
+        panel.plot(value["ci95"], [row, row], color=colour, linewidth=2)
+        panel.plot(value["per_seed"], [row] * len(value["per_seed"]), "|", color=colour, markersize=9)
+        panel.plot(value["mean"], row, "o", color=colour)
+        panel.annotate(f"{value['mean']:.3f}", (value["mean"], row), (0, 5), textcoords="offset points", ha="center")
+    panel.set_yticks(range(len(bars)), [title for _, _, title, _ in bars])
+    panel.set_ylim(len(bars) - 0.5, -0.8)
+    panel.set_xlabel("ROC-AUC, new queries and products")
+    panel.grid(axis="x", alpha=0.3)
+    save(figure, "twin")
+
+
+def draw_search() -> None:
+    """Draws what each stage finds in the whole catalogue, with 95% intervals."""
+    titles = {"bm25": "BM25", "twin": "twin", "both": "both, fused", "ranked": "and the 100 best ranked"}
+    figures = read("search")["figures"]
+    figure, panels = plt.subplots(1, 2, figsize=(10, 2.6))
+    for panel, measure, title in ((panels[0], "recall@10", "recall@10"), (panels[1], "recall@200", "recall@200")):
+        rows = [(title_of, figures[way][measure]) for way, title_of in titles.items() if measure in figures[way]]
+        for row, (_, value) in enumerate(rows):
+            panel.plot(value["ci95"], [row, row], color=STUDENT, linewidth=2)
+            panel.plot(value["value"], row, "o", color=STUDENT)
+            place = (value["value"], row)
+            panel.annotate(f"{value['value']:.3f}", place, (0, 5), textcoords="offset points", ha="center")
+        panel.set_yticks(range(len(rows)), [title_of for title_of, _ in rows])
+        panel.set_ylim(len(rows) - 0.5, -0.8)
+        panel.set_xlabel(f"{title}, 250 queries over 35,311 offers")
+        panel.grid(axis="x", alpha=0.3)
+    save(figure, "search")
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def test_bench_with_distractors(models: Models, titles_file: Path, judged: Path,
         "--indexes=hnsw-int8",
         "--ef_search=",
         f"--ranker={models.ranker}",
+        "--peer=bert-tiny",
         "--noprogress",
     )
     done = run("search", "bench", *flags)
@@ -97,6 +98,9 @@ def test_bench_with_distractors(models: Models, titles_file: Path, judged: Path,
     hnsw = result["indexes"]["hnsw-int8"]
     assert hnsw["ways"]["twin, ef_search 128"]["recall@100"] > 0.9
     assert set(hnsw["two_stages"]["both"]) == {"bm25", "embed", "twin", "fuse", "rank", "total"}
+    assert set(hnsw["two_stages"]["both, ranked by the cross-encoder"]) == {"retrieve", "rank", "total"}
+    assert set(result["indexes"]["exact-float32"]["query_encoding"]) == {"session", "python"}
+    assert "query encoding, session: " in done.stdout
     assert 0 < hnsw["memory_mb"]["own"] < 500
     assert result["judged"]["exact-float32"]["bm25"]["recall@1000"]["value"] == 1.0
     before = (tmp_path / "bench" / "hnsw-int8" / "made_from.json").stat().st_mtime_ns
@@ -121,6 +125,7 @@ def test_bench_with_distractors(models: Models, titles_file: Path, judged: Path,
             ("bench", "--titles=x", "--model=m", "--judged=j", "--workdir=w", "--indexes=hnws-int8"),
             "--indexes: hnws-int8 is no BACKEND-DTYPE",
         ),
+        (("bench", "--titles=x", "--model=m", "--judged=j", "--workdir=w", "--peer=mini"), "--peer=mini: bert-base, "),
     ],
 )
 def test_what_cannot_work_is_said_in_a_line(

@@ -54,6 +54,11 @@ class Session:
         inputs = {"query": np.array([query], object), "titles": np.array([titles], object)}
         return self._feeds("rank", inputs, "scores")
 
+    def embed_query(self, queries: Sequence[str]) -> np.ndarray:
+        """Returns a twin's vectors of queries, float32 `[n, dim]`."""
+        (key,) = self._signatures["embed_query"][0]  # named as the task's first field
+        return self._run(*self._feeds("embed_query", {key: np.array(queries, object)}, "embedding"))
+
     def _feeds(self, signature: str, inputs: dict[str, np.ndarray], output: str) -> Feeds:
         names, outputs = self._signatures[signature]
         return {names[key]: value for key, value in inputs.items()}, outputs[output]

@@ -12,6 +12,8 @@ index:
 * recall@10, 100, 200, 1000 of what exact search over float32 finds, for each index, BM25 and both fused;
 * recall of the judged titles, the same ways, and ranked;
 * milliseconds by part (median, 99th percentile) for 100 titles; of the whole search, strings in, with the ranker;
+* with --peer, the same search with a cross-encoder in ONNX Runtime int8 ranking the 100 titles instead;
+* milliseconds of the twin's query encoding, in a server's session and called from Python;
 * memory and files in MB per million titles; titles embedded and indexed per second.
 
 It takes minutes per 100,000 titles and goes on where it was stopped. Judged rows are as of `tfb2d search evaluate`.
@@ -48,6 +50,9 @@ def add_arguments(parser: "Parser") -> None:
     what.words("ef_search", "Further settings of HNSW to measure.", ("64", "256"), metavar="N,...")
     what.integer("m", "Neighbours of a title in HNSW.", 16, 2)
     what.integer("ef_construction", "Candidates while HNSW is built.", 100, 2)
+    what.flag(
+        "peer", "A cross-encoder to compare with: minilm, tinybert or bert-base (random weights; extra [bench]).", ""
+    )
     what.integer("max_queries", "Judged queries, at most; evenly chosen.", 500, 1)
     what.flag("output", "The JSON file to write. [default: WORKDIR/bench.json]", "", metavar="FILE")
     what.switch("progress", "Show progress bars.", True)
@@ -64,6 +69,10 @@ def run(options: Namespace) -> None:
             raise UserError(f"--indexes: {backend}-{dtype} is no BACKEND-DTYPE such as {', '.join(INDEXES)}")
     if not all(ef.isdecimal() for ef in options.ef_search):
         raise UserError(f"--ef_search={','.join(options.ef_search)}: whole numbers")
+    from tfb2d.bench.bert import ARCHITECTURES
+
+    if options.peer and options.peer not in ARCHITECTURES:
+        raise UserError(f"--peer={options.peer}: {', '.join(ARCHITECTURES)}")
     result = Bench(options, source_of(options)).run([(backend, dtype) for backend, _, dtype in names])
     output = Path(options.output or Path(options.workdir) / "bench.json")
     write_json(output, result)
@@ -100,6 +109,8 @@ def table(result: dict[str, Any]) -> str:
         for legs, parts in each.get("two_stages", {}).items():
             shown = ", ".join(f"{part} {times['p50']:.2f} / {times['p99']:.2f}" for part, times in parts.items())
             lines.append(f"{name}, {legs}: {shown}")
+    for way, times in result["indexes"][BASE].get("query_encoding", {}).items():
+        lines.append(f"query encoding, {way}: {times['p50']:.3f} / {times['p99']:.3f}")
     lines.append(f"\n{result['embedded_per_second']:,.0f} titles embedded per second")
     return "\n".join(lines)
 

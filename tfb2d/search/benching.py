@@ -5,6 +5,7 @@ import logging
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfb2d.atomic import read_json, write_json
+from tfb2d.errors import UserError
 from tfb2d.model_folder import megabytes
 from tfb2d.resume import read_record
 from tfb2d.search.building import build, derive
@@ -26,6 +28,7 @@ from tfb2d.search.titles import Source
 _LOG = logging.getLogger(__name__)
 _RECALL_AT = (10, 100, 200, 1000)
 _RETRIEVE = 100
+_PEER_TOKENS = 64  # that the cross-encoder reads of a pair, as teachers of the recipe `search` do
 BASE = "exact-float32"  # the index that all others are measured by
 
 
@@ -54,12 +57,14 @@ class Bench:
         judgements = self._judgements(base)
         vectors = self._vectors(list(judgements.gains))
         truth = self._file("truth.npy", judgements, manifest)
+        peer = self._peer()
         result: dict[str, Any] = {
             "titles": manifest.live,
             "distractors": self._options.distractors,
             "queries": len(judgements.gains),
             "model": str(manifest.model),
             "ranker": self._options.ranker,
+            "peer": self._options.peer,
             "embedded_per_second": manifest.rows / max(record.seconds if record else 0.0, 1e-3),
             "indexes": {},
             "judged": {},
@@ -75,6 +80,8 @@ class Bench:
                 "twin": self._options.model,
                 "ranker": self._options.ranker,
                 "bm25": name == BASE,
+                "encoding": name == BASE,
+                "peer": peer,
                 "ef_search": [int(ef) for ef in self._options.ef_search] if hnsw else [],
             }
             figures = run_on_one_core(task, self._folder / f"{name}.task.json")
@@ -87,6 +94,28 @@ class Bench:
             result["indexes"][name] = figures
             result["judged"][name] = self._judged(folder, judgements)
         return result
+
+    def _peer(self) -> dict[str, Any] | None:
+        """Makes the cross-encoder to compare with; its weights are random, since speed does not depend on them.
+
+        Raises:
+          UserError: the packages that it needs are missing.
+        """
+        name = self._options.peer
+        if not name:
+            return None
+        from tfb2d.bench.onnx_bert import build as build_peer
+        from tfb2d.bench.systems import ENCODER, EXTRA
+        from tfb2d.data.resources import resolve
+
+        missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
+        if missing:
+            raise UserError(f"--peer={name} needs {', '.join(missing)}: {EXTRA}")
+        file = self._folder / f"{name}.int8.onnx"
+        if not file.exists():
+            build_peer(name, str(file))
+        tokenizer = Path(resolve(ENCODER)) / "tokenizer.json"
+        return {"file": str(file), "tokenizer": str(tokenizer), "max_length": _PEER_TOKENS, "threads": 1}
 
     def _with_distractors(self) -> Source:
         count, seed = self._options.distractors, self._options.seed

@@ -17,6 +17,7 @@ from typing import Any
 KS = (10, 100, 200, 1000)
 DEPTH = 100  # titles that are retrieved and ranked
 _WARM = 20  # queries that are not measured
+_WARM_PEER, _PEER_QUERIES = 2, 30  # a cross-encoder takes a third of a second each
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -54,7 +55,8 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     Args:
       task: `index`, a folder; `vectors`, .npy `[queries, dim]`; `truth`, .npy `[queries, 1000]` of rows, written if it is
         not there; `queries`, texts; `twin` and `ranker`, folders or "" to leave a part out; `ef_search`, further settings
-        of HNSW to measure.
+        of HNSW to measure; `peer`, arguments of `bench.onnx_bert.open_onnx` for a cross-encoder to rank with instead, or
+        None; `encoding`, whether to time the twin's query encoding.
     """
     import numpy as np
 
@@ -74,7 +76,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
         np.save(truth, np.array(rows))
     exact = np.load(truth)
     figures["ways"] = {}
-    inner = getattr(snapshot._index, "_parameters", {})
+    inner = getattr(snapshot.backend, "parameters", {})  # exact search has none
     for ef in [inner.get("ef_search"), *task.get("ef_search", [])]:
         if ef is not None:
             inner["ef_search"] = ef
@@ -91,6 +93,10 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     snapshot.close()
     if task["twin"]:
         figures["two_stages"] = _two_stages(task)
+        if task.get("peer"):
+            figures["two_stages"]["both, ranked by the cross-encoder"] = _with_peer(task)
+        if task.get("encoding"):
+            figures["query_encoding"] = _encoding(task)
     return figures
 
 
@@ -120,6 +126,44 @@ def _two_stages(task: dict[str, Any]) -> dict[str, Any]:
                 for part, value in searcher.search(query, retrieve=DEPTH, legs=legs).milliseconds.items():
                     parts.setdefault(part, []).append(value)
             figures[name] = {part: percentiles(values) for part, values in parts.items()}
+    return figures
+
+
+def _with_peer(task: dict[str, Any]) -> dict[str, Any]:
+    """Returns milliseconds by part of a search whose second stage is a cross-encoder in ONNX Runtime, strings in."""
+    from tfb2d.bench.onnx_bert import open_onnx
+    from tfb2d.search.searcher import Searcher
+
+    encoder = open_onnx(**task["peer"])
+    parts: dict[str, list[float]] = {"retrieve": [], "rank": [], "total": []}
+    with Searcher.open(task["index"], twin=task["twin"]) as searcher:
+        for at, query in enumerate([*task["queries"][:_WARM_PEER], *task["queries"][:_PEER_QUERIES]]):
+            begin = time.perf_counter()
+            titles = [hit.title for hit in searcher.search(query, k=DEPTH, retrieve=DEPTH).hits]
+            middle = time.perf_counter()
+            encoder.rank(query, titles)
+            end = time.perf_counter()
+            if at >= _WARM_PEER:
+                for part, value in (("retrieve", middle - begin), ("rank", end - middle), ("total", end - begin)):
+                    parts[part].append(value * 1e3)
+    return {part: percentiles(values) for part, values in parts.items()}
+
+
+def _encoding(task: dict[str, Any]) -> dict[str, Any]:
+    """Returns milliseconds of one query's encoding, strings in: a session run as a server does it, and from Python."""
+    from tfb2d.bench.students import Session
+    from tfb2d.evaluation.scorer import version_folder
+    from tfb2d.search.models import Model
+
+    session, model = Session(str(version_folder(task["twin"])), ()), Model(task["twin"])
+    ways = {"session": lambda query: session.embed_query([query]), "python": model.query}
+    figures = {}
+    for name, encode in ways.items():
+        for query in task["queries"][:_WARM]:
+            encode(query)
+        figures[name] = percentiles([_milliseconds(partial(encode, query)) for query in task["queries"]])
+    session.close()
+    model.close()
     return figures
 
 

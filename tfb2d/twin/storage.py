@@ -10,14 +10,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from tfb2d.errors import UserError
-from tfb2d.twin.model import Twin, load_twin
-from tfb2d.twin.quantised import WEIGHTS
-from tfb2d.twin.saved_model import ServedTwin
+
+if TYPE_CHECKING:
+    from tfb2d.twin.model import Twin
 
 BATCH = 256
 AT = 100  # titles that are retrieved for a query
@@ -42,7 +42,7 @@ class Cost:
     recall_10: float
 
 
-def costs(twin: Twin, queries: Sequence[str], titles: Sequence[str]) -> dict[str, Cost]:
+def costs(twin: "Twin", queries: Sequence[str], titles: Sequence[str]) -> dict[str, Cost]:
     """Measures each way of storing a twin's weights.
 
     Args:
@@ -53,6 +53,9 @@ def costs(twin: Twin, queries: Sequence[str], titles: Sequence[str]) -> dict[str
     Returns:
       Costs by `weights` setting, "float" first.
     """
+    from tfb2d.twin.quantised import WEIGHTS
+    from tfb2d.twin.saved_model import ServedTwin
+
     exact: dict[str, np.ndarray] = {}
     measured = {}
     for weights in reversed(WEIGHTS):
@@ -73,6 +76,8 @@ def costs(twin: Twin, queries: Sequence[str], titles: Sequence[str]) -> dict[str
 
 
 def _embed(tower: object, texts: Sequence[str]) -> np.ndarray:
+    import tensorflow as tf
+
     run = tf.function(tower, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     return np.concatenate([run(tf.constant(texts[at : at + BATCH])).numpy() for at in range(0, len(texts), BATCH)])
 
@@ -93,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}", required=True, type=Path, help=text)
     options = parser.parse_args(arguments)
     try:
+        from tfb2d.twin.model import load_twin  # TensorFlow: not for --help
+
         texts = [path.read_text(encoding="utf-8").splitlines() for path in (options.queries, options.titles)]
         measured = costs(load_twin(options.twin), *texts)
     except (UserError, OSError) as error:
