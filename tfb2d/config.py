@@ -133,12 +133,18 @@ class StudentConfig:
     dim: int = 64  # its width
     orders: tuple[int, ...] = (1, 2)  # n-gram orders
     # 0 gives n-grams rows of their own. Otherwise, for single texts, an n-gram of so many tokens is composed of its tokens'
-    # vectors, and `orders` is unused. The four settings below go with a window.
+    # vectors, and `orders` is unused. The six settings below go with a window.
     window: int = 0
     # The dilation of each convolution over composed n-grams, for example (1, 2): how many tokens off its neighbours are.
     convolutions: tuple[int, ...] = ()
     # The width of the convolutions' hidden layer, for example 256. 0 has no hidden layer.
     convolution_width: int = 0
+    # The width of the vectors that convolutions read, for example 32. Those of the table are brought to it, and their own
+    # pool stands beside that of the convolutions. 0 keeps `dim`.
+    convolution_dim: int = 0
+    # Above 0, a second and cheap output reads the n-grams before the convolutions. Texts on which it is certain skip these.
+    # The log loss on validation may grow by so much, for example 0.005. 0 sends every text through the convolutions.
+    early_exit: float = 0.0
     # At most so many tokens get rows of their own: the most frequent ones, each three times or more. All other tokens share
     # a row. 0 hashes every token to a row.
     vocabulary: int = 0
@@ -183,6 +189,16 @@ class StudentConfig:
         require(
             bool(self.convolutions) or not self.convolution_width,
             "student.convolution_width goes with student.convolutions; 0 is none",
+        )
+        require(self.convolution_dim >= 0, f"student.convolution_dim is {self.convolution_dim}; 0 keeps student.dim")
+        require(
+            bool(self.convolutions) or not self.convolution_dim,
+            "student.convolution_dim goes with student.convolutions; 0 keeps student.dim",
+        )
+        require(self.early_exit >= 0, f"student.early_exit is {self.early_exit}; it is a log loss; 0 has no early exit")
+        require(
+            bool(self.convolutions) or not self.early_exit,
+            "student.early_exit goes with student.convolutions, which it skips; 0 is none",
         )
         near = all(0 < dilation < self.max_tokens for dilation in self.convolutions)
         require(

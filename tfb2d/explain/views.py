@@ -73,6 +73,10 @@ def view(task: Task, calibration: Calibration, explanation: Explanation) -> View
     ]
     if abs(explanation.gap) > 0.005 * max(1.0, abs(explanation.logit - explanation.baseline)):
         notes.append(f"contributions miss the logit by {explanation.gap:+.4f}; more --steps bring them nearer")
+    if explanation.exits is not None:
+        notes.append(
+            f"decided by the {'early exit' if explanation.exits else 'convolutions: the early exit was unsure'}"
+        )
     if calibration.note:
         notes.append(calibration.note)
     values = explanation.token_values()
