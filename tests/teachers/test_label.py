@@ -68,9 +68,9 @@ LABEL = """
 import numpy, time
 from pathlib import Path
 from tfb2d.config import LabelConfig
-from tfb2d.teachers import label, shards
+from tfb2d.teachers import label, shard_labeller, shards
 write = shards.write_shard
-label.write_shard = lambda *args: (time.sleep(0.3), write(*args))  # time to be killed in
+shard_labeller.write_shard = lambda *args: (time.sleep(0.3), write(*args))  # time to be killed in
 label.label_folder(Path({saved!r}), Path({source!r}), Path({out!r}), LabelConfig(64, 256), progress=False)
 """
 
@@ -137,7 +137,7 @@ def test_logits_of_an_unfinished_labelling_are_kept_when_its_rows_change(
         write_shard(out, number, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr("tfb2d.teachers.label.write_shard", full_after_two)
+        patch.setattr("tfb2d.teachers.shard_labeller.write_shard", full_after_two)
         with pytest.raises(OSError, match="disk full"):
             bring_up_to_date("before", source)
     scored: list[int] = []
