@@ -5,6 +5,17 @@ from dataclasses import dataclass, field
 
 from tfb2d.settings import require, require_positive
 
+# How words are negated, and the words that stand before adjectives. They are English; a config may set others.
+NEGATIONS = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
+DEGREES = ("very", "so", "too", "quite", "rather", "more", "most", "less", "as", "not", "never")
+
+
+def check_frames(setting: str, frames: tuple[str, ...]) -> None:
+    """Raises ConfigError unless every frame is words and one `{}`."""
+    for frame in frames:
+        right = frame.count("{}") == 1 and bool(frame.replace("{}", "").strip())
+        require(right, f"{setting} has {frame!r}; a frame is words with one {{}}, as 'not {{}}'")
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -14,6 +25,13 @@ class AugmentConfig:
     judged: bool = False  # whether copies are made of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
+    # Single texts with two classes: so many words a class that tell the label (`data/telling.py`) are put into these
+    # frames, such as "not good", and the teacher says what that does to them. Frames with words that the text lacks are
+    # left out. Words are those that often stand behind a word of degree, as adjectives do; () takes all. Other tasks have
+    # no such rows.
+    negated: int = 0
+    negations: tuple[str, ...] = (*NEGATIONS, "isn't {}", "is not {}", "not very {}", "not so {}", "very {}")
+    degrees: tuple[str, ...] = DEGREES
     # The form of the unlabelled text (single-text tasks only), in the order in which it is made:
     markup: bool = False  # take HTML out
     sentences: bool = False  # cut into sentences
@@ -22,7 +40,8 @@ class AugmentConfig:
     max_words: int = 0  # leave out texts with more words; 0 sets no bound
 
     def __post_init__(self) -> None:
-        for name in ("copies", "min_words", "max_words"):
+        check_frames("data.augment.negations", self.negations)
+        for name in ("copies", "negated", "min_words", "max_words"):
             value = getattr(self, name)
             require(value >= 0, f"data.augment.{name} is {value}; it is a count, so 0 or more")
         for name in ("mask", "ngram"):
@@ -128,6 +147,11 @@ class DataConfig:
     def kind(self) -> str:
         """Returns the kind of the labels: "binary", "multiclass" or "graded"."""
         return "graded" if self.label_range else "multiclass" if len(self.classes) > 2 else "binary"
+
+    @property
+    def has_negations(self) -> bool:
+        """Says whether negating a word may change a row's class: single texts with two classes."""
+        return len(self.fields) == 1 and self.kind == "binary"
 
     @property
     def is_grouped(self) -> bool:

@@ -150,6 +150,8 @@ def _write(
     real = transfer.rows
     if data.augment.copies:
         transfer.augment(MASK, reader.progress, given)
+    if data.augment.negated and data.has_negations:
+        transfer.negate(tables.read_table(work / "train"))
     transfer.close()
 
     leaked = {"judged": left_out["leaked"], "unlabelled": transfer.left_out["leaked"]}

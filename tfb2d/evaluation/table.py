@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfb2d.evaluation.contrasts import contrast_line
 from tfb2d.evaluation.models import DISTILLED, MODELS
 
 METRICS = {
@@ -224,6 +225,8 @@ def _of_model(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
     faster = speed_up(report, key)
     if faster is not None and faster >= 2:
         lines.append(("speed", f"{faster:,.0f} times the teacher's, one row at a time"))
+    if found := report.get("contrasts"):
+        lines.append(("negation", contrast_line(found, key)))
     if embedding := report["latency"].get(f"{key}_embed_query"):
         single = embedding["single_ms"]
         lines.append(("embedding", f"a query in {duration(single['p50'])}, p99 {duration(single['p99'])}"))
