@@ -73,12 +73,39 @@ class OffersConfig:
     queries: int = 1_500  # of test, and of valid; at most
     candidates: int = 20  # titles of each such query
     transfer: int = 400_000  # unlabelled pairs, at most; twelve per query
+    # Grades 1 to 4 by how nearly a title is related to the query's product, with a judge's confusions, in place of labels 0
+    # and 1. `data.retrieve` then makes the unlabelled pairs, and `transfer` is unused.
+    graded: bool = False
+    transfer_queries: int = 4_000  # graded: queries of which unlabelled pairs are made
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "data.offers", "judged", "queries", "transfer")
+        require_positive(self, "data.offers", "judged", "queries", "transfer", "transfer_queries")
         require(self.candidates > 1, f"data.offers.candidates is {self.candidates}; a ranking takes 2 or more")
         require(bool(self.files) or not self.titles, "data.offers.titles goes with data.offers.files")
+
+
+@dataclass(frozen=True)
+class RetrieveConfig:
+    """Which titles each query is paired with, where unlabelled pairs are made of texts (`tfb2d/data/retrieve`)."""
+
+    # Also where neither `data.queries` nor `data.titles` names files: the labelled training rows' own queries and titles
+    # serve then, never those of valid and test. False makes pairs only where files are named.
+    labelled: bool = False
+    nearest: int = 8  # titles that BM25 ranks first
+    near_misses: int = 4  # titles that hold some of the query's words, drawn from those that rank lower
+    random: int = 2  # any titles
+    title_queries: int = 1  # queries made of each title's words, at most; they fill up what is left of `pairs`
+    pairs: int = 150_000  # at most; where the queries would give more, some of them are drawn
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("nearest", "near_misses", "random", "title_queries"):
+            value = getattr(self, name)
+            require(value >= 0, f"data.retrieve.{name} is {value}; it is a count, so 0 or more")
+        some = self.nearest + self.near_misses + self.random > 0
+        require(some, "data.retrieve pairs queries with no title: nearest, near_misses and random are all 0")
+        require_positive(self, "data.retrieve", "pairs")
 
 
 @dataclass(frozen=True)
@@ -110,6 +137,11 @@ class DataConfig:
     max_unlabelled: int = 0  # read at most so many unlabelled rows; 0 is all
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     offers: OffersConfig = field(default_factory=OffersConfig)
+    # Texts of which (query, title) pairs without a label are made, as `retrieve` says: .txt files with one text a line, or
+    # tables with the field's column. Where one of the two is empty, the labelled training rows' own texts serve.
+    queries: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    retrieve: RetrieveConfig = field(default_factory=RetrieveConfig)
 
     @property
     def kind(self) -> str:
@@ -159,11 +191,19 @@ class DataConfig:
             name = self.augment.reshapes
             require(not name, f"data.augment.{name} is for single texts; this task has two fields")
             require(not self.phrases, "data.phrases is for single texts; this task has two fields")
+        if self.queries or self.titles:
+            require(len(self.fields) == 2, f"data.queries and data.titles make pairs; data.fields is {self.fields}")
         require(not (self.phrases and self.group), "data.phrases and data.group exclude each other")
         if self.offers.files:
             require(len(self.fields) == 2, f"data.offers makes (query, title) pairs; data.fields is {self.fields}")
-            graded = self.classes or self.label_range
-            require(not graded, "data.offers makes labels 0 and 1; leave data.classes and data.label_range empty")
+            made, labels = ((1, 4), "grades 1 to 4") if self.offers.graded else ((), "labels 0 and 1")
+            fits = not self.classes and tuple(self.label_range) == made
+            require(fits, f"data.offers makes {labels}; leave data.classes empty and take data.label_range={made}")
+
+    @property
+    def makes_pairs(self) -> bool:
+        """Says whether unlabelled pairs are made of queries and titles."""
+        return bool(self.queries or self.titles) or (self.retrieve.labelled and len(self.fields) == 2)
 
     @property
     def group_column(self) -> str:

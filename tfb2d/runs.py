@@ -244,10 +244,16 @@ class Run:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process; see `Run.locked`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+def locked(folder: Path, lock: Path | None = None) -> Iterator[None]:
+    """Holds a folder for this process; see `Run.locked`.
+
+    Args:
+      folder: which one.
+      lock: the file that is locked; None takes `.lock` in the folder.
+    """
+    lock = lock or folder / ".lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -67,6 +67,12 @@ class TransferSet:
         else:
             self._add(batch)
 
+    def add_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Takes (query, title) pairs that were made; the query is their group, where there are groups of queries."""
+        by_query = self.data.group_column == self.data.fields[0]
+        for batch in self._batches((pair, pair[0] if by_query else "") for pair in pairs):
+            self._add(batch)
+
     def add_scored(self, batch: pa.RecordBatch) -> None:
         """Takes rows that an outside teacher scored. They stay whole, since their scores are joined by text."""
         self._add(batch, "scored_left_out")
@@ -80,10 +86,10 @@ class TransferSet:
         self.left_out.update({counted_as: reasons.total()} if counted_as else reasons)
         self._writer.write(new)
 
-    def augment(self, mask_token: str, progress: bool) -> None:
-        """Adds augmentations of all rows taken so far, or of the labelled rows alone (`data.augment.judged`)."""
+    def augment(self, mask_token: str, progress: bool, rows: int) -> None:
+        """Adds augmentations of the first `rows` rows, or of the labelled rows alone (`data.augment.judged`)."""
         self._writer.flush()
-        left = self._labelled if self.data.augment.judged else self.rows
+        left = self._labelled if self.data.augment.judged else rows
         with tqdm(total=left, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
             for part in tables.part_files(self._writer.folder):
                 for source in tables.iter_part(part, rows=1024):

@@ -187,6 +187,11 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         f"rows       {report['rows']['test']:,} in the test split; {report['rejected']:,} rejected, "
         f"{report['leaked']:,} removed because the test text occurs in training data"
     )
+    if made := report["data"].get("made_pairs"):
+        lines.append(
+            f"pairs      {made['pairs']:,} made: {made['queries']:,} queries, {made['title_queries']:,} made of titles, "
+            f"{made['titles']:,} titles"
+        )
     return lines + [f"warning    {warning}" for warning in report.get("warnings", ())]
 
 
