@@ -121,6 +121,11 @@ class Run:
         """Returns the report's HTML page."""
         return self.folder / "report.html"
 
+    @property
+    def test_logits(self) -> Path:
+        """Returns the Parquet file of the test split's logits of every model (`evaluation/test_logits.py`)."""
+        return self.folder / "report" / "test_logits.parquet"
+
     # Outcomes of the stages.
 
     def exists(self) -> bool:
