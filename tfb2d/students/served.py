@@ -16,7 +16,7 @@ It differs in these ways:
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -102,10 +102,10 @@ class ServedStudent(tf.Module):
         self._fold(student)
         if self.soft:
             self.near = Kernels(self.config.kernels)
-        if self.pair:
+        if student.query_dense is not None:
             # A function, and outside of the branches: a saved model holds its weights once, not in every branch of every
             # signature. It is inlined where it is called.
-            shapes = [tf.TensorSpec([None, len(kernel)]) for kernel in (self.query_kernel, self.kernel)]
+            shapes = [tf.TensorSpec([None, kernel.shape[0]]) for kernel in (student.query_dense.kernel, self.kernel)]
             self.dense = tf.function(self._dense, input_signature=shapes, autograph=False)
 
     @property
@@ -118,7 +118,7 @@ class ServedStudent(tf.Module):
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Computes logits `[batch, n_logits]` float32 of texts: one `[batch]` string tensor a field."""
         if not self.pair:
-            tokens = self._tokens(texts[0])
+            tokens = self.tokens(texts[0])
             return self._later_layers(tf.matmul(tokens.pools, self.kernel) - self.bias)
         one_title = tf.equal(tf.size(texts[1]), 1)
         return self.dense(
@@ -137,7 +137,8 @@ class ServedStudent(tf.Module):
         logits = self.dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
         return tf.reshape(logits, tf.concat([tf.shape(titles), [self.task.n_logits]], 0))
 
-    def _tokens(self, texts: tf.Tensor) -> "Tokens":
+    def tokens(self, texts: tf.Tensor) -> "Tokens":
+        """Reads texts, strings `[n]`."""
         return Tokens(self, texts)
 
     def _dense(self, query_pool: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
@@ -158,7 +159,7 @@ class ServedStudent(tf.Module):
           The queries' pools `[batch, dim]`, and features `[batch, features]`.
         """
         batch = tf.size(title)
-        tokens = self._tokens(tf.concat([query, title], 0))
+        tokens = self.tokens(tf.concat([query, title], 0))
         if owners is not None:
             tokens.repeat_queries(tf.size(query), owners)
         lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
