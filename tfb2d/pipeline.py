@@ -3,11 +3,14 @@
 Only commands and `tfb2d.distil` import this module. Each stage's function stands in the room whose work it does.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from absl import logging
 
 from tfb2d import word_vectors
 from tfb2d.compress import stage as compress
@@ -97,13 +100,40 @@ def run(run: Run, config: Config, until: str = "", force: Sequence[str] = ()) ->
         for stage in todo[: last + 1]:
             outcome = bring_up(
                 run.folder / stage.name,
-                fingerprint(stage.name, stage.version, stage.settings, [_identity(run, name) for name in stage.reads]),
+                _fingerprint(run, stage),
                 lambda _, stage=stage: stage.work(run, config),  # type: ignore[misc]
                 stage.kind,
                 stage.contents,
                 stage.name,
             )
     return outcome
+
+
+def follow(run: Run, config: Config, seconds: float = 2.0) -> None:
+    """Helps the chief, which runs the stages, to train the student; returns once it is trained.
+
+    Workers that train along wait until the chief has come to the stage `student` with the same settings and inputs.
+    Parameter servers and their workers do what the chief sends them.
+
+    Args:
+      run: the chief's run folder, which this process can read.
+      config: as the chief's.
+      seconds: between two looks at the folder.
+    """
+    (stage,) = (stage for stage in stages(config) if stage.name == "student")
+    logging.info("student: waits for the chief in %s", run.folder)
+    trains = config.training.strategy == "multi_worker"
+    server = None if trains else students.start_server()  # lives as long as this variable
+    while True:
+        record = run.record(stage.name)
+        read = [name.partition(":")[0] for name in stage.reads]
+        if record is not None and all(map(run.finished, read)) and record.fingerprint == _fingerprint(run, stage):
+            if record.finished:
+                break
+            if trains:
+                return students.train_along(run, config)
+        time.sleep(seconds)
+    del server
 
 
 def stages(config: Config) -> list[Stage]:
@@ -261,6 +291,11 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
 def _chosen_by(config: Config) -> list[str]:
     """Returns the measure that says which weights are kept, where the user chose one."""
     return [config.report.headline] if config.report.headline else []
+
+
+def _fingerprint(run: Run, stage: Stage) -> str:
+    """Returns what a stage's outcome is known by; the stages that it reads are finished."""
+    return fingerprint(stage.name, stage.version, stage.settings, [_identity(run, name) for name in stage.reads])
 
 
 def _identity(run: Run, name: str) -> str:

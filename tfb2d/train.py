@@ -10,6 +10,10 @@ A recipe is a Python file with `get_config()`; those in tfb2d/configs/ are calle
 folder of data, say) gets it behind a colon: `--config=sst2:/data`. Any of its settings is changed by
 `--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config.py and data_config.py. The
 same command again goes on where the last one stopped, and does again only what a changed setting or file touches.
+
+--config.training.strategy=mirrored trains the student on all of a machine's devices. With multi_worker or parameter_server
+the same command runs on each machine, with a --workdir that all can read, and TF_CONFIG says which of them it is. The chief
+(or worker 0) runs the stages; the others help to train the student. See docs/scale.md.
 """
 
 import shlex
@@ -47,7 +51,8 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.config import Config
+    from tfb2d.cluster import member
+    from tfb2d.config import CLUSTERS, Config
     from tfb2d.recipes import load, override
 
     settings = load(options.config)
@@ -56,12 +61,21 @@ def run(options: Namespace) -> None:
         settings.data.max_rejected = options.max_rejected
     config = Config.from_dict(settings)
     from tfb2d import pipeline
+    from tfb2d.errors import RunError
     from tfb2d.outcomes import ReportOutcome
     from tfb2d.runs import Run
+    from tfb2d.students.member import leave
     from tfb2d.teachers.memory import keep_freed_memory
 
     keep_freed_memory()
     workdir = Path(options.workdir or Path("runs") / config.name)
+    if config.training.strategy in CLUSTERS and not member(config.training.strategy).is_chief:
+        try:
+            pipeline.follow(Run(workdir), config)
+        except RunError as error:
+            leave(str(error))
+        print(f"{workdir}: the student is trained; the chief goes on")
+        leave()
     command = shlex.join(["python", "-m", "tfb2d.train", *options.words])
     outcome = pipeline.run(Run(workdir, command=command), config, options.until or "", options.force)
     if isinstance(outcome, ReportOutcome):

@@ -53,7 +53,7 @@ def recall(index: Snapshot, k: int = 10, gone: tuple[int, ...] = ()) -> float:
     for query in QUERIES:
         scores = VECTORS @ query
         scores[list(gone)] = -9
-        rows = index._index.search(query, k, index.catalogue.deleted)
+        rows = index.backend.search(query, k, index.catalogue.deleted)
         shares.append(len(set(rows.tolist()) & set(np.argsort(-scores)[:k].tolist())) / k)
     return float(np.mean(shares))
 
@@ -90,9 +90,9 @@ def test_a_local_file_opened_again(tmp_path: Path) -> None:
 
 def test_rows_of_an_update_that_was_cut_short_are_not_found(tmp_path: Path) -> None:
     index = make_index(tmp_path / "index", VECTORS[:200], "milvus", uri=str(tmp_path / "milvus.db"))
-    index._index.add(200, VECTORS[3][None])  # the row, without its catalogue
-    index._index.add(7, VECTORS[7][None])  # and a row again
-    index._index.save(tmp_path)
+    index.backend.add(200, VECTORS[3][None])  # the row, without its catalogue
+    index.backend.add(7, VECTORS[7][None])  # and a row again
+    index.backend.save(tmp_path)
     rows, _ = index.nearest(VECTORS[3], 200)
     assert sorted(rows.tolist()) == list(range(200))
     index.close()

@@ -1,6 +1,6 @@
 """Training: the table optimizer against plain NumPy, the order of rows, and a loop that can be stopped anywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from tfb2d.students import rows as rows_module
 from tfb2d.students.model import Student
 from tfb2d.students.optimizer import RowWiseAdagrad
 from tfb2d.students.rows import TrainingRows, epoch_batches, hash_rows
-from tfb2d.students.training import Trainer, soft_cross_entropy
+from tfb2d.students.steps import soft_cross_entropy
+from tfb2d.students.training import Trainer
 
 TEXT = Task(("text",))
 TINY = StudentConfig(buckets=97, dim=4, ffn=(8,), max_tokens=16)
@@ -158,6 +159,30 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
     assert ragged.row_lengths().numpy().tolist() == [3, 2, 0]
     np.testing.assert_array_equal(batch.numpy(), targets[[3, 0, 2]])
     np.testing.assert_array_equal(actual.batch(np.array([0, 3]))[0][0][0], actual.batch(np.array([3]))[0][0][0])
+
+
+def test_batches_that_are_hashed_side_by_side_keep_their_order(tmp_path: Path) -> None:
+    # The first batch takes longest, so that others end before it.
+    texts = [np.array([f"b{i} w{i}"] * (3000 if i == 0 else 3), object) for i in range(40)]
+    side_by_side = hash_rows(
+        ((([each], np.zeros((len(each), 1), np.float32))) for each in texts), tmp_path / "a", 8, None, False
+    )
+    whole = hash_rows(
+        [([np.concatenate(texts)], np.zeros((side_by_side.n, 1), np.float32))], tmp_path / "b", 8, None, False
+    )
+    for item, other in zip(side_by_side.fields, whole.fields, strict=True):
+        for array, expected in zip(item, other, strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+def test_an_error_of_the_source_ends_hashing(tmp_path: Path) -> None:
+    def source() -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        yield [np.array(["red shoe"], object)], np.zeros((1, 1), np.float32)
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        hash_rows(source(), tmp_path, 8, progress=False)
+    assert not (tmp_path / "rows.json").exists()
 
 
 def test_no_row_to_learn_from_is_said(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tfb2d.compress.student import dense_layers
 from tfb2d.config import CompressConfig
 from tfb2d.students.model import Student
 from tfb2d.students.rows import TrainingRows
-from tfb2d.students.training import soft_cross_entropy
+from tfb2d.students.steps import soft_cross_entropy
 
 CALIBRATION_BATCHES = 64  # from which the ranges of activations are read
 

@@ -76,7 +76,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
         np.save(truth, np.array(rows))
     exact = np.load(truth)
     figures["ways"] = {}
-    inner = getattr(snapshot._index, "_parameters", {})
+    inner = getattr(snapshot.backend, "parameters", {})  # exact search has none
     for ef in [inner.get("ef_search"), *task.get("ef_search", [])]:
         if ef is not None:
             inner["ef_search"] = ef

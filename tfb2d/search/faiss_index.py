@@ -59,13 +59,13 @@ class Faiss:
 
     Args:
       index: FAISS's.
-      manifest: of the whole index.
+      manifest: of the whole index; its parameters are those that a search reads.
     """
 
     def __init__(self, index: Any, manifest: Manifest) -> None:
         self._index = index
         self._kind, self._dtype = manifest.backend, manifest.dtype
-        self._parameters = dict(manifest.parameters)
+        self.parameters = dict(manifest.parameters)
 
     @classmethod
     def create(cls, manifest: Manifest, catalogue: Catalogue) -> "Faiss":
@@ -123,7 +123,7 @@ class Faiss:
         leave rows out by itself, but its HNSW then stops at the first `ef_search` rows that it meets, deleted or not.
         """
         total = self._index.ntotal
-        count = int(k * (self._parameters.get("refine") or _MORE))
+        count = int(k * (self.parameters.get("refine") or _MORE))
         enough = min(k, total - int(deleted.sum()))
         effort = 1
         while True:
@@ -166,7 +166,7 @@ class Faiss:
     def _options(self, count: int, effort: int) -> Any:
         faiss = _faiss()
         if self._kind == "hnsw":
-            return faiss.SearchParametersHNSW(efSearch=max(self._parameters["ef_search"], count))
+            return faiss.SearchParametersHNSW(efSearch=max(self.parameters["ef_search"], count))
         if self._kind == "ivfpq":
-            return faiss.SearchParametersIVF(nprobe=min(self._parameters["probes"] * effort, self._parameters["lists"]))
+            return faiss.SearchParametersIVF(nprobe=min(self.parameters["probes"] * effort, self.parameters["lists"]))
         return None

@@ -29,8 +29,8 @@ class Milvus:
     """A collection of a Milvus server; connects at the first use, and anew after a failure."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self._parameters = dict(manifest.parameters)
-        self._uri: str = self._parameters["uri"]
+        self.parameters = dict(manifest.parameters)
+        self._uri: str = self.parameters["uri"]
         self._name = "tfb2d_" + manifest.catalogue.rpartition("-")[2]
         self._dim = manifest.dim
         self._client: Any = None
@@ -51,8 +51,8 @@ class Milvus:
             schema.add_field("row", DataType.INT64, is_primary=True)
             schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self._dim)
             index = client.prepare_index_params()
-            build = {"M": self._parameters["m"], "efConstruction": self._parameters["ef_construction"]}
-            kind = self._parameters["index_type"]
+            build = {"M": self.parameters["m"], "efConstruction": self.parameters["ef_construction"]}
+            kind = self.parameters["index_type"]
             index.add_index("vector", index_type=kind, metric_type="IP", params=build if kind == "HNSW" else {})
             client.create_collection(self._name, schema=schema, index_params=index, timeout=_SECONDS)
 
@@ -67,7 +67,7 @@ class Milvus:
           SearchError: the server did not answer.
         """
         limit = min(int(k * 1.25), MAX_LIMIT, len(deleted))
-        effort = {"metric_type": "IP", "params": {"ef": max(self._parameters["ef_search"], limit)}}
+        effort = {"metric_type": "IP", "params": {"ef": max(self.parameters["ef_search"], limit)}}
         if not limit:
             return np.zeros(0, np.int64)
         # output_fields: without it Milvus Lite sends the vectors, too.

@@ -19,14 +19,14 @@ REBUILD_ADDED = 0.5  # share of rows that came after the backend was trained
 
 
 class Snapshot:
-    """The manifest, the catalogue, BM25 and the vectors' index, opened together; `open` makes one."""
+    """The manifest, the catalogue, BM25 and the backend that finds vectors, opened together; `open` makes one."""
 
     def __init__(self, folder: Path, manifest: Manifest, stamp: tuple[int, ...]) -> None:
         self.folder, self.manifest, self._stamp = folder, manifest, stamp
         self.catalogue = Catalogue(folder, manifest)
         self.lexical = Lexical(folder / manifest.lexical)
-        self._index = backends.load(folder, manifest, self.catalogue)
-        self._exact = self._index if isinstance(self._index, Exact) else Exact(self.catalogue)
+        self.backend = backends.load(folder, manifest, self.catalogue)
+        self._exact = self.backend if isinstance(self.backend, Exact) else Exact(self.catalogue)
 
     @classmethod
     def open(cls, folder: Path) -> "Snapshot":
@@ -64,7 +64,7 @@ class Snapshot:
         """
         deleted = self.catalogue.deleted
         enough = min(k, self.catalogue.live)
-        rows = self._index.search(query, k, deleted)
+        rows = self.backend.search(query, k, deleted)
         if len(rows) < enough:
             rows = self._exact.search(query, k, deleted)
         return ordered(rows, scores_of(self.catalogue.vectors(rows), query), k)
@@ -83,7 +83,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Closes a backend's connection."""
-        self._index.close()
+        self.backend.close()
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

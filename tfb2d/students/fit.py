@@ -11,6 +11,7 @@ from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.evaluation.headline import Headline, decide
 from tfb2d.outcomes import DecisionNumbers
 from tfb2d.probability import one_column
+from tfb2d.students import early_exit
 from tfb2d.students.model import Student
 from tfb2d.students.rows import TrainingRows
 from tfb2d.students.training import Trainer
@@ -28,6 +29,7 @@ class Fitted:
       calibration: from its logits to probabilities, learnt on the validation rows that have a label.
       decision: of a binary task, the threshold that these rows choose; None of others.
       logits: a function of hashed rows to logits `[n, k]` float32.
+      is_chief: whether this process is the one that writes; where one trains alone it is.
     """
 
     student: Student
@@ -35,6 +37,7 @@ class Fitted:
     calibration: Calibration
     decision: DecisionNumbers | None
     logits: Callable[[TrainingRows], np.ndarray]
+    is_chief: bool = True
 
 
 def fit_student(
@@ -71,9 +74,11 @@ def fit_student(
         (start_from or student.start_from)(*words)
     trainer = Trainer(student, rows, valid, config, out, headline)
     history = trainer.fit(progress)
-    student.zero_rows(trainer.table_optimizer.untouched(student.ngrams.table))
-    logits = trainer.logits(valid)
+    student.zero_rows(trainer.untouched())
     labels = (valid.targets[:, 0] if student.task.n_logits == 1 else valid.targets.argmax(1)).astype(np.float64)
+    if student.exit:
+        early_exit.fit(student, valid, labels)
+    logits = trainer.logits(valid)
     calibration = calibrate(student.task, labels, one_column(logits))
     decision = decide(student.task, labels, calibration.apply(one_column(logits)))
-    return Fitted(student, history, calibration, decision, trainer.logits)
+    return Fitted(student, history, calibration, decision, trainer.logits, trainer.steps.is_chief)

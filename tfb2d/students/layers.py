@@ -4,6 +4,9 @@ Token hashes travel as a ragged tensor `[batch, (tokens)]` int64; vectors lie on
 is embedded. Every layer has one attribute for each constructor argument, and a `get_config`.
 """
 
+from contextvars import ContextVar
+from dataclasses import dataclass
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -46,6 +49,30 @@ class TokenHashes(tf_keras.layers.Layer):
         return {**super().get_config(), "max_tokens": self.max_tokens, "affixes": self.affixes}
 
 
+@dataclass
+class ReplicaNoise:
+    """Gives dropout its noise where several replicas train: each layer and call on each replica draws its own.
+
+    A counter in the layer would be shared by the replicas, and which of them counts first is chance.
+
+    Attributes:
+      step: of the training, int64.
+      replica: this replica's number, int64.
+    """
+
+    step: tf.Tensor
+    replica: tf.Tensor
+    calls: int = 0
+
+    def seed(self, layer: int) -> tf.Tensor:
+        """Returns the seed `[2]` int64 of a layer's next call; `layer` is its own seed."""
+        self.calls += 1
+        return tf.stack([self.step, layer + self.calls * 2**20 + self.replica * 2**40])
+
+
+REPLICA: ContextVar[ReplicaNoise | None] = ContextVar("replica", default=None)  # None where one process trains alone
+
+
 @tf_keras.utils.register_keras_serializable("tfb2d")
 class SeededDropout(tf_keras.layers.Layer):
     """Drops inputs while training; the noise depends on a step counter alone, so a resumed run draws the same noise.
@@ -85,6 +112,9 @@ class SeededDropout(tf_keras.layers.Layer):
         noise = None
         if self.per_row:
             noise = tf.concat([tf.shape(inputs)[:-1], [1]], 0)
+        replica = REPLICA.get()
+        if replica is not None:
+            return tf.nn.experimental.stateless_dropout(inputs, self.rate, replica.seed(self.seed), noise_shape=noise)
         seed = tf.stack([self.step, tf.constant(self.seed, tf.int64)])
         dropped = tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, noise_shape=noise)
         with tf.control_dependencies([dropped]):
@@ -166,7 +196,9 @@ class NGramEmbedding(tf_keras.layers.Layer):
 
     def vectors(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the table's rows, float32 `[..., dim]`, for int32 ids of any shape; forward passes call this."""
-        return tf.gather(self.table, ids)
+        if isinstance(self.table, tf.Variable):
+            return tf.gather(self.table, ids)
+        return tf.nn.embedding_lookup(self.table, ids)  # of several parameter servers
 
     def ids(self, hashes: tf.RaggedTensor) -> tf.Tensor:
         """Returns the table rows of ragged token hashes: `[tokens, orders or window + affixes]` int32."""

@@ -32,10 +32,10 @@ class Texts(ABC):
         Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
         """
         count = tf.maximum(self.lengths * float(vectors.shape[-2]), 1.0)
-        return self._sum(vectors) * tf.expand_dims(tf.math.rsqrt(count), 1)
+        return self.sum(vectors) * tf.expand_dims(tf.math.rsqrt(count), 1)
 
     @abstractmethod
-    def _sum(self, vectors: tf.Tensor) -> tf.Tensor:
+    def sum(self, vectors: tf.Tensor) -> tf.Tensor:
         """Sums `[tokens, n-grams, dim]` over each text: `[batch, dim]`."""
 
     @abstractmethod
@@ -79,7 +79,8 @@ class RaggedTexts(Texts):
         self.rows = hashes.value_rowids()
         self.lengths = tf.cast(hashes.row_lengths(), tf.float32)
 
-    def _sum(self, vectors: tf.Tensor) -> tf.Tensor:
+    def sum(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Sums each text's vectors; see Texts."""
         total = tf.math.segment_sum(tf.reduce_sum(vectors, 1), self.rows)
         # A segment sum ends at the last text that has tokens; texts behind it are zeros.
         return tf.pad(total, [[0, tf.cast(self.hashes.nrows(), tf.int32) - tf.shape(total)[0]], [0, 0]])
@@ -123,7 +124,8 @@ class PaddedTexts(Texts):
         self.present = present
         self.lengths = tf.reduce_sum(present, 1)
 
-    def _sum(self, vectors: tf.Tensor) -> tf.Tensor:
+    def sum(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Sums each text's vectors; see Texts."""
         return tf.reduce_sum(vectors, [1, 2])
 
     def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """Row-wise Adagrad: one accumulator a table row instead of one a weight. TensorFlow alone, for both Keras."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,13 @@ class RowWiseAdagrad(tf.Module):
         self.learning_rate = learning_rate
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.initial_accumulator = initial_accumulator
-        self.accumulators = [
-            tf.Variable(tf.fill(table.shape[:1], initial_accumulator), trainable=False, name="accumulator")
-            for table in self.tables
-        ]
+        self.accumulators = []
+        for table in self.tables:
+            strategy = tf.distribute.get_strategy()
+            beside = strategy.extended.colocate_vars_with(table) if tf.distribute.has_strategy() else nullcontext()
+            with beside:
+                start = tf.fill(table.shape[:1], initial_accumulator)
+                self.accumulators.append(tf.Variable(start, trainable=False, name="accumulator"))
 
     @property
     def state(self) -> list[tf.Variable]:
@@ -52,19 +56,48 @@ class RowWiseAdagrad(tf.Module):
     def untouched(self, table: tf.Variable) -> np.ndarray:
         """Says which rows of a table no step has read: `[rows]` bool."""
         accumulator = next(a for a, mine in zip(self.accumulators, self.tables, strict=True) if mine is table)
-        return np.asarray(accumulator) == np.float32(self.initial_accumulator)
+        return accumulator.numpy() == np.float32(self.initial_accumulator)
 
     def apply(self, gradients: Sequence[tf.IndexedSlices]) -> None:
         """Takes one step.
 
         Args:
-          gradients: a sparse one for each table, in the tables' order. A row may occur several times.
+          gradients: a sparse one for each table, in the tables' order. A row may occur several times. Under a strategy
+            of `tf.distribute` they are one replica's, and all replicas' are summed before a row's square is taken.
         """
+        if tf.distribute.has_strategy():
+            # Each replica sums its own repeated rows first, so that fewer slices travel to the others.
+            sums = [tf.IndexedSlices(values, rows) for rows, values in map(summed, gradients)]
+            tf.distribute.get_replica_context().merge_call(self._apply_together, args=(sums,))
+            return
         rate = self.learning_rate(self.step)
         for gradient, table, accumulator in zip(gradients, self.tables, self.accumulators, strict=True):
-            rows, position = tf.unique(gradient.indices)
-            total = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
-            accumulator.scatter_add(tf.IndexedSlices(tf.reduce_mean(tf.square(total), axis=1), rows))
-            scale = rate * tf.math.rsqrt(tf.gather(accumulator, rows))
-            table.scatter_sub(tf.IndexedSlices(total * scale[:, None], rows))
+            _update(table, accumulator, gradient, rate)
         self.step.assign_add(1)
+
+    def _apply_together(self, strategy: tf.distribute.Strategy, gradients: Sequence[Any]) -> None:
+        """Takes one step of all replicas, from the sum of their gradients."""
+        together = strategy.extended.batch_reduce_to("SUM", list(zip(gradients, self.tables, strict=True)))
+        rate = self.learning_rate(self.step)
+        for gradient, table, accumulator in zip(together, self.tables, self.accumulators, strict=True):
+            strategy.extended.update(table, _update, args=(accumulator, gradient, rate))
+        self.step.assign_add(1)
+
+
+def shards(table: Any) -> list[tf.Variable]:
+    """Returns the variables of a table: one, or those that parameter servers hold of it, by rows."""
+    return list(getattr(table, "variables", [table]))
+
+
+def summed(gradient: tf.IndexedSlices) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sums the slices of each repeated row: distinct rows `[n]`, and their sums `[n, dim]`."""
+    rows, position = tf.unique(gradient.indices)
+    return rows, tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
+
+
+def _update(table: tf.Variable, accumulator: tf.Variable, gradient: tf.IndexedSlices, rate: tf.Tensor) -> None:
+    """Moves one table's rows."""
+    rows, total = summed(gradient)
+    accumulator.scatter_add(tf.IndexedSlices(tf.reduce_mean(tf.square(total), axis=1), rows))
+    scale = rate * tf.math.rsqrt(tf.gather(accumulator, rows))
+    table.scatter_sub(tf.IndexedSlices(total * scale[:, None], rows))

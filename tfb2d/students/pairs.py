@@ -185,8 +185,18 @@ class KernelPooling(tf_keras.layers.Layer):
     def call(self, query_hashes: tf.RaggedTensor, title_hashes: tf.RaggedTensor) -> tf.Tensor:
         """Applies the layer; see the class."""
         query, title = RaggedTexts(query_hashes), RaggedTexts(title_hashes)
-        units = [unit_rows(self.embedding(hashes)[:, 0]) for hashes in (query_hashes, title_hashes)]
-        return self.features(query, query.padded(units[0]), title.padded(units[1]), tf.expand_dims(title.mask(), 1))
+        # Squeezed, not sliced: a slice's gradient writes zeros around it.
+        units = [unit_rows(tf.squeeze(self.embedding(hashes), 1)) for hashes in (query_hashes, title_hashes)]
+        cosines = tf.matmul(query.padded(units[0]), title.padded(units[1]), transpose_b=True)
+        # Kernels of real token pairs alone: most pairs have padding on a side, and kernels take most of a training step.
+        real = tf.expand_dims(query.mask(), 2) * tf.expand_dims(title.mask(), 1)
+        pairs = tf.where(tf.reshape(real, [-1]) > 0)[:, 0]
+        near = self.near(tf.gather(tf.reshape(cosines, [-1]), pairs))
+        tokens = tf.shape(query.rows)[0]
+        token_of = tf.repeat(tf.range(tokens), tf.gather(title_hashes.row_lengths(), query.rows))
+        counts = tf.math.segment_sum(near, token_of)
+        counts = tf.pad(counts, [[0, tokens - tf.shape(counts)[0]], [0, 0]])  # tokens without a title at the end
+        return self._pooled(query, query.sum(tf.expand_dims(tf.math.log(1.0 + counts), 1)))
 
     def features(self, query: Texts, query_units: tf.Tensor, title_units: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Computes the layer's output.
@@ -202,7 +212,11 @@ class KernelPooling(tf_keras.layers.Layer):
         counts = tf.reduce_sum(near * tf.expand_dims(weights, -1), 2)
         # log(1 + x) keeps a token without any near title token at 0; the paper's log of a floor would swamp the sum.
         # It is not written as log1p, which TensorFlow Lite lacks.
-        logs = tf.reduce_sum(tf.math.log(1.0 + counts) * tf.expand_dims(query.mask(), -1), 1) / math.log(2)
+        return self._pooled(query, tf.reduce_sum(tf.math.log(1.0 + counts) * tf.expand_dims(query.mask(), -1), 1))
+
+    def _pooled(self, query: Texts, logs: tf.Tensor) -> tf.Tensor:
+        """Returns the features of log counts that are summed over each query's tokens, `[batch, kernels]`."""
+        logs /= math.log(2)
         mean = logs / tf.expand_dims(tf.maximum(query.lengths, 1.0), 1)
         return tf.ensure_shape(tf.concat([LOG_SCALE * logs, mean], -1), [None, 2 * self.kernels])
 

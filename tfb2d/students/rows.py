@@ -4,9 +4,13 @@ Rows hold token hashes, not n-gram ids. So the layers that are served make the n
 count and every n-gram order. They take 8 bytes a token and 8 bytes a row and field.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +21,8 @@ from tfb2d.data.errors import DataError
 from tfb2d.students import text
 from tfb2d.students.ngrams import take
 
+S = TypeVar("S")
+T = TypeVar("T")
 BLOCK = 4096  # consecutive rows that stay together when blocks are shuffled
 GROUP = 64  # blocks whose rows are then shuffled together; bounds memory
 ABOUT = "rows.json"
@@ -157,18 +163,24 @@ def hash_texts(
     hasher = tf.function(
         lambda texts: text.token_hashes(texts, max_tokens, affixes), input_signature=[tf.TensorSpec([None], tf.string)]
     )
+
+    def hash_batch(texts: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        tokens = [hasher(tf.constant(strings, tf.string)) for strings in texts]
+        return [(each.values.numpy(), each.row_splits.numpy()) for each in tokens]
+
     out.mkdir(parents=True, exist_ok=True)
     n = 0
     columns: list[_Column] = []
     bar = tqdm(total=total, desc=f"hash {out.name}", unit="row", unit_scale=True, disable=not progress, leave=False)
     with ExitStack() as stack:
         stack.enter_context(bar)
-        for texts in source:
-            columns = columns or [_Column(out, i, stack) for i in range(len(texts))]
-            for column, strings in zip(columns, texts, strict=True):
-                column.write(hasher(tf.constant(strings, tf.string)))
-            n += len(texts[0])
-            bar.update(len(texts[0]))
+        for hashed in _in_order(hash_batch, source):
+            columns = columns or [_Column(out, i, stack) for i in range(len(hashed))]
+            for column, (hashes, splits) in zip(columns, hashed, strict=True):
+                column.write(hashes, splits)
+            rows = len(hashed[0][1]) - 1
+            n += rows
+            bar.update(rows)
     for path in out.iterdir():
         sync(path)
     about = {"rows": n, "fields": len(columns), "max_tokens": max_tokens, "affixes": list(affixes)}
@@ -196,6 +208,19 @@ def hash_rows(
     return with_targets(rows, np.concatenate(targets) if targets else np.zeros((0, 1), np.float32))
 
 
+def _in_order(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """Yields `work(item)` in the items' order, computed by a thread for each core: TensorFlow's string ops use one core."""
+    threads = os.cpu_count() or 1
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * threads:  # bounds memory
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def _map(path: Path) -> np.ndarray:
     # An empty file cannot be mapped.
     return np.memmap(path, np.int64, "r") if path.stat().st_size else np.zeros(0, np.int64)
@@ -211,7 +236,7 @@ class _Column:
         self.splits.write(np.zeros(1, np.int64).tobytes())
         self.end = 0
 
-    def write(self, tokens: tf.RaggedTensor) -> None:
-        self.hashes.write(tokens.values.numpy().tobytes())
-        self.splits.write((tokens.row_splits.numpy()[1:] + self.end).astype(np.int64).tobytes())
-        self.end += int(tokens.row_splits[-1])
+    def write(self, hashes: np.ndarray, splits: np.ndarray) -> None:
+        self.hashes.write(hashes.tobytes())
+        self.splits.write((splits[1:] + self.end).astype(np.int64).tobytes())
+        self.end += int(splits[-1])

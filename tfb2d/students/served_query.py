@@ -93,7 +93,7 @@ class QueryTexts:
             self.data = served.table.values.read_value()
             columns = zip(self.ids, self.at_ids, self.own, strict=True)
             self.at = [tf.gather(ids, at) if own else ids for ids, at, own in columns]
-        self.pools = pools(self.data, tf.stack(self.at, 1), self.rows, self.n)
+        self.pools = pools_of(self.data, tf.stack(self.at, 1), self.rows, self.n)
 
     def by_text(self, values: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
         """Sums `values[at]` over each text's tokens: `[n, *]`."""
@@ -149,7 +149,7 @@ def _matches(
     ]
 
 
-def pools(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+def pools_of(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
     """Pools `data[at]` by text as `SqrtNPool` does: `[n, dim]`; `at` is `[tokens, orders]`."""
     orders = at.shape[1]
     segments = tf.reshape(tf.stack([rows] * orders, 1), [-1]) if orders > 1 else rows

@@ -1,12 +1,13 @@
 """The stages `rows`, `student` and `labels_only`: hash the texts once, and train on the hashes."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfb2d.atomic import fingerprint_files
-from tfb2d.config import Config
+from tfb2d.config import CLUSTERS, Config
 from tfb2d.data.tables import count_rows, iter_batches, read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tfb2d.students.rows import TrainingRows
 
 ROWS_VERSION = 1  # of the code: raise it when the same texts give other hashed rows
-TRAIN_VERSION = 2  # raise it when the same rows and settings give another student
+TRAIN_VERSION = 3  # raise it when the same rows and settings give another student
 HASH_SPEC = f"hash spec {SPEC['version']}"
 HASHED = ("transfer", "train", "valid", "test")
 
@@ -52,7 +53,32 @@ def hashed_contents(folder: Path, outcome: RowsOutcome) -> dict[str, str]:
 
 
 def train(run: Run, config: Config) -> StudentOutcome:
-    """Trains the student on the teachers' stacked logits."""
+    """Trains the student on the teachers' stacked logits, with `training.strategy` together with other processes."""
+    if config.training.strategy in CLUSTERS:
+        from tfb2d.students.member import train_as_chief
+
+        return train_as_chief(run, config)
+    return train_here(run, config)
+
+
+def train_along(run: Run, config: Config) -> None:
+    """Trains the student as a member of a cluster that is not the chief; see `tfb2d/students/member.py`."""
+    from tfb2d.students.member import train_as_member
+
+    train_as_member(run, config, train_here)
+
+
+def start_server() -> Any:
+    """Starts the TensorFlow server of a parameter server or of its worker, as TF_CONFIG says; the chief directs it."""
+    import tensorflow as tf
+
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    cluster, kind, index = resolver.cluster_spec(), resolver.task_type, resolver.task_id
+    return tf.distribute.Server(cluster, job_name=kind, task_index=index, protocol="grpc")
+
+
+def train_here(run: Run, config: Config) -> StudentOutcome:
+    """Trains the student in this process. Where several processes do, the chief alone writes."""
     tables = [run.logits(name, "valid") for name in config.teachers]
     labels = read_table(run.split("valid"), ["label"]).column("label").to_numpy().astype(np.float64)
     stack = fit(config.distill, tables, Task.from_config(config.data), labels)
@@ -62,6 +88,8 @@ def train(run: Run, config: Config) -> StudentOutcome:
 
 def train_labels_only(run: Run, config: Config) -> StudentOutcome:
     """Trains the same student on labels alone, for comparison, and keeps its logits of the validation and test splits."""
+    if config.training.strategy in CLUSTERS:  # labelled rows are few: this process trains on them alone
+        config = replace(config, training=replace(config.training, strategy=""))
     return _train(run, config, labelled_rows(run, config, "train"), run.labels_only, None)
 
 
@@ -118,7 +146,8 @@ def _train(run: Run, config: Config, rows: "TrainingRows", folder: Path, stack: 
     valid = labelled_rows(run, config, "valid")
     headline = headline_on(task, read_table(run.split("valid")), config.report.headline)
     fitted = fit_student(student, rows, valid, config.training, folder, words, run.progress, headline=headline)
-    student.save(folder)
+    if fitted.is_chief:
+        student.save(folder)
     if stack is None:
         with atomic_path(run.labels_only_logits) as path:
             logits = {"valid": fitted.logits(valid), "test": fitted.logits(labelled_rows(run, config, "test"))}

@@ -20,26 +20,17 @@ from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path, write_json
 from tfb2d.config import TrainingConfig
+from tfb2d.data.errors import DataError
 from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
-from tfb2d.students.model import Student, assign_arrays, named_arrays
-from tfb2d.students.optimizer import RowWiseAdagrad
+from tfb2d.students.margin import paired_batches, query_keys
+from tfb2d.students.model import Student, assign_arrays
 from tfb2d.students.rows import TrainingRows
+from tfb2d.students.steps import logits_function, soft_cross_entropy
+from tfb2d.students.strategy import training_steps
 
 T = TypeVar("T")
 PREFETCHED = 4  # batches that are made while the student computes
-
-
-def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Returns the mean cross-entropy of `[n, k]` target probabilities and logits; sigmoid for k = 1, else softmax.
-
-    It is linear in the targets, so a share of hard labels is mixed into them beforehand (`tfb2d.distill.targets`).
-    """
-    if targets.shape[1] == 1:
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-    else:
-        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-    return tf.reduce_mean(losses)
 
 
 @dataclass
@@ -60,6 +51,9 @@ class Trainer:
     Tables learn by row-wise Adagrad from sparse gradients, all else by Adam; both rates warm up and then follow a cosine
     to 0. Everything random depends on the seed, the epoch and the step alone. A checkpoint holds weights, optimizers and
     position in one file. So a run that was killed ends with the same weights as one that was not.
+
+    With `config.strategy` several processes or devices train. Each process runs this loop; all read the checkpoint, and the
+    chief alone writes. A checkpoint is the same whatever wrote it.
 
     Args:
       student: trained in place.
@@ -94,27 +88,11 @@ class Trainer:
                 0.0, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
             )
 
-        self.table_optimizer = RowWiseAdagrad(student.tables, schedule(config.table_learning_rate))
-        self.dense_optimizer = tf_keras.optimizers.Adam(schedule(config.learning_rate), jit_compile=False)
-        self.dense_optimizer.build(student.dense_weights)
+        self.steps = training_steps(student, rows, config, schedule)
+        self._train_step, self._logits = self.steps.step, self.steps.logits
+        self._keys = query_keys(rows) if config.margin_weight else None
         self.position = _Position()
         self.history: list[dict[str, float]] = []
-
-        specs = [tf.RaggedTensorSpec([None, None], tf.int64, 1, tf.int64) for _ in rows.fields]
-        targets = tf.TensorSpec([None, rows.targets.shape[1]], tf.float32)
-
-        @tf.function(input_signature=[specs, targets])
-        def train_step(hashes: list[tf.RaggedTensor], targets: tf.Tensor) -> tf.Tensor:
-            tables, weights = student.tables, student.dense_weights
-            with tf.GradientTape() as tape:
-                loss = soft_cross_entropy(targets, student.trunk(hashes, training=True))
-            gradients = tape.gradient(loss, tables + weights)
-            self.table_optimizer.apply(gradients[: len(tables)])
-            self.dense_optimizer.apply_gradients(zip(gradients[len(tables) :], weights, strict=True))
-            return loss
-
-        self._train_step = train_step
-        self._logits = tf.function(lambda hashes: student.trunk(hashes, training=False), input_signature=[specs])
 
     def fit(self, progress: bool = True) -> list[dict[str, float]]:
         """Trains, going on from the last checkpoint.
@@ -123,20 +101,22 @@ class Trainer:
           A dict of figures for each epoch. The student holds the weights.
         """
         self._restore()
-        writer = tf.summary.create_file_writer(str(self.out / "tensorboard"))
-        config = self.config
+        chief, config = self.steps.is_chief, self.config
+        writer = (
+            tf.summary.create_file_writer(str(self.out / "tensorboard")) if chief else tf.summary.create_noop_writer()
+        )
         total = self.steps_per_epoch * config.epochs
         done = self.position.epoch * self.steps_per_epoch + self.position.step
         with (
-            tqdm(total=total, initial=done, desc="student", unit="batch", disable=not progress) as bar,
+            tqdm(total=total, initial=done, desc="student", unit="batch", disable=not (progress and chief)) as bar,
             writer.as_default(),
         ):
             while (position := self.position).epoch < config.epochs and not self._out_of_patience:
                 started = last_saved = time.monotonic()
                 seconds = position.seconds
-                indices = self.rows.batches(config.batch_size, (config.seed, position.epoch), position.step)
-                for hashes, targets in ahead(self.rows.batch(index) for index in indices):
-                    position.loss += float(self._train_step(hashes, targets))
+                indices = self._batches((config.seed, position.epoch), position.step)
+                for batch in ahead(self.steps.batch(self.rows, index) for index in indices):
+                    position.loss += float(self._train_step(*batch))
                     position.step += 1
                     bar.update()
                     now = time.monotonic()
@@ -148,9 +128,22 @@ class Trainer:
                 bar.set_postfix({name: f"{value:.4f}" for name, value in figures.items() if "loss" in name})
                 for name, value in figures.items():
                     tf.summary.scalar(name, value, step=int(figures["epoch"]))
+        if self.student is not self.steps.student:
+            assign_arrays(self.student.trunk.weights, self.steps.weights())
+            self._logits = logits_function(self.student, self.steps.hashes)
         if config.patience and self.best_weights.exists():
             assign_arrays(self.student.trunk.weights, load_file(self.best_weights))
         return self.history
+
+    def untouched(self) -> np.ndarray:
+        """Says which rows of the n-gram table no step has read: `[buckets]` bool."""
+        return self.steps.untouched()
+
+    def _batches(self, seed: tuple[int, int], skip: int) -> Iterator[np.ndarray]:
+        """Returns the row numbers of an epoch's batches; with a margin loss, neighbours are of one query."""
+        if self._keys is None:
+            return self.rows.batches(self.config.batch_size, seed, skip)
+        return paired_batches(self._keys, self.config.batch_size, seed, skip)
 
     @property
     def _out_of_patience(self) -> bool:
@@ -164,18 +157,31 @@ class Trainer:
     def _end_epoch(self) -> dict[str, float]:
         position = self.position
         finite = all(
-            bool(tf.reduce_all(tf.math.is_finite(weight))) for weight in self.student.trunk.trainable_variables
+            bool(tf.reduce_all(tf.math.is_finite(weight))) for weight in self.steps.student.trunk.trainable_variables
         )
         if not (finite and math.isfinite(position.loss)):
             what = f"the loss is {position.loss}" if finite else "there are weights that are no numbers"
             raise FloatingPointError(
                 f"{what} in epoch {position.epoch + 1}; lower training.learning_rate or training.table_learning_rate"
             )
+        figures = {"epoch": position.epoch + 1, "loss": position.loss / position.step}
+        if self.steps.is_chief:
+            figures |= self._evaluate()
+            self.history.append(figures)
+        # The chief says when patience ends: another processor may round the measure otherwise.
+        position.since_best = int(*self.steps.chiefs([position.since_best]))
+        self.position = dataclasses.replace(position, epoch=position.epoch + 1, step=0, loss=0.0, seconds=0.0)
+        self._save()
+        if self.steps.is_chief:
+            write_json(self.out / "history.json", self.history)
+        return figures
+
+    def _evaluate(self) -> dict[str, float]:
+        """Measures the student on the validation rows, and keeps the best weights."""
+        position = self.position
         logits = self.logits(self.valid)
         valid_loss = float(soft_cross_entropy(tf.constant(self.valid.targets), tf.constant(logits)))
         figures = {
-            "epoch": position.epoch + 1,
-            "loss": position.loss / position.step,
             "valid_loss": valid_loss,
             "valid_accuracy": _accuracy(self.valid.targets, logits),
             "seconds": position.seconds,
@@ -184,36 +190,32 @@ class Trainer:
         if self.headline is not None:
             figures |= self.headline.figures(logits)
             order = list(self.headline.order(figures))
-        self.history.append(figures)
         if position.best is None or order > position.best:
             position.best, position.since_best = order, 0
             if self.config.patience:
                 with atomic_path(self.best_weights) as path:
-                    save_file(named_arrays(self.student.trunk.weights), path)
+                    save_file(self.steps.weights(), path)
         else:
             position.since_best += 1
-        self.position = dataclasses.replace(position, epoch=position.epoch + 1, step=0, loss=0.0, seconds=0.0)
-        self._save()
-        write_json(self.out / "history.json", self.history)
         return figures
 
-    @property
-    def _state(self) -> list[tf.Variable]:
-        return [*self.student.trunk.weights, *self.table_optimizer.state, *self.dense_optimizer.variables]
-
     def _save(self) -> None:
+        if not self.steps.is_chief:
+            return
         metadata = {"position": json.dumps(dataclasses.asdict(self.position)), "history": json.dumps(self.history)}
         with atomic_path(self.checkpoint) as path:
-            save_file(named_arrays(self._state), path, metadata)
+            save_file(self.steps.state(), path, metadata)
 
     def _restore(self) -> None:
-        if not self.checkpoint.exists():
-            return
-        with safe_open(self.checkpoint, "numpy") as file:
-            metadata = file.metadata()
-        self.position = _Position(**json.loads(metadata["position"]))
-        self.history = json.loads(metadata["history"])
-        assign_arrays(self._state, load_file(self.checkpoint))
+        if self.checkpoint.exists():
+            with safe_open(self.checkpoint, "numpy") as file:
+                metadata = file.metadata()
+            self.position = _Position(**json.loads(metadata["position"]))
+            self.history = json.loads(metadata["history"])
+            self.steps.set_state(load_file(self.checkpoint))
+        mine = [float(number) for number in (self.position.epoch, self.position.step, self.rows.n)]
+        if self.steps.chiefs(mine) != mine:
+            raise DataError(f"{self.out}: another checkpoint or other rows than the chief's; start all members again")
 
 
 def _accuracy(targets: np.ndarray, logits: np.ndarray) -> float:

@@ -1,0 +1,244 @@
+"""Measures what a row costs, and computes from that what 10^7, 10^9 and 10^11 pairs cost: the table of docs/scale.md.
+
+  python docs/scale.py                                          # writes the table anew from results/scale.json
+  python docs/scale.py --core_hour=0.03 --gpu_hour=2 --gpu_rows=20000
+  python docs/scale.py --measure=labelling --run=runs/search    # measures on this machine; also hashing, training
+
+A measurement takes the texts of a finished run and repeats them. Its figures are processor seconds, all threads
+together, so that a busy machine changes them little.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import cycle, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PAGE, RESULT = Path(__file__).with_suffix(".md"), Path(__file__).parents[1] / "results" / "scale.json"
+BEGIN, END = "<!-- table: python docs/scale.py -->\n", "<!-- end of table -->\n"
+SIZES = {
+    "labelling": (1024, 4096, 10240),
+    "hashing": (10**4, 10**5, 10**6),
+    "training": (10**4, 10**5, 3 * 10**5),
+}
+PAIRS = (10**7, 10**9, 10**11)
+EPOCHS = 5
+KNOBS = {
+    10**7: "none: one machine, overnight for labelling",
+    10**9: "`--engine=ray` with GPU actors; hashing on as many cores; `training.strategy=multi_worker`, fewer epochs",
+    10**11: "label a sample and stop where the curve of `tfb2d.sweep` is flat; one epoch; larger batches",
+}
+
+
+def measure(kind: str, run: Path) -> dict[str, Any]:
+    """Measures one kind of work at rising sizes, in this process.
+
+    Args:
+      kind: "labelling", "hashing" or "training".
+      run: a finished run of pairs, which gives texts and teacher.
+
+    Returns:
+      The machine's load and, for each size, seconds, processor seconds and the highest memory of the process so far.
+    """
+    from tfb2d.bench.measure import peak_megabytes
+
+    folder = Path(tempfile.mkdtemp())
+    works: dict[str, Callable[[Path, Path, int], Callable[[], None]]] = {
+        "labelling": labelling,
+        "hashing": hashing,
+        "training": training,
+    }
+    sizes = []
+    works[kind](run, folder / "warm", 512)()
+    for rows in SIZES[kind]:
+        work = works[kind](run, folder / str(rows), rows)
+        began, cpu = time.perf_counter(), time.process_time()
+        work()
+        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+        sizes.append(
+            {
+                "rows": rows,
+                "seconds": round(seconds, 3),
+                "cpu_seconds": round(cpu_seconds, 3),
+                "peak_mb": round(peak_megabytes(), 1),
+                "bytes": sum(path.stat().st_size for path in (folder / str(rows)).rglob("*") if path.is_file()),
+            }
+        )
+        print(sizes[-1], flush=True)
+    shutil.rmtree(folder)
+    return {"date": f"{datetime.date.today()}", "load": os.getloadavg()[0], "cores": os.cpu_count(), "sizes": sizes}
+
+
+def texts(run: Path, rows: int) -> list[np.ndarray]:
+    """Returns the texts of so many pairs, one array a field: the run's transfer rows over and over."""
+    from tfb2d.data.tables import read_table
+    from tfb2d.runs import Run
+
+    table = read_table(Run(run).split("transfer"), ["query", "title"])
+    return [np.resize(table.column(name).to_numpy(zero_copy_only=False), rows) for name in ("query", "title")]
+
+
+def labelling(run: Path, out: Path, rows: int) -> Callable[[], None]:
+    """Returns the work of labelling pairs with the run's teacher."""
+    import pyarrow as pa
+
+    from tfb2d.config import LabelConfig
+    from tfb2d.runs import Run
+    from tfb2d.teachers.label import label_rows
+    from tfb2d.teachers.memory import keep_freed_memory
+
+    keep_freed_memory()
+    (teacher,) = Run(run).config().teachers
+    columns = texts(run, rows)
+
+    def rows_from(first: int) -> Iterator[pa.RecordBatch]:
+        for start in range(first, rows, 1024):
+            yield pa.record_batch([pa.array(column[start : start + 1024]) for column in columns], ["query", "title"])
+
+    config = LabelConfig(rows_per_shard=1024)
+    return lambda: label_rows(Run(run).teacher(teacher), rows_from, rows, ["query", "title"], out, config, False)
+
+
+def hashing(run: Path, out: Path, rows: int) -> Callable[[], None]:
+    """Returns the work of hashing pairs."""
+    from tfb2d.students.rows import hash_texts
+
+    columns, size = texts(run, min(rows, 10**5)), 4096
+    pieces = [[column[start : start + size] for column in columns] for start in range(0, len(columns[0]), size)]
+
+    def source() -> Iterator[list[np.ndarray]]:
+        left = rows
+        for piece in cycle(pieces):
+            yield [column[:left] for column in piece]
+            left -= len(piece[0])
+            if left <= 0:
+                return
+
+    return lambda: (hash_texts(source(), out, 256, progress=False), None)[1]
+
+
+def training(run: Path, out: Path, rows: int) -> Callable[[], None]:
+    """Returns the work of one epoch of a pair student of the default shape, batches of 512."""
+    from tfb2d.config import StudentConfig, TrainingConfig
+    from tfb2d.data.task import Task
+    from tfb2d.students.model import Student
+    from tfb2d.students.rows import HashedRows, TrainingRows
+    from tfb2d.students.training import Trainer, ahead
+
+    hashing(run, out, rows)()
+    targets = np.random.default_rng(0).random((rows, 1), np.float32)
+    learnt = TrainingRows(HashedRows(out), targets)
+    trainer = Trainer(Student(Task(("query", "title")), StudentConfig()), learnt, learnt, TrainingConfig(), out / "fit")
+    steps = trainer.steps
+    steps.step(*steps.batch(learnt, np.arange(512)))  # makes the graph
+
+    def epoch() -> None:
+        for batch in ahead(steps.batch(learnt, index) for index in learnt.batches(512, (0, 0))):
+            steps.step(*batch)
+
+    return epoch
+
+
+def marginal(sizes: list[dict[str, Any]]) -> list[float]:
+    """Returns the core seconds of one more row, between each size and the next: what starting costs is left out."""
+    return [
+        (after["cpu_seconds"] - before["cpu_seconds"]) / (after["rows"] - before["rows"])
+        for before, after in pairwise(sizes)
+    ]
+
+
+def row_costs(result: dict[str, Any]) -> dict[str, float]:
+    """Returns core seconds of a row of each kind of work, and the bytes that it leaves."""
+    costs = {kind: marginal(result[kind]["sizes"])[-1] for kind in SIZES}
+    for kind in ("labelling", "hashing"):
+        last = result[kind]["sizes"][-1]
+        costs[f"{kind}_bytes"] = last["bytes"] / last["rows"]
+    return costs
+
+
+def lines(result: dict[str, Any], core_hour: float, gpu_hour: float, gpu_rows: float) -> Iterator[str]:
+    """Yields the two tables, line by line.
+
+    Args:
+      result: of `measure`, by kind.
+      core_hour, gpu_hour: prices.
+      gpu_rows: rows a second that a GPU labels; 0 labels on cores.
+    """
+    costs = row_costs(result)
+    yield "| work | rows/s of a core | of the smaller step's | peak memory, MB | bytes a row | load while measured |"
+    yield "|---|---|---|---|---|---|"
+    for kind in SIZES:
+        sizes = result[kind]["sizes"]
+        steps = marginal(sizes)
+        counts = ", ".join(f"{each['rows']:,}" for each in sizes)
+        memory = ", ".join(f"{each['peak_mb']:,.0f}" for each in sizes)
+        size = f"{costs[f'{kind}_bytes']:,.0f}" if f"{kind}_bytes" in costs else ""
+        load = f"{result[kind]['load']:.0f} on {result[kind]['cores']} cores, {result[kind]['date']}"
+        speed = 1 / costs[kind]
+        yield f"| {kind} ({counts} rows) | {speed:,.0f} | {steps[-1] / steps[0]:.2f} | {memory} | {size} | {load} |"
+    yield ""
+    device = f"GPU of {gpu_rows:,.0f} rows/s at {gpu_hour:.2f} an hour" if gpu_rows else "cores"
+    yield f"Prices: {core_hour:.3f} a core hour; labelling on {device}; {EPOCHS} epochs of training."
+    yield ""
+    yield "| pairs | labelling | hashing | training | storage | a global shuffle moves | cost | what to turn |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for pairs in PAIRS:
+        hours = {kind: pairs * costs[kind] / 3600 * (EPOCHS if kind == "training" else 1) for kind in SIZES}
+        labelled = pairs / gpu_rows / 3600 if gpu_rows else hours["labelling"]
+        cost = labelled * (gpu_hour if gpu_rows else core_hour) + (hours["hashing"] + hours["training"]) * core_hour
+        row = costs["labelling_bytes"] + costs["hashing_bytes"] + 4  # a target is a float
+        moved = 2 * pairs * (costs["hashing_bytes"] + 4)  # written once, read once
+        unit = "GPU h" if gpu_rows else "core h"
+        yield (
+            f"| 10^{len(str(pairs)) - 1} | {amount(labelled)} {unit} | {amount(hours['hashing'])} core h | "
+            f"{amount(hours['training'])} core h | {amount(pairs * row / 1e9)} GB | {amount(moved / 1e9)} GB | "
+            f"{amount(cost)} | {KNOBS[pairs]} |"
+        )
+
+
+def amount(value: float) -> str:
+    """Writes a number with two digits that count."""
+    digits = max(0, 1 - int(np.floor(np.log10(max(value, 1e-9)))))
+    rounded = round(value, 1 - int(np.floor(np.log10(max(value, 1e-9)))))
+    return f"{rounded:,.{min(digits, 3)}f}"
+
+
+def page(result: dict[str, Any], core_hour: float = 0.04, gpu_hour: float = 2.5, gpu_rows: float = 0.0) -> str:
+    """Returns the page's text with tables made anew."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + "\n" + "\n".join(lines(result, core_hour, gpu_hour, gpu_rows)) + "\n\n" + END + after
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", choices=list(SIZES), help="Work to measure first, into results/scale.json.")
+    parser.add_argument("--run", type=Path, help="A finished run of pairs; goes with --measure.")
+    parser.add_argument("--core_hour", type=float, default=0.04, help="Price of a core for an hour.")
+    parser.add_argument("--gpu_hour", type=float, default=2.5, help="Price of a GPU for an hour.")
+    parser.add_argument("--gpu_rows", type=float, default=0.0, help="Rows a second a GPU labels; 0: cores label.")
+    options = parser.parse_args()
+    result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    if options.measure:
+        result[options.measure] = measure(options.measure, options.run)
+        result["machine"] = {"system": platform.platform(), "python": platform.python_version()}
+        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    if all(kind in result for kind in SIZES):
+        text = page(result, options.core_hour, options.gpu_hour, options.gpu_rows)
+        print("\n".join(lines(result, options.core_hour, options.gpu_hour, options.gpu_rows)))
+        if (options.core_hour, options.gpu_rows) == (parser.get_default("core_hour"), 0.0):
+            PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

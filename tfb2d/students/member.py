@@ -1,0 +1,113 @@
+"""One of several processes that train a run's student together; the chief starts its own from the stage `student`.
+
+It is a process of its own because TensorFlow joins a cluster before its first op, and the stages before have used
+TensorFlow. All members read the run folder, so it lies where all can read it. The chief alone writes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from absl import logging
+
+from tfb2d.atomic import read_json, write_json
+from tfb2d.cluster import member
+from tfb2d.config import Config
+from tfb2d.errors import RunError
+from tfb2d.outcomes import StudentOutcome
+from tfb2d.resume import CHECKPOINTS
+from tfb2d.runs import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OUTCOME = "outcome.json"  # in the checkpoints' folder: what the chief's process hands to the stage
+
+
+def train_as_chief(run: Run, config: Config) -> StudentOutcome:
+    """Trains the student in a process of its own, together with the other members, and returns the stage's outcome.
+
+    Raises:
+      ConfigError: TF_CONFIG is missing or wrong.
+      RunError: the training ended early, perhaps because another member's process did.
+    """
+    member(config.training.strategy)
+    command = [sys.executable, "-m", "tfb2d.students.member", str(run.folder), str(int(run.progress))]
+    # The pipe ends with this process, however that ends, and the child with the pipe: no second writer is left behind.
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        ended = process.wait()
+    if ended:
+        raise RunError(
+            f"{run.folder}: the training of the student ended early (exit status {ended}). A member of the cluster may be "
+            "gone: start the job again on all members. It goes on from the checkpoint."
+        )
+    return StudentOutcome.from_json(read_json(run.student / CHECKPOINTS / OUTCOME))
+
+
+def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], StudentOutcome]") -> StudentOutcome:
+    """Joins the cluster and trains the student; the first that this process does with TensorFlow.
+
+    Args:
+      run: the run folder.
+      config: its settings.
+      train: trains the student; every member calls it.
+
+    Raises:
+      RunError: another member is gone.
+    """
+    from tfb2d.students.strategy import joined
+
+    me = member(config.training.strategy)
+    logging.info("student: %s %d of %s joins", me.kind, me.index, json.dumps(me.cluster))
+    joined(config.training.strategy)
+    import tensorflow as tf
+
+    try:
+        return train(run, config)
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.InternalError,
+        tf.errors.CancelledError,
+        tf.errors.AbortedError,
+    ) as error:
+        raise RunError(
+            f"{me.kind} {me.index}: another member of the cluster is gone ({type(error).__name__}); start the job again on "
+            "all members. It goes on from the checkpoint."
+        ) from error
+
+
+def main(folder: Path, progress: bool) -> None:
+    """Runs the chief's process."""
+    from tfb2d.students import stage
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    run = Run(folder, progress)
+    try:
+        outcome = train_as_member(run, run.config(), stage.train_here)
+    except RunError as error:
+        leave(str(error))
+    write_json(run.student / CHECKPOINTS / OUTCOME, outcome.to_json())
+    leave()
+
+
+def leave(error: str = "") -> NoReturn:
+    """Ends a member's process at once: TensorFlow's servers cannot be stopped, and a cluster's threads may wait."""
+    if error:
+        print(f"error: {error}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1 if error else 0)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)
+    main(Path(sys.argv[1]), sys.argv[2] == "1")
