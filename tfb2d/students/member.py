@@ -8,13 +8,11 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from absl import logging
 
-from tfb2d.atomic import read_json, write_json
+from tfb2d.atomic import read_json
 from tfb2d.cluster import member
 from tfb2d.config import Config
 from tfb2d.errors import RunError
@@ -36,7 +34,7 @@ def train_as_chief(run: Run, config: Config) -> StudentOutcome:
       RunError: the training ended early, perhaps because another member's process did.
     """
     member(config.training.strategy)
-    command = [sys.executable, "-m", "tfb2d.students.member", str(run.folder), str(int(run.progress))]
+    command = [sys.executable, "-m", "tfb2d.students.chief", str(run.folder), str(int(run.progress))]
     # The pipe ends with this process, however that ends, and the child with the pipe: no second writer is left behind.
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         ended = process.wait()
@@ -80,20 +78,6 @@ def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], St
         ) from error
 
 
-def main(folder: Path, progress: bool) -> None:
-    """Runs the chief's process."""
-    from tfb2d.students import stage
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    run = Run(folder, progress)
-    try:
-        outcome = train_as_member(run, run.config(), stage.train_here)
-    except RunError as error:
-        leave(str(error))
-    write_json(run.student / CHECKPOINTS / OUTCOME, outcome.to_json())
-    leave()
-
-
 def leave(error: str = "") -> NoReturn:
     """Ends a member's process at once: TensorFlow's servers cannot be stopped, and a cluster's threads may wait."""
     if error:
@@ -101,13 +85,3 @@ def leave(error: str = "") -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1 if error else 0)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    logging.set_verbosity(logging.INFO)
-    main(Path(sys.argv[1]), sys.argv[2] == "1")
