@@ -179,7 +179,7 @@ class _Texts:
     kinds: list[tuple[np.ndarray, int]]
 
     def padded(self, index: np.ndarray, field: int) -> list[np.ndarray]:
-        """Lays ids of some texts out as the model takes them, `[texts, positions, *]`, filled up with the field's padding."""
+        """Lays ids of some texts out as the model takes them, `[texts, positions, *]`, filled up as the field's are."""
         lengths = self.lengths[index]
         positions = max(1, int(lengths.max()))
         steps = np.arange(positions)

@@ -1,8 +1,8 @@
 """Keeps the memory of a serving process small: fewer imports, and freed memory given back.
 
-`import tensorflow` also imports Keras, and with it pandas, pyarrow, scikit-learn and Matplotlib where they are installed; its
-converter to TensorFlow Lite imports JAX, and old training loops SciPy. A server runs graphs alone. Without those libraries
-its process starts in half of the CPU time and needs 290 MB less (docs/performance.md).
+`import tensorflow` also imports Keras, and with it pandas, pyarrow, scikit-learn and Matplotlib where they are installed;
+its converter to TensorFlow Lite imports JAX, and old training loops SciPy. A server runs graphs alone. Without those
+libraries it starts in half of the CPU time and needs 290 MB less (docs/performance.md).
 """
 
 import contextlib
@@ -22,7 +22,8 @@ def import_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     hidden = [name for name in UNUSED if name not in sys.modules and find_spec(name)]
-    sys.modules.update(dict.fromkeys(hidden))  # None: an import raises ModuleNotFoundError (Python's reference, 5.3.1)
+    for name in hidden:  # Python's reference, 5.3.1: None makes an import raise ModuleNotFoundError
+        sys.modules[name] = None  # type: ignore[assignment]
     try:
         import tensorflow  # noqa: F401 (whoever needs it imports it again, which costs nothing)
     finally:

@@ -114,10 +114,10 @@ class ServedStudent(tf.Module):
         self._fold(student)
         if self.soft:
             self.near = Kernels(self.config.kernels)
-        if self.pair:
+        if student.query_dense is not None:
             # A function, and outside of the branches: a saved model holds its weights once, not in every branch of every
             # signature. It is inlined where it is called.
-            shapes = [tf.TensorSpec([None, len(kernel)]) for kernel in (self.query_kernel, self.kernel)]
+            shapes = [tf.TensorSpec([None, kernel.shape[0]]) for kernel in (student.query_dense.kernel, self.kernel)]
             self.dense = tf.function(self._dense, input_signature=shapes, autograph=False)
 
     @property
@@ -131,7 +131,7 @@ class ServedStudent(tf.Module):
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Computes logits `[batch, n_logits]` float32 of texts: one `[batch]` string tensor a field."""
         if not self.pair:
-            tokens = self._tokens(texts[0])
+            tokens = self.tokens(texts[0])
             return self._cheap_first(tokens) if self.cheap_layers else self._logits_of_pools(tokens.pools)
         one_title = tf.equal(tf.size(texts[1]), 1)
         return self.dense(
@@ -150,7 +150,8 @@ class ServedStudent(tf.Module):
         logits = self.dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
         return tf.reshape(logits, tf.concat([tf.shape(titles), [self.task.n_logits]], 0))
 
-    def _tokens(self, texts: tf.Tensor) -> "Tokens":
+    def tokens(self, texts: tf.Tensor) -> "Tokens":
+        """Reads texts, strings `[n]`."""
         return Tokens(self, texts)
 
     def _dense(self, query_pool: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
@@ -196,7 +197,7 @@ class ServedStudent(tf.Module):
           The queries' pools `[batch, dim]`, and features `[batch, features]`.
         """
         batch = tf.size(title)
-        tokens = self._tokens(tf.concat([query, title], 0))
+        tokens = self.tokens(tf.concat([query, title], 0))
         if owners is not None:
             tokens.repeat_queries(tf.size(query), owners)
         lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)

@@ -1,13 +1,14 @@
 """Features of one query with its titles as they are served: of a ranking, or of a single pair.
 
-`served` computes the same features for many queries. Titles of one query repeat each other's tokens. What belongs to a token
-alone is therefore computed for the distinct tokens: rows of soft matching, cosines with the query's tokens and their
+`served` computes the same features for many queries. Titles of one query repeat each other's tokens. What belongs to a
+token alone is therefore computed for the distinct tokens: rows of soft matching, cosines with the query's tokens and their
 kernels, matches. A title sums what its tokens have. The query's own text is the first row of such sums: its counts of its
 own n-grams are how often it repeats them.
 """
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from tfb2d.students import text
@@ -24,26 +25,30 @@ def query_features(served: "ServedStudent", query: tf.Tensor, titles: tf.Tensor)
       The query's pool `[1, dim]`, and features `[n, features]`.
     """
     config = served.config
+    if not (served.matched or served.soft):
+        query_pool, title_pool = tf.split(served.tokens(tf.concat([query, titles], 0)).pools, [1, -1], num=2)
+        features = pooled_features(config, query_pool, title_pool)
+        return query_pool, tf.concat(features, 1) if len(features) > 1 else features[0]
     texts = QueryTexts(served, tf.concat([query, titles], 0))
     lengths = tf.raw_ops.DenseBincount(input=texts.rows, size=texts.n, weights=tf.zeros([0]), binary_output=False)
     width = tf.cast(lengths[0], tf.int32)
     query_length, title_lengths = tf.split(tf.maximum(lengths, 1.0), [1, -1], num=2)
     query_pool, title_pool = tf.split(texts.pools, [1, -1], num=2)
     features = pooled_features(config, query_pool, title_pool)
-    matched = [_equal(texts, order, width) for order in range(len(config.orders))] if served.matched else []
-    counts, sums = [], None
-    of_tokens = [equal for equal, own in zip(matched, texts.own, strict=False) if own]
+    equal = [_equal(texts, order, width) for order in range(len(config.orders))] if served.matched else []
     near = [_near(served, texts, width)] if served.soft else []
-    if near or of_tokens:
-        parts = of_tokens + near
-        sums = texts.by_text(tf.concat(parts, 1) if len(parts) > 1 else parts[0], texts.token_at)
-    for equal, own, at in zip(matched, texts.own, texts.at_ids, strict=False):
-        counts.append(sums[:, :width] if own else texts.by_text(equal, at))
+    of_tokens = [matches for matches, own in zip(equal, texts.own, strict=False) if own]
+    if of_tokens or near:
+        sums = texts.by_text(
+            tf.concat(of_tokens + near, 1) if of_tokens and near else (of_tokens + near)[0], texts.token_at
+        )
+        token_counts, sums = tf.split(sums, tf.stack([width, -1]), 1, num=2) if of_tokens and near else (sums, sums)
     if served.matched:
+        columns = zip(equal, texts.own, texts.at_ids, strict=True)
+        counts = [token_counts if own else texts.by_text(matches, at) for matches, own, at in columns]
         features += _matches(served, texts, counts, width, query_length, title_lengths[:, None])
     if served.soft:
-        logs = sums[1:, width:] if of_tokens else sums[1:]
-        logs = tf.reshape(tf.math.log1p(logs), tf.stack([tf.size(titles), width, config.kernels]))
+        logs = tf.reshape(tf.math.log1p(sums[1:]), tf.stack([tf.size(titles), width, config.kernels]))
         logs = tf.reduce_sum(logs, 1)
         features += [logs, logs / query_length]
     return query_pool, tf.concat(features, 1) if len(features) > 1 else features[0]
@@ -71,7 +76,8 @@ class QueryTexts:
         distinct, self.token_at = tf.unique(values)
         first = text.mixed(distinct, self.rows, (1,))[:, 0]
         longer = tuple(order for order in config.orders if order > 1)
-        mixed = dict(zip(longer, tf.unstack(text.mixed(values, self.rows, longer), len(longer), 1) if longer else []))
+        ahead = tf.unstack(text.mixed(values, self.rows, longer), len(longer), 1) if longer else []
+        mixed = dict(zip(longer, ahead, strict=True))
         self.own = [order == 1 for order in config.orders]
         self.ids = [tf.math.floormod(mixed.get(order, first), config.buckets) for order in config.orders]
         each = tf.range(tf.size(values))
@@ -79,8 +85,10 @@ class QueryTexts:
         self.soft_ids = tf.math.floormod(first, config.soft_buckets) if served.soft else None
         if served.table.packed:
             self.data = served.table.vectors(tf.concat(self.ids, 0) if len(self.ids) > 1 else self.ids[0])
-            starts = [0, *(tf.add_n([tf.size(ids) for ids in self.ids[:order]]) for order in range(1, len(self.ids)))]
-            self.at = [at + start if order else at for order, (at, start) in enumerate(zip(self.at_ids, starts))]
+            self.at = [
+                at + tf.add_n([tf.size(ids) for ids in self.ids[:order]]) if order else at
+                for order, at in enumerate(self.at_ids)
+            ]
         else:
             self.data = served.table.values.read_value()
             columns = zip(self.ids, self.at_ids, self.own, strict=True)
@@ -97,7 +105,8 @@ class QueryTexts:
 def _equal(texts: QueryTexts, order: int, width: tf.Tensor) -> tf.Tensor:
     """Says which n-grams of an order equal the query's: `[n-grams, query tokens]` float32."""
     ids = texts.ids[order]
-    return tf.cast(tf.equal(ids[:, None], tf.gather(ids, texts.at_ids[order][:width])), tf.float32)
+    of_query = tf.gather(ids, texts.token_at[:width]) if texts.own[order] else ids[:width]
+    return tf.cast(tf.equal(ids[:, None], of_query), tf.float32)
 
 
 def _near(served: "ServedStudent", texts: QueryTexts, width: tf.Tensor) -> tf.Tensor:
@@ -116,15 +125,18 @@ def _matches(
     query_length: tf.Tensor,
     lengths: tf.Tensor,
 ) -> list[tf.Tensor]:
-    """Returns pools of matched n-grams of each title and of the query, and shares, from `counts` `[texts, query tokens]`."""
+    """Returns pools of each title's and the query's matched n-grams, and shares; `counts` are `[texts, query tokens]`."""
     orders, dim = len(counts), served.config.dim
     # The n-grams of one order stand together, one for each token of the query.
     repeated, often = tf.split(tf.concat(counts, 1) if orders > 1 else counts[0], [1, -1], num=2)
     vectors = tf.gather(
         texts.data, tf.concat([at[:width] for at in texts.at], 0) if orders > 1 else texts.at[0][:width]
     )
-    order = tf.repeat(tf.eye(orders), width[None], 0) if orders > 1 else tf.ones(tf.stack([width, 1]))
-    sums = tf.matmul(tf.concat([often / repeated, tf.minimum(often, 1.0)], 0), tf.concat([vectors, order], 1))
+    order = tf.tile(np.eye(orders, dtype=np.float32)[:, None], tf.stack([1, width, 1]))
+    sums = tf.matmul(
+        tf.concat([often / repeated, tf.minimum(often, 1.0)], 0),
+        tf.concat([vectors, tf.reshape(order, [-1, orders])], 1),
+    )
     title_sums, query_sums = tf.split(sums, 2)
     (matched, title_hits), (query_matched, query_hits) = (
         tf.split(sums, [dim, orders], 1) for sums in (title_sums, query_sums)
