@@ -56,15 +56,18 @@ EXTRAS = {
     ],
     "search": ["bm25s>=0.3", "faiss-cpu>=1.9", "starlette>=0.40", "uvicorn>=0.30"],
     "milvus": ["pymilvus>=2.5"],  # where a catalogue outgrows one machine
+    "ray": ["ray>=2.40"],  # labelling on several machines: 80 MB
     "jax": ["jax>=0.5"],
     "torch": ["torch>=2.6"],
     "test": [
         "cryptography>=42",
+        "flask-cors>=5",
         "hypothesis>=6.100",
         "jax>=0.5",
         "jsonschema>=4.20",
         "kubernetes-validate>=1.37",
         "milvus-lite>=2.4",
+        "moto[s3]>=5",  # an S3-compatible server; with flask-cors, which it needs for that
         "openapi-spec-validator>=0.7",
         "playwright>=1.50",  # drives the system's Chromium; tests of the search page are skipped where there is none
         "promql-parser>=0.5",
@@ -72,6 +75,7 @@ EXTRAS = {
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "pyyaml>=6",
+        "ray>=2.40",
     ],
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }

@@ -30,6 +30,8 @@ EXAMPLES = (
     "The jokes are stale and the plot makes no sense.",
     "Beautifully shot, cleverly written, and never boring.",
     "It is neither good nor bad, just there.",
+    "Not a bad film at all.",
+    "The plot is hardly believable.",
     "A lazy sequel that repeats what the first film did better.",
     "One of the best thrillers of the year.",
     "The camera is lovely, but the script is a mess.",
@@ -71,8 +73,8 @@ It keeps {retention} of the teacher's accuracy. Figures of other runs: [results/
 ## Limits
 
 It was trained on short English sentences of film critics, about films. On other text, other languages or long reviews its
-scores mean little, and an empty text gets the base rate. It looks at words, not at their order: "not good" is no phrase to
-it. Critics' habits of the time, and whatever bias they have, it has learnt too. It is an example, not a product.
+scores mean little, and an empty text gets the base rate. Critics' habits of the time, and whatever bias they have, it has
+learnt too. {negation} It is an example, not a product.
 
 ## What it says
 
@@ -82,6 +84,19 @@ it. Critics' habits of the time, and whatever bias they have, it has learnt too.
 |---|---|
 {examples}
 """
+
+
+def negation_of(report: dict[str, Any]) -> str:
+    """What the report's negated words show."""
+    found = report["contrasts"]
+    if found is None:
+        return "It has not been tried on negated words."
+    turned = {name: round(found["turned"][name] * found["pairs"]) for name in ("teacher", "student")}
+    alike = round(found["alike"]["student"] * found["pairs"])
+    return (
+        f'Of {found["pairs"]} negated words such as "{found["shown"][0]["negated"]}", which its transfer text held, it '
+        f"decides {alike} as its teacher does: it turns {turned['student']} of them, the teacher {turned['teacher']}."
+    )
 
 
 def command_of(report: dict[str, Any]) -> str:
@@ -129,6 +144,9 @@ def card_of(report: dict[str, Any], scores: list[float], size: float) -> dict[st
         "figures": figures,
         "retention": report["retention"],
         "fidelity": report["fidelity"],
+        "negation": {name: report["contrasts"][name] for name in ("pairs", "turned", "alike")}
+        if report["contrasts"]
+        else None,
         "examples": [{"text": text, "score": score} for text, score in zip(EXAMPLES, scores, strict=True)],
     }
 
@@ -152,6 +170,7 @@ def page(report: dict[str, Any], scores: list[float], size: float, about: dict[s
         transfer=counts["transfer"],
         rows=report["rows"]["test"],
         retention=f"{report['retention']:.1%}",
+        negation=negation_of(report),
         **{name: figure(name, "accuracy") for name in ("teacher", "student", "labels_only")},
         **{f"{name}_auc": figure(name, "roc_auc") for name in ("teacher", "student", "labels_only")},
         examples="\n".join(

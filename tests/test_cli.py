@@ -20,7 +20,7 @@ from tfb2d.recipes import load, names, override, paths
 from tfb2d.terminal import _CHATTER
 
 ALL = [*cli.COMMANDS, *cli.TOOLS]
-MODES = [["bench", mode] for mode in ("--serving", "--profile", "--tflite")]
+MODES = [["bench", mode] for mode in ("--serving", "--profile", "--teacher", "--tflite")]
 
 
 @pytest.fixture

@@ -91,6 +91,10 @@ def test_pairs_are_ranked_by_query(tmp_path: Path) -> None:
     figures = json.loads(out.read_text())
     assert (figures["groups"], figures["ndcg_groups"]) == (3, {"all": 3, "counted": 2})
     assert figures["student"]["pair_order"]["value"] == 0.5
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["metric", "student", "95%", "interval", "BM25", "95%", "interval"]
+    assert ["accuracy", f"{figures['student']['accuracy']['value']:.3f}", "–"] in lines  # BM25 has no probabilities
+    assert ["pairs", "in", "order", "0.500", f"{figures['bm25']['pair_order']['value']:.3f}"] in lines
 
 
 def test_what_cannot_work_is_said_in_a_line(tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ from tests.commands import run as run_here
 from tests.killing import module, run_and_kill
 from tfb2d.data.files import read_json
 from tfb2d.data.tables import read_table
+from tfb2d.evaluation.results import summarise
 from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.evaluation.test_logits import read_test_logits
 from tfb2d.resume import RECORD
+from tfb2d.runs import Run
 
 RECIPE = """
 from tfb2d.config import *
@@ -112,8 +115,22 @@ def test_the_report_has_what_other_programs_rely_on(whole: Path) -> None:
     assert set(report["seconds"]) >= set(STAGES) - {"report"}
     assert {"tensorflow", "keras", "tfb2d"} <= set(report["versions"])
     assert report["latency"]["teacher"]["single_ms"]["p50"] > report["latency"]["student"]["single_ms"]["p50"]
+    found = report["contrasts"]  # of words that the training text holds
+    assert found["reference"] == "teacher"
+    assert set(found["turned"]) == {"teacher", "student"}
     page = (whole / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page or "data:image/png" in page
+
+
+def test_the_reports_figures_come_out_of_its_test_logits(whole: Path) -> None:
+    report = read_json(whole / "report.json")
+    (recounted,) = (summarise(results) for results in read_test_logits(Run(whole).test_logits).values())
+    for name in ("teacher", "labels_only"):
+        assert recounted[name] == report[name]
+    assert recounted["student"] == pytest.approx(report["student"], abs=1e-5)  # served in float32
+    for name in ("headline_measure", "retention", "fidelity", "gain_over_labels_only"):
+        assert recounted[name] == report[name]
+    assert recounted["intervals"]["retention"] == report["intervals"]["retention"]
 
 
 def test_the_served_student_is_small_and_scores_as_the_trained_one(whole: Path) -> None:

@@ -13,9 +13,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tfb2d.data_config import DEGREES, NEGATIONS, check_frames
 from tfb2d.data_config import AugmentConfig as AugmentConfig
 from tfb2d.data_config import DataConfig as DataConfig
 from tfb2d.data_config import OffersConfig as OffersConfig
+from tfb2d.data_config import RetrieveConfig as RetrieveConfig
+from tfb2d.label_config import LabelConfig as LabelConfig
+from tfb2d.label_config import RayConfig as RayConfig
 from tfb2d.settings import ConfigError as ConfigError
 from tfb2d.settings import build, changed_settings, config_dict, require, require_positive, without_effect
 from tfb2d.twin_config import SCRATCH
@@ -105,17 +109,6 @@ def adapt_settings(config: TeacherConfig) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class LabelConfig:
-    """How teachers write logits."""
-
-    rows_per_shard: int = 8192  # the unit that is redone after a kill
-    batch_tokens: int = 4096  # tokens, padding included, of one forward pass
-
-    def __post_init__(self) -> None:
-        require_positive(self, "label", "rows_per_shard", "batch_tokens")
-
-
-@dataclass(frozen=True)
 class DistillConfig:
     """From the teachers' logits to the student's targets (BERT2DNN, arXiv 2010.10442, section 3.2)."""
 
@@ -140,12 +133,18 @@ class StudentConfig:
     dim: int = 64  # its width
     orders: tuple[int, ...] = (1, 2)  # n-gram orders
     # 0 gives n-grams rows of their own. Otherwise, for single texts, an n-gram of so many tokens is composed of its tokens'
-    # vectors, and `orders` is unused. The four settings below go with a window.
+    # vectors, and `orders` is unused. The six settings below go with a window.
     window: int = 0
     # The dilation of each convolution over composed n-grams, for example (1, 2): how many tokens off its neighbours are.
     convolutions: tuple[int, ...] = ()
     # The width of the convolutions' hidden layer, for example 256. 0 has no hidden layer.
     convolution_width: int = 0
+    # The width of the vectors that convolutions read, for example 32. Those of the table are brought to it, and their own
+    # pool stands beside that of the convolutions. 0 keeps `dim`.
+    convolution_dim: int = 0
+    # Above 0, a second and cheap output reads the n-grams before the convolutions. Texts on which it is certain skip these.
+    # The log loss on validation may grow by so much, for example 0.005. 0 sends every text through the convolutions.
+    early_exit: float = 0.0
     # At most so many tokens get rows of their own: the most frequent ones, each three times or more. All other tokens share
     # a row. 0 hashes every token to a row.
     vocabulary: int = 0
@@ -191,6 +190,16 @@ class StudentConfig:
             bool(self.convolutions) or not self.convolution_width,
             "student.convolution_width goes with student.convolutions; 0 is none",
         )
+        require(self.convolution_dim >= 0, f"student.convolution_dim is {self.convolution_dim}; 0 keeps student.dim")
+        require(
+            bool(self.convolutions) or not self.convolution_dim,
+            "student.convolution_dim goes with student.convolutions; 0 keeps student.dim",
+        )
+        require(self.early_exit >= 0, f"student.early_exit is {self.early_exit}; it is a log loss; 0 has no early exit")
+        require(
+            bool(self.convolutions) or not self.early_exit,
+            "student.early_exit goes with student.convolutions, which it skips; 0 is none",
+        )
         near = all(0 < dilation < self.max_tokens for dilation in self.convolutions)
         require(
             near,
@@ -213,6 +222,9 @@ class TrainingConfig:
     learning_rate: float = 1e-3  # Adam, the dense layers
     warmup: float = 0.02  # share of the steps; linear decay to 0 follows
     patience: int = 0  # epochs without a better headline measure on validation before training stops; 0 never stops
+    # Weight of the squared error of margins between two titles of a query, beside the cross-entropy
+    # (`students/margin.py`); for example 0.1. 0 is none.
+    margin_weight: float = 0.0
     checkpoint_seconds: float = without_effect(60.0)
     seed: int = 0
     # "" trains in this process on one device. Of tf.distribute: "mirrored" takes all devices of this machine; TF_CONFIG
@@ -225,6 +237,11 @@ class TrainingConfig:
         require(
             known, f"training.strategy is {self.strategy!r}; it takes {', '.join(STRATEGIES)}, or '' for one device"
         )
+        require(self.margin_weight >= 0, f"training.margin_weight is {self.margin_weight}; it is a weight, 0 or more")
+        whole = not (self.margin_weight and self.strategy)
+        require(whole, "training.margin_weight pairs the rows of a whole batch; training.strategy splits it")
+        fits = self.margin_weight == 0 or self.batch_size % 2 == 0
+        require(fits, f"training.batch_size is {self.batch_size}; training.margin_weight takes an even one")
 
 
 @dataclass(frozen=True)
@@ -291,9 +308,15 @@ class ReportConfig:
     resamples: int = 1000  # bootstrap
     latency_rows: int = 200
     examples: int = 12  # most and least agreeing examples shown
+    # Single texts with two classes: frequent words of the training text are scored plain and in these frames, such as
+    # "good" and "not good", by teacher and student. () leaves that out, as does text without the frames' words.
+    negations: tuple[str, ...] = NEGATIONS
+    # The words are those that often stand behind one of these, as adjectives do; () takes all.
+    degrees: tuple[str, ...] = DEGREES
 
     def __post_init__(self) -> None:
         require_positive(self, "report", "resamples", "latency_rows")
+        check_frames("report.negations", self.negations)
 
 
 @dataclass(frozen=True)
@@ -331,6 +354,16 @@ class Config:
         require(fits, f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(measures)}")
         grouped = chosen not in ("ndcg10", "pair_order") or self.data.is_grouped
         require(grouped, f"report.headline {chosen!r} ranks within groups; data.group names their column")
+        pair = len(self.data.fields) == 2 and len(self.data.classes) <= 2
+        require(
+            pair or not self.training.margin_weight,
+            "training.margin_weight compares titles of a query: it takes pairs with labels 0 and 1 or grades",
+        )
+        scorers = any(teacher.preset for teacher in self.teachers.values())
+        made = bool(self.data.queries or self.data.titles)
+        require(
+            scorers or not made, "data.queries and data.titles make new pairs, which scores from files do not cover"
+        )
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")

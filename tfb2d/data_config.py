@@ -5,6 +5,17 @@ from dataclasses import dataclass, field
 
 from tfb2d.settings import require, require_positive
 
+# How words are negated, and the words that stand before adjectives. They are English; a config may set others.
+NEGATIONS = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
+DEGREES = ("very", "so", "too", "quite", "rather", "more", "most", "less", "as", "not", "never")
+
+
+def check_frames(setting: str, frames: tuple[str, ...]) -> None:
+    """Raises ConfigError unless every frame is words and one `{}`."""
+    for frame in frames:
+        right = frame.count("{}") == 1 and bool(frame.replace("{}", "").strip())
+        require(right, f"{setting} has {frame!r}; a frame is words with one {{}}, as 'not {{}}'")
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -14,6 +25,13 @@ class AugmentConfig:
     judged: bool = False  # whether copies are made of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
+    # Single texts with two classes: so many words a class that tell the label (`data/telling.py`) are put into these
+    # frames, such as "not good", and the teacher says what that does to them. Frames with words that the text lacks are
+    # left out. Words are those that often stand behind a word of degree, as adjectives do; () takes all. Other tasks have
+    # no such rows.
+    negated: int = 0
+    negations: tuple[str, ...] = (*NEGATIONS, "isn't {}", "is not {}", "not very {}", "not so {}", "very {}")
+    degrees: tuple[str, ...] = DEGREES
     # The form of the unlabelled text (single-text tasks only), in the order in which it is made:
     markup: bool = False  # take HTML out
     sentences: bool = False  # cut into sentences
@@ -22,7 +40,8 @@ class AugmentConfig:
     max_words: int = 0  # leave out texts with more words; 0 sets no bound
 
     def __post_init__(self) -> None:
-        for name in ("copies", "min_words", "max_words"):
+        check_frames("data.augment.negations", self.negations)
+        for name in ("copies", "negated", "min_words", "max_words"):
             value = getattr(self, name)
             require(value >= 0, f"data.augment.{name} is {value}; it is a count, so 0 or more")
         for name in ("mask", "ngram"):
@@ -54,12 +73,39 @@ class OffersConfig:
     queries: int = 1_500  # of test, and of valid; at most
     candidates: int = 20  # titles of each such query
     transfer: int = 400_000  # unlabelled pairs, at most; twelve per query
+    # Grades 1 to 4 by how nearly a title is related to the query's product, with a judge's confusions, in place of labels 0
+    # and 1. `data.retrieve` then makes the unlabelled pairs, and `transfer` is unused.
+    graded: bool = False
+    transfer_queries: int = 4_000  # graded: queries of which unlabelled pairs are made
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "data.offers", "judged", "queries", "transfer")
+        require_positive(self, "data.offers", "judged", "queries", "transfer", "transfer_queries")
         require(self.candidates > 1, f"data.offers.candidates is {self.candidates}; a ranking takes 2 or more")
         require(bool(self.files) or not self.titles, "data.offers.titles goes with data.offers.files")
+
+
+@dataclass(frozen=True)
+class RetrieveConfig:
+    """Which titles each query is paired with, where unlabelled pairs are made of texts (`tfb2d/data/retrieve`)."""
+
+    # Also where neither `data.unlabelled` nor `data.queries` nor `data.titles` names files: the labelled training rows' own
+    # queries and titles serve then, never those of valid and test. False makes pairs only where files are named.
+    labelled: bool = False
+    nearest: int = 8  # titles that BM25 ranks first
+    near_misses: int = 4  # titles that hold some of the query's words, drawn from those that rank lower
+    random: int = 2  # any titles
+    title_queries: int = 1  # queries made of each title's words, at most; they fill up what is left of `pairs`
+    pairs: int = 150_000  # at most; where the queries would give more, some of them are drawn
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("nearest", "near_misses", "random", "title_queries"):
+            value = getattr(self, name)
+            require(value >= 0, f"data.retrieve.{name} is {value}; it is a count, so 0 or more")
+        some = self.nearest + self.near_misses + self.random > 0
+        require(some, "data.retrieve pairs queries with no title: nearest, near_misses and random are all 0")
+        require_positive(self, "data.retrieve", "pairs")
 
 
 @dataclass(frozen=True)
@@ -91,11 +137,21 @@ class DataConfig:
     max_unlabelled: int = 0  # read at most so many unlabelled rows; 0 is all
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     offers: OffersConfig = field(default_factory=OffersConfig)
+    # Texts of which (query, title) pairs without a label are made, as `retrieve` says: .txt files with one text a line, or
+    # tables with the field's column. Where one of the two is empty, the labelled training rows' own texts serve.
+    queries: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    retrieve: RetrieveConfig = field(default_factory=RetrieveConfig)
 
     @property
     def kind(self) -> str:
         """Returns the kind of the labels: "binary", "multiclass" or "graded"."""
         return "graded" if self.label_range else "multiclass" if len(self.classes) > 2 else "binary"
+
+    @property
+    def has_negations(self) -> bool:
+        """Says whether negating a word may change a row's class: single texts with two classes."""
+        return len(self.fields) == 1 and self.kind == "binary"
 
     @property
     def is_grouped(self) -> bool:
@@ -135,11 +191,21 @@ class DataConfig:
             name = self.augment.reshapes
             require(not name, f"data.augment.{name} is for single texts; this task has two fields")
             require(not self.phrases, "data.phrases is for single texts; this task has two fields")
+        if self.queries or self.titles:
+            require(len(self.fields) == 2, f"data.queries and data.titles make pairs; data.fields is {self.fields}")
         require(not (self.phrases and self.group), "data.phrases and data.group exclude each other")
         if self.offers.files:
             require(len(self.fields) == 2, f"data.offers makes (query, title) pairs; data.fields is {self.fields}")
-            graded = self.classes or self.label_range
-            require(not graded, "data.offers makes labels 0 and 1; leave data.classes and data.label_range empty")
+            made, labels = ((1, 4), "grades 1 to 4") if self.offers.graded else ((), "labels 0 and 1")
+            fits = not self.classes and tuple(self.label_range) == made
+            require(fits, f"data.offers makes {labels}; leave data.classes empty and take data.label_range={made}")
+
+    @property
+    def makes_pairs(self) -> bool:
+        """Says whether unlabelled pairs are made of queries and titles."""
+        given = bool(self.queries or self.titles)
+        alone = self.retrieve.labelled and len(self.fields) == 2 and not self.unlabelled
+        return given or alone
 
     @property
     def group_column(self) -> str:

@@ -7,10 +7,11 @@
 Computes accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss. Each has a
 95% interval by bootstrap. Grades have Spearman's and Pearson's correlation, RMSE on your scale, and within groups the
 share of pairs in the right order. A binary model has F1, precision and recall at the threshold that validation chose when
-it was trained. The model knows its text fields, label column and classes. --fields and --label name the file's
-columns where these are called otherwise. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit`
-(`logit_0..k-1`, or `score`). They are joined by text, exactly or up to spaces, case and HTML escapes. Fidelity and
-retention are those of the rows with a teacher's score.
+it was trained. BM25 stands beside a model of pairs, by the measures of order alone; its documents are the titles of your
+rows. With a teacher, the share of the way from BM25 to the teacher is told. The model knows its text fields, label column
+and classes. --fields and --label name the file's columns where these are called otherwise. --teacher_logits takes Parquet,
+TSV, ... with the text fields and `logit` (`logit_0..k-1`, or `score`). They are joined by text, exactly or up to spaces,
+case and HTML escapes. Fidelity and retention are those of the rows with a teacher's score.
 """
 
 from argparse import Namespace
@@ -43,6 +44,7 @@ def add_arguments(parser: "Parser") -> None:
     columns.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
     reading_flags(parser.group("reading"))
     work = parser.group("work")
+    work.switch("bm25", "Measure BM25 beside a model of pairs; it takes a pass over all titles for each query.", True)
     work.integer("resamples", "Bootstrap resamples; 0 leaves the intervals out.", 1000, 0)
     work.integer("seed", "Of the resamples.", 0, 0)
     work.switch("progress", "Show a progress bar.", True)
@@ -75,6 +77,7 @@ def run(options: Namespace) -> None:
         scored,
         options.teacher_logits,
         decision=scorer.about.get("decision"),
+        bm25=options.bm25,
         resamples=options.resamples,
         seed=options.seed,
     )
@@ -87,9 +90,10 @@ def run(options: Namespace) -> None:
 def table(figures: dict[str, Any]) -> str:
     """Lays out the figures as text for a terminal."""
     from tfb2d.data.join import Matches
-    from tfb2d.evaluation.table import METRICS, figure, layout, ndcg_note, span
+    from tfb2d.evaluation.models import MODELS
+    from tfb2d.evaluation.table import METRICS, figure, layout, ndcg_note, percent, span
 
-    models = {"student": figures["student"]} | ({"teacher": figures["teacher"]} if figures["teacher"] else {})
+    models = {MODELS[key]: figures[key] for key in ("student", "bm25", "teacher") if figures[key]}
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
     for name in figures["student"]:
         results = [of_model.get(name, {"value": None, "ci95": None}) for of_model in models.values()]
@@ -108,6 +112,11 @@ def table(figures: dict[str, Any]) -> str:
     for name, share, note in shown:
         if share:
             line(name, f"{figure(share['value'])}  {span(share['ci95'])}{note}")
+    shares = [(figures["headline_measure"], figures["over_bm25"]), ("ndcg10", figures["ndcg10_over_bm25"])]
+    ways = {METRICS[name]: percent(share["value"]) for name, share in shares if share and share["value"] is not None}
+    if ways:
+        told = ", ".join(f"{way} by {name}" for name, way in ways.items())
+        line("over BM25", f"{told}: the share of the way from BM25 to the teacher")
     if decision := figures["decision"]:
         there = ", ".join(f"{METRICS[name]} {figure(decision[name])}" for name in ("f1", "precision", "recall"))
         line(

@@ -135,7 +135,7 @@ class LogitsOutcome(Outcome):
 
     Attributes:
       rows: rows with a logit, by split.
-      missing: rows without a logit, by split; only scores from outside leave rows out.
+      missing: rows without a logit, by split: scores from outside left them out, or the teacher gave no finite number.
       unused: scored texts that the split does not hold, by split.
     """
 

@@ -121,6 +121,11 @@ class Run:
         """Returns the report's HTML page."""
         return self.folder / "report.html"
 
+    @property
+    def test_logits(self) -> Path:
+        """Returns the Parquet file of the test split's logits of every model (`evaluation/test_logits.py`)."""
+        return self.folder / "report" / "test_logits.parquet"
+
     # Outcomes of the stages.
 
     def exists(self) -> bool:
@@ -239,10 +244,16 @@ class Run:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process; see `Run.locked`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+def locked(folder: Path, lock: Path | None = None) -> Iterator[None]:
+    """Holds a folder for this process; see `Run.locked`.
+
+    Args:
+      folder: which one.
+      lock: the file that is locked; None takes `.lock` in the folder.
+    """
+    lock = lock or folder / ".lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -106,6 +106,7 @@ def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
       options: flags.
       ignored: flags that were given and have no effect; the log names them.
     """
+    from tfb2d.serving.lean import import_tensorflow
     from tfb2d.serving.server.errors import StatusError
     from tfb2d.serving.server.preflight import prepare
 
@@ -115,6 +116,7 @@ def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
     try:
         prepared = prepare(options)
         with without_chatter():  # of TensorFlow, while it is loaded and looks for GPUs
+            import_tensorflow()
             import tensorflow as tf
 
             tf.config.list_physical_devices()

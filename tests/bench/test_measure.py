@@ -25,7 +25,7 @@ class Recorder:
     def held(self) -> list[str]:
         return self.calls
 
-    def place(self) -> list[object]:
+    def cores_and_pools(self) -> list[object]:
         return [sorted(os.sched_getaffinity(0)), os.environ["OMP_NUM_THREADS"], os.environ["TOKENIZERS_PARALLELISM"]]
 
     def fill(self, megabytes: int) -> None:
@@ -78,7 +78,7 @@ def test_worker_is_pinned_and_answers() -> None:
     with Worker(1) as worker:
         about = worker.open(place, size=4)
         assert about["file_mb"] == 1.5
-        assert worker.call("place") == [cores(1), "1", "false"]
+        assert worker.call("cores_and_pools") == [cores(1), "1", "false"]
         timing = worker.time("score", [[["a"]], [["b"]]], 1, seconds=0.0, least=4, warmup=0.0)
         assert timing.calls == 4
         assert timing.p50_us > 2000

@@ -12,7 +12,7 @@ from tfb2d.data.task import Task
 def test_a_student_of_labels_alone_is_exported(tmp_path: Path) -> None:
     fields, columns = ("query", "title"), [["film", "shoe"] * 40, ["a film", "a film"] * 40]
     made = training.train_student(str(tmp_path), Task(fields).to_json(), columns, [1.0, 0.0] * 40)
-    folder, kinds = forms(made["folder"])
+    folder, kinds = forms(made)
     assert kinds == ["Session", "Function"]
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     session, function = Session(str(folder), fields), Function(str(folder), fields)

@@ -9,6 +9,7 @@ from scipy.special import expit, softmax
 from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
 from tfb2d.data.errors import DataError
+from tfb2d.evaluation.bm25 import bm25_scores
 from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
 from tfb2d.evaluation.metrics import agreement, metrics
@@ -33,6 +34,7 @@ def test_scores_are_evaluated(reviews: Path, scorers) -> None:
     figures = evaluate(REVIEWS, scored, resamples=100)
     expected = metrics("binary", scored.labels, scored.scores, scored.groups)
     assert {name: result["value"] for name, result in figures["student"].items()} == expected
+    assert figures["bm25"] is None  # single texts have no query
     assert (figures["rows"], figures["groups"], figures["teacher"], figures["retention"]) == (300, 30, None, None)
 
 
@@ -74,6 +76,35 @@ def test_beside_a_teacher(reviews: Path, tmp_path: Path, scorers) -> None:
     assert figures["retention"]["ci95"][0] < kept < figures["retention"]["ci95"][1]
     assert figures["headline_measure"] == "accuracy"
     assert figures["headline_retention"] == figures["retention"]
+
+
+def test_pairs_have_bm25_beside_them(tmp_path: Path, scorers) -> None:
+    titles = ["match usb hub", "other usb hub", "red shoe match", "other thing", "usb match"]
+    rows = [
+        (query, title, 1 + (len(title) + len(query)) % 3) for query in ("usb hub", "shoe", "thing") for title in titles
+    ]
+    scored = score_labelled_rows(
+        scorers["graded"], [write(tmp_path / "judged.tsv", ["query", "title", "grade"], rows)], progress=False
+    )
+    logits = [(query, title, grade - 2 + 0.1 * (len(title) % 2)) for query, title, grade in rows]
+    teacher = write(tmp_path / "logits.tsv", ["query", "title", "logit"], logits)
+    figures = evaluate(PAIRS, scored, [teacher], resamples=50)
+    words = bm25_scores(*scored.columns)
+    expected = metrics("graded", scored.labels, words / (1 + words), scored.groups)
+    kept = ("roc_auc", "pr_auc", "ndcg10", "ndcg10_all", "spearman", "pair_order")
+    assert {name: result["value"] for name, result in figures["bm25"].items()} == {
+        name: expected[name] for name in kept
+    }
+    assert figures["bm25"]["spearman"]["ci95"] is not None
+    own, low, high = (figures[name]["spearman"]["value"] for name in ("student", "bm25", "teacher"))
+    assert figures["over_bm25"]["value"] == pytest.approx((own - low) / (high - low))
+    own, low, high = (figures[name]["ndcg10"]["value"] for name in ("student", "bm25", "teacher"))
+    assert figures["ndcg10_over_bm25"]["value"] == pytest.approx((own - low) / (high - low))
+    without = evaluate(PAIRS, scored, [teacher], bm25=False, resamples=0)
+    assert (without["bm25"], without["over_bm25"], without["student"].keys()) == (None, None, figures["student"].keys())
+    alone = evaluate(PAIRS, scored, resamples=0)
+    assert alone["bm25"].keys() == figures["bm25"].keys()
+    assert alone["over_bm25"] is None
 
 
 def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> None:

@@ -211,6 +211,32 @@ def test_the_table_says_it_short() -> None:
     assert "3 rejected, 41 removed" in table
 
 
+def test_negated_words_are_shown_where_there_are_any(tmp_path: Path) -> None:
+    pair = {
+        "plain": "dull <b>",
+        "negated": "hardly dull <b>",
+        "scores": {"teacher": [0.1, 0.7], "student": [0.2, 0.15]},
+    }
+    found = {
+        "reference": "teacher",
+        "frames": ["hardly {}"],
+        "words": ["dull <b>"],
+        "pairs": 1,
+        "turned": {"teacher": 1.0, "student": 0.0},
+        "alike": {"student": 0.0},
+        "shown": [pair],
+    }
+    report = write_report(run_results(contrasts=found), tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["contrasts"] == found
+    page = Page((tmp_path / "report.html").read_text())
+    assert "dull <b> → hardly dull <b>" in page.text
+    assert "0.20 → 0.15" in page.text
+    assert "negation   turns 0 of 1 negated words, the teacher 1; decides 0 as the teacher" in print_table(report)
+    nothing = write_report(run_results(), tmp_path)
+    assert nothing["contrasts"] is None
+    assert "negated" not in (tmp_path / "report.html").read_text() + print_table(nothing)
+
+
 def test_rankings_are_told_of_pairs_alone() -> None:
     report = summarise(run_results("graded"))
     kept = report["student"]["ndcg10"] / report["teacher"]["ndcg10"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.explain.conftest import PAIRS, REVIEWS, student
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.explain.contributions import explain
+from tfb2d.explain.views import view
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 
@@ -115,3 +116,17 @@ def test_matches_and_cut_tokens_are_told(pairs: Student) -> None:
     assert explanation.cut == (0, 11)
     best = max(explanation.soft, key=lambda pair: pair.cosine)
     assert best.texts == ("red", "red")
+
+
+@pytest.mark.parametrize("exits", [True, False])
+def test_with_an_early_exit_the_output_that_decided_is_explained(exits: bool) -> None:
+    made = student(REVIEWS, window=2, convolutions=(1,), convolution_dim=5, early_exit=0.1)
+    assert made.exit is not None
+    made.exit.set_weights([np.float32(0.8), np.ones(1), np.zeros(1), np.float32(0 if exits else 1e9)])
+    explanation = explain(made, ["red shoe red hat blue"], steps=512)
+    cheap, full = (float(side[0, 0]) for side in made.paths([made.tokens(tf.constant(["red shoe red hat blue"]))]))
+    assert explanation.exits is exits
+    assert explanation.logit == pytest.approx(0.8 * cheap + 1 if exits else full, abs=1e-5)
+    assert abs(explanation.gap) < 0.02 * max(1.0, abs(explanation.logit - explanation.baseline))
+    (note,) = view(REVIEWS, Calibration(), explanation).notes
+    assert note == "decided by the " + ("early exit" if exits else "convolutions: the early exit was unsure")

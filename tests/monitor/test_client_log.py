@@ -8,7 +8,8 @@ import pytest
 
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
-from tfb2d.monitor.run import Monitor, Settings
+from tfb2d.monitor.run import Monitor
+from tfb2d.monitor.settings import Settings
 from tfb2d.serving import AsyncClient, Client, RequestLog
 from tfb2d.serving.export import export
 from tfb2d.serving.local import LocalServer

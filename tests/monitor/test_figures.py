@@ -66,9 +66,9 @@ def test_ngrams_are_those_of_the_spec(texts: list[str]) -> None:
         expected = []
         for row, text in enumerate(texts):
             hashes = text_spec.token_hashes(text, 6)
-            for place in range(len(hashes) - order + 1):
-                ids = text_spec.ngram_ids(hashes[place : place + order], (order,), 2**31 - 1)
-                expected.append((row, place, int(ids[0, 0])))
+            for position in range(len(hashes) - order + 1):
+                ids = text_spec.ngram_ids(hashes[position : position + order], (order,), 2**31 - 1)
+                expected.append((row, position, int(ids[0, 0])))
         # the upper half of the 64 bits is what the bucket is made of
         ids = (result[order].hashes.view(np.int64) >> 32).astype(np.int32) % np.int32(2**31 - 1)
         assert list(zip(result[order].rows, result[order].positions, ids, strict=True)) == expected

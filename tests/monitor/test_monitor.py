@@ -25,7 +25,8 @@ from tfb2d.monitor.alerts import Thresholds
 from tfb2d.monitor.ngrams import Hasher
 from tfb2d.monitor.page import render, summary
 from tfb2d.monitor.reference import build
-from tfb2d.monitor.run import Monitor, Settings
+from tfb2d.monitor.run import Monitor
+from tfb2d.monitor.settings import Settings
 from tfb2d.outcomes import DataOutcome
 from tfb2d.probability import probabilities
 from tfb2d.resume import Record, write_record

@@ -22,7 +22,7 @@ from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.serving.export import export
-from tfb2d.students import text_spec
+from tfb2d.students import early_exit, text_spec
 from tfb2d.students.model import Student, load_student
 from tfb2d.students.rows import TrainingRows, hash_rows
 from tfb2d.students.served import ServedStudent
@@ -41,6 +41,9 @@ SHAPES = {
     "convolved": (TEXT, replace(SMALL, window=2, convolutions=(1, 3))),
     "wide": (TEXT, replace(SMALL, window=2, convolutions=(1, 3), convolution_width=24)),
     "lettered": (TEXT, replace(SMALL, window=3, convolutions=(1, 2), vocabulary=150, affixes=(2, 2))),
+    "narrowed": (TEXT, replace(SMALL, window=2, convolutions=(1, 3), convolution_width=24, convolution_dim=5)),
+    "exit": (TEXT, replace(SMALL, window=2, convolutions=(1, 3), convolution_width=24, early_exit=0.01)),
+    "exit of classes": (NEWS, replace(SMALL, window=2, convolutions=(1,), vocabulary=150, early_exit=0.01)),
     "vocabulary": (TEXT, replace(SMALL, window=2, vocabulary=100)),
     "affixes": (TEXT, replace(SMALL, window=2, affixes=(1, 3))),
     "multiclass": (NEWS, replace(SMALL, orders=(1, 2, 3))),
@@ -182,6 +185,9 @@ def _check_training(task: Task, config: StudentConfig, rows: TrainingRows, folde
         trainer = Trainer(student, rows, valid, training, out)
         history = trainer.fit(progress=False)
         student.zero_rows(trainer.untouched())
+        if student.exit:
+            targets = valid.targets
+            early_exit.fit(student, valid, (targets[:, 0] if task.n_logits == 1 else targets.argmax(1)).astype(float))
         return student, history
 
     student, history = trained(folder / "a")

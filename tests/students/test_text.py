@@ -230,6 +230,7 @@ def test_offset_ids_follow_the_formula(rows: list[list[int]], window: int, bucke
     assert text_spec.offset_ids(flat, window, buckets, splits).tolist() == expected
     texts = np.repeat(np.arange(len(rows)), np.diff(splits))
     assert text.composed_ids(tf.constant(flat), tf.constant(texts), window, buckets).numpy().tolist() == expected
+    assert by_parts(flat, tf.constant(texts, tf.int64), window, buckets) == expected
     if len(rows) == 1:
         assert text_spec.offset_ids(flat, window, buckets).tolist() == expected
 
@@ -263,6 +264,17 @@ def test_vectors_with_affixes_and_a_vocabulary(vector: dict) -> None:
         assert text_spec.composed_ids(hashes, window, BUCKETS, affixes, known).tolist() == vector[name]
         in_graph = text.composed_ids(tf.constant(hashes), texts, window, BUCKETS, affixes, known)
         assert in_graph.numpy().tolist() == vector[name]
+
+
+def by_parts(flat: np.ndarray, texts: tf.Tensor, window: int, *shape: object) -> list[list[int]]:
+    """Computes composed ids from those of the distinct tokens, as the served graph reads them in a batch."""
+    known, at = tf.unique(tf.constant(flat))
+    parts = text.part_ids(known, window, *shape).numpy()
+    here = at.numpy() + 1
+    columns = [parts[here, window - 1]]
+    if window > 1:
+        columns += [parts[row, k] for k, row in enumerate(text.following(at + 1, texts, window).numpy().T)]
+    return np.stack([*columns, *parts[here, window:].T], 1).tolist()
 
 
 @cache
@@ -310,6 +322,7 @@ def test_ids_of_a_vocabulary_follow_the_formula(
     array, affixes = np.array(vocabulary, np.int64), (5, 3) if affixed else ()
     assert text_spec.composed_ids(flat, window, buckets, affixes, array, splits).tolist() == expected
     texts = tf.constant(np.repeat(np.arange(len(rows)), np.diff(splits)))
+    assert by_parts(flat, texts, window, buckets, affixes, array) == expected
     actual = text.composed_ids(tf.constant(flat), texts, window, buckets, affixes, array)
     assert actual.numpy().tolist() == expected
     assert all(id_ < buckets for ids in expected for id_ in ids)

@@ -8,12 +8,12 @@ from safetensors.numpy import load_file
 
 from tests.sweep.conftest import CONFIG
 from tfb2d.evaluation.headline import headline_measure
+from tfb2d.sweep.axes import axes
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.page import render
 from tfb2d.sweep.results import evaluate
 from tfb2d.sweep.table import print_tables
 from tfb2d.sweep.training import LOGITS, is_done, jobs, train
-from tfb2d.sweep.variants import axes
 
 
 def test_variants_are_compared(material: Material, tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from tests.sweep.conftest import AUGMENTED, CONFIG, LABELLED, UNLABELLED
 from tfb2d.config import ConfigError
+from tfb2d.sweep.axes import axes
 from tfb2d.sweep.material import Material
 from tfb2d.sweep.settings import ALL, Facts, base
 from tfb2d.sweep.training import identity, jobs
-from tfb2d.sweep.variants import AXES, axes, count
+from tfb2d.sweep.variants import AXES, count
 
 FACTS = Facts(LABELLED, UNLABELLED, AUGMENTED, words=True, pairs=False)
 PAIRS = replace(FACTS, pairs=True)
@@ -66,7 +67,7 @@ def test_a_student_that_composes_ngrams_has_no_orders() -> None:
     with pytest.raises(ConfigError, match=advice):
         axes(["orders"], COMPOSED, FACTS, {})
     lines: list[str] = []
-    names = [axis.name for axis in axes(["all"], COMPOSED, FACTS, {}, tell=lines.append)]
+    names = [axis.name for axis in axes(["all"], COMPOSED, FACTS, {}, left_out=lines.append)]
     assert set(AXES) - set(names) == {"interactions", "orders", "convolution_width", "vocabulary", "affixes"}
     assert sum("is left out" in line for line in lines) == 5
     (buckets,) = axes(["buckets"], COMPOSED, FACTS, {})

@@ -13,8 +13,10 @@ from tfb2d.config import TeacherConfig
 from tfb2d.teachers.fine_tune import fine_tune
 from tfb2d.teachers.models import head_activation
 from tfb2d.teachers.teacher import load_teacher
+from tfb2d.teachers.unpadded import can_skip_padding
 
 QUERIES = ["red shoe", "the {} hat", "", "blue film"]
+UNPADDED = ("bert", "roberta", "distil_bert", "electra", "xlm_roberta")
 OWN = ("electra", "mpnet")  # their classifiers, which are tfb2d's own, take no activation
 TITLES = ["the red shoe", "x", "good film " * 20, "poor"]
 
@@ -34,6 +36,7 @@ def test_family(family: str, encoder: Callable[[str], Path], tmp_path: Path) -> 
 
     teacher = load_teacher(tmp_path / "teacher")
     assert head_activation(teacher.model) == "linear"
+    assert can_skip_padding(teacher.model) == (family in UNPADDED)
     assert teacher.mask_token in ("[MASK]", "<mask>")
     queries = [query.format(teacher.mask_token) for query in QUERIES]
     logits = teacher.logits([queries, TITLES])

@@ -75,12 +75,7 @@ def random_weights(shape: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 class WordPiece:
-    """Tokenizes by the Rust tokenizer of a BERT; query and title of a pair are the two segments.
-
-    Args:
-      file: a `tokenizer.json`.
-      max_length: tokens kept, special ones included.
-    """
+    """Tokenizes by a BERT's tokenizer.json, special tokens included; query and title of a pair are the two segments."""
 
     def __init__(self, file: str, max_length: int) -> None:
         from tokenizers import Tokenizer
@@ -120,8 +115,7 @@ class Transformer:
 
     Args:
       forward: (token ids, segments, mask) -> probabilities `[rows, logits]`.
-      tokenizer: the file of its tokenizer.
-      max_length: tokens kept.
+      tokenizer, max_length: of `WordPiece`.
       about: facts about it, such as `file_mb`.
     """
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -30,16 +31,13 @@ class Answer:
 
 
 class Clients:
-    """Sends requests for the length of a `with` block.
+    """Sends requests for the length of a `with` block, and keeps all answers.
 
     Args:
       address: the server's.
       versions: makes the payload and checks the answers.
       threads: clients, each with a connection. A client's answers must never come from an older version than before.
       wait: whether to wait for a server that is away.
-
-    Attributes:
-      answers: of all clients so far.
     """
 
     def __init__(self, address: str, versions: Versions, threads: int = 4, wait: bool = False) -> None:
@@ -95,3 +93,11 @@ class Clients:
         """Returns the number of answers by gRPC code."""
         names = [answer.code for answer in self.answers]
         return {name: names.count(name) for name in sorted(set(names))}
+
+    def flawless(self) -> bool:
+        """Says whether all answers are right."""
+        return set(self.codes()) == {"OK"} and not self.wrong()
+
+    def seen(self) -> dict[str, Any]:
+        """Returns what a fault reports of its clients: the numbers of answers, and the first faults of answers."""
+        return {"requests": len(self.answers), "codes": self.codes(), "wrong": self.wrong()[:5]}

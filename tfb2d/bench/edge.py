@@ -14,24 +14,24 @@ Writes edge.json into --output (rows as in bench.json, and cold_start_ms, model_
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfb2d.bench.measure import RANK, BenchError, Timing, Worker, cores, middle, result
+from tfb2d.bench.measure import RANK, TITLES, BenchError, cores, parse_batches, parse_threads
 from tfb2d.bench.modes import add_modes
 from tfb2d.model_folder import megabytes
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
+    from tfb2d.bench.cells import Settings
+    from tfb2d.bench.work import Work
 
 # Prints the milliseconds from loading the model to the first score.
 COLD = """
@@ -54,7 +54,7 @@ def add_arguments(parser: "Parser") -> None:
     what.flag("output", "The folder for results.", required=True, metavar="DIR")
     how = parser.group("how")
     how.words("threads", "Cores, each number measured apart.", ["1", "2"])
-    how.words("batches", "Rows a call; of pairs 100 is 100 titles for one query.", ["1", "16", "100", "1024"])
+    how.words("batches", "Rows a call; rank, or 100 of pairs, is 100 titles for one query.", ["1", "16", "100", "1024"])
     how.real("seconds", "Least seconds of a round of a cell.", 1.0, 0.0)
     how.integer("rounds", "Turns of each system in a cell.", 3, 1)
     how.integer("starts", "Cold starts of each system.", 5, 1)
@@ -64,17 +64,17 @@ def add_arguments(parser: "Parser") -> None:
 class Edge:
     """Scores with `tfb2d.edge.EdgeScorer`, NumPy and the TFLite interpreter alone, as a system of the bench.
 
-    Args:
-      folder: the edge form's.
-      threads: of the interpreter.
-      xnnpack: whether to use XNNPACK's kernels.
+    Raises:
+      BenchError: TensorFlow is loaded, whose memory and time would be measured, too.
     """
 
     def __init__(self, folder: str, threads: int, xnnpack: bool = True) -> None:
         from tfb2d.edge import EdgeScorer
 
         self._scorer = EdgeScorer(folder, threads, xnnpack)
-        self.about = {"file_mb": megabytes(Path(folder)), "tensorflow": "tensorflow" in sys.modules}
+        self.about = {"file_mb": megabytes(Path(folder))}
+        if "tensorflow" in sys.modules:
+            raise BenchError("TensorFlow is loaded in the process that measures the edge form")
 
     def score(self, *columns: Sequence[str]) -> Any:
         """Returns probabilities `[n]`, or `[n, k]` of a multi-class task."""
@@ -87,97 +87,73 @@ class Edge:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
+    from tfb2d.bench.cells import Settings
+    from tfb2d.bench.outcome import write
     from tfb2d.bench.work import Sources, load
-    from tfb2d.data.files import write_atomic, write_json
     from tfb2d.edge.spec import edge_folder, read_spec
 
-    threads, batches = (_counts(name, getattr(options, name)) for name in ("threads", "batches"))
-    cores(max(threads))
+    threads, batches = parse_threads(options.threads), parse_batches(options.batches)
     models = {name: edge_folder(folder) for name, folder in _named(options.model).items()}
     fields = {name: read_spec(folder).fields for name, folder in models.items()}
     works = load(Sources(options.data, fields=next(iter(fields.values())) if options.data else ()))
-    works = [work for work in works if work.name != "plots"]
     rows = []
     for work in works:
         fitting = {name: folder for name, folder in models.items() if len(fields[name]) == len(work.task.fields)}
-        for count in threads if fitting else ():
-            rows += measure(fitting, work, count, batches, options.seconds, options.rounds, options.starts)
+        if fitting and work.name != "plots":
+            sizes = [RANK if work.pairs and batch == TITLES else batch for batch in batches]
+            rows += measure(fitting, work, Settings(threads, sizes, options.seconds, options.rounds), options.starts)
     if not rows:
         raise BenchError("no model takes texts of these fields; give --data that fits")
-    out = Path(options.output)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "edge.json", rows)
-    write_atomic(out / "edge.txt", table(rows) + "\n")
-    print(f"{table(rows)}\n\nresults in {out}")
+    write(Path(options.output), "edge", rows, table(rows))
 
 
-def measure(
-    models: Mapping[str, Path],
-    work: Any,
-    threads: int,
-    batches: Sequence[int],
-    seconds: float,
-    rounds: int,
-    starts: int,
-) -> list[dict[str, Any]]:
-    """Measures all cells of some models that read the same texts.
-
-    Args:
-      models: name -> edge folder.
-      work: a `tfb2d.bench.work.Work`.
-      threads: cores, and threads of the runtime.
-      batches: rows a call.
-      seconds: of a round.
-      rounds: turns of each system.
-      starts: cold starts of each system.
+def measure(models: Mapping[str, Path], work: "Work", settings: "Settings", starts: int) -> list[dict[str, Any]]:
+    """Measures all cells of edge folders that read the same texts, and their cold starts.
 
     Returns:
       Entries as of bench.json, with `cold_start_ms`, `model_ms` and `xnnpack`.
     """
-    systems = {
-        f"{name}{'' if on else ', no XNNPACK'}": (path, on) for name, path in models.items() for on in (True, False)
-    }
-    from tfb2d.bench.work import accuracy
+    from tqdm import tqdm
 
-    first = [column[:1] for column in work.rows.columns]
-    cold = {name: cold_start(path, threads, on, first, starts) for name, (path, on) in systems.items()}
-    rows = []
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(threads)) for name in systems}
-        for name, (path, on) in systems.items():
-            opened = workers[name].open("tfb2d.bench.edge:Edge", folder=str(path), threads=threads, xnnpack=on)
-            if opened["tensorflow"]:
-                raise BenchError("TensorFlow is loaded in the process that measures the edge form")
-        accuracies = {name: accuracy(worker, work) for name, worker in workers.items()}
-        for batch in batches:
-            size: int | str = RANK if work.pairs and batch == 100 else batch
-            calls, method = work.calls(size), "rank" if size == RANK else "score"
-            timings: dict[str, list[Timing]] = {name: [] for name in systems}
-            for _ in range(rounds):
-                for name, worker in workers.items():
-                    timings[name].append(worker.time(method, calls, batch, seconds=seconds, warmup=min(0.2, seconds)))
-            for name, (path, on) in systems.items():
-                sizes: dict[str, Any] = {"file_mb": megabytes(path), "accuracy": accuracies[name]}
-                more: dict[str, Any] = {"xnnpack": on, **cold[name]}
-                rows.append(result(name, work.name, size, threads, middle(timings[name]), **sizes, **more))
+    from tfb2d.bench import cells
+    from tfb2d.bench.systems import Ready
+
+    systems, first = {}, [column[:1] for column in work.rows.columns]
+    for name, folder in models.items():
+        for on in (True, False):
+            arguments = {"folder": str(folder), "xnnpack": on}
+            called = f"{name}{'' if on else ', no XNNPACK'}"
+            systems[called] = Ready(called, "", "tfb2d.bench.edge:Edge", arguments, trained=True, threaded=True)
+    with tqdm(desc="cold starts", unit=" cell", disable=not sys.stderr.isatty()) as bar:
+        cold = {
+            (name, threads): cold_start(system.arguments, threads, first, starts)
+            for name, system in systems.items()
+            for threads in settings.threads
+        }
+        rows = cells.measure(list(systems.values()), [work], settings, bar)
+    for row in rows:
+        row |= {"xnnpack": systems[row["system"]].arguments["xnnpack"], **cold[row["system"], row["threads"]]}
     return rows
 
 
-def cold_start(folder: Path, threads: int, xnnpack: bool, columns: Sequence[Any], starts: int) -> dict[str, float]:
+def cold_start(
+    edge: Mapping[str, Any], threads: int, columns: Sequence[Sequence[str]], starts: int
+) -> dict[str, float]:
     """Measures median milliseconds from a process's start to its first score, and the model's part of it.
 
     Files are cached by the system.
     """
-    arguments = [str(folder), str(threads), str(xnnpack), json.dumps(columns)]
+    arguments = [edge["folder"], str(threads), str(edge["xnnpack"]), json.dumps(columns)]
     pin = f"import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {cores(threads)})\n"
-    command = [sys.executable, "-c", pin + COLD, *arguments]
     whole, model = [], []
     for _ in range(starts):
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
+        done = subprocess.run(
+            [sys.executable, "-c", pin + COLD, *arguments], capture_output=True, text=True, check=False
+        )
         whole.append((time.perf_counter() - start) * 1e3)
         if done.returncode:
-            raise BenchError(f"{folder} did not start: {done.stderr.strip().splitlines()[-1]}")
+            raise BenchError(f"{edge['folder']} did not start: {done.stderr.strip().splitlines()[-1]}")
         model.append(float(done.stdout))
     return {"cold_start_ms": float(np.median(whole)), "model_ms": float(np.median(model))}
 
@@ -195,12 +171,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         names = [str(entry[key]) for key in ("system", "task", "batch", "threads")]
         lines.append([*names, *figures, size, start, figure(entry["accuracy"])])
     return layout(lines)
-
-
-def _counts(name: str, texts: Sequence[str]) -> list[int]:
-    if not texts or not all(value.isdigit() and int(value) for value in texts):
-        raise BenchError(f"--{name} takes numbers above 0, not {','.join(texts) or 'nothing'}")
-    return [int(value) for value in texts]
 
 
 def _named(flags: Sequence[str]) -> dict[str, str]:

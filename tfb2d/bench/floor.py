@@ -13,12 +13,7 @@ _MAX_TOKENS = 256
 
 
 def export_floor(version: Path, folder: Path) -> None:
-    """Writes a model that takes an exported student's requests and only hashes their texts.
-
-    Args:
-      version: the student's version folder.
-      folder: the new model's version folder.
-    """
+    """Writes a version folder of a model that takes an exported student's requests and only hashes their texts."""
 
     def sums(texts: tf.Tensor) -> tf.Tensor:
         """Returns the sum of each text's hashes, `[texts]` float32, so that no token is skipped."""

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfb2d.bench.bert import ARCHITECTURES, Architecture, Transformer
 
 
@@ -22,40 +20,6 @@ def classifier(shape: Architecture) -> Any:
         num_segments=shape.segments,
     )
     return keras_hub.models.BertTextClassifier(backbone, num_classes=shape.logits, preprocessor=None)
-
-
-def weights_of(model: Any, shape: Architecture) -> dict[str, np.ndarray]:
-    """Returns the weights of a classifier under the names of `tfb2d.bench.bert.random_weights`."""
-    backbone, width = model.backbone, shape.width
-    weights: dict[str, Any] = {
-        "word": backbone.token_embedding.embeddings,
-        "position": backbone.position_embedding.position_embeddings,
-        "segment": backbone.segment_embedding.embeddings,
-    }
-
-    def norm(name: str, layer: Any) -> None:
-        weights[f"{name}.gamma"], weights[f"{name}.beta"] = layer.gamma, layer.beta
-
-    def dense(name: str, layer: Any) -> None:
-        weights[f"{name}.kernel"], weights[f"{name}.bias"] = layer.kernel, layer.bias
-
-    norm("norm", backbone.embeddings_layer_norm)
-    for i, layer in enumerate(backbone.transformer_layers):
-        attention = layer._self_attention_layer
-        sides = (attention._query_dense, attention._key_dense, attention._value_dense)
-        weights[f"{i}.attention.kernel"] = np.concatenate(
-            [np.reshape(layer.kernel, (width, width)) for layer in sides], 1
-        )
-        weights[f"{i}.attention.bias"] = np.concatenate([np.reshape(layer.bias, width) for layer in sides])
-        weights[f"{i}.output.kernel"] = np.reshape(attention._output_dense.kernel, (width, width))
-        weights[f"{i}.output.bias"] = attention._output_dense.bias
-        norm(f"{i}.norm", layer._self_attention_layer_norm)
-        dense(f"{i}.up", layer._feedforward_intermediate_dense)
-        dense(f"{i}.down", layer._feedforward_output_dense)
-        norm(f"{i}.last_norm", layer._feedforward_layer_norm)
-    dense("pooler", backbone.pooled_dense)
-    dense("head", model.output_dense)
-    return {name: np.asarray(value, np.float32) for name, value in weights.items()}
 
 
 def forward(model: Any) -> Any:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,6 +25,7 @@ import numpy as np
 from tfb2d.errors import UserError
 
 RANK = "rank"  # a batch size: the titles of one query
+TITLES = 100  # of one query in a call of batch RANK
 POOLS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -47,7 +48,6 @@ class Timing:
       calls, rows: numbers of calls, and of rows in all calls.
       seconds, cpu_seconds: of all calls; CPU time is that of all threads of the process.
       p50_us, p99_us: microseconds of a call.
-      rows_per_s: rows over seconds.
       peak_mb: highest resident memory meanwhile, libraries and model included, in 10^6 bytes.
     """
 
@@ -69,10 +69,10 @@ class Timing:
 def time_calls(
     call: Any, inputs: Sequence[Sequence[Any]], rows: int, *, seconds: float, least: int = 3, warmup: float = 0.1
 ) -> Timing:
-    """Times `call(*inputs[i])` for so many seconds; inputs repeat as needed.
+    """Times `call(*inputs[i])`, which must return a finished result, for so many seconds; inputs repeat as needed.
 
     Args:
-      call: a function that returns its finished result.
+      call: the function.
       inputs: argument lists, at least one.
       rows: rows of one call.
       seconds: how long to measure; the last call is finished.
@@ -125,15 +125,19 @@ def middle(timings: Sequence[Timing]) -> Timing:
 
 @dataclass(frozen=True)
 class Costs:
-    """Holds the factors from CPU seconds to energy and money.
-
-    Attributes:
-      watts: drawn by one busy core and its share of memory, board and fans.
-      price: of one core for an hour.
-    """
+    """Holds the factors from CPU seconds to energy and money: of a busy core with its share of memory, board and fans."""
 
     watts: float = 8.0
     price: float = 0.04
+
+    def of(self, cpu_s_per_million: float | None) -> dict[str, float | None]:
+        """Returns `{"cpu_s_per_million", "wh_per_million", "cost_per_million"}`."""
+        hours = None if cpu_s_per_million is None else cpu_s_per_million / 3600
+        return {
+            "cpu_s_per_million": cpu_s_per_million,
+            "wh_per_million": None if hours is None else hours * self.watts,
+            "cost_per_million": None if hours is None else hours * self.price,
+        }
 
 
 def result(
@@ -148,23 +152,20 @@ def result(
     costs: Costs | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """Makes an entry of `bench.json`.
+    """Makes an entry of `bench.json`; without a timing its figures are None.
 
     Args:
       batch: rows a call; "rank" is 100 titles for one query.
-      timing: None makes its keys None.
-      more: further keys.
+      more: further keys, or values for those that are None.
     """
     figures = asdict(timing) if timing else {}
-    entry: dict[str, Any] = {"system": system, "task": task, "batch": batch, "threads": threads}
-    entry |= {name: figures.get(name) for name in ("p50_us", "p99_us", "rows_per_s", "peak_mb")}
-    entry |= {"file_mb": file_mb, "accuracy": accuracy}
-    costs = costs or Costs()
-    cpu = timing.cpu_s_per_million if timing else None
-    entry["cpu_s_per_million"] = cpu
-    entry["wh_per_million"] = None if cpu is None else cpu / 3600 * costs.watts
-    entry["cost_per_million"] = None if cpu is None else cpu / 3600 * costs.price
-    return entry | more
+    return {
+        **{"system": system, "task": task, "batch": batch, "threads": threads},
+        **{name: figures.get(name) for name in ("p50_us", "p99_us", "rows_per_s", "peak_mb")},
+        **{"file_mb": file_mb, "accuracy": accuracy},
+        **(costs or Costs()).of(timing.cpu_s_per_million if timing else None),
+        **more,
+    }
 
 
 def parse_batches(texts: Sequence[str]) -> list[int | str]:
@@ -177,6 +178,19 @@ def parse_batches(texts: Sequence[str]) -> list[int | str]:
     if wrong or not texts:
         raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
     return [value if value == RANK else int(value) for value in texts]
+
+
+def parse_threads(texts: Sequence[str]) -> list[int]:
+    """Parses a --threads flag: numbers of cores.
+
+    Raises:
+      BenchError: another value, none, or more cores than this process may use.
+    """
+    if not texts or not all(value.isdigit() and int(value) for value in texts):
+        raise BenchError(f"--threads takes numbers of cores, not {', '.join(texts) or 'nothing'}")
+    threads = [int(value) for value in texts]
+    cores(max(threads))
+    return threads
 
 
 def cores(threads: int) -> list[int]:
@@ -192,16 +206,10 @@ def cores(threads: int) -> list[int]:
 
 
 class Worker:
-    """Runs a process that holds one system; use it in a `with` block.
+    """Runs a process that holds one system, pinned to so many cores; use it in a `with` block."""
 
-    Args:
-      threads: number of cores it is pinned to, and of threads that libraries may use.
-      environment: further environment variables.
-    """
-
-    def __init__(self, threads: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, threads: int) -> None:
         self._cores, self.threads = cores(threads), threads
-        self._environment = dict(environment or {})
 
     def __enter__(self) -> "Worker":
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
@@ -212,7 +220,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, **quiet, **pools, **self._environment},
+            env={**os.environ, **quiet, **pools},
             text=True,
         )
         return self

@@ -1,4 +1,4 @@
-"""The four modes of `tfb2d bench`, each a module with its own flags; scoring.py is the first."""
+"""The five modes of `tfb2d bench`, each a module with its own flags; scoring.py is the first."""
 
 import importlib
 from collections.abc import Sequence
@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
 
-MODES = {"serving": "tfb2d.bench.serving", "tflite": "tfb2d.bench.edge", "profile": "tfb2d.bench.profile"}
+MODES = {
+    "serving": "tfb2d.bench.serving",
+    "tflite": "tfb2d.bench.edge",
+    "profile": "tfb2d.bench.profile",
+    "teacher": "tfb2d.bench.teacher",
+}
 SCORING = "tfb2d.bench.scoring"
 
 
@@ -32,3 +37,4 @@ def add_modes(parser: "Parser") -> None:
     modes.switch("serving", "Measure a server and its clients; --serving --help has its flags.")
     modes.switch("profile", "Measure the ops of a student; --profile --help has its flags.")
     modes.switch("tflite", "Measure the edge form; --tflite --help has its flags.")
+    modes.switch("teacher", "Measure how fast a teacher labels; --teacher --help has its flags.")

@@ -21,12 +21,10 @@ INPUTS = ("token_ids", "segment_ids", "mask")
 
 
 def graph(shape: Architecture, weights: Weights) -> Any:
-    """Returns a BERT classifier as an `onnx.ModelProto`.
+    """Returns a BERT classifier as an `onnx.ModelProto`; Gelu is the tanh form, as in KerasHub's BERT and Google's.
 
     It takes int32 `[batch, length]` ids, segments and mask, and gives `score`: sigmoid of one logit, or softmax,
     `[batch, logits]` float32.
-
-    Gelu is the tanh form, as in KerasHub's BERT and Google's.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -66,12 +64,8 @@ def graph(shape: Architecture, weights: Weights) -> Any:
     return helper.make_model(body, opset_imports=sets, ir_version=8)
 
 
-def build(architecture: str, file: str, seed: int = 0) -> dict[str, Any]:
-    """Writes a BERT with random weights, dynamically quantised to int8.
-
-    Returns:
-      `{"file": its path}`.
-    """
+def build(architecture: str, file: str, seed: int = 0) -> None:
+    """Writes a BERT with random weights, dynamically quantised to int8."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -91,7 +85,6 @@ def build(architecture: str, file: str, seed: int = 0) -> dict[str, Any]:
         root.setLevel(level)
     plain.unlink()
     partial.rename(out)
-    return {"file": str(out)}
 
 
 def session(model: bytes | str, threads: int) -> Any:

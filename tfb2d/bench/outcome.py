@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from tfb2d.atomic import write_atomic, write_json
+from tfb2d.bench.bert import CHUNK
 from tfb2d.evaluation.table import duration, figure, layout
 from tfb2d.report.pictures import svg_document
 
@@ -12,13 +15,7 @@ Results = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Target:
-    """Holds a ratio that a student should reach.
-
-    Attributes:
-      peer, batch, key: the compared system, batch size and figure.
-      least: the least ratio of the student over the peer.
-      threads: the number of threads it applies to; 0 is any.
-    """
+    """Holds the least ratio that a student should reach over a peer; of any number of threads where that is 0."""
 
     peer: str
     batch: int | str
@@ -36,6 +33,14 @@ TARGETS = (
     Target("fasttext-raw", 1024, "rows_per_s", 1, 1),
     Target("model2vec", 1024, "rows_per_s", 5, 1),
 )
+
+
+def write(folder: Path, name: str, rows: Sequence[Mapping[str, Any]], text: str) -> None:
+    """Writes `<name>.json` and `<name>.txt` into a folder, and prints the text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{name}.json", rows)
+    write_atomic(folder / f"{name}.txt", text + "\n")
+    print(f"{text}\n\nresults in {folder}")
 
 
 def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
@@ -124,6 +129,21 @@ def tables(results: Results) -> str:
             rows.append([*line, f"{peak:,.0f}", _short(best["file_mb"])])
         parts.append(layout(rows))
     return "\n\n".join(parts)
+
+
+def batch_lines(results: Results) -> str:
+    """Returns a line for each task with the largest change of each system's scores; "" without such figures."""
+    shifts: dict[str, dict[str, float]] = {}
+    for entry in results:
+        if entry.get("batch_shift") is not None:
+            shifts.setdefault(entry["task"], {})[entry["system"]] = entry["batch_shift"]
+    if not shifts:
+        return ""
+    lines = [f"Largest change of a row's score, {CHUNK} rows together against each alone:"]
+    for task, systems in shifts.items():
+        lines.append(f"  {task}: " + ", ".join(f"{system} {shift:.1g}" for system, shift in systems.items()))
+    lines.append("ONNX Runtime's dynamic quantisation takes one scale a tensor, so a row's score depends on its batch.")
+    return "\n".join(lines)
 
 
 def _time(microseconds: float | None) -> str:

@@ -26,6 +26,7 @@ from tfb2d.bench.students import Session
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
+    from tfb2d.bench.work import Work
 
 CALL = "call"
 SHOWN = 12  # ops of a table; all others share a line
@@ -47,9 +48,9 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
+    from tfb2d.bench.outcome import write
     from tfb2d.bench.scoring import student_models
     from tfb2d.bench.work import Sources, load
-    from tfb2d.data.files import write_atomic, write_json
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores(1))
@@ -64,25 +65,13 @@ def run(options: Namespace) -> None:
                         rows.append({"model": name, "task": work.name, "batch": batch, **op_figures})
     if not rows:
         raise BenchError("no model takes texts of these fields; give --data that fits")
-    out = Path(options.output)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "profile.json", rows)
-    write_atomic(out / "profile.txt", table(rows) + "\n")
-    print(f"{table(rows)}\n\nresults in {out}")
+    write(Path(options.output), "profile", rows, table(rows))
 
 
 def profile(
-    folder: Path, fields: Sequence[str], work: Any, batch: int | str, calls: int, seconds: float
+    folder: Path, fields: Sequence[str], work: "Work", batch: int | str, calls: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """Profiles one student at one size of call.
-
-    Args:
-      folder: a version's.
-      fields: the model's.
-      work: the texts, `tfb2d.bench.work.Work`.
-      batch: rows a call, or "rank".
-      calls: how many are traced.
-      seconds: how long untraced ones are timed.
+    """Profiles a student, of a version's folder, at one size of call: traces `calls` calls, and times others for `seconds`.
 
     Returns:
       The untraced call, then ops, the longest first: `{"op", "nodes", "us", "share"}` each.
@@ -106,11 +95,7 @@ def profile(
 
 
 class Traced:
-    """Runs a SavedModel whose ops TensorFlow traces.
-
-    Args:
-      folder: a version's folder.
-    """
+    """Runs a SavedModel, of a version's folder, whose ops TensorFlow traces."""
 
     def __init__(self, folder: Path) -> None:
         import tensorflow as tf
@@ -130,7 +115,7 @@ class Traced:
         self._session.run(fetch, feeds, options=self._options, run_metadata=metadata)
         ops = {node.name: node.op for graph in metadata.partition_graphs for node in graph.node}
         totals: dict[str, tuple[int, float]] = {}
-        for node in (node_stats for device in metadata.step_stats.dev_stats for node_stats in device.node_stats):
+        for node in (node for device in metadata.step_stats.dev_stats for node in device.node_stats):
             if op := ops.get(node.node_name):  # _SOURCE, the start of a graph, is no op
                 nodes, before = totals.get(op, (0, 0.0))
                 totals[op] = nodes + 1, before + (node.op_end_rel_nanos - node.op_start_rel_nanos) / 1e3

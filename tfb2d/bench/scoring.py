@@ -27,19 +27,18 @@ import platform
 import shlex
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.bench.measure import BenchError, Costs, Timing, Worker, cores, middle, parse_batches, result
+from tfb2d.bench.measure import BenchError, Costs, Worker, parse_batches, parse_threads, result
 from tfb2d.bench.modes import add_modes
 from tfb2d.bench.systems import DEFAULT, PEERS, STUDENT
-from tfb2d.bench.work import TITLES
 
 if TYPE_CHECKING:
     from tfb2d.arguments import Parser
+    from tfb2d.bench.cells import Settings
+    from tfb2d.bench.work import Work
 
 PACKAGES = ("tensorflow", "keras-hub", "onnxruntime", "tokenizers", "fasttext-numpy2", "model2vec", "numpy")
 BATCHES = (1, 16, "rank", 1024)
@@ -78,55 +77,25 @@ def add_arguments(parser: "Parser") -> None:
     add_modes(parser)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Holds how to measure; see the flags."""
-
-    systems: Sequence[str]
-    threads: Sequence[int]
-    batches: Sequence[int | str]
-    seconds: float
-    rounds: int
-    limit: float
-    costs: Costs
-
-    @classmethod
-    def from_flags(cls, options: Any) -> "Settings":
-        """Reads the flags.
-
-        Raises:
-          BenchError: a value that cannot work.
-        """
-        unknown = sorted(set(options.systems) - {STUDENT, *PEERS})
-        if unknown:
-            raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
-        if not options.threads or not all(entry.isdigit() and int(entry) for entry in options.threads):
-            raise BenchError(f"--threads takes numbers of cores, not {','.join(options.threads)}")
-        threads = [int(entry) for entry in options.threads]
-        cores(max(threads))
-        costs = Costs(options.watts_per_core, options.price_per_core_hour)
-        return cls(
-            options.systems,
-            threads,
-            parse_batches(options.batches),
-            options.seconds,
-            options.rounds,
-            options.limit,
-            costs,
-        )
-
-
 def run(options: Namespace) -> None:
     """Runs the command."""
     from tqdm import tqdm
 
-    from tfb2d.bench.batching import batch_lines
-    from tfb2d.bench.outcome import picture, ratio_table, ratios, tables
+    from tfb2d.bench.cells import Settings, measure
+    from tfb2d.bench.outcome import batch_lines, picture, ratio_table, ratios, tables
     from tfb2d.bench.systems import Maker
     from tfb2d.bench.work import Sources, load
     from tfb2d.data.files import write_atomic, write_json
 
-    settings, out = Settings.from_flags(options), Path(options.output)
+    unknown = sorted(set(options.systems) - {STUDENT, *PEERS})
+    if unknown:
+        raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
+    threads, batches = parse_threads(options.threads), parse_batches(options.batches)
+    costs = Costs(options.watts_per_core, options.price_per_core_hour)
+    settings, out = (
+        Settings(threads, batches, options.seconds, options.rounds, options.limit, costs),
+        Path(options.output),
+    )
     models = student_models(options.model)
     tasks = tuple(task for _, task, _ in models.values())
     works = load(Sources(options.data, options.train, options.fields, options.label, options.classes, tasks))
@@ -137,13 +106,13 @@ def run(options: Namespace) -> None:
     students: list[str] = []
     with tqdm(desc="making systems", unit=" cell", disable=not options.progress) as bar:
         for group in _groups(works):
-            ready = maker.students(group[0]) if STUDENT in settings.systems else []
+            ready = maker.students(group[0]) if STUDENT in options.systems else []
             students += [system.name for system in ready if system.name not in students]
-            ready += [maker.peer(name, group[0]) for name in settings.systems if name != STUDENT]
+            ready += [maker.peer(name, group[0]) for name in options.systems if name != STUDENT]
             notes |= {system.name: system.note for system in ready}
             results += measure(ready, group, settings, bar)
             write_json(out / "bench.json", results)
-        if options.training_rows and STUDENT in settings.systems:
+        if options.training_rows and STUDENT in options.systems:
             results += _training(options, works[0], settings, out / "work" / "training", bar)
     reached = ratios(results, students)
     write_json(out / "bench.json", results)
@@ -158,79 +127,7 @@ def run(options: Namespace) -> None:
     print(f"\n{text}\n\n{settings.costs.watts:g} W a core, {settings.costs.price:g} a core-hour; results in {out}")
 
 
-def measure(ready: Sequence[Any], works: Sequence[Any], settings: Settings, bar: Any) -> list[dict[str, Any]]:
-    """Measures every cell of works that share their systems.
-
-    Args:
-      ready: the systems, `tfb2d.bench.systems.Ready`.
-      works: with the same fields and training rows.
-      settings: of the measurement.
-      bar: a tqdm bar that counts cells.
-
-    Returns:
-      Entries of `bench.json`.
-    """
-    from tfb2d.bench.batching import batch_shift
-    from tfb2d.bench.work import accuracy
-
-    results = []
-    accuracies: dict[tuple[str, str], float | None] = {}
-    shifts: dict[tuple[str, str], float] = {}
-    for threads in settings.threads:
-        with ExitStack() as stack:
-            workers, about = {}, {}
-            for system in ready:
-                bar.set_description(f"{system.name}, {threads} threads: loading")
-                workers[system.name] = stack.enter_context(Worker(threads))
-                about[system.name] = system.open(workers[system.name])
-            for work in works:
-                for system in ready:
-                    if (work.name, system.name) not in accuracies:
-                        bar.set_description(f"{work.name}: accuracy of {system.name}")
-                        worker = workers[system.name]
-                        accuracies[work.name, system.name] = accuracy(worker, work) if system.trained else None
-                        shifts[work.name, system.name] = batch_shift(worker, work.rows.columns)
-                for batch, timings in _cells(work, workers, settings, threads, bar):
-                    for name, timing in timings.items():
-                        facts = {"file_mb": about[name]["file_mb"], "accuracy": accuracies[work.name, name]}
-                        facts["batch_shift"] = shifts[work.name, name]
-                        results.append(result(name, work.name, batch, threads, timing, costs=settings.costs, **facts))
-    return results
-
-
-def _cells(work: Any, workers: Mapping[str, Worker], settings: Settings, threads: int, bar: Any) -> Any:
-    """Yields (batch, timing by system), smallest batch first, which predicts the times of larger ones."""
-    seconds_a_row: dict[str, float] = {}
-    for rows, batch in sorted((TITLES if entry == "rank" else int(entry), entry) for entry in settings.batches):
-        if batch == "rank" and not work.pairs:
-            continue
-        calls = work.calls(batch)
-        method = "rank" if batch == "rank" else "score"
-        rounds: dict[str, list[Timing]] = {}
-        for number in range(settings.rounds):
-            for name, worker in workers.items():
-                expected = rows * seconds_a_row.get(name, 0.0)
-                if expected > settings.limit:
-                    continue
-                bar.set_description(f"{work.name}, {threads} threads, {batch}: {name}")
-                slow = expected > settings.seconds
-                # A call longer than a round needs no warm-up; the smaller cells were one.
-                timing = worker.time(
-                    method,
-                    calls[number % len(calls) :] + calls[: number % len(calls)],
-                    rows,
-                    seconds=settings.seconds,
-                    least=1 if slow else 3,
-                    warmup=0.0 if slow else min(0.2, settings.seconds / 5),
-                )
-                rounds.setdefault(name, []).append(timing)
-                bar.update()
-        middles = {name: middle(timings) for name, timings in rounds.items()}
-        seconds_a_row |= {name: 1 / timing.rows_per_s for name, timing in middles.items()}
-        yield batch, middles
-
-
-def _training(options: Any, work: Any, settings: Settings, folder: Path, bar: Any) -> list[dict[str, Any]]:
+def _training(options: Namespace, work: "Work", settings: "Settings", folder: Path, bar: Any) -> list[dict[str, Any]]:
     rows = []
     for threads in settings.threads:
         bar.set_description(f"training speed, {threads} threads")
@@ -245,17 +142,9 @@ def _training(options: Any, work: Any, settings: Settings, folder: Path, bar: An
                 batch=options.training_batch,
             )
         for name, batch in (("hashing", 4096), ("training", options.training_batch)):
-            seconds, cpu = speeds[name]["seconds"], speeds[name]["cpu_seconds"]
-            entry = result(f"{STUDENT}-{name}", work.name, batch, threads, None)
-            per_million = cpu / speeds["rows"] * 1e6
-            entry |= {
-                "rows_per_s": speeds["rows"] / seconds,
-                "peak_mb": speeds["peak_mb"],
-                "cpu_s_per_million": per_million,
-            }
-            entry["wh_per_million"] = per_million / 3600 * settings.costs.watts
-            entry["cost_per_million"] = per_million / 3600 * settings.costs.price
-            rows.append(entry)
+            figures = {"rows_per_s": speeds["rows"] / speeds[name]["seconds"], "peak_mb": speeds["peak_mb"]}
+            figures |= settings.costs.of(speeds[name]["cpu_seconds"] / speeds["rows"] * 1e6)
+            rows.append(result(f"{STUDENT}-{name}", work.name, batch, threads, None, **figures))
     return rows
 
 
@@ -310,7 +199,7 @@ def _groups(works: Sequence[Any]) -> list[list[Any]]:
     return list(groups.values())
 
 
-def _about(notes: Mapping[str, str], settings: Settings, words: Sequence[str]) -> dict[str, Any]:
+def _about(notes: Mapping[str, str], settings: "Settings", words: Sequence[str]) -> dict[str, Any]:
     from tfb2d.evaluation.machine import machine
 
     versions = {}

@@ -32,12 +32,7 @@ TARGET_TAIL = 5.0  # p99 over p50 at half the capacity
 def add_arguments(parser: "Parser") -> None:
     """Adds this mode's flags."""
     what = parser.group("what is measured")
-    what.flag(
-        "model",
-        "Folder of an exported model, which holds its numbered versions.",
-        required=True,
-        metavar="DIR",
-    )
+    what.flag("model", "Folder of an exported model, which holds its numbered versions.", required=True, metavar="DIR")
     what.flag("output", "Folder for serving.json and serving.svg.", "runs/bench", metavar="DIR")
     what.switch("floor", "Measure a model that takes the same requests and only hashes their texts.")
     what.words("server_flags", "Further flags for the server, separated by commas.", ["--grpc_max_threads=64"])

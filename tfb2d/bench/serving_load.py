@@ -64,11 +64,7 @@ def repeated(payload: bytes, rows: int) -> tuple[list[str], bytes]:
 
 
 def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
-    """Makes requests of each kind from the newest version's warm-up texts.
-
-    Args:
-      model: the model's folder; its name is the model's.
-      seed: of the choice of texts.
+    """Makes requests of each kind from the newest version's warm-up texts; the folder's name is the model's.
 
     Returns:
       "score": one row; and "rank": one query and 100 titles, of models that rank, or "batch": 100 rows, of others.
@@ -180,12 +176,7 @@ async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[d
 
 
 def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Settings) -> Iterator[dict[str, Any]]:
-    """Measures one kind of request after the other.
-
-    Args:
-      address, echo: of the server and of the echo.
-      kinds: `requests`.
-      settings: durations and loads.
+    """Measures one kind of request after the other, at a server's address and an echo's.
 
     Yields:
       {"request": kind, "bytes": of a request, "capacity": `capacity`, "levels": `levels`}.

@@ -13,12 +13,7 @@ Feeds = tuple[dict[str, np.ndarray], str]  # array by tensor name, and the name 
 
 
 class Session:
-    """Scores as a server does: one session run a call (`tfb2d.serving.server.session`).
-
-    Args:
-      folder: a version's folder.
-      fields: the model's text fields.
-    """
+    """Scores as a server does: one session run a call (`tfb2d.serving.server.session`)."""
 
     def __init__(self, folder: str, fields: Sequence[str]) -> None:
         from tfb2d.serving.server.options import Options
@@ -72,12 +67,7 @@ class Session:
 
 
 class Function:
-    """Scores as a Python program does: `tf.saved_model.load`, then the signatures.
-
-    Args:
-      folder: a version's folder.
-      fields: the model's text fields.
-    """
+    """Scores as a Python program does: `tf.saved_model.load`, then the signatures."""
 
     def __init__(self, folder: str, fields: Sequence[str]) -> None:
         import tensorflow as tf

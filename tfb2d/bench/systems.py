@@ -38,15 +38,10 @@ _ONNX = (
     "of its batch, and the token embeddings have one scale for the whole table"
 )
 _KERAS = "KerasHub under tf.function, float32; random weights"
+_BERTS = ("bert-base", "tinybert", "minilm", "bert-tiny")
 PEERS = {
-    **{
-        f"{name}-onnx-int8": Peer("onnx", _ONNX, ("onnx", "onnxruntime", "tokenizers"), name)
-        for name in ("bert-base", "tinybert", "minilm", "bert-tiny")
-    },
-    **{
-        f"{name}-keras": Peer("keras", _KERAS, ("tokenizers",), name)
-        for name in ("bert-base", "tinybert", "minilm", "bert-tiny")
-    },
+    **{f"{name}-onnx-int8": Peer("onnx", _ONNX, ("onnx", "onnxruntime", "tokenizers"), name) for name in _BERTS},
+    **{f"{name}-keras": Peer("keras", _KERAS, ("tokenizers",), name) for name in _BERTS},
     "fasttext": Peer("fasttext", "fastText supervised; lower-cased, punctuation separated", ("fasttext",)),
     "fasttext-raw": Peer("fasttext", "fastText supervised on the text as it comes", ("fasttext",)),
     "model2vec": Peer(
@@ -122,7 +117,7 @@ class Maker:
             columns, labels = self._learn(work)
             about = work.task.to_json()
             made = self._run("training:train_student", folder=out, task=about, columns=columns, labels=labels)
-            models = {f"{STUDENT}-labels-only": (Path(made["folder"]), work.task, ("Session", "Function"))}
+            models = {f"{STUDENT}-labels-only": (Path(made), work.task, ("Session", "Function"))}
         ready = []
         for name, (version, task, forms) in models.items():
             for form in forms:

@@ -13,17 +13,11 @@ from tfb2d.bench.measure import peak_megabytes
 
 def train_student(
     folder: str, task: dict[str, Any], columns: Sequence[Sequence[str]], labels: Sequence[float], seed: int = 0
-) -> dict[str, Any]:
-    """Trains a student of default shape on labels alone and exports it, uncalibrated.
-
-    Args:
-      folder: gets the version folder `1`.
-      task: `Task.to_json()`.
-      columns: training texts, one sequence a field.
-      labels: class indices, or values in [0, 1].
+) -> str:
+    """Trains a student of default shape on labels alone, class indices or values in [0, 1], and exports it, uncalibrated.
 
     Returns:
-      `{"folder": the version folder}`.
+      Its version folder, `1` in `folder`.
     """
     from tfb2d.config import StudentConfig, TrainingConfig
     from tfb2d.data.task import Task
@@ -42,20 +36,13 @@ def train_student(
     version = export(student, out, scale=1.0, bias=bias, warmup=warmup, fingerprint="bench")
     for name in ("rows", "train"):
         shutil.rmtree(out / name)
-    return {"folder": str(version)}
+    return str(version)
 
 
 def training_speed(
     folder: str, columns: Sequence[Sequence[str]], rows: int, buckets: int, dim: int, batch: int
 ) -> dict[str, Any]:
-    """Measures the rows a second of hashing and of one epoch of training.
-
-    Args:
-      folder: for files; deleted at the end.
-      columns: real texts, one sequence a field; repeated as needed.
-      rows: how many to hash and train on.
-      buckets, dim: the table.
-      batch: rows of a step.
+    """Measures the rows a second of hashing and of training, on real texts that are repeated as needed.
 
     Returns:
       `{"hashing": {"seconds", "cpu_seconds"}, "training": the same, "rows", "peak_mb"}`. Hashing turns strings into hashes

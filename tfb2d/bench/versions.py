@@ -40,11 +40,7 @@ class Versions:
         return isinstance(value, np.ndarray) and value.dtype == np.float32 and 0 < value.size <= _SMALL
 
     def make(self, number: int, beside: str = "") -> Path:
-        """Writes version `number` and computes its answer; returns its folder.
-
-        Args:
-          number: the version; different numbers give different weights.
-          beside: a folder for it, instead of the one that servers watch.
+        """Writes version `number`, into the watched folder or one `beside` it, and computes its answer; returns its folder.
 
         Raises:
           ValueError: its answer is too close to another version's.

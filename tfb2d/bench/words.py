@@ -37,12 +37,7 @@ def held_out(rows: int) -> np.ndarray:
 
 
 class FastText:
-    """Scores with fastText.
-
-    Args:
-      file: a model that `train_fasttext` wrote.
-      raw: whether texts are taken unchanged.
-    """
+    """Scores with a model that `train_fasttext` wrote; `raw` takes texts unchanged."""
 
     def __init__(self, file: str, raw: bool = False) -> None:
         import fasttext
@@ -89,14 +84,7 @@ def _without_own_words(text: str) -> str:
 def train_fasttext(
     file: str, columns: Columns, labels: Sequence[int], dim: int, buckets: int, order: int, raw: bool = False
 ) -> dict[str, Any]:
-    """Trains and writes a fastText classifier.
-
-    Args:
-      file: to write.
-      columns: training texts, one sequence a field.
-      labels: class indices.
-      dim, buckets, order: width, hash buckets and highest n-gram order, the student's.
-      raw: see `FastText`.
+    """Trains and writes a fastText classifier of the student's width, hash buckets and highest n-gram order.
 
     Returns:
       `{"lr", "epoch"}`, the settings chosen.
@@ -135,11 +123,7 @@ def train_fasttext(
 
 
 class Model2Vec:
-    """Scores with Model2Vec and a logistic head.
-
-    Args:
-      folder: what `train_model2vec` wrote.
-    """
+    """Scores with Model2Vec and a logistic head, of a folder that `train_model2vec` wrote."""
 
     def __init__(self, folder: str) -> None:
         from model2vec import StaticModel
@@ -185,13 +169,12 @@ def static_vectors(vectors: np.ndarray, dim: int) -> np.ndarray:
 
 
 def train_model2vec(folder: str, encoder: str, columns: Columns, labels: Sequence[int], dim: int) -> dict[str, Any]:
-    """Writes static vectors from an encoder's token embeddings, and a logistic head trained on labels.
+    """Writes static vectors from a BERT's token embeddings, and a logistic head trained on labels.
 
     Args:
       folder: to write.
-      encoder: a BERT's folder, `model.safetensors` and `tokenizer.json`.
-      columns: training texts, one sequence a field.
-      labels: class indices.
+      encoder: the BERT's folder, `model.safetensors` and `tokenizer.json`.
+      columns, labels: training texts, one sequence a field, and their class indices.
       dim: width of the vectors.
 
     Returns:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.bench.measure import RANK, BenchError, Worker
+from tfb2d.bench.bert import CHUNK
+from tfb2d.bench.measure import RANK, TITLES, BenchError, Worker
 from tfb2d.config import AugmentConfig, Config, ConfigError, DataConfig
 from tfb2d.data.examples import read_examples
 from tfb2d.data.files import read_json
@@ -19,7 +20,6 @@ from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.evaluation.metrics import decisions
 
-TITLES = 100  # of one query in a call of batch RANK
 MOST_TEXTS = 4096  # that calls are cut from; calls repeat a text only after all others
 
 Columns = list[list[str]]
@@ -42,7 +42,6 @@ class Work:
 
     Attributes:
       name: the task's, in results.
-      task: of the texts.
       rows: to score; their labels give the accuracy.
       train: labelled rows.
       unseen: whether no row of `train` is among `rows`.
@@ -91,6 +90,21 @@ def accuracy(worker: Worker, work: Work) -> float | None:
     starts = range(0, len(work.rows), 1024)
     parts = [worker.call("score", *(column[at : at + 1024] for column in work.rows.columns)) for at in starts]
     return float(np.mean(decisions(np.concatenate([np.asarray(part) for part in parts])) == work.rows.labels))
+
+
+def batch_shift(worker: Worker, work: Work) -> float:
+    """Returns the largest change of a row's score between a batch of `CHUNK` rows and a batch of that row alone.
+
+    ONNX Runtime's dynamic quantisation chooses one scale for a whole activation tensor, so for all rows of a batch. A row's
+    score then changes with its batch. Students quantise their tables once, before any request, so their scores do not.
+    LiteRT has a scale for each row.
+
+    Reference: onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "Dynamic and Static Quantization".
+    """
+    first = [column[:CHUNK] for column in work.rows.columns]
+    together = np.asarray(worker.call("score", *first), np.float64)
+    alone = [worker.call("score", *([column[row]] for column in first)) for row in range(len(first[0]))]
+    return float(np.abs(together - np.concatenate([np.asarray(score, np.float64) for score in alone])).max())
 
 
 def from_run(folder: Path, name: str = "") -> Work:

@@ -35,8 +35,12 @@ def with_tables(
 
 def copy_other_weights(source: Student, target: Student) -> None:
     """Copies all weights but the tables from one student to another."""
-    layers = zip([source.pool, *dense_layers(source)], [target.pool, *dense_layers(target)], strict=True)
-    for source_layer, target_layer in layers:
+
+    def layers(student: Student) -> list[Any]:
+        exits = [*student.cheap_denses, student.exit] if student.exit else []
+        return [student.pool, *dense_layers(student), *exits]
+
+    for source_layer, target_layer in zip(layers(source), layers(target), strict=True):
         target_layer.set_weights(source_layer.get_weights())
 
 

@@ -6,17 +6,30 @@ Rows: columns `query`, `title` and `label`; for other names `--config.data.field
 Labels are 0 and 1, or grades with `--config.data.label_range="(1, 3)"`. Splits are cut by query, so that test queries are
 new, unless `valid` and `test` are given as files. Give all the unlabelled pairs that there are: each query of the logs with
 the titles that were shown. Most of the time goes into the teacher, a cross-encoder.
+
+Without logs, the data stage makes unlabelled pairs (`tfb2d/data/retrieve`):
+
+  python -m tfb2d.train --config=pairs --workdir=runs/shop --config.data.train=judged.tsv \\
+      --config.data.queries=queries.txt --config.data.titles=catalogue.csv
+
+`.txt` files have one text a line; tables have a column `query` or `title`. Each query gets the titles that BM25 ranks
+first, near misses and random titles; `--config.data.retrieve.nearest=8` and its neighbours say how many. Queries made of
+titles fill up to `--config.data.retrieve.pairs=150000`. Where neither logs nor such files are given, the labelled training
+rows' own queries and titles serve; `--config.data.retrieve.labelled=False` makes nothing then. Queries of the validation
+and test splits are left out and counted.
 """
 
 from ml_collections import ConfigDict
 
-from tfb2d.config import AugmentConfig, Config, DataConfig, TeacherConfig
+from tfb2d.config import AugmentConfig, Config, DataConfig, RetrieveConfig, TeacherConfig
 
 
 def get_config() -> ConfigDict:
     """Returns the recipe."""
     return Config(
         name="pairs",
-        data=DataConfig(fields=("query", "title"), augment=AugmentConfig(copies=2)),
+        data=DataConfig(
+            fields=("query", "title"), augment=AugmentConfig(copies=2), retrieve=RetrieveConfig(labelled=True)
+        ),
         teachers={"minilm": TeacherConfig(preset="pypi:all-minilm-l6-v2", max_length=96)},
     ).to_dict()

@@ -20,6 +20,7 @@ from tfb2d.data.files import expand
 from tfb2d.data.offers.pairs import make
 from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.retrieve.transfer import add_made_pairs
 from tfb2d.data.split_checks import SPLITS, check_split, count_by_name
 from tfb2d.data.splits import Cutter, HeldOut, text_rows
 from tfb2d.data.task import Task
@@ -47,9 +48,10 @@ def prepare(
     """Reads, checks, splits and writes the data of a run.
 
     `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
-    and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then
-    augmentations; no row stands there twice. The same inputs give the same bytes. Everything is made beside the old state
-    and renamed at the end: a run that is stopped, killed or out of disk leaves what was there.
+    and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then pairs
+    that were made, then augmentations of all but made pairs; no row stands there twice. The same inputs give the same
+    bytes. Everything is made beside the old state and renamed at the end: a run that is stopped, killed or out of disk
+    leaves what was there.
 
     Args:
       data: the settings.
@@ -70,6 +72,7 @@ def prepare(
         `augmented_left_out`, `scored_left_out`: augmentations, and rows of `extra_unlabelled`, left out for any reason.
         `labels`: each split's rows by label.
         `offers`: what `data.offers` made.
+        `made_pairs`: what was made of queries and titles, if anything: see `add_made_pairs`.
 
     Raises:
       DataError: input that cannot be used; `rejected.jsonl` is written all the same.
@@ -140,9 +143,15 @@ def _write(
     for patterns in extra_unlabelled:
         for batch in reader.read("scored", patterns, labelled=False):
             transfer.add_scored(batch)
+    given = transfer.rows
+    made: dict[str, Any] = {}
+    if data.makes_pairs:
+        made = add_made_pairs(transfer, data, work, reader.rejects, reader.progress)
     real = transfer.rows
     if data.augment.copies:
-        transfer.augment(MASK, reader.progress)
+        transfer.augment(MASK, reader.progress, given)
+    if data.augment.negated and data.has_negations:
+        transfer.negate(tables.read_table(work / "train"))
     transfer.close()
 
     leaked = {"judged": left_out["leaked"], "unlabelled": transfer.left_out["leaked"]}
@@ -158,6 +167,7 @@ def _write(
         **{reason: left_out[reason] for reason in LEFT_OUT},
         "leaked_from": leaked,
         "labels": {name: count_by_name(labels[name], data.classes) for name in SPLITS},
+        **({"made_pairs": made} if made else {}),
     }
 
 

@@ -37,6 +37,7 @@ def data_settings(config: Config) -> list[Any]:
     if not (data.train or data.offers.files):
         raise ConfigError("data.train names no file; a run needs labelled rows")
     files = [*data.train, *data.valid, *data.test, *data.unlabelled, *data.offers.files, *data.offers.titles]
+    files += [*data.queries, *data.titles]
     return [changed_settings(data), scores, file_identity([*files, *sum(scores, ())])]
 
 

@@ -88,11 +88,7 @@ def part_files(folder: str | Path) -> list[Path]:
 
 def count_rows(folder: str | Path) -> int:
     """Returns how many rows a table has, from its parts' footers."""
-    rows = 0
-    for part in part_files(folder):
-        with _opened(part) as file:
-            rows += file.metadata.num_rows
-    return rows
+    return sum(map(_rows_of, part_files(folder)))
 
 
 def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -139,6 +135,58 @@ def iter_part(part: Path, columns: Sequence[str] | None = None, rows: int = 8192
             yield batch if names is None else batch.select(names)
 
 
+class TableRows:
+    """Reads rows of a table by their index. The last row group that was read is kept, for the rows behind.
+
+    Args:
+      folder: the table's folder.
+      columns: which columns, in which order.
+      part_rows: rows of each part, where the caller knows them; else they are read from the footers.
+
+    Raises:
+      DataError: there are no parts, or one is not a whole Parquet file.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str], part_rows: Sequence[int] | None = None) -> None:
+        self._parts = part_files(folder)
+        self._columns = list(columns)
+        self.part_rows = tuple(map(_rows_of, self._parts) if part_rows is None else part_rows)
+        if len(self.part_rows) != len(self._parts):
+            raise DataError(f"{folder} has {len(self._parts)} parts in place of {len(self.part_rows)}")
+        self._kept: tuple[tuple[int, int], pa.Table] | None = None
+
+    def __len__(self) -> int:
+        return sum(self.part_rows)
+
+    def read(self, first: int, rows: int) -> pa.Table:
+        """Returns the rows from an index on, fewer at the table's end.
+
+        Raises:
+          DataError: a part is damaged, or has another number of rows than before.
+        """
+        tables = [pa.table({name: pa.array([], pa.string()) for name in self._columns})] if not len(self) else []
+        last, start = min(first + rows, len(self)), 0
+        for part, (path, count) in enumerate(zip(self._parts, self.part_rows, strict=True)):
+            if start < last and first < start + count:
+                begin, end = max(0, first - start), min(count, last - start)
+                tables += self._rows(part, path, begin, end)
+            start += count
+        return pa.concat_tables(tables)
+
+    def _rows(self, part: int, path: Path, begin: int, end: int) -> Iterator[pa.Table]:
+        with _opened(path) as file:
+            start = 0
+            if file.metadata.num_rows != self.part_rows[part]:
+                raise DataError(f"{path} has {file.metadata.num_rows} rows in place of {self.part_rows[part]}")
+            for group in range(file.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                if start < end and begin < start + count:
+                    if self._kept is None or self._kept[0] != (part, group):
+                        self._kept = (part, group), file.read_row_group(group, self._columns).select(self._columns)
+                    yield self._kept[1].slice(max(0, begin - start), min(end, start + count) - max(begin, start))
+                start += count
+
+
 def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
     """Regroups a stream of batches of any size into tables of `rows` rows each; only the last may have fewer.
 
@@ -161,6 +209,11 @@ def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
 def logit_names(n_logits: int) -> list[str]:
     """Returns the names of a table's logit columns: `logit`, or `logit_0`, `logit_1`, ... for each class."""
     return ["logit"] if n_logits == 1 else [f"logit_{i}" for i in range(n_logits)]
+
+
+def _rows_of(part: Path) -> int:
+    with _opened(part) as file:
+        return int(file.metadata.num_rows)
 
 
 @contextmanager

@@ -14,9 +14,11 @@ from tfb2d.data.augment import augmented, sentences
 from tfb2d.data.examples import schema
 from tfb2d.data.keys import HashSet, text_hashes
 from tfb2d.data.splits import HeldOut, Texts, text_rows
+from tfb2d.data.telling import TellingWords, framed
 from tfb2d.data.treebank import treebank, without_markup
 
 BATCH_ROWS = 4096
+LEAST_TELLING = 1.0  # z-score of a negated word's share of positive labels
 
 
 class TransferSet:
@@ -65,6 +67,12 @@ class TransferSet:
         else:
             self._add(batch)
 
+    def add_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Takes (query, title) pairs that were made; the query is their group, where there are groups of queries."""
+        by_query = self.data.group_column == self.data.fields[0]
+        for batch in self._batches((pair, pair[0] if by_query else "") for pair in pairs):
+            self._add(batch)
+
     def add_scored(self, batch: pa.RecordBatch) -> None:
         """Takes rows that an outside teacher scored. They stay whole, since their scores are joined by text."""
         self._add(batch, "scored_left_out")
@@ -78,10 +86,10 @@ class TransferSet:
         self.left_out.update({counted_as: reasons.total()} if counted_as else reasons)
         self._writer.write(new)
 
-    def augment(self, mask_token: str, progress: bool) -> None:
-        """Adds augmentations of all rows taken so far, or of the labelled rows alone (`data.augment.judged`)."""
+    def augment(self, mask_token: str, progress: bool, rows: int) -> None:
+        """Adds augmentations of the first `rows` rows, or of the labelled rows alone (`data.augment.judged`)."""
         self._writer.flush()
-        left = self._labelled if self.data.augment.judged else self.rows
+        left = self._labelled if self.data.augment.judged else rows
         with tqdm(total=left, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
             for part in tables.part_files(self._writer.folder):
                 for source in tables.iter_part(part, rows=1024):
@@ -96,6 +104,15 @@ class TransferSet:
                     left -= min(left, source.num_rows)
                     if not left:
                         return
+
+    def negate(self, labelled: pa.Table) -> None:
+        """Adds words of labelled texts that tell the label, in frames such as "not {}" (`data.augment.negated`)."""
+        form, (field,) = self.data.augment, self.data.fields
+        telling = TellingWords(labelled.column(field).to_pylist(), labelled.column("label").to_numpy())
+        low, high = telling.by_class(form.degrees, LEAST_TELLING)
+        texts = framed([*low[: form.negated], *high[: form.negated]], telling.known(form.negations))
+        for batch in self._batches(((text,), "") for text in texts):
+            self._add(batch, "augmented_left_out")
 
     def close(self) -> None:
         """Writes the last part."""

@@ -1,6 +1,7 @@
 """The runner: strings -> ids (NumPy) -> logits (TensorFlow Lite) -> scores."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_spec, read_vocabulary
+from tfb2d.edge.strings import WordHashes
 from tfb2d.probability import one_column, probabilities
-from tfb2d.students.text_spec import composed_ids, ngram_ids, token_hashes
+from tfb2d.students.text_spec import composed_ids, ngram_ids
 
 Float32 = NDArray[np.float32]
 IDS_PER_CALL = 4096  # the vectors of so many ids fit the CPU's cache; more at once are slower
@@ -39,6 +41,7 @@ class EdgeScorer:
         folder = edge_folder(folder)
         self.spec: Spec = read_spec(folder)
         self._vocabulary = read_vocabulary(folder, self.spec)
+        self._hashes = WordHashes(self.spec.affixes)
         self._model = _interpreter(folder / SCORER, threads, xnnpack)
         self._inputs = _inputs(self._model, self.spec, folder / SCORER)
         self._output = self._model.get_output_details()[0]["index"]
@@ -77,8 +80,7 @@ class EdgeScorer:
             )
         if not isinstance(query, str | bytes):
             raise EdgeError(f"the query is {type(query).__name__}; it takes one text")
-        title_hashes = self._hashes(self.spec.fields[1], titles)
-        scores = self._scores(self._logits([self._hashes(self.spec.fields[0], [query]), title_hashes]))
+        scores = self._scores(self._logits(([query], titles)))
         scores[[len(title) == 0 for title in titles]] = 0
         return scores
 
@@ -86,37 +88,34 @@ class EdgeScorer:
         fields = self.spec.fields
         if len(columns) != len(fields):
             raise EdgeError(f"{len(columns)} columns of texts; this model takes {', '.join(fields)}")
-        hashes = [self._hashes(name, column) for name, column in zip(fields, columns, strict=True)]
-        if len(hashes) == 2 and len(hashes[0]) != len(hashes[1]):
-            raise EdgeError(f"{len(hashes[0])} texts of {fields[0]}, {len(hashes[1])} of {fields[1]}")
-        return self._logits(hashes)
+        for name, column in zip(fields, columns, strict=True):
+            _check(name, column)
+        if len(columns) == 2 and len(columns[0]) != len(columns[1]):
+            raise EdgeError(f"{len(columns[0])} texts of {fields[0]}, {len(columns[1])} of {fields[1]}")
+        return self._logits(columns)
 
-    def _hashes(self, name: str, texts: Sequence[str | bytes]) -> list[np.ndarray]:
-        if isinstance(texts, str | bytes):
-            raise EdgeError(f"{name} is one text; it takes a sequence of texts")
-        wrong = [type(text).__name__ for text in texts if not isinstance(text, str | bytes)]
-        if wrong:
-            raise EdgeError(f"{name} has {wrong[0]} in it; it takes str or bytes")
-        return [token_hashes(text, self.spec.max_tokens, self.spec.affixes) for text in texts]
-
-    def _logits(self, fields: list[list[np.ndarray]]) -> np.ndarray:
+    def _logits(self, columns: Sequence[Sequence[str | bytes]]) -> np.ndarray:
         """Computes logits `[n, n_logits]`. A single query goes with every title."""
-        rows = len(fields[-1])
+        for name, column in zip(self.spec.fields, columns, strict=True):
+            _check(name, column)
+        texts = self._texts(columns)
+        rows = len(columns[-1])
         if rows == 1:
-            return self._call(self._padded(fields))
-        shared = len(fields) == 2 and len(fields[0]) == 1
-        out = np.empty((rows, len(self.spec.bias)), np.float32)
-        alone = fields[1:] if shared else fields
-        lengths = np.array([max(map(len, row)) for row in zip(*alone, strict=True)], np.int64)
+            return self._call([texts.padded(np.arange(field, field + 1), field) for field in range(len(columns))])
+        shared = len(columns) == 2 and len(columns[0]) == 1
+        first = len(texts.lengths) - rows  # of the last column's texts
+        lengths = texts.lengths[first:] if shared or first == 0 else texts.lengths.reshape(2, -1).max(0)
         order = np.argsort(lengths, kind="stable")  # texts of like length together: little padding
+        rising = lengths[order]
+        query = [texts.padded(np.arange(1), 0)] if shared else []
+        out = np.empty((rows, len(self.spec.bias)), np.float32)
         start = 0
         while start < rows:
-            stop = self._stop(lengths[order], start)
+            stop = self._stop(rising, start)
             part = order[start:stop]
-            texts = [[column[i] for i in part] for column in fields[-1:]]
-            if len(fields) == 2:
-                texts.insert(0, fields[0] if shared else [fields[0][i] for i in part])
-            out[part] = self._call(self._padded(texts))
+            starts = (first,) if shared or first == 0 else (0, first)
+            fields = [texts.padded(part + at, len(query) + field) for field, at in enumerate(starts)]
+            out[part] = self._call([*query, *fields])
             start = stop
         return out
 
@@ -125,36 +124,28 @@ class EdgeScorer:
         ids = np.maximum(lengths[start:], 1) * np.arange(1, len(lengths) - start + 1) * self.spec.width
         return start + max(1, int(np.searchsorted(ids, IDS_PER_CALL, "right")))
 
-    def _padded(self, fields: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
-        """Makes each field's inputs: ids `[texts, positions, width]` and, for soft matching, `[texts, positions]`."""
-        spec, texts = self.spec, [text for field in fields for text in field]
-        lengths = np.array([len(text) for text in texts], np.int64)
+    def _texts(self, columns: Sequence[Sequence[str | bytes]]) -> "_Texts":
+        """Makes the ids of all texts, column behind column."""
+        spec = self.spec
+        hashes, lengths = self._hashes.of([text for column in columns for text in column], spec.max_tokens)
         splits = np.concatenate([[0], np.cumsum(lengths)])
-        hashes = np.concatenate(texts)
         if spec.window:
             grams = composed_ids(hashes, spec.window, spec.buckets, spec.affixes, self._vocabulary, splits)
         else:
             grams = ngram_ids(hashes, spec.orders, spec.buckets, splits)
-        soft = self._soft(hashes, grams, splits) if spec.soft_buckets else None
-        padded, end = [], 0
-        for field, column in enumerate(fields):
-            start, end = end, end + len(column)
-            tokens = slice(splits[start], splits[end])
-            inputs = [_padded(grams[tokens], lengths[start:end], spec.buckets + field)]
-            if soft is not None:
-                inputs.append(_padded(soft[tokens], lengths[start:end], spec.soft_buckets + field)[:, :, 0])
-            padded.append(inputs)
-        return padded
+        kinds = [(grams, spec.buckets)]
+        if spec.soft_buckets:
+            kinds.append((self._soft(hashes, grams, splits), spec.soft_buckets))
+        return _Texts(lengths, splits, kinds)
 
     def _soft(self, hashes: np.ndarray, grams: np.ndarray, splits: np.ndarray) -> np.ndarray:
-        """Returns the ids of soft matching's table, `[tokens, 1]` int32."""
+        """Returns the ids of soft matching's table, `[tokens]` int32."""
         spec = self.spec
         if (
             1 in spec.orders and spec.buckets % spec.soft_buckets == 0
         ):  # then the soft id is a remainder of the n-gram id
-            at = spec.orders.index(1)
-            return grams[:, at : at + 1] % np.int32(spec.soft_buckets)
-        return ngram_ids(hashes, (1,), spec.soft_buckets, splits)
+            return grams[:, spec.orders.index(1)] % np.int32(spec.soft_buckets)
+        return ngram_ids(hashes, (1,), spec.soft_buckets, splits)[:, 0]
 
     def _call(self, fields: list[list[np.ndarray]]) -> np.ndarray:
         values = [fields[field][kind] for field, kind, _ in self._inputs]
@@ -173,14 +164,42 @@ class EdgeScorer:
         return probabilities(logits * np.float32(self.spec.scale) + np.array(self.spec.bias, np.float32))
 
 
-def _padded(ids: np.ndarray, lengths: np.ndarray, pad: int) -> np.ndarray:
-    """Lays ids `[tokens, width]` of consecutive texts out as `[texts, positions, width]`, filled up with `pad`."""
-    positions = max(1, int(lengths.max()))
-    if len(lengths) * positions == len(ids):
-        return ids.reshape(len(lengths), positions, -1)
-    out = np.full((len(lengths), positions, ids.shape[1]), pad, np.int32)
-    out[np.arange(positions) < lengths[:, None]] = ids
-    return out
+@dataclass(frozen=True)
+class _Texts:
+    """Holds texts as ids.
+
+    Attributes:
+      lengths: tokens of each text, `[texts]`.
+      splits: where each text's tokens begin, and the end, `[texts + 1]`.
+      kinds: ids of all tokens and how many rows their table has: of n-grams `[tokens, width]`, of soft matching `[tokens]`.
+    """
+
+    lengths: np.ndarray
+    splits: np.ndarray
+    kinds: list[tuple[np.ndarray, int]]
+
+    def padded(self, index: np.ndarray, field: int) -> list[np.ndarray]:
+        """Lays ids of some texts out as the model takes them, `[texts, positions, *]`, filled up with the field's padding."""
+        lengths = self.lengths[index]
+        positions = max(1, int(lengths.max()))
+        steps = np.arange(positions)
+        at = self.splits[index][:, None] + steps
+        behind = steps >= lengths[:, None]
+        out = []
+        for ids, pad in self.kinds:
+            # An index behind the last token is brought back to it, and what is read there is overwritten.
+            values = ids.take(at, 0, mode="clip") if len(ids) else np.zeros((*at.shape, *ids.shape[1:]), np.int32)
+            values[behind] = pad + field
+            out.append(values)
+        return out
+
+
+def _check(name: str, texts: Any) -> None:
+    if isinstance(texts, str | bytes):
+        raise EdgeError(f"{name} is one text; it takes a sequence of texts")
+    for text in texts:
+        if not isinstance(text, str | bytes):
+            raise EdgeError(f"{name} has {type(text).__name__} in it; it takes str or bytes")
 
 
 def _interpreter(path: Path, threads: int, xnnpack: bool) -> Any:

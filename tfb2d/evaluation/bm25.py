@@ -15,6 +15,9 @@ import numpy as np
 
 from tfb2d.evaluation.metrics import Floats
 
+# Measures of the order of scores alone: those that BM25 has without a calibration to probabilities.
+BY_ORDER = ("roc_auc", "pr_auc", "ndcg10", "ndcg10_all", "spearman", "pair_order")
+
 _WORD = re.compile(r"\w+")
 
 
@@ -49,6 +52,12 @@ def bm25_scores(queries: Sequence[str], titles: Sequence[str]) -> Floats:
         if known:  # get_scores fails on an empty list
             scores[own] = index.get_scores(known)[[documents[titles[row]] for row in own]]
     return scores
+
+
+def bm25_shares(queries: Sequence[str], titles: Sequence[str]) -> Floats:
+    """Returns BM25's scores s as s / (1 + s), `[n]` in [0, 1): the same order, in the range of probabilities."""
+    scores = bm25_scores(queries, titles)
+    return scores / (1 + scores)
 
 
 def _bm25s() -> Any:

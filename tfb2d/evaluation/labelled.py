@@ -16,6 +16,7 @@ from tfb2d.data.join import MAX_REJECTED
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.evaluation.batch import file_bar
+from tfb2d.evaluation.bm25 import BY_ORDER, bm25_shares
 from tfb2d.evaluation.bootstrap import Bootstrap
 from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.headline import headline_measure
@@ -23,6 +24,17 @@ from tfb2d.evaluation.metrics import Floats, agreement, ndcg_groups
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import Float32, Scorer
 from tfb2d.evaluation.teacher_scores import teacher_scores
+
+AGAINST_TEACHER = (
+    "teacher",
+    "teacher_rows",
+    "teacher_matches",
+    "fidelity",
+    "retention",
+    "headline_retention",
+    "over_bm25",
+    "ndcg10_over_bm25",
+)
 
 
 @dataclass(frozen=True)
@@ -117,10 +129,11 @@ def evaluate(
     teacher_files: Sequence[str | Path] = (),
     *,
     decision: Mapping[str, float] | None = None,
+    bm25: bool = True,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Evaluates scores against the labels, and against a teacher's scores where there are files of them.
+    """Evaluates scores against the labels, beside BM25, and against a teacher's scores where there are files of them.
 
     Args:
       task: the model's.
@@ -128,13 +141,17 @@ def evaluate(
       teacher_files: see `teacher_scores`.
       decision: of the model's card (`Scorer.about`): "threshold", and "f1", "precision", "recall" on validation. With it
         the student has F1, precision and recall on these rows, too.
+      bm25: whether BM25 scores pairs as well; the documents are the titles of these rows.
       resamples: of the bootstrap.
       seed: of the bootstrap.
 
     Returns:
-      `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "teacher",
-      "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention", "decision",
-      "warnings"}`.
+      `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "bm25",
+      "teacher", "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention",
+      "over_bm25", "ndcg10_over_bm25", "decision", "warnings"}`.
+      `bm25` has the measures of order alone (`BY_ORDER`), since its scores are no probabilities; it is None of single texts
+      and of several classes. `over_bm25` is the share of the way from BM25 to the teacher that the student has come, by the
+      headline measure.
       `retention` is of accuracy, `headline_retention` of the task's headline measure. The student is measured on all rows,
       the teacher on the rows with its score. Fidelity and retention compare them there. Without a teacher, these and the
       teacher's figures are None.
@@ -144,7 +161,10 @@ def evaluate(
     """
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
     thresholds = {} if decision is None else {"student": decision["threshold"]}
-    whole = Bootstrap(task, scored.labels, {"student": scored.scores}, scored.groups, thresholds=thresholds, **draws)
+    models: dict[str, Any] = {"student": scored.scores}
+    if bm25 and len(task.fields) == 2 and task.kind != "multiclass":
+        models["bm25"] = bm25_shares(*scored.columns)
+    whole = Bootstrap(task, scored.labels, models, scored.groups, thresholds=thresholds, **draws)
     figures: dict[str, Any] = {
         "task": task.to_json(),
         "rows": len(scored.labels),
@@ -153,21 +173,31 @@ def evaluate(
         "rejected": sum(scored.reasons.values()),
         "reasons": scored.reasons,
         "student": whole.intervals("student"),
+        "bm25": {name: value for name, value in whole.intervals("bm25").items() if name in BY_ORDER}
+        if "bm25" in models
+        else None,
         "decision": None if decision is None else dict(decision),
         "headline_measure": headline_measure(task, scored.labels, pairs=len(task.fields) == 2),
-        **dict.fromkeys(("teacher", "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_retention")),
+        **dict.fromkeys(AGAINST_TEACHER),
         "warnings": [],
     }
     if not teacher_files:
         return figures
     scores, matches = teacher_scores(task, teacher_files, scored.columns, scored.max_rejected)
     rows = covered(scores)
-    both: dict[str, ArrayLike] = {"teacher": scores[rows], "student": scored.scores[rows]}
+    both: dict[str, ArrayLike] = {"teacher": scores[rows]} | {name: own[rows] for name, own in models.items()}
     groups = None if scored.groups is None else scored.groups[rows]
     shares = {"fidelity": agreement(both["teacher"], both["student"])}
     paired = Bootstrap(task, scored.labels[rows], both, groups, shares=shares, **draws)
     teacher, retention = paired.intervals("teacher"), paired.ratio("student", "teacher")
+    over = {"over_bm25": figures["headline_measure"], "ndcg10_over_bm25": "ndcg10"} if "bm25" in models else {}
+    shares_of_gap = {
+        name: paired.share_of_gap("student", "bm25", "teacher", measure)
+        for name, measure in over.items()
+        if measure in BY_ORDER and measure in teacher
+    }
     return figures | {
+        **shares_of_gap,
         "teacher": teacher,
         "warnings": doubts(task, scored.labels[rows], paired.values["teacher"], retention["value"]),
         "teacher_rows": int(rows.sum()),

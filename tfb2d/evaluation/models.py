@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.metrics import Bools
+from tfb2d.outcomes import CalibrationNumbers
 
 History = Sequence[Mapping[str, Any]]
 
@@ -37,6 +38,8 @@ class Model:
       size_mb: on disk, 10^6 bytes.
       embed_latency: of `latency.measure`, of embedding a query; only of a twin.
       folder: of the exported model; "" of models that are not exported.
+      logits: of the test split, of the shape of the scores; None where they were not kept.
+      calibration: turns the logits into the scores; None where it is not known.
     """
 
     scores: ArrayLike
@@ -46,6 +49,8 @@ class Model:
     size_mb: float | None = None
     embed_latency: Mapping[str, Any] = field(default_factory=dict)
     folder: str = ""
+    logits: ArrayLike | None = None
+    calibration: CalibrationNumbers | None = None
 
 
 def covered(scores: ArrayLike) -> Bools:

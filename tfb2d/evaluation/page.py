@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation import pictures
+from tfb2d.evaluation.contrasts import contrast_note, contrast_table
 from tfb2d.evaluation.metrics import (
     LESS_IS_BETTER,
     Floats,
@@ -55,6 +56,8 @@ def render(run: RunResults, report: Mapping[str, Any]) -> str:
         pictures=_pictures(run, report),
         trainings=_trainings(run),
         examples=examples(run),
+        contrasts=contrast_table(report["contrasts"]) if report["contrasts"] else None,
+        contrast_note=contrast_note(report["contrasts"]) if report["contrasts"] else "",
         counts=_counts(report["data"]),
         stages=_stages(report["seconds"]),
         config=json.dumps(report["config"], indent=2, ensure_ascii=False),

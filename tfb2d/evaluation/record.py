@@ -3,6 +3,9 @@
 The runs repeat one experiment, each with its own seed. Every metric has its mean, its values by seed and a 95% interval.
 The interval is the mean of the runs' bootstrap limits, so it shows the effect of the test rows. The values by seed show the
 effect of seeds. Figures are fractions, not percent.
+
+Beside it, `results/NAME_logits.parquet` gets the logits of the test split, by seed (`tfb2d/evaluation/test_logits.py`).
+`tfb2d recount` computes the metrics from them, so a reader needs no training to check a result.
 """
 
 import datetime
@@ -19,7 +22,7 @@ from tfb2d.data.errors import DataError
 from tfb2d.errors import UserError
 from tfb2d.evaluation.machine import machine
 from tfb2d.evaluation.models import MODELS
-from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25
+from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25, seed_of
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
@@ -67,16 +70,10 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
         "commit": _git("rev-parse", "--short", "HEAD"),
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
-        "seeds": [_seed(report) for report in reports],
+        "seeds": [seed_of(report["config"], report.get("leading", "")) for report in reports],
         "metrics": metrics,
         "versions": reports[0]["versions"],
     }
-
-
-def _seed(report: Mapping[str, Any]) -> int:
-    """Returns the seed of the training of the model that leads the report."""
-    stage = "twin" if report.get("leading") == "twin" else "training"
-    return int(report["config"][stage]["seed"])
 
 
 def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | None]]:
@@ -131,8 +128,28 @@ def run(options: Namespace) -> None:
     """Runs the command."""
     if not options.runs:
         raise UserError("name at least one run folder")
-    write_json(options.output, record([Path(folder) for folder in options.runs], options.experiment))
-    print(options.output)
+    folders, output = [Path(folder) for folder in options.runs], Path(options.output)
+    write_json(output, record(folders, options.experiment))
+    print(output)
+    if beside := record_logits(folders, output):
+        print(beside)
+
+
+def record_logits(runs: Sequence[Path], output: Path) -> Path | None:
+    """Writes the test logits of runs beside a result, as `<its name>_logits.parquet`; returns the file.
+
+    Runs of an earlier version have no test logits. Then nothing is written, a file of an earlier result is deleted, since
+    it would be of other runs, and None is returned.
+    """
+    from tfb2d.evaluation.test_logits import join_test_logits
+
+    beside = output.with_name(f"{output.stem}_logits.parquet")
+    files = [Run(run).test_logits for run in runs]
+    if not all(file.exists() for file in files):
+        beside.unlink(missing_ok=True)
+        return None
+    join_test_logits(files, beside)
+    return beside
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ class RunResults:
     resamples: int = 1000  # of the bootstrap
     seed: int = 0
     examples: int = 12  # shown of the most, and of the least, agreeing
+    contrasts: Mapping[str, Any] | None = None  # of `contrasts.contrasts`
 
     def __post_init__(self) -> None:
         kind = kind_of(self.task)
@@ -155,6 +156,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         | {f"{key}_embed_query": dict(model.embed_latency) for key, model in every.items() if model.embed_latency},
         "size_mb": {key: model.size_mb for key, model in every.items() if model.size_mb is not None},
         "compression": dict(run.compression),
+        "contrasts": run.contrasts,
         "model": run.models[run.leading].folder,
         "exported": {key: run.models[key].folder for key in run.distilled},
         "command": run.command,
@@ -163,6 +165,11 @@ def summarise(run: RunResults) -> dict[str, Any]:
         "versions": dict(run.versions),
     }
     return dict(plain(report))
+
+
+def seed_of(config: Mapping[str, Any], leading: str) -> int:
+    """Returns the seed of the training of the model that leads a report."""
+    return int(config["twin" if leading == "twin" else "training"]["seed"])
 
 
 def histories(run: RunResults) -> dict[str, list[Mapping[str, Any]]]:

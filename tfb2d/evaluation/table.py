@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfb2d.evaluation.contrasts import contrast_line
 from tfb2d.evaluation.models import DISTILLED, MODELS
 
 METRICS = {
@@ -186,6 +187,11 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
         f"rows       {report['rows']['test']:,} in the test split; {report['rejected']:,} rejected, "
         f"{report['leaked']:,} removed because the test text occurs in training data"
     )
+    if made := report["data"].get("made_pairs"):
+        lines.append(
+            f"pairs      {made['pairs']:,} made: {made['queries']:,} queries, {made['title_queries']:,} made of titles, "
+            f"{made['titles']:,} titles"
+        )
     return lines + [f"warning    {warning}" for warning in report.get("warnings", ())]
 
 
@@ -219,6 +225,8 @@ def _of_model(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
     faster = speed_up(report, key)
     if faster is not None and faster >= 2:
         lines.append(("speed", f"{faster:,.0f} times the teacher's, one row at a time"))
+    if found := report.get("contrasts"):
+        lines.append(("negation", contrast_line(found, key)))
     if embedding := report["latency"].get(f"{key}_embed_query"):
         single = embedding["single_ms"]
         lines.append(("embedding", f"a query in {duration(single['p50'])}, p99 {duration(single['p99'])}"))

@@ -33,7 +33,7 @@ NUMBERS_AT_ONCE = 2**22  # elements of the largest tensor of a chunk of steps; b
 
 @dataclass(frozen=True)
 class NGram:
-    """An n-gram of a text, and what it adds to the logit.
+    """Holds an n-gram of a text, and what it adds to the logit.
 
     Attributes:
       field, start, order: the text field, the first token, how many tokens (those past the text's end are a mark).
@@ -56,14 +56,7 @@ class NGram:
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """A pair of a query token and a title token, their cosine, and what the pair adds to the logit.
-
-    Attributes:
-      query, title: which token of its text each is.
-      texts: the two tokens.
-      cosine: of their vectors.
-      value: added to the logit.
-    """
+    """Holds a query token and a title token by index and text, their cosine, and what the pair adds to the logit."""
 
     query: int
     title: int
@@ -74,7 +67,7 @@ class SoftMatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The contributions to one row's logit.
+    """Holds the contributions to one row's logit.
 
     Attributes:
       tokens: of each field, as the student reads them.
@@ -87,6 +80,7 @@ class Explanation:
       predicted: the class explained; 0 where there is one logit a row.
       logits: `[n_logits]`, all of them.
       offsets: of a student with a window `[tokens, window]`: what each token of each composed n-gram adds.
+      exits: of a student with an early exit, whether its cheap output decided; the contributions are to that output.
     """
 
     texts: tuple[str, ...]
@@ -100,6 +94,7 @@ class Explanation:
     predicted: int
     logits: np.ndarray
     offsets: np.ndarray | None = None
+    exits: bool | None = None
 
     def token_values(self) -> list[np.ndarray]:
         """Returns what each token adds: its share of the n-grams over it, and half of its soft matches.
@@ -125,7 +120,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Side:
-    """One field of the row.
+    """Holds a field of the row.
 
     Attributes:
       tokens: as the student reads them.
@@ -163,8 +158,11 @@ def explain(
     logits = student.model([tf.constant([text]) for text in texts], training=False).numpy()[0]
     likely = logits if calibration is None or len(logits) == 1 else calibration.apply(logits[None])[0]
     predicted = int(np.argmax(likely)) if target is None else target
-    empty = student.model([tf.constant([""]) for _ in texts], training=False).numpy()[0]
-    values, pairs = _integrate(student, sides, predicted, steps)
+    exits = None
+    if student.exit and student.paths:
+        cheap, _ = student.paths([student.tokens(tf.constant(texts))], training=False)
+        exits = bool(student.exit.decide(cheap)[1][0])
+    values, pairs = _integrate(student, sides, predicted, steps, exits)
     offsets = values[0] if student.config.window else None
     if student.config.window:
         values = [value.sum(1, keepdims=True) for value in values]
@@ -173,9 +171,18 @@ def explain(
     total = sum(ngram.value for ngram in ngrams) + sum(match.value for match in soft)
     cut = tuple(len(text_spec.tokens(t, 2**31 - 1)) - len(s.tokens) for t, s in zip(texts, sides, strict=True))
     words = tuple(tuple(token.decode("utf-8", "replace") for token in side.tokens) for side in sides)
-    logit, baseline = float(logits[predicted]), float(empty[predicted])
+    logit, baseline = float(logits[predicted]), float(_empty_row(student, exits)[predicted])
     gap = logit - baseline - total
-    return Explanation(tuple(texts), words, ngrams, soft, logit, baseline, gap, cut, predicted, logits, offsets)
+    return Explanation(tuple(texts), words, ngrams, soft, logit, baseline, gap, cut, predicted, logits, offsets, exits)
+
+
+def _empty_row(student: Student, exits: bool | None) -> np.ndarray:
+    """Computes the logits of a row without tokens, `[n_logits]`; with an early exit those of the output that decided."""
+    texts = [tf.constant([""]) for _ in student.task.fields]
+    if exits is None or student.exit is None or student.paths is None:
+        return student.model(texts, training=False).numpy()[0]
+    cheap, full = student.paths([student.tokens(column) for column in texts], training=False)
+    return (student.exit.decide(cheap)[0] if exits else full).numpy()[0]
 
 
 def _side(student: Student, text: str) -> _Side:
@@ -205,7 +212,7 @@ def _parts(student: Student, vectors: tf.Tensor) -> tf.Tensor:
 
 
 def _integrate(
-    student: Student, sides: Sequence[_Side], target: int, steps: int
+    student: Student, sides: Sequence[_Side], target: int, steps: int, exits: bool | None
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Averages the gradients of all weights along the line from 0 to 1.
 
@@ -224,14 +231,16 @@ def _integrate(
         weights = [tf.constant(np.multiply.outer(chunk, np.ones(shape, np.float32))) for shape in shapes]
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            logits = _weighted_logits(student, sides, weights)[:, target]
+            logits = _weighted_logits(student, sides, weights, exits)[:, target]
         gradients = tape.gradient(logits, weights, unconnected_gradients="zero")
         for total, gradient in zip(totals, gradients, strict=True):
             total += gradient.numpy().sum(0, dtype=np.float64) / steps
     return totals[: len(sides)], totals[-1] if student.kernels else None
 
 
-def _weighted_logits(student: Student, sides: Sequence[_Side], weights: Sequence[tf.Tensor]) -> tf.Tensor:
+def _weighted_logits(
+    student: Student, sides: Sequence[_Side], weights: Sequence[tf.Tensor], exits: bool | None
+) -> tf.Tensor:
     """Computes logits `[steps, n_logits]` at weights `[steps, tokens, orders or window]` of each field, and of pairs."""
     fields = []
     for side, weight in zip(sides, weights, strict=False):
@@ -241,7 +250,7 @@ def _weighted_logits(student: Student, sides: Sequence[_Side], weights: Sequence
             ngrams = tf.reduce_sum(ngrams, 2, keepdims=True)
         fields.append(Field(texts, side.ids[None], ngrams, weight))
     units = [side.units[None] for side in sides] if student.kernels else []
-    return student.logits_of(fields, units, weights[-1] if student.kernels else None)
+    return student.logits_of(fields, units, weights[-1] if student.kernels else None, exits)
 
 
 def _soft_matches(sides: Sequence[_Side], values: np.ndarray) -> tuple[SoftMatch, ...]:

@@ -18,7 +18,7 @@ from tfb2d.data.files import expand
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.metrics import agreement, decisions
+from tfb2d.evaluation.metrics import agreement, decisions, distances
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns
 from tfb2d.evaluation.table import layout, percent
@@ -50,7 +50,7 @@ class TeacherRows:
 
 @dataclass(frozen=True)
 class Row:
-    """A row on which teacher and student differ; `why` is a sentence about its unusual measures."""
+    """Holds a row on which teacher and student differ; `why` is a sentence about its unusual measures."""
 
     texts: tuple[str, ...]
     label: str
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """The case study: its rows, and how often each measure is unusual.
+    """Holds the case study: its rows, and how often each measure is unusual.
 
     Attributes:
       rows: those furthest apart first.
@@ -130,8 +130,7 @@ def from_files(
 
     Args:
       source: the student.
-      files: paths, globs or folders with the rows.
-      teacher: files with the teacher's scores.
+      files, teacher: paths, globs or folders with the rows, and files with the teacher's scores.
       fields: columns of the text fields where they have other names, each FIELD=COLUMN.
       quoting: how TSV and CSV files were written, see `read_rows`.
 
@@ -157,12 +156,7 @@ def from_files(
 
 
 def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
-    """Finds the rows on which the two differ, and measures all rows.
-
-    Args:
-      source: the student.
-      compared: rows that the teacher scored.
-      rows: how many are listed.
+    """Measures all rows, and lists some on which the two differ.
 
     Raises:
       DataError: the teacher scored none of the rows.
@@ -181,8 +175,7 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
     seen = None if source.run is None else seen_in_transfer(source.student, columns, source.run)
     measured = measures(source.student, columns, teacher, seen)
     unusual = {name: _unusual(measured[name], agree, MEASURES[name].low) for name in measured}
-    distance = np.abs(teacher - student) if teacher.ndim == 1 else np.abs(teacher - student).sum(1) / 2
-    order = [at for at in np.argsort(-distance, kind="stable") if not agree[at]]
+    order = [at for at in np.argsort(-distances(teacher, student), kind="stable") if not agree[at]]
     middle = {name: float(np.median(values[agree])) if agree.any() else 0.0 for name, values in measured.items()}
     listed = [
         Row(

@@ -22,38 +22,26 @@ SHORT = frozenset(b"t".split())  # `don't` is don ' t to the student: its last t
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure's title and number format; `low` says that small values are suspicious, not large ones."""
+    """Holds a measure's title and number format; `low` says that small values are suspicious, not large ones."""
 
     title: str
-    unit: Callable[[float], str]
+    form: str
     low: bool = False
 
     def describe(self, value: float, usual: float) -> str:
         """Formats a row's value beside the median of the rows on which teacher and student agree."""
-        return f"{self.title} {self.unit(value)} (where they agree: {self.unit(usual)})"
-
-
-def _share(value: float) -> str:
-    return f"{value:.0%}"
-
-
-def _count(value: float) -> str:
-    return f"{value:.0f}"
-
-
-def _fine(value: float) -> str:
-    return f"{value:.3f}"
+        return f"{self.title} {value:{self.form}} (where they agree: {usual:{self.form}})"
 
 
 MEASURES = {
-    "unseen": Measure("n-grams unseen in the transfer set", _share),
-    "rare": Measure("n-grams seen fewer than five times there", _share),
-    "collided": Measure("n-grams whose row belongs mostly to others", _share),
-    "negations": Measure("negations (English)", _count),
-    "tokens": Measure("tokens", _count),
-    "cut": Measure("tokens beyond max_tokens", _count),
-    "margin": Measure("the teacher's margin", _fine, low=True),
-    "unmatched_query": Measure("query n-grams that the title lacks", _share),
+    "unseen": Measure("n-grams unseen in the transfer set", ".0%"),
+    "rare": Measure("n-grams seen fewer than five times there", ".0%"),
+    "collided": Measure("n-grams whose row belongs mostly to others", ".0%"),
+    "negations": Measure("negations (English)", ".0f"),
+    "tokens": Measure("tokens", ".0f"),
+    "cut": Measure("tokens beyond max_tokens", ".0f"),
+    "margin": Measure("the teacher's margin", ".3f", low=True),
+    "unmatched_query": Measure("query n-grams that the title lacks", ".0%"),
 }
 
 
@@ -80,12 +68,7 @@ class Seen:
 
 
 def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: Run) -> Seen:
-    """Counts how often the n-grams of some rows occur in the transfer set, and all occurrences in each row of the table.
-
-    Args:
-      student: whose n-grams and table these are.
-      columns: texts, one sequence a field.
-      run: whose hashed transfer rows are counted.
+    """Counts how often some rows' n-grams occur in a run's transfer set, and all occurrences in each row of the table.
 
     Raises:
       RunError: the run's stage `rows` is not finished, or was made for another student.

@@ -24,14 +24,7 @@ Key = tuple[bytes, ...]
 
 @dataclass(frozen=True)
 class Candidates:
-    """N-grams of texts.
-
-    Attributes:
-      names: `[n]` as people read them.
-      orders: `[n]` int.
-      counts: `[n]` occurrences.
-      rows: `[n]` of the table.
-    """
+    """Holds n-grams of texts, `[n]` each: names as people read them, tokens, occurrences, and rows of the table."""
 
     names: list[str]
     orders: np.ndarray
@@ -51,15 +44,10 @@ class Candidates:
 
 
 def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> Candidates:
-    """Counts the whole n-grams of texts, of the student's orders.
+    """Counts the whole n-grams of texts, of the student's orders; rarer ones than `min_count` are left out.
 
     Of a student with a window, which composes n-grams, the candidates are single tokens at an n-gram's first place; with a
     vocabulary, those that have rows of their own. Rows for affixes are left out.
-
-    Args:
-      student: whose orders, tokens and rows they have.
-      texts: any number, streamed.
-      min_count: rarer n-grams are left out.
 
     Raises:
       DataError: nothing is left.
@@ -71,9 +59,7 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
             counts.update(tuple(tokens[at : at + order]) for at in range(len(tokens) - order + 1))
         if len(counts) > MAX_CANDIDATES:  # the rarest so far are dropped; a count may then be too low, never too high
             least = 1
-            while (
-                len(counts) > MAX_CANDIDATES // 2
-            ):  # down to half, so that this does not happen again at the next text
+            while len(counts) > MAX_CANDIDATES // 2:  # so that this does not happen again at the next text
                 least += 1
                 counts = Counter({key: count for key, count in counts.items() if count >= least})
     kept = [(key, count) for key, count in counts.items() if count >= min_count]
@@ -106,7 +92,7 @@ def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """An n-gram with its nearest n-grams.
+    """Holds an n-gram with its nearest n-grams.
 
     Attributes:
       name: of the n-gram.
@@ -126,12 +112,6 @@ class Neighbours:
 
 def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) -> Neighbours:
     """Returns the candidates whose table rows have the largest cosine with an n-gram's.
-
-    Args:
-      student: whose table is read.
-      among: the candidates.
-      ngram: as text.
-      top: how many.
 
     Raises:
       DataError: an n-gram that the student has no rows for.
@@ -159,12 +139,12 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
     same = np.flatnonzero(among.rows == row).tolist()
     name = b" ".join(tokens).decode("utf-8", "replace")
     counts = {among.names[at]: int(among.counts[at]) for at in same if among.orders[at] == len(tokens)}
-    others = sorted(((among.names[at], int(among.counts[at])) for at in same if among.names[at] != name), key=_rarer)
+    others = [(among.names[at], int(among.counts[at])) for at in same if among.names[at] != name]
     return Neighbours(
         name,
         counts.get(name, 0),
         float(np.linalg.norm(own)),
-        tuple(others),
+        tuple(sorted(others, key=lambda named: -named[1])),
         tuple(
             (among.names[first[at]], float(cosines[at]), int(among.counts[first[at]]), int(sharing[at]))
             for at in best
@@ -176,7 +156,3 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
 def row_orders(student: "Student") -> tuple[int, ...]:
     """Returns the orders of n-grams that have rows of their own; (1,) for a student with a window."""
     return (1,) if student.config.window else student.config.orders
-
-
-def _rarer(named: tuple[str, int]) -> int:
-    return -named[1]

@@ -14,10 +14,7 @@ TOP = 20  # n-grams that are listed for a row
 
 
 def render(
-    title: str,
-    rows: Sequence[tuple[View, Mapping[str, Any]]],
-    table: Mapping[str, Any] | None = None,
-    lead: str = "",
+    title: str, rows: Sequence[tuple[View, Mapping[str, Any]]], table: Mapping[str, Any] | None = None, lead: str = ""
 ) -> str:
     """Returns the page; whatever comes from data is escaped.
 

@@ -23,7 +23,7 @@ TOLERANCE = 1e-2  # relative difference of a served logit and the student's
 
 @dataclass(frozen=True)
 class Source:
-    """A student to explain.
+    """Is a student to explain.
 
     Attributes:
       folder: holds `student.json` and the weights.

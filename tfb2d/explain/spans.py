@@ -8,7 +8,7 @@ from tfb2d.students.text_spec import fold_table
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a text, and what it adds to the logit: 0 between tokens and behind the last one that is read."""
+    """Is a piece of a text, and what it adds to the logit: 0 between tokens and behind the last one that is read."""
 
     text: str
     value: float

@@ -6,21 +6,16 @@ from typing import TextIO
 
 import numpy as np
 
-from tfb2d.explain.views import View
+from tfb2d.explain.views import Part, View
 from tfb2d.terminal import printable
 
 UP, DOWN = (29, 95, 209), (190, 75, 10)  # adds to the score, takes from it: hues that colour-blind readers tell apart
 
 
 def colours(stream: TextIO, environment: Mapping[str, str] = os.environ, choice: str = "auto") -> str:
-    """Returns how many colours to use: "none", "16", "256" or "24bit".
+    """Returns how many colours to use on a stream: "none", "16", "256" or "24bit", by COLORTERM and TERM.
 
-    NO_COLOR (https://no-color.org) and pipes get none, unless `choice` says "always".
-
-    Args:
-      stream: where the text goes.
-      environment: COLORTERM, TERM and NO_COLOR are looked at.
-      choice: "auto", "always" or "never".
+    NO_COLOR (https://no-color.org) and pipes get none, unless `choice` ("auto", "always" or "never") says "always".
     """
     if choice == "never" or (choice == "auto" and (environment.get("NO_COLOR") or not stream.isatty())):
         return "none"
@@ -33,13 +28,7 @@ def colours(stream: TextIO, environment: Mapping[str, str] = os.environ, choice:
 
 
 def shade(text: str, strength: float, level: str) -> str:
-    """Colours a text's background by its value: blue adds, orange takes away.
-
-    Args:
-      text: what to print.
-      strength: from -1 to 1.
-      level: of `colours`.
-    """
+    """Colours a text's background by its strength, -1 (takes away: orange) to 1 (adds: blue), at a level of `colours`."""
     if level == "none" or abs(strength) < 0.05:
         return text
     colour = UP if strength > 0 else DOWN
@@ -62,40 +51,29 @@ def bar(value: float, most: float, level: str, width: int = 12) -> str:
 
 
 def show(view: View, level: str, top: int) -> str:
-    """Formats one row's explanation as lines of text.
-
-    Args:
-      view: what to show.
-      level: of `colours`.
-      top: n-grams and soft matches listed, of each.
-    """
+    """Formats one row's explanation as lines of text, at a level of `colours`; lists `top` n-grams and soft matches."""
     lines = [f"score {view.score}   logit {view.logit:+.3f} = {view.baseline:+.3f} (empty row) {view.sum:+.3f} (below)"]
     most = max((abs(value) for _, tokens in view.fields for _, value in tokens), default=0.0) or 1.0
     for name, tokens in view.fields:
         head = f"{name}: " if len(view.fields) > 1 else ""
         lines.append(head + " ".join(shade(printable(text), value / most, level) for text, value in tokens))
     lines += [f"note  {note}" for note in view.notes]
-    rows = [(printable(part.text), part.value, part.about) for part in view.parts[:top]]
-    lines += ["", *_table("n-gram", rows, level)] if rows else []
-    left = len(view.parts) - len(rows)
-    if left > 0:
-        lines.append(f"… and {left} more, {sum(part.value for part in view.parts[top:]):+.3f} together")
-    if view.soft:
-        pairs = [(printable(part.text), part.value, part.about) for part in view.soft[:top]]
-        lines += ["", *_table("soft match", pairs, level)]
-        left = len(view.soft) - len(pairs)
-        if left > 0:
-            lines.append(f"… and {left} more, {sum(part.value for part in view.soft[top:]):+.3f} together")
+    for title, parts in (("n-gram", view.parts), ("soft match", view.soft)):
+        lines += ["", *_table(title, parts[:top], level)] if parts else []
+        if hidden := parts[top:]:
+            lines.append(f"… and {len(hidden)} more, {sum(part.value for part in hidden):+.3f} together")
     for title, ngrams in (("matched", view.matched), ("unmatched", view.unmatched)):
         if ngrams is not None:
             lines += ["", f"{title}: {printable(', '.join(ngrams)) or 'none'}"]
     return "\n".join(lines)
 
 
-def _table(title: str, rows: Sequence[tuple[str, float, str]], level: str) -> list[str]:
-    width = max(len(title), *(len(text) for text, _, _ in rows))
-    most = max(abs(value) for _, value, _ in rows)
+def _table(title: str, parts: Sequence[Part], level: str) -> list[str]:
+    texts = [printable(part.text) for part in parts]
+    width = max(map(len, (title, *texts)))
+    most = max(abs(part.value) for part in parts)
     lines = [f"{title.ljust(width)}  {'adds':>7s}"]
-    for text, value, about in rows:
-        lines.append(f"{text.ljust(width)}  {value:+7.3f}  {bar(value, most, level)}  {about}".rstrip())
+    for text, part in zip(texts, parts, strict=True):
+        drawn = bar(part.value, most, level)
+        lines.append(f"{text.ljust(width)}  {part.value:+7.3f}  {drawn}  {part.about}".rstrip())
     return lines

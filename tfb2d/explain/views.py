@@ -13,7 +13,7 @@ from tfb2d.explain.contributions import Explanation, NGram
 
 @dataclass(frozen=True)
 class Part:
-    """An n-gram, all of its occurrences in a field together, or a pair of tokens that match softly."""
+    """Holds an n-gram, all of its occurrences in a field together, or a pair of tokens that match softly."""
 
     text: str
     value: float
@@ -53,13 +53,7 @@ class View:
 
 
 def view(task: Task, calibration: Calibration, explanation: Explanation) -> View:
-    """Puts an explanation into words.
-
-    Args:
-      task: names fields and classes.
-      calibration: from logits to probabilities.
-      explanation: of a row.
-    """
+    """Puts a row's explanation into words."""
     scores = calibration.apply(explanation.logits[None] if task.n_logits > 1 else explanation.logits)
     probability = float(scores[0, explanation.predicted] if task.n_logits > 1 else scores[0])
     name = class_name(task, explanation.predicted)
@@ -79,6 +73,10 @@ def view(task: Task, calibration: Calibration, explanation: Explanation) -> View
     ]
     if abs(explanation.gap) > 0.005 * max(1.0, abs(explanation.logit - explanation.baseline)):
         notes.append(f"contributions miss the logit by {explanation.gap:+.4f}; more --steps bring them nearer")
+    if explanation.exits is not None:
+        notes.append(
+            f"decided by the {'early exit' if explanation.exits else 'convolutions: the early exit was unsure'}"
+        )
     if calibration.note:
         notes.append(calibration.note)
     values = explanation.token_values()

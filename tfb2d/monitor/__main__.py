@@ -21,7 +21,7 @@ Prints the command that distils again. Exit status: 0; 3 with --fail_on_alert wh
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfb2d.errors import UserError
 
@@ -48,9 +48,7 @@ def add_arguments(parser: "Parser") -> None:
         metavar="FILE,...",
     )
     files.words(
-        "test",
-        "Rows that must not be trained on. [default: the run's data/test and data/valid]",
-        metavar="FILE,...",
+        "test", "Rows that must not be trained on. [default: the run's data/test and data/valid]", metavar="FILE,..."
     )
     what = parser.group("what is monitored")
     what.flag("name", "Only requests that the model of this name answered.", "")
@@ -79,28 +77,16 @@ def run(options: Namespace) -> int:
         raise UserError(f"--orders={','.join(options.orders)}: numbers from 1 to 5")
     from tfb2d.monitor.alerts import Thresholds
     from tfb2d.monitor.page import summary
-    from tfb2d.monitor.run import Monitor, Settings
+    from tfb2d.monitor.run import Monitor
+    from tfb2d.monitor.settings import Settings
 
-    thresholds = Thresholds(**{each.name: getattr(options, f"alert_{each.name}") for each in fields(Thresholds)})
-    settings = Settings(
-        logs=options.logs,
-        model=options.model,
-        output=Path(options.output),
-        teacher=Path(options.teacher) if options.teacher else None,
-        teacher_logits=options.teacher_logits,
-        run=Path(options.run) if options.run else None,
-        reference=options.reference,
-        test=options.test,
-        name=options.name,
-        version=options.version,
-        sample=options.sample,
-        seed=options.seed,
-        window=options.window,
-        orders=tuple(map(int, options.orders)),
-        show_text=options.show_text,
-        progress=options.progress,
-        thresholds=thresholds,
+    given: dict[str, Any] = {each.name: getattr(options, each.name, None) for each in fields(Settings)}
+    given |= {name: Path(given[name]) if given[name] else None for name in ("output", "teacher", "run")}
+    given["orders"] = tuple(map(int, options.orders))
+    given["thresholds"] = Thresholds(
+        **{each.name: getattr(options, f"alert_{each.name}") for each in fields(Thresholds)}
     )
+    settings = Settings(**given)
     result = Monitor(settings).run()
     print(summary(result))
     print(f"{'page':<10} {settings.output / 'monitor.html'}")

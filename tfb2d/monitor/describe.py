@@ -1,6 +1,7 @@
 """The figures of a window, computed from its sums."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,28 +11,23 @@ from tfb2d.monitor import drift
 from tfb2d.monitor.windows import Window
 
 
+@dataclass(frozen=True)
 class Describer:
     """Computes the figures of windows from their sums.
 
-    Args:
+    Attributes:
       base, classes: histogram of scores, and counts of decisions, of the baseline.
       multiclass: whether to measure the drift of decisions, too.
       missed: the share of new n-grams that the reference's filter takes for known; None without a reference.
       orders, fields: of the windows' n-grams.
     """
 
-    def __init__(
-        self,
-        base: NDArray[np.int64],
-        classes: NDArray[np.int64],
-        multiclass: bool,
-        missed: float | None,
-        orders: Sequence[int],
-        fields: Sequence[str],
-    ) -> None:
-        self._base, self._bins, self._classes = base, drift.tenths(base), classes
-        self._multiclass, self._missed = multiclass, missed
-        self._orders, self._fields = orders, fields
+    base: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    multiclass: bool
+    missed: float | None
+    orders: Sequence[int]
+    fields: Sequence[str]
 
     def __call__(self, window: Window) -> dict[str, Any]:
         """Returns a window's figures, as in monitor.json."""
@@ -39,25 +35,25 @@ class Describer:
         low, middle, high = (
             None if q != q else float(q) for q in drift.quantiles(window.scores, (0.1, 0.5, 0.9)).tolist()
         )
-        moved = drift.psi(self._base, window.scores, self._bins)
-        if self._multiclass:
-            classes = drift.psi(self._classes, window.classes)
+        moved = drift.psi(self.base, window.scores, drift.tenths(self.base))
+        if self.multiclass:
+            classes = drift.psi(self.classes, window.classes)
             moved = max(moved, classes, key=lambda figures: figures["psi"] or 0)
         return {
             **{name: window[name] for name in ("rows", "requests", "scored", "empty", "bytes")},
             "tokens_per_row": float(window.tokens[:, 0].sum() / rows) if rows else None,
             "score": {"p10": low, "p50": middle, "p90": high},
-            "positive": float(window.classes[1] / scored) if scored and not self._multiclass else None,
-            "classes": (window.classes / scored).tolist() if scored and self._multiclass else None,
+            "positive": float(window.classes[1] / scored) if scored and not self.multiclass else None,
+            "classes": (window.classes / scored).tolist() if scored and self.multiclass else None,
             **moved,
             "band": drift.band(moved["psi"]),
             "new": self._new(window),
-            "rows_with_new": float(window["new_rows"] / rows) if rows and self._missed is not None else None,
+            "rows_with_new": float(window["new_rows"] / rows) if rows and self.missed is not None else None,
         }
 
     def _new(self, window: Window) -> dict[str, Any] | None:
         """Returns the shares of n-grams that the reference lacks, by order: over all fields, and by field."""
-        if self._missed is None:
+        if self.missed is None:
             return None
         return {
             str(order): {
@@ -65,13 +61,13 @@ class Describer:
                 "count": int(window.tokens[:, at].sum()),
                 **{
                     name: self._share(window.new[field, at], window.tokens[field, at])
-                    for field, name in enumerate(self._fields)
-                    if len(self._fields) > 1
+                    for field, name in enumerate(self.fields)
+                    if len(self.fields) > 1
                 },
             }
-            for at, order in enumerate(self._orders)
+            for at, order in enumerate(self.orders)
         }
 
     def _share(self, new: int, every: int) -> float | None:
         # Corrects for new n-grams that the filter takes for known.
-        return min(1.0, float(new / every) / (1 - (self._missed or 0))) if every else None
+        return min(1.0, float(new / every) / (1 - (self.missed or 0))) if every else None

@@ -66,10 +66,7 @@ def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None 
     if not (n and m):
         return {"psi": None, "chance": None, "chance95": None}
     size = len(p)
-    p, q = (
-        (p + 0.5) / (n + size / 2),
-        (q + 0.5) / (m + size / 2),
-    )  # half a row more: no share is 0
+    p, q = ((p + 0.5) / (n + size / 2), (q + 0.5) / (m + size / 2))  # half a row more: no share is 0
     noise, freedom = 1 / n + 1 / m, max(size - 1, 1)
     return {
         "psi": float(((q - p) * np.log(q / p)).sum()),

@@ -120,9 +120,8 @@ def write_fresh(
 
     Args:
       folder: to write.
-      sample: the folder of `write_sample`.
+      sample, logits: the folder of `write_sample`, and what `relabel` returned for it.
       task: the model's.
-      logits: of the sample's table, `[rows, k]`.
       held_out_keys: of `held_out`.
       aliases: further column names for the task's fields.
 

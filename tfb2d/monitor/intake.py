@@ -16,15 +16,11 @@ COUNTED_TOKENS = 100_000  # held while counting
 
 
 class Intake:
-    """Counts new n-grams, new tokens and unusable rows of a log.
+    """Counts new n-grams, new tokens and rows that are unfit for training (by reason) of a log.
 
     Args:
       known: the n-grams of the reference; None counts no n-gram as new.
       max_tokens: tokens of a text that have n-grams.
-
-    Attributes:
-      tokens: counts of new tokens; approximate where there are very many.
-      unusable: rows unfit for training, by reason.
     """
 
     def __init__(self, known: Bloom | None, max_tokens: int) -> None:

@@ -49,7 +49,6 @@ class Counts:
     """Counts the content of logs.
 
     Attributes:
-      files: that were read.
       unfinished: files that are still being written, and were not read.
       records: that could be read.
       requests, rows, padding: of the records that were used.
@@ -99,17 +98,14 @@ def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
 
 
 class LogReader:
-    """Reads logs.
+    """Reads logs: files, globs and folders; `counts` is complete after reading.
 
     Args:
-      patterns: files, globs, folders.
+      patterns: of the files.
       unroller: makes rows of records.
       out: the file for unreadable records, `broken.jsonl`; None writes none.
       model, version: take only what these answered; "" and 0 take all.
       progress: whether to show a progress bar.
-
-    Attributes:
-      counts: of the logs' content, complete after reading.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ PROBES = 4
 SPREAD = 16  # bits for each n-gram: 1 new n-gram in 400 is then taken for known
 SMALLEST, LARGEST = 2**20, 2**33  # bits: 128 KiB up to 1 GiB
 _TEXTS = 1024  # hashed at once
+_ONES = np.array([byte.bit_count() for byte in range(256)], np.uint8)  # in each byte
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,12 @@ class Grams:
     positions: Int64
 
 
+@dataclass(frozen=True)
 class Hasher:
-    """Makes n-grams of texts with the student's graph.
+    """Makes n-grams of texts with the student's graph, of so many tokens each; `max_tokens` are kept of a text."""
 
-    Args:
-      orders: numbers of tokens in an n-gram.
-      max_tokens: tokens kept of a text.
-    """
-
-    def __init__(self, orders: Sequence[int], max_tokens: int) -> None:
-        self.orders = tuple(orders)
-        self.max_tokens = max_tokens
+    orders: tuple[int, ...]
+    max_tokens: int
 
     def __call__(self, texts: Sequence[bytes | str]) -> dict[int, Grams]:
         """Returns the n-grams of texts, by order; those of order 1 are the tokens."""
@@ -122,8 +118,7 @@ class Bloom:
     @property
     def false_positives(self) -> float:
         """Returns the share of hashes outside the set that `has` takes for known."""
-        full = int(np.bitwise_count(self.bits).sum()) if hasattr(np, "bitwise_count") else _count(self.bits)
-        return float((full / (8 * len(self.bits))) ** PROBES)
+        return float((int(_ONES[self.bits].sum()) / (8 * len(self.bits))) ** PROBES)
 
     def _probes(self, hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint8]]]:
         # Two halves give any number of hashes (Kirsch and Mitzenmacher 2008). The halves are mixed first, since the lower
@@ -136,8 +131,3 @@ class Bloom:
         for probe in range(PROBES):
             bit = (mixed + np.uint64(probe) * step) & last
             yield bit >> np.uint64(3), np.uint8(1) << (bit & np.uint64(7)).astype(np.uint8)
-
-
-def _count(bits: NDArray[np.uint8]) -> int:
-    ones = np.array([bin(byte).count("1") for byte in range(256)])
-    return int(np.bincount(bits, minlength=256) @ ones)

@@ -1,6 +1,7 @@
 """The monitor's pictures: figures by window of time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -17,34 +18,29 @@ _DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2
 def volume(windows: Sequence[Window]) -> str:
     """Draws the rows of each window."""
 
-    def draw(figure: Any) -> None:
-        axes = _axes(figure, windows, "rows")
-        axes.bar(np.arange(len(windows)), [window["rows"] for window in windows], color=COLOURS["student"], width=0.75)
+    def draw(axes: Any, positions: Any) -> None:
+        axes.bar(positions, [window["rows"] for window in windows], color=COLOURS["student"], width=0.75)
         axes.set_ylim(bottom=0)
 
-    return svg("volume", draw, *_SIZE)
+    return _over_time("volume", windows, "rows", draw)
 
 
 def scores(windows: Sequence[Window]) -> str:
     """Draws the median and the middle 80% of the served scores."""
 
-    def draw(figure: Any) -> None:
-        axes = _axes(figure, windows, "score")
+    def draw(axes: Any, positions: Any) -> None:
         low, middle, high = ([_number(window["score"][name]) for window in windows] for name in ("p10", "p50", "p90"))
-        positions = np.arange(len(windows))
         axes.vlines(positions, low, high, color=COLOURS["student"], linewidth=6, alpha=0.25)
         axes.plot(positions, middle, color=COLOURS["student"], marker="o", markersize=4)
         axes.set_ylim(-0.02, 1.02)
 
-    return svg("scores", draw, *_SIZE)
+    return _over_time("scores", windows, "score", draw)
 
 
 def drift(windows: Sequence[Window]) -> str:
     """Draws each window's PSI, its usual bands, and (grey) the value that chance exceeds in 1 window of 20."""
 
-    def draw(figure: Any) -> None:
-        axes = _axes(figure, windows, "PSI")
-        positions = np.arange(len(windows))
+    def draw(axes: Any, positions: Any) -> None:
         psi, chance = ([_number(window[name]) for window in windows] for name in ("psi", "chance95"))
         axes.bar(positions, chance, color=MUTED, alpha=0.25, width=0.75)
         axes.plot(positions, psi, color=COLOURS["student"], marker="o", markersize=4)
@@ -52,49 +48,44 @@ def drift(windows: Sequence[Window]) -> str:
             axes.axhline(band, color=COLOURS["teacher"], linestyle=(0, (5, 2)), linewidth=1)
         axes.set_ylim(0, max(0.3, 1.1 * np.nanmax([*psi, 0.0])))
 
-    return svg("drift", draw, *_SIZE)
+    return _over_time("drift", windows, "PSI", draw)
 
 
 def new_ngrams(windows: Sequence[Window], orders: Sequence[str]) -> str:
     """Draws the share of n-grams that the reference lacks, by order."""
 
-    def draw(figure: Any) -> None:
-        axes = _axes(figure, windows, "new, %")
-        positions = np.arange(len(windows))
-        for at, order in enumerate(orders):
+    def draw(axes: Any, positions: Any) -> None:
+        for order, dash in zip(orders, cycle(_DASHES), strict=False):
             values = [100 * _number(window["new"][order]["share"]) for window in windows]
             name = "tokens" if order == "1" else f"{order} tokens"
-            dash = _DASHES[at % len(_DASHES)]
             axes.plot(positions, values, color=INK, linestyle=dash, marker="o", markersize=3.5, label=name)
         axes.legend(frameon=False, fontsize=9)
         axes.set_ylim(bottom=0)
 
-    return svg("new", draw, *_SIZE)
+    return _over_time("new", windows, "new, %", draw)
 
 
 def agreement(windows: Sequence[Window], overall: Mapping[str, Any]) -> str:
     """Draws how often student and teacher decide alike, with 95% intervals, and the whole sample's share as a line."""
 
-    def draw(figure: Any) -> None:
-        axes = _axes(figure, windows, "decided alike, %")
+    def draw(axes: Any, _: Any) -> None:
         axes.axhline(100 * _number(overall["value"]), color=MUTED, linewidth=1)
         shares = [window["fidelity"]["agreement"] for window in windows]
         ends = [100 * end for share in shares for end in (share["ci95"] or [share["value"]]) if end is not None]
         _points(axes, shares)
         axes.set_ylim(max(0.0, min([100.0, *ends]) - 5), 101)
 
-    return svg("agreement", draw, *_SIZE)
+    return _over_time("agreement", windows, "decided alike, %", draw)
 
 
 def distance(windows: Sequence[Window]) -> str:
     """Draws the mean distance of probabilities in points, with 95% intervals."""
 
-    def draw(figure: Any) -> None:
-        axes = _axes(figure, windows, "mean distance, %")
+    def draw(axes: Any, _: Any) -> None:
         _points(axes, [window["fidelity"]["distance"] for window in windows])
         axes.set_ylim(bottom=0)
 
-    return svg("distance", draw, *_SIZE)
+    return _over_time("distance", windows, "mean distance, %", draw)
 
 
 def _points(axes: Any, figures: Sequence[Mapping[str, Any]]) -> None:
@@ -106,16 +97,21 @@ def _points(axes: Any, figures: Sequence[Mapping[str, Any]]) -> None:
             axes.plot(position, 100 * figure["value"], color=COLOURS["teacher"], marker="o", markersize=5)
 
 
-def _axes(figure: Any, windows: Sequence[Window], what: str) -> Any:
-    axes = figure.add_subplot(ylabel=what)
-    axes.grid(axis="x", visible=False)
-    ticks = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 4)).round().astype(int))
-    days = all(window["time"].endswith(" 00:00") for window in windows)
-    labels = [windows[tick]["time"].removesuffix(" 00:00" if days else "").replace(" ", "\n") for tick in ticks]
-    axes.set_xticks(ticks, labels, fontsize=8)
-    axes.set_xlim(-0.6, len(windows) - 0.4)
-    axes.axhline(0, color=LINE, linewidth=0.8)
-    return axes
+def _over_time(name: str, windows: Sequence[Window], what: str, draw: Callable[[Any, Any], None]) -> str:
+    """Returns a picture whose x axis is the windows' positions, their times below it."""
+
+    def whole(figure: Any) -> None:
+        axes = figure.add_subplot(ylabel=what)
+        axes.grid(axis="x", visible=False)
+        draw(axes, np.arange(len(windows)))
+        ticks = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 4)).round().astype(int))
+        days = all(window["time"].endswith(" 00:00") for window in windows)
+        labels = [windows[tick]["time"].removesuffix(" 00:00" if days else "").replace(" ", "\n") for tick in ticks]
+        axes.set_xticks(ticks, labels, fontsize=8)
+        axes.set_xlim(-0.6, len(windows) - 0.4)
+        axes.axhline(0, color=LINE, linewidth=0.8)
+
+    return svg(name, whole, *_SIZE)
 
 
 def _number(value: float | None) -> float:

@@ -103,16 +103,15 @@ def load_or_build(
     Raises:
       DataError: files that cannot be used, or a reference with other n-grams.
     """
+    shape = (hasher.orders, hasher.max_tokens, SPEC["version"])
     if len(patterns) == 1 and patterns[0].endswith(".safetensors"):
         reference = Reference.load(Path(patterns[0]))
-        shape = (hasher.orders, hasher.max_tokens, SPEC["version"])
         if (reference.orders, reference.max_tokens, reference.hash_spec) != shape:
             raise DataError(
                 f"{patterns[0]} has n-grams of {reference.orders} tokens, {reference.max_tokens} kept of a text, "
                 f"by hash spec {reference.hash_spec}; this is {hasher.orders}, {hasher.max_tokens}, {SPEC['version']}"
             )
         return reference
-    shape = (hasher.orders, hasher.max_tokens, SPEC["version"])
     origin = [file_identity(patterns), *shape, seed, model_fingerprint(scorer)]
     source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
     if cache.exists():

@@ -43,22 +43,22 @@ class Ignored(Exception):
     """Marks a record without rows; its message is the reason under which it is counted."""
 
 
+@dataclass(frozen=True)
 class Unroller:
     """Turns PredictionLog records into rows.
 
     Predict requests of `serving_default` and `rank`, Classify, Regress and MultiInference have rows. Of MultiInference the
     first task with an answer counts. Session runs, streams and requests without the task's fields have no rows.
 
-    Args:
+    Attributes:
       task: of the model; requests have its fields.
       calibration: of the model, for logs that hold logits instead of scores.
       scores: whether to read the answers; otherwise all scores are NaN.
     """
 
-    def __init__(self, task: Task, calibration: Calibration, scores: bool = True) -> None:
-        self._task = task
-        self._calibration = calibration
-        self._with_scores = scores
+    task: Task
+    calibration: Calibration
+    scores: bool = True
 
     def read(self, record: bytes) -> LoggedRequest:
         """Returns the rows of a serialized PredictionLog.
@@ -78,7 +78,7 @@ class Unroller:
         if kind not in ("predict_log", "classify_log", "regress_log", "multi_inference_log"):
             raise Ignored(kind.removesuffix("_log").replace("_", " "))
         entry = getattr(log, kind)
-        if not self._with_scores:
+        if not self.scores:
             entry.ClearField("response")
         answer: Any = entry.response
         spec = log.log_metadata.model_spec
@@ -100,7 +100,7 @@ class Unroller:
         return LoggedRequest(texts, scores, spec.name, int(spec.version.value), time, padding, ranked)
 
     def _predicted(self, request: Any, response: Any) -> tuple[list[list[bytes]], Floats, int, bool]:
-        fields, names = self._task.fields, set(request.inputs)
+        fields, names = self.task.fields, set(request.inputs)
         outputs = response.outputs
         ranking = names == {"query", "titles"} and len(request.inputs["titles"].tensor_shape.dim) == 2
         if names == set(fields) and not ranking:
@@ -128,17 +128,17 @@ class Unroller:
                 values: Any = wire.to_numpy(outputs[name]).astype(np.float32)
                 if values.ndim == 1:
                     values = values[:, None]
-                shape = (rows, self._task.n_logits)
+                shape = (rows, self.task.n_logits)
                 if values.shape != shape:
                     raise ValueError(f"{name} of the shape {values.shape} for {rows} rows")
                 if name == "score":
                     return values
-                flat = values[:, 0] if self._task.n_logits == 1 else values
-                return np.asarray(self._calibration.apply(flat), np.float32).reshape(shape)
+                flat = values[:, 0] if self.task.n_logits == 1 else values
+                return np.asarray(self.calibration.apply(flat), np.float32).reshape(shape)
         return self._missing(rows)
 
     def _missing(self, rows: int) -> Floats:
-        return np.full((rows, self._task.n_logits), np.nan, np.float32)
+        return np.full((rows, self.task.n_logits), np.nan, np.float32)
 
     def _examples(self, given: Any) -> list[list[bytes]]:
         kind = given.WhichOneof("kind")
@@ -146,9 +146,9 @@ class Unroller:
             raise Ignored("no examples")
         listed = getattr(given, kind)
         shared = listed.context.features.feature if kind == "example_list_with_context" else {}
-        texts: list[list[bytes]] = [[] for _ in self._task.fields]
+        texts: list[list[bytes]] = [[] for _ in self.task.fields]
         for number, example in enumerate(listed.examples):
-            for column, name in zip(texts, self._task.fields, strict=True):
+            for column, name in zip(texts, self.task.fields, strict=True):
                 # TensorFlow's parser prefers an example's own feature to the context's, unless it has no kind.
                 own = example.features.feature.get(name)
                 feature = own if own is not None and own.WhichOneof("kind") else shared.get(name)
@@ -169,11 +169,11 @@ class Unroller:
             raise ValueError(f"{len(answers)} answers for {rows} examples")
         for row, result_of_row in enumerate(answers):
             if kind.startswith("regress"):
-                scores[row] = result_of_row.value if self._task.n_logits == 1 else np.nan
+                scores[row] = result_of_row.value if self.task.n_logits == 1 else np.nan
             else:
                 class_scores = [part.score for part in result_of_row.classes]
-                if len(class_scores) == max(self._task.n_logits, 2):
-                    scores[row] = class_scores if self._task.n_logits > 1 else class_scores[1]
+                if len(class_scores) == max(self.task.n_logits, 2):
+                    scores[row] = class_scores if self.task.n_logits > 1 else class_scores[1]
         return scores
 
 

@@ -1,11 +1,8 @@
 """Runs the monitor: reads logs; writes figures, fresh transfer data and a page."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,7 @@ from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.metrics import distances
 from tfb2d.evaluation.scorer import ABOUT, Scorer
 from tfb2d.monitor import fresh, reference
-from tfb2d.monitor.alerts import Thresholds, alerts
+from tfb2d.monitor.alerts import alerts
 from tfb2d.monitor.describe import Describer
 from tfb2d.monitor.fidelity import fidelity
 from tfb2d.monitor.fresh import SampledRow
@@ -26,6 +23,7 @@ from tfb2d.monitor.logs import Counts, LogReader, Rows
 from tfb2d.monitor.ngrams import Hasher
 from tfb2d.monitor.requests import Unroller
 from tfb2d.monitor.sample import Reservoir
+from tfb2d.monitor.settings import Settings, parts
 from tfb2d.monitor.windows import Window, Windows, seconds_of
 from tfb2d.probability import probabilities
 from tfb2d.students.text_spec import SPEC
@@ -33,48 +31,6 @@ from tfb2d.students.text_spec import SPEC
 MAX_TOKENS = 256
 NEW_TOKENS = 50  # listed
 EXAMPLES = 12
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Holds the settings of the monitor.
-
-    Attributes:
-      logs: files, globs or folders of PredictionLog records.
-      model: the exported model, its folder or a version's.
-      output: the folder to write.
-      teacher: a saved teacher's folder; None takes the run's only teacher.
-      teacher_logits: files with the teacher's logits, in place of `teacher`.
-      run: the run folder of model and teacher; None takes the folder above the teacher's, if it is a run's.
-      reference: transfer rows, or a `reference.safetensors`; () takes the run's.
-      test: rows that must not become transfer data; () takes the run's.
-      name, version: take only requests that these answered.
-      sample: rows to relabel.
-      seed: of the sample and the bootstrap.
-      window: length of a window, "1h", "1d", ...; "" chooses it.
-      orders: n-gram orders; () takes the run's, or (1, 2).
-      show_text: whether the page and monitor.json show texts and tokens of the log.
-      progress: whether to show progress bars.
-      thresholds: of the alerts.
-    """
-
-    logs: Sequence[str]
-    model: str
-    output: Path
-    teacher: Path | None = None
-    teacher_logits: Sequence[str] = ()
-    run: Path | None = None
-    reference: Sequence[str] = ()
-    test: Sequence[str] = ()
-    name: str = ""
-    version: int = 0
-    sample: int = 2000
-    seed: int = 0
-    window: str = ""
-    orders: tuple[int, ...] = ()
-    show_text: bool = False
-    progress: bool = True
-    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 class Monitor:
@@ -86,15 +42,15 @@ class Monitor:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.run_folder = _run_folder(settings)
-        self.teacher = settings.teacher or _only_teacher(self.run_folder, settings)
+        self.run_folder = settings.run_folder()
+        self.teacher = settings.teacher or settings.only_teacher()
         self.scorer = Scorer(settings.model)
         self.task = self.scorer.task
         self._check_spec()
         self.hasher = Hasher(*self._shape())
         run = self.run_folder
-        self._transfer = settings.reference or _parts(run, "data/transfer")
-        self._test = settings.test or [*_parts(run, "data/test"), *_parts(run, "data/valid")]
+        self._transfer = settings.reference or parts(run, "data/transfer")
+        self._test = settings.test or [*parts(run, "data/test"), *parts(run, "data/valid")]
         about = read_json(self.scorer.folder / ABOUT).get("calibration", {"scale": 1.0, "bias": [0.0]})
         self._calibration = Calibration(about["scale"], tuple(about["bias"]))
 
@@ -210,10 +166,7 @@ class Monitor:
         settings, task, out = self.settings, self.task, self.settings.output
         folder = out / "sample"
         table_rows = fresh.write_sample(folder, task, sample)
-        labelled: dict[str, Any] = {
-            "sample": {"rows": len(sample), "seed": settings.seed},
-            "skew": self._skew(sample),
-        }
+        labelled: dict[str, Any] = {"sample": {"rows": len(sample), "seed": settings.seed}, "skew": self._skew(sample)}
         if not sample or not (self.teacher or settings.teacher_logits):
             return {**labelled, "fidelity": None, "fresh": None, "next": ""}
         logits = fresh.relabel(folder, task, out / "labelled", self.teacher, settings.teacher_logits, settings.progress)
@@ -276,28 +229,6 @@ def _sampled(rows: Rows, usable: NDArray[np.bool_], row: int) -> SampledRow | No
         return None
     texts = tuple(column[row].decode() for column in rows.texts)
     return SampledRow(texts, rows.scores[row], int(rows.times[row]), int(rows.requests[row]), int(rows.versions[row]))
-
-
-def _run_folder(settings: Settings) -> Path | None:
-    if settings.run is not None:
-        if not (settings.run / "config.json").exists():
-            raise DataError(f"{settings.run} has no config.json; --run takes a run folder of tfb2d.train")
-        return settings.run
-    above = settings.teacher.parent.parent if settings.teacher is not None else None
-    return above if above is not None and (above / "config.json").exists() else None
-
-
-def _only_teacher(run: Path | None, settings: Settings) -> Path | None:
-    if run is None or settings.teacher_logits:
-        return None
-    teachers = sorted(path.parent for path in run.glob("teachers/*/teacher.json"))
-    if len(teachers) > 1:
-        raise DataError(f"{run} has {len(teachers)} teachers; --teacher takes one of {', '.join(map(str, teachers))}")
-    return teachers[0] if teachers else None
-
-
-def _parts(run: Path | None, name: str) -> list[str]:
-    return [str(run / name)] if run is not None and list((run / name).glob("part-*.parquet")) else []
 
 
 def _utc(seconds: int) -> str:

@@ -12,10 +12,6 @@ class Reservoir(Generic[Item]):
     """Samples `size` of the items offered, without replacement: those with the smallest random keys.
 
     It holds up to twice the sample in memory.
-
-    Args:
-      size: items kept.
-      seed: of the keys.
     """
 
     def __init__(self, size: int, seed: int) -> None:
@@ -26,12 +22,7 @@ class Reservoir(Generic[Item]):
         self._offered = 0
 
     def offer(self, count: int, make: Callable[[int], Item | None]) -> None:
-        """Offers the stream's next items.
-
-        Args:
-          count: how many.
-          make: builds the item of an index; called only for sampled items. None leaves the item out.
-        """
+        """Offers the stream's next items; `make` builds one of an index, where it is sampled. None leaves the item out."""
         keys = self._random.random(count)
         for index in np.flatnonzero(keys < self._worst):
             item = make(int(index))

@@ -13,6 +13,8 @@ and how many rankings have another first title. Exit status: 0; 3 where a larger
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,31 +99,17 @@ def compare(
     texts: list[tuple[bytes, ...]] = []
     for request in tqdm(requests, desc="shadow", unit="request", disable=not progress, leave=False):
         rows = list(zip(*request.texts, strict=True))
+        by_query = groupby(rows, itemgetter(0)) if request.ranked else ()
+        queries, groups = [], []
+        for query, rows_of_query in by_query:
+            queries.append(query)
+            groups.append([title for _, title in rows_of_query])
         for client, answers in zip((before, after), scores, strict=True):
-            if request.ranked:
-                queries, groups = _grouped(rows)
-                answers.append(np.concatenate(client.rank(queries, groups)))
-            else:
-                answers.append(client.score(rows))
-        start = len(texts)
-        if request.ranked:
-            for group in _grouped(rows)[1]:
-                rankings.append(slice(start, start + len(group)))
-                start += len(group)
+            answers.append(np.concatenate(client.rank(queries, groups)) if request.ranked else client.score(rows))
+        ends = np.cumsum([len(texts), *map(len, groups)]).tolist()
+        rankings += [slice(start, end) for start, end in pairwise(ends)]
         texts += rows
     return Comparison(np.concatenate(scores[0]), np.concatenate(scores[1]), rankings, texts)
-
-
-def _grouped(rows: Sequence[tuple[bytes, ...]]) -> tuple[list[bytes], list[list[bytes]]]:
-    """Groups the rows of a ranking by query, in their order."""
-    queries: list[bytes] = []
-    groups: list[list[bytes]] = []
-    for query, title in rows:
-        if not queries or queries[-1] != query:
-            queries.append(query)
-            groups.append([])
-        groups[-1].append(title)
-    return queries, groups
 
 
 def client(server: str, model: str, fields: Sequence[str], timeout: float) -> "Client":

@@ -82,12 +82,7 @@ class Windows:
         self.windows: dict[int, Window] = {}
 
     def add(self, rows: Rows, counts_by_field: Sequence[dict[int, NDArray[np.int64]]]) -> None:
-        """Adds rows.
-
-        Args:
-          rows: rows of requests, in the order of the log.
-          counts_by_field: a field's counts by order, `[n, 2]`: n-grams, and those among them that are new.
-        """
+        """Adds rows, in the order of the log; a field's counts are, by order, `[n, 2]`: n-grams, and those that are new."""
         keys = rows.times // self.length
         first = np.append(True, np.diff(rows.requests) != 0)
         lengths = np.array([[len(text) for text in column] for column in rows.texts], np.int64)

@@ -57,7 +57,8 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
 
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = scores_and_logits(graph.rank(query, titles), scale, bias)["score"]
-        return {"scores": tf.where(tf.equal(titles, ""), 0.0, scores)}  # padding comes last in any ranking
+        # Padding comes last in any ranking. (Lengths: comparing strings with "" takes ten times as long.)
+        return {"scores": scores * tf.cast(tf.strings.length(titles) > 0, tf.float32)}
 
     column = [tf.TensorSpec([None], tf.string, name=name) for name in fields]
     examples = tf.TensorSpec([None], tf.string, name="inputs")

@@ -12,6 +12,7 @@ import queue
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -53,6 +54,7 @@ class RecordFiles:
       folder: made where it does not exist.
       prefix: what the files' names begin with.
       limits: bounds.
+      notice: is called with "written", "dropped" or "failed" for each record.
 
     Attributes:
       written: records in files.
@@ -63,7 +65,14 @@ class RecordFiles:
       OSError: the folder cannot be made or written to.
     """
 
-    def __init__(self, folder: str | Path, prefix: str = "", limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        prefix: str = "",
+        limits: Limits | None = None,
+        notice: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
+        self._notice = notice
         self._folder, self._prefix, self._limits = Path(folder), prefix, limits or Limits()
         self._folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self._folder, os.W_OK | os.X_OK):
@@ -83,7 +92,7 @@ class RecordFiles:
     def put(self, record: bytes) -> bool:
         """Queues a record without waiting; returns whether it was taken."""
         if self._closed or self._pid not in (0, os.getpid()):  # a forked child may have inherited a locked lock
-            self.dropped += 1
+            self._count("dropped")
             return False
         with self._lock:
             if not self._pid:
@@ -93,8 +102,12 @@ class RecordFiles:
                 self._queued += len(record)
                 self._queue.put_nowait(record)
             else:
-                self.dropped += 1
+                self._count("dropped")
         return taken
+
+    def _count(self, outcome: str) -> None:
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        self._notice(outcome)
 
     def close(self) -> None:
         """Writes what is queued and completes the file; waits at most ten seconds. Closing twice is fine."""
@@ -136,7 +149,7 @@ class RecordFiles:
             outcome = "dropped" if full else "written"
         with self._lock:
             self._queued -= len(record)
-            setattr(self, outcome, getattr(self, outcome) + 1)
+            self._count(outcome)
 
     def _write(self, framed: bytes) -> None:
         if self._file is None:

@@ -24,6 +24,8 @@ class ComposedPool(tf_keras.layers.Layer):
     Args:
       convolutions: the dilation of each convolution, in order.
       width: of the convolutions' ReLU; 0 makes it `dim` wide, without a second product.
+      both: also pool the n-grams before the convolutions.
+      inner: the width at which convolutions run: a product with a ReLU brings the n-grams to it. 0 keeps `dim`.
       seed: of the start values.
 
     Call arguments:
@@ -32,6 +34,7 @@ class ComposedPool(tf_keras.layers.Layer):
 
     Returns:
       `[batch, dim]` float32: the sum over positions over the root of their number; zeros for a text without tokens.
+      With `both` `[batch, dim + inner or dim]`: the pool before the convolutions, then the one behind them.
 
     Example:
       >>> pool = ComposedPool(convolutions=(1, 2))
@@ -41,16 +44,32 @@ class ComposedPool(tf_keras.layers.Layer):
     stacked dilated convolutions of Strubell et al. 2017 (arXiv 1702.02098); residual as in He et al. 2016.
     """
 
-    def __init__(self, convolutions: tuple[int, ...] = (), width: int = 0, seed: int = 0, **kwargs: object) -> None:
+    def __init__(
+        self,
+        convolutions: tuple[int, ...] = (),
+        width: int = 0,
+        seed: int = 0,
+        both: bool = False,
+        inner: int = 0,
+        **kwargs: object,
+    ) -> None:
         super().__init__(**kwargs)
         self.convolutions = tuple(convolutions)
         self.width = width
+        self.both = both
+        self.inner = inner
         self.seed = seed
 
     def build(self, shape: tf.TensorShape) -> None:
-        """Makes the bias `[dim]` and the kernels: `[3 * dim, width]` and `[width, dim]` each, or `[3 * dim, dim]`."""
+        """Makes the bias `[dim]` and the kernels: `[3 * dim, width]` and `[width, dim]` each, or `[3 * dim, dim]`.
+
+        With an inner width this takes the place of `dim` in the kernels, and there is one more, `[dim, inner]`.
+        """
         dim = shape[-1]
         self.bias = self.add_weight("bias", (dim,), initializer="zeros")
+        start = tf_keras.initializers.GlorotUniform(self.seed + 50)
+        self.narrow = self.add_weight("narrow", (dim, self.inner), initializer=start) if self.inner else None
+        dim = self.inner or dim
         shapes = [(3 * dim, self.width), (self.width, dim)] if self.width else [(3 * dim, dim)]
         self.kernels = []
         for first in range(0, len(shapes) * len(self.convolutions), len(shapes)):
@@ -72,26 +91,33 @@ class ComposedPool(tf_keras.layers.Layer):
         return tf.expand_dims(texts.only_tokens(ngrams), -2)
 
     def pool(self, ngrams: tf.Tensor, texts: Texts) -> tf.Tensor:
-        """Sends composed n-grams `[tokens, 1, dim]` through the convolutions and pools them: `[batch, dim]`."""
+        """Pools composed n-grams `[tokens, 1, dim]` behind the convolutions, and before them too where the layer does."""
         vectors = tf.squeeze(ngrams, -2)
+        if self.narrow is not None:
+            vectors = tf.nn.relu(product(vectors, self.narrow))
         for dilation, kernels in zip(self.convolutions, self.kernels, strict=True):
             vectors += texts.only_tokens(convolution(texts.neighbours(vectors, dilation), kernels))
         if self.width:
             vectors = tf.nn.relu(vectors)
-        return texts.pool(tf.expand_dims(vectors, -2))
+        pooled = texts.pool(tf.expand_dims(vectors, -2))
+        return tf.concat([texts.pool(ngrams), pooled], -1) if self.both else pooled
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "convolutions": self.convolutions, "width": self.width, "seed": self.seed}
+        names = ("convolutions", "width", "seed", "both", "inner")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def convolution(neighbours: tf.Tensor, kernels: Sequence[tf.Variable | np.ndarray]) -> tf.Tensor:
     """Multiplies neighbours `[tokens, 3 * dim]` by a convolution's kernels: what it adds to each token, `[tokens, dim]`."""
-    first = kernels[0]
-    flat = neighbours if neighbours.shape.rank == 2 else tf.reshape(neighbours, [-1, first.shape[0]])
-    added = tf.nn.relu(tf.matmul(flat, first))
-    if len(kernels) > 1:
-        added = tf.matmul(added, kernels[1])
-    if neighbours.shape.rank == 2:
-        return added
-    return tf.reshape(added, tf.concat([tf.shape(neighbours)[:-1], [added.shape[1]]], 0))
+    first, *second = kernels
+    added = tf.nn.relu(product(neighbours, first))
+    return product(added, second[0]) if second else added
+
+
+def product(vectors: tf.Tensor, kernel: tf.Variable | np.ndarray) -> tf.Tensor:
+    """Multiplies vectors `[..., width]` by a kernel `[width, columns]`, as one flat product."""
+    if vectors.shape.rank == 2:
+        return tf.matmul(vectors, kernel)
+    flat = tf.matmul(tf.reshape(vectors, [-1, kernel.shape[0]]), kernel)
+    return tf.reshape(flat, tf.concat([tf.shape(vectors)[:-1], [kernel.shape[1]]], 0))

@@ -11,6 +11,7 @@ from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.evaluation.headline import Headline, decide
 from tfb2d.outcomes import DecisionNumbers
 from tfb2d.probability import one_column
+from tfb2d.students import early_exit
 from tfb2d.students.model import Student
 from tfb2d.students.rows import TrainingRows
 from tfb2d.students.training import Trainer
@@ -74,8 +75,10 @@ def fit_student(
     trainer = Trainer(student, rows, valid, config, out, headline)
     history = trainer.fit(progress)
     student.zero_rows(trainer.untouched())
-    logits = trainer.logits(valid)
     labels = (valid.targets[:, 0] if student.task.n_logits == 1 else valid.targets.argmax(1)).astype(np.float64)
+    if student.exit:
+        early_exit.fit(student, valid, labels)
+    logits = trainer.logits(valid)
     calibration = calibrate(student.task, labels, one_column(logits))
     decision = decide(student.task, labels, calibration.apply(one_column(logits)))
     return Fitted(student, history, calibration, decision, trainer.logits, trainer.steps.is_chief)

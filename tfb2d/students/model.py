@@ -16,6 +16,7 @@ from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.data.task import Task
 from tfb2d.students import ngrams, text_spec
 from tfb2d.students.composed import ComposedPool
+from tfb2d.students.early_exit import EarlyExit
 from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
 from tfb2d.students.optimizer import shards
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
@@ -65,7 +66,10 @@ class Student:
         self.ngrams = embedding(forms.get("ngrams"), **shape, **composed, dropout=dropout, seed=seed, name="ngrams")
         self.pool = SqrtNPool(name="pool")
         if config.window:
-            self.pool = ComposedPool(config.convolutions, config.convolution_width, seed + 100, name="pool")
+            both = config.early_exit > 0 or config.convolution_dim > 0
+            self.pool = ComposedPool(
+                config.convolutions, config.convolution_width, seed + 100, both, config.convolution_dim, name="pool"
+            )
         self.matched = MatchedPools(self.ngrams, name="matched") if pair and config.matched else None
         self.kernels = None
         if pair and config.soft_match:
@@ -79,11 +83,19 @@ class Student:
         self.dropouts = [SeededDropout(config.dropout, seed + 10 + i, name=f"dropout_{i}") for i in range(len(later))]
         self.denses = [_dense(width, seed + 4 + i, f"dense_{i}") for i, width in enumerate(later)]
         self.relu = tf_keras.layers.ReLU(name="relu")
+        self.exit = EarlyExit(name="exit") if config.early_exit else None
+        widths = (first, *later) if self.exit else ()
+        self.cheap_denses = [_dense(width, seed + 200 + i, f"cheap_dense_{i}") for i, width in enumerate(widths)]
         # Functional models.
         texts = [tf_keras.Input((), dtype=tf.string, name=f"{name}_texts") for name in task.fields]
         hashes = [tf_keras.Input((None,), dtype=tf.int64, ragged=True, name=f"{name}_hashes") for name in task.fields]
         self.trunk = tf_keras.Model(hashes, self._logits(hashes), name="trunk")
+        # Both outputs of a student with an early exit: cheap logits and full ones.
+        self.paths = tf_keras.Model(hashes, self.both_logits(self._pools(hashes)[0])) if self.exit else None
         self.model = tf_keras.Model(texts, self.trunk([self.tokens(column) for column in texts]), name="student")
+
+    def _pools(self, hashes: list[tf.RaggedTensor]) -> list[tf.Tensor]:
+        return [self.pool(self.ngrams(field), field) for field in hashes]
 
     def _logits(self, hashes: list[tf.RaggedTensor]) -> tf.Tensor:
         """Applies the layers to ragged token hashes, one tensor a field."""
@@ -96,13 +108,20 @@ class Student:
             interactions.append(self.kernels(*hashes))
         return self.feed_forward(pools, interactions)
 
-    def logits_of(self, fields: Sequence[Field], units: Sequence[tf.Tensor], pairs: tf.Tensor | None) -> tf.Tensor:
+    def logits_of(
+        self,
+        fields: Sequence[Field],
+        units: Sequence[tf.Tensor],
+        pairs: tf.Tensor | None,
+        exits: bool | None = None,
+    ) -> tf.Tensor:
         """Computes what `trunk` computes, from n-gram vectors that the caller has read, in either layout.
 
         Args:
           fields: one a text field; a query's batch may be 1.
           units: each field's padded vectors of soft matching, `[batch, positions, dim]`, of length 1; none without it.
           pairs: how much each pair of tokens counts in soft matching; see `KernelPooling.features`. None without it.
+          exits: of a student with an early exit, whether all texts take it; None lets each margin say.
 
         Returns:
           `[batch, n_logits]` float32.
@@ -114,7 +133,19 @@ class Student:
         if self.kernels:
             query_units, title_units = units
             interactions.append(self.kernels.features(fields[0].texts, query_units, title_units, pairs))
+        if self.exit and exits is not None:
+            cheap, full = self.both_logits(pools[0])
+            return self.exit.decide(cheap)[0] if exits else full
         return self.feed_forward(pools, interactions)
+
+    def both_logits(self, pools: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes cheap and full logits, `[batch, n_logits]` each, of `ComposedPool`'s two pools side by side."""
+        dim = self.config.dim
+        hidden = self.cheap_denses[0](pools[:, :dim])
+        for dropout, dense in zip(self.dropouts, self.cheap_denses[1:], strict=True):
+            hidden = dense(dropout(self.relu(hidden)))
+        pools = pools if self.config.convolution_dim else pools[:, dim:]
+        return hidden, self._later_layers(self.first_dense(pools))
 
     def feed_forward(self, pools: Sequence[tf.Tensor], interactions: Sequence[tf.Tensor]) -> tf.Tensor:
         """Applies the dense layers.
@@ -126,11 +157,16 @@ class Student:
         Returns:
           `[batch, n_logits]` float32.
         """
+        if self.exit:
+            return self.exit(*self.both_logits(pools[0]))
         features = [*pools] if self.query_dense is None else pooled_features(self.config, *pools)
         features += interactions
         hidden = self.first_dense(tf.concat(features, -1) if len(features) > 1 else features[0])
         if self.query_dense:
             hidden = self.query_dense(pools[0]) + hidden  # in this order: Keras sorts `trunk.weights` by it
+        return self._later_layers(hidden)
+
+    def _later_layers(self, hidden: tf.Tensor) -> tf.Tensor:
         for dropout, dense in zip(self.dropouts, self.denses, strict=True):
             hidden = dense(dropout(self.relu(hidden)))
         return hidden

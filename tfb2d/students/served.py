@@ -9,6 +9,8 @@ It differs in these ways:
 * features that are sums of others are multiplied out of the first dense layer's weights: the pool of unmatched n-grams is
   the pool of all less the matched, and so is the query's;
 * rows of the soft-match table have length 1 already;
+* texts on which an early exit is certain do not go through the convolutions; the tokens of the others do, gathered;
+* the rows of composed n-grams are read once for each distinct token of a batch;
 * one query with its titles (a ranking, or a single pair) has a graph of its own. Nothing is padded there, and the query's
   tokens are compared with all title tokens at once;
 * biases are subtracted, negated: a bias that is added becomes part of oneDNN's matmul, which takes twice as long for one
@@ -16,17 +18,21 @@ It differs in these ways:
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfb2d.students import text
 from tfb2d.students.composed import convolution
+from tfb2d.students.early_exit import margins
 from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
 from tfb2d.students.pairs import LOG_SCALE, Kernels, pooled_features
+from tfb2d.students.served_query import pools_of, query_features
+
+FEW_TOKENS = 100  # a batch with fewer is read token by token
 
 
 class Table:
@@ -92,108 +98,103 @@ class ServedStudent(tf.Module):
         # These two are read as variables. As constants each signature would have a copy.
         self.vocabulary = student.ngrams.known
         self.convolutions = student.pool.kernels if self.config.window else []
+        self.narrow = student.pool.narrow if self.config.window else None
         self.window_bias = student.pool.bias.numpy() if self.config.window else None
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
         self.pair = student.query_dense is not None
         self.matched = student.matched is not None
         self.layers = [(dense.kernel.numpy(), -dense.bias.numpy()) for dense in student.denses]
         self.bias = -student.first_dense.bias.numpy()
+        self.cheap_layers = [(dense.kernel.numpy(), -dense.bias.numpy()) for dense in student.cheap_denses]
+        self.exit_numbers = student.exit.numbers() if student.exit else ()
+        if self.exit_numbers:
+            scale, bias, *_ = self.exit_numbers
+            kernel, negated = self.cheap_layers[-1]
+            self.cheap_layers[-1] = (kernel * scale, negated * scale - bias)
         self._fold(student)
         if self.soft:
             self.near = Kernels(self.config.kernels)
+        if self.pair:
+            # A function, and outside of the branches: a saved model holds its weights once, not in every branch of every
+            # signature. It is inlined where it is called.
+            shapes = [tf.TensorSpec([None, len(kernel)]) for kernel in (self.query_kernel, self.kernel)]
+            self.dense = tf.function(self._dense, input_signature=shapes, autograph=False)
 
     @property
     def tables(self) -> list[tf.Variable]:
         """Lists all variables that the served graph reads."""
         known = [] if self.vocabulary is None else [self.vocabulary]
         kernels = [kernel for kernels in self.convolutions for kernel in kernels]
-        return [*self.table.weights, *(self.soft.weights if self.soft else []), *known, *kernels]
+        narrow = [] if self.narrow is None else [self.narrow]
+        return [*self.table.weights, *(self.soft.weights if self.soft else []), *known, *narrow, *kernels]
 
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Computes logits `[batch, n_logits]` float32 of texts: one `[batch]` string tensor a field."""
         if not self.pair:
             tokens = self._tokens(texts[0])
-            return self._later_layers(tf.matmul(tokens.pools, self.kernel) - self.bias)
-        return tf.cond(
-            tf.equal(tf.size(texts[1]), 1), lambda: self._one_query(*texts), lambda: self._score_pairs(*texts)
+            return self._cheap_first(tokens) if self.cheap_layers else self._logits_of_pools(tokens.pools)
+        one_title = tf.equal(tf.size(texts[1]), 1)
+        return self.dense(
+            *tf.cond(one_title, lambda: query_features(self, *texts), lambda: self._pair_features(*texts))
         )
 
     def rank(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """Computes logits `[batch, n, n_logits]` of queries `[batch]` and titles `[batch, n]`; each query is read once."""
         flat = tf.reshape(titles, [-1])
 
-        def several() -> tf.Tensor:
+        def several() -> tuple[tf.Tensor, tf.Tensor]:
             # Not a loop over the queries: a graph with one is not run in the caller's thread (`serving.server.session`).
-            return self._score_pairs(query, flat, tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1]))
+            return self._pair_features(query, flat, tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1]))
 
-        logits = tf.cond(tf.equal(tf.size(query), 1), lambda: self._one_query(query, flat), several)
+        one_query = tf.equal(tf.size(query), 1)
+        logits = self.dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
         return tf.reshape(logits, tf.concat([tf.shape(titles), [self.task.n_logits]], 0))
 
     def _tokens(self, texts: tf.Tensor) -> "Tokens":
         return Tokens(self, texts)
+
+    def _dense(self, query_pool: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        hidden = tf.matmul(features, self.kernel) - (self.bias - tf.matmul(query_pool, self.query_kernel))
+        return self._later_layers(hidden)
+
+    def _logits_of_pools(self, pools: tf.Tensor) -> tf.Tensor:
+        return self._later_layers(tf.matmul(pools, self.kernel) - self.bias)
+
+    def _cheap_first(self, tokens: "Tokens") -> tf.Tensor:
+        """Computes the logits of texts `[n, n_logits]`; only those that do not exit early go through the convolutions."""
+        (kernel, bias), *later = self.cheap_layers
+        hidden = tf.matmul(tokens.pools, kernel) - bias
+        for kernel, bias in later:
+            hidden = tf.matmul(tf.nn.relu(hidden), kernel) - bias
+        # The last layer's weights already hold the scale and bias that `EarlyExit` applies.
+        _, _, centre, threshold = self.exit_numbers
+        logits, doubtful = hidden - centre, margins(hidden) < threshold
+
+        def convolved() -> tf.Tensor:
+            texts = tf.where(doubtful)
+            kept = tf.where(tf.gather(doubtful, tokens.rows))[:, 0]
+            number = tf.cumsum(tf.cast(doubtful, tf.int64)) - 1  # of a text among the doubtful ones
+            rows = tf.gather(number, tf.gather(tokens.rows, kept))
+            pools = _convolved_pools(self, tf.gather(tokens.composed, kept), rows, tf.shape(texts)[0])
+            if self.narrow is not None:
+                pools = tf.concat([tf.boolean_mask(tokens.pools, doubtful), pools], 1)
+            return tf.tensor_scatter_nd_update(logits, texts, self._logits_of_pools(pools))
+
+        return tf.cond(tf.reduce_any(doubtful), convolved, lambda: logits)
 
     def _later_layers(self, hidden: tf.Tensor) -> tf.Tensor:
         for kernel, bias in self.layers:
             hidden = tf.matmul(tf.nn.relu(hidden), kernel) - bias
         return hidden
 
-    def _one_query(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """Computes logits `[n, n_logits]` of one query `[1]` and its titles `[n]`."""
-        tokens = self._tokens(tf.concat([query, titles], 0))
-        lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
-        width = tf.cast(lengths[0], tf.int32)
-        sizes = tf.stack([width, -1])  # tokens of the query, of the titles
-        query_length, title_lengths = tf.split(tf.maximum(lengths, 1.0), [1, -1], num=2)
-        query_pool, title_pool = tf.split(tokens.pools, [1, -1], num=2)
-        rows = tf.split(tokens.rows, sizes, num=2)[1] - 1
-        each, n = tf.range(tf.size(rows)), tf.size(titles)
+    def _pair_features(
+        self, query: tf.Tensor, title: tf.Tensor, owners: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes what the dense layers read, for pairs; `owners[i]` is the index of title i's query, by default i.
 
-        def by_title(values: tf.Tensor) -> tf.Tensor:
-            return tf.raw_ops.SparseSegmentSumWithNumSegments(
-                data=values, indices=each, segment_ids=rows, num_segments=n
-            )
-
-        features = pooled_features(self.config, query_pool, title_pool)
-        if self.matched:
-            features += self._matches_of_one_query(tokens, width, by_title, query_length, title_lengths[:, None])
-        if self.soft:
-            query_vectors, title_vectors = tf.split(self.soft.vectors(tokens.soft_ids), sizes, num=2)
-            cosine = tf.matmul(title_vectors, query_vectors, transpose_b=True)
-            kernels = self.config.kernels
-            counts = by_title(tf.reshape(self.near(cosine), tf.stack([tf.size(rows), width * kernels])))
-            logs = tf.math.log1p(tf.reshape(counts, tf.stack([n, width, kernels])))
-            logs = tf.reduce_sum(logs, 1)
-            features += [logs, logs / query_length]
-        return self._later_layers(self._first(features) - (self.bias - tf.matmul(query_pool, self.query_kernel)))
-
-    def _matches_of_one_query(
-        self, tokens: "Tokens", width: tf.Tensor, by_title: Callable, query_length: tf.Tensor, lengths: tf.Tensor
-    ) -> list[tf.Tensor]:
-        orders = len(self.config.orders)
-        query_keys, title_keys = tf.split(tokens.keys, tf.stack([width, -1]), num=2)
-        query_keys = tf.reshape(query_keys, [1, -1])
-        equal = tf.cast(tf.equal(tf.reshape(title_keys, [-1, 1]), query_keys), tf.float32)
-        equal = tf.reshape(equal, tf.stack([tf.shape(title_keys)[0], orders * orders * width]))
-        # [titles, query n-grams]: how often a title has each.
-        counts = tf.reshape(by_title(equal), tf.stack([tf.size(lengths), orders, orders * width]))
-        counts = tf.reduce_sum(counts, 1)
-        repeated = tf.reduce_sum(tf.cast(tf.equal(tf.reshape(query_keys, [-1, 1]), query_keys), tf.float32), 0)
-        vectors = tf.gather(tokens.data, tf.reshape(tokens.at[:width], [-1]))
-        order = tf.tile(tf.eye(orders), tf.stack([width, 1]))
-        sums = tf.matmul(tf.concat([counts / repeated, tf.minimum(counts, 1.0)], 0), tf.concat([vectors, order], 1))
-        title_sums, query_sums = tf.split(sums, 2)
-        (matched, title_hits), (query_matched, query_hits) = (
-            tf.split(sums, [self.config.dim, orders], 1) for sums in (title_sums, query_sums)
-        )
-        return [
-            matched * tf.math.rsqrt(lengths * orders),
-            query_matched * tf.math.rsqrt(query_length * orders),
-            title_hits / lengths,
-            query_hits / query_length,
-        ]
-
-    def _score_pairs(self, query: tf.Tensor, title: tf.Tensor, owners: tf.Tensor | None = None) -> tf.Tensor:
-        """Computes logits `[batch, n_logits]` of pairs; `owners[i]` is the index of title i's query, by default i."""
+        Returns:
+          The queries' pools `[batch, dim]`, and features `[batch, features]`.
+        """
         batch = tf.size(title)
         tokens = self._tokens(tf.concat([query, title], 0))
         if owners is not None:
@@ -209,8 +210,7 @@ class ServedStudent(tf.Module):
         if self.soft:
             logs = self._soft(tokens, query_lengths, title_lengths)
             features += [logs, logs / query_length]
-        hidden = self._first(features) - (self.bias - tf.matmul(query_pool, self.query_kernel))
-        return self._later_layers(hidden)
+        return query_pool, tf.concat(features, 1) if len(features) > 1 else features[0]
 
     def _matches(
         self, tokens: "Tokens", sizes: tf.Tensor, batch: tf.Tensor, query_length: tf.Tensor, title_length: tf.Tensor
@@ -256,10 +256,12 @@ class ServedStudent(tf.Module):
         # Texts are padded for the product alone. Kernels are computed for pairs of real tokens.
         lengths = tf.stack([query_lengths, title_lengths])
         longest = tf.cast(tf.maximum(tf.reduce_max(lengths, 1), 0.0), tf.int64)
-        ids = tf.scatter_nd(tokens.indices, tokens.soft_ids, tf.stack([tokens.n, tf.reduce_max(longest)]))
-        query_ids, title_ids = (padded[:, : longest[side]] for side, padded in enumerate(tf.split(ids, 2)))
         assert self.soft
-        query_vectors, title_vectors = (tf.gather(*self.soft.read(side)) for side in (query_ids, title_ids))
+        data, at = self.soft.read(tokens.soft_ids)
+        at = tf.scatter_nd(tokens.indices, at, tf.stack([tokens.n, tf.reduce_max(longest)]))
+        query_vectors, title_vectors = (
+            tf.gather(data, padded[:, : longest[side]]) for side, padded in enumerate(tf.split(at, 2))
+        )
         cosine = tf.matmul(query_vectors, title_vectors, transpose_b=True)
         there = tf.logical_and(tf.sequence_mask(query_lengths)[:, :, None], tf.sequence_mask(title_lengths)[:, None])
         shape = tf.shape(cosine)
@@ -274,13 +276,13 @@ class ServedStudent(tf.Module):
         logs = tf.math.log1p(tf.reshape(counts, tf.stack([shape[0], shape[1], self.config.kernels])))
         return tf.reduce_sum(logs, 1)
 
-    def _first(self, features: list[tf.Tensor]) -> tf.Tensor:
-        return tf.matmul(tf.concat(features, 1) if len(features) > 1 else features[0], self.kernel)
-
     def _fold(self, student: Student) -> None:
         """Computes the first dense layer's weights for the features that the served graph makes."""
         dim, orders, kernels = self.config.dim, len(self.config.orders), self.config.kernels
         rows = student.first_dense.kernel.numpy()
+        if not self.pair:
+            self.kernel = rows
+            return
         used = dim * (1 + (self.pair and self.config.products) + (self.pair and self.config.differences))
         plain, compared = rows[:used].copy(), rows[used:]
         self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
@@ -322,28 +324,29 @@ class Tokens:
       keys: ids that differ between orders, int32 or int64.
       soft_ids: rows of the soft-match table, `[tokens]` int32.
       data, at: float rows, and the index of each n-gram's row among them, `[tokens, orders]`.
-      pools: pooled n-grams, `[n, dim]`.
+      composed: composed n-grams before any convolution, `[tokens, dim]`.
+      pools: what the first dense layer reads, `[n, dim]` or wider; with an early exit that of the cheap output.
     """
 
     def __init__(self, student: ServedStudent, texts: tf.Tensor) -> None:
         config = student.config
+        if config.window:
+            tokens, self.indices, self.n = text.flat_tokens(texts, config.max_tokens)
+            self.rows = self.indices[:, 0]
+            self.composed = tf.nn.relu(_composed(student, tokens, self.rows))
+            full = config.convolutions and not student.cheap_layers
+            before = not full or student.narrow is not None
+            pools = [pools_of(self.composed, tf.range(tf.size(tokens))[:, None], self.rows, self.n)] if before else []
+            if full:
+                pools.append(_convolved_pools(student, self.composed, self.rows, self.n))
+            self.pools = tf.concat(pools, 1) if len(pools) > 1 else pools[0]
+            return  # composed n-grams are for single texts, which need no more
         values, self.indices, self.n = text.flat_hashes(texts, config.max_tokens, config.affixes)
         self.rows = self.indices[:, 0]
-        if config.window:
-            self.ids = text.composed_ids(
-                values, self.rows, config.window, config.buckets, config.affixes, student.vocabulary
-            )
-            composed = tf.nn.relu(tf.reduce_sum(student.table.vectors(self.ids), 1) + student.window_bias)
-            at = tf.range(tf.size(values))[:, None]
-            if config.convolutions:
-                composed = _convolved(composed, at, self.rows, config.convolutions, student.convolutions)
-                composed = tf.nn.relu(composed) if config.convolution_width else composed
-            self.pools = _pools(composed, at, self.rows, self.n)
-            return  # composed n-grams are for single texts, which need no more
         mixed = text.mixed(values, self.rows, config.orders)
         self.ids = tf.math.floormod(mixed, config.buckets)
         self.data, self.at = student.table.read(self.ids)
-        self.pools = _pools(self.data, self.at, self.rows, self.n)
+        self.pools = pools_of(self.data, self.at, self.rows, self.n)
         if student.matched:
             orders = len(config.orders)
             kind = np.int32 if config.buckets * orders < 2**31 else np.int64
@@ -369,6 +372,42 @@ class Tokens:
                 setattr(self, name, tf.gather(getattr(self, name), at))
 
 
+def _composed(student: ServedStudent, tokens: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Sums the vectors of each composed n-gram, and the bias: `[tokens, dim]`.
+
+    A batch repeats most of its tokens. Each distinct one is hashed once, looked up once, and its rows are read once. An
+    n-gram then reads rows that stay in the cache. A few tokens are read as they come, which takes fewer ops.
+    """
+    config = student.config
+    shape = (config.window, config.buckets, config.affixes, student.vocabulary)
+    ahead = config.window - 1
+
+    def as_they_come() -> tf.Tensor:
+        ids = text.composed_ids(text.hashes(tokens, config.affixes), rows, *shape)
+        return tf.reduce_sum(student.table.vectors(ids), 1) + student.window_bias
+
+    def distinct() -> tf.Tensor:
+        known, at = tf.unique(tokens)
+        ids = text.part_ids(text.hashes(known, config.affixes), *shape)
+        others, own = tf.split(student.table.vectors(ids), [ahead, 1 + len(config.affixes)], 1)
+        composed = tf.gather(tf.reduce_sum(own, 1) + student.window_bias, at + 1)
+        if not ahead:
+            return composed
+        following = text.following(at + 1, rows, config.window) * ahead + np.arange(ahead, dtype=np.int32)
+        return composed + tf.reduce_sum(tf.gather(tf.reshape(others, [-1, config.dim]), following), 1)
+
+    return tf.cond(tf.size(tokens) < FEW_TOKENS, as_they_come, distinct)
+
+
+def _convolved_pools(student: ServedStudent, composed: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """Sends composed n-grams `[tokens, dim]` through the convolutions and pools them by text: `[n, dim or inner]`."""
+    at = tf.range(tf.shape(composed)[0])[:, None]
+    if student.narrow is not None:
+        composed = tf.nn.relu(tf.matmul(composed, student.narrow))
+    convolved = _convolved(composed, at, rows, student.config.convolutions, student.convolutions)
+    return pools_of(tf.nn.relu(convolved) if student.config.convolution_width else convolved, at, rows, n)
+
+
 def _convolved(
     composed: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, dilations: Sequence[int], kernels: Sequence[list[tf.Variable]]
 ) -> tf.Tensor:
@@ -385,15 +424,6 @@ def _convolved(
         near = tf.gather(tf.pad(composed, [[0, 1], [0, 0]]), neighbours)
         composed += convolution(tf.reshape(near, [-1, 3 * dim]), layer_kernels)
     return composed
-
-
-def _pools(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-    """Pools `data[at]` by text as `SqrtNPool` does: `[n, dim]`; `at` is `[tokens, orders]`."""
-    orders = at.shape[1]
-    segments = tf.reshape(tf.stack([rows] * orders, 1), [-1]) if orders > 1 else rows
-    return tf.raw_ops.SparseSegmentSqrtNWithNumSegments(
-        data=data, indices=tf.reshape(at, [-1]), segment_ids=segments, num_segments=n
-    )
 
 
 def _over_root(squares: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfb2d.config import TrainingConfig
+from tfb2d.students.margin import margin_loss
 from tfb2d.students.model import Student, assign_arrays, named_arrays
 from tfb2d.students.optimizer import RowWiseAdagrad
 from tfb2d.students.rows import TrainingRows
@@ -56,6 +57,7 @@ class Steps:
             self.table_optimizer = RowWiseAdagrad(self.student.tables, schedule(config.table_learning_rate))
             self.dense_optimizer = tf_keras.optimizers.Adam(schedule(config.learning_rate), jit_compile=False)
             self.dense_optimizer.build(self.student.dense_weights)
+        self.margin_weight = config.margin_weight
         self.hashes = [tf.RaggedTensorSpec([None, None], tf.int64, 1, tf.int64) for _ in rows.fields]
         self.targets = tf.TensorSpec([None, rows.targets.shape[1]], tf.float32)
         self.step = self._step_function()
@@ -74,13 +76,13 @@ class Steps:
         return rows.batch(index)
 
     def _step_function(self) -> Callable[..., tf.Tensor]:
-        student = self.student
+        student, margin_weight = self.student, self.margin_weight
 
         @tf.function(input_signature=[self.hashes, self.targets])
         def step(hashes: list[tf.RaggedTensor], targets: tf.Tensor) -> tf.Tensor:
             tables, weights = student.tables, student.dense_weights
             with tf.GradientTape() as tape:
-                loss = training_loss(student, hashes, targets)
+                loss = training_loss(student, hashes, targets, margin_weight=margin_weight)
             gradients = tape.gradient(loss, tables + weights)
             self.table_optimizer.apply(gradients[: len(tables)])
             self.dense_optimizer.apply_gradients(zip(gradients[len(tables) :], weights, strict=True))
@@ -114,7 +116,11 @@ class Steps:
 
 
 def training_loss(
-    student: Student, hashes: list[tf.RaggedTensor], targets: tf.Tensor, rows: tf.Tensor | None = None
+    student: Student,
+    hashes: list[tf.RaggedTensor],
+    targets: tf.Tensor,
+    rows: tf.Tensor | None = None,
+    margin_weight: float = 0.0,
 ) -> tf.Tensor:
     """Returns what training lowers.
 
@@ -122,9 +128,14 @@ def training_loss(
       student: what is trained.
       hashes, targets: of a batch, or of a replica's part of one.
       rows: of the whole batch, float32, where this is a part: the parts' losses add up to the batch's. None takes the mean.
+      margin_weight: of the margin loss, which goes with a whole batch alone.
     """
-    losses = cross_entropies(targets, student.trunk(hashes, training=True))
-    return tf.reduce_mean(losses) if rows is None else tf.reduce_sum(losses) / rows
+    logits = student.trunk(hashes, training=True)
+    # A student with an early exit learns both of its outputs, one behind the other.
+    outputs = 2 if student.exit else 1
+    losses = cross_entropies(tf.tile(targets, [outputs, 1]) if student.exit else targets, logits)
+    loss = tf.reduce_mean(losses) if rows is None else tf.reduce_sum(losses) / (outputs * rows)
+    return loss + margin_weight * margin_loss(targets, logits, hashes[0]) if margin_weight else loss
 
 
 def logits_function(

@@ -52,7 +52,7 @@ def flat_hashes(
     Returns:
       Hashes `[tokens]` int64; each token's text and index in it, `[tokens, 2]` int64; the number of texts, int64.
     """
-    return _flat(text, max_tokens, lambda tokens: _hashes(tokens, affixes))
+    return _flat(text, max_tokens, lambda tokens: hashes(tokens, affixes))
 
 
 def flat_tokens(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -78,15 +78,16 @@ def _flat(
     return values, indices, split.shape[0]
 
 
-def _hashes(tokens: tf.Tensor, affixes: Sequence[int]) -> tf.Tensor:
+def hashes(tokens: tf.Tensor, affixes: Sequence[int] = ()) -> tf.Tensor:
+    """Hashes tokens `[tokens]`, UTF-8 and folded as `flat_tokens` returns them: int64, see `text_spec.token_hash`."""
     if not affixes:
         return tf.strings.to_hash_bucket_fast(tokens, TOKEN_MODULUS)
     prefix, suffix = affixes
     # Spaces in front make every token long enough: the op refuses a suffix that is longer than its string.
     padded = tf.strings.join([" " * suffix, tokens])
     parts = [tokens, tf.strings.substr(tokens, 0, prefix), tf.strings.substr(padded, -suffix, suffix)]
-    hashes = tf.strings.to_hash_bucket_fast(tf.stack(parts), 2**AFFIX_BITS)
-    return tf.reduce_sum(hashes * np.array([[2 ** (2 * AFFIX_BITS)], [2**AFFIX_BITS], [1]], np.int64), 0)
+    hashed = tf.strings.to_hash_bucket_fast(tf.stack(parts), 2**AFFIX_BITS)
+    return tf.reduce_sum(hashed * np.array([[2 ** (2 * AFFIX_BITS)], [2**AFFIX_BITS], [1]], np.int64), 0)
 
 
 def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) -> tf.Tensor:
@@ -164,17 +165,78 @@ def composed_ids(
         ids = _slot_ids(values, rows, window, vocabulary)
     if not affixes:
         return ids
+    return tf.concat([ids, _affix_ids(values, buckets, first)], 1)
+
+
+def part_ids(
+    values: tf.Tensor,
+    window: int,
+    buckets: int,
+    affixes: Sequence[int] = (),
+    vocabulary: tf.Tensor | np.ndarray | None = None,
+) -> tf.Tensor:
+    """Returns the table rows of tokens at every offset, wherever the tokens stand.
+
+    `composed_ids` reads column k of a token from the token k positions on. Here each token has all of its own rows, so
+    that a batch can read them once for each distinct token.
+
+    Args:
+      values: `[tokens]` int64 token hashes, of any texts in any order; the rest as of `composed_ids`.
+
+    Returns:
+      `[1 + tokens, window + len(affixes)]` int32. Row 0 belongs to the mark behind a text's last token; its affixes' ids
+      mean nothing. Columns are the offsets 1 to `window - 1`, then offset 0, then the affixes.
+    """
+    text_spec.check_orders(range(1, window + 1), buckets)
+    first = 0
+    offsets = [*range(1, window), 0]
+    if vocabulary is None:
+        factors = [text_spec.offset_factors(window)[offset] for offset in offsets]
+        hashes = tf.concat([tf.constant([END], tf.int64), values], 0)
+        ids = tf.math.floormod(_high_half(hashes[:, None] * tf.constant(factors, tf.int64)), buckets)
+    else:
+        first = (int(vocabulary.shape[0]) + UNKNOWN_SLOT + 1) * window
+        slots = tf.concat([tf.constant([END_SLOT]), _slots(values, vocabulary)], 0)
+        ids = slots[:, None] * window + np.array(offsets, np.int32)
+    if not affixes:
+        return ids
+    return tf.concat([ids, tf.pad(_affix_ids(values, buckets, first), [[1, 0], [0, 0]])], 1)
+
+
+def _affix_ids(values: tf.Tensor, buckets: int, first: int) -> tf.Tensor:
     parts = tf.bitwise.bitwise_and(values[:, None], np.array(AFFIX_MASKS, np.int64))
-    high = _high_half(parts * np.array(AFFIX_FACTORS, np.int64))
-    return tf.concat([ids, tf.math.floormod(high, buckets - first) + first], 1)
+    return tf.math.floormod(_high_half(parts * np.array(AFFIX_FACTORS, np.int64)), buckets - first) + first
 
 
-def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
+def _slots(values: tf.Tensor, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
+    """Looks up tokens' slots, as `text_spec.slots` does: `[tokens]` int32."""
     known = tf.convert_to_tensor(vocabulary)
     position = tf.raw_ops.LowerBound(sorted_inputs=tf.expand_dims(known, 0), values=tf.expand_dims(values, 0))[0]
     position = tf.minimum(position, int(vocabulary.shape[0]) - 1)
     is_known = tf.equal(tf.gather(known, position), values)
-    ahead = [tf.where(is_known, position + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)]
+    return tf.where(is_known, position + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)
+
+
+def following(positions: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
+    """Returns where each token's followers stand among rows of which row 0 is the mark behind a text's last token.
+
+    Args:
+      positions: `[tokens]` int32, 1 or more.
+      rows: `[tokens]` int64, the text of each, rising.
+      window: at least 2.
+
+    Returns:
+      `[tokens, window - 1]` int32: column k has the position of the token k + 1 behind, 0 past its text's last token.
+    """
+    inside = tf.cast(tf.bitwise.invert(_past(rows)), tf.int32)
+    ahead = [positions]
+    for _ in range(1, window):
+        ahead.append(tf.bitwise.bitwise_and(_next(ahead[-1], END_SLOT), inside))
+    return tf.stack(ahead[1:], 1)
+
+
+def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
+    ahead = [_slots(values, vocabulary)]
     inside = tf.cast(
         tf.bitwise.invert(_past(rows)), tf.int32
     )  # `x & inside` is x, or END_SLOT (0) behind the last token

@@ -23,6 +23,7 @@ from tfb2d.config import TrainingConfig
 from tfb2d.data.errors import DataError
 from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
+from tfb2d.students.margin import paired_batches, query_keys
 from tfb2d.students.model import Student, assign_arrays
 from tfb2d.students.rows import TrainingRows
 from tfb2d.students.steps import logits_function, soft_cross_entropy
@@ -89,6 +90,7 @@ class Trainer:
 
         self.steps = training_steps(student, rows, config, schedule)
         self._train_step, self._logits = self.steps.step, self.steps.logits
+        self._keys = query_keys(rows) if config.margin_weight else None
         self.position = _Position()
         self.history: list[dict[str, float]] = []
 
@@ -112,7 +114,7 @@ class Trainer:
             while (position := self.position).epoch < config.epochs and not self._out_of_patience:
                 started = last_saved = time.monotonic()
                 seconds = position.seconds
-                indices = self.rows.batches(config.batch_size, (config.seed, position.epoch), position.step)
+                indices = self._batches((config.seed, position.epoch), position.step)
                 for batch in ahead(self.steps.batch(self.rows, index) for index in indices):
                     position.loss += float(self._train_step(*batch))
                     position.step += 1
@@ -136,6 +138,12 @@ class Trainer:
     def untouched(self) -> np.ndarray:
         """Says which rows of the n-gram table no step has read: `[buckets]` bool."""
         return self.steps.untouched()
+
+    def _batches(self, seed: tuple[int, int], skip: int) -> Iterator[np.ndarray]:
+        """Returns the row numbers of an epoch's batches; with a margin loss, neighbours are of one query."""
+        if self._keys is None:
+            return self.rows.batches(self.config.batch_size, seed, skip)
+        return paired_batches(self._keys, self.config.batch_size, seed, skip)
 
     @property
     def _out_of_patience(self) -> bool:

@@ -43,10 +43,7 @@ def add_arguments(parser: "Parser") -> None:
     what.words("sweep", "The axes, separated by commas.", ["all"], metavar="AXIS,...")
     what.flag("values", "Other values of an axis; may be repeated.", repeated=True, metavar="AXIS=VALUE,...")
     what.flag(
-        "rows",
-        "Unlabelled transfer rows of every axis but `transfer`, such as 100k. [default: all]",
-        "",
-        metavar="N",
+        "rows", "Unlabelled transfer rows of every axis but `transfer`, such as 100k. [default: all]", "", metavar="N"
     )
     what.integer("seeds", "Seeds of every variant, from the recipe's on.", 1, 1)
     what.switch("equal_steps", "On fewer rows, train as many steps as the base: up to 10 times its epochs.")
@@ -75,10 +72,11 @@ def sweep(run: "Run", options: Namespace) -> str:
     config = settings(run, options.config, options.settings)  # a wrong setting is reported before TensorFlow loads
     from tfb2d.config import ConfigError
     from tfb2d.runs import locked
+    from tfb2d.sweep.axes import axes
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.settings import ALL
     from tfb2d.sweep.training import is_done, jobs
-    from tfb2d.sweep.variants import axes, count
+    from tfb2d.sweep.variants import count
 
     if options.rows and options.equal_steps:
         raise ConfigError("--rows and --equal_steps exclude each other: each sets how much a variant learns from")

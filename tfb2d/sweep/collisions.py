@@ -12,13 +12,7 @@ if TYPE_CHECKING:
 
 
 class Collisions:
-    """Counts the n-grams that share a row of the table.
-
-    The run's distinct n-grams are found once for each order and kept.
-
-    Args:
-      material: a run's material, loaded.
-    """
+    """Counts the n-grams that share a row of the table; a run's distinct n-grams are looked for once for each order."""
 
     def __init__(self, material: "Material") -> None:
         self.material = material
@@ -29,9 +23,6 @@ class Collisions:
 
         All transfer rows count, however many of them a variant draws. N-grams outside a vocabulary share one row. A student
         with a window composes its n-grams from token rows, so its single tokens are counted.
-
-        Args:
-          settings: the variant's.
 
         Returns:
           `ngrams`, the number of distinct n-grams. `shared`, the fraction of them that share their row with another

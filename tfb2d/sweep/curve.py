@@ -30,13 +30,9 @@ class Curve:
 
 
 def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
-    """Fits curves by least squares.
+    """Fits curves by least squares to errors `[resamples, sizes]` at numbers of rows `[sizes]`, above 0.
 
     For each rate of a grid it solves for floor and scale, neither below 0. It then takes the best rate.
-
-    Args:
-      rows: `[sizes]`, above 0.
-      errors: `[resamples, sizes]`.
 
     Raises:
       ValueError: fewer than LEAST sizes.

@@ -21,15 +21,7 @@ Figures = dict[str, Any]
 
 
 class Split:
-    """Computes the metrics of all jobs on one split, from their calibrated scores.
-
-    Args:
-      material: a run's material, loaded.
-      name: "valid" or "test".
-      trained: the sweep's jobs, all done.
-      out: the sweep's folder.
-      resamples: of the bootstrap.
-    """
+    """Computes the metrics of all jobs, which are done, on the split "valid" or "test", from their calibrated scores."""
 
     def __init__(self, material: Material, name: str, trained: Sequence[Job], out: Path, resamples: int) -> None:
         task, self._resamples = material.task, resamples
@@ -65,10 +57,6 @@ class Split:
 
     def figures(self, seeds: Sequence[Job], base_seeds: Sequence[Job]) -> Figures:
         """Returns a variant's metrics, their difference from the base's, and its fidelity to the teacher.
-
-        Args:
-          seeds: the variant's jobs.
-          base_seeds: the base's jobs.
 
         Returns:
           metric -> `{"value": the mean over the seeds, "ci95", "by_seed", "difference", "difference_ci95"}`; `fidelity` ->
@@ -108,15 +96,7 @@ class Split:
 def evaluate(
     material: Material, axes: Sequence[Axis], trained: Sequence[Job], out: Path, *, test: bool, resamples: int
 ) -> Figures:
-    """Computes all figures of a sweep.
-
-    Args:
-      material: a run's material, loaded.
-      axes: the sweep's.
-      trained: their jobs, all done.
-      out: the sweep's folder.
-      test: whether to evaluate the test split, too.
-      resamples: of the bootstrap.
+    """Computes all figures of a sweep whose jobs are done; `test` looks at the test split, too.
 
     Returns:
       `{"primary", "teacher", "axes": [{"name", "title", "note", "best", "variants": [...]}]}`. `primary` is the task's

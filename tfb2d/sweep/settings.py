@@ -39,14 +39,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Variant:
-    """Names settings.
-
-    Attributes:
-      name: the value tried, as people read it.
-      settings: with this value.
-      number: the value, where it is a number.
-      base: whether these are the recipe's own settings.
-    """
+    """Names settings by the value tried, as people read it, and as a number if it is one; `base` marks the recipe's own."""
 
     name: str
     settings: Settings
@@ -81,6 +74,12 @@ class Facts:
     augmented: int
     words: bool
     pairs: bool
+
+    def rows(self, settings: Settings) -> int:
+        """Returns the number of rows that a variant of these settings learns from."""
+        pool = self.unlabelled + (self.augmented if settings.augmented else 0)
+        drawn = 0 if settings.targets == "labels" else pool if settings.rows == ALL else min(settings.rows, pool)
+        return self.labelled + drawn
 
 
 def base(config: Config) -> Settings:

@@ -23,7 +23,7 @@ from tfb2d.resume import RECORD, bring_up, fingerprint, is_finished, read_record
 from tfb2d.runs import Run
 from tfb2d.students.text_spec import SPEC
 from tfb2d.sweep.material import Material
-from tfb2d.sweep.settings import ALL, Axis, Settings, Variant
+from tfb2d.sweep.settings import Axis, Settings, Variant
 
 PER_PROCESS = 8  # trainings
 LOGITS = "logits.safetensors"
@@ -123,12 +123,6 @@ def train(material: Material, job: Job, out: Path, progress: bool = False) -> Va
     """Trains a variant with a seed; returns at once where that is done, and goes on where it was stopped.
 
     Writes the logits of the validation and test splits. The test figures of all variants are computed at the end.
-
-    Args:
-      material: a run's material, loaded.
-      job: the variant and seed.
-      out: the sweep's folder.
-      progress: whether to show a bar of the batches.
     """
     return bring_up(
         out / job.folder,
@@ -186,15 +180,7 @@ def _train(material: Material, job: Job, folder: Path, progress: bool) -> Varian
 def train_all(
     run: Run, config: Config, todo: Sequence[Job], out: Path, progress: bool, before: int, total: int
 ) -> None:
-    """Trains jobs one after the other, in a process that ends when its parent does.
-
-    Args:
-      run, config: of the Material.
-      todo: the jobs.
-      out: the sweep's folder.
-      progress: whether to show bars.
-      before, total: jobs of this sweep already trained, and all of them.
-    """
+    """Trains jobs one after the other, in a process that ends when its parent does; `before` of `total` are trained."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -238,11 +224,4 @@ def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:
         student = material.run.student_outcome()
         rates = [sum(epoch["seconds"] for epoch in student.history) / (student.rows * max(len(student.history), 1))]
     rate = float(np.median(rates)) if rates else float("nan")
-    facts = material.facts
-    seconds = []
-    for job in todo:
-        pool = facts.unlabelled + (facts.augmented if job.settings.augmented else 0)
-        rows = facts.labelled + (pool if job.settings.rows == ALL else min(pool, job.settings.rows))
-        rows = facts.labelled if job.settings.targets == "labels" else rows
-        seconds.append(same.get(job.key, rate * rows * job.settings.training.epochs))
-    return seconds
+    return [same.get(job.key, rate * material.facts.rows(job.settings) * job.settings.training.epochs) for job in todo]

@@ -1,16 +1,13 @@
-"""The axes of a sweep, and the variants on each."""
+"""The axes that a sweep may have, and how the variants on each are made."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tfb2d.config import Config, ConfigError
-from tfb2d.sweep.settings import ALL, Axis, Facts, Settings, Variant, base
+from tfb2d.config import ConfigError
+from tfb2d.sweep.settings import ALL, Facts, Settings, Variant
 
 MOST_EPOCHS = 10
-TARGETS = ("soft", "decisions", "labels")
-# Axes whose variants --values cannot change.
-FIXED = ("teachers", "targets", "interactions", "augmentation", "teacher_init", "affixes")
 ROWLESS = (
     "so that none has a table row of its own; --config.student.window=0 --config.student.convolutions=() "
     "--config.student.convolution_width=0 --config.student.vocabulary=0 --config.student.affixes=() sweeps a student whose "
@@ -20,88 +17,26 @@ INTERACTIONS = ("products", "differences", "matched", "soft_match")
 Values = tuple[str, ...]
 
 
-def axes(
-    names: Sequence[str],
-    config: Config,
-    facts: Facts,
-    values: Mapping[str, Values],
-    equal_steps: bool = False,
-    rows: int = ALL,
-    tell: Callable[[str], None] = lambda line: None,
-) -> list[Axis]:
-    """Returns the axes of these names, each with the base among its variants.
-
-    Args:
-      names: of AXES, or "all", which leaves out what the run cannot answer.
-      config: the recipe.
-      facts: what the run has.
-      values: axis -> values that replace the usual ones.
-      equal_steps: whether variants with fewer rows train as many steps as the base, up to MOST_EPOCHS times its epochs.
-      rows: transfer rows beyond the labelled ones, of every axis but "transfer"; ALL takes all.
-      tell: called with a line for every axis that "all" leaves out.
-
-    Raises:
-      ConfigError: no such axis, an axis that the run cannot answer, or values that cannot work.
-    """
-    chosen = list(AXES) if "all" in names else list(dict.fromkeys(names))
-    for name in (*chosen, *values):
-        if name not in AXES:
-            raise ConfigError(f"there is no axis {name!r}; there are {', '.join(AXES)}, all")
-    for name in values:
-        if name not in chosen or name in FIXED:
-            why = "its variants are given" if name in chosen else "--sweep does not name it"
-            raise ConfigError(f"--values={name}=... is for no axis of this sweep: {why}")
-    answered = []
-    for name in chosen:
-        title, make = AXES[name]
-        start = replace(base(config), rows=rows if rows < facts.unlabelled + facts.augmented else ALL)
-        try:
-            variants, note = make(start, config, facts, values.get(name))
-        except _CannotAnswer as problem:
-            if "all" in names and name not in names:
-                tell(f"axis {name} is left out: {problem}")
-                continue
-            raise ConfigError(f"{name}: {problem}") from problem
-        except ValueError as problem:
-            raise ConfigError(f"--values={name}=...: {problem}") from problem
-        if equal_steps:
-            epochs = start.training.epochs  # a variant with other epochs already has equal steps
-            variants = [
-                replace(variant, settings=_longer(variant.settings, start, facts))
-                if variant.settings.training.epochs == epochs
-                else variant
-                for variant in variants
-            ]
-        if not any(variant.settings == start for variant in variants):
-            called = "as the recipe" if start.rows == ALL else f"{start.rows:,} rows, as the other axes"
-            variants = [Variant(called, start, None), *variants]
-        if start.rows != ALL and name != "transfer":
-            note = f"{note} {start.rows:,} rows beyond the {facts.labelled:,} labelled ones, where any.".strip()
-        marked = tuple(replace(variant, base=variant.settings == start) for variant in variants)
-        answered.append(Axis(name, title, marked, note))
-    return answered
-
-
-class _CannotAnswer(ConfigError):
+class CannotAnswer(ConfigError):
     """Says that the run lacks what an axis varies."""
 
 
 Made = tuple[list[Variant], str]
-Maker = Callable[[Settings, Config, Facts, Values | None], Made]
+Maker = Callable[[Settings, Facts, Values | None], Made]
 
 
-def _temperature(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _temperature(start: Settings, facts: Facts, values: Values | None) -> Made:
     numbers = [float(value) for value in values or ("1", "2", "3", "5", "10")]
     return [
         Variant(f"T = {t:g}", replace(start, distill=replace(start.distill, temperature=t)), t) for t in numbers
     ], ""
 
 
-def _transfer(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _transfer(start: Settings, facts: Facts, values: Values | None) -> Made:
     sizes = [count(value) for value in values or ("0", "10k", "30k", "100k", "300k", "1m")]
     pool = facts.unlabelled + facts.augmented
     if not pool:
-        raise _CannotAnswer("the run's transfer set has labelled rows alone")
+        raise CannotAnswer("the run's transfer set has labelled rows alone")
     variants = [Variant(f"{size:,}", replace(start, rows=size), size) for size in sorted(set(sizes)) if size < pool]
     note = (
         f"Rows beyond the {facts.labelled:,} labelled ones, which all variants have with the teacher's scores. Drawn "
@@ -110,9 +45,9 @@ def _transfer(start: Settings, config: Config, facts: Facts, values: Values | No
     return [*variants, Variant(f"{pool:,} (all)", replace(start, rows=ALL), pool)], note
 
 
-def _teachers(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _teachers(start: Settings, facts: Facts, values: Values | None) -> Made:
     if len(start.teachers) < 2:
-        raise _CannotAnswer("the run has one teacher; a stack needs two")
+        raise CannotAnswer("the run has one teacher; a stack needs two")
     alone = replace(start.distill, stack="mean", weights=())
     variants = [Variant(f"{name} alone", replace(start, teachers=(name,), distill=alone)) for name in start.teachers]
     for stack in ("mean", "logistic"):
@@ -122,7 +57,7 @@ def _teachers(start: Settings, config: Config, facts: Facts, values: Values | No
     return variants, "Fidelity is to the recipe's own stack throughout."
 
 
-def _targets(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _targets(start: Settings, facts: Facts, values: Values | None) -> Made:
     soft = replace(start, distill=replace(start.distill, hard_weight=0.0))
     variants = [
         Variant("labels alone, labelled rows", replace(soft, targets="labels")),
@@ -137,15 +72,15 @@ def _targets(start: Settings, config: Config, facts: Facts, values: Values | Non
     return variants, ""
 
 
-def _orders(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _orders(start: Settings, facts: Facts, values: Values | None) -> Made:
     if start.student.window:
-        raise _CannotAnswer(f"the student composes n-grams (student.window={start.student.window}), {ROWLESS}")
+        raise CannotAnswer(f"the student composes n-grams (student.window={start.student.window}), {ROWLESS}")
     return _shapes(start, "orders", [_numbers(value) for value in values or ("1", "1-2", "1-2-3", "2")])
 
 
-def _convolutions(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _convolutions(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not start.student.window:
-        raise _CannotAnswer(
+        raise CannotAnswer(
             "the student's n-grams are not composed (student.window=0); convolutions go over those that are"
         )
     shapes = [_numbers(value) for value in values or ("none", "1", "1-2", "1-2-4")]
@@ -159,22 +94,22 @@ def _convolutions(start: Settings, config: Config, facts: Facts, values: Values 
     return made, "Over composed n-grams; the numbers are the distances of a convolution's neighbours."
 
 
-def _convolution_width(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _convolution_width(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not start.student.convolutions:
-        raise _CannotAnswer("the student has no convolutions (student.convolutions)")
+        raise CannotAnswer("the student has no convolutions (student.convolutions)")
     numbers = [count(value) for value in values or ("0", "64", "128", "256")]
     variants = [Variant(f"width {n}" if n else "no width", _student(start, convolution_width=n), n) for n in numbers]
     return variants, "Of the convolutions' ReLU, with a second product behind it; without one it is the embedding's."
 
 
-def _ffn(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _ffn(start: Settings, facts: Facts, values: Values | None) -> Made:
     usual = ("none", "64", "256-64", "1024-256", "1024-512-128-64")
     return _shapes(start, "ffn", [_numbers(value) for value in values or usual])
 
 
-def _buckets(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _buckets(start: Settings, facts: Facts, values: Values | None) -> Made:
     if start.student.vocabulary:
-        raise _CannotAnswer(
+        raise CannotAnswer(
             "tokens have rows of their own (student.vocabulary); --config.student.vocabulary=0 sweeps a student whose "
             "tokens are hashed"
         )
@@ -188,17 +123,17 @@ def _buckets(start: Settings, config: Config, facts: Facts, values: Values | Non
     return variants, "Collisions: n-grams of the transfer rows whose table row another n-gram has too."
 
 
-def _dim(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _dim(start: Settings, facts: Facts, values: Values | None) -> Made:
     numbers = [count(value) for value in values or ("16", "32", "64", "128")]
     return [Variant(f"width {n}", _student(start, dim=n), n) for n in numbers], ""
 
 
-def _interactions(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _interactions(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not facts.pairs:
-        raise _CannotAnswer("the task has one text field; there is nothing to interact")
+        raise CannotAnswer("the task has one text field; there is nothing to interact")
     names = [name for name in INTERACTIONS if getattr(start.student, name)]
     if not names:
-        raise _CannotAnswer("the recipe has no interaction features to leave out")
+        raise CannotAnswer("the recipe has no interaction features to leave out")
     variants = [Variant("all that the recipe has", start)]
     variants += [Variant(f"without {n.replace('_', ' ')}", _without(start, [n])) for n in names]
     if len(names) > 1:
@@ -206,28 +141,28 @@ def _interactions(start: Settings, config: Config, facts: Facts, values: Values 
     return variants, ""
 
 
-def _augmentation(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _augmentation(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not facts.augmented:
-        raise _CannotAnswer("the run's data has no augmented rows")
+        raise CannotAnswer("the run's data has no augmented rows")
     off = replace(start, augmented=False)
-    longer = _longer(off, start, facts)
+    as_long = longer(off, start, facts)
     variants = [Variant("with augmented rows", start), Variant("without", off)]
-    if longer != off:
-        variants.append(Variant(f"without, {longer.training.epochs} epochs: as many steps", longer))
+    if as_long != off:
+        variants.append(Variant(f"without, {as_long.training.epochs} epochs: as many steps", as_long))
     limited = "Without augmented rows, unlabelled ones take their place." if start.rows != ALL else ""
     return variants, limited
 
 
-def _teacher_init(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _teacher_init(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not facts.words:
-        raise _CannotAnswer("the run has no word vectors of a teacher (stage `words`)")
+        raise CannotAnswer("the run has no word vectors of a teacher (stage `words`)")
     return [
         Variant(title, _student(start, teacher_init=on))
         for title, on in (("token rows start from the teacher's", True), ("random start", False))
     ], ""
 
 
-def _vocabulary(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _vocabulary(start: Settings, facts: Facts, values: Values | None) -> Made:
     if start.student.window:
         return _tokens_with_rows(start, values)
     sizes = [count(value) for value in values or ("10k", "30k", "100k")]
@@ -249,7 +184,7 @@ def _tokens_with_rows(start: Settings, values: Values | None) -> Made:
     room = start.student.buckets // window - 3  # slots for a text's end and all other tokens, and rows for affixes
     usual = sorted({*(size for size in (10_000, 30_000) if size < room), *([own] if own else [])})
     if not (values or usual):
-        raise _CannotAnswer(
+        raise CannotAnswer(
             f"{start.student.buckets:,} rows hold no 10,000 tokens, {window} each; --values=vocabulary=..."
         )
     sizes = [count(value, least=1) for value in values] if values else usual
@@ -258,9 +193,9 @@ def _tokens_with_rows(start: Settings, values: Values | None) -> Made:
     return variants, "The most frequent tokens have rows of their own, all others share one; by hashing all share rows."
 
 
-def _affixes(start: Settings, config: Config, facts: Facts, values: Values | None) -> Made:
+def _affixes(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not start.student.affixes:
-        raise _CannotAnswer("the student has no rows for affixes (student.affixes) to leave out")
+        raise CannotAnswer("the student has no rows for affixes (student.affixes) to leave out")
     prefix, suffix = start.student.affixes
     return [
         Variant(f"rows for prefixes of {prefix} bytes and suffixes of {suffix}", start),
@@ -268,41 +203,17 @@ def _affixes(start: Settings, config: Config, facts: Facts, values: Values | Non
     ], ""
 
 
-AXES: dict[str, tuple[str, Maker]] = {
-    "temperature": ("Temperature of the teacher's logits", _temperature),
-    "transfer": ("Size of the transfer set", _transfer),
-    "teachers": ("One teacher or a stack", _teachers),
-    "targets": ("Hard labels or soft ones", _targets),
-    "orders": ("N-gram orders", _orders),
-    "convolutions": ("Convolutions over composed n-grams", _convolutions),
-    "convolution_width": ("Width of the convolutions", _convolution_width),
-    "buckets": ("Buckets of the hash", _buckets),
-    "dim": ("Width of the embedding", _dim),
-    "ffn": ("Widths of the feed-forward network", _ffn),
-    "interactions": ("Interaction features", _interactions),
-    "augmentation": ("Augmented rows", _augmentation),
-    "teacher_init": ("Start of the token rows", _teacher_init),
-    "vocabulary": ("Vocabulary or hashing", _vocabulary),
-    "affixes": ("Rows for how tokens begin and end", _affixes),
-}
-
-
-def _shapes(start: Settings, field: str, shapes: Sequence[tuple[int, ...]]) -> Made:
-    variants = [(f"{field} {', '.join(map(str, shape)) or 'none'}", {field: shape}) for shape in shapes]
-    return [Variant(name, _student(start, **changed)) for name, changed in variants], ""
-
-
-def _longer(settings: Settings, start: Settings, facts: Facts) -> Settings:
-    """Returns the settings with as many training steps as the base."""
-    times = min(max(_rows(start, facts) / _rows(settings, facts), 1.0), MOST_EPOCHS)
+def longer(settings: Settings, start: Settings, facts: Facts) -> Settings:
+    """Returns the settings with as many training steps as the base, up to MOST_EPOCHS times its epochs."""
+    times = min(max(facts.rows(start) / facts.rows(settings), 1.0), MOST_EPOCHS)
     return replace(settings, training=replace(settings.training, epochs=round(settings.training.epochs * times)))
 
 
-def _rows(settings: Settings, facts: Facts) -> int:
-    """Returns the number of rows that a variant learns from."""
-    pool = facts.unlabelled + (facts.augmented if settings.augmented else 0)
-    drawn = 0 if settings.targets == "labels" else pool if settings.rows == ALL else min(settings.rows, pool)
-    return facts.labelled + drawn
+def _shapes(start: Settings, field: str, shapes: Sequence[tuple[int, ...]]) -> Made:
+    return [
+        Variant(f"{field} {', '.join(map(str, shape)) or 'none'}", _student(start, **{field: shape}))
+        for shape in shapes
+    ], ""
 
 
 def _without(start: Settings, names: Sequence[str]) -> Settings:
@@ -333,3 +244,22 @@ def count(text: str, least: int = 0) -> int:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return () if text in ("", "none") else tuple(int(part) for part in text.split("-"))
+
+
+AXES: dict[str, tuple[str, Maker]] = {
+    "temperature": ("Temperature of the teacher's logits", _temperature),
+    "transfer": ("Size of the transfer set", _transfer),
+    "teachers": ("One teacher or a stack", _teachers),
+    "targets": ("Hard labels or soft ones", _targets),
+    "orders": ("N-gram orders", _orders),
+    "convolutions": ("Convolutions over composed n-grams", _convolutions),
+    "convolution_width": ("Width of the convolutions", _convolution_width),
+    "buckets": ("Buckets of the hash", _buckets),
+    "dim": ("Width of the embedding", _dim),
+    "ffn": ("Widths of the feed-forward network", _ffn),
+    "interactions": ("Interaction features", _interactions),
+    "augmentation": ("Augmented rows", _augmentation),
+    "teacher_init": ("Start of the token rows", _teacher_init),
+    "vocabulary": ("Vocabulary or hashing", _vocabulary),
+    "affixes": ("Rows for how tokens begin and end", _affixes),
+}

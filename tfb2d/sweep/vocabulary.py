@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 def frequent(rows: "HashedRows", orders: tuple[int, ...], size: int, index: np.ndarray) -> np.ndarray:
     """Returns the ids of the most frequent n-grams of hashed rows, rising: at most `size`, in 2^31 - 1 buckets.
 
-    Args:
-      rows: hashed rows.
-      orders: of the n-grams.
-      size: ids at most.
-      index: the rows that count, `[n]`.
+    Rows outside of `index` `[n]` do not count.
     """
     keys, counts = zip(*(ngrams.distinct(rows, order, index) for order in orders), strict=True)
     every, times = np.concatenate(keys), np.concatenate(counts)
@@ -53,14 +49,9 @@ def use(student: "Student", ids: np.ndarray) -> None:
 
 
 def start_from(student: "Student", ids: np.ndarray, hashes: np.ndarray, vectors: np.ndarray) -> None:
-    """Starts a student that reads a vocabulary from word vectors, as `Student.start_from` does.
+    """Starts a student that reads a vocabulary from word vectors `[n, width]`, as `Student.start_from` does.
 
     Words outside the vocabulary are left out.
-
-    Args:
-      student, ids: of `use`.
-      hashes: of the words, `[n]`.
-      vectors: `[n, width]`.
     """
     table = student.ngrams.table
     made = table.numpy()

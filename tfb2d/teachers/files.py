@@ -1,5 +1,6 @@
 """Labels files in any format that the readers know, and passes columns through that tell their rows apart."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from tfb2d.data.task import name
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
+from tfb2d.runs import locked
+from tfb2d.scale.object_store import bring_here
 from tfb2d.settings import changed_settings
 from tfb2d.teachers.label import label_rows
 from tfb2d.teachers.saved import read_about, teacher_identity
@@ -32,6 +35,7 @@ class LabelFilesOutcome(Outcome):
 
     rows: int
     rejected: int
+    without_logit: int = 0  # of the rows: NaN stands in the table, the teacher gave no finite number
 
 
 def label_files(
@@ -50,7 +54,7 @@ def label_files(
 
     Args:
       teacher: a saved teacher's folder.
-      inputs: paths, globs, folders and `pypi:` resources.
+      inputs: paths, globs, folders, `pypi:` resources, and files of object stores (`scale.object_store`).
       out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits. Rows
         that cannot be used go to `<out>.rejected.jsonl`.
       config: shard and batch sizes.
@@ -65,10 +69,31 @@ def label_files(
       How many rows were labelled, and how many rejected.
 
     Raises:
+      RunBusyError: another process labels into `out`.
       RunError: `out` holds files that are not of labelling.
       ConfigError: there is no saved teacher.
       DataError: another number of columns than the teacher reads, a file that cannot be used, or too many bad rows.
     """
+    copies = out.with_name(f".{out.name}.inputs")  # of what stands in object stores
+    with locked(out, out.with_name(f".{out.name}.lock")):
+        here = bring_here(inputs, copies)
+        outcome = _label_files(teacher, here, out, config, columns, keep, max_rejected, max_chars, quoting, progress)
+        shutil.rmtree(copies, ignore_errors=True)
+        return outcome
+
+
+def _label_files(
+    teacher: Path,
+    inputs: Sequence[str],
+    out: Path,
+    config: LabelConfig,
+    columns: Sequence[str],
+    keep: Sequence[str],
+    max_rejected: float,
+    max_chars: int,
+    quoting: str,
+    progress: bool,
+) -> LabelFilesOutcome:
     fields = read_about(teacher)["task"]["fields"]
     columns = tuple(columns or fields)
     if len(columns) != len(fields):
@@ -99,8 +124,9 @@ def label_files(
                 yield batch.slice(first)
                 first = max(0, first - batch.num_rows)
 
-        label_rows(teacher, rows_from, rows, columns, folder, config, progress, set_aside(folder))
-        return LabelFilesOutcome(rows, rejects.count)
+        earlier = set_aside(folder)
+        without = label_rows(teacher, rows_from, rows, columns, folder, config, progress, earlier, max_rejected)
+        return LabelFilesOutcome(rows, rejects.count, without)
 
     return bring_up(out, made_from, work, LabelFilesOutcome)
 

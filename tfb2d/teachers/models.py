@@ -105,10 +105,11 @@ def precision(mixed: bool) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text() if cpuinfo.exists() else ""
     native = "avx512_bf16" in flags or "amx_bf16" in flags
-    return "mixed_bfloat16" if native or _accelerated() else "float32"
+    return "mixed_bfloat16" if native or on_accelerator() else "float32"
 
 
-def _accelerated() -> bool:
+def on_accelerator() -> bool:
+    """Says whether Keras computes on something else than the CPU."""
     if keras.backend.backend() == "torch":  # Keras does not list its devices
         import torch
 

@@ -68,11 +68,15 @@ def label(run: Run, config: Config, name: str) -> LogitsOutcome:
     from tfb2d.teachers.label import label_folder
 
     folder = run.logits(name)
+    without: dict[str, int] = {}
     for split in SPLITS:
         out = run.logits(name, split)
         earlier = [path / out.relative_to(folder) for path in set_aside(folder)]
-        label_folder(run.teacher(name), run.split(split), out, config.label, run.progress, earlier)
-    return LogitsOutcome({split: count_rows(run.logits(name, split)) for split in SPLITS})
+        without[split] = label_folder(
+            run.teacher(name), run.split(split), out, config.label, run.progress, earlier, config.data.max_rejected
+        )
+    rows = {split: count_rows(run.logits(name, split)) - without[split] for split in SPLITS}
+    return LogitsOutcome(rows, without if any(without.values()) else {})
 
 
 def adapted_as(config: Config, name: str) -> str | None:

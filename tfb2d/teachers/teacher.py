@@ -21,6 +21,7 @@ from tfb2d.teachers.packing import Packed, Packer
 from tfb2d.teachers.reading import TOKENIZERS
 from tfb2d.teachers.saved import FILE, MODEL, read_about
 from tfb2d.teachers.steps import forward
+from tfb2d.teachers.unpadded import UnpaddedForward, can_skip_padding
 
 
 class Teacher:
@@ -34,6 +35,7 @@ class Teacher:
 
     Attributes:
       mask_token: stands for a masked word in texts, such as "[MASK]"; "" if the model has none.
+      skips_padding: whether logits are computed by `unpadded.UnpaddedForward`, not by the model's own forward pass.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Teacher:
         self.packer = Packer(self.preprocessor, list(classifier.input), max_length, reference)
         self.mask_token = self.packer.mask_token
         self._forward = forward(self.model)
+        self.skips_padding = can_skip_padding(self.model)
+        self._unpadded = UnpaddedForward(self.model) if self.skips_padding else None
 
     def pack(self, columns: Sequence[Sequence[str]]) -> Packed:
         """Tokenizes a column of texts per field of the task.
@@ -81,8 +85,9 @@ class Teacher:
     def logits_of(self, packed: Packed, batch_tokens: int = 4096) -> np.ndarray:
         """Computes `logits` of rows that are tokenized already."""
         logits = np.empty((len(packed), self.task.n_logits), np.float32)
+        compute = self._unpadded.with_present_weights() if self._unpadded else self._forward
         for rows in self.packer.batches(packed, batch_tokens):
-            logits[rows] = self._forward(self.packer.pad(packed, rows))
+            logits[rows] = compute(self.packer.pad(packed, rows))
         return logits
 
     def word_vectors(self, words: Sequence[str], kind: str = "tokens", batch_tokens: int = 4096) -> np.ndarray:

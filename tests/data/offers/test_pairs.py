@@ -157,6 +157,10 @@ def test_clusters_of_one_name_are_one_product(tmp_path: Path) -> None:
             lambda: DataConfig(fields=("q", "t"), label_range=(1, 3), offers=OffersConfig(files=("a",))),
             "makes labels 0 and 1",
         ),
+        (
+            lambda: DataConfig(fields=("q", "t"), label_range=(1, 3), offers=OffersConfig(files=("a",), graded=True)),
+            r"grades 1 to 4; .*\(1, 4\)",
+        ),
     ],
 )
 def test_settings_that_cannot_work(build: object, message: str) -> None:

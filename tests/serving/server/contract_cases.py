@@ -56,8 +56,8 @@ def ask_everything(shared: Server, tree: Path, work: Path) -> dict[str, object]:
         folders = [work / str(number) for number in range(len(scenarios))]
         for folder in folders:
             folder.mkdir()
-        for found in pool.map(lambda scenario, folder: scenario(tree, folder), scenarios, folders):
-            answers.update(found)
+        for answered in pool.map(lambda scenario, folder: scenario(tree, folder), scenarios, folders):
+            answers.update(answered)
     return answers
 
 
@@ -141,7 +141,7 @@ def ask_examples(server: Server) -> dict[str, object]:
         request.input.example_list.examples.extend([_example()] * examples)
         return outcome(server.predictions.MultiInference, request, timeout=5)
 
-    one = ("demo", "classify", CLASSIFY)
+    task = ("demo", "classify", CLASSIFY)
     empty = inference_pb2.MultiInferenceRequest()
     return {
         "classify ok": classify(),
@@ -152,9 +152,9 @@ def ask_examples(server: Server) -> dict[str, object]:
         "classify no spec": outcome(server.predictions.Classify, classification_pb2.ClassificationRequest(), timeout=5),
         "regress ok": regress(),
         "regress on text sig": regress("text"),
-        "multi ok": multi(one, ("demo", "regress", REGRESS)),
-        "multi dup sig": multi(one, one),
-        "multi different models": multi(one, ("other", "regress", REGRESS)),
+        "multi ok": multi(task, ("demo", "regress", REGRESS)),
+        "multi dup sig": multi(task, task),
+        "multi different models": multi(task, ("other", "regress", REGRESS)),
         "multi bad method": multi(("demo", "classify", "foo")),
         "multi unknown sig": multi(("demo", "zz", CLASSIFY)),
         "multi empty": outcome(server.predictions.MultiInference, empty, timeout=5),
@@ -261,7 +261,7 @@ def _served(server: Server, **spec: object) -> object:
         return f"{error.code().name}: {error.details()}"
 
 
-def _until(server: Server, wanted: object) -> list[object]:
+def _until(server: Server, expected: object) -> list[object]:
     """What was served, without repetitions, until `wanted` is; within 10 s."""
     seen: list[object] = []
 
@@ -269,7 +269,7 @@ def _until(server: Server, wanted: object) -> list[object]:
         now = _served(server)
         if not seen or seen[-1] != now:
             seen.append(now)
-        return now == wanted
+        return now == expected
 
     wait_for(look, 10)
     return seen

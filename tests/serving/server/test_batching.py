@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tfb2d.serving.server.batching import Batcher, BatchingParameters
+from tfb2d.serving.server.batching import Batcher
+from tfb2d.serving.server.batching_parameters import BatchingParameters, read_batching
 from tfb2d.serving.server.errors import Code, StatusError
-from tfb2d.serving.server.preflight import read_batching
 
 
 class Run:
@@ -158,9 +158,9 @@ def test_the_parameters_file(tmp_path):
     file.write_text(
         'max_batch_size { value: 32 }\nthread_pool_name { value: "p" }\nallowed_batch_sizes: 8\nallowed_batch_sizes: 32\n'
     )
-    found = read_batching(str(file))
-    assert found == BatchingParameters(max_batch_size=32, allowed_batch_sizes=(8, 32))
-    found.check()
+    read = read_batching(str(file))
+    assert read == BatchingParameters(max_batch_size=32, allowed_batch_sizes=(8, 32))
+    read.check()
     with pytest.raises(StatusError, match="monotonically"):
         BatchingParameters(allowed_batch_sizes=(3, 2)).check()
     with pytest.raises(StatusError, match="NOT_FOUND"):

@@ -44,9 +44,9 @@ def normal(answer: object) -> object:
     if isinstance(answer, str):
         return plain(answer)
     if isinstance(answer, dict):
-        return {key: normal(one) for key, one in answer.items()}
+        return {key: normal(part) for key, part in answer.items()}
     if isinstance(answer, list | tuple):
-        return [normal(one) for one in answer]
+        return [normal(part) for part in answer]
     return answer
 
 

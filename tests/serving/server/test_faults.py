@@ -106,11 +106,11 @@ def test_a_folder_half_way_through_a_copy_is_never_served(marked, many):
     folder, server = many
     source, target = marked / "source-2", folder / "half/2"
     for path in sorted(path for path in source.rglob("*") if path.is_file()):  # saved_model.pb before its variables
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         data = path.read_bytes()
         piece = len(data) // 4 + 1
-        with place.open("wb") as out:
+        with copy.open("wb") as out:
             for start in range(0, len(data), piece):
                 out.write(data[start : start + piece])
                 out.flush()
@@ -247,19 +247,19 @@ def test_slow_and_idle_clients_do_not_stop_service(narrow):
         for port in (narrow.port, narrow.rest_port):
             idle += [socket.create_connection(("127.0.0.1", port)) for _ in range(150)]
         dripping = [socket.create_connection(("127.0.0.1", narrow.rest_port)) for _ in range(20)]
-        for one in dripping:
-            one.sendall(b"POST /v1/models/demo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        for connection in dripping:
+            connection.sendall(b"POST /v1/models/demo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         idle += dripping
         loris = [channel.stream_unary(PREDICT).future(never(), timeout=60) for _ in range(100)]
         time.sleep(0.5)
         for _ in range(20):
             assert outcome(narrow.predictions.Predict, request, timeout=10)[0] == "OK"
             assert narrow.http("GET", "/v1/models/demo")[0] == 200
-        assert not any(one.done() for one in loris)
+        assert not any(call.done() for call in loris)
     finally:
         held.set()
-        for one in idle:
-            one.close()
+        for connection in idle:
+            connection.close()
         channel.close()
 
 
@@ -279,7 +279,7 @@ def test_more_than_the_limit_is_refused_at_once(tree, tmp_path, flag):
         answers = {outcome(predict, slow(1), timeout=4) for _ in range(20)}
         assert time.monotonic() - started < 2.5
         assert answers == {("RESOURCE_EXHAUSTED", "Server Threadpool Exhausted")}
-        assert {one.code() for one in pending} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        assert {call.code() for call in pending} == {grpc.StatusCode.DEADLINE_EXCEEDED}
         wait_for(lambda: outcome(predict, slow(1), timeout=4)[0] == "OK", 20)
 
 
@@ -304,7 +304,7 @@ def test_mutual_tls(secured):
     data = predict_request(inputs={"text": TEXT}).SerializeToString()
 
     def code(key=None, certificate=None):
-        files = [one and one.encode() for one in (made.ca_cert, key, certificate)]
+        files = [part and part.encode() for part in (made.ca_cert, key, certificate)]
         with grpc.secure_channel(f"localhost:{server.port}", grpc.ssl_channel_credentials(*files)) as channel:
             return outcome(lambda: channel.unary_unary(PREDICT)(data, timeout=5))[0]
 

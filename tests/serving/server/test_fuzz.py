@@ -77,13 +77,13 @@ def test_random_http(shared):
 
     chance = random.Random(0)
     for number in range(60):
-        with socket.create_connection(("127.0.0.1", shared.rest_port), 10) as one:
+        with socket.create_connection(("127.0.0.1", shared.rest_port), 10) as connection:
             line = (
                 b"POST /v1/models/demo:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
             )
-            one.sendall(chance.randbytes(200) + b"\r\n\r\n" if number % 2 else line + chance.randbytes(40))
-            one.shutdown(socket.SHUT_WR)
-            answer = one.recv(1 << 16)
+            connection.sendall(chance.randbytes(200) + b"\r\n\r\n" if number % 2 else line + chance.randbytes(40))
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(1 << 16)
             assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
     deep = '{"instances":' + "[" * 5000 + "]" * 5000 + "}"
     assert shared.http("POST", "/v1/models/demo:predict", deep)[0] == 400

@@ -33,8 +33,8 @@ def test_metrics_have_the_official_names(shared):
     assert (status, headers["Content-Type"]) == (200, "text/plain")
 
     def value(series):
-        found = re.search(re.escape(series) + r" (\d+)", text)
-        return int(found[1]) if found else 0
+        match = re.search(re.escape(series) + r" (\d+)", text)
+        return int(match[1]) if match else 0
 
     assert value(':tensorflow:serving:request_count{model_name="demo",status="OK"}') >= 3
     assert value(':tensorflow:serving:request_count{model_name="no such model",status="NOT_FOUND"}') >= 1
@@ -102,7 +102,7 @@ def test_classify_and_regress_over_rest(shared):
 def read_logs(folder):
     files = sorted(map(str, folder.glob("*.tfrecord")))
     records = tf.data.TFRecordDataset(files).as_numpy_iterator() if files else []
-    return [prediction_log_pb2.PredictionLog.FromString(one) for one in records]
+    return [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
 
 
 def log_some(log, count):
@@ -207,7 +207,7 @@ def test_requests_are_logged_by_the_server(logging_server):
     request.model_spec.name = "own"
     server.predictions.Predict(request, timeout=10)
     assert server.stop() == 0
-    assert [one.predict_log.request for one in read_logs(folder / "own")] == [request]
+    assert [log.predict_log.request for log in read_logs(folder / "own")] == [request]
     assert all(path.name.startswith("x-own-") for path in (folder / "own").glob("*.tfrecord"))
     entries = wait_for(lambda: read_logs(folder / "log"))
     last = entries[-1].predict_log
@@ -217,10 +217,10 @@ def test_requests_are_logged_by_the_server(logging_server):
 
 def model_config(prefix="/x/y-", kind="", rate=1.0):
     config = model_server_config_pb2.ModelServerConfig()
-    one = config.model_config_list.config.add(name="demo", base_path="/m", model_platform="tensorflow")
-    one.logging_config.log_collector_config.filename_prefix = prefix
-    one.logging_config.log_collector_config.type = kind
-    one.logging_config.sampling_config.sampling_rate = rate
+    model = config.model_config_list.config.add(name="demo", base_path="/m", model_platform="tensorflow")
+    model.logging_config.log_collector_config.filename_prefix = prefix
+    model.logging_config.log_collector_config.type = kind
+    model.logging_config.sampling_config.sampling_rate = rate
     return config
 
 
@@ -239,7 +239,7 @@ def test_a_logging_config_that_cannot_work_is_refused(fields, message):
 
 def test_callers_cannot_have_files_written():
     """HandleReloadConfigRequest may repeat the logging_config of the file, and change nothing in it."""
-    current = {one.name: one for one in from_proto(model_config(), {})}
+    current = {settings.name: settings for settings in from_proto(model_config(), {})}
     assert from_proto(model_config(), current, remote=True)
     for known in (current, {}):
         with pytest.raises(StatusError, match="can only be changed in --model_config_file"):

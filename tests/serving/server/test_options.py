@@ -90,10 +90,10 @@ def test_docker_says_that_it_fetches_an_image(tmp_path, monkeypatch, capfd):
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert serve.official_command([], Options(model_base_path="/m"))[1] == "run"
-    told = capfd.readouterr()
-    assert "tfb2d serve: docker pull tensorflow/serving:2.21.0" in told.err
-    assert "docker pull tensorflow/serving:2.21.0\n" in told.err  # Docker's own progress
-    assert told.out == ""
+    printed = capfd.readouterr()
+    assert "tfb2d serve: docker pull tensorflow/serving:2.21.0" in printed.err
+    assert "docker pull tensorflow/serving:2.21.0\n" in printed.err  # Docker's own progress
+    assert printed.out == ""
 
 
 def test_docker_sees_the_files_at_their_places(tmp_path, monkeypatch):

@@ -176,7 +176,7 @@ def test_an_example_wins_over_the_context(shared):
     assert answer.result == shared.predictions.Regress(alone, timeout=5).result
     body = {"signature_name": "regress", "context": {"x": other}, "examples": [{"x": own}, {}]}
     text = ask(shared, json.dumps(body), "/v1/models/demo:regress")[1]
-    assert json.loads(text)["results"] == [one.value for one in answer.result.regressions]
+    assert json.loads(text)["results"] == [item.value for item in answer.result.regressions]
     classify = classification_pb2.ClassificationRequest(model_spec=request.model_spec, input=request.input)
     classify.model_spec.signature_name = "classify"
     assert outcome(shared.predictions.Classify, classify, timeout=5)[0] == "OK"

@@ -64,9 +64,9 @@ def test_rows_and_columns():
 
 
 def test_layout():
-    one = {"score": np.float32([0.5, 1e-5])}
-    assert rest_format.predictions(one) == b'{\n    "predictions": [\n        0.5,\n        1e-05\n    ]\n}'
-    assert rest_format.columns(one) == b'{\n    "outputs": [\n        0.5,\n        1e-05\n    ]\n}'
+    outputs = {"score": np.float32([0.5, 1e-5])}
+    assert rest_format.predictions(outputs) == b'{\n    "predictions": [\n        0.5,\n        1e-05\n    ]\n}'
+    assert rest_format.columns(outputs) == b'{\n    "outputs": [\n        0.5,\n        1e-05\n    ]\n}'
     two = {"a": np.array([b"x", "é".encode()], object), "b_bytes": np.array([b"\xff", b""], object)}
     read = json.loads(rest_format.predictions(two))["predictions"]
     assert read == [{"a": "x", "b_bytes": {"b64": "/w=="}}, {"a": "é", "b_bytes": {"b64": ""}}]
@@ -172,17 +172,17 @@ def test_base64_of_anything(data):
 
 
 def test_gzip_bodies(monkeypatch):
-    one, two = gzip.compress(b'{"a": '), gzip.compress(b"1}")
-    assert json_body.uncompress(one + two, 100) == b'{"a": 1}'
+    first, second = gzip.compress(b'{"a": '), gzip.compress(b"1}")
+    assert json_body.uncompress(first + second, 100) == b'{"a": 1}'
     with pytest.raises(StatusError, match="not valid gzip"):
         json_body.uncompress(b"{}", 100)
     with pytest.raises(StatusError, match="was cut"):
-        json_body.uncompress(one[:-3], 100)
+        json_body.uncompress(first[:-3], 100)
     with pytest.raises(StatusError, match="more than 7 bytes"):
-        json_body.uncompress(one + two, 7)
+        json_body.uncompress(first + second, 7)
     monkeypatch.setattr(json_body, "MAX_UNCOMPRESSED", 7)
     with pytest.raises(StatusError, match="more than 7 bytes"):
-        json_body.uncompress(one + two, 100)
+        json_body.uncompress(first + second, 100)
 
 
 @pytest.mark.parametrize(

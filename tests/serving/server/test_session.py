@@ -153,11 +153,11 @@ def test_large_runs_of_a_graph_with_branches_do_not_wait_for_each_other(tmp_path
     tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.score})
     (tmp_path / "1" / ABOUT).parent.mkdir(exist_ok=True)
     (tmp_path / "1" / ABOUT).write_text("{}")  # as a student's
-    one = Session(str(tmp_path / "1"), Options(accelerate=accelerate), str(tmp_path))
+    opened = Session(str(tmp_path / "1"), Options(accelerate=accelerate), str(tmp_path))
     texts = np.array([b"a"] * 20_000, object)
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: run(one, "serving_default", 60.0, text=texts)["n"].sum(), range(32)))
-    one.close()
+        answers = list(pool.map(lambda _: run(opened, "serving_default", 60.0, text=texts)["n"].sum(), range(32)))
+    opened.close()
     assert answers == [40_000] * 32
 
 
@@ -173,12 +173,12 @@ def test_a_model_of_tensorflow_1_is_served(tmp_path, accelerate):
         merged = v1.raw_ops.Merge(inputs=[data, pred])[0]
         old.run(v1.global_variables_initializer())
         v1.saved_model.simple_save(old, str(tmp_path / "1"), {"x": x}, {"y": merged})
-    one = Session(str(tmp_path / "1"), Options(accelerate=accelerate), str(tmp_path))
+    opened = Session(str(tmp_path / "1"), Options(accelerate=accelerate), str(tmp_path))
     try:
         for seconds in (None, 5.0):
-            assert run(one, "serving_default", seconds, x=np.ones(2, np.float32))["y"].tolist() == [3.0, 3.0]
+            assert run(opened, "serving_default", seconds, x=np.ones(2, np.float32))["y"].tolist() == [3.0, 3.0]
     finally:
-        one.close()
+        opened.close()
 
 
 def test_what_cannot_be_loaded(tree, tmp_path):

@@ -34,16 +34,16 @@ def step(run, values, seconds=1.0, joins=True, fetches=("y",), width=None):
         outputs = yield Work(run, {"x": array}, fetches, seconds, joins)
     except StatusError as error:
         raise StatusError(error.code, f"seen: {error.message}") from None
-    return [one.tolist() for one in outputs]
+    return [array.tolist() for array in outputs]
 
 
 def outcome(answer):
     return str(answer) if isinstance(answer, Exception) else answer
 
 
-def by_itself(one):
+def by_itself(request):
     try:
-        return outcome(alone(one))
+        return outcome(alone(request))
     except StatusError as error:
         return str(error)
 
@@ -60,17 +60,17 @@ requests = st.fixed_dictionaries(
 
 
 @given(st.lists(requests, max_size=12))
-def test_each_has_the_answer_that_it_has_alone(asked):
+def test_each_has_the_answer_that_it_has_alone(requests_given):
     run = Run()
-    expected = [by_itself(step(run, **one)) for one in asked]
-    assert [outcome(one) for one in together([step(run, **one) for one in asked])] == expected
+    expected = [by_itself(step(run, **request)) for request in requests_given]
+    assert [outcome(request) for request in together([step(run, **request) for request in requests_given])] == expected
 
 
 def test_those_of_a_kind_share_a_run():
     run, other = Run(), Run()
-    asked = [step(run, [1]), step(other, [2]), step(run, [3, 4]), step(run, [5], width=2), step(run, [6], joins=False)]
-    asked += [step(run, [7], fetches=("z",)), step(run, [8])]
-    assert together(asked) == [[[2]], [[4]], [[6, 8]], [[[10, 10]]], [[12]], [[14]], [[16]]]
+    steps = [step(run, [1]), step(other, [2]), step(run, [3, 4]), step(run, [5], width=2), step(run, [6], joins=False)]
+    steps += [step(run, [7], fetches=("z",)), step(run, [8])]
+    assert together(steps) == [[[2]], [[4]], [[6, 8]], [[[10, 10]]], [[12]], [[14]], [[16]]]
     assert (sorted(run.sizes), other.sizes) == ([1, 1, 1, 4], [1])
 
 
@@ -105,7 +105,7 @@ def test_errors_leave_no_cycles_behind():
             answers = together([step(Run(), kept), step(Run(), [2])])
             assert isinstance(answers[0], StatusError)
             del kept, answers
-        assert [one() for one in seen] == [None] * 3
+        assert [reference() for reference in seen] == [None] * 3
     finally:
         gc.enable()
 
@@ -173,6 +173,6 @@ def test_what_nobody_foresaw_is_the_answer_of_its_request_alone():
 
     run = Run()
     answers = together([step(broken, [1]), step(run, [1]), step(broken, [2])])
-    assert [type(one) for one in answers] == [MemoryError, list, MemoryError]
+    assert [type(answer) for answer in answers] == [MemoryError, list, MemoryError]
     with pytest.raises(MemoryError):
         alone(step(broken, [1]))

@@ -13,15 +13,15 @@ from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.fast_transport import FastTransport
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.options import Options
-from tfb2d.serving.server.transport import Method
+from tfb2d.serving.server.transport import Method, Setup
 
 
 def started(kinds):
     """A fixture's body: starts transports, of each kind in turn; gives each one's channel."""
     running = []
 
-    def start(kind, methods, in_work=4, workers=2, on_closed=None, **more):
-        server = kind(methods, in_work, workers, [], on_closed, **more)
+    def start(kind, methods, in_work=4, workers=2, on_closed=lambda stream: None, **more):
+        server = kind(Setup(methods, in_work, workers, on_closed=on_closed), **more)
         port = free_port()
         assert server.bind(f"127.0.0.1:{port}", None)
         server.start()
@@ -311,7 +311,7 @@ def test_a_grpcio_that_has_changed_costs_speed_and_not_service(monkeypatch, capl
         raise TypeError("takes 3 positional arguments but 2 were given")
 
     def make(**flags):
-        server = grpc_server.make_transport(Options(**flags), methods={}, in_work=4, workers=2, settings=[])
+        server = grpc_server.make_transport(Options(**flags), Setup({}, in_work=4, workers=2))
         server.bind(f"127.0.0.1:{free_port()}", None)
         server.start()
         server.stop(1.0)

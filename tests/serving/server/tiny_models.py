@@ -101,8 +101,8 @@ def build_tree(base: Path) -> Path:
     from embedded import ones, predict_request
 
     save_demo(base / "src")
-    for place in ("demo/1", "demo/2", "other/000007", "warm/1", "warmbad/1"):
-        shutil.copytree(base / "src", base / place)
+    for version in ("demo/1", "demo/2", "other/000007", "warm/1", "warmbad/1"):
+        shutil.copytree(base / "src", base / version)
     (base / "demo" / "abc").mkdir()
     (base / "corrupt" / "1").mkdir(parents=True)
     write_warmup(base / "warm/1", predict_request("warm", "serving_default", inputs={"x": ones(1, 4)}))

@@ -6,54 +6,39 @@ A call is a coroutine until its turn comes, so that many waiting, idle or slow c
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
 from tfb2d.serving.server.errors import Code, StatusError, cut_details, where
-from tfb2d.serving.server.transport import EXHAUSTED, WAIT_SECONDS, Method, Stream
+from tfb2d.serving.server.transport import EXHAUSTED, WAIT_SECONDS, Method, Setup
 
 _log = logging.getLogger(__name__)
 _STATUS = {int(code.value[0]): code for code in grpc.StatusCode}
 
 
 class AioTransport(grpc.GenericRpcHandler):
-    """The public transport. See `transport.Transport`.
+    """Is the public transport."""
 
-    Args:
-      methods: path -> method; other paths are UNIMPLEMENTED.
-      in_work: requests that are answered or in line for it; one more waits a moment, then is RESOURCE_EXHAUSTED.
-      workers: threads that answer them.
-      settings: gRPC channel arguments.
-      on_closed: is called with a stream whose client has left.
-    """
-
-    def __init__(
-        self,
-        methods: Mapping[str, Method],
-        in_work: int,
-        workers: int,
-        settings: list[tuple[str, Any]],
-        on_closed: Callable[[Stream], None] | None = None,
-    ) -> None:
-        self._methods = methods
-        self._on_closed = on_closed
-        self._pool = ThreadPoolExecutor(min(workers, in_work), "grpc")
-        self._background = ThreadPoolExecutor(in_work, "grpc-background")
+    def __init__(self, setup: Setup) -> None:
+        self._methods = setup.methods
+        self._on_closed = setup.on_closed
+        self._pool = ThreadPoolExecutor(min(setup.workers, setup.in_work), "grpc")
+        self._background = ThreadPoolExecutor(setup.in_work, "grpc-background")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="grpc-loop", daemon=True)
         self._thread.start()
-        self._call(self._make(in_work, settings))
+        self._call(self._make(setup))
 
     def _call(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    async def _make(self, in_work: int, settings: list[tuple[str, Any]]) -> None:
-        self._turns = asyncio.Semaphore(in_work)
-        self._room = in_work  # requests that may wait for a turn
-        self._server = grpc.aio.server(handlers=[self], options=settings)
+    async def _make(self, setup: Setup) -> None:
+        self._turns = asyncio.Semaphore(setup.in_work)
+        self._room = setup.in_work  # requests that may wait for a turn
+        self._server = grpc.aio.server(handlers=[self], options=setup.settings)
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None) -> bool:
         """Takes an address ("host:port", "unix:path"); returns whether it was free."""
@@ -104,8 +89,7 @@ class AioTransport(grpc.GenericRpcHandler):
             try:
                 yield await asyncio.wrap_future(opened.last)
             finally:
-                if self._on_closed is not None:
-                    self._on_closed(opened)
+                self._on_closed(opened)
 
         if method is not None and method.stream is not None:
             return grpc.unary_stream_rpc_method_handler(stream)
@@ -157,7 +141,7 @@ class AioTransport(grpc.GenericRpcHandler):
 
 
 class _Opened:
-    """A stream that is open; `last` is set to its last message."""
+    """Is a stream that is open; `last` is set to its last message."""
 
     def __init__(self) -> None:
         self.last: Future[bytes] = Future()

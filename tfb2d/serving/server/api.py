@@ -18,7 +18,8 @@ from tensorflow_serving.apis import (
 from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import StatusError, invalid, unexpected
 from tfb2d.serving.server.metrics import Metrics
-from tfb2d.serving.server.models import ModelManager, Version
+from tfb2d.serving.server.model import Version
+from tfb2d.serving.server.models import ModelManager
 from tfb2d.serving.server.request_log import RequestLogs
 from tfb2d.serving.server.servable import RPCS
 from tfb2d.serving.server.steps import Step, alone
@@ -27,13 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Api:
-    """The RPCs of the server. Each raises StatusError, as TensorFlow Serving answers.
-
-    Args:
-      models: the models.
-      metrics: takes counts and latencies.
-      log: takes sampled requests and answers; None logs nothing.
-    """
+    """Answers the RPCs of the server. Each method raises StatusError, as TensorFlow Serving answers."""
 
     def __init__(self, models: ModelManager, metrics: Metrics, log: RequestLogs | None = None) -> None:
         self.models = models
@@ -44,13 +39,10 @@ class Api:
         """Answers Predict, Classify, Regress and MultiInference.
 
         Args:
-          rpc: its name.
-          request: the request.
+          rpc: its name, a key of `RPCS`.
+          request: its message.
           seconds: time left; None is no limit.
           entry: "GRPC" or "REST", for the metrics.
-
-        Returns:
-          The response.
 
         Raises:
           StatusError: as TensorFlow Serving answers.

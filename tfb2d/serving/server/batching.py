@@ -8,76 +8,21 @@ tensorflow's shared_batch_scheduler.h.
 
 import collections
 import functools
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from tfb2d.serving.server.batching_parameters import BatchingParameters
 from tfb2d.serving.server.errors import Code, StatusError, invalid
+from tfb2d.serving.server.steps import Run
 
-Run = Callable[[Mapping[str, np.ndarray], tuple[str, ...], float | None], list[np.ndarray]]
 Observe = Callable[[float, int], None]  # of a batch: seconds in the queue, rows
 _TIMED_OUT = "Timed out waiting for notification"
-
-
-@dataclass(frozen=True)
-class BatchingParameters:
-    """BatchingParameters with its defaults filled in."""
-
-    max_batch_size: int = 1000
-    batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 10
-    num_batch_threads: int = os.cpu_count() or 1
-    allowed_batch_sizes: tuple[int, ...] = ()
-    pad_variable_length_inputs: bool = False
-    enable_large_batch_splitting: bool = False
-    max_execution_batch_size: int = 0
-
-    @classmethod
-    def from_proto(cls, proto: Any) -> "BatchingParameters":
-        """Reads the message of `textprotos`."""
-        plain = ("allowed_batch_sizes", "pad_variable_length_inputs")
-        values = {
-            name: getattr(proto, name).value
-            for name in cls.__dataclass_fields__
-            if name not in plain and proto.HasField(name)
-        }
-        return cls(
-            allowed_batch_sizes=tuple(proto.allowed_batch_sizes),
-            pad_variable_length_inputs=proto.pad_variable_length_inputs,
-            **values,
-        )
-
-    @property
-    def execution_size(self) -> int:
-        """Returns the rows of the largest batch that runs."""
-        split = self.enable_large_batch_splitting and self.max_execution_batch_size
-        return self.max_execution_batch_size if split else self.max_batch_size
-
-    def check(self) -> None:
-        """Refuses what cannot work, when a model is loaded, as TensorFlow Serving does.
-
-        Raises:
-          StatusError: INVALID_ARGUMENT.
-        """
-        for name in ("max_batch_size", "num_batch_threads", "max_enqueued_batches"):
-            if getattr(self, name) < 1:
-                raise invalid(f"{name} must be positive; was {getattr(self, name)}")
-        sizes = self.allowed_batch_sizes
-        if list(sizes) != sorted(set(sizes)):
-            raise invalid("allowed_batch_sizes entries must be monotonically increasing")
-        if sizes and sizes[-1] != self.execution_size:
-            what = "max_execution_batch_size" if self.execution_size != self.max_batch_size else "max_batch_size"
-            raise invalid(
-                f"Last entry in allowed_batch_sizes must match {what}; last entry was {sizes[-1]}; expected"
-                f" {self.execution_size}"
-            )
 
 
 @dataclass
@@ -103,12 +48,7 @@ class _Queue:
 
 
 class Batcher:
-    """The shared threads and all queues.
-
-    Args:
-      parameters: checked parameters.
-      observe: called per task with (seconds in the queue, rows in the batch).
-    """
+    """Keeps the shared threads and all queues; `observe` gets each batch's seconds in its queue and its rows."""
 
     def __init__(self, parameters: BatchingParameters, observe: Observe) -> None:
         self.parameters = parameters

@@ -18,7 +18,7 @@ _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.
 
 @dataclass(frozen=True)
 class LogSettings:
-    """A model's logging_config: files `<prefix><model>-<time>-...tfrecord`, and the share of requests that they hold."""
+    """Holds a model's logging_config: files `<prefix><model>-<time>-...tfrecord`, and the share of requests in them."""
 
     prefix: str
     rate: float
@@ -26,7 +26,7 @@ class LogSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """One model of the configuration."""
+    """Holds a model of the configuration."""
 
     name: str
     base_path: str
@@ -135,13 +135,7 @@ def _check(models: Iterable[ModelSettings], current: Mapping[str, ModelSettings]
 
 
 def check_labels(model: ModelSettings, available: set[int], current: Mapping[str, int], options: Options) -> None:
-    """Refuses labels that may not be set.
-
-    Args:
-      model: the model.
-      available: its versions that serve; at start-up none.
-      current: its labels now.
-      options: the two flags that allow more.
+    """Refuses labels that may not be set; at start-up no version is available yet.
 
     Raises:
       StatusError: FAILED_PRECONDITION.

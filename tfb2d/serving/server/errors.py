@@ -16,12 +16,7 @@ Code = enum.IntEnum(
 
 
 class StatusError(Exception):
-    """An answer other than OK.
-
-    Args:
-      code: canonical code.
-      message: what the client reads; never holds request text beyond names, as TensorFlow Serving's own.
-    """
+    """Is an answer other than OK; the message never holds request text beyond names, as TensorFlow Serving's own."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)

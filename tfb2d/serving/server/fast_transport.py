@@ -19,43 +19,38 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 from grpc._cython import cygrpc
 
-from tfb2d.serving.server.errors import Code, StatusError, cut_details, where
-from tfb2d.serving.server.transport import EXHAUSTED, WAIT_SECONDS, Method, Stream
+from tfb2d.serving.server.durations import QUICK_SECONDS, Durations, Times
+from tfb2d.serving.server.errors import Code, StatusError, where
+from tfb2d.serving.server.fast_call import DONE, Call, send
+from tfb2d.serving.server.transport import EXHAUSTED, WAIT_SECONDS, Method, Setup
 
 _log = logging.getLogger(__name__)
 # Measured as processor time a request, 32 in flight, of one text and of 100 texts a request (docs/embedded_server.md).
-# Of processor time: the leader answers what is expected to take less. 0.1 ms: 0.63 and 0.62 of the rate; 10 ms: 1.0 and
-# 1.01, but quick requests would wait longer for slow ones.
-QUICK_SECONDS = 0.001
 # Requests that are answered in one run. 1: 0.46 and 0.55 of the rate; 8: 0.77 and 0.69; 128: 0.77 and 0.94.
 MOST_TOGETHER = 32
 # Quick requests that may wait. Of requests of 0.3 ms, 2,000 in flight, 50 answered 44% (median 0.5 s), 500 answered 57%
 # (1.0 s) and 5,000 answered 98% (1.3 s); gRPC's core cancelled 13%, 10% and 1%, which had not been taken in early enough.
 MOST_QUICK = 5000
-# An answer that takes so many times its processor time by the clock waits for something, and is slow. On two cores that 26
-# processes want, half of pure computing takes 4 times its processor time, and one in twenty 22 times.
-BLOCKED = 16
 # How often the watcher looks whether the leader is stuck. A request behind an answer of 1 s waited 5 ms at 0.01 (which
 # took 1.1% of a processor), 0.3 s at 0.1 (0.2%) and 1.1 s at 1.0 (0.1%).
 TICK_SECONDS = 0.1
 CHECK_SECONDS = 5.0  # for the call that is tried at start
 
-_NO_DEADLINE = 1e7  # seconds; gRPC gives a request without one some centuries
-_NEW, _SHUTDOWN, _DONE = object(), object(), object()  # what an event of the core is about
-_METADATA = cygrpc.SendInitialMetadataOperation((), 0)
+_NEW, _SHUTDOWN = object(), object()  # what an event of the core is about; others are about a call, or `DONE`
+Received = tuple[Call, bytes]  # a request whose message is there
 
 
 def problem() -> str:
     """Returns why this transport cannot be used with the grpcio that is installed; "" where it can: a call is answered."""
     try:
-        server = FastTransport({"/echo": Method(lambda data, seconds: data)}, 1, 1, [])
+        server = FastTransport(Setup({"/echo": Method(lambda data, seconds: data)}, in_work=1, workers=1))
         with tempfile.TemporaryDirectory() as folder:
             address = f"unix:{folder}/s"
             if not server.bind(address, None):
@@ -69,84 +64,32 @@ def problem() -> str:
         return f"{type(error).__name__}: {error}"
 
 
-class Call(NamedTuple):
-    """A call whose message is awaited, or that is kept open."""
-
-    core: Any
-    method: Method | None
-    deadline: float  # seconds since 1970
-
-    def left(self, now: float) -> float | None:
-        """Returns the seconds left; None where there is no deadline."""
-        left = self.deadline - now
-        return left if left < _NO_DEADLINE else None
-
-    def begin(self, data: bytes) -> None:
-        """Sends a stream's first message."""
-        self._start(_METADATA, cygrpc.SendMessageOperation(data, 0))
-
-    def end(self, data: bytes) -> None:
-        """Sends a stream's last message and the status OK."""
-        self._start(cygrpc.SendMessageOperation(data, 0), _OK)
-
-    def finish(self, answer: bytes | StatusError) -> None:
-        """Sends the answer to a call that is no stream."""
-        if isinstance(answer, StatusError):
-            parts: tuple = (_status(answer.code, answer.message),)
-        else:
-            parts = cygrpc.SendMessageOperation(answer, 0), _OK
-        self._start(_METADATA, *parts, cygrpc.ReceiveCloseOnServerOperation(0))
-
-    def _start(self, *operations: Any) -> None:
-        self.core.start_server_batch(operations, _DONE)
-
-
-def _status(code: Code, details: str) -> Any:
-    return cygrpc.SendStatusFromServerOperation((), int(code), cut_details(details).encode(), 0)
-
-
-_OK = _status(Code.OK, "")
-Received = tuple[Call, bytes]  # a request whose message is there
-
-
 class FastTransport:
-    """The fast transport. See `transport.Transport`.
+    """Is the fast transport.
 
     Args:
-      methods: path -> method; other paths are UNIMPLEMENTED.
-      in_work: slow requests that are answered or in line for it; one more waits a moment, then is RESOURCE_EXHAUSTED.
-      workers: threads that answer them.
-      settings: gRPC channel arguments.
-      on_closed: is called with a stream whose client has left.
+      setup: `in_work` counts slow requests alone.
       quick: whether the leader answers what is quick; off where an answer waits for other requests.
     """
 
-    def __init__(
-        self,
-        methods: Mapping[str, Method],
-        in_work: int,
-        workers: int,
-        settings: list[tuple[str, Any]],
-        on_closed: Callable[[Stream], None] | None = None,
-        quick: bool = True,
-    ) -> None:
-        self._methods = {path.encode(): method for path, method in methods.items()}
-        self._in_work = in_work
-        self._on_closed = on_closed
+    def __init__(self, setup: Setup, quick: bool = True) -> None:
+        self._methods = {path.encode(): method for path, method in setup.methods.items()}
+        self._in_work = setup.in_work
+        self._on_closed = setup.on_closed
         self._quick_at_all = quick
         self._streams: dict[Any, Call] = {}  # by the core's call
         self._queue = cygrpc.CompletionQueue()
-        self._server = cygrpc.Server(tuple(settings), False)
+        self._server = cygrpc.Server(tuple(setup.settings), False)
         self._server.register_completion_queue(self._queue)
         self._ended = threading.Event()
-        self._pool = ThreadPoolExecutor(min(workers, in_work), "grpc")
-        self._background = ThreadPoolExecutor(in_work, "grpc-background")
+        self._pool = ThreadPoolExecutor(min(setup.workers, setup.in_work), "grpc")
+        self._background = ThreadPoolExecutor(setup.in_work, "grpc-background")
         self._active = 0  # requests that the pool has
         self._line: deque[tuple[float, Received]] = deque()  # requests above the limit, and since when they wait
         self._quick: deque[Received] = deque()
         self._lock = threading.Lock()  # of these three
         self._busy: float | None = None  # since when the leader is at work on what it took in
-        self._seconds: dict[tuple[Any, int], float] = {}  # that an answer takes, by method and the message's magnitude
+        self._durations = Durations()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._lead, self._watch)]
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None) -> bool:
@@ -158,7 +101,7 @@ class FastTransport:
             return False
 
     def start(self) -> None:
-        """Listens."""
+        """Starts listening."""
         self._server.start()
         for thread in self._threads:
             self._request_call()
@@ -222,7 +165,7 @@ class FastTransport:
         while self._line and not self._patience():
             with self._lock:
                 call, _ = self._line.popleft()[1]
-            _send([(call, EXHAUSTED)])
+            send([(call, EXHAUSTED)])
 
     def _patience(self) -> float:
         """Returns how long the threads may wait for a call: until a request is to be refused."""
@@ -243,7 +186,7 @@ class FastTransport:
             self._ended.set()
         elif isinstance(tag, Call):
             self._message(tag, event.batch_operations[0].message())
-        elif tag is not _DONE and self._on_closed is not None:
+        elif tag is not DONE:
             self._on_closed(self._streams.pop(tag))
 
     def _receive(self, event: Any) -> None:
@@ -271,7 +214,7 @@ class FastTransport:
             call.finish(EXHAUSTED)
 
     def _answers_quickly(self, method: Method, data: bytes) -> bool:
-        expected = self._seconds.get(_kind(method, data), float("inf"))
+        expected = self._durations.expected(method, data)
         return self._quick_at_all and expected < QUICK_SECONDS and not self._stuck()
 
     # Answers
@@ -308,7 +251,7 @@ class FastTransport:
             except Exception as error:
                 _log.error("%s", where(error))
                 ready.extend((call, StatusError(Code.INTERNAL, "")) for call, _ in part)
-        _send(ready)
+        send(ready)
 
     def _answer(self, call: Call, data: bytes) -> None:
         try:
@@ -325,8 +268,8 @@ class FastTransport:
             _log.error("%s", where(error))
 
     def _compute(self, part: Sequence[Received]) -> list[tuple[Call, bytes | StatusError]]:
-        """Returns the answers to requests of one method; remembers how long an answer took."""
-        now, began, computed = time.time(), time.monotonic(), time.thread_time()
+        """Returns the answers to requests of one method; remembers how long they took."""
+        now, begin = time.time(), Times.now()
         method = part[0][0].method
         assert method is not None
         requests = [(data, call.left(now)) for call, data in part]
@@ -334,18 +277,10 @@ class FastTransport:
             answers = method.together(requests)
         else:
             answers = [method.result(*request) for request in requests]
-        seconds, clock = time.thread_time() - computed, time.monotonic() - began
-        if clock > max(2 * QUICK_SECONDS, BLOCKED * seconds):
-            seconds = clock
-        for (_, data), answer in zip(part, answers, strict=True):
-            if not isinstance(answer, StatusError):  # an error is quicker than an answer would be
-                kind, mean = _kind(method, data), seconds / len(part)
-                self._seconds[kind] = 0.8 * self._seconds.get(kind, mean) + 0.2 * mean
+        # An error is quicker than an answer would be.
+        answered = [data for (data, _), answer in zip(requests, answers, strict=True) if isinstance(answer, bytes)]
+        self._durations.remember(method, answered, begin.seconds() / len(part))
         return [(call, answer) for (call, _), answer in zip(part, answers, strict=True)]
-
-
-def _kind(method: Method, data: bytes) -> tuple[Any, int]:
-    return method.answer, len(data).bit_length()
 
 
 def _parts(received: Iterable[Received]) -> list[list[Received]]:
@@ -355,11 +290,3 @@ def _parts(received: Iterable[Received]) -> list[list[Received]]:
         assert call.method is not None
         parts.setdefault(call.method.together or call, []).append((call, data))
     return list(parts.values())
-
-
-def _send(ready: Iterable[tuple[Call, bytes | StatusError]]) -> None:
-    for call, answer in ready:
-        try:
-            call.finish(answer)
-        except Exception as error:  # of one call, which the core may have ended meanwhile
-            _log.error("%s", where(error))

@@ -20,7 +20,7 @@ from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.options import CORES, FlagError, Options
 from tfb2d.serving.server.servable import RPCS
 from tfb2d.serving.server.steps import Step, together
-from tfb2d.serving.server.transport import Answer, AnswerTogether, Method, Transport, in_grpc_words
+from tfb2d.serving.server.transport import Answer, AnswerTogether, Method, Setup, Transport, in_grpc_words
 
 _log = logging.getLogger(__name__)
 
@@ -84,13 +84,7 @@ def methods(api: Api, health: Health | None) -> dict[str, Method]:
 def make_server(
     api: Api, options: Options, health: Health | None, credentials: grpc.ServerCredentials | None
 ) -> Transport:
-    """Returns the server, with its ports bound but not started.
-
-    Args:
-      api: answers.
-      options: ports and limits.
-      health: grpc.health.v1, where it is enabled.
-      credentials: TLS; None is plain text.
+    """Returns the server, with its ports bound but not started; without credentials it is plain text.
 
     Raises:
       FlagError: a port cannot be bound.
@@ -105,13 +99,11 @@ def make_server(
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         *_channel_arguments(options.grpc_channel_arguments),
     ]
-    closed = None if health is None else health.forget
     in_work = max(1, options.grpc_max_threads)
     # A request that is joined with others waits for its batch, and more have to be in work to fill one.
     workers = in_work if options.enable_batching else CORES + 2
-    server = make_transport(
-        options, methods=methods(api, health), in_work=in_work, workers=workers, settings=settings, on_closed=closed
-    )
+    setup = Setup(methods(api, health), in_work, workers, settings)
+    server = make_transport(options, setup if health is None else setup._replace(on_closed=health.forget))
     host = f"[{options.host}]" if ":" in options.host else options.host
     addresses = [(f"{host}:{options.port}", credentials)] if options.port else []
     if options.grpc_socket_path:
@@ -122,8 +114,8 @@ def make_server(
     return server
 
 
-def make_transport(options: Options, **arguments: Any) -> Transport:
-    """Returns the fast transport where it works, else the public one; both take these arguments."""
+def make_transport(options: Options, setup: Setup) -> Transport:
+    """Returns the fast transport where it works, else the public one."""
     reason = "--accelerate is off"
     if options.accelerate:
         try:
@@ -131,13 +123,13 @@ def make_transport(options: Options, **arguments: Any) -> Transport:
 
             reason = fast_transport.problem()
             if not reason:
-                return fast_transport.FastTransport(**arguments, quick=not options.enable_batching)
+                return fast_transport.FastTransport(setup, quick=not options.enable_batching)
         except (ImportError, AttributeError) as error:
             reason = str(error)
     _log.warning("gRPC runs on grpcio's public server, which is slower: %s", reason)
     from tfb2d.serving.server.aio_transport import AioTransport
 
-    return AioTransport(**arguments)
+    return AioTransport(setup)
 
 
 def _channel_arguments(text: str) -> list[tuple[str, Any]]:

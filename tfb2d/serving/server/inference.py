@@ -5,6 +5,7 @@ tensorflow_serving/servables/tensorflow.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,17 +30,12 @@ class _Task(NamedTuple):
     outputs: dict[str, str]  # "classes", "scores" or "outputs" -> tensor name
 
 
+@dataclass(frozen=True)
 class Inference:
-    """The three RPCs on one version.
+    """Answers the three RPCs on a version, whose runs are `run`: the session's, or a batching one."""
 
-    Args:
-      session: the loaded version.
-      run: the session's run, or a batching one.
-    """
-
-    def __init__(self, session: Session, run: Run) -> None:
-        self._session = session
-        self._run = run
+    session: Session
+    run: Run
 
     def answer(self, rpc: str, request: Any, response: Any, seconds: float | None) -> None:
         """Fills the response to Classify, Regress or MultiInference; the tasks of the last share a run.
@@ -69,7 +65,7 @@ class Inference:
                 _fill_regressions(result, count, task.outputs["outputs"], values)
 
     def _task(self, sent_name: str, method: str, unknown: str) -> _Task:
-        definition = self._session.signatures.get(sent_name or DEFAULT_SIGNATURE)
+        definition = self.session.signatures.get(sent_name or DEFAULT_SIGNATURE)
         if definition is None:
             raise invalid(unknown + (sent_name or DEFAULT_SIGNATURE))
         outputs = (_classification_outputs if method == CLASSIFY else _regression_outputs)(definition)
@@ -88,7 +84,7 @@ class Inference:
             if (name or DEFAULT_SIGNATURE) in tasks:
                 raise invalid(f"Duplicate evaluation of signature: {name or DEFAULT_SIGNATURE}")
             unknown = "Requested signature not found in model graph: "
-            if task.method_name not in (CLASSIFY, REGRESS) and (name or DEFAULT_SIGNATURE) in self._session.signatures:
+            if task.method_name not in (CLASSIFY, REGRESS) and (name or DEFAULT_SIGNATURE) in self.session.signatures:
                 raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
             tasks[name or DEFAULT_SIGNATURE] = self._task(name, task.method_name, unknown)
         return list(tasks.values())
@@ -102,8 +98,8 @@ class Inference:
         names = tuple(sorted({name for task in tasks for name in task.outputs.values()}))
         feeds = {task.definition.inputs["inputs"].name: feed for task in tasks}
         for name in (*feeds, *names):
-            self._session.check(name)
-        return len(examples), dict(zip(names, self._run(feeds, names, seconds), strict=True))
+            self.session.check(name)
+        return len(examples), dict(zip(names, self.run(feeds, names, seconds), strict=True))
 
 
 def serialized_examples(data: input_pb2.Input) -> list[bytes]:

@@ -20,11 +20,7 @@ MAX_EXACT_DIGITS = 300  # a whole number of no more digits lies within a double'
 
 
 def uncompress(body: bytes, limit: int) -> bytes:
-    """Returns what a gzip body holds.
-
-    Args:
-      body: one or more gzip members.
-      limit: bytes that it may hold.
+    """Returns what a gzip body of one or more members holds, at most `limit` bytes.
 
     Raises:
       StatusError: INVALID_ARGUMENT where it is no gzip, was cut, or holds more.

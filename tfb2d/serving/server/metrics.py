@@ -4,8 +4,6 @@ prometheus_client counts. Its own text format is not used: it would rename the c
 dashboards ask for `request_count`), and add a `_created` series to each.
 """
 
-from collections.abc import Callable
-
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 _SERVING = ":tensorflow:serving:"  # TensorFlow's metric paths, with ':' in the place of '/'
@@ -14,7 +12,7 @@ _MAX_SERIES = 1_000  # label values hold model names from requests: a client mus
 
 
 class Series:
-    """A counter or histogram, with a series per set of label values; those beyond 1,000 are dropped."""
+    """Is a counter or histogram, with a series per set of label values; those beyond 1,000 are dropped."""
 
     def __init__(self, metric: Counter | Histogram) -> None:
         self._metric = metric
@@ -40,11 +38,10 @@ class Series:
 
 
 class Metrics:
-    """The server's metrics."""
+    """Holds the server's metrics."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.before_text: list[Callable[[], None]] = []  # what counts elsewhere and brings its metric up to date
         counter, histogram = self._counter, self._histogram
         self.requests = counter("request_count", "The total number of requests.", "model_name", "status")
         self.latency = histogram("request_latency", "Microseconds of a request.", "model_name", "API", "entrypoint")
@@ -77,8 +74,6 @@ class Metrics:
 
     def text(self) -> str:
         """Returns all metrics in Prometheus' text format, version 0.0.4."""
-        for update in list(self.before_text):
-            update()
         lines = []
         for metric in sorted(self._registry.collect(), key=lambda metric: metric.name):
             name = metric.name + ("_total" if metric.name.endswith("_example_count") else "")

@@ -2,9 +2,8 @@
 
 `api` takes the version of each request here; polling threads and HandleReloadConfigRequest change what there is.
 
-The life of a version is START, LOADING, AVAILABLE, UNLOADING, END, as in ModelVersionStatus. A new version is loaded before
-the old version goes (TensorFlow Serving's AvailabilityPreservingPolicy). Where it cannot be loaded, the old version goes on
-serving. A version goes only when its last request has ended.
+A new version is loaded before the old version goes (TensorFlow Serving's AvailabilityPreservingPolicy). Where it cannot be
+loaded, the old version goes on serving. A version goes only when its last request has ended.
 """
 
 import logging
@@ -13,89 +12,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tensorflow_serving.apis import get_model_status_pb2
-
 from tfb2d.serving.server import versions
 from tfb2d.serving.server.configuration import ModelSettings, check_labels
 from tfb2d.serving.server.errors import Code, StatusError, invalid
+from tfb2d.serving.server.model import Model, State, Version
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.servable import Servable
 
-State = get_model_status_pb2.ModelVersionStatus
 _log = logging.getLogger(__name__)
 
-Configured = Callable[[Mapping[str, ModelSettings]], None]
 Loader = Callable[[str, int, str, str], Servable]  # name, version, folder, base path
-
-
-class Version:
-    """One version of a model."""
-
-    def __init__(self, name: str, number: int, path: str) -> None:
-        self.name = name
-        self.number = number
-        self.path = path
-        self.state = State.START
-        self.error: StatusError | None = None
-        self.servable: Servable | None = None
-        self.aspired = True
-        self.cancelled = threading.Event()
-        self.content: frozenset = frozenset()
-        self._users = 0
-        self._lock = threading.Lock()
-        self._unused = threading.Event()
-
-    def may_start_again(self, changed: bool) -> bool:
-        """Returns whether a version that has ended is loaded anew; after a failure only when its folder has changed."""
-        return changed or not self.aspired or self.error is None
-
-    def take(self) -> Servable | None:
-        """Returns the servable, held until `give_back`; None when it does not serve (any more)."""
-        with self._lock:
-            if self.state != State.AVAILABLE:
-                return None
-            self._users += 1
-            return self.servable
-
-    def give_back(self) -> None:
-        """Ends a `take`."""
-        with self._lock:
-            self._users -= 1
-            if not self._users and self.state == State.UNLOADING:
-                self._unused.set()
-
-    def retire(self) -> None:
-        """Turns from AVAILABLE to UNLOADING: nobody new may take it."""
-        with self._lock:
-            self.state = State.UNLOADING
-            if not self._users:
-                self._unused.set()
-
-    def close(self) -> None:
-        """Waits for the last user, then frees the servable."""
-        self._unused.wait()
-        servable, self.servable = self.servable, None
-        if servable is not None:
-            servable.close()
-
-
-class Model:
-    """A model's settings, versions and labels."""
-
-    def __init__(self, settings: ModelSettings) -> None:
-        self.settings = settings
-        self.versions: dict[int, Version] = {}
-        self.labels: dict[str, int] = {}
-        self.seen = False  # whether a poll has seen a version that the policy chooses
-        self.removed = False
-        self._warned = ""
-
-    def warn_once(self, folders: dict[int, str] | None) -> None:
-        """Says that there is no version, when that is news."""
-        what = "" if folders else "Could not find base path" if folders is None else "No versions found under base path"
-        if what and what != self._warned:
-            _log.warning("%s %s for servable %s", what, self.settings.base_path, self.settings.name)
-        self._warned = what
+Configured = Callable[[Mapping[str, ModelSettings]], None]
 
 
 class ModelManager:
@@ -103,7 +30,7 @@ class ModelManager:
 
     Args:
       options: flags.
-      load: makes a servable of a version folder; raises StatusError.
+      load: makes a servable of (name, version, folder, base path); raises StatusError.
       configured: is called with every configuration that was taken on.
     """
 
@@ -168,12 +95,9 @@ class ModelManager:
     # Configuration
 
     def configure(self, models: Sequence[ModelSettings], seconds: float | None = None, starting: bool = False) -> None:
-        """Takes on a configuration: models that it does not list go.
+        """Takes on a configuration, at start or later: models that it does not list go.
 
-        Args:
-          models: all models.
-          seconds: how long to wait for new ones; None is for ever.
-          starting: at start-up.
+        New ones are waited for, at most for so many seconds; None is for ever.
 
         Raises:
           StatusError: UNKNOWN (a new model cannot be loaded), FAILED_PRECONDITION (labels), DEADLINE_EXCEEDED.
@@ -183,7 +107,7 @@ class ModelManager:
             if self._configured is not None:
                 self._configured({settings.name: settings for settings in models})
             if starting:  # checked when the flags were; TensorFlow Serving does not wait for the versions either
-                self._set_labels(models, checked=True)
+                self._set_labels(models, check=False)
             if new:
                 self.poll(only=new)
                 self._wait(new, seconds, "servable" if starting else "model")
@@ -209,11 +133,11 @@ class ModelManager:
                     self._aspire(model, {})
             return new
 
-    def _set_labels(self, models: Iterable[ModelSettings], checked: bool = False) -> None:
+    def _set_labels(self, models: Iterable[ModelSettings], check: bool = True) -> None:
         with self._changed:
-            for settings in () if checked else models:
+            for settings in models if check else ():
                 model = self._models[settings.name]
-                available = {number for number, version in model.versions.items() if version.state == State.AVAILABLE}
+                available = {version.number for version in model.available()}
                 check_labels(settings, available, model.labels, self._options)
             for settings in models:
                 self._models[settings.name].labels = dict(settings.labels)
@@ -221,22 +145,16 @@ class ModelManager:
     def _wait(self, names: set[str], seconds: float | None, what: str) -> None:
         deadline = None if seconds is None else time.monotonic() + seconds
         with self._changed:
-            while not all(self._decided(self._models[name]) for name in names):
+            while not all(self._models[name].decided() for name in names):
                 left = None if deadline is None else deadline - time.monotonic()
                 if self._stopped.is_set() or (left is not None and left <= 0):
                     raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for models to become available")
                 self._changed.wait(0.5 if left is None else min(left, 0.5))
-            aspired = [v for name in sorted(names) for v in self._models[name].versions.values() if v.aspired]
+            aspired = [version for name in sorted(names) for version in self._models[name].aspired()]
             failed = [version for version in aspired if version.state != State.AVAILABLE]
         if failed:
             texts = "".join(f"{{{{name: {v.name} version: {v.number}}} due to error: {v.error}}}, " for v in failed)
             raise StatusError(Code.UNKNOWN, f"{len(failed)} {what}(s) did not become available: {{{texts}}}")
-
-    @staticmethod
-    def _decided(model: Model) -> bool:
-        return model.removed or (
-            model.seen and all(v.state in (State.AVAILABLE, State.END) for v in model.versions.values() if v.aspired)
-        )
 
     # Folders
 
@@ -262,19 +180,11 @@ class ModelManager:
                 if folders is None:
                     continue  # what serves goes on serving
                 chosen = {number: folders[number] for number in versions.choose(folders, model.settings.policy)}
-                retry = {number for number, path in chosen.items() if self._may_retry(model, number, path)}
+                retry = {number for number, path in chosen.items() if _changed_after_failure(model, number, path)}
                 with self._changed:
                     if not model.removed:
                         model.seen = model.seen or bool(chosen)
                         self._aspire(model, chosen, retry)
-
-    @staticmethod
-    def _may_retry(model: Model, number: int, path: str) -> bool:
-        """Returns whether a version that failed is loaded again: once its folder has changed."""
-        version = model.versions.get(number)
-        if version is None or version.state != State.END or version.error is None or not version.aspired:
-            return False
-        return versions.fingerprint(path)[1] != version.content
 
     def _aspire(self, model: Model, chosen: dict[int, str], retry: Iterable[int] = ()) -> None:
         for number, version in model.versions.items():
@@ -283,10 +193,9 @@ class ModelManager:
                 version.cancelled.set()
         for number, path in chosen.items():
             known = model.versions.get(number)
-            if known is None or (known.state == State.END and known.may_start_again(number in retry)):
+            if known is None or (known.state == State.END and (number in retry or not known.failed)):
                 version = model.versions[number] = Version(model.settings.name, number, path)
-                base = model.settings.base_path
-                threading.Thread(target=self._load, args=(model, version, base), name="load", daemon=True).start()
+                _in_thread(self._load, model, version, model.settings.base_path)
             elif known.state in (State.AVAILABLE, State.START, State.LOADING) and not known.aspired:
                 known.aspired = True
                 known.cancelled.clear()
@@ -306,7 +215,7 @@ class ModelManager:
             version.servable = servable
             if servable is not None and version.cancelled.is_set():
                 version.retire()
-                threading.Thread(target=self._close, args=(version,), name="unload", daemon=True).start()
+                _in_thread(self._close, version)
             else:
                 version.state = State.AVAILABLE if servable is not None else State.END
                 done = "Successfully loaded" if servable is not None else f"failed to load ({version.error})"
@@ -340,25 +249,24 @@ class ModelManager:
                 servable.close()
 
     def _publish(self, model: Model) -> None:
-        serving: dict[int | None, Version] = {
-            number: version for number, version in sorted(model.versions.items()) if version.state == State.AVAILABLE
-        }
-        if serving:
-            serving[None] = list(serving.values())[-1]
+        available = model.available()
+        serving: dict[int | None, Version] = {version.number: version for version in available}
+        if available:
+            serving[None] = available[-1]
         self._serving = {**self._serving, model.settings.name: serving}
         self._changed.notify_all()
 
     def _unload_retired(self, model: Model) -> None:
-        aspired = [version for version in model.versions.values() if version.aspired]
-        if aspired and not any(version.state == State.AVAILABLE for version in aspired):
+        available = model.available()
+        if model.aspired() and not any(version.aspired for version in available):
             return  # the old goes when the new serves
-        retired = [v for v in model.versions.values() if v.state == State.AVAILABLE and not v.aspired]
+        retired = [version for version in available if not version.aspired]
         for version in retired:
             version.retire()
         if retired:
             self._publish(model)
         for version in retired:
-            threading.Thread(target=self._close, args=(version,), name="unload", daemon=True).start()
+            _in_thread(self._close, version)
 
     def _close(self, version: Version) -> None:
         version.close()
@@ -380,3 +288,12 @@ class ModelManager:
                 for version in model.versions.values():
                     version.cancelled.set()
             self._changed.notify_all()
+
+
+def _changed_after_failure(model: Model, number: int, path: str) -> bool:
+    version = model.versions.get(number)
+    return version is not None and version.failed and versions.fingerprint(path)[1] != version.content
+
+
+def _in_thread(work: Callable[..., None], *arguments: Any) -> None:
+    threading.Thread(target=work, args=arguments, name=work.__name__, daemon=True).start()

@@ -28,7 +28,7 @@ WITHOUT_EFFECT = frozenset((
 
 
 class FlagError(UserError, ValueError):
-    """A flag's value cannot be read or cannot work."""
+    """Says that a flag's value cannot be read or cannot work."""
 
 
 def _flag(default: typing.Any, text: str, kind: str = "") -> typing.Any:
@@ -37,7 +37,7 @@ def _flag(default: typing.Any, text: str, kind: str = "") -> typing.Any:
 
 @dataclass(frozen=True)
 class Options:
-    """One field a flag, of the same name."""
+    """Holds the flags: a field each, of the same name."""
 
     port: int = _flag(8500, "TCP port of gRPC; 0 is none")
     rest_api_port: int = _flag(0, "TCP port of REST and monitoring; 0 is none")
@@ -49,7 +49,7 @@ class Options:
     file_system_poll_wait_seconds: float = _flag(1.0, "looks for versions so often; 0 once; below 0 never")
     max_num_load_retries: int = _flag(5, "tries after a load that failed")
     load_retry_interval_micros: int = _flag(60_000_000, "wait between such tries, microseconds")
-    num_load_threads: int = _flag(0, "threads that load models; 0 takes as many as there are processors")
+    num_load_threads: int = _flag(0, "threads that load models; 0 takes two")
     enable_batching: bool = _flag(False, "batches requests")
     batching_parameters_file: str = _flag("", "BatchingParameters text proto")
     enable_per_model_batching_parameters: bool = _flag(False, "reads batching_params.pbtxt in version folders")
@@ -127,20 +127,23 @@ def parse(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     values: dict[str, typing.Any] = {}
     unknown = []
     for argument in arguments:
-        name, equals, value = argument.removeprefix("--").partition("=")
-        spec = FLAGS.get(name) if argument.startswith("--") else None
-        if spec is None or (not equals and spec.type is not bool):
-            if not (argument.startswith("--") and name in WITHOUT_EFFECT):
-                unknown.append(argument)
-        else:
-            values[name] = _value(spec, value if equals else "true")
+        name, value = _name(argument), argument.partition("=")[2] if "=" in argument else None
+        spec = FLAGS.get(name)
+        if spec is not None and (value is not None or spec.type is bool):
+            values[name] = _value(spec, "true" if value is None else value)
+        elif name not in WITHOUT_EFFECT:
+            unknown.append(argument)
     return Options(**values), unknown
+
+
+def _name(argument: str) -> str:
+    """Returns the name of the flag that an argument gives; "" where it gives none."""
+    return argument.removeprefix("--").partition("=")[0] if argument.startswith("--") else ""
 
 
 def without_effect(arguments: Sequence[str]) -> list[str]:
     """Returns the given flags that the official server knows and that do nothing here."""
-    names = (argument.removeprefix("--").partition("=")[0] for argument in arguments if argument.startswith("--"))
-    return [name for name in names if name in WITHOUT_EFFECT]
+    return [name for name in map(_name, arguments) if name in WITHOUT_EFFECT]
 
 
 def _value(spec: dataclasses.Field, text: str) -> typing.Any:
@@ -159,11 +162,10 @@ def _value(spec: dataclasses.Field, text: str) -> typing.Any:
 
 def own_flags(arguments: Sequence[str]) -> list[str]:
     """Returns the names of the given flags that tensorflow_model_server does not know."""
-    names = (argument.removeprefix("--").partition("=")[0] for argument in arguments)
-    return [name for name in names if name in FLAGS and FLAGS[name].metadata["kind"] == OWN]
+    return [name for name in map(_name, arguments) if name in FLAGS and FLAGS[name].metadata["kind"] == OWN]
 
 
 def official_arguments(arguments: Sequence[str]) -> list[str]:
     """Returns the arguments that tensorflow_model_server knows, too."""
     own = own_flags(arguments)
-    return [argument for argument in arguments if argument.removeprefix("--").partition("=")[0] not in own]
+    return [argument for argument in arguments if _name(argument) not in own]

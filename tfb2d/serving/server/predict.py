@@ -21,7 +21,7 @@ _PREDICT_METHODS = ("", "tensorflow/serving/predict", "tensorflow/serving/classi
 
 
 class Plan(NamedTuple):
-    """What a signature feeds and fetches, worked out once."""
+    """Says what a signature feeds and fetches, worked out once."""
 
     inputs: Mapping[str, str]  # alias -> tensor name
     aliases: tuple[str, ...]  # outputs
@@ -30,20 +30,14 @@ class Plan(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """A signature's inputs, read from its protobuf once."""
+    """Holds a signature's inputs, read from its protobuf once."""
 
     names: Mapping[str, str]  # alias -> tensor name, aliases in order
     defaults: Mapping[str, tensor_pb2.TensorProto]
 
 
 class Predictor:
-    """Predict on one version.
-
-    Args:
-      session: the loaded version.
-      options: limits and the answer's form.
-      joins: whether a row's outputs depend on no other row, so that requests may share a run.
-    """
+    """Answers Predict on a version; `joins` says that its rows are independent, so that requests may share a run."""
 
     def __init__(self, session: Session, options: Options, joins: bool = False) -> None:
         self._session = session

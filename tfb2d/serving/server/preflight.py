@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import grpc
 
-from tfb2d.serving.server.batching import BatchingParameters
+from tfb2d.serving.server.batching_parameters import BatchingParameters, read_batching
 from tfb2d.serving.server.configuration import ModelSettings, check_labels, read_configuration
 from tfb2d.serving.server.errors import invalid
 from tfb2d.serving.server.options import Options
@@ -12,7 +12,7 @@ from tfb2d.serving.server.textprotos import read_text_proto
 
 
 class Prepared(NamedTuple):
-    """The files that the flags name, read."""
+    """Holds the files that the flags name, read."""
 
     models: list[ModelSettings]
     batching: BatchingParameters | None  # None: batching is off
@@ -32,15 +32,6 @@ def prepare(options: Options) -> Prepared:
     batching = read_batching(options.batching_parameters_file) if options.enable_batching else None
     credentials = _credentials(options.ssl_config_file) if options.ssl_config_file else None
     return Prepared(models, batching, _monitoring_path(options), credentials)
-
-
-def read_batching(path: str) -> BatchingParameters:
-    """Reads a BatchingParameters file; "" gives the defaults.
-
-    Raises:
-      StatusError: it cannot be read.
-    """
-    return BatchingParameters.from_proto(read_text_proto(path, "BatchingParameters")) if path else BatchingParameters()
 
 
 def _monitoring_path(options: Options) -> str:

@@ -9,7 +9,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from tensorflow_serving.apis import prediction_log_pb2
@@ -20,21 +21,16 @@ from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.options import FlagError, Options
 
 _log = logging.getLogger(__name__)
-_STATUS = {"written": "OK", "dropped": "RESOURCE_EXHAUSTED", "failed": "UNKNOWN"}  # count -> status in the metric
+_STATUS = {"written": "OK", "dropped": "RESOURCE_EXHAUSTED", "failed": "UNKNOWN"}  # in the metric
 
 
 class _Log(NamedTuple):
     settings: LogSettings
     files: RecordFiles | None  # None: they cannot be written
-    counted: dict[str, int]  # what the metric knows
 
 
 class RequestLogs:
-    """The logs of all models: of --log_requests, or of a model's own logging_config.
-
-    Args:
-      options: flags.
-      metrics: counts what was logged and what was lost.
+    """Keeps the logs of all models: of --log_requests, or of a model's own logging_config.
 
     Raises:
       FlagError: the folder of --log_requests cannot be made or written to.
@@ -54,7 +50,6 @@ class RequestLogs:
         self._own: dict[str, LogSettings] = {}
         self._logs: dict[str, _Log] = {}  # by model
         self._lock = threading.Lock()
-        metrics.before_text.append(self._count_all)
 
     def draws(self, model: str) -> bool:
         """Returns whether this request of a model is in the sample."""
@@ -73,7 +68,7 @@ class RequestLogs:
         data.saved_model_tags.extend(self._tags)
         data.timestamp_secs = int(time.time())
         if log.files is None:
-            self._metrics.logged.add(model, _STATUS["failed"])
+            self._count(model, "failed")
         else:
             log.files.put(entry.SerializeToString())
 
@@ -86,24 +81,14 @@ class RequestLogs:
             plain = "".join(char if char.isalnum() or char in "-_" else "_" for char in model)
             files = None
             try:
-                files = RecordFiles(folder, f"{prefix}{plain}-", self._limits)
+                files = RecordFiles(folder, f"{prefix}{plain}-", self._limits, partial(self._count, model))
             except OSError as error:  # nor in the shared log: the operator did not ask for that
                 _log.error("requests of %s are not logged: %s: %s", model, folder, error.strerror)
-            log = self._logs[model] = _Log(settings, files, dict.fromkeys(_STATUS, 0))
+            log = self._logs[model] = _Log(settings, files)
             return log
 
-    def _count(self, model: str, log: _Log) -> None:
-        for name, status in _STATUS.items() if log.files is not None else ():
-            now = getattr(log.files, name)
-            if now > log.counted[name]:
-                self._metrics.logged.add(model, status, count=now - log.counted[name])
-            log.counted[name] = now
-
-    def _count_all(self) -> None:
-        """Brings the metric up to what the files count."""
-        with self._lock:
-            for model, log in self._logs.items():
-                self._count(model, log)
+    def _count(self, model: str, outcome: str) -> None:
+        self._metrics.logged.add(model, _STATUS[outcome])
 
     def configure(self, models: Mapping[str, ModelSettings]) -> None:
         """Takes on the models' logging_configs."""
@@ -111,17 +96,17 @@ class RequestLogs:
         with self._lock:
             self._own = own
             changed = [name for name, log in self._logs.items() if log.settings != own.get(name, self._shared)]
-            closed = [(name, self._logs.pop(name)) for name in changed]
-        self._close(closed)
-
-    def _close(self, logs: list[tuple[str, _Log]]) -> None:
-        for model, log in logs:
-            if log.files is not None:
-                log.files.close()
-            self._count(model, log)
+            closed = [self._logs.pop(name) for name in changed]
+        _close(closed)
 
     def close(self) -> None:
         """Writes what is queued and completes the files."""
         with self._lock:
-            closed, self._logs = list(self._logs.items()), {}
-        self._close(closed)
+            closed, self._logs = list(self._logs.values()), {}
+        _close(closed)
+
+
+def _close(logs: Iterable[_Log]) -> None:
+    for log in logs:
+        if log.files is not None:
+            log.files.close()

@@ -56,13 +56,7 @@ _NO_LIMIT = 2**62
 
 
 class Rest:
-    """Answers HTTP requests.
-
-    Args:
-      api: answers.
-      options: deadline, limits, cross-origin support.
-      monitoring_path: where the metrics are; "" is nowhere.
-    """
+    """Answers HTTP requests by `api`; `monitoring_path` is where the metrics are, "" is nowhere."""
 
     def __init__(self, api: Api, options: Options, monitoring_path: str) -> None:
         self._api = api

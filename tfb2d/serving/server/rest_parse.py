@@ -39,12 +39,7 @@ def signature_name(document: Mapping[str, Any]) -> str:
 
 
 def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
-    """Fills a PredictRequest's inputs.
-
-    Args:
-      request: the request to fill.
-      document: the body.
-      inputs: alias -> TensorInfo of the signature.
+    """Fills a PredictRequest's inputs from a body; `inputs` are the signature's, alias -> TensorInfo.
 
     Returns:
       Whether the body was in row format ("instances").

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any
 
+from tfb2d.serving.lean import give_back_memory
 from tfb2d.serving.server.api import Api
 from tfb2d.serving.server.batching import Batcher
 from tfb2d.serving.server.configuration import from_proto
@@ -30,12 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class EmbeddedServer:
-    """The server; `start` returns when it serves.
-
-    Args:
-      options: flags.
-      prepared: `preflight.prepare` of them.
-    """
+    """Serves models by the flags and the files that `preflight.prepare` read; `start` returns when it serves."""
 
     def __init__(self, options: Options, prepared: Prepared) -> None:
         self._options = options
@@ -66,6 +62,7 @@ class EmbeddedServer:
             raise
         self.metrics.loads.add(folder, "success")
         self.metrics.load_latency.add(folder, count=int((time.perf_counter() - started) * 1e6))
+        give_back_memory()
         gc.freeze()  # what a model brought stays: collections need not walk it, and pauses stay short
         return servable
 
@@ -140,10 +137,6 @@ class EmbeddedServer:
 def run(options: Options, prepared: Prepared) -> None:
     """Serves until SIGTERM or SIGINT; then ends the process with status 0.
 
-    Args:
-      options: flags.
-      prepared: `preflight.prepare` of them.
-
     Raises:
       StatusError: a model cannot be loaded.
       FlagError: a port cannot be bound.
@@ -159,6 +152,4 @@ def run(options: Options, prepared: Prepared) -> None:
     server.stop()
     _log.info("stopped")
     logging.shutdown()
-    os._exit(
-        0
-    )  # the interpreter would wait for the thread of a model run that outlasts the drain, however long that takes
+    os._exit(0)  # the interpreter would wait for a model run that outlasts the drain, however long that takes

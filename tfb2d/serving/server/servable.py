@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 from tensorflow_serving.apis import classification_pb2, inference_pb2, predict_pb2, regression_pb2
 
 from tfb2d.evaluation.scorer import ABOUT
-from tfb2d.serving.server.batching import Batcher, BatchingParameters, Observe
+from tfb2d.serving.server.batching import Batcher, Observe
+from tfb2d.serving.server.batching_parameters import BatchingParameters, read_batching
 from tfb2d.serving.server.errors import StatusError, invalid
 from tfb2d.serving.server.inference import Inference
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.predict import Predictor
-from tfb2d.serving.server.preflight import read_batching
 from tfb2d.serving.server.session import Session
 from tfb2d.serving.server.steps import Step
 
 
 class Rpc(NamedTuple):
-    """An inference RPC: its messages, and its field in PredictionLog."""
+    """Describes an inference RPC: its messages, and its field in PredictionLog."""
 
     request: Any
     response: Any
@@ -40,11 +40,10 @@ RPCS = {
 
 
 class Servable:
-    """A version's session, its predictor and its tf.Example methods.
+    """Holds a version's session, its predictor and its tf.Example methods.
 
     Args:
-      folder: version folder.
-      base: the model's base path.
+      folder, base: the version's folder, and the model's base path.
       options: flags.
       batcher: the server's batcher; None where batching is off.
       observe: see `Batcher`; of a batcher that the folder brings parameters for.

@@ -26,6 +26,7 @@ from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.tensors import type_name
 
+_INLINE = tf.compat.v1.RunOptions(inter_op_thread_pool=-1)  # in the caller's thread, which a deadline does not stop
 _INLINE_BYTES = 1 << 16  # larger inputs of other models than students are shared out over the session's threads
 # Nodes that the branch of a simple graph may have. Its executor runs a branch as a function, not optimised together with
 # the rest: a pair student, which is two large branches, took 12% less time for one pair so, and 27% more for 1,024.
@@ -35,7 +36,7 @@ _loading = threading.Lock()  # graph construction in Python is not made for seve
 
 
 class Session:
-    """A loaded version.
+    """Is a loaded version.
 
     Args:
       folder: the version folder.
@@ -122,12 +123,13 @@ class Session:
         # A branch of a simple graph is waited for, and on the pool's threads a few such waits would wait for each other:
         # such a graph runs in the caller's thread whatever its size.
         inline = self._simple or (not self._loops and sum(array.nbytes for array in feeds.values()) <= _INLINE_BYTES)
+        options = _INLINE
+        if not inline:
+            limit = 0 if seconds is None else max(1, min(int(seconds * 1000), 2**62))
+            options = tf.compat.v1.RunOptions(timeout_in_ms=limit)
         try:
             if self._fast is not None:
-                return self._fast.run(feeds, fetches, seconds, inline)
-            options = tf.compat.v1.RunOptions(inter_op_thread_pool=-1 if inline else 0)
-            if seconds is not None and not inline:
-                options.timeout_in_ms = max(1, min(int(seconds * 1000), 2**62))
+                return self._fast.run(feeds, fetches, options)
             return self._session.run(list(fetches), dict(feeds), options)
         except tf.errors.OpError as error:
             raise StatusError(Code(error.error_code), _without_traces(error.message or "")) from None

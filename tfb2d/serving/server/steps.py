@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Work(NamedTuple):
-    """A session run that a step needs.
+    """Describes a session run that a step needs.
 
     Attributes:
       run: what runs it.

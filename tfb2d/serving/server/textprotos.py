@@ -59,11 +59,7 @@ def _classes() -> dict[str, type]:
 
 
 def read_text_proto(path: str, message: Any) -> Any:
-    """Fills a message from a text-proto file.
-
-    Args:
-      path: the file.
-      message: the message to fill, or the name of one of the classes of this module.
+    """Fills a message, or one of this module's classes by name, from a text-proto file.
 
     Raises:
       StatusError: NOT_FOUND or INVALID_ARGUMENT, in TensorFlow Serving's words. The file's text is never in the message:

@@ -4,8 +4,8 @@ There are two: `aio_transport`, on grpcio's public asyncio server, which always 
 and stands on grpcio's private classes.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import grpc
 
@@ -57,6 +57,24 @@ def in_grpc_words(error: StatusError) -> StatusError:
     if error.code == Code.DEADLINE_EXCEEDED:
         return StatusError(error.code, "Deadline Exceeded")
     return error
+
+
+class Setup(NamedTuple):
+    """Says what a transport serves, and how much at once.
+
+    Attributes:
+      methods: path -> method; other paths are UNIMPLEMENTED.
+      in_work: requests that are answered or in line for it; one more waits a moment, then is RESOURCE_EXHAUSTED.
+      workers: threads that answer them.
+      settings: gRPC channel arguments.
+      on_closed: is called with a stream whose client has left.
+    """
+
+    methods: Mapping[str, Method]
+    in_work: int
+    workers: int
+    settings: Sequence[tuple[str, Any]] = ()
+    on_closed: Callable[[Stream], None] = lambda stream: None
 
 
 class Transport(Protocol):

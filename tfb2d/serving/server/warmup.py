@@ -17,13 +17,7 @@ MAX_RECORDS = 1000  # as in TensorFlow Serving
 
 
 def warm_up(servable: Servable, folder: str, iterations: int, metrics: Metrics) -> None:
-    """Replays a version folder's warm-up requests.
-
-    Args:
-      servable: the version.
-      folder: its folder; without a warm-up file nothing happens.
-      iterations: how often each request is sent.
-      metrics: takes the time and the records read.
+    """Replays a version folder's warm-up requests, `iterations` times each; without a warm-up file nothing happens.
 
     Raises:
       StatusError: a request's own error, DATA_LOSS for a file that is no TFRecord.

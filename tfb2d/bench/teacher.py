@@ -1,0 +1,201 @@
+"""Measures how fast a teacher labels, and what share of the machine's matrix products it reaches.
+
+tfb2d bench --teacher --model=runs/quickstart/teachers/minilm --output=runs/bench-teacher
+tfb2d bench --teacher --model=small=runs/a/teachers/bert --model=runs/b/teachers/bert --data=logs.tsv --output=runs/speed
+KERAS_BACKEND=torch tfb2d bench --teacher --model=runs/shop/teachers/bert --fill --output=runs/speed
+
+Columns of the table:
+  rows/s     from strings to logits, as `tfb2d label` computes them
+  tokens/s   of real tokens, padding left out
+  padded     share of a batch's cells that are padding; BERT and its relatives skip it in all but the attention (TensorFlow)
+  tokenizing share of the time in which strings become token ids; the rest is the forward pass
+  MFU        model FLOP utilisation: operations a second of the forward pass, divided by those of a large matrix product
+             in the same precision, measured in the same run. Only products over real tokens count (arXiv 2204.02311).
+  MFU of CPU the same with CPU time in place of time, for a busy machine; not on a GPU
+
+No GPU was at hand when this was written. On one aim at 40% MFU for BERT-Base with rows of 128 tokens (--fill with a teacher
+of max_length 128), and at 50,000 pairs a second for MiniLM-L6 at their true lengths. --peak_tflops takes the card's data
+sheet in place of the measured product. A GPU takes larger batches than a CPU: try --batch_tokens=65536.
+
+Writes into --output: teacher.json (an entry a teacher and task, with seconds, CPU seconds, FLOPs, device, card, backend and
+precision) and teacher.txt, a table.
+"""
+
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfb2d.bench.measure import BenchError
+from tfb2d.bench.modes import add_modes
+
+if TYPE_CHECKING:
+    from tfb2d.arguments import Parser
+    from tfb2d.bench.work import Work
+
+LETTERS_A_TOKEN = 8  # texts that are joined have at least so many letters for each token that they are to fill
+
+
+def add_arguments(parser: "Parser") -> None:
+    """Adds this mode's flags."""
+    from tfb2d.config import LabelConfig
+
+    what = parser.group("what is measured")
+    what.flag("model", "A saved teacher; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR")
+    what.flag("data", "A run's folder (its test split), or labelled files. [default: films]", repeated=True)
+    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    how = parser.group("how")
+    how.integer("rows", "Rows that are labelled; texts repeat as needed.", 2048, 1)
+    how.integer("batch_tokens", "Tokens of a forward pass.", LabelConfig().batch_tokens, 1)
+    how.integer("rounds", "How often; figures are medians.", 3, 1)
+    how.switch("fill", "Join texts until each row has as many tokens as the teacher takes.", False)
+    how.real("peak_tflops", "10^12 operations a second that count as 100%; 0 measures them.", 0.0, 0.0)
+    add_modes(parser)
+
+
+def run(options: Namespace) -> None:
+    """Runs the command."""
+    from tfb2d.bench.work import Sources, load
+    from tfb2d.data.files import write_atomic, write_json
+    from tfb2d.teachers.memory import keep_freed_memory
+    from tfb2d.teachers.teacher import load_teacher
+
+    keep_freed_memory()
+    teachers = {name: load_teacher(folder) for name, folder in folders(options.model).items()}
+    works = load(Sources(options.data, tasks=[teacher.task for teacher in teachers.values()]))
+    entries = []
+    for name, teacher in teachers.items():
+        for work in works:
+            if len(work.task.fields) == len(teacher.task.fields):
+                columns = _columns(work, options.rows, teacher.max_length if options.fill else 0)
+                figures = measure(teacher, columns, options.batch_tokens, options.rounds, options.peak_tflops * 1e12)
+                entries.append({"model": name, "task": work.name, **figures})
+    if not entries:
+        raise BenchError("no teacher reads texts of these fields; give --data that fits")
+    out = Path(options.output)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "teacher.json", entries)
+    write_atomic(out / "teacher.txt", table(entries) + "\n")
+    print(f"{table(entries)}\n\nresults in {out}")
+
+
+def measure(
+    teacher: Any, columns: Sequence[Sequence[str]], batch_tokens: int, rounds: int = 3, peak: float = 0.0
+) -> dict[str, Any]:
+    """Measures one teacher, from texts to logits.
+
+    Args:
+      teacher: a `tfb2d.teachers.teacher.Teacher`.
+      columns: texts, a sequence a field.
+      batch_tokens: tokens of a forward pass.
+      rounds: the peak and the teacher are measured so often, in turn, after a run that is not counted.
+      peak: operations a second that count as all that the machine can do; 0 measures them.
+
+    Returns:
+      An entry of teacher.json. `mfu` and `mfu_cpu` are None where the encoder's products cannot be counted; `mfu_cpu`
+      also on a GPU and with a given peak.
+    """
+    import keras
+
+    from tfb2d.bench.flops import device_name, forward_flops, measure_peak
+    from tfb2d.teachers.models import on_accelerator
+    from tfb2d.teachers.packing import bucket
+
+    packed = teacher.pack(columns)
+    teacher.logits_of(packed, batch_tokens)
+    flops = forward_flops(teacher.model, packed.lengths, teacher.skips_padding)
+    dtype = teacher.model.backbone.compute_dtype
+    rounds_of: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        a_second, a_cpu_second = (peak, np.nan) if peak else measure_peak(dtype, 0.5)
+        pack, pack_cpu = _seconds(lambda: teacher.pack(columns))
+        forward, forward_cpu = _seconds(lambda: teacher.logits_of(packed, batch_tokens))
+        figures = {
+            "rows_per_s": len(packed) / (pack + forward),
+            "tokens_per_s": packed.lengths.sum() / (pack + forward),
+            "cpu_s_per_million": (pack_cpu + forward_cpu) / len(packed) * 1e6,
+            "tokenizing": pack / (pack + forward),
+            "peak_tflops": a_second / 1e12,
+            "mfu": (flops or np.nan) / forward / a_second,
+            "mfu_cpu": np.nan if on_accelerator() else (flops or np.nan) / forward_cpu / a_cpu_second,
+        }
+        for name, value in figures.items():
+            rounds_of.setdefault(name, []).append(float(value))
+    lengths = np.maximum(packed.lengths, teacher.packer.shortest)
+    batches = list(teacher.packer.batches(packed, batch_tokens))
+    cells = sum(len(rows) * bucket(int(lengths[rows].max()), teacher.max_length) for rows in batches)
+    medians = {name: float(np.median(values)) for name, values in rounds_of.items()}
+    return {
+        "rows": len(packed),
+        "tokens": int(packed.lengths.sum()),
+        "batches": len(batches),
+        "padded": 1 - int(packed.lengths.sum()) / cells,
+        "skips_padding": teacher.skips_padding,
+        **{name: None if np.isnan(value) else value for name, value in medians.items()},
+        "gflops_per_row": None if flops is None else flops / len(packed) / 1e9,
+        "device": device_name(),
+        "backend": keras.backend.backend(),
+        "dtype": dtype,
+        "max_length": teacher.max_length,
+        "batch_tokens": batch_tokens,
+        "rounds": rounds,
+    }
+
+
+def table(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Lays out the entries of teacher.json as text."""
+    from tfb2d.evaluation.table import layout
+
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.1%}"
+
+    head = ["teacher, task", "rows/s", "tokens/s", "tokens a row", "padded", "tokenizing", "MFU", "MFU of CPU"]
+    lines = [
+        [
+            f"{entry['model']}, {entry['task']}",
+            f"{entry['rows_per_s']:,.0f}",
+            f"{entry['tokens_per_s']:,.0f}",
+            f"{entry['tokens'] / entry['rows']:.1f}",
+            *(share(entry[key]) for key in ("padded", "tokenizing", "mfu", "mfu_cpu")),
+        ]
+        for entry in entries
+    ]
+    first = entries[0]
+    about = f"{first['device']}; {first['backend']}, {first['dtype']}, {first['batch_tokens']:,} tokens a batch"
+    return f"{layout([head, *lines])}\n\n{about}, peak {first['peak_tflops']:.3g} TFLOP/s"
+
+
+def _seconds(work: Callable[[], Any]) -> tuple[float, float]:
+    """Returns the time and the CPU time that a function takes."""
+    start, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - cpu
+
+
+def _columns(work: "Work", rows: int, fill: int) -> list[list[str]]:
+    """Returns the texts of so many rows; with `fill` the last field's are joined until they have so many tokens."""
+    order = np.resize(np.random.default_rng(0).permutation(len(work.rows)), rows)
+    columns = [[column[row] for row in order] for column in work.rows.columns]
+    if fill:
+        several = " ".join(columns[-1][:64])
+        columns[-1] = [f"{text} {several}"[: fill * LETTERS_A_TOKEN] for text in columns[-1]]
+    return columns
+
+
+def folders(flags: Sequence[str]) -> dict[str, Path]:
+    """Reads the --model flags as name -> folder; a folder's own name is the default.
+
+    Raises:
+      BenchError: two have the same name.
+    """
+    by_name: dict[str, Path] = {}
+    for entry in flags:
+        name, _, folder = entry.rpartition("=")
+        name = name or Path(folder).resolve().name
+        if name in by_name:
+            raise BenchError(f"--model={entry}: another teacher is called {name}; write --model=NAME={folder}")
+        by_name[name] = Path(folder)
+    return by_name

@@ -1,0 +1,207 @@
+"""The splits of a finished run as each of its models scores them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfb2d.config import Config
+from tfb2d.data.tables import read_table
+from tfb2d.data.task import Task
+from tfb2d.evaluation.headline import best_threshold
+from tfb2d.evaluation.latency import Columns, measure
+from tfb2d.evaluation.models import History, Model, covered
+from tfb2d.model_folder import megabytes
+from tfb2d.outcomes import CalibrationNumbers
+from tfb2d.probability import one_column
+from tfb2d.runs import Run
+
+if TYPE_CHECKING:
+    from tfb2d.distill.stack import Stack
+    from tfb2d.evaluation.calibration import Calibration
+    from tfb2d.evaluation.scorer import Scorer
+
+LoadTeacher = Callable[[Path], Callable[[Columns], Any]]
+Score = Callable[[Columns], np.ndarray]  # texts, a list a field, to calibrated probabilities
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A distilled model that the run exported.
+
+    Attributes:
+      key: "student" or "twin".
+      folder: of the exported version.
+      megabytes: its size, 10^6 bytes.
+      history: figures of its training.
+    """
+
+    key: str
+    folder: str
+    megabytes: float
+    history: History
+
+
+def exported_models(run: Run, config: Config) -> list[Exported]:
+    """Returns the distilled models that the run exported; a further kind of model is an entry more."""
+    models = []
+    if "student" in config.models:
+        exported, history = run.export_outcome(), run.student_outcome().history
+        models.append(Exported("student", exported.model, exported.megabytes, history))
+    if "twin" in config.models:
+        exported, history = run.export_twin_outcome(), run.twin_outcome().history
+        models.append(Exported("twin", exported.model, exported.megabytes, history))
+    return models
+
+
+class Material:
+    """Scores the splits of a run, and any other texts, with each of its models.
+
+    Args:
+      run, config: the finished run.
+      load_teacher: takes a saved teacher's folder, and returns what computes logits of texts, a list a field.
+    """
+
+    def __init__(self, run: Run, config: Config, load_teacher: LoadTeacher) -> None:
+        self.run, self.config, self.task = run, config, Task.from_config(config.data)
+        self._load_teacher = load_teacher
+        self._scorers: dict[str, Scorer] = {}
+        self._teachers: dict[str, Callable[[Columns], Any]] = {}
+        self.tables = {split: read_table(run.split(split)) for split in ("valid", "test")}
+        self.labels = self.tables["valid"].column("label").to_numpy()
+
+    def columns(self, split: str) -> list[list[str]]:
+        """Returns the texts of a split, a list for each field."""
+        return [self.tables[split].column(name).to_pylist() for name in self.task.fields]
+
+    def exported(self, exported: Exported) -> Model:
+        """Measures an exported model as it is served."""
+        scorer, rows = self._scorer(exported.folder), self.config.report.latency_rows
+        texts = self.columns("test")
+        embeds = "embed_query" in scorer.signatures
+        scores, logits = scorer.score(texts)
+        numbers = scorer.about["calibration"]
+        return Model(
+            scores,
+            self._threshold(scorer.score(self.columns("valid"))[0]),
+            exported.history,
+            measure(scorer.score, texts, rows=rows),
+            exported.megabytes,
+            measure(lambda columns: scorer.embed(columns[0], "embed_query"), texts[:1], rows=rows) if embeds else {},
+            exported.folder,
+            logits,
+            CalibrationNumbers(numbers["scale"], tuple(numbers["bias"])),
+        )
+
+    def teacher(self, name: str) -> Model:
+        """Measures one teacher: its labels of the splits and, where it was fine-tuned here, the model itself."""
+        model = self._labelled([name], _alone(self.task))
+        if not self.config.teachers[name].preset:
+            return model
+        rows = min(50, self.config.report.latency_rows)
+        return dataclasses.replace(
+            model,
+            history=self.run.teacher_outcome(name).history,
+            latency=measure(self._loaded(name), self.columns("test"), rows=rows, batch=64),
+            size_mb=megabytes(self.run.teacher(name)),
+        )
+
+    def stacked_teachers(self) -> Model:
+        """Measures the teachers together, stacked as the distilled models learnt them."""
+        return self._labelled(list(self.config.teachers), self._stack)
+
+    def labels_only(self) -> Model:
+        """Measures the student that learnt from labels alone, on its float32 logits."""
+        from safetensors.numpy import load_file
+
+        logits = load_file(self.run.labels_only_logits)
+        history = self.run.student_outcome("labels_only").history
+        return dataclasses.replace(self._calibrated(logits["valid"], logits["test"]), history=history)
+
+    def bm25(self) -> Model:
+        """Measures BM25; the documents are a split's own titles."""
+        from tfb2d.evaluation.bm25 import bm25_scores
+
+        valid, test = (bm25_scores(*self.columns(split))[:, None] for split in ("valid", "test"))
+        return self._calibrated(valid, test)
+
+    def score_by_teachers(self) -> Score | None:
+        """Returns what scores new texts with the stacked teachers; None where one of them is scores from a file."""
+        names = list(self.config.teachers)
+        if not all(self.config.teachers[name].preset for name in names):
+            return None
+        valid, _ = self._logits(names, self._stack)
+        calibration = self._calibration(valid)
+
+        def score(columns: Columns) -> np.ndarray:
+            logits = np.stack([np.asarray(self._loaded(name)(columns), np.float32) for name in names], 1)
+            return calibration.apply(one_column(self._stack(logits)))
+
+        return score
+
+    def score_by(self, exported: Exported) -> Score:
+        """Returns what scores new texts with an exported model, as it is served."""
+        return lambda columns: self._scorer(exported.folder).score(columns)[0]
+
+    @cached_property
+    def _stack(self) -> "Stack":
+        from tfb2d.distill.targets import fit
+
+        names = list(self.config.teachers)
+        if len(names) == 1:
+            return _alone(self.task)
+        tables = [self.run.logits(name, "valid") for name in names]
+        return fit(self.config.distill, tables, self.task, self.labels.astype(np.float64))
+
+    def _scorer(self, folder: str) -> "Scorer":
+        from tfb2d.evaluation.scorer import Scorer
+
+        if folder not in self._scorers:
+            self._scorers[folder] = Scorer(folder)
+        return self._scorers[folder]
+
+    def _loaded(self, name: str) -> Callable[[Columns], Any]:
+        if name not in self._teachers:
+            self._teachers[name] = self._load_teacher(self.run.teacher(name))
+        return self._teachers[name]
+
+    def _labelled(self, names: Sequence[str], stack: "Stack") -> Model:
+        """Measures the logits that teachers wrote, stacked."""
+        return self._calibrated(*self._logits(names, stack))
+
+    def _logits(self, names: Sequence[str], stack: "Stack") -> list[np.ndarray]:
+        """Returns teachers' stacked logits of the validation and test splits."""
+        from tfb2d.distill.targets import stacked_logits
+
+        splits = [[self.run.logits(name, split) for name in names] for split in ("valid", "test")]
+        return [stacked_logits(tables, self.task, stack) for tables in splits]
+
+    def _calibration(self, valid: np.ndarray) -> "Calibration":
+        """Learns a calibration from logits `[n, k]` of the validation split; NaN rows are left out."""
+        from tfb2d.evaluation.calibration import calibrate
+
+        known = np.isfinite(valid).all(1)
+        return calibrate(self.task, self.labels[known], one_column(valid[known]))
+
+    def _calibrated(self, valid: np.ndarray, test: np.ndarray) -> Model:
+        """Calibrates logits `[n, k]` of the test split by those of the validation split; NaN rows stay NaN."""
+        calibration, logits = self._calibration(valid), one_column(test)
+        threshold = self._threshold(calibration.apply(one_column(valid)))
+        numbers = CalibrationNumbers(calibration.scale, calibration.bias, calibration.note)
+        return Model(calibration.apply(logits), threshold, logits=logits, calibration=numbers)
+
+    def _threshold(self, valid: np.ndarray) -> float | None:
+        """Returns the threshold of a binary task with the highest F1 on validation."""
+        rows = covered(valid)
+        return best_threshold(self.labels[rows], valid[rows]) if self.task.kind == "binary" and rows.any() else None
+
+
+def _alone(task: Task) -> "Stack":
+    """Returns the stack of one teacher, which leaves its logits as they are."""
+    from tfb2d.distill.stack import Stack
+
+    return Stack((1.0,), (0.0,) * task.n_logits)

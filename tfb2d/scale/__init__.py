@@ -1,0 +1,6 @@
+"""Work on several machines. It knows nothing of teachers and students: they hand it the work.
+
+- `ray_cluster.connected` joins a Ray cluster, or starts Ray on this machine.
+- `ray_actors.run_on_actors` spreads work that is cut into numbered pieces over Ray's actors.
+- `object_store.bring_here` copies files of object stores to this machine.
+"""

@@ -1,0 +1,99 @@
+"""Joins a Ray cluster, or starts Ray on this machine for the length of a `with` block."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tfb2d.errors import UserError
+from tfb2d.label_config import RayConfig
+
+OBJECT_STORE = 100 * 2**20  # bytes; only indices and counts pass through it (Ray needs 75 MiB)
+PATIENCE = 20.0  # seconds for a cluster's first answer
+_VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
+    "RAY_worker_niceness": "0",  # Ray's own 15 starves the work where anything else runs on the machine
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that its next versions will behave so
+}
+
+
+class ClusterError(UserError):
+    """Ray is not installed, does not answer, or cannot run the work."""
+
+
+@contextmanager
+def connected(config: RayConfig) -> Iterator[Any]:
+    """Joins the cluster of `config.address`; without an address starts Ray here, and stops it at the block's end.
+
+    Where this process has joined a cluster already, that one is used and left as it is.
+
+    Yields:
+      The module `ray`.
+
+    Raises:
+      ClusterError: Ray is not installed, or no cluster answers at the address.
+    """
+    for name, value in _VARIABLES.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ClusterError("the engine ray needs Ray: pip install 'tfb2d[ray]'") from error
+    if ray.is_initialized():
+        yield ray
+        return
+    _check_answers(config.address)
+    own: dict[str, Any] = {"address": config.address}
+    if not config.address:
+        cpus = max(os.cpu_count() or 1, -(-config.actors * config.cpus_per_actor // 1))
+        own = {
+            "address": "local",
+            "num_cpus": int(cpus),
+            "object_store_memory": OBJECT_STORE,
+        }  # no cluster that runs here
+        own["include_dashboard"] = False
+    level = logging.getLogger().level
+    try:
+        ray.init(**own, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"at {config.address}" if config.address else "on this machine"
+        raise ClusterError(f"Ray does not answer {where}: {str(error).splitlines()[0]}") from error
+    finally:
+        logging.getLogger().setLevel(level)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises ClusterError where nothing listens at an address; Ray would try for minutes, and then end the process."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):  # "auto" and the like: Ray says at once that there is none
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray cluster answers at {address}: {error}") from error
+
+
+def resources(ray: Any, config: RayConfig) -> tuple[int, dict[str, Any]]:
+    """Returns how many actors to start, and Ray's options for each.
+
+    GPUs are taken where the cluster has them. TensorFlow and PyTorch use all cores of a machine, so without GPUs there is
+    one actor a machine by default.
+    """
+    present = ray.cluster_resources()
+    gpus = config.gpus_per_actor
+    if gpus < 0:
+        gpus = 1.0 if present.get("GPU", 0) >= 1 else 0.0
+    count = config.actors
+    if not count:
+        machines = sum(bool(node["Alive"]) for node in ray.nodes())
+        count = max(1, int(present.get("GPU", 0) / gpus) if gpus else machines)
+    options: dict[str, Any] = {"num_cpus": config.cpus_per_actor, "num_gpus": gpus, "scheduling_strategy": "SPREAD"}
+    if config.memory_per_actor:
+        options["memory"] = int(config.memory_per_actor * 2**30)
+    return count, options
