@@ -89,8 +89,8 @@ class OffersConfig:
 class RetrieveConfig:
     """Which titles each query is paired with, where unlabelled pairs are made of texts (`tfb2d/data/retrieve`)."""
 
-    # Also where neither `data.unlabelled` nor `data.queries` nor `data.titles` names files: the labelled training rows' own
-    # queries and titles serve then, never those of valid and test. False makes pairs only where files are named.
+    # Also where neither `data.queries` nor `data.titles` names files: the labelled training rows' own queries and titles
+    # serve then, never those of valid and test. False makes pairs only where files are named.
     labelled: bool = False
     nearest: int = 8  # titles that BM25 ranks first
     near_misses: int = 4  # titles that hold some of the query's words, drawn from those that rank lower
@@ -203,9 +203,7 @@ class DataConfig:
     @property
     def makes_pairs(self) -> bool:
         """Says whether unlabelled pairs are made of queries and titles."""
-        given = bool(self.queries or self.titles)
-        alone = self.retrieve.labelled and len(self.fields) == 2 and not self.unlabelled
-        return given or alone
+        return bool(self.queries or self.titles) or (self.retrieve.labelled and len(self.fields) == 2)
 
     @property
     def group_column(self) -> str:

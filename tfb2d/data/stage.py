@@ -1,5 +1,6 @@
 """The stage `data`: turns files into checked splits and the transfer set."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ VERSION = 2  # of the code: raise it when the same files and settings give other
 
 def prepare_data(run: Run, config: Config) -> DataOutcome:
     """Reads, checks and splits the rows into `data/`; see `prepare`."""
-    stats = prepare(config.data, run.data, outside_scores(config), progress=run.progress)
+    data = config.data
+    if not any(teacher.preset for teacher in config.teachers.values()):  # nothing would score the pairs that are made
+        data = replace(data, retrieve=replace(data.retrieve, labelled=False))
+    stats = prepare(data, run.data, outside_scores(config), progress=run.progress)
     return DataOutcome.from_stats(stats)
 
 

@@ -13,10 +13,11 @@ from tests.data.harness import PAIR, content, phrase, write
 from tfb2d.config import AugmentConfig, Config, ConfigError, DataConfig, RetrieveConfig, TeacherConfig
 from tfb2d.data.keys import near_key, text_key
 from tfb2d.data.prepare import prepare
-from tfb2d.data.stage import data_settings
+from tfb2d.data.stage import data_settings, prepare_data
 from tfb2d.data.tables import read_table
 from tfb2d.errors import DataError
 from tfb2d.outcomes import DataOutcome
+from tfb2d.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +104,13 @@ def test_one_of_the_two_may_be_the_labelled_rows(labelled: DataConfig, tmp_path:
     assert stats["made_pairs"]["queries"] == len({query for query, _ in pairs(tmp_path / "out", "train")})
 
 
-def test_logs_take_the_place_of_made_pairs(labelled: DataConfig, tmp_path: Path) -> None:
+def test_made_pairs_stand_behind_logs(labelled: DataConfig, tmp_path: Path) -> None:
     log = write(tmp_path / "log.tsv", PAIR, [("word1 word9", "word8 word7")])
     alone = replace(labelled.retrieve, labelled=True)
     stats = prepare(replace(labelled, unlabelled=(log,), retrieve=alone), tmp_path / "out", progress=False)
-    assert stats["unlabelled"] == 1
-    assert "made_pairs" not in stats
+    transfer = pairs(tmp_path / "out", "transfer")
+    assert transfer[stats["train"]] == ("word1 word9", "word8 word7")
+    assert stats["unlabelled"] == 1 + stats["made_pairs"]["pairs"] == len(transfer) - stats["train"]
 
 
 def test_bad_rows_are_named_with_file_and_row(labelled: DataConfig, tmp_path: Path) -> None:
@@ -136,6 +138,24 @@ def test_queries_that_are_all_held_out(labelled: DataConfig, tmp_path: Path) -> 
     (tmp_path / "q.txt").write_text(" ".join(reversed(query.split())).upper())
     with pytest.raises(DataError, match="every query is one of the validation or test split"):
         prepare(replace(labelled, queries=(str(tmp_path / "q.txt"),)), tmp_path / "out", progress=False)
+
+
+def test_training_queries_that_are_all_held_out(labelled: DataConfig, tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / f"{n}.tsv", (*PAIR, "label"), [("word1", f"word{n}", 1), ("word2", f"x{n}", 0)]) for n in "abc"
+    ]
+    data = replace(labelled, train=(files[0],), valid=(files[1],), test=(files[2],))
+    stats = prepare(replace(data, retrieve=RetrieveConfig(labelled=True)), tmp_path / "out", progress=False)
+    assert stats["made_pairs"]["pairs"] == 0
+    assert stats["made_pairs"]["held_out_queries"] == 2
+
+
+def test_scores_from_files_alone_leave_no_pair_to_make(labelled: DataConfig, tmp_path: Path) -> None:
+    scores = write(tmp_path / "scores.tsv", (*PAIR, "logit"), [("word1", "word2", 0.5)])
+    data = replace(labelled, retrieve=RetrieveConfig(labelled=True))
+    config = Config(data=data, teachers={"llm": TeacherConfig(logits=(scores,))})
+    outcome = prepare_data(Run(tmp_path / "run", progress=False), config)
+    assert "made_pairs" not in outcome.details
 
 
 def test_the_stage_depends_on_the_files(labelled: DataConfig, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Adds pairs made of queries and titles to the transfer set."""
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tfb2d.data.transfer import TransferSet
 from tfb2d.errors import DataError
 
 HELD_OUT = ("valid", "test")
+_log = logging.getLogger(__name__)
 
 
 def add_made_pairs(
@@ -34,7 +36,7 @@ def add_made_pairs(
       Counts for `stats.json`: see `unlabelled_pairs`; and `pairs`, those that the transfer set took.
 
     Raises:
-      DataError: a file that cannot be used, or no query that is not held out.
+      DataError: a file that cannot be used, or files in which every query is held out.
     """
     queries, titles = (
         read_source(files, field, data, rejects) if files else _texts(splits / "train", field)
@@ -46,8 +48,10 @@ def add_made_pairs(
     pairs = unlabelled_pairs(queries, titles, data.retrieve, held.has, counts)
     transfer.add_pairs(tqdm(pairs, desc="make pairs", unit=" pairs", unit_scale=True, disable=not progress))
     if not counts["queries"]:
-        files = ", ".join(data.queries) or "the labelled training rows"
-        raise DataError(f"{files}: every query is one of the validation or test split; there is none to make pairs of")
+        files, held_out = ", ".join(data.queries), "every query is one of the validation or test split"
+        if files:
+            raise DataError(f"{files}: {held_out}; there is none to make pairs of")
+        _log.warning("no pairs are made of the labelled training rows: %s", held_out)
     return {**dict(sorted(counts.items())), "pairs": transfer.rows - before}
 
 
