@@ -101,7 +101,7 @@ class Model:
         for number, row in enumerate(rows):
             if isinstance(row, str) or len(row) != len(self.fields) or not all(isinstance(text, str) for text in row):
                 raise ValueError(f"row {number} is {row!r}; {self.folder} takes ({', '.join(self.fields)}) a row")
-        return [[row[place] for row in rows] for place in range(len(self.fields))]
+        return [[row[field] for row in rows] for field in range(len(self.fields))]
 
 
 def load(folder: str | Path) -> Model:

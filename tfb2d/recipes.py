@@ -111,7 +111,9 @@ def _kind(path: str, recipe: Mapping[str, Any]) -> Any:
             raise ConfigError(f"there is no setting {path}{hint}")
         values = values.get(part, {}) if isinstance(values, Mapping) else {}
     if dataclasses.is_dataclass(kind) or typing.get_origin(kind) is Mapping:
-        inner = ", ".join(one.removeprefix(f"{path}.") for one in paths(Config, recipe) if one.startswith(f"{path}."))
+        inner = ", ".join(
+            name.removeprefix(f"{path}.") for name in paths(Config, recipe) if name.startswith(f"{path}.")
+        )
         raise ConfigError(f"{path} is a group of settings: {inner}")
     return kind
 
@@ -125,7 +127,11 @@ def paths(kind: Any, values: Any, before: str = "") -> list[str]:
     else:
         return [before]
     known = values if isinstance(values, Mapping) else {}
-    return [path for name, one in inner for path in paths(one, known.get(name, {}), f"{before}.{name}".lstrip("."))]
+    return [
+        path
+        for name, inner_kind in inner
+        for path in paths(inner_kind, known.get(name, {}), f"{before}.{name}".lstrip("."))
+    ]
 
 
 def _read(kind: Any, text: str, path: str) -> Any:

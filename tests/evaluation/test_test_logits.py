@@ -78,7 +78,8 @@ def test_runs_are_joined_by_seed_beside_their_result_and_recounted(tmp_path: Pat
     }
     done = command("recount", str(beside))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test split") == 4  # a heading and the count of rows, by seed
+    assert done.stdout.count("test split") == 2
+    assert f"{beside}: quick & <i>dirty</i>, seed 3, 90 rows" in done.stdout
     assert f"retention  {100 * summarise(runs[1])['headline_retention']:.1f}%" in done.stdout
 
 

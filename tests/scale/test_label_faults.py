@@ -86,14 +86,14 @@ def test_a_damaged_part_is_named(
     whole = (rows / "part-00002.parquet").read_bytes()
     (rows / "part-00002.parquet").write_bytes(whole[:4] + bytes(1000) + whole[1004:])
     with pytest.raises(DataError, match=r"rows/part-00002\.parquet: not a whole Parquet file"):
-        label_folder(saved, rows, tmp_path / "out", config, False)
+        label_folder(saved, rows, tmp_path / "out", config, False, [labelled])
     assert (tmp_path / "out" / "part-00000.parquet").exists()
     (rows / "part-00002.parquet").write_bytes(whole)
-    label_folder(saved, rows, tmp_path / "out", config, False)
+    label_folder(saved, rows, tmp_path / "out", config, False, [labelled])
     assert content(tmp_path / "out") == content(labelled)
     (rows / "part-00001.parquet").write_bytes(whole[:100])
     with pytest.raises(DataError, match=r"rows/part-00001\.parquet: not a whole Parquet file"):
-        label_folder(saved, rows, tmp_path / "out", config, False)
+        label_folder(saved, rows, tmp_path / "out", config, False, [labelled])
 
 
 def test_another_labellings_shards_are_kept(labelled: Path, saved: Path, source: Path, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_clocks_may_disagree(labelled: Path, saved: Path, source: Path, tmp_path
     for path, moment in zip(sorted(out.glob("part-*")), (0, 2**33) * 5, strict=True):
         os.utime(path, (moment, moment))
     (out / "part-00004.parquet").unlink()
-    label_folder(saved, source, out, LOCAL, False)
+    label_folder(saved, source, out, LOCAL, False, [labelled])
     assert content(out) == content(labelled)
 
 
@@ -179,6 +179,7 @@ def test_a_machine_without_the_drivers_folders_says_so(
         64,
         256,
         made_by(saved, PAIR.fields),
+        (str(labelled),),
     )
     assert Worker(good).do(9) == ((24, 0), "")
     for changes, message in [
@@ -198,7 +199,7 @@ def test_a_machine_without_the_drivers_folders_says_so(
 
 
 def test_an_actor_that_writes_elsewhere_is_noticed(
-    saved: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labelled: Path, saved: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def elsewhere(job: LabelJob, pieces: list[int], _: object) -> object:
         other = dataclasses.replace(job, out=str(shutil.copytree(tmp_path / "out", tmp_path / "elsewhere")))
@@ -206,7 +207,7 @@ def test_an_actor_that_writes_elsewhere_is_noticed(
 
     monkeypatch.setattr("tfb2d.scale.ray_actors.run_on_actors", elsewhere)
     with pytest.raises(DataError, match="lacks shard 0, which an actor wrote; all machines must share the folder"):
-        label_folder(saved, source, tmp_path / "out", RAY, False)
+        label_folder(saved, source, tmp_path / "out", RAY, False, [labelled])
 
 
 @pytest.mark.slow

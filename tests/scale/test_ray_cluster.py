@@ -22,7 +22,9 @@ NODE = """
 import json, sys, time
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 * 2**20})
-nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(int(sys.argv[1]))]
+sizes = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+nodes = [cluster.add_node(wait=False, **sizes) for _ in range(int(sys.argv[1]))]
+cluster.wait_for_nodes(timeout=300)
 print(json.dumps({"address": cluster.address}), flush=True)
 for line in sys.stdin:
     cluster.remove_node(nodes.pop(), allow_graceful=False)
@@ -39,6 +41,7 @@ config = LabelConfig(16, 256, "ray", RayConfig({address!r}, actors={actors}))
 label.label_folder(Path({saved!r}), Path({source!r}), Path({out!r}), config, progress=False)
 """
 SMALL = LabelConfig(16, 256)
+VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "300"}
 
 
 class ThreeMachines:
@@ -51,10 +54,14 @@ class ThreeMachines:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **VARIABLES, "PYTHONPATH": str(ROOT)},
         )
         assert self._process.stdout is not None
-        self.address = json.loads(self._process.stdout.readline())["address"]
+        line = self._process.stdout.readline()
+        if not line:
+            self.close()
+        assert line, "the cluster did not start"
+        self.address = json.loads(line)["address"]
 
     def kill_a_machine(self) -> None:
         """Kills the raylet of a worker, and with it all its processes."""

@@ -1,9 +1,6 @@
 """Counts a teacher's floating-point operations, and measures how many the machine's matrix product does a second."""
 
-import os
-import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,29 +69,3 @@ def measure_peak(dtype: str, seconds: float = 1.0) -> tuple[float, float]:
         times.append(time.perf_counter() - start)
         cpu_times.append(time.process_time() - cpu)
     return 2.0 * size**3 / min(times), 2.0 * size**3 / min(cpu_times)
-
-
-def device_name() -> str:
-    """Returns the name of the GPU that the teachers' backend computes on, or of the CPU and its number of cores."""
-    import keras
-
-    from tfb2d.teachers.models import on_accelerator
-
-    if not on_accelerator():
-        info = Path("/proc/cpuinfo")
-        lines = info.read_text().splitlines() if info.exists() else []
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return f"{names[0] if names else platform.processor() or 'CPU'}, {allowed} cores"
-    backend = keras.backend.backend()
-    if backend == "torch":
-        import torch
-
-        return str(torch.cuda.get_device_name())
-    if backend == "jax":
-        import jax
-
-        return str(jax.devices()[0].device_kind)
-    import tensorflow as tf
-
-    return str(tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])["device_name"])

@@ -100,8 +100,8 @@ def measure(
     """
     import keras
 
-    from tfb2d.bench.flops import device_name, forward_flops, measure_peak
-    from tfb2d.teachers.models import on_accelerator
+    from tfb2d.bench.flops import forward_flops, measure_peak
+    from tfb2d.teachers.models import device_name, on_accelerator
     from tfb2d.teachers.packing import bucket
 
     packed = teacher.pack(columns)

@@ -32,7 +32,11 @@ def run(options: Namespace) -> None:
 
     for file in options.files:
         for seed, results in read_test_logits(Path(file)).items():
-            print(f"{file}: {results.name}, seed {seed}\n\n{print_table(summarise(results))}\n")
+            lines = print_table(summarise(results)).splitlines()
+            known = [
+                line for line in lines if not line.startswith("rows ")
+            ]  # counts of the data stage are not in the file
+            print(f"{file}: {results.name}, seed {seed}, {len(results.columns[0]):,} rows\n", *known, "", sep="\n")
 
 
 if __name__ == "__main__":

@@ -136,12 +136,12 @@ class Catalogue:
 
     def vectors(self, rows: NDArray[np.int64]) -> Vectors:
         """Returns the vectors of rows, float32 `[n, dim]`."""
-        found = np.zeros((len(rows), self.dim), self._vectors[0].dtype if self._vectors else np.float32)
+        vectors = np.zeros((len(rows), self.dim), self._vectors[0].dtype if self._vectors else np.float32)
         parts = np.searchsorted(self._starts, rows, "right") - 1
         for part in np.unique(parts):
             inside = parts == part
-            found[inside] = self._vectors[part][rows[inside] - self._starts[part]]
-        return restored(found)
+            vectors[inside] = self._vectors[part][rows[inside] - self._starts[part]]
+        return restored(vectors)
 
     def blocks(self, begin: int = 0) -> Iterator[tuple[int, Vectors]]:
         """Yields (first row, float32 `[n, dim]`) of each part, from row `begin` on; deleted rows are among them."""

@@ -32,12 +32,12 @@ def distractors(titles: Sequence[str], count: int, seed: int = 0) -> Iterator[st
     split = [words for words in (title.split() for title in titles) if words]
     if not split:
         raise DataError("there are no titles whose words could be recombined")
-    by_place: list[list[str]] = []
+    by_position: list[list[str]] = []
     for words in split:
-        for place, word in enumerate(words):
-            if place == len(by_place):
-                by_place.append([])
-            by_place[place].append(word)
+        for position, word in enumerate(words):
+            if position == len(by_position):
+                by_position.append([])
+            by_position[position].append(word)
     used = {hash64(text_key(title)) for title in titles}
     generator = np.random.default_rng(seed)
     made, tries = 0, 0
@@ -48,9 +48,9 @@ def distractors(titles: Sequence[str], count: int, seed: int = 0) -> Iterator[st
         choices = generator.random((_CHUNK, longest))
         for start, swap, choice in zip(starts, swaps, choices, strict=True):
             words = list(split[start])
-            for place in np.flatnonzero(swap[: len(words)]).tolist():
-                others = by_place[place]
-                words[place] = others[int(choice[place] * len(others))]
+            for position in np.flatnonzero(swap[: len(words)]).tolist():
+                others = by_position[position]
+                words[position] = others[int(choice[position] * len(others))]
             title = " ".join(words)
             tries += 1
             if (key := hash64(text_key(title))) in used:
@@ -73,5 +73,5 @@ def write_distractors(path: Path, titles: Sequence[str], count: int, seed: int, 
         made = distractors(titles, count, seed)
         for start in range(0, count, _CHUNK):
             some = [title for title, _ in zip(made, range(min(_CHUNK, count - start)), strict=False)]
-            ids = [f"distractor-{start + place}" for place in range(len(some))]
+            ids = [f"distractor-{start + index}" for index in range(len(some))]
             writer.write_table(pa.table([ids, some], schema=schema))

@@ -120,14 +120,14 @@ def measure(
     generator = np.random.default_rng(seed)
     ways: dict[str, Callable[[str], Hits]] = {
         "random": lambda query: _random_hits(searcher, generator, depth, judgements.by_id),
-        "bm25": lambda query: found(query, legs=("bm25",), rank=False),
-        "twin": lambda query: found(query, legs=("twin",), rank=False),
-        "both": lambda query: found(query, rank=False),
+        "bm25": lambda query: search_hits(query, legs=("bm25",), rank=False),
+        "twin": lambda query: search_hits(query, legs=("twin",), rank=False),
+        "both": lambda query: search_hits(query, rank=False),
     }
     if rank:
-        ways["ranked"] = lambda query: found(query, k=retrieve, retrieve=retrieve)
+        ways["ranked"] = lambda query: search_hits(query, k=retrieve, retrieve=retrieve)
 
-    def found(query: str, **settings: Any) -> Hits:
+    def search_hits(query: str, **settings: Any) -> Hits:
         return _hits(searcher.search(query, **{"k": depth, "retrieve": depth, **settings}), judgements.by_id)
 
     for query in judgements.gains:
@@ -142,10 +142,10 @@ def _hits(answer: Answer, by_id: bool) -> Hits:
     """Returns an answer's hits by key; of titles with the same text the first counts."""
     if problems := [note for note in answer.notes if "did not answer" in note]:
         raise SearchError(problems[0])
-    found: dict[str, float] = {}
+    scores: dict[str, float] = {}
     for hit in answer.hits:
-        found.setdefault(hit.id if by_id else hit.title.strip(), hit.score)
-    return list(found.items())
+        scores.setdefault(hit.id if by_id else hit.title.strip(), hit.score)
+    return list(scores.items())
 
 
 def _random_hits(searcher: Searcher, generator: np.random.Generator, depth: int, by_id: bool) -> Hits:
@@ -153,7 +153,7 @@ def _random_hits(searcher: Searcher, generator: np.random.Generator, depth: int,
     live = catalogue.live_rows()
     rows = generator.choice(live, min(depth, len(live)), replace=False)
     keys = catalogue.ids(rows) if by_id else [title.strip() for title in catalogue.titles(rows)]
-    return [(key, -float(place)) for place, key in enumerate(dict.fromkeys(keys))]
+    return [(key, -float(position)) for position, key in enumerate(dict.fromkeys(keys))]
 
 
 def _keys(catalogue: Catalogue, by_id: bool) -> Iterator[list[str]]:

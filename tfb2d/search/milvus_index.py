@@ -90,7 +90,7 @@ class Milvus:
         """Adds vectors of the rows from `first` on; those that are there are replaced."""
         for start in range(0, len(vectors), BATCH):
             some = vectors[start : start + BATCH].astype(np.float32)
-            rows = [{"row": first + start + place, "vector": vector.tolist()} for place, vector in enumerate(some)]
+            rows = [{"row": first + start + index, "vector": vector.tolist()} for index, vector in enumerate(some)]
             self._call(lambda client, rows=rows: client.upsert(self._name, rows, timeout=_SECONDS))
 
     def remove(self, rows: Rows) -> None:

@@ -229,8 +229,8 @@ class Searcher:
 
 def _hits(snapshot: Snapshot, rows: Rows, scores: Floats, stages: dict[str, tuple[Rows, Floats]]) -> tuple[Hit, ...]:
     of_row: dict[int, dict[str, tuple[int, float]]] = {int(row): {} for row in rows}
-    for name, (found, values) in stages.items():
-        for row, rank, value in zip(found.tolist(), ranks(values).tolist(), values.tolist(), strict=True):
+    for name, (rows_of_stage, values) in stages.items():
+        for row, rank, value in zip(rows_of_stage.tolist(), ranks(values).tolist(), values.tolist(), strict=True):
             if row in of_row:
                 of_row[row][name] = (rank, value)
     ids, titles = snapshot.catalogue.ids(rows), snapshot.catalogue.titles(rows)

@@ -120,7 +120,9 @@ def _matches(
     orders, dim = len(counts), served.config.dim
     # The n-grams of one order stand together, one for each token of the query.
     repeated, often = tf.split(tf.concat(counts, 1) if orders > 1 else counts[0], [1, -1], num=2)
-    vectors = tf.gather(texts.data, tf.concat([at[:width] for at in texts.at], 0) if orders > 1 else texts.at[0][:width])
+    vectors = tf.gather(
+        texts.data, tf.concat([at[:width] for at in texts.at], 0) if orders > 1 else texts.at[0][:width]
+    )
     order = tf.repeat(tf.eye(orders), width[None], 0) if orders > 1 else tf.ones(tf.stack([width, 1]))
     sums = tf.matmul(tf.concat([often / repeated, tf.minimum(often, 1.0)], 0), tf.concat([vectors, order], 1))
     title_sums, query_sums = tf.split(sums, 2)

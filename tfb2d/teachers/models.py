@@ -1,6 +1,8 @@
 """Builds classifiers: an encoder by name or folder, with a fresh head for the task."""
 
 import difflib
+import os
+import platform
 from pathlib import Path
 
 import keras
@@ -115,6 +117,26 @@ def on_accelerator() -> bool:
 
         return bool(torch.cuda.is_available())
     return not all(device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def device_name() -> str:
+    """Returns the name of the GPU that Keras computes on, or of the CPU with the number of cores that are allowed."""
+    if not on_accelerator():
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.exists() else []
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return f"{names[0] if names else platform.processor() or 'CPU'}, {cores} cores"
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return str(torch.cuda.get_device_name())
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+        return str(details.get("device_name", "GPU"))
+    return str(keras.distribution.list_devices()[0])
 
 
 def head_activation(classifier: keras_hub.models.TextClassifier) -> str:

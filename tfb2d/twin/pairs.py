@@ -109,8 +109,8 @@ def query_batches(query_of: np.ndarray, size: int, rng: np.random.Generator, rin
     if not len(query_of):
         return []
     count = int(query_of.max()) + 1
-    place = (np.arange(count) + rng.integers(count)) % count if ring else rng.permutation(count)
+    rank = (np.arange(count) + rng.integers(count)) % count if ring else rng.permutation(count)
     shuffled = rng.permutation(len(query_of))
-    order = shuffled[np.argsort(place[query_of[shuffled]], kind="stable")]
+    order = shuffled[np.argsort(rank[query_of[shuffled]], kind="stable")]
     batches = [order[at : at + size] for at in range(0, len(order), size)]
     return [batches[index] for index in rng.permutation(len(batches))]

@@ -73,14 +73,14 @@ def make_batch(pairs: Pairs, queries: PackedTexts, titles: PackedTexts, rows: np
     query_texts, query_of = np.unique(pairs.query_of[rows], return_inverse=True)
     title_texts, title_of = np.unique(pairs.title_of[rows], return_inverse=True)
     by_length = np.argsort(titles.lengths[title_texts], kind="stable")
-    place = np.empty_like(by_length)
-    place[by_length] = np.arange(len(by_length))
+    rank = np.empty_like(by_length)
+    rank[by_length] = np.arange(len(by_length))
     parts = np.array_split(title_texts[by_length], PARTS if len(title_texts) >= FEWEST else 1)
     return Batch(
         queries.batch(query_texts),
         tuple(titles.batch(part) for part in parts),
         query_of.astype(np.int32),
-        place[title_of].astype(np.int32),
+        rank[title_of].astype(np.int32),
         pairs.targets[rows],
         pairs.teacher[rows],
     )
