@@ -53,7 +53,8 @@ def test_the_ray_job_labels() -> None:
     assert (python, flag, module) == ("python", "-m", "tfb2d.label")
     parser = Parser("label", label.__doc__ or "")
     label.add_arguments(parser)
-    options = parser.parse_args([word for word in words if "ray" not in word])
+    options = parser.parse_args(words)
+    assert options.engine == "ray"
     assert options.input
     assert options.output
     (worker,) = spec["rayClusterSpec"]["workerGroupSpecs"]

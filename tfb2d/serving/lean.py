@@ -2,7 +2,7 @@
 
 `import tensorflow` also imports Keras, and with it pandas, pyarrow, scikit-learn and Matplotlib where they are installed;
 its converter to TensorFlow Lite imports JAX, and old training loops SciPy. A server runs graphs alone. Without those
-libraries it starts in half of the CPU time and needs 290 MB less (docs/performance.md).
+libraries it starts in two thirds of the CPU time and needs 300 MB less (docs/performance.md).
 """
 
 import contextlib
