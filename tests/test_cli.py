@@ -196,6 +196,7 @@ def test_settings_have_the_types_of_the_dataclasses() -> None:
         "--compress.max_megabytes=8",
         "--config.student.window=3",
         "--config.student.convolutions=",
+        "--config.student.convolution_width=0",
     )
     assert config.student.dim == 32
     assert isinstance(config.training.learning_rate, float)

@@ -41,6 +41,7 @@ def test_products_are_counted(tiny: Callable[[str], Teacher]) -> None:
     assert forward_flops(tiny("albert").model, lengths, first_only=False) is None
 
 
+@pytest.mark.slow  # a process with TensorFlow
 def test_a_teacher_is_measured(tmp_path: Path, tiny: Callable[[str], Teacher]) -> None:
     teacher = tiny("bert")
     assert measure(teacher, [["red shoe"] * 8], 64, 1, 1e9)["mfu_cpu"] is None  # a given peak is no CPU's

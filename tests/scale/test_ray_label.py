@@ -14,6 +14,7 @@ from tfb2d.settings import changed_settings
 from tfb2d.teachers.label import label_folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_either_engine_goes_on_with_what_the_other_began(
     labelled: Path, saved: Path, source: Path, tmp_path: Path

@@ -25,7 +25,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainTensorFlow]
         yield process
 
 
-@pytest.mark.parametrize("shape", harness.SHAPES)
+# Shapes whose parts other shapes have, too.
+COVERED = ("linear", "composed", "convolved", "narrowed", "exit of classes", "vocabulary", "affixes", "concatenation")
+
+
+@pytest.mark.parametrize(
+    "shape", [pytest.param(name, marks=[pytest.mark.slow] * (name in COVERED)) for name in harness.SHAPES]
+)
 def test_harness(shape: str, tmp_path: Path, plain: PlainTensorFlow) -> None:
     run_student_test(*harness.SHAPES[shape], tmp_path, plain)
 

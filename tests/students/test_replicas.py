@@ -41,7 +41,8 @@ FIGURES, WEIGHTS = (
 )  # tolerances of a loss, and of a weight on average; `assert_same` in two_devices.py says why
 
 
-@pytest.mark.parametrize("what", ["text", *(pytest.param(what, marks=pytest.mark.slow) for what in ("pair", "drop"))])
+@pytest.mark.slow  # a process with TensorFlow for each side
+@pytest.mark.parametrize("what", ["text", "pair", "drop"])
 def test_two_devices_train_the_student_of_one(what: str, tmp_path: Path) -> None:
     command = module("tests.students.two_devices", what, str(tmp_path))
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=900)

@@ -66,6 +66,7 @@ def test_a_pass_keeps_the_weights_that_the_model_had(encoder: Callable[[str], Pa
     assert np.abs(teacher.logits_of(packed) - after).max() < 1e-5  # labelling reads them afresh in each call
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")  # Keras, of each layer without kernels
 def test_a_quantised_encoder_computes_its_own_pass(encoder: Callable[[str], Path]) -> None:
     quantised = classifier_of(encoder("bert"), "float32")

@@ -42,6 +42,7 @@ def can_skip_padding(model: Any) -> bool:
     return (
         keras.backend.backend() == "tensorflow"
         and type(model) in CLASSIFIERS
+        and bool(model.backbone.transformer_layers)
         and all(_is_known(layer) for layer in model.backbone.transformer_layers)
     )
 
