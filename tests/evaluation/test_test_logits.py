@@ -100,3 +100,8 @@ def test_models_without_logits_and_other_files(tmp_path: Path) -> None:
     pq.write_table(pa.table({"row": ["a"]}), tmp_path / "other.parquet")
     with pytest.raises(DataError, match="does not hold test logits"):
         read_test_logits(tmp_path / "other.parquet")
+    (tmp_path / "rows.tsv").write_text("row\n")
+    with pytest.raises(DataError, match=r"rows\.tsv: is no Parquet file; test logits lie in"):
+        read_test_logits(tmp_path / "rows.tsv")
+    with pytest.raises(DataError, match=r"gone\.parquet: there is no such file; test logits lie in"):
+        read_test_logits(tmp_path / "gone.parquet")

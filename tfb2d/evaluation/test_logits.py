@@ -54,14 +54,18 @@ def read_test_logits(file: Path) -> dict[int, "RunResults"]:
     """Returns each seed's results, as `results.summarise` takes them; their texts are the hashes.
 
     Raises:
-      DataError: the file was not written by this module.
+      DataError: the file is missing, or was not written by this module.
     """
-    table = pq.read_table(file)
-    found = {}
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        problem = "is no Parquet file" if file.is_file() else "there is no such file"
+        raise DataError(f"{file}: {problem}; test logits lie in a run folder's report/test_logits.parquet") from error
+    results = {}
     for seed, entry in _about(table, file).items():
         rows = table.filter(pc.equal(table["seed"], int(seed)))
-        found[int(seed)] = _results(rows, entry, int(seed))
-    return found
+        results[int(seed)] = _results(rows, entry, int(seed))
+    return results
 
 
 def row_hash(fields: Sequence[str]) -> str:
