@@ -27,7 +27,7 @@ class RayConfig:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """How teachers write logits."""
+    """Says how teachers write logits."""
 
     rows_per_shard: int = 8192  # the unit that is redone after a kill
     batch_tokens: int = 4096  # tokens, padding included, of one forward pass

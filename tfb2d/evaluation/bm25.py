@@ -5,15 +5,13 @@ are never negative. Its own tokenizer is not used: it drops one-letter words, "n
 are lost.
 """
 
-import importlib
 import re
-import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tfb2d.evaluation.metrics import Floats
+from tfb2d.imports import import_bm25s
 
 # Measures of the order of scores alone: those that BM25 has without a calibration to probabilities.
 BY_ORDER = ("roc_auc", "pr_auc", "ndcg10", "ndcg10_all", "spearman", "pair_order")
@@ -42,7 +40,7 @@ def bm25_scores(queries: Sequence[str], titles: Sequence[str]) -> Floats:
     scores = np.zeros(len(titles))
     if not vocabulary:
         return scores  # no title has a word; BM25.index would fail
-    index = _bm25s().BM25()
+    index = import_bm25s().BM25()
     index.index((ids, vocabulary), show_progress=False)
     rows: dict[str, list[int]] = {}
     for row, query in enumerate(queries):
@@ -58,14 +56,3 @@ def bm25_shares(queries: Sequence[str], titles: Sequence[str]) -> Floats:
     """Returns BM25's scores s as s / (1 + s), `[n]` in [0, 1): the same order, in the range of probabilities."""
     scores = bm25_scores(queries, titles)
     return scores / (1 + scores)
-
-
-def _bm25s() -> Any:
-    """Imports bm25s without JAX, which it would start, and on a GPU give most of the memory, for a function unused here."""
-    if "bm25s" in sys.modules or "jax" in sys.modules:
-        return importlib.import_module("bm25s")
-    sys.modules["jax"] = None  # type: ignore[assignment]  # importing it fails then
-    try:
-        return importlib.import_module("bm25s")
-    finally:
-        del sys.modules["jax"]

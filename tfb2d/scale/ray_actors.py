@@ -35,7 +35,7 @@ class Job(Protocol):
 
 
 class Worker:
-    """What runs in an actor. It loads with its first piece, so that what is wrong comes back as that piece's answer.
+    """Works in an actor. It loads with its first piece, so that what is wrong comes back as that piece's answer.
 
     Args:
       job: the work.

@@ -2,15 +2,14 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.atomic import sync
+from tfb2d.imports import import_bm25s
 from tfb2d.search.answer import SearchError
 from tfb2d.search.fusion import Floats, Rows, ordered
 from tfb2d.search.words import words
@@ -32,7 +31,7 @@ class Lexical:
     """
 
     def __init__(self, folder: Path) -> None:
-        bm25s = _bm25s()
+        bm25s = import_bm25s()
         try:
             for name, size in json.loads((folder / _SIZES).read_bytes()).items():
                 if (actual := (folder / name).stat().st_size) != size:
@@ -57,24 +56,6 @@ class Lexical:
         return np.asarray(self._rows[documents], np.int64), best
 
 
-def _bm25s() -> Any:
-    """Imports bm25s, and keeps it from importing JAX.
-
-    bm25s runs a JAX operation on import where JAX is installed. That takes seconds, and on a GPU most of its memory. Its
-    top-k, which uses it, is not used here.
-    """
-    hidden = "jax" not in sys.modules
-    if hidden:
-        sys.modules["jax"] = None  # type: ignore[assignment]
-    try:
-        import bm25s
-        import bm25s.tokenization
-    finally:
-        if hidden:
-            del sys.modules["jax"]
-    return bm25s
-
-
 REPAIR = "the `tfb2d search build` that made the index mends it from the catalogue"
 
 
@@ -97,7 +78,7 @@ def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
       folder: where; replaced if it is there.
       titles: row and title of each live row, by rising row.
     """
-    bm25s = _bm25s()
+    bm25s = import_bm25s()
     vocabulary: dict[str, int] = {}
     rows: list[int] = []
     documents: list[NDArray[np.int32]] = []

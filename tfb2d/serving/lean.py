@@ -8,7 +8,8 @@ libraries it starts in two thirds of the CPU time and needs 300 MB less (docs/pe
 import contextlib
 import ctypes
 import sys
-from importlib.util import find_spec
+
+from tfb2d.imports import hidden
 
 UNUSED = ("keras", "tf_keras", "jax", "scipy")
 
@@ -21,14 +22,8 @@ def import_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules:
         return
-    hidden = [name for name in UNUSED if name not in sys.modules and find_spec(name)]
-    for name in hidden:  # Python's reference, 5.3.1: None makes an import raise ModuleNotFoundError
-        sys.modules[name] = None  # type: ignore[assignment]
-    try:
+    with hidden(*UNUSED):
         import tensorflow  # noqa: F401 (whoever needs it imports it again, which costs nothing)
-    finally:
-        for name in hidden:
-            sys.modules.pop(name, None)
 
 
 def give_back_memory() -> None:

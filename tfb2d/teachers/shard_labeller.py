@@ -1,4 +1,4 @@
-"""What labels the rows of a shard: the local loop and Ray's actors both call it, so the bytes are the same."""
+"""Labels the rows of a shard: the local loop and Ray's actors both call this, so the bytes are the same."""
 
 import os
 from collections.abc import Callable, Sequence

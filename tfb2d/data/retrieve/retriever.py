@@ -5,13 +5,12 @@ between letters and digits. So `64gb` shares both parts with `64 gb`, and a mode
 neighbours' codes.
 """
 
-import importlib
 import re
-import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+
+from tfb2d.imports import import_bm25s
 
 _PIECE = re.compile(r"[^\W\d_]+|\d+")
 
@@ -33,7 +32,7 @@ class Retriever:
         documents = [[self._ids.setdefault(piece, len(self._ids)) for piece in pieces(title)] for title in titles]
         self._index = None
         if self._ids:  # BM25.index fails on titles without a single word
-            self._index = _bm25s().BM25()
+            self._index = import_bm25s().BM25()
             self._index.index((documents, self._ids), show_progress=False)
 
     def nearest(self, query: str, k: int) -> np.ndarray:
@@ -50,14 +49,3 @@ class Retriever:
             least = np.partition(scores[sharing], len(sharing) - k)[len(sharing) - k]
             sharing = sharing[scores[sharing] >= least]
         return sharing[np.lexsort((sharing, -scores[sharing]))][:k]
-
-
-def _bm25s() -> Any:
-    """Imports bm25s without JAX, which it would start, and on a GPU give most of the memory, for a function unused here."""
-    if "bm25s" in sys.modules or "jax" in sys.modules:
-        return importlib.import_module("bm25s")
-    sys.modules["jax"] = None  # type: ignore[assignment]  # importing it fails then
-    try:
-        return importlib.import_module("bm25s")
-    finally:
-        del sys.modules["jax"]
