@@ -380,3 +380,13 @@ def test_durations() -> None:
         "1.2 s",
         "–",
     ]
+
+
+def test_a_teacher_that_is_worse_than_labels_alone_is_pointed_out() -> None:
+    run = run_results()
+    student = run.models["student"].scores
+    poor = Model(1 - student)
+    (*_, warning) = summarise(run_results(models={"teacher": poor, "labels_only": Model(student)}))["warnings"]
+    assert "that of student, labels only" in warning
+    assert "more labels, epochs or layers" in warning
+    assert not summarise(run_results(models={"teacher": Model(student), "labels_only": poor}))["warnings"]

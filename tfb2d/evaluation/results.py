@@ -24,6 +24,7 @@ from tfb2d.evaluation.metrics import (
     ndcg_groups,
 )
 from tfb2d.evaluation.models import DISTILLED, MODELS, Model, covered
+from tfb2d.evaluation.table import METRICS
 
 HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
 # Comparisons of the leading model: its accuracy, ROC-AUC and NDCG@10 over its teacher's, the share of rows decided as the
@@ -122,6 +123,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
             compared[key] = _against_teacher(part, key, measure, run.rankings)
         kept = compared[run.leading]["retention"]["value"]
         warnings = doubts(run.task, labels[scored], part.values["teacher"], kept, run.leading)
+        warnings += _better_than_the_teacher(part, measure)
     if {"student", "labels_only"} <= set(scores):
         compared["student"]["gain_over_labels_only"] = whole.difference("student", "labels_only")
         compared["student"]["headline_gain"] = whole.difference(
@@ -209,6 +211,22 @@ def _against_teacher(part: Bootstrap, key: str, measure: str, rankings: bool) ->
         if ranked:
             figures["ndcg10_over_bm25"] = part.share_of_gap(key, "bm25", "teacher", "ndcg10")
     return figures
+
+
+def _better_than_the_teacher(part: Bootstrap, measure: str) -> list[str]:
+    """Returns a sentence for each model without a teacher that is better than the teacher, beyond its 95% interval."""
+    sentences = []
+    for other in ("bm25", "labels_only"):
+        if part.values.get(other, {}).get(measure) is None:
+            continue
+        gap = part.difference(*_better_first("teacher", other, measure), measure)
+        if gap["ci95"] is not None and gap["ci95"][1] < 0:
+            figures = [f"{part.values[key][measure]:.3f}" for key in ("teacher", other)]
+            sentences.append(
+                f"The teacher's {METRICS[measure]} is {figures[0]}, that of {MODELS[other]} {figures[1]}: such a teacher can only "
+                "hold a student back; more labels, epochs or layers may help it."
+            )
+    return sentences
 
 
 def _better_first(model: str, other: str, measure: str) -> tuple[str, str]:
