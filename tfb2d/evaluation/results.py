@@ -223,8 +223,8 @@ def _better_than_the_teacher(part: Bootstrap, measure: str) -> list[str]:
         if gap["ci95"] is not None and gap["ci95"][1] < 0:
             figures = [f"{part.values[key][measure]:.3f}" for key in ("teacher", other)]
             sentences.append(
-                f"The teacher's {METRICS[measure]} is {figures[0]}, that of {MODELS[other]} {figures[1]}: such a teacher can only "
-                "hold a student back; more labels, epochs or layers may help it."
+                f"The teacher's {METRICS[measure]} is {figures[0]}, below {figures[1]} of {MODELS[other]}: more labels, "
+                "epochs or layers may help the teacher."
             )
     return sentences
 
