@@ -15,7 +15,7 @@ from pyarrow import fs
 from tfb2d.config import LabelConfig
 from tfb2d.data.tables import read_table
 from tfb2d.errors import DataError
-from tfb2d.scale.object_store import bring_here, is_remote
+from tfb2d.scale.object_store import bring_here, is_remote, place_of
 from tfb2d.teachers.files import label_files
 
 
@@ -90,3 +90,11 @@ def test_files_of_a_bucket_are_labelled(server: str, saved: Path, tmp_path: Path
 )
 def test_which_patterns_are_remote(pattern: str, remote: bool) -> None:
     assert is_remote(pattern) is remote
+
+
+def test_copies_stay_below_their_folder(tmp_path: Path) -> None:
+    assert place_of("bucket/logs/a.tsv", tmp_path) == tmp_path / "bucket/logs/a.tsv"
+    assert place_of("/logs/a.tsv", tmp_path) == tmp_path / "logs/a.tsv"
+    assert place_of("bucket/a..b.tsv", tmp_path) == tmp_path / "bucket/a..b.tsv"
+    with pytest.raises(DataError, match=r"with '\.\.' in it"):
+        place_of("bucket/../a.tsv", tmp_path)

@@ -52,12 +52,23 @@ def _copied(pattern: str, folder: Path) -> list[str]:
         store, path = fs.FileSystem.from_uri(pattern)
         infos = sorted(_matches(store, path), key=lambda info: info.path)
         for info in infos:
-            _copy(store, info, folder / info.path)
+            _copy(store, info, place_of(info.path, folder))
     except (OSError, ValueError) as error:  # pyarrow's own errors are these, too
         raise DataError(f"{pattern} cannot be read: {error}") from error
     if not infos:
         raise DataError(f"{pattern}: nothing found")
-    return [str(folder / info.path) for info in infos]
+    return [str(place_of(info.path, folder)) for info in infos]
+
+
+def place_of(path: str, folder: Path) -> Path:
+    """Returns where a store's file is copied to: below the folder, whatever its path is.
+
+    Raises:
+      DataError: the path has a part "..", which could lead out of the folder.
+    """
+    if ".." in path.split("/"):
+        raise DataError(f"{path}: a path with '..' in it is not copied; give the file another name")
+    return folder / path.lstrip("/")  # HDFS has absolute paths
 
 
 def _matches(store: fs.FileSystem, path: str) -> list[fs.FileInfo]:
