@@ -350,6 +350,26 @@ def test_three_classes_from_outside_scores_alone(tmp_path: Path) -> None:
     assert score["score"].numpy().argmax(1).tolist() == [0, 1, 2]
 
 
+def test_score_files_are_read_as_the_labelled_ones(tmp_path: Path) -> None:
+    """Texts in quotes, written plainly: the data stage and the join see the same texts."""
+    rows = [[f'"{text}"' if number % 2 else text, topic] for number, (text, topic) in enumerate(topic_rows(90))]
+    judged = write_rows(tmp_path / "judged.tsv", ["text", "label"], rows)
+    scores = write_rows(tmp_path / "s.tsv", ["text", "logit_0", "logit_1", "logit_2"], [[t, 0, 1, 2] for t, _ in rows])
+    data = DataConfig(
+        train=(str(judged),), classes=tuple(TOPICS), valid_fraction=0.2, test_fraction=0.2, quoting="none"
+    )
+    config = Config(data=data, teachers={"llm": TeacherConfig(logits=(str(scores),))})
+    outcome = pipeline.run(Run(tmp_path / "run", progress=False), config, until="logits/llm")
+    assert sum(outcome.rows.values()) == 90
+    assert outcome.missing == dict.fromkeys(outcome.rows, 0)
+    others = replace(config, data=replace(data, quoting="auto")), replace(config, data=replace(data, max_chars=9))
+    settings = [
+        next(stage.settings for stage in pipeline.stages(each) if stage.name == "logits/llm")
+        for each in (config, *others)
+    ]
+    assert len({json.dumps(each, default=str) for each in settings}) == 3
+
+
 def test_classes_may_be_numbers(tmp_path: Path) -> None:
     numbers = [[text, list(TOPICS).index(topic)] for text, topic in topic_rows(90)]
     judged = write_rows(tmp_path / "judged.csv", ["text", "label"], numbers)

@@ -42,6 +42,7 @@ from tfb2d.twin import export as twin_export
 from tfb2d.twin import stage as twins
 from tfb2d.twin_config import SCRATCH
 
+READ_ALIKE = ("max_chars", "quoting")  # settings of the data stage by which score files are read, too
 LABELLED = ":labelled"  # behind a stage's name: only what it made of the labelled rows is read
 
 
@@ -261,7 +262,8 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
     labelling = [changed_settings(teacher), changed_settings(config.label)]
     label = partial(teachers.label, name=name)
     if teacher.logits:  # the scores themselves, which no table of the data stage holds
-        scores = [*labelling, file_identity(teacher.logits)]
+        reading = {name: value for name, value in changed_settings(config.data).items() if name in READ_ALIKE}
+        scores = [*labelling, file_identity(teacher.logits), *([reading] if reading else [])]
         return [Stage(f"logits/{name}", label, LogitsOutcome, ("data",), teachers.LABEL_VERSION, scores)]
     listed = []
     preset = folder_identity(teacher.preset)

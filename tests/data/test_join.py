@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfb2d.data.join import Matches, join_scores
+from tfb2d.data.scores import Reading
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 
@@ -186,7 +187,7 @@ def test_a_bad_row_is_rejected_and_counted(tmp_path: Path) -> None:
     assert np.array_equal(logits[:, 0], [3, np.nan, np.nan, 299], equal_nan=True)
     assert (matches.rejected, matches.missing) == (2, 2)
     with pytest.raises(DataError, match=r"2 of 303 rows cannot be used.*s\.jsonl, row 8, field 'logit': not a number"):
-        join_scores(BINARY, [path], [["film 3"]], max_rejected=0.001)
+        join_scores(BINARY, [path], [["film 3"]], reading=Reading(max_rejected=0.001))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_a_rare_value_outside_is_rejected_and_many_are_no_probabilities(columns:
     assert (logits[10:] == 0).all()
     with pytest.raises(DataError, match=r"11 of 1,000 rows cannot be used.*'1\.7'.*call it 'logit'"):
         join_scores(BINARY, [file(11)], [texts])
-    join_scores(BINARY, [file(11)], [texts], max_rejected=0.02)
+    join_scores(BINARY, [file(11)], [texts], reading=Reading(max_rejected=0.02))
 
 
 def test_grades_that_are_not_scaled_get_their_formula(tmp_path: Path) -> None:
@@ -269,6 +270,19 @@ def test_rows_without_a_score_are_no_values(tmp_path: Path, caplog: pytest.LogCa
                     join_scores(BINARY, [path], [texts])
         assert pointed_out in caplog.text
         assert bool(pointed_out) == ("lie in [0, 1]" in caplog.text)
+
+
+def test_score_files_are_read_as_the_rows_are(tmp_path: Path) -> None:
+    path = tmp_path / "s.tsv"
+    path.write_text('text\tlogit\na\t1\n"a ""b"""\t2\n"c" d\t3\n')
+    rows = ["a", '"a ""b"""', '"c" d']
+    with pytest.raises(DataError, match=r"data\.quoting=csv or data\.quoting=none"):
+        join_scores(BINARY, [path], [rows])
+    assert logits_of(path, rows, reading=Reading(quoting="none")) == [[1], [2], [3]]
+    path = write(tmp_path / "long.tsv", ["text", "logit"], [("long " * 6000, 2)])
+    with pytest.raises(DataError, match=r"longer than data\.max_chars=20000"):
+        join_scores(BINARY, [path], [["long " * 6000]])
+    assert logits_of(path, ["long " * 6000], reading=Reading(max_chars=30_000)) == [[2]]
 
 
 def test_no_rows_are_joined_to_nothing(tmp_path: Path) -> None:

@@ -108,6 +108,27 @@ def texts_of(path: Path, rows: list[tuple]) -> None:
 MAILS = [("text", "label"), *(("Hello\n" + "a,b\n" * 20 + "Bye", "good") for _ in range(100))]
 
 
+@pytest.mark.parametrize("header", ['text,label,"size', '"text,label,size', 'text,label,"'])
+@pytest.mark.parametrize("closed", [0, 1, 5, 50])
+def test_a_stray_quote_in_the_header_swallows_no_rows(path, header, closed):
+    lines = [f"film {i},1,x" for i in range(100)]
+    lines[closed] = f'{lines[closed]}"' if header.startswith("text,label") else lines[closed].replace(",", '",', 1)
+    path.write_text("\n".join([header, *lines]) + "\n")
+    with pytest.raises(DataError, match=rf"in the header, line 1, would join it to the rows up to line {closed + 2};"):
+        list(read_rows(path, ("text",)))
+
+
+@pytest.mark.parametrize("name", ["size\n(cm)", "size\n\nin cm,\nas sold", "size\n(cm, or\n1,000 mm)\n"])
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_name_with_line_breaks_is_read(path, caplog, name, before):
+    names = ["text", "label"]
+    names.insert(before, name)
+    texts_of(path, [tuple(names), *((f"film {i}", "1", "x") for i in range(30))])
+    with caplog.at_level(logging.INFO):
+        assert len(list(read_rows(path, (name,)))) == 30
+    assert f"1 records take up {name.count(chr(10)) + 1} lines, the first from line 1 on" in caplog.text
+
+
 def test_trusted_quotes_hold_any_lines(path, caplog):
     texts_of(path, MAILS)
     with caplog.at_level(logging.INFO):

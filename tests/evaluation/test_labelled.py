@@ -120,6 +120,20 @@ def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> 
     assert figures["retention"]["value"] == pytest.approx(kept)
 
 
+def test_a_teachers_file_is_read_as_the_rows_are(tmp_path: Path, scorers) -> None:
+    """Both were written plainly, and have fields in quotes that say neither clearly."""
+    rows = ['"fine" film', '"a ""b"""', "dull " * 5000]
+    options = {"quoting": "none", "max_chars": 30_000, "progress": False}
+    for name, column in (("judged", "label\n"), ("teacher", "logit\n")):
+        values = ["good", "bad", "bad"] if name == "judged" else ["1", "-1", "-2"]
+        lines = [f"{text}\t{value}\n" for text, value in zip(rows, values, strict=True)]
+        (tmp_path / f"{name}.tsv").write_text("text\t" + column + "".join(lines))
+    scored = score_labelled_rows(scorers["binary"], [tmp_path / "judged.tsv"], **options)
+    assert scored.columns == [rows]
+    figures = evaluate(REVIEWS, scored, [tmp_path / "teacher.tsv"], resamples=0)
+    assert (figures["teacher_rows"], figures["teacher"]["accuracy"]["value"]) == (3, 1.0)
+
+
 def test_scores_are_probabilities_of_the_logits(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", ["text", "score"], [("a", 0.2), ("a", 0.2), ("b", 1)])
     result, matches = teacher_scores(REVIEWS, [path], [["a", "b", "a", "c"]])

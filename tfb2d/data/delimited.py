@@ -7,8 +7,9 @@ from pathlib import Path
 from tfb2d.data.columns import column_indices
 from tfb2d.data.formats import kind_of
 from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, too_long
-from tfb2d.data.quoted import Quoting, read_records
+from tfb2d.data.quoted import Quoting, Record, read_records
 from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
+from tfb2d.data.row_like import RowLike
 from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
 from tfb2d.errors import DataError
 
@@ -92,9 +93,27 @@ class DelimitedFile:
         record = next(read_records(self._feed, self.separator, quoting=self._quoting))
         if record.reason:
             raise DataError(f"{self.path}: the header, line 1, is not CSV: {record.reason}")
+        if len(record.lines) > 1:
+            self._check_long_header(record)
         if not any(record.fields):
             raise DataError(f"{self.path} is empty, or its first line is no header")
         return record.fields
+
+    def _check_long_header(self, record: Record) -> None:
+        """Refuses a header of several lines that look like rows: a stray quote in line 1 would swallow them.
+
+        Raises:
+          DataError: they do, and quotes are not trusted.
+        """
+        texts = [decode(line.content) for line in record.lines]
+        row_like = RowLike(self.separator, len(record.fields), begins_quoted=False)  # of others, all rows are ragged
+        if not self._quoting.trusted and row_like.joins_rows(texts):
+            raise DataError(
+                f"{self.path}: a quote in the header, line 1, would join it to the rows up to line "
+                f"{record.lines[-1].number}; take it out or, if it belongs there, set data.quoting=csv (of commands: "
+                "--quoting=)"
+            )
+        self._quoting.count(record.lines, undone=False)
 
     def _plain_rows(self, pick: Pick) -> Iterator[Row]:
         """Yields rows of plain text, up to the line where the file turns out to be quoted."""

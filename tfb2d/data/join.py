@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, look_up, text_hashes
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.scores import check_rejected, read_scores
+from tfb2d.data.scores import AS_USUAL, Reading, check_rejected, read_scores
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 
@@ -27,7 +27,6 @@ LEAST_SHARE = 0.5  # of the smaller side (rows, or scored texts) must match
 SAMPLE = 200  # scored texts among which the message's examples are looked for
 SHOWN = 2  # examples
 EXCERPT = 80  # characters of a text in the message
-MAX_REJECTED = 0.01  # share of bad score rows, where no setting says otherwise
 
 
 @dataclass
@@ -76,7 +75,7 @@ class ScoreTable:
       task: what was scored.
       files: paths, globs, folders.
       column: see `scores.score_columns`.
-      max_rejected: share of bad score rows at which to stop.
+      reading: how the files are read.
 
     Attributes:
       rejects: score rows that cannot be used.
@@ -89,15 +88,15 @@ class ScoreTable:
     task: Task
     files: Sequence[str | Path]
     column: str = ""
-    max_rejected: float = MAX_REJECTED
+    reading: Reading = AS_USUAL
     rejects: Rejects = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rejects = Rejects(None, self.max_rejected)
+        self.rejects = Rejects(None, self.reading.max_rejected)
         exact, loose, logits, rows = [], [], [], 0
         self.sample: list[tuple[str, ...]] = []
         for path in expand(self.files):
-            for part in read_scores(path, self.task, self.rejects, self.column):
+            for part in read_scores(path, self.task, self.rejects, self.column, self.reading):
                 rows += len(part.texts)
                 known = np.isfinite(part.logits).all(1)
                 texts = [part.texts[row] for row in np.flatnonzero(known)]
@@ -216,7 +215,7 @@ def join_scores(
     files: Sequence[str | Path],
     columns: Sequence[Sequence[str]],
     column: str = "",
-    max_rejected: float = MAX_REJECTED,
+    reading: Reading = AS_USUAL,
 ) -> tuple[NDArray[np.float32], Matches]:
     """Looks up the logits of rows that are held in memory; see `ScoreTable`.
 
@@ -225,7 +224,7 @@ def join_scores(
       files: paths, globs, folders.
       columns: n texts per field.
       column: see `scores.score_columns`.
-      max_rejected: share of bad score rows at which to stop.
+      reading: how the files are read.
 
     Returns:
       Logits, float32 [n, k], NaN where a row has none; and how many rows matched.
@@ -233,7 +232,7 @@ def join_scores(
     Raises:
       DataError: a file that cannot be used, too many bad rows, or scores of other rows.
     """
-    table = ScoreTable(task, files, column, max_rejected)
+    table = ScoreTable(task, files, column, reading)
     logits, matches = table.find(columns)
     matches.unused = int((~table.used).sum())
     table.check()

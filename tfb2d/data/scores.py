@@ -9,6 +9,7 @@ from absl import logging
 from numpy.typing import NDArray
 
 from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.checks import MAX_CHARS
 from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
@@ -20,6 +21,17 @@ SLACK = 1e-4  # a probability may be this far outside: fastText adds 1e-5 to eac
 FEW = 10  # values of fewer rows do not show whether a column holds probabilities
 CHUNK = 8192
 OUTSIDE = "no probability, which lies in [0, 1]"  # why a row is rejected
+
+
+class Reading(NamedTuple):
+    """Says how score files are read: as the rows that they belong to; see the settings of these names in DataConfig."""
+
+    max_rejected: float = 0.01  # share of bad score rows at which to stop
+    max_chars: int = MAX_CHARS
+    quoting: str = "auto"
+
+
+AS_USUAL = Reading()
 
 
 class ScoreColumns(NamedTuple):
@@ -46,7 +58,7 @@ class Scored(NamedTuple):
     logits: NDArray[np.float64]
 
 
-def score_columns(path: Path, task: Task, column: str = "") -> ScoreColumns:
+def score_columns(path: Path, task: Task, column: str = "", quoting: str = "auto") -> ScoreColumns:
     """Finds a file's score columns.
 
     They are called `logit`, `score` or `probability`. Of several classes they are `logit_0`, `logit_1`, ... or
@@ -57,11 +69,12 @@ def score_columns(path: Path, task: Task, column: str = "") -> ScoreColumns:
       path: the file.
       task: what was scored.
       column: the column's name, or how the names of several begin; "" looks for those above.
+      quoting: see `readers.read_rows`.
 
     Raises:
       DataError: the file has none of these columns, or more than the task has classes.
     """
-    present = columns_of(path)
+    present = columns_of(path, quoting)
     kinds = [column] if column else list(KINDS)
     tried = [family for kind in kinds for family in _families(kind, task)]
     for kind in kinds:
@@ -73,7 +86,9 @@ def score_columns(path: Path, task: Task, column: str = "") -> ScoreColumns:
     raise DataError(f"{path} has no column of scores: {choice} (its columns: {', '.join(present[:20])})")
 
 
-def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> Iterator[Scored]:
+def read_scores(
+    path: Path, task: Task, rejects: Rejects, column: str = "", reading: Reading = AS_USUAL
+) -> Iterator[Scored]:
     """Streams a file's texts with their logits, up to CHUNK rows at a time.
 
     Probabilities become log-odds, or logarithms if there is a column per class. Of a binary task with two columns the logit
@@ -85,15 +100,25 @@ def read_scores(path: Path, task: Task, rejects: Rejects, column: str = "") -> I
       task: what was scored.
       rejects: gets the rows that cannot be used.
       column: see `score_columns`.
+      reading: its `max_chars` and `quoting`.
 
     Raises:
       DataError: a file that cannot be used, or without such columns.
     """
-    columns = score_columns(path, task, column)
+    columns = score_columns(path, task, column, reading.quoting)
     texts: list[tuple[str, ...]] = []
     numbers: list[tuple[float, ...]] = []
     scored, within = 0, True
-    for row in read_checked_rows(path, task.fields, rejects, numbers=columns.names, keep_unscored=True):
+    rows = read_checked_rows(
+        path,
+        task.fields,
+        rejects,
+        numbers=columns.names,
+        keep_unscored=True,
+        max_chars=reading.max_chars,
+        quoting=reading.quoting,
+    )
+    for row in rows:
         if columns.probabilities:
             outside = _outside(columns.names, row.numbers)
             if outside:

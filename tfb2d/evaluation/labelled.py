@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from tfb2d.config import DataConfig
 from tfb2d.data.examples import read_examples
 from tfb2d.data.files import expand
-from tfb2d.data.join import MAX_REJECTED
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.scores import AS_USUAL, Reading
 from tfb2d.data.task import Task
 from tfb2d.evaluation.batch import file_bar
 from tfb2d.evaluation.bm25 import BY_ORDER, bm25_shares
@@ -46,7 +46,7 @@ class ScoredRows:
     scores: Float32  # [n] or [n, k]
     groups: NDArray[Any] | None  # [n], where there is a group column
     reasons: dict[str, int]  # rejected rows, by reason
-    max_rejected: float = MAX_REJECTED  # share of bad rows at which to stop, of the teacher's scores too
+    reading: Reading = AS_USUAL  # how files are read, those of the teacher's scores too
 
 
 def score_labelled_rows(
@@ -119,7 +119,7 @@ def score_labelled_rows(
         np.concatenate(scores),
         np.asarray(groups, object) if groups else None,
         dict(rejects.reasons),
-        max_rejected,
+        Reading(max_rejected, max_chars, quoting),
     )
 
 
@@ -183,7 +183,7 @@ def evaluate(
     }
     if not teacher_files:
         return figures
-    scores, matches = teacher_scores(task, teacher_files, scored.columns, scored.max_rejected)
+    scores, matches = teacher_scores(task, teacher_files, scored.columns, scored.reading)
     rows = covered(scores)
     both: dict[str, ArrayLike] = {"teacher": scores[rows]} | {name: own[rows] for name, own in models.items()}
     groups = None if scored.groups is None else scored.groups[rows]

@@ -16,6 +16,7 @@ from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.scores import Reading
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.evaluation.metrics import agreement, decisions, distances
@@ -132,7 +133,7 @@ def from_files(
       source: the student.
       files, teacher: paths, globs or folders with the rows, and files with the teacher's scores.
       fields: columns of the text fields where they have other names, each FIELD=COLUMN.
-      quoting: how TSV and CSV files were written, see `read_rows`.
+      quoting: how TSV and CSV files of both were written, see `read_rows`.
 
     Raises:
       DataError: files that cannot be used, or no teacher's scores.
@@ -152,7 +153,8 @@ def from_files(
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
     origin = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
-    return TeacherRows(columns, np.array(labels), teacher_scores(task, teacher, columns)[0], origin)
+    scores, _ = teacher_scores(task, teacher, columns, Reading(quoting=quoting))
+    return TeacherRows(columns, np.array(labels), scores, origin)
 
 
 def measure(source: Source, compared: TeacherRows, rows: int) -> Case:

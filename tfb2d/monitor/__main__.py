@@ -23,6 +23,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.arguments import quoting_flag
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def add_arguments(parser: "Parser") -> None:
     files.words(
         "test", "Rows that must not be trained on. [default: the run's data/test and data/valid]", metavar="FILE,..."
     )
+    quoting_flag(files)
     what = parser.group("what is monitored")
     what.flag("name", "Only requests that the model of this name answered.", "")
     what.integer("version", "Only requests that this version answered; 0 takes all.", 0, 0)

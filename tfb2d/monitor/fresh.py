@@ -19,6 +19,7 @@ from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.keys import HashSet, hash64, text_key
+from tfb2d.data.scores import Reading
 from tfb2d.data.tables import ShardWriter, count_rows, logit_names, part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.outcomes import LogitsOutcome
@@ -50,7 +51,13 @@ def write_sample(folder: Path, task: Task, sample: Sequence[SampledRow]) -> list
 
 
 def relabel(
-    sample: Path, task: Task, out: Path, teacher: Path | None, logits: Sequence[str], progress: bool = True
+    sample: Path,
+    task: Task,
+    out: Path,
+    teacher: Path | None,
+    logits: Sequence[str],
+    quoting: str = "auto",
+    progress: bool = True,
 ) -> NDArray[np.float32]:
     """Returns the teacher's logits of the sample's table, `[rows, k]`; NaN where the files of `logits` lack a text.
 
@@ -60,6 +67,7 @@ def relabel(
       out: the folder of the labelled shards; a stopped labelling goes on there.
       teacher: a saved teacher's folder, or None.
       logits: files with the task's fields and logits, made elsewhere (`TeacherConfig.logits`).
+      quoting: how these were written, see `read_rows`.
       progress: whether to show a progress bar.
 
     Raises:
@@ -70,10 +78,11 @@ def relabel(
         from tfb2d.teachers.external import attach_logits
 
         def work(folder: Path) -> LogitsOutcome:
-            counts = attach_logits(TeacherConfig(logits=tuple(logits)), task, sample, folder)
+            counts = attach_logits(TeacherConfig(logits=tuple(logits)), task, sample, folder, Reading(quoting=quoting))
             return LogitsOutcome({"sample": counts["matched"]}, {"sample": counts["missing"]})
 
-        made_from = fingerprint("outside", rows, task.to_json(), file_identity(logits))
+        read_as = [] if quoting == "auto" else [quoting]
+        made_from = fingerprint("outside", rows, task.to_json(), file_identity(logits), *read_as)
     else:
         from tfb2d.teachers.label import label_folder
         from tfb2d.teachers.saved import read_about, teacher_identity
@@ -96,13 +105,13 @@ def relabel(
     return np.stack([table.column(name).to_numpy() for name in table.column_names], 1).astype(np.float32)
 
 
-def held_out(patterns: Sequence[str], fields: Sequence[str]) -> set[str]:
+def held_out(patterns: Sequence[str], fields: Sequence[str], quoting: str = "auto") -> set[str]:
     """Returns the keys of test texts, which must not be trained on.
 
     Raises:
       DataError: a file that cannot be used.
     """
-    return {text_key(*texts) for texts in read_texts(expand(patterns) if patterns else (), fields)}
+    return {text_key(*texts) for texts in read_texts(expand(patterns) if patterns else (), fields, quoting=quoting)}
 
 
 def write_fresh(

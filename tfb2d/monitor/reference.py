@@ -88,7 +88,13 @@ class Reference:
 
 
 def load_or_build(
-    patterns: Sequence[str], scorer: Scorer, hasher: Hasher, cache: Path, seed: int, progress: bool = True
+    patterns: Sequence[str],
+    scorer: Scorer,
+    hasher: Hasher,
+    cache: Path,
+    seed: int,
+    quoting: str = "auto",
+    progress: bool = True,
 ) -> Reference:
     """Loads the reference of transfer rows from `cache`, or builds and saves it where files or settings changed.
 
@@ -98,6 +104,7 @@ def load_or_build(
       hasher: of the n-grams.
       cache: the file to load from or to save to.
       seed: of the sample that is scored.
+      quoting: how TSV and CSV files were written, see `read_rows`.
       progress: whether to show a progress bar.
 
     Raises:
@@ -112,13 +119,14 @@ def load_or_build(
                 f"by hash spec {reference.hash_spec}; this is {hasher.orders}, {hasher.max_tokens}, {SPEC['version']}"
             )
         return reference
-    origin = [file_identity(patterns), *shape, seed, model_fingerprint(scorer)]
+    read_as = [] if quoting == "auto" else [quoting]
+    origin = [file_identity(patterns), *shape, seed, model_fingerprint(scorer), *read_as]
     source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
     if cache.exists():
         reference = Reference.load(cache)
         if reference.source == source:
             return reference
-    reference = build(patterns, scorer, hasher, seed, source, progress)
+    reference = build(patterns, scorer, hasher, seed, source, quoting, progress)
     reference.save(cache)
     return reference
 
@@ -129,7 +137,13 @@ def model_fingerprint(scorer: Scorer) -> str:
 
 
 def build(
-    patterns: Sequence[str], scorer: Scorer, hasher: Hasher, seed: int, source: str, progress: bool = True
+    patterns: Sequence[str],
+    scorer: Scorer,
+    hasher: Hasher,
+    seed: int,
+    source: str,
+    quoting: str = "auto",
+    progress: bool = True,
 ) -> Reference:
     """Builds the reference by reading the rows once, streamed; see `load_or_build`."""
     paths = expand(patterns)
@@ -144,7 +158,7 @@ def build(
         for grams in hasher.of_tokens(tokens, splits).values():
             known.add(grams.hashes)
     with tqdm(total=size, desc="reference", unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
-        for batch in _batches(paths, scorer.task.fields, bar):
+        for batch in _batches(paths, scorer.task.fields, quoting, bar):
             for column in zip(*batch, strict=True) if hashed is None else ():
                 for grams in hasher(column).values():
                     known.add(grams.hashes)
@@ -186,7 +200,7 @@ def _written_rows(paths: Sequence[Path]) -> float:
     return data.transfer - data.augmented
 
 
-def _batches(paths: Sequence[Path], fields: Sequence[str], bar: tqdm) -> Iterator[list[tuple[str, ...]]]:
-    texts = read_texts(paths, fields, bar.update)
+def _batches(paths: Sequence[Path], fields: Sequence[str], quoting: str, bar: tqdm) -> Iterator[list[tuple[str, ...]]]:
+    texts = read_texts(paths, fields, bar.update, quoting)
     while batch := list(islice(texts, BATCH)):
         yield batch

@@ -59,12 +59,12 @@ class Monitor:
         settings, task = self.settings, self.task
         out = settings.output
         out.mkdir(parents=True, exist_ok=True)
-        held = fresh.held_out(self._test, task.fields)
+        held = fresh.held_out(self._test, task.fields, self.settings.quoting)
         past: reference.Reference | None = None
         if self._transfer:
             cache = out / "reference.safetensors"
             past = reference.load_or_build(
-                self._transfer, self.scorer, self.hasher, cache, settings.seed, settings.progress
+                self._transfer, self.scorer, self.hasher, cache, settings.seed, settings.quoting, settings.progress
             )
         reader = LogReader(
             settings.logs,
@@ -169,7 +169,15 @@ class Monitor:
         labelled: dict[str, Any] = {"sample": {"rows": len(sample), "seed": settings.seed}, "skew": self._skew(sample)}
         if not sample or not (self.teacher or settings.teacher_logits):
             return {**labelled, "fidelity": None, "fresh": None, "next": ""}
-        logits = fresh.relabel(folder, task, out / "labelled", self.teacher, settings.teacher_logits, settings.progress)
+        logits = fresh.relabel(
+            folder,
+            task,
+            out / "labelled",
+            self.teacher,
+            settings.teacher_logits,
+            settings.quoting,
+            settings.progress,
+        )
         aliases = read_json(self.run_folder / "config.json")["data"]["unlabelled_fields"] if self.run_folder else ()
         labelled["fresh"] = fresh.write_fresh(out / "fresh", folder, task, logits, held, aliases)
         labelled["fresh"]["held_out_texts"] = len(held)

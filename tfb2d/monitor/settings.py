@@ -20,6 +20,7 @@ class Settings:
     run: Path | None = None
     reference: Sequence[str] = ()
     test: Sequence[str] = ()
+    quoting: str = "auto"
     name: str = ""
     version: int = 0
     sample: int = 2000

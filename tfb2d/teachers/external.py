@@ -7,14 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from tfb2d.config import TeacherConfig
-from tfb2d.data.join import MAX_REJECTED, Matches, ScoreTable, log_matches
+from tfb2d.data.join import Matches, ScoreTable, log_matches
+from tfb2d.data.scores import AS_USUAL, Reading
 from tfb2d.data.tables import iter_part, part_files
 from tfb2d.data.task import Task
 from tfb2d.teachers.shards import clear, write_shard
 
 
 def attach_splits(
-    config: TeacherConfig, task: Task, splits: Mapping[str, tuple[Path, Path]], max_rejected: float = MAX_REJECTED
+    config: TeacherConfig, task: Task, splits: Mapping[str, tuple[Path, Path]], reading: Reading = AS_USUAL
 ) -> dict[str, dict[str, int]]:
     """Writes for each row of several tables the logits that the user's files hold for its texts.
 
@@ -26,7 +27,7 @@ def attach_splits(
       task: its fields are the names of the files' text columns.
       splits: source and destination by the table's name. The source is a folder of `part-*.parquet` with the text fields.
         The destination gets a part for each of them: the fields, and `logit` or `logit_0`, `logit_1`, ..., float32.
-      max_rejected: share of bad score rows at which to stop.
+      reading: how the files are read.
 
     Returns:
       Counts by the table's name: "matched" (rows with a score), "missing" (rows without), "unused" (scored texts that the
@@ -35,7 +36,7 @@ def attach_splits(
     Raises:
       DataError: a file cannot be used, too many rows are bad, or the scores are of other rows than all tables together.
     """
-    table = ScoreTable(task, config.logits, config.logits_column, max_rejected)
+    table = ScoreTable(task, config.logits, config.logits_column, reading)
     schema = pa.schema([(name, pa.string()) for name in task.fields])
     total, counts = Matches(rejected=table.rejects.count), {}
     for name, (source, out) in splits.items():
@@ -60,7 +61,7 @@ def attach_splits(
 
 
 def attach_logits(
-    config: TeacherConfig, task: Task, source: Path, out: Path, max_rejected: float = MAX_REJECTED
+    config: TeacherConfig, task: Task, source: Path, out: Path, reading: Reading = AS_USUAL
 ) -> dict[str, int]:
     """Writes the logits of a single table; see `attach_splits`."""
-    return attach_splits(config, task, {"": (source, out)}, max_rejected)[""]
+    return attach_splits(config, task, {"": (source, out)}, reading)[""]
