@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors.numpy import save_file
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from tests.teachers.harness import PAIR, SINGLE, mpnet_pieces, save_encoder, write_table
+from tests.teachers.scripts import TEXTS, uncased
 from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
 from tfb2d.data.tables import read_table
 from tfb2d.teachers.label import label_folder
@@ -21,30 +21,6 @@ from tfb2d.teachers.reading import WordPieceSettings, read_settings
 from tfb2d.teachers.saved import teacher_identity
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
-TEXTS = {
-    "latin": "Café crème, naïve Pokémon; jalapeño! Straße ÆØÅ İstanbul ﬁne Ñandú 12½ cm O'Brien's",
-    "vietnamese": "Điện thoại rẻ nhất ở Việt Nam",
-    "greek": "Ο μεγάλος Οδυσσέας ΟΔΟΣ άνθρωπος",
-    "cyrillic": "Ёлка и йогурт — Україна, їжак",
-    "armenian": "Բարև ձեզ և բարի լույս",
-    "georgian": "ქართული ენა ᲗᲑᲘᲚᲘᲡᲘ",
-    "hebrew": "שָׁלוֹם עולם",
-    "arabic": "مُحَمَّد كتابٌ جديد، أحمد",
-    "persian": "می‌خواهم کتاب",  # a zero-width non-joiner within the word
-    "devanagari": "हिन्दी में कीमत क्ष",
-    "bengali": "বাংলা ভাষা ক্ষুদ্র",
-    "tamil": "தமிழ் மொழி கொள்",
-    "telugu": "తెలుగు భాష",
-    "malayalam": "മലയാളം ചൊല്ല്",
-    "thai": "ภาษาไทยไม่มีช่องว่างระหว่างคำจึงยาวมากและเกินกว่าที่บางโปรแกรมจะตัดคำได้",  # one word of 213 bytes
-    "khmer": "ភាសាខ្មែរ",
-    "han": "中文分词很简单 豈〇㐀𠀀",
-    "japanese": "日本語のテキスト、ガギグ パーティー",
-    "korean": "한국어 문장 값",
-    "ethiopic": "አማርኛ ቋንቋ",
-    "cherokee": "ᏣᎳᎩ ꮳꮃꭹ",
-    "odd": "no\u00a0break soft\u00adhyphen zero\u200bwidth tab\tend\u2028line \ufffd 😀👍🏽 a\u0301 x\u0007y [SEP] [CLS]a ",
-}
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WHOLE = ["the", "cafe", "naive", "strasse", "straße", "café", "Café"]
 
@@ -54,10 +30,6 @@ def vocabulary(prepare: Callable[[str], str], known: Sequence[str] = tuple(TEXTS
     characters = sorted({c for name in known for c in prepare(TEXTS[name]) if not c.isspace()})
     words = dict.fromkeys(prepare(word) for word in WHOLE)
     return list(dict.fromkeys([*SPECIAL, *words, *characters, *(f"##{character}" for character in characters)]))
-
-
-def uncased(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn").lower()
 
 
 def reference(pieces: list[str], lowercase: bool, strip_accents: bool | None) -> Callable[[str], list[int]]:

@@ -17,6 +17,9 @@ from tfb2d.config import ConfigError
 from tfb2d.teachers.saved import FILE
 
 TOKENIZERS = "tokenizers"  # what cuts a teacher's word pieces, in `teacher.json`; without it KerasHub does
+OTHER_PIECES = (
+    "tokenizers 2"  # the same of byte pairs and uncased sentence pieces: there, TOKENIZERS means KerasHub, too
+)
 MODEL_TYPES = ("bert", "distilbert", "mpnet")  # Hugging Face's names of the WordPiece encoders that can be loaded
 
 

@@ -18,8 +18,9 @@ from tfb2d.atomic import write_json
 from tfb2d.data.task import Task
 from tfb2d.teachers.models import load_classifier
 from tfb2d.teachers.packing import Packed, Packer
-from tfb2d.teachers.reading import TOKENIZERS
+from tfb2d.teachers.reading import OTHER_PIECES, TOKENIZERS
 from tfb2d.teachers.saved import FILE, MODEL, read_about
+from tfb2d.teachers.sentence_pieces import is_uncased
 from tfb2d.teachers.steps import forward
 from tfb2d.teachers.unpadded import UnpaddedForward, can_skip_padding
 
@@ -162,7 +163,7 @@ class Teacher:
                 "max_length": self.max_length,
                 "mixed_precision": self.model.backbone.dtype_policy.name == "mixed_bfloat16",
                 "mask_token": self.mask_token,
-                "word_pieces": TOKENIZERS if self.reference else "",
+                "word_pieces": cut_by(self.preprocessor.tokenizer) if self.reference else "",
                 "tokens": tokenizer_hash(self.preprocessor.tokenizer, self.reference),
                 "weights": self.fingerprint(),
                 "versions": {"keras": keras.__version__, "keras_hub": keras_hub.__version__},
@@ -184,10 +185,17 @@ def weights_hash(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def cut_by(tokenizer: Any) -> str:
+    """Returns what `teacher.json` says of a teacher with this tokenizer whose texts are cut as in pre-training."""
+    other = isinstance(tokenizer, keras_hub.tokenizers.BytePairTokenizer) or is_uncased(tokenizer)
+    return OTHER_PIECES if other else TOKENIZERS
+
+
 def tokenizer_hash(tokenizer: Any, reference: bool) -> str:
     """Returns a hash of all that token ids depend on: a tokenizer's settings and files, and `Packer`'s `reference`."""
     settings = {name: value for name, value in tokenizer.get_config().items() if name != "name"}  # Keras counts names
-    digest = hashlib.sha256(json.dumps([settings, reference], sort_keys=True, default=str).encode())
+    how = OTHER_PIECES if reference and cut_by(tokenizer) == OTHER_PIECES else reference
+    digest = hashlib.sha256(json.dumps([settings, how], sort_keys=True, default=str).encode())
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_assets(folder)
         for path in sorted(Path(folder).iterdir()):
@@ -204,5 +212,6 @@ def load_teacher(folder: str | Path) -> Teacher:
     folder = Path(folder)
     about = read_about(folder)
     classifier = load_classifier(folder / MODEL, about["mixed_precision"])
-    reference = about.get("word_pieces") == TOKENIZERS  # older teachers keep the tokens that they learnt with
+    # Older teachers keep the tokens that they learnt with.
+    reference = about.get("word_pieces") == cut_by(classifier.preprocessor.tokenizer)
     return Teacher(classifier, Task.from_json(about["task"]), about["max_length"], reference)
