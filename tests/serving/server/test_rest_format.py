@@ -137,11 +137,19 @@ def test_any_escaped_text_comes_back(text):
     assert json_body.to_bytes(parsed(json.dumps({"a": text}))["a"]).decode() == text
 
 
-@pytest.mark.parametrize("text", [r"\ud800", r"\udc00", r"\ud800\ud800", r"\ud83d-\ude00"])
-def test_half_of_a_surrogate_pair_is_refused(text):
-    for kind in (json_body.to_bytes, json_body.to_name):
+@pytest.mark.parametrize(
+    "text",
+    [r"\ud800", r"\udc00", r"\udc80", r"\ud800\ud800", r"\ud83d-\ude00", r"\ud83d\n\ude00", r"\\\uD800"],
+)
+def test_half_of_a_surrogate_pair_is_refused_wherever_it_stands(text):
+    for body in (f'{{"a": "{text}"}}', f'{{"a": 1, "{text}": 2}}', f'{{"a": [{{"b": "x{text}"}}]}}'):
         with pytest.raises(StatusError, match="half of a surrogate pair"):
-            kind(parsed(f'{{"a": "{text}"}}')["a"])
+            parsed(body)
+
+
+@pytest.mark.parametrize("text", [r"\ud83d\ude00", r"\ud83d\ude00\ud83d\ude00", r"\\ud800", r"\\\\ud800 \\udc00"])
+def test_whole_pairs_and_written_escapes_are_taken(text):
+    assert parsed(f'{{"a": "{text}"}} "\\ud800"') == json.loads(f'{{"a": "{text}"}}')
 
 
 def test_an_integer_that_no_double_holds_is_refused():

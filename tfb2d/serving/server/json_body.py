@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import math
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from tfb2d.serving.server.errors import StatusError, invalid
 
 MAX_UNCOMPRESSED = 100 << 20  # bytes; the official server's limit for a gzip body
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 MAX_EXACT_DIGITS = 300  # a whole number of no more digits lies within a double's range
 
 
@@ -48,14 +50,28 @@ def parse_json(body: bytes) -> dict[str, Any]:
     if not text:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        value, _ = _DECODER.raw_decode(text)
+        value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
     except ValueError as error:
         raise invalid(f"JSON Parse error: {error}") from None
+    if r"\u" in text and _has_half_pair(text[:end]):
+        raise invalid("JSON Parse error: a \\u escape is half of a surrogate pair")
     if not isinstance(value, dict):
         raise wrong(value, "Is not object")
     return value
+
+
+def _has_half_pair(document: str) -> bool:
+    """Says whether an escape of a document is half of a surrogate pair, wherever it stands."""
+    after_high = -1  # where the escape of a pair's second half must begin
+    for escape in _ESCAPE.finditer(document):
+        code = int(escape[1], 16) if escape[1] else 0
+        second = 0xDC00 <= code < 0xE000
+        if second != (escape.start() == after_high) or (after_high >= 0 and not second):
+            return True
+        after_high = escape.end() if 0xD800 <= code < 0xDC00 else -1
+    return after_high >= 0
 
 
 def _first_of_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -86,15 +102,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_first_of_equal_keys, parse_float=
 
 
 def to_bytes(value: str) -> bytes:
-    """Returns a string's bytes as they stood in the body.
-
-    Raises:
-      StatusError: INVALID_ARGUMENT where an escape is half of a surrogate pair.
-    """
-    try:
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise invalid("JSON Parse error: a \\u escape is half of a surrogate pair") from None
+    """Returns a string's bytes as they stood in the body."""
+    return value.encode("utf-8", "surrogateescape")
 
 
 def to_name(value: str) -> str:
