@@ -92,6 +92,9 @@ def test_a_model_of_single_texts(tmp_path: Path) -> None:
     for wrong in ("a text", [1], [("a", "b")]):
         with pytest.raises(TypeError):
             model.score(wrong)  # type: ignore[arg-type]
+    for missing in (None, float("nan")):  # as a table's column holds them
+        with pytest.raises(TypeError, match=rf"row 1 is {missing}; .* takes texts"):
+            model.score(["a", missing])  # type: ignore[list-item]
     with pytest.raises(UserError, match="takes text alone"):
         model.rank("query", ["title"])
     with pytest.raises(UserError, match="no signature 'embed' but serving_default"):
@@ -108,7 +111,10 @@ def test_a_model_of_pairs_and_one_of_classes(tmp_path: Path) -> None:
     assert model.rank("tv", []).shape == (0,)
     with pytest.raises(TypeError, match="one string"):
         model.rank("tv", "a match")
-    for wrong in (["a", "b"], [("a", "b", "c")], [("a", 1)]):
+    with pytest.raises(TypeError, match="title 1 is None"):
+        model.rank("tv", ["a match", None])  # type: ignore[list-item]
+    np.testing.assert_allclose(model.score(np.array(rows)), model.score(rows))
+    for wrong in (["a", "b"], [("a", "b", "c")], [("a", 1)], [("a", None)], [None], [5]):
         with pytest.raises(ValueError, match=r"row 0 is .* takes \(query, title\) a row"):
             model.score(wrong)  # type: ignore[arg-type]
     export(tmp_path / "news/1", NEWS)

@@ -54,12 +54,15 @@ class Model:
         """Returns the scores of titles for one query, `[n]`, in the order of `titles`.
 
         Raises:
+          TypeError: one string instead of a list, or a value that is no text.
           UserError: the model takes single texts.
         """
         if len(self.fields) != 2:
             raise UserError(f"{self.folder} takes {self.fields[0]} alone; only models of query and title rank")
         if isinstance(titles, str):
             raise TypeError("titles is one string; it takes a list of them")
+        self._check([query], "query")
+        self._check(titles, "title")
         return self._scorer.rank(query, titles)
 
     def embed(self, texts: Sequence[str], signature: str = "embed") -> "NDArray[np.float32]":
@@ -70,11 +73,12 @@ class Model:
           signature: the tower's, as of `Client.embed`.
 
         Raises:
-          TypeError: one string instead of a list.
+          TypeError: one string instead of a list, or a value that is no text.
           UserError: the model has no such signature.
         """
         if isinstance(texts, str | bytes):
             raise TypeError("texts is one string; it takes a list of them")
+        self._check(texts, "text")
         return self._scorer.embed(texts, signature)
 
     def embed_query(self, queries: Sequence[str]) -> "NDArray[np.float32]":
@@ -94,14 +98,19 @@ class Model:
             raise TypeError("rows is one string; it takes a list of rows")
         if len(self.fields) == 1:
             texts = [row[0] if isinstance(row, tuple | list) and len(row) == 1 else row for row in rows]
-            wrong = next((row for row in texts if not isinstance(row, str)), None)
-            if wrong is not None:
-                raise TypeError(f"a row is {wrong!r}; {self.folder} takes a text a row")
+            self._check(texts, "row")
             return [cast(list[str], texts)]
         for number, row in enumerate(rows):
-            if isinstance(row, str) or len(row) != len(self.fields) or not all(isinstance(text, str) for text in row):
+            whole = hasattr(row, "__len__") and not isinstance(row, str) and len(row) == len(self.fields)
+            if not whole or not all(isinstance(text, str) for text in row):
                 raise ValueError(f"row {number} is {row!r}; {self.folder} takes ({', '.join(self.fields)}) a row")
         return [[row[field] for row in rows] for field in range(len(self.fields))]
+
+    def _check(self, texts: Sequence[object], what: str) -> None:
+        """Refuses what is no text; a missing value of a table (None, NaN) is none."""
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"{what} {number} is {text!r}; {self.folder} takes texts")
 
 
 def load(folder: str | Path) -> Model:
