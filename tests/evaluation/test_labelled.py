@@ -10,7 +10,7 @@ from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
 from tfb2d.data.errors import DataError
 from tfb2d.evaluation.bm25 import bm25_scores
-from tfb2d.evaluation.doubts import doubts
+from tfb2d.evaluation.doubts import doubts, uncovered
 from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
 from tfb2d.evaluation.metrics import agreement, metrics
 from tfb2d.evaluation.teacher_scores import teacher_scores
@@ -164,4 +164,7 @@ def test_a_doubtful_teacher_is_pointed_out(reviews: Path, tmp_path: Path, scorer
     ]
     assert doubts(NEWS, [0, 2, 2, 2], {"accuracy": 0.75}, 1.2) == []
     assert "The twin's accuracy is 1.30" in doubts(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.3, "twin")[0]
+    assert uncovered(5, 10) == []
+    assert "has scores for 4 of 10 rows of the test split. If these" in uncovered(4, 10)[0]
+    assert "0 of 10 rows of the test split, so it is not in the table." in uncovered(0, 10)[0]
     assert "gives 0.750" in doubts(NEWS, [0, 2, 2, 2], {"accuracy": 0.7}, None)[0]

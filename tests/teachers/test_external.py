@@ -1,5 +1,6 @@
 import gzip
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -85,8 +86,8 @@ def test_pairs_and_classes(tmp_path: Path) -> None:
     assert np.allclose(values / values.sum(), [0.2, 0.7, 0.1], atol=1e-6)
 
 
-def test_splits_are_judged_together(tmp_path: Path) -> None:
-    """Scores of the transfer set alone are good ones, though no row of the test split has any."""
+def test_splits_are_judged_together(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Scores of the transfer set alone are good ones, though no row of the test split has any; the log says so."""
     splits = {}
     for name in ("transfer", "test"):
         texts = [f"{name} {i}" for i in range(20)]
@@ -94,11 +95,22 @@ def test_splits_are_judged_together(tmp_path: Path) -> None:
     lines = [f"transfer {i}\t{i}" for i in range(20)]
     (tmp_path / "scores.tsv").write_text("\n".join(["text\tlogit", *lines]) + "\n")
     config = TeacherConfig(logits=(str(tmp_path / "scores.tsv"),))
-    counts = attach_splits(config, SINGLE, splits)
+    with caplog.at_level(logging.INFO, logger="absl"):
+        counts = attach_splits(config, SINGLE, splits)
+    assert "transfer: 20 of 20 rows found a score" in caplog.text
+    assert "scores match 0 of the 20 rows of test" in caplog.text
+    assert "score row 'transfer 0', data row 'test 0'" in caplog.text
     assert [counts[name]["matched"] for name in splits] == [20, 0]
     assert [counts[name]["unused"] for name in splits] == [0, 20]
     with pytest.raises(DataError, match="0 of 20 different texts"):
         attach_splits(config, SINGLE, {"test": splits["test"]})
+    for scored, warned in ((9, True), (10, False)):
+        lines = [*lines[:20], *(f"test {i}\t{i}" for i in range(scored))]
+        (tmp_path / "scores.tsv").write_text("\n".join(["text\tlogit", *lines]) + "\n")
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="absl"):
+            attach_splits(config, SINGLE, splits)
+        assert ("rows of test" in caplog.text) == warned
 
 
 @settings(max_examples=30)

@@ -195,13 +195,19 @@ class ScoreTable:
                 f"and Unicode form, but the same as none. Score the data's exact texts. For example: {like}."
             )
         if self._unmatched:
-            pairs = "; ".join(
-                f"score row {_shown(_nearest(row, self.sample))}, data row {_shown(row)}" for row in self._unmatched
-            )
             message += (
-                f" Texts must be the same up to spaces, case, HTML escapes and Unicode form. For example: {pairs}"
+                f" Texts must be the same up to spaces, case, HTML escapes and Unicode form. {self.side_by_side()}"
             )
         raise DataError(message)
+
+    def side_by_side(self) -> str:
+        """Returns up to two rows without a score beside the scored texts that are most like them; "" if there are none."""
+        if not (self._unmatched and self.sample):
+            return ""
+        pairs = "; ".join(
+            f"score row {_shown(_nearest(row, self.sample))}, data row {_shown(row)}" for row in self._unmatched
+        )
+        return f"For example: {pairs}"
 
     def _like(self, row: tuple[str, ...]) -> str:
         """Returns an ambiguous row and the scored texts like it, as far as the sample holds them."""
@@ -240,10 +246,10 @@ def join_scores(
     return logits, matches
 
 
-def log_matches(files: Sequence[str | Path], matches: Matches, reasons: Counter[str]) -> None:
-    """Logs how many rows have a score, and why score rows were rejected."""
+def log_matches(files: Sequence[str | Path], matches: Matches, reasons: Counter[str], where: str = "") -> None:
+    """Logs how many rows, of the table `where`, have a score, and why score rows were rejected."""
     why = ": " + ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) if reasons else ""
-    logging.info("%s: %s%s", ", ".join(map(str, files)), matches, why)
+    logging.info("%s: %s%s%s", ", ".join(map(str, files)), f"{where}: " if where else "", matches, why)
 
 
 def loose_texts(texts: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,19 @@ from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.metrics import THRESHOLD
 
+LEAST_COVERED = 0.5  # of the test split
 MOST_RETENTION = 1.2  # a student is rarely so much better than its teacher
+
+
+def uncovered(scored: int, rows: int) -> list[str]:
+    """Says in a sentence that a teacher's scores are those of few rows of the test split; none if they are of half."""
+    if scored >= LEAST_COVERED * rows:
+        return []
+    end = ", so it is not in the table" if not scored else ""
+    return [
+        f"The teacher has scores for {scored:,} of {rows:,} rows of the test split{end}. If these rows were scored, their "
+        "texts are written otherwise in the score files; the log shows two examples."
+    ]
 
 
 def doubts(

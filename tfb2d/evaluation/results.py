@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
-from tfb2d.evaluation.doubts import doubts
+from tfb2d.evaluation.doubts import doubts, uncovered
 from tfb2d.evaluation.headline import constant_scores, headline_measure
 from tfb2d.evaluation.metrics import (
     LESS_IS_BETTER,
@@ -112,8 +112,8 @@ def summarise(run: RunResults) -> dict[str, Any]:
     whole = Bootstrap(run.task, labels, scores, groups, **draws)
     intervals: dict[str, Any] = {key: whole.intervals(key) for key in scores}
     compared: dict[str, dict[str, Interval]] = {key: {} for key in run.distilled}
-    warnings: list[str] = []
     scored = np.zeros(len(labels), np.bool_) if teacher is None else covered(teacher)
+    warnings = [] if teacher is None else uncovered(int(scored.sum()), len(labels))
     if teacher is not None and scored.any():
         met = {key: values[scored] for key, values in {"teacher": teacher, **scores}.items()}
         shares = {key: agreement(met["teacher"], met[key]) for key in run.distilled}
@@ -122,7 +122,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         for key in run.distilled:
             compared[key] = _against_teacher(part, key, measure, run.rankings)
         kept = compared[run.leading]["retention"]["value"]
-        warnings = doubts(run.task, labels[scored], part.values["teacher"], kept, run.leading)
+        warnings += doubts(run.task, labels[scored], part.values["teacher"], kept, run.leading)
         warnings += _better_than_the_teacher(part, measure)
     if {"student", "labels_only"} <= set(scores):
         compared["student"]["gain_over_labels_only"] = whole.difference("student", "labels_only")

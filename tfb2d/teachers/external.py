@@ -5,19 +5,25 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
+from absl import logging
 
 from tfb2d.config import TeacherConfig
-from tfb2d.data.join import Matches, ScoreTable, log_matches
+from tfb2d.data.join import LEAST_SHARE, Matches, ScoreTable, log_matches
 from tfb2d.data.scores import AS_USUAL, Reading
 from tfb2d.data.tables import iter_part, part_files
 from tfb2d.data.task import Task
 from tfb2d.teachers.shards import clear, write_shard
+
+TRANSFER = "transfer"  # the table that holds the scored texts themselves
 
 
 def attach_splits(
     config: TeacherConfig, task: Task, splits: Mapping[str, tuple[Path, Path]], reading: Reading = AS_USUAL
 ) -> dict[str, dict[str, int]]:
     """Writes for each row of several tables the logits that the user's files hold for its texts.
+
+    Scores of the transfer set alone are good ones. In a run the scored texts are part of it, so the log warns, with two
+    examples, where fewer than half of the other tables' rows have a score: their texts may be written otherwise.
 
     The files may be in any order and hold more or fewer rows than the tables; `data.join` says how texts are matched. A
     text that was scored more than once gets the mean of its logits, and a row without a score NaN.
@@ -38,7 +44,7 @@ def attach_splits(
     """
     table = ScoreTable(task, config.logits, config.logits_column, reading)
     schema = pa.schema([(name, pa.string()) for name in task.fields])
-    total, counts = Matches(rejected=table.rejects.count), {}
+    counts, of_tables = {}, {}
     for name, (source, out) in splits.items():
         here = Matches(rejected=table.rejects.count)
         table.used[:] = False
@@ -49,15 +55,32 @@ def attach_splits(
             write_shard(out, index, rows, logits)
             here = here.plus(matches)
         here.unused = int((~table.used).sum())
-        total = total.plus(here)
+        of_tables[name] = here
         counts[name] = {
             **dataclasses.asdict(here),
             "matched": here.exact + here.loose,
             "missing": here.missing + here.ambiguous,
         }
     table.check()
-    log_matches(config.logits, total, table.rejects.reasons)
+    for name, here in of_tables.items():
+        log_matches(config.logits, here, table.rejects.reasons, name)
+    _warn_of_few(table, {name: each for name, each in counts.items() if name != TRANSFER})
     return counts
+
+
+def _warn_of_few(table: ScoreTable, judged: Mapping[str, Mapping[str, int]]) -> None:
+    """Logs a warning where fewer than half of the rows of the validation and test splits have a score."""
+    matched = sum(counts["matched"] for counts in judged.values())
+    rows = matched + sum(counts["missing"] for counts in judged.values())
+    if matched < LEAST_SHARE * rows:
+        logging.warning(
+            "%s: scores match %s of the %s rows of %s. If these were scored, their texts are written otherwise. %s",
+            ", ".join(map(str, table.files)),
+            f"{matched:,}",
+            f"{rows:,}",
+            " and ".join(judged),
+            table.side_by_side(),
+        )
 
 
 def attach_logits(
