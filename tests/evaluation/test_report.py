@@ -180,7 +180,7 @@ def test_a_teacher_without_scores_for_some_rows(tmp_path: Path) -> None:
     assert "on those" in (tmp_path / "report.html").read_text()
     nothing = summarise(run_results("multiclass", models={"teacher": Model(np.full_like(teacher, np.nan))}))
     assert nothing["teacher"] is nothing["retention"] is None
-    assert "The teacher has scores for 0 of 120 rows of the test split, so it is not in the table." in nothing["warnings"][0]
+    assert "has scores for 0 of 120 rows of the test split, so it is not in the table." in nothing["warnings"][0]
     assert not any("has scores for" in warning for warning in report["warnings"])
 
 
