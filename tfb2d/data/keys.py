@@ -23,6 +23,9 @@ _UNIFORM = {
 _GRADE = re.compile(
     r"(?<![^\W_])[^\W_]{1,2}$"
 )  # a word so short that a minus behind it may be a grade or a blood group
+_FRACTION = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215f\u2189])")  # NFKC would make 11/2 of 1½
+_POWER = re.compile(r"(?<=\d)(?=[\u00b2\u00b3\u00b9\u2070-\u207b])")  # ... and 102 of 10²
+_EXPONENT = re.compile(r"\de$")
 _POINT = chr(_PRIVATE + ord("."))
 _NO_GAP = re.compile(rf" (?:(?<!\d )|(?![\d{_POINT}]))")  # a space that does not part two numbers
 
@@ -55,11 +58,11 @@ _SPACED, _PLAIN = _Spaced(), _Plain()
 def _protect(match: re.Match[str]) -> str:
     """Protects punctuation that belongs to a number or a name.
 
-    Of numbers: 1.5 1,5 1/2 3:10 5-10; .5; -5 -$5 - 5; 5' 5"; 5 < 6. Of names: C#, #1, A-, .NET.
+    Of numbers: 1.5 1,5 1/2 3:10 5-10; .5; -5 -$5 - 5; 5e-3; 5' 5"; 5 < 6. Of names: C#, #1, A-, .NET.
     """
     sign, text, at = match[0], match.string, match.start()
     before, after = text[at - 1] if at else "", text[match.end() : match.end() + 4]
-    begins = not before or before.isspace() or before in "([{/:=,;<>\"'"
+    begins = not before or before.isspace() or before in "([{/:=,;<>\"'^"
     uniform = _UNIFORM.get(sign, sign)
     if sign in "<>=":
         kept = after.lstrip(" -.")[:1].isdecimal()
@@ -80,6 +83,8 @@ def _is_minus(text: str, at: int, begins: bool, after: str) -> bool:
     if after.lstrip(".$€£¥")[:1].isdecimal() and (begins or text[at - 1].isdecimal()):
         return True
     before = text[max(0, at - 3) : at]
+    if after[:1].isdecimal() and _EXPONENT.search(before):
+        return True
     if after[:1].isspace():
         opens = before.rstrip()[-1:] in ("", *"([{/:=,;<>") and (at < 3 or bool(before.strip()))
         if opens and after.lstrip(" .$€£¥")[:1].isdecimal():
@@ -89,7 +94,11 @@ def _is_minus(text: str, at: int, begins: bool, after: str) -> bool:
 
 def _words(text: str) -> list[str]:
     """Returns a text's words, case-folded. A text of punctuation alone is a single word."""
-    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    if text.isascii():
+        folded = text.lower()
+    else:
+        spaced = _POWER.sub("^", _FRACTION.sub(" ", text))
+        folded = unicodedata.normalize("NFKC", spaced).casefold()
     folded = _PUNCTUATION.sub(_protect, folded)
     return folded.translate(_SPACED).split() or ["".join(folded.split())]
 

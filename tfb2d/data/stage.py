@@ -14,7 +14,7 @@ from tfb2d.resume import fingerprint
 from tfb2d.runs import Run
 from tfb2d.settings import changed_settings
 
-VERSION = 2  # of the code: raise it when the same files and settings give other tables
+VERSION = 3  # of the code: raise it when the same files and settings give other tables
 
 
 def prepare_data(run: Run, config: Config) -> DataOutcome:
