@@ -78,7 +78,7 @@ def _warn_of_few(table: ScoreTable, judged: Mapping[str, Mapping[str, int]]) -> 
             ", ".join(map(str, table.files)),
             f"{matched:,}",
             f"{rows:,}",
-            " and ".join(judged),
+            " and ".join(judged) or "the table",
             table.side_by_side(),
         )
 
