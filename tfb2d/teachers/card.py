@@ -14,6 +14,7 @@ CARD = """# {name}
 
 A text classifier made by tfb2d from `{preset}`{layers}. `tfb2d.teachers.teacher.load_teacher` reads this folder, and
 `keras_hub.models.TextClassifier.from_preset` reads `model/` (of ELECTRA and MPNet after `import tfb2d.teachers.models`).
+KerasHub's tokenizers cut some texts otherwise than the teacher read them (accents, rare scripts; of ALBERT capitals, too).
 
 - Made on {date}, in {seconds:.0f} s of fine-tuning
 - Task: {kind}, from {fields} to {outputs}
