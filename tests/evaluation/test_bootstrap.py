@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tests.evaluation.test_metrics import labelled, labelled_classes, seeds
+from tests.evaluation.harness import labelled, labelled_classes, seeds
 from tfb2d.evaluation import bootstrap as b
 from tfb2d.evaluation import metrics as m
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
