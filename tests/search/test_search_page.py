@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from tests.search.conftest import TITLES, Shop
+from tests.search.trained_shop import TITLES, Shop
 from tfb2d.search.api import Api, application
 from tfb2d.search.explaining import Explainer
+from tfb2d.search.models import Model
 from tfb2d.search.searcher import Searcher
 from tfb2d.search.serve import listen, settings_of
 from tfb2d.search.teacher import TeacherOnDemand
@@ -64,8 +65,7 @@ def site(shop: Shop) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def poor(shop: Shop) -> Iterator[Site]:
     """A server whose ranker is away, and that has no teacher."""
-    with Searcher.open(shop.index, ranker="127.0.0.1:9/shop") as searcher:
-        searcher._ranker._client.timeout = 0.2  # type: ignore[union-attr]
+    with Searcher.open(shop.index, ranker=Model("127.0.0.1:9/shop", timeout=0.2)) as searcher:
         made = Site(Api(searcher, Explainer(searcher.rank)))
         yield made
         made.stop()
