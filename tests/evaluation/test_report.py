@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.harness import NASTY, TIMES, graded_twin_and_bm25, run_results
+from tests.full_disk import full_disk
 from tfb2d.evaluation import metrics as m
 from tfb2d.evaluation.models import Model
 from tfb2d.evaluation.page import cards, headline, ranking_note, table
@@ -285,11 +286,10 @@ def test_what_does_not_fit_is_said_at_once(changes: dict[str, Any], message: str
         run_results(**changes)
 
 
-def test_a_failure_keeps_the_last_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_keeps_the_last_report(tmp_path: Path) -> None:
     write_report(run_results(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("tfb2d.atomic.sync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with full_disk(10_000), pytest.raises(OSError, match="File too large"):
         write_report(run_results(name="other"), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

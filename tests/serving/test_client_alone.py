@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scoring_server import score
+
+from tests.serving.scoring_server import score
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["google-crc32c", "grpcio", "numpy", "protobuf"]  # as serving/README.md has it

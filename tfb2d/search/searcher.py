@@ -55,10 +55,7 @@ class Searcher:
             hint = "" if twin else f" (the index {index} was built with it; --twin names it where it stands now)"
             raise SearchError(f"the twin cannot be asked: {error}{hint}") from error
         made_by.check(identity)
-        if isinstance(ranker, str):
-            second = Model(ranker) if ranker else None
-        else:
-            second = ranker
+        second = (Model(ranker) if ranker else None) if isinstance(ranker, str) else ranker
         if second is not None:
             second.check_ranks()
         searcher = cls(index, model, second)
