@@ -21,7 +21,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Shop:
     done = command("search", "build", f"--titles={titles}", f"--model={models.twin}", f"--index={folder / 'index'}")
     assert done.returncode == 0, done
     student, ranker = train_ranker(folder)
-    return Shop(folder / "index", ranker, student, save_teacher(folder))
+    return Shop(folder / "index", ranker, student)
+
+
+@pytest.fixture(scope="session")
+def shop_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny teacher; apart from the shop, since loading Keras takes seconds."""
+    return save_teacher(tmp_path_factory.mktemp("shop_teacher"))
 
 
 @pytest.fixture(scope="session")

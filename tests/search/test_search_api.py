@@ -34,10 +34,10 @@ def searcher(shop: Shop) -> Iterator[Searcher]:
 
 
 @pytest.fixture(scope="module")
-def client(searcher: Searcher, shop: Shop) -> TestClient:
+def client(searcher: Searcher, shop: Shop, shop_teacher: Path) -> TestClient:
     """Asks a server that has everything."""
     explainer = Explainer(searcher.rank, str(shop.ranker), str(shop.student))
-    return TestClient(application(Api(searcher, explainer, TeacherOnDemand(shop.teacher))))
+    return TestClient(application(Api(searcher, explainer, TeacherOnDemand(shop_teacher))))
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +200,11 @@ def test_another_students_weights_are_not_used(
     assert "it is another student" in caplog.text
 
 
-def test_the_teacher_says_what_it_thinks(client: TestClient, shop: Shop) -> None:
+def test_the_teacher_says_what_it_thinks(client: TestClient, shop: Shop, shop_teacher: Path) -> None:
     from tfb2d.teachers.teacher import load_teacher
 
     scores = ask(client, "/api/teacher", **PAIR)["scores"]
-    logits = load_teacher(shop.teacher).logits([[PAIR["q"]] * 2, PAIR["title"]])[:, 0]
+    logits = load_teacher(shop_teacher).logits([[PAIR["q"]] * 2, PAIR["title"]])[:, 0]
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits)), atol=1e-5)
     with pytest.raises(UserError, match=r"no teacher\.json"):
         TeacherOnDemand(shop.index)

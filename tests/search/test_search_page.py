@@ -4,6 +4,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,10 +55,10 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(shop: Shop) -> Iterator[Site]:
+def site(shop: Shop, shop_teacher: Path) -> Iterator[Site]:
     with Searcher.open(shop.index, ranker=str(shop.ranker)) as searcher:
         explainer = Explainer(searcher.rank, str(shop.ranker), str(shop.student))
-        made = Site(Api(searcher, explainer, TeacherOnDemand(shop.teacher)))
+        made = Site(Api(searcher, explainer, TeacherOnDemand(shop_teacher)))
         yield made
         made.stop()
 

@@ -22,7 +22,6 @@ class Shop:
     index: Path
     ranker: Path
     student: Path
-    teacher: Path
 
 
 def train_ranker(folder: Path) -> tuple[Path, Path]:
