@@ -17,7 +17,7 @@ from tfb2d import cli
 from tfb2d.arguments import Parser, boolean, comma_list, nearest, number
 from tfb2d.config import Config, ConfigError
 from tfb2d.recipes import load, names, override, paths
-from tfb2d.terminal import _CHATTER
+from tfb2d.terminal import CHATTER
 
 ALL = [*cli.COMMANDS, *cli.TOOLS]
 MODES = [["bench", mode] for mode in ("--serving", "--profile", "--teacher", "--tflite")]
@@ -126,11 +126,17 @@ def test_every_command_names_the_nearest_flag(words: list[str], capsys: pytest.C
 
 
 def test_flags_have_defaults_that_their_own_readers_take() -> None:
+    numbers = set()
     for name in set(ALL) - {"serve"}:
         _, parser = cli.parser_of(name)
-        for action in parser._actions:
-            if isinstance(action.default, int | float) and not isinstance(action.default, bool) and action.type:
-                assert action.type(str(action.default)) == action.default, (name, action.dest)
+        entries = re.findall(r"^  --(\w+)(.*?)(?=^  -|^$|\Z)", parser.format_help(), re.MULTILINE | re.DOTALL)
+        needed = [f"--{flag}=1" for flag, text in entries if "[required]" in text]
+        usual = vars(parser.read(needed)) | {"words": []}
+        for flag, text in entries:
+            if shown := re.search(r"\[default: (-?[\d.e-]+)\]", text):
+                numbers.add(f"{name} --{flag}")
+                assert vars(parser.read([*needed, f"--{flag}={shown[1]}"])) | {"words": []} == usual, (name, flag)
+    assert len(numbers) > 40
 
 
 def test_the_overview_lists_every_command(capsys: pytest.CaptureFixture) -> None:
@@ -324,7 +330,7 @@ def test_chatter_of_native_libraries_stays_from_the_terminal(verbose: bool) -> N
     ],
 )
 def test_which_lines_are_chatter(line: bytes, chatter: bool) -> None:
-    assert bool(_CHATTER.match(line)) is chatter
+    assert bool(CHATTER.match(line)) is chatter
 
 
 def test_a_command_that_loads_tensorflow_says_nothing_but_its_own(tmp_path: Path) -> None:

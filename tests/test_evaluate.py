@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.commands import run as command
-from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import PAIRS, REVIEWS, export
+from tests.tables import write
 from tfb2d.data.files import read_json, write_json
 
 

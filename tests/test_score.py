@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run as command
-from tests.evaluation.test_batch import scored, write
 from tests.evaluation.tiny_model import PAIRS, expected_logits, export
+from tests.tables import read, write
 
 
 def test_a_model_scores_files(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_model_scores_files(tmp_path: Path) -> None:
         "score", f"--model={tmp_path / 'shop'}", f"--input={source}", f"--output={output}", "--fields=query=term"
     )
     assert done.returncode == 0, done.stderr
-    actual = scored(output, ["term", "title", "id", "score", "logit"])
+    actual = read(output, ["term", "title", "id", "score", "logit"])
     assert [row[:3] for row in actual] == rows[:200]
     logits = expected_logits(PAIRS, [["tv"] * 200, [row[1] for row in rows[:200]]])
     assert [float(row[4]) for row in actual] == pytest.approx(logits)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfb2d
-from tests.test_student_in_the_box import machine_paths
+from tests.machine_paths import machine_paths
 from tfb2d.cli import main
 from tfb2d.data.files import read_json
 

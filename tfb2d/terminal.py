@@ -19,7 +19,7 @@ from pathlib import Path
 _LOG = logging.getLogger("tfb2d.native")
 _OWN = f"{Path(__file__).parent}{os.sep}"
 # Info and warning lines of absl's C++ log, errors of looking for a GPU that is not there, TensorFlow Lite's notes.
-_CHATTER = re.compile(
+CHATTER = re.compile(
     rb"[IW]\d{4} \d\d|E\d{4} .*\bcuda\w*\.cc|E\d{4} .*Unable to register|WARNING: All log messages before absl"
     rb"|(INFO|WARNING): .*(TensorFlow Lite|XNNPACK)|To enable the following instructions|\d{4}-\d\d-\d\d [\d:.]+: [IW] "
 )
@@ -89,7 +89,7 @@ def _pass_on(source: int, terminal: int) -> None:
 
 
 def _write(terminal: int, line: bytes) -> None:
-    if _CHATTER.match(line):
+    if CHATTER.match(line):
         _LOG.debug("%s", line.decode("utf-8", "replace").rstrip())
     elif line:
         os.write(terminal, line)

@@ -28,18 +28,19 @@ def weights_of(model, shape: Architecture) -> dict[str, np.ndarray]:
 
     norm("norm", backbone.embeddings_layer_norm)
     for i, layer in enumerate(backbone.transformer_layers):
-        attention = layer._self_attention_layer
-        sides = (attention._query_dense, attention._key_dense, attention._value_dense)
-        weights[f"{i}.attention.kernel"] = np.concatenate(
-            [np.reshape(layer.kernel, (width, width)) for layer in sides], 1
-        )
-        weights[f"{i}.attention.bias"] = np.concatenate([np.reshape(layer.bias, width) for layer in sides])
-        weights[f"{i}.output.kernel"] = np.reshape(attention._output_dense.kernel, (width, width))
-        weights[f"{i}.output.bias"] = attention._output_dense.bias
-        norm(f"{i}.norm", layer._self_attention_layer_norm)
-        dense(f"{i}.up", layer._feedforward_intermediate_dense)
-        dense(f"{i}.down", layer._feedforward_output_dense)
-        norm(f"{i}.last_norm", layer._feedforward_layer_norm)
+        own = {weight.path.partition("/")[2]: weight for weight in layer.weights}
+        for part, shape_of_one in (("kernel", (width, width)), ("bias", width)):
+            sides = [own[f"self_attention_layer/{side}/{part}"] for side in ("query", "key", "value")]
+            weights[f"{i}.attention.{part}"] = np.concatenate([np.reshape(side, shape_of_one) for side in sides], -1)
+        output = own["self_attention_layer/attention_output/kernel"]
+        weights[f"{i}.output.kernel"] = np.reshape(output, (width, width))
+        weights[f"{i}.output.bias"] = own["self_attention_layer/attention_output/bias"]
+        for name, layer_name in (("norm", "self_attention_layer_norm"), ("last_norm", "feedforward_layer_norm")):
+            for part in ("gamma", "beta"):
+                weights[f"{i}.{name}.{part}"] = own[f"{layer_name}/{part}"]
+        for name, layer_name in (("up", "feedforward_intermediate_dense"), ("down", "feedforward_output_dense")):
+            for part in ("kernel", "bias"):
+                weights[f"{i}.{name}.{part}"] = own[f"{layer_name}/{part}"]
     dense("pooler", backbone.pooled_dense)
     dense("head", model.output_dense)
     return {name: np.asarray(value, np.float32) for name, value in weights.items()}

@@ -51,7 +51,7 @@ def test_versions_are_told_apart_by_their_answers(model: Path, tmp_path: Path) -
     versions = Versions(model, tmp_path / "shop", requests(model)["score"][0])
     for number in (1, 2):
         assert (versions.make(number) / "saved_model.pb").is_file()
-    logits = {number: versions._expected[number] for number in (1, 2)}
+    logits = {number: versions.expected[number] for number in (1, 2)}
     assert np.abs(logits[1] - logits[2]).max() > 1e-4
     for number, logit, wrong in ((1, logits[1], ""), (2, logits[1], "off"), (3, logits[1], "never written")):
         answer = wire.MESSAGES["PredictResponse"]()

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import fasttext
 import numpy as np
 import pytest
+from model2vec import StaticModel
 
 from tfb2d.bench.words import FastText, Model2Vec, features, lines, static_vectors, train_fasttext, train_model2vec
 
@@ -22,7 +24,7 @@ def test_words_that_fasttext_takes_for_its_own_are_words_like_others(tmp_path: P
         texts = ["bad film __label__2", "film </s> good"] * 40  # the second is told by what follows </s>
         train_fasttext(file, [texts], [0, 1] * 40, 8, 64, 1, raw)
         system = FastText(file, raw)
-        assert sorted(system._model.labels) == ["__label__0", "__label__1"]
+        assert sorted(fasttext.load_model(file).labels) == ["__label__0", "__label__1"]
         bad, cut, whole = system.score(["bad", "bad </s>", "bad </s> good good good"])
         assert bad < 0.5
         assert whole > cut + 0.01  # the same score, were the text cut at the mark
@@ -36,7 +38,7 @@ def test_fasttext_scores_are_probabilities_and_repeatable(tmp_path: Path) -> Non
         train_fasttext(file, [texts], [row % 2 for row in range(300)], 8, 20_000, 2)
         system = FastText(file)
         # With fewer threads than 11, fastText leaves rows of its table as memory was.
-        assert np.abs(system._model.get_input_matrix()).max(axis=1).all()
+        assert np.abs(fasttext.load_model(file).get_input_matrix()).max(axis=1).all()
         scores.append(system.score(texts))
     assert scores[0].min() >= 0
     assert scores[0].max() <= 1
@@ -48,7 +50,7 @@ def test_model2vec_vectors_have_unit_length_and_unknown_words_none(minilm: Path,
     folder = str(tmp_path / "model")
     train_model2vec(folder, str(minilm), [texts], [1, 0] * 20, 16)
     system = Model2Vec(folder)
-    vectors = system._model.encode(["a good film", "film " * 4000, "\U0001f9ff"])
+    vectors = StaticModel.from_pretrained(folder).encode(["a good film", "film " * 4000, "\U0001f9ff"])
     assert vectors.dtype == np.float32  # not on the scale of an int8 table
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, np.linalg.norm(vectors[2])], abs=1e-5)
     scores = system.score(["a good film", "a bad film", "", "\U0001f9ff"])

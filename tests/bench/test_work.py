@@ -7,7 +7,7 @@ import pytest
 
 from tfb2d.bench import work as module
 from tfb2d.bench.measure import BenchError
-from tfb2d.bench.scoring import _groups
+from tfb2d.bench.scoring import grouped
 from tfb2d.bench.work import Rows, Sources, Work, films, load
 from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
@@ -50,7 +50,7 @@ def test_films_are_split_and_paired() -> None:
     assert about.rows.labels is not None
     assert np.mean(about.rows.labels) == 0.5
     assert not set(about.rows.columns[0]) & set(about.train.columns[0]) - {""}
-    assert [[work.name for work in group] for group in _groups([snippets, plots, about])] == [
+    assert [[work.name for work in group] for group in grouped([snippets, plots, about])] == [
         ["quickstart", "plots"],
         ["films"],
     ]

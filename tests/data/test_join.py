@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.tables import write
 from tfb2d.data.join import Matches, join_scores
 from tfb2d.data.scores import Reading
 from tfb2d.data.task import Task
@@ -18,12 +19,6 @@ BINARY = Task(("text",))
 NAMED = Task(("text",), "binary", ("rotten", "fresh"))
 NEWS = Task(("text",), "multiclass", ("a", "b", "c"))
 GRADED = Task(("text",), "graded", label_range=(0, 4))
-
-
-def write(path: Path, columns: list[str], rows: list) -> Path:
-    lines = ["\t".join(columns), *("\t".join(map(str, row)) for row in rows)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 def logits_of(path: Path, texts: list[str], task: Task = BINARY, **settings) -> list:

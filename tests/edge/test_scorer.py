@@ -12,6 +12,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.environments import Environment
 from tests.students.harness import NASTY
 from tfb2d.edge import EdgeError, EdgeScorer, scorer
 
@@ -116,30 +117,14 @@ def test_no_tensorflow_is_needed(pair_model: Path, pair_scorers, tmp_path: Path)
 @pytest.mark.slow
 def test_in_an_environment_of_its_own(pair_model: Path, pair_scorers, tmp_path: Path) -> None:
     # The README's way to install on an edge machine.
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = str(tmp_path / "venv/bin/python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("setup.py", "README.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "tfb2d", source / "tfb2d", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([*pip, "--no-deps", str(source)], check=True)
-    subprocess.run([*pip, "ai-edge-litert", "numpy"], check=True)
-    there = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout.lower()
+    device = Environment(tmp_path, ["ai-edge-litert", "numpy"])
+    there = device.packages()
     assert "tfb2d" in there
     assert "tensorflow" not in there
     assert "keras" not in there
     columns = [["usb cable"], ["usb c cable 1 m"]]
-    run = subprocess.run(
-        [python, "-c", WITHOUT, str(pair_model)],
-        input=json.dumps(columns),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-    )
-    np.testing.assert_allclose(json.loads(run.stdout), pair_scorers["int8"].score(*columns), atol=1e-6)
+    scores = json.loads(device.run("-c", WITHOUT, str(pair_model), text=json.dumps(columns)))
+    np.testing.assert_allclose(scores, pair_scorers["int8"].score(*columns), atol=1e-6)
 
 
 @pytest.fixture

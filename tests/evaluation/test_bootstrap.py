@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tests.evaluation.test_metrics import labelled, labelled_classes, seeds
+from tests.evaluation.harness import labelled, labelled_classes, seeds
 from tfb2d.evaluation import bootstrap as b
 from tfb2d.evaluation import metrics as m
-from tfb2d.evaluation.bootstrap import Bootstrap, Interval
+from tfb2d.evaluation.bootstrap import Bootstrap, CountedMetrics, Interval
 
 
 def bootstrap(kind: str, labels: object, scores: object, groups: object = None, **draws: int) -> dict[str, Interval]:
@@ -25,7 +25,7 @@ def test_counted_rows_measure_as_repeated_rows_do(seed: int, rows: int, steps: i
     counts[:2] = 1
     repeated = np.repeat(np.arange(rows), counts)
     expected = m.metrics("binary", labels[repeated], scores[repeated], threshold=0.7)
-    model = b._Model("binary", labels.astype(float), scores, threshold=0.7)
+    model = CountedMetrics("binary", labels.astype(float), scores, threshold=0.7)
     for name, figure in model.measure(counts[None].astype(float)).items():
         assert figure[0] == pytest.approx(expected[name])
 
@@ -38,7 +38,7 @@ def test_counted_rows_of_many_classes_too(seed: int, rows: int) -> None:
     counts[0] = 1  # a class may well be missing
     repeated = np.repeat(np.arange(len(labels)), counts)
     expected = m.metrics("multiclass", labels[repeated], scores[repeated])
-    figures = b._Model("multiclass", labels.astype(float), scores).measure(counts[None].astype(float))
+    figures = CountedMetrics("multiclass", labels.astype(float), scores).measure(counts[None].astype(float))
     assert {name: figure[0] for name, figure in figures.items()} == pytest.approx(
         {name: np.nan if value is None else value for name, value in expected.items()}, nan_ok=True
     )
@@ -128,7 +128,7 @@ def test_counted_rankings_are_those_of_scikit_learn_with_weights(seed: int, rows
     labels, scores = labelled(seed, rows, steps)
     counts = np.random.default_rng(seed).integers(0, 4, rows)
     counts[:2] = 1
-    figures = b._Model("binary", labels.astype(float), scores).measure(counts[None].astype(float))
+    figures = CountedMetrics("binary", labels.astype(float), scores).measure(counts[None].astype(float))
     assert figures["roc_auc"][0] == pytest.approx(roc_auc_score(labels, scores, sample_weight=counts))
     assert figures["pr_auc"][0] == pytest.approx(average_precision_score(labels, scores, sample_weight=counts))
 
@@ -143,7 +143,7 @@ def test_counted_grades_measure_as_repeated_rows_do(seed: int, rows: int) -> Non
     counts[:2] = 1
     repeated = np.repeat(np.arange(rows), counts)
     expected = m.metrics("graded", labels[repeated], scores[repeated])
-    figures = b._Model("graded", labels, scores, 3.0).measure(counts[None].astype(float))
+    figures = CountedMetrics("graded", labels, scores, 3.0).measure(counts[None].astype(float))
     for name in ("spearman", "pearson"):
         assert figures[name][0] == pytest.approx(expected[name])
     assert figures["rmse"][0] == pytest.approx(3 * expected["rmse"])

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
-from tests.evaluation.test_metrics import seeds
+from tests.evaluation.harness import seeds
 from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.evaluation.metrics import expected_calibration_error, log_losses
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.test_metrics import labelled, seeds
-from tests.evaluation.test_report import run_results
+from tests.evaluation.harness import labelled, run_results, seeds
 from tfb2d.config import HEADLINES, Config, ConfigError, DataConfig, ReportConfig, TeacherConfig
 from tfb2d.data.task import Task
 from tfb2d.evaluation import metrics as m

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import expit, softmax
 
-from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
+from tests.tables import write
 from tfb2d.data.errors import DataError
 from tfb2d.evaluation.bm25 import bm25_scores
 from tfb2d.evaluation.doubts import doubts, uncovered

@@ -7,27 +7,9 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.evaluation.harness import labelled, labelled_classes, seeds
 from tfb2d.data.task import Task
 from tfb2d.evaluation import metrics as m
-
-seeds = st.integers(0, 2**32 - 1)
-
-
-def labelled(seed: int, rows: int, steps: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of both sides and scores that lean their way, with ties where they take few steps."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(0, 2, rows)
-    labels[:2] = 0, 1
-    scores = 1 / (1 + np.exp(-(2 * labels - 1 + 1.5 * generator.normal(size=rows))))
-    return labels, np.round(scores * steps) / steps if steps else scores
-
-
-def labelled_classes(seed: int, rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    labels = np.append(np.arange(classes), generator.integers(0, classes, rows))
-    scores = generator.dirichlet(np.ones(classes), len(labels))
-    scores[np.arange(len(labels)), labels] += 0.3
-    return labels, scores / scores.sum(1, keepdims=True)
 
 
 @given(seeds, st.integers(2, 200), st.sampled_from([0, 3, 20]))

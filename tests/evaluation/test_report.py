@@ -7,66 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.evaluation.test_metrics import labelled, labelled_classes
-from tfb2d.data.task import Task
+from tests.evaluation.harness import NASTY, TIMES, graded_twin_and_bm25, run_results
+from tests.full_disk import full_disk
 from tfb2d.evaluation import metrics as m
 from tfb2d.evaluation.models import Model
 from tfb2d.evaluation.page import cards, headline, ranking_note, table
 from tfb2d.evaluation.report import write_report
-from tfb2d.evaluation.results import RunResults, plain, summarise
+from tfb2d.evaluation.results import plain, summarise
 from tfb2d.evaluation.table import duration, print_table
 
-NASTY = "<script>alert('x')</script> & \"quoted\" <img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }}"
 VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "rect"}  # no end tag, or "/>" in the SVG
-TIMES = {
-    "single_ms": {"p50": 0.12, "p99": 0.31},
-    "batch_rows": 256,
-    "batch_ms": {"p50": 1, "p99": 2},
-    "rows_per_second": 9e4,
-}
-SLOW = {
-    "single_ms": {"p50": 12.0, "p99": 19.0},
-    "batch_rows": 64,
-    "batch_ms": {"p50": 99, "p99": 120},
-    "rows_per_second": 320,
-}
-
-
-def run_results(
-    kind: str = "binary", rows: int = 120, models: dict[str, Any] | None = None, **changes: Any
-) -> RunResults:
-    """Returns the results of a run; `models` changes its teacher, student and labels_only, by Model or by None for none."""
-    labels, student = labelled_classes(0, rows - 3, 3) if kind == "multiclass" else labelled(0, rows)
-    _, teacher = labelled_classes(0, rows - 3, 3) if kind == "multiclass" else labelled(0, rows)
-    teacher = teacher**2 / (teacher**2).sum(1, keepdims=True) if kind == "multiclass" else np.clip(teacher + 0.1, 0, 1)
-    tasks = {
-        "binary": Task(("text",), "binary", ("rotten", "fresh")),
-        "graded": Task(("query", "title"), "graded", (), "grade", (1.0, 3.0)),
-        "multiclass": Task(("text",), "multiclass", ("sport", "<b>politics</b>", "trade")),
-    }
-    texts = [f"{row} {NASTY}" for row in range(rows)]
-    given: dict[str, Any] = {
-        "name": "quick & <i>dirty</i>",
-        "task": tasks[kind],
-        "columns": [texts] * len(tasks[kind].fields),
-        "labels": labels,
-        "groups": [str(row // 4) for row in range(rows)],
-        "data": {"train": 1000, "test": rows, "rejected": 3, "leaked": 41, "reasons": {"<NUL> byte": 3}},
-        "seconds": {"data": 1.5, "student": 75.0},
-        "config": {"student": {"orders": (1, 2)}, "path": Path("a"), "note": "<script>"},
-        "versions": {"tfb2d": "0.1.0"},
-        "command": "python -m tfb2d.train --config='a b.py'",
-        "resamples": 50,
-    }
-    slow = [{"epoch": e, "loss": 1 / e, "valid_loss": 1.1 / e, "valid_accuracy": 0.7} for e in (1, 2, 3)]
-    fast = [{"epoch": 1, "loss": 0.5, "valid_loss": float("nan"), "seconds": 3.0}]
-    all_models = {
-        "teacher": Model(teacher, history=slow, latency=SLOW, size_mb=90.0),
-        "student": Model(student, history=fast, latency=TIMES, size_mb=17.0, folder="saved_models/quickstart/1"),
-        "labels_only": Model(np.roll(student, 3, axis=0)),
-    } | (models or {})
-    kept = {key: model for key, model in all_models.items() if model is not None}
-    return RunResults(**given | {"models": kept} | changes)
 
 
 class Page(HTMLParser):
@@ -262,23 +212,6 @@ def test_rankings_are_told_of_pairs_alone() -> None:
     assert summarise(run_results("multiclass"))["ndcg10_retention"] is None
 
 
-def graded_twin_and_bm25() -> RunResults:
-    """Grades of pairs: a twin beside the student, and BM25, whose scores follow the labels a little."""
-    labels = np.asarray(run_results("graded").labels, float)
-    generator = np.random.default_rng(1)
-    twin = np.clip(0.3 + 0.3 * labels + 0.2 * generator.random(120), 0, 1)
-    words = np.clip(0.4 + 0.02 * labels + 0.2 * generator.random(120), 0, 1)
-    return run_results(
-        "graded",
-        models={
-            "twin": Model(
-                twin, history=[{"epoch": 1, "valid_loss": 0.4}], latency=TIMES, embed_latency=TIMES, size_mb=8.0
-            ),
-            "bm25": Model(words),
-        },
-    )
-
-
 def test_a_twin_stands_beside_the_student(tmp_path: Path) -> None:
     run = graded_twin_and_bm25()
     report = write_report(run, tmp_path)
@@ -355,11 +288,10 @@ def test_what_does_not_fit_is_said_at_once(changes: dict[str, Any], message: str
         run_results(**changes)
 
 
-def test_a_failure_keeps_the_last_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_keeps_the_last_report(tmp_path: Path) -> None:
     write_report(run_results(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("tfb2d.atomic.sync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with full_disk(10_000), pytest.raises(OSError, match="File too large"):
         write_report(run_results(name="other"), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.commands import run as command
-from tests.evaluation.test_report import run_results
+from tests.evaluation.harness import run_results
 from tfb2d.data.errors import DataError
 from tfb2d.data.files import write_json
 from tfb2d.evaluation.calibration import Calibration

@@ -1,24 +1,9 @@
-"""Students with made-up weights that are large enough for every part of them to count."""
+"""A student of each kind of task, which the tests of explanations share."""
 
-import numpy as np
 import pytest
 
-from tfb2d.config import StudentConfig
-from tfb2d.data.task import Task
+from tests.explain.students import NEWS, PAIRS, REVIEWS, student
 from tfb2d.students.model import Student
-
-REVIEWS = Task(("text",), "binary", ("bad", "good"), "label")
-PAIRS = Task(("query", "title"), "binary", (), "label")
-NEWS = Task(("text",), "multiclass", ("sport", "politics", "trade"), "topic")
-SMALL = {"buckets": 2**10, "dim": 8, "max_tokens": 12, "soft_buckets": 2**8}
-
-
-def student(task: Task, seed: int = 3, **settings: object) -> Student:
-    made = Student(task, StudentConfig(**{**SMALL, "ffn": (16, 8), **settings}), seed=seed)  # type: ignore[arg-type]
-    rng = np.random.default_rng(seed)
-    for weight in made.trunk.trainable_variables:
-        weight.assign(rng.normal(0, 0.5, weight.shape))
-    return made
 
 
 @pytest.fixture(scope="session")

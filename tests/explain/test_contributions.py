@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.explain.conftest import PAIRS, REVIEWS, student
+from tests.explain.students import PAIRS, REVIEWS, student
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.explain.contributions import explain
 from tfb2d.explain.views import view

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.scale.jobs import LOCAL
-from tests.teachers.conftest import encoder as encoder
-from tests.teachers.conftest import saved as saved
-from tests.teachers.conftest import teacher as teacher
+from tests.teachers.fixtures import encoder as encoder
+from tests.teachers.fixtures import saved as saved
+from tests.teachers.fixtures import teacher as teacher
 from tests.teachers.harness import phrases, write_table
 from tfb2d.config import RayConfig
 from tfb2d.scale.ray_cluster import connected

@@ -99,9 +99,7 @@ def test_the_only_actor_is_killed_twice(
     cluster: ThreeMachines, saved: Path, source: Path, small_shards: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    paths = {"saved": str(saved), "source": str(source), "out": str(out)}
-    code = DRIVER.format(address=cluster.address, actors=1, **paths)
-    driver = subprocess.Popen(python(code), env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"})
+    driver = _started(_code(cluster, 1, saved, source, out))
     for shards in (2, 12):
         _wait(lambda shards=shards: len(list(out.glob("part-*"))) > shards, driver)
         process = max(out.glob("_*.process"), key=lambda path: path.stat().st_mtime_ns)
@@ -115,8 +113,7 @@ def test_a_machine_is_killed_and_then_the_driver(
     cluster: ThreeMachines, saved: Path, source: Path, small_shards: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    paths = {"saved": str(saved), "source": str(source), "out": str(out)}
-    code = DRIVER.format(address=cluster.address, actors=2, **paths)
+    code = _code(cluster, 2, saved, source, out)
 
     def later() -> bool:
         return len(list(out.glob("part-*"))) > 3
@@ -125,13 +122,22 @@ def test_a_machine_is_killed_and_then_the_driver(
     before = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
     assert 0 < len(before) < len(small_shards)  # perhaps with holes
 
-    driver = subprocess.Popen(python(code), env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"})
+    driver = _started(code)
     _wait(lambda: len(list(out.glob("part-*"))) > len(before) + 2, driver)
     cluster.kill_a_machine()
     assert len(list(out.glob("part-*"))) < len(small_shards)
     assert driver.wait(900) == 0  # no machine has room for the second actor any more; the first does its work
     assert content(out) == small_shards
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def _code(cluster: ThreeMachines, actors: int, saved: Path, source: Path, out: Path) -> str:
+    paths = {"saved": str(saved), "source": str(source), "out": str(out)}
+    return DRIVER.format(address=cluster.address, actors=actors, **paths)
+
+
+def _started(code: str) -> subprocess.Popen:
+    return subprocess.Popen(python(code), env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"})
 
 
 def _wait(ready: Callable[[], bool], driver: subprocess.Popen) -> None:

@@ -1,81 +1,15 @@
-"""A small shop for the tests of the page: a catalogue, its index, a ranker trained for seconds, a tiny teacher."""
+"""What the tests of search share: a small catalogue with its models and index, and the shop of the page's tests."""
 
-import itertools
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.commands import run as command
 from tests.search import shop as small
 from tests.search.shop import Models
-from tfb2d.config import StudentConfig, TeacherConfig, TrainingConfig
-from tfb2d.data.task import Task
+from tests.search.trained_shop import TITLES, Shop, save_teacher, train_ranker
 from tfb2d.search.building import build
 from tfb2d.search.titles import Source
-
-PAIR = Task(("query", "title"))
-BRANDS, COLOURS = ["Acme", "Bolt", "Corvo", "Delta"], ["red", "blue", "black"]
-THINGS = ["running shoes", "rain jacket", "USB-C cable 2 m", "coffee grinder", "desk lamp LED"]
-TITLES = [f"{brand} {thing}, {colour}" for brand, thing, colour in itertools.product(BRANDS, THINGS, COLOURS)]
-
-
-@dataclass(frozen=True)
-class Shop:
-    """Folders of what a search needs."""
-
-    index: Path
-    ranker: Path
-    student: Path
-    teacher: Path
-
-
-def train_ranker(folder: Path) -> tuple[Path, Path]:
-    """Trains a student to find titles that have the query's words; returns its folder and that of its export."""
-    from tfb2d.serving.export import export
-    from tfb2d.students.model import Student
-    from tfb2d.students.rows import hash_rows
-    from tfb2d.students.training import Trainer
-
-    rng = np.random.default_rng(4)
-    rows = []
-    for _ in range(1500):
-        title, other = rng.choice(TITLES, 2)
-        words = rng.permutation(title.replace(",", "").split())[: rng.integers(1, 4)]
-        query = " ".join(words)
-        rows += [(query, title, 1.0), (query, other, float(set(words) <= set(other.replace(",", "").split())))]
-    queries, titles, labels = zip(*rows, strict=True)
-    columns = [np.array(queries, object), np.array(titles, object)]
-    targets = np.array(labels, np.float32)[:, None]
-
-    def hashed(part: slice, name: str):  # type: ignore[no-untyped-def]
-        source = iter([([column[part] for column in columns], targets[part])])
-        return hash_rows(source, folder / name, 32, progress=False)
-
-    config = StudentConfig(
-        buckets=1009, dim=8, ffn=(32,), soft_buckets=509, max_tokens=32, dropout=0.0, ngram_dropout=0.0
-    )
-    training = TrainingConfig(epochs=2, batch_size=64, table_learning_rate=0.2, learning_rate=1e-2)
-    student = Student(PAIR, config, 1)
-    Trainer(student, hashed(slice(200, None), "rows"), hashed(slice(200), "valid"), training, folder / "fit").fit(False)
-    student.save(folder / "student")
-    warmup = [["red shoes"], ["Acme running shoes, red"]]
-    exported = export(student, folder / "ranker", scale=1.0, bias=(0.0,), warmup=warmup, fingerprint="shop")
-    return folder / "student", exported.parent
-
-
-def save_teacher(folder: Path) -> Path:
-    """Saves a tiny BERT with random weights as a teacher of pairs."""
-    from tests.teachers.harness import save_encoder
-    from tfb2d.teachers.models import build_classifier
-    from tfb2d.teachers.teacher import Teacher
-
-    config = TeacherConfig(preset=str(save_encoder("bert", folder / "encoder")), max_length=32)
-    Teacher(build_classifier(config, 1), PAIR, config.max_length).save(
-        folder / "teacher", {"preset": "tiny", "outcome": {}}
-    )
-    return folder / "teacher"
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +21,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory, models: Models) -> Shop:
     done = command("search", "build", f"--titles={titles}", f"--model={models.twin}", f"--index={folder / 'index'}")
     assert done.returncode == 0, done
     student, ranker = train_ranker(folder)
-    return Shop(folder / "index", ranker, student, save_teacher(folder))
+    return Shop(folder / "index", ranker, student)
+
+
+@pytest.fixture(scope="session")
+def shop_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny teacher; apart from the shop, since loading Keras takes seconds."""
+    return save_teacher(tmp_path_factory.mktemp("shop_teacher"))
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,16 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.full_disk import full_disk
 from tests.killing import module, run_and_kill
 from tests.search.shop import TITLES, Models, write_titles
+from tests.search.twins import CrookedTwin, export
 from tfb2d.errors import DataError, UserError
 from tfb2d.runs import locked
-from tfb2d.search import Searcher, lexical
+from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
 from tfb2d.search.building import build, update
 from tfb2d.search.catalogue import PART_ROWS
@@ -157,17 +158,12 @@ def test_bm25_after_updates_is_that_of_a_fresh_build(index: Path, models: Models
         assert found[0] == found[1]
 
 
-def test_an_update_that_fails_changes_nothing(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("room", "says"), [(500, "File too large"), (2000, r"vectors-0002.faiss .*File too large")])
+def test_an_update_that_fails_changes_nothing(room: int, says: str, index: Path, tmp_path: Path) -> None:
     before = (index / "index.json").read_bytes()
     new = write_titles(tmp_path / "new.tsv", {"n": "zeppelin"})
-
-    def no_space(*args):
-        raise OSError("no space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(lexical, "write", no_space)
-        with pytest.raises(OSError, match="no space"):
-            update(index, Source([str(new)]), ["t0"], progress=False)
+    with full_disk(room), pytest.raises(OSError, match=says):
+        update(index, Source([str(new)]), ["t0"], progress=False)
     assert (index / "index.json").read_bytes() == before
     with Searcher.open(index) as searcher:
         assert searcher.search("acme usb-c cable red", k=1).hits[0].id == "t0"
@@ -181,16 +177,13 @@ def test_one_change_at_a_time(index: Path) -> None:
     assert update(index, None, ["t0"], progress=False).deleted == 1
 
 
-@pytest.mark.parametrize("length", [0.0, 2.0, float("nan")])
-def test_vectors_that_are_not_of_length_one_are_refused(
-    length: float, models: Models, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = Model(str(models.twin))
-    vectors = np.eye(2, 64, dtype=np.float32)
-    vectors[1] *= length  # of NaN, FAISS would never find the row, and Milvus would score it NaN
-    monkeypatch.setattr(model._model, "embed", lambda texts, signature: vectors)
-    with pytest.raises(SearchError, match=r"gives 'blue shoe' a vector of length .*; twins give unit vectors"):
-        model.titles(["red shoe", "blue shoe"])
+def test_vectors_that_are_not_of_length_one_are_refused(tmp_path: Path) -> None:
+    model = Model(str(export(tmp_path / "crooked", make=CrookedTwin)))
+    assert model.titles(["red shoe", "blue shoe"]).shape == (2, 64)
+    # Of NaN, FAISS would never find the row, and Milvus would score it NaN.
+    for word, length in (("none", "0"), ("long", "2"), ("lost", "nan")):
+        with pytest.raises(SearchError, match=f"gives '{word} shoe' a vector of length {length}; twins give unit"):
+            model.titles(["red shoe", f"{word} shoe"])
 
 
 def test_another_version_of_the_twin_may_not_update(index: Path, models: Models, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.search.shop import Models, write_titles
 from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
 from tfb2d.search.building import build
+from tfb2d.search.manifest import Manifest
 from tfb2d.search.snapshot import Snapshot
 from tfb2d.search.titles import Source
 
@@ -116,7 +117,7 @@ def test_a_new_catalogue_leaves_no_collection_behind(models: Models, titles_file
     (name,) = client.list_collections()
     client.close()
     with Searcher.open(index) as searcher:
-        assert name == "tfb2d_" + searcher._current().manifest.catalogue.partition("-")[2]
+        assert name == "tfb2d_" + Manifest.read(index).catalogue.partition("-")[2]
         assert [hit.id for hit in searcher.search("kettle", legs=("twin",)).hits] == ["a"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.commands import run, spawn
 from tests.search.shop import TITLES, Models, write_titles
 from tfb2d import cli
+from tfb2d.resume import RECORD
 from tfb2d.search.__main__ import COMMANDS
 
 
@@ -103,9 +104,9 @@ def test_bench_with_distractors(models: Models, titles_file: Path, judged: Path,
     assert "query encoding, session: " in done.stdout
     assert 0 < hnsw["memory_mb"]["own"] < 500
     assert result["judged"]["exact-float32"]["bm25"]["recall@1000"]["value"] == 1.0
-    before = (tmp_path / "bench" / "hnsw-int8" / "made_from.json").stat().st_mtime_ns
+    before = (tmp_path / "bench" / "hnsw-int8" / RECORD).stat().st_mtime_ns
     assert run("search", "bench", *flags).returncode == 0
-    assert (tmp_path / "bench" / "hnsw-int8" / "made_from.json").stat().st_mtime_ns == before
+    assert (tmp_path / "bench" / "hnsw-int8" / RECORD).stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
-from tests.search.conftest import TITLES, Shop
+from tests.search.trained_shop import TITLES, Shop
 from tfb2d.search.api import Api, application
 from tfb2d.search.explaining import Explainer
+from tfb2d.search.models import Model
 from tfb2d.search.searcher import Searcher
 from tfb2d.search.serve import listen, settings_of
 from tfb2d.search.teacher import TeacherOnDemand
@@ -53,10 +55,10 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(shop: Shop) -> Iterator[Site]:
+def site(shop: Shop, shop_teacher: Path) -> Iterator[Site]:
     with Searcher.open(shop.index, ranker=str(shop.ranker)) as searcher:
         explainer = Explainer(searcher.rank, str(shop.ranker), str(shop.student))
-        made = Site(Api(searcher, explainer, TeacherOnDemand(shop.teacher)))
+        made = Site(Api(searcher, explainer, TeacherOnDemand(shop_teacher)))
         yield made
         made.stop()
 
@@ -64,8 +66,7 @@ def site(shop: Shop) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def poor(shop: Shop) -> Iterator[Site]:
     """A server whose ranker is away, and that has no teacher."""
-    with Searcher.open(shop.index, ranker="127.0.0.1:9/shop") as searcher:
-        searcher._ranker._client.timeout = 0.2  # type: ignore[union-attr]
+    with Searcher.open(shop.index, ranker=Model("127.0.0.1:9/shop", timeout=0.2)) as searcher:
         made = Site(Api(searcher, Explainer(searcher.rank)))
         yield made
         made.stop()

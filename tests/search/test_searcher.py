@@ -10,6 +10,7 @@ from tests.search.shop import TITLES, Models, write_titles
 from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
 from tfb2d.search.building import update
+from tfb2d.search.models import Model
 from tfb2d.search.searcher import MAX_QUERY
 from tfb2d.search.titles import Source
 from tfb2d.serving.local import LocalServer
@@ -94,8 +95,7 @@ def test_an_unreachable_ranker_leaves_the_first_order(index: Path, models: Model
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with Searcher.open(index, ranker=f"127.0.0.1:{port}/shop") as searcher:
-        searcher._ranker._client.timeout = 0.5
+    with Searcher.open(index, ranker=Model(f"127.0.0.1:{port}/shop", timeout=0.5)) as searcher:
         answer = searcher.search("blue jacket", k=4)
         assert titles(answer) == titles(searcher.search("blue jacket", k=4, rank=False))
         assert answer.notes[0].startswith("not ranked, in the order of the first stage: the ranker did not answer: ")
@@ -110,21 +110,23 @@ def test_an_unreachable_ranker_leaves_the_first_order(index: Path, models: Model
 
 
 def test_a_title_deleted_while_a_query_is_answered(index: Path, models: Models) -> None:
-    with Searcher.open(index, ranker=str(models.ranker)) as searcher:
+    deletions: list[str] = []
+
+    class Interrupted(Model):
+        """A twin; while it embeds a query, somebody else deletes titles."""
+
+        def query(self, text):
+            if deletions:
+                update(index, None, [deletions.pop()], progress=False)
+            return super().query(text)
+
+    with Searcher.open(index, twin=Interrupted(str(models.twin)), ranker=str(models.ranker)) as searcher:
         before = searcher.search("acme rain jacket", k=3)
         gone = before.hits[0]
-        original = searcher._retrieve
-
-        def retrieve(*args):
-            lists = original(*args)
-            update(index, None, [gone.id], progress=False)  # by somebody else, between the stages
-            return lists
-
-        searcher._retrieve = retrieve  # type: ignore[method-assign]
+        deletions.append(gone.id)
         answer = searcher.search("acme rain jacket", k=3)
         assert gone.id not in [hit.id for hit in answer.hits]
         assert answer.notes == ("1 titles were deleted or replaced while this query was answered",)
-        searcher._retrieve = original  # type: ignore[method-assign]
         after = searcher.search("acme rain jacket", k=3)
         assert after.notes == ()
         assert gone.id not in [hit.id for hit in after.hits]
@@ -167,11 +169,10 @@ def test_another_model_is_refused(index: Path, models: Models) -> None:
 def test_a_twin_behind_a_server(index: Path, models: Models) -> None:
     local = Searcher.open(index).search("bolt lamp", k=5)
     with LocalServer([f"--model_base_path={models.twin}", "--model_name=twin"]) as server:
-        searcher = Searcher.open(index, twin=f"{server.address}/twin")
+        searcher = Searcher.open(index, twin=Model(f"{server.address}/twin", timeout=3))
         assert titles(searcher.search("bolt lamp", k=5)) == titles(local)
         with pytest.raises(SearchError, match=r"the twin cannot be asked: .*nobody"):
             Searcher.open(index, twin=f"{server.address}/nobody")
-    searcher._twin._client.timeout = 0.5
     gone = searcher.search("bolt lamp", k=5)
     assert gone.notes[0].startswith("the twin did not answer")
     assert gone.hits[0].stages.keys() == {"bm25", "fuse"}

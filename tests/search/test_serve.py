@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from tests.commands import run as command
-from tests.search.conftest import TITLES, Shop
+from tests.search.trained_shop import TITLES, Shop
 
 
 @pytest.fixture

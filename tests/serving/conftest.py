@@ -18,7 +18,7 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture
 def server():
-    from scoring_server import ScoringServer
+    from tests.serving.scoring_server import ScoringServer
 
     with ScoringServer() as running:
         yield running

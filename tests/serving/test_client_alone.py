@@ -1,15 +1,15 @@
 """The client without TensorFlow: what it imports, how fast, and an environment that has nothing else."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scoring_server import score
+
+from tests.environments import Environment
+from tests.serving.scoring_server import score
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["google-crc32c", "grpcio", "numpy", "protobuf"]  # as serving/README.md has it
@@ -57,23 +57,10 @@ def test_the_client_is_imported_in_less_than_300_ms():
 
 @pytest.mark.slow
 def test_in_an_environment_of_its_own(server, tmp_path):
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    alone = str(tmp_path / "venv/bin/python")
-    pip = [alone, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("setup.py", "README.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "tfb2d", source / "tfb2d", ignore=shutil.ignore_patterns("__pycache__"))
     text = (ROOT / "serving/README.md").read_text()
     assert f"pip install --no-deps . && pip install {' '.join(PACKAGES)}" in text
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    subprocess.run([*pip, "--no-deps", str(source)], check=True, env=environment)
-    subprocess.run([*pip, *PACKAGES], check=True, env=environment)
-    command = [alone, "-c", ASKED, server.address, str(tmp_path / "log")]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
-    scores, written = json.loads(run.stdout)
+    device = Environment(tmp_path, PACKAGES)
+    scores, written = json.loads(device.run("-c", ASKED, server.address, str(tmp_path / "log")))
     np.testing.assert_array_equal(np.float32(scores), [score("q", title) for title in "abcd"])
     assert written == 2
-    listed = subprocess.run([alone, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout.lower()
-    assert "tensorflow" not in listed
+    assert "tensorflow" not in device.packages()

@@ -17,10 +17,10 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny_model
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.serving import tiny_model
 from tfb2d.cli import main as tfb2d
 from tfb2d.serving import AsyncClient, Client
 

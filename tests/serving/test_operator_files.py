@@ -24,6 +24,7 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
+from tests.serving.schemas import COMPOSE, KUBERNETES
 from tfb2d.serving.calls import Settings
 from tfb2d.serving.server.options import FLAGS, OWN
 from tfb2d.serving.server.textprotos import read_text_proto
@@ -34,7 +35,6 @@ SERVICES = {
 }
 SERVING = Path(__file__).parents[2] / "serving"
 MANIFESTS = sorted((SERVING / "kubernetes").glob("*.yaml"))
-KUBERNETES = ("1.30", "1.37")  # the oldest version that we mean to run on, and the newest that there are schemas for
 
 # What TensorFlow Serving 2.21 exports, as recorded from a running server, and what of it is a histogram.
 HISTOGRAMS = {
@@ -200,91 +200,6 @@ def test_both_deployments_run_the_server_alike():
     assert service["image"] == "${TF_SERVING_IMAGE:-" + container()["image"] + "}"
     assert service["entrypoint"] == container()["command"] == ["tensorflow_model_server"]
     assert service["user"] == f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
-
-
-# The part of the Compose Specification (compose-spec/compose-spec, schema/compose-spec.json) that compose.yaml uses;
-# what is not listed is refused.
-TEXTS = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
-PORT = r"^(\S+:)?\d+:\d+$"
-VOLUME = r"^(\.\S*|\$\{\S+\}|[a-z]+):/\S+?(:ro)?$"
-COMPOSE = {
-    "type": "object",
-    "required": ["services"],
-    "additionalProperties": False,
-    "properties": {
-        "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
-        "volumes": {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}},
-        "services": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "required": ["image", "restart", "cap_drop", "security_opt"],
-                "additionalProperties": False,
-                "properties": {
-                    "image": {"type": "string", "pattern": r":v?\d+\.\d+\.\d+\}?$"},  # pinned
-                    "entrypoint": TEXTS,
-                    "command": TEXTS,
-                    "ports": {**TEXTS, "items": {"type": "string", "pattern": PORT}},
-                    "expose": TEXTS,
-                    "volumes": {**TEXTS, "items": {"type": "string", "pattern": VOLUME}},
-                    "environment": {"type": "object", "additionalProperties": {"type": "string"}},
-                    "user": {"type": "string", "pattern": r"^\d+:\d+$"},
-                    "read_only": {"type": "boolean"},
-                    "tmpfs": TEXTS,
-                    "cap_drop": {"const": ["ALL"]},
-                    "security_opt": {"const": ["no-new-privileges:true"]},
-                    "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
-                    "depends_on": {
-                        "oneOf": [
-                            TEXTS,
-                            {
-                                "type": "object",
-                                "additionalProperties": {
-                                    "type": "object",
-                                    "properties": {"condition": {"enum": ["service_started", "service_healthy"]}},
-                                    "required": ["condition"],
-                                    "additionalProperties": False,
-                                },
-                            },
-                        ]
-                    },
-                    "healthcheck": {
-                        "type": "object",
-                        "required": ["test"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "test": {"type": "array", "prefixItems": [{"enum": ["CMD", "CMD-SHELL"]}]},
-                            **{
-                                key: {"type": "string", "pattern": r"^\d+(ms|s|m)$"}
-                                for key in ("interval", "timeout", "start_period")
-                            },
-                        },
-                    },
-                    "deploy": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "properties": {
-                            "resources": {
-                                "type": "object",
-                                "additionalProperties": False,
-                                "properties": {
-                                    "limits": {
-                                        "type": "object",
-                                        "additionalProperties": False,
-                                        "properties": {
-                                            "cpus": {"type": "string", "pattern": r"^[\d.]+$"},
-                                            "memory": {"type": "string", "pattern": r"^\d+[MG]$"},
-                                        },
-                                    }
-                                },
-                            }
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
 
 
 def test_compose_file():

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scoring_server import ScoringServer, score
 
+from tests.serving.scoring_server import ScoringServer, score
 from tfb2d.cli import main as tfb2d
 from tfb2d.query import ROWS
 

@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scoring_server import score
 from tensorflow_serving.apis import prediction_log_pb2
 
+from tests.serving.scoring_server import score
 from tfb2d.serving import AsyncClient, Client, RequestLog
 from tfb2d.serving.record_files import Limits, RecordFiles
 from tfb2d.serving.tfrecord import frame

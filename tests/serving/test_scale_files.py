@@ -7,6 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.serving.schemas import KUBERNETES
 from tfb2d import label, train
 from tfb2d.arguments import Parser
 from tfb2d.cluster import member
@@ -14,7 +15,6 @@ from tfb2d.config import Config
 from tfb2d.recipes import load, override
 
 FOLDER = Path(__file__).parents[2] / "serving" / "scale"
-KUBERNETES = ("1.30", "1.37")
 RESOURCES = {
     resource["kind"]: resource
     for path in sorted(FOLDER.glob("*.yaml"))

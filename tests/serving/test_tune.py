@@ -3,8 +3,8 @@ import time
 
 import numpy as np
 import pytest
-import tiny_model
 
+from tests.serving import tiny_model
 from tfb2d.cli import main as tfb2d
 from tfb2d.serving import ServingError
 from tfb2d.serving.load import closed_loop, open_loop

@@ -49,8 +49,7 @@ SHAPES = {
     "multiclass": (NEWS, replace(SMALL, orders=(1, 2, 3))),
     "pair": (PAIR, SMALL),
     "concatenation": (PAIR, PLAIN),
-    "matched": (GRADED, replace(PLAIN, matched=True)),
-    "soft": (PAIR, replace(PLAIN, soft_match=True, kernels=5, orders=(2,))),
+    "matched and soft": (GRADED, replace(PLAIN, matched=True, soft_match=True, kernels=5, orders=(2,))),
 }
 NASTY = ["", " ", "a", "USB-C cable 1 m", "55sk8500pla", "ΣΊΣΥΦΟΣ", "漢字かな", "a\x00b", "\ufeff!?", "é" * 300, "🙂🙂"]
 SCALE, BIAS = 1.5, 0.1  # a calibration

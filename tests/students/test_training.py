@@ -1,6 +1,6 @@
 """Training: the table optimizer against plain NumPy, the order of rows, and a loop that can be stopped anywhere."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,19 +59,18 @@ def trainer(rows: TrainingRows, valid: TrainingRows, config: TrainingConfig, out
     return Trainer(Student(TEXT, TINY, 3), rows, valid, config, out)
 
 
-def stop_after(steps: int, item: Trainer) -> None:
-    """Lets so many training steps be done, and raises in place of the next."""
-    train_step: Callable = item._train_step
-    done = 0
+class Ending(TrainingRows):
+    """The same rows, for so many training steps: the next batch raises."""
 
-    def counted(*arguments: object) -> tf.Tensor:
-        nonlocal done
-        if done == steps:
+    def __init__(self, rows: TrainingRows, steps: int) -> None:
+        super().__init__(rows.rows, rows.targets, rows.index)
+        self.left = steps
+
+    def batch(self, index: np.ndarray) -> tuple[list[tf.RaggedTensor], tf.Tensor]:
+        if not self.left:
             raise StoppedError
-        done += 1
-        return train_step(*arguments)
-
-    item._train_step = counted
+        self.left -= 1
+        return super().batch(index)
 
 
 def weights(item: Trainer) -> list[np.ndarray]:
@@ -213,12 +212,10 @@ def test_stopped_and_taken_up_again_it_ends_with_the_same_weights(
 ) -> None:
     config = replace(TRAINING, checkpoint_seconds=checkpoint_seconds)
     for steps in stops:
-        stopped = trainer(rows, valid, config, tmp_path)
-        stop_after(steps, stopped)
         with pytest.raises(StoppedError):
-            stopped.fit(progress=False)
-    last = trainer(rows, valid, config, tmp_path)
-    stop_after(30 - (sum(stops) if checkpoint_seconds == 0 else 10), last)  # it does what was left, and no step more
+            trainer(Ending(rows, steps), valid, config, tmp_path).fit(progress=False)
+    left = 30 - (sum(stops) if checkpoint_seconds == 0 else 10)
+    last = trainer(Ending(rows, left), valid, config, tmp_path)  # it does what was left, and no step more
     history = last.fit(progress=False)
     for item, other in zip(weights(last), weights(whole), strict=True):
         np.testing.assert_array_equal(item, other)
@@ -227,8 +224,7 @@ def test_stopped_and_taken_up_again_it_ends_with_the_same_weights(
 
 
 def test_a_finished_training_is_taken_over_as_it_is(rows: TrainingRows, valid: TrainingRows, whole: Trainer) -> None:
-    again = trainer(rows, valid, TRAINING, whole.out)
-    stop_after(0, again)
+    again = trainer(Ending(rows, 0), valid, TRAINING, whole.out)
     assert again.fit(progress=False) == whole.history
     for item, other in zip(weights(again), weights(whole), strict=True):
         np.testing.assert_array_equal(item, other)
@@ -245,8 +241,7 @@ def test_patience_ends_a_training_that_gets_no_better(
     assert loss_on(item, opposite) == pytest.approx(losses[best], rel=1e-6)
     assert losses[-1] > losses[best]
 
-    again = trainer(rows, opposite, config, tmp_path)
-    stop_after(0, again)
+    again = trainer(Ending(rows, 0), opposite, config, tmp_path)
     assert [figures["valid_loss"] for figures in again.fit(progress=False)] == losses
     for first, second in zip(weights(item), weights(again), strict=True):
         np.testing.assert_array_equal(first, second)
@@ -270,10 +265,8 @@ def test_patience_outlives_a_stop(rows: TrainingRows, opposite: TrainingRows, tm
     config = replace(TRAINING, epochs=9, patience=2)
     expected = trainer(rows, opposite, config, tmp_path / "whole")
     expected.fit(progress=False)
-    stopped = trainer(rows, opposite, config, tmp_path / "stopped")
-    stop_after(17, stopped)
     with pytest.raises(StoppedError):
-        stopped.fit(progress=False)
+        trainer(Ending(rows, 17), opposite, config, tmp_path / "stopped").fit(progress=False)
     last = trainer(rows, opposite, config, tmp_path / "stopped")
     assert timeless(last.fit(progress=False)) == timeless(expected.history)
     for item, other in zip(weights(last), weights(expected), strict=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.killing import module, run_and_kill
-from tests.sweep.conftest import LABELLED
+from tests.sweep.made_run import LABELLED
 from tfb2d.data.files import read_json
 from tfb2d.resume import RECORD, is_finished
 from tfb2d.sweep.curve import LEAST
@@ -91,7 +91,7 @@ def test_again_trains_nothing_and_looks_are_counted(swept: Path, run: Path) -> N
     assert "done" not in planned.stdout
     recipe = run.parent / "recipe.py"
     recipe.write_text(
-        "from tests.sweep.conftest import CONFIG\ndef get_config(needed):\n    return CONFIG.to_dict()\n",
+        "from tests.sweep.made_run import CONFIG\ndef get_config(needed):\n    return CONFIG.to_dict()\n",
         encoding="utf-8",
     )
     planned = call(run, f"--config={recipe}:argument", "--sweep=all", "--dry_run", "--config.student.window=3")

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.sweep.conftest import AUGMENTED, CONFIG, LABELLED, UNLABELLED
+from tests.sweep.made_run import AUGMENTED, CONFIG, LABELLED, UNLABELLED
 from tfb2d.data.tables import read_table
 from tfb2d.distill.targets import soft_targets
 from tfb2d.students import ngrams, text_spec

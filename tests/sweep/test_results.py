@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.sweep.conftest import CONFIG
+from tests.sweep.made_run import CONFIG
 from tfb2d.evaluation.headline import headline_measure
 from tfb2d.sweep.axes import axes
 from tfb2d.sweep.material import Material

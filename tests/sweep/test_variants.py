@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.sweep.conftest import AUGMENTED, CONFIG, LABELLED, UNLABELLED
+from tests.sweep.made_run import AUGMENTED, CONFIG, LABELLED, UNLABELLED
 from tfb2d.config import ConfigError
 from tfb2d.sweep.axes import axes
 from tfb2d.sweep.material import Material

@@ -1,43 +1,15 @@
-"""Encoders, a teacher and a table that the tests of teachers share; `harness.py` makes them."""
+"""Encoders, a teacher and tables that the tests of teachers share; `harness.py` makes them."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.teachers.harness import PAIR, save_encoder, tuning, write_pairs
-from tfb2d.config import TeacherConfig
+from tests.teachers.fixtures import encoder as encoder
+from tests.teachers.fixtures import saved as saved
+from tests.teachers.fixtures import teacher as teacher
+from tests.teachers.harness import PAIR, tuning, write_pairs
 from tfb2d.teachers.fine_tune import fine_tune
-from tfb2d.teachers.models import build_classifier
-from tfb2d.teachers.teacher import Teacher
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Returns a function from a family's name to the folder of its tiny encoder."""
-    folders: dict[str, Path] = {}
-
-    def find(family: str) -> Path:
-        if family not in folders:
-            folders[family] = save_encoder(family, tmp_path_factory.mktemp("encoders") / family)
-        return folders[family]
-
-    return find
-
-
-@pytest.fixture(scope="session")
-def teacher(encoder: Callable[[str], Path]) -> Teacher:
-    """Returns a tiny BERT for pairs, with random weights."""
-    config = TeacherConfig(preset=str(encoder("bert")), max_length=32)
-    return Teacher(build_classifier(config, 1), PAIR, config.max_length)
-
-
-@pytest.fixture(scope="session")
-def saved(teacher: Teacher, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the folder of the same teacher, saved."""
-    folder = tmp_path_factory.mktemp("saved") / "bert"
-    teacher.save(folder, {"preset": "tiny", "outcome": {}})
-    return folder
 
 
 @pytest.fixture(scope="session")

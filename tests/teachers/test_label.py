@@ -2,7 +2,7 @@ import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,9 @@ from tfb2d.data.tables import regroup
 from tfb2d.errors import DataError
 from tfb2d.outcomes import LogitsOutcome
 from tfb2d.resume import bring_up, set_aside
-from tfb2d.teachers.label import label_folder
+from tfb2d.teachers.label import label_folder, label_rows
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.saved import read_about
-from tfb2d.teachers.shards import write_shard
 from tfb2d.teachers.steps import forward
 from tfb2d.teachers.teacher import Teacher, load_teacher
 
@@ -65,13 +64,19 @@ def test_the_bytes_do_not_depend_on_the_sources_parts(
 
 
 LABEL = """
-import numpy, time
+import time
 from pathlib import Path
 from tfb2d.config import LabelConfig
-from tfb2d.teachers import label, shard_labeller, shards
-write = shards.write_shard
-shard_labeller.write_shard = lambda *args: (time.sleep(0.3), write(*args))  # time to be killed in
-label.label_folder(Path({saved!r}), Path({source!r}), Path({out!r}), LabelConfig(64, 256), progress=False)
+from tfb2d.data.tables import read_table
+from tfb2d.teachers.label import label_rows
+table = read_table(Path({source!r}), ["query", "title"])
+
+def rows_from(first):
+    for batch in table.slice(first).combine_chunks().to_batches(64):
+        time.sleep(0.3)  # time to be killed in
+        yield batch
+
+label_rows(Path({saved!r}), rows_from, 300, ["query", "title"], Path({out!r}), LabelConfig(64, 256), progress=False)
 """
 
 
@@ -87,18 +92,32 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     assert times == {path: path.stat().st_mtime_ns for path in times}  # kept, not made again
 
 
+@pytest.fixture(scope="module")
+def moved(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher that says that it is `saved` and gives other logits: they show which texts it was asked for."""
+    folder = tmp_path_factory.mktemp("moved") / "teacher"
+    teacher = load_teacher(saved)
+    bias = teacher.model.output_dense.bias
+    bias.assign(bias + 7.0)
+    teacher.save(folder, read_about(saved))
+    shutil.copyfile(saved / "teacher.json", folder / "teacher.json")
+    return folder
+
+
+def asked(out: Path) -> int:
+    """Counts the rows whose logit is of the moved teacher; the other's are all below 5."""
+    return int((pq.read_table(out)["logit"].to_numpy() > 5).sum())
+
+
 def test_texts_that_were_labelled_before_keep_their_logits(
-    labelled: Path, source: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labelled: Path, source: Path, saved: Path, moved: Path, tmp_path: Path
 ) -> None:
     table = pq.read_table(source)
     old = {name: table[name].to_pylist() for name in ("query", "title")}
     new = {name: values[100:] + [f"{name} {i}" for i in range(30)] + values[:90] for name, values in old.items()}
     write_table(tmp_path / "grown", new)
-    scored: list[int] = []
-    logits = Teacher.logits
-    monkeypatch.setattr(Teacher, "logits", lambda self, *args: (scored.append(len(args[0][0])), logits(self, *args))[1])
-    label_folder(saved, tmp_path / "grown", tmp_path / "out", CONFIG, progress=False, earlier=[labelled])
-    assert sum(scored) == 30
+    label_folder(moved, tmp_path / "grown", tmp_path / "out", CONFIG, progress=False, earlier=[labelled])
+    assert asked(tmp_path / "out") == 30
     made, before = pq.read_table(tmp_path / "out"), pq.read_table(labelled)["logit"].to_numpy()
     assert made.select(["query", "title"]).to_pydict() == new
     first = {pair: before[i] for i, pair in reversed([*enumerate(zip(old["query"], old["title"], strict=True))])}
@@ -106,55 +125,52 @@ def test_texts_that_were_labelled_before_keep_their_logits(
     assert np.isnan(kept).sum() == 30
     logit = made["logit"].to_numpy()
     assert (np.isnan(kept) | (logit == kept)).all()
-    assert np.abs(logit[200:230] - logits(load_teacher(saved), [new["query"], new["title"]])[200:230, 0]).max() < 1e-5
+    assert np.abs(logit[200:230] - load_teacher(moved).logits([new["query"], new["title"]])[200:230, 0]).max() < 1e-5
 
-    other = shutil.copytree(saved, tmp_path / "teacher")
+    other = shutil.copytree(moved, tmp_path / "teacher")
     about = json.loads((other / "teacher.json").read_text())
     (other / "teacher.json").write_text(json.dumps({**about, "weights": "of another"}))
     label_folder(other, tmp_path / "grown", tmp_path / "all", CONFIG, progress=False, earlier=[labelled])
-    assert sum(scored) == 30 + 320  # another teacher's logits are not taken
-    label_folder(saved, source, tmp_path / "none", CONFIG, progress=False, earlier=[tmp_path / "nothing"])
-    assert sum(scored) == 30 + 320 + 300
+    assert asked(tmp_path / "all") == 320  # another teacher's logits are not taken
+    label_folder(moved, source, tmp_path / "none", CONFIG, progress=False, earlier=[tmp_path / "nothing"])
+    assert asked(tmp_path / "none") == 300
 
 
 def test_logits_of_an_unfinished_labelling_are_kept_when_its_rows_change(
-    source: Path, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, saved: Path, moved: Path, tmp_path: Path
 ) -> None:
     table = pq.read_table(source)
     grown = {name: [*table[name].to_pylist()[:200], *(f"{name} {i}" for i in range(9))] for name in ("query", "title")}
     write_table(tmp_path / "grown", grown)
 
-    def bring_up_to_date(made_from: str, rows: Path) -> None:
-        def work(folder: Path) -> LogitsOutcome:
-            label_folder(saved, rows, folder, CONFIG, progress=False, earlier=set_aside(folder))
-            return LogitsOutcome({})
+    def two_shards(first: int) -> Iterator[pa.RecordBatch]:
+        yield from table.select(["query", "title"]).slice(first, 128).combine_chunks().to_batches()
+        raise OSError("the source is gone")
 
-        bring_up(tmp_path / "out", made_from, work, LogitsOutcome)
+    def interrupted(folder: Path) -> LogitsOutcome:
+        label_rows(saved, two_shards, 300, ["query", "title"], folder, CONFIG, progress=False)
+        return LogitsOutcome({})
 
-    def full_after_two(out: Path, number: int, *others: object) -> None:
-        if number == 2:
-            raise OSError("disk full")
-        write_shard(out, number, *others)
+    def whole(folder: Path) -> LogitsOutcome:
+        label_folder(moved, tmp_path / "grown", folder, CONFIG, progress=False, earlier=set_aside(folder))
+        return LogitsOutcome({})
 
-    with monkeypatch.context() as patch:
-        patch.setattr("tfb2d.teachers.shard_labeller.write_shard", full_after_two)
-        with pytest.raises(OSError, match="disk full"):
-            bring_up_to_date("before", source)
-    scored: list[int] = []
-    logits = Teacher.logits
-    monkeypatch.setattr(Teacher, "logits", lambda self, *args: (scored.append(len(args[0][0])), logits(self, *args))[1])
-    bring_up_to_date("after", tmp_path / "grown")
+    with pytest.raises(OSError, match="the source is gone"):
+        bring_up(tmp_path / "out", "before", interrupted, LogitsOutcome)
+    bring_up(tmp_path / "out", "after", whole, LogitsOutcome)
     known = set(zip(table["query"].to_pylist()[:128], table["title"].to_pylist()[:128], strict=True))
-    assert sum(scored) == sum(pair not in known for pair in zip(grown["query"], grown["title"], strict=True))
+    new = sum(pair not in known for pair in zip(grown["query"], grown["title"], strict=True))
+    assert 9 < new < 209
+    assert asked(tmp_path / "out") == new
     assert pq.read_table(tmp_path / "out").select(["query", "title"]).to_pydict() == grown
     assert not set_aside(tmp_path / "out")
 
 
-def test_what_is_done_is_not_loaded_again(
-    labelled: Path, source: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tfb2d.teachers.teacher.load_teacher", None)
-    label_folder(saved, source, labelled, CONFIG, progress=False)
+def test_what_is_done_is_not_loaded_again(labelled: Path, source: Path, saved: Path, tmp_path: Path) -> None:
+    shutil.copyfile(saved / "teacher.json", tmp_path / "teacher.json")  # and no weights
+    label_folder(tmp_path, source, labelled, CONFIG, progress=False)
+    with pytest.raises(ValueError, match="model"):
+        label_folder(tmp_path, source, tmp_path / "out", CONFIG, progress=False)
 
 
 def test_a_table_without_rows(saved: Path, tmp_path: Path) -> None:
@@ -211,7 +227,7 @@ from pathlib import Path
 from tfb2d.config import LabelConfig, TeacherConfig
 from tfb2d.data.task import Task
 from tfb2d.teachers.fine_tune import fine_tune
-from tfb2d.teachers.label import label_folder
+from tfb2d.teachers.label import label_folder, label_rows
 label_folder(Path({saved!r}), Path({source!r}), Path({out!r}) / "logits", LabelConfig(256, 256), progress=False)
 config = TeacherConfig(preset={encoder!r}, layers=1, max_length=16, epochs=3, batch_size=4, learning_rate=1e-2)
 fine_tune(config, Path({data!r}), Task(("query", "title")), Path({out!r}) / "teacher", progress=False)

@@ -58,8 +58,8 @@ def test_the_bound_never_binds() -> None:
     optimizer = optimizer_for(0.1, 10, config)
     assert optimizer.global_clipnorm == NO_CLIPPING
     variable = keras.Variable(np.zeros(2, np.float32))
-    optimizer.build([variable])
-    clipped = optimizer._clip_gradients([keras.ops.convert_to_tensor(np.float32([3e9, -4e9]))])
-    assert np.asarray(clipped[0]).tolist() == pytest.approx([3e9, -4e9])
+    plain = keras.optimizers.SGD(1.0, global_clipnorm=NO_CLIPPING)  # AdamW's steps do not show a gradient's size
+    plain.apply([keras.ops.convert_to_tensor(np.float32([-3e9, 4e9]))], [variable])
+    assert np.asarray(variable.value).tolist() == pytest.approx([3e9, -4e9])
     with pytest.raises(ConfigError, match=r"clip_norm is -1\.0"):
         TeacherConfig(preset="-", clip_norm=-1.0)

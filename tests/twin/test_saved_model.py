@@ -14,8 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 import tfb2d
 from tests.killing import python, run, run_and_kill
-from tests.twin.test_served import TEXTS, shaken
-from tests.twin.twins import TASK, twin
+from tests.twin.twins import TASK, TEXTS, shake, twin
 from tfb2d.atomic import read_json
 from tfb2d.cli import main
 from tfb2d.errors import UserError
@@ -37,7 +36,7 @@ def made(kind: str, folder: Path, weights: str = "float") -> tuple[Twin, Path]:
     keras.utils.set_random_seed(2)
     trained = twin(kind, crossing="max", shared=kind == "bert")
     for tower in {id(tower.model): tower for tower in (trained.query_tower, trained.title_tower)}.values():
-        shaken(tower)
+        shake(tower)
     warmup = [QUERIES, TITLES]
     version = export(
         trained, folder / kind, scale=0.5, bias=0.25, warmup=warmup, fingerprint=f"{kind} {weights}", weights=weights

@@ -5,28 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.twin.twins import twin
+from tests.twin.twins import TEXTS, shake, twin
 from tfb2d.twin.served import served_tower
 
 KINDS = ("bert", "distilbert", "electra", "mpnet", "triletters", "ngram")
-TEXTS = [
-    "usb cable 2 m",
-    "",
-    "café USB-C cables, 3.5 mm",
-    "中日 ß x",
-    " ",
-    "a",
-    "usb " * 40,
-    "a-very-long-word" * 10,
-]
-
-
-def shaken(tower) -> None:
-    """Gives a tower's weights random values, biases and norms too: those of a new one are zeros and ones."""
-    rng = np.random.default_rng(0)
-    for weight in tower.model.weights:
-        if "seed" not in weight.path:
-            weight.assign(np.asarray(weight) + rng.normal(0, 0.3, weight.shape).astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +17,7 @@ def shaken(tower) -> None:
 def test_a_served_tower_gives_the_trained_ones_vectors(kind: str, pooling: str) -> None:
     keras.utils.set_random_seed(1)
     tower = twin(kind, pooling=pooling).query_tower
-    shaken(tower)
+    shake(tower)
     served = served_tower(tower, "float")
     vectors = tf.function(lambda texts: served(texts, tower.inputs))(tf.constant(TEXTS)).numpy()
     assert np.abs(vectors - tower.embed(TEXTS)).max() < 2e-6
@@ -50,7 +32,7 @@ def test_a_served_tower_gives_the_trained_ones_vectors(kind: str, pooling: str) 
 def test_quantised_weights_move_vectors_little(kind: str, weights: str) -> None:
     keras.utils.set_random_seed(1)
     tower = twin(kind).query_tower
-    shaken(tower)
+    shake(tower)
     served = served_tower(tower, weights)
     for constant in (False, True):
         vectors = served(tf.constant(TEXTS), tower.inputs, constant).numpy()

@@ -3,11 +3,13 @@
 import string
 
 import keras_hub
+import numpy as np
 
 from tfb2d.data.task import Task
 from tfb2d.teachers.mpnet import MPNetBackbone
 from tfb2d.twin.encoders import Source, WordPieces
 from tfb2d.twin.model import Twin, new_twin, with_look_up_queries
+from tfb2d.twin.towers import Tower
 from tfb2d.twin_config import SCRATCH, TwinConfig
 
 TASK = Task(("query", "title"))
@@ -15,6 +17,17 @@ CHARACTERS = string.ascii_lowercase + string.digits + ".,-/éß中日"
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "usb", "cable", *CHARACTERS, *("##" + c for c in CHARACTERS))
 PIECES = WordPieces(VOCABULARY, True, True, {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]"})
 SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32, "max_sequence_length": 24}
+
+TEXTS = [
+    "usb cable 2 m",
+    "",
+    "café USB-C cables, 3.5 mm",
+    "中日 ß x",
+    " ",
+    "a",
+    "usb " * 40,
+    "a-very-long-word" * 10,
+]
 
 
 def encoder(family: str) -> keras_hub.models.Backbone:
@@ -39,3 +52,11 @@ def twin(kind: str, **settings) -> Twin:
         config = TwinConfig(kind=kind, preset="bert", buckets=512, width=8, **shape)
         return with_look_up_queries(config, twin("bert", **settings))
     return new_twin(TwinConfig(preset=kind, **shape), TASK, Source(encoder(kind), PIECES))
+
+
+def shake(tower: Tower) -> None:
+    """Gives a tower's weights random values, biases and norms too: those of a new one are zeros and ones."""
+    rng = np.random.default_rng(0)
+    for weight in tower.model.weights:
+        if "seed" not in weight.path:
+            weight.assign(np.asarray(weight) + rng.normal(0, 0.3, weight.shape).astype(np.float32))

@@ -105,7 +105,7 @@ def run(options: Namespace) -> None:
     notes: dict[str, str] = {}
     students: list[str] = []
     with tqdm(desc="making systems", unit=" cell", disable=not options.progress) as bar:
-        for group in _groups(works):
+        for group in grouped(works):
             ready = maker.students(group[0]) if STUDENT in options.systems else []
             students += [system.name for system in ready if system.name not in students]
             ready += [maker.peer(name, group[0]) for name in options.systems if name != STUDENT]
@@ -191,8 +191,8 @@ def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
     return Shape()
 
 
-def _groups(works: Sequence[Any]) -> list[list[Any]]:
-    """Groups works that share their systems: the same fields and the same training rows."""
+def grouped(works: Sequence[Any]) -> list[list[Any]]:
+    """Returns the works in groups that share their systems: the same fields and the same training rows."""
     groups: dict[Any, list[Any]] = {}
     for work in works:
         groups.setdefault((work.task.fields, id(work.train)), []).append(work)

@@ -21,6 +21,9 @@ class Versions:
       folder: takes the versions, `<folder>/<number>`; each appears whole.
       payload: serialized PredictRequest, whose answers are compared.
 
+    Attributes:
+      expected: the floats that each version answers, by its number.
+
     Raises:
       ValueError: the model has no variables, or its answers hold no floats.
     """
@@ -29,7 +32,7 @@ class Versions:
         import tensorflow as tf
 
         self.source, self.folder, self.payload = newest_version(model), folder, payload
-        self._expected: dict[int, np.ndarray] = {}
+        self.expected: dict[int, np.ndarray] = {}
         reader = tf.train.load_checkpoint(str(self.source / "variables/variables"))
         self._values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
         if not any(self._scaled(value) for value in self._values.values()):
@@ -57,10 +60,10 @@ class Versions:
         prefix = str(partial / "variables/variables")
         tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
         answer = self._answer(partial)
-        for other, known in self._expected.items():
+        for other, known in self.expected.items():
             if other != number and np.abs(known - answer).max() < 10 * TOLERANCE:
                 raise ValueError(f"versions {other} and {number} of {self.source} answer alike")
-        self._expected[number] = answer
+        self.expected[number] = answer
         target = (Path(beside) if beside else self.folder) / str(number)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(partial, target)
@@ -87,9 +90,9 @@ class Versions:
         """Checks an answer; returns the version that it names, and its fault or ""."""
         answer = wire.MESSAGES["PredictResponse"].FromString(data)
         version = answer.model_spec.version.value
-        if version not in self._expected:
+        if version not in self.expected:
             return version, f"an answer of version {version}, which was never written"
-        distance = np.abs(values(answer) - self._expected[version]).max()
+        distance = np.abs(values(answer) - self.expected[version]).max()
         return version, f"version {version} answers {distance:g} off" if distance > TOLERANCE else ""
 
 

@@ -103,8 +103,16 @@ def _decided(labels: Floats, scores: Floats, threshold: float) -> dict[str, Meas
     return {"f1": share(2 * right, yes + labels), "precision": share(right, yes), "recall": share(right, labels)}
 
 
-class _Model:
-    """Measures one model's metrics as functions of the counts."""
+class CountedMetrics:
+    """Measures one model on rows that each count so often: what repeating the rows would give, without repeating them.
+
+    Args:
+      kind: of the task.
+      labels: `[n]` float64.
+      scores: `[n]` or `[n, k]`.
+      scale: from labels between 0 and 1 to grades, for `rmse`.
+      threshold: of a binary task's `f1`, `precision` and `recall`; None leaves them out.
+    """
 
     def __init__(
         self, kind: str, labels: Floats, scores: Floats, scale: float = 1.0, threshold: float | None = None
@@ -123,6 +131,7 @@ class _Model:
         self._rankings = [_ranking(*view) for view in m.one_against_rest(kind, labels, scores)]
 
     def measure(self, counts: Floats) -> dict[str, Floats]:
+        """Returns each metric `[resamples]` of rows that count `[resamples, n]` times; NaN where it is undefined."""
         figures = {name: measure(counts) for name, measure in self._plain.items()}
         both = np.array([ranking(counts) for ranking in self._rankings])  # [classes, 2, resamples]
         defined = np.isfinite(both)
@@ -177,7 +186,7 @@ class Bootstrap:
             return
 
         scale = m.scale_of(task)
-        parts = [_Model(kind, labels, scores, scale, limits.get(name)) for name, scores in checked.items()]
+        parts = [CountedMetrics(kind, labels, scores, scale, limits.get(name)) for name, scores in checked.items()]
         codes = np.arange(rows) if groups is None else m.group_codes(groups, rows)
         ndcg = {} if groups is None or kind == "multiclass" else self._group_measures(kind, labels, checked, codes)
         chunks: dict[str, list[dict[str, Floats]]] = {name: [] for name in models}

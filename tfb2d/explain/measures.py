@@ -83,7 +83,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
             f"{config.max_tokens} and {config.affixes}; python -m tfb2d.train brings the run up to date"
         )
     orders = row_orders(student)
-    parts = [_keys(student, text).ravel() for column in columns for text in column]
+    parts = [ngrams_of(student, text).ravel() for column in columns for text in column]
     keys = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
     counts = np.zeros(len(keys), np.int64)
     rows = np.zeros(student.config.buckets, np.int64)
@@ -97,7 +97,8 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
     return Seen(keys, counts, rows, student.ngrams.rows_of)
 
 
-def _keys(student: "Student", text: str) -> np.ndarray:
+def ngrams_of(student: "Student", text: str) -> np.ndarray:
+    """Returns the keys of a text's n-grams as the student reads them, `[tokens, orders]` int64."""
     hashes = text_spec.token_hashes(text, student.config.max_tokens, student.config.affixes)
     return text_spec.ngram_keys(hashes, row_orders(student))
 
@@ -124,7 +125,7 @@ def measures(
         measured["tokens"][at] = sum(map(len, tokens))
         measured["cut"][at] = sum(max(len(text) - most, 0) for text in tokens)
         measured["negations"][at] = sum(map(negations, tokens))
-        keys = [_keys(student, text) for text in texts]
+        keys = [ngrams_of(student, text) for text in texts]
         if seen is not None and (flat := np.concatenate([field.ravel() for field in keys])).size:
             own, row = seen.of(flat)
             measured["unseen"][at] = np.mean(own == 0)

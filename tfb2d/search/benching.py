@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
 
-from tfb2d.atomic import read_json, write_json
 from tfb2d.errors import UserError
 from tfb2d.model_folder import megabytes
-from tfb2d.resume import read_record
+from tfb2d.outcomes import Outcome
+from tfb2d.resume import bring_up, fingerprint, read_record
 from tfb2d.search.building import build, derive
 from tfb2d.search.core import run_on_one_core
 from tfb2d.search.distractors import write_distractors
 from tfb2d.search.judged import Columns, Judgements, measure, read_judgements
-from tfb2d.search.manifest import NAME, Manifest
+from tfb2d.search.manifest import Manifest
 from tfb2d.search.models import Model
 from tfb2d.search.searcher import Searcher
 from tfb2d.search.titles import Source
@@ -130,24 +129,21 @@ class Bench:
 
     def _make(self, base: Path, backend: str, dtype: str) -> Path:
         """Makes an index from the vectors of another; does nothing where it was made from these."""
-        folder = self._folder / f"{backend}-{dtype}"
         graph = {"m": self._options.m, "ef_construction": self._options.ef_construction}
-        wanted = [Manifest.read(base).catalogue, graph]
-        stamp = folder / "made_from.json"
-        if (folder / NAME).exists() and stamp.exists() and read_json(stamp)["made_from"] == wanted:
-            return folder
-        begin = monotonic()
         parameters = graph if backend == "hnsw" else {}
-        derive(base, folder, dtype=dtype, backend=backend, parameters=parameters, progress=self._options.progress)
-        write_json(stamp, {"made_from": wanted, "seconds": monotonic() - begin})
+
+        def work(folder: Path) -> Outcome:
+            derive(base, folder, dtype=dtype, backend=backend, parameters=parameters, progress=self._options.progress)
+            return Outcome()
+
+        folder = self._folder / f"{backend}-{dtype}"
+        bring_up(folder, fingerprint(Manifest.read(base).catalogue, parameters), work, Outcome)
         return folder
 
     def _seconds(self, folder: Path) -> float:
-        """Returns how long an index took beside embedding."""
-        stamp = folder / "made_from.json"
-        if stamp.exists():
-            return float(read_json(stamp)["seconds"])
-        return float("inf")
+        """Returns how long an index took beside embedding; infinity for the one that the others are made from."""
+        record = read_record(folder)
+        return record.seconds if record else float("inf")
 
     def _judgements(self, index: Path) -> Judgements:
         options = self._options

@@ -148,11 +148,18 @@ class Faiss:
         """Does nothing: `search` is given what is deleted."""
 
     def save(self, path: Path) -> None:
-        """Writes the index, atomically."""
+        """Writes the index, atomically.
+
+        Raises:
+          OSError: it cannot be written; the disk is full, for example.
+        """
         import faiss
 
         with atomic_path(path) as temporary:
-            faiss.write_index(self._index, str(temporary))
+            try:
+                faiss.write_index(self._index, str(temporary))
+            except RuntimeError as error:  # FAISS's for all that goes wrong
+                raise OSError(f"{path} cannot be written: {error}") from error
 
     def close(self) -> None:
         """Frees the index."""

@@ -18,7 +18,6 @@ from tfb2d.search.answer import SearchError
 _SERVER = re.compile(r"(?P<address>[^/\s]+:\d+)/(?P<name>[\w.-]+)")
 _PROBES = ("red usb-c cable 2 m", "iPhone 8 64GB", "Kühlschrank")  # texts by whose vectors a twin is known again
 _SAME = 0.999  # cosine of two vectors of one text by one twin; other machines and servers round otherwise
-_PAUSE = 5.0  # seconds for which a server that did not answer is not asked again
 _ABOUT = "assets.extra/tfb2d.json"
 
 Floats = NDArray[np.float32]
@@ -68,16 +67,18 @@ class Model:
     Args:
       model: a model's folder, a version's, or "host:port/name" of a server.
       timeout: seconds that a server may take for an answer, retries included.
+      pause: seconds for which a server that did not answer is not asked again.
 
     Raises:
       UserError: there is no such model.
     """
 
-    def __init__(self, model: str, timeout: float = 5.0) -> None:
+    def __init__(self, model: str, timeout: float = 5.0, pause: float = 5.0) -> None:
         server = None if Path(model).exists() else _SERVER.fullmatch(model)
         self.name = model
         self.version, self.fingerprint = 0, ""
         self._client: Any = None
+        self._pause = pause
         self._model: Any
         self._rests_until = 0.0  # of the monotonic clock
         if server:
@@ -144,7 +145,7 @@ class Model:
         try:
             return call(*arguments, **named)
         except (DeadlineExceeded, ServerUnreachable):
-            self._rests_until = time.monotonic() + _PAUSE
+            self._rests_until = time.monotonic() + self._pause
             raise
 
     def _embed(self, texts: Sequence[str], signature: str) -> Floats:

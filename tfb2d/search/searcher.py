@@ -33,13 +33,13 @@ class Searcher:
         self._snapshot = Snapshot.open(index)
 
     @classmethod
-    def open(cls, index_folder: str | Path, *, twin: str = "", ranker: str = "") -> "Searcher":
+    def open(cls, index_folder: str | Path, *, twin: str | Model = "", ranker: str | Model = "") -> "Searcher":
         """Opens an index.
 
         Args:
           index_folder: what `tfb2d search build` wrote.
-          twin: the model that embeds queries: an exported model's folder, or "host:port/name" of a server. By default
-            the one that the index was built with.
+          twin: the model that embeds queries: an exported model's folder, "host:port/name" of a server, or a Model
+            with a timeout of its own, which the searcher closes. By default the one that the index was built with.
           ranker: the student that ranks what was found, given in the same way; "" leaves the second stage out.
 
         Raises:
@@ -49,13 +49,13 @@ class Searcher:
         index = Path(index_folder)
         made_by = Snapshot.open(index).manifest.model
         try:
-            model = Model(twin or made_by.model)
+            model = twin if isinstance(twin, Model) else Model(twin or made_by.model)
             identity = model.identity()
         except UserError as error:
             hint = "" if twin else f" (the index {index} was built with it; --twin names it where it stands now)"
             raise SearchError(f"the twin cannot be asked: {error}{hint}") from error
         made_by.check(identity)
-        second = Model(ranker) if ranker else None
+        second = (Model(ranker) if ranker else None) if isinstance(ranker, str) else ranker
         if second is not None:
             second.check_ranks()
         searcher = cls(index, model, second)

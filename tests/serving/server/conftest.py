@@ -1,9 +1,10 @@
 """Models made once, and one server that most tests share."""
 
 import pytest
-from contract_cases import ask_everything, labelled_config
-from embedded import Local, Server
-from tiny_models import build_tree, save_marked
+
+from tests.serving.server.contract_cases import ask_everything, labelled_config
+from tests.serving.server.embedded import Local, Server
+from tests.serving.server.tiny_models import build_tree, save_marked
 
 
 @pytest.fixture(scope="session")

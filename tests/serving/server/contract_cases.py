@@ -13,8 +13,6 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from certificates import make_certificates
-from embedded import Local, Server, ones, outcome, predict_request, wait_for
 from google.protobuf import text_format
 from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import tensor_pb2
@@ -27,7 +25,10 @@ from tensorflow_serving.apis import (
     predict_pb2,
     regression_pb2,
 )
-from tiny_models import put
+
+from tests.serving.server.certificates import make_certificates
+from tests.serving.server.embedded import Local, Server, ones, outcome, predict_request, wait_for
+from tests.serving.server.tiny_models import put
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 P = "/v1/models/demo:predict"

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from contract_cases import ask_examples, ask_predict, ask_rest, ask_services
+
+from tests.serving.server.contract_cases import ask_examples, ask_predict, ask_rest, ask_services
 
 CONTRACT = json.loads(Path(__file__).with_name("contract.json").read_text(encoding="utf-8"))
 

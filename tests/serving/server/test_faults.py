@@ -12,10 +12,11 @@ import warnings
 import grpc
 import numpy as np
 import pytest
-from certificates import make_certificates
-from embedded import UNLIMITED, Local, Server, outcome, predict_request, wait_for
 from tensorflow_serving.apis import predict_pb2
-from tiny_models import put
+
+from tests.serving.server.certificates import make_certificates
+from tests.serving.server.embedded import UNLIMITED, Local, Server, outcome, predict_request, wait_for
+from tests.serving.server.tiny_models import put
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 TEXT = np.array([b"a short string"], object)

@@ -5,9 +5,9 @@ import random
 import grpc
 import numpy as np
 import pytest
-from embedded import Server, outcome, predict_request
 from tensorflow.core.framework import tensor_pb2
 
+from tests.serving.server.embedded import Server, outcome, predict_request
 from tfb2d.bench.fuzz import PROPER, Names, random_request
 
 NAMES = Names(

@@ -4,11 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
-from embedded import predict_request, tensor
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from tests.serving.server.embedded import predict_request, tensor
 from tfb2d.serving.server.api import Api
 from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import Code, StatusError

@@ -8,12 +8,12 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from embedded import UNLIMITED, Server, outcome, predict_request, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
-from tiny_models import put
 
+from tests.serving.server.embedded import UNLIMITED, Server, outcome, predict_request, wait_for
+from tests.serving.server.tiny_models import put
 from tfb2d.serving.local import LocalServer
 from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import StatusError

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from embedded import outcome, predict_request
 from tensorflow.core.example import example_pb2
 from tensorflow_serving.apis import classification_pb2, predict_pb2, regression_pb2
 
+from tests.serving.server.embedded import outcome, predict_request
 from tfb2d.serving.server.inference import serialized_examples
 
 PREDICT = "/v1/models/demo:predict"

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from tensorflow.python.client import pywrap_tf_session
 
 from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.serving.server import fast_session
@@ -113,7 +114,7 @@ def test_a_graph_without_loops(marked, accelerate):
 def test_what_the_fast_way_needs_is_tried_and_may_be_missing(marked, monkeypatch, caplog):
     """A TensorFlow whose private functions have changed costs speed, not service, and one line says so."""
     assert fast_session.problem() == ""
-    monkeypatch.delattr(fast_session.c_api, "TF_SessionRunCallable")
+    monkeypatch.delattr(pywrap_tf_session, "TF_SessionRunCallable")
     fast_session.problem.cache_clear()
     try:
         for _ in range(2):

@@ -5,8 +5,8 @@ import time
 
 import grpc
 import pytest
-from embedded import free_port, wait_for
 
+from tests.serving.server.embedded import free_port, wait_for
 from tfb2d.serving.server import fast_transport, grpc_server
 from tfb2d.serving.server.aio_transport import AioTransport
 from tfb2d.serving.server.errors import Code, StatusError

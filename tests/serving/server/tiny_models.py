@@ -98,7 +98,7 @@ def put(source: Path, target: Path) -> None:
 
 def build_tree(base: Path) -> Path:
     """The models that the recorded requests ask."""
-    from embedded import ones, predict_request
+    from tests.serving.server.embedded import ones, predict_request
 
     save_demo(base / "src")
     for version in ("demo/1", "demo/2", "other/000007", "warm/1", "warmbad/1"):
