@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import tfb2d
-from tfb2d.data.files import read_json, write_atomic, write_json
+from tfb2d.atomic import read_json, write_atomic, write_json
 from tfb2d.serving.export import EDGE
 from tfb2d.serving.version_folder import WARMUP, single_rows_and_all, write_requests
 

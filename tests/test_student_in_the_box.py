@@ -11,8 +11,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import tfb2d
 from tests.commands import spawn
+from tfb2d.atomic import read_json
 from tfb2d.cli import main
-from tfb2d.data.files import read_json
 from tfb2d.serving.local import LocalServer
 
 BOX = Path(__file__).parents[1] / "saved_models/quickstart"

@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 
 from tests.teachers.harness import save_encoder
 from tfb2d import pipeline
+from tfb2d.atomic import read_json, write_json
 from tfb2d.config import (
     Config,
     ConfigError,
@@ -33,7 +34,6 @@ from tfb2d.config import (
     TrainingConfig,
     TwinConfig,
 )
-from tfb2d.data.files import read_json, write_json
 from tfb2d.data.stage import data_contents
 from tfb2d.data.tables import read_table
 from tfb2d.edge import EdgeScorer

@@ -52,7 +52,8 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.data.files import expand, write_json
+    from tfb2d.atomic import write_json
+    from tfb2d.data.files import expand
 
     for files in (options.data, options.teacher_logits):
         expand(files)  # reports a missing file before the model loads

@@ -11,10 +11,10 @@ import pytest
 from scipy.special import expit
 
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, expected_logits
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import ENDINGS
+from tfb2d.data.formats import ENDINGS
 from tfb2d.data.readers import read_rows
 from tfb2d.data.writers import RowWriter
+from tfb2d.errors import DataError
 from tfb2d.evaluation.batch import score_columns, score_files
 
 

@@ -8,7 +8,7 @@ from scipy.special import expit, softmax
 
 from tests.evaluation.test_batch import write
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.evaluation.bm25 import bm25_scores
 from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.labelled import evaluate, score_labelled_rows

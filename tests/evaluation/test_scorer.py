@@ -6,7 +6,7 @@ import pytest
 from scipy.special import expit, softmax
 
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, expected_logits
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import ABOUT, Scorer, field_columns, version_folder
 
 

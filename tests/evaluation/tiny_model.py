@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfb2d.data.files import write_json
+from tfb2d.atomic import write_json
 from tfb2d.data.task import Task
 from tfb2d.evaluation.scorer import ABOUT
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.teachers.harness import WORDS, save_encoder
+from tfb2d.atomic import read_json
 from tfb2d.config import (
     AugmentConfig,
     Config,
@@ -25,7 +26,6 @@ from tfb2d.config import (
     TeacherConfig,
     TrainingConfig,
 )
-from tfb2d.data.files import read_json
 from tfb2d.data.splits import HeldOut
 from tfb2d.data.tables import read_table
 from tfb2d.outcomes import ReportOutcome

@@ -15,11 +15,11 @@ import pytest
 
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, expected_logits, export
 from tests.monitor import logs
+from tfb2d.atomic import read_json, write_json
 from tfb2d.config import Config, DataConfig, TeacherConfig
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_json
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.alerts import Thresholds
 from tfb2d.monitor.ngrams import Hasher

@@ -81,11 +81,11 @@ def run(options: Namespace) -> None:
     """Runs the command."""
     from tqdm import tqdm
 
+    from tfb2d.atomic import write_atomic, write_json
     from tfb2d.bench.cells import Settings, measure
     from tfb2d.bench.outcome import batch_lines, picture, ratio_table, ratios, tables
     from tfb2d.bench.systems import Maker
     from tfb2d.bench.work import Sources, load
-    from tfb2d.data.files import write_atomic, write_json
 
     unknown = sorted(set(options.systems) - {STUDENT, *PEERS})
     if unknown:
@@ -160,8 +160,8 @@ def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
 
 def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
     """Reads the --model flags as name -> (version folder, task, forms)."""
+    from tfb2d.atomic import read_json
     from tfb2d.bench.students import forms
-    from tfb2d.data.files import read_json
     from tfb2d.data.task import Task
     from tfb2d.evaluation.scorer import ABOUT
 
@@ -180,8 +180,8 @@ def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]
 
 def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
     """Returns the table size of the first model whose settings are known, for fastText."""
+    from tfb2d.atomic import read_json
     from tfb2d.bench.systems import Shape
-    from tfb2d.data.files import read_json
     from tfb2d.evaluation.scorer import ABOUT
 
     for folder, _, _ in models.values():

@@ -72,7 +72,7 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
     Raises:
       ValueError, ServingError: no version, or no warm-up requests.
     """
-    from tfb2d.data.files import read_json
+    from tfb2d.atomic import read_json
     from tfb2d.serving.tune import requests_of
 
     version = newest_version(model)

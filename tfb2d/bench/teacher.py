@@ -58,8 +58,8 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
+    from tfb2d.atomic import write_atomic, write_json
     from tfb2d.bench.work import Sources, load
-    from tfb2d.data.files import write_atomic, write_json
     from tfb2d.teachers.memory import keep_freed_memory
     from tfb2d.teachers.teacher import load_teacher
 

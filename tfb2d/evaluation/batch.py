@@ -12,15 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from tfb2d.atomic import atomic_path
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import MAX_CHARS
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import atomic_path, expand
+from tfb2d.data.files import expand
 from tfb2d.data.formats import kind_of
 from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.data.writers import RowWriter
+from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import BATCH, Float32, Scorer
 
 CHARS = 2**22  # a batch ends before BATCH rows when they hold so many characters

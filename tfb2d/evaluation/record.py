@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfb2d.atomic import read_json, write_json
-from tfb2d.data.errors import DataError
-from tfb2d.errors import UserError
+from tfb2d.errors import DataError, UserError
 from tfb2d.evaluation.machine import machine
 from tfb2d.evaluation.models import MODELS
 from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25, seed_of

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json
+from tfb2d.atomic import read_json
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.model_folder import newest_version
 
 ABOUT = "assets.extra/tfb2d.json"

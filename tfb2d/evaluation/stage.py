@@ -10,7 +10,6 @@ from tfb2d.atomic import read_json
 from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.evaluation.headline import groups_of, headline_on
-from tfb2d.evaluation.material import Exported as Exported
 from tfb2d.evaluation.material import LoadTeacher, Material, exported_models
 from tfb2d.outcomes import ReportOutcome
 from tfb2d.runs import Run

@@ -68,7 +68,7 @@ def run(options: Namespace) -> None:
         raise UserError("give either texts, or --nearest, or --disagree" if modes else "give a text to explain")
     if options.teacher_logits and not (options.disagree and options.data):
         raise UserError("--teacher_logits goes with --disagree and --data; a run folder has its teachers' logits")
-    from tfb2d.data.files import write_atomic, write_json
+    from tfb2d.atomic import write_atomic, write_json
     from tfb2d.explain.source import find
     from tfb2d.explain.terminal import colours
 
@@ -86,7 +86,7 @@ def run(options: Namespace) -> None:
 def _views(source: "Source", rows: Sequence[Sequence[str]], options: Namespace) -> "list[View]":
     import numpy as np
 
-    from tfb2d.data.errors import DataError
+    from tfb2d.errors import DataError
     from tfb2d.explain.contributions import explain
     from tfb2d.explain.views import view
 
@@ -103,7 +103,7 @@ def _views(source: "Source", rows: Sequence[Sequence[str]], options: Namespace) 
 
 
 def _explain(source: "Source", texts: Sequence[str], level: str, options: Namespace) -> tuple[str, str, Any]:
-    from tfb2d.data.errors import DataError
+    from tfb2d.errors import DataError
     from tfb2d.explain.page import render
     from tfb2d.explain.terminal import show
 
@@ -122,9 +122,9 @@ def _explain(source: "Source", texts: Sequence[str], level: str, options: Namesp
 def _texts(source: "Source", options: Namespace) -> Iterator[str]:
     """Yields the texts whose n-grams are candidates."""
     from tfb2d.data.checked_rows import read_texts
-    from tfb2d.data.errors import DataError
     from tfb2d.data.files import expand
     from tfb2d.data.tables import iter_batches
+    from tfb2d.errors import DataError
     from tfb2d.evaluation.scorer import field_columns
 
     fields = source.student.task.fields

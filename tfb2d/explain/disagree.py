@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.evaluation.metrics import agreement, decisions, distances
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfb2d.atomic import read_json
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.scorer import ABOUT, Scorer, version_folder
 from tfb2d.resume import read_record

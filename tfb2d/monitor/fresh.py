@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from tfb2d.atomic import fingerprint_files, read_json, write_atomic
 from tfb2d.config import LabelConfig, TeacherConfig
 from tfb2d.data.checked_rows import read_texts
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.keys import HashSet, hash64, text_key
 from tfb2d.data.tables import ShardWriter, count_rows, logit_names, part_files, read_table
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.outcomes import LogitsOutcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
 

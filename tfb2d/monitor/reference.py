@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path, read_json
 from tfb2d.data.checked_rows import read_texts
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.tables import part_files
+from tfb2d.errors import DataError
 from tfb2d.evaluation.metrics import decisions
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.drift import histogram

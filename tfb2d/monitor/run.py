@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_atomic, write_json
+from tfb2d.atomic import read_json, write_atomic, write_json
+from tfb2d.errors import DataError
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.metrics import distances
 from tfb2d.evaluation.scorer import ABOUT, Scorer

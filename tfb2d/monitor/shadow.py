@@ -160,9 +160,9 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> int:
     """Runs the command; returns its exit status."""
-    from tfb2d.data.errors import DataError
-    from tfb2d.data.files import write_json
+    from tfb2d.atomic import write_json
     from tfb2d.data.task import Task
+    from tfb2d.errors import DataError
     from tfb2d.evaluation.calibration import Calibration
     from tfb2d.monitor.logs import LogReader
     from tfb2d.monitor.requests import Unroller

@@ -7,8 +7,8 @@ from pathlib import Path
 from tfb2d import __version__
 from tfb2d.atomic import write_atomic
 from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
-from tfb2d.data.errors import DataError
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY
+from tfb2d.errors import DataError
 from tfb2d.outcomes import CalibrationNumbers, DecisionNumbers
 from tfb2d.resume import fingerprint, is_finished, read_record
 from tfb2d.runs import Run, run_of

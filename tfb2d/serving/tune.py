@@ -207,7 +207,7 @@ def run(options: Namespace) -> None:
         raise UserError(
             "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both separated by commas"
         ) from None
-    from tfb2d.data.files import write_atomic
+    from tfb2d.atomic import write_atomic
 
     model, output = Path(options.model), Path(options.output)
     requests = requests_of(newest_version(model))

@@ -10,10 +10,10 @@ import tensorflow as tf
 import tf_keras
 from safetensors.numpy import load_file, save_file
 
+from tfb2d.atomic import atomic_path, read_json, write_json
 from tfb2d.config import StudentConfig
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.students import ngrams, text_spec
 from tfb2d.students.composed import ComposedPool
 from tfb2d.students.early_exit import EarlyExit

@@ -201,7 +201,7 @@ def _evaluate(
     """Computes the figures, writes `sweep.json` and `sweep.html`, and counts the look at the test split."""
     import datetime
 
-    from tfb2d.data.files import read_json, write_atomic, write_json
+    from tfb2d.atomic import read_json, write_atomic, write_json
     from tfb2d.evaluation.machine import machine
     from tfb2d.evaluation.results import plain
     from tfb2d.resume import fingerprint

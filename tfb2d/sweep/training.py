@@ -17,7 +17,7 @@ import numpy as np
 
 from tfb2d.atomic import atomic_path
 from tfb2d.config import Config, ConfigError
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.outcomes import CalibrationNumbers, Figures, Outcome
 from tfb2d.resume import RECORD, bring_up, fingerprint, is_finished, read_record
 from tfb2d.runs import Run
