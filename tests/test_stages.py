@@ -10,12 +10,12 @@ import pytest
 
 from tests.killing import python, run, run_and_kill
 from tfb2d.atomic import fingerprint_files
+from tfb2d.config.mapping import changed_settings, without_effect
 from tfb2d.data.files import file_identity
 from tfb2d.errors import RunBusyError, RunError
 from tfb2d.outcomes import ExportOutcome, Outcome, StackWeights, StudentOutcome
 from tfb2d.resume import CHECKPOINTS, RECORD, bring_up, fingerprint, is_finished, read_record, remove, set_aside
 from tfb2d.runs import Run
-from tfb2d.settings import changed_settings, without_effect
 
 
 @dataclass(frozen=True)

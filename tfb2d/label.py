@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
-    from tfb2d.label_config import ENGINES, LabelConfig
+    from tfb2d.config.label import ENGINES, LabelConfig
 
     default = LabelConfig()
     files = parser.group("files")
@@ -61,7 +61,7 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.label_config import LabelConfig, RayConfig
+    from tfb2d.config.label import LabelConfig, RayConfig
     from tfb2d.teachers.files import label_files
     from tfb2d.teachers.memory import keep_freed_memory
 

@@ -15,6 +15,8 @@ from absl import logging
 from tfb2d import word_vectors
 from tfb2d.compress import stage as compress
 from tfb2d.config import Config, ConfigError, adapt_settings
+from tfb2d.config.mapping import changed_settings
+from tfb2d.config.twin import SCRATCH
 from tfb2d.data import stage as data
 from tfb2d.data.files import file_identity, folder_identity
 from tfb2d.evaluation import stage as evaluation
@@ -35,12 +37,10 @@ from tfb2d.outcomes import (
 from tfb2d.resume import bring_up, fingerprint, remove
 from tfb2d.runs import Run
 from tfb2d.serving import stage as serving
-from tfb2d.settings import changed_settings
 from tfb2d.students import stage as students
 from tfb2d.teachers import stage as teachers
 from tfb2d.twin import export as twin_export
 from tfb2d.twin import stage as twins
-from tfb2d.twin_config import SCRATCH
 
 LABELLED = ":labelled"  # behind a stage's name: only what it made of the labelled rows is read
 

@@ -1,7 +1,7 @@
 """Recipes: finding one, running it once, and laying `--config.a.b=value` over its settings.
 
 A recipe is a Python file with `get_config()`, which returns a ConfigDict; those in `configs/` go by name. A value from the
-command line is read as the type that the dataclasses of `config.py` give the setting.
+command line is read as the type that the dataclasses of `tfb2d/config` give the setting.
 """
 
 import ast

@@ -8,7 +8,7 @@ With no flags it runs the quickstart: real film reviews, a BERT teacher, ten min
 
 A recipe is a Python file with `get_config()`; those in tfb2d/configs/ are called by name, and one that takes an argument (a
 folder of data, say) gets it behind a colon: `--config=sst2:/data`. Any of its settings is changed by
-`--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config.py and data_config.py. The
+`--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config/. The
 same command again goes on where the last one stopped, and does again only what a changed setting or file touches.
 
 --config.training.strategy=mirrored trains the student on all of a machine's devices. With multi_worker or parameter_server

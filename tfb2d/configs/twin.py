@@ -18,7 +18,7 @@ expect.
 from ml_collections import ConfigDict
 
 from tfb2d.config import AugmentConfig, Config, DataConfig, TeacherConfig
-from tfb2d.twin_config import TwinConfig
+from tfb2d.config.twin import TwinConfig
 
 
 def get_config() -> ConfigDict:

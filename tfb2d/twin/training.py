@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.teachers.checkpoints import Checkpoints
@@ -20,7 +21,6 @@ from tfb2d.twin.optimizers import Optimizers
 from tfb2d.twin.pairs import Pairs, query_batches
 from tfb2d.twin.texts import PackedTexts
 from tfb2d.twin.towers import signature_of
-from tfb2d.twin_config import SCRATCH, TwinConfig
 
 PARTS = 4  # a batch's titles, sorted by length, are embedded in so many parts, each padded to its own longest
 FEWEST = 32  # titles that are worth cutting up

@@ -3,7 +3,7 @@
 import keyword
 from dataclasses import dataclass, field
 
-from tfb2d.settings import require, require_positive
+from tfb2d.config.checks import require, require_positive
 
 # How words are negated, and the words that stand before adjectives. They are English; a config may set others.
 NEGATIONS = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
