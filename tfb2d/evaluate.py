@@ -17,10 +17,10 @@ case and HTML escapes. Fidelity and retention are those of the rows with a teach
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import model_flag, reading_flags
+from tfb2d.cli.arguments import model_flag, reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 
 def add_arguments(parser: "Parser") -> None:

@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import quoting_flag
+from tfb2d.cli.arguments import quoting_flag
+from tfb2d.cli.terminal import printable
 from tfb2d.errors import UserError
-from tfb2d.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.serving import Client
 
 EXTRA = "client"  # the extra that installs what this command needs

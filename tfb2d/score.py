@@ -13,10 +13,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfb2d.arguments import model_flag, reading_flags
+from tfb2d.cli.arguments import model_flag, reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 
 def add_arguments(parser: "Parser") -> None:

@@ -21,18 +21,21 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+from tfb2d.cli.arguments import RECIPE_SETTINGS
+from tfb2d.configs import names
 
-SETTINGS = ("--config.", "--noconfig.", "--compress.")  # read by tfb2d.recipes
+if TYPE_CHECKING:
+    from tfb2d.cli.arguments import Parser
+
+SETTINGS = RECIPE_SETTINGS
 
 
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
-    configs = Path(__file__).parent / "configs"
-    recipes = ", ".join(sorted(path.stem for path in configs.glob("[a-z]*.py")))
     what = parser.group("what to train")
-    what.flag("config", f"The recipe: a file, or one of {recipes}.", "quickstart", metavar="RECIPE[:ARGUMENT]")
+    what.flag(
+        "config", f"The recipe: a file, or one of {', '.join(names())}.", "quickstart", metavar="RECIPE[:ARGUMENT]"
+    )
     what.flag("workdir", "The run folder. [default: runs/<recipe's name>]", metavar="DIR")
     settings = parser.add_argument_group("settings")
     settings.add_argument("--config.STAGE.SETTING", dest="_", metavar="VALUE", help="Changes a setting of the recipe.")
@@ -51,9 +54,9 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
+    from tfb2d.cli.recipes import load, override
     from tfb2d.cluster import member
     from tfb2d.config import CLUSTERS, Config
-    from tfb2d.recipes import load, override
 
     settings = load(options.config)
     override(settings, options.settings)

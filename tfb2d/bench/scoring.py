@@ -36,9 +36,9 @@ from tfb2d.bench.modes import add_modes
 from tfb2d.bench.systems import DEFAULT, PEERS, STUDENT
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
     from tfb2d.bench.cells import Settings
     from tfb2d.bench.work import Work
+    from tfb2d.cli.arguments import Parser
 
 PACKAGES = ("tensorflow", "keras-hub", "onnxruntime", "tokenizers", "fasttext-numpy2", "model2vec", "numpy")
 BATCHES = (1, 16, "rank", 1024)

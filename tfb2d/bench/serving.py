@@ -23,7 +23,7 @@ from tfb2d.bench.modes import add_modes
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 TARGET_SHARE = 0.7  # of a bare echo's requests a second
 TARGET_TAIL = 5.0  # p99 over p50 at half the capacity

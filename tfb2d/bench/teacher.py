@@ -33,8 +33,8 @@ from tfb2d.bench.measure import BenchError
 from tfb2d.bench.modes import add_modes
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
     from tfb2d.bench.work import Work
+    from tfb2d.cli.arguments import Parser
 
 LETTERS_A_TOKEN = 8  # texts that are joined have at least so many letters for each token that they are to fill
 

@@ -25,7 +25,7 @@ from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25, seed_of
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 
 def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:

@@ -65,9 +65,9 @@ class Scorer:
         import tensorflow as tf
 
         if self.about.get("needs"):
-            from tfb2d import text_ops
+            from tfb2d import tf_text
 
-            text_ops.register(self.folder)
+            tf_text.register(self.folder)
 
         self._tf = tf
         self._model = tf.saved_model.load(str(self.folder))  # keeps the variables alive

@@ -22,11 +22,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import quoting_flag
+from tfb2d.cli.arguments import quoting_flag
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.explain.source import Source
     from tfb2d.explain.views import View
 
@@ -145,10 +145,10 @@ def _neighbours(source: "Source", _: Sequence[str], level: str, options: Namespa
 
     from tqdm import tqdm
 
+    from tfb2d.cli.terminal import printable
     from tfb2d.evaluation.table import layout
     from tfb2d.explain.nearest import candidates, nearest
     from tfb2d.explain.page import render
-    from tfb2d.terminal import printable
 
     texts = tqdm(
         _texts(source, options), desc="count n-grams", unit=" texts", unit_scale=True, disable=not sys.stderr.isatty()
@@ -182,10 +182,10 @@ def _neighbours(source: "Source", _: Sequence[str], level: str, options: Namespa
 
 
 def _disagree(source: "Source", _: Sequence[str], level: str, options: Namespace) -> tuple[str, str, Any]:
+    from tfb2d.cli.terminal import printable
     from tfb2d.explain.disagree import from_files, from_run, measure, summary
     from tfb2d.explain.page import render
     from tfb2d.explain.terminal import show
-    from tfb2d.terminal import printable
 
     if options.data:
         compared = from_files(source, options.data, options.teacher_logits, options.fields, options.quoting)

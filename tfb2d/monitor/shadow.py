@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 

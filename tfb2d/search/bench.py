@@ -29,7 +29,7 @@ from tfb2d.search.evaluate import judged_flags
 from tfb2d.search.flags import source_of, titles_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 INDEXES = ("hnsw-float16", "hnsw-int8", "ivfpq-float16", "sq-int8")

@@ -194,7 +194,7 @@ def _answer(task: Path) -> Path:
 if __name__ == "__main__":
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before any library starts its threads
     from tfb2d.atomic import write_json as write
-    from tfb2d.terminal import quiet
+    from tfb2d.cli.terminal import quiet
 
     with quiet():
         write(_answer(Path(sys.argv[1])), measure(json.loads(Path(sys.argv[1]).read_text())))

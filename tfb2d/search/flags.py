@@ -3,10 +3,10 @@
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import Group, reading_flags
+from tfb2d.cli.arguments import Group, reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.search.searcher import Searcher
     from tfb2d.search.titles import Source
 

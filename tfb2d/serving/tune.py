@@ -26,7 +26,7 @@ from tfb2d.errors import UserError
 from tfb2d.model_folder import newest_version
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 CLIENTS = 32  # of the closed loop that finds the capacity
 REPEATS = 3  # of the measurement at the fixed rate

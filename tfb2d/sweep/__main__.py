@@ -25,14 +25,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.cli.arguments import RECIPE_SETTINGS
+
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.config import Config
     from tfb2d.runs import Run
     from tfb2d.sweep.material import Material
     from tfb2d.sweep.training import Job
 
-SETTINGS = ("--config.", "--noconfig.", "--compress.")  # read by tfb2d.recipes
+SETTINGS = RECIPE_SETTINGS
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -128,8 +130,8 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
       RunError: this is no run folder.
       ConfigError: no such recipe or setting, or data and teachers that are not the run's.
     """
+    from tfb2d.cli.recipes import load, override
     from tfb2d.config import Config, ConfigError
-    from tfb2d.recipes import load, override
 
     own = run.config()
     chosen = own.to_dict()

@@ -13,19 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import boolean, comma_list, nearest
+from tfb2d.cli.arguments import boolean, comma_list, nearest
 from tfb2d.config import Config, ConfigError
+from tfb2d.configs import FOLDER, names
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
-
-FOLDER = Path(__file__).parent / "configs"
-SETTINGS = ("--config.", "--noconfig.", "--compress.")  # how settings begin on a command line
-
-
-def names() -> list[str]:
-    """Returns the names of the recipes that tfb2d brings."""
-    return sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 
 
 def load(recipe: str) -> "ConfigDict":
