@@ -12,7 +12,8 @@ from tfb2d.errors import DataError
 from tfb2d.evaluation.bm25 import bm25_scores
 from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
-from tfb2d.evaluation.metrics import agreement, metrics
+from tfb2d.evaluation.metrics import metrics
+from tfb2d.evaluation.scores import agreement
 from tfb2d.evaluation.teacher_scores import teacher_scores
 
 WORDS = ["good film", "bad film", "a good one", "not for me", "good", "dull"]

@@ -18,7 +18,7 @@ from tfb2d.data.prepare import prepare
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.metrics import decisions
+from tfb2d.evaluation.scores import decisions
 
 MOST_TEXTS = 4096  # that calls are cut from; calls repeat a text only after all others
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfb2d.data.telling import TellingWords, framed
-from tfb2d.evaluation.metrics import THRESHOLD
 from tfb2d.evaluation.models import MODELS
+from tfb2d.evaluation.scores import THRESHOLD
 from tfb2d.report.page import table_row
 
 if TYPE_CHECKING:

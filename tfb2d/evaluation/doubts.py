@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfb2d.evaluation.metrics import THRESHOLD
+from tfb2d.evaluation.scores import THRESHOLD
 
 MOST_RETENTION = 1.2  # a student is rarely so much better than its teacher
 

@@ -20,9 +20,10 @@ from tfb2d.evaluation.bm25 import BY_ORDER, bm25_shares
 from tfb2d.evaluation.bootstrap import Bootstrap
 from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.headline import headline_measure
-from tfb2d.evaluation.metrics import Floats, agreement, ndcg_groups
 from tfb2d.evaluation.models import covered
+from tfb2d.evaluation.ranking import ndcg_groups
 from tfb2d.evaluation.scorer import Float32, Scorer
+from tfb2d.evaluation.scores import Floats, agreement
 from tfb2d.evaluation.teacher_scores import teacher_scores
 
 AGAINST_TEACHER = (

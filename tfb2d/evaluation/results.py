@@ -11,19 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
 from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.headline import constant_scores, headline_measure
-from tfb2d.evaluation.metrics import (
-    LESS_IS_BETTER,
-    THRESHOLD,
-    Bools,
-    Floats,
-    agreement,
-    check_labels,
-    check_scores,
-    kind_of,
-    metrics,
-    ndcg_groups,
-)
+from tfb2d.evaluation.metrics import LESS_IS_BETTER, metrics
 from tfb2d.evaluation.models import DISTILLED, MODELS, Model, covered
+from tfb2d.evaluation.ranking import ndcg_groups
+from tfb2d.evaluation.scores import THRESHOLD, Bools, Floats, agreement, check_labels, check_scores, kind_of
 from tfb2d.evaluation.table import METRICS
 
 HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
@@ -76,6 +67,13 @@ class RunResults:
             if np.shape(model.scores) != leading.shape:
                 shapes = list(np.shape(model.scores)), list(leading.shape)
                 raise ValueError(f"{name} scores are {shapes[0]}, those of the {self.leading} {shapes[1]}")
+
+    @property
+    def teacher_scores(self) -> Floats | None:
+        """Returns the teacher's scores; None without a teacher, or where it has a score for no row."""
+        if "teacher" not in self.models or not covered(self.models["teacher"].scores).any():
+            return None
+        return np.asarray(self.models["teacher"].scores, np.float64)
 
     @property
     def distilled(self) -> list[str]:

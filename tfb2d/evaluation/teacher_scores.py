@@ -8,7 +8,7 @@ import numpy as np
 from tfb2d.data.join import MAX_REJECTED, Matches, join_scores
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import probabilities
-from tfb2d.evaluation.metrics import Floats
+from tfb2d.evaluation.scores import Floats
 
 
 def teacher_scores(

@@ -18,9 +18,9 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
-from tfb2d.evaluation.metrics import agreement, decisions, distances
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns
+from tfb2d.evaluation.scores import agreement, decisions, distances
 from tfb2d.evaluation.table import layout, percent
 from tfb2d.evaluation.teacher_scores import teacher_scores
 from tfb2d.explain.measures import MEASURES, measures, seen_in_transfer

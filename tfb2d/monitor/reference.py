@@ -18,8 +18,8 @@ from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.tables import part_files
 from tfb2d.errors import DataError
-from tfb2d.evaluation.metrics import decisions
 from tfb2d.evaluation.scorer import Scorer
+from tfb2d.evaluation.scores import decisions
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
 from tfb2d.monitor.sample import Reservoir

@@ -51,7 +51,7 @@ class Comparison:
     @property
     def moved(self) -> NDArray[np.float64]:
         """Returns how far each row's score moved, `[n]`; see `metrics.distances`."""
-        from tfb2d.evaluation.metrics import distances
+        from tfb2d.evaluation.scores import distances
 
         return distances(self.after.astype(np.float64), self.before.astype(np.float64))
 
@@ -62,7 +62,7 @@ class Comparison:
         """
         from scipy.stats import kendalltau
 
-        from tfb2d.evaluation.metrics import decisions
+        from tfb2d.evaluation.scores import decisions
 
         old, new = decisions(self.before.astype(np.float64)), decisions(self.after.astype(np.float64))
         long = [part for part in self.rankings if part.stop - part.start > 1]

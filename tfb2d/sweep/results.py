@@ -9,8 +9,9 @@ import numpy as np
 from tfb2d.evaluation.bootstrap import Bootstrap, percentile_interval
 from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.evaluation.headline import best_threshold
-from tfb2d.evaluation.metrics import LESS_IS_BETTER, agreement
+from tfb2d.evaluation.metrics import LESS_IS_BETTER
 from tfb2d.evaluation.models import covered
+from tfb2d.evaluation.scores import agreement
 from tfb2d.probability import one_column
 from tfb2d.sweep.curve import learning_curve
 from tfb2d.sweep.material import Material
