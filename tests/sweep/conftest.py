@@ -17,7 +17,7 @@ from tfb2d.resume import Record, write_record
 from tfb2d.runs import Run
 from tfb2d.students import text_spec
 from tfb2d.students.stage import hash_splits
-from tfb2d.sweep.material import Material
+from tfb2d.sweep.run_data import RunData
 
 GOOD, BAD, DULL = (
     ["fine", "lovely", "great", "warm"],
@@ -92,7 +92,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def material(run: Path) -> Material:
-    made = Material(Run(run), CONFIG)
+def run_data(run: Path) -> RunData:
+    made = RunData(Run(run), CONFIG)
     made.load()
     return made

@@ -25,10 +25,9 @@ class AugmentConfig:
     judged: bool = False  # whether copies are made of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
-    # Single texts with two classes: so many words a class that tell the label (`data/telling.py`) are put into these
-    # frames, such as "not good", and the teacher says what that does to them. Frames with words that the text lacks are
-    # left out. Words are those that often stand behind a word of degree, as adjectives do; () takes all. Other tasks have
-    # no such rows.
+    # Single texts with two classes: how many words of each class are put into the frames below, such as "not good", for the
+    # teacher to label. Words are taken that go with one class (`data/indicative_words.py`) and often follow a word of
+    # degree, as adjectives do; `degrees=()` takes all. Frames with words that the text lacks are left out.
     negated: int = 0
     negations: tuple[str, ...] = (*NEGATIONS, "isn't {}", "is not {}", "not very {}", "not so {}", "very {}")
     degrees: tuple[str, ...] = DEGREES

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
-from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.headline import constant_scores, headline_measure
 from tfb2d.evaluation.metrics import LESS_IS_BETTER, metrics
 from tfb2d.evaluation.models import DISTILLED, MODELS, Model, covered
 from tfb2d.evaluation.ranking import ndcg_groups
 from tfb2d.evaluation.scores import THRESHOLD, Bools, Floats, agreement, check_labels, check_scores, kind_of
 from tfb2d.evaluation.table import METRICS
+from tfb2d.evaluation.teacher_warnings import teacher_warnings
 
 HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
 # Comparisons of the leading model: its accuracy, ROC-AUC and NDCG@10 over its teacher's, the share of rows decided as the
@@ -120,7 +120,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         for key in run.distilled:
             compared[key] = _against_teacher(part, key, measure, run.rankings)
         kept = compared[run.leading]["retention"]["value"]
-        warnings = doubts(run.task, labels[scored], part.values["teacher"], kept, run.leading)
+        warnings = teacher_warnings(run.task, labels[scored], part.values["teacher"], kept, run.leading)
         warnings += _better_than_the_teacher(part, measure)
     if {"student", "labels_only"} <= set(scores):
         compared["student"]["gain_over_labels_only"] = whole.difference("student", "labels_only")

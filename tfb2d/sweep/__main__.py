@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser
     from tfb2d.config import Config
     from tfb2d.runs import Run
-    from tfb2d.sweep.material import Material
+    from tfb2d.sweep.run_data import RunData
     from tfb2d.sweep.training import Job
 
 SETTINGS = RECIPE_SETTINGS
@@ -75,7 +75,7 @@ def sweep(run: "Run", options: Namespace) -> str:
     from tfb2d.config import ConfigError
     from tfb2d.runs import locked
     from tfb2d.sweep.axes import axes
-    from tfb2d.sweep.material import Material
+    from tfb2d.sweep.run_data import RunData
     from tfb2d.sweep.settings import ALL
     from tfb2d.sweep.training import is_done, jobs
     from tfb2d.sweep.variants import count
@@ -94,25 +94,25 @@ def sweep(run: "Run", options: Namespace) -> str:
             raise ConfigError(f"--values takes axis=value,value, not {setting!r}")
         values[axis] = tuple(listed.split(","))
     shown = options.progress and sys.stderr.isatty()
-    material = Material(run, config)
+    run_data = RunData(run, config)
     chosen_axes = axes(
         options.sweep,
         config,
-        material.facts,
+        run_data.facts,
         values,
         options.equal_steps,
         rows,
         lambda line: print(line, file=sys.stderr),
     )
-    todo = jobs(material, chosen_axes, options.seeds)
+    todo = jobs(run_data, chosen_axes, options.seeds)
     if options.dry_run:
-        return plan(material, todo, out)
+        return plan(run_data, todo, out)
     with locked(out):
         if not all(is_done(job, out) for job in todo):
-            print(plan(material, todo, out), file=sys.stderr)
-        _train(material, todo, out, shown)
-        material.load()
-        figures = _evaluate(run, material, chosen_axes, todo, out, options)
+            print(plan(run_data, todo, out), file=sys.stderr)
+        _train(run_data, todo, out, shown)
+        run_data.load()
+        figures = _evaluate(run, run_data, chosen_axes, todo, out, options)
     from tfb2d.sweep.table import print_tables
 
     return f"{print_tables(figures)}\n\npictures   {out / 'sweep.html'}"
@@ -159,12 +159,12 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
     return config
 
 
-def plan(material: "Material", todo: Sequence["Job"], out: Path) -> str:
+def plan(run_data: "RunData", todo: Sequence["Job"], out: Path) -> str:
     """Lays out the jobs as a table, with the time that each is expected to take."""
     from tfb2d.evaluation.table import layout, long_duration
     from tfb2d.sweep.training import estimate, is_done
 
-    seconds = estimate(material, todo, out)
+    seconds = estimate(run_data, todo, out)
     rows = [["variant", "seed", "about"]]
     left = 0.0
     for job, expected in zip(todo, seconds, strict=True):
@@ -176,7 +176,7 @@ def plan(material: "Material", todo: Sequence["Job"], out: Path) -> str:
     return f"{layout(rows)}\n{total}"
 
 
-def _train(material: "Material", all_jobs: Sequence["Job"], out: Path, shown: bool) -> None:
+def _train(run_data: "RunData", all_jobs: Sequence["Job"], out: Path, shown: bool) -> None:
     """Trains the jobs that are not done, a few in each process.
 
     TensorFlow frees the memory of a student's table only when its process ends.
@@ -189,7 +189,7 @@ def _train(material: "Material", all_jobs: Sequence["Job"], out: Path, shown: bo
     todo = [job for job in all_jobs if not is_done(job, out)]
     for start in range(0, len(todo), PER_PROCESS):
         group = todo[start : start + PER_PROCESS]
-        arguments = (material.run, material.config, group, out, shown, start, len(todo))
+        arguments = (run_data.run, run_data.config, group, out, shown, start, len(todo))
         process = get_context("spawn").Process(target=train_all, args=arguments, daemon=True)
         process.start()
         process.join()
@@ -198,7 +198,7 @@ def _train(material: "Material", all_jobs: Sequence["Job"], out: Path, shown: bo
 
 
 def _evaluate(
-    run: "Run", material: "Material", axes: Sequence[Any], trained: Sequence["Job"], out: Path, options: Namespace
+    run: "Run", run_data: "RunData", axes: Sequence[Any], trained: Sequence["Job"], out: Path, options: Namespace
 ) -> dict[str, Any]:
     """Computes the figures, writes `sweep.json` and `sweep.html`, and counts the look at the test split."""
     import datetime
@@ -211,8 +211,8 @@ def _evaluate(
     from tfb2d.sweep.page import render
     from tfb2d.sweep.results import evaluate
 
-    figures = evaluate(material, axes, trained, out, test=options.test, resamples=options.resamples)
-    collisions = Collisions(material)
+    figures = evaluate(run_data, axes, trained, out, test=options.test, resamples=options.resamples)
+    collisions = Collisions(run_data)
     for axis, axis_figures in zip(axes, figures["axes"], strict=True):
         if axis.name in ("buckets", "orders", "vocabulary"):
             for variant, figures_of_variant in zip(axis.variants, axis_figures["variants"], strict=True):
@@ -231,9 +231,9 @@ def _evaluate(
             "command": shlex.join(["python", "-m", "tfb2d.sweep", *options.words]),
             "date": datetime.date.today().isoformat(),
             "machine": machine(),
-            "task": material.task.to_json(),
+            "task": run_data.task.to_json(),
             "seeds": options.seeds,
-            "rows": {split: len(labels) for split, labels in material.labels.items()},
+            "rows": {split: len(labels) for split, labels in run_data.labels.items()},
             "test_looks": looks,
             **figures,
         }

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfb2d.config.twin import TwinConfig
 from tfb2d.students.optimizer import RowWiseAdagrad
-from tfb2d.teachers.tuning import optimizer_for, rate_schedule
+from tfb2d.teachers.optimizer import optimizer_for, rate_schedule
 from tfb2d.twin.layers import TABLE
 
 HEADS = ("pooling", "embedding", "crossing")  # layers between an encoder and the logit

@@ -14,7 +14,7 @@ from tfb2d.data.keys import hash64, near_key
 from tfb2d.data.offers.catalogue import Product, Titles, read_titles
 from tfb2d.data.offers.labelled_pairs import TURNS
 from tfb2d.data.offers.overlap import Overlap
-from tfb2d.data.offers.shoppers import is_code, kind_of, typed
+from tfb2d.data.offers.product_queries import is_code, kind_of, typed
 
 TOP, MISSES, RANDOM = 6, 4, 2  # titles of a query: the nearest, some of those that follow, random ones
 CHUNK = 65_536

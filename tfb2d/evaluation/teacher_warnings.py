@@ -11,7 +11,7 @@ from tfb2d.evaluation.scores import THRESHOLD
 MOST_RETENTION = 1.2  # a student is rarely so much better than its teacher
 
 
-def doubts(
+def teacher_warnings(
     task: Any,
     labels: ArrayLike,
     teacher: Mapping[str, float | None],

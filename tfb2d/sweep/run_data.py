@@ -16,7 +16,7 @@ from tfb2d.sweep.settings import ALL, Facts, Settings
 POOL_SEED = 0  # of the order in which transfer rows are drawn, the same for all variants and seeds
 
 
-class Material:
+class RunData:
     """Reads a finished run for a sweep.
 
     Token hashes do not depend on n-gram orders or buckets, so all variants share the run's hashed rows. These rows and the

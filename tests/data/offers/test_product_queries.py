@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.data.offers.shoppers import KINDS, is_code, kind_of, typed
+from tfb2d.data.offers.product_queries import KINDS, is_code, kind_of, typed
 
 NAME = "Bosch Serie Four KGN36NW30G White"
 

@@ -19,7 +19,7 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _DIGIT = re.compile(r"\d")
 
 
-class RowLike:
+class JoinedRowsDetector:
     """Learns from a file's rows what they are like, and says whether a record of several lines looks like joined rows.
 
     A text's commas stand before a space, at the line's end or within a number. Commas between fields do not, unless the
