@@ -52,17 +52,14 @@ def run(options: Namespace) -> None:
         quoting=options.quoting,
         progress=options.progress,
     )
-    print(
-        f"{scored['rows']:,} rows scored into {output} in {scored['seconds']:.1f} s"
-        f" ({scored['rows_per_second']:,.0f} rows/s)"
-    )
-    for path, dialect in scored["dialects"].items():
+    print(f"{scored.rows:,} rows scored into {output} in {scored.seconds:.1f} s ({scored.rows_per_second:,.0f} rows/s)")
+    for path, dialect in scored.dialects.items():
         print(f"{path} was read as {dialect}")
-    if scored["rejected"]:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in scored["reasons"].items())
-        print(f"{scored['rejected']:,} rows rejected, listed in {output}.rejected.jsonl: {reasons}")
-    if scored["flattened"]:
-        print(f"{scored['flattened']:,} values held tabs or line breaks, which TSV cannot: they are spaces now")
+    if scored.rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in scored.reasons.items())
+        print(f"{scored.rejected:,} rows rejected, listed in {output}.rejected.jsonl: {reasons}")
+    if scored.flattened:
+        print(f"{scored.flattened:,} values held tabs or line breaks, which TSV cannot: they are spaces now")
 
 
 if __name__ == "__main__":
