@@ -287,7 +287,7 @@ def test_the_doors_are_the_same_command(tmp_path: Path) -> None:
 
 NATIVE = """
 import os, subprocess, sys, time
-from tfb2d.terminal import quiet
+from tfb2d.cli.terminal import quiet
 lines = b"I0000 00:00:1.1 1 port.cc:1] oneDNN\\nE0000 00:00:1 1 cuda_platform.cc:5] failed call to cuInit\\n"
 with quiet(verbose={verbose}):
     os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n" + lines)

@@ -198,7 +198,7 @@ def test_outcomes_survive_json(tmp_path: Path) -> None:
     run_folder = Run(tmp_path)
     bring_up(run_folder.student, "1", lambda _: outcome, StudentOutcome)
     assert run_folder.student_outcome() == outcome
-    with pytest.raises(RunError, match=r"stage labels_only is not finished; python -m tfb2d\.train"):
+    with pytest.raises(RunError, match=r"stage labels_only is not finished; tfb2d train"):
         run_folder.student_outcome("labels_only")
     known = {**outcome.to_json(), "stack": None, "of_a_later_version": 1}
     assert StudentOutcome.from_json(known).stack is None

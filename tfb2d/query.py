@@ -70,7 +70,7 @@ def run(options: Namespace) -> int:
         with Client(options.address, options.model, **which, fields=fields, timeout=options.timeout, tls=tls) as client:
             return _files(client, options) if options.input else _texts(client, options)
     except ServerUnreachable as error:
-        raise UserError(f"{error}. Is a server running there? `python -m tfb2d.serve` starts one") from error
+        raise UserError(f"{error}. Is a server running there? `tfb2d serve` starts one") from error
     except ValueError as error:  # an invalid address, version or field
         raise UserError(str(error)) from error
 

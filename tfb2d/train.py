@@ -79,14 +79,14 @@ def run(options: Namespace) -> None:
             leave(str(error))
         print(f"{workdir}: the student is trained; the chief goes on")
         leave()
-    command = shlex.join(["python", "-m", "tfb2d.train", *options.words])
+    command = shlex.join(["tfb2d", "train", *options.words])
     outcome = pipeline.run(Run(workdir, command=command), config, options.until or "", options.force)
     if isinstance(outcome, ReportOutcome):
         print(f"\n{outcome.table}\n")
         print(f"pictures   {outcome.report}")
-        print(f"next       python -m tfb2d.score --model={outcome.model} --input=FILE --output=scored.tsv")
+        print(f"next       tfb2d score --model={outcome.model} --input=FILE --output=scored.tsv")
         served = Path(outcome.model).resolve().parent
-        print(f"           python -m tfb2d.serve --model_name={config.model_name} --model_base_path={served}")
+        print(f"           tfb2d serve --model_name={config.model_name} --model_base_path={served}")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Side-by-side measurements: this package's students and what would be used instead (`python -m tfb2d.bench`)."""
+"""Side-by-side measurements: this package's students and what would be used instead (`tfb2d bench`)."""

@@ -1,4 +1,4 @@
-"""Sentiment of film reviews, from nothing but two packages: `python -m tfb2d.train`.
+"""Sentiment of film reviews, from nothing but two packages: `tfb2d train`.
 
 Data: 12,808 Rotten Tomatoes snippets (fresh or rotten) and 1,097 plots, split by film, so that test films are new.
 Teacher: all-MiniLM-L6-v2, fine-tuned on the training snippets.

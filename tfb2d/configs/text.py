@@ -1,6 +1,6 @@
 """Single texts of your own: topics, sentiment, intent.
 
-  python -m tfb2d.train --config=text --workdir=runs/topics \
+  tfb2d train --config=text --workdir=runs/topics \
       --config.data.train=judged.tsv --config.data.classes=sport,politics,science --config.data.unlabelled=logs/
 
 Rows: columns `text` and `label` (`--config.data.fields=`, `--config.data.label=` for other names). Without `classes`,

@@ -48,7 +48,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
     for run, report in zip(runs, reports, strict=True):
         if missing := set(COMPARED) - set(report):
             raise DataError(
-                f"{run}: its report lacks {min(missing)}; python -m tfb2d.train --force=report makes it anew"
+                f"{run}: its report lacks {min(missing)}; tfb2d train --force=report makes it anew"
             )
         if _seedless(report["config"]) != _seedless(reports[0]["config"]):
             raise DataError(f"{run}: its settings differ from those of {runs[0]} in more than seeds")

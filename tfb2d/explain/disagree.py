@@ -104,7 +104,7 @@ def from_run(source: Source, split: str) -> TeacherRows:
     if len(teachers) != len(stack.weights):
         raise DataError(
             f"{run.folder}: its settings name {len(teachers)} teachers, its student learnt from {len(stack.weights)}; "
-            "python -m tfb2d.train brings it up to date"
+            "tfb2d train brings it up to date"
         )
     logits = {
         part: one_column(stacked_logits([run.logits(name, part) for name in teachers], task, stack))

@@ -162,7 +162,7 @@ def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path,
         plain = task.fields in (("text",), ("query", "title"))
         fields = "" if plain else f" --config.data.fields={','.join(task.fields)}"
         unlabelled = f"--config.data.unlabelled={shlex.quote(str(fresh))}"
-        command = f"python -m tfb2d.train --config={name} --workdir=runs/next --config.data.train=LABELLED"
+        command = f"tfb2d train --config={name} --workdir=runs/next --config.data.train=LABELLED"
         return f"{command}{fields} {unlabelled}"
     settings = read_json(run / "config.json")
     settings["data"]["unlabelled"] = [*settings["data"]["unlabelled"], str(fresh)]
@@ -174,7 +174,7 @@ def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path,
     named = run if run.name not in ("", "..") else run.resolve()
     workdir = named.with_name(f"{named.name}-next")
     recipe = out / "next.py"
-    command = f"python -m tfb2d.train --config={shlex.quote(str(recipe))} --workdir={shlex.quote(str(workdir))}"
+    command = f"tfb2d train --config={shlex.quote(str(recipe))} --workdir={shlex.quote(str(workdir))}"
     write_atomic(recipe, _RECIPE.format(run=run, command=command, settings=pprint.pformat(settings, sort_dicts=False)))
     return command
 

@@ -94,7 +94,7 @@ def report(measured: Sequence[Measured], rate: float) -> str:
     """Returns the text of the file: the best batched candidate, with all measurements as a comment."""
     chosen = best([outcome for outcome in measured if outcome.batching])
     lines = [
-        f"Measured by `python -m tfb2d.serving.tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
+        f"Measured by `tfb2d tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
         "",
         HEADER,
         *(outcome.line() + (" <- this file" if outcome is chosen else "") for outcome in measured),
