@@ -86,7 +86,7 @@ def override(recipe: "ConfigDict", settings: Sequence[str]) -> None:
 
 
 def _kind(path: str, recipe: Mapping[str, Any]) -> Any:
-    """The type of a setting, by its dotted name."""
+    """Returns the type of a setting, by its dotted name."""
     kind: Any = Config
     values: Any = recipe
     parts = path.split(".")

@@ -133,7 +133,7 @@ class DataConfig:
     split_seed: int = 0
     max_rejected: float = 0.01  # share of a file set's rows that may be rejected before the run stops
     max_chars: int = 20_000  # a row with a longer field is rejected
-    max_unlabelled: int = 0  # read at most so many unlabelled rows; 0 is all
+    max_unlabelled: int = 0  # the largest number of unlabelled rows that are read; 0 is all
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     offers: OffersConfig = field(default_factory=OffersConfig)
     # Texts of which (query, title) pairs without a label are made, as `retrieve` says: .txt files with one text a line, or

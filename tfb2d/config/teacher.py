@@ -42,7 +42,7 @@ class TeacherConfig:
     # A row with a value outside [0, 1] is rejected then, and too many of them stop the run (`data.max_rejected`). Of graded
     # tasks 0 is the lowest grade of `data.label_range` and 1 the highest.
     logits_column: str = ""
-    layers: int = 0  # keep only the first so many encoder layers; 0 keeps all
+    layers: int = 0  # encoder layers that are kept, from the first on; 0 keeps all
     max_length: int = 128  # tokens, special ones included
     epochs: int = 3
     batch_size: int = 32

@@ -74,9 +74,7 @@ def edge_folder(folder: str | Path) -> Path:
     about = folder / "assets.extra/tfb2d.json"
     if about.is_file() and json.loads(about.read_bytes()).get("kind") == "twin":
         raise EdgeError(f"{folder} is a twin, and twins have no TensorFlow Lite form; tfb2d.load reads it")
-    raise EdgeError(
-        f"{folder}: no {SCORER} with {SPEC_FILE} in it or in assets.extra/edge; `tfb2d export` writes them"
-    )
+    raise EdgeError(f"{folder}: no {SCORER} with {SPEC_FILE} in it or in assets.extra/edge; `tfb2d export` writes them")
 
 
 def read_spec(folder: Path) -> Spec:

@@ -24,7 +24,7 @@ from tfb2d.data.writers import RowWriter
 from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import BATCH, Float32, Scorer
 
-CHARS = 2**22  # a batch ends before BATCH rows when they hold so many characters
+CHARS = 2**22  # of a batch, which ends there even before BATCH rows
 CHECK_ROWS = 100 * BATCH  # rows between two checks of the share of rejected rows
 
 

@@ -47,9 +47,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
         reports.append(read_json(report_file))
     for run, report in zip(runs, reports, strict=True):
         if missing := set(COMPARED) - set(report):
-            raise DataError(
-                f"{run}: its report lacks {min(missing)}; tfb2d train --force=report makes it anew"
-            )
+            raise DataError(f"{run}: its report lacks {min(missing)}; tfb2d train --force=report makes it anew")
         if _seedless(report["config"]) != _seedless(reports[0]["config"]):
             raise DataError(f"{run}: its settings differ from those of {runs[0]} in more than seeds")
     values = [_metrics(report) for report in reports]

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.scores import THRESHOLD
 
-MOST_RETENTION = 1.2  # a student is rarely so much better than its teacher
+MOST_RETENTION = 1.2  # above it, the teacher's scores probably belong to other rows
 
 
 def teacher_warnings(

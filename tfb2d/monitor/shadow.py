@@ -154,7 +154,7 @@ def add_arguments(parser: "Parser") -> None:
     output = parser.group("output")
     output.real("max_flips", "Share of decisions that may change before the exit status is 3.", 1.0, 0.0, 1.0)
     output.flag("json", "Write the figures to this file, too.", "", metavar="FILE")
-    output.integer("show_text", "Print so many rows that moved most, with their texts.", 0, 0)
+    output.integer("show_text", "How many of the rows that moved most to print, with their texts.", 0, 0)
     output.switch("progress", "Show a progress bar.", True)
 
 

@@ -132,14 +132,14 @@ class Bench:
         """Makes an index from the vectors of another; does nothing where it was made from these."""
         folder = self._folder / f"{backend}-{dtype}"
         graph = {"m": self._options.m, "ef_construction": self._options.ef_construction}
-        wanted = [Manifest.read(base).catalogue, graph]
+        made_from = [Manifest.read(base).catalogue, graph]
         stamp = folder / "made_from.json"
-        if (folder / NAME).exists() and stamp.exists() and read_json(stamp)["made_from"] == wanted:
+        if (folder / NAME).exists() and stamp.exists() and read_json(stamp)["made_from"] == made_from:
             return folder
         begin = monotonic()
         parameters = graph if backend == "hnsw" else {}
         derive(base, folder, dtype=dtype, backend=backend, parameters=parameters, progress=self._options.progress)
-        write_json(stamp, {"made_from": wanted, "seconds": monotonic() - begin})
+        write_json(stamp, {"made_from": made_from, "seconds": monotonic() - begin})
         return folder
 
     def _seconds(self, folder: Path) -> float:

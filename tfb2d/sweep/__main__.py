@@ -11,7 +11,7 @@ orders, convolutions, convolution_width, buckets, dim, ffn, interactions (pairs)
 affixes; "all" takes those that the run can answer, and lists the others. A student that composes n-grams
 (student.window) has no orders. Only such a student has convolutions, their width and affixes.
 
---rows=100k gives all axes but transfer so many transfer rows. That is sooner, and mostly orders variants alike.
+--rows=100k limits the transfer rows of all axes but transfer. That is faster, and mostly orders variants alike.
 
 Every variant trains with each seed in <workdir>/sweep. Finished trainings are skipped, and stopped ones go on. Choices
 are read on validation. The test split is looked at once, at the end, and sweep.json counts such looks. Writes sweep.json
