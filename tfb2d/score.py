@@ -33,10 +33,10 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.data.formats import kind_of
+    from tfb2d.data.formats import format_of
 
     output = Path(options.output)
-    kind_of(output)  # refuses an unknown ending before the model is loaded
+    format_of(output)  # refuses an unknown ending before the model is loaded
     from tfb2d.evaluation.batch import score_files
     from tfb2d.evaluation.scorer import Scorer, field_columns
 

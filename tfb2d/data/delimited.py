@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tfb2d.data.columns import column_indices
-from tfb2d.data.formats import kind_of
+from tfb2d.data.formats import format_of
 from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, too_long
 from tfb2d.data.quoted import Quoting, read_records
 from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
@@ -37,7 +37,7 @@ class DelimitedFile:
 
     def __init__(self, path: Path, quoting: str, progress: Progress, max_chars: int = 0) -> None:
         self.path = path
-        self.separator = "," if kind_of(path) == ".csv" else "\t"
+        self.separator = "," if format_of(path) == ".csv" else "\t"
         self._feed = LineFeed(read_lines(path, progress))
         self._quoted: bool | None = {"csv": True, "backslash": True, "none": False}.get(quoting)  # None: not known yet
         self._quoting = Quoting(quoting == "backslash", quoting in ("csv", "backslash"), max_chars)

@@ -16,7 +16,7 @@ from tfb2d.atomic import atomic_path
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import MAX_CHARS
 from tfb2d.data.files import expand
-from tfb2d.data.formats import kind_of
+from tfb2d.data.formats import format_of
 from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
@@ -119,7 +119,7 @@ def score_files(
     paths, texts = expand(files), tuple(texts or scorer.task.fields)
     columns, types = _columns(paths, quoting)
     added = score_columns(scorer.task, prefix)
-    exact = kind_of(output) == ".parquet"
+    exact = format_of(output) == ".parquet"
     if any(path.resolve() == output.resolve() for path in paths):
         raise DataError(f"{output} is one of the inputs; write to another file")
     if both := [name for name in added if name in columns]:
@@ -176,7 +176,7 @@ def _columns(paths: Sequence[Path], quoting: str) -> tuple[list[str], dict[str, 
     """Returns the columns of all files, in the order of first appearance, and the types of those from Parquet."""
     types: dict[str, pa.DataType] = {}
     for path in paths:
-        if kind_of(path) == ".parquet":
+        if format_of(path) == ".parquet":
             try:
                 schema = pq.read_schema(path)
             except (OSError, pa.ArrowException):
