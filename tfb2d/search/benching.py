@@ -96,7 +96,7 @@ class Bench:
         return result
 
     def _peer(self) -> dict[str, Any]:
-        """Makes the cross-encoder to compare with, if there is to be one; its weights are random, since speed does not depend on them.
+        """Makes the cross-encoder to compare with, if any; its weights are random, since speed does not depend on them.
 
         Raises:
           UserError: the packages that it needs are missing.
