@@ -17,7 +17,7 @@ import numpy as np
 
 import tfb2d
 from tfb2d.atomic import read_json, write_atomic, write_json
-from tfb2d.serving.export import EDGE
+from tfb2d.model_folder import EDGE
 from tfb2d.serving.version_folder import WARMUP, single_rows_and_all, write_requests
 
 FOLDER = Path(__file__).parent / "quickstart"

@@ -37,7 +37,8 @@ from tfb2d.config import (
 from tfb2d.data.stage import data_contents
 from tfb2d.data.tables import read_table
 from tfb2d.edge import EdgeScorer
-from tfb2d.evaluation.scorer import ABOUT, Scorer
+from tfb2d.evaluation.scorer import Scorer
+from tfb2d.model_folder import ABOUT
 from tfb2d.outcomes import DataOutcome, ReportOutcome
 from tfb2d.resume import RECORD
 from tfb2d.runs import Run

@@ -163,7 +163,7 @@ def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]
     from tfb2d.atomic import read_json
     from tfb2d.bench.students import forms
     from tfb2d.data.task import Task
-    from tfb2d.evaluation.scorer import ABOUT
+    from tfb2d.model_folder import ABOUT
 
     models = {}
     for entry in flags:
@@ -182,7 +182,7 @@ def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
     """Returns the table size of the first model whose settings are known, for fastText."""
     from tfb2d.atomic import read_json
     from tfb2d.bench.systems import Shape
-    from tfb2d.evaluation.scorer import ABOUT
+    from tfb2d.model_folder import ABOUT
 
     for folder, _, _ in models.values():
         known = read_json(folder / ABOUT).get("student")

@@ -182,7 +182,7 @@ def _with_peer(task: Task) -> dict[str, Any]:
 def _encoding(task: Task) -> dict[str, Any]:
     """Returns milliseconds of one query's encoding, strings in: a session run as a server does it, and from Python."""
     from tfb2d.bench.students import Session
-    from tfb2d.evaluation.scorer import version_folder
+    from tfb2d.model_folder import version_folder
     from tfb2d.search.models import Model
 
     session, model = Session(str(version_folder(task.twin)), ()), Model(task.twin)

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import ABOUT
 from tfb2d.serving.server import fast_session
 from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.options import Options

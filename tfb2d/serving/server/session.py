@@ -21,7 +21,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from tfb2d import tf_text
 from tfb2d.errors import UserError
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import ABOUT
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.tensors import type_name
