@@ -136,7 +136,7 @@ def test_what_was_asked_is_in_the_next_distillation(shop: Shop) -> None:
     assert not fresh & set(shop.disguised)
 
     # The printed line, as it stands.
-    line = next(re.finditer(r"^next\s+python -m (.*)$", lines, re.MULTILINE))[1]
+    line = next(re.finditer(r"^next\s+(tfb2d .*)$", lines, re.MULTILINE))[1]
     again = command(*shlex.split(line))
     assert "student" in again
     run = shop.run.with_name("shop-next")

@@ -211,8 +211,9 @@ def test_a_run_folder_stands_for_its_parts_and_gets_a_recipe(models: dict[str, P
     assert result["reference"]["rows"] == 300
     assert result["overall"]["new"]["2"]["share"] == 0
     assert result["fresh"]["held_out"] > 0
-    assert result["next"].split()[2:] == [
-        "tfb2d.train",
+    assert result["next"].split() == [
+        "tfb2d",
+        "train",
         f"--config={tmp_path / 'out/next.py'}",
         f"--workdir={run}-next",
     ]
