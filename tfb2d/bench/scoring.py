@@ -209,7 +209,7 @@ def _about(notes: Mapping[str, str], settings: "Settings", words: Sequence[str])
         except PackageNotFoundError:
             continue
     return {
-        "command": shlex.join(["python", "-m", "tfb2d.bench", *words]),
+        "command": shlex.join(["tfb2d", "bench", *words]),
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "python": platform.python_version(),

@@ -228,7 +228,7 @@ def _evaluate(
     figures = plain(
         {
             "run": str(run.folder),
-            "command": shlex.join(["python", "-m", "tfb2d.sweep", *options.words]),
+            "command": shlex.join(["tfb2d", "sweep", *options.words]),
             "date": datetime.date.today().isoformat(),
             "machine": machine(),
             "task": run_data.task.to_json(),
