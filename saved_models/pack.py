@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 import tfb2d
-from tfb2d.data.files import read_json, write_atomic, write_json
-from tfb2d.serving.export import EDGE
+from tfb2d.atomic import read_json, write_atomic, write_json
+from tfb2d.model_folder import ABOUT, EDGE
 from tfb2d.serving.version_folder import WARMUP, single_rows_and_all, write_requests
 
 FOLDER = Path(__file__).parent / "quickstart"
@@ -122,7 +122,7 @@ def pack(run: Path, folder: Path = FOLDER) -> None:
     if size > MOST:
         raise SystemExit(f"error: {version} has {size:.1f} MB, the repository takes {MOST:g}")
     write_json(folder / "card.json", card_of(report, scores, size))
-    write_atomic(folder / "README.md", page(report, scores, size, read_json(version / "assets.extra/tfb2d.json")))
+    write_atomic(folder / "README.md", page(report, scores, size, read_json(version / ABOUT)))
 
 
 def card_of(report: dict[str, Any], scores: list[float], size: float) -> dict[str, Any]:

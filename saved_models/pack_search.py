@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import tfb2d
-from tfb2d.data.files import read_json, write_atomic, write_json
-from tfb2d.serving.export import EDGE
+from tfb2d.atomic import read_json, write_atomic, write_json
+from tfb2d.model_folder import EDGE
 
 HERE = Path(__file__).parent
 NAMES = {"student": "search", "twin": "search_twin"}

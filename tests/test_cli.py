@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tfb2d import cli
-from tfb2d.arguments import Parser, boolean, comma_list, nearest, number
+from tfb2d.cli.arguments import Parser, boolean, comma_list, nearest, number
+from tfb2d.cli.recipes import load, override, paths
+from tfb2d.cli.terminal import CHATTER
 from tfb2d.config import Config, ConfigError
-from tfb2d.recipes import load, names, override, paths
-from tfb2d.terminal import CHATTER
+from tfb2d.configs import names
 
 ALL = [*cli.COMMANDS, *cli.TOOLS]
 MODES = [["bench", mode] for mode in ("--serving", "--profile", "--teacher", "--tflite")]
@@ -292,7 +293,7 @@ def test_the_doors_are_the_same_command(tmp_path: Path) -> None:
 
 NATIVE = """
 import os, subprocess, sys, time
-from tfb2d.terminal import quiet
+from tfb2d.cli.terminal import quiet
 lines = b"I0000 00:00:1.1 1 port.cc:1] oneDNN\\nE0000 00:00:1 1 cuda_platform.cc:5] failed call to cuInit\\n"
 with quiet(verbose={verbose}):
     os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n" + lines)

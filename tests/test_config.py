@@ -12,7 +12,7 @@ from tfb2d.config import (
     TeacherConfig,
     TrainingConfig,
 )
-from tfb2d.settings import changed_settings
+from tfb2d.config.mapping import changed_settings
 
 
 def one(**changes: object) -> Config:

@@ -9,7 +9,7 @@ import pytest
 from tests.commands import run as command
 from tests.evaluation.tiny_model import PAIRS, REVIEWS, export
 from tests.tables import write
-from tfb2d.data.files import read_json, write_json
+from tfb2d.atomic import read_json, write_json
 
 
 def test_a_model_is_judged_beside_its_teacher(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tests.commands import run
 from tests.students.harness import PAIR, SMALL, TEXT, probabilities, strong_student
-from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
+from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.outcomes import CalibrationNumbers, CompressOutcome, StudentOutcome
 from tfb2d.resume import Record, write_record

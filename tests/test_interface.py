@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import tfb2d
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, Tiny, expected_logits, export
-from tfb2d.data.files import write_json
+from tfb2d.atomic import write_json
 from tfb2d.errors import UserError
 
 NAMES = ["Client", "Config", "EdgeScorer", "Model", "__version__", "distil", "load"]

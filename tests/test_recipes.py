@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tfb2d.cli.recipes import load
 from tfb2d.config import Config, ConfigError
-from tfb2d.recipes import load, names
+from tfb2d.configs import names
 
 
 @pytest.mark.parametrize("name", names())

@@ -8,8 +8,8 @@ import pytest
 
 import tfb2d
 from tests.machine_paths import machine_paths
+from tfb2d.atomic import read_json
 from tfb2d.cli import main
-from tfb2d.data.files import read_json
 
 ROOT = Path(__file__).parents[1]
 MODELS = {"student": ROOT / "saved_models/search", "twin": ROOT / "saved_models/search_twin"}

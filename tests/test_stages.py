@@ -10,12 +10,12 @@ import pytest
 
 from tests.killing import python, run, run_and_kill
 from tfb2d.atomic import fingerprint_files
+from tfb2d.config.mapping import changed_settings, without_effect
 from tfb2d.data.files import file_identity
 from tfb2d.errors import RunBusyError, RunError
 from tfb2d.outcomes import ExportOutcome, Outcome, StackWeights, StudentOutcome
 from tfb2d.resume import CHECKPOINTS, RECORD, bring_up, fingerprint, is_finished, read_record, remove, set_aside
 from tfb2d.runs import Run
-from tfb2d.settings import changed_settings, without_effect
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def test_outcomes_survive_json(tmp_path: Path) -> None:
     run_folder = Run(tmp_path)
     bring_up(run_folder.student, "1", lambda _: outcome, StudentOutcome)
     assert run_folder.student_outcome() == outcome
-    with pytest.raises(RunError, match=r"stage labels_only is not finished; python -m tfb2d\.train"):
+    with pytest.raises(RunError, match=r"stage labels_only is not finished; tfb2d train"):
         run_folder.student_outcome("labels_only")
     known = {**outcome.to_json(), "stack": None, "of_a_later_version": 1}
     assert StudentOutcome.from_json(known).stack is None

@@ -10,8 +10,8 @@ import pytest
 import tfb2d
 from tests.commands import spawn
 from tests.machine_paths import machine_paths
+from tfb2d.atomic import read_json
 from tfb2d.cli import main
-from tfb2d.data.files import read_json
 from tfb2d.serving.local import LocalServer
 
 BOX = Path(__file__).parents[1] / "saved_models/quickstart"

@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 
 from tests.teachers.harness import save_encoder
 from tfb2d import pipeline
+from tfb2d.atomic import read_json, write_json
 from tfb2d.config import (
     Config,
     ConfigError,
@@ -33,14 +34,15 @@ from tfb2d.config import (
     TrainingConfig,
     TwinConfig,
 )
-from tfb2d.data.files import read_json, write_json
 from tfb2d.data.stage import data_contents
 from tfb2d.data.tables import read_table
 from tfb2d.edge import EdgeScorer
-from tfb2d.evaluation.scorer import ABOUT, Scorer
+from tfb2d.evaluation.scorer import Scorer
+from tfb2d.model_folder import ABOUT
 from tfb2d.outcomes import DataOutcome, ReportOutcome
 from tfb2d.resume import RECORD
 from tfb2d.runs import Run
+from tfb2d.stages import stages
 
 STUDENT = StudentConfig(buckets=2**10, dim=8, ffn=(16,), max_tokens=16, soft_buckets=2**8)
 TWIN = TwinConfig(kind="ngram", buckets=2**10, width=16, dim=8, epochs=4, batch_size=32, table_learning_rate=0.2)
@@ -238,7 +240,7 @@ def test_another_task_or_hash_spec_over_the_same_tables_is_seen(
     assert after["labelled"] != before["labelled"]
 
     def settings() -> dict[str, str]:
-        return {stage.name: json.dumps(stage.settings, default=str) for stage in pipeline.stages(config)}
+        return {stage.name: json.dumps(stage.settings, default=str) for stage in stages(config)}
 
     before_settings = settings()
     monkeypatch.setattr("tfb2d.students.stage.HASH_SPEC", "another")
@@ -256,7 +258,7 @@ def test_weights_go_with_the_teachers_in_their_order(graded: tuple[Config, Path]
     assert list(again.teachers) == ["zeta", "alpha"]
     assert again.distill.weights == (3.0, 1.0)
     assert again == weighted
-    names = [stage.name for stage in pipeline.stages(again) if stage.name.startswith("logits/")]
+    names = [stage.name for stage in stages(again) if stage.name.startswith("logits/")]
     assert names == ["logits/zeta", "logits/alpha"]
 
 
@@ -406,4 +408,4 @@ def test_a_run_needs_valid_and_test_rows(split: str, tmp_path: Path) -> None:
         Config(data=DataConfig(**settings), teachers=teachers)
     other = write_rows(tmp_path / "other.tsv", ["text", "topic"], topic_rows(66)[60:])
     config = Config(data=DataConfig(**settings, **{split: (str(other),)}), teachers=teachers)
-    assert pipeline.stages(config)
+    assert stages(config)

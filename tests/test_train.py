@@ -14,11 +14,11 @@ import tensorflow as tf
 from tests.commands import Done
 from tests.commands import run as run_here
 from tests.killing import module, run_and_kill
-from tfb2d.data.files import read_json
+from tfb2d.atomic import read_json
 from tfb2d.data.tables import read_table
 from tfb2d.evaluation.results import summarise
-from tfb2d.evaluation.scorer import ABOUT
 from tfb2d.evaluation.test_logits import read_test_logits
+from tfb2d.model_folder import ABOUT
 from tfb2d.resume import RECORD
 from tfb2d.runs import Run
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfb2d.config import Config as Config
-    from tfb2d.distilling import distil as distil
     from tfb2d.edge import EdgeScorer as EdgeScorer
     from tfb2d.model import Model as Model
     from tfb2d.model import load as load
+    from tfb2d.pipeline import distil as distil
     from tfb2d.serving import Client as Client
 
 __version__ = "0.2.0"
@@ -28,7 +28,7 @@ _HOMES = {
     "Config": "config",
     "EdgeScorer": "edge",
     "Model": "model",
-    "distil": "distilling",
+    "distil": "pipeline",
     "load": "model",
 }
 

@@ -4,23 +4,27 @@
   tfb2d evaluate --model=saved_models/shop --data=labelled.parquet --group=query --json=metrics.json
   tfb2d evaluate --model=saved_models/shop --data=labelled.tsv --teacher_logits=runs/shop/logits/bert/test
 
-Computes accuracy, ROC-AUC, PR-AUC, NDCG@10 within groups, expected calibration error (15 bins) and log loss. Each has a
-95% interval by bootstrap. Grades have Spearman's and Pearson's correlation, RMSE on your scale, and within groups the
-share of pairs in the right order. A binary model has F1, precision and recall at the threshold that validation chose when
-it was trained. BM25 stands beside a model of pairs, by the measures of order alone; its documents are the titles of your
-rows. With a teacher, the share of the way from BM25 to the teacher is told. The model knows its text fields, label column
-and classes. --fields and --label name the file's columns where these are called otherwise. --teacher_logits takes Parquet,
-TSV, ... with the text fields and `logit` (`logit_0..k-1`, or `score`). They are joined by text, exactly or up to spaces,
-case and HTML escapes. Fidelity and retention are those of the rows with a teacher's score.
+Measures, each with a 95% interval by bootstrap:
+
+  all            accuracy, ROC-AUC, PR-AUC, expected calibration error (15 bins), log loss; NDCG@10 within groups
+  two classes    F1, precision and recall at the threshold that validation chose when the model was trained
+  grades         Spearman's and Pearson's correlation, RMSE on your scale, share of a group's pairs in the right order
+  pairs          the measures of order for BM25, too; its documents are the titles of your rows
+  --teacher_logits   fidelity and retention, on the rows with a teacher's score; how much of the teacher's gain over BM25
+                     the model reaches
+
+The model knows its text fields, label column and classes. --fields and --label name the file's columns where these are
+called otherwise. --teacher_logits takes Parquet, TSV, ... with the text fields and `logit` (`logit_0..k-1`, or `score`).
+They are joined by text, exactly or up to spaces, case and HTML escapes.
 """
 
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import model_flag, reading_flags
+from tfb2d.cli.arguments import model_flag, reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -52,7 +56,8 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.data.files import expand, write_json
+    from tfb2d.atomic import write_json
+    from tfb2d.data.files import expand
 
     for files in (options.data, options.teacher_logits):
         expand(files)  # reports a missing file before the model loads
@@ -115,8 +120,8 @@ def table(figures: dict[str, Any]) -> str:
     shares = [(figures["headline_measure"], figures["over_bm25"]), ("ndcg10", figures["ndcg10_over_bm25"])]
     ways = {METRICS[name]: percent(share["value"]) for name, share in shares if share and share["value"] is not None}
     if ways:
-        told = ", ".join(f"{way} by {name}" for name, way in ways.items())
-        line("over BM25", f"{told}: the share of the way from BM25 to the teacher")
+        reached = ", ".join(f"{way} by {name}" for name, way in ways.items())
+        line("over BM25", f"{reached}: the share of the way from BM25 to the teacher")
     if decision := figures["decision"]:
         there = ", ".join(f"{METRICS[name]} {figure(decision[name])}" for name in ("f1", "precision", "recall"))
         line(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 FORMS = ("saved_model", "edge", "flex")
 

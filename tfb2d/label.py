@@ -20,15 +20,15 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfb2d.arguments import reading_flags
+from tfb2d.cli.arguments import reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
-    from tfb2d.label_config import ENGINES, LabelConfig
+    from tfb2d.config.label import ENGINES, LabelConfig
 
     default = LabelConfig()
     files = parser.group("files")
@@ -61,7 +61,7 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.label_config import LabelConfig, RayConfig
+    from tfb2d.config.label import LabelConfig, RayConfig
     from tfb2d.teachers.files import label_files
     from tfb2d.teachers.memory import keep_freed_memory
 

@@ -125,8 +125,8 @@ def load(folder: str | Path) -> Model:
     Example:
       >>> tfb2d.load("saved_models/quickstart").score(["a fine film", "two hours lost"])
     """
+    from tfb2d.cli.terminal import without_chatter
     from tfb2d.evaluation.scorer import Scorer
-    from tfb2d.terminal import without_chatter
 
     with without_chatter():
         return Model(Scorer(folder))

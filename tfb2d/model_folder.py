@@ -2,6 +2,12 @@
 
 from pathlib import Path
 
+from tfb2d.errors import DataError
+
+# Within a version's folder:
+ABOUT = "assets.extra/tfb2d.json"  # what tfb2d knows of the model: task, calibration, threshold, fingerprint
+EDGE = "assets.extra/edge"  # the TensorFlow Lite form
+
 
 def version_folders(model: Path) -> list[Path]:
     """Returns the version folders of a model's folder, by rising number; none where it is not a folder."""
@@ -30,3 +36,22 @@ def newest_version(model: Path, file: str = "") -> Path:
         lacking = f" with {file}" if file else ""
         raise FileNotFoundError(f"{model} holds no version (a folder named by a number){lacking}")
     return folders[-1]
+
+
+def version_folder(model: str | Path) -> Path:
+    """Returns the folder itself if it is a SavedModel, otherwise its version folder with the highest number.
+
+    Raises:
+      DataError: there is no SavedModel; the message lists the folder's content.
+    """
+    folder = Path(model)
+    if (folder / "saved_model.pb").exists():
+        return folder
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; a model is what tfb2d train exported")
+    try:
+        return newest_version(folder, "saved_model.pb")
+    except FileNotFoundError:
+        inside = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        message = f"{folder}: neither a SavedModel nor a folder of numbered versions; it holds {inside}"
+        raise DataError(message) from None

@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import quoting_flag
+from tfb2d.cli.arguments import quoting_flag
+from tfb2d.cli.terminal import printable
 from tfb2d.errors import UserError
-from tfb2d.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.serving import Client
 
 EXTRA = "client"  # the extra that installs what this command needs
@@ -70,7 +70,7 @@ def run(options: Namespace) -> int:
         with Client(options.address, options.model, **which, fields=fields, timeout=options.timeout, tls=tls) as client:
             return _files(client, options) if options.input else _texts(client, options)
     except ServerUnreachable as error:
-        raise UserError(f"{error}. Is a server running there? `python -m tfb2d.serve` starts one") from error
+        raise UserError(f"{error}. Is a server running there? `tfb2d serve` starts one") from error
     except ValueError as error:  # an invalid address, version or field
         raise UserError(str(error)) from error
 

@@ -166,7 +166,7 @@ class Run:
         if record is None or not record.finished:
             self.check_version()
             raise RunError(
-                f"{self.folder}: stage {stage} is not finished; python -m tfb2d.train --workdir={self.folder} finishes it"
+                f"{self.folder}: stage {stage} is not finished; tfb2d train --workdir={self.folder} finishes it"
             )
         return record
 

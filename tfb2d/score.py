@@ -13,10 +13,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfb2d.arguments import model_flag, reading_flags
+from tfb2d.cli.arguments import model_flag, reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -33,10 +33,10 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.data.formats import kind_of
+    from tfb2d.data.formats import format_of
 
     output = Path(options.output)
-    kind_of(output)  # refuses an unknown ending before the model is loaded
+    format_of(output)  # refuses an unknown ending before the model is loaded
     from tfb2d.evaluation.batch import score_files
     from tfb2d.evaluation.scorer import Scorer, field_columns
 
@@ -52,17 +52,14 @@ def run(options: Namespace) -> None:
         quoting=options.quoting,
         progress=options.progress,
     )
-    print(
-        f"{scored['rows']:,} rows scored into {output} in {scored['seconds']:.1f} s"
-        f" ({scored['rows_per_second']:,.0f} rows/s)"
-    )
-    for path, dialect in scored["dialects"].items():
+    print(f"{scored.rows:,} rows scored into {output} in {scored.seconds:.1f} s ({scored.rows_per_second:,.0f} rows/s)")
+    for path, dialect in scored.dialects.items():
         print(f"{path} was read as {dialect}")
-    if scored["rejected"]:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in scored["reasons"].items())
-        print(f"{scored['rejected']:,} rows rejected, listed in {output}.rejected.jsonl: {reasons}")
-    if scored["flattened"]:
-        print(f"{scored['flattened']:,} values held tabs or line breaks, which TSV cannot: they are spaces now")
+    if scored.rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in scored.reasons.items())
+        print(f"{scored.rejected:,} rows rejected, listed in {output}.rejected.jsonl: {reasons}")
+    if scored.flattened:
+        print(f"{scored.flattened:,} values held tabs or line breaks, which TSV cannot: they are spaces now")
 
 
 if __name__ == "__main__":

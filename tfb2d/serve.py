@@ -16,7 +16,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfb2d.arguments import nearest
+from tfb2d.cli.arguments import nearest
+from tfb2d.cli.terminal import without_chatter
 from tfb2d.serving.server.options import (
     FLAGS,
     OWN,
@@ -29,10 +30,9 @@ from tfb2d.serving.server.options import (
     parse,
     without_effect,
 )
-from tfb2d.terminal import without_chatter
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 SETTINGS = ("",)  # all flags are read as tensorflow_model_server reads them, by `parse`
 EXTRA = "server"  # the extra that installs what the embedded server needs

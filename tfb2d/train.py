@@ -8,7 +8,7 @@ With no flags it runs the quickstart: real film reviews, a BERT teacher, ten min
 
 A recipe is a Python file with `get_config()`; those in tfb2d/configs/ are called by name, and one that takes an argument (a
 folder of data, say) gets it behind a colon: `--config=sst2:/data`. Any of its settings is changed by
-`--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config.py and data_config.py. The
+`--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config/. The
 same command again goes on where the last one stopped, and does again only what a changed setting or file touches.
 
 --config.training.strategy=mirrored trains the student on all of a machine's devices. With multi_worker or parameter_server
@@ -21,18 +21,21 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+from tfb2d.cli.arguments import RECIPE_SETTINGS
+from tfb2d.configs import names
 
-SETTINGS = ("--config.", "--noconfig.", "--compress.")  # read by tfb2d.recipes
+if TYPE_CHECKING:
+    from tfb2d.cli.arguments import Parser
+
+SETTINGS = RECIPE_SETTINGS
 
 
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
-    configs = Path(__file__).parent / "configs"
-    recipes = ", ".join(sorted(path.stem for path in configs.glob("[a-z]*.py")))
     what = parser.group("what to train")
-    what.flag("config", f"The recipe: a file, or one of {recipes}.", "quickstart", metavar="RECIPE[:ARGUMENT]")
+    what.flag(
+        "config", f"The recipe: a file, or one of {', '.join(names())}.", "quickstart", metavar="RECIPE[:ARGUMENT]"
+    )
     what.flag("workdir", "The run folder. [default: runs/<recipe's name>]", metavar="DIR")
     settings = parser.add_argument_group("settings")
     settings.add_argument("--config.STAGE.SETTING", dest="_", metavar="VALUE", help="Changes a setting of the recipe.")
@@ -51,9 +54,9 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
+    from tfb2d.cli.recipes import load, override
     from tfb2d.cluster import member
     from tfb2d.config import CLUSTERS, Config
-    from tfb2d.recipes import load, override
 
     settings = load(options.config)
     override(settings, options.settings)
@@ -76,14 +79,14 @@ def run(options: Namespace) -> None:
             leave(str(error))
         print(f"{workdir}: the student is trained; the chief goes on")
         leave()
-    command = shlex.join(["python", "-m", "tfb2d.train", *options.words])
+    command = shlex.join(["tfb2d", "train", *options.words])
     outcome = pipeline.run(Run(workdir, command=command), config, options.until or "", options.force)
     if isinstance(outcome, ReportOutcome):
         print(f"\n{outcome.table}\n")
         print(f"pictures   {outcome.report}")
-        print(f"next       python -m tfb2d.score --model={outcome.model} --input=FILE --output=scored.tsv")
+        print(f"next       tfb2d score --model={outcome.model} --input=FILE --output=scored.tsv")
         served = Path(outcome.model).resolve().parent
-        print(f"           python -m tfb2d.serve --model_name={config.model_name} --model_base_path={served}")
+        print(f"           tfb2d serve --model_name={config.model_name} --model_base_path={served}")
 
 
 if __name__ == "__main__":

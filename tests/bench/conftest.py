@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tfb2d.bench.students import EDGE
 from tfb2d.compress.tflite import write_edge
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
+from tfb2d.model_folder import EDGE
 from tfb2d.serving.export import export
 from tfb2d.students.model import Student
 

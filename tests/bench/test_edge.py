@@ -48,7 +48,7 @@ def test_tiny_bench(model: Path, tmp_path: Path) -> None:
 
 def test_what_cannot_work_is_told(model: Path, tmp_path: Path) -> None:
     for arguments, message in [
-        ([f"--model={tmp_path}"], "tfb2d.export"),
+        ([f"--model={tmp_path}"], "tfb2d export"),
         ([f"--model={model}", "--threads=none"], "--threads takes numbers of cores"),
         ([f"--model={model}", f"--model={model}"], "two of --model are called"),
     ]:

@@ -9,8 +9,8 @@ from tfb2d.bench import work as module
 from tfb2d.bench.measure import BenchError
 from tfb2d.bench.scoring import grouped
 from tfb2d.bench.work import Rows, Sources, Work, films, load
-from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 
 PAIRS = Task(("query", "title"))
 

@@ -11,7 +11,7 @@ from tests.students.harness import PAIR, SHAPES, SMALL, check_edge, some_texts, 
 from tfb2d.compress.edge_graph import EdgeGraph
 from tfb2d.compress.student import with_tables
 from tfb2d.compress.tflite import convert, convert_text
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.students import text_spec
 from tfb2d.students.int8_table import quantise
 

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -73,29 +72,3 @@ def test_nothing_found(tree):
     (tree / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: nothing found in the folder that ends in one of \.tsv"):
         files.expand([tree / "empty"])
-
-
-def test_atomic_write(tmp_path):
-    path = tmp_path / "new" / "a.json"
-    files.write_json(path, {"a": "ä"})
-    assert files.read_json(path) == {"a": "ä"}
-    files.write_atomic(path, b"other")
-    assert path.read_bytes() == b"other"
-    with pytest.raises(DataError, match=r"a\.json is not JSON"):
-        files.read_json(path)
-    assert os.listdir(path.parent) == ["a.json"]
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "a"
-    files.write_atomic(path, "old")
-
-    def fail() -> None:
-        with files.atomic_path(path) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a"]

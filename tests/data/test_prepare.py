@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.harness import PAIR, WORDS, content, phrase, write
+from tfb2d.atomic import read_json
 from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
-from tfb2d.data.files import read_json
 from tfb2d.data.keys import both_keys
-from tfb2d.data.prepare import SPLITS, prepare
+from tfb2d.data.prepare import prepare
+from tfb2d.data.split_checks import SPLITS
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 

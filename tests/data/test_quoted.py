@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfb2d.data.joined_rows import MAX_PLAIN_LINES
 from tfb2d.data.quoted import MAX_RECORD_LINES, NEVER_CLOSED, STRAY
 from tfb2d.data.readers import read_rows
-from tfb2d.data.row_like import MAX_PLAIN_LINES
 from tfb2d.data.rows import Row
 from tfb2d.errors import DataError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfb2d.data.formats import kind_of
+from tfb2d.data.formats import format_of
 from tfb2d.data.quoted import MAX_RECORD
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.errors import DataError
@@ -106,7 +106,7 @@ def test_last_line_and_blank_lines(write, end):
 def test_endings_in_upper_case(write, ending):
     path = write(f"A.{ending.upper()}", packed(encoded([("höll", "1")], ending.split(".")[0]), ending))
     assert read(path) == [("höll", "1")]
-    assert kind_of(path) == "." + ending.split(".")[0]
+    assert format_of(path) == "." + ending.split(".")[0]
 
 
 def test_row_numbers_are_lines(write):

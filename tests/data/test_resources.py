@@ -11,7 +11,8 @@ import pytest
 
 from tfb2d.data import resources, tables
 from tfb2d.data.files import expand
-from tfb2d.data.resources import Resource, resolve
+from tfb2d.data.pinned import Resource
+from tfb2d.data.resources import resolve
 from tfb2d.errors import DataError
 
 PIECES = (b"text\n", b"a\n")

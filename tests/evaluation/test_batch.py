@@ -13,8 +13,8 @@ from scipy.special import expit
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, expected_logits
 from tests.full_disk import full_disk
 from tests.tables import read, write
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import ENDINGS
+from tfb2d.data.formats import ENDINGS
+from tfb2d.errors import DataError
 from tfb2d.evaluation.batch import score_columns, score_files
 
 
@@ -26,8 +26,8 @@ def test_any_format_into_any_other(ending: str, scorers, tmp_path: Path) -> None
     for other in (".tsv", ".jsonl.gz", ".parquet"):
         output = tmp_path / f"out{other}"
         result = score_files(scorers["binary"], [source], output, progress=False)
-        assert result["rows"] == 2500
-        assert result["rejected"] == result["flattened"] == 0
+        assert result.rows == 2500
+        assert result.rejected == result.flattened == 0
         *kept, scores, given = zip(*read(output, ["id", "text", "note", "score", "logit"]), strict=True)
         assert list(zip(*kept, strict=True)) == rows
         assert np.array(given, float) == pytest.approx(logits)
@@ -64,7 +64,7 @@ def test_several_files_with_columns_of_their_own(scorers, tmp_path: Path) -> Non
     result = score_files(
         scorers["graded"], [tmp_path], tmp_path / "out" / "o.jsonl", texts=texts, prefix="student_", progress=False
     )
-    assert result["rows"] == 3
+    assert result.rows == 3
     rows = [json.loads(line) for line in (tmp_path / "out/o.jsonl").read_text().splitlines()]
     assert list(rows[0]) == ["term", "name", "shop", "price", "student_score", "student_logit"]
     assert [row["price"] for row in rows] == [None, 2.5, None]
@@ -95,7 +95,7 @@ def test_bad_rows_are_rejected(scorers, tmp_path: Path) -> None:
     (tmp_path / "in.tsv.gz").write_bytes(gzip.compress(b"\n".join([b"text", *lines])))
     output = tmp_path / "out.tsv"
     result = score_files(scorers["binary"], [tmp_path / "in.tsv.gz"], output, max_rejected=0.02, progress=False)
-    assert (result["rows"], result["rejected"], sum(result["reasons"].values())) == (500, 5, 5)
+    assert (result.rows, result.rejected, sum(result.reasons.values())) == (500, 5, 5)
     assert [row[0] for row in read(output, ["text"])] == [line.decode() for line in good]
     rejected = [json.loads(line) for line in (tmp_path / "out.tsv.rejected.jsonl").read_text().splitlines()]
     assert [entry["row"] for entry in rejected] == [3, 5, 7, 9, 11]

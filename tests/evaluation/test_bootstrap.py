@@ -11,6 +11,8 @@ from tests.evaluation.harness import labelled, labelled_classes, seeds
 from tfb2d.evaluation import bootstrap as b
 from tfb2d.evaluation import metrics as m
 from tfb2d.evaluation.bootstrap import Bootstrap, CountedMetrics, Interval
+from tfb2d.evaluation.ranking import every_group_ndcg, group_ndcg
+from tfb2d.evaluation.scores import hits
 
 
 def bootstrap(kind: str, labels: object, scores: object, groups: object = None, **draws: int) -> dict[str, Interval]:
@@ -61,7 +63,7 @@ def test_the_interval_of_ndcg_over_all_groups_is_that_of_its_group_means() -> No
     groups, labels = np.repeat(np.arange(400), 3), generator.integers(0, 4, 1200) // 3
     scores = generator.random(1200)
     figures = bootstrap("binary", labels, scores, groups, resamples=1000)
-    each = m.every_group_ndcg(m.group_ndcg(labels.astype(float), scores, groups), labels.astype(float), groups)
+    each = every_group_ndcg(group_ndcg(labels.astype(float), scores, groups), labels.astype(float), groups)
     assert figures["ndcg10_all"]["value"] == pytest.approx(each.mean())
     assert np.diff(figures["ndcg10_all"]["ci95"])[0] == pytest.approx(2 * 1.96 * each.std() / 20, rel=0.12)
     assert figures["ndcg10_all"]["value"] < figures["ndcg10"]["value"]  # four groups in ten have nothing to find
@@ -162,7 +164,7 @@ def test_the_interval_of_pairs_in_order_is_drawn_by_groups() -> None:
 
 def test_intervals_are_those_of_scipy() -> None:
     labels, scores = labelled(7, 400)
-    right = m.hits("binary", labels, scores).astype(float)
+    right = hits("binary", labels, scores).astype(float)
     figures = bootstrap("binary", labels, scores, resamples=4000)["accuracy"]["ci95"]
     expected = stats.bootstrap(
         (right,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)

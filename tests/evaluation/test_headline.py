@@ -16,7 +16,9 @@ from tfb2d.evaluation.headline import best_threshold, constant_scores, decide, h
 from tfb2d.evaluation.metrics import threshold_figures
 from tfb2d.evaluation.models import Model
 from tfb2d.evaluation.page import cards, headline, table
+from tfb2d.evaluation.ranking import group_ndcg
 from tfb2d.evaluation.results import summarise
+from tfb2d.evaluation.scores import THRESHOLD
 from tfb2d.evaluation.table import print_table
 
 
@@ -53,7 +55,7 @@ def test_a_constant_score_is_the_majority_in_random_order(seed: int) -> None:
     assert measured["accuracy"] == pytest.approx(max(labels.mean(), 1 - labels.mean()))
     assert measured["roc_auc"] == 0.5
     shuffled = np.random.default_rng(seed).random((400, 60))
-    orders = [m.group_ndcg(labels.astype(float), scores, groups) for scores in shuffled]
+    orders = [group_ndcg(labels.astype(float), scores, groups) for scores in shuffled]
     assert measured["ndcg10"] == pytest.approx(np.nanmean(orders), abs=0.02)
     assert m.metrics("multiclass", [0, 2, 2], constant_scores("multiclass", [0, 2, 2], 3))["accuracy"] == 2 / 3
 
@@ -67,7 +69,7 @@ def test_the_threshold_is_the_best_of_all(seed: int, rows: int) -> None:
 
 
 def test_labels_of_one_class_leave_the_threshold_alone() -> None:
-    assert best_threshold([1, 1], [0.2, 0.3]) == m.THRESHOLD
+    assert best_threshold([1, 1], [0.2, 0.3]) == THRESHOLD
     assert threshold_figures([0, 0], [0.2, 0.3], 0.5) == {"f1": 0, "precision": 0, "recall": 0}
 
 

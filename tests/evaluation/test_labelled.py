@@ -8,12 +8,13 @@ from scipy.special import expit, softmax
 
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
 from tests.tables import write
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.evaluation.bm25 import bm25_scores
-from tfb2d.evaluation.doubts import doubts, uncovered
 from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
-from tfb2d.evaluation.metrics import agreement, metrics
+from tfb2d.evaluation.metrics import metrics
+from tfb2d.evaluation.scores import agreement
 from tfb2d.evaluation.teacher_scores import teacher_scores
+from tfb2d.evaluation.teacher_warnings import few_scored, teacher_warnings
 
 WORDS = ["good film", "bad film", "a good one", "not for me", "good", "dull"]
 
@@ -158,13 +159,12 @@ def test_a_doubtful_teacher_is_pointed_out(reviews: Path, tmp_path: Path, scorer
         rows = [(text, sign * z) for text, z in zip(scored.columns[0], right, strict=True)]
         figures = evaluate(REVIEWS, scored, [write(tmp_path / "l.tsv", ["text", "logit"], rows)], resamples=0)
         assert any("always naming the most frequent class" in text for text in figures["warnings"]) == warned
-    assert doubts(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.21) == [
+    assert teacher_warnings(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.21) == [
         "The student's accuracy is 1.21 times the teacher's: are the teacher's scores those of these rows, and logits or "
         "probabilities of the positive class?"
     ]
-    assert doubts(NEWS, [0, 2, 2, 2], {"accuracy": 0.75}, 1.2) == []
-    assert "The twin's accuracy is 1.30" in doubts(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.3, "twin")[0]
-    assert uncovered(5, 10) == []
-    assert "has scores for 4 of 10 rows of the test split. If these" in uncovered(4, 10)[0]
-    assert "0 of 10 rows of the test split, so it is not in the table." in uncovered(0, 10)[0]
-    assert "gives 0.750" in doubts(NEWS, [0, 2, 2, 2], {"accuracy": 0.7}, None)[0]
+    assert teacher_warnings(NEWS, [0, 2, 2, 2], {"accuracy": 0.75}, 1.2) == []
+    assert "The twin's accuracy is 1.30" in teacher_warnings(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.3, "twin")[0]
+    assert few_scored(5, 10) == []
+    assert "has scores for 4 of 10 rows of the test split, fewer than half" in few_scored(4, 10)[0]
+    assert "gives 0.750" in teacher_warnings(NEWS, [0, 2, 2, 2], {"accuracy": 0.7}, None)[0]

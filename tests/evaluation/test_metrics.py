@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from tests.evaluation.harness import labelled, labelled_classes, seeds
 from tfb2d.data.task import Task
 from tfb2d.evaluation import metrics as m
+from tfb2d.evaluation import ranking
+from tfb2d.evaluation.ranking import group_codes, group_ndcg, ndcg_groups, pair_orders
+from tfb2d.evaluation.scores import agreement, distances
 
 
 @given(seeds, st.integers(2, 200), st.sampled_from([0, 3, 20]))
@@ -41,7 +44,7 @@ def test_ndcg_is_that_of_sklearn(seed: int, sizes: list[int], steps: int) -> Non
     groups = generator.permutation(np.repeat(np.arange(len(sizes)), sizes))
     labels, scores = generator.integers(0, 5, len(groups)) / 4, generator.random(len(groups))
     scores = np.round(scores * steps) / steps if steps else scores
-    figures = m.group_ndcg(labels, scores, groups)
+    figures = group_ndcg(labels, scores, groups)
     for group, ndcg in enumerate(figures):
         rows = groups == group
         if labels[rows].any():
@@ -142,7 +145,7 @@ def test_the_mean_over_all_groups_is_that_of_sklearn(seed: int, sizes: list[int]
     each = [sklearn.metrics.ndcg_score([labels[row]], [scores[row]], k=10) for row in rows]
     assert figures["ndcg10_all"] == pytest.approx(np.mean(each))
     relevant = [labels[row].any() for row in rows]
-    assert m.ndcg_groups("binary", labels, groups) == {"all": len(sizes), "counted": sum(relevant)}
+    assert ndcg_groups("binary", labels, groups) == {"all": len(sizes), "counted": sum(relevant)}
     if any(relevant):
         assert figures["ndcg10"] == pytest.approx(np.mean(np.array(each)[relevant]))
     else:
@@ -163,7 +166,7 @@ def test_graded_measures_are_those_of_scipy_and_sklearn(seed: int, rows: int, st
     error = sklearn.metrics.root_mean_squared_error(1 + 3 * labels, 1 + 3 * scores)
     assert figures["rmse"] == pytest.approx(error)
     assert m.metrics("graded", labels, scores)["rmse"] == pytest.approx(error / 3)
-    right, pairs = m.pair_orders(labels, scores, m.group_codes(groups, rows))
+    right, pairs = pair_orders(labels, scores, group_codes(groups, rows))
     for code, group in enumerate(dict.fromkeys(groups.tolist())):
         here = groups == group
         if np.ptp(labels[here]) > 0:
@@ -178,9 +181,9 @@ def test_graded_measures_are_those_of_scipy_and_sklearn(seed: int, rows: int, st
 def test_pairs_of_a_large_group_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     labels, scores = generator.integers(0, 4, 300) / 3, generator.random(300)
-    whole = m.pair_orders(labels, scores, np.zeros(300, np.int64))
-    monkeypatch.setattr(m, "PAIRS", 1000)
-    assert m.pair_orders(labels, scores, np.zeros(300, np.int64)) == whole
+    whole = pair_orders(labels, scores, np.zeros(300, np.int64))
+    monkeypatch.setattr(ranking, "PAIRS", 1000)
+    assert pair_orders(labels, scores, np.zeros(300, np.int64)) == whole
 
 
 @settings(max_examples=40)
@@ -193,8 +196,8 @@ def test_macro_f1_is_that_of_sklearn(seed: int, rows: int, classes: int) -> None
 
 def test_counted_groups() -> None:
     groups = ["alone", "none", "none", "two", "two"]
-    assert m.ndcg_groups("graded", [1, 0, 0, 0, 0.5], groups) == {"all": 3, "counted": 1}
-    assert m.ndcg_groups("multiclass", [0, 1], ["a", "b"]) is None
+    assert ndcg_groups("graded", [1, 0, 0, 0, 0.5], groups) == {"all": 3, "counted": 1}
+    assert ndcg_groups("multiclass", [0, 1], ["a", "b"]) is None
 
 
 def test_a_task_is_as_good_as_its_kind() -> None:
@@ -231,10 +234,10 @@ def test_groups_must_have_the_rows() -> None:
 
 
 def test_agreement_distance_and_retention() -> None:
-    assert m.agreement([0.1, 0.9, 0.5, 0.4], [0.2, 0.4, 0.7, 0.3]).tolist() == [True, False, True, True]
-    assert m.agreement([[0.1, 0.9], [0.6, 0.4]], [[0.2, 0.8], [0.4, 0.6]]).tolist() == [True, False]
-    assert m.distances(np.array([[0.1, 0.9]]), np.array([[0.3, 0.7]])) == pytest.approx([0.2])
+    assert agreement([0.1, 0.9, 0.5, 0.4], [0.2, 0.4, 0.7, 0.3]).tolist() == [True, False, True, True]
+    assert agreement([[0.1, 0.9], [0.6, 0.4]], [[0.2, 0.8], [0.4, 0.6]]).tolist() == [True, False]
+    assert distances(np.array([[0.1, 0.9]]), np.array([[0.3, 0.7]])) == pytest.approx([0.2])
     with pytest.raises(ValueError, match=r"teacher_scores are \[2\], student_scores \[1\]"):
-        m.agreement([0.1, 0.2], [0.1])
+        agreement([0.1, 0.2], [0.1])
     assert m.retention(0.8, 0.6) == pytest.approx(0.75)
     assert m.retention(None, 0.6) is m.retention(0.0, 0.6) is m.retention(0.8, None) is None

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.evaluation.harness import graded_twin_and_bm25
+from tfb2d.atomic import write_json
 from tfb2d.config import Config, DataConfig, TeacherConfig
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import write_json
+from tfb2d.errors import DataError
 from tfb2d.evaluation.record import record
 from tfb2d.evaluation.results import plain, summarise
 

@@ -14,6 +14,7 @@ from tfb2d.evaluation.models import Model
 from tfb2d.evaluation.page import cards, headline, ranking_note, table
 from tfb2d.evaluation.report import write_report
 from tfb2d.evaluation.results import plain, summarise
+from tfb2d.evaluation.scores import agreement
 from tfb2d.evaluation.table import duration, print_table
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "rect"}  # no end tag, or "/>" in the SVG
@@ -95,7 +96,7 @@ def test_the_json_is_what_programs_rely_on(tmp_path: Path) -> None:
         )
     assert report["task"] == run.task.to_json()
     assert report["retention"] == pytest.approx(report["student"]["accuracy"] / report["teacher"]["accuracy"])
-    assert report["fidelity"] == m.agreement(run.models["teacher"].scores, run.models["student"].scores).mean()
+    assert report["fidelity"] == agreement(run.models["teacher"].scores, run.models["student"].scores).mean()
     gain = report["student"]["accuracy"] - report["labels_only"]["accuracy"]
     assert report["gain_over_labels_only"] == pytest.approx(gain)
     assert (report["rejected"], report["leaked"]) == (3, 41)

@@ -6,8 +6,9 @@ import pytest
 from scipy.special import expit, softmax
 
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, expected_logits
-from tfb2d.data.errors import DataError
-from tfb2d.evaluation.scorer import ABOUT, Scorer, field_columns, version_folder
+from tfb2d.errors import DataError
+from tfb2d.evaluation.scorer import Scorer, field_columns
+from tfb2d.model_folder import ABOUT, version_folder
 
 
 @pytest.mark.parametrize("task", [REVIEWS, PAIRS, NEWS], ids=lambda task: task.kind)

@@ -11,8 +11,8 @@ import pytest
 
 from tests.commands import run as command
 from tests.evaluation.harness import run_results
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import write_json
+from tfb2d.atomic import write_json
+from tfb2d.errors import DataError
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.models import Model
 from tfb2d.evaluation.record import record_logits

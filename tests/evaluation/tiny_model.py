@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfb2d.data.files import write_json
+from tfb2d.atomic import write_json
 from tfb2d.data.task import Task
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import ABOUT
 
 REVIEWS = Task(("text",), "binary", ("bad", "good"), "label")
 PAIRS = Task(("query", "title"), "graded", (), "grade", (1.0, 3.0))

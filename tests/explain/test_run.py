@@ -12,10 +12,9 @@ import pytest
 from tests.commands import run as command
 from tests.explain.students import REVIEWS, student
 from tests.sweep.made_run import finished_run
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_json
+from tfb2d.atomic import read_json, write_json
 from tfb2d.data.tables import read_table
-from tfb2d.errors import RunError
+from tfb2d.errors import DataError, RunError
 from tfb2d.explain import disagree, measures, source
 from tfb2d.explain.nearest import candidates, nearest
 from tfb2d.outcomes import CalibrationNumbers, ExportOutcome, StackWeights, StudentOutcome

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.explain.left_out import MAX_TOKENS, left_out
+from tfb2d.explain.leave_one_out import MAX_TOKENS, leave_one_out
 from tfb2d.explain.spans import Span, positions, spans
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
@@ -70,7 +70,7 @@ def test_what_is_left_out_is_what_the_score_loses() -> None:
         logits = [2.0 * ("red" in title.lower()) + 1.0 * ("shoe" in query) for title in titles]
         return 1 / (1 + np.exp(-np.array(logits)))
 
-    score, tokens, values = left_out(rank, "a shoe", "Red, size 8")
+    score, tokens, values = leave_one_out(rank, "a shoe", "Red, size 8")
     assert score == pytest.approx(1 / (1 + np.exp(-3)))
     assert tokens == [["a", "shoe"], ["red", ",", "size", "8"]]
     np.testing.assert_allclose(values[0], [0, 1], atol=1e-9)
@@ -78,7 +78,7 @@ def test_what_is_left_out_is_what_the_score_loses() -> None:
 
 
 def test_scores_of_one_and_texts_without_end_are_explained() -> None:
-    score, tokens, values = left_out(lambda _, titles: np.ones(len(titles)), "", "x " * 500)
+    score, tokens, values = leave_one_out(lambda _, titles: np.ones(len(titles)), "", "x " * 500)
     assert score == 1
     assert [len(side) for side in tokens] == [0, MAX_TOKENS]
     assert values == [[], [0.0] * MAX_TOKENS]
@@ -88,6 +88,6 @@ def test_a_students_own_scores(pairs: Student) -> None:
     def rank(query: str, titles: list[str]) -> np.ndarray:
         return tf.sigmoid(pairs.model([tf.constant([query] * len(titles)), tf.constant(titles)])[:, 0]).numpy()
 
-    score, _, values = left_out(rank, "red shoe", "blue shoe")
+    score, _, values = leave_one_out(rank, "red shoe", "blue shoe")
     without = rank("red", ["blue shoe"])[0]
     assert values[0][1] == pytest.approx(np.log(score / (1 - score)) - np.log(without / (1 - without)), abs=1e-4)

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
+from tfb2d.cli.terminal import printable
 from tfb2d.explain.terminal import bar, colours, shade
-from tfb2d.terminal import printable
 
 
 class Terminal(io.StringIO):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import write_json
+from tfb2d.atomic import write_json
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.monitor import drift
 from tfb2d.monitor.alerts import Thresholds, alerts
 from tfb2d.monitor.fidelity import fidelity

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tests.monitor import logs
-from tfb2d.data.errors import DataError
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.evaluation.calibration import Calibration
 from tfb2d.monitor.logs import LogReader, Rows
 from tfb2d.monitor.requests import Ignored, Unroller

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.teachers.harness import WORDS, save_encoder
+from tfb2d.atomic import read_json
 from tfb2d.config import (
     AugmentConfig,
     Config,
@@ -25,7 +26,6 @@ from tfb2d.config import (
     TeacherConfig,
     TrainingConfig,
 )
-from tfb2d.data.files import read_json
 from tfb2d.data.splits import HeldOut
 from tfb2d.data.tables import read_table
 from tfb2d.outcomes import ReportOutcome
@@ -136,7 +136,7 @@ def test_what_was_asked_is_in_the_next_distillation(shop: Shop) -> None:
     assert not fresh & set(shop.disguised)
 
     # The printed line, as it stands.
-    line = next(re.finditer(r"^next\s+python -m (.*)$", lines, re.MULTILINE))[1]
+    line = next(re.finditer(r"^next\s+(tfb2d .*)$", lines, re.MULTILINE))[1]
     again = command(*shlex.split(line))
     assert "student" in again
     run = shop.run.with_name("shop-next")

@@ -15,11 +15,11 @@ import pytest
 
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, expected_logits, export
 from tests.monitor import logs
+from tfb2d.atomic import read_json, write_json
 from tfb2d.config import Config, DataConfig, TeacherConfig
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_json
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.monitor.alerts import Thresholds
 from tfb2d.monitor.ngrams import Hasher
@@ -211,8 +211,9 @@ def test_a_run_folder_stands_for_its_parts_and_gets_a_recipe(models: dict[str, P
     assert result["reference"]["rows"] == 300
     assert result["overall"]["new"]["2"]["share"] == 0
     assert result["fresh"]["held_out"] > 0
-    assert result["next"].split()[2:] == [
-        "tfb2d.train",
+    assert result["next"].split() == [
+        "tfb2d",
+        "train",
         f"--config={tmp_path / 'out/next.py'}",
         f"--workdir={run}-next",
     ]

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from tfb2d.atomic import read_json
 from tfb2d.config import StudentConfig
-from tfb2d.data.files import read_json
 from tfb2d.data.task import Task
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import ABOUT
 from tfb2d.outcomes import DecisionNumbers
 from tfb2d.serving.export import export
 from tfb2d.serving.server.options import Options

@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from tests.serving.schemas import COMPOSE, KUBERNETES
-from tfb2d.serving.calls import Settings
+from tfb2d.serving.client_settings import ClientSettings
 from tfb2d.serving.server.options import FLAGS, OWN
 from tfb2d.serving.server.textprotos import read_text_proto
 
@@ -79,7 +79,7 @@ def test_models_config():
     text = (SERVING / "models.config").read_text(encoding="utf-8")
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     (model,) = config.model_config_list.config
-    assert model.name == Settings("h:1").model  # what a client asks that says no more
+    assert model.name == ClientSettings("h:1").model  # what a client asks that says no more
     assert Path(model.base_path).is_absolute()
     assert set(model.version_labels) == {"stable", "canary"}
     assert set(model.version_labels.values()) <= set(model.model_version_policy.specific.versions)
@@ -87,7 +87,7 @@ def test_models_config():
 
 def test_batching_config():
     config = read_text_proto(str(SERVING / "batching.config"), "BatchingParameters")
-    assert config.max_batch_size.value >= Settings("h:1").chunk_rows
+    assert config.max_batch_size.value >= ClientSettings("h:1").chunk_rows
     assert config.num_batch_threads.value == int(
         load("compose.yaml")["services"]["serving"]["deploy"]["resources"]["limits"]["cpus"]
     )

@@ -111,7 +111,7 @@ def test_nobody_there_says_what_to_do(capsys):
     with ScoringServer() as unreachable:
         address = unreachable.address
     assert main([f"--address={address}", "--timeout=0.3", "x"]) == 1
-    assert "python -m tfb2d.serve" in capsys.readouterr().err
+    assert "tfb2d serve" in capsys.readouterr().err
 
 
 def test_mutual_tls(certificates, capsys):

@@ -9,10 +9,10 @@ import yaml
 
 from tests.serving.schemas import KUBERNETES
 from tfb2d import label, train
-from tfb2d.arguments import Parser
+from tfb2d.cli.arguments import Parser
+from tfb2d.cli.recipes import load, override
 from tfb2d.cluster import member
 from tfb2d.config import Config
-from tfb2d.recipes import load, override
 
 FOLDER = Path(__file__).parents[2] / "serving" / "scale"
 RESOURCES = {

@@ -11,7 +11,8 @@ from tfb2d.data.task import Task
 from tfb2d.students.margin import margin_loss, paired_batches, query_keys
 from tfb2d.students.model import Student
 from tfb2d.students.rows import hash_rows
-from tfb2d.students.training import Trainer, soft_cross_entropy
+from tfb2d.students.steps import soft_cross_entropy
+from tfb2d.students.training import Trainer
 
 
 def test_margin_loss() -> None:

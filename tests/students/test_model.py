@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests.students import harness
 from tests.students.harness import PAIR, TEXT, PlainTensorFlow, run_student_test
 from tfb2d.config import StudentConfig
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student, load_student
 from tfb2d.students.rows import TrainingRows, hash_rows

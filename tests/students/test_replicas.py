@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from tests.killing import ROOT, module
+from tfb2d.atomic import read_json
 from tfb2d.cluster import member
 from tfb2d.config import ConfigError, TrainingConfig
-from tfb2d.data.files import read_json
 from tfb2d.students.replicas import split
 from tfb2d.students.servers import tables_by_rows
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.students.harness import SHAPES, some_rows, some_texts
+from tfb2d.atomic import read_json
 from tfb2d.config import StudentConfig, TrainingConfig
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.evaluation.headline import Headline
 from tfb2d.students import rows as rows_module
 from tfb2d.students.model import Student

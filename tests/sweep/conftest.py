@@ -6,7 +6,7 @@ import pytest
 
 from tests.sweep.made_run import CONFIG, finished_run
 from tfb2d.runs import Run
-from tfb2d.sweep.material import Material
+from tfb2d.sweep.run_data import RunData
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def material(run: Path) -> Material:
-    made = Material(Run(run), CONFIG)
+def run_data(run: Path) -> RunData:
+    made = RunData(Run(run), CONFIG)
     made.load()
     return made

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from safetensors.numpy import save_file
 
+from tfb2d.atomic import write_json
 from tfb2d.config import Config, DataConfig, StudentConfig, TeacherConfig, TrainingConfig
-from tfb2d.data.files import write_json
 from tfb2d.data.tables import ShardWriter
 from tfb2d.outcomes import DataOutcome, LogitsOutcome, Outcome, WordsOutcome
 from tfb2d.resume import Record, write_record

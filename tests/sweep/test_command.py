@@ -8,7 +8,7 @@ import pytest
 
 from tests.killing import module, run_and_kill
 from tests.sweep.made_run import LABELLED
-from tfb2d.data.files import read_json
+from tfb2d.atomic import read_json
 from tfb2d.resume import RECORD, is_finished
 from tfb2d.sweep.curve import LEAST
 

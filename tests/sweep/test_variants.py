@@ -8,7 +8,7 @@ import pytest
 from tests.sweep.made_run import AUGMENTED, CONFIG, LABELLED, UNLABELLED
 from tfb2d.config import ConfigError
 from tfb2d.sweep.axes import axes
-from tfb2d.sweep.material import Material
+from tfb2d.sweep.run_data import RunData
 from tfb2d.sweep.settings import ALL, Facts, base
 from tfb2d.sweep.training import identity, jobs
 from tfb2d.sweep.variants import AXES, count
@@ -143,12 +143,12 @@ def test_all_axes_but_transfer_may_be_answered_with_fewer_rows() -> None:
     assert {variant.settings.rows for variant in dim.variants} == {ALL}
 
 
-def test_same_settings_are_trained_once_and_the_recipe_first(material: Material) -> None:
-    answered = axes(["temperature", "transfer", "vocabulary"], CONFIG, material.facts, {"transfer": ("0", "50")})
-    todo = jobs(material, answered, 2)
+def test_same_settings_are_trained_once_and_the_recipe_first(run_data: RunData) -> None:
+    answered = axes(["temperature", "transfer", "vocabulary"], CONFIG, run_data.facts, {"transfer": ("0", "50")})
+    todo = jobs(run_data, answered, 2)
     assert todo[0].names == ("recipe",)
     assert [job.seed for job in todo[:2]] == [0, 1]
     assert len({job.folder for job in todo}) == len(todo) == 2 * (5 + 2 + 3)
-    assert identity(material, base(CONFIG)) == todo[0].key
+    assert identity(run_data, base(CONFIG)) == todo[0].key
     slower = replace(CONFIG, training=replace(CONFIG.training, checkpoint_seconds=1.0, seed=7))
-    assert identity(material, base(slower)) == todo[0].key
+    assert identity(run_data, base(slower)) == todo[0].key

@@ -11,8 +11,8 @@ from tfb2d.config import AdaptConfig, Config, ConfigError, DataConfig, TeacherCo
 from tfb2d.data.tables import read_table
 from tfb2d.errors import DataError
 from tfb2d.outcomes import AdaptOutcome
-from tfb2d.pipeline import stages
 from tfb2d.resume import bring_up
+from tfb2d.stages import stages
 from tfb2d.teachers.adapt import adapt
 from tfb2d.teachers.fine_tune import fine_tune, measure
 from tfb2d.teachers.models import build_classifier

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tfb2d.config import ConfigError, TeacherConfig
+from tfb2d.teachers.optimizer import NO_CLIPPING, optimizer_for
 from tfb2d.teachers.steps import training_step
-from tfb2d.teachers.tuning import NO_CLIPPING, optimizer_for
 
 TIMES = 16
 
@@ -49,7 +49,7 @@ def test_without_a_bound_it_would_move_otherwise(monkeypatch: pytest.MonkeyPatch
     """What the bound is there for; where this fails, Keras has been repaired and the bound can go."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the other backends' gradients are whole")
-    monkeypatch.setattr("tfb2d.teachers.tuning.NO_CLIPPING", None)
+    monkeypatch.setattr("tfb2d.teachers.optimizer.NO_CLIPPING", None)
     assert moved(False, 0.0)[0].min() > 2 * moved(True, 0.0)[0].max()
 
 

@@ -17,9 +17,9 @@ from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
 from tfb2d.data.tables import read_table
 from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
-from tfb2d.teachers.reading import WordPieceSettings, read_settings
 from tfb2d.teachers.saved import teacher_identity
 from tfb2d.teachers.teacher import Teacher, load_teacher
+from tfb2d.teachers.tokenizer_settings import WordPieceSettings, read_settings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WHOLE = ["the", "cafe", "naive", "strasse", "straße", "café", "Café"]

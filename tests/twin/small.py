@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from tests.teachers.harness import WORDS, write_table
 from tfb2d.config import Config, DataConfig, DistillConfig, LabelConfig, TeacherConfig
+from tfb2d.config.twin import TwinConfig
 from tfb2d.data.task import Task
 from tfb2d.runs import Run
-from tfb2d.twin_config import TwinConfig
 
 DATA = DataConfig(fields=("query", "title"), train=(__file__,))  # a file that is there; no test reads it
 TASK = Task(("query", "title"))

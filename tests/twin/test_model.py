@@ -15,13 +15,13 @@ from tests.teachers.harness import save_encoder
 from tests.twin.small import SMALL, TASK
 from tests.twin.small import settings as small
 from tfb2d.config import ConfigError, TeacherConfig
+from tfb2d.config.twin import TwinConfig
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.packing import Packer
 from tfb2d.twin.encoders import Source, cut, layers_taken, read_source
 from tfb2d.twin.inputs import NGramInputs, TriLetterInputs, WordPieceInputs
 from tfb2d.twin.model import distinct, load_twin, new_twin, with_look_up_queries
 from tfb2d.twin.texts import PackedTexts
-from tfb2d.twin_config import TwinConfig
 
 QUERIES = ["red shoe", "", "blue hat", "é, \ud800 ½"]
 TITLES = ["the red shoe of", "good film", "poor " * 30, ""]

@@ -18,8 +18,7 @@ from tests.twin.twins import TASK, TEXTS, shake, twin
 from tfb2d.atomic import read_json
 from tfb2d.cli import main
 from tfb2d.errors import UserError
-from tfb2d.evaluation.scorer import ABOUT
-from tfb2d.model_folder import version_folders
+from tfb2d.model_folder import ABOUT, version_folders
 from tfb2d.serving import AsyncClient, Client, ServingError
 from tfb2d.serving.local import LocalServer
 from tfb2d.serving.version_folder import WARMUP

@@ -11,15 +11,15 @@ from safetensors.numpy import load_file
 from tests.teachers.harness import save_encoder
 from tests.twin.small import DATA, config, settings, write_run
 from tfb2d.config import Config, ConfigError, DataConfig, TeacherConfig
+from tfb2d.config.twin import TwinConfig
 from tfb2d.outcomes import TwinOutcome
-from tfb2d.pipeline import Stage, stages
 from tfb2d.resume import bring_up
 from tfb2d.runs import Run
+from tfb2d.stages import Stage, stages
 from tfb2d.twin import stage
 from tfb2d.twin.look_up import LookUpTraining
 from tfb2d.twin.model import load_twin
 from tfb2d.twin.training import TwinTraining
-from tfb2d.twin_config import TwinConfig
 
 Stopped = type("Stopped", (Exception,), {})
 

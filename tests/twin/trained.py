@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfb2d.config.twin import TwinConfig
 from tfb2d.data.task import Task
 from tfb2d.evaluation.headline import Headline
 from tfb2d.twin.model import Twin, distinct, new_twin
 from tfb2d.twin.pairs import Pairs
 from tfb2d.twin.saved_model import export
 from tfb2d.twin.training import TwinTraining, Validation
-from tfb2d.twin_config import TwinConfig
 
 OFFERS = Path(__file__).parents[2] / "examples/pricerunner/offers.csv.gz"
 CONFIG = TwinConfig(kind="ngram", buckets=2**13, width=32, dim=32, crossing="cosine", epochs=6, batch_size=256)

@@ -5,12 +5,12 @@ import string
 import keras_hub
 import numpy as np
 
+from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.data.task import Task
 from tfb2d.teachers.mpnet import MPNetBackbone
 from tfb2d.twin.encoders import Source, WordPieces
 from tfb2d.twin.model import Twin, new_twin, with_look_up_queries
 from tfb2d.twin.towers import Tower
-from tfb2d.twin_config import SCRATCH, TwinConfig
 
 TASK = Task(("query", "title"))
 CHARACTERS = string.ascii_lowercase + string.digits + ".,-/éß中日"

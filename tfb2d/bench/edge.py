@@ -29,9 +29,9 @@ from tfb2d.bench.modes import add_modes
 from tfb2d.model_folder import megabytes
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
     from tfb2d.bench.cells import Settings
     from tfb2d.bench.work import Work
+    from tfb2d.cli.arguments import Parser
 
 # Prints the milliseconds from loading the model to the first score.
 COLD = """

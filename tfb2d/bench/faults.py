@@ -44,7 +44,7 @@ class Arena:
 
     Attributes:
       model: folder of the exported model.
-      payload, heavy: serialized PredictRequests, of a few rows and of so many that they take a while.
+      payload, heavy: serialized PredictRequests, of a few rows, and of enough rows to take a while.
       work: an empty folder for the versions.
       names: `fuzz.Names` of fuzzed requests.
     """

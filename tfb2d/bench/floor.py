@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfb2d.data.files import read_json
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.atomic import read_json
+from tfb2d.model_folder import ABOUT
 from tfb2d.students.text import flat_hashes
 
 _MAX_TOKENS = 256

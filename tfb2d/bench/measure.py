@@ -69,7 +69,7 @@ class Timing:
 def time_calls(
     call: Any, inputs: Sequence[Sequence[Any]], rows: int, *, seconds: float, least: int = 3, warmup: float = 0.1
 ) -> Timing:
-    """Times `call(*inputs[i])`, which must return a finished result, for so many seconds; inputs repeat as needed.
+    """Times `call(*inputs[i])`, which must return a finished result, for `seconds`; inputs repeat as needed.
 
     Args:
       call: the function.
@@ -206,7 +206,7 @@ def cores(threads: int) -> list[int]:
 
 
 class Worker:
-    """Runs a process that holds one system, pinned to so many cores; use it in a `with` block."""
+    """Runs a process that holds one system, pinned to a number of cores; use it in a `with` block."""
 
     def __init__(self, threads: int) -> None:
         self._cores, self.threads = cores(threads), threads

@@ -25,8 +25,8 @@ from tfb2d.bench.modes import add_modes
 from tfb2d.bench.students import Session
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
     from tfb2d.bench.work import Work
+    from tfb2d.cli.arguments import Parser
 
 CALL = "call"
 SHOWN = 12  # ops of a table; all others share a line

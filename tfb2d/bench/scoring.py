@@ -36,9 +36,9 @@ from tfb2d.bench.modes import add_modes
 from tfb2d.bench.systems import DEFAULT, PEERS, STUDENT
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
     from tfb2d.bench.cells import Settings
     from tfb2d.bench.work import Work
+    from tfb2d.cli.arguments import Parser
 
 PACKAGES = ("tensorflow", "keras-hub", "onnxruntime", "tokenizers", "fasttext-numpy2", "model2vec", "numpy")
 BATCHES = (1, 16, "rank", 1024)
@@ -81,11 +81,11 @@ def run(options: Namespace) -> None:
     """Runs the command."""
     from tqdm import tqdm
 
+    from tfb2d.atomic import write_atomic, write_json
     from tfb2d.bench.cells import Settings, measure
     from tfb2d.bench.outcome import batch_lines, picture, ratio_table, ratios, tables
     from tfb2d.bench.systems import Maker
     from tfb2d.bench.work import Sources, load
-    from tfb2d.data.files import write_atomic, write_json
 
     unknown = sorted(set(options.systems) - {STUDENT, *PEERS})
     if unknown:
@@ -160,10 +160,10 @@ def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
 
 def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
     """Reads the --model flags as name -> (version folder, task, forms)."""
+    from tfb2d.atomic import read_json
     from tfb2d.bench.students import forms
-    from tfb2d.data.files import read_json
     from tfb2d.data.task import Task
-    from tfb2d.evaluation.scorer import ABOUT
+    from tfb2d.model_folder import ABOUT
 
     models = {}
     for entry in flags:
@@ -180,9 +180,9 @@ def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]
 
 def _shape(models: Mapping[str, tuple[Path, Any, Sequence[str]]]) -> Any:
     """Returns the table size of the first model whose settings are known, for fastText."""
+    from tfb2d.atomic import read_json
     from tfb2d.bench.systems import Shape
-    from tfb2d.data.files import read_json
-    from tfb2d.evaluation.scorer import ABOUT
+    from tfb2d.model_folder import ABOUT
 
     for folder, _, _ in models.values():
         known = read_json(folder / ABOUT).get("student")
@@ -209,7 +209,7 @@ def _about(notes: Mapping[str, str], settings: "Settings", words: Sequence[str])
         except PackageNotFoundError:
             continue
     return {
-        "command": shlex.join(["python", "-m", "tfb2d.bench", *words]),
+        "command": shlex.join(["tfb2d", "bench", *words]),
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "python": platform.python_version(),

@@ -23,7 +23,7 @@ from tfb2d.bench.modes import add_modes
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 TARGET_SHARE = 0.7  # of a bare echo's requests a second
 TARGET_TAIL = 5.0  # p99 over p50 at half the capacity
@@ -75,8 +75,8 @@ def _floor(model: Path, folder: str) -> Path:
 
 
 def _load(flags: Any, model: Path, output: Path) -> int:
+    from tfb2d.atomic import write_atomic, write_json
     from tfb2d.bench.serving_load import Settings, measure, requests
-    from tfb2d.data.files import write_atomic, write_json
     from tfb2d.serving.local import LocalServer
 
     settings = Settings(flags.seconds, flags.rounds, tuple(map(int, flags.clients)), tuple(map(float, flags.levels)))
@@ -104,10 +104,10 @@ def _load(flags: Any, model: Path, output: Path) -> int:
 
 
 def _faults(flags: Any, model: Path, output: Path) -> int:
+    from tfb2d.atomic import write_json
     from tfb2d.bench.faults import FAULTS, Arena, Counts
     from tfb2d.bench.fuzz import Names
     from tfb2d.bench.serving_load import repeated, requests
-    from tfb2d.data.files import write_json
 
     unknown = set(flags.only) - set(FAULTS)
     if unknown:

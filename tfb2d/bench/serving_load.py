@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.model_folder import newest_version
+from tfb2d.model_folder import ABOUT, newest_version
 from tfb2d.serving import wire
 from tfb2d.serving.load import Load, closed_loop, open_loop
 
@@ -72,7 +72,7 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
     Raises:
       ValueError, ServingError: no version, or no warm-up requests.
     """
-    from tfb2d.data.files import read_json
+    from tfb2d.atomic import read_json
     from tfb2d.serving.tune import requests_of
 
     version = newest_version(model)
@@ -81,7 +81,7 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
     for data in requests_of(version, ranking=True):
         message = wire.MESSAGES["PredictRequest"].FromString(data)
         if message.model_spec.signature_name == "rank":
-            rank = read_json(version / "assets.extra/tfb2d.json")["task"]["fields"]
+            rank = read_json(version / ABOUT)["task"]["fields"]
         else:
             for name, tensor in message.inputs.items():
                 pools.setdefault(name, []).extend(text for text in tensor.string_val if text)

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfb2d.evaluation.scorer import version_folder
-from tfb2d.model_folder import megabytes
+from tfb2d.model_folder import EDGE, megabytes, version_folder
 
-EDGE = "assets.extra/edge"
 Feeds = tuple[dict[str, np.ndarray], str]  # array by tensor name, and the name of the fetched tensor
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tfb2d.bench.measure import BenchError, Worker
-from tfb2d.bench.students import EDGE
 from tfb2d.bench.work import Work
 from tfb2d.data.task import Task
+from tfb2d.model_folder import EDGE
 
 ENCODER = "pypi:all-minilm-l6-v2"
 STUDENT = "student"

@@ -33,10 +33,10 @@ from tfb2d.bench.measure import BenchError
 from tfb2d.bench.modes import add_modes
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
     from tfb2d.bench.work import Work
+    from tfb2d.cli.arguments import Parser
 
-LETTERS_A_TOKEN = 8  # texts that are joined have at least so many letters for each token that they are to fill
+LETTERS_A_TOKEN = 8  # at least, of joined texts, for each token that they are to fill
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -58,8 +58,8 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
+    from tfb2d.atomic import write_atomic, write_json
     from tfb2d.bench.work import Sources, load
-    from tfb2d.data.files import write_atomic, write_json
     from tfb2d.teachers.memory import keep_freed_memory
     from tfb2d.teachers.teacher import load_teacher
 
@@ -176,7 +176,7 @@ def _seconds(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def _columns(work: "Work", rows: int, fill: int) -> list[list[str]]:
-    """Returns the texts of so many rows; with `fill` the last field's are joined until they have so many tokens."""
+    """Returns the texts of `rows` rows; with `fill` the last field's are joined until they fill the teacher's length."""
     order = np.resize(np.random.default_rng(0).permutation(len(work.rows)), rows)
     columns = [[column[row] for row in order] for column in work.rows.columns]
     if fill:

@@ -36,7 +36,7 @@ class Versions:
         reader = tf.train.load_checkpoint(str(self.source / "variables/variables"))
         self._values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
         if not any(self._scaled(value) for value in self._values.values()):
-            raise ValueError(f"{self.source} has no float variables: versions of it cannot be told apart")
+            raise ValueError(f"{self.source} has no float variables, by which its versions could be distinguished")
 
     @staticmethod
     def _scaled(value: object) -> bool:
@@ -105,5 +105,5 @@ def values(answer: object) -> np.ndarray:
     outputs = {name: wire.to_numpy(tensor) for name, tensor in answer.outputs.items()}  # type: ignore[attr-defined]
     floats = {name: tensor for name, tensor in outputs.items() if tensor.dtype.kind == "f"}
     if not floats:
-        raise ValueError("the model answers no floats: versions of it cannot be told apart")
+        raise ValueError("the model answers no floats, by which its versions could be distinguished")
     return np.asarray(floats["logit"] if "logit" in floats else floats[min(floats)], np.float32).ravel()

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.atomic import read_json
 from tfb2d.bench.bert import CHUNK
 from tfb2d.bench.measure import RANK, TITLES, BenchError, Worker
 from tfb2d.config import AugmentConfig, Config, ConfigError, DataConfig
 from tfb2d.data.examples import read_examples
-from tfb2d.data.files import read_json
 from tfb2d.data.prepare import prepare
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.metrics import decisions
+from tfb2d.evaluation.scores import decisions
 
 MOST_TEXTS = 4096  # that calls are cut from; calls repeat a text only after all others
 

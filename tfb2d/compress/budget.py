@@ -13,7 +13,7 @@ import numpy as np
 from tfb2d.config import ConfigError
 from tfb2d.students.int8_table import CompressedTable, quantise
 
-SHARED = 1024  # at most so many rows of a table stand for all rows that were merged
+SHARED = 1024  # rows of a table, at most, that stand for all merged rows
 ROUNDS = 8  # of k-means
 _BLOCK = 4096  # rows whose distances are computed at once
 

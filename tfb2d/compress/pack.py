@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tfb2d.students.model import Student
     from tfb2d.students.rows import TrainingRows
 
-# What a SavedModel of so many fields holds besides weights, at most: its signatures' graphs, the folding table, warm-up.
+# By number of fields: what a SavedModel holds besides weights, at most. Graphs of signatures, folding table, warm-up.
 GRAPH_BYTES = {1: 500_000, 2: 1_000_000}
 # Rows that unseen n-grams share. Soft matching compares rows, so there unseen words share about a thousand start values.
 # Elsewhere they share one row of zeros.

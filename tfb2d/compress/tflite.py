@@ -13,10 +13,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfb2d.atomic import write_atomic, write_json
 from tfb2d.compress.edge_graph import EdgeGraph
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import write_atomic, write_json
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY, Spec
+from tfb2d.errors import DataError
 from tfb2d.students.model import Student
 from tfb2d.students.served import scores_and_logits
 

@@ -1,6 +1,6 @@
 """Graded relevance: short, noisy queries over PriceRunner's offers, graded 1 to 4 as people would; for development.
 
-  python -m tfb2d.train --config=graded --workdir=runs/graded
+  tfb2d train --config=graded --workdir=runs/graded
 
 The catalogue stands in `examples/pricerunner` (35,311 offers, UCI data set 837, CC BY 4.0); `--config=graded:FILE` takes
 another one with the columns product_title, cluster_id, cluster_label and category_label.

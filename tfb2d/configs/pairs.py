@@ -1,6 +1,6 @@
 """Query-title relevance on your own files.
 
-  python -m tfb2d.train --config=pairs --workdir=runs/shop --config.data.train=judged.tsv --config.data.unlabelled=logs/
+  tfb2d train --config=pairs --workdir=runs/shop --config.data.train=labelled.tsv --config.data.unlabelled=logs/
 
 Rows: columns `query`, `title` and `label`; for other names `--config.data.fields=q,product --config.data.label=grade`.
 Labels are 0 and 1, or grades with `--config.data.label_range="(1, 3)"`. Splits are cut by query, so that test queries are
@@ -9,7 +9,7 @@ the titles that were shown. Most of the time goes into the teacher, a cross-enco
 
 Without logs, the data stage makes unlabelled pairs (`tfb2d/data/retrieve`):
 
-  python -m tfb2d.train --config=pairs --workdir=runs/shop --config.data.train=judged.tsv \\
+  tfb2d train --config=pairs --workdir=runs/shop --config.data.train=labelled.tsv \\
       --config.data.queries=queries.txt --config.data.titles=catalogue.csv
 
 `.txt` files have one text a line; tables have a column `query` or `title`. Each query gets the titles that BM25 ranks

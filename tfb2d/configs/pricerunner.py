@@ -1,6 +1,6 @@
 """Query-title relevance on PriceRunner's offers, from two folders of data.
 
-  python -m tfb2d.train --config=pricerunner:DATA --workdir=runs/pricerunner
+  tfb2d train --config=pricerunner:DATA --workdir=runs/pricerunner
 
 DATA holds `pricerunner/pricerunner_aggregate.csv.gz` (UCI data set 837, CC BY 4.0: 35,311 offers in 13,233 clusters) and
 `titles/titles.tsv.gz` (no header; the last column: 56,809 product titles of PriceRunner and other shops).

@@ -1,4 +1,4 @@
-"""Sentiment of film reviews, from nothing but two packages: `python -m tfb2d.train`.
+"""Sentiment of film reviews, from nothing but two packages: `tfb2d train`.
 
 Data: 12,808 Rotten Tomatoes snippets (fresh or rotten) and 1,097 plots, split by film, so that test films are new.
 Teacher: all-MiniLM-L6-v2, fine-tuned on the training snippets.
@@ -27,7 +27,7 @@ from tfb2d.config import (
 
 
 def get_config(teachers: str = "1") -> ConfigDict:
-    """Returns the recipe with so many teachers."""
+    """Returns the recipe with a number of teachers."""
     # bfloat16 where the machine computes in it: 1.6 times the rows a second of float32.
     minilm = TeacherConfig(preset="pypi:all-minilm-l6-v2", epochs=2, max_length=64, mixed_precision=True)
     return Config(

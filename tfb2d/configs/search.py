@@ -29,7 +29,7 @@ from tfb2d.config import (
     TeacherConfig,
     TrainingConfig,
 )
-from tfb2d.twin_config import TwinConfig
+from tfb2d.config.twin import TwinConfig
 
 
 def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigDict:

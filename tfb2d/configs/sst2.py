@@ -1,6 +1,6 @@
 """SST-2 with IMDB reviews as the transfer set, from two folders of data.
 
-  python -m tfb2d.train --config=sst2:DATA --workdir=runs/sst2
+  tfb2d train --config=sst2:DATA --workdir=runs/sst2
 
 DATA holds `sst2/train.tsv.gz` (GLUE's 67,349 phrases) and `sst2/dev.tsv` (872 sentences), each with columns `sentence` and
 `label`, and `imdb/train_unsup.tsv.gz` and `imdb/{train,test}_{pos,neg}.tsv.gz` (Maas et al. 2011; 100,000 reviews) with a

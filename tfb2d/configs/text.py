@@ -1,7 +1,7 @@
 """Single texts of your own: topics, sentiment, intent.
 
-  python -m tfb2d.train --config=text --workdir=runs/topics \
-      --config.data.train=judged.tsv --config.data.classes=sport,politics,science --config.data.unlabelled=logs/
+  tfb2d train --config=text --workdir=runs/topics \
+      --config.data.train=labelled.tsv --config.data.classes=sport,politics,science --config.data.unlabelled=logs/
 
 Rows: columns `text` and `label` (`--config.data.fields=`, `--config.data.label=` for other names). Without `classes`,
 labels are 0 and 1; two classes make a binary task, and the second is the positive class. Valid and test are cut from the

@@ -1,6 +1,6 @@
 """A twin on your own files: queries and titles are embedded apart, so that titles can be embedded once and searched.
 
-  python -m tfb2d.train --config=twin --workdir=runs/shop --config.data.train=judged.tsv --config.data.unlabelled=logs/
+  tfb2d train --config=twin --workdir=runs/shop --config.data.train=labelled.tsv --config.data.unlabelled=logs/
 
 Rows: as for `--config=pairs`. The first teacher's fine-tuned encoder, cut to three layers, becomes both towers. They learn
 the teacher's scores of the labelled and the unlabelled pairs. Give all the unlabelled pairs that there are.
@@ -18,7 +18,7 @@ expect.
 from ml_collections import ConfigDict
 
 from tfb2d.config import AugmentConfig, Config, DataConfig, TeacherConfig
-from tfb2d.twin_config import TwinConfig
+from tfb2d.config.twin import TwinConfig
 
 
 def get_config() -> ConfigDict:

@@ -1,6 +1,6 @@
 """A twin beside the DNN student on PriceRunner's offers, from two folders of data.
 
-  python -m tfb2d.train --config=twin_pricerunner:DATA --workdir=runs/twin_pricerunner
+  tfb2d train --config=twin_pricerunner:DATA --workdir=runs/twin_pricerunner
 
 DATA, pairs, splits and teachers are those of `--config=pricerunner`: its run folder's stages may be copied. The twin's
 towers are three layers of the fine-tuned cross-encoder, every second one. `--config.twin.kind=asymmetric` then trains a

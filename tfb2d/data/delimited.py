@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tfb2d.data.columns import column_indices
-from tfb2d.data.formats import kind_of
+from tfb2d.data.formats import format_of
+from tfb2d.data.joined_rows import JoinedRowsDetector
 from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, too_long
 from tfb2d.data.quoted import Quoting, Record, read_records
 from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
-from tfb2d.data.row_like import RowLike
 from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
 from tfb2d.errors import DataError
 
@@ -38,7 +38,7 @@ class DelimitedFile:
 
     def __init__(self, path: Path, quoting: str, progress: Progress, max_chars: int = 0) -> None:
         self.path = path
-        self.separator = "," if kind_of(path) == ".csv" else "\t"
+        self.separator = "," if format_of(path) == ".csv" else "\t"
         self._feed = LineFeed(read_lines(path, progress))
         self._quoted: bool | None = {"csv": True, "backslash": True, "none": False}.get(quoting)  # None: not known yet
         self._quoting = Quoting(quoting == "backslash", quoting in ("csv", "backslash"), max_chars)
@@ -106,8 +106,9 @@ class DelimitedFile:
           DataError: they do, and quotes are not trusted.
         """
         texts = [decode(line.content) for line in record.lines]
-        row_like = RowLike(self.separator, len(record.fields), begins_quoted=False)  # of others, all rows are ragged
-        if not self._quoting.trusted and row_like.joins_rows(texts):
+        # Where rows have another number of fields than the header, all of them would be ragged.
+        detector = JoinedRowsDetector(self.separator, len(record.fields), begins_quoted=False)
+        if not self._quoting.trusted and detector.joins_rows(texts):
             raise DataError(
                 f"{self.path}: a quote in the header, line 1, would join it to the rows up to line "
                 f"{record.lines[-1].number}; take it out or, if it belongs there, set data.quoting=csv (of commands: "

@@ -55,7 +55,7 @@ def read_examples(
         are not read, and groups and ids are read where a file has them.
       rejects: gets the rows that do not pass, and how each file was read.
       columns: names of the text fields in these files, in the order of `data.fields`; by default the same names.
-      limit: stop after so many rows; 0 reads all.
+      limit: the number of rows to stop after; 0 reads all.
       progress: called with (bytes, rows) read since the last call.
 
     Yields:

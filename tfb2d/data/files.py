@@ -9,14 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfb2d.atomic import atomic_path as atomic_path
-from tfb2d.atomic import fingerprint_files as fingerprint_files
-from tfb2d.atomic import read_json as read_json
-from tfb2d.atomic import sync as sync
-from tfb2d.atomic import write_atomic as write_atomic
-from tfb2d.atomic import write_json as write_json
-from tfb2d.data.formats import ENDINGS as ENDINGS
-from tfb2d.data.formats import has_known_ending
+from tfb2d.data.formats import ENDINGS, has_known_ending
 from tfb2d.data.resources import resolve
 from tfb2d.errors import DataError
 

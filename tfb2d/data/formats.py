@@ -13,7 +13,7 @@ def has_known_ending(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def kind_of(path: Path) -> str:
+def format_of(path: Path) -> str:
     """Returns the ending without a compression: ".tsv", ".csv", ".jsonl" or ".parquet".
 
     Raises:

@@ -10,7 +10,7 @@ from tfb2d.data.columns import missing_column
 from tfb2d.data.lines import decode, read_lines, reject_line, too_long
 from tfb2d.data.rows import Progress, Row
 
-PROBE_ROWS = 1000  # a column that none of the first so many objects has is missing
+PROBE_ROWS = 1000  # objects at the beginning; a column that none of them has is missing
 
 
 def json_columns(path: Path) -> list[str]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tfb2d.data.joined_rows import JoinedRowsDetector
 from tfb2d.data.lines import MAX_LINE, Line, LineFeed, decode
-from tfb2d.data.row_like import RowLike
 
 MAX_RECORD = MAX_LINE  # bytes of a record of several lines
 MAX_RECORD_LINES = 10_000
@@ -106,8 +106,8 @@ def read_records(
 
     A record of several lines must be CSV with `width` fields, and end within MAX_RECORD bytes and MAX_RECORD_LINES lines.
     Its texts must not be longer than `quoting.max_chars`. Unless quotes are trusted, it must not look like rows that a
-    stray quote joined (see `RowLike.joins_rows`). Otherwise its first line is yielded with the reason, and the others are
-    read again.
+    stray quote joined (see `JoinedRowsDetector.joins_rows`). Otherwise its first line is yielded with the reason, and the
+    others are read again.
 
     Args:
       feed: the lines.
@@ -121,7 +121,7 @@ def read_records(
     """
     csv.field_size_limit(2 * MAX_RECORD)  # `_Taker` stops a record first
     quoting = quoting or Quoting()
-    taker, row_like = _Taker(feed, quoting.backslashes), RowLike(separator, width, begins_quoted)
+    taker, detector = _Taker(feed, quoting.backslashes), JoinedRowsDetector(separator, width, begins_quoted)
     reader = csv.reader(taker, delimiter=separator, strict=True)
     undone = 0  # the last line of the records that were undone; nothing is learnt from those
     while True:
@@ -134,10 +134,10 @@ def read_records(
             reader = csv.reader(taker, delimiter=separator, strict=True)
         lines, texts = taker.take()
         if len(lines) > 1 and width:
-            reason = reason or _fault(fields, texts, width, quoting, row_like)
+            reason = reason or _fault(fields, texts, width, quoting, detector)
             quoting.count(lines, bool(reason))
         if len(fields) == width and not reason and not quoting.trusted and lines[0].number > undone:
-            row_like.learn(texts, fields)
+            detector.learn(texts, fields)
         if reason:
             feed.put_back(lines[1:])
             undone = max(undone, lines[-1].number)
@@ -147,11 +147,13 @@ def read_records(
             yield Record([field.replace(_NUL, "\0") for field in fields] if nul else fields, lines)
 
 
-def _fault(fields: Sequence[str], texts: Sequence[str], width: int, quoting: Quoting, row_like: RowLike) -> str:
+def _fault(
+    fields: Sequence[str], texts: Sequence[str], width: int, quoting: Quoting, detector: JoinedRowsDetector
+) -> str:
     """Says why a record of several lines that is CSV is undone; "" if it is not."""
     if len(fields) != width:
         return RAGGED
-    if not quoting.trusted and row_like.joins_rows(texts):
+    if not quoting.trusted and detector.joins_rows(texts):
         return STRAY
     if quoting.max_chars and any(len(fields[index]) > quoting.max_chars for index in quoting.limited):
         return OVER_LONG.format(quoting.max_chars)

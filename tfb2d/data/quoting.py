@@ -13,8 +13,8 @@ from tfb2d.data.quoted import NEVER_CLOSED, read_records
 from tfb2d.errors import DataError
 
 SAMPLE = 2**20  # bytes of lines
-ALL_QUOTED = 10  # so many rows that are quoted as by a writer that quotes all texts are no chance
-CLEAR = 10  # so many times as many records must speak for an answer as against it
+ALL_QUOTED = 10  # rows; when this many are quoted as by a writer that quotes all texts, that is no chance
+CLEAR = 10  # factor by which the records for an answer must outnumber those against it
 # A whole field in quotes, with doubled quotes inside; and with quotes behind backslashes inside.
 _DOUBLED = re.compile(r'(?:^|\t)"(?:[^"]|"")*""(?:[^"]|"")*"(?:\t|$)')
 _BACKSLASHED = re.compile(r'(?:^|\t)"(?:[^"\\\t]|\\.)*\\"(?:[^"\\\t]|\\.)*"(?:\t|$)')

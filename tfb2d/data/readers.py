@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfb2d.data.delimited import DelimitedFile
-from tfb2d.data.formats import kind_of
+from tfb2d.data.formats import format_of
 from tfb2d.data.json_lines import json_columns, json_rows
 from tfb2d.data.parquet_rows import parquet_rows
 from tfb2d.data.rows import Progress, Row
@@ -53,7 +53,7 @@ def read_rows(
       DataError: the file is empty, unreadable, cut short, of an unknown kind, lacks a column, or is a TSV file that is
         neither clearly quoted nor clearly plain.
     """
-    kind = kind_of(path)
+    kind = format_of(path)
     progress = progress or (lambda _: None)
     number, dialect = 0, {".jsonl": "JSON lines", ".parquet": "Parquet"}.get(kind, "")
     try:
@@ -83,7 +83,7 @@ def columns_of(path: Path, quoting: str = "auto") -> list[str]:
     Raises:
       DataError: as for `read_rows`.
     """
-    kind = kind_of(path)
+    kind = format_of(path)
     try:
         if kind == ".parquet":
             return list(pq.read_schema(path).names)

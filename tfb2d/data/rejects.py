@@ -24,7 +24,7 @@ class Rejects:
       max_share: share of a file set's rows that may be rejected.
 
     Attributes:
-      count: rejected rows, of all file sets. A row that takes up several lines counts as so many.
+      count: rejected rows, of all file sets. A row that takes up several lines counts once for each.
       reasons: the same by reason.
       dialects: how each file was read, by its path ("comma-separated, CSV quoting"); the readers write it.
     """
@@ -62,7 +62,7 @@ class Rejects:
         self._first.clear()
 
     def keep(self, lines: int) -> None:
-        """Takes note of a good row that takes up so many lines."""
+        """Counts a good row, and the lines that it takes up."""
         self._more_lines += lines - 1
 
     def add(self, file: str | Path, row: int, field: str, reason: str, excerpt: str = "", lines: int = 1) -> None:
@@ -74,7 +74,7 @@ class Rejects:
           field: its column; "" for the row as a whole.
           reason: in words.
           excerpt: the beginning of the value.
-          lines: physical lines that it takes up; it counts as so many rows.
+          lines: physical lines that it takes up; each counts as a row.
         """
         excerpt = excerpt[:EXCERPT].encode("utf-8", "backslashreplace").decode()
         self.reasons[reason] += lines

@@ -6,13 +6,13 @@ from typing import Any
 
 from tfb2d.atomic import fingerprint_files
 from tfb2d.config import Config, ConfigError
+from tfb2d.config.mapping import changed_settings
 from tfb2d.data.files import file_identity
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import part_files
 from tfb2d.outcomes import DataOutcome
 from tfb2d.resume import fingerprint
 from tfb2d.runs import Run
-from tfb2d.settings import changed_settings
 
 VERSION = 3  # of the code: raise it when the same files and settings give other tables
 

@@ -12,13 +12,13 @@ from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
 from tfb2d.data.augment import augmented, sentences
 from tfb2d.data.examples import schema
+from tfb2d.data.indicative_words import IndicativeWords, framed
 from tfb2d.data.keys import HashSet, text_hashes
 from tfb2d.data.splits import HeldOut, Texts, text_rows
-from tfb2d.data.telling import TellingWords, framed
 from tfb2d.data.treebank import treebank, without_markup
 
 BATCH_ROWS = 4096
-LEAST_TELLING = 1.0  # z-score of a negated word's share of positive labels
+LEAST_Z = 1.0  # z-score of a negated word's share of positive labels
 
 
 class TransferSet:
@@ -106,11 +106,11 @@ class TransferSet:
                         return
 
     def negate(self, labelled: pa.Table) -> None:
-        """Adds words of labelled texts that tell the label, in frames such as "not {}" (`data.augment.negated`)."""
+        """Adds words of labelled texts that go with one class, in frames such as "not {}" (`data.augment.negated`)."""
         form, (field,) = self.data.augment, self.data.fields
-        telling = TellingWords(labelled.column(field).to_pylist(), labelled.column("label").to_numpy())
-        low, high = telling.by_class(form.degrees, LEAST_TELLING)
-        texts = framed([*low[: form.negated], *high[: form.negated]], telling.known(form.negations))
+        indicative = IndicativeWords(labelled.column(field).to_pylist(), labelled.column("label").to_numpy())
+        low, high = indicative.by_class(form.degrees, LEAST_Z)
+        texts = framed([*low[: form.negated], *high[: form.negated]], indicative.known(form.negations))
         for batch in self._batches(((text,), "") for text in texts):
             self._add(batch, "augmented_left_out")
 

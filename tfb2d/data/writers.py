@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfb2d.data.formats import codec_of, kind_of
+from tfb2d.data.formats import codec_of, format_of
 from tfb2d.errors import DataError
 
 
@@ -43,7 +43,7 @@ class RowWriter:
         twice = {column for column in columns if list(columns).count(column) > 1}
         if twice:
             raise DataError(f"{like}: column {min(twice)!r} would occur twice")
-        self._kind = kind_of(like)
+        self._kind = format_of(like)
         self._parquet: pq.ParquetWriter | None = None
         self._file: Any = None
         if self._kind != ".parquet":

@@ -14,7 +14,7 @@ from tfb2d.probability import one_column, probabilities
 from tfb2d.students.text_spec import composed_ids, ngram_ids
 
 Float32 = NDArray[np.float32]
-IDS_PER_CALL = 4096  # the vectors of so many ids fit the CPU's cache; more at once are slower
+IDS_PER_CALL = 4096  # whose vectors fit the CPU's cache; more at once are slower
 
 
 class EdgeScorer:

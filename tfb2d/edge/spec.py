@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfb2d.errors import UserError
+from tfb2d.model_folder import ABOUT, EDGE
 from tfb2d.students.text_spec import SPEC as HASH_SPEC
 from tfb2d.students.text_spec import check_orders
 
@@ -66,17 +67,15 @@ def edge_folder(folder: str | Path) -> Path:
       EdgeError: neither has it.
     """
     folder = Path(folder)
-    for candidate in (folder, folder / "assets.extra/edge"):
+    for candidate in (folder, folder / EDGE):
         if (candidate / SPEC_FILE).is_file() and (candidate / SCORER).is_file():
             return candidate
     if not folder.is_dir():
         raise EdgeError(f"{folder} is no folder")
-    about = folder / "assets.extra/tfb2d.json"
+    about = folder / ABOUT
     if about.is_file() and json.loads(about.read_bytes()).get("kind") == "twin":
         raise EdgeError(f"{folder} is a twin, and twins have no TensorFlow Lite form; tfb2d.load reads it")
-    raise EdgeError(
-        f"{folder}: no {SCORER} with {SPEC_FILE} in it or in assets.extra/edge; `python -m tfb2d.export` writes them"
-    )
+    raise EdgeError(f"{folder}: no {SCORER} with {SPEC_FILE} in it or in assets.extra/edge; `tfb2d export` writes them")
 
 
 def read_spec(folder: Path) -> Spec:

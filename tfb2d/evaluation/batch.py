@@ -1,7 +1,7 @@
 """Scores whole files: streamed, in order, with every column; bad rows are rejected."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from tfb2d.atomic import atomic_path
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import MAX_CHARS
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import atomic_path, expand
-from tfb2d.data.formats import kind_of
+from tfb2d.data.files import expand
+from tfb2d.data.formats import format_of
 from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.data.writers import RowWriter
+from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import BATCH, Float32, Scorer
 
-CHARS = 2**22  # a batch ends before BATCH rows when they hold so many characters
+CHARS = 2**22  # of a batch, which ends there even before BATCH rows
 CHECK_ROWS = 100 * BATCH  # rows between two checks of the share of rejected rows
 
 
@@ -55,6 +56,32 @@ def score_columns(task: Task, prefix: str = "") -> list[str]:
     return [f"{prefix}predicted", *(f"{prefix}{what}_{name}" for what in ("score", "logit") for name in task.classes)]
 
 
+@dataclass(frozen=True)
+class ScoredFiles:
+    """Counts what `score_files` did.
+
+    Attributes:
+      rows: rows that were scored.
+      rejected: rows that could not be scored.
+      reasons: rejected rows by reason.
+      dialects: how each TSV or CSV file was read, in words, by its path.
+      flattened: values whose tabs or line breaks became spaces, because TSV cannot hold them.
+      seconds: of the whole call.
+    """
+
+    rows: int
+    rejected: int
+    reasons: Mapping[str, int]
+    dialects: Mapping[str, str]
+    flattened: int
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """Returns how many rows were read a second, rejected ones included."""
+        return (self.rows + self.rejected) / self.seconds
+
+
 def score_files(
     scorer: Scorer,
     files: Sequence[str | Path],
@@ -66,7 +93,7 @@ def score_files(
     max_chars: int = MAX_CHARS,
     quoting: str = "auto",
     progress: bool = True,
-) -> dict[str, Any]:
+) -> ScoredFiles:
     """Writes `output`: the rows of the files, in order, with all their columns and the model's scores.
 
     The output has the columns of all files, in the order of first appearance. JSON lines add those of their first thousand
@@ -84,10 +111,6 @@ def score_files(
       quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
       progress: whether to show a progress bar on stderr.
 
-    Returns:
-      `{"rows", "rejected", "reasons": {reason: rows}, "dialects": {file: how it was read}, "flattened", "seconds",
-      "rows_per_second"}`. `flattened` counts values whose tabs or line breaks became spaces, because TSV cannot hold them.
-
     Raises:
       DataError: a file that cannot be used, an added column that exists already, or too many rejected rows.
       OSError: the output cannot be written.
@@ -96,7 +119,7 @@ def score_files(
     paths, texts = expand(files), tuple(texts or scorer.task.fields)
     columns, types = _columns(paths, quoting)
     added = score_columns(scorer.task, prefix)
-    exact = kind_of(output) == ".parquet"
+    exact = format_of(output) == ".parquet"
     if any(path.resolve() == output.resolve() for path in paths):
         raise DataError(f"{output} is one of the inputs; write to another file")
     if both := [name for name in added if name in columns]:
@@ -119,16 +142,14 @@ def score_files(
     finally:
         if not rejects.count:
             rejected_file.unlink(missing_ok=True)
-    seconds = time.perf_counter() - started
-    return {
-        "rows": out.rows,
-        "rejected": rejects.count,
-        "reasons": dict(rejects.reasons),
-        "dialects": dict(rejects.dialects),
-        "flattened": out.flattened,
-        "seconds": seconds,
-        "rows_per_second": (out.rows + rejects.count) / seconds,
-    }
+    return ScoredFiles(
+        out.rows,
+        rejects.count,
+        dict(rejects.reasons),
+        dict(rejects.dialects),
+        out.flattened,
+        time.perf_counter() - started,
+    )
 
 
 def file_bar(paths: Sequence[Path], shown: bool) -> tqdm:
@@ -155,7 +176,7 @@ def _columns(paths: Sequence[Path], quoting: str) -> tuple[list[str], dict[str, 
     """Returns the columns of all files, in the order of first appearance, and the types of those from Parquet."""
     types: dict[str, pa.DataType] = {}
     for path in paths:
-        if kind_of(path) == ".parquet":
+        if format_of(path) == ".parquet":
             try:
                 schema = pq.read_schema(path)
             except (OSError, pa.ArrowException):

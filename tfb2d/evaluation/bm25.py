@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfb2d.evaluation.metrics import Floats
+from tfb2d.evaluation.scores import Floats
 from tfb2d.imports import import_bm25s
 
 # Measures of the order of scores alone: those that BM25 has without a calibration to probabilities.

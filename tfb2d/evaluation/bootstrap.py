@@ -12,8 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tfb2d.evaluation import metrics as m
-from tfb2d.evaluation.metrics import Bools, Floats
+from tfb2d.evaluation.metrics import (
+    BINS,
+    LESS_IS_BETTER,
+    calibration_rows,
+    class_counts,
+    decision_counts,
+    log_losses,
+    metrics,
+    one_against_rest,
+    retention,
+    scale_of,
+)
+from tfb2d.evaluation.ranking import every_group_ndcg, group_codes, group_ndcg, pair_orders
+from tfb2d.evaluation.scores import Bools, Floats, check_scores, hits, kind_of
 
 Interval = dict[str, Any]  # {"value": float or None, "ci95": [lowest, highest] or None}
 Measure = Callable[[Floats], Floats]  # counts [resamples, rows] to figures [resamples], NaN: undefined
@@ -51,8 +63,8 @@ def _ranking(positive: Bools, scores: Floats) -> Callable[[Floats], tuple[Floats
 
 
 def _calibration(kind: str, labels: Floats, scores: Floats) -> Measure:
-    claims, outcomes, bins = m.calibration_rows(kind, labels, scores)
-    gaps = np.zeros((len(bins), m.BINS))
+    claims, outcomes, bins = calibration_rows(kind, labels, scores)
+    gaps = np.zeros((len(bins), BINS))
     gaps[np.arange(len(bins)), bins] = claims - outcomes
     return lambda counts: _divide(np.abs(counts @ gaps).sum(axis=1), counts.sum(axis=1))
 
@@ -89,12 +101,12 @@ def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, Measure]:
 
 
 def _macro_f1(labels: Floats, scores: Floats) -> Measure:
-    by_class = _ratio_of(*m.class_counts(labels, scores))
+    by_class = _ratio_of(*class_counts(labels, scores))
     return lambda counts: np.nanmean(by_class(counts), axis=1)  # classes without a row in a resample are left out
 
 
 def _decided(labels: Floats, scores: Floats, threshold: float) -> dict[str, Measure]:
-    yes, right = m.decision_counts(labels, scores, threshold)
+    yes, right = decision_counts(labels, scores, threshold)
 
     def share(top: Floats, bottom: Floats) -> Measure:
         ratio = _ratio_of(top, bottom)
@@ -118,9 +130,9 @@ class CountedMetrics:
         self, kind: str, labels: Floats, scores: Floats, scale: float = 1.0, threshold: float | None = None
     ) -> None:
         self._plain: dict[str, Measure] = {
-            "accuracy": _mean_of(m.hits(kind, labels, scores).astype(np.float64)),
+            "accuracy": _mean_of(hits(kind, labels, scores).astype(np.float64)),
             "ece": _calibration(kind, labels, scores),
-            "log_loss": _mean_of(m.log_losses(kind, labels, scores)),
+            "log_loss": _mean_of(log_losses(kind, labels, scores)),
         }
         if kind == "binary" and threshold is not None:
             self._plain |= _decided(labels, scores, threshold)
@@ -128,7 +140,7 @@ class CountedMetrics:
             self._plain["macro_f1"] = _macro_f1(labels, scores)
         if kind == "graded":
             self._plain |= _graded(labels, scores, scale)
-        self._rankings = [_ranking(*view) for view in m.one_against_rest(kind, labels, scores)]
+        self._rankings = [_ranking(*view) for view in one_against_rest(kind, labels, scores)]
 
     def measure(self, counts: Floats) -> dict[str, Floats]:
         """Returns each metric `[resamples]` of rows that count `[resamples, n]` times; NaN where it is undefined."""
@@ -172,11 +184,9 @@ class Bootstrap:
         resamples: int = 1000,
         seed: int = 0,
     ) -> None:
-        kind, limits = m.kind_of(task), thresholds or {}
-        self.values = {
-            name: m.metrics(task, labels, scores, groups, limits.get(name)) for name, scores in models.items()
-        }
-        checked = {name: m.check_scores(kind, scores, name) for name, scores in models.items()}
+        kind, limits = kind_of(task), thresholds or {}
+        self.values = {name: metrics(task, labels, scores, groups, limits.get(name)) for name, scores in models.items()}
+        checked = {name: check_scores(kind, scores, name) for name, scores in models.items()}
         labels = np.asarray(labels, np.float64)
         rows = len(labels)
         self._shares = {name: np.asarray(share, np.float64) for name, share in (shares or {}).items()}
@@ -185,9 +195,9 @@ class Bootstrap:
         if not resamples:
             return
 
-        scale = m.scale_of(task)
+        scale = scale_of(task)
         parts = [CountedMetrics(kind, labels, scores, scale, limits.get(name)) for name, scores in checked.items()]
-        codes = np.arange(rows) if groups is None else m.group_codes(groups, rows)
+        codes = np.arange(rows) if groups is None else group_codes(groups, rows)
         ndcg = {} if groups is None or kind == "multiclass" else self._group_measures(kind, labels, checked, codes)
         chunks: dict[str, list[dict[str, Floats]]] = {name: [] for name in models}
         share_chunks: dict[str, list[Floats]] = {name: [] for name in self._shares}
@@ -214,14 +224,14 @@ class Bootstrap:
         """Measures of every model whose counts are those of groups, `[resamples, groups]`."""
         measures = {}
         for name, scores in checked.items():
-            ndcg = m.group_ndcg(labels, scores, codes)
+            ndcg = group_ndcg(labels, scores, codes)
             ranked = np.isfinite(ndcg)
             measures[name] = {
                 "ndcg10": _ratio_of(np.where(ranked, ndcg, 0), ranked.astype(np.float64)),
-                "ndcg10_all": _mean_of(m.every_group_ndcg(ndcg, labels, codes)),
+                "ndcg10_all": _mean_of(every_group_ndcg(ndcg, labels, codes)),
             }
             if kind == "graded":
-                measures[name]["pair_order"] = _ratio_of(*m.pair_orders(labels, scores, codes))
+                measures[name]["pair_order"] = _ratio_of(*pair_orders(labels, scores, codes))
         return measures
 
     def samples(self, model: str, metric: str) -> Floats:
@@ -242,7 +252,7 @@ class Bootstrap:
 
     def ratio(self, top: str, bottom: str, metric: str = "accuracy") -> Interval:
         """Returns one model's figure over another's: the retention of a student over its teacher."""
-        value = m.retention(self.values[bottom][metric], self.values[top][metric])
+        value = retention(self.values[bottom][metric], self.values[top][metric])
         over, under = self._samples[top].get(metric), self._samples[bottom].get(metric)
         return _interval(value, None if over is None or under is None else _divide(over, under))
 
@@ -258,7 +268,7 @@ class Bootstrap:
 
         There is none where the goal is no better than the base.
         """
-        sign = -1.0 if metric in m.LESS_IS_BETTER else 1.0
+        sign = -1.0 if metric in LESS_IS_BETTER else 1.0
         names = (model, base, goal)
         own, low, high = (
             np.nan if value is None else sign * value for value in (self.values[n][metric] for n in names)

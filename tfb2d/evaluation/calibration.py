@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfb2d.evaluation.metrics import Floats, kind_of
+from tfb2d.evaluation.scores import Floats, kind_of
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfb2d.data.telling import TellingWords, framed
-from tfb2d.evaluation.metrics import THRESHOLD
+from tfb2d.data.indicative_words import IndicativeWords, framed
 from tfb2d.evaluation.models import MODELS
+from tfb2d.evaluation.scores import THRESHOLD
 from tfb2d.report.page import table_row
 
 if TYPE_CHECKING:
-    from tfb2d.evaluation.material import Score
+    from tfb2d.evaluation.run_scores import Score
 
 ASSOCIATION = 2.0  # least z-score of a word's share of positive labels
 DISTANCE = 0.25  # of a plain word's score from the base rate
@@ -35,7 +35,7 @@ def contrasts(
     frames: Sequence[str],
     degrees: Sequence[str],
 ) -> dict[str, Any] | None:
-    """Negates words by which a text's label can be told, and scores each plain and negated.
+    """Negates words that go with one class, and scores each plain and negated.
 
     A word is used if it is frequent, goes with one class, often stands behind a word of degree, and by itself has a score
     far from the base rate, on its class's side. The first model of `score` gives that score.
@@ -53,9 +53,9 @@ def contrasts(
       has the share that it decides as the reference does. `shown` holds SHOWN of them: `{"plain", "negated", "scores":
       {model: [of plain, of negated]}}`. None where no frame or no word is left.
     """
-    telling, reference = TellingWords(texts, labels), next(iter(score))
-    usable = telling.known(frames)
-    sides = telling.by_class(degrees, ASSOCIATION) if usable else ([], [])
+    indicative, reference = IndicativeWords(texts, labels), next(iter(score))
+    usable = indicative.known(frames)
+    sides = indicative.by_class(degrees, ASSOCIATION) if usable else ([], [])
     base = float(np.asarray(labels, np.float64).mean())
     chosen = _far_from_base(sides, base, score[reference])
     if not chosen:
@@ -63,11 +63,11 @@ def contrasts(
     plain = [word for word in chosen for _ in usable]
     negated = list(framed(chosen, usable))
     distinct = list(dict.fromkeys([*plain, *negated]))
-    found = {}
+    scored = {}
     for key, of_texts in score.items():
         scores = dict(zip(distinct, np.asarray(of_texts([distinct]), np.float64), strict=True))
-        found[key] = np.array([[scores[text] for text in pair] for pair in zip(plain, negated, strict=True)])
-    decided = {key: pairs >= THRESHOLD for key, pairs in found.items()}
+        scored[key] = np.array([[scores[text] for text in pair] for pair in zip(plain, negated, strict=True)])
+    decided = {key: pairs >= THRESHOLD for key, pairs in scored.items()}
     # Word i in frame i, so that every frame is shown once; words come from both sides by turns.
     rows = [i * len(usable) + i % len(usable) for i in range(min(SHOWN, len(chosen)))]
     return {
@@ -85,7 +85,7 @@ def contrasts(
             {
                 "plain": plain[row],
                 "negated": negated[row],
-                "scores": {key: pairs[row].tolist() for key, pairs in found.items()},
+                "scores": {key: pairs[row].tolist() for key, pairs in scored.items()},
             }
             for row in rows
         ],
@@ -106,9 +106,9 @@ def _far_from_base(sides: tuple[list[str], list[str]], base: float, score: "Scor
     return [word for pair in turns for word in pair] + longer
 
 
-def contrast_table(found: Mapping[str, Any]) -> dict[str, Any]:
+def contrast_table(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the pairs that are shown as a table: a row each, a column each model."""
-    keys = list(found["turned"])
+    keys = list(measured["turned"])
     rows = [
         table_row(
             [
@@ -116,33 +116,35 @@ def contrast_table(found: Mapping[str, Any]) -> dict[str, Any]:
                 *((" → ".join(f"{score:.2f}" for score in pair["scores"][key]), "") for key in keys),
             ]
         )
-        for pair in found["shown"]
+        for pair in measured["shown"]
     ]
     return {"titles": ["plain → negated", *(MODELS[key] for key in keys)], "rows": rows}
 
 
-def contrast_note(found: Mapping[str, Any]) -> str:
+def contrast_note(measured: Mapping[str, Any]) -> str:
     """Says how many negated words each model turns, and how often it decides them as the teacher does."""
-    turned = ", ".join(f"the {MODELS[key]} turns {_count(found, share)}" for key, share in found["turned"].items())
+    turned = ", ".join(
+        f"the {MODELS[key]} turns {_count(measured, share)}" for key, share in measured["turned"].items()
+    )
     alike = "".join(
-        f"; the {MODELS[key]} decides {_count(found, share)} of them as the {MODELS[found['reference']]} does"
-        for key, share in found["alike"].items()
+        f"; the {MODELS[key]} decides {_count(measured, share)} of them as the {MODELS[measured['reference']]} does"
+        for key, share in measured["alike"].items()
     )
     return (
-        f"{len(found['words'])} frequent words of the training text in {len(found['frames'])} frames make "
-        f"{found['pairs']} negated texts. Of these, {turned}{alike}. The frames are a setting (report.negations)."
+        f"{len(measured['words'])} frequent words of the training text in {len(measured['frames'])} frames make "
+        f"{measured['pairs']} negated texts. Of these, {turned}{alike}. The frames are a setting (report.negations)."
     )
 
 
-def contrast_line(found: Mapping[str, Any], key: str) -> str:
+def contrast_line(measured: Mapping[str, Any], key: str) -> str:
     """Says the same of one distilled model in a line."""
-    reference = found["reference"]
-    line = f"turns {_count(found, found['turned'][key])} of {found['pairs']} negated words"
+    reference = measured["reference"]
+    line = f"turns {_count(measured, measured['turned'][key])} of {measured['pairs']} negated words"
     if key == reference:
         return line
-    alike = _count(found, found["alike"][key])
-    return f"{line}, the teacher {_count(found, found['turned'][reference])}; decides {alike} as the teacher"
+    alike = _count(measured, measured["alike"][key])
+    return f"{line}, the teacher {_count(measured, measured['turned'][reference])}; decides {alike} as the teacher"
 
 
-def _count(found: Mapping[str, Any], share: float) -> int:
-    return round(share * found["pairs"])
+def _count(measured: Mapping[str, Any], share: float) -> int:
+    return round(share * measured["pairs"])

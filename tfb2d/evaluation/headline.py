@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfb2d.evaluation.metrics import LESS_IS_BETTER, THRESHOLD, Floats, kind_of, metrics, threshold_figures
+from tfb2d.evaluation.metrics import LESS_IS_BETTER, metrics, threshold_figures
+from tfb2d.evaluation.scores import THRESHOLD, Floats, kind_of
 from tfb2d.outcomes import DecisionNumbers
 from tfb2d.probability import probabilities
 

@@ -18,12 +18,13 @@ from tfb2d.data.task import Task
 from tfb2d.evaluation.batch import file_bar
 from tfb2d.evaluation.bm25 import BY_ORDER, bm25_shares
 from tfb2d.evaluation.bootstrap import Bootstrap
-from tfb2d.evaluation.doubts import doubts
 from tfb2d.evaluation.headline import headline_measure
-from tfb2d.evaluation.metrics import Floats, agreement, ndcg_groups
 from tfb2d.evaluation.models import covered
+from tfb2d.evaluation.ranking import ndcg_groups
 from tfb2d.evaluation.scorer import Float32, Scorer
+from tfb2d.evaluation.scores import Floats, agreement
 from tfb2d.evaluation.teacher_scores import teacher_scores
+from tfb2d.evaluation.teacher_warnings import teacher_warnings
 
 AGAINST_TEACHER = (
     "teacher",
@@ -199,7 +200,7 @@ def evaluate(
     return figures | {
         **shares_of_gap,
         "teacher": teacher,
-        "warnings": doubts(task, scored.labels[rows], paired.values["teacher"], retention["value"]),
+        "warnings": teacher_warnings(task, scored.labels[rows], paired.values["teacher"], retention["value"]),
         "teacher_rows": int(rows.sum()),
         "teacher_matches": dataclasses.asdict(matches),
         "fidelity": paired.share("fidelity"),

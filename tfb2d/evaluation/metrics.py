@@ -1,8 +1,7 @@
-"""Metrics of a model's scores against labels, and the agreement of two models.
+"""Metrics of a model's scores against labels; `scores.py` says which values both have.
 
-Scores are probabilities: `[n]` of the positive side for binary and graded tasks, `[n, k]` for multi-class ones. Labels
-are `[n]`: 0 or 1, a grade in [0, 1], or a class's index. A grade of 0.5 or more counts as positive where a metric has
-two sides. An undefined figure (the ROC-AUC of rows of one class) is None, never NaN, so it is `null` in JSON.
+A grade of 0.5 or more counts as positive where a metric has two sides. An undefined figure (the ROC-AUC of rows of one
+class) is None, never NaN, so it is `null` in JSON.
 """
 
 import warnings
@@ -12,97 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from tfb2d.evaluation.ranking import every_group_ndcg, group_codes, group_ndcg, pair_orders
+from tfb2d.evaluation.scores import (
+    THRESHOLD,
+    Bools,
+    Floats,
+    check_labels,
+    check_scores,
+    decisions,
+    hits,
+    kind_of,
+)
 
-KINDS = ("binary", "graded", "multiclass")
-THRESHOLD = 0.5  # a score or grade from here on is a "yes"
 BINS = 15  # equal-width bins of the calibration error, as Guo et al. 2017 (arXiv 1706.04599) has them
 EPSILON = 1e-7  # the least probability of the log loss: about the step of a float32 below 1
-PAIRS = 2**20  # pairs of rows compared at once
 LESS_IS_BETTER = ("rmse", "ece", "log_loss")  # of the metrics
-TOP = 10  # ranks that NDCG looks at
-
-
-def kind_of(task: Any) -> str:
-    """Returns the kind of a task: of anything with a `kind`, or of the kind's own name.
-
-    Raises:
-      ValueError: the kind is not among `KINDS`.
-    """
-    kind = getattr(task, "kind", task)
-    if kind not in KINDS:
-        raise ValueError(f"the task's kind is {kind!r}; there are {', '.join(KINDS)}")
-    return str(kind)
-
-
-def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
-    """Checks scores; returns them as float64, `[n]` or, of a multi-class task, `[n, k]`.
-
-    Raises:
-      ValueError: wrong shape, no rows, or a row that is no probability; the message counts them and names the first.
-    """
-    array = np.asarray(scores)
-    if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
-        raise ValueError(f"{name} hold {array.dtype}; they must be numbers")
-    array = array.astype(np.float64)
-    expected, rank = ("[rows, classes]", 2) if kind == "multiclass" else ("[rows]", 1)
-    if array.ndim != rank or 0 in array.shape:
-        raise ValueError(f"{name} have the shape {list(array.shape)}; a {kind} task takes {expected}, none of them 0")
-    wrong = ~(np.isfinite(array) & (array >= 0) & (array <= 1))
-    if rank == 2:
-        wrong = wrong.any(axis=1) | (np.abs(array.sum(axis=1) - 1) > 1e-3)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise ValueError(f"{name}: {wrong.sum()} rows are no probabilities, the first is row {first}: {array[first]}")
-    return array
-
-
-def check_labels(kind: str, labels: ArrayLike, scores: Floats) -> Floats:
-    """Checks labels; returns them as float64 `[n]`, fit for the (checked) scores.
-
-    Raises:
-      ValueError: another number of rows than the scores have, or a label outside the task's values.
-    """
-    array = np.asarray(labels)
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
-        raise ValueError(f"labels hold {array.dtype}; they must be numbers")
-    array = array.astype(np.float64)
-    if array.shape != (len(scores),):
-        raise ValueError(f"labels have the shape {list(array.shape)}; the scores have {len(scores)} rows")
-    if kind == "binary":
-        wrong, expected = ~np.isin(array, (0, 1)), "0 or 1"
-    elif kind == "graded":
-        wrong, expected = ~((array >= 0) & (array <= 1)), "in [0, 1]"
-    else:
-        wrong, expected = ~np.isin(array, np.arange(scores.shape[1])), f"a class from 0 to {scores.shape[1] - 1}"
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise ValueError(f"labels: {wrong.sum()} rows are not {expected}, the first is row {first}: {array[first]}")
-    return array
-
-
-def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray[np.int64]:
-    """Returns the index of each row's group, `[n]`; groups count from 0 in the order of first appearance.
-
-    Raises:
-      ValueError: another number of groups than rows.
-    """
-    values = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
-    if len(values) != rows:
-        raise ValueError(f"there are {len(values)} group values and {rows} rows")
-    seen: dict[Hashable, int] = {}
-    return np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
-
-
-def decisions(scores: Floats) -> NDArray[np.int64]:
-    """Returns what the scores decide, `[n]`: 1 from the threshold on, or the likeliest class."""
-    return np.argmax(scores, axis=1) if scores.ndim == 2 else (scores >= THRESHOLD).astype(np.int64)
-
-
-def hits(kind: str, labels: Floats, scores: Floats) -> Bools:
-    """Says whether the scores decide as the labels do, `[n]`."""
-    return decisions(scores) == (labels if kind == "multiclass" else labels >= THRESHOLD)
 
 
 def log_losses(kind: str, labels: Floats, scores: Floats) -> Floats:
@@ -132,83 +55,6 @@ def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tupl
         yield from ((labels == index, scores[:, index]) for index in range(scores.shape[1]))
     else:
         yield labels >= THRESHOLD, scores
-
-
-def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: int = TOP) -> Floats:
-    """Returns NDCG of every group, `[groups]`, with the label as the gain.
-
-    Rows with equal scores share the gain of their ranks (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score). So
-    constant scores get the mean over all orders. NaN where there is nothing to rank: one row, or no row with a gain.
-    """
-    sizes = np.bincount(groups)
-    firsts = np.cumsum(sizes) - sizes
-    order = np.lexsort((-scores, groups))
-    sorted_groups, sorted_scores = groups[order], scores[order]
-    ranks = np.arange(len(order)) - firsts[sorted_groups]
-    discounts = np.where(ranks < top, 1 / np.log2(ranks + 2), 0)
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (sorted_groups[1:] != sorted_groups[:-1]) | (sorted_scores[1:] != sorted_scores[:-1])
-    ties = np.flatnonzero(new)
-    mean_gains = np.add.reduceat(labels[order], ties) / np.diff(np.append(ties, len(order)))
-    gained = np.bincount(sorted_groups[ties], mean_gains * np.add.reduceat(discounts, ties), len(sizes))
-    best = np.bincount(sorted_groups, labels[np.lexsort((-labels, groups))] * discounts, len(sizes))
-    ranked = (best > 0) & (sizes > 1)
-    return np.divide(gained, best, out=np.full(len(sizes), np.nan), where=ranked)
-
-
-def every_group_ndcg(ndcg: Floats, labels: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Fills in the groups that `group_ndcg` leaves out, as trec_eval counts them.
-
-    A group without a gain has an NDCG of 0. A single row with a gain has 1, since any order of it is the best one.
-    scikit-learn's `ndcg_score` also gives 0 without a gain; it refuses a single row.
-
-    Args:
-      ndcg: `[groups]`, of `group_ndcg`.
-      labels: `[n]`.
-      groups: `[n]`, of `group_codes`.
-
-    Returns:
-      `[groups]` without NaN.
-    """
-    gains = np.bincount(groups, labels, len(ndcg))
-    return np.where(np.isfinite(ndcg), ndcg, (gains > 0).astype(np.float64))
-
-
-def ndcg_groups(task: Any, labels: ArrayLike, groups: Sequence[Hashable] | NDArray[Any]) -> dict[str, int] | None:
-    """Counts the groups of the rows, and those that `ndcg10` is the mean of.
-
-    Args:
-      task: a Task, or a kind.
-      labels: `[n]`.
-      groups: `[n]`.
-
-    Returns:
-      `{"all": groups, "counted": groups of two rows or more with a label above 0}`; None of a multi-class task.
-    """
-    if kind_of(task) == "multiclass":
-        return None
-    codes = group_codes(groups, len(np.asarray(labels)))
-    gains = np.bincount(codes, np.asarray(labels, np.float64))
-    return {"all": len(gains), "counted": int(((gains > 0) & (np.bincount(codes) > 1)).sum())}
-
-
-def pair_orders(labels: Floats, scores: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Counts pairs of rows in the order of their labels, for every group; equal scores count half.
-
-    A group's ratio is `(1 + D) / 2` of Somers' D, as `scipy.stats.somersd(labels, scores)` gives it.
-
-    Returns:
-      Pairs in the right order, and pairs with different labels, each `[groups]`.
-    """
-    ends = np.cumsum(np.bincount(groups))
-    right, pairs = np.zeros(len(ends)), np.zeros(len(ends))
-    for group, rows in enumerate(np.split(np.argsort(groups, kind="stable"), ends[:-1])):
-        for part in np.array_split(rows, 1 + len(rows) ** 2 // PAIRS):
-            above = labels[part, None] > labels[rows]
-            gaps = scores[part, None] - scores[rows]
-            pairs[group] += above.sum()
-            right[group] += (above & (gaps > 0)).sum() + (above & (gaps == 0)).sum() / 2
-    return right, pairs
 
 
 def class_counts(labels: Floats, scores: Floats) -> tuple[Floats, Floats]:
@@ -332,26 +178,6 @@ def metrics(
     figures["ece"] = expected_calibration_error(kind, labels, scores)
     figures["log_loss"] = float(log_losses(kind, labels, scores).mean())
     return figures
-
-
-def agreement(teacher_scores: ArrayLike, student_scores: ArrayLike) -> Bools:
-    """Says whether teacher and student decide alike, `[n]`.
-
-    Raises:
-      ValueError: no probabilities, or of different shapes.
-    """
-    kind = "multiclass" if np.ndim(teacher_scores) == 2 else "binary"
-    teacher = check_scores(kind, teacher_scores, "teacher_scores")
-    student = check_scores(kind, student_scores, "student_scores")
-    if teacher.shape != student.shape:
-        raise ValueError(f"teacher_scores are {list(teacher.shape)}, student_scores {list(student.shape)}")
-    return decisions(teacher) == decisions(student)
-
-
-def distances(left: Floats, right: Floats) -> Floats:
-    """Returns how far scores are apart, `[n]`: the total variation of distributions `[n, k]`."""
-    gaps = np.abs(left - right)
-    return gaps if gaps.ndim == 1 else gaps.sum(axis=1) / 2
 
 
 def retention(teacher: float | None, student: float | None) -> float | None:

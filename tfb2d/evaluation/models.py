@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfb2d.evaluation.metrics import Bools
+from tfb2d.evaluation.scores import Bools
 from tfb2d.outcomes import CalibrationNumbers
 
 History = Sequence[Mapping[str, Any]]

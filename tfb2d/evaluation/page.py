@@ -1,28 +1,21 @@
-"""The report of a run as a page: figures, pictures and examples."""
+"""The report of a run as a page: headline, cards, tables and pictures."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tfb2d.evaluation import pictures
 from tfb2d.evaluation.contrasts import contrast_note, contrast_table
-from tfb2d.evaluation.metrics import (
-    LESS_IS_BETTER,
-    Floats,
-    check_labels,
-    check_scores,
-    decisions,
-    distances,
-    hits,
-    kind_of,
-)
+from tfb2d.evaluation.examples import examples
+from tfb2d.evaluation.metrics import LESS_IS_BETTER
 from tfb2d.evaluation.models import MODELS, covered
 from tfb2d.evaluation.pictures import Series
 from tfb2d.evaluation.results import RunResults, histories
+from tfb2d.evaluation.scores import Floats, check_labels, check_scores, decisions, hits, kind_of
 from tfb2d.evaluation.table import (
     METRICS,
     baseline_rows,
@@ -37,7 +30,7 @@ from tfb2d.evaluation.table import (
     span,
     speed_up,
 )
-from tfb2d.report.page import Picture, excerpt, table_row
+from tfb2d.report.page import Picture, table_row
 from tfb2d.report.page import render as render_page
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -161,75 +154,6 @@ def ranking_note(report: Mapping[str, Any]) -> str:
     )
 
 
-def examples(run: RunResults) -> dict[str, Any]:
-    """Picks the test rows on which the leading model and its teacher agree least, and most; without a teacher, its label.
-
-    See `metrics.distances`.
-    """
-    kind = kind_of(run.task)
-    own = check_scores(kind, run.models[run.leading].scores)
-    labels = check_labels(kind, run.labels, own)
-    teacher = _teacher_scores(run)
-    other = np.eye(own.shape[1])[labels.astype(np.int64)] if kind == "multiclass" else labels
-    gaps = distances(own, other if teacher is None else teacher)
-    known = np.flatnonzero(np.isfinite(gaps))
-    order = known[np.argsort(gaps[known], kind="stable")]
-    models = {"teacher": teacher} | {key: np.asarray(run.models[key].scores) for key in run.distilled}
-
-    def shown(rows: NDArray[np.int64]) -> list[dict[str, Any]]:
-        return [
-            {
-                "texts": [(name, excerpt(column[row])) for name, column in zip(_fields(run), run.columns, strict=True)],
-                "label": _label(run.task, labels[row]),
-                "scores": [
-                    {"key": key, **_score(run.task, scores[row])}
-                    for key, scores in models.items()
-                    if scores is not None
-                ],
-            }
-            for row in map(int, rows)
-        ]
-
-    return {
-        "of": MODELS[run.leading],
-        "against": "label" if teacher is None else "teacher",
-        "least": shown(order[::-1][: run.examples]),
-        "most": shown(order[: run.examples]),
-    }
-
-
-def _teacher_scores(run: RunResults) -> Floats | None:
-    """Returns the teacher's scores; None without a teacher, or where it has a score for no row."""
-    if "teacher" not in run.models or not covered(run.models["teacher"].scores).any():
-        return None
-    return np.asarray(run.models["teacher"].scores, np.float64)
-
-
-def _fields(run: RunResults) -> Sequence[str]:
-    return getattr(run.task, "fields", None) or [f"text {index + 1}" for index in range(len(run.columns))]
-
-
-def _classes(task: Any) -> Sequence[str]:
-    return getattr(task, "classes", ())
-
-
-def _label(task: Any, label: float) -> str:
-    """Returns the label as the user's files have it."""
-    if _classes(task):
-        return str(_classes(task)[int(label)])
-    low, high = getattr(task, "label_range", ()) or (0, 1)
-    return f"{low + label * (high - low):g}"
-
-
-def _score(task: Any, score: Any) -> dict[str, Any]:
-    """Returns a row's score: the share of a bar that is filled, and the text beside it."""
-    if np.ndim(score) == 0:
-        return {"share": float(score), "text": f"{score:.3f}"}
-    best = int(np.argmax(score))
-    name = _classes(task)[best] if _classes(task) else best
-    return {"share": float(score[best]), "text": f"{name} {score[best]:.3f}"}
-
-
 def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
     kind = kind_of(run.task)
     labels = check_labels(kind, run.labels, check_scores(kind, run.models[run.leading].scores))
@@ -257,7 +181,7 @@ def _pictures(run: RunResults, report: Mapping[str, Any]) -> list[Picture]:
             legend,
         ),
     ]
-    all_teacher = _teacher_scores(run)
+    all_teacher = run.teacher_scores
     if all_teacher is None:
         return drawn
     rows = covered(all_teacher)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.evaluation.metrics import Bools, Floats, calibration_rows, decisions, one_against_rest
+from tfb2d.evaluation.metrics import calibration_rows, one_against_rest
 from tfb2d.evaluation.models import History
+from tfb2d.evaluation.scores import Bools, Floats, decisions
 from tfb2d.report.pictures import COLOURS, DASHES, LINE, MUTED, svg
 
 GRID = 200  # points of a curve that would have more

@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfb2d.atomic import read_json, write_json
-from tfb2d.data.errors import DataError
-from tfb2d.errors import UserError
+from tfb2d.errors import DataError, UserError
 from tfb2d.evaluation.machine import machine
 from tfb2d.evaluation.models import MODELS
 from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25, seed_of
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 
 def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
@@ -48,9 +47,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
         reports.append(read_json(report_file))
     for run, report in zip(runs, reports, strict=True):
         if missing := set(COMPARED) - set(report):
-            raise DataError(
-                f"{run}: its report lacks {min(missing)}; python -m tfb2d.train --force=report makes it anew"
-            )
+            raise DataError(f"{run}: its report lacks {min(missing)}; tfb2d train --force=report makes it anew")
         if _seedless(report["config"]) != _seedless(reports[0]["config"]):
             raise DataError(f"{run}: its settings differ from those of {runs[0]} in more than seeds")
     values = [_metrics(report) for report in reports]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 
 def add_arguments(parser: "Parser") -> None:

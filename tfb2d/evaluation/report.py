@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tfb2d.data.files import write_atomic, write_json
+from tfb2d.atomic import write_atomic, write_json
 from tfb2d.evaluation.page import render
 from tfb2d.evaluation.results import RunResults, summarise
 

@@ -9,22 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
-from tfb2d.evaluation.doubts import doubts, uncovered
 from tfb2d.evaluation.headline import constant_scores, headline_measure
-from tfb2d.evaluation.metrics import (
-    LESS_IS_BETTER,
-    THRESHOLD,
-    Bools,
-    Floats,
-    agreement,
-    check_labels,
-    check_scores,
-    kind_of,
-    metrics,
-    ndcg_groups,
-)
+from tfb2d.evaluation.metrics import LESS_IS_BETTER, metrics
 from tfb2d.evaluation.models import DISTILLED, MODELS, Model, covered
+from tfb2d.evaluation.ranking import ndcg_groups
+from tfb2d.evaluation.scores import THRESHOLD, Bools, Floats, agreement, check_labels, check_scores, kind_of
 from tfb2d.evaluation.table import METRICS
+from tfb2d.evaluation.teacher_warnings import few_scored, teacher_warnings
 
 HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
 # Comparisons of the leading model: its accuracy, ROC-AUC and NDCG@10 over its teacher's, the share of rows decided as the
@@ -78,6 +69,16 @@ class RunResults:
                 raise ValueError(f"{name} scores are {shapes[0]}, those of the {self.leading} {shapes[1]}")
 
     @property
+    def teacher_scores(self) -> Floats | None:
+        """Returns the teacher's scores; None without a teacher, or where too few rows have a score (`few_scored`)."""
+        if "teacher" not in self.models:
+            return None
+        scored = covered(self.models["teacher"].scores)
+        if few_scored(int(scored.sum()), len(scored)):
+            return None
+        return np.asarray(self.models["teacher"].scores, np.float64)
+
+    @property
     def distilled(self) -> list[str]:
         """Returns the keys of the models that learnt from the teacher; the first leads."""
         return [key for key in DISTILLED if key in self.models]
@@ -113,8 +114,8 @@ def summarise(run: RunResults) -> dict[str, Any]:
     intervals: dict[str, Any] = {key: whole.intervals(key) for key in scores}
     compared: dict[str, dict[str, Interval]] = {key: {} for key in run.distilled}
     scored = np.zeros(len(labels), np.bool_) if teacher is None else covered(teacher)
-    warnings = [] if teacher is None else uncovered(int(scored.sum()), len(labels))
-    if teacher is not None and scored.any():
+    warnings = [] if teacher is None else few_scored(int(scored.sum()), len(labels))
+    if teacher is not None and not warnings:
         met = {key: values[scored] for key, values in {"teacher": teacher, **scores}.items()}
         shares = {key: agreement(met["teacher"], met[key]) for key in run.distilled}
         part = Bootstrap(run.task, labels[scored], met, _of(groups, scored), shares=shares, **draws)
@@ -122,7 +123,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         for key in run.distilled:
             compared[key] = _against_teacher(part, key, measure, run.rankings)
         kept = compared[run.leading]["retention"]["value"]
-        warnings += doubts(run.task, labels[scored], part.values["teacher"], kept, run.leading)
+        warnings = teacher_warnings(run.task, labels[scored], part.values["teacher"], kept, run.leading)
         warnings += _better_than_the_teacher(part, measure)
     if {"student", "labels_only"} <= set(scores):
         compared["student"]["gain_over_labels_only"] = whole.difference("student", "labels_only")

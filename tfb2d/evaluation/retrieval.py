@@ -22,7 +22,7 @@ from math import comb
 import numpy as np
 
 from tfb2d.evaluation.bootstrap import CELLS, Interval, draw_counts, percentile_interval
-from tfb2d.evaluation.metrics import Floats
+from tfb2d.evaluation.scores import Floats
 
 Gains = Mapping[str, float]  # title's id -> grade, 0 or more; a title that is missing has the grade 0
 Hits = Sequence[tuple[str, float]]  # (title's id, score) of the titles that were retrieved; a higher score is better

@@ -8,34 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json
+from tfb2d.atomic import read_json
 from tfb2d.data.task import Task
-from tfb2d.model_folder import newest_version
+from tfb2d.errors import DataError
+from tfb2d.model_folder import ABOUT, version_folder
 
-ABOUT = "assets.extra/tfb2d.json"
 BATCH = 1024  # rows of one call: larger ones are no faster on a CPU
 
 Float32 = NDArray[np.float32]
-
-
-def version_folder(model: str | Path) -> Path:
-    """Returns the folder itself if it is a SavedModel, otherwise its version folder with the highest number.
-
-    Raises:
-      DataError: there is no SavedModel; the message lists the folder's content.
-    """
-    folder = Path(model)
-    if (folder / "saved_model.pb").exists():
-        return folder
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; a model is what tfb2d train exported")
-    try:
-        return newest_version(folder, "saved_model.pb")
-    except FileNotFoundError:
-        inside = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        message = f"{folder}: neither a SavedModel nor a folder of numbered versions; it holds {inside}"
-        raise DataError(message) from None
 
 
 class Scorer:
@@ -65,9 +45,9 @@ class Scorer:
         import tensorflow as tf
 
         if self.about.get("needs"):
-            from tfb2d import text_ops
+            from tfb2d import tf_text
 
-            text_ops.register(self.folder)
+            tf_text.register(self.folder)
 
         self._tf = tf
         self._model = tf.saved_model.load(str(self.folder))  # keeps the variables alive

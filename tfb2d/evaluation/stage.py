@@ -10,8 +10,7 @@ from tfb2d.atomic import read_json
 from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.evaluation.headline import groups_of, headline_on
-from tfb2d.evaluation.material import Exported as Exported
-from tfb2d.evaluation.material import LoadTeacher, Material, exported_models
+from tfb2d.evaluation.run_scores import LoadTeacher, RunScores, exported_models
 from tfb2d.outcomes import ReportOutcome
 from tfb2d.runs import Run
 
@@ -37,20 +36,20 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str], load_teach
     from tfb2d.evaluation.table import print_table
     from tfb2d.evaluation.test_logits import write_test_logits
 
-    material = Material(run, config, load_teacher)
-    task, test = material.task, material.tables["test"]
+    scores = RunScores(run, config, load_teacher)
+    task, test = scores.task, scores.tables["test"]
     several = len(config.teachers) > 1
-    alone = {name: material.teacher(name) for name in config.teachers}
-    models = {"teacher": material.stacked_teachers() if several else next(iter(alone.values()))}
-    models |= {exported.key: material.exported(exported) for exported in exported_models(run, config)}
+    alone = {name: scores.teacher(name) for name in config.teachers}
+    models = {"teacher": scores.stacked_teachers() if several else next(iter(alone.values()))}
+    models |= {exported.key: scores.exported(exported) for exported in exported_models(run, config)}
     if config.report.labels_only and "student" in config.models:
-        models["labels_only"] = material.labels_only()
+        models["labels_only"] = scores.labels_only()
     if len(task.fields) == 2 and task.kind != "multiclass":
-        models["bm25"] = material.bm25()
+        models["bm25"] = scores.bm25()
     results = RunResults(
         name=config.name,
         task=task,
-        columns=material.columns("test"),
+        columns=scores.columns("test"),
         labels=test.column("label").to_numpy(),
         models=models,
         teachers=alone if several else {},
@@ -59,29 +58,29 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str], load_teach
         seconds=run.seconds(stages),
         compression=_compression(run) if "student" in config.models else {},
         config=dataclasses.asdict(config),
-        headline=headline_on(task, material.tables["valid"], config.report.headline).measure,
+        headline=headline_on(task, scores.tables["valid"], config.report.headline).measure,
         versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
         command=run.command,
         resamples=config.report.resamples,
         examples=config.report.examples,
-        contrasts=_contrasts(run, config, material),
+        contrasts=_contrasts(run, config, scores),
     )
     write_test_logits(results, run.test_logits)
     written = write_report(results, run.folder)
     return ReportOutcome(print_table(written), str(run.report_page), written["model"])
 
 
-def _contrasts(run: Run, config: Config, material: Material) -> dict[str, Any] | None:
+def _contrasts(run: Run, config: Config, scores: RunScores) -> dict[str, Any] | None:
     """Returns words of the training text, plain and negated, as the teacher and each distilled model score them."""
     from tfb2d.evaluation.contrasts import contrasts
 
     if not (config.data.has_negations and config.report.negations):
         return None
     train = read_table(run.split("train"))
-    (field,) = material.task.fields
-    teacher = material.score_by_teachers()
+    (field,) = scores.task.fields
+    teacher = scores.score_by_teachers()
     score = {} if teacher is None else {"teacher": teacher}
-    score |= {exported.key: material.score_by(exported) for exported in exported_models(run, config)}
+    score |= {exported.key: scores.score_by(exported) for exported in exported_models(run, config)}
     return contrasts(
         train.column(field).to_pylist(),
         train.column("label").to_numpy(),

@@ -9,7 +9,7 @@ from tfb2d.data.join import Matches, join_scores
 from tfb2d.data.scores import AS_USUAL, Reading
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import probabilities
-from tfb2d.evaluation.metrics import Floats
+from tfb2d.evaluation.scores import Floats
 
 
 def teacher_scores(

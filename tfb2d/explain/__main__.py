@@ -22,11 +22,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import quoting_flag
+from tfb2d.cli.arguments import quoting_flag
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.explain.source import Source
     from tfb2d.explain.views import View
 
@@ -68,7 +68,7 @@ def run(options: Namespace) -> None:
         raise UserError("give either texts, or --nearest, or --disagree" if modes else "give a text to explain")
     if options.teacher_logits and not (options.disagree and options.data):
         raise UserError("--teacher_logits goes with --disagree and --data; a run folder has its teachers' logits")
-    from tfb2d.data.files import write_atomic, write_json
+    from tfb2d.atomic import write_atomic, write_json
     from tfb2d.explain.source import find
     from tfb2d.explain.terminal import colours
 
@@ -86,7 +86,7 @@ def run(options: Namespace) -> None:
 def _views(source: "Source", rows: Sequence[Sequence[str]], options: Namespace) -> "list[View]":
     import numpy as np
 
-    from tfb2d.data.errors import DataError
+    from tfb2d.errors import DataError
     from tfb2d.explain.contributions import explain
     from tfb2d.explain.views import view
 
@@ -103,7 +103,7 @@ def _views(source: "Source", rows: Sequence[Sequence[str]], options: Namespace) 
 
 
 def _explain(source: "Source", texts: Sequence[str], level: str, options: Namespace) -> tuple[str, str, Any]:
-    from tfb2d.data.errors import DataError
+    from tfb2d.errors import DataError
     from tfb2d.explain.page import render
     from tfb2d.explain.terminal import show
 
@@ -122,9 +122,9 @@ def _explain(source: "Source", texts: Sequence[str], level: str, options: Namesp
 def _texts(source: "Source", options: Namespace) -> Iterator[str]:
     """Yields the texts whose n-grams are candidates."""
     from tfb2d.data.checked_rows import read_texts
-    from tfb2d.data.errors import DataError
     from tfb2d.data.files import expand
     from tfb2d.data.tables import iter_batches
+    from tfb2d.errors import DataError
     from tfb2d.evaluation.scorer import field_columns
 
     fields = source.student.task.fields
@@ -145,10 +145,10 @@ def _neighbours(source: "Source", _: Sequence[str], level: str, options: Namespa
 
     from tqdm import tqdm
 
+    from tfb2d.cli.terminal import printable
     from tfb2d.evaluation.table import layout
     from tfb2d.explain.nearest import candidates, nearest
     from tfb2d.explain.page import render
-    from tfb2d.terminal import printable
 
     texts = tqdm(
         _texts(source, options), desc="count n-grams", unit=" texts", unit_scale=True, disable=not sys.stderr.isatty()
@@ -182,10 +182,10 @@ def _neighbours(source: "Source", _: Sequence[str], level: str, options: Namespa
 
 
 def _disagree(source: "Source", _: Sequence[str], level: str, options: Namespace) -> tuple[str, str, Any]:
+    from tfb2d.cli.terminal import printable
     from tfb2d.explain.disagree import from_files, from_run, measure, summary
     from tfb2d.explain.page import render
     from tfb2d.explain.terminal import show
-    from tfb2d.terminal import printable
 
     if options.data:
         compared = from_files(source, options.data, options.teacher_logits, options.fields, options.quoting)

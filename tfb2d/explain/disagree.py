@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.scores import Reading
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.metrics import agreement, decisions, distances
+from tfb2d.errors import DataError
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns
+from tfb2d.evaluation.scores import agreement, decisions, distances
 from tfb2d.evaluation.table import layout, percent
 from tfb2d.evaluation.teacher_scores import teacher_scores
 from tfb2d.explain.measures import MEASURES, measures, seen_in_transfer
@@ -105,7 +105,7 @@ def from_run(source: Source, split: str) -> TeacherRows:
     if len(teachers) != len(stack.weights):
         raise DataError(
             f"{run.folder}: its settings name {len(teachers)} teachers, its student learnt from {len(stack.weights)}; "
-            "python -m tfb2d.train brings it up to date"
+            "tfb2d train brings it up to date"
         )
     logits = {
         part: one_column(stacked_logits([run.logits(name, part) for name in teachers], task, stack))
@@ -163,7 +163,7 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
     Raises:
       DataError: the teacher scored none of the rows.
     """
-    from tfb2d.students.model import score_texts
+    from tfb2d.students.scoring import score_texts
 
     task = source.student.task
     logits = score_texts(source.student.model, compared.columns)

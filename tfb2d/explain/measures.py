@@ -80,7 +80,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
     if (hashed.max_tokens, hashed.affixes) != (config.max_tokens, config.affixes):
         raise RunError(
             f"{hashed.folder} has {hashed.max_tokens} tokens of a text and affixes {hashed.affixes}, the student reads "
-            f"{config.max_tokens} and {config.affixes}; python -m tfb2d.train brings the run up to date"
+            f"{config.max_tokens} and {config.affixes}; tfb2d train brings the run up to date"
         )
     orders = row_orders(student)
     parts = [ngrams_of(student, text).ravel() for column in columns for text in column]

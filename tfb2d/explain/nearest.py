@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.students import text_spec
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TextIO
 
 import numpy as np
 
+from tfb2d.cli.terminal import printable
 from tfb2d.explain.views import Part, View
-from tfb2d.terminal import printable
 
 UP, DOWN = (29, 95, 209), (190, 75, 10)  # adds to the score, takes from it: hues that colour-blind readers tell apart
 

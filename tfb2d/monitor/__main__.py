@@ -2,7 +2,7 @@
 
   tfb2d monitor --logs=/var/log/shop --model=saved_models/shop --teacher=runs/shop/teachers/bert --output=watch
   tfb2d monitor --logs=/var/log/student --model=/models/shop --teacher_logits=labelled/ --output=watch \
-      --reference=transfer.safetensors --test=judged_test.tsv --fail_on_alert
+      --reference=transfer.safetensors --test=labelled_test.tsv --fail_on_alert
 
 Reads PredictionLog records as `tfb2d.serving.RequestLog` and the embedded server's `--log_requests` write them
 (plain, gzip or zlib), streamed. Writes into --output:
@@ -23,11 +23,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import quoting_flag
+from tfb2d.cli.arguments import quoting_flag
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 ALERTED = 3
 

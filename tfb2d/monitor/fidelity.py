@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.evaluation.bootstrap import percentile_interval
-from tfb2d.evaluation.metrics import decisions, distances
+from tfb2d.evaluation.scores import decisions, distances
 from tfb2d.monitor.drift import log_odds
 
 Floats = NDArray[np.float64]

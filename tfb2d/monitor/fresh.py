@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from tfb2d.atomic import fingerprint_files, read_json, write_atomic
 from tfb2d.config import LabelConfig, TeacherConfig
 from tfb2d.data.checked_rows import read_texts
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.keys import HashSet, hash64, text_key
 from tfb2d.data.scores import Reading
 from tfb2d.data.tables import ShardWriter, count_rows, logit_names, part_files, read_table
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.outcomes import LogitsOutcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
 
@@ -171,7 +171,7 @@ def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path,
         plain = task.fields in (("text",), ("query", "title"))
         fields = "" if plain else f" --config.data.fields={','.join(task.fields)}"
         unlabelled = f"--config.data.unlabelled={shlex.quote(str(fresh))}"
-        command = f"python -m tfb2d.train --config={name} --workdir=runs/next --config.data.train=LABELLED"
+        command = f"tfb2d train --config={name} --workdir=runs/next --config.data.train=LABELLED"
         return f"{command}{fields} {unlabelled}"
     settings = read_json(run / "config.json")
     settings["data"]["unlabelled"] = [*settings["data"]["unlabelled"], str(fresh)]
@@ -183,7 +183,7 @@ def write_recipe(out: Path, run: Path | None, teacher: Path | None, fresh: Path,
     named = run if run.name not in ("", "..") else run.resolve()
     workdir = named.with_name(f"{named.name}-next")
     recipe = out / "next.py"
-    command = f"python -m tfb2d.train --config={shlex.quote(str(recipe))} --workdir={shlex.quote(str(workdir))}"
+    command = f"tfb2d train --config={shlex.quote(str(recipe))} --workdir={shlex.quote(str(workdir))}"
     write_atomic(recipe, _RECIPE.format(run=run, command=command, settings=pprint.pformat(settings, sort_dicts=False)))
     return command
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand
 from tfb2d.data.rejects import Rejects
+from tfb2d.errors import DataError
 from tfb2d.monitor.requests import Ignored, LoggedRequest, Unroller
 from tfb2d.monitor.tfrecord import records
 

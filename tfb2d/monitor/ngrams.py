@@ -40,7 +40,7 @@ class Grams:
 
 @dataclass(frozen=True)
 class Hasher:
-    """Makes n-grams of texts with the student's graph, of so many tokens each; `max_tokens` are kept of a text."""
+    """Makes n-grams of texts with the student's graph; `max_tokens` tokens are kept of a text."""
 
     orders: tuple[int, ...]
     max_tokens: int

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfb2d.evaluation import pictures as run_pictures
-from tfb2d.evaluation.metrics import decisions
+from tfb2d.evaluation.scores import decisions
 from tfb2d.evaluation.table import figure, percent, span
 from tfb2d.monitor import pictures
 from tfb2d.report.page import Picture, excerpt, table_row

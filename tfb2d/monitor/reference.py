@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path, read_json
 from tfb2d.data.checked_rows import read_texts
-from tfb2d.data.errors import DataError
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.tables import part_files
-from tfb2d.evaluation.metrics import decisions
+from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import Scorer
+from tfb2d.evaluation.scores import decisions
+from tfb2d.model_folder import ABOUT
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
 from tfb2d.monitor.sample import Reservoir
@@ -133,7 +134,7 @@ def load_or_build(
 
 def model_fingerprint(scorer: Scorer) -> str:
     """Returns the fingerprint of an exported model."""
-    return str(read_json(scorer.folder / "assets.extra/tfb2d.json").get("fingerprint", scorer.folder.name))
+    return str(read_json(scorer.folder / ABOUT).get("fingerprint", scorer.folder.name))
 
 
 def build(

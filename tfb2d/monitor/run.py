@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import read_json, write_atomic, write_json
+from tfb2d.atomic import read_json, write_atomic, write_json
+from tfb2d.errors import DataError
 from tfb2d.evaluation.calibration import Calibration
-from tfb2d.evaluation.metrics import distances
-from tfb2d.evaluation.scorer import ABOUT, Scorer
+from tfb2d.evaluation.scorer import Scorer
+from tfb2d.evaluation.scores import distances
+from tfb2d.model_folder import ABOUT
 from tfb2d.monitor import fresh, reference
 from tfb2d.monitor.alerts import alerts
 from tfb2d.monitor.describe import Describer

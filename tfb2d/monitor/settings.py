@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.monitor.alerts import Thresholds
 
 

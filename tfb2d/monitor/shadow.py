@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 
@@ -51,7 +51,7 @@ class Comparison:
     @property
     def moved(self) -> NDArray[np.float64]:
         """Returns how far each row's score moved, `[n]`; see `metrics.distances`."""
-        from tfb2d.evaluation.metrics import distances
+        from tfb2d.evaluation.scores import distances
 
         return distances(self.after.astype(np.float64), self.before.astype(np.float64))
 
@@ -62,7 +62,7 @@ class Comparison:
         """
         from scipy.stats import kendalltau
 
-        from tfb2d.evaluation.metrics import decisions
+        from tfb2d.evaluation.scores import decisions
 
         old, new = decisions(self.before.astype(np.float64)), decisions(self.after.astype(np.float64))
         long = [part for part in self.rankings if part.stop - part.start > 1]
@@ -154,15 +154,15 @@ def add_arguments(parser: "Parser") -> None:
     output = parser.group("output")
     output.real("max_flips", "Share of decisions that may change before the exit status is 3.", 1.0, 0.0, 1.0)
     output.flag("json", "Write the figures to this file, too.", "", metavar="FILE")
-    output.integer("show_text", "Print so many rows that moved most, with their texts.", 0, 0)
+    output.integer("show_text", "How many of the rows that moved most to print, with their texts.", 0, 0)
     output.switch("progress", "Show a progress bar.", True)
 
 
 def run(options: Namespace) -> int:
     """Runs the command; returns its exit status."""
-    from tfb2d.data.errors import DataError
-    from tfb2d.data.files import write_json
+    from tfb2d.atomic import write_json
     from tfb2d.data.task import Task
+    from tfb2d.errors import DataError
     from tfb2d.evaluation.calibration import Calibration
     from tfb2d.monitor.logs import LogReader
     from tfb2d.monitor.requests import Unroller

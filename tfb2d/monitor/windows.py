@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.data.errors import DataError
-from tfb2d.evaluation.metrics import decisions
+from tfb2d.errors import DataError
+from tfb2d.evaluation.scores import decisions
 from tfb2d.monitor.drift import FINE, histogram
 from tfb2d.monitor.logs import Rows
 from tfb2d.probability import one_column

@@ -56,7 +56,7 @@ def interval(axes: Any, at: float, ends: Sequence[float] | None, colour: str, *,
 
 
 def svg_document(width: float, height: float, draw: Callable[[Any], None]) -> str:
-    """Draws a figure of so many inches by `draw`; returns a whole SVG document with matplotlib's own colours."""
+    """Draws a figure by `draw`, sizes in inches; returns a whole SVG document with matplotlib's own colours."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Protocol
 
+from tfb2d.config.label import RayConfig
 from tfb2d.errors import DataError, UserError
-from tfb2d.label_config import RayConfig
 from tfb2d.scale.ray_cluster import ClusterError, connected, resources
 
 AHEAD = 2  # pieces an actor holds: one in work, one waiting, so that it never waits for the driver

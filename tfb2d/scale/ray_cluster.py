@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tfb2d.config.label import RayConfig
 from tfb2d.errors import UserError
-from tfb2d.label_config import RayConfig
 
 OBJECT_STORE = 100 * 2**20  # bytes; only indices and counts pass through it (Ray needs 75 MiB)
 PATIENCE = 20.0  # seconds for a cluster's first answer

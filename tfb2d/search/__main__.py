@@ -17,11 +17,11 @@
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from tfb2d.arguments import nearest
+from tfb2d.cli.arguments import nearest
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 COMMANDS = {name: f"tfb2d.search.{name}" for name in ("build", "update", "query", "evaluate", "bench", "serve")}

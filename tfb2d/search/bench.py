@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 from tfb2d.errors import UserError
 from tfb2d.search.evaluate import judged_flags
-from tfb2d.search.flags import source_of, titles_flags
+from tfb2d.search.flags import DTYPES, source_of, titles_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 INDEXES = ("hnsw-float16", "hnsw-int8", "ivfpq-float16", "sq-int8")
@@ -65,7 +65,7 @@ def run(options: Namespace) -> None:
 
     names = [name.partition("-") for name in options.indexes]
     for backend, _, dtype in names:
-        if backend not in ("exact", "hnsw", "ivfpq", "sq") or dtype not in ("float32", "float16", "int8"):
+        if backend not in ("exact", "hnsw", "ivfpq", "sq") or dtype not in DTYPES:
             raise UserError(f"--indexes: {backend}-{dtype} is no BACKEND-DTYPE such as {', '.join(INDEXES)}")
     if not all(ef.isdecimal() for ef in options.ef_search):
         raise UserError(f"--ef_search={','.join(options.ef_search)}: whole numbers")

@@ -16,10 +16,10 @@ from tfb2d.model_folder import megabytes
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, read_record
 from tfb2d.search.building import build, derive
-from tfb2d.search.core import run_on_one_core
 from tfb2d.search.distractors import write_distractors
 from tfb2d.search.judged import Columns, Judgements, measure, read_judgements
 from tfb2d.search.manifest import Manifest
+from tfb2d.search.measure_index import Task, run_on_one_core
 from tfb2d.search.models import Model
 from tfb2d.search.searcher import Searcher
 from tfb2d.search.titles import Source
@@ -71,18 +71,18 @@ class Bench:
         for name, folder in made.items():
             _LOG.info("measures %s", name)
             hnsw = name.startswith("hnsw")
-            task = {
-                "index": str(folder),
-                "vectors": str(vectors),
-                "truth": str(truth),
-                "queries": list(judgements.gains),
-                "twin": self._options.model,
-                "ranker": self._options.ranker,
-                "bm25": name == BASE,
-                "encoding": name == BASE,
-                "peer": peer,
-                "ef_search": [int(ef) for ef in self._options.ef_search] if hnsw else [],
-            }
+            task = Task(
+                index=str(folder),
+                vectors=str(vectors),
+                truth=str(truth),
+                queries=list(judgements.gains),
+                twin=self._options.model,
+                ranker=self._options.ranker,
+                bm25=name == BASE,
+                encoding=name == BASE,
+                peer=peer,
+                ef_search=[int(ef) for ef in self._options.ef_search] if hnsw else [],
+            )
             figures = run_on_one_core(task, self._folder / f"{name}.task.json")
             settings = Manifest.read(folder)
             figures["parameters"] = dict(settings.parameters)
@@ -94,15 +94,15 @@ class Bench:
             result["judged"][name] = self._judged(folder, judgements)
         return result
 
-    def _peer(self) -> dict[str, Any] | None:
-        """Makes the cross-encoder to compare with; its weights are random, since speed does not depend on them.
+    def _peer(self) -> dict[str, Any]:
+        """Makes the cross-encoder to compare with, if any; its weights are random, since speed does not depend on them.
 
         Raises:
           UserError: the packages that it needs are missing.
         """
         name = self._options.peer
         if not name:
-            return None
+            return {}
         from tfb2d.bench.onnx_bert import build as build_peer
         from tfb2d.bench.systems import ENCODER, EXTRA
         from tfb2d.data.resources import resolve

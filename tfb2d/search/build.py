@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from tfb2d.search.flags import backend_flags, parameters_of, source_of, titles_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 

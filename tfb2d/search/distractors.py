@@ -27,7 +27,7 @@ def distractors(titles: Sequence[str], count: int, seed: int = 0) -> Iterator[st
       seed: of the choices.
 
     Raises:
-      DataError: the titles have too few words to make so many.
+      DataError: the titles have too few words to make `count` of them.
     """
     split = [words for words in (title.split() for title in titles) if words]
     if not split:

@@ -11,11 +11,11 @@ Random order stands beside the others. Intervals (95%) are by drawing queries.
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import quoting_flag
+from tfb2d.cli.arguments import quoting_flag
 from tfb2d.search.flags import open_searcher, search_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 

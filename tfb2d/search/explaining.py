@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from tfb2d.errors import UserError
-from tfb2d.explain.left_out import Rank, left_out
+from tfb2d.explain.leave_one_out import Rank, leave_one_out
 from tfb2d.explain.spans import Span, spans
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Explainer:
         return source
 
     def _by_leaving_out(self, query: str, title: str) -> Moved:
-        score, tokens, values = left_out(self._rank, query, title)
+        score, tokens, values = leave_one_out(self._rank, query, title)
         cut = [spans(*side) for side in zip((query, title), tokens, values, strict=True)]
         return Moved(score, cut[0], cut[1], (), LEFT_OUT)
 

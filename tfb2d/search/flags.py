@@ -3,12 +3,14 @@
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import Group, reading_flags
+from tfb2d.cli.arguments import Group, reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.search.searcher import Searcher
     from tfb2d.search.titles import Source
+
+DTYPES = ("float32", "float16", "int8")  # of the vectors in a catalogue
 
 
 def titles_flags(parser: "Parser", required: bool) -> None:
@@ -50,7 +52,7 @@ def backend_flags(parser: "Parser") -> None:
     """Adds the flags that say how vectors are kept and searched."""
     how = parser.group("vectors")
     text = "How vectors are stored. int8 takes a quarter of float32."
-    how.choice("dtype", text, "float16", ("float32", "float16", "int8"))
+    how.choice("dtype", text, "float16", DTYPES)
     text = "What searches them; auto is exact up to 100,000 titles, then hnsw. See results/ for what each costs."
     how.choice("backend", text, "auto", ("auto", "exact", "hnsw", "ivfpq", "sq", "milvus"))
     how.words("parameters", "Of the backend, such as m=16,ef_search=128.", metavar="NAME=N,...")

@@ -18,7 +18,7 @@ from tfb2d.search.fusion import Rows
 from tfb2d.search.manifest import Manifest
 
 BACKENDS = ("exact", "hnsw", "ivfpq", "sq", "milvus")
-EXACT_ROWS = 100_000  # up to so many titles "auto" searches all of them; beyond, by HNSW
+EXACT_ROWS = 100_000  # titles up to which "auto" searches all of them; beyond, by HNSW
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "exact": {},
     "hnsw": {"m": 16, "ef_construction": 100, "ef_search": 128},

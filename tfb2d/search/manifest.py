@@ -13,7 +13,6 @@ from tfb2d.search.models import Identity
 
 NAME = "index.json"
 FORMAT = 1
-DTYPES = ("float32", "float16", "int8")
 
 
 @dataclass(frozen=True)

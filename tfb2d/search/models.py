@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from tfb2d.atomic import fingerprint_files, read_json
 from tfb2d.errors import UserError
+from tfb2d.model_folder import ABOUT
 from tfb2d.search.answer import SearchError
 
 _SERVER = re.compile(r"(?P<address>[^/\s]+:\d+)/(?P<name>[\w.-]+)")
 _PROBES = ("red usb-c cable 2 m", "iPhone 8 64GB", "Kühlschrank")  # texts by whose vectors a twin is known again
 _SAME = 0.999  # cosine of two vectors of one text by one twin; other machines and servers round otherwise
-_ABOUT = "assets.extra/tfb2d.json"
 
 Floats = NDArray[np.float32]
 
@@ -163,7 +163,7 @@ class Model:
 
 def _fingerprint(folder: Path) -> str:
     """Returns what tells exported versions apart: what the export recorded, else a digest of the files."""
-    about = folder / _ABOUT
+    about = folder / ABOUT
     recorded = read_json(about).get("fingerprint", "") if about.exists() else ""
     if recorded:
         return str(recorded)

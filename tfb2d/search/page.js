@@ -332,26 +332,26 @@ function toggle(item) {
 
 async function tellWhy(why, hit) {
   why.append(el("h3", {}, "What moved the student's score"), el("p", { class: "lead" }, "Computing …"));
-  let told;
+  let explained;
   try {
-    [told] = await Promise.all(explain([hit.title]));
+    [explained] = await Promise.all(explain([hit.title]));
   } catch (error) {
     if (error.name !== "AbortError") why.lastChild.textContent = error.message;
     return;
   }
-  const most = Math.max(...told.ngrams.map((part) => Math.abs(part.value)), 1e-9);
+  const most = Math.max(...explained.ngrams.map((part) => Math.abs(part.value)), 1e-9);
   why.lastChild.replaceWith(
-    el("p", { dir: "auto" }, el("b", {}, "query"), ...marked(told.query, strongest(told))),
-    el("p", { dir: "auto" }, el("b", {}, "title"), ...marked(told.title, strongest(told))),
-    el("ul", { class: "adds", "aria-label": "What adds to the logit" }, told.ngrams.slice(0, 8).map(({ text, value, about }) =>
+    el("p", { dir: "auto" }, el("b", {}, "query"), ...marked(explained.query, strongest(explained))),
+    el("p", { dir: "auto" }, el("b", {}, "title"), ...marked(explained.title, strongest(explained))),
+    el("ul", { class: "adds", "aria-label": "What adds to the logit" }, explained.ngrams.slice(0, 8).map(({ text, value, about }) =>
       el("li", { title: about }, el("span", { dir: "auto" }, text.replaceAll("⊣", "(end)")), el("span", { class: "value" }, signed(value)), el("span", { class: "axis", "aria-hidden": "true" }, el("i", { class: value < 0 ? "down" : "up", style: `width: ${percent(Math.abs(value) / most / 2)}` }))))),
-    legend(told),
+    legend(explained),
   );
 }
 
-function legend(told) {
+function legend(explained) {
   const kinds = [["up", "raises the score"], ["down", "lowers it"]];
-  return el("p", { class: "legendline" }, kinds.map(([kind, text]) => el("span", {}, el("mark", { class: kind, style: "--strength: 1" }, text))), el("span", {}, told.ngrams.some((part) => part.text.includes(" ~ ")) && "a ~ b: words that match softly"), el("span", {}, `by ${told.method}`));
+  return el("p", { class: "legendline" }, kinds.map(([kind, text]) => el("span", {}, el("mark", { class: kind, style: "--strength: 1" }, text))), el("span", {}, explained.ngrams.some((part) => part.text.includes(" ~ ")) && "a ~ b: words that match softly"), el("span", {}, `by ${explained.method}`));
 }
 
 const strongest = ({ query, title }) => Math.max(...[...query, ...title].map((part) => Math.abs(part.value)), 1e-9);
@@ -370,9 +370,9 @@ function explain(titles) {
   const { limits } = state.about;
   for (let first = 0; first < missing.length; first += limits.titles) {
     const some = missing.slice(first, first + limits.titles);
-    const told = ask("/api/explain", [["q", state.answer.query], ...some.map((title) => ["title", title])], state.asked?.signal);
-    some.forEach((title, at) => state.explained.set(title, told.then(({ explanations }) => explanations[at])));
-    told.catch(() => some.forEach((title) => state.explained.delete(title))); // the next one who asks tries again
+    const explained = ask("/api/explain", [["q", state.answer.query], ...some.map((title) => ["title", title])], state.asked?.signal);
+    some.forEach((title, at) => state.explained.set(title, explained.then(({ explanations }) => explanations[at])));
+    explained.catch(() => some.forEach((title) => state.explained.delete(title))); // the next one who asks tries again
   }
   return titles.map((title) => state.explained.get(title));
 }
@@ -380,8 +380,8 @@ function explain(titles) {
 async function explainShown() {
   const items = [...document.querySelectorAll("#column-two .hits > li")];
   try {
-    const told = await Promise.all(explain(items.map((item) => item.hit.title)));
-    items.forEach((item, at) => item.querySelector(".name").replaceChildren(...marked(told[at].title, strongest(told[at]))));
+    const explained = await Promise.all(explain(items.map((item) => item.hit.title)));
+    items.forEach((item, at) => item.querySelector(".name").replaceChildren(...marked(explained[at].title, strongest(explained[at]))));
   } catch {
     // What is asked for by hand says what is wrong.
   }

@@ -14,11 +14,11 @@ from argparse import Namespace
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tfb2d.cli.terminal import printable
 from tfb2d.search.flags import open_searcher, search_flags
-from tfb2d.terminal import printable
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.search.answer import Answer
 
 EXTRA = "search"

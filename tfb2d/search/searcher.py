@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfb2d.errors import UserError
-from tfb2d.search.answer import Answer as Answer
-from tfb2d.search.answer import Hit as Hit
-from tfb2d.search.answer import SearchError
+from tfb2d.search.answer import Answer, Hit, SearchError
 from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.fusion import Floats, Rows, fuse, ordered, ranks
 from tfb2d.search.models import Model

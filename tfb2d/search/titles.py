@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tfb2d.arguments import nearest
+from tfb2d.cli.arguments import nearest
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import MAX_CHARS, text_fault
 from tfb2d.data.files import expand

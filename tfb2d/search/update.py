@@ -19,7 +19,7 @@ from tfb2d.errors import UserError
 from tfb2d.search.flags import source_of, titles_flags
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 _SHOWN = 5

@@ -9,12 +9,12 @@ import grpc
 import numpy as np
 
 from tfb2d.serving import channel
-from tfb2d.serving.calls import Operation, Pause, Prediction, Send, Settings, Step, Together
+from tfb2d.serving.calls import Calls, Operation, Pause, Prediction, Send, Step, Together
 from tfb2d.serving.errors import ServingError
 from tfb2d.serving.plan import Row, Signature, Text
 
 
-class AsyncClient(Settings):
+class AsyncClient(Calls):
     """Does what `Client` does for asyncio: same arguments, methods, results and errors; every method is awaited.
 
         async with AsyncClient("127.0.0.1:8500", model="student") as client:

@@ -23,13 +23,13 @@ import grpc
 import numpy as np
 
 from tfb2d.serving import channel
-from tfb2d.serving.calls import Operation, Pause, Prediction, Send, Settings, Step, Together
+from tfb2d.serving.calls import Calls, Operation, Pause, Prediction, Send, Step, Together
 from tfb2d.serving.errors import ServingError
 from tfb2d.serving.plan import Row, Signature, Text
 
 
-class Client(Settings):
-    """Scores, ranks and embeds by asking a server; see `Settings` for the arguments.
+class Client(Calls):
+    """Scores, ranks and embeds by asking a server; see `ClientSettings` for the arguments.
 
     All methods take `timeout` in seconds (None: the client's own), within which they retry while the server is
     UNAVAILABLE (with `retry_exhausted` also where it has no thread free), and raise

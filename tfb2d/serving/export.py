@@ -9,13 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d import __version__
+from tfb2d.model_folder import EDGE
 from tfb2d.outcomes import DecisionNumbers
 from tfb2d.serving.version_folder import Request, single_rows_and_all, write_version
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 from tfb2d.students.served import ServedStudent, scores_and_logits
-
-EDGE = "assets.extra/edge"
 
 
 def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dict[str, Callable]:

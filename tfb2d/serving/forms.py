@@ -7,12 +7,13 @@ from pathlib import Path
 from tfb2d import __version__
 from tfb2d.atomic import write_atomic
 from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
-from tfb2d.data.errors import DataError
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY
+from tfb2d.errors import DataError
+from tfb2d.model_folder import EDGE
 from tfb2d.outcomes import CalibrationNumbers, DecisionNumbers
 from tfb2d.resume import fingerprint, is_finished, read_record
 from tfb2d.runs import Run, run_of
-from tfb2d.serving.export import EDGE, export
+from tfb2d.serving.export import export
 from tfb2d.serving.version_folder import warmup_texts
 from tfb2d.students.model import WEIGHTS, Student, load_student
 from tfb2d.students.text_spec import SPEC

@@ -26,7 +26,7 @@ from tfb2d.errors import UserError
 from tfb2d.model_folder import newest_version
 
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
 
 CLIENTS = 32  # of the closed loop that finds the capacity
 REPEATS = 3  # of the measurement at the fixed rate
@@ -94,7 +94,7 @@ def report(measured: Sequence[Measured], rate: float) -> str:
     """Returns the text of the file: the best batched candidate, with all measurements as a comment."""
     chosen = best([outcome for outcome in measured if outcome.batching])
     lines = [
-        f"Measured by `python -m tfb2d.serving.tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
+        f"Measured by `tfb2d tune` at {rate:,.0f} requests/s on {os.cpu_count()} processors:",
         "",
         HEADER,
         *(outcome.line() + (" <- this file" if outcome is chosen else "") for outcome in measured),
@@ -207,7 +207,7 @@ def run(options: Namespace) -> None:
         raise UserError(
             "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both separated by commas"
         ) from None
-    from tfb2d.data.files import write_atomic
+    from tfb2d.atomic import write_atomic
 
     model, output = Path(options.model), Path(options.output)
     requests = requests_of(newest_version(model))

@@ -12,8 +12,7 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from tfb2d.atomic import read_json, sync, write_json
 from tfb2d.data.tables import iter_batches
-from tfb2d.evaluation.scorer import ABOUT
-from tfb2d.model_folder import version_folders
+from tfb2d.model_folder import ABOUT, version_folders
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 

@@ -1,1 +1,10 @@
-"""Students: hashed n-grams and a feed-forward network (tf_keras). Importing the package imports nothing heavy."""
+"""Students: hashed n-grams and a feed-forward network (tf_keras). Importing the package imports nothing heavy.
+
+- `text_spec` is the hash spec in NumPy, `text` the same as a graph: text, tokens, hashes, n-gram ids.
+- `rows` keeps the hashes of texts on disk, so that each text is hashed once.
+- `model.Student` is the student as it is trained, out of `layers`, `composed`, `pairs` and `early_exit`.
+- `served.ServedStudent` computes the same logits for serving, in fewer operations; `served_query` for one query's titles.
+- `fit.fit_student` trains a student, by `training.Trainer` and `optimizer.RowWiseAdagrad`; `steps` takes a training step.
+- `strategy`, `replicas`, `servers` and `member` do the same on several devices and machines.
+- `int8_table` and `packed` store and read int8 tables.
+"""

@@ -1,7 +1,7 @@
 """The student: strings -> hashed n-grams -> pooled fields and their interaction -> feed-forward network -> logit."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ import tensorflow as tf
 import tf_keras
 from safetensors.numpy import load_file, save_file
 
+from tfb2d.atomic import atomic_path, read_json, write_json
 from tfb2d.config import StudentConfig
-from tfb2d.data.errors import DataError
-from tfb2d.data.files import atomic_path, read_json, write_json
 from tfb2d.data.task import Task
+from tfb2d.errors import DataError
 from tfb2d.students import ngrams, text_spec
 from tfb2d.students.composed import ComposedPool
 from tfb2d.students.early_exit import EarlyExit
@@ -21,6 +21,7 @@ from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, Toke
 from tfb2d.students.optimizer import shards
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import Field, KernelPooling, MatchedPools, pooled_features
+from tfb2d.students.start_values import start_rows
 
 if TYPE_CHECKING:
     from tfb2d.students.rows import HashedRows
@@ -250,18 +251,6 @@ class Student:
         write_json(folder / "student.json", {**about, "hash_spec": text_spec.SPEC["version"]})
 
 
-def start_rows(vectors: np.ndarray, dim: int) -> np.ndarray:
-    """Turns word vectors `[n, width]` into table rows `[n, dim]` float32 by PCA; rows get the length of start values."""
-    width = min(dim, *vectors.shape)
-    centred = vectors.astype(np.float32) - vectors.mean(0, dtype=np.float32)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    reduced = np.zeros((len(vectors), dim), np.float32)
-    reduced[:, :width] = centred @ axes[:, ::-1][:, :width]
-    reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-8)
-    length = (1 / 3) ** 0.5  # of a row of `dim` numbers that are uniform in +-1/sqrt(dim)
-    return reduced * length
-
-
 def _dense(width: int, seed: int, name: str, use_bias: bool = True) -> tf_keras.layers.Dense:
     start = tf_keras.initializers.GlorotUniform(seed)
     return tf_keras.layers.Dense(width, use_bias=use_bias, kernel_initializer=start, name=name)
@@ -299,22 +288,3 @@ def assign_arrays(weights: list[tf.Variable], arrays: dict[str, np.ndarray]) -> 
     """Gives weights the values that `named_arrays` took."""
     for weight, name in zip(weights, sorted(arrays), strict=True):
         weight.assign(arrays[name])
-
-
-def score_texts(score: Callable, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
-    """Computes logits of texts, batch by batch.
-
-    Args:
-      score: a function of `[batch]` string tensors, one a field, to logits, such as `Student.model`.
-      columns: the texts, one sequence a field.
-      batch: rows of a call.
-
-    Returns:
-      `[n, n_logits]` float32.
-    """
-    function = tf.function(score, reduce_retracing=True)
-    parts = [
-        function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
-        for start in range(0, len(columns[0]), batch)
-    ]
-    return np.concatenate(parts)

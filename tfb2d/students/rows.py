@@ -17,7 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfb2d.atomic import read_json, sync, write_json
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.students import text
 from tfb2d.students.ngrams import take
 

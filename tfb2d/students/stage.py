@@ -29,7 +29,7 @@ def hash_splits(run: Run, config: Config) -> RowsOutcome:
     """Hashes the texts of all splits into `rows/`.
 
     The folder weighs 8 bytes a token and 8 bytes a row and field. It may be deleted by hand: the next
-    `python -m tfb2d.train` makes it again, and keeps the students that were trained on it.
+    `tfb2d train` makes it again, and keeps the students that were trained on it.
     """
     from tfb2d.students.rows import hash_texts
 

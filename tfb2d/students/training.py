@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path, write_json
 from tfb2d.config import TrainingConfig
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.students.margin import paired_batches, query_keys

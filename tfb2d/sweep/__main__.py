@@ -11,7 +11,7 @@ orders, convolutions, convolution_width, buckets, dim, ffn, interactions (pairs)
 affixes; "all" takes those that the run can answer, and lists the others. A student that composes n-grams
 (student.window) has no orders. Only such a student has convolutions, their width and affixes.
 
---rows=100k gives all axes but transfer so many transfer rows. That is sooner, and mostly orders variants alike.
+--rows=100k limits the transfer rows of all axes but transfer. That is faster, and mostly orders variants alike.
 
 Every variant trains with each seed in <workdir>/sweep. Finished trainings are skipped, and stopped ones go on. Choices
 are read on validation. The test split is looked at once, at the end, and sweep.json counts such looks. Writes sweep.json
@@ -25,14 +25,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfb2d.cli.arguments import RECIPE_SETTINGS
+
 if TYPE_CHECKING:
-    from tfb2d.arguments import Parser
+    from tfb2d.cli.arguments import Parser
     from tfb2d.config import Config
     from tfb2d.runs import Run
-    from tfb2d.sweep.material import Material
+    from tfb2d.sweep.run_data import RunData
     from tfb2d.sweep.training import Job
 
-SETTINGS = ("--config.", "--noconfig.", "--compress.")  # read by tfb2d.recipes
+SETTINGS = RECIPE_SETTINGS
 
 
 def add_arguments(parser: "Parser") -> None:
@@ -73,7 +75,7 @@ def sweep(run: "Run", options: Namespace) -> str:
     from tfb2d.config import ConfigError
     from tfb2d.runs import locked
     from tfb2d.sweep.axes import axes
-    from tfb2d.sweep.material import Material
+    from tfb2d.sweep.run_data import RunData
     from tfb2d.sweep.settings import ALL
     from tfb2d.sweep.training import is_done, jobs
     from tfb2d.sweep.variants import count
@@ -92,25 +94,25 @@ def sweep(run: "Run", options: Namespace) -> str:
             raise ConfigError(f"--values takes axis=value,value, not {setting!r}")
         values[axis] = tuple(listed.split(","))
     shown = options.progress and sys.stderr.isatty()
-    material = Material(run, config)
+    run_data = RunData(run, config)
     chosen_axes = axes(
         options.sweep,
         config,
-        material.facts,
+        run_data.facts,
         values,
         options.equal_steps,
         rows,
         lambda line: print(line, file=sys.stderr),
     )
-    todo = jobs(material, chosen_axes, options.seeds)
+    todo = jobs(run_data, chosen_axes, options.seeds)
     if options.dry_run:
-        return plan(material, todo, out)
+        return plan(run_data, todo, out)
     with locked(out):
         if not all(is_done(job, out) for job in todo):
-            print(plan(material, todo, out), file=sys.stderr)
-        _train(material, todo, out, shown)
-        material.load()
-        figures = _evaluate(run, material, chosen_axes, todo, out, options)
+            print(plan(run_data, todo, out), file=sys.stderr)
+        _train(run_data, todo, out, shown)
+        run_data.load()
+        figures = _evaluate(run, run_data, chosen_axes, todo, out, options)
     from tfb2d.sweep.table import print_tables
 
     return f"{print_tables(figures)}\n\npictures   {out / 'sweep.html'}"
@@ -128,8 +130,8 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
       RunError: this is no run folder.
       ConfigError: no such recipe or setting, or data and teachers that are not the run's.
     """
+    from tfb2d.cli.recipes import load, override
     from tfb2d.config import Config, ConfigError
-    from tfb2d.recipes import load, override
 
     own = run.config()
     chosen = own.to_dict()
@@ -157,12 +159,12 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
     return config
 
 
-def plan(material: "Material", todo: Sequence["Job"], out: Path) -> str:
+def plan(run_data: "RunData", todo: Sequence["Job"], out: Path) -> str:
     """Lays out the jobs as a table, with the time that each is expected to take."""
     from tfb2d.evaluation.table import layout, long_duration
     from tfb2d.sweep.training import estimate, is_done
 
-    seconds = estimate(material, todo, out)
+    seconds = estimate(run_data, todo, out)
     rows = [["variant", "seed", "about"]]
     left = 0.0
     for job, expected in zip(todo, seconds, strict=True):
@@ -174,7 +176,7 @@ def plan(material: "Material", todo: Sequence["Job"], out: Path) -> str:
     return f"{layout(rows)}\n{total}"
 
 
-def _train(material: "Material", all_jobs: Sequence["Job"], out: Path, shown: bool) -> None:
+def _train(run_data: "RunData", all_jobs: Sequence["Job"], out: Path, shown: bool) -> None:
     """Trains the jobs that are not done, a few in each process.
 
     TensorFlow frees the memory of a student's table only when its process ends.
@@ -187,7 +189,7 @@ def _train(material: "Material", all_jobs: Sequence["Job"], out: Path, shown: bo
     todo = [job for job in all_jobs if not is_done(job, out)]
     for start in range(0, len(todo), PER_PROCESS):
         group = todo[start : start + PER_PROCESS]
-        arguments = (material.run, material.config, group, out, shown, start, len(todo))
+        arguments = (run_data.run, run_data.config, group, out, shown, start, len(todo))
         process = get_context("spawn").Process(target=train_all, args=arguments, daemon=True)
         process.start()
         process.join()
@@ -196,12 +198,12 @@ def _train(material: "Material", all_jobs: Sequence["Job"], out: Path, shown: bo
 
 
 def _evaluate(
-    run: "Run", material: "Material", axes: Sequence[Any], trained: Sequence["Job"], out: Path, options: Namespace
+    run: "Run", run_data: "RunData", axes: Sequence[Any], trained: Sequence["Job"], out: Path, options: Namespace
 ) -> dict[str, Any]:
     """Computes the figures, writes `sweep.json` and `sweep.html`, and counts the look at the test split."""
     import datetime
 
-    from tfb2d.data.files import read_json, write_atomic, write_json
+    from tfb2d.atomic import read_json, write_atomic, write_json
     from tfb2d.evaluation.machine import machine
     from tfb2d.evaluation.results import plain
     from tfb2d.resume import fingerprint
@@ -209,8 +211,8 @@ def _evaluate(
     from tfb2d.sweep.page import render
     from tfb2d.sweep.results import evaluate
 
-    figures = evaluate(material, axes, trained, out, test=options.test, resamples=options.resamples)
-    collisions = Collisions(material)
+    figures = evaluate(run_data, axes, trained, out, test=options.test, resamples=options.resamples)
+    collisions = Collisions(run_data)
     for axis, axis_figures in zip(axes, figures["axes"], strict=True):
         if axis.name in ("buckets", "orders", "vocabulary"):
             for variant, figures_of_variant in zip(axis.variants, axis_figures["variants"], strict=True):
@@ -226,12 +228,12 @@ def _evaluate(
     figures = plain(
         {
             "run": str(run.folder),
-            "command": shlex.join(["python", "-m", "tfb2d.sweep", *options.words]),
+            "command": shlex.join(["tfb2d", "sweep", *options.words]),
             "date": datetime.date.today().isoformat(),
             "machine": machine(),
-            "task": material.task.to_json(),
+            "task": run_data.task.to_json(),
             "seeds": options.seeds,
-            "rows": {split: len(labels) for split, labels in material.labels.items()},
+            "rows": {split: len(labels) for split, labels in run_data.labels.items()},
             "test_looks": looks,
             **figures,
         }

@@ -8,14 +8,14 @@ from tfb2d.students import ngrams, text_spec
 from tfb2d.sweep.settings import Settings
 
 if TYPE_CHECKING:
-    from tfb2d.sweep.material import Material
+    from tfb2d.sweep.run_data import RunData
 
 
 class Collisions:
     """Counts the n-grams that share a row of the table; a run's distinct n-grams are looked for once for each order."""
 
-    def __init__(self, material: "Material") -> None:
-        self.material = material
+    def __init__(self, run_data: "RunData") -> None:
+        self.run_data = run_data
         self._distinct: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def count(self, settings: Settings) -> dict[str, Any]:
@@ -31,7 +31,7 @@ class Collisions:
         orders = (1,) if settings.student.window else settings.student.orders
         for order in orders:
             if order not in self._distinct:
-                self._distinct[order] = ngrams.distinct(self.material.rows["transfer"], order)
+                self._distinct[order] = ngrams.distinct(self.run_data.rows["transfer"], order)
         distinct = [self._distinct[order] for order in orders]
         keys, counts = np.concatenate([part[0] for part in distinct]), np.concatenate([part[1] for part in distinct])
         size = settings.vocabulary or settings.student.vocabulary

@@ -9,11 +9,12 @@ import numpy as np
 from tfb2d.evaluation.bootstrap import Bootstrap, percentile_interval
 from tfb2d.evaluation.calibration import Calibration, calibrate
 from tfb2d.evaluation.headline import best_threshold
-from tfb2d.evaluation.metrics import LESS_IS_BETTER, agreement
+from tfb2d.evaluation.metrics import LESS_IS_BETTER
 from tfb2d.evaluation.models import covered
+from tfb2d.evaluation.scores import agreement
 from tfb2d.probability import one_column
 from tfb2d.sweep.curve import learning_curve
-from tfb2d.sweep.material import Material
+from tfb2d.sweep.run_data import RunData
 from tfb2d.sweep.settings import Axis, base
 from tfb2d.sweep.training import LOGITS, Job, base_of, identity, outcome_of
 
@@ -23,22 +24,22 @@ Figures = dict[str, Any]
 class Split:
     """Computes the metrics of all jobs, which are done, on the split "valid" or "test", from their calibrated scores."""
 
-    def __init__(self, material: Material, name: str, trained: Sequence[Job], out: Path, resamples: int) -> None:
-        task, self._resamples = material.task, resamples
-        labels = material.labels[name]
+    def __init__(self, run_data: RunData, name: str, trained: Sequence[Job], out: Path, resamples: int) -> None:
+        task, self._resamples = run_data.task, resamples
+        labels = run_data.labels[name]
         rows = np.isfinite(labels)
         scores = {job.folder: _scores(job, out, name)[rows] for job in trained}
-        thresholds, valid = {}, material.labels["valid"]
+        thresholds, valid = {}, run_data.labels["valid"]
         if task.kind == "binary":
             known = np.isfinite(valid)
             thresholds = {
                 job.folder: best_threshold(valid[known], _scores(job, out, "valid")[known]) for job in trained
             }
-        groups = material.groups(name)
+        groups = run_data.groups(name)
         groups = None if groups is None else np.asarray(groups, object)[rows]
         self._bootstrap = Bootstrap(task, labels[rows], scores, groups, thresholds=thresholds, resamples=resamples)
         self._metrics = list(self._bootstrap.values[next(iter(scores))])
-        teacher = _teacher(material, name)[rows]
+        teacher = _teacher(run_data, name)[rows]
         known = covered(teacher)
         self.teacher: Figures | None = None
         self._fidelity: dict[str, float | None] = dict.fromkeys(scores)
@@ -46,7 +47,7 @@ class Split:
             known_groups = None if groups is None else groups[known]
             models = {"teacher": teacher[known]}
             if thresholds:
-                of_valid = _teacher(material, "valid")
+                of_valid = _teacher(run_data, "valid")
                 met = covered(of_valid) & np.isfinite(valid)
                 thresholds = {"teacher": best_threshold(valid[met], of_valid[met])}
             of_teacher = Bootstrap(
@@ -94,7 +95,7 @@ class Split:
 
 
 def evaluate(
-    material: Material, axes: Sequence[Axis], trained: Sequence[Job], out: Path, *, test: bool, resamples: int
+    run_data: RunData, axes: Sequence[Axis], trained: Sequence[Job], out: Path, *, test: bool, resamples: int
 ) -> Figures:
     """Computes all figures of a sweep whose jobs are done; `test` looks at the test split, too.
 
@@ -103,17 +104,17 @@ def evaluate(
       headline measure on validation. `best` is the variant with the best validation figure of it, None where no variant
       has a figure. Every variant has `valid` and, with `test`, `test`.
     """
-    splits = {name: Split(material, name, trained, out, resamples) for name in ("valid", *(["test"] if test else []))}
+    splits = {name: Split(run_data, name, trained, out, resamples) for name in ("valid", *(["test"] if test else []))}
     by_key: dict[str, list[Job]] = {}
     for job in trained:
         by_key.setdefault(job.key, []).append(job)
-    own = by_key[identity(material, base_of(axes).settings)]
-    primary = material.headline.measure
+    own = by_key[identity(run_data, base_of(axes).settings)]
+    primary = run_data.headline.measure
     answers = []
     for axis in axes:
         variants = []
         for variant in axis.variants:
-            seeds = by_key[identity(material, variant.settings)]
+            seeds = by_key[identity(run_data, variant.settings)]
             outcomes = [outcome_of(job, out) for job in seeds]
             variants.append(
                 {
@@ -133,7 +134,7 @@ def evaluate(
         scores = [_value(figure, "valid", primary) for figure in variants]
         figures["best"] = variants[int(np.argmax(scores))]["name"] if np.isfinite(scores).any() else None
         if axis.name == "transfer":
-            figures["curves"] = _curves(axis, material, splits, by_key, variants, primary)
+            figures["curves"] = _curves(axis, run_data, splits, by_key, variants, primary)
         answers.append(figures)
     teacher = {name: split.teacher for name, split in splits.items()}
     return {"primary": primary, "teacher": teacher, "axes": answers}
@@ -141,7 +142,7 @@ def evaluate(
 
 def _curves(
     axis: Axis,
-    material: Material,
+    run_data: RunData,
     splits: Mapping[str, Split],
     by_key: Mapping[str, Sequence[Job]],
     variants: Sequence[Figures],
@@ -157,7 +158,7 @@ def _curves(
                 curves[name][metric] = {"none": "curves are fitted to 1 less a measure whose best value is 1"}
                 continue
             errors = [[1 - value for value in variant[name][metric]["by_seed"]] for variant in variants]
-            seeds = [by_key[identity(material, variant.settings)] for variant in axis.variants]
+            seeds = [by_key[identity(run_data, variant.settings)] for variant in axis.variants]
             samples = [1 - split.samples(jobs, metric) for jobs in seeds]
             try:
                 curves[name][metric] = learning_curve(rows, errors, samples)
@@ -166,11 +167,11 @@ def _curves(
     return curves
 
 
-def _teacher(material: Material, split: str) -> np.ndarray:
+def _teacher(run_data: RunData, split: str) -> np.ndarray:
     """Returns the stacked teachers' scores, calibrated on validation; NaN where a row has no logit."""
-    settings, task = base(material.config), material.task
-    valid, logits = (one_column(material.teacher(settings, name)) for name in ("valid", split))
-    labels = material.labels["valid"]
+    settings, task = base(run_data.config), run_data.task
+    valid, logits = (one_column(run_data.teacher(settings, name)) for name in ("valid", split))
+    labels = run_data.labels["valid"]
     known = covered(valid) & np.isfinite(labels)
     scored = covered(logits)
     scores = np.full(logits.shape, np.nan)

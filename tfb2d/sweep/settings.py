@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfb2d.config import Config, DistillConfig, StudentConfig, TrainingConfig
-from tfb2d.settings import changed_settings
+from tfb2d.config.mapping import changed_settings
 
 ALL = -1
 

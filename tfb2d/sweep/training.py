@@ -17,12 +17,12 @@ import numpy as np
 
 from tfb2d.atomic import atomic_path
 from tfb2d.config import Config, ConfigError
-from tfb2d.data.errors import DataError
+from tfb2d.errors import DataError
 from tfb2d.outcomes import CalibrationNumbers, Figures, Outcome
 from tfb2d.resume import RECORD, bring_up, fingerprint, is_finished, read_record
 from tfb2d.runs import Run
 from tfb2d.students.text_spec import SPEC
-from tfb2d.sweep.material import Material
+from tfb2d.sweep.run_data import RunData
 from tfb2d.sweep.settings import Axis, Settings, Variant
 
 PER_PROCESS = 8  # trainings
@@ -74,16 +74,16 @@ class Job:
         return f"variants/{self.key}/seed-{self.seed}"
 
 
-def jobs(material: Material, axes: Sequence[Axis], seeds: int) -> list[Job]:
+def jobs(run_data: RunData, axes: Sequence[Axis], seeds: int) -> list[Job]:
     """Returns the jobs of a sweep: the base first, and all seeds of a variant before the next variant."""
     names: dict[str, list[str]] = {}
     settings: dict[str, Settings] = {}
     variants = [(axis, variant) for axis in axes for variant in axis.variants]
     for axis, variant in sorted(variants, key=lambda pair: not pair[1].base):
-        key = identity(material, variant.settings)
+        key = identity(run_data, variant.settings)
         settings[key] = variant.settings
         names.setdefault(key, []).append("recipe" if variant.base else f"{axis.name}: {variant.name}")
-    first = material.config.training.seed
+    first = run_data.config.training.seed
     return [
         Job(settings[key], first + number, key, tuple(dict.fromkeys(titles)))
         for key, titles in names.items()
@@ -91,15 +91,15 @@ def jobs(material: Material, axes: Sequence[Axis], seeds: int) -> list[Job]:
     ]
 
 
-def identity(material: Material, settings: Settings) -> str:
+def identity(run_data: RunData, settings: Settings) -> str:
     """Returns a variant's fingerprint."""
     inputs = ["data", *(f"logits/{name}" for name in settings.teachers)]
     if settings.targets == "labels":
         inputs = ["data"]
-    if settings.student.teacher_init and "words" in material.identities:
+    if settings.student.teacher_init and "words" in run_data.identities:
         inputs.append("words")
-    made_from = [material.identities[name] for name in inputs]
-    return fingerprint(VERSION, settings.to_json(), made_from, SPEC["version"], *material.affixes)[:16]
+    made_from = [run_data.identities[name] for name in inputs]
+    return fingerprint(VERSION, settings.to_json(), made_from, SPEC["version"], *run_data.affixes)[:16]
 
 
 def base_of(axes: Sequence[Axis]) -> Variant:
@@ -119,7 +119,7 @@ def outcome_of(job: Job, out: Path) -> VariantOutcome:
     return VariantOutcome.from_json(record.outcome or {})
 
 
-def train(material: Material, job: Job, out: Path, progress: bool = False) -> VariantOutcome:
+def train(run_data: RunData, job: Job, out: Path, progress: bool = False) -> VariantOutcome:
     """Trains a variant with a seed; returns at once where that is done, and goes on where it was stopped.
 
     Writes the logits of the validation and test splits. The test figures of all variants are computed at the end.
@@ -127,13 +127,13 @@ def train(material: Material, job: Job, out: Path, progress: bool = False) -> Va
     return bring_up(
         out / job.folder,
         fingerprint(job.key, job.seed),
-        lambda folder: _train(material, job, folder, progress),
+        lambda folder: _train(run_data, job, folder, progress),
         VariantOutcome,
         name=f"{job.names[0]}, seed {job.seed}",
     )
 
 
-def _train(material: Material, job: Job, folder: Path, progress: bool) -> VariantOutcome:
+def _train(run_data: RunData, job: Job, folder: Path, progress: bool) -> VariantOutcome:
     import tf_keras
     from safetensors.numpy import save_file
 
@@ -142,21 +142,21 @@ def _train(material: Material, job: Job, folder: Path, progress: bool) -> Varian
     from tfb2d.sweep import vocabulary
 
     begin = time.monotonic()
-    settings, task = job.settings, material.task
-    rows, words = material.learn_from(settings), material.words(settings)
+    settings, task = job.settings, run_data.task
+    rows, words = run_data.learn_from(settings), run_data.words(settings)
     shape, ids, start_from = settings.student, None, None
     if settings.vocabulary:
-        ids = vocabulary.frequent(material.rows["transfer"], shape.orders, settings.vocabulary, rows.index)
+        ids = vocabulary.frequent(run_data.rows["transfer"], shape.orders, settings.vocabulary, rows.index)
         shape = replace(shape, buckets=len(ids) + 1)
     student = Student(task, shape, job.seed)
     if ids is not None:
         vocabulary.use(student, ids)
         start_from = partial(vocabulary.start_from, student, ids)
     training = replace(settings.training, seed=job.seed, strategy="")  # a sweep is spread over processes of its own
-    valid = material.watch("valid")
-    fitted = fit_student(student, rows, valid, training, folder, words, progress, start_from, material.headline)
+    valid = run_data.watch("valid")
+    fitted = fit_student(student, rows, valid, training, folder, words, progress, start_from, run_data.headline)
     with atomic_path(folder / LOGITS) as path:
-        save_file({split: fitted.logits(material.watch(split)) for split in ("valid", "test")}, path)
+        save_file({split: fitted.logits(run_data.watch(split)) for split in ("valid", "test")}, path)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     numbers = sum(int(np.prod(weight.shape)) for weight in student.trunk.trainable_variables)
     calibration = fitted.calibration
@@ -186,12 +186,12 @@ def train_all(
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     where = ""
     try:
-        material = Material(run, config)
-        material.load()
+        run_data = RunData(run, config)
+        run_data.load()
         for number, job in enumerate(todo, before + 1):
             where = f"{job.names[0]}, seed {job.seed}: "
             begin = time.monotonic()
-            accuracy = train(material, job, out, progress).history[-1]["valid_accuracy"]
+            accuracy = train(run_data, job, out, progress).history[-1]["valid_accuracy"]
             took = time.monotonic() - begin
             print(
                 f"{number} of {total}: {where}validation accuracy {accuracy:.4f}, {took:.0f} s",
@@ -207,7 +207,7 @@ def _end_with(process: BaseProcess) -> None:
     os._exit(1)
 
 
-def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:
+def estimate(run_data: RunData, todo: Sequence[Job], out: Path) -> list[float]:
     """Returns the expected seconds of each job.
 
     They are those of another seed, or follow from the rows and epochs of other variants or of the run's student.
@@ -220,8 +220,8 @@ def estimate(material: Material, todo: Sequence[Job], out: Path) -> list[float]:
     ]
     same = {key: variant.seconds for key, variant in done}
     rates = [variant.seconds / (variant.rows * variant.epochs) for _, variant in done]
-    if not rates and material.run.finished("student"):
-        student = material.run.student_outcome()
+    if not rates and run_data.run.finished("student"):
+        student = run_data.run.student_outcome()
         rates = [sum(epoch["seconds"] for epoch in student.history) / (student.rows * max(len(student.history), 1))]
     rate = float(np.median(rates)) if rates else float("nan")
-    return [same.get(job.key, rate * material.facts.rows(job.settings) * job.settings.training.epochs) for job in todo]
+    return [same.get(job.key, rate * run_data.facts.rows(job.settings) * job.settings.training.epochs) for job in todo]

@@ -24,11 +24,11 @@ from tfb2d.outcomes import AdaptOutcome
 from tfb2d.teachers.loop import State, Training
 from tfb2d.teachers.masking import IGNORED, Units, special_ids, units
 from tfb2d.teachers.models import build_classifier
+from tfb2d.teachers.optimizer import optimizer_for
 from tfb2d.teachers.packing import Packed, shuffled_batches
 from tfb2d.teachers.saved import MODEL
 from tfb2d.teachers.steps import forward
 from tfb2d.teachers.teacher import Teacher, weights_hash
-from tfb2d.teachers.tuning import optimizer_for
 
 HELD_OUT, MOST_HELD_OUT = 0.02, 1000  # share, and most rows, that only measure progress
 EVALUATIONS = 4

@@ -10,6 +10,7 @@ from absl import logging
 
 from tfb2d.atomic import fingerprint_files
 from tfb2d.config import LabelConfig
+from tfb2d.config.mapping import changed_settings
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import text_fault
 from tfb2d.data.files import expand
@@ -21,7 +22,6 @@ from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
 from tfb2d.runs import locked
 from tfb2d.scale.object_store import bring_here
-from tfb2d.settings import changed_settings
 from tfb2d.teachers.label import label_rows
 from tfb2d.teachers.saved import read_about, teacher_identity
 

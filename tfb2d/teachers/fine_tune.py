@@ -22,10 +22,10 @@ from tfb2d.outcomes import TeacherOutcome
 from tfb2d.teachers.card import write_card
 from tfb2d.teachers.loop import State, Training
 from tfb2d.teachers.models import build_classifier
+from tfb2d.teachers.optimizer import optimizer_for
 from tfb2d.teachers.packing import Packed, shuffled_batches
 from tfb2d.teachers.saved import FILE, MODEL, read_about
 from tfb2d.teachers.teacher import Teacher
-from tfb2d.teachers.tuning import optimizer_for
 
 
 def fine_tune(

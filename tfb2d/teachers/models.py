@@ -12,7 +12,7 @@ from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data import resources
 from tfb2d.teachers import electra, mpnet  # noqa: F401 (registers what KerasHub lacks: two classifiers, one encoder)
 from tfb2d.teachers.mpnet_weights import load_mpnet
-from tfb2d.teachers.reading import family_of
+from tfb2d.teachers.tokenizer_settings import family_of
 from tfb2d.teachers.wordpiece import preprocessor_of, repair_accents
 
 FORMS = (

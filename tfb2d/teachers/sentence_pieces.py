@@ -10,7 +10,7 @@ from typing import Any
 
 import keras_hub
 
-from tfb2d.teachers.reading import without_accents
+from tfb2d.teachers.tokenizer_settings import without_accents
 
 
 def is_uncased(tokenizer: Any) -> bool:

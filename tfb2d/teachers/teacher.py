@@ -18,10 +18,10 @@ from tfb2d.atomic import write_json
 from tfb2d.data.task import Task
 from tfb2d.teachers.models import load_classifier
 from tfb2d.teachers.packing import Packed, Packer
-from tfb2d.teachers.reading import OTHER_PIECES, TOKENIZERS
 from tfb2d.teachers.saved import FILE, MODEL, read_about
 from tfb2d.teachers.sentence_pieces import is_uncased
 from tfb2d.teachers.steps import forward
+from tfb2d.teachers.tokenizer_settings import OTHER_PIECES, TOKENIZERS
 from tfb2d.teachers.unpadded import UnpaddedForward, can_skip_padding
 
 

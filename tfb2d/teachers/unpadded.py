@@ -105,7 +105,7 @@ def _encode(layer: Any, weights: Any, x: Any, real: Any, in_x: Any, first_only: 
       x: [tokens, width], the real tokens.
       real: bool [rows, length], which cells of the padded batch are tokens.
       in_x: int32 [rows, length], where in x each cell is; of padding any token.
-      first_only: whether only the first token of each row is wanted.
+      first_only: whether only the first token of each row is needed.
 
     Returns:
       [tokens, width] or, with `first_only`, [rows, width].

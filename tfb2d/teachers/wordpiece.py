@@ -8,7 +8,7 @@ import keras_hub
 
 from tfb2d.config import ConfigError
 from tfb2d.teachers.mpnet import MPNetTextClassifierPreprocessor, MPNetTokenizer
-from tfb2d.teachers.reading import made_here, read_settings, without_accents
+from tfb2d.teachers.tokenizer_settings import made_here, read_settings, without_accents
 
 FAMILIES: dict[str, tuple[Any, Any]] = {  # tokenizer and preprocessor, by Hugging Face's name
     "bert": (keras_hub.tokenizers.BertTokenizer, keras_hub.models.BertTextClassifierPreprocessor),

@@ -9,9 +9,9 @@ import keras_hub
 import numpy as np
 
 from tfb2d.config import ConfigError, TeacherConfig
+from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.teachers.models import build_classifier, precision
 from tfb2d.teachers.packing import Packer
-from tfb2d.twin_config import SCRATCH, TwinConfig
 
 READ = {"token_ids", "padding_mask", "segment_ids"}  # inputs of encoders that towers know to feed
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
 from tfb2d.atomic import atomic_path
+from tfb2d.config.twin import TwinConfig
 from tfb2d.students import text
 from tfb2d.twin.layers import TABLE
 from tfb2d.twin.losses import margin_loss, soft_cross_entropy, vector_loss
@@ -24,7 +25,6 @@ from tfb2d.twin.pairs import Pairs
 from tfb2d.twin.texts import CHUNK
 from tfb2d.twin.towers import signature_of
 from tfb2d.twin.training import PairTraining, Validation
-from tfb2d.twin_config import TwinConfig
 
 VECTORS = "vectors.safetensors"  # the transformer's, in the training's folder until the tower is trained
 

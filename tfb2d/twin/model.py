@@ -12,13 +12,13 @@ from safetensors.numpy import load_file, save_file
 
 from tfb2d.atomic import atomic_path, read_json, write_json
 from tfb2d.config import ConfigError
+from tfb2d.config.mapping import build
+from tfb2d.config.twin import TwinConfig
 from tfb2d.data.task import Task
-from tfb2d.settings import build
 from tfb2d.twin.crossing import crossing_layer
 from tfb2d.twin.encoders import Source
 from tfb2d.twin.inputs import inputs_from_spec
 from tfb2d.twin.towers import Tower, look_up_tower, tower_from_json, tri_letter_tower, with_length, word_piece_tower
-from tfb2d.twin_config import TwinConfig
 
 FILE = "twin.json"  # written last: a folder that has it is whole
 WEIGHTS = "weights.safetensors"

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfb2d.config.twin import TwinConfig
 from tfb2d.students.optimizer import RowWiseAdagrad
-from tfb2d.teachers.tuning import optimizer_for, rate_schedule
+from tfb2d.teachers.optimizer import optimizer_for, rate_schedule
 from tfb2d.twin.layers import TABLE
-from tfb2d.twin_config import TwinConfig
 
 HEADS = ("pooling", "embedding", "crossing")  # layers between an encoder and the logit
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfb2d import __version__
 from tfb2d.serving.version_folder import Request, single_rows_and_all, write_version
-from tfb2d.text_ops import LIBRARY
+from tfb2d.tf_text import LIBRARY
 from tfb2d.twin.inputs import WordPieceInputs
 from tfb2d.twin.model import Twin
 from tfb2d.twin.served import served_tower

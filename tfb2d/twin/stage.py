@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfb2d.config import Config
+from tfb2d.config.mapping import changed_settings
+from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack
 from tfb2d.distill.targets import fit
 from tfb2d.outcomes import CalibrationNumbers, LogitsOutcome, StackWeights, TwinOutcome
 from tfb2d.runs import Run
-from tfb2d.settings import changed_settings
-from tfb2d.twin_config import SCRATCH, TwinConfig
 
 if TYPE_CHECKING:
     from tfb2d.twin.encoders import Source

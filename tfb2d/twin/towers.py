@@ -9,12 +9,12 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
+from tfb2d.config.twin import TwinConfig
 from tfb2d.teachers.models import precision
 from tfb2d.twin.encoders import Source, encoder_from_json, encoder_to_json, starting_encoder
 from tfb2d.twin.inputs import Inputs, NGramInputs, TriLetterInputs, WordPieceInputs, inputs_from_spec
 from tfb2d.twin.layers import NGramPool, Pooling, TriLetterEmbedding, UnitLength
 from tfb2d.twin.texts import PackedTexts
-from tfb2d.twin_config import TwinConfig
 
 BATCH_TOKENS = 8192  # tokens, padding included, of a forward pass
 ENCODER, EMBEDDING = "encoder", "embedding"  # names of a tower's parts

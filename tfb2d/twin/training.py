@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.teachers.checkpoints import Checkpoints
@@ -20,9 +21,8 @@ from tfb2d.twin.optimizers import Optimizers
 from tfb2d.twin.pairs import Pairs, query_batches
 from tfb2d.twin.texts import PackedTexts
 from tfb2d.twin.towers import signature_of
-from tfb2d.twin_config import SCRATCH, TwinConfig
 
-PARTS = 4  # a batch's titles, sorted by length, are embedded in so many parts, each padded to its own longest
+PARTS = 4  # in which a batch's titles, sorted by length, are embedded, each padded to its own longest
 FEWEST = 32  # titles that are worth cutting up
 
 
@@ -169,7 +169,7 @@ class TwinTraining(PairTraining):
         return self.twin.cross(queries[self.valid.pairs.query_of], titles[self.valid.pairs.title_of])
 
     def _step(self, parts: int) -> Any:
-        """Traces a step for batches whose titles come in so many parts."""
+        """Traces a step for batches whose titles come in `parts` parts."""
         query_model, title_model = self.twin.query_tower.model, self.twin.title_tower.model
         crossing, optimizers, weight = self.twin.crossing, self.optimizers, self.config.margin_weight
         of, floats = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)

@@ -10,7 +10,7 @@ from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import Product
 from tfb2d.data.offers.graded_pairs import GRADES, GradedPairs
 from tfb2d.data.offers.graded_queries import MEANT, query_for
-from tfb2d.data.offers.kin import RELATIONS, Kin
+from tfb2d.data.offers.relations import RELATIONS, ProductRelations
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import read_table
 
@@ -27,18 +27,18 @@ PRODUCTS = [
 
 
 def test_relations() -> None:
-    kin = Kin(PRODUCTS)
-    assert kin.families[:3] == ["kgn3", "kgn3", "gsn3"]
-    assert kin.families[5:] == ["iphone 8", "iphone 8", "iphone 7"]
+    product_relations = ProductRelations(PRODUCTS)
+    assert product_relations.families[:3] == ["kgn3", "kgn3", "gsn3"]
+    assert product_relations.families[5:] == ["iphone 8", "iphone 8", "iphone 7"]
     every = np.arange(len(PRODUCTS))
-    assert [RELATIONS[level] for level in kin.relation(0, every)] == [
+    assert [RELATIONS[level] for level in product_relations.relation(0, every)] == [
         "product",
         "family",
         "brand",
         "category",
         *["other"] * 4,
     ]
-    assert [RELATIONS[level] for level in kin.relation(5, every[5:])] == ["product", "family", "brand"]
+    assert [RELATIONS[level] for level in product_relations.relation(5, every[5:])] == ["product", "family", "brand"]
 
 
 def test_queries() -> None:
@@ -109,7 +109,7 @@ def test_grades_follow_relations_but_for_confusions() -> None:
     far = []
     for query, title, grade in pairs.all_candidates(200, 6):
         product, means = meant[query]
-        expected = GRADES[means][pairs.kin.relation(product, np.array([owner[title]]))[0]]
+        expected = GRADES[means][pairs.product_relations.relation(product, np.array([owner[title]]))[0]]
         far.append(abs(grade - expected))
     assert set(far) == {0, 1}
     assert 0.08 < np.mean(far) < 0.2

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfb2d.config import Config, ConfigError, DataConfig, OffersConfig, TeacherConfig
+from tfb2d.config.mapping import changed_settings
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import Titles, cut, read_products
 from tfb2d.data.prepare import prepare
@@ -15,7 +16,6 @@ from tfb2d.errors import DataError
 from tfb2d.outcomes import DataOutcome
 from tfb2d.pipeline import run
 from tfb2d.runs import Run
-from tfb2d.settings import changed_settings
 
 BRANDS, KINDS, COLOURS = ("bosch", "aeg", "beko", "neff"), ("fridge", "washer", "oven"), ("white", "black", "silver")
 

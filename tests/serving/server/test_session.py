@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tensorflow.python.client import pywrap_tf_session
 
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import ABOUT
 from tfb2d.serving.server import fast_session
 from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.options import Options

@@ -10,7 +10,7 @@ from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.keys import near_key
-from tfb2d.data.offers.shoppers import is_code
+from tfb2d.data.offers.product_queries import is_code
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.rows import Problem

@@ -11,9 +11,9 @@ from tfb2d.config import DataConfig
 from tfb2d.data.keys import hash64, near_key
 from tfb2d.data.offers.catalogue import Product
 from tfb2d.data.offers.graded_queries import MEANT, query_for
-from tfb2d.data.offers.kin import RELATIONS, Kin
 from tfb2d.data.offers.labelled_pairs import TURNS, Pair
 from tfb2d.data.offers.overlap import Overlap
+from tfb2d.data.offers.relations import RELATIONS, ProductRelations
 
 LOWEST, HIGHEST = 1, 4
 GRADES = {  # by what a query means: the grade of a title by its relation to the query's product, in RELATIONS' order
@@ -48,7 +48,7 @@ class GradedPairs:
     def __post_init__(self) -> None:
         self.titles = [title for product in self.products for title in product.titles]
         self.owner = np.repeat(np.arange(len(self.products)), [len(product.titles) for product in self.products])
-        self.kin = Kin(self.products)
+        self.product_relations = ProductRelations(self.products)
         self.kinds: Counter[str] = Counter()
 
     def queries(self, limit: int) -> Iterator[tuple[int, str, str]]:
@@ -62,7 +62,12 @@ class GradedPairs:
                 draw = random.Random(hash64(f"{seed}\0graded\0{self.split}\0{turn}\0{product.name}"))
                 meant = draw.choices(list(MEANT), list(MEANT.values()))[0]
                 query = query_for(
-                    product.name, self.kin.brands[at], self.kin.families[at], product.category, meant, draw
+                    product.name,
+                    self.product_relations.brands[at],
+                    self.product_relations.families[at],
+                    product.category,
+                    meant,
+                    draw,
                 )
                 key = near_key(query)
                 if not query or key in seen or key in self.taken:
@@ -80,7 +85,7 @@ class GradedPairs:
         made: list[Pair] = []
         for (product, meant, query), near in zip(queries, nearest, strict=True):
             draw = random.Random(hash64(f"{self.data.offers.seed}\0graded\0{self.split}\0{query}"))
-            relations = self.kin.relation(product, self.owner)
+            relations = self.product_relations.relation(product, self.owner)
             chosen = self._candidates(relations, near[near >= 0], candidates, draw)
             made += [
                 (query, self.titles[title], float(_confused(GRADES[meant][relations[title]], draw))) for title in chosen

@@ -7,7 +7,7 @@ A query means the product, its family, or its brand within its category. Its wor
 import random
 import re
 
-from tfb2d.data.offers.shoppers import is_code, typed
+from tfb2d.data.offers.product_queries import is_code, typed
 
 MEANT = {"product": 0.45, "family": 0.3, "brand": 0.25}  # the relation that a query is content with, and its share
 _OTHER_WORDS = {  # what shoppers call a category or a feature, beside the catalogue's own word
@@ -39,7 +39,7 @@ def query_for(name: str, brand: str, family: str, category: str, meant: str, dra
     Args:
       name: the product's.
       brand: its brand.
-      family: its family, see `Kin`.
+      family: its family, see `ProductRelations`.
       category: "" if unknown.
       meant: of MEANT.
       draw: a random generator.

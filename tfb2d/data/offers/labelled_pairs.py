@@ -11,7 +11,7 @@ from tfb2d.config import DataConfig
 from tfb2d.data.keys import hash64, near_key
 from tfb2d.data.offers.catalogue import Product
 from tfb2d.data.offers.overlap import Overlap
-from tfb2d.data.offers.shoppers import kind_of, typed
+from tfb2d.data.offers.product_queries import draw_kind, typed
 
 NEAR = 40  # titles that share most words with a query, from which hard negatives are taken
 RELEVANT, HARD, ANY = 2, 3, 1  # titles of a training query: relevant, hard negatives, other negatives
@@ -29,7 +29,7 @@ class LabelledPairs:
       products: of the split.
       split: its name.
       taken: `near_key` of other splits' queries, which must not occur here.
-      kinds: how many queries of each kind were made, see `shoppers.KINDS`.
+      kinds: how many queries of each kind were made, see `product_queries.KINDS`.
     """
 
     data: DataConfig
@@ -53,7 +53,7 @@ class LabelledPairs:
         for turn in range(TURNS):
             for product in order:
                 draw = random.Random(hash64(f"{seed}\0{turn}\0{self.products[product].name}"))
-                kind = kind_of(draw)
+                kind = draw_kind(draw)
                 query = typed(self.products[product].name, kind, draw)
                 if query in seen or near_key(query) in self.taken:
                     continue

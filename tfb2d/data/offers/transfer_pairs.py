@@ -14,7 +14,7 @@ from tfb2d.data.keys import hash64, near_key
 from tfb2d.data.offers.catalogue import Product, Titles, read_titles
 from tfb2d.data.offers.labelled_pairs import TURNS
 from tfb2d.data.offers.overlap import Overlap
-from tfb2d.data.offers.shoppers import is_code, kind_of, typed
+from tfb2d.data.offers.product_queries import draw_kind, is_code, typed
 
 TOP, MISSES, RANDOM = 6, 4, 2  # titles of a query: the nearest, some of those that follow, random ones
 CHUNK = 65_536
@@ -59,7 +59,7 @@ def _transfer_queries(data: DataConfig, products: list[Product], titles: list[st
     for turn in range(TURNS):
         for name, is_title in sources:
             draw = random.Random(hash64(f"{seed}\0transfer\0{turn}\0{name}"))
-            query = typed(_short(name, draw) if is_title else name, kind_of(draw), draw)
+            query = typed(_short(name, draw) if is_title else name, draw_kind(draw), draw)
             if query in seen or near_key(query) in new:
                 continue
             if len(seen) == most:

@@ -10,7 +10,7 @@ from tfb2d.data.keys import hash64
 from tfb2d.data.retrieve.retriever import Retriever
 from tfb2d.data.retrieve.title_queries import title_queries
 
-WINDOW = 20  # near misses are drawn from so many times as many titles, those that rank next
+WINDOW = 20  # near misses are drawn from this many times their number of titles, those that rank next
 
 
 def unlabelled_pairs(
@@ -48,7 +48,7 @@ def unlabelled_pairs(
 
 
 def _sample(queries: Sequence[str], most: int, seed: int) -> list[str]:
-    """Draws at most so many queries; which ones depends on each query and the seed, not on the others' order."""
+    """Draws at most `most` queries; which ones depends on each query and the seed, not on the others' order."""
     if len(queries) <= most:
         return list(queries)
     ranks = np.fromiter((hash64(f"{seed}\0query\0{query}") for query in queries), np.uint64, len(queries))

@@ -9,7 +9,7 @@ from tfb2d.serving.server.transport import Answer, Method
 # Of processor time: an answer that is expected to take less is quick. Measured as the others of `fast_transport`: 0.1 ms:
 # 0.63 and 0.62 of the rate; 10 ms: 1.0 and 1.01, but quick requests would wait longer for slow ones.
 QUICK_SECONDS = 0.001
-# An answer that takes so many times its processor time by the clock waits for something, and is slow. On two cores that 26
+# Time by the clock over processor time, from which an answer counts as slow: it waits for something. On two cores that 26
 # processes want, half of pure computing takes 4 times its processor time, and one in twenty 22 times.
 BLOCKED = 16
 
@@ -42,7 +42,7 @@ class Durations:
         return self._seconds.get((method.answer, len(data).bit_length()), float("inf"))
 
     def remember(self, method: Method, messages: Sequence[bytes], seconds: float) -> None:
-        """Takes note of answers of so many seconds each; later ones weigh more."""
+        """Takes note of answers, which took `seconds` each; later ones weigh more."""
         for data in messages:
             kind = method.answer, len(data).bit_length()
             self._seconds[kind] = 0.8 * self._seconds.get(kind, seconds) + 0.2 * seconds

@@ -15,8 +15,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import inference_pb2, input_pb2
 
 from tfb2d.serving.server.errors import Code, StatusError, invalid
-from tfb2d.serving.server.predict import DEFAULT_SIGNATURE, Run
+from tfb2d.serving.server.predict import DEFAULT_SIGNATURE
 from tfb2d.serving.server.session import Session
+from tfb2d.serving.server.steps import Run
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"

@@ -97,7 +97,7 @@ class ModelManager:
     def configure(self, models: Sequence[ModelSettings], seconds: float | None = None, starting: bool = False) -> None:
         """Takes on a configuration, at start or later: models that it does not list go.
 
-        New ones are waited for, at most for so many seconds; None is for ever.
+        Waits for new ones, at most `seconds`; None is for ever.
 
         Raises:
           StatusError: UNKNOWN (a new model cannot be loaded), FAILED_PRECONDITION (labels), DEADLINE_EXCEEDED.

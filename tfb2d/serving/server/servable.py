@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tensorflow_serving.apis import classification_pb2, inference_pb2, predict_pb2, regression_pb2
 
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import ABOUT
 from tfb2d.serving.server.batching import Batcher, Observe
 from tfb2d.serving.server.batching_parameters import BatchingParameters, read_batching
 from tfb2d.serving.server.errors import StatusError, invalid

@@ -19,9 +19,9 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from tfb2d import text_ops
+from tfb2d import tf_text
 from tfb2d.errors import UserError
-from tfb2d.evaluation.scorer import ABOUT
+from tfb2d.model_folder import ABOUT
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.tensors import type_name
@@ -53,8 +53,8 @@ class Session:
         try:
             graphs = [meta_graph.graph_def for meta_graph in _read(folder).meta_graphs]
             operations = _ops(graphs)
-            if text_ops.are_needed(operations):
-                text_ops.register(folder)
+            if tf_text.are_needed(operations):
+                tf_text.register(folder)
             loops = not operations.isdisjoint(_LOOPS)
             # Ops of a student are small: they run one after the other, in the caller's thread.
             self._simple = (

@@ -6,24 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfb2d.evaluation.metrics import THRESHOLD
+from tfb2d.evaluation.scores import THRESHOLD
 
-LEAST_COVERED = 0.5  # of the test split
-MOST_RETENTION = 1.2  # a student is rarely so much better than its teacher
+LEAST_SCORED = 0.5  # of the test split; figures of fewer rows say nothing of the others
+MOST_RETENTION = 1.2  # above it, the teacher's scores probably belong to other rows
 
 
-def uncovered(scored: int, rows: int) -> list[str]:
+def few_scored(scored: int, rows: int) -> list[str]:
     """Says in a sentence that a teacher's scores are those of few rows of the test split; none if they are of half."""
-    if scored >= LEAST_COVERED * rows:
+    if scored >= LEAST_SCORED * rows:
         return []
-    end = ", so it is not in the table" if not scored else ""
     return [
-        f"The teacher has scores for {scored:,} of {rows:,} rows of the test split{end}. If these rows were scored, their "
-        "texts are written otherwise in the score files; the log shows two examples."
+        f"The teacher has scores for {scored:,} of {rows:,} rows of the test split, fewer than half; it is not compared. "
+        "If these rows were scored, their texts are written otherwise in the score files; the log shows two examples."
     ]
 
 
-def doubts(
+def teacher_warnings(
     task: Any,
     labels: ArrayLike,
     teacher: Mapping[str, float | None],

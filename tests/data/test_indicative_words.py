@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from tfb2d.config import AugmentConfig, ConfigError, DataConfig
+from tfb2d.data.indicative_words import IndicativeWords, framed
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import read_table
-from tfb2d.data.telling import TellingWords, framed
 
 ROWS = [("a very fine film", 1), ("a very dull film, not for me", 0), ("so fine and warm", 1), ("too dull", 0)] * 12
 
 
 def test_words_that_go_with_a_class_and_stand_behind_a_degree() -> None:
-    telling = TellingWords(*zip(*ROWS, strict=True))
+    telling = IndicativeWords(*zip(*ROWS, strict=True))
     assert telling.by_class(("very", "so", "too"), 2.0) == (["dull"], ["fine"])
     low, high = telling.by_class((), 2.0)
     assert {"dull", "not", "for", "me"} <= set(low)
@@ -24,12 +24,12 @@ def test_words_that_go_with_a_class_and_stand_behind_a_degree() -> None:
 
 
 def test_long_lists_are_read_at_equal_distances(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfb2d.data.telling.MOST_TEXTS", len(ROWS))
+    monkeypatch.setattr("tfb2d.data.indicative_words.MOST_TEXTS", len(ROWS))
     many = [row for row in ROWS for _ in range(3)]  # every third is read
-    assert TellingWords(*zip(*many, strict=True)).known(("not {}",)) == ["not {}"]
+    assert IndicativeWords(*zip(*many, strict=True)).known(("not {}",)) == ["not {}"]
     many = [row if index % 3 else ("nothing", index % 2) for index, row in enumerate(many)]
-    assert TellingWords(*zip(*many, strict=True)).known(("not {}",)) == []
-    assert TellingWords(*zip(*ROWS, strict=True)).by_class(("very", "so", "too"), 2.0) == (["dull"], ["fine"])
+    assert IndicativeWords(*zip(*many, strict=True)).known(("not {}",)) == []
+    assert IndicativeWords(*zip(*ROWS, strict=True)).by_class(("very", "so", "too"), 2.0) == (["dull"], ["fine"])
 
 
 def test_frames_take_any_word() -> None:

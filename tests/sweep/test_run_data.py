@@ -15,66 +15,66 @@ from tfb2d.students import rows as hashed
 from tfb2d.students.model import Student
 from tfb2d.sweep import vocabulary
 from tfb2d.sweep.collisions import Collisions
-from tfb2d.sweep.material import Material
+from tfb2d.sweep.run_data import RunData
 from tfb2d.sweep.settings import base
 
 BASE = base(CONFIG)
 
 
-def test_smaller_sets_lie_within_larger_ones_and_the_labelled_rows_in_all(material: Material) -> None:
+def test_smaller_sets_lie_within_larger_ones_and_the_labelled_rows_in_all(run_data: RunData) -> None:
     sizes = [0, 10, 50, 100, UNLABELLED + AUGMENTED]
-    chosen = [set(material.chosen(replace(BASE, rows=size))) for size in sizes]
+    chosen = [set(run_data.chosen(replace(BASE, rows=size))) for size in sizes]
     assert [len(single) for single in chosen] == [LABELLED + size for size in sizes]
     assert all(small <= large for small, large in pairwise(chosen))
     assert chosen[0] == set(range(LABELLED))
-    assert chosen[-1] == set(material.chosen(BASE))
-    plain = material.chosen(replace(BASE, augmented=False))
+    assert chosen[-1] == set(run_data.chosen(BASE))
+    plain = run_data.chosen(replace(BASE, augmented=False))
     assert len(plain) == LABELLED + UNLABELLED
     assert plain.max() < LABELLED + UNLABELLED
 
 
 @pytest.mark.parametrize("hard_weight", [0.0, 0.4])
-def test_targets_are_those_of_a_run(material: Material, hard_weight: float) -> None:
+def test_targets_are_those_of_a_run(run_data: RunData, hard_weight: float) -> None:
     distill = replace(CONFIG.distill, temperature=2.0, hard_weight=hard_weight)
     settings = replace(BASE, distill=distill)
-    folders = [material.run.logits(name) for name in CONFIG.teachers]
-    data = material.run.split("transfer")
-    theirs = soft_targets(data, folders, material.task, material.stack(settings), distill)
-    ours = material.learn_from(settings)
+    folders = [run_data.run.logits(name) for name in CONFIG.teachers]
+    data = run_data.run.split("transfer")
+    theirs = soft_targets(data, folders, run_data.task, run_data.stack(settings), distill)
+    ours = run_data.learn_from(settings)
     known = np.isfinite(theirs[:, 0])
     assert known.sum() == len(theirs) - 5
     np.testing.assert_array_equal(ours.targets, theirs[known])
     np.testing.assert_array_equal(ours.index, np.flatnonzero(known))
 
 
-def test_hard_targets(material: Material) -> None:
-    labels = material.learn_from(replace(BASE, targets="labels"))
-    np.testing.assert_array_equal(labels.targets[:, 0], material.labels["transfer"][:LABELLED])
-    decided = material.learn_from(replace(BASE, targets="decisions"))
-    logits = material.teacher(BASE, "transfer")[decided.index]
+def test_hard_targets(run_data: RunData) -> None:
+    labels = run_data.learn_from(replace(BASE, targets="labels"))
+    np.testing.assert_array_equal(labels.targets[:, 0], run_data.labels["transfer"][:LABELLED])
+    decided = run_data.learn_from(replace(BASE, targets="decisions"))
+    logits = run_data.teacher(BASE, "transfer")[decided.index]
     np.testing.assert_array_equal(decided.targets, logits > 0)
 
 
-def test_a_batch_is_of_the_rows_chosen(material: Material) -> None:
-    training_rows = material.learn_from(replace(BASE, rows=20))
+def test_a_batch_is_of_the_rows_chosen(run_data: RunData) -> None:
+    training_rows = run_data.learn_from(replace(BASE, rows=20))
     index = np.array([3, 70, 0])
     (ragged,), targets = training_rows.batch(index)
-    ((hashes, splits),) = material.rows["transfer"].flat(training_rows.index[index])
+    ((hashes, splits),) = run_data.rows["transfer"].flat(training_rows.index[index])
     assert ragged.values.numpy().tolist() == hashes.tolist()
     assert ragged.row_splits.numpy().tolist() == splits.tolist()
     np.testing.assert_array_equal(targets, training_rows.targets[index])
 
 
-def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> None:
-    rows = material.rows["transfer"]
-    texts = read_table(material.run.split("transfer"), ["text"])["text"].to_pylist()
+def test_a_vocabulary_gives_frequent_ngrams_a_row_each(run_data: RunData) -> None:
+    rows = run_data.rows["transfer"]
+    texts = read_table(run_data.run.split("transfer"), ["text"])["text"].to_pylist()
     counts: Counter[str] = Counter()
     for text in texts:
         for order in (1, 2):
             counts.update(ngrams.names([word.encode() for word in text.split()], order))
     ids = vocabulary.frequent(rows, (1, 2), 20, np.arange(rows.n))
     assert len(ids) == 20
-    student = Student(material.task, replace(CONFIG.student, buckets=len(ids) + 1))
+    student = Student(run_data.task, replace(CONFIG.student, buckets=len(ids) + 1))
     vocabulary.use(student, ids)
     ragged = hashed.ragged(*rows.flat(rows.index)[0])
     table_rows = np.asarray(student.ngrams.ids(ragged))
@@ -85,7 +85,7 @@ def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> No
     least = sorted(counts.values())[-20]
     assert all(len(names) == 1 and counts[next(iter(names))] >= least for row, names in by_row.items() if row)
     assert len(by_row) == 21
-    hashes, vectors = material.words(BASE)
+    hashes, vectors = run_data.words(BASE)
     before = student.ngrams.table.numpy()
     vocabulary.start_from(student, ids, hashes, vectors)
     moved = np.flatnonzero((student.ngrams.table.numpy() != before).any(1))
@@ -94,9 +94,9 @@ def test_a_vocabulary_gives_frequent_ngrams_a_row_each(material: Material) -> No
     }
 
 
-def test_collisions_are_counted(material: Material) -> None:
-    collisions = Collisions(material)
-    (keys, counts) = ngrams.distinct(material.rows["transfer"], 1)
+def test_collisions_are_counted(run_data: RunData) -> None:
+    collisions = Collisions(run_data)
+    (keys, counts) = ngrams.distinct(run_data.rows["transfer"], 1)
     settings = replace(BASE, student=replace(BASE.student, orders=(1,), buckets=5))
     rows = text_spec.rows_of(keys, 5)
     shared = np.array([np.sum(rows == row) > 1 for row in rows])

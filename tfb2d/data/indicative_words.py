@@ -1,6 +1,6 @@
-"""Words of labelled texts that tell the label, and how they are negated.
+"""Finds words of labelled texts that go with one class, and puts them into frames such as "not {}".
 
-Two rooms use them: the data stage makes transfer rows of them ("not good"), and the report shows them plain and negated.
+The data stage makes transfer rows of them ("not good"), and the report shows them plain and negated.
 """
 
 import re
@@ -18,7 +18,7 @@ BEHIND = 0.05  # share of a word's texts in which it stands behind a word of deg
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
-class TellingWords:
+class IndicativeWords:
     """Counts the words of labelled texts.
 
     Args:
@@ -37,7 +37,7 @@ class TellingWords:
         return [frame for frame in frames if self._is_known(frame)]
 
     def by_class(self, degrees: Sequence[str], least: float) -> tuple[list[str], list[str]]:
-        """Returns frequent words that go with the negative class, and with the positive one, the most telling ones first.
+        """Returns frequent words of the negative class, and of the positive one, the most indicative ones first.
 
         Args:
           degrees: words such as "very"; a word counts if it often stands behind one, as adjectives do. () takes all words.
@@ -56,8 +56,8 @@ class TellingWords:
             if deviation and count >= MIN_TEXTS and (not degrees or behind[word] >= BEHIND * count)
         }
         ordered = sorted(z, key=lambda word: (-abs(z[word]), word))
-        telling = [word for word in ordered if abs(z[word]) >= least and word not in degrees]
-        return [word for word in telling if z[word] < 0], [word for word in telling if z[word] > 0]
+        indicative = [word for word in ordered if abs(z[word]) >= least and word not in degrees]
+        return [word for word in indicative if z[word] < 0], [word for word in indicative if z[word] > 0]
 
     def _is_known(self, frame: str) -> bool:
         return all(self._counts[word.lower()] >= MIN_TEXTS for word in _WORD.findall(frame.replace("{}", " ")))

@@ -3,7 +3,7 @@
 import keras
 
 from tfb2d.config import TeacherConfig
-from tfb2d.twin_config import TwinConfig
+from tfb2d.config.twin import TwinConfig
 
 NO_CLIPPING = 1e20  # a norm that no gradient reaches; its inverse is still a float32
 

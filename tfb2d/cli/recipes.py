@@ -1,7 +1,7 @@
 """Recipes: finding one, running it once, and laying `--config.a.b=value` over its settings.
 
 A recipe is a Python file with `get_config()`, which returns a ConfigDict; those in `configs/` go by name. A value from the
-command line is read as the type that the dataclasses of `config.py` give the setting.
+command line is read as the type that the dataclasses of `tfb2d/config` give the setting.
 """
 
 import ast
@@ -13,19 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.arguments import boolean, comma_list, nearest
+from tfb2d.cli.arguments import boolean, comma_list, nearest
 from tfb2d.config import Config, ConfigError
+from tfb2d.configs import FOLDER, names
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
-
-FOLDER = Path(__file__).parent / "configs"
-SETTINGS = ("--config.", "--noconfig.", "--compress.")  # how settings begin on a command line
-
-
-def names() -> list[str]:
-    """Returns the names of the recipes that tfb2d brings."""
-    return sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
 
 
 def load(recipe: str) -> "ConfigDict":
@@ -93,7 +86,7 @@ def override(recipe: "ConfigDict", settings: Sequence[str]) -> None:
 
 
 def _kind(path: str, recipe: Mapping[str, Any]) -> Any:
-    """The type of a setting, by its dotted name."""
+    """Returns the type of a setting, by its dotted name."""
     kind: Any = Config
     values: Any = recipe
     parts = path.split(".")

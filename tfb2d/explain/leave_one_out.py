@@ -15,7 +15,7 @@ _EDGE = 1e-6  # scores are kept this far from 0 and 1, so that their logits are 
 Rank = Callable[[str, Sequence[str]], NDArray[np.floating]]  # a query and n titles -> [n] scores from 0 to 1
 
 
-def left_out(rank: Rank, query: str, title: str) -> tuple[float, list[list[str]], list[list[float]]]:
+def leave_one_out(rank: Rank, query: str, title: str) -> tuple[float, list[list[str]], list[list[float]]]:
     """Computes by how much each token of a pair raises the logit: that of the pair less that without the token.
 
     Unlike integrated gradients these values do not sum to the logit: a word that stands twice hardly matters once.

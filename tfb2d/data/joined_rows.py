@@ -8,9 +8,9 @@ import csv
 import re
 from collections.abc import Sequence
 
-MANY_LINES = 10  # so many lines inside say enough by their number of fields
-NEARLY_ALL = 0.9  # of many lines inside: so many of a text never have a row's number of fields by chance
-ALL_AT_FIRST = 4  # before the file has shown what its rows are like, so many lines inside must be more than chance
+MANY_LINES = 10  # with this many lines inside, their number of fields decides
+NEARLY_ALL = 0.9  # of many lines inside: this share of a text's lines never has a row's number of fields by chance
+ALL_AT_FIRST = 4  # lines inside that are no chance, before the file has shown what its rows are like
 ENOUGH_ROWS = 20  # fewer rows say nothing about a column's values, or about a file's commas
 SHORT_VALUE = 40  # characters of a value that says something
 LONG_ROWS = 20  # records of several lines are usual in a file where they are a twentieth of the rows
@@ -19,7 +19,7 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _DIGIT = re.compile(r"\d")
 
 
-class RowLike:
+class JoinedRowsDetector:
     """Learns from a file's rows what they are like, and says whether a record of several lines looks like joined rows.
 
     A text's commas stand before a space, at the line's end or within a number. Commas between fields do not, unless the

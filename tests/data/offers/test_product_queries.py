@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.data.offers.shoppers import KINDS, is_code, kind_of, typed
+from tfb2d.data.offers.product_queries import KINDS, draw_kind, is_code, typed
 
 NAME = "Bosch Serie Four KGN36NW30G White"
 
 
 def test_kinds() -> None:
-    drawn = [kind_of(random.Random(i)) for i in range(2000)]
+    drawn = [draw_kind(random.Random(i)) for i in range(2000)]
     for kind, share in KINDS.items():
         assert drawn.count(kind) / 2000 == pytest.approx(share, abs=0.04)
 

@@ -1,4 +1,4 @@
-"""Helpers for settings: checks with clear errors, and conversion between nested mappings and dataclasses."""
+"""Settings to and from nested mappings, and the part of them that a stage's outcome depends on."""
 
 import dataclasses
 import difflib
@@ -8,24 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from tfb2d.errors import UserError
-
-
-class ConfigError(UserError, ValueError):
-    """A setting that cannot work; the message names the setting and what would do."""
-
-
-def require(holds: bool, message: str) -> None:
-    """Raises ConfigError with a message unless something holds."""
-    if not holds:
-        raise ConfigError(message)
-
-
-def require_positive(config: Any, stage: str, *names: str) -> None:
-    """Raises ConfigError unless all these settings of a stage are above 0."""
-    for name in names:
-        value = getattr(config, name)
-        require(value > 0, f"{stage}.{name} is {value}; it must be above 0")
+from tfb2d.config.checks import ConfigError
 
 
 def config_dict(settings: Mapping[str, Any]) -> ConfigDict:

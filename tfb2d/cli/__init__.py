@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from tfb2d.arguments import USAGE, Parser, nearest
+from tfb2d.cli.arguments import USAGE, Parser, nearest
 from tfb2d.errors import UserError
 
 
@@ -109,7 +109,7 @@ def _run(name: str, words: Sequence[str]) -> int:
         options = parser.read(words[1:] if parser.prog != f"tfb2d {name}" else words)
     except SystemExit as end:  # after --help, or after an error in a flag
         return int(end.code or 0)
-    from tfb2d.terminal import quiet
+    from tfb2d.cli.terminal import quiet
 
     try:
         with quiet(verbose=options.verbose, capture=getattr(module, "CAPTURE", True)):

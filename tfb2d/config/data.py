@@ -3,7 +3,7 @@
 import keyword
 from dataclasses import dataclass, field
 
-from tfb2d.settings import require, require_positive
+from tfb2d.config.checks import require, require_positive
 
 # How words are negated, and the words that stand before adjectives. They are English; a config may set others.
 NEGATIONS = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
@@ -25,10 +25,9 @@ class AugmentConfig:
     judged: bool = False  # whether copies are made of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
-    # Single texts with two classes: so many words a class that tell the label (`data/telling.py`) are put into these
-    # frames, such as "not good", and the teacher says what that does to them. Frames with words that the text lacks are
-    # left out. Words are those that often stand behind a word of degree, as adjectives do; () takes all. Other tasks have
-    # no such rows.
+    # Single texts with two classes: how many words of each class are put into the frames below, such as "not good", for the
+    # teacher to label. Words are taken that go with one class (`data/indicative_words.py`) and often follow a word of
+    # degree, as adjectives do; `degrees=()` takes all. Frames with words that the text lacks are left out.
     negated: int = 0
     negations: tuple[str, ...] = (*NEGATIONS, "isn't {}", "is not {}", "not very {}", "not so {}", "very {}")
     degrees: tuple[str, ...] = DEGREES
@@ -134,7 +133,7 @@ class DataConfig:
     split_seed: int = 0
     max_rejected: float = 0.01  # share of a file set's rows that may be rejected before the run stops
     max_chars: int = 20_000  # a row with a longer field is rejected
-    max_unlabelled: int = 0  # read at most so many unlabelled rows; 0 is all
+    max_unlabelled: int = 0  # the largest number of unlabelled rows that are read; 0 is all
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     offers: OffersConfig = field(default_factory=OffersConfig)
     # Texts of which (query, title) pairs without a label are made, as `retrieve` says: .txt files with one text a line, or

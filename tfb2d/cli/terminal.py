@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _LOG = logging.getLogger("tfb2d.native")
-_OWN = f"{Path(__file__).parent}{os.sep}"
+_OWN = f"{Path(__file__).parents[1]}{os.sep}"
 # Info and warning lines of absl's C++ log, errors of looking for a GPU that is not there, TensorFlow Lite's notes.
 CHATTER = re.compile(
     rb"[IW]\d{4} \d\d|E\d{4} .*\bcuda\w*\.cc|E\d{4} .*Unable to register|WARNING: All log messages before absl"

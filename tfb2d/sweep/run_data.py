@@ -3,11 +3,11 @@
 import numpy as np
 
 from tfb2d.config import Config
-from tfb2d.data.errors import DataError
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
 from tfb2d.distill.targets import mixed, read_logits
+from tfb2d.errors import DataError
 from tfb2d.evaluation.headline import Headline, groups_of, headline_on
 from tfb2d.runs import SPLITS, Run
 from tfb2d.students.rows import HashedRows, TrainingRows, with_targets
@@ -16,7 +16,7 @@ from tfb2d.sweep.settings import ALL, Facts, Settings
 POOL_SEED = 0  # of the order in which transfer rows are drawn, the same for all variants and seeds
 
 
-class Material:
+class RunData:
     """Reads a finished run for a sweep.
 
     Token hashes do not depend on n-gram orders or buckets, so all variants share the run's hashed rows. These rows and the

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from tfb2d.settings import require, require_positive, without_effect
+from tfb2d.config.checks import require, require_positive
+from tfb2d.config.mapping import without_effect
 
 ENGINES = ("local", "ray")
 

@@ -8,7 +8,7 @@ _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # neighbours on the keyboard
 _NEIGHBOURS = {key: row[max(0, at - 1) : at] + row[at + 1 : at + 2] for row in _ROWS for at, key in enumerate(row)}
 
 
-def kind_of(draw: random.Random) -> str:
+def draw_kind(draw: random.Random) -> str:
     """Draws one of KINDS."""
     return draw.choices(list(KINDS), list(KINDS.values()))[0]
 

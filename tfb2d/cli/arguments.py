@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 USAGE = 2  # the exit status after a wrong command line
+RECIPE_SETTINGS = (
+    "--config.",
+    "--noconfig.",
+    "--compress.",
+)  # how settings of a recipe begin, which `recipes.py` reads
 _YES, _NO = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
 

@@ -58,7 +58,7 @@ def exported_models(run: Run, config: Config) -> list[Exported]:
     return models
 
 
-class Material:
+class RunScores:
     """Scores the splits of a run, and any other texts, with each of its models.
 
     Args:

