@@ -30,7 +30,7 @@ from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
 from tfb2d.students.pairs import LOG_SCALE, Kernels, pooled_features
-from tfb2d.students.served_query import pools_of, query_features
+from tfb2d.students.served_query import bells, pools_of, query_features
 
 FEW_TOKENS = 100  # a batch with fewer is read token by token
 
@@ -267,7 +267,7 @@ class ServedStudent(tf.Module):
         there = tf.logical_and(tf.sequence_mask(query_lengths)[:, :, None], tf.sequence_mask(title_lengths)[:, None])
         shape = tf.shape(cosine)
         at = tf.where(tf.reshape(there, [-1]))[:, 0]
-        near = self.near(tf.gather(tf.reshape(cosine, [-1]), at))
+        near = bells(self.near.distances(tf.gather(tf.reshape(cosine, [-1]), at)))
         counts = tf.raw_ops.SparseSegmentSumWithNumSegments(
             data=near,
             indices=tf.range(tf.size(at)),

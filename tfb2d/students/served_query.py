@@ -114,7 +114,19 @@ def _near(served: "ServedStudent", texts: QueryTexts, width: tf.Tensor) -> tf.Te
     assert served.soft
     units = served.soft.vectors(texts.soft_ids)
     cosines = tf.matmul(units, tf.gather(units, texts.token_at[:width]), transpose_b=True)
-    return tf.reshape(served.near(cosines), tf.stack([tf.shape(units)[0], width * served.config.kernels]))
+    return tf.reshape(bells(served.near.distances(cosines)), tf.stack([tf.shape(units)[0], width * served.config.kernels]))
+
+
+FAR = 9.3  # exp(-9.3^2) is 2.7e-38, above the least normal float32
+
+
+def bells(distances: tf.Tensor) -> tf.Tensor:
+    """Computes kernels from the distances of `Kernels.distances`, but none below 2.7e-38.
+
+    Exponentials that are smaller are denormal. Where a graph runs in its caller's thread, which does not flush them to
+    zero, TensorFlow's kernel then takes four times as long.
+    """
+    return tf.exp(-tf.square(tf.raw_ops.ClipByValue(t=distances, clip_value_min=-FAR, clip_value_max=FAR)))
 
 
 def _matches(
