@@ -250,7 +250,7 @@ class ServedStudent(tf.Module):
                 maxlength=batch * orders,
                 dtype=tf.float32,
             )
-            parts.append((sums * tf.math.rsqrt(length * orders), tf.reshape(counts, [-1, orders]) / length))
+            parts.append((sums * tf.math.rsqrt(length * orders), tf.reshape(counts, [-1, orders]) / (length * orders)))
         return [parts[0][0], parts[1][0], parts[0][1], parts[1][1]]
 
     def _soft(self, tokens: "Tokens", query_lengths: tf.Tensor, title_lengths: tf.Tensor) -> tf.Tensor:
@@ -292,7 +292,7 @@ class ServedStudent(tf.Module):
             matched, unmatched, missing, shares, compared = np.split(compared, np.cumsum([dim, dim, dim, 2 * orders]))
             plain[:dim] += unmatched  # unmatched = title - matched
             self.query_kernel = self.query_kernel + missing  # missing = query - its matched
-            folded += [matched - unmatched, -missing, shares]
+            folded += [matched - unmatched, -missing, shares * orders]  # served as shares of n-grams of all orders
         if self.soft:
             folded += [compared[:kernels] * (LOG_SCALE / math.log(2)), compared[kernels:] / math.log(2)]
         self.kernel = np.concatenate(folded)
