@@ -1,7 +1,7 @@
 """Hashes many texts, as `tfb2d.students.text_spec` hashes one.
 
 Plain Python's time goes into calls, and most words of a catalogue repeat. So texts are cut at white space first, and what a
-word consists of is computed once for as long as the word stays in a cache. All other steps are NumPy's, for all texts at once.
+word consists of is computed once for as long as the word stays in a cache. The rest is done by NumPy for all texts at once.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,9 @@ class WordHashes(dict[str, int]):
         words = [(text if isinstance(text, str) else text.decode("utf-8", "replace")).split() for text in texts]
         numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(words)), np.int64)
         starts, ends = self._ends[numbers - 1], self._ends[numbers]
-        behind = np.concatenate([[0], np.cumsum(ends - starts)])  # where each word's tokens begin among all of these texts
+        behind = np.concatenate(
+            [[0], np.cumsum(ends - starts)]
+        )  # where each word's tokens begin among all of these texts
         hashes = self._hashes[np.repeat(ends - behind[1:], ends - starts) + np.arange(behind[-1])]
         splits = behind[np.cumsum([0, *map(len, words)])]
         lengths = np.diff(splits)

@@ -93,7 +93,7 @@ class QueryTexts:
 
 
 def _matches(texts: QueryTexts) -> list[tf.Tensor]:
-    """Returns pools of each title's and of the query's matched n-grams, `[n, dim]`, and of both the share, `[n, orders]`."""
+    """Returns pools of each title's and of the query's matched n-grams, `[n, dim]`, and both shares, `[n, orders]`."""
     orders = texts.ids.shape[0]
     ngrams = texts.width * orders  # of the query, those of one order behind those of another
     equal = tf.equal(texts.ids[:, texts.tokens - texts.width :, None], texts.ids[:, None])
