@@ -205,7 +205,7 @@ def _check_rank(student: Student, columns: Sequence[Sequence[str]]) -> None:
     expected = [student.model([tf.constant([query] * 20), tf.constant(titles)]).numpy() for query in queries]
     for first in (1, 3):
         ranked = graph.rank(tf.constant(queries[:first]), tf.constant([titles] * first))
-        np.testing.assert_allclose(ranked, expected[:first], atol=1e-5)
+        np.testing.assert_allclose(ranked, np.concatenate(expected[:first]), atol=1e-5)
 
 
 def _check_saved_models(

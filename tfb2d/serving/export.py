@@ -57,7 +57,8 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = scores_and_logits(graph.rank(query, titles), scale, bias)["score"]
         # Padding comes last in any ranking. (Lengths: comparing strings with "" takes ten times as long.)
-        return {"scores": scores * tf.cast(tf.strings.length(titles) > 0, tf.float32)}
+        is_text = tf.cast(tf.strings.length(titles) > 0, tf.float32)
+        return {"scores": tf.reshape(scores, tf.shape(titles)) * is_text}
 
     column = [tf.TensorSpec([None], tf.string, name=name) for name in fields]
     examples = tf.TensorSpec([None], tf.string, name="inputs")

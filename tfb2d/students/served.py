@@ -11,8 +11,8 @@ It differs in these ways:
 * rows of the soft-match table have length 1 already;
 * texts on which an early exit is certain do not go through the convolutions; the tokens of the others do, gathered;
 * the rows of composed n-grams are read once for each distinct token of a batch;
-* one query with its titles (a ranking, or a single pair) has a graph of its own. Nothing is padded there, and the query's
-  tokens are compared with all title tokens at once;
+* one query with its titles (a ranking, or a single pair) has a graph of its own (`served_query`). Nothing is padded there,
+  the query's tokens are compared with all title tokens at once, and rows are gathered before they are pooled;
 * biases are subtracted, negated: a bias that is added becomes part of oneDNN's matmul, which takes twice as long for one
   row.
 """
@@ -30,7 +30,7 @@ from tfb2d.students.layers import NGramEmbedding
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
 from tfb2d.students.pairs import LOG_SCALE, Kernels, pooled_features
-from tfb2d.students.served_query import pools_of, query_features
+from tfb2d.students.served_query import bells, pools_of, query_features
 
 FEW_TOKENS = 100  # a batch with fewer is read token by token
 
@@ -47,13 +47,13 @@ class Table:
         self.dim = layer.dim
         self.packed = isinstance(layer, PackedNGramEmbedding)
         if self.packed:
-            # Scales are a column here, which saves an op that would reshape them.
             scale = layer.scale.numpy()[:, None]
             if unit:
                 scale *= _over_root(np.square(layer.values.numpy() * scale).sum(1))[:, None]
-            self.values, self.remap = layer.values, layer.remap
-            self.scale = tf.Variable(scale, trainable=False, name="scale")
-            self.weights = [self.values, self.scale, *([] if self.remap is None else [self.remap])]
+            # A row's scale stands behind its numbers, as four bytes: one gather reads both.
+            rows = np.concatenate([layer.values.numpy(), scale.view(np.int8)], 1)
+            self.values, self.remap = tf.Variable(rows, trainable=False, name="rows"), layer.remap
+            self.weights = [self.values, *([] if self.remap is None else [self.remap])]
         else:
             self.values = layer.table
             if unit:
@@ -69,7 +69,8 @@ class Table:
         if not self.packed:
             return tf.gather(self.values.read_value(), ids)
         rows = ids if self.remap is None else tf.gather(self.remap, ids)
-        return tf.cast(tf.gather(self.values, rows), tf.float32) * tf.gather(self.scale, rows)
+        values, scale = tf.split(tf.gather(self.values, rows), [self.dim, 4], -1)
+        return tf.cast(values, tf.float32) * tf.bitcast(scale, tf.float32)[..., None]
 
     def read(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns float rows `[rows, dim]`, and the index of each id's row: int32 of the shape of `ids`.
@@ -139,7 +140,11 @@ class ServedStudent(tf.Module):
         )
 
     def rank(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """Computes logits `[batch, n, n_logits]` of queries `[batch]` and titles `[batch, n]`; each query is read once."""
+        """Computes logits of queries `[batch]` and titles `[batch, n]`; each query is read once.
+
+        Returns:
+          `[batch * n, n_logits]`, a query's titles behind those of the one before.
+        """
         flat = tf.reshape(titles, [-1])
 
         def several() -> tuple[tf.Tensor, tf.Tensor]:
@@ -147,8 +152,7 @@ class ServedStudent(tf.Module):
             return self._pair_features(query, flat, tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1]))
 
         one_query = tf.equal(tf.size(query), 1)
-        logits = self.dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
-        return tf.reshape(logits, tf.concat([tf.shape(titles), [self.task.n_logits]], 0))
+        return self.dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
 
     def tokens(self, texts: tf.Tensor) -> "Tokens":
         """Reads texts, strings `[n]`."""
@@ -250,7 +254,7 @@ class ServedStudent(tf.Module):
                 maxlength=batch * orders,
                 dtype=tf.float32,
             )
-            parts.append((sums * tf.math.rsqrt(length * orders), tf.reshape(counts, [-1, orders]) / length))
+            parts.append((sums * tf.math.rsqrt(length * orders), tf.reshape(counts, [-1, orders]) / (length * orders)))
         return [parts[0][0], parts[1][0], parts[0][1], parts[1][1]]
 
     def _soft(self, tokens: "Tokens", query_lengths: tf.Tensor, title_lengths: tf.Tensor) -> tf.Tensor:
@@ -267,7 +271,7 @@ class ServedStudent(tf.Module):
         there = tf.logical_and(tf.sequence_mask(query_lengths)[:, :, None], tf.sequence_mask(title_lengths)[:, None])
         shape = tf.shape(cosine)
         at = tf.where(tf.reshape(there, [-1]))[:, 0]
-        near = self.near(tf.gather(tf.reshape(cosine, [-1]), at))
+        near = bells(self.near.distances(tf.gather(tf.reshape(cosine, [-1]), at)))
         counts = tf.raw_ops.SparseSegmentSumWithNumSegments(
             data=near,
             indices=tf.range(tf.size(at)),
@@ -292,7 +296,7 @@ class ServedStudent(tf.Module):
             matched, unmatched, missing, shares, compared = np.split(compared, np.cumsum([dim, dim, dim, 2 * orders]))
             plain[:dim] += unmatched  # unmatched = title - matched
             self.query_kernel = self.query_kernel + missing  # missing = query - its matched
-            folded += [matched - unmatched, -missing, shares]
+            folded += [matched - unmatched, -missing, shares * orders]  # served as shares of n-grams of all orders
         if self.soft:
             folded += [compared[:kernels] * (LOG_SCALE / math.log(2)), compared[kernels:] / math.log(2)]
         self.kernel = np.concatenate(folded)

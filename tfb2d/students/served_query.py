@@ -1,9 +1,10 @@
 """Features of one query with its titles as they are served: of a ranking, or of a single pair.
 
-`served` computes the same features for many queries. Titles of one query repeat each other's tokens. What belongs to a
-token alone is therefore computed for the distinct tokens: rows of soft matching, cosines with the query's tokens and their
-kernels, matches. A title sums what its tokens have. The query's own text is the first row of such sums: its counts of its
-own n-grams are how often it repeats them.
+`served` computes the same features for many queries. Titles of one query repeat each other's tokens. Cosines with the
+query's tokens and their kernels are therefore computed for the distinct tokens, and a title sums what its tokens have.
+
+The number of ops counts as much as their size. The query is the last of the texts and is treated as one more title, whose
+features are left out at the end: so nothing has to be split.
 """
 
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from tfb2d.students.pairs import pooled_features
 if TYPE_CHECKING:
     from tfb2d.students.served import ServedStudent
 
+FAR = 9.3  # exp(-9.3^2) is 2.7e-38, above the least normal float32
+
 
 def query_features(served: "ServedStudent", query: tf.Tensor, titles: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes what the dense layers read, for one query `[1]` and its titles `[n]`.
@@ -24,129 +27,114 @@ def query_features(served: "ServedStudent", query: tf.Tensor, titles: tf.Tensor)
     Returns:
       The query's pool `[1, dim]`, and features `[n, features]`.
     """
-    config = served.config
-    if not (served.matched or served.soft):
-        query_pool, title_pool = tf.split(served.tokens(tf.concat([query, titles], 0)).pools, [1, -1], num=2)
-        features = pooled_features(config, query_pool, title_pool)
-        return query_pool, tf.concat(features, 1) if len(features) > 1 else features[0]
-    texts = QueryTexts(served, tf.concat([query, titles], 0))
-    lengths = tf.raw_ops.DenseBincount(input=texts.rows, size=texts.n, weights=tf.zeros([0]), binary_output=False)
-    width = tf.cast(lengths[0], tf.int32)
-    query_length, title_lengths = tf.split(tf.maximum(lengths, 1.0), [1, -1], num=2)
-    query_pool, title_pool = tf.split(texts.pools, [1, -1], num=2)
-    features = pooled_features(config, query_pool, title_pool)
-    equal = [_equal(texts, order, width) for order in range(len(config.orders))] if served.matched else []
-    near = [_near(served, texts, width)] if served.soft else []
-    of_tokens = [matches for matches, own in zip(equal, texts.own, strict=False) if own]
-    if of_tokens or near:
-        sums = texts.by_text(
-            tf.concat(of_tokens + near, 1) if of_tokens and near else (of_tokens + near)[0], texts.token_at
-        )
-        token_counts, sums = tf.split(sums, tf.stack([width, -1]), 1, num=2) if of_tokens and near else (sums, sums)
-    if served.matched:
-        columns = zip(equal, texts.own, texts.at_ids, strict=True)
-        counts = [token_counts if own else texts.by_text(matches, at) for matches, own, at in columns]
-        features += _matches(served, texts, counts, width, query_length, title_lengths[:, None])
-    if served.soft:
-        logs = tf.reshape(tf.math.log1p(sums[1:]), tf.stack([tf.size(titles), width, config.kernels]))
-        logs = tf.reduce_sum(logs, 1)
-        features += [logs, logs / query_length]
+    if served.matched or served.soft:
+        texts = QueryTexts(served, tf.concat([titles, query], 0))
+        query_pool = texts.pools[-1:]
+        features = pooled_features(served.config, query_pool, texts.pools)
+        if served.matched:
+            features += _matches(texts)
+        if served.soft:
+            features += _soft(served, texts)
+        return query_pool, tf.concat(features, 1)[:-1]
+    query_pool, title_pool = tf.split(served.tokens(tf.concat([query, titles], 0)).pools, [1, -1], num=2)
+    features = pooled_features(served.config, query_pool, title_pool)
     return query_pool, tf.concat(features, 1) if len(features) > 1 else features[0]
 
 
 class QueryTexts:
-    """Holds the tokens of a query and its titles, text by text, and which of them are the same.
+    """Holds the tokens of titles and, behind them, of their query, text by text.
 
     Attributes:
       rows: the text of each token, `[tokens]` int64.
-      n: the number of texts.
-      token_at: each token's index among the distinct tokens, `[tokens]` int32.
-      ids: for each order, rows of the n-gram table, int32: of the distinct tokens, or of the n-gram at each token.
-      own: for each order, whether its ids are those of the distinct tokens.
-      at_ids: for each order, each token's index among the ids, `[tokens]` int32.
-      soft_ids: rows of the soft-match table, of the distinct tokens.
-      data, at: float rows, and for each order the index of each token's n-gram among them, `[tokens]`.
+      n: the number of texts, int64.
+      tokens, distinct, width: numbers of all tokens, of distinct tokens and of the query's tokens, int64.
+      length: the query's tokens as float32.
+      roots: `1 / sqrt(n-grams)` of each text, `[n, 1]` float32.
+      mixed, token_at: what the distinct tokens are mixed to, int32, and each token's index among them, `[tokens]` int64.
+      ids: rows of the n-gram table, `[orders, tokens]` int32.
+      data, at: rows that were read, and for each order the index of each token's n-gram among them, `[tokens]` int64.
       pools: pooled n-grams, `[n, dim]`.
     """
 
     def __init__(self, served: "ServedStudent", texts: tf.Tensor) -> None:
         config = served.config
         values, indices, self.n = text.flat_hashes(texts, config.max_tokens, config.affixes)
-        self.rows = indices[:, 0]
-        distinct, self.token_at = tf.unique(values)
-        first = text.mixed(distinct, self.rows, (1,))[:, 0]
-        longer = tuple(order for order in config.orders if order > 1)
-        ahead = tf.unstack(text.mixed(values, self.rows, longer), len(longer), 1) if longer else []
-        mixed = dict(zip(longer, ahead, strict=True))
-        self.own = [order == 1 for order in config.orders]
-        self.ids = [tf.math.floormod(mixed.get(order, first), config.buckets) for order in config.orders]
-        each = tf.range(tf.size(values))
-        self.at_ids = [self.token_at if own else each for own in self.own]
-        self.soft_ids = tf.math.floormod(first, config.soft_buckets) if served.soft else None
-        if served.table.packed:
-            self.data = served.table.vectors(tf.concat(self.ids, 0) if len(self.ids) > 1 else self.ids[0])
-            self.at = [
-                at + tf.add_n([tf.size(ids) for ids in self.ids[:order]]) if order else at
-                for order, at in enumerate(self.at_ids)
-            ]
-        else:
-            self.data = served.table.values.read_value()
-            columns = zip(self.ids, self.at_ids, self.own, strict=True)
-            self.at = [tf.gather(ids, at) if own else ids for ids, at, own in columns]
-        self.pools = pools_of(self.data, tf.stack(self.at, 1), self.rows, self.n)
+        self.rows = tf.unstack(indices, 2, 1)[0]
+        lengths = tf.raw_ops.DenseBincount(input=self.rows, size=self.n, weights=tf.zeros([0]), binary_output=False)
+        self.length = lengths[-1]
+        self.tokens, self.width = tf.size(values, tf.int64), tf.cast(self.length, tf.int64)
+        self.roots = tf.expand_dims(tf.math.rsqrt(tf.maximum(lengths, 1.0) * len(config.orders)), 1)
+        mixed = text.mixed(values, self.rows, config.orders, axis=0)
+        self.ids = tf.math.floormod(mixed, config.buckets)
+        alone = 1 in config.orders
+        first = mixed[config.orders.index(1)] if alone else text.mixed(values, self.rows, (1,), axis=0)[0]
+        self.mixed, self.token_at = tf.unique(first, tf.int64)
+        self.distinct = tf.size(self.mixed, tf.int64)
+        # Rows are gathered first, which fetches them ahead: sums that read the table take twice as long.
+        read, self.at, behind = [], [], tf.constant(0, tf.int64)
+        for order, ids in zip(config.orders, tf.unstack(self.ids, len(config.orders)), strict=True):
+            read.append(tf.math.floormod(self.mixed, config.buckets) if order == 1 else ids)
+            end = behind + (self.distinct if order == 1 else self.tokens)
+            self.at.append(self.token_at if order == 1 else tf.range(behind, end))
+            behind = end
+        self.data = served.table.vectors(tf.concat(read, 0) if len(read) > 1 else read[0])
+        sums = [self.sums(self.data, at) for at in self.at]
+        self.pools = (tf.add_n(sums) if len(sums) > 1 else sums[0]) * self.roots
 
-    def by_text(self, values: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
+    def sums(self, values: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
         """Sums `values[at]` over each text's tokens: `[n, *]`."""
         return tf.raw_ops.SparseSegmentSumWithNumSegments(
             data=values, indices=at, segment_ids=self.rows, num_segments=self.n
         )
 
-
-def _equal(texts: QueryTexts, order: int, width: tf.Tensor) -> tf.Tensor:
-    """Says which n-grams of an order equal the query's: `[n-grams, query tokens]` float32."""
-    ids = texts.ids[order]
-    of_query = tf.gather(ids, texts.token_at[:width]) if texts.own[order] else ids[:width]
-    return tf.cast(tf.equal(ids[:, None], of_query), tf.float32)
+    def of_query(self, values: tf.Tensor) -> tf.Tensor:
+        """Returns the query's part of values, `[tokens, *]`."""
+        return values[self.tokens - self.width :]
 
 
-def _near(served: "ServedStudent", texts: QueryTexts, width: tf.Tensor) -> tf.Tensor:
-    """Computes the kernels of each distinct token with each of the query's: `[distinct, query tokens * kernels]`."""
+def _matches(texts: QueryTexts) -> list[tf.Tensor]:
+    """Returns pools of each title's and of the query's matched n-grams, `[n, dim]`, and both shares, `[n, orders]`."""
+    orders = texts.ids.shape[0]
+    ngrams = texts.width * orders  # of the query, those of one order behind those of another
+    equal = tf.equal(texts.ids[:, texts.tokens - texts.width :, None], texts.ids[:, None])
+    ngram, token = tf.unstack(tf.where(tf.reshape(equal, tf.stack([ngrams, texts.tokens]))), 2, 1)
+    # How often each text has each of them.
+    keys = tf.gather(texts.rows, token) * ngrams + ngram
+    counts = tf.raw_ops.DenseBincount(input=keys, size=texts.n * ngrams, weights=tf.zeros([0]), binary_output=False)
+    counts = tf.reshape(counts, tf.stack([texts.n, ngrams]))
+    # A title's n-gram is met as often as the query repeats it.
+    root = texts.roots[-1]
+    factors = tf.concat([counts / counts[-1:] * texts.roots, tf.minimum(counts, 1.0) * root], 0)
+    vectors = tf.gather(texts.data, tf.concat([texts.of_query(at) for at in texts.at], 0))
+    pools = tf.split(tf.matmul(factors, vectors), 2)
+    hits = tf.reduce_sum(tf.reshape(factors, tf.stack([2 * texts.n, orders, texts.width])), 2)
+    of_titles, of_query = tf.split(hits, 2)
+    return [*pools, of_titles * texts.roots, of_query * root]
+
+
+def _soft(served: "ServedStudent", texts: QueryTexts) -> list[tf.Tensor]:
+    """Returns log counts of kernels, summed and averaged over the query's tokens: `[n, kernels]` each."""
     assert served.soft
-    units = served.soft.vectors(texts.soft_ids)
-    cosines = tf.matmul(units, tf.gather(units, texts.token_at[:width]), transpose_b=True)
-    return tf.reshape(served.near(cosines), tf.stack([tf.shape(units)[0], width * served.config.kernels]))
+    near = served.near
+    units = served.soft.vectors(tf.math.floormod(texts.mixed, served.config.soft_buckets))
+    cosines = tf.matmul(units, tf.gather(units, texts.of_query(texts.token_at)), transpose_b=True)
+    scaled = tf.matmul(tf.reshape(cosines, [-1, 1]), near.slopes[None])
+    # Kernels of one token of the query stand beside those of another: rows are long, and so quick to subtract from.
+    columns = texts.width * near.number
+    scaled = tf.reshape(scaled, tf.stack([texts.distinct, columns]))
+    centres = tf.constant(np.tile(near.slopes * near.centres, served.config.max_tokens))[:columns]
+    logs = tf.math.log1p(texts.sums(bells(scaled - centres), texts.token_at))
+    logs = tf.reduce_sum(tf.reshape(logs, tf.stack([texts.n, texts.width, near.number])), 1)
+    return [logs, logs / tf.maximum(texts.length, 1.0)]
 
 
-def _matches(
-    served: "ServedStudent",
-    texts: QueryTexts,
-    counts: list[tf.Tensor],
-    width: tf.Tensor,
-    query_length: tf.Tensor,
-    lengths: tf.Tensor,
-) -> list[tf.Tensor]:
-    """Returns pools of each title's and the query's matched n-grams, and shares; `counts` are `[texts, query tokens]`."""
-    orders, dim = len(counts), served.config.dim
-    # The n-grams of one order stand together, one for each token of the query.
-    repeated, often = tf.split(tf.concat(counts, 1) if orders > 1 else counts[0], [1, -1], num=2)
-    vectors = tf.gather(
-        texts.data, tf.concat([at[:width] for at in texts.at], 0) if orders > 1 else texts.at[0][:width]
-    )
-    order = tf.tile(np.eye(orders, dtype=np.float32)[:, None], tf.stack([1, width, 1]))
-    sums = tf.matmul(
-        tf.concat([often / repeated, tf.minimum(often, 1.0)], 0),
-        tf.concat([vectors, tf.reshape(order, [-1, orders])], 1),
-    )
-    title_sums, query_sums = tf.split(sums, 2)
-    (matched, title_hits), (query_matched, query_hits) = (
-        tf.split(sums, [dim, orders], 1) for sums in (title_sums, query_sums)
-    )
-    return [
-        matched * tf.math.rsqrt(lengths * orders),
-        query_matched * tf.math.rsqrt(query_length * orders),
-        title_hits / lengths,
-        query_hits / query_length,
-    ]
+def bells(distances: tf.Tensor) -> tf.Tensor:
+    """Computes kernels from the distances of `Kernels.distances`, but none below 2.7e-38.
+
+    Exponentials that are smaller are denormal. Where a graph runs in its caller's thread, which does not flush them to
+    zero, TensorFlow's kernel then takes four times as long.
+    """
+    return tf.exp(-tf.square(tf.raw_ops.ClipByValue(t=distances, clip_value_min=-FAR, clip_value_max=FAR)))
 
 
 def pools_of(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:

@@ -74,8 +74,9 @@ def _flat(
         kept = split.indices[:, 1] < max_tokens  # the op leaves the text behind the last split in one piece
         return tf.boolean_mask(values, kept), tf.boolean_mask(split.indices, kept)
 
-    values, indices = tf.cond(split.shape[1] > max_tokens, cut, lambda: (values, split.indices))
-    return values, indices, split.shape[0]
+    n, longest = tf.unstack(split.shape, 2)
+    values, indices = tf.cond(longest > max_tokens, cut, lambda: (values, split.indices))
+    return values, indices, n
 
 
 def hashes(tokens: tf.Tensor, affixes: Sequence[int] = ()) -> tf.Tensor:
@@ -106,16 +107,17 @@ def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) ->
     return tf.math.floormod(mixed(hashes.values, hashes.value_rowids(), orders), buckets)
 
 
-def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...]) -> tf.Tensor:
+def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...], axis: int = 1) -> tf.Tensor:
     """Mixes token hashes to n-grams, whose ids are remainders of the result.
 
     Args:
       values: `[tokens]` int64 token hashes.
       rows: `[tokens]`, the text of each, rising.
       orders: how many tokens the n-grams span.
+      axis: of the orders in the result.
 
     Returns:
-      `[tokens, len(orders)]` int32.
+      `[tokens, len(orders)]` int32, or with axis 0 `[len(orders), tokens]`.
     """
     chained = values
     chains = {1: chained}
@@ -125,7 +127,7 @@ def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...]) -> tf.Ten
             following = tf.bitwise.bitwise_or(_next(chained, END), past)
             chained = tf.bitwise.bitwise_xor(values, following * text_spec.chain(order))
             chains[order] = chained
-    return _high_half(tf.stack([chains[order] for order in orders], axis=1) * MIX)
+    return _high_half(tf.stack([chains[order] for order in orders], axis) * MIX)
 
 
 def mixed_offsets(values: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
@@ -262,13 +264,13 @@ def _next(values: tf.Tensor, last: int) -> tf.Tensor:
 
 def _folded(text: tf.Tensor) -> tf.Tensor:
     """Folds the characters of texts; returns texts unchanged where all are plain ASCII."""
-    plain = tf.strings.regex_full_match(text, _PLAIN)
 
     def fold() -> tf.Tensor:
-        rows = tf.where(tf.logical_not(plain))
+        rows = tf.where(tf.logical_not(tf.strings.regex_full_match(text, _PLAIN)))
         return tf.tensor_scatter_nd_update(text, rows, _fold(tf.gather_nd(text, rows)))
 
-    return tf.cond(tf.reduce_all(plain), lambda: text, fold)
+    # All texts as one: a search starts once, and not once a text.
+    return tf.cond(tf.strings.regex_full_match(tf.strings.reduce_join(text), _PLAIN), lambda: text, fold)
 
 
 @cache
