@@ -208,8 +208,8 @@ class StudentConfig:
         require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
 
 
-CLUSTERS = ("multi_worker", "parameter_server")  # strategies of several processes
-STRATEGIES = ("mirrored", *CLUSTERS)
+CLUSTERS = ("multi_worker", "parameter_server")  # strategies of several processes that TF_CONFIG describes
+STRATEGIES = ("mirrored", *CLUSTERS, "ray")
 
 
 @dataclass(frozen=True)
@@ -228,8 +228,10 @@ class TrainingConfig:
     checkpoint_seconds: float = without_effect(60.0)
     seed: int = 0
     # "" trains in this process on one device. Of tf.distribute: "mirrored" takes all devices of this machine; TF_CONFIG
-    # says who takes part in "multi_worker" and "parameter_server". The student is the same to rounding (docs/scale.md).
+    # says who takes part in "multi_worker" and "parameter_server"; "ray" is "multi_worker" in workers of Ray Train.
+    # The student is the same to rounding (docs/scale.md).
     strategy: str = without_effect("")
+    ray: RayConfig = field(default_factory=RayConfig)
 
     def __post_init__(self) -> None:
         require_positive(self, "training", "epochs", "batch_size", "table_learning_rate", "learning_rate")

@@ -1,0 +1,45 @@
+"""Training in workers of Ray Train: the same student as one process trains, also after a worker was killed."""
+
+import contextlib
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.students.cluster import CHECKPOINT, assert_same_student, start
+from tests.students.cluster import alone as alone
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+
+def test_workers_of_ray_train_the_student_of_one_also_after_a_kill(alone: Path) -> None:
+    pytest.importorskip("ray.train")
+    driver = start(alone, "ray", "ray", None, None, "--config.training.ray.actors=2")
+    checkpoint = alone / "ray" / CHECKPOINT
+    while not checkpoint.exists():
+        assert driver.poll() is None, (alone / "ray.log").read_text()
+        time.sleep(0.02)
+    os.kill(worker_of(driver.pid), signal.SIGKILL)
+    assert driver.wait(900) == 0, (alone / "ray.log").read_text()
+    assert "2 workers of Ray have trained it" in (alone / "ray.log").read_text()
+    assert_same_student(alone, "ray")
+
+
+def worker_of(driver: int) -> int:
+    """The process of one of the workers that train, by its title; other clusters of this machine are left alone."""
+    status = {path.parent.name: path for path in Path("/proc").glob("[0-9]*/status")}
+    parents, titles = {}, {}
+    for process, path in status.items():
+        with contextlib.suppress(OSError):  # it has ended
+            (parents[process],) = re.findall(r"PPid:\s*(\d+)", path.read_text())
+            titles[process] = path.with_name("cmdline").read_text()
+
+    def of_driver(process: str) -> bool:
+        return process == str(driver) or (process in parents and of_driver(parents[process]))
+
+    workers = [process for process, title in titles.items() if "TrainWorker" in title and of_driver(process)]
+    assert len(workers) == 2, titles
+    return int(workers[0])
