@@ -30,6 +30,7 @@ class SmallServers(Cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits another process's memory, as Linux does")
 def test_a_table_larger_than_a_servers_memory_trains_on_two(tmp_path: Path) -> None:
     buckets, dim = 2**20, 64
