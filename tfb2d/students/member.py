@@ -17,7 +17,7 @@ from absl import logging
 from tfb2d.atomic import read_json, write_json
 from tfb2d.cluster import member
 from tfb2d.config import Config
-from tfb2d.errors import RunError
+from tfb2d.errors import MemberGoneError, RunError
 from tfb2d.outcomes import StudentOutcome
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.runs import Run
@@ -57,7 +57,8 @@ def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], St
       train: trains the student; every member calls it.
 
     Raises:
-      RunError: another member is gone, or has no memory for its part of the tables.
+      MemberGoneError: another member is gone.
+      RunError: a member has no memory for its part of the tables.
     """
     from tfb2d.students.strategy import joined
 
@@ -82,7 +83,7 @@ def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], St
         tf.errors.CancelledError,
         tf.errors.AbortedError,
     ) as error:
-        raise RunError(
+        raise MemberGoneError(
             f"{me.kind} {me.index}: another member of the cluster is gone ({type(error).__name__}); start the job again on "
             "all members. It goes on from the checkpoint."
         ) from error
@@ -98,7 +99,8 @@ def train_on_workers(run: Run, config: Config, train: "Callable[[Run, Config], S
 
     Raises:
       ClusterError: Ray Train is not installed, or no cluster answers.
-      RunError: the workers ended early, again and again.
+      RunError: workers died again and again.
+      Exception: of `train`, raised in a worker.
     """
     from tfb2d.scale.ray_train import train_on_ray
 
