@@ -56,7 +56,7 @@ EXTRAS = {
     ],
     "search": ["bm25s>=0.3", "faiss-cpu>=1.9", "starlette>=0.40", "uvicorn>=0.30"],
     "milvus": ["pymilvus>=2.5"],  # where a catalogue outgrows one machine
-    "ray": ["ray>=2.40"],  # labelling on several machines: 80 MB
+    "ray": ["ray[train]>=2.40"],  # labelling and training on several machines: 95 MB, 15 of them for Ray Train
     "jax": ["jax>=0.5"],
     "torch": ["torch>=2.6"],
     "test": [
@@ -75,7 +75,7 @@ EXTRAS = {
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "pyyaml>=6",
-        "ray>=2.40",
+        "ray[train]>=2.40",
     ],
     "lint": ["mypy>=1.11", "ruff>=0.6"],
 }

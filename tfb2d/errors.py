@@ -16,5 +16,9 @@ class RunError(DataError):
     """A run folder that cannot be used as it is; the message says why and what to do."""
 
 
+class MemberGoneError(RunError):
+    """Another process of a cluster is gone; all members started again go on."""
+
+
 class RunBusyError(RunError):
     """Another process works in the run folder."""

@@ -13,7 +13,8 @@ same command again goes on where the last one stopped, and does again only what 
 
 --config.training.strategy=mirrored trains the student on all of a machine's devices. With multi_worker or parameter_server
 the same command runs on each machine, with a --workdir that all can read, and TF_CONFIG says which of them it is. The chief
-(or worker 0) runs the stages; the others help to train the student. See docs/scale.md.
+(or worker 0) runs the stages; the others help to train the student. With ray one command
+starts all, in workers of Ray Train. See docs/scale.md.
 """
 
 import shlex

@@ -166,5 +166,5 @@ def test_a_doubtful_teacher_is_pointed_out(reviews: Path, tmp_path: Path, scorer
     assert teacher_warnings(NEWS, [0, 2, 2, 2], {"accuracy": 0.75}, 1.2) == []
     assert "The twin's accuracy is 1.30" in teacher_warnings(REVIEWS, [0, 1, 1], {"accuracy": 0.7}, 1.3, "twin")[0]
     assert few_scored(5, 10) == []
-    assert "has scores for 4 of 10 rows of the test split, fewer than half" in few_scored(4, 10)[0]
+    assert "has scores for 4 of 10 rows of the test split, fewer than half;" in few_scored(4, 10)[0]
     assert "gives 0.750" in teacher_warnings(NEWS, [0, 2, 2, 2], {"accuracy": 0.7}, None)[0]

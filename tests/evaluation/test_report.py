@@ -131,7 +131,14 @@ def test_a_teacher_without_scores_for_some_rows(tmp_path: Path) -> None:
     assert "on those" in (tmp_path / "report.html").read_text()
     nothing = summarise(run_results("multiclass", models={"teacher": Model(np.full_like(teacher, np.nan))}))
     assert nothing["teacher"] is nothing["retention"] is None
-    assert "has scores for 0 of 120 rows of the test split, so it is not in the table." in nothing["warnings"][0]
+    assert (
+        "has scores for 0 of 120 rows of the test split, fewer than half; it is not compared." in nothing["warnings"][0]
+    )
+    teacher[40:61] = np.nan  # now fewer than half: a retention of these would look like one of all
+    few = summarise(run_results("multiclass", models={"teacher": Model(teacher)}))
+    assert few["teacher"] is few["retention"] is few["fidelity"] is None
+    assert few["rows"] == {"test": 120, "teacher": 59}
+    assert "has scores for 59 of 120 rows" in few["warnings"][0]
     assert not any("has scores for" in warning for warning in report["warnings"])
 
 

@@ -10,7 +10,7 @@ ENGINES = ("local", "ray")
 
 @dataclass(frozen=True)
 class RayConfig:
-    """Says where Ray runs, and what its actors get. It changes no outcome, so it is in no fingerprint."""
+    """Says where Ray runs, and what its actors or workers get. It changes no outcome, so it is in no fingerprint."""
 
     address: str = without_effect("")  # of a cluster ("auto", "host:6379", "ray://..."); "" starts Ray on this machine
     actors: int = without_effect(0)  # processes with a model each; 0 takes one a GPU or, without GPUs, one a machine

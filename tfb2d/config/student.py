@@ -1,12 +1,13 @@
 """Settings of the student: its shape, its training, and how it is made small for serving."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tfb2d.config.checks import require, require_positive
+from tfb2d.config.label import RayConfig
 from tfb2d.config.mapping import without_effect
 
-CLUSTERS = ("multi_worker", "parameter_server")  # strategies of several processes
-STRATEGIES = ("mirrored", *CLUSTERS)
+CLUSTERS = ("multi_worker", "parameter_server")  # strategies of several processes that TF_CONFIG describes
+STRATEGIES = ("mirrored", *CLUSTERS, "ray")
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,10 @@ class TrainingConfig:
     checkpoint_seconds: float = without_effect(60.0)
     seed: int = 0
     # "" trains in this process on one device. Of tf.distribute: "mirrored" takes all devices of this machine; TF_CONFIG
-    # says who takes part in "multi_worker" and "parameter_server". The student is the same to rounding (docs/scale.md).
+    # says who takes part in "multi_worker" and "parameter_server"; "ray" is "multi_worker" in workers of Ray Train.
+    # The student is the same to rounding (docs/scale.md).
     strategy: str = without_effect("")
+    ray: RayConfig = field(default_factory=RayConfig)
 
     def __post_init__(self) -> None:
         require_positive(self, "training", "epochs", "batch_size", "table_learning_rate", "learning_rate")

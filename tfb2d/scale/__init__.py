@@ -2,5 +2,6 @@
 
 - `ray_cluster.connected` joins a Ray cluster, or starts Ray on this machine.
 - `ray_actors.run_on_actors` spreads work that is cut into numbered pieces over Ray's actors.
+- `ray_train.train_on_ray` starts the processes of a `tf.distribute` cluster.
 - `object_store.bring_here` copies files of object stores to this machine.
 """

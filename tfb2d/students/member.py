@@ -8,14 +8,16 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import logging
 
-from tfb2d.atomic import read_json
+from tfb2d.atomic import read_json, write_json
 from tfb2d.cluster import member
 from tfb2d.config import Config
-from tfb2d.errors import RunError
+from tfb2d.errors import MemberGoneError, RunError
 from tfb2d.outcomes import StudentOutcome
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.runs import Run
@@ -55,27 +57,71 @@ def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], St
       train: trains the student; every member calls it.
 
     Raises:
-      RunError: another member is gone.
+      MemberGoneError: another member is gone.
+      RunError: a member has no memory for its part of the tables.
     """
     from tfb2d.students.strategy import joined
 
     me = member(config.training.strategy)
     logging.info("student: %s %d of %s joins", me.kind, me.index, json.dumps(me.cluster))
     joined(config.training.strategy)
+    logging.info("student: all members are there")
     import tensorflow as tf
 
     try:
         return train(run, config)
+    except tf.errors.ResourceExhaustedError as error:
+        lines = error.message.splitlines()
+        more = "; more parameter servers hold smaller parts of the tables" if "ps" in me.cluster else ""
+        raise RunError(
+            f"{me.kind} {me.index}: a member of the cluster has no more memory{more}: "
+            f"{next((line for line in lines if 'OOM' in line), lines[0])}"
+        ) from error
     except (
         tf.errors.UnavailableError,
         tf.errors.InternalError,
         tf.errors.CancelledError,
         tf.errors.AbortedError,
     ) as error:
-        raise RunError(
+        raise MemberGoneError(
             f"{me.kind} {me.index}: another member of the cluster is gone ({type(error).__name__}); start the job again on "
             "all members. It goes on from the checkpoint."
         ) from error
+
+
+def train_on_workers(run: Run, config: Config, train: "Callable[[Run, Config], StudentOutcome]") -> StudentOutcome:
+    """Trains the student in workers of Ray Train, and returns the stage's outcome. This process waits for them.
+
+    Args:
+      run: the run folder, which all machines share.
+      config: its settings.
+      train: trains the student; every worker calls it.
+
+    Raises:
+      ClusterError: Ray Train is not installed, or no cluster answers.
+      RunError: workers died again and again.
+      Exception: of `train`, raised in a worker.
+    """
+    from tfb2d.scale.ray_train import train_on_ray
+
+    outcome = run.student / CHECKPOINTS / OUTCOME
+    outcome.unlink(missing_ok=True)
+    arguments = {"folder": str(run.folder.absolute()), "train": train}
+    workers = train_on_ray(_train_as_worker, arguments, run.student / CHECKPOINTS / "ray", config.training.ray)
+    if not outcome.exists():
+        raise RunError(f"{outcome} is not here, though Ray's workers wrote it; all machines must share the run folder")
+    logging.info("student: %d workers of Ray have trained it", workers)
+    return StudentOutcome.from_json(read_json(outcome))
+
+
+def _train_as_worker(arguments: dict[str, Any]) -> None:
+    """Trains the student in a worker of Ray Train, which has set TF_CONFIG."""
+    run = Run(Path(arguments["folder"]), progress=False)
+    config = run.config()
+    config = replace(config, training=replace(config.training, strategy="multi_worker"))
+    outcome = train_as_member(run, config, arguments["train"])
+    if member("multi_worker").is_chief:
+        write_json(run.student / CHECKPOINTS / OUTCOME, outcome.to_json())
 
 
 def leave(error: str = "") -> NoReturn:

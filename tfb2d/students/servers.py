@@ -6,7 +6,7 @@ included. So a step is whole before the next begins, and the student is the same
 Workers that apply gradients whenever they are ready would be faster, and each run would give another student.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,7 @@ from tfb2d.students.replicas import count_noise, gradients_of, split
 from tfb2d.students.rows import TrainingRows, ragged
 from tfb2d.students.steps import Batch, Schedule, Steps
 
-PIECE = 2**16  # table rows that travel at once; bounds a server's memory
+PIECE = 2**13  # table rows that travel at once; a server holds its shard and a few pieces
 
 
 class ServerSteps(Steps):
@@ -56,7 +56,8 @@ class ServerSteps(Steps):
         return self.strategy.scope()
 
     def _own(self, student: Student) -> Student:
-        copy = Student(student.task, student.config, student.seed)
+        with tf.variable_creator_scope(_zeros):
+            copy = Student(student.task, student.config, student.seed)
         _assign(_whole(copy, copy.trunk.weights), named_arrays(student.trunk.weights))
         return copy
 
@@ -122,6 +123,16 @@ class ServerSteps(Steps):
         count_noise(self.student, self.steps_taken)
         return _arrays(_whole(self.student, self.student.trunk.weights))
 
+    def finite(self) -> bool:
+        """Says whether all weights are numbers; see Steps."""
+        for part in self.student.trunk.trainable_variables:
+            for rows in _pieces(part):
+                with tf.device(part.device):
+                    piece = tf.reduce_all(tf.math.is_finite(_read(part, rows)))
+                if not piece:
+                    return False
+        return True
+
     def untouched(self) -> np.ndarray:
         """Says which rows of the n-gram table no step has read; see Steps."""
         return np.concatenate([self.table_optimizer.untouched(shard) for shard in shards(self.student.ngrams.table)])
@@ -152,6 +163,18 @@ def tables_by_rows(servers: int, least: int = 4096) -> Callable[..., Sequence[in
     return partitioner
 
 
+def _zeros(create: Callable[..., tf.Variable], **arguments: Any) -> tf.Variable:
+    """Makes a variable of zeros. A random start, soon overwritten, would take a server three times its shard."""
+    shape, dtype = arguments.get("shape"), arguments.get("dtype")
+    if shape is None or dtype is None:
+        return create(**arguments)
+
+    def start(partition_shape: Sequence[int] | None = None, partition_offset: Sequence[int] | None = None) -> tf.Tensor:
+        return tf.zeros(shape if partition_shape is None else partition_shape, dtype)
+
+    return create(**{**arguments, "initial_value": start})
+
+
 def _whole(student: Student, weights: Sequence[tf.Variable]) -> list[list[tf.Variable]]:
     """Returns the student's weights in order, each as its shards; a weight that is not split is its only shard."""
     tables = {id(shards(layer.table)[0]): shards(layer.table) for layer in student.embeddings.values()}
@@ -164,23 +187,35 @@ def _arrays(wholes: Sequence[Sequence[tf.Variable]]) -> dict[str, np.ndarray]:
     named = {}
     for i, parts in enumerate(wholes):
         name = parts[0].name.replace("/part_0", "")
-        named[f"{i:03d}.{name}"] = np.asarray(parts[0].numpy()) if len(parts) == 1 else _joined(parts)
+        pieces = [np.asarray(_read(part, rows).numpy()) for part in parts for rows in _pieces(part)]
+        named[f"{i:03d}.{name}"] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     return named
-
-
-def _joined(parts: Sequence[tf.Variable]) -> np.ndarray:
-    return np.concatenate([part.numpy() for part in parts])
 
 
 def _assign(wholes: Sequence[Sequence[tf.Variable]], arrays: dict[str, np.ndarray]) -> None:
     """Gives weights the values that `_arrays` took, in pieces."""
     for parts, name in zip(wholes, sorted(arrays), strict=True):
         array = arrays[name]
-        if len(parts) == 1:
-            parts[0].assign(array)
-            continue
         for part in parts:
-            rows, array = array[: part.shape[0]], array[part.shape[0] :]
-            for start in range(0, len(rows), PIECE):
-                piece = rows[start : start + PIECE]
-                part.scatter_update(tf.IndexedSlices(piece, np.arange(start, start + len(piece))))
+            own, array = (array[: part.shape[0]], array[part.shape[0] :]) if part.shape.rank else (array, array)
+            for rows in _pieces(part):
+                if rows is None:
+                    part.assign(own)
+                else:
+                    part.scatter_update(tf.IndexedSlices(own[rows], rows))
+
+
+def _read(part: tf.Variable, rows: np.ndarray | None) -> tf.Tensor:
+    """Reads a piece, on its server. A variable that is read whole, as before any op, would stand there twice."""
+    with tf.device(part.device):
+        return part.read_value() if rows is None else tf.gather(part, rows)
+
+
+def _pieces(part: tf.Variable) -> Iterator[np.ndarray | None]:
+    """Yields the rows of a table or of a shard, PIECE at once; None for a variable that is small or no table."""
+    rows = part.shape[0] if part.shape.rank else 0
+    if rows <= PIECE:
+        yield None
+        return
+    for start in range(0, rows, PIECE):
+        yield np.arange(start, min(start + PIECE, rows))

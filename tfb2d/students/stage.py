@@ -58,6 +58,10 @@ def train(run: Run, config: Config) -> StudentOutcome:
         from tfb2d.students.member import train_as_chief
 
         return train_as_chief(run, config)
+    if config.training.strategy == "ray":
+        from tfb2d.students.member import train_on_workers
+
+        return train_on_workers(run, config, train_here)
     return train_here(run, config)
 
 
@@ -88,7 +92,7 @@ def train_here(run: Run, config: Config) -> StudentOutcome:
 
 def train_labels_only(run: Run, config: Config) -> StudentOutcome:
     """Trains the same student on labels alone, for comparison, and keeps its logits of the validation and test splits."""
-    if config.training.strategy in CLUSTERS:  # labelled rows are few: this process trains on them alone
+    if config.training.strategy in (*CLUSTERS, "ray"):  # labelled rows are few: this process trains on them alone
         config = replace(config, training=replace(config.training, strategy=""))
     return _train(run, config, labelled_rows(run, config, "train"), run.labels_only, None)
 

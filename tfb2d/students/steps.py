@@ -106,6 +106,11 @@ class Steps:
         """Returns the student's weights."""
         return named_arrays(self.student.trunk.weights)
 
+    def finite(self) -> bool:
+        """Says whether all weights are numbers."""
+        weights = self.student.trunk.trainable_variables
+        return all(bool(tf.reduce_all(tf.math.is_finite(weight))) for weight in weights)
+
     def untouched(self) -> np.ndarray:
         """Says which rows of the n-gram table no step has read: `[buckets]` bool."""
         return self.table_optimizer.untouched(self.student.ngrams.table)

@@ -156,9 +156,7 @@ class Trainer:
 
     def _end_epoch(self) -> dict[str, float]:
         position = self.position
-        finite = all(
-            bool(tf.reduce_all(tf.math.is_finite(weight))) for weight in self.steps.student.trunk.trainable_variables
-        )
+        finite = self.steps.finite()
         if not (finite and math.isfinite(position.loss)):
             what = f"the loss is {position.loss}" if finite else "there are weights that are no numbers"
             raise FloatingPointError(
