@@ -7,8 +7,9 @@ by word, so what is called near is near. What is missed is at most MISSED of the
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import compress, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from tfb2d.data.keys import BETWEEN, hash64
 MINIMA = 64  # the most that are computed of a text
 MISSED = 0.01  # chance to miss a pair whose similarity is the threshold
 SHORT = 2  # letters of a word that is compared like a number: sizes (S, XL), model codes (X, SE), Roman numerals (II)
+PAIRS = 32_768  # that are compared at once; bounds memory
 _SCHEME = "affine32"  # of datasketch, by name: its default may change, and with it which pairs are missed
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
 _FIELD = np.uint32(0x9E3779B1)  # times a field's number, so that a word counts in its own field alone
@@ -51,8 +53,9 @@ def word_sets(near_key: str) -> tuple[list[list[int]], int]:
     sets, exact = [], []
     for field in near_key.split(BETWEEN):
         words = field.split(" ") if field else []
-        sets.append([_word(word)[0] for word in words])
-        exact.append(" ".join(word for word in words if _word(word)[1]))
+        known = list(map(_word, words))
+        sets.append([number for number, _ in known])
+        exact.append(" ".join(compress(words, (whole for _, whole in known))))
     return sets, hash64(BETWEEN.join(exact))
 
 
@@ -70,10 +73,12 @@ def band_keys(sets: Sequence[pa.ListArray], exact: np.ndarray, threshold: float)
     from datasketch import MinHash
 
     count, rows = bands(threshold)
-    words = zip(*(_tagged(column, field) for field, column in enumerate(sets)), strict=True)
-    texts = (np.concatenate(fields) for fields in words)
-    made = MinHash.generator(texts, num_perm=count * rows, scheme=_SCHEME, hashfunc=int)
-    minima = np.stack([each.hashvalues for each in made]) if len(exact) else np.zeros((0, count * rows), np.uint32)
+    sketch = MinHash(count * rows, scheme=_SCHEME, hashfunc=int)
+    minima = np.empty((len(exact), count * rows), np.uint32)
+    for row, fields in enumerate(zip(*(_tagged(column, field) for field, column in enumerate(sets)), strict=True)):
+        sketch.clear()
+        sketch.update_batch([word for words in fields for word in words])
+        minima[row] = sketch.hashvalues
     keys = exact[:, None] + np.arange(count, dtype=np.uint64)
     for column in np.moveaxis(minima.reshape(len(exact), count, rows), 2, 0):
         keys = (keys ^ column) * _FACTOR
@@ -81,9 +86,11 @@ def band_keys(sets: Sequence[pa.ListArray], exact: np.ndarray, threshold: float)
     return keys * _FACTOR
 
 
-def _tagged(column: pa.ListArray, field: int) -> list[np.ndarray]:
-    values = column.flatten().to_numpy() + np.uint32(field) * _FIELD
-    return np.split(values, np.cumsum(column.value_lengths().to_numpy())[:-1]) if len(column) else []
+def _tagged(column: pa.ListArray, field: int) -> Iterator[list[int]]:
+    """Yields the hashes of each text's field, changed by the field's number."""
+    values = (column.flatten().to_numpy() + np.uint32(field) * _FIELD).tolist()
+    ends = np.cumsum(column.value_lengths().to_numpy()).tolist()
+    return (values[begin:end] for begin, end in pairwise([0, *ends]))
 
 
 def are_near(
@@ -137,7 +144,8 @@ def any_near(
     todo = np.flatnonzero(count)
     step = 0
     while len(todo):
-        near = are_near(left, todo, right, place[first[todo] + step], threshold)
+        blocks = np.split(todo, range(PAIRS, len(todo), PAIRS))
+        near = np.concatenate([are_near(left, i, right, place[first[i] + step], threshold) for i in blocks])
         found[todo[near]] = True
         step += 1
         todo = todo[~near & (count[todo] > step)]

@@ -35,7 +35,7 @@ from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 
 RUN_ROWS, RUN_BYTES = 65_536, 16 * 2**20  # of rows that are sorted in memory, the text's bytes
 SLICE = 16_384  # texts whose keys are made together
-GROUP_BYTES = 96 * 2**20  # of entries that are compared together; more than a part has, unless many texts are alike
+GROUP_BYTES = 64 * 2**20  # of entries that are compared together; more than a part has, unless many texts are alike
 LEADERS = 64  # a text is compared with so many texts of its band; bounds the work where very many are alike
 ROW_BITS = 32  # a row's number in a part; the part's number stands above them
 

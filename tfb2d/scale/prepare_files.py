@@ -25,7 +25,7 @@ from tfb2d.scale.ray_cluster import connected
 from tfb2d.settings import changed_settings
 
 VERSION = 1  # of the code: raise it when the same files and settings give other rows
-PART_BYTES = 48 * 2**20  # of a part, as it stands on disk between two passes; a piece takes a few times this in memory
+PART_BYTES = 32 * 2**20  # of a part, as it stands on disk between two passes; a piece takes a few times this in memory
 WORK = "_work"  # subfolder of the passes' files, deleted at the end
 MANIFEST = "_manifest.json"
 
