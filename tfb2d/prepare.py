@@ -49,6 +49,8 @@ def add_arguments(parser: "Parser") -> None:
     work.real("near", "Jaccard similarity of words from which on a text is near another; 0: off.", 0.8, 0.0, 1.0)
     work.integer("seed", "Of the shuffle.", 0, 0)
     work.integer("rows_per_shard", "Rows of an output file.", 65_536, 1)
+    text = "Megabytes of rows that are brought together at once; memory grows with it, the number of small reads falls."
+    work.integer("part_mb", text, 32, 1)
     work.switch("progress", "Show a progress bar.", True)
     work.choice(
         "engine", "Works in this process, or in the actors of Ray (pip install 'tfb2d[ray]').", "local", ENGINES
@@ -71,6 +73,7 @@ def run(options: Namespace) -> None:
         options.near,
         options.seed,
         options.rows_per_shard,
+        options.part_mb,
         options.max_rejected,
         options.max_chars,
         options.quoting,

@@ -75,7 +75,7 @@ def rows_of(out: Path, fields: Sequence[str]) -> list[Texts]:
 def small_parts() -> Iterator[None]:
     """Cuts everything into parts of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare_files, "PART_BYTES", 4000)
+        patch.setattr(prepare_files, "MEGABYTE", 125)  # with 32 of them a part
         for name, value in {"RUN_ROWS": 16, "SLICE": 4, "GROUP_BYTES": 1500}.items():
             patch.setattr(passes, name, value)
         patch.setattr("tfb2d.data.text_batches.BATCH_ROWS", 8)

@@ -18,7 +18,7 @@ class SlowPass(PreparePass):
 
         def slowly(piece: int) -> passes.Counts:
             counts = work(piece)
-            time.sleep(0.2)
+            time.sleep(0.05)
             return counts
 
         return slowly

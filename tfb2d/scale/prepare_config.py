@@ -17,6 +17,8 @@ class PrepareConfig:
       near: Jaccard similarity of words from which on a text is a near duplicate, or a leak; 0 looks for none.
       seed: of the shuffle.
       rows_per_shard: rows of an output file.
+      part_mb: megabytes of rows that are brought together at once. It does not change the output, but a stopped run goes on
+        with the same number alone.
       max_rejected: share of bad rows at which to stop.
       max_chars, quoting: see `data.readers.read_rows`.
       engine: "local" works in this process, "ray" in Ray's actors; the bytes are equal.
@@ -29,6 +31,7 @@ class PrepareConfig:
     near: float = 0.8
     seed: int = 0
     rows_per_shard: int = 65_536
+    part_mb: int = 32
     max_rejected: float = 0.01
     max_chars: int = 20_000
     quoting: str = "auto"
@@ -40,6 +43,7 @@ class PrepareConfig:
         require(len(set(self.fields)) == len(self.fields), f"a text column is named twice: {', '.join(self.fields)}")
         require(0 <= self.near <= 1, f"near is {self.near:g}; it is a similarity from 0 to 1")
         require(self.rows_per_shard > 0, f"rows_per_shard is {self.rows_per_shard}; it must be above 0")
+        require(self.part_mb > 0, f"part_mb is {self.part_mb}; it must be above 0")
         require(self.engine in ENGINES, f"engine is {self.engine!r}; there are {', '.join(ENGINES)}")
 
     @property

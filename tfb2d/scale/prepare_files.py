@@ -25,7 +25,7 @@ from tfb2d.scale.ray_cluster import connected
 from tfb2d.settings import changed_settings
 
 VERSION = 1  # of the code: raise it when the same files and settings give other rows
-PART_BYTES = 32 * 2**20  # of a part, as it stands on disk between two passes; a piece takes a few times this in memory
+MEGABYTE = 2**20
 WORK = "_work"  # subfolder of the passes' files, deleted at the end
 MANIFEST = "_manifest.json"
 
@@ -120,10 +120,10 @@ class _Driver:
         for each in read:
             counts.update({name: value for name, value in each.items() if isinstance(value, int)})
         self._check_rejected(counts["rows"], [each["reasons"] for each in read])
-        merged = self._pass("merge", _parts(read), len(read), ["split"])
+        merged = self._pass("merge", self._parts(read), len(read), ["split"])
         left = merged
         if self._config.near:
-            near = self._pass("bands", _parts(merged), len(merged), ["bands"])
+            near = self._pass("bands", self._parts(merged), len(merged), ["bands"])
             left = self._pass("drop", len(merged), len(near), ["near"])
         for each in (*merged, *(left if left is not merged else ())):
             counts.update({name: each.get(name, 0) for name in ("near_leaked", "duplicates", "near_duplicates")})
@@ -189,10 +189,9 @@ class _Driver:
         if not rows + rejected:
             raise DataError(f"{', '.join(self._job.files)}: no rows")
 
-
-def _parts(counts: Sequence[Counts]) -> int:
-    """Returns into how many parts to cut what a pass left."""
-    return max(1, -(-sum(each["bytes"] for each in counts) // PART_BYTES))
+    def _parts(self, counts: Sequence[Counts]) -> int:
+        """Returns into how many parts to cut what a pass left."""
+        return max(1, -(-sum(each["bytes"] for each in counts) // (self._config.part_mb * MEGABYTE)))
 
 
 def _summary(counts: Counter[str]) -> str:
