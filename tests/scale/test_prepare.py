@@ -1,7 +1,10 @@
 """Preparing a transfer set: counts sum up, the input's order and cut do not matter, and nothing held out is left."""
 
 import json
+import os
+import random
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import commands
-from tests.killing import module, run_and_kill
-from tests.scale.jobs import content
+from tests.killing import ROOT, module, python, run_and_kill
+from tests.scale.jobs import LOCAL, content
 from tests.scale.prepared import are_near, left, offers, prepare, rows_of, small_parts, write
 from tfb2d.config import RayConfig
 from tfb2d.errors import DataError, RunBusyError, RunError
@@ -21,6 +24,7 @@ from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import MANIFEST, WORK
 from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 from tfb2d.settings import ConfigError
+from tfb2d.teachers.files import label_files
 
 PAIR = ("query", "title")
 CONFIG = PrepareConfig(PAIR, rows_per_shard=50)
@@ -197,3 +201,36 @@ def test_ray_leaves_the_same_bytes(
         told = prepare(source, held_out, tmp_path / "out", config)
     assert told.to_json().items() <= json.loads((prepared / MANIFEST).read_text()).items()
     assert content(tmp_path / "out") == content(prepared)
+
+
+@pytest.mark.slow
+def test_prepared_rows_are_labelled(prepared: Path, saved: Path, tmp_path: Path) -> None:
+    told = label_files(saved, [str(prepared)], tmp_path / "labelled", LOCAL, progress=False)
+    assert told.rejected == 0
+    assert rows_of(tmp_path / "labelled", PAIR) == rows_of(prepared, PAIR)
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from tfb2d.scale.prepare_config import PrepareConfig
+from tfb2d.scale.prepare_files import prepare_files
+source, out = sys.argv[1:]
+prepare_files([source], [], Path(out), PrepareConfig(("query", "title"), part_mb=8), progress=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    words = [f"{a}{b}{c}" for a in "bdfglmnprst" for b in "aeiou" for c in ("nd", "rk", "lt", "mp")]
+    chance = random.Random(0)
+    peaks = []
+    for count in (100_000, 400_000):
+        rows = [("shoe", " ".join(chance.choices(words, k=10))) for _ in range(count)]
+        source, out = write(tmp_path / f"{count}.tsv", rows, PAIR), str(tmp_path / f"out{count}")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [*python(PEAK), source, out]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=600)
+        peaks.append(int(done.stdout))
+    assert peaks[1] <= 1.1 * peaks[0]

@@ -135,7 +135,8 @@ class _Driver:
         names = ("rejected", "leaked", "group_leaked", "near_leaked", "duplicates", "near_duplicates")
         told = {name: counts[name] for name in names}
         outcome = PrepareOutcome(counts["rows"] + counts["rejected"], **told, kept=sum(rows), shards=shards)
-        settings = {"fields": self._config.fields, "near": self._config.near, "seed": self._config.seed}
+        moved = sum(each["bytes"] for each in (*read, *merged))  # between passes: written once, read once
+        settings = {"fields": self._config.fields, "near": self._config.near, "seed": self._config.seed, "moved": moved}
         write_json(self._out / MANIFEST, outcome.to_json() | settings)
         shutil.rmtree(self._work)
         return outcome
