@@ -36,7 +36,7 @@ def test_hours_and_money_follow_from_a_row(scale: ModuleType) -> None:
     (line,) = [line for line in scale.lines(result, 0.04, 2.0, 0.0) if line.startswith("| 10^7")]
     # 10^7 rows: an hour of preparing, 10^4 of labelling, 10 of hashing, 5 epochs of 100 hours
     cells = [cell.strip() for cell in line.split("|")]
-    assert cells[2:6] == ["1.0 core h", "10,000 core h", "10 core h", "500 core h"]
+    assert cells[2:6] == ["1.00 core h", "10,000 core h", "10 core h", "500 core h"]
     assert cells[7:9] == ["1.0 GB", "420"]
     (line,) = [line for line in scale.lines(result, 0.04, 2.0, 10_000.0) if line.startswith("| 10^7")]
     assert line.split("|")[3].strip() == "0.28 GPU h"

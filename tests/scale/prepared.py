@@ -11,7 +11,7 @@ import pytest
 from tests.scale.jobs import content
 from tfb2d.data.keys import both_keys, hash64, text_key
 from tfb2d.data.tables import read_table
-from tfb2d.scale import passes, prepare_files
+from tfb2d.scale import passes, prepare_config, prepare_files
 from tfb2d.scale.near import word_sets
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import PrepareOutcome
@@ -75,8 +75,8 @@ def rows_of(out: Path, fields: Sequence[str]) -> list[Texts]:
 def small_parts() -> Iterator[None]:
     """Cuts everything into parts of a few rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare_files, "MEGABYTE", 125)  # with 32 of them a part
-        for name, value in {"RUN_ROWS": 16, "SLICE": 4, "GROUP_BYTES": 1500}.items():
+        patch.setattr(prepare_config, "MEGABYTE", 125)  # with 32 of them a part
+        for name, value in {"RUN_ROWS": 16, "SLICE": 4, "GROUP_PARTS": 0.4}.items():
             patch.setattr(passes, name, value)
         patch.setattr("tfb2d.data.text_batches.BATCH_ROWS", 8)
         yield

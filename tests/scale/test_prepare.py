@@ -20,6 +20,7 @@ from tests.scale.prepared import are_near, left, offers, prepare, rows_of, small
 from tfb2d.config import RayConfig
 from tfb2d.errors import DataError, RunBusyError, RunError
 from tfb2d.runs import locked
+from tfb2d.scale import passes
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import MANIFEST, WORK
 from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
@@ -98,6 +99,20 @@ def test_what_is_prepared_is_prepared(prepared: Path, held_out: list[str], tmp_p
     prepare([str(prepared)], held_out, tmp_path / "other", PrepareConfig(PAIR, rows_per_shard=50, seed=1))
     assert sorted(rows_of(tmp_path / "other", PAIR)) == sorted(rows_of(prepared, PAIR))
     assert rows_of(tmp_path / "other", PAIR) != rows_of(prepared, PAIR)
+
+
+def test_very_many_alike_are_compared_with_the_first_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(0)
+    own = [f"{a}{b}nd" for a in "bdfglmnprst" for b in "aeiou"]
+    rows = [(" ".join([*offers(1, 2)[0][1].split()[:10], *chance.sample(own, 2)]),) for _ in range(100)]
+    source, config = [write(tmp_path / "rows.tsv", rows, ("title",))], PrepareConfig(("title",), near=0.75)
+    every = prepare(source, [], tmp_path / "every", config)
+    monkeypatch.setattr(passes, "LEADERS", 3)
+    fewer = prepare(source, [], tmp_path / "fewer", config)
+    assert 0 < fewer.near_duplicates < every.near_duplicates
+    with small_parts():  # a band is compared in several goes
+        prepare(source, [], tmp_path / "small", config)
+    assert content(tmp_path / "small") == content(tmp_path / "fewer")
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -213,6 +228,7 @@ def test_prepared_rows_are_labelled(prepared: Path, saved: Path, tmp_path: Path)
 PEAK = """
 import resource, sys
 from pathlib import Path
+from tfb2d.scale import passes
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import prepare_files
 source, out = sys.argv[1:]

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from tfb2d.atomic import atomic_path, write_json
 from tfb2d.data.keys import both_keys, hash64
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.tables import TableRows
+from tfb2d.data.tables import TableRows, iter_part
 from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.scale import near
@@ -35,7 +35,7 @@ from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 
 RUN_ROWS, RUN_BYTES = 65_536, 16 * 2**20  # of rows that are sorted in memory, the text's bytes
 SLICE = 16_384  # texts whose keys are made together
-GROUP_BYTES = 64 * 2**20  # of entries that are compared together; more than a part has, unless many texts are alike
+GROUP_PARTS = 2  # times a part's bytes are compared together: the whole part, unless many texts are alike
 LEADERS = 64  # a text is compared with so many texts of its band; bounds the work where very many are alike
 ROW_BITS = 32  # a row's number in a part; the part's number stands above them
 
@@ -182,11 +182,9 @@ class Passes:
         if not table.num_rows:
             return _one(table)
         table = table.sort_by([(name, "ascending") for name in ("hash", "key", *self._texts)])
-        new = np.ones(table.num_rows, bool)
-        for name in ("hash", "key"):
-            column = table[name]
-            other = pc.not_equal(column.slice(1), column.slice(0, table.num_rows - 1)).to_numpy()
-            new[1:] = other if name == "hash" else new[1:] | other
+        after, before = table.slice(1), table.slice(0, table.num_rows - 1)
+        other = [pc.not_equal(after[name], before[name]) for name in ("hash", "key")]
+        new = np.concatenate([[True], pc.or_(*other).to_numpy()])
         first = np.flatnonzero(new)
         copies = np.add.reduceat(table["copies"].to_numpy(), first)
         return _one(table.take(pa.array(first)).set_column(1, "copies", pa.array(copies)))
@@ -248,7 +246,7 @@ class Passes:
         for batch in batches:
             waiting.append(batch)
             size += batch.nbytes
-            if size >= GROUP_BYTES:
+            if size >= GROUP_PARTS * self._config.part_bytes:
                 found, leaders, seen = self._compared([*leaders, *waiting], seen)
                 yield found
                 waiting, size = [], 0
@@ -257,9 +255,8 @@ class Passes:
 
     def _compared(self, batches: Sequence[pa.RecordBatch], seen: int) -> tuple[np.ndarray, list[pa.RecordBatch], int]:
         """Returns the near rows of those behind the row `seen`, the entries to keep, and the last row."""
-        entries = _one(
-            pa.Table.from_batches(batches, self._entry_schema).sort_by([("band", "ascending"), ("row", "ascending")])
-        )
+        table = pa.Table.from_batches(batches, self._entry_schema)
+        entries = _one(table.sort_by([("band", "ascending"), ("row", "ascending")]))
         keys, rows = (entries.column(i).to_numpy() for i in range(2))
         starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
         first = np.repeat(starts, np.diff(np.append(starts, len(keys))))
@@ -274,12 +271,12 @@ class Passes:
     def drop(self, piece: int) -> Counts:
         """Leaves out the rows of a part that are near an earlier one."""
         low = piece << ROW_BITS
-        near_rows = [
-            batch.column(0).to_numpy() for batch in read_range(self._before("near"), low, low + 2**ROW_BITS - 1)
-        ]
-        rows = pq.read_table(self._part("merge", piece))
+        found = read_range(self._before("near"), low, low + 2**ROW_BITS - 1)
+        near_rows = np.concatenate([np.zeros(0, np.uint64), *(batch.column(0).to_numpy() for batch in found)])
+        schema = pa.schema([(column, pa.string()) for column in self._config.columns])
+        rows = pa.Table.from_batches(iter_part(self._part("merge", piece), schema.names, RUN_ROWS), schema)
         kept = np.ones(rows.num_rows, bool)
-        kept[(np.concatenate([np.zeros(0, np.uint64), *near_rows]) - np.uint64(low)).astype(np.int64)] = False
+        kept[(near_rows - np.uint64(low)).astype(np.int64)] = False
         self._write_table("kept", piece, rows.filter(pa.array(kept)))
         return {"near_duplicates": int((~kept).sum()), "kept": int(kept.sum())}
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from tfb2d.label_config import ENGINES, RayConfig
 from tfb2d.settings import require, without_effect
 
+MEGABYTE = 2**20
+
 
 @dataclass(frozen=True)
 class PrepareConfig:
@@ -45,6 +47,11 @@ class PrepareConfig:
         require(self.rows_per_shard > 0, f"rows_per_shard is {self.rows_per_shard}; it must be above 0")
         require(self.part_mb > 0, f"part_mb is {self.part_mb}; it must be above 0")
         require(self.engine in ENGINES, f"engine is {self.engine!r}; there are {', '.join(ENGINES)}")
+
+    @property
+    def part_bytes(self) -> int:
+        """Returns the bytes of a part, as it stands on disk between two passes."""
+        return self.part_mb * MEGABYTE
 
     @property
     def columns(self) -> tuple[str, ...]:

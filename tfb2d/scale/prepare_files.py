@@ -25,7 +25,6 @@ from tfb2d.scale.ray_cluster import connected
 from tfb2d.settings import changed_settings
 
 VERSION = 1  # of the code: raise it when the same files and settings give other rows
-MEGABYTE = 2**20
 WORK = "_work"  # subfolder of the passes' files, deleted at the end
 MANIFEST = "_manifest.json"
 
@@ -83,7 +82,9 @@ def prepare_files(
         made_from = fingerprint(VERSION, changed_settings(config), file_identity(here), file_identity(held_here))
         record = read_record(out)
         if record is not None and record.fingerprint != made_from:
-            raise RunError(f"{out} holds rows that were made of other files or settings; name another folder")
+            raise RunError(
+                f"{out} holds rows that were made of other files or settings; name another folder, or delete it"
+            )
 
         def work(folder: Path) -> PrepareOutcome:
             with connected(config.ray) if config.engine == "ray" else nullcontext():  # once for all passes
@@ -192,7 +193,7 @@ class _Driver:
 
     def _parts(self, counts: Sequence[Counts]) -> int:
         """Returns into how many parts to cut what a pass left."""
-        return max(1, -(-sum(each["bytes"] for each in counts) // (self._config.part_mb * MEGABYTE)))
+        return max(1, -(-sum(each["bytes"] for each in counts) // self._config.part_bytes))
 
 
 def _summary(counts: Counter[str]) -> str:
