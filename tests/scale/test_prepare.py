@@ -101,10 +101,11 @@ def test_what_is_prepared_is_prepared(prepared: Path, held_out: list[str], tmp_p
     assert rows_of(tmp_path / "other", PAIR) != rows_of(prepared, PAIR)
 
 
+@pytest.mark.slow
 def test_very_many_alike_are_compared_with_the_first_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(0)
     own = [f"{a}{b}nd" for a in "bdfglmnprst" for b in "aeiou"]
-    rows = [(" ".join([*offers(1, 2)[0][1].split()[:10], *chance.sample(own, 2)]),) for _ in range(100)]
+    rows = [(" ".join([*offers(1, 2)[0][1].split()[:10], *chance.sample(own, 2)]),) for _ in range(300)]
     source, config = [write(tmp_path / "rows.tsv", rows, ("title",))], PrepareConfig(("title",), near=0.75)
     every = prepare(source, [], tmp_path / "every", config)
     monkeypatch.setattr(passes, "LEADERS", 3)
