@@ -4,7 +4,9 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -194,7 +196,7 @@ def test_a_killed_run_goes_on(
     stage: str, source: list[str], held_out: list[str], prepared: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = module("tests.scale.slow_prepare", str(out), ",".join(source), ",".join(held_out))
+    command = module("tests.scale.slow_prepare", str(out), ",".join(source), ",".join(held_out), "local")
     run_and_kill(command, lambda: len(list((out / WORK / stage).glob("*.json"))) > 1)
     done = {path: path.stat().st_mtime_ns for path in (out / WORK).rglob("*.json")}
     kept = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
@@ -217,6 +219,25 @@ def test_ray_leaves_the_same_bytes(
         told = prepare(source, held_out, tmp_path / "out", config)
     assert told.to_json().items() <= json.loads((prepared / MANIFEST).read_text()).items()
     assert content(tmp_path / "out") == content(prepared)
+
+
+@pytest.mark.slow
+def test_the_only_actor_is_killed_twice(source: list[str], held_out: list[str], prepared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    out = tmp_path / "out"
+    command = module("tests.scale.slow_prepare", str(out), ",".join(source), ",".join(held_out), "ray")
+    driver = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    for stage in ("merge", "drop"):
+        while len(list((out / WORK / stage).glob("*.json"))) < 2:
+            assert driver.poll() is None, "the driver ended too early"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process = max(out.glob("_*.process"), key=lambda path: path.stat().st_mtime_ns)
+        os.kill(int(process.stem[1:]), signal.SIGKILL)
+    assert driver.wait(300) == 0
+    assert len(list(out.glob("_*.process"))) > 5  # one a pass, and two more
+    assert content(out) == content(prepared)
 
 
 @pytest.mark.slow
