@@ -22,7 +22,7 @@ from tests.scale.prepared import are_near, left, offers, prepare, rows_of, small
 from tfb2d.config import RayConfig
 from tfb2d.errors import DataError, RunBusyError, RunError
 from tfb2d.runs import locked
-from tfb2d.scale import passes
+from tfb2d.scale import near_entries
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import MANIFEST, WORK
 from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
@@ -38,7 +38,7 @@ ROWS = st.lists(st.tuples(st.sampled_from(["watch", "shoe"]), TITLE), min_size=1
 
 
 @given(ROWS, ROWS, st.sampled_from([0.0, 0.6, 1.0]), st.integers(0, 3), st.data())
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_order_and_cut_of_the_input_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory, rows: list, held: list, near: float, seed: int, data: st.DataObject
 ) -> None:
@@ -110,7 +110,7 @@ def test_very_many_alike_are_compared_with_the_first_of_them(tmp_path: Path, mon
     rows = [(" ".join([*offers(1, 2)[0][1].split()[:10], *chance.sample(own, 2)]),) for _ in range(300)]
     source, config = [write(tmp_path / "rows.tsv", rows, ("title",))], PrepareConfig(("title",), near=0.75)
     every = prepare(source, [], tmp_path / "every", config)
-    monkeypatch.setattr(passes, "LEADERS", 3)
+    monkeypatch.setattr(near_entries, "LEADERS", 3)
     fewer = prepare(source, [], tmp_path / "fewer", config)
     assert 0 < fewer.near_duplicates < every.near_duplicates
     with small_parts():  # a band is compared in several goes
@@ -250,7 +250,7 @@ def test_prepared_rows_are_labelled(prepared: Path, saved: Path, tmp_path: Path)
 PEAK = """
 import resource, sys
 from pathlib import Path
-from tfb2d.scale import passes
+from tfb2d.scale import near_entries
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import prepare_files
 source, out = sys.argv[1:]

@@ -30,13 +30,12 @@ from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.scale import near
 from tfb2d.scale.held_texts import SETS, HeldTexts
+from tfb2d.scale.near_entries import entries, entry_schema, near_rows
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 
 RUN_ROWS, RUN_BYTES = 65_536, 16 * 2**20  # of rows that are sorted in memory, the text's bytes
-SLICE = 16_384  # texts whose keys are made together
 GROUP_PARTS = 2  # times a part's bytes are compared together: the whole part, unless many texts are alike
-LEADERS = 64  # a text is compared with so many texts of its band; bounds the work where very many are alike
 ROW_BITS = 32  # a row's number in a part; the part's number stands above them
 
 Counts = dict[str, Any]
@@ -198,7 +197,8 @@ class Passes:
         bands, written = self._path("bands", piece), 0
         if self._sets:
             kept = np.ones(rows.num_rows, bool)
-            written = write_sorted(bands, self._entries(piece, rows, kept), self._entry_schema)
+            made = entries(rows, self._sets, piece << ROW_BITS, kept, self._held, self._config.near)
+            written = write_sorted(bands, made, entry_schema(self._sets))
             leaked = rows.filter(pa.array(~kept))
             counts["near_leaked"] = int(np.sum(leaked.column("copies").to_numpy()))
             rows = rows.filter(pa.array(kept))
@@ -206,65 +206,16 @@ class Passes:
         self._write_part("merge" if self._sets else "kept", piece, rows)
         return {**counts, "bytes": written, "kept": rows.num_rows}
 
-    @property
-    def _entry_schema(self) -> pa.Schema:
-        return pa.schema([("band", pa.uint64()), ("row", pa.uint64()), *((name, SETS) for name in self._sets)])
-
-    def _entries(self, piece: int, rows: pa.RecordBatch, kept: np.ndarray) -> Iterator[pa.RecordBatch]:
-        """Makes an entry for each text and band, without near leaks, whose rows are struck out in `kept`."""
-        number = piece << ROW_BITS
-        for start in range(0, rows.num_rows, SLICE):
-            some = rows.slice(start, SLICE)
-            sets = [some.column(name) for name in self._sets]
-            keys = near.band_keys(sets, some.column("exact").to_numpy(), self._config.near)
-            stays = ~self._held.are_near(sets, keys)
-            kept[start : start + SLICE] = stays
-            ids = np.where(stays, number + np.cumsum(stays) - 1, 0).astype(np.uint64)
-            number += int(stays.sum())
-            order = np.argsort(keys, axis=None, kind="stable")
-            order = order[stays[order // keys.shape[1]]]
-            place = order // keys.shape[1]
-            words = [column.take(pa.array(place)) for column in sets]
-            yield pa.record_batch([keys.ravel()[order], ids[place], *words], schema=self._entry_schema)
-
     # bands
 
     def bands(self, piece: int) -> Counts:
         """Finds rows that are near an earlier one, among those with the same key."""
-        part = part_of_keys(piece, self._job.pieces)
-        batches = read_range(self._before("bands"), *part)
-        found = np.unique(np.concatenate([np.zeros(0, np.uint64), *self._near_rows(batches)]))
+        batches = read_range(self._before("bands"), *part_of_keys(piece, self._job.pieces))
+        rows = near_rows(batches, self._sets, self._config.near, GROUP_PARTS * self._config.part_bytes)
+        found = np.unique(np.concatenate([np.zeros(0, np.uint64), *rows]))
         schema = pa.schema([("row", pa.uint64())])
         write_sorted(self._path("near", piece), [pa.record_batch([found], schema=schema)], schema)
         return {}
-
-    def _near_rows(self, batches: Iterator[pa.RecordBatch]) -> Iterator[np.ndarray]:
-        """Compares entries in groups of bounded size. Of the groups before, a key's first LEADERS rows are kept."""
-        waiting: list[pa.RecordBatch] = []
-        leaders: list[pa.RecordBatch] = []
-        size, seen = 0, -1
-        for batch in batches:
-            waiting.append(batch)
-            size += batch.nbytes
-            if size >= GROUP_PARTS * self._config.part_bytes:
-                found, leaders, seen = self._compared([*leaders, *waiting], seen)
-                yield found
-                waiting, size = [], 0
-        if waiting:
-            yield self._compared([*leaders, *waiting], seen)[0]
-
-    def _compared(self, batches: Sequence[pa.RecordBatch], seen: int) -> tuple[np.ndarray, list[pa.RecordBatch], int]:
-        """Returns the near rows of those behind the row `seen`, the entries to keep, and the last row."""
-        table = pa.Table.from_batches(batches, self._entry_schema)
-        entries = _one(table.sort_by([("band", "ascending"), ("row", "ascending")]))
-        keys, rows = (entries.column(i).to_numpy() for i in range(2))
-        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-        first = np.repeat(starts, np.diff(np.append(starts, len(keys))))
-        rank = np.arange(len(keys)) - first
-        count = np.where(rows.astype(np.int64) > seen, np.minimum(rank, LEADERS), 0)
-        sets = [entries.column(name) for name in self._sets]
-        found = near.any_near(sets, sets, np.arange(len(keys)), first, count, self._config.near)
-        return rows[found], [entries.filter(pa.array(rank < LEADERS))], int(rows.max())
 
     # drop and shards
 
@@ -272,11 +223,11 @@ class Passes:
         """Leaves out the rows of a part that are near an earlier one."""
         low = piece << ROW_BITS
         found = read_range(self._before("near"), low, low + 2**ROW_BITS - 1)
-        near_rows = np.concatenate([np.zeros(0, np.uint64), *(batch.column(0).to_numpy() for batch in found)])
+        rows_near = np.concatenate([np.zeros(0, np.uint64), *(batch.column(0).to_numpy() for batch in found)])
         schema = pa.schema([(column, pa.string()) for column in self._config.columns])
         rows = pa.Table.from_batches(iter_part(self._part("merge", piece), schema.names, RUN_ROWS), schema)
         kept = np.ones(rows.num_rows, bool)
-        kept[(near_rows - np.uint64(low)).astype(np.int64)] = False
+        kept[(rows_near - np.uint64(low)).astype(np.int64)] = False
         self._write_table("kept", piece, rows.filter(pa.array(kept)))
         return {"near_duplicates": int((~kept).sum()), "kept": int(kept.sum())}
 
