@@ -8,7 +8,7 @@ import pyarrow as pa
 from tfb2d.scale import near
 from tfb2d.scale.held_texts import SETS, HeldTexts
 
-SLICE = 16_384  # texts whose keys are made together
+SLICE = 32_768  # texts whose keys are made together
 LEADERS = 64  # a text is compared with so many texts of its band; bounds the work where very many are alike
 
 
