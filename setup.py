@@ -57,10 +57,12 @@ EXTRAS = {
     "search": ["bm25s>=0.3", "faiss-cpu>=1.9", "starlette>=0.40", "uvicorn>=0.30"],
     "milvus": ["pymilvus>=2.5"],  # where a catalogue outgrows one machine
     "ray": ["ray[train]>=2.40"],  # labelling and training on several machines: 95 MB, 15 of them for Ray Train
+    "dedup": ["datasketch>=2"],  # near duplicates of tfb2d prepare: 1 MB
     "jax": ["jax>=0.5"],
     "torch": ["torch>=2.6"],
     "test": [
         "cryptography>=42",
+        "datasketch>=2",
         "flask-cors>=5",
         "hypothesis>=6.100",
         "jax>=0.5",

@@ -2,10 +2,11 @@
 
   python docs/scale.py                                          # writes the table anew from results/scale.json
   python docs/scale.py --core_hour=0.03 --gpu_hour=2 --gpu_rows=20000
-  python docs/scale.py --measure=labelling --run=runs/search    # measures on this machine; also hashing, training
+  python docs/scale.py --measure=labelling --run=runs/search    # measures here; also preparing, hashing, training
 
-A measurement takes the texts of a finished run and repeats them. Its figures are processor seconds, all threads
-together, so that a busy machine changes them little.
+A measurement takes the texts of a run and repeats them, for preparing with half of the words changed; preparing and
+hashing need the run's stage `data` alone. Its figures are processor seconds, all threads together, so that a busy machine
+changes them little.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import cycle, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import numpy as np
 PAGE, RESULT = Path(__file__).with_suffix(".md"), Path(__file__).parents[1] / "results" / "scale.json"
 BEGIN, END = "<!-- table: python docs/scale.py -->\n", "<!-- end of table -->\n"
 SIZES = {
+    "preparing": (10**4, 10**5, 10**6),
     "labelling": (1024, 4096, 10240),
     "hashing": (10**4, 10**5, 10**6),
     "training": (10**4, 10**5, 3 * 10**5),
@@ -34,7 +36,7 @@ PAIRS = (10**7, 10**9, 10**11)
 EPOCHS = 5
 KNOBS = {
     10**7: "none: one machine, overnight for labelling",
-    10**9: "`--engine=ray` with GPU actors; hashing on as many cores; `training.strategy=multi_worker`, fewer epochs",
+    10**9: "`--engine=ray` with GPU actors; `prepare --part_mb=256`; `training.strategy=multi_worker`, fewer epochs",
     10**11: "label a sample and stop where the curve of `tfb2d.sweep` is flat; one epoch; larger batches",
 }
 
@@ -43,7 +45,7 @@ def measure(kind: str, run: Path) -> dict[str, Any]:
     """Measures one kind of work at rising sizes, in this process.
 
     Args:
-      kind: "labelling", "hashing" or "training".
+      kind: a key of SIZES.
       run: a finished run of pairs, which gives texts and teacher.
 
     Returns:
@@ -53,6 +55,7 @@ def measure(kind: str, run: Path) -> dict[str, Any]:
 
     folder = Path(tempfile.mkdtemp())
     works: dict[str, Callable[[Path, Path, int], Callable[[], None]]] = {
+        "preparing": preparing,
         "labelling": labelling,
         "hashing": hashing,
         "training": training,
@@ -73,18 +76,22 @@ def measure(kind: str, run: Path) -> dict[str, Any]:
                 "bytes": sum(path.stat().st_size for path in (folder / str(rows)).rglob("*") if path.is_file()),
             }
         )
+        manifest = folder / str(rows) / "_manifest.json"
+        if manifest.exists():
+            sizes[-1]["moved"] = json.loads(manifest.read_text())["moved"]
         print(sizes[-1], flush=True)
     shutil.rmtree(folder)
     return {"date": f"{datetime.date.today()}", "load": os.getloadavg()[0], "cores": os.cpu_count(), "sizes": sizes}
 
 
-def texts(run: Path, rows: int) -> list[np.ndarray]:
-    """Returns the texts of so many pairs, one array a field: the run's transfer rows over and over."""
+def texts(run: Path, rows: int, whole: bool = False) -> list[np.ndarray]:
+    """Returns the texts of so many pairs, one array a field: the run's transfer rows over and over; or just these."""
     from tfb2d.data.tables import read_table
     from tfb2d.runs import Run
 
     table = read_table(Run(run).split("transfer"), ["query", "title"])
-    return [np.resize(table.column(name).to_numpy(zero_copy_only=False), rows) for name in ("query", "title")]
+    columns = [table.column(name).to_numpy(zero_copy_only=False) for name in ("query", "title")]
+    return columns if whole else [np.resize(column, rows) for column in columns]
 
 
 def labelling(run: Path, out: Path, rows: int) -> Callable[[], None]:
@@ -108,22 +115,53 @@ def labelling(run: Path, out: Path, rows: int) -> Callable[[], None]:
     return lambda: label_rows(Run(run).teacher(teacher), rows_from, rows, ["query", "title"], out, config, False)
 
 
+def preparing(run: Path, out: Path, rows: int) -> Callable[[], None]:
+    """Returns the work of preparing pairs: shuffling them, and leaving repeats and near copies out.
+
+    The pairs are the run's, and then, again and again, these with half of the title's words changed at random.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tfb2d.scale.prepare_config import PrepareConfig
+    from tfb2d.scale.prepare_files import prepare_files
+
+    queries, titles = texts(run, min(rows, len(texts(run, 1, whole=True)[0])))
+    words = np.array([word for title in titles for word in title.split()])
+    chance = np.random.default_rng(0)
+    source = out.with_name(f"{out.name} rows")
+    source.mkdir(parents=True)
+    for begin in range(0, rows, 250_000):
+        with pq.ParquetWriter(source / f"{begin:09d}.parquet", pa.schema([("query", "str"), ("title", "str")])) as file:
+            for start in range(begin, min(rows, begin + 250_000), len(titles)):
+                left = slice(0, min(rows, begin + 250_000) - start)
+                some = titles if start < len(titles) else [changed(title, words, chance) for title in titles[left]]
+                file.write_table(pa.table({"query": queries[left], "title": some[left]}))
+    config = PrepareConfig(("query", "title"))
+    return lambda: (prepare_files([str(source)], [], out, config, progress=False), None)[1]
+
+
+def changed(title: str, words: np.ndarray, chance: np.random.Generator) -> str:
+    """Returns a title with half of its words drawn anew."""
+    own = np.array(title.split(), object)
+    places = chance.permutation(len(own))[: (len(own) + 1) // 2]
+    own[places] = words[chance.integers(0, len(words), len(places))]
+    return " ".join(own)
+
+
 def hashing(run: Path, out: Path, rows: int) -> Callable[[], None]:
-    """Returns the work of hashing pairs."""
-    from tfb2d.students.rows import hash_texts
+    """Returns the work of hashing pairs that stand in a table."""
+    import pyarrow as pa
 
-    columns, size = texts(run, min(rows, 10**5)), 4096
-    pieces = [[column[start : start + size] for column in columns] for start in range(0, len(columns[0]), size)]
+    from tfb2d.data.tables import ShardWriter
+    from tfb2d.students.shard_hasher import hash_table
 
-    def source() -> Iterator[list[np.ndarray]]:
-        left = rows
-        for piece in cycle(pieces):
-            yield [column[:left] for column in piece]
-            left -= len(piece[0])
-            if left <= 0:
-                return
-
-    return lambda: (hash_texts(source(), out, 256, progress=False), None)[1]
+    columns, source = texts(run, min(rows, 10**5)), out.with_name(f"{out.name} rows")
+    batch = pa.record_batch([pa.array(column) for column in columns], ["query", "title"])
+    with ShardWriter(source, batch.schema) as writer:
+        for start in range(0, rows, batch.num_rows):
+            writer.write(batch.slice(0, rows - start))
+    return lambda: (hash_table(source, batch.schema.names, out, 256, progress=False), None)[1]
 
 
 def training(run: Path, out: Path, rows: int) -> Callable[[], None]:
@@ -159,7 +197,8 @@ def marginal(sizes: list[dict[str, Any]]) -> list[float]:
 def row_costs(result: dict[str, Any]) -> dict[str, float]:
     """Returns core seconds of a row of each kind of work, and the bytes that it leaves."""
     costs = {kind: marginal(result[kind]["sizes"])[-1] for kind in SIZES}
-    for kind in ("labelling", "hashing"):
+    costs["preparing_moved"] = result["preparing"]["sizes"][-1]["moved"] / result["preparing"]["sizes"][-1]["rows"]
+    for kind in ("preparing", "labelling", "hashing"):
         last = result[kind]["sizes"][-1]
         costs[f"{kind}_bytes"] = last["bytes"] / last["rows"]
     return costs
@@ -189,19 +228,20 @@ def lines(result: dict[str, Any], core_hour: float, gpu_hour: float, gpu_rows: f
     device = f"GPU of {gpu_rows:,.0f} rows/s at {gpu_hour:.2f} an hour" if gpu_rows else "cores"
     yield f"Prices: {core_hour:.3f} a core hour; labelling on {device}; {EPOCHS} epochs of training."
     yield ""
-    yield "| pairs | labelling | hashing | training | storage | a global shuffle moves | cost | what to turn |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| pairs | preparing | labelling | hashing | training | storage | preparing moves | cost | what to turn |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for pairs in PAIRS:
         hours = {kind: pairs * costs[kind] / 3600 * (EPOCHS if kind == "training" else 1) for kind in SIZES}
         labelled = pairs / gpu_rows / 3600 if gpu_rows else hours["labelling"]
-        cost = labelled * (gpu_hour if gpu_rows else core_hour) + (hours["hashing"] + hours["training"]) * core_hour
+        others = sum(hours[kind] for kind in ("preparing", "hashing", "training"))
+        cost = labelled * (gpu_hour if gpu_rows else core_hour) + others * core_hour
         row = costs["labelling_bytes"] + costs["hashing_bytes"] + 4  # a target is a float
-        moved = 2 * pairs * (costs["hashing_bytes"] + 4)  # written once, read once
+        moved = 2 * pairs * costs["preparing_moved"]  # written once, read once
         unit = "GPU h" if gpu_rows else "core h"
         yield (
-            f"| 10^{len(str(pairs)) - 1} | {amount(labelled)} {unit} | {amount(hours['hashing'])} core h | "
-            f"{amount(hours['training'])} core h | {amount(pairs * row / 1e9)} GB | {amount(moved / 1e9)} GB | "
-            f"{amount(cost)} | {KNOBS[pairs]} |"
+            f"| 10^{len(str(pairs)) - 1} | {amount(hours['preparing'])} core h | {amount(labelled)} {unit} | "
+            f"{amount(hours['hashing'])} core h | {amount(hours['training'])} core h | "
+            f"{amount(pairs * row / 1e9)} GB | {amount(moved / 1e9)} GB | {amount(cost)} | {KNOBS[pairs]} |"
         )
 
 

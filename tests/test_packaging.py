@@ -28,6 +28,7 @@ ROOMS = {  # what these may import beside the requirements
     "tfb2d/search": "search",
     "tfb2d/search/milvus_index.py": "milvus",
     "tfb2d/scale": "ray",
+    "tfb2d/scale/near.py": "dedup",
     "tfb2d/teachers": "torch",
 }
 OPTIONAL = {"tflite_runtime"}  # LiteRT's older name, which some devices still have

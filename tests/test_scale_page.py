@@ -28,18 +28,18 @@ def test_the_page_is_what_the_script_makes_of_the_figures(scale: ModuleType) -> 
 def test_hours_and_money_follow_from_a_row(scale: ModuleType) -> None:
     def sizes(a_row: float) -> dict:
         rows = (100, 1000, 10_000)
-        each = [{"rows": n, "cpu_seconds": 5 + n * a_row, "peak_mb": 1, "bytes": 10 * n} for n in rows]
+        each = [{"rows": n, "cpu_seconds": 5 + n * a_row, "peak_mb": 1, "bytes": 10 * n, "moved": 50 * n} for n in rows]
         return {"sizes": each, "load": 1.0, "cores": 2, "date": "2026-11-29"}
 
-    result = {"labelling": sizes(3.6), "hashing": sizes(3.6e-3), "training": sizes(3.6e-2)}
+    result = {"preparing": sizes(3.6e-4), "labelling": sizes(3.6), "hashing": sizes(3.6e-3), "training": sizes(3.6e-2)}
     assert scale.row_costs(result)["labelling"] == pytest.approx(3.6)
     (line,) = [line for line in scale.lines(result, 0.04, 2.0, 0.0) if line.startswith("| 10^7")]
-    # 10^7 rows: 10^4 hours of labelling, 10 of hashing, 5 epochs of 100 hours
+    # 10^7 rows: an hour of preparing, 10^4 of labelling, 10 of hashing, 5 epochs of 100 hours
     cells = [cell.strip() for cell in line.split("|")]
-    assert cells[2:5] == ["10,000 core h", "10 core h", "500 core h"]
-    assert cells[7] == "420"
+    assert cells[2:6] == ["1.00 core h", "10,000 core h", "10 core h", "500 core h"]
+    assert cells[7:9] == ["1.0 GB", "420"]
     (line,) = [line for line in scale.lines(result, 0.04, 2.0, 10_000.0) if line.startswith("| 10^7")]
-    assert line.split("|")[2].strip() == "0.28 GPU h"
+    assert line.split("|")[3].strip() == "0.28 GPU h"
 
 
 @pytest.mark.parametrize(

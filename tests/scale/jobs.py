@@ -10,6 +10,7 @@ from typing import Any
 
 from tfb2d.config import LabelConfig, RayConfig
 from tfb2d.errors import DataError
+from tfb2d.scale.passes import PreparePass
 from tfb2d.teachers.shard_labeller import LabelJob
 
 LOCAL = LabelConfig(rows_per_shard=64, batch_tokens=256)
@@ -30,6 +31,21 @@ class SlowLabelJob(LabelJob):
         def slowly(index: int) -> Any:
             time.sleep(0.5)
             return work(index)
+
+        return slowly
+
+
+class SlowPass(PreparePass):
+    """Does the pieces of a pass, and waits behind each. Its process' number is in the name of a file."""
+
+    def start(self) -> Callable[[int], Any]:
+        work = super().start()
+        (Path(self.out) / f"_{os.getpid()}.process").touch()
+
+        def slowly(piece: int) -> Any:
+            counts = work(piece)
+            time.sleep(0.05)
+            return counts
 
         return slowly
 

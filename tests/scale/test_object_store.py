@@ -16,6 +16,8 @@ from tfb2d.config import LabelConfig
 from tfb2d.data.tables import read_table
 from tfb2d.errors import DataError
 from tfb2d.scale.object_store import bring_here, is_remote, place_of
+from tfb2d.scale.prepare_config import PrepareConfig
+from tfb2d.scale.prepare_files import prepare_files
 from tfb2d.teachers.files import label_files
 
 
@@ -71,6 +73,12 @@ def test_files_of_a_bucket_are_labelled(server: str, saved: Path, tmp_path: Path
     made = (out / "part-00000.parquet").stat().st_mtime_ns
     label_files(saved, inputs, out, config, max_rejected=0.5, progress=False)
     assert (out / "part-00000.parquet").stat().st_mtime_ns == made  # done before
+
+    config = PrepareConfig(("query", "title"), max_rejected=0.5)
+    told = prepare_files(inputs, [f"s3://logs/day/1.tsv{server}"], tmp_path / "prepared", config, progress=False)
+    assert (told.rows, told.rejected, told.leaked, told.kept) == (4, 1, 2, 1)
+    assert read_table(tmp_path / "prepared")["title"].to_pylist() == ["hat"]
+    assert not (tmp_path / ".prepared.inputs").exists()
 
     here = bring_here(["own.tsv", f"s3://logs/day/*.tsv{server}"], tmp_path / "copies")
     assert here == ["own.tsv", str(tmp_path / "copies/logs/day/1.tsv")]

@@ -25,6 +25,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("tfb2d.train", "raw rows to a served model; stages that are done are skipped"),
+    "prepare": Command("tfb2d.prepare", "distinct, shuffled rows to label, without test texts; goes on after a stop"),
     "label": Command("tfb2d.label", "a teacher's logits for any files; goes on after a stop"),
     "score": Command("tfb2d.score", "scores files with an exported model"),
     "evaluate": Command("tfb2d.evaluate", "measures an exported model on labelled rows, beside its teacher"),

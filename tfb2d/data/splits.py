@@ -62,7 +62,10 @@ class HeldOut:
           "leaked": the same `text_key` as a test text; "leaked_valid": as a valid text; "group_leaked": a group of theirs;
           "near_leaked": the words of such a text, reordered or repeated.
         """
-        key, near = both_keys(fields)
+        return self.leak_of(*both_keys(fields), group)
+
+    def leak_of(self, key: str, near: str, group: str = "") -> str:
+        """Says the same of a row whose `both_keys` are known."""
         if split := self._texts.get(key):
             return "leaked" if split == "test" else "leaked_valid"
         if group and text_key(group) in self._groups:

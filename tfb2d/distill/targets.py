@@ -87,11 +87,6 @@ def hard_targets(data: Path, task: Task, rows: int = 8192) -> np.ndarray:
     return np.concatenate(targets)
 
 
-def texts(batch: pa.RecordBatch | pa.Table, task: Task) -> list[np.ndarray]:
-    """Returns a batch's text fields, an object array `[n]` of strings per field."""
-    return [batch.column(name).to_numpy(zero_copy_only=False) for name in task.fields]
-
-
 def _column(batch: pa.RecordBatch, name: str) -> np.ndarray:
     return batch.column(name).to_numpy(zero_copy_only=False).astype(np.float32)
 

@@ -26,6 +26,7 @@ T = TypeVar("T")
 BLOCK = 4096  # consecutive rows that stay together when blocks are shuffled
 GROUP = 64  # blocks whose rows are then shuffled together; bounds memory
 ABOUT = "rows.json"
+Hashed = list[tuple[np.ndarray, np.ndarray]]  # of a batch of texts: token hashes and splits, int64, for each field
 
 
 class HashedRows:
@@ -160,28 +161,51 @@ def hash_texts(
       progress: whether to show one.
       affixes: as of `text_spec.token_hash`.
     """
+    bar = tqdm(total=total, desc=f"hash {out.name}", unit="row", unit_scale=True, disable=not progress, leave=False)
+    with bar:
+        return write_hashed(in_order(text_hasher(max_tokens, affixes), source), out, max_tokens, affixes, bar.update)
+
+
+def text_hasher(max_tokens: int, affixes: Sequence[int] = ()) -> Callable[[Sequence[np.ndarray]], Hashed]:
+    """Returns the function that hashes a batch of texts, one object array `[n]` a field; threads may share it."""
     hasher = tf.function(
         lambda texts: text.token_hashes(texts, max_tokens, affixes), input_signature=[tf.TensorSpec([None], tf.string)]
     )
 
-    def hash_batch(texts: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def hash_batch(texts: Sequence[np.ndarray]) -> Hashed:
         tokens = [hasher(tf.constant(strings, tf.string)) for strings in texts]
         return [(each.values.numpy(), each.row_splits.numpy()) for each in tokens]
 
+    return hash_batch
+
+
+def write_hashed(
+    hashed: Iterable[Hashed],
+    out: Path,
+    max_tokens: int,
+    affixes: Sequence[int],
+    done: Callable[[int], object] = lambda _: None,
+) -> HashedRows:
+    """Writes batches of hashed texts into a folder; `rows.json` is written last.
+
+    Args:
+      hashed: a batch's token hashes `[tokens]` and splits `[n + 1]`, int64, for each field.
+      out: the folder.
+      max_tokens, affixes: that they were hashed with.
+      done: called with the rows of a batch that is written.
+    """
     out.mkdir(parents=True, exist_ok=True)
     n = 0
     columns: list[_Column] = []
-    bar = tqdm(total=total, desc=f"hash {out.name}", unit="row", unit_scale=True, disable=not progress, leave=False)
     with ExitStack() as stack:
-        stack.enter_context(bar)
-        for hashed in _in_order(hash_batch, source):
-            columns = columns or [_Column(out, i, stack) for i in range(len(hashed))]
-            for column, (hashes, splits) in zip(columns, hashed, strict=True):
+        for batch in hashed:
+            columns = columns or [_Column(out, i, stack) for i in range(len(batch))]
+            for column, (hashes, splits) in zip(columns, batch, strict=True):
                 column.write(hashes, splits)
-            rows = len(hashed[0][1]) - 1
+            rows = len(batch[0][1]) - 1
             n += rows
-            bar.update(rows)
-    for path in out.iterdir():
+            done(rows)
+    for path in out.glob("*.i64"):
         sync(path)
     about = {"rows": n, "fields": len(columns), "max_tokens": max_tokens, "affixes": list(affixes)}
     write_json(out / ABOUT, about)
@@ -208,9 +232,15 @@ def hash_rows(
     return with_targets(rows, np.concatenate(targets) if targets else np.zeros((0, 1), np.float32))
 
 
-def _in_order(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """Yields `work(item)` in the items' order, computed by a thread for each core: TensorFlow's string ops use one core."""
-    threads = os.cpu_count() or 1
+def in_order(work: Callable[[S], T], items: Iterable[S], threads: int = 0) -> Iterator[T]:
+    """Yields `work(item)` in the items' order, computed by threads: TensorFlow's string ops use one core.
+
+    Args:
+      work: the function.
+      items: its arguments; a few are taken ahead.
+      threads: how many; 0 takes one a core.
+    """
+    threads = threads or os.cpu_count() or 1
     waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

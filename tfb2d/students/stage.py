@@ -8,10 +8,10 @@ import numpy as np
 
 from tfb2d.atomic import fingerprint_files
 from tfb2d.config import CLUSTERS, Config
-from tfb2d.data.tables import count_rows, iter_batches, read_table
+from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import Stack
-from tfb2d.distill.targets import fit, hard_targets, soft_targets, texts
+from tfb2d.distill.targets import fit, hard_targets, soft_targets
 from tfb2d.outcomes import CalibrationNumbers, RowsOutcome, StackWeights, StudentOutcome
 from tfb2d.runs import Run
 from tfb2d.students.text_spec import SPEC
@@ -28,18 +28,22 @@ HASHED = ("transfer", "train", "valid", "test")
 def hash_splits(run: Run, config: Config) -> RowsOutcome:
     """Hashes the texts of all splits into `rows/`.
 
-    The folder weighs 8 bytes a token and 8 bytes a row and field. It may be deleted by hand: the next
-    `tfb2d train` makes it again, and keeps the students that were trained on it.
+    The engine that labels (`label.engine`) hashes, too. The folder weighs 8 bytes a token and 8 bytes a row and field. It
+    may be deleted by hand: the next `tfb2d train` makes it again, and keeps the students that were trained on it.
     """
-    from tfb2d.students.rows import hash_texts
+    from tfb2d.students.shard_hasher import hash_table
 
     student, task = config.student, Task.from_config(config.data)
     rows = {}
     for split in HASHED:
-        table = run.split(split)
-        source = (texts(batch, task) for batch in iter_batches(table, task.fields))
-        hashed = hash_texts(
-            source, run.rows(split), student.max_tokens, count_rows(table), run.progress, student.affixes
+        hashed = hash_table(
+            run.split(split),
+            task.fields,
+            run.rows(split),
+            student.max_tokens,
+            student.affixes,
+            config.label,
+            run.progress,
         )
         rows[split] = hashed.n
     files = [path for split in HASHED for path in run.rows(split).iterdir()]

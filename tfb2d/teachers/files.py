@@ -11,12 +11,10 @@ from absl import logging
 from tfb2d.atomic import fingerprint_files
 from tfb2d.config import LabelConfig
 from tfb2d.config.mapping import changed_settings
-from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.checks import text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.readers import columns_of
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.task import name
+from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
@@ -25,7 +23,6 @@ from tfb2d.scale.object_store import bring_here
 from tfb2d.teachers.label import label_rows
 from tfb2d.teachers.saved import read_about, teacher_identity
 
-BATCH_ROWS = 4096
 VERSION = 1  # of the code: raise it when the same teacher and files give other logits
 
 
@@ -110,7 +107,7 @@ def _label_files(
     with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), max_rejected) as rejects:
         rejects.begin()
         # Once through all files before hours of labelling: what is wrong with them shows at once.
-        for batch in _batches(paths, columns, keep, max_chars, quoting, rejects):
+        for batch in text_batches(paths, columns, keep, max_chars, quoting, rejects):
             rows += batch.num_rows
         if not rows + rejects.count:
             raise DataError(f"{', '.join(inputs)}: no rows")
@@ -120,7 +117,7 @@ def _label_files(
 
     def work(folder: Path) -> LabelFilesOutcome:
         def rows_from(first: int) -> Iterator[pa.RecordBatch]:
-            for batch in _batches(paths, columns, keep, max_chars, quoting, Rejects(None, 1)):
+            for batch in text_batches(paths, columns, keep, max_chars, quoting, Rejects(None, 1)):
                 yield batch.slice(first)
                 first = max(0, first - batch.num_rows)
 
@@ -129,30 +126,3 @@ def _label_files(
         return LabelFilesOutcome(rows, rejects.count, without)
 
     return bring_up(out, made_from, work, LabelFilesOutcome)
-
-
-def _batches(
-    paths: Sequence[Path],
-    columns: Sequence[str],
-    keep: Sequence[str],
-    max_chars: int,
-    quoting: str,
-    rejects: Rejects,
-) -> Iterator[pa.RecordBatch]:
-    """Streams the rows that can be used: the text columns, and those of `keep` as text."""
-    schema = pa.schema([(column, pa.string()) for column in (*columns, *keep)])
-    rows: list[tuple[str, ...]] = []
-    for path in paths:
-        for row in read_checked_rows(path, columns, rejects, others=keep, max_chars=max_chars, quoting=quoting):
-            kept = tuple(map(name, row.others))
-            faults = [(column, text_fault(value, max_chars), value) for column, value in zip(keep, kept, strict=True)]
-            if fault := next((fault for fault in faults if fault[1]), None):
-                rejects.keep(2 - row.lines)  # takes back what the reader noted of it as a good row
-                rejects.add(path, row.number, *fault, lines=row.lines)
-                continue
-            rows.append((*row.texts, *kept))
-            if len(rows) == BATCH_ROWS:
-                yield pa.record_batch(list(zip(*rows, strict=True)), schema)
-                rows = []
-    if rows:
-        yield pa.record_batch(list(zip(*rows, strict=True)), schema)

@@ -1,0 +1,99 @@
+"""Hashing a table in pieces leaves the files that hashing it in one go leaves, by either engine, also after a stop."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.teachers.harness import phrases, write_table
+from tfb2d.config import LabelConfig, RayConfig
+from tfb2d.data.tables import read_table
+from tfb2d.errors import DataError
+from tfb2d.students import shard_hasher
+from tfb2d.students.rows import HashedRows, hash_texts
+from tfb2d.students.shard_hasher import PIECES, HashJob, hash_table, piece_path
+
+FIELDS = ("query", "title")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    columns = {"query": phrases(300, 2, 3), "title": [*phrases(299, 1), ""]}
+    return write_table(tmp_path_factory.mktemp("table"), columns, parts=3)
+
+
+@pytest.fixture(scope="module")
+def whole(table: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of the table hashed in one go."""
+    out = tmp_path_factory.mktemp("whole")
+    texts = [column.to_numpy() for column in read_table(table, FIELDS).columns]
+    hash_texts([texts], out, 4, progress=False, affixes=(2, 3))
+    return files(out)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard_hasher, "PIECE_ROWS", 64)
+    monkeypatch.setattr(shard_hasher, "BATCH_ROWS", 10)
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+def test_pieces_are_joined_to_the_same_files(table: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    rows = hash_table(table, FIELDS, tmp_path, 4, (2, 3), progress=False)
+    assert files(tmp_path) == whole
+    assert rows.n == 300
+    hashes, splits = HashedRows(tmp_path).flat(np.array([299]))[1]
+    assert (len(hashes), splits.tolist()) == (0, [0, 0])
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    hash_table(table, FIELDS, tmp_path, 4, (2, 3), progress=False)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_a_stopped_run_goes_on(
+    table: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = HashJob.start
+
+    def until_the_third(job: HashJob):
+        work = started(job)
+
+        def stopping(index: int) -> int:
+            if index == 3:
+                raise KeyboardInterrupt
+            return work(index)
+
+        return stopping
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HashJob, "start", until_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            hash_table(table, FIELDS, tmp_path, 4, (2, 3), progress=False)
+    pieces = [piece_path(tmp_path / PIECES, index) for index in range(5)]
+    assert [path.exists() for path in pieces] == [True, True, True, False, False]
+    hashed: list[int] = []
+
+    def counting(job: HashJob):
+        work = started(job)
+        return lambda index: (hashed.append(index), work(index))[1]
+
+    monkeypatch.setattr(HashJob, "start", counting)
+    hash_table(table, FIELDS, tmp_path, 4, (2, 3), progress=False)
+    assert hashed == [3, 4]
+    assert files(tmp_path) == whole
+
+
+def test_a_machine_without_the_folder_says_so(table: Path, tmp_path: Path) -> None:
+    job = HashJob(str(table), str(tmp_path / "nowhere"), (100, 100, 100), FIELDS, 4, (), 64)
+    with pytest.raises(DataError, match="nowhere is not the driver's folder"):
+        job.start()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_here")
+def test_ray_leaves_the_same_files(table: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    config = LabelConfig(engine="ray", ray=RayConfig(actors=2, cpus_per_actor=0.5))
+    hash_table(table, FIELDS, tmp_path, 4, (2, 3), config, progress=False)
+    assert files(tmp_path) == whole

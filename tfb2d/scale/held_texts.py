@@ -1,0 +1,74 @@
+"""Holds the texts that must not leak, in memory, and says which rows leak them: the data stage's rule, and near texts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tfb2d.data.keys import both_keys
+from tfb2d.data.rejects import Rejects
+from tfb2d.data.splits import HeldOut
+from tfb2d.data.text_batches import text_batches
+from tfb2d.scale import near
+from tfb2d.scale.prepare_config import PrepareConfig
+
+SETS = pa.list_(pa.uint32())
+
+
+class HeldTexts:
+    """Knows the held-out texts.
+
+    Args:
+      files: with the text columns, and the group's where there is one.
+      config: names the columns, and the similarity that is near.
+    """
+
+    def __init__(self, files: Sequence[Path], config: PrepareConfig) -> None:
+        self._exact = HeldOut()
+        self._near = config.near
+        sets: list[list[list[int]]] = []
+        exact: list[int] = []
+        for texts, group in held_rows(files, config):
+            self._exact.add("test", [(texts, group)])
+            if config.near:
+                words, numbers = near.word_sets(both_keys(texts)[1])
+                sets.append(words)
+                exact.append(numbers)
+        self._sets = [pa.array([row[i] for row in sets], SETS) for i in range(len(config.fields))] if sets else []
+        if sets:
+            keys = near.band_keys(self._sets, np.array(exact, np.uint64), config.near)
+            order = np.argsort(keys, axis=None, kind="stable")
+            self._keys, self._rows = keys.ravel()[order], order // keys.shape[1]
+
+    def leak(self, key: str, near_key: str, group: str) -> str:
+        """Says how a row would leak a held-out one: see `HeldOut.leak`; "" if it would not."""
+        return self._exact.leak_of(key, near_key, group)
+
+    def are_near(self, sets: Sequence[pa.ListArray], keys: np.ndarray) -> np.ndarray:
+        """Says which texts are near a held-out one.
+
+        Args:
+          sets, keys: of n texts, see `near.band_keys`.
+
+        Returns:
+          bool `[n]`.
+        """
+        found = np.zeros(len(keys), bool)
+        if not self._sets:
+            return found
+        for band in keys.T:
+            first, last = (np.searchsorted(self._keys, band, side) for side in ("left", "right"))
+            count = np.where(found, 0, last - first)
+            found |= near.any_near(sets, self._sets, self._rows, first, count, self._near)
+        return found
+
+
+def held_rows(files: Sequence[Path], config: PrepareConfig) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Streams texts and group of the held-out rows; rows that cannot be used could leak nothing and are left out."""
+    columns = [*config.fields, *[config.group] * bool(config.group)]
+    rejects = Rejects(None, 1.0)
+    for batch in text_batches(files, config.fields, columns[len(config.fields) :], 2**31, config.quoting, rejects):
+        values = [batch.column(i).to_pylist() for i in range(len(columns))]
+        for row in zip(*values, strict=True):
+            yield row[: len(config.fields)], row[-1] if config.group else ""

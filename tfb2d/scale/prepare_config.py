@@ -1,0 +1,61 @@
+"""Settings of preparing a transfer set."""
+
+from dataclasses import dataclass, field
+
+from tfb2d.config.checks import require
+from tfb2d.config.label import ENGINES, RayConfig
+from tfb2d.config.mapping import without_effect
+
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Says which rows of a transfer set stay, and in which order.
+
+    Attributes:
+      fields: the text columns.
+      keep: more columns to keep, as text.
+      group: column whose values must not be shared with the held-out rows; "" compares the texts alone.
+      near: Jaccard similarity of words from which on a text is a near duplicate, or a leak; 0 looks for none.
+      seed: of the shuffle.
+      rows_per_shard: rows of an output file.
+      part_mb: megabytes of rows that are brought together at once. It does not change the output, but a stopped run goes on
+        with the same number alone.
+      max_rejected: share of bad rows at which to stop.
+      max_chars, quoting: see `data.readers.read_rows`.
+      engine: "local" works in this process, "ray" in Ray's actors; the bytes are equal.
+      ray: where Ray runs.
+    """
+
+    fields: tuple[str, ...]
+    keep: tuple[str, ...] = ("id", "label")
+    group: str = ""
+    near: float = 0.8
+    seed: int = 0
+    rows_per_shard: int = 65_536
+    part_mb: int = 32
+    max_rejected: float = 0.01
+    max_chars: int = 20_000
+    quoting: str = "auto"
+    engine: str = without_effect("local")
+    ray: RayConfig = field(default_factory=RayConfig)
+
+    def __post_init__(self) -> None:
+        require(bool(self.fields), "name at least one text column (fields)")
+        require(len(set(self.fields)) == len(self.fields), f"a text column is named twice: {', '.join(self.fields)}")
+        require(0 <= self.near <= 1, f"near is {self.near:g}; it is a similarity from 0 to 1")
+        require(self.rows_per_shard > 0, f"rows_per_shard is {self.rows_per_shard}; it must be above 0")
+        require(self.part_mb > 0, f"part_mb is {self.part_mb}; it must be above 0")
+        require(self.engine in ENGINES, f"engine is {self.engine!r}; there are {', '.join(ENGINES)}")
+
+    @property
+    def part_bytes(self) -> int:
+        """Returns the bytes of a part, as it stands on disk between two passes."""
+        return self.part_mb * MEGABYTE
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Returns the columns that the output has."""
+        more = [column for column in (self.group, *self.keep) if column and column not in self.fields]
+        return (*self.fields, *dict.fromkeys(more))
