@@ -7,11 +7,11 @@ import pytest
 
 from tests.teachers.harness import phrases, write_table
 from tfb2d.config import LabelConfig, RayConfig
-from tfb2d.data.tables import read_table
+from tfb2d.data.tables import TableRows, read_table
 from tfb2d.errors import DataError
 from tfb2d.students import shard_hasher
 from tfb2d.students.rows import HashedRows, hash_texts
-from tfb2d.students.shard_hasher import PIECES, HashJob, hash_table, piece_path
+from tfb2d.students.shard_hasher import PIECES, HashJob, hash_table
 
 FIELDS = ("query", "title")
 
@@ -52,37 +52,20 @@ def test_pieces_are_joined_to_the_same_files(table: Path, whole: dict[str, bytes
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
 
-def test_a_stopped_run_goes_on(
-    table: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = HashJob.start
-
-    def until_the_third(job: HashJob):
-        work = started(job)
-
-        def stopping(index: int) -> int:
-            if index == 3:
-                raise KeyboardInterrupt
-            return work(index)
-
-        return stopping
-
-    with monkeypatch.context() as patch:
-        patch.setattr(HashJob, "start", until_the_third)
-        with pytest.raises(KeyboardInterrupt):
-            hash_table(table, FIELDS, tmp_path, 4, (2, 3), progress=False)
-    pieces = [piece_path(tmp_path / PIECES, index) for index in range(5)]
-    assert [path.exists() for path in pieces] == [True, True, True, False, False]
-    hashed: list[int] = []
-
-    def counting(job: HashJob):
-        work = started(job)
-        return lambda index: (hashed.append(index), work(index))[1]
-
-    monkeypatch.setattr(HashJob, "start", counting)
-    hash_table(table, FIELDS, tmp_path, 4, (2, 3), progress=False)
-    assert hashed == [3, 4]
-    assert files(tmp_path) == whole
+def test_a_stopped_run_goes_on(table: Path, tmp_path: Path) -> None:
+    """Pieces that are there are kept: those of other texts, which stand for a stopped run's, end up in the rows."""
+    columns = {name: read_table(table, FIELDS)[name].to_pylist() for name in FIELDS}
+    other = write_table(tmp_path / "other", {name: texts[::-1] for name, texts in columns.items()}, parts=3)
+    pieces = tmp_path / "out" / PIECES
+    pieces.mkdir(parents=True)
+    parts = TableRows(other, FIELDS).part_rows
+    work = HashJob(str(other), str(pieces), parts, FIELDS, 4, (2, 3), 64).start()
+    for index in range(3):
+        assert work(index) == 64
+    hash_table(table, FIELDS, tmp_path / "out", 4, (2, 3), progress=False)
+    mixed = [[*texts[::-1][: 3 * 64], *texts[3 * 64 :]] for texts in columns.values()]
+    hash_texts([[np.array(texts, object) for texts in mixed]], tmp_path / "mixed", 4, progress=False, affixes=(2, 3))
+    assert files(tmp_path / "out") == files(tmp_path / "mixed")
 
 
 def test_a_machine_without_the_folder_says_so(table: Path, tmp_path: Path) -> None:
