@@ -102,9 +102,9 @@ def test_every_signature_gives_the_students_scores(pair: tuple[Student, Path]) -
 def test_inputs_with_other_numbers_of_rows_are_refused(queries: int, titles: int, pair: tuple[Student, Path]) -> None:
     served = tf.saved_model.load(str(pair[1])).signatures
     query = tf.constant(["usb cable"] * queries, tf.string)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="query_and_titles_must_have_equally_many_rows"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="query and titles must have the same number of rows"):
         served["rank"](query=query, titles=tf.constant([["usb", ""]] * titles))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="query_and_title_must_have_equally_many_rows"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="query and title must have the same number of rows"):
         served["serving_default"](query=query, title=tf.constant(["usb"] * titles))
 
 

@@ -98,7 +98,7 @@ def test_inputs_with_other_numbers_of_rows_are_refused(queries: int, titles: int
         ("serving_default", {"query": query, "title": tf.constant(TITLES[:titles])}),
         ("score_embeddings", vectors),
     ):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="must_have_equally_many_rows"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same number of rows"):
             served[signature](**inputs)
 
 

@@ -9,19 +9,18 @@ def same_rows(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     Without this a graph may answer all the same: TensorFlow broadcasts one row against many, and a batch that is made of
     both inputs may be cut in the wrong place.
 
-    The first input takes the shape of the second, which fails where their rows differ: 0.6 us of the 105 us of ranking one
-    title. `tf.debugging.Assert` takes 1.8 us, so what it would say is the name of the op, which stands in the error.
-
     Args:
-      first: `[n]`, or of the second's shape.
-      second: `[n, ...]`.
+      first, second: placeholders; the error calls them by their names.
 
     Raises:
-      InvalidArgumentError: when the graph runs with other rows; names the op.
+      InvalidArgumentError: when the graph runs with other rows.
     """
-    shape = tf.shape(second)
-    if second.shape.rank > first.shape.rank:
-        shape = shape[:1]
-    # The names are those of placeholders, in which TensorFlow has replaced what an op's name must not have.
-    name = f"inputs_{first.op.name}_and_{second.op.name}_must_have_equally_many_rows"
-    return tf.reshape(first, shape, name=name), second
+    # The numbers stay out of the message: each is an input more of an op, 0.3 us of the 100 us of ranking one title.
+    # A reshape of one input to the rows of the other would be cheaper still, but grappler removes it.
+    message = f"{first.op.name} and {second.op.name} must have the same number of rows"
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(_rows(first), _rows(second)), [message])]):
+        return tf.identity(first), second  # ops that read the first run behind the check, so none fails before it
+
+
+def _rows(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.size(tensor) if tensor.shape.rank == 1 else tf.shape(tensor)[0]
