@@ -158,6 +158,18 @@ def test_the_command(tmp_path: Path) -> None:
     assert "did not make" in commands.run("prepare", *words, f"--output={tmp_path / 'own'}").error()
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [("watch\tred watch\nragged\n", "1 of 2 rows cannot be used.*held.tsv, row 3"), ("", "no held")],
+)
+def test_held_out_rows_that_cannot_be_used_are_no_leak_unseen(
+    lines: str, message: str, source: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "held.tsv").write_text("query\ttitle\n" + lines)
+    with pytest.raises(DataError, match=message):
+        prepare(source, [str(tmp_path / "held.tsv")], tmp_path / "out", CONFIG)
+
+
 def test_columns_that_no_file_has_are_left_out(prepared: Path) -> None:
     assert read_schema(prepared / "part-00000.parquet").names == list(PAIR)
 
