@@ -37,7 +37,7 @@ EPOCHS = 5
 KNOBS = {
     10**7: "none: one machine, overnight for labelling",
     10**9: "`--engine=ray` with GPU actors; `prepare --part_mb=256`; `training.strategy=multi_worker`, fewer epochs",
-    10**11: "label a sample and stop where the curve of `tfb2d.sweep` is flat; one epoch; larger batches",
+    10**11: "label a sample and stop where the curve of `tfb2d sweep` is flat; one epoch; larger batches",
 }
 
 

@@ -6,7 +6,7 @@
   tfb2d export --source=runs/shop --output=android --forms=edge,flex       # and text_scorer.tflite
   tfb2d export --source=runs/shop/twin --output=saved_models/shop_twin     # a twin
 
-tfb2d.train exports by itself; this command writes to another folder or in another form. --source is a run folder or a
+tfb2d train exports by itself; this command writes to another folder or in another form. --source is a run folder or a
 student's folder (student.json, weights.safetensors). Of a run the compressed student is taken, where there is one.
 
 Forms: saved_model  `<output>/<next number>` with string signatures, calibration and warm-up requests

@@ -67,18 +67,18 @@ def run(options: Namespace) -> None:
     from tfb2d.scale.prepare_files import prepare_files
 
     config = PrepareConfig(
-        tuple(options.fields),
-        tuple(options.keep),
-        options.group,
-        options.near,
-        options.seed,
-        options.rows_per_shard,
-        options.part_mb,
-        options.max_rejected,
-        options.max_chars,
-        options.quoting,
-        options.engine,
-        RayConfig(options.ray_address or "", options.actors, gpus_per_actor=0.0),
+        fields=tuple(options.fields),
+        keep=tuple(options.keep),
+        group=options.group,
+        near=options.near,
+        seed=options.seed,
+        rows_per_shard=options.rows_per_shard,
+        part_mb=options.part_mb,
+        max_rejected=options.max_rejected,
+        max_chars=options.max_chars,
+        quoting=options.quoting,
+        engine=options.engine,
+        ray=RayConfig(options.ray_address or "", options.actors, gpus_per_actor=0.0),
     )
     told = prepare_files(options.input, options.held_out, Path(options.output), config, options.progress)
     print(f"{told.kept:,} of {told.rows:,} rows kept in {options.output}")

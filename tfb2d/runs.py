@@ -263,6 +263,17 @@ def locked(folder: Path, lock: Path | None = None) -> Iterator[None]:
         yield
 
 
+def beside(folder: Path, ending: str) -> Path:
+    """Returns a hidden path beside a folder: `.NAME.ENDING`.
+
+    Raises:
+      RunError: the folder is given without a name of its own, such as "." or "..".
+    """
+    if folder.name in ("", ".."):
+        raise RunError(f"{folder}: an output folder needs a name of its own, such as {folder / 'out'}")
+    return folder.with_name(f".{folder.name}.{ending}")
+
+
 def run_of(folder: Path) -> Run | None:
     """Returns the run whose stage's folder this is, or None."""
     run = Run(folder.absolute().parent, progress=False)

@@ -1,6 +1,8 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tfb2d.data import tables
 from tfb2d.errors import DataError
@@ -73,3 +75,18 @@ def test_broken_tables(tmp_path):
     for read in (tables.read_table, tables.count_rows, lambda folder: list(tables.iter_batches(folder))):
         with pytest.raises(DataError, match=r"part-00000\.parquet: not a whole Parquet file"):
             read(tmp_path)
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=6), st.integers(0, 9), st.integers(1, 30))
+@settings(max_examples=25, deadline=None)
+def test_rows_are_read_by_their_index(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], first: int, rows: int
+) -> None:
+    folder, start = tmp_path_factory.mktemp("table"), 0
+    for part, size in enumerate(sizes, 99_998):  # in the order of their numbers, of five digits and of six
+        pq.write_table(pa.Table.from_batches([batch(start, size)]), folder / f"part-{part:05d}.parquet")
+        start += size
+    first = min(first, max(0, start - 1))
+    for known in (None, sizes):
+        read = tables.TableRows(folder, ["label"], known).read(first, rows)
+        assert read["label"].to_pylist() == list(range(start))[first : first + rows]

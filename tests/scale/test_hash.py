@@ -48,6 +48,8 @@ def test_pieces_are_joined_to_the_same_files(table: Path, whole: dict[str, bytes
     hashes, splits = HashedRows(tmp_path).flat(np.array([299]))[1]
     assert (len(hashes), splits.tolist()) == (0, [0, 0])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    (tmp_path / PIECES).mkdir()  # a kill left it behind the join
+    (tmp_path / PIECES / "00000.npy").touch()
     hash_table(table, FIELDS, tmp_path, 4, (2, 3), progress=False)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 

@@ -92,3 +92,9 @@ def test_pairs_at_the_threshold_are_found(threshold: float) -> None:
 def test_texts_with_other_numbers_are_no_candidates() -> None:
     keys = band_keys(*columns([(f"{LONG} {n} mm",) for n in range(100)]), 0.8)
     assert len(np.unique(keys)) == keys.size
+
+
+def test_a_word_counts_in_its_own_field_alone() -> None:
+    fields = ("red shoe", "blue shirt", "cotton leather", "summer kids")
+    keys = band_keys(*columns([(*fields[i:], *fields[:i]) for i in range(4)]), 0.8)
+    assert len(np.unique(keys)) == keys.size

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow.parquet import read_schema
 
 from tests import commands
 from tests.killing import ROOT, module, python, run_and_kill
@@ -22,10 +23,11 @@ from tests.scale.prepared import are_near, left, offers, prepare, rows_of, small
 from tfb2d.config import RayConfig
 from tfb2d.config.checks import ConfigError
 from tfb2d.errors import DataError, RunBusyError, RunError
+from tfb2d.resume import CHECKPOINTS
 from tfb2d.runs import locked
 from tfb2d.scale import near_entries
 from tfb2d.scale.prepare_config import PrepareConfig
-from tfb2d.scale.prepare_files import MANIFEST, WORK
+from tfb2d.scale.prepare_files import MANIFEST
 from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 from tfb2d.teachers.files import label_files
 
@@ -145,11 +147,48 @@ def test_the_command(tmp_path: Path) -> None:
     assert commands.run("prepare", *words).stdout == done.stdout
     assert made == {path: path.stat().st_mtime_ns for path in made}  # done before
     assert "made of other files or settings" in commands.run("prepare", *words, "--seed=1").error()
+    assert "no column 'titel'; it has id, query" in commands.run("prepare", *words, "--fields=query,titel").error()
     assert "cannot be used" in commands.run("prepare", *words, f"--output={tmp_path / 'o'}", "--max_rejected=0").error()
-    assert "no column 'titel'" in commands.run("prepare", *words, "--fields=query,titel").error()
+    again = commands.run("prepare", *words, f"--output={tmp_path / 'o'}")  # with more bad rows allowed it goes on
+    assert again.stdout.splitlines()[1:] == done.stdout.splitlines()[1:]
+    assert content(tmp_path / "o") == content(tmp_path / "out")
+    assert "held-out rows; name some" in commands.run("prepare", *words, "--held_out=").error()
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "notes.txt").touch()
     assert "did not make" in commands.run("prepare", *words, f"--output={tmp_path / 'own'}").error()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [("watch\tred watch\nragged\n", "1 of 2 rows cannot be used.*held.tsv, row 3"), ("", "no held")],
+)
+def test_held_out_rows_that_cannot_be_used_are_no_leak_unseen(
+    lines: str, message: str, source: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "held.tsv").write_text("query\ttitle\n" + lines)
+    with pytest.raises(DataError, match=message):
+        prepare(source, [str(tmp_path / "held.tsv")], tmp_path / "out", CONFIG)
+
+
+def test_columns_that_no_file_has_are_left_out(prepared: Path) -> None:
+    assert read_schema(prepared / "part-00000.parquet").names == list(PAIR)
+
+
+def test_what_a_kill_left_behind_the_end_is_deleted(
+    prepared: Path, source: list[str], held_out: list[str], tmp_path: Path
+) -> None:
+    out = shutil.copytree(prepared, tmp_path / "out")
+    (out / CHECKPOINTS / "split").mkdir(parents=True)
+    (out / CHECKPOINTS / "split" / "00000.json").write_text("{}")  # its rows are deleted
+    prepare(source, held_out, out, CONFIG)
+    assert content(out) == content(prepared)
+    assert not (out / CHECKPOINTS).exists()
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_an_output_without_a_name(name: str, source: list[str]) -> None:
+    with pytest.raises(RunError, match="needs a name of its own"):
+        prepare(source, [], Path(name), CONFIG)
 
 
 def test_two_drivers_do_not_share_an_output(source: list[str], tmp_path: Path) -> None:
@@ -165,7 +204,15 @@ def test_another_jobs_rows_are_kept(prepared: Path, source: list[str], tmp_path:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"near": 1.5}, {"rows_per_shard": 0}, {"engine": "spark"}, {"fields": ()}, {"fields": ("a", "a")}]
+    "wrong",
+    [
+        {"near": 1.5},
+        {"rows_per_shard": 0},
+        {"engine": "spark"},
+        {"fields": ()},
+        {"fields": ("a", "a")},
+        {"part_mb": 2048},
+    ],
 )
 def test_settings_that_cannot_work(wrong: dict) -> None:
     with pytest.raises(ConfigError):
@@ -197,15 +244,15 @@ def test_a_killed_run_goes_on(
 ) -> None:
     out = tmp_path / "out"
     command = module("tests.scale.slow_prepare", str(out), ",".join(source), ",".join(held_out), "local")
-    run_and_kill(command, lambda: len(list((out / WORK / stage).glob("*.json"))) > 1)
-    done = {path: path.stat().st_mtime_ns for path in (out / WORK).rglob("*.json")}
+    run_and_kill(command, lambda: len(list((out / CHECKPOINTS / stage).glob("*.json"))) > 1)
+    done = {path: path.stat().st_mtime_ns for path in (out / CHECKPOINTS).rglob("*.json")}
     kept = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
     assert done
     with small_parts():
         prepare(source, held_out, out, CONFIG)
     assert content(out) == content(prepared)
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
-    assert not (out / WORK).exists()
+    assert not (out / CHECKPOINTS).exists()
 
 
 @pytest.mark.slow
@@ -229,7 +276,7 @@ def test_the_only_actor_is_killed_twice(source: list[str], held_out: list[str], 
     driver = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     for stage in ("merge", "drop"):
-        while len(list((out / WORK / stage).glob("*.json"))) < 2:
+        while len(list((out / CHECKPOINTS / stage).glob("*.json"))) < 2:
             assert driver.poll() is None, "the driver ended too early"
             assert time.monotonic() < deadline
             time.sleep(0.02)

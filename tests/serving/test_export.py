@@ -98,6 +98,16 @@ def test_every_signature_gives_the_students_scores(pair: tuple[Student, Path]) -
     assert (ranked[:, 1] == 0).all()  # "" pads
 
 
+@pytest.mark.parametrize(("queries", "titles"), [(1, 2), (2, 1), (3, 1), (3, 5), (0, 1)])
+def test_inputs_with_other_numbers_of_rows_are_refused(queries: int, titles: int, pair: tuple[Student, Path]) -> None:
+    served = tf.saved_model.load(str(pair[1])).signatures
+    query = tf.constant(["usb cable"] * queries, tf.string)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="query and titles must have the same number of rows"):
+        served["rank"](query=query, titles=tf.constant([["usb", ""]] * titles))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="query and title must have the same number of rows"):
+        served["serving_default"](query=query, title=tf.constant(["usb"] * titles))
+
+
 def test_classes_of_a_multiclass_task_go_by_name(tmp_path: Path) -> None:
     student = Student(Task(("text",), "multiclass", ("sport", "politics", "science")), SMALL, 3)
     served = tf.saved_model.load(str(exported(student, tmp_path))).signatures

@@ -88,6 +88,20 @@ def test_every_way_gives_the_trained_twins_numbers(exported: tuple[Twin, Path]) 
         model.embed_title("usb cable")
 
 
+@pytest.mark.parametrize(("queries", "titles"), [(1, 2), (2, 1)])
+def test_inputs_with_other_numbers_of_rows_are_refused(queries: int, titles: int, bert: tuple[Twin, Path]) -> None:
+    served = tf.saved_model.load(str(bert[1])).signatures
+    query = tf.constant(QUERIES[:queries])
+    vectors = {"query_embedding": tf.ones([queries, 8]), "title_embedding": tf.ones([titles, 8])}
+    for signature, inputs in (
+        ("rank", {"query": query, "titles": tf.constant([TITLES] * titles)}),
+        ("serving_default", {"query": query, "title": tf.constant(TITLES[:titles])}),
+        ("score_embeddings", vectors),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same number of rows"):
+            served[signature](**inputs)
+
+
 def test_what_lies_beside_the_graph(exported: tuple[Twin, Path]) -> None:
     trained, version = exported
     about = read_json(version / ABOUT)

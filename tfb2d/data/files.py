@@ -14,6 +14,7 @@ from tfb2d.data.resources import resolve
 from tfb2d.errors import DataError
 
 _log = logging.getLogger(__name__)
+_OURS = ("_stage.json", "_manifest.json")  # beside the parts in folders that tfb2d wrote
 
 
 def expand(patterns: Sequence[str | Path]) -> list[Path]:
@@ -51,6 +52,8 @@ def _matches(pattern: str) -> list[Path]:
 def _files_in(folder: Path) -> list[Path]:
     read, skipped = [], defaultdict(list)
     for path in sorted(folder.iterdir()):
+        if path.name in _OURS:
+            continue
         if reason := _why_not(path):
             skipped[reason].append(path.name)
         else:

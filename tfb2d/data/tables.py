@@ -1,7 +1,9 @@
 """Tables on disk: a folder of `part-00000.parquet`, `part-00001.parquet`, ... of one schema, in order."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
@@ -80,7 +82,9 @@ def part_files(folder: str | Path) -> list[Path]:
     Raises:
       DataError: there are none.
     """
-    parts = sorted(Path(folder).glob("part-*.parquet"))
+    parts = sorted(
+        Path(folder).glob("part-*.parquet"), key=lambda part: (len(part.name), part.name)
+    )  # also above 99,999
     if not parts:
         raise DataError(f"{folder}: no part-*.parquet; it is not a table's folder, or was never finished")
     return parts
@@ -153,10 +157,11 @@ class TableRows:
         self.part_rows = tuple(map(_rows_of, self._parts) if part_rows is None else part_rows)
         if len(self.part_rows) != len(self._parts):
             raise DataError(f"{folder} has {len(self._parts)} parts in place of {len(self.part_rows)}")
+        self._ends = [0, *accumulate(self.part_rows)]  # of the parts, behind the table's beginning
         self._kept: tuple[tuple[int, int], pa.Table] | None = None
 
     def __len__(self) -> int:
-        return sum(self.part_rows)
+        return self._ends[-1]
 
     def read(self, first: int, rows: int) -> pa.Table:
         """Returns the rows from an index on, fewer at the table's end.
@@ -165,12 +170,11 @@ class TableRows:
           DataError: a part is damaged, or has another number of rows than before.
         """
         tables = [pa.table({name: pa.array([], pa.string()) for name in self._columns})] if not len(self) else []
-        last, start = min(first + rows, len(self)), 0
-        for part, (path, count) in enumerate(zip(self._parts, self.part_rows, strict=True)):
-            if start < last and first < start + count:
-                begin, end = max(0, first - start), min(count, last - start)
-                tables += self._rows(part, path, begin, end)
-            start += count
+        last = min(first + rows, len(self))
+        for part in range(bisect_right(self._ends, first) - 1, bisect_left(self._ends, last)):
+            start = self._ends[part]
+            begin, end = max(0, first - start), min(self.part_rows[part], last - start)
+            tables += self._rows(part, self._parts[part], begin, end)
         return pa.concat_tables(tables)
 
     def _rows(self, part: int, path: Path, begin: int, end: int) -> Iterator[pa.Table]:

@@ -203,7 +203,7 @@ def _replacing(folder: Path, schema: pa.Schema) -> Iterator[ShardWriter]:
     beside.rmdir()
 
 
-_RECIPE = '''"""{run} again, with texts of its request log in the transfer set; written by tfb2d.monitor.
+_RECIPE = '''"""{run} again, with texts of its request log in the transfer set; written by tfb2d monitor.
 
   {command}
 """

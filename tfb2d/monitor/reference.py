@@ -85,7 +85,7 @@ class Reference:
             known = Bloom(arrays.pop("known"))
             return cls(known, **arrays, **{**about, "orders": tuple(about["orders"])})
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: not a reference that tfb2d.monitor wrote: {error}") from error
+            raise DataError(f"{path}: not a reference that tfb2d monitor wrote: {error}") from error
 
 
 def load_or_build(

@@ -39,7 +39,7 @@ class Settings:
         """
         if self.run is not None:
             if not (self.run / "config.json").exists():
-                raise DataError(f"{self.run} has no config.json; --run takes a run folder of tfb2d.train")
+                raise DataError(f"{self.run} has no config.json; --run takes a run folder of tfb2d train")
             return self.run
         above = self.teacher.parent.parent if self.teacher is not None else None
         return above if above is not None and (above / "config.json").exists() else None

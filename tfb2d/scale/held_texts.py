@@ -10,6 +10,7 @@ from tfb2d.data.keys import both_keys
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.splits import HeldOut
 from tfb2d.data.text_batches import text_batches
+from tfb2d.errors import DataError
 from tfb2d.scale import near
 from tfb2d.scale.prepare_config import PrepareConfig
 
@@ -22,6 +23,9 @@ class HeldTexts:
     Args:
       files: with the text columns, and the group's where there is one.
       config: names the columns, and the similarity that is near.
+
+    Raises:
+      DataError: too many rows cannot be used, or there are none: then leaks would stay unseen.
     """
 
     def __init__(self, files: Sequence[Path], config: PrepareConfig) -> None:
@@ -29,12 +33,19 @@ class HeldTexts:
         self._near = config.near
         sets: list[list[list[int]]] = []
         exact: list[int] = []
-        for texts, group in held_rows(files, config):
+        rejects = Rejects(None, config.max_rejected)
+        rejects.begin()
+        rows = 0
+        for texts, group in _held_rows(files, config, rejects):
+            rows += 1
             self._exact.add("test", [(texts, group)])
             if config.near:
                 words, numbers = near.word_sets(both_keys(texts)[1])
                 sets.append(words)
                 exact.append(numbers)
+        rejects.check(rows + rejects.count)
+        if files and not rows:
+            raise DataError(f"{', '.join(map(str, files))}: no held-out rows")
         self._sets = [pa.array([row[i] for row in sets], SETS) for i in range(len(config.fields))] if sets else []
         if sets:
             keys = near.band_keys(self._sets, np.array(exact, np.uint64), config.near)
@@ -64,10 +75,9 @@ class HeldTexts:
         return found
 
 
-def held_rows(files: Sequence[Path], config: PrepareConfig) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Streams texts and group of the held-out rows; rows that cannot be used could leak nothing and are left out."""
+def _held_rows(files: Sequence[Path], config: PrepareConfig, rejects: Rejects) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Streams texts and group of the held-out rows that can be used."""
     columns = [*config.fields, *[config.group] * bool(config.group)]
-    rejects = Rejects(None, 1.0)
     for batch in text_batches(files, config.fields, columns[len(config.fields) :], 2**31, config.quoting, rejects):
         values = [batch.column(i).to_pylist() for i in range(len(columns))]
         for row in zip(*values, strict=True):

@@ -22,7 +22,7 @@ SHORT = 2  # letters of a word that is compared like a number: sizes (S, XL), mo
 PAIRS = 32_768  # that are compared at once; bounds memory
 _SCHEME = "affine32"  # of datasketch, by name: its default may change, and with it which pairs are missed
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
-_FIELD = np.uint32(0x9E3779B1)  # times a field's number, so that a word counts in its own field alone
+_FIELD = 0x9E3779B1  # times a field's number, so that a word counts in its own field alone
 
 
 def bands(threshold: float) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def band_keys(sets: Sequence[pa.ListArray], exact: np.ndarray, threshold: float)
 
 def _tagged(column: pa.ListArray, field: int) -> Iterator[list[int]]:
     """Yields the hashes of each text's field, changed by the field's number."""
-    values = (column.flatten().to_numpy() + np.uint32(field) * _FIELD).tolist()
+    values = (column.flatten().to_numpy() + np.uint32(field * _FIELD % 2**32)).tolist()
     ends = np.cumsum(column.value_lengths().to_numpy()).tolist()
     return (values[begin:end] for begin, end in pairwise([0, *ends]))
 

@@ -7,6 +7,7 @@ from tfb2d.config.label import ENGINES, RayConfig
 from tfb2d.config.mapping import without_effect
 
 MEGABYTE = 2**20
+MOST_MB = 1024  # of a part: a column of Arrow's strings holds 2 GiB, and parts are not equally large
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class PrepareConfig:
 
     Attributes:
       fields: the text columns.
-      keep: more columns to keep, as text.
+      keep: more columns to keep, as text, where a file has them.
       group: column whose values must not be shared with the held-out rows; "" compares the texts alone.
       near: Jaccard similarity of words from which on a text is a near duplicate, or a leak; 0 looks for none.
       seed: of the shuffle.
@@ -35,7 +36,7 @@ class PrepareConfig:
     seed: int = 0
     rows_per_shard: int = 65_536
     part_mb: int = 32
-    max_rejected: float = 0.01
+    max_rejected: float = without_effect(0.01)
     max_chars: int = 20_000
     quoting: str = "auto"
     engine: str = without_effect("local")
@@ -46,7 +47,7 @@ class PrepareConfig:
         require(len(set(self.fields)) == len(self.fields), f"a text column is named twice: {', '.join(self.fields)}")
         require(0 <= self.near <= 1, f"near is {self.near:g}; it is a similarity from 0 to 1")
         require(self.rows_per_shard > 0, f"rows_per_shard is {self.rows_per_shard}; it must be above 0")
-        require(self.part_mb > 0, f"part_mb is {self.part_mb}; it must be above 0")
+        require(0 < self.part_mb <= MOST_MB, f"part_mb is {self.part_mb}; it must be from 1 to {MOST_MB}")
         require(self.engine in ENGINES, f"engine is {self.engine!r}; there are {', '.join(ENGINES)}")
 
     @property

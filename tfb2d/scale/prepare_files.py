@@ -5,19 +5,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path, read_json, write_json
+from tfb2d.config.checks import require
 from tfb2d.config.mapping import changed_settings
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.readers import columns_of
 from tfb2d.errors import DataError, RunError
 from tfb2d.outcomes import Outcome
-from tfb2d.resume import bring_up, fingerprint, read_record
-from tfb2d.runs import locked
+from tfb2d.resume import CHECKPOINTS, bring_up, fingerprint, read_record
+from tfb2d.runs import beside, locked
 from tfb2d.scale.object_store import bring_here
 from tfb2d.scale.passes import Counts, PreparePass, counts_path, rows_path
 from tfb2d.scale.prepare_config import PrepareConfig
@@ -25,8 +27,8 @@ from tfb2d.scale.ray_actors import run_on_actors
 from tfb2d.scale.ray_cluster import connected
 
 VERSION = 1  # of the code: raise it when the same files and settings give other rows
-WORK = "_work"  # subfolder of the passes' files, deleted at the end
 MANIFEST = "_manifest.json"
+LEFT_OUT = ("rejected", "leaked", "group_leaked", "near_leaked", "duplicates", "near_duplicates")
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,16 @@ def prepare_files(
       RunBusyError: another process prepares into `out`.
       RunError: `out` holds something else, or rows of other files or settings.
       DataError: a file that cannot be used, too many bad rows, or no row left.
+      ConfigError: a group without held-out rows.
+      ModuleNotFoundError: datasketch is not installed, and near texts are looked for.
     """
-    copies = out.with_name(f".{out.name}.inputs")
-    with locked(out, out.with_name(f".{out.name}.lock")):
+    if config.near:
+        import_module("datasketch")  # where it is not installed this ends here, and not after the first pass
+    copies = beside(out, "inputs")
+    with locked(out, beside(out, "lock")):
         here, held_here = bring_here(inputs, copies / "rows"), bring_here(held_out, copies / "held_out")
         files, held = expand(here), expand(held_here)
-        _check_columns(files, held, config)
+        config = _with_columns_there_are(files, held, config)
         made_from = fingerprint(VERSION, changed_settings(config), file_identity(here), file_identity(held_here))
         record = read_record(out)
         if record is not None and record.fingerprint != made_from:
@@ -95,12 +101,20 @@ def prepare_files(
         return outcome
 
 
-def _check_columns(files: Sequence[Path], held: Sequence[Path], config: PrepareConfig) -> None:
+def _with_columns_there_are(files: Sequence[Path], held: Sequence[Path], config: PrepareConfig) -> PrepareConfig:
+    """Checks that each file has the columns that it must have; leaves out of `keep` what no file has."""
+    require(
+        not config.group or bool(held), f"group={config.group} is compared with held-out rows; name some (held_out)"
+    )
+    needed = (*config.fields, *[config.group] * bool(config.group))
+    present: set[str] = set()
     for path in (*files, *held):
-        needed = (*config.fields, *[config.group] * bool(config.group))
-        missing = set(needed) - set(columns_of(path, config.quoting))
-        if missing:
-            raise DataError(f"{path}: there is no column {min(missing)!r}")
+        columns = columns_of(path, config.quoting)
+        if missing := set(needed) - set(columns):
+            raise DataError(f"{path}: there is no column {min(missing)!r}; it has {', '.join(columns)}")
+        if path not in held:
+            present |= set(columns)
+    return replace(config, keep=tuple(column for column in config.keep if column in present))
 
 
 class _Driver:
@@ -109,7 +123,7 @@ class _Driver:
     def __init__(
         self, files: Sequence[Path], held: Sequence[Path], out: Path, config: PrepareConfig, progress: bool
     ) -> None:
-        self._out, self._work, self._config, self._progress = out, (out / WORK).absolute(), config, progress
+        self._out, self._work, self._config, self._progress = out, (out / CHECKPOINTS).absolute(), config, progress
         rows, leaks = (tuple(str(path.absolute()) for path in paths) for paths in (files, held))
         self._job = PreparePass("", str(self._work), str(out.absolute()), rows, leaks, config, 0)
 
@@ -133,13 +147,11 @@ class _Driver:
             raise DataError(f"no row is left of {counts['rows'] + counts['rejected']:,}: {_summary(counts)}")
         shards = -(-sum(rows) // self._config.rows_per_shard)
         self._pass("shards", shards, part_rows=rows)
-        names = ("rejected", "leaked", "group_leaked", "near_leaked", "duplicates", "near_duplicates")
-        told = {name: counts[name] for name in names}
+        told = {name: counts[name] for name in LEFT_OUT}
         outcome = PrepareOutcome(counts["rows"] + counts["rejected"], **told, kept=sum(rows), shards=shards)
         moved = sum(each["bytes"] for each in (*read, *merged))  # between passes: written once, read once
         settings = {"fields": self._config.fields, "near": self._config.near, "seed": self._config.seed, "moved": moved}
         write_json(self._out / MANIFEST, outcome.to_json() | settings)
-        shutil.rmtree(self._work)
         return outcome
 
     def _pass(
@@ -197,5 +209,4 @@ class _Driver:
 
 
 def _summary(counts: Counter[str]) -> str:
-    names = ("rejected", "leaked", "group_leaked", "near_leaked", "duplicates", "near_duplicates")
-    return ", ".join(f"{counts[name]:,} {name}" for name in names if counts[name])
+    return ", ".join(f"{counts[name]:,} {name}" for name in LEFT_OUT if counts[name])

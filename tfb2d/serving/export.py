@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfb2d import __version__
 from tfb2d.model_folder import EDGE
 from tfb2d.outcomes import DecisionNumbers
+from tfb2d.serving.same_rows import same_rows
 from tfb2d.serving.version_folder import Request, single_rows_and_all, write_version
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
@@ -38,7 +39,8 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
     classes = graph.task.classes or ("0", "1")
 
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        return scores_and_logits(graph.logits([texts[name] for name in fields]), scale, bias)
+        columns = [texts[name] for name in fields]
+        return scores_and_logits(graph.logits(same_rows(*columns) if len(fields) == 2 else columns), scale, bias)
 
     def parsed(inputs: tf.Tensor) -> tf.Tensor:
         features = tf.io.parse_example(inputs, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
@@ -55,7 +57,7 @@ def signatures(graph: ServedStudent, scale: float, bias: Sequence[float]) -> dic
         return {"outputs": parsed(inputs)}
 
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = scores_and_logits(graph.rank(query, titles), scale, bias)["score"]
+        scores = scores_and_logits(graph.rank(*same_rows(query, titles)), scale, bias)["score"]
         # Padding comes last in any ranking. (Lengths: comparing strings with "" takes ten times as long.)
         is_text = tf.cast(tf.strings.length(titles) > 0, tf.float32)
         return {"scores": tf.reshape(scores, tf.shape(titles)) * is_text}

@@ -70,7 +70,7 @@ def student_folder(source: Path) -> Path:
     served = Run(source).served_student()
     if served is None:
         raise DataError(
-            f"{source}: no finished student in it, nor in compress/ or student/ below it; tfb2d.train makes one"
+            f"{source}: no finished student in it, nor in compress/ or student/ below it; tfb2d train makes one"
         )
     return served[0]
 

@@ -20,7 +20,7 @@ from tfb2d.data.tables import TableRows
 from tfb2d.errors import DataError
 from tfb2d.students.rows import ABOUT, Hashed, HashedRows, in_order, text_hasher, write_hashed
 
-PIECE_ROWS = 65_536
+PIECE_ROWS = 65_536  # with another number a stopped run's pieces would be taken for others: raise `stage.ROWS_VERSION`
 BATCH_ROWS = 4096  # hashed by a thread at once
 PIECES = "_pieces"  # subfolder of the pieces, until they are joined
 
@@ -94,12 +94,13 @@ def hash_table(
     Raises:
       DataError: the table is damaged, or machines do not share its storage.
     """
+    pieces = out / PIECES
     if (out / ABOUT).exists():
+        shutil.rmtree(pieces, ignore_errors=True)  # a kill may have left some behind the join
         hashed = HashedRows(out)
         if (hashed.max_tokens, tuple(hashed.affixes)) == (max_tokens, tuple(affixes)):
             return hashed
     config = config or LabelConfig()
-    pieces = out / PIECES
     pieces.mkdir(parents=True, exist_ok=True)
     part_rows = TableRows(source, fields).part_rows
     paths = (str(source.absolute()), str(pieces.absolute()))

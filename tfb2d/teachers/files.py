@@ -18,7 +18,7 @@ from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
-from tfb2d.runs import locked
+from tfb2d.runs import beside, locked
 from tfb2d.scale.object_store import bring_here
 from tfb2d.teachers.label import label_rows
 from tfb2d.teachers.saved import read_about, teacher_identity
@@ -71,8 +71,8 @@ def label_files(
       ConfigError: there is no saved teacher.
       DataError: another number of columns than the teacher reads, a file that cannot be used, or too many bad rows.
     """
-    copies = out.with_name(f".{out.name}.inputs")  # of what stands in object stores
-    with locked(out, out.with_name(f".{out.name}.lock")):
+    copies = beside(out, "inputs")  # of what stands in object stores
+    with locked(out, beside(out, "lock")):
         here = bring_here(inputs, copies)
         outcome = _label_files(teacher, here, out, config, columns, keep, max_rejected, max_chars, quoting, progress)
         shutil.rmtree(copies, ignore_errors=True)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d import __version__
+from tfb2d.serving.same_rows import same_rows
 from tfb2d.serving.version_folder import Request, single_rows_and_all, write_version
 from tfb2d.tf_text import LIBRARY
 from tfb2d.twin.inputs import WordPieceInputs
@@ -70,9 +71,11 @@ def signatures(twin: ServedTwin, scale: float, bias: float) -> dict[str, Callabl
         return {"score": tf.sigmoid(scale * logits + bias), "logit": logits}
 
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        return scored(twin.logits(twin.query(texts[query_field]), twin.title(texts[title_field])))
+        queries, titles = same_rows(texts[query_field], texts[title_field])
+        return scored(twin.logits(twin.query(queries), twin.title(titles)))
 
     def rank(query: tf.Tensor, titles: tf.Tensor) -> dict[str, tf.Tensor]:
+        query, titles = same_rows(query, titles)
         at = tf.where(tf.not_equal(titles, ""))
         queries = tf.gather(twin.query(query), at[:, 0])
         scores = scored(twin.logits(queries, twin.title(tf.gather_nd(titles, at))))["score"]
@@ -85,7 +88,7 @@ def signatures(twin: ServedTwin, scale: float, bias: float) -> dict[str, Callabl
         return {"embedding": twin.title(texts[title_field])}
 
     def score_embeddings(query_embedding: tf.Tensor, title_embedding: tf.Tensor) -> dict[str, tf.Tensor]:
-        return scored(twin.logits(query_embedding, title_embedding))
+        return scored(twin.logits(*same_rows(query_embedding, title_embedding)))
 
     def concrete(function: Callable, **specs: tf.TensorSpec) -> Callable:
         named = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()}
