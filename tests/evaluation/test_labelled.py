@@ -125,12 +125,12 @@ def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> 
 def test_a_teachers_file_is_read_as_the_rows_are(tmp_path: Path, scorers) -> None:
     """Both were written plainly, and have fields in quotes that say neither clearly."""
     rows = ['"fine" film', '"a ""b"""', "dull " * 5000]
-    options = {"quoting": "none", "max_chars": 30_000, "progress": False}
+    reading = Reading(max_chars=30_000, quoting="none")
     for name, column in (("judged", "label\n"), ("teacher", "logit\n")):
         values = ["good", "bad", "bad"] if name == "judged" else ["1", "-1", "-2"]
         lines = [f"{text}\t{value}\n" for text, value in zip(rows, values, strict=True)]
         (tmp_path / f"{name}.tsv").write_text("text\t" + column + "".join(lines))
-    scored = score_labelled_rows(scorers["binary"], [tmp_path / "judged.tsv"], **options)
+    scored = score_labelled_rows(scorers["binary"], [tmp_path / "judged.tsv"], reading=reading, progress=False)
     assert scored.columns == [rows]
     figures = evaluate(REVIEWS, scored, [tmp_path / "teacher.tsv"], resamples=0)
     assert (figures["teacher_rows"], figures["teacher"]["accuracy"]["value"]) == (3, 1.0)
