@@ -135,7 +135,8 @@ def test_a_teacher_without_scores_for_some_rows(tmp_path: Path) -> None:
         "has scores for 0 of 120 rows of the test split, fewer than half; it is not compared." in nothing["warnings"][0]
     )
     teacher[40:61] = np.nan  # now fewer than half: a retention of these would look like one of all
-    few = summarise(run_results("multiclass", models={"teacher": Model(teacher)}))
+    few = write_report(run_results("multiclass", models={"teacher": Model(teacher)}), tmp_path)
+    assert "against teacher" not in (tmp_path / "report.html").read_text()
     assert few["teacher"] is few["retention"] is few["fidelity"] is None
     assert few["rows"] == {"test": 120, "teacher": 59}
     assert "has scores for 59 of 120 rows" in few["warnings"][0]

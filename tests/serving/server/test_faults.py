@@ -184,10 +184,10 @@ def test_termination_drains(tree, tmp_path, flag):
     with Server(tmp_path, *flags) as server:
         watch = server.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=60)
         assert next(watch) == b"\x08\x01"
-        request = predict_request(signature="slow", inputs={"n": np.int32(5_000)})
+        request = predict_request(signature="slow", inputs={"n": np.int32(30_000)})  # some seconds
         pending = server.predictions.Predict.future(request, timeout=60)
         rest: list = []
-        body = '{"signature_name": "slow", "inputs": 5000}'
+        body = '{"signature_name": "slow", "inputs": 30000}'
         thread = threading.Thread(
             target=lambda: rest.append(server.http("POST", "/v1/models/demo:predict", body, timeout=60))
         )
