@@ -18,7 +18,7 @@ from tfb2d.cli.arguments import Parser, boolean, comma_list, nearest, number
 from tfb2d.cli.recipes import load, override, paths
 from tfb2d.cli.terminal import CHATTER
 from tfb2d.config import Config, ConfigError
-from tfb2d.configs import names
+from tfb2d.recipes import names
 
 ALL = [*cli.COMMANDS, *cli.TOOLS]
 MODES = [["bench", mode] for mode in ("--serving", "--profile", "--teacher", "--tflite")]

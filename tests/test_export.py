@@ -15,11 +15,11 @@ from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import Scorer
-from tfb2d.outcomes import CalibrationNumbers, CompressOutcome, StudentOutcome
+from tfb2d.outcomes import Calibration, CompressOutcome, StudentOutcome
 from tfb2d.resume import Record, write_record
 from tfb2d.serving.forms import export_forms, student_folder
 
-CALIBRATION = CalibrationNumbers(1.5, (0.1,))
+CALIBRATION = Calibration(1.5, (0.1,))
 OUTCOMES = {
     "student": StudentOutcome(1, CALIBRATION, ()),
     "compress": CompressOutcome(CALIBRATION, {}, {}, {}),

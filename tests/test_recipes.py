@@ -6,7 +6,7 @@ import pytest
 
 from tfb2d.cli.recipes import load
 from tfb2d.config import Config, ConfigError
-from tfb2d.configs import names
+from tfb2d.recipes import names
 
 
 @pytest.mark.parametrize("name", names())

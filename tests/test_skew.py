@@ -32,8 +32,8 @@ from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.evaluation.batch import score_files
-from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.scorer import Scorer
+from tfb2d.outcomes import Calibration
 from tfb2d.serving import Client
 from tfb2d.serving.export import export
 from tfb2d.serving.local import LocalServer

@@ -13,7 +13,7 @@ from tfb2d.atomic import fingerprint_files
 from tfb2d.config.mapping import changed_settings, without_effect
 from tfb2d.data.files import file_identity
 from tfb2d.errors import RunBusyError, RunError
-from tfb2d.outcomes import ExportOutcome, Outcome, StackWeights, StudentOutcome
+from tfb2d.outcomes import Calibration, ExportOutcome, Outcome, Stack, StudentOutcome
 from tfb2d.resume import CHECKPOINTS, RECORD, bring_up, fingerprint, is_finished, read_record, remove, set_aside
 from tfb2d.runs import Run
 
@@ -192,12 +192,13 @@ def test_file_identity_sees_content_changes_by_size_and_time(tmp_path: Path) -> 
 
 
 def test_outcomes_survive_json(tmp_path: Path) -> None:
-    from tfb2d.outcomes import CalibrationNumbers
-
-    outcome = StudentOutcome(3, CalibrationNumbers(2.0, (0.1, 0.2)), ({"loss": 0.5},), StackWeights((0.5, 0.5), (0.0,)))
+    outcome = StudentOutcome(3, Calibration(2.0, (0.1, 0.2)), ({"loss": 0.5},), Stack((0.5, 0.5), (0.0,)))
     run_folder = Run(tmp_path)
     bring_up(run_folder.student, "1", lambda _: outcome, StudentOutcome)
     assert run_folder.student_outcome() == outcome
+    kept = read_record(run_folder.student).outcome  # run folders of earlier versions go on: their form stays
+    assert kept["calibration"] == {"scale": 2.0, "bias": [0.1, 0.2], "note": ""}
+    assert kept["stack"] == {"weights": [0.5, 0.5], "bias": [0.0]}
     with pytest.raises(RunError, match=r"stage labels_only is not finished; tfb2d train"):
         run_folder.student_outcome("labels_only")
     known = {**outcome.to_json(), "stack": None, "of_a_later_version": 1}

@@ -61,6 +61,7 @@ def run(options: Namespace) -> None:
 
     for files in (options.data, options.teacher_logits):
         expand(files)  # reports a missing file before the model loads
+    from tfb2d.data.readers import Reading
     from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
     from tfb2d.evaluation.results import plain
     from tfb2d.evaluation.scorer import Scorer, field_columns
@@ -72,9 +73,7 @@ def run(options: Namespace) -> None:
         texts=field_columns(scorer.task.fields, options.fields),
         label=options.label,
         group=options.group,
-        max_rejected=options.max_rejected,
-        max_chars=options.max_chars,
-        quoting=options.quoting,
+        reading=Reading.of(options),
         progress=options.progress,
     )
     figures = evaluate(

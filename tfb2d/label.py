@@ -62,6 +62,7 @@ def add_arguments(parser: "Parser") -> None:
 def run(options: Namespace) -> None:
     """Runs the command."""
     from tfb2d.config.label import LabelConfig, RayConfig
+    from tfb2d.data.readers import Reading
     from tfb2d.teachers.files import label_files
     from tfb2d.teachers.memory import keep_freed_memory
 
@@ -76,9 +77,7 @@ def run(options: Namespace) -> None:
         LabelConfig(options.rows_per_shard, options.batch_tokens, options.engine, ray, options.price_per_hour),
         columns=options.fields,
         keep=options.keep,
-        max_rejected=options.max_rejected,
-        max_chars=options.max_chars,
-        quoting=options.quoting,
+        reading=Reading.of(options),
         progress=options.progress,
     )
     print(f"{labelled.rows:,} rows labelled in {out}")

@@ -1,11 +1,18 @@
-"""Outcomes of a run's stages: frozen dataclasses, kept as JSON in the stages' folders."""
+"""Outcomes of a run's stages: frozen dataclasses, kept as JSON in the stages' folders.
+
+What they hold of a model, and other rooms compute with, is here too: `Stack` and `Calibration`.
+"""
 
 import dataclasses
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 Figures = Mapping[str, float]
 OutcomeT = TypeVar("OutcomeT", bound="Outcome")
@@ -30,23 +37,58 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class StackWeights:
-    """Says how the teachers' logits are added up: a weight per teacher, and a bias per class (`distill/stack.py`)."""
+class Stack:
+    """Adds the teachers' logits up: a weighted sum, plus a bias per class; `distill.stack.fit_stack` learns it.
+
+    Attributes:
+      weights: a weight per teacher.
+      bias: `k` numbers.
+    """
 
     weights: tuple[float, ...]
     bias: tuple[float, ...]
 
+    def __call__(self, logits: "np.ndarray") -> "np.ndarray":
+        """Stacks `[n, teachers, k]` float logits into `[n, k]` float32.
+
+        Where a teacher has no logit for a row (NaN), the weights of the others are scaled up. A row that no teacher scored
+        stays NaN.
+        """
+        import numpy as np  # here, so that commands that compute nothing start without it
+
+        weights = np.asarray(self.weights)[None, :, None]
+        known = np.isfinite(logits)
+        share = (weights * known).sum(1) / weights.sum()
+        total = (weights * np.where(known, logits, 0)).sum(1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            stacked = np.where(share > 0, total / share, np.nan) + np.asarray(self.bias)
+        return stacked.astype(np.float32)
+
 
 @dataclass(frozen=True)
-class CalibrationNumbers:
-    """score = sigmoid or softmax of (scale * logit + bias), see `evaluation/calibration.py`.
+class Calibration:
+    """Turns logits into probabilities: sigmoid or softmax of `scale * logit + bias`, which an export puts into its graph.
 
-    `note` says why nothing was learnt, where that is so.
+    `evaluation.calibration.calibrate` learns it.
+
+    Attributes:
+      scale: above 0.
+      bias: one number, or one for each class.
+      note: the reason where nothing was learnt.
     """
 
     scale: float = 1.0
     bias: tuple[float, ...] = (0.0,)
     note: str = ""
+
+    def apply(self, logits: "ArrayLike") -> "NDArray[np.float64]":
+        """Returns probabilities, `[n]` or `[n, k]`, of logits of the same shape."""
+        import numpy as np
+        from scipy.special import expit, softmax
+
+        bias = np.asarray(self.bias) if len(self.bias) > 1 else self.bias[0]
+        values = self.scale * np.asarray(logits, np.float64) + bias
+        return np.asarray(expit(values) if values.ndim == 1 else softmax(values, axis=1))
 
 
 @dataclass(frozen=True)
@@ -172,9 +214,9 @@ class StudentOutcome(Outcome):
     """
 
     rows: int
-    calibration: CalibrationNumbers
+    calibration: Calibration
     history: tuple[Figures, ...]
-    stack: StackWeights | None = None
+    stack: Stack | None = None
     decision: DecisionNumbers | None = None
 
 
@@ -195,9 +237,9 @@ class TwinOutcome(Outcome):
     rows: int
     steps: int
     seconds: float
-    calibration: CalibrationNumbers
+    calibration: Calibration
     history: tuple[Figures, ...]
-    stack: StackWeights
+    stack: Stack
     decision: DecisionNumbers | None = None
 
 
@@ -213,7 +255,7 @@ class CompressOutcome(Outcome):
       decision: of a binary task; None of others.
     """
 
-    calibration: CalibrationNumbers
+    calibration: Calibration
     megabytes: Mapping[str, float]
     figures: Mapping[str, Any]
     rows: Mapping[str, Any]

@@ -11,7 +11,7 @@ from tfb2d.atomic import read_json, write_json
 from tfb2d.config import Config
 from tfb2d.errors import RunBusyError, RunError
 from tfb2d.outcomes import (
-    CalibrationNumbers,
+    Calibration,
     CompressOutcome,
     DataOutcome,
     ExportOutcome,
@@ -206,7 +206,7 @@ class Run:
         """Returns where the exported twin lies."""
         return self.outcome("export_twin", ExportOutcome)
 
-    def served_student(self) -> tuple[Path, CalibrationNumbers] | None:
+    def served_student(self) -> tuple[Path, Calibration] | None:
         """Returns folder and calibration of the student that the run serves: the compressed, else the trained one."""
         if self.finished("compress"):
             return self.compressed, self.compress_outcome().calibration

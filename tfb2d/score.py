@@ -37,6 +37,7 @@ def run(options: Namespace) -> None:
 
     output = Path(options.output)
     format_of(output)  # refuses an unknown ending before the model is loaded
+    from tfb2d.data.readers import Reading
     from tfb2d.evaluation.batch import score_files
     from tfb2d.evaluation.scorer import Scorer, field_columns
 
@@ -47,9 +48,7 @@ def run(options: Namespace) -> None:
         output,
         texts=field_columns(scorer.task.fields, options.fields),
         prefix=options.prefix,
-        max_rejected=options.max_rejected,
-        max_chars=options.max_chars,
-        quoting=options.quoting,
+        reading=Reading.of(options),
         progress=options.progress,
     )
     print(f"{scored.rows:,} rows scored into {output} in {scored.seconds:.1f} s ({scored.rows_per_second:,.0f} rows/s)")

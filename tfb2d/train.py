@@ -6,7 +6,7 @@ With no flags it runs the quickstart: real film reviews, a BERT teacher, ten min
   tfb2d train --config=pairs --workdir=runs/shop --config.data.train=labelled.tsv --config.data.unlabelled=logs/
   tfb2d train --config=my_recipe.py --config.student.dim=128 --until=student
 
-A recipe is a Python file with `get_config()`; those in tfb2d/configs/ are called by name, and one that takes an argument (a
+A recipe is a Python file with `get_config()`; those in tfb2d/recipes/ are called by name, and one that takes an argument (a
 folder of data, say) gets it behind a colon: `--config=sst2:/data`. Any of its settings is changed by
 `--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config/. The
 same command again goes on where the last one stopped, and does again only what a changed setting or file touches.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfb2d.cli.arguments import RECIPE_SETTINGS
-from tfb2d.configs import names
+from tfb2d.recipes import names
 
 if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tfb2d.data.checked_rows import CheckedRow, read_checked_rows, read_texts
 from tfb2d.data.checks import read_number
+from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.errors import DataError
 
@@ -123,7 +124,7 @@ def test_scores_from_parquet(tmp_path):
 
 def test_long_texts_and_missing_columns(tmp_path):
     path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x" * 11}, {"text": "y" * 10}])
-    rows, apart = read(path, max_chars=10)
+    rows, apart = read(path, reading=Reading(max_chars=10))
     assert [row.number for row in rows] == [2]
     assert apart[0][:3] == (1, "text", "longer than data.max_chars=10 characters")
     with pytest.raises(DataError, match=r"a\.jsonl has no column 'logit'"):

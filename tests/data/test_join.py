@@ -11,7 +11,7 @@ import pytest
 
 from tests.tables import write
 from tfb2d.data.join import Matches, join_scores
-from tfb2d.data.scores import Reading
+from tfb2d.data.readers import Reading
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tfb2d.config import DataConfig
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.examples import read_examples
-from tfb2d.data.readers import read_rows
+from tfb2d.data.readers import Reading, read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.rows import Row
 from tfb2d.errors import DataError
@@ -200,9 +200,7 @@ def test_lines_of_rows_and_rejected_lines_are_all_lines(tmp_path_factory, data):
     path.write_text("text,label\n" + "\n".join(lines) + "\n")
     rejects = Rejects(None, 1.0)
     rejects.begin()
-    options = {
-        "quoting": data.draw(st.sampled_from(["auto", "csv"])),
-        "max_chars": data.draw(st.sampled_from([10, 1000])),
-    }
-    rows = list(read_checked_rows(path, ("text",), rejects, others=("label",), **options))
+    quoting, max_chars = data.draw(st.sampled_from(["auto", "csv"])), data.draw(st.sampled_from([10, 1000]))
+    reading = Reading(max_chars=max_chars, quoting=quoting)
+    rows = list(read_checked_rows(path, ("text",), rejects, others=("label",), reading=reading))
     assert sum(row.lines for row in rows) + rejects.count == len(lines)

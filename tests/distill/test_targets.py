@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as hnp
 
 from tfb2d.config import ConfigError, DistillConfig
 from tfb2d.data.task import Task
-from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
+from tfb2d.distill.stack import fit_stack, one_hot, probabilities
 from tfb2d.distill.targets import fit, hard_targets, soft_targets, stacked_logits
+from tfb2d.outcomes import Stack
 
 BINARY = Task(("text",))
 THREE = Task(("text",), "multiclass", ("a", "b", "c"))

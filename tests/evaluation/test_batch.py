@@ -14,6 +14,7 @@ from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, expected_logits
 from tests.full_disk import full_disk
 from tests.tables import read, write
 from tfb2d.data.formats import ENDINGS
+from tfb2d.data.readers import Reading
 from tfb2d.errors import DataError
 from tfb2d.evaluation.batch import score_columns, score_files
 
@@ -94,7 +95,7 @@ def test_bad_rows_are_rejected(scorers, tmp_path: Path) -> None:
     lines = [line for at, line in enumerate(good) for line in ([line, bad[at]] if at < 5 else [line])]
     (tmp_path / "in.tsv.gz").write_bytes(gzip.compress(b"\n".join([b"text", *lines])))
     output = tmp_path / "out.tsv"
-    result = score_files(scorers["binary"], [tmp_path / "in.tsv.gz"], output, max_rejected=0.02, progress=False)
+    result = score_files(scorers["binary"], [tmp_path / "in.tsv.gz"], output, reading=Reading(0.02), progress=False)
     assert (result.rows, result.rejected, sum(result.reasons.values())) == (500, 5, 5)
     assert [row[0] for row in read(output, ["text"])] == [line.decode() for line in good]
     rejected = [json.loads(line) for line in (tmp_path / "out.tsv.rejected.jsonl").read_text().splitlines()]
@@ -102,7 +103,7 @@ def test_bad_rows_are_rejected(scorers, tmp_path: Path) -> None:
     assert [entry["reason"].split()[0] for entry in rejected] == ["invalid", "NUL", "ragged", "longer", "empty"]
     with pytest.raises(DataError, match="5 of 505 rows cannot be used"):
         score_files(
-            scorers["binary"], [tmp_path / "in.tsv.gz"], tmp_path / "no.tsv", max_rejected=0.005, progress=False
+            scorers["binary"], [tmp_path / "in.tsv.gz"], tmp_path / "no.tsv", reading=Reading(0.005), progress=False
         )
     assert not (tmp_path / "no.tsv").exists()
 

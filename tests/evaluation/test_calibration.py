@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from tests.evaluation.harness import seeds
-from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.evaluation.calibration import calibrate
 from tfb2d.evaluation.metrics import expected_calibration_error, log_losses
+from tfb2d.outcomes import Calibration
 
 
 def test_it_finds_the_scale_and_the_bias() -> None:
@@ -90,7 +91,3 @@ def test_a_missing_class() -> None:
 def test_arrays_that_do_not_fit(kind: str, labels: list, logits: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         calibrate(kind, labels, logits)
-
-
-def test_json() -> None:
-    assert Calibration(2.0, (0.5,)).to_json() == {"scale": 2.0, "bias": [0.5], "note": ""}

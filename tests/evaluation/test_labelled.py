@@ -8,6 +8,7 @@ from scipy.special import expit, softmax
 
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS
 from tests.tables import write
+from tfb2d.data.readers import Reading
 from tfb2d.errors import DataError
 from tfb2d.evaluation.bm25 import bm25_scores
 from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
@@ -43,7 +44,7 @@ def test_names_of_its_own_and_grades(tmp_path: Path, scorers) -> None:
     rows = [("tv", f"match {row}", 1 + 2 * (row % 2)) for row in range(20)] + [("tv", "x", 7)]
     source = write(tmp_path / "judged.parquet", ["term", "name", "rating"], rows)
     options = {"texts": ["term", "name"], "label": "rating", "group": "term", "progress": False}
-    scored = score_labelled_rows(scorers["graded"], [source], max_rejected=0.1, **options)
+    scored = score_labelled_rows(scorers["graded"], [source], reading=Reading(0.1), **options)
     assert scored.labels.tolist() == [0, 1] * 10
     assert set(scored.groups) == {"tv"}
     assert list(scored.reasons.values()) == [1]
@@ -54,7 +55,7 @@ def test_names_of_its_own_and_grades(tmp_path: Path, scorers) -> None:
 def test_labels_that_the_model_does_not_know(tmp_path: Path, scorers) -> None:
     source = write(tmp_path / "judged.tsv", ["text", "label"], [("a", "nice")])
     with pytest.raises(DataError, match=r"1 of 1 rows cannot be used.*unknown label"):
-        score_labelled_rows(scorers["binary"], [source], max_rejected=0.999, progress=False)
+        score_labelled_rows(scorers["binary"], [source], reading=Reading(0.999), progress=False)
     with pytest.raises(DataError, match="no column 'lable'; did you mean 'label'"):
         score_labelled_rows(scorers["binary"], [source], label="lable", progress=False)
 
@@ -124,12 +125,12 @@ def test_a_teacher_of_some_rows_only(reviews: Path, tmp_path: Path, scorers) -> 
 def test_a_teachers_file_is_read_as_the_rows_are(tmp_path: Path, scorers) -> None:
     """Both were written plainly, and have fields in quotes that say neither clearly."""
     rows = ['"fine" film', '"a ""b"""', "dull " * 5000]
-    options = {"quoting": "none", "max_chars": 30_000, "progress": False}
+    reading = Reading(max_chars=30_000, quoting="none")
     for name, column in (("judged", "label\n"), ("teacher", "logit\n")):
         values = ["good", "bad", "bad"] if name == "judged" else ["1", "-1", "-2"]
         lines = [f"{text}\t{value}\n" for text, value in zip(rows, values, strict=True)]
         (tmp_path / f"{name}.tsv").write_text("text\t" + column + "".join(lines))
-    scored = score_labelled_rows(scorers["binary"], [tmp_path / "judged.tsv"], **options)
+    scored = score_labelled_rows(scorers["binary"], [tmp_path / "judged.tsv"], reading=reading, progress=False)
     assert scored.columns == [rows]
     figures = evaluate(REVIEWS, scored, [tmp_path / "teacher.tsv"], resamples=0)
     assert (figures["teacher_rows"], figures["teacher"]["accuracy"]["value"]) == (3, 1.0)

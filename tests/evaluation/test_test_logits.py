@@ -13,12 +13,11 @@ from tests.commands import run as command
 from tests.evaluation.harness import run_results
 from tfb2d.atomic import write_json
 from tfb2d.errors import DataError
-from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.models import Model
 from tfb2d.evaluation.record import record_logits
 from tfb2d.evaluation.results import RunResults, plain, summarise
 from tfb2d.evaluation.test_logits import read_test_logits, row_hash, write_test_logits
-from tfb2d.outcomes import CalibrationNumbers
+from tfb2d.outcomes import Calibration
 from tfb2d.runs import Run
 
 FROM_ELSEWHERE = ("data", "seconds", "latency", "size_mb", "config", "histories", "versions", "command", "model")
@@ -35,10 +34,10 @@ def with_logits(kind: str, seed: int = 0) -> RunResults:
         logits = (generator.normal(size=shape) + (np.asarray(run.labels) if len(shape) == 1 else 0)).astype(np.float32)
         if key == "teacher":
             logits[:7] = np.nan
-        numbers = CalibrationNumbers(1.3, (0.2,) if len(shape) == 1 else (0.1, 0.0, -0.1))
-        scores = Calibration(numbers.scale, numbers.bias).apply(logits).astype(dtype)
+        calibration = Calibration(1.3, (0.2,) if len(shape) == 1 else (0.1, 0.0, -0.1))
+        scores = calibration.apply(logits).astype(dtype)
         threshold = 0.4 if kind == "binary" else None
-        models[key] = Model(scores, threshold, logits=logits, calibration=numbers)
+        models[key] = Model(scores, threshold, logits=logits, calibration=calibration)
     config = {"training": {"seed": seed}, "twin": {"seed": seed}}
     return run_results(kind, rows=90, models=models, config=config, teachers={"late": models["teacher"]})
 

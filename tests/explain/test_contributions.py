@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.explain.students import PAIRS, REVIEWS, student
-from tfb2d.evaluation.calibration import Calibration
 from tfb2d.explain.contributions import explain
 from tfb2d.explain.views import view
+from tfb2d.outcomes import Calibration
 from tfb2d.students import text_spec
 from tfb2d.students.model import Student
 

@@ -17,14 +17,14 @@ from tfb2d.data.tables import read_table
 from tfb2d.errors import DataError, RunError
 from tfb2d.explain import disagree, measures, source
 from tfb2d.explain.nearest import candidates, nearest
-from tfb2d.outcomes import CalibrationNumbers, ExportOutcome, StackWeights, StudentOutcome
+from tfb2d.outcomes import Calibration, ExportOutcome, Stack, StudentOutcome
 from tfb2d.resume import RECORD, Record, write_record
 from tfb2d.runs import Run
 from tfb2d.serving.export import export
 from tfb2d.students import ngrams, text_spec
 from tfb2d.students.stage import hash_splits
 
-CALIBRATION = CalibrationNumbers(0.5, (0.1,))
+CALIBRATION = Calibration(0.5, (0.1,))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.save(workdir / "student")
     folder_run = Run(workdir, progress=False)
     hash_splits(folder_run, replace(folder_run.config(), student=made.config))
-    outcome = StudentOutcome(1, CALIBRATION, (), StackWeights((0.5, 0.5), (0.0,)))
+    outcome = StudentOutcome(1, CALIBRATION, (), Stack((0.5, 0.5), (0.0,)))
     write_record(workdir / "student", Record("made", outcome=outcome.to_json()))
     served = {"scale": 0.5, "bias": [0.1], "warmup": [["a fine film"]], "fingerprint": "made"}
     version = export(made, folder / "models/made", **served)

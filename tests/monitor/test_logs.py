@@ -11,9 +11,9 @@ import tensorflow as tf
 from tests.monitor import logs
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
-from tfb2d.evaluation.calibration import Calibration
 from tfb2d.monitor.logs import LogReader, Rows
 from tfb2d.monitor.requests import Ignored, Unroller
+from tfb2d.outcomes import Calibration
 
 PAIRS = Task(("query", "title"))
 NEWS = Task(("text",), "multiclass", ("a", "b", "c"))

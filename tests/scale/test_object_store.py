@@ -13,6 +13,7 @@ import pytest
 from pyarrow import fs
 
 from tfb2d.config import LabelConfig
+from tfb2d.data.readers import Reading
 from tfb2d.data.tables import read_table
 from tfb2d.errors import DataError
 from tfb2d.scale.object_store import bring_here, is_remote, place_of
@@ -65,13 +66,13 @@ def test_files_of_a_bucket_are_labelled(server: str, saved: Path, tmp_path: Path
     put(server, "day/notes.txt", b"not rows")
     out, config = tmp_path / "out", LabelConfig()
     inputs = [f"s3://logs/day{server}"]
-    outcome = label_files(saved, inputs, out, config, max_rejected=0.5, progress=False)
+    outcome = label_files(saved, inputs, out, config, reading=Reading(0.5), progress=False)
     assert (outcome.rows, outcome.rejected) == (3, 1)
     assert read_table(out)["title"].to_pylist() == ["shoe", "hat", "hat"]
     assert "day/2.jsonl" in (tmp_path / "out.rejected.jsonl").read_text()
     assert not (tmp_path / ".out.inputs").exists()
     made = (out / "part-00000.parquet").stat().st_mtime_ns
-    label_files(saved, inputs, out, config, max_rejected=0.5, progress=False)
+    label_files(saved, inputs, out, config, reading=Reading(0.5), progress=False)
     assert (out / "part-00000.parquet").stat().st_mtime_ns == made  # done before
 
     config = PrepareConfig(("query", "title"), max_rejected=0.5)

@@ -9,8 +9,8 @@ from tests import commands
 from tests.scale.jobs import LOCAL, RAY, content
 from tfb2d.config import Config, ConfigError, LabelConfig, RayConfig
 from tfb2d.config.mapping import changed_settings
-from tfb2d.configs.quickstart import get_config
 from tfb2d.data.tables import read_table
+from tfb2d.recipes.quickstart import get_config
 from tfb2d.teachers.label import label_folder
 
 

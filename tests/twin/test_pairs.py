@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.teachers.harness import write_table
 from tests.twin.small import TASK, write_logits
 from tfb2d.config import DistillConfig
-from tfb2d.distill.stack import Stack
 from tfb2d.errors import DataError
+from tfb2d.outcomes import Stack
 from tfb2d.twin.cross_pairs import NEAR, sample_cross_pairs
 from tfb2d.twin.inputs import NGramInputs
 from tfb2d.twin.pairs import Pairs, labelled_pairs, query_batches, training_pairs

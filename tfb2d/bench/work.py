@@ -184,8 +184,8 @@ def films() -> list[Work]:
       Three works. "quickstart": review snippets of about 20 words, labelled good or bad. "plots": whole plots of about 100
       words, unlabelled. "films": (film, snippet) pairs, labelled by whether the snippet is about the film.
     """
-    from tfb2d.configs.quickstart import get_config
     from tfb2d.data.resources import resolve
+    from tfb2d.recipes.quickstart import get_config
 
     config = Config.from_dict(get_config())
     data = dataclasses.replace(config.data, unlabelled=(), augment=AugmentConfig())

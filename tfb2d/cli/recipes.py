@@ -1,6 +1,6 @@
 """Recipes: finding one, running it once, and laying `--config.a.b=value` over its settings.
 
-A recipe is a Python file with `get_config()`, which returns a ConfigDict; those in `configs/` go by name. A value from the
+A recipe is a Python file with `get_config()`, which returns a ConfigDict; those in `recipes/` go by name. A value from the
 command line is read as the type that the dataclasses of `tfb2d/config` give the setting.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfb2d.cli.arguments import boolean, comma_list, nearest
 from tfb2d.config import Config, ConfigError
-from tfb2d.configs import FOLDER, names
+from tfb2d.recipes import FOLDER, names
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

@@ -8,9 +8,9 @@ import numpy as np
 from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.evaluation.calibration import calibrate
 from tfb2d.evaluation.headline import decide
-from tfb2d.outcomes import CalibrationNumbers, CompressOutcome, DecisionNumbers
+from tfb2d.outcomes import Calibration, CompressOutcome, DecisionNumbers
 from tfb2d.probability import one_column
 from tfb2d.runs import Run
 from tfb2d.students.stage import learnt_stack, soft_training_rows
@@ -48,7 +48,7 @@ def compress_student(run: Run, config: Config) -> CompressOutcome:
     served.save(run.compressed)
     tables = (served.compression or {}).get("tables", {})
     return CompressOutcome(
-        CalibrationNumbers(calibration.scale, tuple(calibration.bias), calibration.note),
+        calibration,
         {"float": stored_bytes(trained) / 1e6, "served": stored_bytes(served) / 1e6},
         {"float": before, "served": after},
         {name: {"buckets": trained.embeddings[name].buckets, **form} for name, form in tables.items()},

@@ -5,7 +5,7 @@
 - `student`: the student's shape, training and compression. `twin`: the same of a twin.
 - `run`: distilling, export and report, and `Config`, which holds all of them.
 
-A recipe (`tfb2d/configs/*.py`) defines `get_config()`, which returns `Config(...).to_dict()`. The command line changes
+A recipe (`tfb2d/recipes/*.py`) defines `get_config()`, which returns `Config(...).to_dict()`. The command line changes
 that: `--config.student.dim=64` (ml_collections, https://ml-collections.readthedocs.io). `Config.from_dict` then makes the
 frozen form that the package reads. Nothing here imports anything heavy.
 """

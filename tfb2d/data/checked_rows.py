@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfb2d.data.checks import MAX_CHARS, check_numbers, check_texts, read_number
-from tfb2d.data.readers import read_rows
+from tfb2d.data.checks import check_numbers, check_texts, read_number
+from tfb2d.data.readers import AS_USUAL, Reading, read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.rows import Problem, Progress
 
@@ -46,16 +46,15 @@ def read_checked_rows(
     lowest: float = -math.inf,
     highest: float = math.inf,
     keep_unscored: bool = False,
-    max_chars: int = MAX_CHARS,
-    quoting: str = "auto",
+    reading: Reading = AS_USUAL,
     progress: Progress | None = None,
 ) -> Iterator[CheckedRow]:
     """Streams the rows of a file that pass the checks; each of the others goes to `rejects` with file, row and field.
 
-    A text must be valid UTF-8 without NUL bytes and at most `max_chars` long. A null text is "", and a row needs a text
-    that is not blank. A number may stand as text ("0.25"); null, blank, NaN and infinite values are rejected. The caller
-    calls `rejects.begin()` before a set of files. Afterwards it calls `rejects.check(rows)`, which stops the run where too
-    large a share was rejected.
+    A text must be valid UTF-8 without NUL bytes and at most `reading.max_chars` long. A null text is "", and a row needs a
+    text that is not blank. A number may stand as text ("0.25"); null, blank, NaN and infinite values are rejected. The
+    caller calls `rejects.begin()` before a set of files. Afterwards it calls `rejects.check(rows)`, which stops the run
+    where too large a share was rejected.
 
     Args:
       path: the file; its ending says the format.
@@ -66,8 +65,7 @@ def read_checked_rows(
       lowest: smallest number allowed.
       highest: largest number allowed.
       keep_unscored: whether rows without any number (all null, blank or NaN) are good; their numbers are NaN then.
-      max_chars: the longest text that is used.
-      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `readers.read_rows`).
+      reading: its `max_chars` and `quoting`; the share of bad rows is that of `rejects`.
       progress: called with the bytes read since the last call.
 
     Yields:
@@ -78,6 +76,7 @@ def read_checked_rows(
     """
     fields, numbers = tuple(fields), tuple(numbers)
     text_end, number_end = len(fields), len(fields) + len(numbers)
+    _, max_chars, quoting = reading
     for row in read_rows(path, (*fields, *numbers), tuple(others), progress, quoting, rejects.dialects, max_chars):
         problem = row.problem
         texts: tuple[str, ...] = ()
@@ -119,7 +118,7 @@ def read_texts(
     """
     rejects = Rejects(None, 1.0)
     for path in paths:
-        for row in read_checked_rows(path, fields, rejects, quoting=quoting, progress=progress):
+        for row in read_checked_rows(path, fields, rejects, reading=Reading(quoting=quoting), progress=progress):
             yield row.texts
     if rejects.count:
         _log.warning("%d rows cannot be used and are left out: %s", rejects.count, rejects.summary())

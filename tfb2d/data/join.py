@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, look_up, text_hashes
+from tfb2d.data.readers import AS_USUAL, Reading
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.scores import AS_USUAL, Reading, check_rejected, read_scores
+from tfb2d.data.scores import check_rejected, read_scores
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 

@@ -8,16 +8,40 @@ Blank lines are no rows in any text format, however many columns the file has.
 
 from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfb2d.data.checks import MAX_CHARS
 from tfb2d.data.delimited import DelimitedFile
 from tfb2d.data.formats import format_of
 from tfb2d.data.json_lines import json_columns, json_rows
 from tfb2d.data.parquet_rows import parquet_rows
 from tfb2d.data.rows import Progress, Row
 from tfb2d.errors import DataError
+
+
+class Reading(NamedTuple):
+    """Says how files of rows are read; settings and flags have the same names.
+
+    Attributes:
+      max_rejected: share of bad rows at which to stop.
+      max_chars: a longer text makes its row a bad one.
+      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
+    """
+
+    max_rejected: float = 0.01
+    max_chars: int = MAX_CHARS
+    quoting: str = "auto"
+
+    @classmethod
+    def of(cls, settings: Any) -> "Reading":
+        """Returns what settings or a command's flags say, which have these three attributes."""
+        return cls(settings.max_rejected, settings.max_chars, settings.quoting)
+
+
+AS_USUAL = Reading()
 
 
 def read_rows(

@@ -9,8 +9,7 @@ from absl import logging
 from numpy.typing import NDArray
 
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.checks import MAX_CHARS
-from tfb2d.data.readers import columns_of
+from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
@@ -21,17 +20,6 @@ SLACK = 1e-4  # a probability may be this far outside: fastText adds 1e-5 to eac
 FEW = 10  # values of fewer rows do not show whether a column holds probabilities
 CHUNK = 8192
 OUTSIDE = "no probability, which lies in [0, 1]"  # why a row is rejected
-
-
-class Reading(NamedTuple):
-    """Says how score files are read: as the rows that they belong to; see the settings of these names in DataConfig."""
-
-    max_rejected: float = 0.01  # share of bad score rows at which to stop
-    max_chars: int = MAX_CHARS
-    quoting: str = "auto"
-
-
-AS_USUAL = Reading()
 
 
 class ScoreColumns(NamedTuple):
@@ -115,8 +103,7 @@ def read_scores(
         rejects,
         numbers=columns.names,
         keep_unscored=True,
-        max_chars=reading.max_chars,
-        quoting=reading.quoting,
+        reading=reading,
     )
     for row in rows:
         if columns.probabilities:

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import text_fault
+from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import name
 
@@ -17,8 +18,7 @@ def text_batches(
     paths: Sequence[Path],
     columns: Sequence[str],
     keep: Sequence[str],
-    max_chars: int,
-    quoting: str,
+    reading: Reading,
     rejects: Rejects,
 ) -> Iterator[pa.RecordBatch]:
     """Streams the rows that can be used.
@@ -27,8 +27,7 @@ def text_batches(
       paths: the files.
       columns: the text columns, which they must have.
       keep: more columns, passed on as text; "" throughout where a file has none.
-      max_chars: rows with a longer text are rejected.
-      quoting: see `readers.read_rows`.
+      reading: its `max_chars` and `quoting`.
       rejects: gets the others.
 
     Yields:
@@ -40,9 +39,10 @@ def text_batches(
     schema = pa.schema([(column, pa.string()) for column in (*columns, *keep)])
     rows: list[tuple[str, ...]] = []
     for path in paths:
-        for row in read_checked_rows(path, columns, rejects, others=keep, max_chars=max_chars, quoting=quoting):
+        for row in read_checked_rows(path, columns, rejects, others=keep, reading=reading):
             kept = tuple(map(name, row.others))
-            faults = [(column, text_fault(value, max_chars), value) for column, value in zip(keep, kept, strict=True)]
+            checked = zip(keep, kept, strict=True)
+            faults = [(column, text_fault(value, reading.max_chars), value) for column, value in checked]
             if fault := next((fault for fault in faults if fault[1]), None):
                 rejects.keep(2 - row.lines)  # takes back what the reader noted of it as a good row
                 rejects.add(path, row.number, *fault, lines=row.lines)

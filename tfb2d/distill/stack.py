@@ -1,38 +1,10 @@
 """Stacking: several teachers' logits become one."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from tfb2d import probability
 from tfb2d.config import ConfigError, DistillConfig
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Adds the teachers' logits up: a weighted sum, plus a bias per class.
-
-    Attributes:
-      weights: a weight per teacher.
-      bias: `k` numbers.
-    """
-
-    weights: tuple[float, ...]
-    bias: tuple[float, ...]
-
-    def __call__(self, logits: np.ndarray) -> np.ndarray:
-        """Stacks `[n, teachers, k]` float logits into `[n, k]` float32.
-
-        Where a teacher has no logit for a row (NaN), the weights of the others are scaled up. A row that no teacher scored
-        stays NaN.
-        """
-        weights = np.asarray(self.weights)[None, :, None]
-        known = np.isfinite(logits)
-        share = (weights * known).sum(1) / weights.sum()
-        total = (weights * np.where(known, logits, 0)).sum(1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            stacked = np.where(share > 0, total / share, np.nan) + np.asarray(self.bias)
-        return stacked.astype(np.float32)
+from tfb2d.outcomes import Stack
 
 
 def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | None) -> Stack:

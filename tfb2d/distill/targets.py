@@ -9,7 +9,8 @@ import pyarrow as pa
 from tfb2d.config import DistillConfig
 from tfb2d.data.tables import iter_batches, logit_names, regroup
 from tfb2d.data.task import Task
-from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
+from tfb2d.distill.stack import fit_stack, one_hot, probabilities
+from tfb2d.outcomes import Stack
 
 
 def stacked_logits(folders: Sequence[Path], task: Task, stack: Stack) -> np.ndarray:

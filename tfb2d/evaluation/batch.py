@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.checks import MAX_CHARS
 from tfb2d.data.files import expand
 from tfb2d.data.formats import format_of
-from tfb2d.data.readers import columns_of
+from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task
 from tfb2d.data.writers import RowWriter
@@ -89,9 +88,7 @@ def score_files(
     *,
     texts: Sequence[str] | None = None,
     prefix: str = "",
-    max_rejected: float = 0.01,
-    max_chars: int = MAX_CHARS,
-    quoting: str = "auto",
+    reading: Reading = AS_USUAL,
     progress: bool = True,
 ) -> ScoredFiles:
     """Writes `output`: the rows of the files, in order, with all their columns and the model's scores.
@@ -106,9 +103,7 @@ def score_files(
       output: the file to write; its ending chooses the format.
       texts: columns with the text fields, in the order of `task.fields`; by default of the same names.
       prefix: put before the names of the added columns.
-      max_rejected: share of the rows that may be rejected.
-      max_chars: rows with a longer text are rejected.
-      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
+      reading: how files are read.
       progress: whether to show a progress bar on stderr.
 
     Raises:
@@ -117,7 +112,7 @@ def score_files(
     """
     started = time.perf_counter()
     paths, texts = expand(files), tuple(texts or scorer.task.fields)
-    columns, types = _columns(paths, quoting)
+    columns, types = _columns(paths, reading.quoting)
     added = score_columns(scorer.task, prefix)
     exact = format_of(output) == ".parquet"
     if any(path.resolve() == output.resolve() for path in paths):
@@ -125,7 +120,7 @@ def score_files(
     if both := [name for name in added if name in columns]:
         raise DataError(f"the input has a column {both[0]!r} already; --prefix= renames those that are added")
     rejected_file = output.with_name(output.name + ".rejected.jsonl")
-    rejects = Rejects(rejected_file, max_rejected)
+    rejects = Rejects(rejected_file, reading.max_rejected)
     try:
         with (
             rejects,
@@ -133,7 +128,7 @@ def score_files(
             RowWriter(temporary, output, [*columns, *added], types) as out,
             file_bar(paths, progress) as bar,
         ):
-            batches = _batches(paths, columns, texts, rejects, max_chars, quoting, bar)
+            batches = _batches(paths, columns, texts, rejects, reading, bar)
             for batch, scores, logits in _scored(scorer, batches):
                 tails = _added(scorer.task, scores, logits, exact)
                 out.write([row + tail for row, tail in zip(batch.rows, tails, strict=True)])
@@ -190,8 +185,7 @@ def _batches(
     columns: Sequence[str],
     texts: Sequence[str],
     rejects: Rejects,
-    max_chars: int,
-    quoting: str,
+    reading: Reading,
     bar: tqdm,
 ) -> Iterator[_Batch]:
     """Yields batches of the rows that can be scored; raises DataError where too many cannot."""
@@ -207,9 +201,7 @@ def _batches(
             rejects.check(kept + rejects.count, min(1.0, max(done / size, 1e-9)))
 
     for path in paths:
-        rows = read_checked_rows(
-            path, texts, rejects, others=columns, max_chars=max_chars, quoting=quoting, progress=consumed
-        )
+        rows = read_checked_rows(path, texts, rejects, others=columns, reading=reading, progress=consumed)
         for row in rows:
             kept += 1
             if batch.add(row.texts, row.others):

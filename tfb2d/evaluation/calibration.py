@@ -5,31 +5,13 @@ temperature) and a bias a class (Guo et al. 2017, arXiv 1706.04599, section 4.2:
 scaling). The scale stays above 0, so calibration never changes a ranking of single scores.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.scores import Floats, kind_of
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Holds the numbers that an export puts into its graph: score = sigmoid or softmax of scale * logit + bias."""
-
-    scale: float = 1.0
-    bias: tuple[float, ...] = (0.0,)  # one number, or one for each class
-    note: str = ""  # the reason where nothing was learnt
-
-    def apply(self, logits: ArrayLike) -> Floats:
-        """Returns probabilities, `[n]` or `[n, k]`, of logits of the same shape."""
-        return _squash(self.scale * np.asarray(logits, np.float64) + _shift(self.bias))
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields, in JSON's types."""
-        return {"scale": self.scale, "bias": list(self.bias), "note": self.note}
+from tfb2d.outcomes import Calibration
 
 
 def calibrate(task: Any, labels: ArrayLike, logits: ArrayLike) -> Calibration:
@@ -50,6 +32,7 @@ def calibrate(task: Any, labels: ArrayLike, logits: ArrayLike) -> Calibration:
       ValueError: shapes that do not fit, or numbers that are not finite.
     """
     from scipy.optimize import minimize
+    from scipy.special import expit, softmax
 
     kind = kind_of(task)
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels, np.float64)
@@ -68,8 +51,8 @@ def calibrate(task: Any, labels: ArrayLike, logits: ArrayLike) -> Calibration:
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         scale, shifts = np.exp(parameters[0]), parameters[1:]
-        values = scale * logits + _shift(shifts)
-        gap = _squash(values) - targets
+        values = scale * logits + shifts
+        gap = (softmax(values, axis=1) if kind == "multiclass" else expit(values)) - targets
         gradient = np.append(np.sum(gap * logits) * scale, gap.reshape(-1, classes).sum(axis=0)) + parameters
         return float(_cross_entropy(values, targets) + parameters @ parameters / 2), gradient
 
@@ -77,16 +60,6 @@ def calibrate(task: Any, labels: ArrayLike, logits: ArrayLike) -> Calibration:
         loss, np.zeros(1 + classes), jac=True, method="L-BFGS-B", bounds=[(-10, 10)] + [(-50, 50)] * classes
     )
     return Calibration(float(np.exp(solution.x[0])), tuple(map(float, solution.x[1:])))
-
-
-def _shift(bias: Floats | Sequence[float]) -> Any:
-    return np.asarray(bias) if len(bias) > 1 else bias[0]
-
-
-def _squash(values: Floats) -> Floats:
-    from scipy.special import expit, softmax
-
-    return np.asarray(expit(values) if values.ndim == 1 else softmax(values, axis=1))
 
 
 def _cross_entropy(values: Floats, targets: Floats) -> float:

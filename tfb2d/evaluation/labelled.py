@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from tfb2d.config import DataConfig
 from tfb2d.data.examples import read_examples
 from tfb2d.data.files import expand
+from tfb2d.data.readers import AS_USUAL, Reading
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.scores import AS_USUAL, Reading
 from tfb2d.data.task import Task
 from tfb2d.evaluation.batch import file_bar
 from tfb2d.evaluation.bm25 import BY_ORDER, bm25_shares
@@ -57,9 +57,7 @@ def score_labelled_rows(
     texts: Sequence[str] | None = None,
     label: str = "",
     group: str = "",
-    max_rejected: float = 0.01,
-    max_chars: int = 20_000,
-    quoting: str = "auto",
+    reading: Reading = AS_USUAL,
     progress: bool = True,
 ) -> ScoredRows:
     """Reads labelled files and scores their rows, batch by batch; the result is held in memory.
@@ -70,25 +68,21 @@ def score_labelled_rows(
       texts: columns with the text fields; by default of the fields' names.
       label: the label column; by default that of training.
       group: a column of groups; by default the query of pairs.
-      max_rejected: share of the rows that may be rejected.
-      max_chars: a longer text makes its row a bad one.
-      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto".
+      reading: how files are read.
       progress: whether to show a progress bar on stderr.
 
     Raises:
       DataError: a file that cannot be used, or too many rejected rows.
       ConfigError: columns that exclude each other.
     """
-    task, rejects = scorer.task, Rejects(None, max_rejected)
+    task, rejects = scorer.task, Rejects(None, reading.max_rejected)
     data = DataConfig(
         fields=task.fields,
         label=label or task.label,
         classes=task.classes,
         label_range=task.label_range,
         group=group,
-        max_rejected=max_rejected,
-        max_chars=max_chars,
-        quoting=quoting,
+        **reading._asdict(),
     )
     columns: list[list[str]] = [[] for _ in task.fields]
     labels: list[NDArray[np.float32]] = []
@@ -120,7 +114,7 @@ def score_labelled_rows(
         np.concatenate(scores),
         np.asarray(groups, object) if groups else None,
         dict(rejects.reasons),
-        Reading(max_rejected, max_chars, quoting),
+        reading,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.scores import Bools
-from tfb2d.outcomes import CalibrationNumbers
+from tfb2d.outcomes import Calibration
 
 History = Sequence[Mapping[str, Any]]
 
@@ -50,7 +50,7 @@ class Model:
     embed_latency: Mapping[str, Any] = field(default_factory=dict)
     folder: str = ""
     logits: ArrayLike | None = None
-    calibration: CalibrationNumbers | None = None
+    calibration: Calibration | None = None
 
 
 def covered(scores: ArrayLike) -> Bools:

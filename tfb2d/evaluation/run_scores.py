@@ -16,13 +16,11 @@ from tfb2d.evaluation.headline import best_threshold
 from tfb2d.evaluation.latency import Columns, measure
 from tfb2d.evaluation.models import History, Model, covered
 from tfb2d.model_folder import megabytes
-from tfb2d.outcomes import CalibrationNumbers
+from tfb2d.outcomes import Calibration, Stack
 from tfb2d.probability import one_column
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
-    from tfb2d.distill.stack import Stack
-    from tfb2d.evaluation.calibration import Calibration
     from tfb2d.evaluation.scorer import Scorer
 
 LoadTeacher = Callable[[Path], Callable[[Columns], Any]]
@@ -94,7 +92,7 @@ class RunScores:
             measure(lambda columns: scorer.embed(columns[0], "embed_query"), texts[:1], rows=rows) if embeds else {},
             exported.folder,
             logits,
-            CalibrationNumbers(numbers["scale"], tuple(numbers["bias"])),
+            Calibration(numbers["scale"], tuple(numbers["bias"])),
         )
 
     def teacher(self, name: str) -> Model:
@@ -148,7 +146,7 @@ class RunScores:
         return lambda columns: self._scorer(exported.folder).score(columns)[0]
 
     @cached_property
-    def _stack(self) -> "Stack":
+    def _stack(self) -> Stack:
         from tfb2d.distill.targets import fit
 
         names = list(self.config.teachers)
@@ -169,18 +167,18 @@ class RunScores:
             self._teachers[name] = self._load_teacher(self.run.teacher(name))
         return self._teachers[name]
 
-    def _labelled(self, names: Sequence[str], stack: "Stack") -> Model:
+    def _labelled(self, names: Sequence[str], stack: Stack) -> Model:
         """Measures the logits that teachers wrote, stacked."""
         return self._calibrated(*self._logits(names, stack))
 
-    def _logits(self, names: Sequence[str], stack: "Stack") -> list[np.ndarray]:
+    def _logits(self, names: Sequence[str], stack: Stack) -> list[np.ndarray]:
         """Returns teachers' stacked logits of the validation and test splits."""
         from tfb2d.distill.targets import stacked_logits
 
         splits = [[self.run.logits(name, split) for name in names] for split in ("valid", "test")]
         return [stacked_logits(tables, self.task, stack) for tables in splits]
 
-    def _calibration(self, valid: np.ndarray) -> "Calibration":
+    def _calibration(self, valid: np.ndarray) -> Calibration:
         """Learns a calibration from logits `[n, k]` of the validation split; NaN rows are left out."""
         from tfb2d.evaluation.calibration import calibrate
 
@@ -191,8 +189,7 @@ class RunScores:
         """Calibrates logits `[n, k]` of the test split by those of the validation split; NaN rows stay NaN."""
         calibration, logits = self._calibration(valid), one_column(test)
         threshold = self._threshold(calibration.apply(one_column(valid)))
-        numbers = CalibrationNumbers(calibration.scale, calibration.bias, calibration.note)
-        return Model(calibration.apply(logits), threshold, logits=logits, calibration=numbers)
+        return Model(calibration.apply(logits), threshold, logits=logits, calibration=calibration)
 
     def _threshold(self, valid: np.ndarray) -> float | None:
         """Returns the threshold of a binary task with the highest F1 on validation."""
@@ -200,8 +197,6 @@ class RunScores:
         return best_threshold(self.labels[rows], valid[rows]) if self.task.kind == "binary" and rows.any() else None
 
 
-def _alone(task: Task) -> "Stack":
+def _alone(task: Task) -> Stack:
     """Returns the stack of one teacher, which leaves its logits as they are."""
-    from tfb2d.distill.stack import Stack
-
     return Stack((1.0,), (0.0,) * task.n_logits)

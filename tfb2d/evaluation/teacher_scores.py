@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfb2d.data.join import Matches, join_scores
-from tfb2d.data.scores import AS_USUAL, Reading
+from tfb2d.data.readers import AS_USUAL, Reading
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import probabilities
 from tfb2d.evaluation.scores import Floats

@@ -126,9 +126,9 @@ def _about(table: pa.Table, file: Path | str = "the file") -> dict[str, Any]:
 
 def _results(rows: pa.Table, about: Mapping[str, Any], seed: int) -> "RunResults":
     from tfb2d.data.task import Task
-    from tfb2d.evaluation.calibration import Calibration
     from tfb2d.evaluation.models import Model
     from tfb2d.evaluation.results import RunResults
+    from tfb2d.outcomes import Calibration
 
     task = Task.from_json(about["task"])
     models, teachers = {}, {}

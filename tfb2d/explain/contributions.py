@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfb2d.evaluation.calibration import Calibration
+from tfb2d.outcomes import Calibration
 from tfb2d.students import text_spec
 from tfb2d.students.layout import PaddedTexts
 from tfb2d.students.model import Student

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.files import expand
+from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.scores import Reading
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
@@ -141,10 +141,11 @@ def from_files(
     if not teacher:
         raise DataError("--disagree with --data needs the teacher's scores of these rows: --teacher_logits=FILES")
     task = source.student.task
+    reading = Reading(quoting=quoting)
     names, columns, labels = field_columns(task.fields, fields), [[] for _ in task.fields], []  # type: ignore[var-annotated]
     rejects = Rejects(None, 1.0)
     for path in expand(files):
-        for row in read_checked_rows(path, names, rejects, others=[task.label], quoting=quoting):
+        for row in read_checked_rows(path, names, rejects, others=[task.label], reading=reading):
             for column, text in zip(columns, row.texts, strict=True):
                 column.append(text)
             label = task.read_label(row.others[0])
@@ -153,7 +154,7 @@ def from_files(
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
     origin = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
-    scores, _ = teacher_scores(task, teacher, columns, Reading(quoting=quoting))
+    scores, _ = teacher_scores(task, teacher, columns, reading)
     return TeacherRows(columns, np.array(labels), scores, origin)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from tfb2d.atomic import read_json
 from tfb2d.errors import DataError
-from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.model_folder import ABOUT, version_folder
+from tfb2d.outcomes import Calibration
 from tfb2d.resume import read_record
 from tfb2d.runs import CONFIG, Run, run_of
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tfb2d.data.task import Task
-from tfb2d.evaluation.calibration import Calibration
 from tfb2d.explain.contributions import Explanation, NGram
+from tfb2d.outcomes import Calibration
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tfb2d.config import LabelConfig, TeacherConfig
 from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.keys import HashSet, hash64, text_key
-from tfb2d.data.scores import Reading
+from tfb2d.data.readers import Reading
 from tfb2d.data.tables import ShardWriter, count_rows, logit_names, part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfb2d.data.task import Task
-from tfb2d.evaluation.calibration import Calibration
+from tfb2d.outcomes import Calibration
 from tfb2d.serving import wire
 
 Floats = NDArray[np.float32]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tfb2d.atomic import read_json, write_atomic, write_json
 from tfb2d.errors import DataError
-from tfb2d.evaluation.calibration import Calibration
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.evaluation.scores import distances
 from tfb2d.model_folder import ABOUT
@@ -26,6 +25,7 @@ from tfb2d.monitor.requests import Unroller
 from tfb2d.monitor.sample import Reservoir
 from tfb2d.monitor.settings import Settings, parts
 from tfb2d.monitor.windows import Window, Windows, seconds_of
+from tfb2d.outcomes import Calibration
 from tfb2d.probability import probabilities
 from tfb2d.students.text_spec import SPEC
 

@@ -163,10 +163,10 @@ def run(options: Namespace) -> int:
     from tfb2d.atomic import write_json
     from tfb2d.data.task import Task
     from tfb2d.errors import DataError
-    from tfb2d.evaluation.calibration import Calibration
     from tfb2d.monitor.logs import LogReader
     from tfb2d.monitor.requests import Unroller
     from tfb2d.monitor.sample import Reservoir
+    from tfb2d.outcomes import Calibration
 
     model = options.model or options.name or "student"
     try:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.data.keys import both_keys
+from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.splits import HeldOut
 from tfb2d.data.text_batches import text_batches
@@ -78,7 +79,8 @@ class HeldTexts:
 def _held_rows(files: Sequence[Path], config: PrepareConfig, rejects: Rejects) -> Iterator[tuple[tuple[str, ...], str]]:
     """Streams texts and group of the held-out rows that can be used."""
     columns = [*config.fields, *[config.group] * bool(config.group)]
-    for batch in text_batches(files, config.fields, columns[len(config.fields) :], 2**31, config.quoting, rejects):
+    reading = Reading(config.max_rejected, 2**31, config.quoting)  # no held-out text is too long
+    for batch in text_batches(files, config.fields, columns[len(config.fields) :], reading, rejects):
         values = [batch.column(i).to_pylist() for i in range(len(columns))]
         for row in zip(*values, strict=True):
             yield row[: len(config.fields)], row[-1] if config.group else ""

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from tfb2d.atomic import atomic_path, write_json
 from tfb2d.data.keys import both_keys, hash64
+from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import TableRows, iter_part
 from tfb2d.data.text_batches import text_batches
@@ -141,7 +142,7 @@ class Passes:
         waiting: list[pa.RecordBatch] = []
         rows = size = 0
         keep = config.columns[self._fields :]
-        for batch in text_batches([path], config.fields, keep, config.max_chars, config.quoting, rejects):
+        for batch in text_batches([path], config.fields, keep, Reading.of(config), rejects):
             counts["rows"] += batch.num_rows
             waiting.append(self._keyed(batch, counts))
             rows, size = rows + batch.num_rows, size + batch.nbytes

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.files import expand
+from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import name
 from tfb2d.errors import DataError
@@ -67,7 +68,7 @@ def read_judgements(columns: Columns, catalogue: Catalogue) -> Judgements:
     for path in expand(columns.files):
         for row in read_checked_rows(
             path, texts, rejects, numbers=(columns.label,), others=(columns.id,) if columns.id else (),
-            lowest=0.0, quoting=columns.quoting,
+            lowest=0.0, reading=Reading(quoting=columns.quoting),
         ):  # fmt: skip
             rows += 1
             key = name(row.others[0]) if columns.id else row.texts[1].strip()

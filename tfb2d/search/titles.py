@@ -11,7 +11,7 @@ from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.checks import MAX_CHARS, text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, text_hashes
-from tfb2d.data.readers import columns_of
+from tfb2d.data.readers import Reading, columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import name
 from tfb2d.errors import DataError
@@ -103,8 +103,7 @@ class Source:
             (self.title,),
             rejects,
             others=(self.id,),
-            max_chars=self.max_chars,
-            quoting=self.quoting,
+            reading=Reading.of(self),
             progress=progress,
         ):
             key = name(row.others[0])

@@ -10,7 +10,7 @@ from tfb2d.compress.tflite import TEXT_SCORER, convert_text, write_edge
 from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY
 from tfb2d.errors import DataError
 from tfb2d.model_folder import EDGE
-from tfb2d.outcomes import CalibrationNumbers, DecisionNumbers
+from tfb2d.outcomes import Calibration, DecisionNumbers
 from tfb2d.resume import fingerprint, is_finished, read_record
 from tfb2d.runs import Run, run_of
 from tfb2d.serving.export import export
@@ -75,21 +75,21 @@ def student_folder(source: Path) -> Path:
     return served[0]
 
 
-def _learnt_on_validation(folder: Path) -> tuple[CalibrationNumbers, DecisionNumbers | None]:
+def _learnt_on_validation(folder: Path) -> tuple[Calibration, DecisionNumbers | None]:
     """Returns calibration and threshold of the student in a folder; a threshold belongs to binary tasks alone."""
     record = read_record(folder)
     outcome = (record.outcome or {}) if record is not None else {}
     if not (numbers := outcome.get("calibration")):
         raise DataError(f"{folder} has no calibration; train the student again")
     decision = outcome.get("decision")
-    return CalibrationNumbers(numbers["scale"], tuple(numbers["bias"])), decision and DecisionNumbers(**decision)
+    return Calibration(numbers["scale"], tuple(numbers["bias"])), decision and DecisionNumbers(**decision)
 
 
 def export_saved_model(
     student: Student,
     folder: Path,
     output: Path,
-    calibration: CalibrationNumbers,
+    calibration: Calibration,
     edge: str = "",
     warmup_rows: int = 32,
     decision: DecisionNumbers | None = None,

@@ -3,7 +3,8 @@
 - `text_spec` is the hash spec in NumPy, `text` the same as a graph: text, tokens, hashes, n-gram ids.
 - `rows` keeps the hashes of texts on disk, so that each text is hashed once.
 - `model.Student` is the student as it is trained, out of `layers`, `composed`, `pairs` and `early_exit`.
-- `served.ServedStudent` computes the same logits for serving, in fewer operations; `served_query` for one query's titles.
+- `served.ServedStudent` computes the same logits for serving, in fewer operations, out of `served_table`, `served_tokens`,
+  `served_composed`, `served_exit`, `served_pairs` and, for one query's titles, `served_query`.
 - `fit.fit_student` trains a student, by `training.Trainer` and `optimizer.RowWiseAdagrad`; `steps` takes a training step.
 - `strategy`, `replicas`, `servers` and `member` do the same on several devices and machines.
 - `int8_table` and `packed` store and read int8 tables.

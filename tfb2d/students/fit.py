@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from tfb2d.config import TrainingConfig
-from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.evaluation.calibration import calibrate
 from tfb2d.evaluation.headline import Headline, decide
-from tfb2d.outcomes import DecisionNumbers
+from tfb2d.outcomes import Calibration, DecisionNumbers
 from tfb2d.probability import one_column
 from tfb2d.students import early_exit
 from tfb2d.students.model import Student

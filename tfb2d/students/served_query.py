@@ -1,6 +1,6 @@
 """Features of one query with its titles as they are served: of a ranking, or of a single pair.
 
-`served` computes the same features for many queries. Titles of one query repeat each other's tokens. Cosines with the
+`served_pairs` computes the same features for many queries. Titles of one query repeat each other's tokens. Cosines with the
 query's tokens and their kernels are therefore computed for the distinct tokens, and a title sums what its tokens have.
 
 The number of ops counts as much as their size. The query is the last of the texts and is treated as one more title, whose
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfb2d.students import text
 from tfb2d.students.pairs import pooled_features
+from tfb2d.students.served_tokens import Tokens
 
 if TYPE_CHECKING:
     from tfb2d.students.served import ServedStudent
@@ -36,7 +37,7 @@ def query_features(served: "ServedStudent", query: tf.Tensor, titles: tf.Tensor)
         if served.soft:
             features += _soft(served, texts)
         return query_pool, tf.concat(features, 1)[:-1]
-    query_pool, title_pool = tf.split(served.tokens(tf.concat([query, titles], 0)).pools, [1, -1], num=2)
+    query_pool, title_pool = tf.split(Tokens(served, tf.concat([query, titles], 0)).pools, [1, -1], num=2)
     features = pooled_features(served.config, query_pool, title_pool)
     return query_pool, tf.concat(features, 1) if len(features) > 1 else features[0]
 
@@ -135,12 +136,3 @@ def bells(distances: tf.Tensor) -> tf.Tensor:
     zero, TensorFlow's kernel then takes four times as long.
     """
     return tf.exp(-tf.square(tf.raw_ops.ClipByValue(t=distances, clip_value_min=-FAR, clip_value_max=FAR)))
-
-
-def pools_of(data: tf.Tensor, at: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-    """Pools `data[at]` by text as `SqrtNPool` does: `[n, dim]`; `at` is `[tokens, orders]`."""
-    orders = at.shape[1]
-    segments = tf.reshape(tf.stack([rows] * orders, 1), [-1]) if orders > 1 else rows
-    return tf.raw_ops.SparseSegmentSqrtNWithNumSegments(
-        data=data, indices=tf.reshape(at, [-1]), segment_ids=segments, num_segments=n
-    )

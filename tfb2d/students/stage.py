@@ -10,9 +10,8 @@ from tfb2d.atomic import fingerprint_files
 from tfb2d.config import CLUSTERS, Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.distill.stack import Stack
 from tfb2d.distill.targets import fit, hard_targets, soft_targets
-from tfb2d.outcomes import CalibrationNumbers, RowsOutcome, StackWeights, StudentOutcome
+from tfb2d.outcomes import RowsOutcome, Stack, StudentOutcome
 from tfb2d.runs import Run
 from tfb2d.students.text_spec import SPEC
 
@@ -132,9 +131,9 @@ def learnt_stack(run: Run) -> Stack:
     Raises:
       RunError: the student is not finished.
     """
-    weights = run.student_outcome().stack
-    assert weights is not None  # only a student that learns from labels alone has none
-    return Stack(weights.weights, weights.bias)
+    stack = run.student_outcome().stack
+    assert stack is not None  # only a student that learns from labels alone has none
+    return stack
 
 
 def _train(run: Run, config: Config, rows: "TrainingRows", folder: Path, stack: Stack | None) -> StudentOutcome:
@@ -160,9 +159,7 @@ def _train(run: Run, config: Config, rows: "TrainingRows", folder: Path, stack: 
         with atomic_path(run.labels_only_logits) as path:
             logits = {"valid": fitted.logits(valid), "test": fitted.logits(labelled_rows(run, config, "test"))}
             save_file(logits, path)
-    calibration = CalibrationNumbers(fitted.calibration.scale, tuple(fitted.calibration.bias), fitted.calibration.note)
-    weights = None if stack is None else StackWeights(stack.weights, stack.bias)
-    return StudentOutcome(rows.n, calibration, tuple(fitted.history), weights, fitted.decision)
+    return StudentOutcome(rows.n, fitted.calibration, tuple(fitted.history), stack, fitted.decision)
 
 
 def word_teacher(config: Config) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfb2d.evaluation.bootstrap import Bootstrap, percentile_interval
-from tfb2d.evaluation.calibration import Calibration, calibrate
+from tfb2d.evaluation.calibration import calibrate
 from tfb2d.evaluation.headline import best_threshold
 from tfb2d.evaluation.metrics import LESS_IS_BETTER
 from tfb2d.evaluation.models import covered
@@ -184,9 +184,8 @@ def _scores(job: Job, out: Path, split: str) -> np.ndarray:
     """Returns a job's calibrated scores of a split, `[n]` or `[n, k]`."""
     from safetensors.numpy import load_file
 
-    calibration = outcome_of(job, out).calibration
     logits = one_column(load_file(out / job.folder / LOGITS)[split])
-    return Calibration(calibration.scale, calibration.bias).apply(logits)
+    return outcome_of(job, out).calibration.apply(logits)
 
 
 def _value(variant: Figures, split: str, metric: str) -> float:

@@ -5,10 +5,11 @@ import numpy as np
 from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.distill.stack import Stack, fit_stack, one_hot, probabilities
+from tfb2d.distill.stack import fit_stack, one_hot, probabilities
 from tfb2d.distill.targets import mixed, read_logits
 from tfb2d.errors import DataError
 from tfb2d.evaluation.headline import Headline, groups_of, headline_on
+from tfb2d.outcomes import Stack
 from tfb2d.runs import SPLITS, Run
 from tfb2d.students.rows import HashedRows, TrainingRows, with_targets
 from tfb2d.sweep.settings import ALL, Facts, Settings

@@ -18,7 +18,7 @@ import numpy as np
 from tfb2d.atomic import atomic_path
 from tfb2d.config import Config, ConfigError
 from tfb2d.errors import DataError
-from tfb2d.outcomes import CalibrationNumbers, Figures, Outcome
+from tfb2d.outcomes import Calibration, Figures, Outcome
 from tfb2d.resume import RECORD, bring_up, fingerprint, is_finished, read_record
 from tfb2d.runs import Run
 from tfb2d.students.text_spec import SPEC
@@ -50,7 +50,7 @@ class VariantOutcome(Outcome):
     seconds: float
     parameters: int
     megabytes: float
-    calibration: CalibrationNumbers
+    calibration: Calibration
     history: tuple[Figures, ...]
 
 
@@ -159,7 +159,6 @@ def _train(run_data: RunData, job: Job, folder: Path, progress: bool) -> Variant
         save_file({split: fitted.logits(run_data.watch(split)) for split in ("valid", "test")}, path)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     numbers = sum(int(np.prod(weight.shape)) for weight in student.trunk.trainable_variables)
-    calibration = fitted.calibration
     outcome = VariantOutcome(
         names=job.names,
         rows=rows.n,
@@ -168,7 +167,7 @@ def _train(run_data: RunData, job: Job, folder: Path, progress: bool) -> Variant
         seconds=time.monotonic() - begin,
         parameters=numbers,
         megabytes=numbers * 4 / 1e6 + (4 * len(ids) / 1e6 if ids is not None else 0.0),
-        calibration=CalibrationNumbers(calibration.scale, tuple(calibration.bias), calibration.note),
+        calibration=fitted.calibration,
         history=tuple(fitted.history),
     )
     del student, fitted

@@ -9,7 +9,7 @@ from absl import logging
 
 from tfb2d.config import TeacherConfig
 from tfb2d.data.join import LEAST_SHARE, Matches, ScoreTable, log_matches
-from tfb2d.data.scores import AS_USUAL, Reading
+from tfb2d.data.readers import AS_USUAL, Reading
 from tfb2d.data.tables import iter_part, part_files
 from tfb2d.data.task import Task
 from tfb2d.teachers.shards import clear, write_shard

@@ -12,7 +12,7 @@ from tfb2d.atomic import fingerprint_files
 from tfb2d.config import LabelConfig
 from tfb2d.config.mapping import changed_settings
 from tfb2d.data.files import expand
-from tfb2d.data.readers import columns_of
+from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
@@ -42,9 +42,7 @@ def label_files(
     config: LabelConfig,
     columns: Sequence[str] = (),
     keep: Sequence[str] = ("id", "label"),
-    max_rejected: float = 0.01,
-    max_chars: int = 20_000,
-    quoting: str = "auto",
+    reading: Reading = AS_USUAL,
     progress: bool = True,
 ) -> LabelFilesOutcome:
     """Writes a teacher's logits for files, as `label.label_folder` does for a table. What was stopped goes on.
@@ -57,9 +55,7 @@ def label_files(
       config: shard and batch sizes.
       columns: the text columns, in the order of the task's fields; by default those of the fields' names.
       keep: columns to pass through where the files have them.
-      max_rejected: share of bad rows at which to stop.
-      max_chars: rows with a longer text are rejected.
-      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
+      reading: how files are read.
       progress: whether to show a progress bar.
 
     Returns:
@@ -74,7 +70,7 @@ def label_files(
     copies = beside(out, "inputs")  # of what stands in object stores
     with locked(out, beside(out, "lock")):
         here = bring_here(inputs, copies)
-        outcome = _label_files(teacher, here, out, config, columns, keep, max_rejected, max_chars, quoting, progress)
+        outcome = _label_files(teacher, here, out, config, columns, keep, reading, progress)
         shutil.rmtree(copies, ignore_errors=True)
         return outcome
 
@@ -86,9 +82,7 @@ def _label_files(
     config: LabelConfig,
     columns: Sequence[str],
     keep: Sequence[str],
-    max_rejected: float,
-    max_chars: int,
-    quoting: str,
+    reading: Reading,
     progress: bool,
 ) -> LabelFilesOutcome:
     fields = read_about(teacher)["task"]["fields"]
@@ -96,18 +90,18 @@ def _label_files(
     if len(columns) != len(fields):
         raise DataError(f"the teacher reads {len(fields)} columns ({', '.join(fields)}), not {len(columns)}")
     paths = expand(inputs)
-    present = {column for path in paths for column in columns_of(path, quoting)}
+    present = {column for path in paths for column in columns_of(path, reading.quoting)}
     keep = [column for column in keep if column in present and column not in columns]
-    reading = (columns, keep, max_chars, quoting)
+    read_as = (columns, keep, reading.max_chars, reading.quoting)
     made_from = fingerprint(
-        VERSION, teacher_identity(teacher), *reading, changed_settings(config), fingerprint_files(paths)
+        VERSION, teacher_identity(teacher), *read_as, changed_settings(config), fingerprint_files(paths)
     )
 
     rows = 0
-    with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), max_rejected) as rejects:
+    with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), reading.max_rejected) as rejects:
         rejects.begin()
         # Once through all files before hours of labelling: what is wrong with them shows at once.
-        for batch in text_batches(paths, columns, keep, max_chars, quoting, rejects):
+        for batch in text_batches(paths, columns, keep, reading, rejects):
             rows += batch.num_rows
         if not rows + rejects.count:
             raise DataError(f"{', '.join(inputs)}: no rows")
@@ -117,12 +111,12 @@ def _label_files(
 
     def work(folder: Path) -> LabelFilesOutcome:
         def rows_from(first: int) -> Iterator[pa.RecordBatch]:
-            for batch in text_batches(paths, columns, keep, max_chars, quoting, Rejects(None, 1)):
+            for batch in text_batches(paths, columns, keep, reading, Rejects(None, 1)):
                 yield batch.slice(first)
                 first = max(0, first - batch.num_rows)
 
         earlier = set_aside(folder)
-        without = label_rows(teacher, rows_from, rows, columns, folder, config, progress, earlier, max_rejected)
+        without = label_rows(teacher, rows_from, rows, columns, folder, config, progress, earlier, reading.max_rejected)
         return LabelFilesOutcome(rows, rejects.count, without)
 
     return bring_up(out, made_from, work, LabelFilesOutcome)

@@ -58,13 +58,13 @@ def label(run: Run, config: Config, name: str) -> LogitsOutcome:
     """
     teacher = config.teachers[name]
     if teacher.logits:
-        from tfb2d.data.scores import Reading
+        from tfb2d.data.readers import Reading
         from tfb2d.teachers.external import attach_splits
 
         data = config.data
         task = Task.from_config(data)
         splits = {split: (run.split(split), run.logits(name, split)) for split in SPLITS}
-        reading = Reading(data.max_rejected, data.max_chars, data.quoting)
+        reading = Reading.of(data)
         counts = attach_splits(teacher, task, splits, reading)
         rows, missing, unused = (
             {split: counts[split][key] for split in SPLITS} for key in ("matched", "missing", "unused")

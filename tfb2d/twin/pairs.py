@@ -9,9 +9,10 @@ import numpy as np
 from tfb2d.config import DistillConfig
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.distill.stack import Stack, probabilities
+from tfb2d.distill.stack import probabilities
 from tfb2d.distill.targets import mixed, stacked_logits
 from tfb2d.errors import DataError
+from tfb2d.outcomes import Stack
 from tfb2d.twin.model import distinct
 
 

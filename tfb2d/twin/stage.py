@@ -10,9 +10,8 @@ from tfb2d.config.mapping import changed_settings
 from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.distill.stack import Stack
 from tfb2d.distill.targets import fit
-from tfb2d.outcomes import CalibrationNumbers, LogitsOutcome, StackWeights, TwinOutcome
+from tfb2d.outcomes import LogitsOutcome, Stack, TwinOutcome
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
@@ -85,15 +84,15 @@ def _finish(training: "PairTraining", stack: Stack, progress: bool) -> TwinOutco
 
     state, twin = training.train(progress), training.twin
     labels, logits = training.valid.pairs.labels.astype(np.float64), training.valid_logits()[:, 0]
-    learnt = calibrate(twin.task, labels, logits)
+    calibration = calibrate(twin.task, labels, logits)
     outcome = TwinOutcome(
         rows=len(training.pairs),
         steps=state.step,
         seconds=round(state.seconds, 1),
-        calibration=CalibrationNumbers(learnt.scale, tuple(learnt.bias), learnt.note),
+        calibration=calibration,
         history=tuple(state.history),
-        stack=StackWeights(stack.weights, stack.bias),
-        decision=decide(twin.task, labels, learnt.apply(logits)),
+        stack=stack,
+        decision=decide(twin.task, labels, calibration.apply(logits)),
     )
     written = outcome.to_json()
     twin.save(training.out, {name: written[name] for name in ("calibration", "decision")})

@@ -11,7 +11,7 @@ from tfb2d.data.checks import text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.product_queries import is_code
-from tfb2d.data.readers import columns_of, read_rows
+from tfb2d.data.readers import Reading, columns_of, read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.rows import Problem
 from tfb2d.data.splits import Cutter
@@ -155,7 +155,7 @@ def read_titles(files: Sequence[str], column: str, quoting: str = "auto") -> Ite
             yield (first := columns_of(path, quoting)[-1])
             yield from read_titles([str(path)], first, quoting)
             continue
-        for row in read_checked_rows(path, (column,), Rejects(None, 1), quoting=quoting):
+        for row in read_checked_rows(path, (column,), Rejects(None, 1), reading=Reading(quoting=quoting)):
             yield row.texts[0].strip()
 
 

@@ -14,7 +14,7 @@ Time on 2 cores with bfloat16: as `pricerunner`, and the twin. See results/READM
 
 from ml_collections import ConfigDict
 
-from tfb2d.configs import pricerunner
+from tfb2d.recipes import pricerunner
 
 
 def get_config(argument: str = "data") -> ConfigDict:
