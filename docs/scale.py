@@ -29,7 +29,7 @@ BEGIN, END = "<!-- table: python docs/scale.py -->\n", "<!-- end of table -->\n"
 SIZES = {
     "preparing": (10**4, 10**5, 10**6),
     "labelling": (1024, 4096, 10240),
-    "hashing": (10**4, 10**5, 10**6),
+    "hashing": (10**4, 10**5, 10**6, 10**7),
     "training": (10**4, 10**5, 3 * 10**5),
 }
 PAIRS = (10**7, 10**9, 10**11)

@@ -1,4 +1,4 @@
-"""Prepares logs for labelling: one row of each text, in an order of chance, without held-out texts. Goes on after a stop.
+"""Prepares logs for labelling: one row of each text, shuffled, without held-out texts. Goes on after a stop.
 
   tfb2d prepare --input='logs/*.parquet' --output=transfer --fields=term,title --held_out=test.tsv,valid.tsv
   tfb2d prepare --input=reviews.tsv --output=transfer --fields=text --near=0.9 --seed=1
@@ -80,9 +80,9 @@ def run(options: Namespace) -> None:
         engine=options.engine,
         ray=RayConfig(options.ray_address or "", options.actors, gpus_per_actor=0.0),
     )
-    told = prepare_files(options.input, options.held_out, Path(options.output), config, options.progress)
-    print(f"{told.kept:,} of {told.rows:,} rows kept in {options.output}")
-    for name, count in told.to_json().items():
+    outcome = prepare_files(options.input, options.held_out, Path(options.output), config, options.progress)
+    print(f"{outcome.kept:,} of {outcome.rows:,} rows kept in {options.output}")
+    for name, count in outcome.to_json().items():
         if count and name not in ("rows", "kept", "shards"):
             print(f"{count:12,} {name.replace('_', ' ')}")
 

@@ -1,4 +1,4 @@
-"""Prepares a transfer set: files in, distinct rows in an order of chance out, without what leaks held-out texts."""
+"""Prepares a transfer set: files in, distinct rows out, shuffled, without what leaks held-out texts."""
 
 import shutil
 from collections import Counter
@@ -147,8 +147,8 @@ class _Driver:
             raise DataError(f"no row is left of {counts['rows'] + counts['rejected']:,}: {_summary(counts)}")
         shards = -(-sum(rows) // self._config.rows_per_shard)
         self._pass("shards", shards, part_rows=rows)
-        told = {name: counts[name] for name in LEFT_OUT}
-        outcome = PrepareOutcome(counts["rows"] + counts["rejected"], **told, kept=sum(rows), shards=shards)
+        left_out = {name: counts[name] for name in LEFT_OUT}
+        outcome = PrepareOutcome(counts["rows"] + counts["rejected"], **left_out, kept=sum(rows), shards=shards)
         moved = sum(each["bytes"] for each in (*read, *merged))  # between passes: written once, read once
         settings = {"fields": self._config.fields, "near": self._config.near, "seed": self._config.seed, "moved": moved}
         write_json(self._out / MANIFEST, outcome.to_json() | settings)
@@ -195,10 +195,10 @@ class _Driver:
         by_reason = sum(map(Counter, reasons), Counter())
         rejected = by_reason.total()
         if rejected > self._config.max_rejected * (rows + rejected):
-            told = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.most_common())
+            counted = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.most_common())
             raise DataError(
                 f"{rejected:,} of {rows + rejected:,} rows cannot be used, more than max_rejected="
-                f"{self._config.max_rejected:g} allows: {told}; all of them are in {listed}"
+                f"{self._config.max_rejected:g} allows: {counted}; all of them are in {listed}"
             )
         if not rows + rejected:
             raise DataError(f"{', '.join(self._job.files)}: no rows")
