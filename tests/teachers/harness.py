@@ -92,19 +92,19 @@ def save_encoder(family: str, folder: Path, pieces: Sequence[str] = (), lowercas
             mpnet.MPNetTokenizer(pieces, lowercase, strip_accents=False)
         )
     elif family == "albert":
-        tokenizer = models.AlbertTokenizer(_sentence_pieces("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
+        tokenizer = models.AlbertTokenizer(sentence_pieces("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
         backbone = models.AlbertBackbone(tokenizer.vocabulary_size(), embedding_dim=8, **SHAPE)
         preprocessor = models.AlbertTextClassifierPreprocessor(tokenizer)
     elif family == "deberta_v3":
-        tokenizer = models.DebertaV3Tokenizer(_sentence_pieces("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
+        tokenizer = models.DebertaV3Tokenizer(sentence_pieces("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
         backbone = models.DebertaV3Backbone(tokenizer.vocabulary_size(), bucket_size=8, **SHAPE)
         preprocessor = models.DebertaV3TextClassifierPreprocessor(tokenizer)
     elif family == "xlm_roberta":
-        tokenizer = models.XLMRobertaTokenizer(_sentence_pieces("", "<unk>", "<s>", "</s>"))
+        tokenizer = models.XLMRobertaTokenizer(sentence_pieces("", "<unk>", "<s>", "</s>"))
         backbone = models.XLMRobertaBackbone(vocabulary_size=tokenizer.vocabulary_size(), **SHAPE)
         preprocessor = models.XLMRobertaTextClassifierPreprocessor(tokenizer)
     elif family == "f_net":
-        tokenizer = models.FNetTokenizer(_sentence_pieces("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
+        tokenizer = models.FNetTokenizer(sentence_pieces("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
         shape = {name: value for name, value in SHAPE.items() if name != "num_heads"}
         backbone = models.FNetBackbone(tokenizer.vocabulary_size(), **shape)
         preprocessor = models.FNetTextClassifierPreprocessor(tokenizer)
@@ -182,16 +182,19 @@ def _byte_pairs() -> tuple[dict[str, int], list[str]]:
     return {token: number for number, token in enumerate(tokens)}, merges
 
 
-def _sentence_pieces(pad: str, unknown: str, start: str, end: str, mask: str = "") -> bytes:
-    """Trains a SentencePiece model of WORDS; without `pad`, as in XLM-R's file, there is no such piece."""
+def sentence_pieces(
+    pad: str, unknown: str, start: str, end: str, mask: str = "", texts: Sequence[str] = WORDS, size: int = 60
+) -> bytes:
+    """Trains a SentencePiece model; without `pad`, as in XLM-R's file, or without `mask` there is no such piece."""
     model = io.BytesIO()
     ids = iter(range(4))
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([" ".join(WORDS), *WORDS] * 3),
+        sentence_iterator=iter([" ".join(texts), *texts] * 3),
         model_writer=model,
-        vocab_size=60,
+        vocab_size=size,
         hard_vocab_limit=False,
         model_type="unigram",
+        character_coverage=1.0,
         pad_id=next(ids) if pad else -1,
         unk_id=next(ids),
         bos_id=next(ids),

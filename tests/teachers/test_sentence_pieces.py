@@ -1,18 +1,16 @@
 """Pieces of the families other than WordPiece's beside those of the `tokenizers` library, on text in 20 scripts."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import keras_hub
 import pytest
-import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers import models as pieces_of
 
-from tests.teachers.harness import SINGLE, save_encoder
+from tests.teachers.harness import SINGLE, save_encoder, sentence_pieces
 from tests.teachers.scripts import TEXTS
 from tfb2d.config import TeacherConfig
 from tfb2d.teachers.models import build_classifier
@@ -46,31 +44,6 @@ FAMILIES = {  # tokenizer, preprocessor, and special pieces: padding, unknown, s
 PLAIN = {name: text.replace("[SEP]", "").replace("[CLS]", "") for name, text in TEXTS.items()}
 
 
-def sentence_pieces(texts: list[str], special: tuple[str, ...]) -> bytes:
-    """Trains a SentencePiece model of texts; an empty special piece is left out."""
-    pad, unknown, start, end, mask = special
-    ids = iter(range(4))
-    out = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts * 3),
-        model_writer=out,
-        vocab_size=1000,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        pad_id=next(ids) if pad else -1,
-        unk_id=next(ids),
-        bos_id=next(ids),
-        eos_id=next(ids),
-        pad_piece=pad or "<pad>",
-        unk_piece=unknown,
-        bos_piece=start,
-        eos_piece=end,
-        user_defined_symbols=[mask] if mask else [],
-        minloglevel=2,
-    )
-    return out.getvalue()
-
-
 def reference(proto: bytes, steps: list) -> Callable[[str], list[str]]:
     """Returns the library's pieces by a SentencePiece file, after some normalizers, as Hugging Face's converters make it.
 
@@ -96,7 +69,8 @@ def test_sentence_pieces_are_those_of_pre_training(family: str, cased: bool) -> 
     tokenizer_class, preprocessor_class, special = FAMILIES[family]
     bare = [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
     written = normalizers.Sequence([] if cased else bare)
-    proto = sentence_pieces([written.normalize_str(text) for text in PLAIN.values()], special)
+    texts = [written.normalize_str(text) for text in PLAIN.values()]
+    proto = sentence_pieces(*special, texts=texts, size=1000)
     tokenizer = tokenizer_class(proto)
     packer = Packer(preprocessor_class(tokenizer), ("token_ids", "padding_mask"), 16)
     quotes = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')] if family == "albert" else []

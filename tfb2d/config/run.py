@@ -19,7 +19,7 @@ from tfb2d.config.twin import SCRATCH, TwinConfig
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """From the teachers' logits to the student's targets (BERT2DNN, arXiv 2010.10442, section 3.2)."""
+    """Says how the teachers' logits become the student's targets (BERT2DNN, arXiv 2010.10442, section 3.2)."""
 
     temperature: float = 1.0  # divides the teachers' logits only
     stack: str = "mean"  # "mean", "weighted" or "logistic" (fitted on validation)
@@ -36,7 +36,7 @@ class DistillConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Where the served model lands: `<folder>/<name>/<version>`."""
+    """Says where the served model lands: `<folder>/<name>/<version>`."""
 
     folder: str = "saved_models"
     name: str = ""  # "" takes the recipe's name
@@ -57,7 +57,7 @@ HEADLINES = {
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What the report holds."""
+    """Says what the report holds."""
 
     # The measure of retention and gain, by which teachers, students and sweeps choose on validation, too: see HEADLINES.
     # "" takes the task's own: accuracy of balanced classes, macro F1 of several unbalanced ones, ROC-AUC of pairs and of

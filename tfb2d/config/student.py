@@ -84,7 +84,7 @@ class StudentConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the student is trained."""
+    """Says how the student is trained."""
 
     epochs: int = 5
     batch_size: int = 512
@@ -118,7 +118,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class CompressConfig:
-    """How the trained student is made small for serving."""
+    """Says how the trained student is made small for serving."""
 
     tables: str = "int8"  # "int8": a scale a row, rows that training never read left out; "float": as they were trained
     max_megabytes: float = 0.0  # of the served model: rare rows are merged until it fits (10^6 bytes); 0 sets no bound

@@ -66,14 +66,14 @@ class HeldTexts:
         Returns:
           bool `[n]`.
         """
-        found = np.zeros(len(keys), bool)
+        leaked = np.zeros(len(keys), bool)
         if not self._sets:
-            return found
+            return leaked
         for band in keys.T:
             first, last = (np.searchsorted(self._keys, band, side) for side in ("left", "right"))
-            count = np.where(found, 0, last - first)
-            found |= near.any_near(sets, self._sets, self._rows, first, count, self._near)
-        return found
+            count = np.where(leaked, 0, last - first)
+            leaked |= near.any_near(sets, self._sets, self._rows, first, count, self._near)
+        return leaked
 
 
 def _held_rows(files: Sequence[Path], config: PrepareConfig, rejects: Rejects) -> Iterator[tuple[tuple[str, ...], str]]:

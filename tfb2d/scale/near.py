@@ -140,13 +140,13 @@ def any_near(
     Returns:
       bool `[n]`.
     """
-    found = np.zeros(len(first), bool)
+    matched = np.zeros(len(first), bool)
     todo = np.flatnonzero(count)
     step = 0
     while len(todo):
         blocks = np.split(todo, range(PAIRS, len(todo), PAIRS))
         near = np.concatenate([are_near(left, i, right, place[first[i] + step], threshold) for i in blocks])
-        found[todo[near]] = True
+        matched[todo[near]] = True
         step += 1
         todo = todo[~near & (count[todo] > step)]
-    return found
+    return matched

@@ -213,9 +213,9 @@ class Passes:
         """Finds rows that are near an earlier one, among those with the same key."""
         batches = read_range(self._before("bands"), *part_of_keys(piece, self._job.pieces))
         rows = near_rows(batches, self._sets, self._config.near, GROUP_PARTS * self._config.part_bytes)
-        found = np.unique(np.concatenate([np.zeros(0, np.uint64), *rows]))
+        later = np.unique(np.concatenate([np.zeros(0, np.uint64), *rows]))
         schema = pa.schema([("row", pa.uint64())])
-        write_sorted(self._path("near", piece), [pa.record_batch([found], schema=schema)], schema)
+        write_sorted(self._path("near", piece), [pa.record_batch([later], schema=schema)], schema)
         return {}
 
     # drop and shards
@@ -223,8 +223,8 @@ class Passes:
     def drop(self, piece: int) -> Counts:
         """Leaves out the rows of a part that are near an earlier one."""
         low = piece << ROW_BITS
-        found = read_range(self._before("near"), low, low + 2**ROW_BITS - 1)
-        rows_near = np.concatenate([np.zeros(0, np.uint64), *(batch.column(0).to_numpy() for batch in found)])
+        batches = read_range(self._before("near"), low, low + 2**ROW_BITS - 1)
+        rows_near = np.concatenate([np.zeros(0, np.uint64), *(batch.column(0).to_numpy() for batch in batches)])
         schema = pa.schema([(column, pa.string()) for column in self._config.columns])
         rows = pa.Table.from_batches(iter_part(self._part("merge", piece), schema.names, RUN_ROWS), schema)
         kept = np.ones(rows.num_rows, bool)
