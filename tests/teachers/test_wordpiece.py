@@ -15,11 +15,11 @@ from tests.teachers.harness import PAIR, SINGLE, mpnet_pieces, save_encoder, wri
 from tests.teachers.scripts import TEXTS, uncased
 from tfb2d.config import ConfigError, LabelConfig, TeacherConfig
 from tfb2d.data.tables import read_table
+from tfb2d.teachers.hugging_face import read_settings
 from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.saved import teacher_identity
 from tfb2d.teachers.teacher import Teacher, load_teacher
-from tfb2d.teachers.tokenizer_settings import WordPieceSettings, read_settings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WHOLE = ["the", "cafe", "naive", "strasse", "straße", "café", "Café"]
@@ -179,8 +179,8 @@ def test_settings_come_from_either_file(
     if whole is not None:
         (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer_json(["[UNK]", "a"], *whole)))
     settings = read_settings(tmp_path)
-    assert (settings.lowercase, settings.strip_accents) == expected
-    assert settings.vocabulary == ("[UNK]", "a")
+    assert (settings["lowercase"], settings["strip_accents"]) == expected
+    assert settings["vocabulary"] == ["[UNK]", "a"]
 
 
 def test_a_folder_without_a_vocabulary_file_has_it_in_its_tokenizer_file(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_tokenizer_without_a_normalizer_needs_its_setting(normalizer: dict, tm
     with pytest.raises(ConfigError, match=r"its normalizer is null, .*do_lower_case"):
         read_settings(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    assert read_settings(tmp_path) == WordPieceSettings(("[UNK]",), False, False)
+    assert read_settings(tmp_path) == {"vocabulary": ["[UNK]"], "lowercase": False, "strip_accents": False}
 
 
 @pytest.mark.parametrize(

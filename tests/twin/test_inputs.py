@@ -13,7 +13,7 @@ from keras_hub.tokenizers import BertTokenizer
 
 from tfb2d.students import text_spec
 from tfb2d.students.fingerprint import fingerprint64
-from tfb2d.teachers.wordpiece import reference_tokenizer
+from tfb2d.teachers.tokens import reference_word_pieces
 from tfb2d.twin.bert_text import BertText
 from tfb2d.twin.inputs import NGramInputs, TriLetterInputs, WordPieceInputs, inputs_from_spec
 
@@ -72,7 +72,7 @@ VOCABULARY = vocabulary_of(list(SCRIPTS.values()))
 
 def word_pieces(lowercase: bool, strip_accents: bool, max_length: int = 2048) -> tuple[WordPieceInputs, Any]:
     tokenizer = BertTokenizer(VOCABULARY, lowercase=lowercase, strip_accents=strip_accents)
-    return WordPieceInputs(VOCABULARY, lowercase, strip_accents, max_length), reference_tokenizer(tokenizer)
+    return WordPieceInputs(VOCABULARY, lowercase, strip_accents, max_length), reference_word_pieces(tokenizer)
 
 
 @pytest.mark.parametrize(("lowercase", "strip_accents"), [(True, True), (True, False), (False, False)])

@@ -1,14 +1,12 @@
-"""A text classifier for ELECTRA, which KerasHub has as an encoder alone.
+"""A text classifier for ELECTRA, which KerasHub has as an encoder alone. Its encoder pools as BERT's does.
 
 Registered with Keras, so that `keras_hub.models.TextClassifier.from_preset` finds it for every ELECTRA preset.
-"""
 
-from typing import Any
+Reference: Clark et al. 2020 (arXiv 2003.10555).
+"""
 
 import keras
 import keras_hub
-
-from tfb2d.teachers.classifier import DenseTextClassifier
 
 
 @keras.saving.register_keras_serializable("tfb2d")
@@ -20,16 +18,8 @@ class ElectraTextClassifierPreprocessor(keras_hub.models.TextClassifierPreproces
 
 
 @keras.saving.register_keras_serializable("tfb2d")
-class ElectraTextClassifier(DenseTextClassifier):
-    """ELECTRA with a dense layer on its pooled output; for the arguments see `DenseTextClassifier`.
-
-    Reference:
-      [Clark et al., 2020](https://arxiv.org/abs/2003.10555)
-    """
+class ElectraTextClassifier(keras_hub.models.BertTextClassifier):
+    """ELECTRA with dropout and a dense layer on its pooled output; arguments as of BERT's classifier."""
 
     backbone_cls = keras_hub.models.ElectraBackbone
     preprocessor_cls = ElectraTextClassifierPreprocessor
-
-    def pool(self, outputs: Any) -> Any:
-        """Takes the encoder's own pooled output."""
-        return outputs["pooled_output"]

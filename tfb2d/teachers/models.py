@@ -11,9 +11,8 @@ import keras_hub
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data import resources
 from tfb2d.teachers import electra, mpnet  # noqa: F401 (registers what KerasHub lacks: two classifiers, one encoder)
+from tfb2d.teachers.hugging_face import family_of, preprocessor_of, repair_accents
 from tfb2d.teachers.mpnet_weights import load_mpnet
-from tfb2d.teachers.tokenizer_settings import family_of
-from tfb2d.teachers.wordpiece import preprocessor_of, repair_accents
 
 FORMS = (
     "a preset is a KerasHub name (bert_small_en_uncased), a handle (hf://..., kaggle://...), a Hugging Face or KerasHub "
@@ -28,12 +27,12 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
       ConfigError: there is no such preset, it cannot classify text, or it has too few layers or positions.
     """
     preset = locate(config.preset)
-    dtype = precision(config.mixed_precision)
+    dtype, family = precision(config.mixed_precision), family_of(Path(preset))
     try:
-        if family_of(Path(preset)) == "mpnet":
+        if family == "mpnet":
             classifier = load_mpnet(Path(preset), n_logits, dtype)
         else:
-            own = {"preprocessor": preprocessor_of(Path(preset), family)} if (family := family_of(Path(preset))) else {}
+            own = {"preprocessor": preprocessor_of(Path(preset), family)} if family else {}
             classifier = keras_hub.models.TextClassifier.from_preset(preset, num_classes=n_logits, dtype=dtype, **own)
             if not own:
                 repair_accents(classifier.preprocessor.tokenizer, Path(preset))

@@ -15,8 +15,6 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from tfb2d.teachers.classifier import DenseTextClassifier
-
 FAR = 128  # tokens; all distances from here on share a bucket
 
 
@@ -107,21 +105,15 @@ class MPNetLayer(keras.layers.Layer):
         self.hidden_dim = hidden_dim
         self.intermediate_dim = intermediate_dim
         self.dropout = dropout
-        self.query_key_value = self._dense(3 * hidden_dim, "query_key_value")
-        self.attention_output = self._dense(hidden_dim, "attention_output")
-        self.attention_norm = self._norm("attention_norm")
-        self.intermediate = self._dense(intermediate_dim, "intermediate")
-        self.activation = keras.layers.Activation("gelu", dtype=self.dtype_policy, name="activation")
-        self.output_dense = self._dense(hidden_dim, "output_dense")
-        self.output_norm = self._norm("output_norm")
-        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
-
-    def _dense(self, width: int, name: str) -> keras.layers.Dense:
-        normal = keras.initializers.TruncatedNormal(stddev=0.02)
-        return keras.layers.Dense(width, kernel_initializer=normal, dtype=self.dtype_policy, name=name)
-
-    def _norm(self, name: str) -> keras.layers.LayerNormalization:
-        return keras.layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name=name)
+        dtype = self.dtype_policy
+        self.query_key_value = _dense(3 * hidden_dim, dtype, "query_key_value")
+        self.attention_output = _dense(hidden_dim, dtype, "attention_output")
+        self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype, name="attention_norm")
+        self.intermediate = _dense(intermediate_dim, dtype, "intermediate")
+        self.activation = keras.layers.Activation("gelu", dtype=dtype, name="activation")
+        self.output_dense = _dense(hidden_dim, dtype, "output_dense")
+        self.output_norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype, name="output_norm")
+        self.drop = keras.layers.Dropout(dropout, dtype=dtype, name="drop")
 
     def build(self, states_shape: Any, bias_shape: Any = None) -> None:
         """Builds the layers."""
@@ -243,43 +235,54 @@ class MPNetTokenizer(keras_hub.tokenizers.WordPieceTokenizer):
 
 
 @keras.saving.register_keras_serializable("tfb2d")
-class MPNetTextClassifierPreprocessor(keras_hub.models.TextClassifierPreprocessor):
-    """Tokenizes and packs text for MPNet, as `<s> first </s></s> second </s>`."""
+class MPNetTextClassifierPreprocessor(keras_hub.models.RobertaTextClassifierPreprocessor):
+    """Tokenizes and packs text for MPNet, which reads what RoBERTa does: `<s> first </s></s> second </s>`, no segments."""
 
     backbone_cls = MPNetBackbone
     tokenizer_cls = MPNetTokenizer
 
-    def build(self, input_shape: Any) -> None:
-        """Makes the packer."""
-        super().build(input_shape)
-        self.packer = keras_hub.layers.MultiSegmentPacker(
-            start_value=self.tokenizer.start_token_id,
-            end_value=self.tokenizer.end_token_id,
-            sep_value=[self.tokenizer.end_token_id] * 2,
-            pad_value=self.tokenizer.pad_token_id,
-            truncate=self.truncate,
-            sequence_length=self.sequence_length,
-        )
-
-    def call(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Calls KerasHub's and drops `segment_ids`, which MPNet does not take."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(super().call(x, y=y, sample_weight=sample_weight))
-        del x["segment_ids"]
-        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-
 
 @keras.saving.register_keras_serializable("tfb2d")
-class MPNetTextClassifier(DenseTextClassifier):
-    """MPNet with two dense layers on the first token's state; for the arguments see `DenseTextClassifier`."""
+class MPNetTextClassifier(keras_hub.models.TextClassifier):
+    """MPNet with two dense layers on the first token's state, each behind dropout.
+
+    Args:
+      backbone: an `MPNetBackbone`.
+      num_classes: logits.
+      preprocessor: an `MPNetTextClassifierPreprocessor`.
+      dropout: share of the dense layers' inputs left out in training.
+    """
 
     backbone_cls = MPNetBackbone
     preprocessor_cls = MPNetTextClassifierPreprocessor
 
-    def make_pooling(self) -> None:
-        """Makes the first dense layer, with its dropout."""
-        self.pooled_dropout = self.dropout_layer("pooled_dropout")
-        self.pooled_dense = self.dense_layer(self.backbone.hidden_dim, "pooled_dense", "tanh")
+    def __init__(
+        self, backbone: Any, num_classes: int, preprocessor: Any = None, dropout: float = 0.1, **kwargs: Any
+    ) -> None:
+        # === Layers ===
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        dtype = backbone.dtype_policy
+        self.pooled_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="pooled_dropout")
+        self.pooled_dense = _dense(backbone.hidden_dim, dtype, "pooled_dense", "tanh")
+        self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="output_dropout")
+        self.output_dense = _dense(num_classes, dtype, "logits")
 
-    def pool(self, outputs: Any) -> Any:
-        """Turns the first token's state into the head's input."""
-        return self.pooled_dense(self.pooled_dropout(outputs[:, 0, :]))
+        # === Functional model ===
+        inputs = backbone.input
+        pooled = self.pooled_dense(self.pooled_dropout(backbone(inputs)[:, 0, :]))
+        super().__init__(inputs=inputs, outputs=self.output_dense(self.output_dropout(pooled)), **kwargs)
+
+        # === Config ===
+        self.num_classes = num_classes
+        self.dropout = dropout
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "num_classes": self.num_classes, "dropout": self.dropout}
+
+
+def _dense(width: int, dtype: Any, name: str, activation: str | None = None) -> keras.layers.Dense:
+    """Makes a dense layer that starts as BERT's do."""
+    normal = keras.initializers.TruncatedNormal(stddev=0.02)
+    return keras.layers.Dense(width, activation, kernel_initializer=normal, dtype=dtype, name=name)

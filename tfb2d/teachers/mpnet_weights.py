@@ -9,8 +9,8 @@ import numpy as np
 from safetensors import safe_open
 
 from tfb2d.config import ConfigError
+from tfb2d.teachers.hugging_face import preprocessor_of
 from tfb2d.teachers.mpnet import MPNetBackbone, MPNetTextClassifier
-from tfb2d.teachers.wordpiece import preprocessor_of
 
 SHAPE = (
     "vocab_size",

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import keras_hub
 import numpy as np
 import tensorflow as tf
 
 from tfb2d.data.augment import MASK
-from tfb2d.teachers.byte_pairs import reference_byte_pairs
-from tfb2d.teachers.sentence_pieces import is_uncased, preparation
-from tfb2d.teachers.wordpiece import reference_tokenizer
+from tfb2d.teachers.tokens import token_function
 
 # Steps of an eighth to a quarter of the length: padding to a bucket adds little to a row.
 BUCKETS = (*range(4, 32, 4), *range(32, 64, 8), *range(64, 128, 16), *range(128, 256, 32), *range(256, 513, 64))
@@ -70,8 +67,7 @@ class Packer:
       preprocessor: the model's `keras_hub.models.TextClassifierPreprocessor`; its tokenizer and special tokens are used.
       inputs: names of the model's inputs: `token_ids` and perhaps `padding_mask`, `segment_ids`.
       max_length: tokens of the longest row, special ones included.
-      reference: whether texts are cut as in pre-training: word pieces and byte pairs by the `tokenizers` library, sentence
-        pieces after `preparation`. Otherwise KerasHub cuts them, as for teachers that were trained so.
+      reference: whether texts are cut as in pre-training; see `token_function`.
     """
 
     def __init__(self, preprocessor: Any, inputs: Sequence[str], max_length: int, reference: bool = True) -> None:
@@ -87,15 +83,7 @@ class Packer:
         self.pad_id = self.tokenizer.pad_token_id or 0
         mask_id = getattr(self.tokenizer, "mask_token_id", None)
         self.mask_token: str = "" if mask_id is None else self.tokenizer.id_to_token(mask_id)
-        if isinstance(self.tokenizer, keras_hub.tokenizers.BytePairTokenizer):
-            # Its eager calls use a Rust library, 3 times as fast as TensorFlow's form.
-            self._tokens = reference_byte_pairs(self.tokenizer) if reference else self.tokenizer
-        elif reference and isinstance(self.tokenizer, keras_hub.tokenizers.WordPieceTokenizer):
-            self._tokens = reference_tokenizer(self.tokenizer)
-        else:  # eager calls run in Python, 7 to 15 times slower than TensorFlow's form
-            cut = tf.function(self.tokenizer.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
-            prepare = preparation(self.tokenizer) if reference and is_uncased(self.tokenizer) else list
-            self._tokens = lambda texts: cut(prepare(texts))
+        self._tokens = token_function(self.tokenizer, reference)
 
     def pack(self, columns: Sequence[Sequence[str]]) -> Packed:
         """Tokenizes one or two columns of equal length and joins them row by row: start, first[, separator, second], end.

@@ -3,9 +3,7 @@
 import datetime
 import functools
 import hashlib
-import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,8 @@ from tfb2d.data.task import Task
 from tfb2d.teachers.models import load_classifier
 from tfb2d.teachers.packing import Packed, Packer
 from tfb2d.teachers.saved import FILE, MODEL, read_about
-from tfb2d.teachers.sentence_pieces import is_uncased
 from tfb2d.teachers.steps import forward
-from tfb2d.teachers.tokenizer_settings import OTHER_PIECES, TOKENIZERS
+from tfb2d.teachers.tokens import cut_by, tokenizer_hash
 from tfb2d.teachers.unpadded import UnpaddedForward, can_skip_padding
 
 
@@ -182,24 +179,6 @@ def weights_hash(model: keras.Model) -> str:
     digest = hashlib.sha256()
     for variable in model.weights:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
-    return digest.hexdigest()
-
-
-def cut_by(tokenizer: Any) -> str:
-    """Returns what `teacher.json` says of a teacher with this tokenizer whose texts are cut as in pre-training."""
-    other = isinstance(tokenizer, keras_hub.tokenizers.BytePairTokenizer) or is_uncased(tokenizer)
-    return OTHER_PIECES if other else TOKENIZERS
-
-
-def tokenizer_hash(tokenizer: Any, reference: bool) -> str:
-    """Returns a hash of all that token ids depend on: a tokenizer's settings and files, and `Packer`'s `reference`."""
-    settings = {name: value for name, value in tokenizer.get_config().items() if name != "name"}  # Keras counts names
-    how = OTHER_PIECES if reference and cut_by(tokenizer) == OTHER_PIECES else reference
-    digest = hashlib.sha256(json.dumps([settings, how], sort_keys=True, default=str).encode())
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_assets(folder)
-        for path in sorted(Path(folder).iterdir()):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

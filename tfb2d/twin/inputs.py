@@ -39,7 +39,7 @@ class Inputs(Protocol):
 
 
 class WordPieceInputs:
-    """Cuts texts into word pieces, with the ids of the `tokenizers` library's BERT tokenizer (`teachers/wordpiece.py`).
+    """Cuts texts into word pieces, with the ids of the `tokenizers` library's BERT tokenizer (`teachers/tokens.py`).
 
     Special tokens in a text are cut like any other text. Calling it returns `token_ids` and `padding_mask` (1 for
     tokens), both `[n, longest]` int32, at most `max_length` long; the special tokens at both ends are part of it.

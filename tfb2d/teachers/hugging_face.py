@@ -1,49 +1,75 @@
-"""Reads from a preset's own files how texts are cut into word pieces. Imports no Keras.
+"""Reads a Hugging Face folder's tokenizer of word pieces, and sets KerasHub's right.
 
-BERT and its relatives were pre-trained on text that Hugging Face's tokenizer cuts in the same way. KerasHub's tokenizer
-differs. It keeps accents by default, folds "ß" to "ss" and does not split at a no-break space. Words of more than 100 bytes
-are unknown to it. So teachers use the `tokenizers` library (`wordpiece.py`).
+BERT and its relatives were pre-trained on text that Hugging Face's tokenizer cuts alike; for teachers `tokens.py` does so.
+What is read here are the settings: the pieces, whether texts are lower-cased, whether letters lose their accents.
 """
 
 import json
 import re
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras_hub
+
 from tfb2d.config import ConfigError
+from tfb2d.teachers.mpnet import MPNetTextClassifierPreprocessor
 from tfb2d.teachers.saved import FILE
+from tfb2d.teachers.tokens import without_accents
 
-TOKENIZERS = "tokenizers"  # what cuts a teacher's word pieces, in `teacher.json`; without it KerasHub does
-OTHER_PIECES = (
-    "tokenizers 2"  # the same of byte pairs and uncased sentence pieces: there, TOKENIZERS means KerasHub, too
-)
-MODEL_TYPES = ("bert", "distilbert", "mpnet")  # Hugging Face's names of the WordPiece encoders that can be loaded
+PREPROCESSORS: dict[str, Any] = {  # of the WordPiece encoders that can be loaded, by Hugging Face's name
+    "bert": keras_hub.models.BertTextClassifierPreprocessor,
+    "distilbert": keras_hub.models.DistilBertTextClassifierPreprocessor,
+    "mpnet": MPNetTextClassifierPreprocessor,
+}
 
 
-@dataclass(frozen=True)
-class WordPieceSettings:
-    """Settings of a WordPiece tokenizer, from a Hugging Face folder.
+def family_of(preset: Path) -> str:
+    """Returns Hugging Face's name of the encoder family in a folder, if it is one of `PREPROCESSORS`; else ""."""
+    family = _json(preset / "config.json").get("model_type", "") if preset.is_dir() else ""
+    return str(family) if family in PREPROCESSORS else ""
 
-    Attributes:
-      vocabulary: the pieces, in the order of their ids.
-      lowercase: whether texts are lower-cased first.
-      strip_accents: whether letters lose their accents first.
+
+def preprocessor_of(folder: Path, family: str) -> Any:
+    """Makes a KerasHub preprocessor with the tokenizer that a Hugging Face folder describes.
+
+    Args:
+      folder: holds `vocab.txt`, `tokenizer_config.json`, `tokenizer.json`, or some of them.
+      family: Hugging Face's name, one of `PREPROCESSORS`.
+
+    Raises:
+      ConfigError: a special token is not in the vocabulary, or see `read_settings`.
     """
+    preprocessor_class = PREPROCESSORS[family]
+    settings = read_settings(folder)
+    try:
+        return preprocessor_class(preprocessor_class.tokenizer_cls(**settings))
+    except ValueError as error:  # KerasHub's, of a special token that the vocabulary lacks
+        raise ConfigError(f"{folder}: its vocabulary cannot be used: {error}") from error
 
-    vocabulary: tuple[str, ...]
-    lowercase: bool
-    strip_accents: bool
+
+def repair_accents(tokenizer: Any, preset: Path) -> None:
+    """Makes a KerasHub preset's uncased tokenizer strip accents, if its vocabulary was made of texts without accents.
+
+    KerasHub's uncased presets keep accents although their encoders were trained without: accented words are unknown to
+    them. A saved teacher's own encoder keeps the setting that it was trained with.
+    """
+    made_here = (preset.parent / FILE).exists()
+    if not isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) or made_here:
+        return
+    if tokenizer.lowercase and not tokenizer.strip_accents:
+        tokenizer.strip_accents = without_accents(tokenizer.get_vocabulary())
 
 
-def read_settings(folder: Path) -> WordPieceSettings:
+def read_settings(folder: Path) -> dict[str, Any]:
     """Reads a Hugging Face folder's `tokenizer_config.json`, `tokenizer.json` and `vocab.txt`; some may be missing.
 
     This follows Hugging Face's BERT: `tokenizer_config.json` counts before `tokenizer.json`, texts are lower-cased by
     default, and `strip_accents: null` means that accents are stripped if texts are lower-cased
     (https://huggingface.co/docs/transformers/model_doc/bert#transformers.BertTokenizer).
+
+    Returns:
+      The arguments of KerasHub's tokenizer: `vocabulary` (a list of pieces), `lowercase`, `strip_accents`.
 
     Raises:
       ConfigError: there is no vocabulary, or the tokenizer is of a kind that is not known here.
@@ -63,34 +89,14 @@ def read_settings(folder: Path) -> WordPieceSettings:
         raise ConfigError(f"{folder}: tokenize_chinese_chars is false; teachers cut Chinese characters apart")
     lowercase = bool(config.get("do_lower_case", normalizer.get("lowercase", True)))
     strip = config.get("strip_accents", normalizer.get("strip_accents"))
-    return WordPieceSettings(_vocabulary(folder, whole), lowercase, lowercase if strip is None else bool(strip))
+    strip = lowercase if strip is None else bool(strip)
+    return {"vocabulary": _vocabulary(folder, whole), "lowercase": lowercase, "strip_accents": strip}
 
 
-def family_of(preset: Path) -> str:
-    """Returns Hugging Face's name of the encoder family in a folder, if it is one of `MODEL_TYPES`; else ""."""
-    family = _json(preset / "config.json").get("model_type", "") if preset.is_dir() else ""
-    return str(family) if family in MODEL_TYPES else ""
-
-
-def made_here(preset: Path) -> bool:
-    """Says whether a preset is a saved teacher's model, which keeps the tokenizer settings that it learnt with."""
-    return (preset.parent / FILE).exists()
-
-
-def without_accents(vocabulary: Sequence[str]) -> bool:
-    """Says whether no piece of a vocabulary has an accent: then it was made of texts without accents."""
-    return not any(
-        unicodedata.category(character) == "Mn"
-        for piece in vocabulary
-        if not piece.isascii()
-        for character in unicodedata.normalize("NFD", piece)
-    )
-
-
-def _vocabulary(folder: Path, whole: dict[str, Any]) -> tuple[str, ...]:
+def _vocabulary(folder: Path, whole: dict[str, Any]) -> list[str]:
     path = folder / "vocab.txt"
     if path.is_file():
-        return tuple(line.rstrip() for line in re.split(r"\r?\n", path.read_text(encoding="utf-8").rstrip("\n")))
+        return [line.rstrip() for line in re.split(r"\r?\n", path.read_text(encoding="utf-8").rstrip("\n"))]
     model = whole.get("model") or {}
     if model.get("type") != "WordPiece" or not model.get("vocab"):
         if not (folder / "tokenizer.json").is_file():
@@ -103,7 +109,7 @@ def _vocabulary(folder: Path, whole: dict[str, Any]) -> tuple[str, ...]:
     return _by_id(folder / "tokenizer.json", model["vocab"], whole.get("added_tokens") or [])
 
 
-def _by_id(path: Path, ids: dict[str, int], added: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def _by_id(path: Path, ids: dict[str, int], added: Sequence[dict[str, Any]]) -> list[str]:
     """Lists pieces so that each one's index is its id. Added tokens fill gaps between ids, placeholders the rest."""
     pieces: dict[int, str] = {}
     for piece, index in ids.items():
@@ -119,7 +125,7 @@ def _by_id(path: Path, ids: dict[str, int], added: Sequence[dict[str, Any]]) -> 
             f"{path}: the ids of its {len(pieces):,} pieces go up to {size - 1:,}; most of them are missing"
         )
     # Words have no spaces, so no text yields a piece that has one.
-    return tuple(pieces.get(index, f"[no piece {index}]") for index in range(size))
+    return [pieces.get(index, f"[no piece {index}]") for index in range(size)]
 
 
 def _json(path: Path) -> dict[str, Any]:
