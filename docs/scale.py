@@ -96,23 +96,29 @@ def texts(run: Path, rows: int, whole: bool = False) -> list[np.ndarray]:
 
 def labelling(run: Path, out: Path, rows: int) -> Callable[[], None]:
     """Returns the work of labelling pairs with the run's teacher."""
-    import pyarrow as pa
-
     from tfb2d.config import LabelConfig
     from tfb2d.runs import Run
-    from tfb2d.teachers.label import label_rows
+    from tfb2d.teachers.label import label_folder
     from tfb2d.teachers.memory import keep_freed_memory
 
     keep_freed_memory()
     (teacher,) = Run(run).config().teachers
-    columns = texts(run, rows)
+    source, config = pairs_table(run, out, rows), LabelConfig(rows_per_shard=1024)
+    return lambda: (label_folder(Run(run).teacher(teacher), source, out, config, progress=False), None)[1]
 
-    def rows_from(first: int) -> Iterator[pa.RecordBatch]:
-        for start in range(first, rows, 1024):
-            yield pa.record_batch([pa.array(column[start : start + 1024]) for column in columns], ["query", "title"])
 
-    config = LabelConfig(rows_per_shard=1024)
-    return lambda: label_rows(Run(run).teacher(teacher), rows_from, rows, ["query", "title"], out, config, False)
+def pairs_table(run: Path, out: Path, rows: int) -> Path:
+    """Writes a table of the run's pairs, over and over, beside `out`; returns its folder."""
+    import pyarrow as pa
+
+    from tfb2d.data.tables import ShardWriter
+
+    columns, source = texts(run, min(rows, 10**5)), out.with_name(f"{out.name} rows")
+    batch = pa.record_batch([pa.array(column) for column in columns], ["query", "title"])
+    with ShardWriter(source, batch.schema) as writer:
+        for start in range(0, rows, batch.num_rows):
+            writer.write(batch.slice(0, rows - start))
+    return source
 
 
 def preparing(run: Path, out: Path, rows: int) -> Callable[[], None]:
@@ -151,17 +157,10 @@ def changed(title: str, words: np.ndarray, chance: np.random.Generator) -> str:
 
 def hashing(run: Path, out: Path, rows: int) -> Callable[[], None]:
     """Returns the work of hashing pairs that stand in a table."""
-    import pyarrow as pa
+    from tfb2d.students.hashing import hash_table
 
-    from tfb2d.data.tables import ShardWriter
-    from tfb2d.students.shard_hasher import hash_table
-
-    columns, source = texts(run, min(rows, 10**5)), out.with_name(f"{out.name} rows")
-    batch = pa.record_batch([pa.array(column) for column in columns], ["query", "title"])
-    with ShardWriter(source, batch.schema) as writer:
-        for start in range(0, rows, batch.num_rows):
-            writer.write(batch.slice(0, rows - start))
-    return lambda: (hash_table(source, batch.schema.names, out, 256, progress=False), None)[1]
+    source = pairs_table(run, out, rows)
+    return lambda: (hash_table(source, ("query", "title"), out, 256, progress=False), None)[1]
 
 
 def training(run: Path, out: Path, rows: int) -> Callable[[], None]:

@@ -38,9 +38,9 @@ from tfb2d.serving import Client
 from tfb2d.serving.export import export
 from tfb2d.serving.local import LocalServer
 from tfb2d.students import text_spec
+from tfb2d.students.hashing import hash_rows
 from tfb2d.students.int8_table import quantise
 from tfb2d.students.model import Student
-from tfb2d.students.rows import hash_rows
 
 SAME = 2e-6
 EDGE = {"float": 1e-5, "int8": 1e-2}
@@ -147,7 +147,7 @@ def by_training_graph(one: Ways, rows: Rows, folder: Path) -> np.ndarray:
     """Logits of the graph that is trained, on hashes as training caches them."""
     columns = [np.array([*column, None], object)[:-1] for column in columns_of(rows)]
     targets = np.zeros((len(rows), one.task.n_logits), np.float32)
-    cached = hash_rows(iter([(columns, targets)]), folder, MAX_TOKENS, progress=False)
+    cached = hash_rows(columns, targets, folder, MAX_TOKENS)
     return one.student.trunk(cached.batch(np.arange(len(rows)))[0], training=False).numpy()
 
 

@@ -9,11 +9,12 @@ from tests.teachers.harness import phrases, write_table
 from tfb2d.config import LabelConfig, RayConfig
 from tfb2d.data.tables import TableRows, read_table
 from tfb2d.errors import DataError
-from tfb2d.students import shard_hasher
-from tfb2d.students.rows import HashedRows, hash_texts
-from tfb2d.students.shard_hasher import PIECES, HashJob, hash_table
+from tfb2d.students import hashing
+from tfb2d.students.hashing import PIECES, HashJob, hash_rows, hash_table
+from tfb2d.students.rows import HashedRows
 
 FIELDS = ("query", "title")
+TARGETS = np.zeros((300, 1), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +28,14 @@ def whole(table: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
     """The files of the table hashed in one go."""
     out = tmp_path_factory.mktemp("whole")
     texts = [column.to_numpy() for column in read_table(table, FIELDS).columns]
-    hash_texts([texts], out, 4, progress=False, affixes=(2, 3))
+    hash_rows(texts, TARGETS, out, 4, (2, 3))
     return files(out)
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_hasher, "PIECE_ROWS", 64)
-    monkeypatch.setattr(shard_hasher, "BATCH_ROWS", 10)
+    monkeypatch.setattr(hashing, "PIECE_ROWS", 64)
+    monkeypatch.setattr(hashing, "BATCH_ROWS", 10)
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -49,7 +50,7 @@ def test_pieces_are_joined_to_the_same_files(table: Path, whole: dict[str, bytes
     assert (len(hashes), splits.tolist()) == (0, [0, 0])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     (tmp_path / PIECES).mkdir()  # a kill left it behind the join
-    (tmp_path / PIECES / "00000.npy").touch()
+    (tmp_path / PIECES / "00000.npz").touch()
     hash_table(table, FIELDS, tmp_path, 4, (2, 3), progress=False)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
@@ -65,8 +66,8 @@ def test_a_stopped_run_goes_on(table: Path, tmp_path: Path) -> None:
     for index in range(3):
         assert work(index) == 64
     hash_table(table, FIELDS, tmp_path / "out", 4, (2, 3), progress=False)
-    mixed = [[*texts[::-1][: 3 * 64], *texts[3 * 64 :]] for texts in columns.values()]
-    hash_texts([[np.array(texts, object) for texts in mixed]], tmp_path / "mixed", 4, progress=False, affixes=(2, 3))
+    mixed = [np.array([*texts[::-1][: 3 * 64], *texts[3 * 64 :]], object) for texts in columns.values()]
+    hash_rows(mixed, TARGETS, tmp_path / "mixed", 4, (2, 3))
     assert files(tmp_path / "out") == files(tmp_path / "mixed")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from tests.killing import ROOT, python
@@ -20,9 +19,8 @@ from tfb2d.data.tables import TableRows, read_table
 from tfb2d.errors import DataError, RunBusyError, RunError
 from tfb2d.runs import locked
 from tfb2d.scale.ray_actors import Worker
-from tfb2d.teachers import label
 from tfb2d.teachers.files import label_files
-from tfb2d.teachers.label import label_folder, label_rows
+from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.saved import read_about
 from tfb2d.teachers.shard_labeller import LabelJob, made_by
@@ -208,29 +206,3 @@ def test_an_actor_that_writes_elsewhere_is_noticed(
     monkeypatch.setattr("tfb2d.scale.ray_actors.run_on_actors", elsewhere)
     with pytest.raises(DataError, match="lacks shard 0, which an actor wrote; all machines must share the folder"):
         label_folder(saved, source, tmp_path / "out", RAY, False, [labelled])
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("ray_here")
-def test_a_stream_is_written_down_for_actors(
-    labelled: Path, saved: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = read_table(source)
-    read: list[int] = []
-
-    def rows_from(first: int) -> object:
-        read.append(first)
-        return iter(table.slice(first).to_batches(100))
-
-    def stopped(job: LabelJob, pieces: list[int], config: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("tfb2d.scale.ray_actors.run_on_actors", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            label_rows(saved, rows_from, 600, PAIR.fields, tmp_path, RAY, False)
-    label_rows(saved, rows_from, 600, PAIR.fields, tmp_path, RAY, False)
-    assert read == [0]  # once, though it was stopped
-    assert not (tmp_path / label.STAGED).exists()
-    assert content(tmp_path) == content(labelled)
-    assert pq.read_schema(tmp_path / "part-00000.parquet").names == ["query", "title", "logit"]

@@ -27,8 +27,8 @@ class Shop:
 def train_ranker(folder: Path) -> tuple[Path, Path]:
     """Trains a student to find titles that have the query's words; returns its folder and that of its export."""
     from tfb2d.serving.export import export
+    from tfb2d.students.hashing import hash_rows
     from tfb2d.students.model import Student
-    from tfb2d.students.rows import hash_rows
     from tfb2d.students.training import Trainer
 
     rng = np.random.default_rng(4)
@@ -43,8 +43,7 @@ def train_ranker(folder: Path) -> tuple[Path, Path]:
     targets = np.array(labels, np.float32)[:, None]
 
     def hashed(part: slice, name: str):  # type: ignore[no-untyped-def]
-        source = iter([([column[part] for column in columns], targets[part])])
-        return hash_rows(source, folder / name, 32, progress=False)
+        return hash_rows([column[part] for column in columns], targets[part], folder / name, 32)
 
     config = StudentConfig(
         buckets=1009, dim=8, ffn=(32,), soft_buckets=509, max_tokens=32, dropout=0.0, ngram_dropout=0.0

@@ -23,8 +23,9 @@ from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.serving.export import export
 from tfb2d.students import early_exit, text_spec
+from tfb2d.students.hashing import hash_rows
 from tfb2d.students.model import Student, load_student
-from tfb2d.students.rows import TrainingRows, hash_rows
+from tfb2d.students.rows import TrainingRows
 from tfb2d.students.served import ServedStudent
 from tfb2d.students.training import Trainer
 
@@ -114,7 +115,7 @@ def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, affixes: tu
     long = np.array([len(text.split()) > 6 for text in columns[-1]])
     k = task.n_logits
     targets = long[:, None].astype(np.float32) if k == 1 else np.eye(k, dtype=np.float32)[long * (k - 1)]
-    return hash_rows(iter([(columns, targets)]), folder, 64, progress=False, affixes=affixes)
+    return hash_rows(columns, targets, folder, 64, affixes)
 
 
 def strong_student(task: Task, config: StudentConfig) -> Student:
@@ -151,8 +152,8 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path, plain: Pla
 
     # Strings and their cached hashes give the same logits.
     targets = np.zeros((100, task.n_logits), np.float32)
-    source = iter([([np.array(column, object) for column in columns], targets)])
-    hashed = hash_rows(source, folder / "hashed", config.max_tokens, progress=False, affixes=config.affixes)
+    arrays = [np.array(column, object) for column in columns]
+    hashed = hash_rows(arrays, targets, folder / "hashed", config.max_tokens, config.affixes)
     np.testing.assert_allclose(student.trunk(hashed.batch(np.arange(100))[0]).numpy(), logits, atol=1e-5)
 
     # The int8 form is smaller and gives nearly the same logits. Both are saved and loaded without a change.

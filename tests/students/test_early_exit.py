@@ -86,8 +86,7 @@ def test_fit_stays_within_the_loss_that_is_allowed(task: Task, tmp_path: Path) -
     for allowed in (1e-6, 0.02, 10.0):
         student.config = replace(SHAPE, early_exit=allowed)
         shares.append(early_exit.fit(student, rows, labels))
-        scale, bias, centre, threshold = student.exit.numbers()
-        ours, exits = early_exit.decide(tf.constant(cheap), scale, bias, centre, threshold)
+        ours, exits = student.exit.decide(tf.constant(cheap))
         assert np.mean(exits) == pytest.approx(shares[-1], abs=0.01)
         calibration = calibrate(task, labels, one_column(full))
 

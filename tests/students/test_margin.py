@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tfb2d.config import Config, ConfigError, DataConfig, StudentConfig, TeacherConfig, TrainingConfig
 from tfb2d.data.task import Task
+from tfb2d.students.hashing import hash_rows
 from tfb2d.students.margin import margin_loss, paired_batches, query_keys
 from tfb2d.students.model import Student
-from tfb2d.students.rows import hash_rows
 from tfb2d.students.steps import soft_cross_entropy
 from tfb2d.students.training import Trainer
 
@@ -63,7 +63,7 @@ def test_the_loss_of_training_holds_the_margins_of_neighbours(tmp_path: Path) ->
     targets = draw.random((41, 1)).astype(np.float32)
     task = Task(("query", "title"))
     shape = StudentConfig(buckets=97, dim=4, ffn=(8,), soft_buckets=31, dropout=0, ngram_dropout=0)
-    rows = hash_rows(iter([([queries, titles], targets)]), tmp_path / "rows", 16, None, False)
+    rows = hash_rows([queries, titles], targets, tmp_path / "rows", 16)
     still = TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-12, table_learning_rate=1e-12, margin_weight=2.0)
     trainer = Trainer(Student(task, shape, 3), rows, rows, still, tmp_path)
     trainer.fit(progress=False)

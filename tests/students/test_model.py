@@ -13,8 +13,9 @@ from tests.students.harness import PAIR, TEXT, PlainTensorFlow, run_student_test
 from tfb2d.config import StudentConfig
 from tfb2d.errors import DataError
 from tfb2d.students import text_spec
+from tfb2d.students.hashing import hash_rows
 from tfb2d.students.model import Student, load_student
-from tfb2d.students.rows import TrainingRows, hash_rows
+from tfb2d.students.rows import TrainingRows
 
 SMALL = replace(harness.SMALL, buckets=997, ffn=(16, 8))
 
@@ -79,8 +80,7 @@ def test_start_from_gives_words_the_teachers_geometry() -> None:
 
 
 def hashed(texts: list[str], folder: Path, affixes: tuple[int, ...] = ()) -> TrainingRows:
-    columns, targets = [np.array(texts, object)], np.zeros((len(texts), 1), np.float32)
-    return hash_rows(iter([(columns, targets)]), folder, 64, progress=False, affixes=affixes)
+    return hash_rows([np.array(texts, object)], np.zeros((len(texts), 1), np.float32), folder, 64, affixes)
 
 
 def test_a_vocabulary_has_the_tokens_that_training_meets_often(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfb2d.students import ngrams, text_spec
-from tfb2d.students.rows import hash_rows
+from tfb2d.students.hashing import hash_rows
 
 TEXTS = st.lists(st.text("ab c", max_size=12), min_size=1, max_size=6)
 
@@ -34,7 +34,7 @@ def test_distinct_ngrams_are_counted_in_parts(tmp_path: Path, monkeypatch) -> No
     monkeypatch.setattr(ngrams, "TOKENS", 7)
     rng = np.random.default_rng(0)
     texts = np.array([" ".join(rng.choice(list("abcde"), rng.integers(0, 6))) for _ in range(60)], object)
-    rows = hash_rows(iter([([texts], np.zeros((60, 1), np.float32))]), tmp_path / "rows", 9, progress=False)
+    rows = hash_rows([texts], np.zeros((60, 1), np.float32), tmp_path / "rows", 9)
     for index in (None, np.arange(0, 60, 3)):
         chosen = texts if index is None else texts[index]
         expected = Counter(name for text in chosen for name in ngrams.names([w.encode() for w in text.split()], 2))

@@ -18,8 +18,8 @@ from tfb2d.students.int8_table import quantise
 from tfb2d.students.model import Student
 from tfb2d.students.packed import PackedNGramEmbedding
 from tfb2d.students.served import ServedStudent
-from tfb2d.students.served_query import bells
-from tfb2d.students.served_table import Table
+from tfb2d.students.served_pairs import bells
+from tfb2d.students.served_tokens import Table
 
 FREE = {"Const", "_Arg", "_Retval", "VarHandleOp", "NoOp", "Identity", "IdentityN", "Switch", "Merge"}
 SLOW = {"ResourceGather", "RaggedTensorToTensor", "StringNGrams", "StringJoin", "Transpose", "_MklFusedMatMul"}

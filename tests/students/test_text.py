@@ -227,12 +227,12 @@ def test_offset_ids_follow_the_formula(rows: list[list[int]], window: int, bucke
             expected.append([(((entry + 2**63) % 2**64 - 2**63) >> 32) % buckets for entry in mixed])
     splits = np.cumsum([0, *map(len, rows)])
     flat = np.array([entry for hashes in rows for entry in hashes], np.int64)
-    assert text_spec.offset_ids(flat, window, buckets, splits).tolist() == expected
+    assert text_spec.composed_ids(flat, window, buckets, row_splits=splits).tolist() == expected
     texts = np.repeat(np.arange(len(rows)), np.diff(splits))
     assert text.composed_ids(tf.constant(flat), tf.constant(texts), window, buckets).numpy().tolist() == expected
     assert by_parts(flat, tf.constant(texts, tf.int64), window, buckets) == expected
     if len(rows) == 1:
-        assert text_spec.offset_ids(flat, window, buckets).tolist() == expected
+        assert text_spec.composed_ids(flat, window, buckets).tolist() == expected
 
 
 @settings(max_examples=150)

@@ -1,6 +1,5 @@
 """Training: the table optimizer against plain NumPy, the order of rows, and a loop that can be stopped anywhere."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +16,12 @@ from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 from tfb2d.evaluation.headline import Headline
+from tfb2d.students import hashing
 from tfb2d.students import rows as rows_module
+from tfb2d.students.hashing import hash_rows
 from tfb2d.students.model import Student
 from tfb2d.students.optimizer import RowWiseAdagrad
-from tfb2d.students.rows import TrainingRows, epoch_batches, hash_rows
+from tfb2d.students.rows import TrainingRows, epoch_batches
 from tfb2d.students.steps import soft_cross_entropy
 from tfb2d.students.training import Trainer
 
@@ -49,9 +50,7 @@ def opposite(tmp_path_factory: pytest.TempPathFactory) -> TrainingRows:
     """Rows of what is learnt, with the labels turned round: the more is learnt, the worse they are met."""
     texts = some_texts(TEXT, 310)
     labels = np.array([[len(text.split()) <= 6] for text in texts[0]], np.float32)
-    return hash_rows(
-        iter([([np.array(texts[0], object)], labels)]), tmp_path_factory.mktemp("opposite"), 64, None, False
-    )
+    return hash_rows([np.array(texts[0], object)], labels, tmp_path_factory.mktemp("opposite"), 64)
 
 
 def trainer(rows: TrainingRows, valid: TrainingRows, config: TrainingConfig, out: Path) -> Trainer:
@@ -149,9 +148,9 @@ def test_another_seed_or_epoch_is_another_order() -> None:
 
 
 def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
-    texts = np.array(["red shoe", "blue hat", "", "a b c d"], object)
-    targets = np.array([[0.1], [np.nan], [0.3], [0.4]], np.float32)
-    actual = hash_rows(iter([([texts], targets), ([texts[:1]], targets[:1])]), tmp_path, 3, progress=False)
+    texts = np.array(["red shoe", "blue hat", "", "a b c d", "red shoe"], object)
+    targets = np.array([[0.1], [np.nan], [0.3], [0.4], [0.1]], np.float32)
+    actual = hash_rows([texts], targets, tmp_path, 3)
     assert actual.n == 4
     np.testing.assert_array_equal(actual.targets[:, 0], targets[[0, 2, 3, 0], 0])
     (ragged,), batch = actual.batch(np.array([2, 0, 1]))
@@ -160,37 +159,24 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
     np.testing.assert_array_equal(actual.batch(np.array([0, 3]))[0][0][0], actual.batch(np.array([3]))[0][0][0])
 
 
-def test_batches_that_are_hashed_side_by_side_keep_their_order(tmp_path: Path) -> None:
+def test_batches_that_are_hashed_side_by_side_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The first batch takes longest, so that others end before it.
-    texts = [np.array([f"b{i} w{i}"] * (3000 if i == 0 else 3), object) for i in range(40)]
-    side_by_side = hash_rows(
-        ((([each], np.zeros((len(each), 1), np.float32))) for each in texts), tmp_path / "a", 8, None, False
-    )
-    whole = hash_rows(
-        [([np.concatenate(texts)], np.zeros((side_by_side.n, 1), np.float32))], tmp_path / "b", 8, None, False
-    )
+    texts = np.array(["w " * 90_000] * 3 + [f"b{i} w{i}" for i in range(117)], object)
+    whole = hash_rows([texts], np.zeros((120, 1), np.float32), tmp_path / "whole", 8)
+    monkeypatch.setattr(hashing, "BATCH_ROWS", 3)
+    side_by_side = hash_rows([texts], np.zeros((120, 1), np.float32), tmp_path / "side_by_side", 8)
     for item, other in zip(side_by_side.fields, whole.fields, strict=True):
         for array, expected in zip(item, other, strict=True):
             np.testing.assert_array_equal(array, expected)
-
-
-def test_an_error_of_the_source_ends_hashing(tmp_path: Path) -> None:
-    def source() -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
-        yield [np.array(["red shoe"], object)], np.zeros((1, 1), np.float32)
-        raise StoppedError
-
-    with pytest.raises(StoppedError):
-        hash_rows(source(), tmp_path, 8, progress=False)
-    assert not (tmp_path / "rows.json").exists()
 
 
 def test_no_row_to_learn_from_is_said(tmp_path: Path) -> None:
     texts = np.array(["red shoe", "blue hat"], object)
     for targets in (np.full((2, 1), np.nan, np.float32), np.array([[0.5, np.nan]] * 2, np.float32)):
         with pytest.raises(DataError, match="no row to learn from"):
-            hash_rows(iter([([texts], targets)]), tmp_path, 8, progress=False)
+            hash_rows([texts], targets, tmp_path, 8)
     with pytest.raises(DataError, match="no row to learn from"):
-        hash_rows(iter([]), tmp_path, 8, progress=False)
+        hash_rows([texts[:0]], np.zeros((0, 1), np.float32), tmp_path, 8)
 
 
 @pytest.fixture(scope="module")

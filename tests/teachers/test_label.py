@@ -2,7 +2,7 @@ import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from tfb2d.data.tables import regroup
 from tfb2d.errors import DataError
 from tfb2d.outcomes import LogitsOutcome
 from tfb2d.resume import bring_up, set_aside
-from tfb2d.teachers.label import label_folder, label_rows
+from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.saved import read_about
 from tfb2d.teachers.steps import forward
@@ -67,16 +67,17 @@ LABEL = """
 import time
 from pathlib import Path
 from tfb2d.config import LabelConfig
-from tfb2d.data.tables import read_table
-from tfb2d.teachers.label import label_rows
-table = read_table(Path({source!r}), ["query", "title"])
+from tfb2d.teachers.label import label_folder
+from tfb2d.teachers.progress import LabelProgress
 
-def rows_from(first):
-    for batch in table.slice(first).combine_chunks().to_batches(64):
+class Slow(LabelProgress):
+    def update(self, rows, without):
+        super().update(rows, without)
         time.sleep(0.3)  # time to be killed in
-        yield batch
 
-label_rows(Path({saved!r}), rows_from, 300, ["query", "title"], Path({out!r}), LabelConfig(64, 256), progress=False)
+import tfb2d.teachers.label as module
+module.LabelProgress = Slow
+label_folder(Path({saved!r}), Path({source!r}), Path({out!r}), LabelConfig(64, 256), progress=False)
 """
 
 
@@ -143,19 +144,19 @@ def test_logits_of_an_unfinished_labelling_are_kept_when_its_rows_change(
     grown = {name: [*table[name].to_pylist()[:200], *(f"{name} {i}" for i in range(9))] for name in ("query", "title")}
     write_table(tmp_path / "grown", grown)
 
-    def two_shards(first: int) -> Iterator[pa.RecordBatch]:
-        yield from table.select(["query", "title"]).slice(first, 128).combine_chunks().to_batches()
-        raise OSError("the source is gone")
+    damaged = shutil.copytree(source, tmp_path / "damaged")  # in its third part, which begins at row 133
+    third = (damaged / "part-00002.parquet").read_bytes()
+    (damaged / "part-00002.parquet").write_bytes(third[:4] + bytes(500) + third[504:])
 
     def interrupted(folder: Path) -> LogitsOutcome:
-        label_rows(saved, two_shards, 300, ["query", "title"], folder, CONFIG, progress=False)
+        label_folder(saved, damaged, folder, CONFIG, progress=False)
         return LogitsOutcome({})
 
     def whole(folder: Path) -> LogitsOutcome:
         label_folder(moved, tmp_path / "grown", folder, CONFIG, progress=False, earlier=set_aside(folder))
         return LogitsOutcome({})
 
-    with pytest.raises(OSError, match="the source is gone"):
+    with pytest.raises(DataError, match="not a whole Parquet file"):
         bring_up(tmp_path / "out", "before", interrupted, LogitsOutcome)
     bring_up(tmp_path / "out", "after", whole, LogitsOutcome)
     known = set(zip(table["query"].to_pylist()[:128], table["title"].to_pylist()[:128], strict=True))
@@ -227,7 +228,7 @@ from pathlib import Path
 from tfb2d.config import LabelConfig, TeacherConfig
 from tfb2d.data.task import Task
 from tfb2d.teachers.fine_tune import fine_tune
-from tfb2d.teachers.label import label_folder, label_rows
+from tfb2d.teachers.label import label_folder
 label_folder(Path({saved!r}), Path({source!r}), Path({out!r}) / "logits", LabelConfig(256, 256), progress=False)
 config = TeacherConfig(preset={encoder!r}, layers=1, max_length=16, epochs=3, batch_size=4, learning_rate=1e-2)
 fine_tune(config, Path({data!r}), Task(("query", "title")), Path({out!r}) / "teacher", progress=False)

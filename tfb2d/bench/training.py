@@ -82,11 +82,6 @@ def targets(labels: Sequence[float], n_logits: int) -> np.ndarray:
 
 
 def _hashed(folder: Path, columns: Sequence[Any], labels: np.ndarray, max_tokens: int) -> Any:
-    from tfb2d.students.rows import hash_rows
+    from tfb2d.students.hashing import hash_rows
 
-    many = [np.asarray(column, object) for column in columns]
-    size = 4096
-    source = (
-        ([column[at : at + size] for column in many], labels[at : at + size]) for at in range(0, len(labels), size)
-    )
-    return hash_rows(source, folder, max_tokens, progress=False)
+    return hash_rows([np.asarray(column, object) for column in columns], labels, folder, max_tokens)

@@ -17,10 +17,11 @@ from tfb2d.compress.stage import split_figures
 from tfb2d.compress.student import dense_layers, stored_bytes
 from tfb2d.config import CompressConfig, Config, ConfigError
 from tfb2d.runs import Run
+from tfb2d.students.fit import soft_training_rows
 from tfb2d.students.model import Student, load_student
 from tfb2d.students.rows import TrainingRows
 from tfb2d.students.served import ServedStudent
-from tfb2d.students.stage import learnt_stack, soft_training_rows
+from tfb2d.students.stage import learnt_stack
 
 
 def compare(run: Run, run_config: Config, forms: Sequence[str], epochs: int) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from tfb2d.evaluation.headline import decide
 from tfb2d.outcomes import Calibration, CompressOutcome, DecisionNumbers
 from tfb2d.probability import one_column
 from tfb2d.runs import Run
-from tfb2d.students.stage import learnt_stack, soft_training_rows
+from tfb2d.students.stage import learnt_stack
 
 if TYPE_CHECKING:
     from tfb2d.students.model import Student
@@ -31,6 +31,7 @@ def compress_student(run: Run, config: Config) -> CompressOutcome:
     """
     from tfb2d.compress.pack import pack
     from tfb2d.compress.student import stored_bytes
+    from tfb2d.students.fit import soft_training_rows
     from tfb2d.students.model import load_student
 
     settings = config.compress

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DistillConfig
-from tfb2d.data.tables import iter_batches, logit_names, regroup
+from tfb2d.data.tables import iter_batches, logit_names, read_table, regroup
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import fit_stack, one_hot, probabilities
 from tfb2d.outcomes import Stack
@@ -81,11 +81,10 @@ def mixed(targets: np.ndarray, labels: np.ndarray, hard_weight: float) -> np.nda
     return np.where(np.isfinite(hard), (1 - hard_weight) * soft + hard_weight * hard, targets).astype(np.float32)
 
 
-def hard_targets(data: Path, task: Task, rows: int = 8192) -> np.ndarray:
+def hard_targets(data: Path, task: Task) -> np.ndarray:
     """Returns the labels of a table as targets `[n, k]` float32; rows without a label are NaN."""
-    targets = [np.zeros((0, task.n_logits), np.float32)]
-    targets += [one_hot(_column(batch, "label"), task.n_logits) for batch in iter_batches(data, ["label"], rows)]
-    return np.concatenate(targets)
+    labels = read_table(data, ["label"]).column("label").to_numpy()
+    return one_hot(labels.astype(np.float32), task.n_logits)
 
 
 def _column(batch: pa.RecordBatch, name: str) -> np.ndarray:

@@ -7,7 +7,7 @@ Reference: early exits of BranchyNet (Teerapittayanon et al. 2016, arXiv 1709.01
 in Viola and Jones 2001.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -61,22 +61,17 @@ class EarlyExit(tf_keras.layers.Layer):
         """Applies the layer; see the class."""
         if training:
             return tf.concat([full, cheap], 0)
-        logits, exits = decide(cheap, self.scale, self.bias, self.centre, self.threshold)
+        logits, exits = self.decide(cheap)
         return tf.where(tf.expand_dims(exits, 1), logits, full)
 
     def decide(self, cheap: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns cheap logits on the full ones' scale, `[batch, k]`, and which texts exit, `[batch]` bool."""
-        return decide(cheap, self.scale, self.bias, self.centre, self.threshold)
+        values = self.scale * cheap + self.bias
+        return values - self.centre, margins(values) >= self.threshold
 
-    def numbers(self) -> tuple[np.ndarray, ...]:
-        """Returns the arguments of `decide` behind the first, as arrays."""
-        return tuple(weight.numpy() for weight in (self.scale, self.bias, self.centre, self.threshold))
-
-
-def decide(cheap: tf.Tensor, scale: Any, bias: Any, centre: Any, threshold: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns cheap logits on the full ones' scale, `[batch, k]`, and which texts exit, `[batch]` bool; see EarlyExit."""
-    values = scale * cheap + bias
-    return values - centre, margins(values) >= threshold
+    def numbers(self) -> list[np.ndarray]:
+        """Returns scale, bias, centre and threshold."""
+        return [weight.numpy() for weight in (self.scale, self.bias, self.centre, self.threshold)]
 
 
 def margins(values: tf.Tensor) -> tf.Tensor:
@@ -91,7 +86,7 @@ def fit(student: "Student", valid: "TrainingRows", labels: np.ndarray) -> float:
     """Calibrates a trained student's two outputs, and chooses the threshold that lets as many texts exit as is allowed.
 
     Args:
-      student: with an early exit; its EarlyExit layer is set.
+      student: its EarlyExit layer is set.
       valid: rows that it did not learn from.
       labels: of these rows, `[n]`, as `calibrate` takes them.
 
@@ -100,21 +95,17 @@ def fit(student: "Student", valid: "TrainingRows", labels: np.ndarray) -> float:
     """
     assert student.exit is not None
     assert student.paths is not None
-    allowed = student.config.early_exit
     read = tf.function(lambda hashes: student.paths(hashes, training=False), reduce_retracing=True)
     parts = [read(valid.batch(index)[0]) for index in valid.batches(1024)]
     cheap, full = (np.concatenate([part[side].numpy() for part in parts]) for side in (0, 1))
-    calibrations = [calibrate(student.task, labels, one_column(logits)) for logits in (cheap, full)]
-    ours, theirs = calibrations
-    bias, centre = (np.array(calibration.bias, np.float32) / theirs.scale for calibration in calibrations)
-    numbers = np.float32(ours.scale / theirs.scale), bias, centre
-    losses = [
-        row_losses(calibration.scale * logits + np.array(calibration.bias), labels)
-        for calibration, logits in zip(calibrations, (cheap, full), strict=True)
-    ]
-    margin = margins(tf.constant(numbers[0] * cheap + bias, tf.float32)).numpy()
-    threshold = lowest_margin(margin, losses[0] - losses[1], allowed)
-    for weight, value in zip(student.exit.weights, (*numbers, threshold), strict=True):
+    ours, theirs = (calibrate(student.task, labels, one_column(logits)) for logits in (cheap, full))
+    scale = np.float32(ours.scale / theirs.scale)
+    bias, centre = (np.array(each.bias, np.float32) / theirs.scale for each in (ours, theirs))
+    cost = row_losses(ours.scale * cheap + np.array(ours.bias), labels)
+    cost -= row_losses(theirs.scale * full + np.array(theirs.bias), labels)
+    margin = margins(tf.constant(scale * cheap + bias, tf.float32)).numpy()
+    threshold = lowest_margin(margin, cost, student.config.early_exit)
+    for weight, value in zip(student.exit.weights, (scale, bias, centre, threshold), strict=True):
         weight.assign(value)
     return float(np.mean(margin >= threshold))
 

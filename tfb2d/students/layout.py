@@ -4,13 +4,11 @@ Training reads texts one behind another, so that no padding is embedded. TensorF
 reads padded ones. The student's arithmetic is written once, in terms of what the two layouts have in common.
 """
 
-from abc import ABC, abstractmethod
-
 import tensorflow as tf
 
 
-class Texts(ABC):
-    """A batch of texts in one of the two layouts.
+class Texts:
+    """A batch of texts in one of the two layouts, the subclasses.
 
     In the shapes below `tokens` stands for the layout's own axes: `[tokens of the whole batch]`, or `[batch, positions]`.
 
@@ -34,37 +32,33 @@ class Texts(ABC):
         count = tf.maximum(self.lengths * float(vectors.shape[-2]), 1.0)
         return self.sum(vectors) * tf.expand_dims(tf.math.rsqrt(count), 1)
 
-    @abstractmethod
     def sum(self, vectors: tf.Tensor) -> tf.Tensor:
         """Sums `[tokens, n-grams, dim]` over each text: `[batch, dim]`."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
-        """Lays `[tokens, *]` out as `[batch, positions, *]`; ragged texts are filled up with `fill`."""
-
-    @abstractmethod
-    def tokens(self, padded: tf.Tensor) -> tf.Tensor:
-        """Takes `[batch, positions, *]` back into this layout, `[tokens, *]`."""
-
-    @abstractmethod
     def mask(self) -> tf.Tensor:
         """Returns `[batch, positions]` float32: 1 where a text has a token, 0 behind its end."""
+        raise NotImplementedError
 
-    @abstractmethod
+    def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
+        """Lays `[tokens, *]` out as `[batch, positions, *]`; ragged texts are filled up with `fill`."""
+        return values
+
+    def tokens(self, padded: tf.Tensor) -> tf.Tensor:
+        """Takes `[batch, positions, *]` back into this layout, `[tokens, *]`."""
+        return padded
+
     def only_tokens(self, values: tf.Tensor) -> tf.Tensor:
         """Sets values `[tokens, dim]` of padding, where the layout has any, to zero."""
+        return values
 
-    @abstractmethod
     def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
-        """Puts the vectors `dilation` tokens before, at and behind each token side by side; zeros beyond a text's ends.
-
-        Args:
-          vectors: `[tokens, dim]`.
-          dilation: 1 or more.
+        """Puts vectors `[tokens, dim]` of the tokens `dilation` before, at and behind each token side by side.
 
         Returns:
-          `[tokens, 3 * dim]`.
+          `[tokens, 3 * dim]`; zeros beyond a text's ends.
         """
+        raise NotImplementedError
 
 
 class RaggedTexts(Texts):
@@ -97,10 +91,6 @@ class RaggedTexts(Texts):
         """Returns where texts have tokens; see Texts."""
         return tf.sequence_mask(self.hashes.row_lengths(), dtype=tf.float32)
 
-    def only_tokens(self, values: tf.Tensor) -> tf.Tensor:
-        """Returns the values unchanged: there is no padding."""
-        return values
-
     def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
         """Puts each token's neighbours side by side; see Texts."""
         n, around = tf.shape(vectors)[0], [[dilation, dilation], [0, 0]]
@@ -127,14 +117,6 @@ class PaddedTexts(Texts):
     def sum(self, vectors: tf.Tensor) -> tf.Tensor:
         """Sums each text's vectors; see Texts."""
         return tf.reduce_sum(vectors, [1, 2])
-
-    def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
-        """Returns the values unchanged: they are padded."""
-        return values
-
-    def tokens(self, padded: tf.Tensor) -> tf.Tensor:
-        """Returns the values unchanged: this layout keeps its padding."""
-        return padded
 
     def mask(self) -> tf.Tensor:
         """Returns where texts have tokens; see Texts."""

@@ -47,13 +47,8 @@ def query_keys(rows: TrainingRows) -> np.ndarray:
 def paired_batches(keys: np.ndarray, size: int, seed: Sequence[int], skip: int = 0) -> Iterator[np.ndarray]:
     """Yields the row numbers of an epoch's batches: rows 2i and 2i + 1 of a batch are of one query, where it has two.
 
-    Every row comes once. All rows are shuffled in memory, which takes 24 bytes a row for the while.
-
-    Args:
-      keys: `[n]`, see `query_keys`.
-      size: rows of a batch, but for the last.
-      seed: of the order and of the pairing.
-      skip: batches that are left out at the beginning.
+    Every row comes once; `keys` are those of `query_keys`, and `skip` batches are left out at the beginning. All rows are
+    shuffled in memory, which takes 24 bytes a row for the while.
     """
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     order = np.lexsort((rng.random(len(keys)), keys))

@@ -8,9 +8,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from absl import logging
 
@@ -21,9 +22,6 @@ from tfb2d.errors import MemberGoneError, RunError
 from tfb2d.outcomes import StudentOutcome
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.runs import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 OUTCOME = "outcome.json"  # in the checkpoints' folder: what the chief's process hands to the stage
 
@@ -36,7 +34,7 @@ def train_as_chief(run: Run, config: Config) -> StudentOutcome:
       RunError: the training ended early, perhaps because another member's process did.
     """
     member(config.training.strategy)
-    command = [sys.executable, "-m", "tfb2d.students.chief", str(run.folder), str(int(run.progress))]
+    command = [sys.executable, "-m", "tfb2d.students.member", str(run.folder), str(int(run.progress))]
     # The pipe ends with this process, however that ends, and the child with the pipe: no second writer is left behind.
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         ended = process.wait()
@@ -48,13 +46,8 @@ def train_as_chief(run: Run, config: Config) -> StudentOutcome:
     return StudentOutcome.from_json(read_json(run.student / CHECKPOINTS / OUTCOME))
 
 
-def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], StudentOutcome]") -> StudentOutcome:
+def train_as_member(run: Run, config: Config) -> StudentOutcome:
     """Joins the cluster and trains the student; the first that this process does with TensorFlow.
-
-    Args:
-      run: the run folder.
-      config: its settings.
-      train: trains the student; every member calls it.
 
     Raises:
       MemberGoneError: another member is gone.
@@ -68,8 +61,10 @@ def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], St
     logging.info("student: all members are there")
     import tensorflow as tf
 
+    from tfb2d.students.fit import train_student
+
     try:
-        return train(run, config)
+        return train_student(run, config)
     except tf.errors.ResourceExhaustedError as error:
         lines = error.message.splitlines()
         more = "; more parameter servers hold smaller parts of the tables" if "ps" in me.cluster else ""
@@ -89,24 +84,19 @@ def train_as_member(run: Run, config: Config, train: "Callable[[Run, Config], St
         ) from error
 
 
-def train_on_workers(run: Run, config: Config, train: "Callable[[Run, Config], StudentOutcome]") -> StudentOutcome:
+def train_on_workers(run: Run, config: Config) -> StudentOutcome:
     """Trains the student in workers of Ray Train, and returns the stage's outcome. This process waits for them.
-
-    Args:
-      run: the run folder, which all machines share.
-      config: its settings.
-      train: trains the student; every worker calls it.
 
     Raises:
       ClusterError: Ray Train is not installed, or no cluster answers.
       RunError: workers died again and again.
-      Exception: of `train`, raised in a worker.
+      Exception: of the training, raised in a worker.
     """
     from tfb2d.scale.ray_train import train_on_ray
 
     outcome = run.student / CHECKPOINTS / OUTCOME
     outcome.unlink(missing_ok=True)
-    arguments = {"folder": str(run.folder.absolute()), "train": train}
+    arguments = {"folder": str(run.folder.absolute())}
     workers = train_on_ray(_train_as_worker, arguments, run.student / CHECKPOINTS / "ray", config.training.ray)
     if not outcome.exists():
         raise RunError(f"{outcome} is not here, though Ray's workers wrote it; all machines must share the run folder")
@@ -119,7 +109,7 @@ def _train_as_worker(arguments: dict[str, Any]) -> None:
     run = Run(Path(arguments["folder"]), progress=False)
     config = run.config()
     config = replace(config, training=replace(config.training, strategy="multi_worker"))
-    outcome = train_as_member(run, config, arguments["train"])
+    outcome = train_as_member(run, config)
     if member("multi_worker").is_chief:
         write_json(run.student / CHECKPOINTS / OUTCOME, outcome.to_json())
 
@@ -131,3 +121,25 @@ def leave(error: str = "") -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1 if error else 0)
+
+
+def main(folder: Path, progress: bool) -> None:
+    """Trains a run's student as the chief; the stage that started this process waits for it."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    run = Run(folder, progress)
+    try:
+        outcome = train_as_member(run, run.config())
+    except RunError as error:
+        leave(str(error))
+    write_json(run.student / CHECKPOINTS / OUTCOME, outcome.to_json())
+    leave()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)
+    main(Path(sys.argv[1]), sys.argv[2] == "1")

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from tfb2d.atomic import atomic_path, read_json, write_json
 from tfb2d.config import StudentConfig
+from tfb2d.config.mapping import build
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 from tfb2d.students import ngrams, text_spec
@@ -92,14 +93,12 @@ class Student:
         hashes = [tf_keras.Input((None,), dtype=tf.int64, ragged=True, name=f"{name}_hashes") for name in task.fields]
         self.trunk = tf_keras.Model(hashes, self._logits(hashes), name="trunk")
         # Both outputs of a student with an early exit: cheap logits and full ones.
-        self.paths = tf_keras.Model(hashes, self.both_logits(self._pools(hashes)[0])) if self.exit else None
+        self.paths = None
+        if self.exit:
+            self.paths = tf_keras.Model(hashes, self.both_logits(self.pool(self.ngrams(hashes[0]), hashes[0])))
         self.model = tf_keras.Model(texts, self.trunk([self.tokens(column) for column in texts]), name="student")
 
-    def _pools(self, hashes: list[tf.RaggedTensor]) -> list[tf.Tensor]:
-        return [self.pool(self.ngrams(field), field) for field in hashes]
-
     def _logits(self, hashes: list[tf.RaggedTensor]) -> tf.Tensor:
-        """Applies the layers to ragged token hashes, one tensor a field."""
         vectors = [self.ngrams(field) for field in hashes]
         pools = [self.pool(*pair) for pair in zip(vectors, hashes, strict=True)]
         interactions = []
@@ -116,16 +115,12 @@ class Student:
         pairs: tf.Tensor | None,
         exits: bool | None = None,
     ) -> tf.Tensor:
-        """Computes what `trunk` computes, from n-gram vectors that the caller has read, in either layout.
+        """Computes logits as `trunk` does, `[batch, n_logits]`, from n-gram vectors in either layout.
 
         Args:
           fields: one a text field; a query's batch may be 1.
-          units: each field's padded vectors of soft matching, `[batch, positions, dim]`, of length 1; none without it.
-          pairs: how much each pair of tokens counts in soft matching; see `KernelPooling.features`. None without it.
+          units, pairs: of soft matching, each field's vectors and the weights of pairs; see `KernelPooling.features`.
           exits: of a student with an early exit, whether all texts take it; None lets each margin say.
-
-        Returns:
-          `[batch, n_logits]` float32.
         """
         pools = [self.pool.pool(field.ngrams, field.texts) for field in fields]
         interactions = []
@@ -149,15 +144,7 @@ class Student:
         return hidden, self._later_layers(self.first_dense(pools))
 
     def feed_forward(self, pools: Sequence[tf.Tensor], interactions: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Applies the dense layers.
-
-        Args:
-          pools: one a field, `[batch, dim]`.
-          interactions: what the layers that compare query and title give, `[batch, features]`.
-
-        Returns:
-          `[batch, n_logits]` float32.
-        """
+        """Computes logits of pools, one a field, and of what the layers that compare query and title give."""
         if self.exit:
             return self.exit(*self.both_logits(pools[0]))
         features = [*pools] if self.query_dense is None else pooled_features(self.config, *pools)
@@ -190,13 +177,9 @@ class Student:
         return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
 
     def learn_vocabulary(self, rows: "HashedRows", index: np.ndarray | None = None) -> None:
-        """Fills the vocabulary with the most frequent tokens of rows, which get table rows of their own.
+        """Fills the vocabulary with the most frequent tokens of the rows that the student will learn from.
 
         Tokens that occur once or twice get no row: that is too few to learn from, and their affixes say more.
-
-        Args:
-          rows: that the student will learn from.
-          index: which of them, rising; None takes all.
         """
         if self.ngrams.known is None:
             return
@@ -227,14 +210,11 @@ class Student:
             layer.table.scatter_nd_update(rows[:, None], reduced[first])
 
     def zero_rows(self, rows: np.ndarray) -> None:
-        """Sets rows of the n-gram table to zero.
+        """Sets rows of the n-gram table, `[buckets]` bool, to zero: those that training never read.
 
         An n-gram that training never met then adds nothing, instead of its random start values. A compressed table can
         leave such rows out and score the same. Rows of soft matching keep their start values: they are compared, not
         pooled, and two unknown words must differ.
-
-        Args:
-          rows: `[buckets]` bool, those that training never read.
         """
         (unread,) = np.nonzero(rows)
         if len(unread):
@@ -267,16 +247,10 @@ def load_student(folder: Path) -> Student:
         raise DataError(
             f"{folder}: trained with hash spec {about['hash_spec']}, this is {text_spec.SPEC['version']}; train it again"
         )
-    task, config = Task.from_json(about["task"]), student_config(about["config"])
+    task, config = Task.from_json(about["task"]), build(StudentConfig, about["config"])
     student = Student(task, config, about["seed"], about.get("compression"))
     assign_arrays(student.trunk.weights, load_file(folder / WEIGHTS))
     return student
-
-
-def student_config(settings: dict) -> StudentConfig:
-    """Reads a StudentConfig from its JSON form, in which tuples are lists."""
-    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    return StudentConfig(**known)
 
 
 def named_arrays(weights: list[tf.Variable]) -> dict[str, np.ndarray]:

@@ -30,12 +30,7 @@ def names(tokens: Sequence[bytes], order: int) -> list[str]:
 def chunks(
     rows: "HashedRows | TrainingRows", index: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields token hashes and splits of hashed rows, all fields, in parts of about TOKENS tokens.
-
-    Args:
-      rows: hashed rows, or some of them.
-      index: rising numbers of the hashed rows; None takes all of `rows`.
-    """
+    """Yields token hashes and splits of rows, or of those with an `index`, all fields, in parts of about TOKENS tokens."""
     chosen = rows.index if index is None else index
     for values, splits in rows.fields:
         lengths = np.diff(splits)[chosen]
@@ -45,13 +40,7 @@ def chunks(
 
 
 def take(values: np.ndarray, splits: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the token hashes `[tokens]` of some rows, and their splits `[len(index) + 1]`, both int64.
-
-    Args:
-      values: token hashes of all rows, one row behind another.
-      splits: `[rows + 1]` where each row's hashes begin, and the end.
-      index: of the rows, in any order.
-    """
+    """Returns the token hashes `[tokens]` of some rows, in any order, and their splits `[len(index) + 1]`, both int64."""
     starts = splits[index]
     lengths = splits[index + 1] - starts
     ends = np.concatenate([[0], np.cumsum(lengths)])

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+START = 1e-12  # of every row's accumulator; it bounds the first steps
+
 
 class RowWiseAdagrad(tf.Module):
     """Adagrad that keeps the sum of each row's mean squared gradient (the table optimizer of DLRM and FBGEMM).
@@ -24,28 +26,21 @@ class RowWiseAdagrad(tf.Module):
     Args:
       tables: variables `[rows, dim]` float32.
       learning_rate: a function of the step, such as a schedule of tf_keras.
-      initial_accumulator: what every row starts with; it bounds the first steps.
 
     Reference: Duchi et al. 2011; row-wise as in Naumov et al. 2019 (arXiv 1906.00091).
     """
 
-    def __init__(
-        self,
-        tables: Sequence[tf.Variable],
-        learning_rate: Callable[[tf.Variable], Any],
-        initial_accumulator: float = 1e-12,
-    ) -> None:
+    def __init__(self, tables: Sequence[tf.Variable], learning_rate: Callable[[tf.Variable], Any]) -> None:
         super().__init__()
         self.tables = list(tables)
         self.learning_rate = learning_rate
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.initial_accumulator = initial_accumulator
         self.accumulators = []
         for table in self.tables:
             strategy = tf.distribute.get_strategy()
             beside = strategy.extended.colocate_vars_with(table) if tf.distribute.has_strategy() else nullcontext()
             with beside:
-                start = tf.fill(table.shape[:1], initial_accumulator)
+                start = tf.fill(table.shape[:1], START)
                 self.accumulators.append(tf.Variable(start, trainable=False, name="accumulator"))
 
     @property
@@ -56,7 +51,7 @@ class RowWiseAdagrad(tf.Module):
     def untouched(self, table: tf.Variable) -> np.ndarray:
         """Says which rows of a table no step has read: `[rows]` bool."""
         accumulator = next(a for a, mine in zip(self.accumulators, self.tables, strict=True) if mine is table)
-        return accumulator.numpy() == np.float32(self.initial_accumulator)
+        return accumulator.numpy() == np.float32(START)
 
     def apply(self, gradients: Sequence[tf.IndexedSlices]) -> None:
         """Takes one step.

@@ -20,12 +20,10 @@ from tfb2d.students.steps import Batch, Schedule, Steps, training_loss
 
 
 class ReplicaSteps(Steps):
-    """Takes steps under `MirroredStrategy` or `MultiWorkerMirroredStrategy`.
+    """Takes steps under `MirroredStrategy` or `MultiWorkerMirroredStrategy`; see Steps.
 
-    Args:
-      student, rows, config, schedule: see Steps. The student is copied; `Trainer.fit` gives it the trained weights.
-      strategy: of `tf.distribute`.
-      member: this process's part in the cluster; None where it trains alone.
+    The student is copied; `Trainer.fit` gives it the trained weights. `member` is this process's part in the cluster, None
+    where it trains alone.
     """
 
     def __init__(
@@ -114,11 +112,7 @@ def gradients_of(
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Returns a replica's share of a batch's loss, and its gradients by the tables and then by the dense weights.
 
-    Args:
-      student: the replica's.
-      hashes, targets: the replica's rows; there may be none.
-      rows: of the whole batch, float32.
-      noise: of dropout.
+    The replica may have none of the batch's `rows`, whose number is a float32.
     """
     token = REPLICA.set(noise)
     try:

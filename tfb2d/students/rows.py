@@ -1,44 +1,34 @@
-"""Hashed rows on disk: texts are tokenized and hashed once, and all epochs and all readers use the hashes.
+"""Hashed rows on disk (`hashing` writes them): all epochs and all readers use the same token hashes.
 
 Rows hold token hashes, not n-gram ids. So the layers that are served make the n-grams, and the same rows serve every bucket
 count and every n-gram order. They take 8 bytes a token and 8 bytes a row and field.
 """
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
-from tfb2d.atomic import read_json, sync, write_json
+from tfb2d.atomic import read_json
 from tfb2d.errors import DataError
-from tfb2d.students import text
 from tfb2d.students.ngrams import take
 
-S = TypeVar("S")
-T = TypeVar("T")
 BLOCK = 4096  # consecutive rows that stay together when blocks are shuffled
 GROUP = 64  # blocks whose rows are then shuffled together; bounds memory
 ABOUT = "rows.json"
-Hashed = list[tuple[np.ndarray, np.ndarray]]  # of a batch of texts: token hashes and splits, int64, for each field
 
 
 class HashedRows:
     """Holds hashed rows as memory-mapped arrays.
 
     Args:
-      folder: what `hash_texts` wrote.
+      folder: what `hash_table` or `hash_rows` wrote.
 
     Attributes:
       n: how many rows.
       fields: per field, token hashes `[tokens]` int64 and splits `[n + 1]` int64.
-      max_tokens, affixes: that the texts were hashed with, see `hash_texts`.
+      max_tokens, affixes: that the texts were hashed with.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,11 +89,7 @@ class TrainingRows:
 
 
 def with_targets(rows: HashedRows, targets: np.ndarray, index: np.ndarray | None = None) -> TrainingRows:
-    """Returns the rows that have a target. A row with a target that is not finite was scored by no teacher.
-
-    Args:
-      rows, index: see `TrainingRows`.
-      targets: `[len(index), k]` float32.
+    """Returns the rows that have a target; one that is not finite was scored by no teacher. Arguments as of TrainingRows.
 
     Raises:
       DataError: no row is left.
@@ -143,130 +129,6 @@ def epoch_batches(n: int, size: int, seed: Sequence[int] | None = None, skip: in
                 yield batch
 
 
-def hash_texts(
-    source: Iterable[Sequence[np.ndarray]],
-    out: Path,
-    max_tokens: int,
-    total: int | None = None,
-    progress: bool = True,
-    affixes: Sequence[int] = (),
-) -> HashedRows:
-    """Hashes texts into a folder; what a stopped run left there is overwritten.
-
-    Args:
-      source: batches of texts, one object array `[n]` a field.
-      out: folder; `rows.json` is written last.
-      max_tokens: tokens kept of a text.
-      total: rows expected, for the progress bar.
-      progress: whether to show one.
-      affixes: as of `text_spec.token_hash`.
-    """
-    bar = tqdm(total=total, desc=f"hash {out.name}", unit="row", unit_scale=True, disable=not progress, leave=False)
-    with bar:
-        return write_hashed(in_order(text_hasher(max_tokens, affixes), source), out, max_tokens, affixes, bar.update)
-
-
-def text_hasher(max_tokens: int, affixes: Sequence[int] = ()) -> Callable[[Sequence[np.ndarray]], Hashed]:
-    """Returns the function that hashes a batch of texts, one object array `[n]` a field; threads may share it."""
-    hasher = tf.function(
-        lambda texts: text.token_hashes(texts, max_tokens, affixes), input_signature=[tf.TensorSpec([None], tf.string)]
-    )
-
-    def hash_batch(texts: Sequence[np.ndarray]) -> Hashed:
-        tokens = [hasher(tf.constant(strings, tf.string)) for strings in texts]
-        return [(each.values.numpy(), each.row_splits.numpy()) for each in tokens]
-
-    return hash_batch
-
-
-def write_hashed(
-    hashed: Iterable[Hashed],
-    out: Path,
-    max_tokens: int,
-    affixes: Sequence[int],
-    done: Callable[[int], object] = lambda _: None,
-) -> HashedRows:
-    """Writes batches of hashed texts into a folder; `rows.json` is written last.
-
-    Args:
-      hashed: a batch's token hashes `[tokens]` and splits `[n + 1]`, int64, for each field.
-      out: the folder.
-      max_tokens, affixes: that they were hashed with.
-      done: called with the rows of a batch that is written.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    n = 0
-    columns: list[_Column] = []
-    with ExitStack() as stack:
-        for batch in hashed:
-            columns = columns or [_Column(out, i, stack) for i in range(len(batch))]
-            for column, (hashes, splits) in zip(columns, batch, strict=True):
-                column.write(hashes, splits)
-            rows = len(batch[0][1]) - 1
-            n += rows
-            done(rows)
-    for path in out.glob("*.i64"):
-        sync(path)
-    about = {"rows": n, "fields": len(columns), "max_tokens": max_tokens, "affixes": list(affixes)}
-    write_json(out / ABOUT, about)
-    return HashedRows(out)
-
-
-def hash_rows(
-    source: Iterable[tuple[Sequence[np.ndarray], np.ndarray]],
-    out: Path,
-    max_tokens: int,
-    total: int | None = None,
-    progress: bool = True,
-    affixes: Sequence[int] = (),
-) -> TrainingRows:
-    """Hashes texts that come with their targets, `[n, k]` float32 a batch; see `hash_texts` and `with_targets`."""
-    targets: list[np.ndarray] = []
-
-    def texts() -> Iterator[Sequence[np.ndarray]]:
-        for columns, values in source:
-            targets.append(values)
-            yield columns
-
-    rows = hash_texts(texts(), out, max_tokens, total, progress, affixes)
-    return with_targets(rows, np.concatenate(targets) if targets else np.zeros((0, 1), np.float32))
-
-
-def in_order(work: Callable[[S], T], items: Iterable[S], threads: int = 0) -> Iterator[T]:
-    """Yields `work(item)` in the items' order, computed by threads: TensorFlow's string ops use one core.
-
-    Args:
-      work: the function.
-      items: its arguments; a few are taken ahead.
-      threads: how many; 0 takes one a core.
-    """
-    threads = threads or os.cpu_count() or 1
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * threads:  # bounds memory
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def _map(path: Path) -> np.ndarray:
     # An empty file cannot be mapped.
     return np.memmap(path, np.int64, "r") if path.stat().st_size else np.zeros(0, np.int64)
-
-
-class _Column:
-    """Appends one field's hashes and splits."""
-
-    def __init__(self, folder: Path, number: int, stack: ExitStack) -> None:
-        self.hashes, self.splits = (
-            stack.enter_context((folder / f"{number}.{part}.i64").open("wb")) for part in ("hashes", "splits")
-        )
-        self.splits.write(np.zeros(1, np.int64).tobytes())
-        self.end = 0
-
-    def write(self, hashes: np.ndarray, splits: np.ndarray) -> None:
-        self.hashes.write(hashes.tobytes())
-        self.splits.write((splits[1:] + self.end).astype(np.int64).tobytes())
-        self.end += int(splits[-1])

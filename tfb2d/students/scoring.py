@@ -7,15 +7,12 @@ import tensorflow as tf
 
 
 def score_texts(score: Callable, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
-    """Computes logits of texts, batch by batch.
+    """Computes logits `[n, n_logits]` float32 of texts, one sequence a field, batch by batch.
 
     Args:
       score: a function of `[batch]` string tensors, one a field, to logits, such as `Student.model`.
-      columns: the texts, one sequence a field.
+      columns: the texts.
       batch: rows of a call.
-
-    Returns:
-      `[n, n_logits]` float32.
     """
     function = tf.function(score, reduce_retracing=True)
     parts = [

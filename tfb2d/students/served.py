@@ -4,17 +4,15 @@ Training needs gradients, dropout and cached hashes. Serving must be fast, and a
 student's arithmetic is written a second time here, from the weights of a trained student. Tests compare it with the trunk.
 It differs in these ways:
 
-* query and titles are hashed as one batch of texts (`served_tokens`);
-* their n-grams are pooled by one `SparseSegmentSqrtN`, which reads table rows without gathering them first
-  (`served_table`);
+* query and titles are hashed as one batch of texts, and their n-grams are pooled by one `SparseSegmentSqrtN`, which reads
+  table rows without gathering them first (`served_tokens`);
 * features that are sums of others are multiplied out of the first dense layer's weights: the pool of unmatched n-grams is
   the pool of all less the matched, and so is the query's;
 * rows of the soft-match table have length 1 already;
-* texts on which an early exit is certain do not go through the convolutions; the tokens of the others do, gathered
-  (`served_exit`);
-* the rows of composed n-grams are read once for each distinct token of a batch (`served_composed`);
-* one query with its titles (a ranking, or a single pair) has a graph of its own (`served_query`; other pairs:
-  `served_pairs`). Nothing is padded there, the query's tokens are compared with all title tokens at once, and rows are
+* the rows of composed n-grams are read once for each distinct token of a batch, and texts on which an early exit is certain
+  do not go through the convolutions (`served_composed`);
+* one query with its titles (a ranking, or a single pair) has a graph of its own beside that of other pairs
+  (`served_pairs`). Nothing is padded there, the query's tokens are compared with all title tokens at once, and rows are
   gathered before they are pooled;
 * biases are subtracted, negated: a bias that is added becomes part of oneDNN's matmul, which takes twice as long for one
   row.
@@ -28,11 +26,9 @@ import tensorflow as tf
 
 from tfb2d.students.model import Student
 from tfb2d.students.pairs import LOG_SCALE, Kernels
-from tfb2d.students.served_exit import CheapOutput
-from tfb2d.students.served_pairs import pair_features
-from tfb2d.students.served_query import query_features
-from tfb2d.students.served_table import Table
-from tfb2d.students.served_tokens import Tokens
+from tfb2d.students.served_composed import ComposedTexts
+from tfb2d.students.served_pairs import pair_features, query_features
+from tfb2d.students.served_tokens import Table, Tokens
 
 
 class ServedStudent(tf.Module):
@@ -47,39 +43,33 @@ class ServedStudent(tf.Module):
         super().__init__()
         self.task, self.config = student.task, student.config
         self.table = Table(student.ngrams)
-        # These two are read as variables. As constants each signature would have a copy.
-        self.vocabulary = student.ngrams.known
-        self.convolutions = student.pool.kernels if self.config.window else []
-        self.narrow = student.pool.narrow if self.config.window else None
-        self.window_bias = student.pool.bias.numpy() if self.config.window else None
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
-        self.pair = student.query_dense is not None
+        self.composed = ComposedTexts(student, self.table) if self.config.window else None
         self.matched = student.matched is not None
         self.layers = [(dense.kernel.numpy(), -dense.bias.numpy()) for dense in student.denses]
         self.bias = -student.first_dense.bias.numpy()
-        self.cheap = CheapOutput(student.cheap_denses, student.exit) if student.exit else None
+        if student.query_dense is None:
+            self.kernel = student.first_dense.kernel.numpy()
+            return
+        self.near = Kernels(self.config.kernels)
         self._fold(student)
-        if self.soft:
-            self.near = Kernels(self.config.kernels)
-        if student.query_dense is not None:
-            # A function, and outside of the branches: a saved model holds its weights once, not in every branch of every
-            # signature. It is inlined where it is called.
-            shapes = [tf.TensorSpec([None, kernel.shape[0]]) for kernel in (student.query_dense.kernel, self.kernel)]
-            self.dense = tf.function(self._dense, input_signature=shapes, autograph=False)
+        # A function, and outside of the branches: a saved model holds its weights once, not in every branch of every
+        # signature. It is inlined where it is called.
+        shapes = [tf.TensorSpec([None, kernel.shape[0]]) for kernel in (student.query_dense.kernel, self.kernel)]
+        self.dense = tf.function(self._dense, input_signature=shapes, autograph=False)
 
     @property
     def tables(self) -> list[tf.Variable]:
         """Lists all variables that the served graph reads."""
-        known = [] if self.vocabulary is None else [self.vocabulary]
-        kernels = [kernel for kernels in self.convolutions for kernel in kernels]
-        narrow = [] if self.narrow is None else [self.narrow]
-        return [*self.table.weights, *(self.soft.weights if self.soft else []), *known, *narrow, *kernels]
+        parts = (self.table, self.soft, self.composed)
+        return [weight for part in parts if part is not None for weight in part.weights]
 
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Computes logits `[batch, n_logits]` float32 of texts: one `[batch]` string tensor a field."""
-        if not self.pair:
-            tokens = Tokens(self, texts[0])
-            return self.cheap.logits(self, tokens) if self.cheap else self.logits_of_pools(tokens.pools)
+        if self.composed:
+            return self.composed.logits(texts[0], self._dense_of_text)
+        if len(texts) == 1:
+            return self._dense_of_text(Tokens(self, texts[0]).pools)
         one_title = tf.equal(tf.size(texts[1]), 1)
         return self.dense(
             *tf.cond(one_title, lambda: query_features(self, *texts), lambda: pair_features(self, *texts))
@@ -100,8 +90,7 @@ class ServedStudent(tf.Module):
         one_query = tf.equal(tf.size(query), 1)
         return self.dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
 
-    def logits_of_pools(self, pools: tf.Tensor) -> tf.Tensor:
-        """Computes logits `[n, n_logits]` of what the first dense layer reads of single texts."""
+    def _dense_of_text(self, pools: tf.Tensor) -> tf.Tensor:
         return self._later_layers(tf.matmul(pools, self.kernel) - self.bias)
 
     def _dense(self, query_pool: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
@@ -114,15 +103,12 @@ class ServedStudent(tf.Module):
         return hidden
 
     def _fold(self, student: Student) -> None:
-        """Computes the first dense layer's weights for the features that the served graph makes."""
+        """Computes the dense layers' weights for the features that the served graph makes of pairs."""
         dim, orders, kernels = self.config.dim, len(self.config.orders), self.config.kernels
         rows = student.first_dense.kernel.numpy()
-        if not self.pair:
-            self.kernel = rows
-            return
-        used = dim * (1 + (self.pair and self.config.products) + (self.pair and self.config.differences))
+        used = dim * (1 + self.config.products + self.config.differences)
         plain, compared = rows[:used].copy(), rows[used:]
-        self.query_kernel = student.query_dense.kernel.numpy() if student.query_dense else None
+        self.query_kernel = student.query_dense.kernel.numpy()
         folded = [plain]
         if self.matched:
             matched, unmatched, missing, shares, compared = np.split(compared, np.cumsum([dim, dim, dim, 2 * orders]))
@@ -136,10 +122,6 @@ class ServedStudent(tf.Module):
 
 def scores_and_logits(logits: tf.Tensor, scale: float, bias: Sequence[float]) -> dict[str, tf.Tensor]:
     """Calibrates logits `[batch, k]`: `sigmoid(scale * logit + bias)`, or softmax over k > 1 classes.
-
-    Args:
-      logits: of a student.
-      scale, bias: the calibration; `bias` has one number a logit.
 
     Returns:
       `score` and `logit` as they are served: `[batch]` of one logit a row, else `[batch, k]`.

@@ -23,16 +23,14 @@ from tfb2d.students.replicas import count_noise, gradients_of, split
 from tfb2d.students.rows import TrainingRows, ragged
 from tfb2d.students.steps import Batch, Schedule, Steps
 
+LEAST_TABLE = 4096  # rows of a table that is split; dense layers have fewer
 PIECE = 2**13  # table rows that travel at once; a server holds its shard and a few pieces
 
 
 class ServerSteps(Steps):
-    """Takes steps under `ParameterServerStrategy`; the chief's process makes it.
+    """Takes steps under `ParameterServerStrategy`, with `tables_by_rows` as its partitioner; the chief makes it.
 
-    Args:
-      student, rows, config, schedule: see Steps. The student is copied; `Trainer.fit` gives it the trained weights.
-      strategy: of `tf.distribute`, with `tables_by_rows` as its partitioner.
-      member: the chief.
+    The student is copied; `Trainer.fit` gives it the trained weights.
     """
 
     def __init__(
@@ -146,17 +144,12 @@ class ServerSteps(Steps):
         return wholes + [[variable] for variable in self.dense_optimizer.variables]
 
 
-def tables_by_rows(servers: int, least: int = 4096) -> Callable[..., Sequence[int]]:
-    """Returns a partitioner that splits tables evenly over servers and leaves all else whole.
-
-    Args:
-      servers: how many.
-      least: rows of a table; dense layers have fewer.
-    """
+def tables_by_rows(servers: int) -> Callable[..., Sequence[int]]:
+    """Returns a partitioner that splits tables evenly over so many servers and leaves all else whole."""
 
     def partitioner(shape: tf.TensorShape, dtype: tf.DType, axis: int = 0) -> list[int]:
         parts = [1] * len(shape)
-        if len(shape) == 2 and shape[0] >= least:
+        if len(shape) == 2 and shape[0] >= LEAST_TABLE:
             parts[0] = servers
         return parts
 

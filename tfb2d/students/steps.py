@@ -44,12 +44,9 @@ class Steps:
       rows: their fields and targets give the shapes of batches.
       config: the two learning rates.
       schedule: of a peak rate.
-
-    Attributes:
-      is_chief: whether this process is the one that writes.
     """
 
-    is_chief = True
+    is_chief = True  # whether this process is the one that writes
 
     def __init__(self, student: Student, rows: TrainingRows, config: TrainingConfig, schedule: Schedule) -> None:
         with self.scope():

@@ -5,24 +5,13 @@ ids are those of `tfb2d/students/text_spec.py`, in every locale and with every I
 not used: it lower-cases "I" by the server's LANG (dotless in Turkish), and ends a text at its first NUL.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import tensorflow as tf
 
 from tfb2d.students import text_spec
-from tfb2d.students.text_spec import (
-    AFFIX_BITS,
-    AFFIX_FACTORS,
-    AFFIX_MASKS,
-    END,
-    END_SLOT,
-    MIX,
-    SPEC,
-    TOKEN_MODULUS,
-    UNKNOWN_SLOT,
-)
 
 _PLAIN = r"[\t-\r -~]*"  # texts that folding changes no more than lower-casing their bytes
 _PAGE_BITS = 7
@@ -47,61 +36,51 @@ def token_hashes(text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()) 
 def flat_hashes(
     text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Hashes tokens as `token_hashes` does, without a ragged tensor, whose row splits cost ops.
-
-    Returns:
-      Hashes `[tokens]` int64; each token's text and index in it, `[tokens, 2]` int64; the number of texts, int64.
-    """
-    return _flat(text, max_tokens, lambda tokens: hashes(tokens, affixes))
+    """Returns hashes, `[tokens]` int64, where `flat_tokens` returns tokens; the rest as there."""
+    tokens, indices, n = flat_tokens(text, max_tokens)
+    return hashes(tokens, affixes), indices, n
 
 
 def flat_tokens(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns tokens as UTF-8 strings where `flat_hashes` returns their hashes; the rest as there."""
-    return _flat(text, max_tokens, lambda tokens: tokens)
+    """Cuts texts into their first `max_tokens` tokens, without a ragged tensor, whose row splits cost ops.
 
-
-def _flat(
-    text: tf.Tensor, max_tokens: int, values_of: Callable[[tf.Tensor], tf.Tensor]
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    Returns:
+      Tokens `[tokens]`, UTF-8 and folded; each one's text and index in it, `[tokens, 2]` int64; the number of texts, int64.
+    """
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; at least 1")
     lower = tf.strings.lower(_folded(text))
-    apart = tf.strings.regex_replace(lower, _isolated(), r" \0 ")
-    split = tf.raw_ops.StringSplitV2(input=apart, sep="", maxsplit=max_tokens)
-    values = values_of(split.values)
+    spaced = tf.strings.regex_replace(lower, _isolated(), r" \0 ")
+    split = tf.raw_ops.StringSplitV2(input=spaced, sep="", maxsplit=max_tokens)
 
     def cut() -> tuple[tf.Tensor, tf.Tensor]:
         kept = split.indices[:, 1] < max_tokens  # the op leaves the text behind the last split in one piece
-        return tf.boolean_mask(values, kept), tf.boolean_mask(split.indices, kept)
+        return tf.boolean_mask(split.values, kept), tf.boolean_mask(split.indices, kept)
 
     n, longest = tf.unstack(split.shape, 2)
-    values, indices = tf.cond(longest > max_tokens, cut, lambda: (values, split.indices))
-    return values, indices, n
+    tokens, indices = tf.cond(longest > max_tokens, cut, lambda: (split.values, split.indices))
+    return tokens, indices, n
 
 
 def hashes(tokens: tf.Tensor, affixes: Sequence[int] = ()) -> tf.Tensor:
-    """Hashes tokens `[tokens]`, UTF-8 and folded as `flat_tokens` returns them: int64, see `text_spec.token_hash`."""
+    """Hashes tokens `[tokens]` of `flat_tokens`: int64, see `text_spec.token_hash`."""
     if not affixes:
-        return tf.strings.to_hash_bucket_fast(tokens, TOKEN_MODULUS)
+        return tf.strings.to_hash_bucket_fast(tokens, text_spec.TOKEN_MODULUS)
     prefix, suffix = affixes
     # Spaces in front make every token long enough: the op refuses a suffix that is longer than its string.
     padded = tf.strings.join([" " * suffix, tokens])
     parts = [tokens, tf.strings.substr(tokens, 0, prefix), tf.strings.substr(padded, -suffix, suffix)]
-    hashed = tf.strings.to_hash_bucket_fast(tf.stack(parts), 2**AFFIX_BITS)
-    return tf.reduce_sum(hashed * np.array([[2 ** (2 * AFFIX_BITS)], [2**AFFIX_BITS], [1]], np.int64), 0)
+    hashed = tf.strings.to_hash_bucket_fast(tf.stack(parts), 2**text_spec.AFFIX_BITS)
+    return tf.reduce_sum(
+        hashed * np.array([[2 ** (2 * text_spec.AFFIX_BITS)], [2**text_spec.AFFIX_BITS], [1]], np.int64), 0
+    )
 
 
 def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) -> tf.Tensor:
-    """Returns the ids of the n-grams that begin at each token.
-
-    Args:
-      hashes: `[batch, (tokens)]` int64, of `token_hashes`.
-      orders: how many tokens the n-grams span, for example (1, 2).
-      buckets: ids are below it; at most 2^31 - 1.
+    """Returns the ids of the n-grams that begin at each token, as `text_spec.ngram_ids` does.
 
     Returns:
-      `[total tokens, len(orders)]` int32; row i belongs to `hashes.values[i]`. An n-gram that runs past its text's last
-      token ends with a mark instead.
+      `[total tokens, len(orders)]` int32; row i belongs to `hashes.values[i]`.
     """
     text_spec.check_orders(orders, buckets)
     return tf.math.floormod(mixed(hashes.values, hashes.value_rowids(), orders), buckets)
@@ -119,24 +98,13 @@ def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...], axis: int
     Returns:
       `[tokens, len(orders)]` int32, or with axis 0 `[len(orders), tokens]`.
     """
-    chained = values
-    chains = {1: chained}
+    chains = {1: values}
     if max(orders) > 1:
-        past = _past(rows)  # `x | past` is x, or END behind the last token
+        past = _past(rows)
         for order in range(2, max(orders) + 1):
-            following = tf.bitwise.bitwise_or(_next(chained, END), past)
-            chained = tf.bitwise.bitwise_xor(values, following * text_spec.chain(order))
-            chains[order] = chained
-    return _high_half(tf.stack([chains[order] for order in orders], axis) * MIX)
-
-
-def mixed_offsets(values: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
-    """Mixes the token hashes at each offset of a window; ids are remainders of the result, `[tokens, window]` int32."""
-    ahead = [values]
-    past = _past(rows)
-    for _ in range(1, window):
-        ahead.append(tf.bitwise.bitwise_or(_next(ahead[-1], END), past))
-    return _high_half(tf.stack(ahead, axis=1) * tf.constant(text_spec.offset_factors(window), tf.int64))
+            following = _next(chains[order - 1], past, text_spec.END) * text_spec.chain(order)
+            chains[order] = tf.bitwise.bitwise_xor(values, following)
+    return _high_half(tf.stack([chains[order] for order in orders], axis) * text_spec.MIX)
 
 
 def composed_ids(
@@ -150,24 +118,18 @@ def composed_ids(
     """Returns the table rows that each composed n-gram is the sum of, as `text_spec.composed_ids` does.
 
     Args:
-      values: `[tokens]` int64 token hashes, made with these affixes.
+      values: `[tokens]` int64 token hashes; the others as there.
       rows: `[tokens]` int64, the text of each, rising.
-      window, buckets: of the student.
-      affixes: as of `text_spec.token_hash`.
-      vocabulary: `[size]` int64, as of `text_spec.slots`; None where tokens are hashed to rows.
-
-    Returns:
-      `[tokens, window + len(affixes)]` int32.
     """
     text_spec.check_orders(range(1, window + 1), buckets)
     if vocabulary is None:
-        first, ids = 0, tf.math.floormod(mixed_offsets(values, rows, window), buckets)
+        first, ahead = 0, _ahead(values, rows, window, text_spec.END)
+        ids = _bucket(tf.stack(ahead, 1) * tf.constant(text_spec.offset_factors(window), tf.int64), buckets)
     else:
-        first = (int(vocabulary.shape[0]) + UNKNOWN_SLOT + 1) * window
-        ids = _slot_ids(values, rows, window, vocabulary)
-    if not affixes:
-        return ids
-    return tf.concat([ids, _affix_ids(values, buckets, first)], 1)
+        first = text_spec.first_hashed(vocabulary, window)
+        ahead = _ahead(_slots(values, vocabulary), rows, window, text_spec.END_SLOT)
+        ids = tf.stack(ahead, 1) * window + np.arange(window, dtype=np.int32)
+    return tf.concat([ids, _affix_ids(values, buckets, first)], 1) if affixes else ids
 
 
 def part_ids(
@@ -190,33 +152,18 @@ def part_ids(
       mean nothing. Columns are the offsets 1 to `window - 1`, then offset 0, then the affixes.
     """
     text_spec.check_orders(range(1, window + 1), buckets)
-    first = 0
     offsets = [*range(1, window), 0]
     if vocabulary is None:
+        first, hashes = 0, tf.concat([tf.constant([text_spec.END], tf.int64), values], 0)
         factors = [text_spec.offset_factors(window)[offset] for offset in offsets]
-        hashes = tf.concat([tf.constant([END], tf.int64), values], 0)
-        ids = tf.math.floormod(_high_half(hashes[:, None] * tf.constant(factors, tf.int64)), buckets)
+        ids = _bucket(hashes[:, None] * tf.constant(factors, tf.int64), buckets)
     else:
-        first = (int(vocabulary.shape[0]) + UNKNOWN_SLOT + 1) * window
-        slots = tf.concat([tf.constant([END_SLOT]), _slots(values, vocabulary)], 0)
+        first = text_spec.first_hashed(vocabulary, window)
+        slots = tf.concat([tf.constant([text_spec.END_SLOT]), _slots(values, vocabulary)], 0)
         ids = slots[:, None] * window + np.array(offsets, np.int32)
     if not affixes:
         return ids
     return tf.concat([ids, tf.pad(_affix_ids(values, buckets, first), [[1, 0], [0, 0]])], 1)
-
-
-def _affix_ids(values: tf.Tensor, buckets: int, first: int) -> tf.Tensor:
-    parts = tf.bitwise.bitwise_and(values[:, None], np.array(AFFIX_MASKS, np.int64))
-    return tf.math.floormod(_high_half(parts * np.array(AFFIX_FACTORS, np.int64)), buckets - first) + first
-
-
-def _slots(values: tf.Tensor, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
-    """Looks up tokens' slots, as `text_spec.slots` does: `[tokens]` int32."""
-    known = tf.convert_to_tensor(vocabulary)
-    position = tf.raw_ops.LowerBound(sorted_inputs=tf.expand_dims(known, 0), values=tf.expand_dims(values, 0))[0]
-    position = tf.minimum(position, int(vocabulary.shape[0]) - 1)
-    is_known = tf.equal(tf.gather(known, position), values)
-    return tf.where(is_known, position + (UNKNOWN_SLOT + 1), UNKNOWN_SLOT)
 
 
 def following(positions: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
@@ -230,21 +177,26 @@ def following(positions: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
     Returns:
       `[tokens, window - 1]` int32: column k has the position of the token k + 1 behind, 0 past its text's last token.
     """
-    inside = tf.cast(tf.bitwise.invert(_past(rows)), tf.int32)
-    ahead = [positions]
-    for _ in range(1, window):
-        ahead.append(tf.bitwise.bitwise_and(_next(ahead[-1], END_SLOT), inside))
-    return tf.stack(ahead[1:], 1)
+    return tf.stack(_ahead(positions, rows, window, text_spec.END_SLOT)[1:], 1)
 
 
-def _slot_ids(values: tf.Tensor, rows: tf.Tensor, window: int, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
-    ahead = [_slots(values, vocabulary)]
-    inside = tf.cast(
-        tf.bitwise.invert(_past(rows)), tf.int32
-    )  # `x & inside` is x, or END_SLOT (0) behind the last token
-    for _ in range(1, window):
-        ahead.append(tf.bitwise.bitwise_and(_next(ahead[-1], END_SLOT), inside))
-    return tf.stack(ahead, 1) * window + np.arange(window, dtype=np.int32)
+def _affix_ids(values: tf.Tensor, buckets: int, first: int) -> tf.Tensor:
+    parts = tf.bitwise.bitwise_and(values[:, None], np.array(text_spec.AFFIX_MASKS, np.int64))
+    return _bucket(parts * np.array(text_spec.AFFIX_FACTORS, np.int64), buckets - first) + first
+
+
+def _slots(values: tf.Tensor, vocabulary: tf.Tensor | np.ndarray) -> tf.Tensor:
+    """Looks up tokens' slots, as `text_spec.slots` does: `[tokens]` int32."""
+    known = tf.convert_to_tensor(vocabulary)
+    position = tf.raw_ops.LowerBound(sorted_inputs=tf.expand_dims(known, 0), values=tf.expand_dims(values, 0))[0]
+    position = tf.minimum(position, int(vocabulary.shape[0]) - 1)
+    is_known = tf.equal(tf.gather(known, position), values)
+    return tf.where(is_known, position + (text_spec.UNKNOWN_SLOT + 1), text_spec.UNKNOWN_SLOT)
+
+
+def _bucket(products: tf.Tensor, buckets: int) -> tf.Tensor:
+    """Returns the table rows, below `buckets`, of int64 products."""
+    return tf.math.floormod(_high_half(products), buckets)
 
 
 def _high_half(products: tf.Tensor) -> tf.Tensor:
@@ -252,12 +204,27 @@ def _high_half(products: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.bitwise.right_shift(products, tf.constant(32, tf.int64)), tf.int32)
 
 
+def _ahead(values: tf.Tensor, rows: tf.Tensor, window: int, end: int) -> list[tf.Tensor]:
+    """Lists the values of each token, of the token behind it, and so on; `end`, END or END_SLOT, past a text's last one."""
+    ahead, past = [values], tf.cast(_past(rows), values.dtype)
+    for _ in range(1, window):
+        ahead.append(_next(ahead[-1], past, end))
+    return ahead
+
+
+def _next(values: tf.Tensor, past: tf.Tensor, end: int) -> tf.Tensor:
+    """Returns the value of the token behind each; `end` where `past` marks a text's last token."""
+    moved = _moved(values, end)
+    # END is all ones and END_SLOT all zeros: a bitwise op is cheaper than a choice.
+    return moved | past if end == text_spec.END else moved & ~past
+
+
 def _past(rows: tf.Tensor) -> tf.Tensor:
     """Marks each text's last token by all ones and the others by all zeros, of the dtype of `rows`."""
-    return tf.bitwise.right_shift(rows - _next(rows, rows.dtype.max), tf.constant(63, rows.dtype))
+    return tf.bitwise.right_shift(rows - _moved(rows, rows.dtype.max), tf.constant(63, rows.dtype))
 
 
-def _next(values: tf.Tensor, last: int) -> tf.Tensor:
+def _moved(values: tf.Tensor, last: int) -> tf.Tensor:
     """Moves every element one place towards the front, and `last` in behind."""
     return tf.concat([values, tf.constant([last], values.dtype)], 0)[1:]
 
@@ -276,8 +243,8 @@ def _folded(text: tf.Tensor) -> tf.Tensor:
 @cache
 def _isolated() -> str:
     """Returns RE2's pattern for what becomes a token of its own."""
-    ranges = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in SPEC["isolated"])
-    return f"{SPEC['number']}|[{ranges}]"
+    ranges = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in text_spec.SPEC["isolated"])
+    return f"{text_spec.SPEC['number']}|[{ranges}]"
 
 
 @cache

@@ -133,7 +133,7 @@ def ngram_keys(hashes: np.ndarray, orders: Sequence[int], row_splits: np.ndarray
     chained = hashes
     chains = {1: chained}
     for order in range(2, max(orders) + 1):
-        chained = hashes ^ _following(chained, END, row_splits) * chain(order)
+        chained = hashes ^ _next(chained, END, row_splits) * chain(order)
         chains[order] = chained
     return np.stack([chains[order] for order in orders], 1)
 
@@ -159,47 +159,6 @@ def ngram_ids(
     return rows_of(ngram_keys(hashes, orders, row_splits), buckets)
 
 
-def offset_ids(hashes: np.ndarray, window: int, buckets: int, row_splits: np.ndarray | None = None) -> np.ndarray:
-    """Returns the ids of the tokens at each offset from each token; a composed n-gram is the sum of their rows.
-
-    Arguments as of `ngram_ids`.
-
-    Returns:
-      `[tokens, window]` int32; column k belongs to the token k positions on, or to the mark behind its text's last token.
-    """
-    check_orders(range(1, window + 1), buckets)
-    ahead = _ahead(hashes, window, END, row_splits)
-    return _bucket(ahead * np.array(offset_factors(window), np.int64), buckets)
-
-
-def _bucket(products: np.ndarray, buckets: int) -> np.ndarray:
-    """Takes the upper half of 64-bit products modulo `buckets`, int32."""
-    return (products >> 32).astype(np.int32) % np.int32(buckets)
-
-
-def _ahead(values: np.ndarray, window: int, end: int, row_splits: np.ndarray | None) -> np.ndarray:
-    """Puts the values of each token and of the `window - 1` tokens behind it side by side: `[tokens, window]`."""
-    columns = [values]
-    for _ in range(1, window):
-        columns.append(_following(columns[-1], end, row_splits))
-    return np.stack(columns, 1)
-
-
-def _following(values: np.ndarray, end: int, row_splits: np.ndarray | None) -> np.ndarray:
-    """Returns the value of the token behind each token; `end` behind a text's last one."""
-    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
-    following = np.empty_like(values)
-    following[:-1] = values[1:]
-    following[last] = end
-    return following
-
-
-def affix_ids(hashes: np.ndarray, buckets: int) -> np.ndarray:
-    """Returns the ids of each token's prefix and suffix, `[tokens, 2]` int32, from hashes that were made with affixes."""
-    parts = hashes[:, None] & np.array(AFFIX_MASKS, np.int64)
-    return _bucket(parts * np.array(AFFIX_FACTORS, np.int64), buckets)
-
-
 def slots(hashes: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
     """Looks up each token's slot in a vocabulary: `[tokens]` int32, UNKNOWN_SLOT for those that it lacks.
 
@@ -211,18 +170,6 @@ def slots(hashes: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
     return np.where(vocabulary[position] == hashes, position + UNKNOWN_SLOT + 1, UNKNOWN_SLOT).astype(np.int32)
 
 
-def slot_ids(
-    hashes: np.ndarray, window: int, vocabulary: np.ndarray, row_splits: np.ndarray | None = None
-) -> np.ndarray:
-    """Returns what `offset_ids` does, for a student with a vocabulary: each slot has a row for each offset.
-
-    Returns:
-      `[tokens, window]` int32, below `(len(vocabulary) + 2) * window`.
-    """
-    ahead = _ahead(slots(hashes, vocabulary), window, END_SLOT, row_splits)
-    return ahead * np.int32(window) + np.arange(window, dtype=np.int32)
-
-
 def composed_ids(
     hashes: np.ndarray,
     window: int,
@@ -231,28 +178,62 @@ def composed_ids(
     vocabulary: np.ndarray | None = None,
     row_splits: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Returns the table rows that each composed n-gram is the sum of.
+    """Returns the table rows that each composed n-gram is the sum of: of the token at each offset from a token.
 
-    Tokens have the first rows where there is a vocabulary, and affixes the rest; without one both are hashed into all.
+    Where there is a vocabulary its slots have the first rows, one for each offset, and affixes the rest. Without one tokens
+    and affixes are hashed into all rows.
 
     Args:
-      hashes, window, buckets, row_splits: as of `offset_ids`.
+      hashes, buckets, row_splits: as of `ngram_ids`.
+      window: tokens that an n-gram spans.
       affixes: with which the hashes were made.
       vocabulary: as of `slots`; None where tokens are hashed to rows.
 
     Returns:
-      `[tokens, window + len(affixes)]` int32.
+      `[tokens, window + len(affixes)]` int32. Column k belongs to the token k positions on, or to the mark behind its
+      text's last token; the last two columns belong to the token's own prefix and suffix.
     """
-    first = 0 if vocabulary is None else (len(vocabulary) + UNKNOWN_SLOT + 1) * window
+    check_orders(range(1, window + 1), buckets)
     if vocabulary is None:
-        ids = offset_ids(hashes, window, buckets, row_splits)
+        first, ahead = 0, _ahead(hashes, window, END, row_splits)
+        ids = _bucket(ahead * np.array(offset_factors(window), np.int64), buckets)
     else:
-        ids = slot_ids(hashes, window, vocabulary, row_splits)
+        first, ahead = first_hashed(vocabulary, window), _ahead(slots(hashes, vocabulary), window, END_SLOT, row_splits)
+        ids = ahead * np.int32(window) + np.arange(window, dtype=np.int32)
     if not affixes:
         return ids
-    return np.concatenate([ids, affix_ids(hashes, buckets - first) + np.int32(first)], 1)
+    parts = hashes[:, None] & np.array(AFFIX_MASKS, np.int64)
+    of_affixes = _bucket(parts * np.array(AFFIX_FACTORS, np.int64), buckets - first) + np.int32(first)
+    return np.concatenate([ids, of_affixes], 1)
+
+
+def first_hashed(vocabulary: Any, window: int) -> int:
+    """Returns the first table row behind those of a vocabulary's slots."""
+    return (int(vocabulary.shape[0]) + UNKNOWN_SLOT + 1) * window
 
 
 def offset_factors(window: int) -> list[int]:
     """Returns the factors of a token's hash at each offset, as int64s; at offset 0 the id is the unigram's."""
     return [(MIX * (chain(offset + 1) if offset else 1) + 2**63) % 2**64 - 2**63 for offset in range(window)]
+
+
+def _ahead(values: np.ndarray, window: int, end: int, row_splits: np.ndarray | None) -> np.ndarray:
+    """Puts the values of each token and of the `window - 1` tokens behind it side by side: `[tokens, window]`."""
+    columns = [values]
+    for _ in range(1, window):
+        columns.append(_next(columns[-1], end, row_splits))
+    return np.stack(columns, 1)
+
+
+def _bucket(products: np.ndarray, buckets: int) -> np.ndarray:
+    """Takes the upper half of 64-bit products modulo `buckets`, int32."""
+    return (products >> 32).astype(np.int32) % np.int32(buckets)
+
+
+def _next(values: np.ndarray, end: int, row_splits: np.ndarray | None) -> np.ndarray:
+    """Returns the value of the token behind each token; `end` behind a text's last one."""
+    last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
+    following = np.empty_like(values)
+    following[:-1] = values[1:]
+    following[last] = end
+    return following

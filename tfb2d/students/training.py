@@ -95,11 +95,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
 
     def fit(self, progress: bool = True) -> list[dict[str, float]]:
-        """Trains, going on from the last checkpoint.
-
-        Returns:
-          A dict of figures for each epoch. The student holds the weights.
-        """
+        """Trains, going on from the last checkpoint; returns figures for each epoch. The student holds the weights."""
         self._restore()
         chief, config = self.steps.is_chief, self.config
         writer = (

@@ -37,14 +37,8 @@ EVALUATIONS = 4
 def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> AdaptOutcome:
     """Trains the encoder of `config.preset` on `config.adapt.rows` rows of `data/transfer` to guess hidden words.
 
-    A run that was killed goes on from its newest checkpoint, as `fine_tune` does.
-
-    Args:
-      config: the teacher's settings; see `config.adapt_settings` for those that count.
-      data: folder with the table `transfer`.
-      task: names the text fields.
-      out: gets `model/`, an encoder preset that `TeacherConfig.preset` takes too, and TensorBoard scalars.
-      progress: whether to show a progress bar.
+    A run that was killed goes on from its newest checkpoint, as `fine_tune` does. `out` gets `model/`, an encoder preset
+    that `TeacherConfig.preset` takes too, and TensorBoard scalars.
 
     Returns:
       The outcome. `history` has `valid_loss` and `valid_accuracy` of hidden tokens in rows that are not trained on.

@@ -38,14 +38,7 @@ biases of its base model and its labels, and so does each student that learns fr
 
 
 def write_card(path: Path, task: Task, settings: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
-    """Writes the model card.
-
-    Args:
-      path: the file.
-      task: what the teacher learnt.
-      settings: the teacher's `TeacherConfig` as a dict.
-      outcome: what `fine_tune` returns.
-    """
+    """Writes the model card of a teacher's task, its `TeacherConfig` as a dict, and what `fine_tune` returned."""
     best = outcome["best"]
     outputs = f"a logit for each of {', '.join(task.classes)}" if task.kind == "multiclass" else "one logit"
     text = CARD.format(

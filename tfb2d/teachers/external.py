@@ -12,7 +12,7 @@ from tfb2d.data.join import LEAST_SHARE, Matches, ScoreTable, log_matches
 from tfb2d.data.readers import AS_USUAL, Reading
 from tfb2d.data.tables import iter_part, part_files
 from tfb2d.data.task import Task
-from tfb2d.teachers.shards import clear, write_shard
+from tfb2d.teachers.shards import write_shard
 
 TRANSFER = "transfer"  # the table that holds the scored texts themselves
 
@@ -48,7 +48,9 @@ def attach_splits(
     for name, (source, out) in splits.items():
         here = Matches(rejected=table.rejects.count)
         table.used[:] = False
-        clear(out)
+        out.mkdir(parents=True, exist_ok=True)
+        for path in out.glob("part-*.parquet"):
+            path.unlink()
         for index, part in enumerate(part_files(source)):
             rows = pa.Table.from_batches(iter_part(part, task.fields), schema)
             logits, matches = table.find([rows[field].to_pylist() for field in task.fields])

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from tfb2d.config.mapping import changed_settings
 from tfb2d.data.files import expand
 from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.tables import ShardWriter
 from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
 from tfb2d.runs import beside, locked
 from tfb2d.scale.object_store import bring_here
-from tfb2d.teachers.label import label_rows
+from tfb2d.teachers.label import label_folder
 from tfb2d.teachers.saved import read_about, teacher_identity
 
 VERSION = 1  # of the code: raise it when the same teacher and files give other logits
@@ -56,10 +58,6 @@ def label_files(
       columns: the text columns, in the order of the task's fields; by default those of the fields' names.
       keep: columns to pass through where the files have them.
       reading: how files are read.
-      progress: whether to show a progress bar.
-
-    Returns:
-      How many rows were labelled, and how many rejected.
 
     Raises:
       RunBusyError: another process labels into `out`.
@@ -70,14 +68,26 @@ def label_files(
     copies = beside(out, "inputs")  # of what stands in object stores
     with locked(out, beside(out, "lock")):
         here = bring_here(inputs, copies)
-        outcome = _label_files(teacher, here, out, config, columns, keep, reading, progress)
+        with _staged(beside(out, "rows")) as staged:
+            outcome = _label_files(teacher, here, staged, out, config, columns, keep, reading, progress)
         shutil.rmtree(copies, ignore_errors=True)
         return outcome
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """Gives a folder for the table of the files' rows, which is deleted at the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _label_files(
     teacher: Path,
     inputs: Sequence[str],
+    staged: Path,
     out: Path,
     config: LabelConfig,
     columns: Sequence[str],
@@ -97,26 +107,22 @@ def _label_files(
         VERSION, teacher_identity(teacher), *read_as, changed_settings(config), fingerprint_files(paths)
     )
 
-    rows = 0
+    # All files are read before hours of labelling: what is wrong with them shows at once.
+    schema = pa.schema([(column, pa.string()) for column in (*columns, *keep)])
     with Rejects(out.with_name(f"{out.name}.rejected.jsonl"), reading.max_rejected) as rejects:
         rejects.begin()
-        # Once through all files before hours of labelling: what is wrong with them shows at once.
-        for batch in text_batches(paths, columns, keep, reading, rejects):
-            rows += batch.num_rows
-        if not rows + rejects.count:
+        with ShardWriter(staged, schema) as table:
+            for batch in text_batches(paths, columns, keep, reading, rejects):
+                table.write(batch)
+        if not table.rows + rejects.count:
             raise DataError(f"{', '.join(inputs)}: no rows")
-        rejects.check(rows + rejects.count)
+        rejects.check(table.rows + rejects.count)
     for path, dialect in rejects.dialects.items():
         logging.info("%s was read as %s", path, dialect)
 
     def work(folder: Path) -> LabelFilesOutcome:
-        def rows_from(first: int) -> Iterator[pa.RecordBatch]:
-            for batch in text_batches(paths, columns, keep, reading, Rejects(None, 1)):
-                yield batch.slice(first)
-                first = max(0, first - batch.num_rows)
-
-        earlier = set_aside(folder)
-        without = label_rows(teacher, rows_from, rows, columns, folder, config, progress, earlier, reading.max_rejected)
-        return LabelFilesOutcome(rows, rejects.count, without)
+        earlier, most = set_aside(folder), reading.max_rejected
+        without = label_folder(teacher, staged, folder, config, progress, earlier, most, columns, keep)
+        return LabelFilesOutcome(table.rows, rejects.count, without)
 
     return bring_up(out, made_from, work, LabelFilesOutcome)

@@ -49,7 +49,6 @@ def fine_tune(
         weights are kept.
       task: what is learnt.
       out: the saved teacher's folder; it also gets a model card and TensorBoard scalars.
-      progress: whether to show a progress bar.
       adapted: folder in which `adapt` adapted the encoder; None starts from the preset itself.
       headline: the measure that says which weights are best (`report.headline`); "" takes the task's own. Of equal figures
         the one with the lower loss is better.

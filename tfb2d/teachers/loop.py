@@ -20,27 +20,16 @@ from tfb2d.teachers.steps import training_step
 
 @dataclass
 class State:
-    """Holds where a training is. It goes on from this, the weights and the optimizer's variables.
+    """Holds where a training is. It goes on from this, the weights and the optimizer's variables."""
 
-    Attributes:
-      step: steps so far.
-      seconds: of training so far, before kills too.
-      train_loss: summed over the `train_rows` since the last evaluation.
-      train_rows: see `train_loss`.
-      worse: evaluations since the best one.
-      best: the best evaluation; None if none is kept.
-      best_file: the checkpoint of its weights; "" if there is none.
-      history: the evaluations so far.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    train_loss: float = 0.0
-    train_rows: int = 0
-    worse: int = 0
-    best: dict[str, float] | None = None
-    best_file: str = ""
-    history: list[dict[str, float]] = field(default_factory=list)
+    step: int = 0  # steps so far
+    seconds: float = 0.0  # of training so far, before kills too
+    train_loss: float = 0.0  # summed over the rows since the last evaluation
+    train_rows: int = 0  # how many these are
+    worse: int = 0  # evaluations since the best one
+    best: dict[str, float] | None = None  # the best evaluation; None if none is kept
+    best_file: str = ""  # the checkpoint of its weights
+    history: list[dict[str, float]] = field(default_factory=list)  # the evaluations so far
 
 
 class Training(ABC):
@@ -54,16 +43,10 @@ class Training(ABC):
       epochs: how often each is read.
       batch_size: rows of a step.
       checkpoint_seconds: time between checkpoints; there is also one after each evaluation.
-
-    Attributes:
-      title: what the progress bar is called.
-      learning_rate: name of the setting to lower if the loss is NaN or infinite.
-      epoch_steps: steps of an epoch.
-      steps: steps of the whole run.
     """
 
-    title: ClassVar[str]
-    learning_rate: ClassVar[str]
+    title: ClassVar[str]  # of the progress bar
+    learning_rate: ClassVar[str]  # name of the setting to lower if the loss is NaN or infinite
 
     def __init__(self, out: Path, rows: int, epochs: int, batch_size: int, checkpoint_seconds: float) -> None:
         self.out = out

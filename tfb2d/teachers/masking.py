@@ -36,13 +36,7 @@ class Units:
     rows: np.ndarray
 
     def hide(self, rate: float, mask_id: int, plain: np.ndarray, rng: np.random.Generator) -> tuple[Packed, np.ndarray]:
-        """Hides units at random, at least one in each row.
-
-        Args:
-          rate: share of the units.
-          mask_id: the mask token.
-          plain: ids that may replace a token.
-          rng: the random generator.
+        """Hides a share `rate` of the units at random, at least one in each row; `plain` are ids that may replace a token.
 
         Returns:
           The rows with hidden tokens replaced, and labels, int32 [tokens]: the token that was there, or `IGNORED`.

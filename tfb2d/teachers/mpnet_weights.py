@@ -27,12 +27,7 @@ RESERVED_POSITIONS = 2  # the first rows of the position table are never a token
 
 
 def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifier:
-    """Builds a classifier from the folder's encoder and a fresh head.
-
-    Args:
-      folder: what Hugging Face's libraries wrote.
-      num_classes: logits.
-      dtype: a Keras dtype policy.
+    """Builds a classifier from the folder's encoder and a fresh head, in a Keras dtype policy.
 
     Raises:
       ConfigError: a file or a tensor is missing, or the encoder differs from what `mpnet.py` computes.

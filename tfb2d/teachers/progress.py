@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from absl import logging
 from tqdm import tqdm
@@ -14,15 +13,15 @@ from tfb2d.teachers.shards import shard_path, without_logit
 
 
 class LabelProgress:
-    """A progress bar that counts rows, and those without a logit.
+    """A progress bar that counts the rows of a folder of shards, and those without a logit.
 
     Args:
-      out: the folder of shards.
+      out: the folder.
       rows: of all shards together.
       config: shard size and price.
       todo: the shards that are missing; the others are counted as they are.
       show: whether to show the bar.
-      max_without: share of rows without a logit at which to stop.
+      max_without: share of rows without a logit from which on DataError is raised.
 
     Attributes:
       without: rows without a logit, in finished shards too.
@@ -35,18 +34,24 @@ class LabelProgress:
         present = [i for i in range(len(starts)) if i not in missing]
         done = sum(min(config.rows_per_shard, rows - starts[i]) for i in present)
         self.without = sum(without_logit(shard_path(out, i)) for i in present)
-        self._rows, self._max, self._price = rows, max_without, config.price_per_hour
+        self._out, self._rows, self._max, self._price = out, rows, max_without, config.price_per_hour
         self._labelled, self._begin = 0, time.monotonic()
         self._bar = tqdm(total=rows, initial=done, desc=f"labelling {out.name}", unit="row", disable=not show)
-        self._out = out
         self._check()
 
-    def __enter__(self) -> "LabelProgress":
-        return self
+    def update(self, rows: int, without: int) -> None:
+        """Takes note of a shard; raises DataError where too many rows have no logit."""
+        self._labelled += rows
+        self.without += without
+        if self._price:
+            cost = self._price * (time.monotonic() - self._begin) / 3600
+            whole = cost * (self._rows - self._bar.n + self._labelled - rows) / self._labelled
+            self._bar.set_postfix_str(f"cost {cost:.2f} of about {whole:.2f}", refresh=False)
+        self._bar.update(rows)
+        self._check()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Ends the bar, and logs the rate and the cost."""
         self._bar.close()
         if not self._labelled:
             return
@@ -56,21 +61,6 @@ class LabelProgress:
         logging.info("%s rows labelled in %.0f s: %.0f rows/s%s", f"{self._labelled:,}", seconds, rate, cost)
         if self.without:
             logging.warning("%s: %d rows have no logit: the teacher gave no finite number", self._out, self.without)
-
-    def update(self, rows: int, without: int) -> None:
-        """Takes note of a shard.
-
-        Raises:
-          DataError: too many rows have no logit.
-        """
-        self._labelled += rows
-        self.without += without
-        if self._price:
-            cost = self._price * (time.monotonic() - self._begin) / 3600
-            whole = cost * (self._rows - self._bar.n + self._labelled - rows) / self._labelled
-            self._bar.set_postfix_str(f"cost {cost:.2f} of about {whole:.2f}", refresh=False)
-        self._bar.update(rows)
-        self._check()
 
     def _check(self) -> None:
         if self.without > self._max * self._rows:

@@ -1,85 +1,24 @@
-"""Labels the rows of a shard: the local loop and Ray's actors both call this, so the bytes are the same."""
+"""Labels the rows of shards: the local loop and Ray's actors both run this, so the bytes are the same."""
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from tfb2d.data.tables import TableRows
+from tfb2d.data.keys import look_up, text_hashes
+from tfb2d.data.tables import TableRows, iter_part, logit_names
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 from tfb2d.resume import fingerprint
-from tfb2d.teachers.known import KnownLogits
+from tfb2d.teachers import shards
 from tfb2d.teachers.saved import read_about, teacher_identity
-from tfb2d.teachers.shards import MANIFEST, write_shard
 
 if TYPE_CHECKING:
     from tfb2d.teachers.teacher import Teacher
-
-
-class ShardLabeller:
-    """Labels the rows of shards. The teacher is loaded with the first text that has no logit yet.
-
-    A row for which the teacher gives no finite number gets NaN: it has no logit, like a row without a score from outside.
-
-    Args:
-      teacher: a saved teacher's folder.
-      fields: the text columns, in the order of the task's fields.
-      out: where the shards go.
-      batch_tokens: tokens of a forward pass, padding included.
-      earlier: folders with this teacher's logits of other tables; texts that stand there keep their logits.
-
-    Attributes:
-      n_logits: logits a row.
-      made_by: digest of the teacher and its fields, see `shards.MADE_BY`.
-    """
-
-    def __init__(
-        self, teacher: Path, fields: Sequence[str], out: Path, batch_tokens: int, earlier: Sequence[Path] = ()
-    ) -> None:
-        self.n_logits = Task.from_json(read_about(teacher)["task"]).n_logits
-        self.made_by = made_by(teacher, fields)
-        self._folder, self._fields, self._out, self._batch_tokens = teacher, fields, out, batch_tokens
-        self._known = KnownLogits(earlier, self.made_by, fields, self.n_logits)
-        self._teacher: Teacher | None = None
-
-    def label(self, index: int, table: pa.Table) -> tuple[int, int]:
-        """Labels a shard's rows and writes the shard, atomically.
-
-        Returns:
-          How many rows there are, and how many of them have no logit.
-
-        Raises:
-          DataError: no row gets a finite number.
-        """
-        columns = [table[name].to_pylist() for name in self._fields]
-        known, logits = self._known.look_up(columns)
-        new = np.flatnonzero(~known)
-        if len(new):
-            if self._teacher is None:
-                from tfb2d.teachers.teacher import load_teacher  # Keras: not before there is something to do
-
-                self._teacher = load_teacher(self._folder)
-            logits[new] = self._teacher.logits([[column[row] for row in new] for column in columns], self._batch_tokens)
-        without = ~np.isfinite(logits).all(1)
-        logits[without] = np.nan
-        if len(without) and without.all():
-            texts = ", ".join(f"{name}={column[0][:60]!r}" for name, column in zip(self._fields, columns, strict=True))
-            raise DataError(
-                f"{self._folder}: the teacher gives no finite number for any row of shard {index}, the first: {texts}; "
-                "its weights are damaged, or its mixed precision overflows"
-            )
-        write_shard(self._out, index, table, logits, self.made_by)
-        return table.num_rows, int(without.sum())
-
-
-def made_by(teacher: Path, fields: Sequence[str]) -> str:
-    """Returns the digest of a teacher and its fields, see `shards.MADE_BY`."""
-    return fingerprint(teacher_identity(teacher), list(fields))
 
 
 @dataclass(frozen=True)
@@ -93,7 +32,7 @@ class LabelJob:
       fields: the text columns among them, in the order of the task's fields.
       rows_per_shard, batch_tokens: see `LabelConfig`.
       made_by: what the driver knows of the teacher.
-      earlier: see `ShardLabeller`.
+      earlier: folders with this teacher's logits of other tables; texts that stand there keep their logits.
       environment: variables to set before Keras is imported; None unsets one.
     """
 
@@ -110,26 +49,87 @@ class LabelJob:
     environment: tuple[tuple[str, str | None], ...] = ()
 
     def start(self) -> Callable[[int], tuple[int, int]]:
-        """Returns the function that labels a shard; see `ShardLabeller.label`.
+        """Returns the function that labels a shard and says how many rows it has, and how many of them no logit.
+
+        A row for which the teacher gives no finite number gets NaN: it has no logit, like one without a score from outside.
 
         Raises:
           ConfigError: there is no teacher on this machine.
-          DataError: this machine has another teacher, or another output folder, than the driver.
+          DataError: this machine has another teacher, or another output folder, than the driver; of the function also: no
+            row of the shard gets a finite number.
         """
         for name, value in self.environment:
             os.environ.pop(name, None)
             os.environ.update({name: value} if value else {})
-        out = Path(self.out)
-        if not (out / MANIFEST).exists():
+        folder, out = Path(self.teacher), Path(self.out)
+        if not (out / shards.MANIFEST).exists():
             raise DataError(f"{out} is not the driver's folder; all machines must share the output's storage")
-        labeller = ShardLabeller(
-            Path(self.teacher), self.fields, out, self.batch_tokens, [Path(folder) for folder in self.earlier]
-        )
-        if labeller.made_by != self.made_by:
-            raise DataError(f"{self.teacher} is not the driver's teacher; all machines must have the same one")
+        n_logits = Task.from_json(read_about(folder)["task"]).n_logits
+        if made_by(folder, self.fields) != self.made_by:
+            raise DataError(f"{folder} is not the driver's teacher; all machines must have the same one")
         rows = TableRows(Path(self.source), self.columns, self.part_rows)
+        known = KnownLogits([Path(path) for path in self.earlier], self.made_by, self.fields, n_logits)
 
-        def work(index: int) -> tuple[int, int]:
-            return labeller.label(index, rows.read(index * self.rows_per_shard, self.rows_per_shard))
+        @cache
+        def teacher() -> "Teacher":
+            from tfb2d.teachers.teacher import load_teacher  # Keras: not before there is something to do
 
-        return work
+            return load_teacher(folder)
+
+        def label(index: int) -> tuple[int, int]:
+            table = rows.read(index * self.rows_per_shard, self.rows_per_shard)
+            columns = [table[name].to_pylist() for name in self.fields]
+            is_known, logits = known.look_up(columns)
+            new = np.flatnonzero(~is_known)
+            if len(new):
+                logits[new] = teacher().logits([[column[row] for row in new] for column in columns], self.batch_tokens)
+            without = ~np.isfinite(logits).all(1)
+            logits[without] = np.nan
+            if len(without) and without.all():
+                texts = ", ".join(
+                    f"{name}={column[0][:60]!r}" for name, column in zip(self.fields, columns, strict=True)
+                )
+                raise DataError(
+                    f"{folder}: the teacher gives no finite number for any row of shard {index}, the first: {texts}; "
+                    "its weights are damaged, or its mixed precision overflows"
+                )
+            shards.write_shard(out, index, table, logits, self.made_by)
+            return table.num_rows, int(without.sum())
+
+        return label
+
+
+def made_by(teacher: Path, fields: Sequence[str]) -> str:
+    """Returns the digest of a teacher and its fields, see `shards.MADE_BY`."""
+    return fingerprint(teacher_identity(teacher), list(fields))
+
+
+class KnownLogits:
+    """Looks up logits that a teacher wrote before by their texts, in memory: 8 bytes a row for its hash, and 4 a logit.
+
+    Args:
+      folders: of shards. A missing folder and another teacher's shards are passed over.
+      made_by: digest of the teacher and its fields, see `shards.MADE_BY`.
+      fields: the text columns.
+      n_logits: logits a row, k.
+    """
+
+    def __init__(self, folders: Sequence[Path], made_by: str, fields: Sequence[str], n_logits: int) -> None:
+        names = logit_names(n_logits)
+        hashes, logits = [np.empty(0, np.uint64)], [np.empty((0, n_logits), np.float32)]
+        for part in [part for folder in folders for part in sorted(folder.glob("part-*.parquet"))]:
+            if shards.made_by(part) != made_by:
+                continue
+            for batch in iter_part(part, [*fields, *names]):
+                hashes.append(text_hashes(zip(*(batch.column(name).to_pylist() for name in fields), strict=True)))
+                logits.append(np.stack([batch.column(name).to_numpy() for name in names], 1))
+        self.hashes, first = np.unique(np.concatenate(hashes), return_index=True)
+        self.logits = np.concatenate(logits)[first]
+
+    def look_up(self, columns: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+        """Looks up n texts a field: which are known, bool [n], and their logits, float32 [n, k]; others mean nothing."""
+        hashes = text_hashes(zip(*columns, strict=True))
+        indices, known = look_up(hashes, self.hashes)
+        logits = np.empty((len(hashes), self.logits.shape[1]), np.float32)
+        logits[known] = self.logits[indices[known]]
+        return known, logits

@@ -28,11 +28,7 @@ def missing_shards(out: Path, count: int) -> list[int]:
 
 
 def begin(out: Path, manifest: dict[str, Any]) -> None:
-    """Writes the manifest of a folder of shards, before the first shard.
-
-    Args:
-      out: the folder; made if need be.
-      manifest: what the shards depend on, by its name; `made_by` is one of these.
+    """Writes the manifest of a folder of shards before the first shard: what they depend on, `made_by` among it.
 
     Raises:
       RunError: the folder holds shards of something else.
@@ -48,22 +44,10 @@ def begin(out: Path, manifest: dict[str, Any]) -> None:
         write_json(path, manifest)
 
 
-def clear(out: Path) -> None:
-    """Makes a folder without shards."""
-    out.mkdir(parents=True, exist_ok=True)
-    for path in out.glob("part-*.parquet"):
-        path.unlink()
-
-
 def write_shard(out: Path, index: int, rows: pa.Table, logits: np.ndarray, made_by: str = "") -> None:
-    """Writes a shard.
+    """Writes a shard: the columns of n rows, then their logits, float32 [n, k], NaN where a row has none.
 
-    Args:
-      out: the folder.
-      index: which shard it is.
-      rows: n rows with their columns, which come first.
-      logits: float32 [n, k]; NaN where a row has none.
-      made_by: digest of what made the logits, for the shard's metadata; "" writes none.
+    `made_by` is a digest of what made the logits, for the shard's metadata; "" writes none.
     """
     for i, name in enumerate(logit_names(logits.shape[1])):
         rows = rows.append_column(name, pa.array(logits[:, i], pa.float32()))

@@ -7,7 +7,8 @@ queries that follow it. Batches are pieces of the ring then, so that nearly all 
 already and cost no encoding.
 """
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import LabelConfig
-from tfb2d.data.tables import read_table
+from tfb2d.data.tables import ShardWriter, read_table
 from tfb2d.data.task import Task
-from tfb2d.teachers.label import label_rows
+from tfb2d.runs import beside
+from tfb2d.teachers.label import label_folder
 from tfb2d.twin.model import distinct
 
 NEAR = 3  # queries behind a query whose titles it may get
@@ -81,10 +83,11 @@ def score_cross_pairs(
     titles, title_of = distinct(rows[title].to_pylist())
     first, second = sample_cross_pairs(query_of, title_of, count, seed)
     table = pa.table({query: pa.array(queries).take(pa.array(first)), title: pa.array(titles).take(pa.array(second))})
-
-    def rows_from(start: int) -> Iterator[pa.RecordBatch]:
-        yield from table.slice(start).to_batches()
-
     for teacher, out in zip(teachers, outs, strict=True):
-        label_rows(teacher, rows_from, table.num_rows, task.fields, out, config, progress)
+        pairs = beside(out, "rows")
+        with ShardWriter(pairs, table.schema) as writer:
+            for batch in table.to_batches():
+                writer.write(batch)
+        label_folder(teacher, pairs, out, config, progress)
+        shutil.rmtree(pairs)
     return table.num_rows

@@ -1,0 +1,221 @@
+"""Hashes texts into the folders that `rows.HashedRows` reads, so that each text is tokenized and hashed once.
+
+A table is hashed in numbered pieces; the local loop and Ray's actors run the same code, so bytes are equal. A piece is
+written whole or not at all, so a stopped run goes on with those that are missing. At the end the pieces are joined to the
+files that training maps into memory.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfb2d.atomic import atomic_path, sync, write_json
+from tfb2d.config.label import LabelConfig
+from tfb2d.data.tables import TableRows
+from tfb2d.errors import DataError
+from tfb2d.students import text
+from tfb2d.students.rows import ABOUT, HashedRows, TrainingRows, with_targets
+
+PIECE_ROWS = 65_536  # with another number a stopped run's pieces would be taken for others: raise `stage.ROWS_VERSION`
+BATCH_ROWS = 4096  # hashed by a thread at once
+PIECES = "_pieces"  # subfolder of the pieces, until they are joined
+Hashed = list[tuple[np.ndarray, np.ndarray]]  # of some texts: token hashes and splits, int64, for each field
+
+
+def hash_rows(
+    columns: Sequence[np.ndarray], targets: np.ndarray, out: Path, max_tokens: int, affixes: Sequence[int] = ()
+) -> TrainingRows:
+    """Hashes texts that are in memory into a folder; see `hash_table` and `with_targets`.
+
+    Args:
+      columns: the texts, one object array `[n]` a field.
+      targets: `[n, k]` float32.
+      out: the folder.
+      max_tokens: tokens kept of a text.
+      affixes: as of `text_spec.token_hash`.
+    """
+    hashed = _in_batches(_hasher(max_tokens, affixes), columns)
+    return with_targets(_write(hashed, out, max_tokens, affixes), targets)
+
+
+def hash_table(
+    source: Path,
+    fields: Sequence[str],
+    out: Path,
+    max_tokens: int,
+    affixes: Sequence[int] = (),
+    config: LabelConfig | None = None,
+    progress: bool = True,
+) -> HashedRows:
+    """Hashes the texts of a table, by the engine that labels it; goes on with the pieces that a stopped run left.
+
+    Args:
+      source: the table's folder.
+      fields: its text columns.
+      out: gets the rows. What is in it was made of the same table; whole rows of other settings are made anew.
+      max_tokens, affixes: see `hash_rows`.
+      config: names the engine, and where Ray runs; None works in this process.
+      progress: whether to show a bar.
+
+    Raises:
+      DataError: the table is damaged, or machines do not share its storage.
+    """
+    pieces = out / PIECES
+    if (out / ABOUT).exists():
+        shutil.rmtree(pieces, ignore_errors=True)  # a kill may have left some behind the join
+        hashed = HashedRows(out)
+        if (hashed.max_tokens, hashed.affixes) == (max_tokens, tuple(affixes)):
+            return hashed
+    config = config or LabelConfig()
+    pieces.mkdir(parents=True, exist_ok=True)
+    part_rows = TableRows(source, fields).part_rows
+    paths = (str(source.absolute()), str(pieces.absolute()))
+    threads = max(1, int(config.ray.cpus_per_actor)) if config.engine == "ray" and config.ray.actors else None
+    job = HashJob(*paths, part_rows, tuple(fields), max_tokens, tuple(affixes), PIECE_ROWS, threads)
+    starts = range(0, sum(part_rows), PIECE_ROWS)
+    todo = [index for index in range(len(starts)) if not piece_path(pieces, index).exists()]
+    missing = sum(min(PIECE_ROWS, sum(part_rows) - starts[index]) for index in todo)
+    with tqdm(
+        total=sum(part_rows),
+        initial=sum(part_rows) - missing,
+        desc=f"hash {out.name}",
+        unit="row",
+        disable=not progress,
+        leave=False,
+    ) as bar:
+        for rows in _done(job, todo, config):
+            bar.update(rows)
+    hashed = _write((_read(piece_path(pieces, index)) for index in range(len(starts))), out, max_tokens, affixes)
+    shutil.rmtree(pieces)
+    return hashed
+
+
+@dataclass(frozen=True)
+class HashJob:
+    """Describes the hashing of a table; a machine of a cluster can start it.
+
+    Attributes:
+      source, pieces: absolute paths of the table and of the pieces' folder, on storage that all machines share.
+      part_rows: rows of each part of `source`.
+      fields: the text columns.
+      max_tokens, affixes: see `hash_rows`.
+      rows_per_piece: rows of a piece.
+      threads: that hash; None takes one a core.
+    """
+
+    source: str
+    pieces: str
+    part_rows: tuple[int, ...]
+    fields: tuple[str, ...]
+    max_tokens: int
+    affixes: tuple[int, ...]
+    rows_per_piece: int
+    threads: int | None = None
+
+    def start(self) -> Callable[[int], int]:
+        """Returns the function that hashes a piece and says how many rows it has.
+
+        Raises:
+          DataError: this machine has another folder than the driver.
+        """
+        if not Path(self.pieces).exists():
+            raise DataError(f"{self.pieces} is not the driver's folder; all machines must share the rows' storage")
+        table = TableRows(Path(self.source), self.fields, self.part_rows)
+        hasher = _hasher(self.max_tokens, self.affixes)
+
+        def work(index: int) -> int:
+            rows = table.read(index * self.rows_per_piece, self.rows_per_piece)
+            batches = _in_batches(hasher, [column.to_numpy() for column in rows.columns], self.threads)
+            arrays = {}
+            for i, parts in enumerate(zip(*batches, strict=True)):
+                arrays[f"hashes_{i}"] = np.concatenate([hashes for hashes, _ in parts])
+                arrays[f"lengths_{i}"] = np.concatenate([np.diff(splits) for _, splits in parts])
+            with atomic_path(piece_path(Path(self.pieces), index)) as path, path.open("wb") as file:
+                np.savez(file, **arrays)
+            return rows.num_rows
+
+        return work
+
+
+def piece_path(pieces: Path, index: int) -> Path:
+    """Returns where a piece stands: of each field its hashes, and how many tokens each row has."""
+    return pieces / f"{index:05d}.npz"
+
+
+def _done(job: HashJob, todo: Sequence[int], config: LabelConfig) -> Iterator[int]:
+    if config.engine == "ray":
+        from tfb2d.scale.ray_actors import run_on_actors
+
+        for index, rows in run_on_actors(job, todo, replace(config.ray, gpus_per_actor=0.0)):
+            if not piece_path(Path(job.pieces), index).exists():
+                raise DataError(f"{job.pieces} lacks piece {index}, which an actor wrote; all machines must share it")
+            yield rows
+    elif todo:
+        yield from map(job.start(), todo)
+
+
+def _hasher(max_tokens: int, affixes: Sequence[int]) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+    """Returns the function from texts `[n]` to their token hashes; threads may share it."""
+    signature = [tf.TensorSpec([None], tf.string)]
+    return tf.function(lambda texts: text.token_hashes(texts, max_tokens, affixes), input_signature=signature)
+
+
+def _in_batches(
+    hasher: Callable[[tf.Tensor], tf.RaggedTensor], columns: Sequence[np.ndarray], threads: int | None = None
+) -> Iterator[Hashed]:
+    """Hashes texts in batches, in their order; by threads, because TensorFlow's string ops use one core."""
+
+    def hash_batch(start: int) -> Hashed:
+        batch = [hasher(tf.constant(column[start : start + BATCH_ROWS], tf.string)) for column in columns]
+        return [(hashes.values.numpy(), hashes.row_splits.numpy()) for hashes in batch]
+
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        yield from pool.map(hash_batch, range(0, len(columns[0]), BATCH_ROWS))
+
+
+def _read(path: Path) -> Hashed:
+    with np.load(path) as file:
+        fields = range(len(file.files) // 2)
+        return [(file[f"hashes_{i}"], np.concatenate([[0], np.cumsum(file[f"lengths_{i}"])])) for i in fields]
+
+
+def _write(hashed: Iterable[Hashed], out: Path, max_tokens: int, affixes: Sequence[int]) -> HashedRows:
+    """Writes hashed texts into a folder, one part behind another; `rows.json` is written last."""
+    out.mkdir(parents=True, exist_ok=True)
+    columns: list[_Column] = []
+    with ExitStack() as stack:
+        for part in hashed:
+            columns = columns or [_Column(out, i, stack) for i in range(len(part))]
+            for column, (hashes, splits) in zip(columns, part, strict=True):
+                column.write(hashes, splits)
+    for path in out.glob("*.i64"):
+        sync(path)
+    rows = columns[0].rows if columns else 0
+    about = {"rows": rows, "fields": len(columns), "max_tokens": max_tokens, "affixes": list(affixes)}
+    write_json(out / ABOUT, about)
+    return HashedRows(out)
+
+
+class _Column:
+    """Appends one field's hashes and splits."""
+
+    def __init__(self, folder: Path, number: int, stack: ExitStack) -> None:
+        self.hashes, self.splits = (
+            stack.enter_context((folder / f"{number}.{part}.i64").open("wb")) for part in ("hashes", "splits")
+        )
+        self.splits.write(np.zeros(1, np.int64).tobytes())
+        self.rows = self.end = 0
+
+    def write(self, hashes: np.ndarray, splits: np.ndarray) -> None:
+        self.hashes.write(hashes.tobytes())
+        self.splits.write((splits[1:] + self.end).astype(np.int64).tobytes())
+        self.rows += len(splits) - 1
+        self.end += int(splits[-1])
