@@ -64,20 +64,12 @@ def test_the_bytes_do_not_depend_on_the_sources_parts(
 
 
 LABEL = """
-import time
 from pathlib import Path
+from tests.scale.jobs import SlowLabelJob
 from tfb2d.config import LabelConfig
-from tfb2d.teachers.label import label_folder
-from tfb2d.teachers.progress import LabelProgress
-
-class Slow(LabelProgress):
-    def update(self, rows, without):
-        super().update(rows, without)
-        time.sleep(0.3)  # time to be killed in
-
-import tfb2d.teachers.label as module
-module.LabelProgress = Slow
-label_folder(Path({saved!r}), Path({source!r}), Path({out!r}), LabelConfig(64, 256), progress=False)
+from tfb2d.teachers import label
+label.LabelJob = SlowLabelJob  # time to be killed in
+label.label_folder(Path({saved!r}), Path({source!r}), Path({out!r}), LabelConfig(64, 256), progress=False)
 """
 
 
