@@ -229,13 +229,7 @@ fine_tune(config, Path({data!r}), Task(("query", "title")), Path({out!r}) / "tea
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])  # labels BERT's, trains an MPNet
 def test_other_backends_train_and_label(
-    labelled: Path,
-    source: Path,
-    saved: Path,
-    encoder: Callable[[str], Path],
-    pairs: Path,
-    tmp_path: Path,
-    backend: str,
+    labelled: Path, source: Path, saved: Path, encoder: Callable[[str], Path], pairs: Path, tmp_path: Path, backend: str
 ) -> None:
     if backend == "torch" and importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is large, so the extra of the tests does without; `pip install '.[torch]'`")

@@ -68,7 +68,7 @@ def split_figures(
       score: stands in for `student.model`: a function of string tensors, one a field, to logits.
     """
     from tfb2d.evaluation.metrics import metrics
-    from tfb2d.students.scoring import score_texts
+    from tfb2d.students.model import score_texts
 
     task: Task = student.task
     tables = {split: read_table(run.split(split)) for split in ("valid", "test")}

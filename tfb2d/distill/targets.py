@@ -83,19 +83,18 @@ def mixed(targets: np.ndarray, labels: np.ndarray, hard_weight: float) -> np.nda
 
 def hard_targets(data: Path, task: Task) -> np.ndarray:
     """Returns the labels of a table as targets `[n, k]` float32; rows without a label are NaN."""
-    labels = read_table(data, ["label"]).column("label").to_numpy()
-    return one_hot(labels.astype(np.float32), task.n_logits)
+    return one_hot(_column(read_table(data, ["label"]), "label"), task.n_logits)
 
 
-def _column(batch: pa.RecordBatch, name: str) -> np.ndarray:
+def _column(batch: pa.RecordBatch | pa.Table, name: str) -> np.ndarray:
     return batch.column(name).to_numpy(zero_copy_only=False).astype(np.float32)
 
 
-def _columns(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
+def _columns(batch: pa.RecordBatch | pa.Table, names: Sequence[str]) -> np.ndarray:
     return np.stack([_column(batch, name) for name in names], 1)
 
 
 def read_logits(folder: Path, task: Task) -> np.ndarray:
     """Reads a teacher's logits of a table into memory, float32 `[n, k]`."""
     names = logit_names(task.n_logits)
-    return np.concatenate([_columns(batch, names) for batch in iter_batches(folder, names)])
+    return _columns(read_table(folder, names), names)

@@ -164,7 +164,7 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
     Raises:
       DataError: the teacher scored none of the rows.
     """
-    from tfb2d.students.scoring import score_texts
+    from tfb2d.students.model import score_texts
 
     task = source.student.task
     logits = score_texts(source.student.model, compared.columns)

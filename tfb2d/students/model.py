@@ -1,7 +1,7 @@
 """The student: strings -> hashed n-grams -> pooled fields and their interaction -> feed-forward network -> logit."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,10 @@ from tfb2d.errors import DataError
 from tfb2d.students import ngrams, text_spec
 from tfb2d.students.composed import ComposedPool
 from tfb2d.students.early_exit import EarlyExit
-from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes
+from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, TokenHashes, start_rows
 from tfb2d.students.optimizer import shards
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import Field, KernelPooling, MatchedPools, pooled_features
-from tfb2d.students.start_values import start_rows
 
 if TYPE_CHECKING:
     from tfb2d.students.rows import HashedRows
@@ -109,11 +108,7 @@ class Student:
         return self.feed_forward(pools, interactions)
 
     def logits_of(
-        self,
-        fields: Sequence[Field],
-        units: Sequence[tf.Tensor],
-        pairs: tf.Tensor | None,
-        exits: bool | None = None,
+        self, fields: Sequence[Field], units: Sequence[tf.Tensor], pairs: tf.Tensor | None, exits: bool | None = None
     ) -> tf.Tensor:
         """Computes logits as `trunk` does, `[batch, n_logits]`, from n-gram vectors in either layout.
 
@@ -251,6 +246,22 @@ def load_student(folder: Path) -> Student:
     student = Student(task, config, about["seed"], about.get("compression"))
     assign_arrays(student.trunk.weights, load_file(folder / WEIGHTS))
     return student
+
+
+def score_texts(score: Callable, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
+    """Computes logits `[n, n_logits]` float32 of texts, one sequence a field, batch by batch.
+
+    Args:
+      score: a function of `[batch]` string tensors, one a field, to logits, such as `Student.model`.
+      columns: the texts.
+      batch: rows of a call.
+    """
+    function = tf.function(score, reduce_retracing=True)
+    parts = [
+        function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
+        for start in range(0, len(columns[0]), batch)
+    ]
+    return np.concatenate(parts)
 
 
 def named_arrays(weights: list[tf.Variable]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d.students import ngrams, text, text_spec
-from tfb2d.students.start_values import start_rows
+from tfb2d.students.layers import start_rows
 
 if TYPE_CHECKING:
     from tfb2d.students.model import Student

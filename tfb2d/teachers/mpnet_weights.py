@@ -12,16 +12,16 @@ from tfb2d.config import ConfigError
 from tfb2d.teachers.hugging_face import preprocessor_of
 from tfb2d.teachers.mpnet import MPNetBackbone, MPNetTextClassifier
 
-SHAPE = (
-    "vocab_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "hidden_size",
-    "intermediate_size",
-    "hidden_dropout_prob",
-    "max_position_embeddings",
-    "relative_attention_num_buckets",
-)
+SETTINGS = {  # what `MPNetBackbone` calls them, by Hugging Face's name
+    "vocab_size": "vocabulary_size",
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "hidden_size": "hidden_dim",
+    "intermediate_size": "intermediate_dim",
+    "hidden_dropout_prob": "dropout",
+    "max_position_embeddings": "max_sequence_length",
+    "relative_attention_num_buckets": "num_buckets",
+}
 KNOWN = {"hidden_act": "gelu", "layer_norm_eps": 1e-5}  # what `mpnet.py` computes with
 RESERVED_POSITIONS = 2  # the first rows of the position table are never a token's
 
@@ -33,7 +33,7 @@ def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifie
       ConfigError: a file or a tensor is missing, or the encoder differs from what `mpnet.py` computes.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    missing = [name for name in SHAPE if name not in config]
+    missing = [name for name in SETTINGS if name not in config]
     if missing:
         raise ConfigError(f"{folder / 'config.json'}: there is no {missing[0]!r}")
     for name, known in KNOWN.items():
@@ -41,17 +41,9 @@ def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifie
             raise ConfigError(f"{folder / 'config.json'}: {name} is {config[name]!r}; MPNet is known with {known!r}")
     if not (folder / "model.safetensors").is_file():
         raise ConfigError(f"{folder}: there is no model.safetensors")
-    backbone = MPNetBackbone(
-        vocabulary_size=config["vocab_size"],
-        num_layers=config["num_hidden_layers"],
-        num_heads=config["num_attention_heads"],
-        hidden_dim=config["hidden_size"],
-        intermediate_dim=config["intermediate_size"],
-        dropout=config["hidden_dropout_prob"],
-        max_sequence_length=config["max_position_embeddings"] - RESERVED_POSITIONS,
-        num_buckets=config["relative_attention_num_buckets"],
-        dtype=dtype,
-    )
+    settings = {ours: config[theirs] for theirs, ours in SETTINGS.items()}
+    settings["max_sequence_length"] -= RESERVED_POSITIONS
+    backbone = MPNetBackbone(**settings, dtype=dtype)
     with safe_open(str(folder / "model.safetensors"), "numpy") as file:
         names = set(file.keys())
 

@@ -144,36 +144,38 @@ def _normalize(x: Any, weights: Any, epsilon: float) -> Any:
     return tf.cast(values * tf.math.rsqrt(variance + epsilon) * weights[0] + weights[1], x.dtype)
 
 
+_SIDES = [f"self_attention_layer/{side}" for side in ("query", "key", "value")]
+_DENSE = {
+    "output": "self_attention_layer/attention_output",
+    "up": "feedforward_intermediate_dense",
+    "down": "feedforward_output_dense",
+}
+_NORMS = {"norm": "self_attention_layer_norm", "last_norm": "feedforward_layer_norm"}
+_WEIGHTS = {
+    *(f"{name}/{part}" for name in (*_SIDES, *_DENSE.values()) for part in ("kernel", "bias")),
+    *(f"{name}/{part}" for name in _NORMS.values() for part in ("gamma", "beta")),
+}
+
+
 def _products(named: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     """Returns a layer's weights as matrices and vectors: products in `dtype`, normalization in float32."""
     import tensorflow as tf
 
-    sides = [f"self_attention_layer/{side}" for side in ("query", "key", "value")]
-    width = named[f"{sides[0]}/kernel"].shape[0]
+    width = named[f"{_SIDES[0]}/kernel"].shape[0]
     weights = {
-        "qkv": tf.concat([tf.reshape(named[f"{side}/kernel"], [width, -1]) for side in sides], 1),
-        "qkv_bias": tf.concat([tf.reshape(named[f"{side}/bias"], [-1]) for side in sides], 0),
-        "output": tf.reshape(named["self_attention_layer/attention_output/kernel"], [-1, width]),
-        "output_bias": named["self_attention_layer/attention_output/bias"],
-        "up": named["feedforward_intermediate_dense/kernel"],
-        "up_bias": named["feedforward_intermediate_dense/bias"],
-        "down": named["feedforward_output_dense/kernel"],
-        "down_bias": named["feedforward_output_dense/bias"],
+        "qkv": tf.concat([tf.reshape(named[f"{side}/kernel"], [width, -1]) for side in _SIDES], 1),
+        "qkv_bias": tf.concat([tf.reshape(named[f"{side}/bias"], [-1]) for side in _SIDES], 0),
+        **{name: named[f"{layer}/kernel"] for name, layer in _DENSE.items()},
+        **{f"{name}_bias": named[f"{layer}/bias"] for name, layer in _DENSE.items()},
     }
-    norms = {"norm": "self_attention_layer_norm", "last_norm": "feedforward_layer_norm"}
+    weights["output"] = tf.reshape(weights["output"], [-1, width])
     return {
         **{name: tf.cast(weight, dtype) for name, weight in weights.items()},
-        **{name: [tf.identity(named[f"{of}/{part}"]) for part in ("gamma", "beta")] for name, of in norms.items()},
+        **{
+            name: [tf.identity(named[f"{layer}/{part}"]) for part in ("gamma", "beta")]
+            for name, layer in _NORMS.items()
+        },
     }
-
-
-_ATTENTION = [f"self_attention_layer/{side}" for side in ("query", "key", "value", "attention_output")]
-_DENSE = [*_ATTENTION, "feedforward_intermediate_dense", "feedforward_output_dense"]
-_NORMS = ["self_attention_layer_norm", "feedforward_layer_norm"]
-_WEIGHTS = {
-    *(f"{name}/{part}" for name in _DENSE for part in ("kernel", "bias")),
-    *(f"{name}/{part}" for name in _NORMS for part in ("gamma", "beta")),
-}
 
 
 def _named_weights(layer: Any) -> dict[str, Any]:

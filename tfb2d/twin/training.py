@@ -13,8 +13,7 @@ import tensorflow as tf
 from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
-from tfb2d.teachers.checkpoints import Checkpoints
-from tfb2d.teachers.loop import State, Training
+from tfb2d.teachers.loop import Checkpoints, State, Training
 from tfb2d.twin.losses import margin_loss, soft_cross_entropy
 from tfb2d.twin.model import Twin
 from tfb2d.twin.optimizers import Optimizers
