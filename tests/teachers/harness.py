@@ -28,8 +28,32 @@ WORDS += ["query", "title", "of", "and", "not", "fine", "poor"]
 # How most tests fine-tune an encoder; `tuning` sets its preset.
 TUNING = TeacherConfig(preset="-", layers=1, max_length=16, epochs=3, batch_size=4, learning_rate=1e-2)
 SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 32}
-FAMILIES = ("bert", "roberta", "distil_bert", "electra", "mpnet", "albert")
-FAMILIES += ("deberta_v3", "xlm_roberta", "f_net", "roformer_v2")
+PREPROCESSORS = {
+    "bert": keras_hub.models.BertTextClassifierPreprocessor,
+    "roberta": keras_hub.models.RobertaTextClassifierPreprocessor,
+    "distil_bert": keras_hub.models.DistilBertTextClassifierPreprocessor,
+    "electra": electra.ElectraTextClassifierPreprocessor,
+    "mpnet": mpnet.MPNetTextClassifierPreprocessor,
+    "albert": keras_hub.models.AlbertTextClassifierPreprocessor,
+    "deberta_v3": keras_hub.models.DebertaV3TextClassifierPreprocessor,
+    "xlm_roberta": keras_hub.models.XLMRobertaTextClassifierPreprocessor,
+    "f_net": keras_hub.models.FNetTextClassifierPreprocessor,
+    "roformer_v2": keras_hub.models.RoformerV2TextClassifierPreprocessor,
+}
+FAMILIES = tuple(PREPROCESSORS)
+SPECIAL = {  # pieces of the SentencePiece families: padding, unknown, start, end, mask; "" where the file has none
+    "albert": ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
+    "deberta_v3": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", ""),
+    "xlm_roberta": ("", "<unk>", "<s>", "</s>", ""),
+    "f_net": ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
+}
+OTHER_SHAPES = {  # what an encoder takes besides SHAPE; None where it does not take a part of it
+    "electra": {"embedding_dim": 8},
+    "albert": {"embedding_dim": 8},
+    "deberta_v3": {"bucket_size": 8},
+    "f_net": {"num_heads": None},
+    "roformer_v2": {"head_size": 16, "max_sequence_length": None},
+}
 
 
 def save_encoder(family: str, folder: Path, pieces: Sequence[str] = (), lowercase: bool = True) -> Path:
@@ -42,55 +66,18 @@ def save_encoder(family: str, folder: Path, pieces: Sequence[str] = (), lowercas
       lowercase: whether a WordPiece tokenizer lower-cases; none strips accents, as in KerasHub's presets.
     """
     keras.utils.set_random_seed(7)
-    models = keras_hub.models
-    pieces = list(pieces or word_pieces())
-    if family == "mpnet":
-        pieces = mpnet_pieces(pieces)
-    if family == "bert":
-        backbone = models.BertBackbone(vocabulary_size=len(pieces), **SHAPE)
-        preprocessor = models.BertTextClassifierPreprocessor(models.BertTokenizer(pieces, lowercase=lowercase))
+    preprocessor = PREPROCESSORS[family]
+    if family in SPECIAL:
+        tokenizer = preprocessor.tokenizer_cls(sentence_pieces(*SPECIAL[family]))
     elif family == "roberta":
-        vocabulary, merges = _byte_pairs()
-        backbone = models.RobertaBackbone(vocabulary_size=len(vocabulary), **SHAPE)
-        preprocessor = models.RobertaTextClassifierPreprocessor(models.RobertaTokenizer(vocabulary, merges))
-    elif family == "distil_bert":
-        backbone = models.DistilBertBackbone(vocabulary_size=len(pieces), **SHAPE)
-        preprocessor = models.DistilBertTextClassifierPreprocessor(
-            models.DistilBertTokenizer(pieces, lowercase=lowercase)
-        )
-    elif family == "electra":
-        backbone = models.ElectraBackbone(vocab_size=len(pieces), embedding_dim=8, **SHAPE)
-        preprocessor = electra.ElectraTextClassifierPreprocessor(models.ElectraTokenizer(pieces, lowercase=lowercase))
-    elif family == "mpnet":
-        backbone = mpnet.MPNetBackbone(vocabulary_size=len(pieces), **SHAPE)
-        preprocessor = mpnet.MPNetTextClassifierPreprocessor(
-            mpnet.MPNetTokenizer(pieces, lowercase, strip_accents=False)
-        )
-    elif family == "albert":
-        tokenizer = models.AlbertTokenizer(sentence_pieces("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
-        backbone = models.AlbertBackbone(tokenizer.vocabulary_size(), embedding_dim=8, **SHAPE)
-        preprocessor = models.AlbertTextClassifierPreprocessor(tokenizer)
-    elif family == "deberta_v3":
-        tokenizer = models.DebertaV3Tokenizer(sentence_pieces("[PAD]", "[UNK]", "[CLS]", "[SEP]"))
-        backbone = models.DebertaV3Backbone(tokenizer.vocabulary_size(), bucket_size=8, **SHAPE)
-        preprocessor = models.DebertaV3TextClassifierPreprocessor(tokenizer)
-    elif family == "xlm_roberta":
-        tokenizer = models.XLMRobertaTokenizer(sentence_pieces("", "<unk>", "<s>", "</s>"))
-        backbone = models.XLMRobertaBackbone(vocabulary_size=tokenizer.vocabulary_size(), **SHAPE)
-        preprocessor = models.XLMRobertaTextClassifierPreprocessor(tokenizer)
-    elif family == "f_net":
-        tokenizer = models.FNetTokenizer(sentence_pieces("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
-        shape = {name: value for name, value in SHAPE.items() if name != "num_heads"}
-        backbone = models.FNetBackbone(tokenizer.vocabulary_size(), **shape)
-        preprocessor = models.FNetTextClassifierPreprocessor(tokenizer)
+        tokenizer = preprocessor.tokenizer_cls(*_byte_pairs())
     else:
-        shape = {name: value for name, value in SHAPE.items() if name != "max_sequence_length"}
-        backbone = models.RoformerV2Backbone(vocabulary_size=len(pieces), head_size=16, **shape)
-        preprocessor = models.RoformerV2TextClassifierPreprocessor(
-            models.RoformerV2Tokenizer(pieces, lowercase=lowercase)
-        )
-    backbone.save_to_preset(str(folder))
-    preprocessor.save_to_preset(str(folder))
+        pieces = mpnet_pieces(pieces) if family == "mpnet" else list(pieces or word_pieces())
+        tokenizer = preprocessor.tokenizer_cls(pieces, lowercase=lowercase, strip_accents=False)
+    shape = {**SHAPE, **OTHER_SHAPES.get(family, {})}
+    shape = {name: value for name, value in shape.items() if value is not None}
+    preprocessor.backbone_cls(tokenizer.vocabulary_size(), **shape).save_to_preset(str(folder))
+    preprocessor(tokenizer).save_to_preset(str(folder))
     return folder
 
 

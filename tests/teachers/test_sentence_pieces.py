@@ -10,7 +10,7 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers import models as pieces_of
 
-from tests.teachers.harness import SINGLE, save_encoder, sentence_pieces
+from tests.teachers.harness import PREPROCESSORS, SINGLE, SPECIAL, save_encoder, sentence_pieces
 from tests.teachers.scripts import TEXTS
 from tfb2d.config import TeacherConfig
 from tfb2d.teachers.models import build_classifier
@@ -20,28 +20,6 @@ from tfb2d.teachers.teacher import Teacher, load_teacher
 from tfb2d.teachers.tokens import tokenizer_hash
 
 MODELS = keras_hub.models
-FAMILIES = {  # tokenizer, preprocessor, and special pieces: padding, unknown, start, end, mask
-    "albert": (
-        MODELS.AlbertTokenizer,
-        MODELS.AlbertTextClassifierPreprocessor,
-        ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
-    ),
-    "deberta_v3": (
-        MODELS.DebertaV3Tokenizer,
-        MODELS.DebertaV3TextClassifierPreprocessor,
-        ("[PAD]", "[UNK]", "[CLS]", "[SEP]", ""),
-    ),
-    "xlm_roberta": (
-        MODELS.XLMRobertaTokenizer,
-        MODELS.XLMRobertaTextClassifierPreprocessor,
-        ("", "<unk>", "<s>", "</s>", ""),
-    ),
-    "f_net": (
-        MODELS.FNetTokenizer,
-        MODELS.FNetTextClassifierPreprocessor,
-        ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
-    ),
-}
 PLAIN = {name: text.replace("[SEP]", "").replace("[CLS]", "") for name, text in TEXTS.items()}
 
 
@@ -64,16 +42,15 @@ def reference(proto: bytes, steps: list) -> Callable[[str], list[str]]:
     ]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SPECIAL)
 @pytest.mark.parametrize("cased", [True, False])
 def test_sentence_pieces_are_those_of_pre_training(family: str, cased: bool) -> None:
-    tokenizer_class, preprocessor_class, special = FAMILIES[family]
     bare = [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
     written = normalizers.Sequence([] if cased else bare)
     texts = [written.normalize_str(text) for text in PLAIN.values()]
-    proto = sentence_pieces(*special, texts=texts, size=1000)
-    tokenizer = tokenizer_class(proto)
-    packer = Packer(preprocessor_class(tokenizer), ("token_ids", "padding_mask"), 16)
+    proto = sentence_pieces(*SPECIAL[family], texts=texts, size=1000)
+    tokenizer = PREPROCESSORS[family].tokenizer_cls(proto)
+    packer = Packer(PREPROCESSORS[family](tokenizer), ("token_ids", "padding_mask"), 16)
     quotes = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')] if family == "albert" else []
     expected = reference(proto, [] if cased else [*quotes, *bare])
     for name, text in PLAIN.items():

@@ -52,7 +52,8 @@ class ServedStudent(tf.Module):
             self.kernel = student.first_dense.kernel.numpy()
             return
         self.near = Kernels(self.config.kernels)
-        self._fold(student)
+        self.query_kernel = student.query_dense.kernel.numpy()
+        self._fold(student.first_dense.kernel.numpy())
         # A function, and outside of the branches: a saved model holds its weights once, not in every branch of every
         # signature. It is inlined where it is called.
         shapes = [tf.TensorSpec([None, kernel.shape[0]]) for kernel in (student.query_dense.kernel, self.kernel)]
@@ -102,13 +103,11 @@ class ServedStudent(tf.Module):
             hidden = tf.matmul(tf.nn.relu(hidden), kernel) - bias
         return hidden
 
-    def _fold(self, student: Student) -> None:
-        """Computes the dense layers' weights for the features that the served graph makes of pairs."""
+    def _fold(self, rows: np.ndarray) -> None:
+        """Brings the first dense layers' weights into the form for the features that the served graph makes of pairs."""
         dim, orders, kernels = self.config.dim, len(self.config.orders), self.config.kernels
-        rows = student.first_dense.kernel.numpy()
         used = dim * (1 + self.config.products + self.config.differences)
         plain, compared = rows[:used].copy(), rows[used:]
-        self.query_kernel = student.query_dense.kernel.numpy()
         folded = [plain]
         if self.matched:
             matched, unmatched, missing, shares, compared = np.split(compared, np.cumsum([dim, dim, dim, 2 * orders]))
