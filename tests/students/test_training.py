@@ -72,8 +72,9 @@ class Ending(TrainingRows):
         return super().batch(index)
 
 
-def weights(item: Trainer) -> list[np.ndarray]:
-    return [weight.numpy() for weight in item.student.trunk.weights]
+def assert_same_weights(item: Trainer, other: Trainer) -> None:
+    for mine, theirs in zip(item.student.trunk.weights, other.student.trunk.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
 
 
 def timeless(history: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -203,8 +204,7 @@ def test_stopped_and_taken_up_again_it_ends_with_the_same_weights(
     left = 30 - (sum(stops) if checkpoint_seconds == 0 else 10)
     last = trainer(Ending(rows, left), valid, config, tmp_path)  # it does what was left, and no step more
     history = last.fit(progress=False)
-    for item, other in zip(weights(last), weights(whole), strict=True):
-        np.testing.assert_array_equal(item, other)
+    assert_same_weights(last, whole)
     assert timeless(history) == timeless(whole.history)
     assert read_json(tmp_path / "history.json") == history
 
@@ -212,8 +212,7 @@ def test_stopped_and_taken_up_again_it_ends_with_the_same_weights(
 def test_a_finished_training_is_taken_over_as_it_is(rows: TrainingRows, valid: TrainingRows, whole: Trainer) -> None:
     again = trainer(Ending(rows, 0), valid, TRAINING, whole.out)
     assert again.fit(progress=False) == whole.history
-    for item, other in zip(weights(again), weights(whole), strict=True):
-        np.testing.assert_array_equal(item, other)
+    assert_same_weights(again, whole)
 
 
 def test_patience_ends_a_training_that_gets_no_better(
@@ -229,8 +228,7 @@ def test_patience_ends_a_training_that_gets_no_better(
 
     again = trainer(Ending(rows, 0), opposite, config, tmp_path)
     assert [figures["valid_loss"] for figures in again.fit(progress=False)] == losses
-    for first, second in zip(weights(item), weights(again), strict=True):
-        np.testing.assert_array_equal(first, second)
+    assert_same_weights(item, again)
 
 
 @pytest.mark.parametrize("measure", ["roc_auc", "f1"])
@@ -255,8 +253,7 @@ def test_patience_outlives_a_stop(rows: TrainingRows, opposite: TrainingRows, tm
         trainer(Ending(rows, 17), opposite, config, tmp_path / "stopped").fit(progress=False)
     last = trainer(rows, opposite, config, tmp_path / "stopped")
     assert timeless(last.fit(progress=False)) == timeless(expected.history)
-    for item, other in zip(weights(last), weights(expected), strict=True):
-        np.testing.assert_array_equal(item, other)
+    assert_same_weights(last, expected)
 
 
 @pytest.mark.parametrize("rate", ["learning_rate", "table_learning_rate"])
