@@ -17,7 +17,7 @@ class ComposedPool(tf_keras.layers.Layer):
     window. The rows of "not" at offset 0 and "good" at offset 2 thus make up an n-gram that training need not have seen.
 
     Convolutions let composed n-grams change one another before they are pooled. Each adds to every position the ReLU of a
-    product of three vectors: the position's own and those `dilation` tokens before and behind it. With a `width` the ReLU
+    product of three vectors: the position's own and those `dilation` tokens before and after it. With a `width` the ReLU
     is that wide, and a second product brings it back to `dim`; the pool is then of the ReLU of the sums. There is no bias,
     so positions without tokens stay zero.
 
@@ -34,7 +34,7 @@ class ComposedPool(tf_keras.layers.Layer):
 
     Returns:
       `[batch, dim]` float32: the sum over positions over the root of their number; zeros for a text without tokens.
-      With `both` `[batch, dim + inner or dim]`: the pool before the convolutions, then the one behind them.
+      With `both` `[batch, dim + inner or dim]`: the pool before the convolutions, then the one after them.
 
     Example:
       >>> pool = ComposedPool(convolutions=(1, 2))
@@ -91,7 +91,7 @@ class ComposedPool(tf_keras.layers.Layer):
         return tf.expand_dims(texts.only_tokens(ngrams), -2)
 
     def pool(self, ngrams: tf.Tensor, texts: Texts) -> tf.Tensor:
-        """Pools composed n-grams `[tokens, 1, dim]` behind the convolutions, and before them too where the layer does."""
+        """Pools composed n-grams `[tokens, 1, dim]` after the convolutions, and before them too where the layer does."""
         vectors = tf.squeeze(ngrams, -2)
         if self.narrow is not None:
             vectors = tf.nn.relu(product(vectors, self.narrow))

@@ -70,7 +70,7 @@ def hash_table(
     """
     pieces = out / PIECES
     if (out / ABOUT).exists():
-        shutil.rmtree(pieces, ignore_errors=True)  # a kill may have left some behind the join
+        shutil.rmtree(pieces, ignore_errors=True)  # a kill may have left some after the join
         hashed = HashedRows(out)
         if (hashed.max_tokens, hashed.affixes) == (max_tokens, tuple(affixes)):
             return hashed
@@ -188,7 +188,7 @@ def _read(path: Path) -> Hashed:
 
 
 def _write(hashed: Iterable[Hashed], out: Path, max_tokens: int, affixes: Sequence[int]) -> HashedRows:
-    """Writes hashed texts into a folder, one part behind another; `rows.json` is written last."""
+    """Writes hashed texts into a folder, one part after another; `rows.json` is written last."""
     out.mkdir(parents=True, exist_ok=True)
     columns: list[_Column] = []
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
 """The student's layers between strings and pools: token hashes, n-gram vectors, dropout, the pool.
 
-Token hashes travel as a ragged tensor `[batch, (tokens)]` int64; vectors lie one text behind another, so that no padding
+Token hashes travel as a ragged tensor `[batch, (tokens)]` int64; vectors lie one text after another, so that no padding
 is embedded. Every layer has one attribute for each constructor argument, and a `get_config`.
 """
 

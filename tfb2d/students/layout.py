@@ -1,6 +1,6 @@
-"""The two layouts of a batch's tokens in a tensor: one text behind another, or each filled up to the longest.
+"""The two layouts of a batch's tokens in a tensor: one text after another, or each filled up to the longest.
 
-Training reads texts one behind another, so that no padding is embedded. TensorFlow Lite has no ragged tensors, so its form
+Training reads texts one after another, so that no padding is embedded. TensorFlow Lite has no ragged tensors, so its form
 reads padded ones. The student's arithmetic is written once, in terms of what the two layouts have in common.
 """
 
@@ -37,7 +37,7 @@ class Texts:
         raise NotImplementedError
 
     def mask(self) -> tf.Tensor:
-        """Returns `[batch, positions]` float32: 1 where a text has a token, 0 behind its end."""
+        """Returns `[batch, positions]` float32: 1 where a text has a token, 0 after its end."""
         raise NotImplementedError
 
     def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
@@ -53,7 +53,7 @@ class Texts:
         return values
 
     def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
-        """Puts vectors `[tokens, dim]` of the tokens `dilation` before, at and behind each token side by side.
+        """Puts vectors `[tokens, dim]` of the tokens `dilation` before, at and after each token side by side.
 
         Returns:
           `[tokens, 3 * dim]`; zeros beyond a text's ends.
@@ -62,7 +62,7 @@ class Texts:
 
 
 class RaggedTexts(Texts):
-    """Texts one behind another.
+    """Texts one after another.
 
     Args:
       hashes: ragged token hashes, `[batch, (tokens)]`; they say where texts begin and end.
@@ -76,7 +76,7 @@ class RaggedTexts(Texts):
     def sum(self, vectors: tf.Tensor) -> tf.Tensor:
         """Sums each text's vectors; see Texts."""
         total = tf.math.segment_sum(tf.reduce_sum(vectors, 1), self.rows)
-        # A segment sum ends at the last text that has tokens; texts behind it are zeros.
+        # A segment sum ends at the last text that has tokens; texts after it are zeros.
         return tf.pad(total, [[0, tf.cast(self.hashes.nrows(), tf.int32) - tf.shape(total)[0]], [0, 0]])
 
     def padded(self, values: tf.Tensor, fill: int = 0) -> tf.Tensor:
@@ -107,7 +107,7 @@ class PaddedTexts(Texts):
     """Texts filled up to the longest; vectors of padding are zeros.
 
     Args:
-      present: `[batch, positions]` float32: 1 where a text has a token, 0 behind its end.
+      present: `[batch, positions]` float32: 1 where a text has a token, 0 after its end.
     """
 
     def __init__(self, present: tf.Tensor) -> None:

@@ -35,7 +35,7 @@ def train_as_chief(run: Run, config: Config) -> StudentOutcome:
     """
     member(config.training.strategy)
     command = [sys.executable, "-m", "tfb2d.students.member", str(run.folder), str(int(run.progress))]
-    # The pipe ends with this process, however that ends, and the child with the pipe: no second writer is left behind.
+    # The pipe ends with this process, however that ends, and the child with the pipe: no second writer is left.
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         ended = process.wait()
     if ended:

@@ -14,7 +14,7 @@ from tfb2d.students import text_spec
 if TYPE_CHECKING:
     from tfb2d.students.rows import HashedRows, TrainingRows
 
-END_MARK = "⊣"  # how the mark behind a text's last token is shown
+END_MARK = "⊣"  # how the mark after a text's last token is shown
 TOKENS = 2**21  # tokens of hashed rows that are counted at once; bounds memory
 
 

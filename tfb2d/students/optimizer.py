@@ -38,8 +38,8 @@ class RowWiseAdagrad(tf.Module):
         self.accumulators = []
         for table in self.tables:
             strategy = tf.distribute.get_strategy()
-            beside = strategy.extended.colocate_vars_with(table) if tf.distribute.has_strategy() else nullcontext()
-            with beside:
+            placed = strategy.extended.colocate_vars_with(table) if tf.distribute.has_strategy() else nullcontext()
+            with placed:
                 start = tf.fill(table.shape[:1], START)
                 self.accumulators.append(tf.Variable(start, trainable=False, name="accumulator"))
 

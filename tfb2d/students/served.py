@@ -11,7 +11,7 @@ It differs in these ways:
 * rows of the soft-match table have length 1 already;
 * the rows of composed n-grams are read once for each distinct token of a batch, and texts on which an early exit is certain
   do not go through the convolutions (`served_composed`);
-* one query with its titles (a ranking, or a single pair) has a graph of its own beside that of other pairs
+* one query with its titles (a ranking, or a single pair) has a graph of its own
   (`served_pairs`). Nothing is padded there, the query's tokens are compared with all title tokens at once, and rows are
   gathered before they are pooled;
 * biases are subtracted, negated: a bias that is added becomes part of oneDNN's matmul, which takes twice as long for one
@@ -80,7 +80,7 @@ class ServedStudent(tf.Module):
         """Computes logits of queries `[batch]` and titles `[batch, n]`; each query is read once.
 
         Returns:
-          `[batch * n, n_logits]`, a query's titles behind those of the one before.
+          `[batch * n, n_logits]`, a query's titles after those of the one before.
         """
         flat = tf.reshape(titles, [-1])
 

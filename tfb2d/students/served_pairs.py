@@ -140,7 +140,7 @@ def query_features(served: "ServedStudent", query: tf.Tensor, titles: tf.Tensor)
 
 
 class QueryTexts:
-    """Holds the tokens of titles and, behind them, of their query, text by text.
+    """Holds the tokens of titles and, after them, of their query, text by text.
 
     Attributes:
       rows: the text of each token, `[tokens]` int64.
@@ -169,12 +169,12 @@ class QueryTexts:
         self.mixed, self.token_at = tf.unique(first, tf.int64)
         self.distinct = tf.size(self.mixed, tf.int64)
         # Rows are gathered first, which fetches them ahead: sums that read the table take twice as long.
-        read, self.at, behind = [], [], tf.constant(0, tf.int64)
+        read, self.at, begin = [], [], tf.constant(0, tf.int64)
         for order, ids in zip(config.orders, tf.unstack(self.ids, len(config.orders)), strict=True):
             read.append(tf.math.floormod(self.mixed, config.buckets) if order == 1 else ids)
-            end = behind + (self.distinct if order == 1 else self.tokens)
-            self.at.append(self.token_at if order == 1 else tf.range(behind, end))
-            behind = end
+            end = begin + (self.distinct if order == 1 else self.tokens)
+            self.at.append(self.token_at if order == 1 else tf.range(begin, end))
+            begin = end
         self.data = served.table.vectors(tf.concat(read, 0) if len(read) > 1 else read[0])
         sums = [self.sums(self.data, at) for at in self.at]
         self.pools = (tf.add_n(sums) if len(sums) > 1 else sums[0]) * self.roots
@@ -193,7 +193,7 @@ class QueryTexts:
 def _query_matches(texts: QueryTexts) -> list[tf.Tensor]:
     """Returns pools of each title's and of the query's matched n-grams, `[n, dim]`, and both shares, `[n, orders]`."""
     orders = texts.ids.shape[0]
-    ngrams = texts.width * orders  # of the query, those of one order behind those of another
+    ngrams = texts.width * orders  # of the query, those of one order after those of another
     equal = tf.equal(texts.ids[:, texts.tokens - texts.width :, None], texts.ids[:, None])
     ngram, token = tf.unstack(tf.where(tf.reshape(equal, tf.stack([ngrams, texts.tokens]))), 2, 1)
     # How often each text has each of them.
@@ -217,7 +217,7 @@ def _query_soft(served: "ServedStudent", texts: QueryTexts) -> list[tf.Tensor]:
     units = served.soft.vectors(tf.math.floormod(texts.mixed, served.config.soft_buckets))
     cosines = tf.matmul(units, tf.gather(units, texts.of_query(texts.token_at)), transpose_b=True)
     scaled = tf.matmul(tf.reshape(cosines, [-1, 1]), near.slopes[None])
-    # Kernels of one token of the query stand beside those of another: rows are long, and so quick to subtract from.
+    # Kernels of one token of the query stand next to those of another: rows are long, and so quick to subtract from.
     columns = texts.width * near.number
     scaled = tf.reshape(scaled, tf.stack([texts.distinct, columns]))
     centres = tf.constant(np.tile(near.slopes * near.centres, served.config.max_tokens))[:columns]

@@ -32,7 +32,7 @@ class Table:
             scale = layer.scale.numpy()[:, None]
             if unit:
                 scale *= _over_root(np.square(layer.values.numpy() * scale).sum(1))[:, None]
-            # A row's scale stands behind its numbers, as four bytes: one gather reads both.
+            # A row's scale follows its numbers, as four bytes: one gather reads both.
             rows = np.concatenate([layer.values.numpy(), scale.view(np.int8)], 1)
             self.values, self.remap = tf.Variable(rows, trainable=False, name="rows"), layer.remap
             self.weights = [self.values, *([] if self.remap is None else [self.remap])]
@@ -112,7 +112,7 @@ class Tokens:
             self.soft_ids = tf.math.floormod(first, config.soft_buckets)
 
     def repeat_queries(self, queries: tf.Tensor, owners: tf.Tensor) -> None:
-        """Repeats the first `queries` texts, so that text `owners[i]` is the query of the i-th text behind them."""
+        """Repeats the first `queries` texts, so that text `owners[i]` is the query of the i-th text after them."""
         n, pairs = tf.cast(queries, tf.int64), tf.size(owners, tf.int64)
         split = tf.size(tf.where(self.rows < n), tf.int64)
         positions = tf.RaggedTensor.from_value_rowids(tf.range(split), self.rows[:split], n, validate=False)

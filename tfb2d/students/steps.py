@@ -133,7 +133,7 @@ def training_loss(
       margin_weight: of the margin loss, which goes with a whole batch alone.
     """
     logits = student.trunk(hashes, training=True)
-    # A student with an early exit learns both of its outputs, one behind the other.
+    # A student with an early exit learns both of its outputs, one after the other.
     outputs = 2 if student.exit else 1
     losses = cross_entropies(tf.tile(targets, [outputs, 1]) if student.exit else targets, logits)
     loss = tf.reduce_mean(losses) if rows is None else tf.reduce_sum(losses) / (outputs * rows)

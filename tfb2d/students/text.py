@@ -54,7 +54,7 @@ def flat_tokens(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor,
     split = tf.raw_ops.StringSplitV2(input=spaced, sep="", maxsplit=max_tokens)
 
     def cut() -> tuple[tf.Tensor, tf.Tensor]:
-        kept = split.indices[:, 1] < max_tokens  # the op leaves the text behind the last split in one piece
+        kept = split.indices[:, 1] < max_tokens  # the op leaves the text after the last split in one piece
         return tf.boolean_mask(split.values, kept), tf.boolean_mask(split.indices, kept)
 
     n, longest = tf.unstack(split.shape, 2)
@@ -148,7 +148,7 @@ def part_ids(
       values: `[tokens]` int64 token hashes, of any texts in any order; the rest as of `composed_ids`.
 
     Returns:
-      `[1 + tokens, window + len(affixes)]` int32. Row 0 belongs to the mark behind a text's last token; its affixes' ids
+      `[1 + tokens, window + len(affixes)]` int32. Row 0 belongs to the mark after a text's last token; its affixes' ids
       mean nothing. Columns are the offsets 1 to `window - 1`, then offset 0, then the affixes.
     """
     text_spec.check_orders(range(1, window + 1), buckets)
@@ -167,7 +167,7 @@ def part_ids(
 
 
 def following(positions: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
-    """Returns where each token's followers stand among rows of which row 0 is the mark behind a text's last token.
+    """Returns where each token's followers stand among rows of which row 0 is the mark after a text's last token.
 
     Args:
       positions: `[tokens]` int32, 1 or more.
@@ -175,7 +175,7 @@ def following(positions: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
       window: at least 2.
 
     Returns:
-      `[tokens, window - 1]` int32: column k has the position of the token k + 1 behind, 0 past its text's last token.
+      `[tokens, window - 1]` int32: column k has the position of the token k + 1 further on, 0 past its text's last token.
     """
     return tf.stack(_ahead(positions, rows, window, text_spec.END_SLOT)[1:], 1)
 
@@ -205,7 +205,7 @@ def _high_half(products: tf.Tensor) -> tf.Tensor:
 
 
 def _ahead(values: tf.Tensor, rows: tf.Tensor, window: int, end: int) -> list[tf.Tensor]:
-    """Lists the values of each token, of the token behind it, and so on; `end`, END or END_SLOT, past a text's last one."""
+    """Lists the values of each token, of the next token, and so on; `end`, END or END_SLOT, past a text's last one."""
     ahead, past = [values], tf.cast(_past(rows), values.dtype)
     for _ in range(1, window):
         ahead.append(_next(ahead[-1], past, end))
@@ -213,7 +213,7 @@ def _ahead(values: tf.Tensor, rows: tf.Tensor, window: int, end: int) -> list[tf
 
 
 def _next(values: tf.Tensor, past: tf.Tensor, end: int) -> tf.Tensor:
-    """Returns the value of the token behind each; `end` where `past` marks a text's last token."""
+    """Returns the value of the token after each; `end` where `past` marks a text's last token."""
     moved = _moved(values, end)
     # END is all ones and END_SLOT all zeros: a bitwise op is cheaper than a choice.
     return moved | past if end == text_spec.END else moved & ~past
@@ -225,7 +225,7 @@ def _past(rows: tf.Tensor) -> tf.Tensor:
 
 
 def _moved(values: tf.Tensor, last: int) -> tf.Tensor:
-    """Moves every element one place towards the front, and `last` in behind."""
+    """Moves every element one place towards the front, with `last` at the end."""
     return tf.concat([values, tf.constant([last], values.dtype)], 0)[1:]
 
 

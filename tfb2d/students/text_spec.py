@@ -16,7 +16,7 @@ import numpy as np
 
 from tfb2d.students.fingerprint import fingerprint64
 
-END = -1  # stands behind a text's last token; a token's hash is never negative
+END = -1  # follows a text's last token; a token's hash is never negative
 CHAIN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as an int64: the golden ratio, as in SplitMix64
 MIX = -0x2917014799A6026D  # 0xD6E8FEB86659FD93 as an int64 (https://mostlymangling.blogspot.com, 2018)
 TOKEN_MODULUS = 2**63 - 1
@@ -190,7 +190,7 @@ def composed_ids(
       vocabulary: as of `slots`; None where tokens are hashed to rows.
 
     Returns:
-      `[tokens, window + len(affixes)]` int32. Column k belongs to the token k positions on, or to the mark behind its
+      `[tokens, window + len(affixes)]` int32. Column k belongs to the token k positions on, or to the mark after its
       text's last token; the last two columns belong to the token's own prefix and suffix.
     """
     check_orders(range(1, window + 1), buckets)
@@ -208,7 +208,7 @@ def composed_ids(
 
 
 def first_hashed(vocabulary: Any, window: int) -> int:
-    """Returns the first table row behind those of a vocabulary's slots."""
+    """Returns the first table row after those of a vocabulary's slots."""
     return (int(vocabulary.shape[0]) + UNKNOWN_SLOT + 1) * window
 
 
@@ -218,7 +218,7 @@ def offset_factors(window: int) -> list[int]:
 
 
 def _ahead(values: np.ndarray, window: int, end: int, row_splits: np.ndarray | None) -> np.ndarray:
-    """Puts the values of each token and of the `window - 1` tokens behind it side by side: `[tokens, window]`."""
+    """Puts the values of each token and of the `window - 1` tokens after it side by side: `[tokens, window]`."""
     columns = [values]
     for _ in range(1, window):
         columns.append(_next(columns[-1], end, row_splits))
@@ -231,7 +231,7 @@ def _bucket(products: np.ndarray, buckets: int) -> np.ndarray:
 
 
 def _next(values: np.ndarray, end: int, row_splits: np.ndarray | None) -> np.ndarray:
-    """Returns the value of the token behind each token; `end` behind a text's last one."""
+    """Returns the value of the token after each token; `end` after a text's last one."""
     last = slice(-1, None) if row_splits is None else row_splits[1:][np.diff(row_splits) > 0] - 1
     following = np.empty_like(values)
     following[:-1] = values[1:]

@@ -1,4 +1,4 @@
-"""Writes the model card beside a saved teacher: what it is, how it was made, and what its limits are."""
+"""Writes a saved teacher's model card: what it is, how it was made, and what its limits are."""
 
 import datetime
 import re

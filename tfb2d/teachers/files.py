@@ -1,4 +1,4 @@
-"""Labels files in any format that the readers know, and passes columns through that tell their rows apart."""
+"""Labels files in any format that the readers know, and passes columns through that identify their rows."""
 
 import shutil
 from collections.abc import Iterator, Sequence

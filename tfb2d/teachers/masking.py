@@ -70,19 +70,19 @@ def units(packed: Packed, tokenizer: Any, kind: str) -> Units:
         np.add.at(hashes, of[~special], (packed.ids[~special].astype(np.uint64) + np.uint64(1)) * _MIX)
         last = np.zeros(len(first), np.int64)
         np.maximum.at(last, of[~special], np.flatnonzero(~special))
-        beside = first[1:] == last[:-1] + 1  # nothing special between them, such as the border of two fields
-        joined = np.concatenate([[False], beside & _belong_together(hashes, beside)])
+        adjacent = first[1:] == last[:-1] + 1  # nothing special between them, such as the border of two fields
+        joined = np.concatenate([[False], adjacent & _belong_together(hashes, adjacent)])
         phrase = np.cumsum(~joined) - 1
         of = np.where(of >= 0, phrase[of], -1)
         first = first[~joined]
     return Units(packed, of, row_of[first])
 
 
-def _belong_together(words: np.ndarray, beside: np.ndarray) -> np.ndarray:
+def _belong_together(words: np.ndarray, adjacent: np.ndarray) -> np.ndarray:
     """Says for each word whether it makes a phrase with the next, bool [words - 1]; see TOGETHER and NPMI."""
     _, word, count = np.unique(words, return_inverse=True, return_counts=True)
     pair = word[:-1].astype(np.int64) * len(count) + word[1:]
-    _, which, pairs = np.unique(np.where(beside, pair, -1), return_inverse=True, return_counts=True)
+    _, which, pairs = np.unique(np.where(adjacent, pair, -1), return_inverse=True, return_counts=True)
     share = pairs[which] / len(words)
     chance = count[word[:-1]] / len(words) * (count[word[1:]] / len(words))
     with np.errstate(divide="ignore", invalid="ignore"):

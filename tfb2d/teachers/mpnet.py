@@ -244,7 +244,7 @@ class MPNetTextClassifierPreprocessor(keras_hub.models.RobertaTextClassifierPrep
 
 @keras.saving.register_keras_serializable("tfb2d")
 class MPNetTextClassifier(keras_hub.models.TextClassifier):
-    """MPNet with two dense layers on the first token's state, each behind dropout.
+    """MPNet with two dense layers on the first token's state, each after dropout.
 
     Args:
       backbone: an `MPNetBackbone`.
