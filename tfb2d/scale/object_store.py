@@ -1,7 +1,7 @@
 """Brings files of object stores here: `s3://bucket/logs/*.parquet`, and whatever else pyarrow's filesystems read.
 
-Readers go through a file twice, once to check it before hours of work. So each file is copied to disk once, in pieces, and
-not fetched twice. The fingerprint of the work covers the content, as of any file.
+A file is read more than once: for its columns, for the fingerprint of the work, which covers its content, and for its rows.
+So each file is copied to disk once, in pieces.
 """
 
 import os

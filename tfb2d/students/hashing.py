@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -134,7 +135,7 @@ class HashJob:
         def work(index: int) -> int:
             rows = table.read(index * self.rows_per_piece, self.rows_per_piece)
             batches = _in_batches(hasher, [column.to_numpy() for column in rows.columns], self.threads)
-            arrays = {}
+            arrays: dict[str, Any] = {}
             for i, parts in enumerate(zip(*batches, strict=True)):
                 arrays[f"hashes_{i}"] = np.concatenate([hashes for hashes, _ in parts])
                 arrays[f"lengths_{i}"] = np.concatenate([np.diff(splits) for _, splits in parts])

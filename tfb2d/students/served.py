@@ -11,9 +11,8 @@ It differs in these ways:
 * rows of the soft-match table have length 1 already;
 * the rows of composed n-grams are read once for each distinct token of a batch, and texts on which an early exit is certain
   do not go through the convolutions (`served_composed`);
-* one query with its titles (a ranking, or a single pair) has a graph of its own
-  (`served_pairs`). Nothing is padded there, the query's tokens are compared with all title tokens at once, and rows are
-  gathered before they are pooled;
+* one query with its titles (a ranking, or a single pair) has a graph of its own (`served_pairs`). Nothing is padded there,
+  the query's tokens are compared with all title tokens at once, and rows are gathered before they are pooled;
 * biases are subtracted, negated: a bias that is added becomes part of oneDNN's matmul, which takes twice as long for one
   row.
 """
