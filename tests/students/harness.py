@@ -184,7 +184,7 @@ def _check_training(task: Task, config: StudentConfig, rows: TrainingRows, folde
         student.learn_vocabulary(rows)
         trainer = Trainer(student, rows, valid, training, out)
         history = trainer.fit(progress=False)
-        student.zero_rows(trainer.untouched())
+        student.zero_rows(trainer.steps.untouched())
         if student.exit:
             targets = valid.targets
             early_exit.fit(student, valid, (targets[:, 0] if task.n_logits == 1 else targets.argmax(1)).astype(float))

@@ -88,7 +88,7 @@ def test_a_vocabulary_has_the_tokens_that_training_meets_often(tmp_path: Path) -
     student = Student(TEXT, replace(SMALL, window=2, vocabulary=2))
     student.learn_vocabulary(rows)
     assert set(student.ngrams.known.numpy()) == set(text_spec.token_hashes("blue hat", 9))
-    student.learn_vocabulary(rows, np.array([0]))
+    student.learn_vocabulary(TrainingRows(rows.rows, rows.targets[:1], np.array([0])))
     assert set(student.ngrams.known.numpy()) == set(text_spec.token_hashes("blue red", 9))
     small = Student(TEXT, replace(SMALL, window=2, vocabulary=9))
     small.learn_vocabulary(rows)  # "shoe" stands there but twice

@@ -47,7 +47,7 @@ def assert_same(item: Trainer, other: Trainer, weights: float, figures: float) -
     """
     for weight, expected in zip(item.student.trunk.weights, other.student.trunk.weights, strict=True):
         np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=0, atol=weights, err_msg=weight.name)
-    np.testing.assert_array_equal(item.untouched(), other.untouched())
+    np.testing.assert_array_equal(item.steps.untouched(), other.steps.untouched())
     np.testing.assert_allclose(item.logits(item.valid), other.logits(item.valid), rtol=0, atol=10 * figures)
     for mine, expected in zip(item.history, other.history, strict=True):
         for name in ("loss", "valid_loss"):

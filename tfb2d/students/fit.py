@@ -117,12 +117,12 @@ def fit_student(
     Raises:
       FloatingPointError: the loss or a weight is no number any more.
     """
-    student.learn_vocabulary(rows.rows, rows.index)
+    student.learn_vocabulary(rows)
     if words is not None:
         (start_from or student.start_from)(*words)
     trainer = Trainer(student, rows, valid, config, out, headline)
     history = trainer.fit(progress)
-    student.zero_rows(trainer.untouched())
+    student.zero_rows(trainer.steps.untouched())
     labels = (valid.targets[:, 0] if student.task.n_logits == 1 else valid.targets.argmax(1)).astype(np.float64)
     if student.exit:
         early_exit.fit(student, valid, labels)

@@ -24,7 +24,7 @@ from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import Field, KernelPooling, MatchedPools, pooled_features
 
 if TYPE_CHECKING:
-    from tfb2d.students.rows import HashedRows
+    from tfb2d.students.rows import TrainingRows
 
 WEIGHTS = "weights.safetensors"
 
@@ -171,14 +171,14 @@ class Student:
         tables = {id(table) for table in self.tables}
         return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
 
-    def learn_vocabulary(self, rows: "HashedRows", index: np.ndarray | None = None) -> None:
+    def learn_vocabulary(self, rows: "TrainingRows") -> None:
         """Fills the vocabulary with the most frequent tokens of the rows that the student will learn from.
 
         Tokens that occur once or twice get no row: that is too few to learn from, and their affixes say more.
         """
         if self.ngrams.known is None:
             return
-        hashes, counts = ngrams.distinct(rows, 1, index)
+        hashes, counts = ngrams.distinct(rows, 1)
         often = np.flatnonzero(counts >= text_spec.MIN_COUNT)
         best = often[np.argsort(-counts[often], kind="stable")][: self.config.vocabulary]
         known = np.full(self.config.vocabulary, text_spec.UNUSED)

@@ -131,10 +131,6 @@ class Trainer:
             assign_arrays(self.student.trunk.weights, load_file(self.best_weights))
         return self.history
 
-    def untouched(self) -> np.ndarray:
-        """Says which rows of the n-gram table no step has read: `[buckets]` bool."""
-        return self.steps.untouched()
-
     def _batches(self, seed: tuple[int, int], skip: int) -> Iterator[np.ndarray]:
         """Returns the row numbers of an epoch's batches; with a margin loss, neighbours are of one query."""
         if self._keys is None:

@@ -21,6 +21,8 @@ from tfb2d.teachers.steps import forward
 from tfb2d.teachers.tokens import cut_by, tokenizer_hash
 from tfb2d.teachers.unpadded import UnpaddedForward, can_skip_padding
 
+BATCH_TOKENS = 4096  # of a forward pass, padding included
+
 
 class Teacher:
     """A classifier with its tokenizer and its task.
@@ -65,7 +67,7 @@ class Teacher:
             raise ValueError(f"columns of different lengths: {[len(column) for column in columns]}")
         return self.packer.pack(columns)
 
-    def logits(self, columns: Sequence[Sequence[str]], batch_tokens: int = 4096) -> np.ndarray:
+    def logits(self, columns: Sequence[Sequence[str]], batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
         """Scores rows of text, in batches of similar length.
 
         Args:
@@ -80,7 +82,7 @@ class Teacher:
         """
         return self.logits_of(self.pack(columns), batch_tokens)
 
-    def logits_of(self, packed: Packed, batch_tokens: int = 4096) -> np.ndarray:
+    def logits_of(self, packed: Packed, batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
         """Computes `logits` of rows that are tokenized already."""
         logits = np.empty((len(packed), self.task.n_logits), np.float32)
         compute = self._unpadded.with_present_weights() if self._unpadded else self._forward
@@ -88,7 +90,7 @@ class Teacher:
             logits[rows] = compute(self.packer.pad(packed, rows))
         return logits
 
-    def word_vectors(self, words: Sequence[str], kind: str = "tokens", batch_tokens: int = 4096) -> np.ndarray:
+    def word_vectors(self, words: Sequence[str], kind: str = "tokens") -> np.ndarray:
         """Returns vectors of whole words.
 
         Args:
@@ -96,7 +98,6 @@ class Teacher:
           kind: "tokens" is the mean of the token embeddings of a word's pieces. "contextual" is the mean of the encoder's
             last states of the word on its own, special tokens included, as in Model2Vec
             (https://github.com/MinishLab/model2vec).
-          batch_tokens: tokens of a forward pass ("contextual").
 
         Returns:
           float32 [n, width]; zeros for a word without a token.
@@ -104,7 +105,7 @@ class Teacher:
         if isinstance(self.packer.tokenizer, keras_hub.tokenizers.BytePairTokenizer):
             words = [f" {word}" for word in words]  # as within a text; without the space it is another token
         if kind == "contextual":
-            return self._contextual(words, batch_tokens)
+            return self._contextual(words)
         if kind != "tokens":
             raise ValueError(f"kind is {kind!r}; there are 'tokens' and 'contextual'")
         ids, lengths = self.packer.tokenize(words)
@@ -123,10 +124,10 @@ class Teacher:
                 return begun
         return [entry for entry in entries if not entry.startswith(("##", "["))]  # WordPiece marks what goes on
 
-    def _contextual(self, words: Sequence[str], batch_tokens: int) -> np.ndarray:
+    def _contextual(self, words: Sequence[str]) -> np.ndarray:
         packed = self.packer.pack([words])
         vectors = np.zeros((len(words), self.model.backbone.hidden_dim), np.float32)
-        for rows in self.packer.batches(packed, batch_tokens):
+        for rows in self.packer.batches(packed, BATCH_TOKENS):
             states = self._encode(self.packer.pad(packed, rows))
             states = states["sequence_output"] if isinstance(states, Mapping) else states
             real = np.arange(states.shape[1]) < packed.lengths[rows][:, None]
@@ -162,16 +163,12 @@ class Teacher:
                 "mask_token": self.mask_token,
                 "word_pieces": cut_by(self.preprocessor.tokenizer) if self.reference else "",
                 "tokens": tokenizer_hash(self.preprocessor.tokenizer, self.reference),
-                "weights": self.fingerprint(),
+                "weights": weights_hash(self.model),
                 "versions": {"keras": keras.__version__, "keras_hub": keras_hub.__version__},
                 "saved": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                 **about,
             },
         )
-
-    def fingerprint(self) -> str:
-        """Returns a hash of the weights."""
-        return weights_hash(self.model)
 
 
 def weights_hash(model: keras.Model) -> str:
