@@ -45,8 +45,7 @@ def main() -> None:
 
 def logits_of(runs: Sequence[Run]) -> pa.Table:
     """Returns a row a test row: `row` and `query` (16 hex digits), `label`, `teacher`, `student_0`, `labels_only_0`, ..."""
-    from tfb2d.students.model import load_student
-    from tfb2d.students.scoring import score_texts
+    from tfb2d.students.model import load_student, score_texts
 
     test = read_table(runs[0].split("test"))
     config = runs[0].config()
