@@ -53,7 +53,7 @@ def run(options: Namespace) -> None:
 
     from tfb2d.atomic import write_json
     from tfb2d.errors import UserError
-    from tfb2d.search.judged import Columns, measure, read_judgements
+    from tfb2d.search.judgements import Columns, measure, read_judgements
 
     if not options.recall_at or not all(k.isdecimal() and int(k) > 0 for k in options.recall_at):
         raise UserError(f"--recall_at={','.join(options.recall_at)}: whole numbers above 0")

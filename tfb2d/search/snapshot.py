@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.search import index as backends
+from tfb2d.search import backends
 from tfb2d.search.answer import SearchError
 from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.exact import Exact, scores_of

@@ -15,9 +15,9 @@ from tfb2d.errors import UserError
 from tfb2d.model_folder import megabytes
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, read_record
-from tfb2d.search.building import build, derive
 from tfb2d.search.distractors import write_distractors
-from tfb2d.search.judged import Columns, Judgements, measure, read_judgements
+from tfb2d.search.indexing import build, derive
+from tfb2d.search.judgements import Columns, Judgements, measure, read_judgements
 from tfb2d.search.manifest import Manifest
 from tfb2d.search.measure_index import Task, run_on_one_core
 from tfb2d.search.models import Model

@@ -15,8 +15,7 @@ from tqdm import tqdm
 from tfb2d.atomic import atomic_path
 from tfb2d.errors import DataError
 from tfb2d.runs import locked
-from tfb2d.search import index as backends
-from tfb2d.search import lexical
+from tfb2d.search import backends, lexical
 from tfb2d.search.answer import SearchError
 from tfb2d.search.catalogue import Catalogue, copy_of, is_whole_copy, read_part, write_copy, write_part
 from tfb2d.search.embedding import append_parts, embed_catalogue
@@ -58,7 +57,7 @@ def build(
       source: the titles.
       model_name: the twin, see `Model`.
       dtype: how vectors are stored.
-      backend: of `index.BACKENDS`, or "auto".
+      backend: of `backends.BACKENDS`, or "auto".
       parameters: of the backend.
       progress: whether to show progress bars.
 
@@ -121,7 +120,7 @@ def derive(
       source: folder of the other index.
       index: the folder to write.
       dtype: how vectors are stored.
-      backend: of `index.BACKENDS`.
+      backend: of `backends.BACKENDS`.
       parameters: of the backend.
       progress: whether to show a progress bar.
     """

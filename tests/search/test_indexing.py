@@ -14,8 +14,8 @@ from tfb2d.errors import DataError, UserError
 from tfb2d.runs import locked
 from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
-from tfb2d.search.building import build, update
 from tfb2d.search.catalogue import PART_ROWS
+from tfb2d.search.indexing import build, update
 from tfb2d.search.manifest import Manifest
 from tfb2d.search.models import Model
 from tfb2d.search.snapshot import Snapshot
