@@ -6,6 +6,8 @@ from typing import Any
 
 from tfb2d.errors import UserError
 
+REPAIR = "the `tfb2d search build` that made the index mends it from the catalogue"
+
 
 class SearchError(UserError, RuntimeError):
     """An index that cannot be searched, or a search that nothing could answer; the message says what would do."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tfb2d.atomic import sync
 from tfb2d.imports import import_bm25s
-from tfb2d.search.answer import SearchError
+from tfb2d.search.answer import REPAIR, SearchError
 from tfb2d.search.fusion import Floats, Rows, ordered
 from tfb2d.search.words import words
 
@@ -54,9 +54,6 @@ class Lexical:
         matches = contenders(scores, k)
         documents, best = ordered(matches, scores[matches], k)
         return np.asarray(self._rows[documents], np.int64), best
-
-
-REPAIR = "the `tfb2d search build` that made the index mends it from the catalogue"
 
 
 def contenders(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:

@@ -98,13 +98,9 @@ class Source:
     def _good(
         self, path: Path, rejects: Rejects, progress: Callable[[int], None] | None
     ) -> Iterator[tuple[int, str, str]]:
+        reading = Reading.of(self)
         for row in read_checked_rows(
-            path,
-            (self.title,),
-            rejects,
-            others=(self.id,),
-            reading=Reading.of(self),
-            progress=progress,
+            path, (self.title,), rejects, others=(self.id,), reading=reading, progress=progress
         ):
             key = name(row.others[0])
             fault = "empty id" if not key else text_fault(key, MAX_ID).replace("data.max_chars=", "")
