@@ -2,8 +2,10 @@
 
 import hashlib
 import logging
+import math
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,27 +17,27 @@ from tfb2d.errors import UserError
 from tfb2d.model_folder import megabytes
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, read_record
+from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.distractors import write_distractors
+from tfb2d.search.evaluate import columns_of
 from tfb2d.search.indexing import build, derive
-from tfb2d.search.judgements import Columns, Judgements, measure, read_judgements
+from tfb2d.search.judgements import Judgements, measure, read_judgements
 from tfb2d.search.manifest import Manifest
-from tfb2d.search.measure_index import Task, run_on_one_core
+from tfb2d.search.measure_index import DEPTH, KS, Task, run_on_one_core
 from tfb2d.search.models import Model
 from tfb2d.search.searcher import Searcher
 from tfb2d.search.titles import Source
 
 _LOG = logging.getLogger(__name__)
-_RECALL_AT = (10, 100, 200, 1000)
-_RETRIEVE = 100
 _PEER_TOKENS = 64  # that the cross-encoder reads of a pair, as teachers of the recipe `search` do
 BASE = "exact-float32"  # the index that all others are measured by
 
 
-class Bench:
+class Comparison:
     """Makes indexes and measures them.
 
     Args:
-      options: the command's.
+      options: those of `tfb2d search bench`.
       source: the real titles.
     """
 
@@ -46,50 +48,41 @@ class Bench:
 
     def run(self, indexes: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """Returns all figures, in JSON's types."""
-        base = self._folder / BASE
-        manifest = build(
-            base, self._with_distractors(), self._options.model, dtype="float32", backend="exact",
-            progress=self._options.progress,
-        )  # fmt: skip
-        record = read_record(base / manifest.catalogue)
+        options, base, titles = self._options, self._folder / BASE, self._with_distractors()
+        manifest = build(base, titles, options.model, dtype="float32", backend="exact", progress=options.progress)
         made = {BASE: base} | {f"{backend}-{dtype}": self._make(base, backend, dtype) for backend, dtype in indexes}
         judgements = self._judgements(base)
-        vectors = self._vectors(list(judgements.gains))
-        truth = self._file("truth.npy", judgements, manifest)
-        peer = self._peer()
+        key = hashlib.sha256("\n".join([manifest.catalogue, *judgements.gains]).encode()).hexdigest()[:8]
+        task = Task(
+            index=base,
+            vectors=self._vectors(list(judgements.gains)),
+            truth=self._folder / f"{key}-truth.npy",
+            queries=list(judgements.gains),
+            twin=options.model,
+            ranker=options.ranker,
+            peer=self._peer(),
+        )
         result: dict[str, Any] = {
             "titles": manifest.live,
-            "distractors": self._options.distractors,
+            "distractors": options.distractors,
             "queries": len(judgements.gains),
             "model": str(manifest.model),
-            "ranker": self._options.ranker,
-            "peer": self._options.peer,
-            "embedded_per_second": manifest.rows / max(record.seconds if record else 0.0, 1e-3),
+            "ranker": options.ranker,
+            "peer": options.peer,
+            "embedded_per_second": manifest.rows / _seconds(base / manifest.catalogue, 0.0),
             "indexes": {},
             "judged": {},
         }
         for name, folder in made.items():
             _LOG.info("measures %s", name)
-            hnsw = name.startswith("hnsw")
-            task = Task(
-                index=str(folder),
-                vectors=str(vectors),
-                truth=str(truth),
-                queries=list(judgements.gains),
-                twin=self._options.model,
-                ranker=self._options.ranker,
-                bm25=name == BASE,
-                encoding=name == BASE,
-                peer=peer,
-                ef_search=[int(ef) for ef in self._options.ef_search] if hnsw else [],
-            )
-            figures = run_on_one_core(task, self._folder / f"{name}.task.json")
+            ef_search = [int(ef) for ef in options.ef_search] if name.startswith("hnsw") else []
+            figures = run_on_one_core(replace(task, index=folder, is_base=name == BASE, ef_search=ef_search))
             settings = Manifest.read(folder)
             figures["parameters"] = dict(settings.parameters)
             figures["files_mb"] = megabytes(folder / settings.vectors) if settings.vectors else 0.0
             figures["catalogue_mb"] = sum(megabytes(path) for path in folder.glob("catalogue-*/*.arrow"))
             figures["bm25_mb"] = megabytes(folder / settings.lexical)
-            figures["rows_per_second"] = manifest.rows / max(self._seconds(folder), 1e-3)
+            figures["rows_per_second"] = manifest.rows / _seconds(folder, math.inf)
             result["indexes"][name] = figures
             result["judged"][name] = self._judged(folder, judgements)
         return result
@@ -140,41 +133,30 @@ class Bench:
         bring_up(folder, fingerprint(Manifest.read(base).catalogue, parameters), work, Outcome)
         return folder
 
-    def _seconds(self, folder: Path) -> float:
-        """Returns how long an index took beside embedding; infinity for the one that the others are made from."""
-        record = read_record(folder)
-        return record.seconds if record else float("inf")
-
     def _judgements(self, index: Path) -> Judgements:
-        options = self._options
-        columns = Columns(
-            options.query, options.judged_id, options.judged_title, options.label, options.quoting,
-            options.max_rejected, options.judged,
-        )  # fmt: skip
-        with Searcher.open(index, twin=options.model) as searcher:
-            judgements = read_judgements(columns, searcher.catalogue)
+        columns = columns_of(self._options, id_flag="judged_id", title_flag="judged_title")
+        judgements = read_judgements(columns, Catalogue(index, Manifest.read(index)))
         relevant = {query: gains for query, gains in judgements.gains.items() if any(gains.values())}
-        chosen = np.unique(np.linspace(0, len(relevant) - 1, min(options.max_queries, len(relevant))).astype(int))
+        count = min(self._options.max_queries, len(relevant))
+        chosen = np.unique(np.linspace(0, len(relevant) - 1, count).astype(int))
         queries = list(relevant)
         return replace(judgements, gains={queries[at]: relevant[queries[at]] for at in chosen})
 
     def _vectors(self, queries: Sequence[str]) -> Path:
         path = self._folder / "queries.npy"
-        model = Model(self._options.model)
-        np.save(path, np.stack([model.query(query) for query in queries]))
-        model.close()
+        with closing(Model(self._options.model)) as model:
+            np.save(path, np.stack([model.query(query) for query in queries]))
         return path
-
-    def _file(self, name: str, judgements: Judgements, manifest: Manifest) -> Path:
-        key = hashlib.sha256("\n".join([manifest.catalogue, *judgements.gains]).encode()).hexdigest()[:8]
-        return self._folder / f"{key}-{name}"
 
     def _judged(self, folder: Path, judgements: Judgements) -> dict[str, Any]:
         """Returns the measures of judged titles of an index; BM25 and random are those of the first alone."""
-        ranker = self._options.ranker
-        with Searcher.open(folder, twin=self._options.model, ranker=ranker) as searcher:
+        with Searcher.open(folder, twin=self._options.model, ranker=self._options.ranker) as searcher:
             legs = None if folder.name == BASE else ("twin", "both", "ranked")
-            figures = measure(
-                searcher, judgements, recall_at=_RECALL_AT, retrieve=_RETRIEVE, rank=bool(ranker), only=legs
-            )
+            figures = measure(searcher, judgements, recall_at=KS, retrieve=DEPTH, only=legs)
         return {way: each.intervals() for way, each in figures.items()}
+
+
+def _seconds(folder: Path, otherwise: float) -> float:
+    """Returns how long a folder's work took; another number where it is no folder of work."""
+    record = read_record(folder)
+    return max(record.seconds if record else otherwise, 1e-3)

@@ -6,9 +6,9 @@ Two ways lead there. Where the student's weights are at hand, integrated gradien
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfb2d.errors import UserError
 from tfb2d.explain.leave_one_out import Rank, leave_one_out
@@ -49,10 +49,6 @@ class Moved:
     title: tuple[Span, ...]
     ngrams: tuple[NGramShare, ...]
     method: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return asdict(self)
 
 
 class Explainer:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfb2d.errors import UserError
+from tfb2d.search.flags import open_searcher, searched_flags
 
 if TYPE_CHECKING:
     import uvicorn
@@ -36,17 +37,7 @@ GRACE = 10  # seconds that requests in work may take once the server ends
 
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
-    what = parser.group("what is searched")
-    what.flag("index", "The index's folder, made by tfb2d search build.", required=True, metavar="DIR")
-    what.flag(
-        "twin",
-        "The twin: a folder, or HOST:PORT/MODEL. [default: the one that the index was built by]",
-        "",
-        metavar="DIR",
-    )
-    what.flag(
-        "ranker", "The DNN student that ranks: an exported model's folder, or HOST:PORT/MODEL.", "", metavar="DIR"
-    )
+    what = searched_flags(parser)
     what.flag("student", "The ranker's student folder, where explanations cannot find it.", "", metavar="DIR")
     what.flag("teacher", "A saved teacher's folder, for its scores on demand.", "", metavar="DIR")
     how = parser.group("server")
@@ -125,11 +116,10 @@ def open_api(options: Namespace) -> "Api":
     """
     from tfb2d.search.api import Api
     from tfb2d.search.explaining import Explainer
-    from tfb2d.search.searcher import Searcher
     from tfb2d.search.teacher import TeacherOnDemand
 
     teacher = TeacherOnDemand(options.teacher) if options.teacher else None
-    searcher = Searcher.open(options.index, twin=options.twin, ranker=options.ranker)
+    searcher = open_searcher(options)
     explainer = None
     if options.ranker:
         folder = options.ranker if Path(options.ranker).exists() else ""
