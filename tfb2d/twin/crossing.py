@@ -46,10 +46,6 @@ class Cosine(keras.layers.Layer):
         """Applies the layer; see the class."""
         return UNIT * (tf.reduce_sum(query * title, 1) * self.scale + self.bias)
 
-    def compute_output_shape(self, query_shape: Any, title_shape: Any = None) -> tuple[Any, ...]:
-        """Returns the shape of the logits."""
-        return (query_shape[0],)
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Residual(keras.layers.Layer):
@@ -97,9 +93,8 @@ class Residual(keras.layers.Layer):
         # Equal vectors then have a logit of about START, orthogonal ones of about -START.
         negative = keras.initializers.Constant(-1 / math.sqrt(dim))
         bias = keras.initializers.Constant(START)
-        self.logit = keras.layers.Dense(
-            1, kernel_initializer=negative, bias_initializer=bias, name="logit", dtype="float32"
-        )
+        start = {"kernel_initializer": negative, "bias_initializer": bias}
+        self.logit = keras.layers.Dense(1, **start, name="logit", dtype="float32")
         self.logit.build((None, width))
         super().build(query_shape)
 
@@ -112,10 +107,6 @@ class Residual(keras.layers.Layer):
         if self.outer is not None:
             change = self.outer(change)
         return self.logit(x + change)[:, 0]
-
-    def compute_output_shape(self, query_shape: Any, title_shape: Any = None) -> tuple[Any, ...]:
-        """Returns the shape of the logits."""
-        return (query_shape[0],)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

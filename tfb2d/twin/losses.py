@@ -27,9 +27,8 @@ def margin_loss(logits: tf.Tensor, teacher: tf.Tensor, query_of: tf.Tensor) -> t
     Reference: Hofstaetter et al. 2020, "Margin-MSE" (arXiv 2010.02666).
     """
     known = tf.math.is_finite(teacher)
-    gap = tf.where(
-        known, logits - tf.where(known, teacher, 0.0), 0.0
-    )  # the margins' difference is the gaps' difference
+    # The difference of two margins is that of the two rows' gaps.
+    gap = tf.where(known, logits - tf.where(known, teacher, 0.0), 0.0)
     both = tf.equal(query_of[:, None], query_of[None]) & known[:, None] & known[None]
     both = tf.cast(tf.linalg.set_diag(both, tf.zeros_like(known)), tf.float32)
     squares = tf.square(gap[:, None] - gap[None])

@@ -98,16 +98,8 @@ class Twin:
         towers = {"query": self.query_tower.to_json(), "title": self.title_tower.to_json()}
         if self.shared:  # the same shape, perhaps another length
             towers["title"].pop("shape")
-        write_json(
-            folder / FILE,
-            {
-                "format": FORMAT,
-                "config": dataclasses.asdict(self.config),
-                "task": self.task.to_json(),
-                "towers": towers,
-                **(about or {}),
-            },
-        )
+        settings = {"config": dataclasses.asdict(self.config), "task": self.task.to_json(), "towers": towers}
+        write_json(folder / FILE, {"format": FORMAT, **settings, **(about or {})})
 
 
 def distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -138,13 +130,8 @@ def new_twin(config: TwinConfig, task: Task, source: Source | None) -> Twin:
         assert source is not None
         query = word_piece_tower(config, source, config.query_length)
         title = None if config.shared else word_piece_tower(config, source, config.title_length)
-    return Twin(
-        config,
-        task,
-        query,
-        title or with_length(query, config.title_length),
-        crossing_layer(config.crossing, config.dim),
-    )
+    title = title or with_length(query, config.title_length)
+    return Twin(config, task, query, title, crossing_layer(config.crossing, config.dim))
 
 
 def with_look_up_queries(config: TwinConfig, twin: Twin) -> Twin:

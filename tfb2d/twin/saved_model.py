@@ -24,7 +24,7 @@ class ServedTwin(tf.Module):
 
     Args:
       twin: a trained one.
-      weights: how they are stored, see `quantised`.
+      weights: how they are stored, see `served_layers`.
     """
 
     def __init__(self, twin: Twin, weights: str) -> None:
@@ -124,7 +124,7 @@ def export(
       scale, bias: calibration, see `signatures`.
       warmup: queries and titles of the requests that the server replays before it serves.
       fingerprint: of all that the model was made from.
-      weights: how they are stored, see `quantised`; "" is the twin's own setting.
+      weights: how they are stored, see `served_layers`; "" is the twin's own setting.
       decision: from which score on a binary twin answers "yes" (`outcomes.DecisionNumbers`), for the card.
 
     Returns:

@@ -13,8 +13,7 @@ import tensorflow as tf
 from tfb2d.teachers.mpnet import MPNetLayer, relative_buckets
 from tfb2d.twin.inputs import Inputs, NGramInputs
 from tfb2d.twin.layers import DIRECTION
-from tfb2d.twin.quantised import ServedTable
-from tfb2d.twin.served_layers import Norm, TransformerLayer, arrays_of, layer_weights
+from tfb2d.twin.served_layers import Norm, ServedTable, TransformerLayer, arrays_of, layer_weights
 from tfb2d.twin.towers import EMBEDDING, ENCODER, Tower
 
 PADDING = -1e9  # added to the attention's logits of padding
@@ -25,7 +24,7 @@ class ServedTower(tf.Module):
 
     Args:
       tower: a trained one; its weights are copied.
-      weights: how they are stored, see `quantised`.
+      weights: how they are stored, see `served_layers`.
     """
 
     def __init__(self, tower: Tower, weights: str) -> None:

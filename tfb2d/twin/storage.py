@@ -53,8 +53,8 @@ def costs(twin: "Twin", queries: Sequence[str], titles: Sequence[str]) -> dict[s
     Returns:
       Costs by `weights` setting, "float" first.
     """
-    from tfb2d.twin.quantised import WEIGHTS
     from tfb2d.twin.saved_model import ServedTwin
+    from tfb2d.twin.served_layers import WEIGHTS
 
     exact: dict[str, np.ndarray] = {}
     measured = {}

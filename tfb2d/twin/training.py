@@ -3,9 +3,8 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -49,9 +48,8 @@ class Validation:
         return {"valid_loss": float((np.logaddexp(0, z) - labels * z).mean())} | self.headline.figures(logits)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A training step's pairs, where each distinct text stands once.
+class Batch(NamedTuple):
+    """A training step's pairs, where each distinct text stands once; the arguments of the step.
 
     Attributes:
       queries: the query tower's inputs.
@@ -137,9 +135,8 @@ class PairTraining(Training):
     def keep(self, state: State, evaluation: dict[str, float]) -> None:
         """Stops a training whose weights are no numbers any more; the last weights are the outcome."""
         if not all(math.isfinite(value) for value in evaluation.values()):
-            raise FloatingPointError(
-                f"the twin's logits are no numbers at step {state.step}; lower {self.learning_rate}"
-            )
+            lower = f"lower {self.learning_rate}"
+            raise FloatingPointError(f"the twin's logits are no numbers at step {state.step}; {lower}")
 
 
 class TwinTraining(PairTraining):
@@ -159,8 +156,7 @@ class TwinTraining(PairTraining):
         parts = len(batch.titles)
         if parts not in self._steps:
             self._steps[parts] = self._step(parts)
-        arrays = (batch.query_of, batch.title_of, batch.targets, batch.teacher)
-        return float(self._steps[parts](batch.queries, batch.titles, *map(tf.constant, arrays)))
+        return float(self._steps[parts](*batch))
 
     def valid_logits(self) -> np.ndarray:
         """Returns the logits of the validation pairs, `[n, 1]`."""
@@ -173,8 +169,7 @@ class TwinTraining(PairTraining):
         query_model, title_model = self.twin.query_tower.model, self.twin.title_tower.model
         crossing, optimizers, weight = self.twin.crossing, self.optimizers, self.config.margin_weight
         of, floats = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
-        titles_spec = (signature_of(title_model),) * parts
-        specs = [signature_of(query_model), titles_spec, of, of, floats, floats]
+        specs = [signature_of(query_model), (signature_of(title_model),) * parts, of, of, floats, floats]
 
         @tf.function(input_signature=specs, autograph=False)
         def step(queries: Any, titles: Any, query_of: Any, title_of: Any, targets: Any, teacher: Any) -> tf.Tensor:
