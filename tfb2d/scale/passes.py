@@ -30,8 +30,7 @@ from tfb2d.data.tables import TableRows, iter_part
 from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.scale import near
-from tfb2d.scale.held_texts import SETS, HeldTexts
-from tfb2d.scale.near_entries import entries, entry_schema, near_rows
+from tfb2d.scale.held_texts import HeldTexts
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 
@@ -116,7 +115,7 @@ class Passes:
     @property
     def _schema(self) -> pa.Schema:
         """Returns the columns of rows on their way: hash, how many have this text, key, words, and what the user has."""
-        words = [("exact", pa.uint64()), *((name, SETS) for name in self._sets)] if self._sets else []
+        words = [("exact", pa.uint64()), *((name, near.SETS) for name in self._sets)] if self._sets else []
         texts = [(name, pa.string()) for name in self._texts]
         return pa.schema([("hash", pa.uint64()), ("copies", pa.int64()), ("key", pa.string()), *words, *texts])
 
@@ -157,8 +156,7 @@ class Passes:
         config = self._config
         groups = batch.column(config.columns.index(config.group)).to_pylist() if config.group else None
         texts = zip(*(batch.column(i).to_pylist() for i in range(self._fields)), strict=True)
-        kept, hashes, keys, exact = [], [], [], []
-        sets: list[list[list[int]]] = [[] for _ in self._sets]
+        kept, hashes, keys, near_keys = [], [], [], []
         for row, fields in enumerate(texts):
             key, near_key = both_keys(fields)
             if reason := self._held.leak(key, near_key, groups[row] if groups else ""):
@@ -167,13 +165,11 @@ class Passes:
             kept.append(row)
             hashes.append(hash64(f"{config.seed}\0{key}"))
             keys.append(key)
-            if sets:
-                words, numbers = near.word_sets(near_key)
-                exact.append(numbers)
-                for column, own in zip(sets, words, strict=True):
-                    column.append(own)
+            near_keys.append(near_key)
         columns = [pa.array(hashes, pa.uint64()), pa.array(np.ones(len(kept), np.int64)), pa.array(keys, pa.string())]
-        columns += [pa.array(exact, pa.uint64())] * bool(sets) + [pa.array(column, SETS) for column in sets]
+        if self._sets:
+            sets, exact = near.word_columns(near_keys, self._fields)
+            columns += [pa.array(exact), *sets]
         return pa.record_batch([*columns, *batch.take(pa.array(kept, pa.int64())).columns], schema=self._schema)
 
     def _distinct(self, batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
@@ -198,8 +194,8 @@ class Passes:
         bands, written = self._path("bands", piece), 0
         if self._sets:
             kept = np.ones(rows.num_rows, bool)
-            made = entries(rows, self._sets, piece << ROW_BITS, kept, self._held, self._config.near)
-            written = write_sorted(bands, made, entry_schema(self._sets))
+            made = near.entries(rows, self._sets, piece << ROW_BITS, kept, self._held.are_near, self._config.near)
+            written = write_sorted(bands, made, near.entry_schema(self._sets))
             leaked = rows.filter(pa.array(~kept))
             counts["near_leaked"] = int(np.sum(leaked.column("copies").to_numpy()))
             rows = rows.filter(pa.array(kept))
@@ -212,7 +208,7 @@ class Passes:
     def bands(self, piece: int) -> Counts:
         """Finds rows that are near an earlier one, among those with the same key."""
         batches = read_range(self._before("bands"), *part_of_keys(piece, self._job.pieces))
-        rows = near_rows(batches, self._sets, self._config.near, GROUP_PARTS * self._config.part_bytes)
+        rows = near.near_rows(batches, self._sets, self._config.near, GROUP_PARTS * self._config.part_bytes)
         later = np.unique(np.concatenate([np.zeros(0, np.uint64), *rows]))
         schema = pa.schema([("row", pa.uint64())])
         write_sorted(self._path("near", piece), [pa.record_batch([later], schema=schema)], schema)
@@ -255,8 +251,5 @@ class Passes:
 
 def _one(table: pa.Table) -> pa.RecordBatch:
     """Returns a table as one record batch."""
-    return pa.record_batch([_joined(column) for column in table.columns], schema=table.schema)
-
-
-def _joined(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    columns = [column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns]
+    return pa.record_batch(columns, schema=table.schema)

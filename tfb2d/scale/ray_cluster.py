@@ -1,6 +1,7 @@
 """Joins a Ray cluster, or starts Ray on this machine for the length of a `with` block."""
 
 import logging
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -46,14 +47,9 @@ def connected(config: RayConfig) -> Iterator[Any]:
         return
     _check_answers(config.address)
     own: dict[str, Any] = {"address": config.address}
-    if not config.address:
-        cpus = max(os.cpu_count() or 1, -(-config.actors * config.cpus_per_actor // 1))
-        own = {
-            "address": "local",
-            "num_cpus": int(cpus),
-            "object_store_memory": OBJECT_STORE,
-        }  # no cluster that runs here
-        own["include_dashboard"] = False
+    if not config.address:  # "local": no cluster that runs here
+        cpus = max(os.cpu_count() or 1, math.ceil(config.actors * config.cpus_per_actor))
+        own = {"address": "local", "num_cpus": cpus, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
     level = logging.getLogger().level
     try:
         ray.init(**own, logging_level=logging.ERROR, log_to_driver=False)
@@ -97,3 +93,9 @@ def resources(ray: Any, config: RayConfig) -> tuple[int, dict[str, Any]]:
     if config.memory_per_actor:
         options["memory"] = int(config.memory_per_actor * 2**30)
     return count, options
+
+
+def last_line(error: Exception) -> str:
+    """Returns the last line of an error's message, which in Ray's is the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

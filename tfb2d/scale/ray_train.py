@@ -7,7 +7,7 @@ from typing import Any
 
 from tfb2d.config.label import RayConfig
 from tfb2d.errors import MemberGoneError, RunError, UserError
-from tfb2d.scale.ray_cluster import ClusterError, connected, resources
+from tfb2d.scale.ray_cluster import ClusterError, connected, last_line, resources
 
 _log = logging.getLogger(__name__)
 RESTARTS = 3  # of all workers, after one of them died; each time they go on from the checkpoint
@@ -62,11 +62,6 @@ def train_on_ray(
                     if isinstance(reason, UserError | FloatingPointError) and not isinstance(reason, MemberGoneError):
                         raise reason from error
                 if attempt == RESTARTS:
-                    raise RunError(f"workers of Ray died {RESTARTS + 1} times: {_last_line(reasons[0])}") from error
-                _log.warning("a worker of Ray has died, all start again: %s", _last_line(reasons[0]))
+                    raise RunError(f"workers of Ray died {RESTARTS + 1} times: {last_line(reasons[0])}") from error
+                _log.warning("a worker of Ray has died, all start again: %s", last_line(reasons[0]))
     return workers
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
