@@ -53,9 +53,7 @@ class WordHashes(dict[str, int]):
         words = [(text if isinstance(text, str) else text.decode("utf-8", "replace")).split() for text in texts]
         numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(words)), np.int64)
         starts, ends = self._ends[numbers - 1], self._ends[numbers]
-        behind = np.concatenate(
-            [[0], np.cumsum(ends - starts)]
-        )  # where each word's tokens begin among all of these texts
+        behind = np.concatenate([[0], np.cumsum(ends - starts)])  # where each word's tokens begin among all texts'
         hashes = self._hashes[np.repeat(ends - behind[1:], ends - starts) + np.arange(behind[-1])]
         splits = behind[np.cumsum([0, *map(len, words)])]
         lengths = np.diff(splits)
