@@ -18,8 +18,7 @@ class Hit:
     """A title that a search found.
 
     Attributes:
-      id: the catalogue's.
-      title: its text.
+      id, title: the catalogue's.
       score: of the last stage that ran; larger is better, and only hits of one answer can be compared.
       stages: by stage (`bm25`, `twin`, `fuse`, `rank`) the hit's rank, counted from 1, and that stage's own score. A leg
         that did not find the title is not there; neither is `rank` for titles beyond the ranked ones.

@@ -31,8 +31,7 @@ from tfb2d.search.searcher import LEGS, Searcher
 from tfb2d.search.workers import FullError, Workers
 
 if TYPE_CHECKING:
-    from tfb2d.search.explaining import Explainer
-    from tfb2d.search.teacher import TeacherOnDemand
+    from tfb2d.search.explaining import Explainer, TeacherOnDemand
 
 NO_TEACHER = "There is no teacher here. Start the server with --teacher=FOLDER, a saved teacher, to see its scores."
 NO_RANKER = (
@@ -50,8 +49,7 @@ class Api:
 
     Args:
       searcher: an open index.
-      explainer: of the ranker's scores; None where nothing ranks.
-      teacher: None without one.
+      explainer, teacher: None where nothing ranks, or where there is no teacher.
       threads: searches at once. Explanations and the teacher have a thread each.
       waiting: searches that may wait for a thread.
     """

@@ -17,12 +17,10 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def settle(backend: str, rows: int, dim: int, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Returns the backend and its parameters.
+    """Returns the backend for a catalogue of so many rows and numbers a vector, and all its parameters.
 
     Args:
       backend: a key of `DEFAULTS`, or "auto".
-      rows: titles of the catalogue.
-      dim: width of the vectors.
       given: parameters that the user set.
 
     Raises:

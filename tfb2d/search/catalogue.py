@@ -90,11 +90,7 @@ def _write_copy(part: Path, table: pa.Table) -> None:
 
 
 class Catalogue:
-    """Reads a catalogue's rows by their numbers.
-
-    Args:
-      index: the index's folder.
-      manifest: of the index.
+    """Reads the rows of an index's catalogue by their numbers.
 
     Attributes:
       rows: how many row numbers there are, those of deleted titles included.

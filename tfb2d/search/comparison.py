@@ -1,24 +1,28 @@
-"""Measures indexes for `tfb2d search bench`: makes them, then measures each in a process of its own."""
+"""Compares indexes for `tfb2d search bench`: makes them, then measures each in a process of its own."""
 
 import hashlib
 import logging
 import math
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from tfb2d.errors import UserError
+from tfb2d.atomic import atomic_path
+from tfb2d.data.keys import hash64, text_key
+from tfb2d.errors import DataError, UserError
 from tfb2d.model_folder import megabytes
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, read_record
 from tfb2d.search.catalogue import Catalogue
-from tfb2d.search.distractors import write_distractors
 from tfb2d.search.evaluate import columns_of
 from tfb2d.search.indexing import build, derive
 from tfb2d.search.judgements import Judgements, measure, read_judgements
@@ -30,16 +34,13 @@ from tfb2d.search.titles import Source
 
 _LOG = logging.getLogger(__name__)
 _PEER_TOKENS = 64  # that the cross-encoder reads of a pair, as teachers of the recipe `search` do
+_CHUNK = 20_000  # distractors made at once
+_TRIES = 50  # for each, before the real titles are said to be too few to recombine
 BASE = "exact-float32"  # the index that all others are measured by
 
 
 class Comparison:
-    """Makes indexes and measures them.
-
-    Args:
-      options: those of `tfb2d search bench`.
-      source: the real titles.
-    """
+    """Makes indexes over real titles and distractors, and measures them, by the options of `tfb2d search bench`."""
 
     def __init__(self, options: Namespace, source: Source) -> None:
         self._options, self._source = options, source
@@ -160,3 +161,54 @@ def _seconds(folder: Path, otherwise: float) -> float:
     """Returns how long a folder's work took; another number where it is no folder of work."""
     record = read_record(folder)
     return max(record.seconds if record else otherwise, 1e-3)
+
+
+def distractors(titles: Sequence[str], count: int, seed: int = 0) -> Iterator[str]:
+    """Yields titles that are neither a real one nor each other; the same arguments give the same ones.
+
+    Each has the words of a real title, about half of them replaced by words that stand at the same place (from the left) in
+    other titles. So lengths, brands in front and sizes at the end are as in the real ones.
+
+    Raises:
+      DataError: the titles have too few words to make `count` of them.
+    """
+    split = [words for words in (title.split() for title in titles) if words]
+    if not split:
+        raise DataError("there are no titles whose words could be recombined")
+    by_position = [list(filter(None, column)) for column in zip_longest(*split)]
+    used = {hash64(text_key(title)) for title in titles}
+    generator = np.random.default_rng(seed)
+    made, tries = 0, 0
+    while made < count:
+        starts = generator.integers(len(split), size=_CHUNK)
+        longest = max(len(split[start]) for start in starts)
+        swaps = generator.random((_CHUNK, longest)) < 0.5
+        choices = generator.random((_CHUNK, longest))
+        for start, swap, choice in zip(starts, swaps, choices, strict=True):
+            words = list(split[start])
+            for position in np.flatnonzero(swap[: len(words)]).tolist():
+                others = by_position[position]
+                words[position] = others[int(choice[position] * len(others))]
+            title = " ".join(words)
+            tries += 1
+            if (key := hash64(text_key(title))) in used:
+                if tries > _TRIES * (made + 1_000):
+                    few = f"{len(titles):,} titles have too few words"
+                    raise DataError(f"{few}: only {made:,} others can be made of them")
+                continue
+            used.add(key)
+            made += 1
+            yield title
+            if made == count:
+                return
+
+
+def write_distractors(path: Path, titles: Sequence[str], count: int, seed: int, columns: tuple[str, str]) -> None:
+    """Writes distractors with ids as Parquet, atomically; `columns` are the names of id and title."""
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        made = distractors(titles, count, seed)
+        for start in range(0, count, _CHUNK):
+            some = list(islice(made, _CHUNK))
+            ids = [f"distractor-{start + index}" for index in range(len(some))]
+            writer.write_table(pa.table([ids, some], schema=schema))

@@ -51,12 +51,7 @@ def ivfpq_parameters(rows: int, dim: int, given: Mapping[str, Any]) -> dict[str,
 
 
 class Faiss(Backend):
-    """An index in this process's memory.
-
-    Args:
-      index: FAISS's.
-      manifest: of the whole index; its parameters are those that a search reads.
-    """
+    """An index in this process's memory; `parameters` are those that a search reads."""
 
     def __init__(self, index: Any, manifest: Manifest) -> None:
         self._index = index

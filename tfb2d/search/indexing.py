@@ -60,8 +60,7 @@ def build(
       source: the titles.
       model_name: the twin, see `Model`.
       dtype: how vectors are stored.
-      backend: of `backends.DEFAULTS`, or "auto".
-      parameters: of the backend.
+      backend, parameters: see `backends.settle`.
       progress: whether to show progress bars.
 
     Raises:
@@ -104,9 +103,7 @@ def derive(
 ) -> Manifest:
     """Makes an index of the vectors of another, which has float32 ones, with the same BM25 index; to compare backends.
 
-    Args:
-      source: folder of the other index.
-      index, dtype, backend, parameters, progress: see `build`.
+    The arguments are those of `build`; `source` is the folder of the other index.
     """
     before = Manifest.read(source)
     kind, settled = settle(backend, before.rows, before.dim, parameters)
@@ -136,7 +133,6 @@ def update(
       source: titles to add; a known id replaces its title.
       deleted: ids to delete.
       model: the twin, by default the one that the index was built with.
-      progress: whether to show progress bars.
 
     Raises:
       SearchError: there is no index, or the model is another version.
@@ -199,12 +195,10 @@ def finish(
     """Makes BM25 and the vectors' index of a catalogue, then writes `index.json` and deletes what it replaces.
 
     Args:
-      index: the index's folder.
       after: the manifest, whose catalogue is whole.
       before: the manifest whose vectors' index is added to; None builds it.
       out: rows that were deleted since.
       words: whether BM25 is made; else the manifest's is there already.
-      progress: whether to show a progress bar.
     """
     for part in after.parts:
         mend_copy(index / after.catalogue / part.file, part.rows)

@@ -52,9 +52,7 @@ class Columns(NamedTuple):
 def read_judgements(columns: Columns, catalogue: Catalogue) -> Judgements:
     """Reads judged (query, title, label) rows; of a pair that stands several times the highest label counts.
 
-    Args:
-      columns: the files and their columns; with `id` titles are known by id, else by their text.
-      catalogue: what is searched.
+    With a column of ids titles are known by id, else by their text.
 
     Raises:
       DataError: files that cannot be used, too many bad rows, or no query with a relevant title in the catalogue.
@@ -102,8 +100,6 @@ def measure(
     """Measures random order, each leg, both fused, and the ranked titles, if the searcher has a ranker.
 
     Args:
-      searcher: an open index.
-      judgements: what is relevant.
       recall_at: ranks at which recall is measured.
       retrieve: fused titles that are ranked.
       seed: of the random order.

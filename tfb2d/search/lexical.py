@@ -21,10 +21,7 @@ _SIZES = "sizes.json"  # written last: what a whole index holds
 
 
 class Lexical:
-    """BM25 over the live rows of a catalogue.
-
-    Args:
-      folder: what `write` wrote.
+    """BM25 over the live rows of a catalogue, read from the folder that `write` wrote.
 
     Raises:
       SearchError: it is not whole.
@@ -69,12 +66,7 @@ def contenders(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
-    """Indexes titles into a new folder, which appears when it is whole.
-
-    Args:
-      folder: where; replaced if it is there.
-      titles: row and title of each live row, by rising row.
-    """
+    """Indexes row and title of each live row, by rising row, into a folder, which is replaced when the new one is whole."""
     bm25s = import_bm25s()
     vocabulary: dict[str, int] = {}
     rows: list[int] = []

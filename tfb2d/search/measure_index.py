@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -119,17 +121,13 @@ def _way(search: Callable[[int, int], Any], exact: Any) -> dict[str, Any]:
 
 def _two_stages(task: Task) -> dict[str, Any]:
     """Returns milliseconds by part of a whole search, strings in, for the twin alone and for both legs."""
-    figures = {}
     with Searcher.open(task.index, twin=task.twin, ranker=task.ranker) as searcher:
-        for name, legs in (("twin", ("twin",)), ("both", ("bm25", "twin"))):
-            for query in task.queries[:_WARM]:
-                searcher.search(query, retrieve=DEPTH, legs=legs)
-            parts: dict[str, list[float]] = {}
-            for query in task.queries:
-                for part, value in searcher.search(query, retrieve=DEPTH, legs=legs).milliseconds.items():
-                    parts.setdefault(part, []).append(value)
-            figures[name] = {part: percentiles(values) for part, values in parts.items()}
-    return figures
+
+        def search(legs: Sequence[str], query: str) -> Mapping[str, float]:
+            return searcher.search(query, retrieve=DEPTH, legs=legs).milliseconds
+
+        ways = {"twin": ("twin",), "both": ("bm25", "twin")}
+        return {name: _by_part(partial(search, legs), task.queries, _WARM) for name, legs in ways.items()}
 
 
 def _with_peer(task: Task) -> dict[str, Any]:
@@ -137,18 +135,15 @@ def _with_peer(task: Task) -> dict[str, Any]:
     from tfb2d.bench.onnx_bert import open_onnx
 
     encoder = open_onnx(**task.peer)
-    parts: dict[str, list[float]] = {"retrieve": [], "rank": [], "total": []}
     with Searcher.open(task.index, twin=task.twin) as searcher:
-        for at, query in enumerate([*task.queries[:_WARM_PEER], *task.queries[:_PEER_QUERIES]]):
-            begin = time.perf_counter()
-            titles = [hit.title for hit in searcher.search(query, k=DEPTH, retrieve=DEPTH).hits]
-            middle = time.perf_counter()
-            encoder.rank(query, titles)
-            end = time.perf_counter()
-            if at >= _WARM_PEER:
-                for part, value in (("retrieve", middle - begin), ("rank", end - middle), ("total", end - begin)):
-                    parts[part].append(value * 1e3)
-    return {part: percentiles(values) for part, values in parts.items()}
+
+        def search(query: str) -> Mapping[str, float]:
+            answer = searcher.search(query, k=DEPTH, retrieve=DEPTH)
+            rank = _milliseconds(lambda: encoder.rank(query, [hit.title for hit in answer.hits]))
+            retrieve = answer.milliseconds["total"]
+            return {"retrieve": retrieve, "rank": rank, "total": retrieve + rank}
+
+        return _by_part(search, task.queries[:_PEER_QUERIES], _WARM_PEER)
 
 
 def _encoding(task: Task) -> dict[str, Any]:
@@ -156,16 +151,21 @@ def _encoding(task: Task) -> dict[str, Any]:
     from tfb2d.bench.students import Session
     from tfb2d.model_folder import version_folder
 
-    session, model = Session(str(version_folder(task.twin)), ()), Model(task.twin)
-    ways = {"session": lambda query: session.embed_query([query]), "python": model.query}
-    figures = {}
-    for name, encode in ways.items():
-        for query in task.queries[:_WARM]:
-            encode(query)
-        figures[name] = percentiles([_milliseconds(partial(encode, query)) for query in task.queries])
-    session.close()
-    model.close()
-    return figures
+    with closing(Session(str(version_folder(task.twin)), ())) as session, closing(Model(task.twin)) as model:
+
+        def encode(query: str) -> Mapping[str, float]:
+            by_session = _milliseconds(lambda: session.embed_query([query]))
+            return {"session": by_session, "python": _milliseconds(lambda: model.query(query))}
+
+        return _by_part(encode, task.queries, _WARM)
+
+
+def _by_part(work: Callable[[str], Mapping[str, float]], queries: Sequence[str], warm: int) -> dict[str, Any]:
+    """Returns p50 and p99 of each part of the milliseconds that queries take, after some that do not count."""
+    for query in queries[:warm]:
+        work(query)
+    times = [work(query) for query in queries]
+    return {part: percentiles([each[part] for each in times if part in each]) for part in dict.fromkeys(chain(*times))}
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

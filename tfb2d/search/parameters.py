@@ -11,12 +11,7 @@ _BOOLEANS = {"true": True, "1": True, "": True, "false": False, "0": False}  # a
 
 
 class ApiError(Exception):
-    """A request that is answered with an error.
-
-    Args:
-      status: of HTTP.
-      message: what is wrong, and what to do.
-    """
+    """A request that is answered with a status of HTTP, and a message that says what to do."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -26,9 +21,7 @@ class ApiError(Exception):
 def read(request: Request, described: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Returns the values of a request's parameters by name: strings without space around them, numbers, lists.
 
-    Args:
-      request: of the API.
-      described: the parameters that it takes, as `openapi.document` has them.
+    What each may be is `described` as `openapi.document` has it.
 
     Raises:
       ApiError: a parameter that is missing, unknown, out of its range, or stands twice.

@@ -115,8 +115,7 @@ def open_api(options: Namespace) -> "Api":
       UserError: one of them cannot be used.
     """
     from tfb2d.search.api import Api
-    from tfb2d.search.explaining import Explainer
-    from tfb2d.search.teacher import TeacherOnDemand
+    from tfb2d.search.explaining import Explainer, TeacherOnDemand
 
     teacher = TeacherOnDemand(options.teacher) if options.teacher else None
     searcher = open_searcher(options)

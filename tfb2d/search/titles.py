@@ -33,8 +33,7 @@ class Source:
 
     Attributes:
       files: paths, globs, folders.
-      id: the ids' column; 1 and 1.0 are the id "1".
-      title: the titles' column.
+      id, title: the columns; 1 and 1.0 are the id "1".
       quoting: how TSV and CSV files were written, see `tfb2d.data.readers.read_rows`.
       max_chars: a longer title is rejected.
       max_rejected: share of rows that may be rejected.
@@ -68,7 +67,6 @@ class Source:
         """Streams the titles in order. Of rows with the same id the first counts, the others are rejected.
 
         Args:
-          paths: of `paths()`.
           rejected: the file that gets the rejected rows, if there are any.
           progress: called with the bytes read since the last call.
 

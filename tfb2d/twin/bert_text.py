@@ -68,11 +68,7 @@ def character_table(lowercase: bool, strip_accents: bool) -> CharacterTable:
 
 
 class BertText:
-    """Normalises texts; calling it adds ops to a graph.
-
-    Args:
-      lowercase, strip_accents: as of `character_table`.
-    """
+    """Normalises texts; calling it adds ops to a graph."""
 
     def __init__(self, lowercase: bool, strip_accents: bool) -> None:
         self.lowercase = lowercase

@@ -70,11 +70,9 @@ def read_source(preset: str, length: int) -> Source:
 
 
 def layers_taken(of: int, layers: int, take: str) -> list[int]:
-    """Returns the indices of the Transformer layers that a shallower encoder takes.
+    """Returns the indices of the Transformer layers that an encoder of fewer `layers` takes.
 
     Args:
-      of: layers that there are.
-      layers: layers to take.
       take: "first", or "spaced": evenly, the last among them, as 2, 4, 6 of six (TinyBERT, arXiv 1909.10351).
 
     Raises:

@@ -20,12 +20,11 @@ from tfb2d.atomic import atomic_path
 from tfb2d.config.twin import TwinConfig
 from tfb2d.students import text
 from tfb2d.twin.layers import TABLE
-from tfb2d.twin.losses import margin_loss, soft_cross_entropy, vector_loss
 from tfb2d.twin.model import Twin, with_look_up_queries
 from tfb2d.twin.pairs import Pairs
 from tfb2d.twin.texts import CHUNK
 from tfb2d.twin.towers import signature_of
-from tfb2d.twin.training import PairTraining, Validation
+from tfb2d.twin.training import PairTraining, Validation, margin_loss, soft_cross_entropy, vector_loss
 
 VECTORS = "vectors.safetensors"  # the transformer's, in the training's folder until the tower is trained
 

@@ -20,7 +20,7 @@ class Optimizers:
     Args:
       variables: the trainable ones, each once.
       config: rates, warm-up, decay and clipping. Encoders are clipped together, and heads together; tables are not.
-      steps: steps of the whole run.
+      steps: of the whole run.
       pretrained: whether the encoders were trained before; a fresh one learns at the heads' rate.
     """
 

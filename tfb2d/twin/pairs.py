@@ -2,9 +2,9 @@
 
 Cross pairs are the in-batch negatives: a query with a title that was another query's. Transfer pairs are mostly titles that
 some search had found for their query. Cross pairs show the twin titles that none would find. They are not taken for
-irrelevant: the teachers score them before the twin learns, which costs a labelling of as many rows. Queries stand on a ring, in the transfer set's order. A query's cross pairs have titles of the
-queries that follow it. Batches are pieces of the ring then, so that nearly all these titles are in the query's batch
-already and cost no encoding.
+irrelevant: the teachers score them before the twin learns, which costs a labelling of as many rows. Queries stand on a
+ring, in the transfer set's order, and a query's cross pairs have titles of those that follow it. Batches are pieces of the
+ring then, so that nearly all these titles are in the query's batch already and cost no encoding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -117,7 +117,7 @@ def query_batches(query_of: np.ndarray, size: int, rng: np.random.Generator, rin
       ring: keeps the queries in their own order, from a random one on; then neighbours share their batches.
 
     Returns:
-      Indices of each batch's pairs; every pair is in one.
+      Indices of each batch's pairs.
     """
     if not len(query_of):
         return []
@@ -132,12 +132,10 @@ def query_batches(query_of: np.ndarray, size: int, rng: np.random.Generator, rin
 def sample_cross_pairs(
     query_of: np.ndarray, title_of: np.ndarray, count: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws cross pairs.
+    """Draws `count` cross pairs for each query, or fewer where its neighbours have no more titles.
 
     Args:
       query_of, title_of: int64 `[n]`, the known pairs.
-      count: pairs to draw for each query; fewer where its neighbours have no more titles.
-      seed: of the draw.
 
     Returns:
       Queries and titles, int64 `[m]` each; no pair is a known one, and none comes twice.
@@ -167,19 +165,9 @@ def score_cross_pairs(
     config: LabelConfig,
     progress: bool,
 ) -> int:
-    """Writes the teachers' logits of cross pairs; after a kill it goes on behind the last whole shard.
+    """Writes the logits of cross pairs of a transfer set by saved teachers, into a folder for each.
 
-    Args:
-      teachers: saved teachers' folders.
-      outs: a folder of logits for each.
-      transfer: the transfer set.
-      task: names the fields.
-      count, seed: see `sample_cross_pairs`.
-      config: shards and batches.
-      progress: whether to show progress bars.
-
-    Returns:
-      How many pairs there are.
+    After a kill it goes on behind the last whole shard. Returns how many pairs there are.
     """
     query, title = task.fields
     rows = read_table(transfer, [query, title])

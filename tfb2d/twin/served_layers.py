@@ -29,12 +29,7 @@ WEIGHTS = ("int8", "bfloat16", "float")
 
 
 class ServedTable(tf.Module):
-    """A table that ids read.
-
-    Args:
-      table: `[rows, width]` float32.
-      weights: one of WEIGHTS.
-    """
+    """A table `[rows, width]` that ids read."""
 
     def __init__(self, table: np.ndarray, weights: str) -> None:
         super().__init__()
@@ -54,12 +49,7 @@ class ServedTable(tf.Module):
 
 
 class ServedDense(tf.Module):
-    """A dense layer of a Transformer: its kernel as `weights` says, its bias with it.
-
-    Args:
-      pair: kernel `[inputs, outputs]` and bias `[outputs]`, float32.
-      weights: one of WEIGHTS.
-    """
+    """A dense layer of a Transformer, of a kernel `[inputs, outputs]` and a bias `[outputs]`."""
 
     def __init__(self, pair: Sequence[np.ndarray], weights: str) -> None:
         super().__init__()
@@ -88,12 +78,7 @@ class ServedDense(tf.Module):
 
 
 class Norm(tf.Module):
-    """Layer normalisation of `[n, width]` float32.
-
-    Args:
-      weights: gamma and beta, `[width]` each.
-      epsilon: added to the variance.
-    """
+    """Layer normalisation of `[n, width]` float32, by gamma and beta, `[width]` each."""
 
     def __init__(self, weights: Sequence[np.ndarray], epsilon: float) -> None:
         super().__init__()
@@ -130,12 +115,7 @@ class LayerWeights:
 
 
 class TransformerLayer(tf.Module):
-    """A Transformer layer.
-
-    Args:
-      layer: its weights.
-      weights: how they are stored, see the module.
-    """
+    """A Transformer layer, whose weights are stored as the module says."""
 
     def __init__(self, layer: LayerWeights, weights: str) -> None:
         super().__init__()
