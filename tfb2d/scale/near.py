@@ -178,12 +178,11 @@ def entries(
     """Makes the entries of rows, without those that are near a held-out text.
 
     Args:
-      rows: with their words (`sets`) and `exact`, see `word_sets`.
-      sets: names of the columns of words.
+      rows: with their words, in the columns `sets`, and `exact`, see `word_sets`.
       number: of the first row that stays; they are numbered one behind the other.
       kept: bool `[n]`, True; gets False where a row is near a held-out text.
       leaks: says which texts are near a held-out one.
-      threshold: the similarity that is near.
+      threshold: the least similarity.
 
     Yields:
       The entries of some rows, sorted by the key. Rows rise from one batch to the next.
@@ -213,7 +212,6 @@ def near_rows(
 
     Args:
       batches: all entries of some keys; rows rise from one batch to the next.
-      sets, threshold: see `entries`.
       group_bytes: of entries that are compared together.
 
     Yields:
