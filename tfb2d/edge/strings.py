@@ -18,10 +18,7 @@ class WordHashes(dict[str, int]):
     """Numbers words as they are first met, and holds the hashes of their tokens.
 
     A word is what stands between white space. Folding turns all white space that Python knows into blanks, so that a text's
-    tokens are those of its words.
-
-    Args:
-      affixes: as of `text_spec.token_hash`.
+    tokens are those of its words. The affixes are those of `text_spec.token_hash`.
     """
 
     def __init__(self, affixes: Sequence[int] = ()) -> None:

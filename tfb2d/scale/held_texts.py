@@ -17,11 +17,7 @@ from tfb2d.scale.prepare_config import PrepareConfig
 
 
 class HeldTexts:
-    """Knows the held-out texts.
-
-    Args:
-      files: with the text columns, and the group's where there is one.
-      config: names the columns, and the similarity that is near.
+    """Knows the held-out texts of files.
 
     Raises:
       DataError: too many rows cannot be used, or there are none: then leaks would stay unseen.
@@ -53,14 +49,7 @@ class HeldTexts:
         return self._exact.leak_of(key, near_key, group)
 
     def are_near(self, sets: Sequence[pa.ListArray], keys: np.ndarray) -> np.ndarray:
-        """Says which texts are near a held-out one, among the first `near.LEADERS` of each band.
-
-        Args:
-          sets, keys: of n texts, see `near.band_keys`.
-
-        Returns:
-          bool `[n]`.
-        """
+        """Says which of n texts are near a held-out one, bool `[n]`; see `near.band_keys` for the arguments."""
         leaked = np.zeros(len(keys), bool)
         for band in keys.T:
             first, last = (np.searchsorted(self._keys, band, side) for side in ("left", "right"))

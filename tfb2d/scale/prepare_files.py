@@ -36,13 +36,10 @@ class PrepareOutcome(Outcome):
     """Counts the rows that were read; all but `rows` and `shards` sum up to it.
 
     Attributes:
-      rows: read.
       rejected: that could not be used.
       leaked, group_leaked, near_leaked: left out, see `HeldOut.leak`; near ones also by similarity.
       duplicates: left out, because another row has the same text (`data.keys.text_key`).
       near_duplicates: left out, because an earlier row is near.
-      kept: in the output.
-      shards: output files.
     """
 
     rows: int

@@ -35,11 +35,7 @@ class Job(Protocol):
 
 
 class Worker:
-    """Works in an actor. It loads with its first piece, so that what is wrong comes back as that piece's answer.
-
-    Args:
-      job: the work.
-    """
+    """Works in an actor. It loads with its first piece, so that what is wrong comes back as that piece's answer."""
 
     def __init__(self, job: Job) -> None:
         self._job = job

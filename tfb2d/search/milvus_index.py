@@ -77,18 +77,9 @@ class Milvus(Backend):
         effort = {"metric_type": "IP", "params": {"ef": max(self.parameters["ef_search"], limit)}}
         if not limit:
             return np.zeros(0, np.int64)
-        # output_fields: without it Milvus Lite sends the vectors, too.
-        (hits,) = self._call(
-            lambda client: client.search(
-                self._name,
-                data=[query.tolist()],
-                anns_field="vector",
-                limit=limit,
-                search_params=effort,
-                output_fields=["row"],
-                timeout=_SECONDS,
-            )
-        )
+        asked = {"anns_field": "vector", "limit": limit, "search_params": effort, "timeout": _SECONDS}
+        asked["output_fields"] = ["row"]  # without it Milvus Lite sends the vectors, too
+        (hits,) = self._call(lambda client: client.search(self._name, data=[query.tolist()], **asked))
         rows = np.unique(np.array([hit["row"] for hit in hits], np.int64))
         rows = rows[(rows >= 0) & (rows < len(deleted))]  # an update that was cut short may have added more
         return rows[~deleted[rows]]

@@ -26,8 +26,7 @@ class Cosine(keras.layers.Layer):
     """Computes `a cos(q, k) + b`.
 
     Call arguments:
-      query: `[n, dim]` float32, of length 1.
-      title: the same.
+      query, title: `[n, dim]` float32, of length 1.
 
     Returns:
       `[n]` float32 logits.
@@ -59,8 +58,7 @@ class Residual(keras.layers.Layer):
     0.951 ("max") and 0.949 ("concat") on validation; from random start values it had 0.920 and 0.689.
 
     Call arguments:
-      query: `[n, dim]` float32, of length 1.
-      title: the same.
+      query, title: `[n, dim]` float32, of length 1.
 
     Returns:
       `[n]` float32 logits.
@@ -114,12 +112,7 @@ class Residual(keras.layers.Layer):
 
 
 def crossing_layer(form: str, dim: int) -> keras.layers.Layer:
-    """Returns a crossing layer, built.
-
-    Args:
-      form: one of FORMS.
-      dim: width of the embeddings.
-    """
+    """Returns a crossing layer of one of FORMS, built for embeddings `[n, dim]`."""
     layer = Cosine(name="crossing") if form == "cosine" else Residual(form, name="crossing")
     layer.build((None, dim), (None, dim))
     return layer

@@ -33,14 +33,7 @@ class Inputs:
         return {"kind": self.kind, **{name: getattr(self, name) for name in self.settings}}
 
     def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Adds ops to a graph, or runs them.
-
-        Args:
-          texts: `[n]` string; any bytes.
-
-        Returns:
-          Tensors by name, each with n rows, padded to the longest text; see the class.
-        """
+        """Cuts texts, `[n]` string of any bytes, into tensors by name, `[n, ...]`, padded to the longest; see the class."""
         raise NotImplementedError
 
 

@@ -96,8 +96,7 @@ class NGramPool(keras.layers.Layer):
     """Adds up the vectors of a text's n-grams and divides by the root of their number, as the DNN student's pool does.
 
     Args:
-      buckets: rows of the table.
-      width: of a row.
+      buckets, width: of the table.
 
     Call arguments:
       ids: `[n, tokens, orders]` int32.

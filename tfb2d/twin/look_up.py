@@ -34,9 +34,7 @@ SMALL = 0.1  # what n-grams of several words start with, as a share of a fresh t
 class LookUpTraining(PairTraining):
     """A look-up query tower's training, see the module and `PairTraining`.
 
-    Args:
-      transformer: a trained transformer twin; its title tower and crossing layer become the new twin's.
-      pairs, valid, config, out: see `PairTraining`.
+    The title tower and the crossing layer of a trained transformer twin become the new twin's.
     """
 
     title = "look-up queries"

@@ -26,13 +26,11 @@ FORMAT = 1
 
 
 class Twin:
-    """A twin.
+    """Two towers and what crosses their embeddings.
 
     Args:
-      config: its settings.
-      task: names the fields of queries and titles.
-      query_tower: embeds queries.
-      title_tower: embeds titles. Towers that share weights share their `model`.
+      config, task: its settings, and the names of its fields.
+      query_tower, title_tower: towers that share weights share their `model`.
       crossing: from two batches of embeddings `[n, dim]` to logits `[n]`.
     """
 
@@ -69,11 +67,7 @@ class Twin:
         return np.concatenate([np.zeros(0, np.float32), *parts])[:, None]
 
     def logits(self, columns: Sequence[Sequence[str]]) -> np.ndarray:
-        """Returns the logits of pairs, `[n, 1]` float32; each distinct text is embedded once.
-
-        Args:
-          columns: the queries and the titles, n of each.
-        """
+        """Returns the logits of n queries and n titles, `[n, 1]` float32; each distinct text is embedded once."""
         queries, query_of = distinct(columns[0])
         titles, title_of = distinct(columns[1])
         return self.cross(self.embed_query(queries)[query_of], self.embed_title(titles)[title_of])
@@ -114,7 +108,6 @@ def new_twin(config: TwinConfig, task: Task, source: Source | None) -> Twin:
 
     Args:
       config: its settings; "asymmetric" is made from a trained twin instead (`with_look_up_queries`).
-      task: a task of pairs.
       source: the encoder whose weights or word pieces the towers take; None where they take neither.
 
     Raises:

@@ -33,10 +33,8 @@ class Pairs:
     """Holds n pairs.
 
     Attributes:
-      queries: the distinct queries.
-      titles: the distinct titles.
-      query_of: int64 `[n]`, each pair's query.
-      title_of: int64 `[n]`, each pair's title.
+      queries, titles: the distinct texts.
+      query_of, title_of: int64 `[n]`, each pair's text among them.
       targets: float32 `[n]`, what is learnt: probabilities.
       teacher: float32 `[n]`, the stacked teachers' logits over the temperature; NaN where no teacher scored a pair.
       labels: float32 `[n]`, NaN where a pair has none.
@@ -62,8 +60,6 @@ def training_pairs(
     Args:
       table: a table with the task's fields and `label`.
       logits: a logits folder per teacher, row for row the same as `table`.
-      task: a task of pairs.
-      stack: adds the teachers up.
       config: temperature and share of hard labels.
       more: logits folders, one per teacher, of pairs that stand behind the table's; these have no label.
 

@@ -20,12 +20,7 @@ PADDING = -1e9  # added to the attention's logits of padding
 
 
 class ServedTower(tf.Module):
-    """Embeds strings.
-
-    Args:
-      tower: a trained one; its weights are copied.
-      weights: how they are stored, see `served_layers`.
-    """
+    """Embeds strings by a copy of a trained tower's weights, stored as `served_layers` says."""
 
     def __init__(self, tower: Tower, weights: str) -> None:
         super().__init__()
@@ -52,7 +47,7 @@ class ServedTower(tf.Module):
 
 
 class ServedLookUp(ServedTower):
-    """Looks hashed n-grams up; arguments as of `ServedTower`."""
+    """Looks hashed n-grams up."""
 
     def __init__(self, tower: Tower, weights: str) -> None:
         super().__init__(tower, weights)
@@ -71,7 +66,7 @@ class ServedLookUp(ServedTower):
 
 
 class ServedTransformer(ServedTower):
-    """Reads word pieces or tri-letters with a Transformer; arguments as of `ServedTower`."""
+    """Reads word pieces or tri-letters with a Transformer."""
 
     def __init__(self, tower: Tower, weights: str) -> None:
         super().__init__(tower, weights)

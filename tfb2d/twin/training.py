@@ -118,13 +118,9 @@ def make_batch(pairs: Pairs, queries: PackedTexts, titles: PackedTexts, rows: np
 
 
 class PairTraining(Training):
-    """Does what the training of towers and of a look-up query tower have in common.
+    """Does what the training of towers and of a look-up query tower have in common; the twin is trained in place.
 
     Args:
-      twin: trained in place.
-      pairs: to learn from.
-      valid: to watch.
-      config: rates, epochs, batch, losses.
       epochs: how often each pair is read.
       out: gets checkpoints and TensorBoard scalars.
     """
