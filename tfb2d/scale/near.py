@@ -53,8 +53,8 @@ def _word(word: str) -> tuple[int, bool]:
 def word_sets(near_key: str) -> tuple[list[list[int]], int]:
     """Returns the words of each field as 32-bit hashes, and a hash of those that near texts must share.
 
-    These are the words that hold anything but letters ("15", "1.5", "a515f", "c#", "%"), and the short ones. The key is that of
-    `data.keys.both_keys`.
+    These are the short words, and those that hold anything but letters ("15", "1.5", "a515f", "c#", "%"). The key is that
+    of `data.keys.both_keys`.
     """
     sets, exact = [], []
     for field in near_key.split(BETWEEN):

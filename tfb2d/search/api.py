@@ -12,6 +12,7 @@ Searches, explanations and the teacher have threads of their own (`Workers`), so
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,8 @@ class Api:
         """Explains a title, which loads what explaining needs; the teacher is loaded where it is asked."""
         if self.explainer is not None:
             for title in self.searcher.describe()["samples"][:1]:
-                self.explainer.explain(title[:MAX_QUERY], [title])
+                with suppress(UserError):  # what goes wrong is the first request's to tell
+                    self.explainer.explain(title[:MAX_QUERY], [title])
 
     def close(self) -> None:
         """Drops the requests that wait, and closes the index."""

@@ -62,18 +62,12 @@ def run(options: Namespace) -> None:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         print(f"{address} searches {api.searcher.describe()['titles']:,} titles; Ctrl-C ends it", flush=True)
-        warming = threading.Thread(target=warm, args=(api,), name="warm")
+        warming = threading.Thread(target=api.warm, name="warm")
         warming.start()
         opened.callback(warming.join)  # a process that ends amid TensorFlow's work would abort
         if options.open:
             webbrowser.open(address)
         uvicorn.Server(settings_of(application(api))).run([listener])
-
-
-def warm(api: "Api") -> None:
-    """Loads what explaining needs; what goes wrong there is the first request's to tell."""
-    with contextlib.suppress(UserError):
-        api.warm()
 
 
 def settings_of(served: "Starlette") -> "uvicorn.Config":
