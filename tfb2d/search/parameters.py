@@ -8,6 +8,7 @@ from starlette.requests import Request
 from tfb2d.cli.arguments import nearest
 
 _BOOLEANS = {"true": True, "1": True, "": True, "false": False, "0": False}  # a name without a value is on
+_CALLED = {"q": "query"}  # in messages
 
 
 class ApiError(Exception):
@@ -52,11 +53,11 @@ def _value(name: str, schema: Mapping[str, Any], given: Sequence[str]) -> Any:
 
 
 def _text(name: str, schema: Mapping[str, Any], given: str) -> str:
-    text = given.strip()
+    text, called = given.strip(), _CALLED.get(name, name)
     if len(text) < schema.get("minLength", 0):
-        raise ApiError(400, f"there is no {name}: give it as {name}=TEXT")
+        raise ApiError(400, f"there is no {called}: give it as {name}, such as {name}=usb+c+cable")
     if len(text) > schema.get("maxLength", len(text)):
-        raise ApiError(400, f"{name} has {len(text):,} characters; up to {schema['maxLength']:,} are read: shorten it")
+        raise ApiError(400, f"the {called} has {len(text):,} characters; up to {schema['maxLength']:,} are read: shorten it")
     return text
 
 
