@@ -57,7 +57,8 @@ def _text(name: str, schema: Mapping[str, Any], given: str) -> str:
     if len(text) < schema.get("minLength", 0):
         raise ApiError(400, f"there is no {called}: give it as {name}, such as {name}=usb+c+cable")
     if len(text) > schema.get("maxLength", len(text)):
-        raise ApiError(400, f"the {called} has {len(text):,} characters; up to {schema['maxLength']:,} are read: shorten it")
+        most = schema["maxLength"]
+        raise ApiError(400, f"the {called} has {len(text):,} characters; up to {most:,} are read: shorten it")
     return text
 
 
