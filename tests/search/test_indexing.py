@@ -34,10 +34,7 @@ def test_a_killed_build_goes_on(models: Models, tmp_path: Path) -> None:
     titles = {str(n): f"{TITLES[n % len(TITLES)]} number {n}" for n in range(3 * PART_ROWS + 10)}
     file, folder = write_titles(tmp_path / "titles.tsv", titles), tmp_path / "index"
     flags = (f"--titles={file}", f"--model={models.twin}", f"--index={folder}", "--backend=exact", "--noprogress")
-    run_and_kill(
-        module("tfb2d.search", "build", *flags),
-        lambda: any(folder.glob("catalogue-*/part-00000.arrow")),
-    )
+    run_and_kill(module("tfb2d.search", "build", *flags), lambda: any(folder.glob("catalogue-*/part-00000.arrow")))
     done = stamps(folder, "catalogue-*/part-*.parquet")
     assert 1 <= len(done) <= 4
     with pytest.raises(SearchError, match="its build has not finished; run it again"):

@@ -19,16 +19,7 @@ SPECIAL = {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UN
 PIECES = {"vocabulary": VOCABULARY, "lowercase": True, "strip_accents": True, **SPECIAL}
 SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32, "max_sequence_length": 24}
 
-TEXTS = [
-    "usb cable 2 m",
-    "",
-    "café USB-C cables, 3.5 mm",
-    "中日 ß x",
-    " ",
-    "a",
-    "usb " * 40,
-    "a-very-long-word" * 10,
-]
+TEXTS = ["usb cable 2 m", "", "café USB-C cables, 3.5 mm", "中日 ß x", " ", "a", "usb " * 40, "a-very-long-word" * 10]
 
 
 def encoder(family: str) -> keras_hub.models.Backbone:

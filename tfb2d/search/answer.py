@@ -57,9 +57,4 @@ class Answer:
             }
             for hit in self.hits
         ]
-        return {
-            "query": self.query,
-            "hits": hits,
-            "milliseconds": dict(self.milliseconds),
-            "notes": list(self.notes),
-        }
+        return {"query": self.query, "hits": hits, "milliseconds": dict(self.milliseconds), "notes": list(self.notes)}
