@@ -93,7 +93,8 @@ def read_spec(folder: Path) -> Spec:
         if have != known:
             raise EdgeError(f"{path}: {name} is {have!r}, this runner knows {known}; use the tfb2d that exported it")
     try:
-        spec = Spec(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        settings: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        spec = Spec(**settings)
         check_orders(spec.orders, spec.buckets)
         _check(spec)
     except (TypeError, ValueError) as error:
