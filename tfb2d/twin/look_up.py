@@ -49,7 +49,7 @@ class LookUpTraining(PairTraining):
         self.expected = np.concatenate([self.vectors["queries"], self.vectors["titles_as_queries"]])
         self.valid_queries = twin.query_tower.pack(valid.pairs.queries)
         self.learn([twin.query_tower.model, twin.crossing], pretrained=False)
-        self.step = self._traced()
+        self._step = self._traced()
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Returns the pairs of each step; titles that are read as queries are shared out among the steps."""
@@ -65,7 +65,7 @@ class LookUpTraining(PairTraining):
         texts = np.concatenate([own, self._as_queries[rows[0]]])
         titles, expected = self.vectors["titles"][self.pairs.title_of[rows]], self.expected[texts]
         arrays = (query_of.astype(np.int32), titles, expected, self.pairs.targets[rows], self.pairs.teacher[rows])
-        return float(self.step(self.queries.batch(texts), *arrays))
+        return float(self._step(self.queries.batch(texts), *arrays))
 
     def valid_logits(self) -> np.ndarray:
         """Returns the logits of the validation pairs, `[n, 1]`."""
