@@ -11,7 +11,7 @@ Searches, explanations and the teacher have threads of their own (`Workers`), so
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ class Api:
         given["legs"] = tuple(dict.fromkeys(leg.strip() for leg in given["legs"].split(",")))
         if unknown := [leg for leg in given["legs"] if leg not in LEGS]:
             raise ApiError(400, f"legs: there is no {unknown[0][:40]!r} here; bm25 or twin, or both with a comma")
-        search = self._compare if given.pop("compare") else self._search
+        search: Callable[..., dict[str, Any]] = self._compare if given.pop("compare") else self._search
         return JSONResponse(await self._searches.run(search, given.pop("q"), **given))
 
     def _search(self, query: str, **settings: Any) -> dict[str, Any]:
