@@ -55,7 +55,7 @@ def run(options: Namespace) -> None:
     if unknown or not options.forms:
         raise UserError(f"--forms takes {', '.join(FORMS)}, not {', '.join(unknown) or 'nothing'}")
     if (Path(options.source) / "twin.json").is_file():
-        from tfb2d.twin.export import export_folder
+        from tfb2d.twin.stage import export_folder
 
         if set(options.forms) - {"saved_model", "edge"} or "saved_model" not in options.forms:
             raise UserError(f"{options.source} is a twin: it has no TensorFlow Lite form, only --forms=saved_model")

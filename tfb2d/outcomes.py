@@ -291,6 +291,8 @@ def _dataclass(cls: Any, value: Mapping[str, Any]) -> Any:
 def _value(hint: Any, value: Any) -> Any:
     """Returns a JSON value as the field's type has it: nested dataclasses, and tuples for lists."""
     options = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        return tuple(_value(options[0], item) for item in value)
     if value is not None and (kind := next(filter(dataclasses.is_dataclass, (hint, *options)), None)):
         return _dataclass(kind, value)
-    return tuple(value) if typing.get_origin(hint) is tuple else value
+    return value

@@ -35,7 +35,6 @@ from tfb2d.runs import Run
 from tfb2d.serving import stage as serving
 from tfb2d.students import stage as students
 from tfb2d.teachers import stage as teachers
-from tfb2d.twin import export as twin_export
 from tfb2d.twin import stage as twins
 
 READ_ALIKE = ("max_chars", "quoting")  # settings of the data stage by which score files are read, too
@@ -174,10 +173,10 @@ def _twin_stages(config: Config) -> list[Stage]:
         Stage("twin", twins.train_twin, TwinOutcome, reads, twins.VERSION, settings),
         Stage(
             "export_twin",
-            twin_export.export_twin,
+            twins.export_twin,
             ExportOutcome,
             ("data", "twin"),
-            twin_export.VERSION,
+            twins.EXPORT_VERSION,
             exporting,
             serving.export_contents,
         ),

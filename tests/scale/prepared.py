@@ -11,7 +11,7 @@ import pytest
 from tests.scale.jobs import content
 from tfb2d.data.keys import both_keys, hash64, text_key
 from tfb2d.data.tables import read_table
-from tfb2d.scale import near_entries, passes, prepare_config, prepare_files
+from tfb2d.scale import near, passes, prepare_config, prepare_files
 from tfb2d.scale.near import word_sets
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import PrepareOutcome
@@ -78,7 +78,7 @@ def small_parts() -> Iterator[None]:
         patch.setattr(prepare_config, "MEGABYTE", 125)  # with 32 of them a part
         patch.setattr(passes, "RUN_ROWS", 16)
         patch.setattr(passes, "GROUP_PARTS", 0.4)
-        patch.setattr(near_entries, "SLICE", 4)
+        patch.setattr(near, "SLICE", 4)
         patch.setattr("tfb2d.data.text_batches.BATCH_ROWS", 8)
         yield
 

@@ -2,6 +2,9 @@
 
 import itertools
 import random
+import string
+import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,17 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.data.keys import both_keys
-from tfb2d.scale.near import any_near, are_near, band_keys, bands, word_sets
+from tfb2d.scale.held_texts import HeldTexts
+from tfb2d.scale.near import LEADERS, any_near, are_near, band_keys, bands, word_columns
+from tfb2d.scale.prepare_config import PrepareConfig
 
-SETS = pa.list_(pa.uint32())
 WORDS = ["red", "blue", "shoe", "shirt", "running", "cotton", "leather", "women", "kids", "summer"]
 
 
 def columns(rows: list[tuple[str, ...]]) -> tuple[list[pa.Array], np.ndarray]:
     """The word sets of rows of texts, by field, and the hashes of the words that near texts must share."""
-    made = [word_sets(both_keys(row)[1]) for row in rows]
-    sets = [pa.array([words[field] for words, _ in made], SETS) for field in range(len(rows[0]))]
-    return sets, np.array([exact for _, exact in made], np.uint64)
+    return word_columns((both_keys(row)[1] for row in rows), len(rows[0]))
 
 
 def near(one: tuple[str, ...], other: tuple[str, ...], threshold: float) -> bool:
@@ -70,6 +72,25 @@ def test_a_candidate_behind_others_is_found() -> None:
     place = np.array([1, 0, 2, 3])
     assert any_near(sets, sets, place, first, count, 0.9).tolist() == [False, True, False, True]
     assert any_near(sets, sets, place, first, np.array([0, 0, 2, 2]), 0.9).tolist() == [False] * 4
+
+
+@pytest.mark.parametrize(("last", "found"), [(1, False), (0, True)])
+def test_of_very_many_candidates_the_first_are_compared(last: int, found: bool) -> None:
+    sets, _ = columns([("red shoe",), ("blue shirt",)])
+    place = np.array([1] * (LEADERS - 1) + [last])  # whoever looked behind these would meet an IndexError
+    assert any_near(sets, sets, place, np.array([0]), np.array([10**9]), 0.9).tolist() == [found]
+
+
+def test_very_many_held_out_texts_of_one_band_cost_little(tmp_path: Path) -> None:
+    own, common = ["".join(letters) for letters in itertools.product(string.ascii_lowercase, repeat=3)], " ".join(WORDS)
+    (tmp_path / "held.tsv").write_text("\n".join(["title", *(f"{common} {word}" for word in own)]))
+    held = HeldTexts([tmp_path / "held.tsv"], PrepareConfig(("title",)))
+    # Of near texts the bound misses few: some band is that of the one word that tells them from the others.
+    for more, least, most in (("another", 0.9, 1.0), ("four more words here", 0.0, 0.0)):
+        sets, exact = columns([(f"{common} {more} {word}",) for word in own[:1000]])
+        keys, begin = band_keys(sets, exact, 0.8), time.process_time()
+        assert least <= held.are_near(sets, keys).mean() <= most
+        assert time.process_time() - begin < 5  # 10^8 comparisons would take minutes
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 1.0])

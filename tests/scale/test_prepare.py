@@ -25,7 +25,7 @@ from tfb2d.config.checks import ConfigError
 from tfb2d.errors import DataError, RunBusyError, RunError
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.runs import locked
-from tfb2d.scale import near_entries
+from tfb2d.scale import near
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import MANIFEST
 from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
@@ -112,7 +112,7 @@ def test_very_many_alike_are_compared_with_the_first_of_them(tmp_path: Path, mon
     rows = [(" ".join([*offers(1, 2)[0][1].split()[:10], *chance.sample(own, 2)]),) for _ in range(300)]
     source, config = [write(tmp_path / "rows.tsv", rows, ("title",))], PrepareConfig(("title",), near=0.75)
     every = prepare(source, [], tmp_path / "every", config)
-    monkeypatch.setattr(near_entries, "LEADERS", 3)
+    monkeypatch.setattr(near, "LEADERS", 3)
     fewer = prepare(source, [], tmp_path / "fewer", config)
     assert 0 < fewer.near_duplicates < every.near_duplicates
     with small_parts():  # a band is compared in several goes
@@ -297,7 +297,6 @@ def test_prepared_rows_are_labelled(prepared: Path, saved: Path, tmp_path: Path)
 PEAK = """
 import resource, sys
 from pathlib import Path
-from tfb2d.scale import near_entries
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.prepare_files import prepare_files
 source, out = sys.argv[1:]

@@ -8,7 +8,7 @@ from tests.commands import run as command
 from tests.search import shop as small
 from tests.search.shop import Models
 from tests.search.trained_shop import TITLES, Shop, save_teacher, train_ranker
-from tfb2d.search.building import build
+from tfb2d.search.indexing import build
 from tfb2d.search.titles import Source
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from tfb2d.search.building import finish
+from tfb2d.search.backends import settle
 from tfb2d.search.catalogue import PART_ROWS, write_part
-from tfb2d.search.index import settle
+from tfb2d.search.indexing import finish
 from tfb2d.search.manifest import Manifest
 from tfb2d.search.models import Identity
 from tfb2d.search.snapshot import Snapshot
@@ -45,7 +45,7 @@ def make_index(folder: Path, vectors: np.ndarray, backend: str, dtype: str = "fl
 
 def delete(snapshot: Snapshot, rows: list[int]) -> Snapshot:
     """Deletes rows, and opens the index anew."""
-    from tfb2d.search.building import update
+    from tfb2d.search.indexing import update
 
     update(snapshot.folder, None, snapshot.catalogue.ids(np.array(rows)), progress=False)
     return Snapshot.open(snapshot.folder)

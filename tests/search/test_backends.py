@@ -8,8 +8,8 @@ import pytest
 from tests.search.indexes import delete, make_index, unit
 from tfb2d.errors import UserError
 from tfb2d.search.answer import SearchError
+from tfb2d.search.backends import settle
 from tfb2d.search.catalogue import restored, stored
-from tfb2d.search.index import settle
 
 KINDS = [
     ("exact", "float32"),

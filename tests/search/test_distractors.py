@@ -7,7 +7,7 @@ import pytest
 from tests.search.shop import TITLES
 from tfb2d.data.keys import text_key
 from tfb2d.errors import DataError
-from tfb2d.search.distractors import distractors
+from tfb2d.search.comparison import distractors
 
 
 def test_none_is_a_real_title_or_stands_twice() -> None:

@@ -18,7 +18,7 @@ from tests.search.indexes import delete, make_index, unit
 from tests.search.shop import Models, write_titles
 from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
-from tfb2d.search.building import build
+from tfb2d.search.indexing import build
 from tfb2d.search.manifest import Manifest
 from tfb2d.search.snapshot import Snapshot
 from tfb2d.search.titles import Source

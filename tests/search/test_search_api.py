@@ -16,11 +16,10 @@ from starlette.testclient import TestClient
 from tests.search.trained_shop import TITLES, Shop
 from tfb2d.errors import UserError
 from tfb2d.search.api import BROKEN, FULL, NO_RANKER, NO_TEACHER, Api, application
-from tfb2d.search.explaining import GRADIENTS, LEFT_OUT, Explainer
+from tfb2d.search.explaining import GRADIENTS, LEFT_OUT, Explainer, TeacherOnDemand
 from tfb2d.search.models import Model
 from tfb2d.search.openapi import document
 from tfb2d.search.searcher import Searcher
-from tfb2d.search.teacher import TeacherOnDemand
 from tfb2d.search.workers import FullError, Workers
 
 SHOES = {"q": "red running shoes"}

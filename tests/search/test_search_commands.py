@@ -155,7 +155,7 @@ import numpy as np
 from tests.search.indexes import make_index, unit
 index = make_index(Path(sys.argv[1]), unit(300), "hnsw", "int8")
 index.nearest(unit(1)[0], 3), index.lexical.search("title 7", 3)
-import tfb2d.search.searcher, tfb2d.search.build, tfb2d.search.judged, tfb2d.search.query
+import tfb2d.search.searcher, tfb2d.search.build, tfb2d.search.judgements, tfb2d.search.query
 print(sorted({"tensorflow", "keras", "tf_keras", "jax", "pymilvus"} & set(sys.modules)))
 """
     import subprocess

@@ -12,11 +12,10 @@ import uvicorn
 
 from tests.search.trained_shop import TITLES, Shop
 from tfb2d.search.api import Api, application
-from tfb2d.search.explaining import Explainer
+from tfb2d.search.explaining import Explainer, TeacherOnDemand
 from tfb2d.search.models import Model
 from tfb2d.search.searcher import Searcher
 from tfb2d.search.serve import listen, settings_of
-from tfb2d.search.teacher import TeacherOnDemand
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'tfb2d[test]'")

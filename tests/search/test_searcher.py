@@ -9,7 +9,7 @@ import pytest
 from tests.search.shop import TITLES, Models, write_titles
 from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
-from tfb2d.search.building import update
+from tfb2d.search.indexing import update
 from tfb2d.search.models import Model
 from tfb2d.search.searcher import MAX_QUERY
 from tfb2d.search.titles import Source

@@ -9,7 +9,7 @@ from tests.search.shop import write_titles
 from tests.twin.trained import some_offers
 from tfb2d.evaluation.retrieval import measure_retrieval
 from tfb2d.search import Searcher
-from tfb2d.search.building import build
+from tfb2d.search.indexing import build
 from tfb2d.search.titles import Source
 
 QUERIES = 100

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.search.words import words
+from tfb2d.search.lexical import words
 
 
 @pytest.mark.parametrize(

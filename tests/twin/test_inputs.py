@@ -205,11 +205,7 @@ def test_n_grams_are_those_of_the_hash_spec(texts: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "inputs",
-    [
-        WordPieceInputs(VOCABULARY, True, False, 9),
-        TriLetterInputs(64, 8, 5),
-        NGramInputs(64, (1, 3), 7),
-    ],
+    [WordPieceInputs(VOCABULARY, True, False, 9), TriLetterInputs(64, 8, 5), NGramInputs(64, (1, 3), 7)],
     ids=["wordpiece", "triletters", "ngrams"],
 )
 def test_a_spec_gives_the_same_inputs_back(inputs: Any) -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.twin.small import settings as small
 from tfb2d.twin.layers import NGramPool
-from tfb2d.twin.losses import margin_loss, soft_cross_entropy, vector_loss
 from tfb2d.twin.optimizers import Optimizers
+from tfb2d.twin.training import margin_loss, soft_cross_entropy, vector_loss
 
 ROWS = st.lists(
     st.tuples(st.floats(-9, 9), st.one_of(st.floats(-9, 9), st.just(float("nan"))), st.integers(0, 2)),

@@ -12,9 +12,8 @@ from tests.twin.small import TASK, write_logits
 from tfb2d.config import DistillConfig
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Stack
-from tfb2d.twin.cross_pairs import NEAR, sample_cross_pairs
 from tfb2d.twin.inputs import NGramInputs
-from tfb2d.twin.pairs import Pairs, labelled_pairs, query_batches, training_pairs
+from tfb2d.twin.pairs import NEAR, Pairs, labelled_pairs, query_batches, sample_cross_pairs, training_pairs
 from tfb2d.twin.texts import PackedTexts
 from tfb2d.twin.training import FEWEST, PARTS, make_batch
 

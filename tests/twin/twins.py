@@ -8,26 +8,18 @@ import numpy as np
 from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.data.task import Task
 from tfb2d.teachers.mpnet import MPNetBackbone
-from tfb2d.twin.encoders import Source, WordPieces
+from tfb2d.twin.encoders import Source
 from tfb2d.twin.model import Twin, new_twin, with_look_up_queries
 from tfb2d.twin.towers import Tower
 
 TASK = Task(("query", "title"))
 CHARACTERS = string.ascii_lowercase + string.digits + ".,-/éß中日"
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "usb", "cable", *CHARACTERS, *("##" + c for c in CHARACTERS))
-PIECES = WordPieces(VOCABULARY, True, True, {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]"})
+SPECIAL = {"start": "[CLS]", "end": "[SEP]", "padding": "[PAD]", "unknown": "[UNK]"}
+PIECES = {"vocabulary": VOCABULARY, "lowercase": True, "strip_accents": True, **SPECIAL}
 SHAPE = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32, "max_sequence_length": 24}
 
-TEXTS = [
-    "usb cable 2 m",
-    "",
-    "café USB-C cables, 3.5 mm",
-    "中日 ß x",
-    " ",
-    "a",
-    "usb " * 40,
-    "a-very-long-word" * 10,
-]
+TEXTS = ["usb cable 2 m", "", "café USB-C cables, 3.5 mm", "中日 ß x", " ", "a", "usb " * 40, "a-very-long-word" * 10]
 
 
 def encoder(family: str) -> keras_hub.models.Backbone:

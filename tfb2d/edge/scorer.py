@@ -75,9 +75,8 @@ class EdgeScorer:
           EdgeError: the model does not take pairs, or has several classes.
         """
         if len(self.spec.fields) != 2 or self.spec.classes:
-            raise EdgeError(
-                f"ranking takes a model of pairs with one score; this one has {', '.join(self.spec.fields)}"
-            )
+            fields = ", ".join(self.spec.fields)
+            raise EdgeError(f"ranking takes a model of pairs with one score; this one has {fields}")
         if not isinstance(query, str | bytes):
             raise EdgeError(f"the query is {type(query).__name__}; it takes one text")
         scores = self._scores(self._logits(([query], titles)))
@@ -141,9 +140,7 @@ class EdgeScorer:
     def _soft(self, hashes: np.ndarray, grams: np.ndarray, splits: np.ndarray) -> np.ndarray:
         """Returns the ids of soft matching's table, `[tokens]` int32."""
         spec = self.spec
-        if (
-            1 in spec.orders and spec.buckets % spec.soft_buckets == 0
-        ):  # then the soft id is a remainder of the n-gram id
+        if 1 in spec.orders and spec.buckets % spec.soft_buckets == 0:  # the soft id is a remainder of the n-gram's
             return grams[:, spec.orders.index(1)] % np.int32(spec.soft_buckets)
         return ngram_ids(hashes, (1,), spec.soft_buckets, splits)[:, 0]
 

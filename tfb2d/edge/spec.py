@@ -1,10 +1,9 @@
 """Reads `spec.json`, which says how texts become an edge model's ids, and its logits scores."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -94,9 +93,7 @@ def read_spec(folder: Path) -> Spec:
         if have != known:
             raise EdgeError(f"{path}: {name} is {have!r}, this runner knows {known}; use the tfb2d that exported it")
     try:
-        settings: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
+        settings: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         spec = Spec(**settings)
         check_orders(spec.orders, spec.buckets)
         _check(spec)
@@ -124,29 +121,27 @@ def read_vocabulary(folder: Path, spec: Spec) -> np.ndarray | None:
 
 
 def _check(spec: Spec) -> None:
-    def texts(values: Any) -> bool:
-        return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
-
-    def numbers(values: Sequence[Any], kind: type) -> bool:
-        return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
-
-    holds = {
-        "fields": texts(spec.fields) and len(spec.fields) in (1, 2),
-        "classes": texts(spec.classes),
-        "max_tokens": numbers([spec.max_tokens], int) and spec.max_tokens > 0,
-        "window": numbers([spec.window], int) and spec.window >= 0,
-        "affixes": isinstance(spec.affixes, tuple)
-        and numbers(spec.affixes, int)
-        and len(spec.affixes) in (0, 2)
-        and all(size > 0 for size in spec.affixes),
-        "vocabulary": numbers([spec.vocabulary], int) and spec.vocabulary >= 0,
-        "soft_buckets": numbers([spec.soft_buckets], int) and spec.soft_buckets >= 0,
-        "scale": numbers([spec.scale], float),
-        "bias": isinstance(spec.bias, tuple) and numbers(spec.bias, float) and len(spec.bias) > 0,
-    }
-    wrong = [name for name, good in holds.items() if not good]
+    wrong = [name for name, hint in get_type_hints(Spec).items() if not _is_of(getattr(spec, name), hint)]
+    if not wrong:
+        holds = {
+            "fields": len(spec.fields) in (1, 2),
+            "max_tokens": spec.max_tokens > 0,
+            "window": spec.window >= 0,
+            "affixes": len(spec.affixes) in (0, 2) and all(size > 0 for size in spec.affixes),
+            "vocabulary": spec.vocabulary >= 0,
+            "soft_buckets": spec.soft_buckets >= 0,
+            "bias": len(spec.bias) > 0,
+        }
+        wrong = [name for name, good in holds.items() if not good]
     if not wrong and (spec.affixes or spec.vocabulary):
         first = (spec.vocabulary + 2) * spec.window if spec.vocabulary else 0  # the first row for affixes
         wrong = [] if spec.window and first + bool(spec.affixes) <= spec.buckets else ["window, vocabulary, buckets"]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} cannot be so")
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Says whether a value of JSON has a field's type; True is no whole number."""
+    if items := get_args(hint):
+        return isinstance(value, tuple) and all(type(item) is items[0] for item in value)
+    return type(value) is hint

@@ -18,10 +18,7 @@ class WordHashes(dict[str, int]):
     """Numbers words as they are first met, and holds the hashes of their tokens.
 
     A word is what stands between white space. Folding turns all white space that Python knows into blanks, so that a text's
-    tokens are those of its words.
-
-    Args:
-      affixes: as of `text_spec.token_hash`.
+    tokens are those of its words. The affixes are those of `text_spec.token_hash`.
     """
 
     def __init__(self, affixes: Sequence[int] = ()) -> None:
@@ -53,9 +50,7 @@ class WordHashes(dict[str, int]):
         words = [(text if isinstance(text, str) else text.decode("utf-8", "replace")).split() for text in texts]
         numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(words)), np.int64)
         starts, ends = self._ends[numbers - 1], self._ends[numbers]
-        behind = np.concatenate(
-            [[0], np.cumsum(ends - starts)]
-        )  # where each word's tokens begin among all of these texts
+        behind = np.concatenate([[0], np.cumsum(ends - starts)])  # where each word's tokens begin among all texts'
         hashes = self._hashes[np.repeat(ends - behind[1:], ends - starts) + np.arange(behind[-1])]
         splits = behind[np.cumsum([0, *map(len, words)])]
         lengths = np.diff(splits)

@@ -40,9 +40,9 @@ def measure(
     singles = _times(score, texts, count, 1, warmup, rows)
     batches = _times(score, texts, count, batch, max(1, warmup // 5), max(5, rows // batch))
     return {
-        "single_ms": _percentiles(singles),
+        "single_ms": percentiles(singles),
         "batch_rows": batch,
-        "batch_ms": _percentiles(batches),
+        "batch_ms": percentiles(batches),
         "rows_per_second": batch / float(np.median(batches)) * 1000,
     }
 
@@ -61,5 +61,6 @@ def _times(
     return times
 
 
-def _percentiles(times: list[float]) -> dict[str, float]:
+def percentiles(times: Sequence[float]) -> dict[str, float]:
+    """Returns the median and the 99th percentile, as `p50` and `p99`."""
     return {"p50": float(np.percentile(times, 50)), "p99": float(np.percentile(times, 99))}

@@ -15,15 +15,9 @@ from tfb2d.errors import DataError
 from tfb2d.scale import near
 from tfb2d.scale.prepare_config import PrepareConfig
 
-SETS = pa.list_(pa.uint32())
-
 
 class HeldTexts:
-    """Knows the held-out texts.
-
-    Args:
-      files: with the text columns, and the group's where there is one.
-      config: names the columns, and the similarity that is near.
+    """Knows the held-out texts of files.
 
     Raises:
       DataError: too many rows cannot be used, or there are none: then leaks would stay unseen.
@@ -32,8 +26,7 @@ class HeldTexts:
     def __init__(self, files: Sequence[Path], config: PrepareConfig) -> None:
         self._exact = HeldOut()
         self._near = config.near
-        sets: list[list[list[int]]] = []
-        exact: list[int] = []
+        words: dict[str, None] = {}  # each once, in order: the same words again would only crowd their band
         rejects = Rejects(None, config.max_rejected)
         rejects.begin()
         rows = 0
@@ -41,15 +34,13 @@ class HeldTexts:
             rows += 1
             self._exact.add("test", [(texts, group)])
             if config.near:
-                words, numbers = near.word_sets(both_keys(texts)[1])
-                sets.append(words)
-                exact.append(numbers)
+                words[both_keys(texts)[1]] = None
         rejects.check(rows + rejects.count)
         if files and not rows:
             raise DataError(f"{', '.join(map(str, files))}: no held-out rows")
-        self._sets = [pa.array([row[i] for row in sets], SETS) for i in range(len(config.fields))] if sets else []
-        if sets:
-            keys = near.band_keys(self._sets, np.array(exact, np.uint64), config.near)
+        if config.near:
+            self._sets, exact = near.word_columns(words, len(config.fields))
+            keys = near.band_keys(self._sets, exact, config.near)
             order = np.argsort(keys, axis=None, kind="stable")
             self._keys, self._rows = keys.ravel()[order], order // keys.shape[1]
 
@@ -58,17 +49,8 @@ class HeldTexts:
         return self._exact.leak_of(key, near_key, group)
 
     def are_near(self, sets: Sequence[pa.ListArray], keys: np.ndarray) -> np.ndarray:
-        """Says which texts are near a held-out one.
-
-        Args:
-          sets, keys: of n texts, see `near.band_keys`.
-
-        Returns:
-          bool `[n]`.
-        """
+        """Says which of n texts are near a held-out one, bool `[n]`; see `near.band_keys` for the arguments."""
         leaked = np.zeros(len(keys), bool)
-        if not self._sets:
-            return leaked
         for band in keys.T:
             first, last = (np.searchsorted(self._keys, band, side) for side in ("left", "right"))
             count = np.where(leaked, 0, last - first)

@@ -30,8 +30,7 @@ from tfb2d.data.tables import TableRows, iter_part
 from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.scale import near
-from tfb2d.scale.held_texts import SETS, HeldTexts
-from tfb2d.scale.near_entries import entries, entry_schema, near_rows
+from tfb2d.scale.held_texts import HeldTexts
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 
@@ -44,10 +43,10 @@ Counts = dict[str, Any]
 
 @dataclass(frozen=True)
 class PreparePass:
-    """Describes a pass, so that a machine of a cluster can start it.
+    """A pass, which holds paths and numbers alone, so that a machine of a cluster can start it.
 
     Attributes:
-      name: of the pass.
+      name: of the pass, and of the method that does a piece.
       work: absolute path of the passes' files, on storage that all machines share.
       out: absolute path of the output.
       files, held_out: absolute paths of the rows, and of those that must not leak.
@@ -75,73 +74,61 @@ class PreparePass:
         """
         if not Path(self.work).exists():
             raise DataError(f"{self.work} is not the driver's folder; all machines must share the output's storage")
-        does = getattr(Passes(self), self.name)
 
         def work(piece: int) -> Counts:
-            counts: Counts = does(piece)
-            write_json(counts_path(Path(self.work), self.name, piece), counts)
+            counts: Counts = getattr(self, self.name)(piece)
+            write_json(self.counts_path(piece), counts)
             return counts
 
         return work
 
+    def counts_path(self, piece: int) -> Path:
+        """Returns where a piece's counts stand once it is done."""
+        return Path(self.work) / self.name / f"{piece:05d}.json"
 
-def counts_path(work: Path, name: str, piece: int) -> Path:
-    """Returns where a piece's counts stand once it is done."""
-    return work / name / f"{piece:05d}.json"
+    def rows_path(self, name: str, piece: int) -> Path:
+        """Returns where a piece's rows stand, under the name of what they are."""
+        return Path(self.work) / name / f"{piece:05d}.arrow"
 
-
-def rows_path(work: Path, name: str, piece: int) -> Path:
-    """Returns where a piece's rows stand."""
-    return work / name / f"{piece:05d}.arrow"
-
-
-class Passes:
-    """Does the pieces of a pass.
-
-    Args:
-      job: the pass.
-    """
-
-    def __init__(self, job: PreparePass) -> None:
-        self._job, self._config = job, job.config
-        self._work = Path(job.work)
-        self._fields, self._columns = len(job.config.fields), len(job.config.columns)
-        self._sets = [f"set {i}" for i in range(self._fields)] if job.config.near else []
-        self._texts = [f"text {i}" for i in range(self._columns)]
+    def _before(self, name: str) -> list[Path]:
+        return [self.rows_path(name, piece) for piece in range(self.before)]
 
     @cached_property
     def _held(self) -> HeldTexts:
-        return HeldTexts([Path(path) for path in self._job.held_out], self._config)
+        return HeldTexts([Path(path) for path in self.held_out], self.config)
 
-    @property
+    @cached_property
+    def _sets(self) -> list[str]:
+        """Returns the columns of words, one for each field; none where near texts are not looked for."""
+        return [f"set {i}" for i in range(len(self.config.fields))] if self.config.near else []
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return [f"text {i}" for i in range(len(self.config.columns))]
+
+    @cached_property
     def _schema(self) -> pa.Schema:
         """Returns the columns of rows on their way: hash, how many have this text, key, words, and what the user has."""
-        words = [("exact", pa.uint64()), *((name, SETS) for name in self._sets)] if self._sets else []
+        words = [("exact", pa.uint64()), *((name, near.SETS) for name in self._sets)] if self._sets else []
         texts = [(name, pa.string()) for name in self._texts]
         return pa.schema([("hash", pa.uint64()), ("copies", pa.int64()), ("key", pa.string()), *words, *texts])
-
-    def _path(self, name: str, piece: int) -> Path:
-        return rows_path(self._work, name, piece)
-
-    def _before(self, name: str) -> list[Path]:
-        return [self._path(name, piece) for piece in range(self._job.before)]
 
     # split
 
     def split(self, piece: int) -> Counts:
         """Reads a file."""
         counts: Counter[str] = Counter()
-        path = Path(self._job.files[piece])
-        with Rejects(self._work / "split" / f"{piece:05d}.rejected.jsonl", 1.0) as rejects:
+        with Rejects(self.counts_path(piece).with_suffix(".rejected.jsonl"), 1.0) as rejects:
             rejects.begin()
-            size = write_sorted(self._path("split", piece), self._runs(path, rejects, counts), self._schema)
+            runs = self._runs(Path(self.files[piece]), rejects, counts)
+            size = write_sorted(self.rows_path("split", piece), runs, self._schema)
         return {**counts, "rejected": rejects.count, "reasons": dict(rejects.reasons), "bytes": size}
 
     def _runs(self, path: Path, rejects: Rejects, counts: Counter[str]) -> Iterator[pa.RecordBatch]:
-        config = self._config
+        config = self.config
         waiting: list[pa.RecordBatch] = []
         rows = size = 0
-        keep = config.columns[self._fields :]
+        keep = config.columns[len(config.fields) :]
         for batch in text_batches([path], config.fields, keep, Reading.of(config), rejects):
             counts["rows"] += batch.num_rows
             waiting.append(self._keyed(batch, counts))
@@ -154,11 +141,10 @@ class Passes:
 
     def _keyed(self, batch: pa.RecordBatch, counts: Counter[str]) -> pa.RecordBatch:
         """Returns the rows that leak nothing, behind their hashes and keys."""
-        config = self._config
+        config = self.config
         groups = batch.column(config.columns.index(config.group)).to_pylist() if config.group else None
-        texts = zip(*(batch.column(i).to_pylist() for i in range(self._fields)), strict=True)
-        kept, hashes, keys, exact = [], [], [], []
-        sets: list[list[list[int]]] = [[] for _ in self._sets]
+        texts = zip(*(batch.column(i).to_pylist() for i in range(len(config.fields))), strict=True)
+        kept, hashes, keys, near_keys = [], [], [], []
         for row, fields in enumerate(texts):
             key, near_key = both_keys(fields)
             if reason := self._held.leak(key, near_key, groups[row] if groups else ""):
@@ -167,13 +153,11 @@ class Passes:
             kept.append(row)
             hashes.append(hash64(f"{config.seed}\0{key}"))
             keys.append(key)
-            if sets:
-                words, numbers = near.word_sets(near_key)
-                exact.append(numbers)
-                for column, own in zip(sets, words, strict=True):
-                    column.append(own)
+            near_keys.append(near_key)
         columns = [pa.array(hashes, pa.uint64()), pa.array(np.ones(len(kept), np.int64)), pa.array(keys, pa.string())]
-        columns += [pa.array(exact, pa.uint64())] * bool(sets) + [pa.array(column, SETS) for column in sets]
+        if self._sets:
+            sets, exact = near.word_columns(near_keys, len(config.fields))
+            columns += [pa.array(exact), *sets]
         return pa.record_batch([*columns, *batch.take(pa.array(kept, pa.int64())).columns], schema=self._schema)
 
     def _distinct(self, batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
@@ -193,13 +177,13 @@ class Passes:
 
     def merge(self, piece: int) -> Counts:
         """Brings the rows of a part of the hashes together."""
-        rows = self._distinct(list(read_range(self._before("split"), *part_of_keys(piece, self._job.pieces))))
+        rows = self._distinct(list(read_range(self._before("split"), *part_of_keys(piece, self.pieces))))
         counts: Counter[str] = Counter()
-        bands, written = self._path("bands", piece), 0
+        bands, written = self.rows_path("bands", piece), 0
         if self._sets:
             kept = np.ones(rows.num_rows, bool)
-            made = entries(rows, self._sets, piece << ROW_BITS, kept, self._held, self._config.near)
-            written = write_sorted(bands, made, entry_schema(self._sets))
+            made = near.entries(rows, self._sets, piece << ROW_BITS, kept, self._held.are_near, self.config.near)
+            written = write_sorted(bands, made, near.entry_schema(self._sets))
             leaked = rows.filter(pa.array(~kept))
             counts["near_leaked"] = int(np.sum(leaked.column("copies").to_numpy()))
             rows = rows.filter(pa.array(kept))
@@ -211,11 +195,11 @@ class Passes:
 
     def bands(self, piece: int) -> Counts:
         """Finds rows that are near an earlier one, among those with the same key."""
-        batches = read_range(self._before("bands"), *part_of_keys(piece, self._job.pieces))
-        rows = near_rows(batches, self._sets, self._config.near, GROUP_PARTS * self._config.part_bytes)
+        batches = read_range(self._before("bands"), *part_of_keys(piece, self.pieces))
+        rows = near.near_rows(batches, self._sets, self.config.near, GROUP_PARTS * self.config.part_bytes)
         later = np.unique(np.concatenate([np.zeros(0, np.uint64), *rows]))
         schema = pa.schema([("row", pa.uint64())])
-        write_sorted(self._path("near", piece), [pa.record_batch([later], schema=schema)], schema)
+        write_sorted(self.rows_path("near", piece), [pa.record_batch([later], schema=schema)], schema)
         return {}
 
     # drop and shards
@@ -225,7 +209,7 @@ class Passes:
         low = piece << ROW_BITS
         batches = read_range(self._before("near"), low, low + 2**ROW_BITS - 1)
         rows_near = np.concatenate([np.zeros(0, np.uint64), *(batch.column(0).to_numpy() for batch in batches)])
-        schema = pa.schema([(column, pa.string()) for column in self._config.columns])
+        schema = pa.schema([(column, pa.string()) for column in self.config.columns])
         rows = pa.Table.from_batches(iter_part(self._part("merge", piece), schema.names, RUN_ROWS), schema)
         kept = np.ones(rows.num_rows, bool)
         kept[(rows_near - np.uint64(low)).astype(np.int64)] = False
@@ -234,19 +218,18 @@ class Passes:
 
     def shards(self, piece: int) -> Counts:
         """Writes an output file."""
-        size = self._config.rows_per_shard
-        columns = list(self._config.columns)
-        table = TableRows(self._work / "kept", columns, self._job.part_rows).read(piece * size, size)
-        with atomic_path(Path(self._job.out) / f"part-{piece:05d}.parquet") as path:
+        size, kept = self.config.rows_per_shard, Path(self.work) / "kept"
+        table = TableRows(kept, list(self.config.columns), self.part_rows).read(piece * size, size)
+        with atomic_path(Path(self.out) / f"part-{piece:05d}.parquet") as path:
             pq.write_table(table.combine_chunks(), path, compression="zstd")
         return {"kept": table.num_rows}
 
     def _part(self, name: str, piece: int) -> Path:
-        return self._work / name / f"part-{piece:05d}.parquet"
+        return Path(self.work) / name / f"part-{piece:05d}.parquet"
 
     def _write_part(self, name: str, piece: int, rows: pa.RecordBatch) -> None:
         texts = [rows.column(text) for text in self._texts]
-        self._write_table(name, piece, pa.table(texts, list(self._config.columns)))
+        self._write_table(name, piece, pa.table(texts, list(self.config.columns)))
 
     def _write_table(self, name: str, piece: int, table: pa.Table) -> None:
         with atomic_path(self._part(name, piece)) as path:
@@ -255,8 +238,5 @@ class Passes:
 
 def _one(table: pa.Table) -> pa.RecordBatch:
     """Returns a table as one record batch."""
-    return pa.record_batch([_joined(column) for column in table.columns], schema=table.schema)
-
-
-def _joined(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    columns = [column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns]
+    return pa.record_batch(columns, schema=table.schema)

@@ -21,7 +21,7 @@ from tfb2d.outcomes import Outcome
 from tfb2d.resume import CHECKPOINTS, bring_up, fingerprint, read_record
 from tfb2d.runs import beside, locked
 from tfb2d.scale.object_store import bring_here
-from tfb2d.scale.passes import Counts, PreparePass, counts_path, rows_path
+from tfb2d.scale.passes import Counts, PreparePass
 from tfb2d.scale.prepare_config import PrepareConfig
 from tfb2d.scale.ray_actors import run_on_actors
 from tfb2d.scale.ray_cluster import connected
@@ -36,13 +36,10 @@ class PrepareOutcome(Outcome):
     """Counts the rows that were read; all but `rows` and `shards` sum up to it.
 
     Attributes:
-      rows: read.
       rejected: that could not be used.
       leaked, group_leaked, near_leaked: left out, see `HeldOut.leak`; near ones also by similarity.
       duplicates: left out, because another row has the same text (`data.keys.text_key`).
       near_duplicates: left out, because an earlier row is near.
-      kept: in the output.
-      shards: output files.
     """
 
     rows: int
@@ -86,8 +83,7 @@ def prepare_files(
         files, held = expand(here), expand(held_here)
         config = _with_columns_there_are(files, held, config)
         made_from = fingerprint(VERSION, changed_settings(config), file_identity(here), file_identity(held_here))
-        record = read_record(out)
-        if record is not None and record.fingerprint != made_from:
+        if (record := read_record(out)) is not None and record.fingerprint != made_from:
             raise RunError(
                 f"{out} holds rows that were made of other files or settings; name another folder, or delete it"
             )
@@ -103,9 +99,8 @@ def prepare_files(
 
 def _with_columns_there_are(files: Sequence[Path], held: Sequence[Path], config: PrepareConfig) -> PrepareConfig:
     """Checks that each file has the columns that it must have; leaves out of `keep` what no file has."""
-    require(
-        not config.group or bool(held), f"group={config.group} is compared with held-out rows; name some (held_out)"
-    )
+    has_held = not config.group or bool(held)
+    require(has_held, f"group={config.group} is compared with held-out rows; name some (held_out)")
     needed = (*config.fields, *[config.group] * bool(config.group))
     present: set[str] = set()
     for path in (*files, *held):
@@ -162,18 +157,18 @@ class _Driver:
         Files that the pass alone reads are deleted behind it.
         """
         job = replace(self._job, name=name, pieces=pieces, before=before, part_rows=part_rows)
-        done = [counts_path(self._work, name, piece) for piece in range(pieces)]
+        done = [job.counts_path(piece) for piece in range(pieces)]
         todo = [piece for piece, path in enumerate(done) if not path.exists()]
         with tqdm(total=pieces, initial=pieces - len(todo), desc=name, disable=not self._progress, leave=False) as bar:
             for piece in self._work_on(job, todo):
                 if not done[piece].exists():
                     raise DataError(
-                        f"{done[piece]} is missing, which an actor wrote; all machines must share the folder"
+                        f"an actor wrote {done[piece]}, which is missing; all machines must share the folder"
                     )
                 bar.update()
         for read in reads:
             for piece in range(before):
-                rows_path(self._work, read, piece).unlink(missing_ok=True)
+                job.rows_path(read, piece).unlink(missing_ok=True)
         return [read_json(path) for path in done]
 
     def _work_on(self, job: PreparePass, todo: Sequence[int]) -> Iterator[int]:

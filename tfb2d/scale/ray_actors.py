@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from tfb2d.config.label import RayConfig
 from tfb2d.errors import DataError, UserError
-from tfb2d.scale.ray_cluster import ClusterError, connected, resources
+from tfb2d.scale.ray_cluster import ClusterError, connected, last_line, resources
 
 AHEAD = 2  # pieces an actor holds: one in work, one waiting, so that it never waits for the driver
 DEATHS = 5  # actors that may die over one piece, or in a row before any is ready
@@ -35,11 +35,7 @@ class Job(Protocol):
 
 
 class Worker:
-    """Works in an actor. It loads with its first piece, so that what is wrong comes back as that piece's answer.
-
-    Args:
-      job: the work.
-    """
+    """Works in an actor. It loads with its first piece, so that what is wrong comes back as that piece's answer."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -169,14 +165,9 @@ class _Pool:
         self._deaths[in_work] += 1
         if self._deaths[in_work] >= DEATHS:
             what = "actors cannot start" if in_work is None else f"piece {in_work} ended {DEATHS} actors"
-            raise ClusterError(f"Ray: {what}; the last reason: {_reason(error)}") from error
-        _log.warning("an actor of Ray has died, another does its work: %s", _reason(error))
+            raise ClusterError(f"Ray: {what}; the last reason: {last_line(error)}") from error
+        _log.warning("an actor of Ray has died, another does its work: %s", last_line(error))
         self._due = {key: due for key, due in self._due.items() if due[0] is not actor}
         self._actors.remove(actor)
         self._next.extendleft(reversed(actor.pieces))
         self._start()
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

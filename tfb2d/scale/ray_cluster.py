@@ -1,22 +1,26 @@
-"""Joins a Ray cluster, or starts Ray on this machine for the length of a `with` block."""
+"""Joins a Ray cluster, or starts Ray on this machine for the length of a `with` block; trains in workers of Ray Train."""
 
 import logging
+import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tfb2d.config.label import RayConfig
-from tfb2d.errors import UserError
+from tfb2d.errors import MemberGoneError, RunError, UserError
 
 OBJECT_STORE = 100 * 2**20  # bytes; only indices and counts pass through it (Ray needs 75 MiB)
 PATIENCE = 20.0  # seconds for a cluster's first answer
+RESTARTS = 3  # of all workers, after one of them died; each time they go on from the checkpoint
 _VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
     "RAY_worker_niceness": "0",  # Ray's own 15 starves the work where anything else runs on the machine
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that its next versions will behave so
 }
+_log = logging.getLogger(__name__)
 
 
 class ClusterError(UserError):
@@ -46,14 +50,9 @@ def connected(config: RayConfig) -> Iterator[Any]:
         return
     _check_answers(config.address)
     own: dict[str, Any] = {"address": config.address}
-    if not config.address:
-        cpus = max(os.cpu_count() or 1, -(-config.actors * config.cpus_per_actor // 1))
-        own = {
-            "address": "local",
-            "num_cpus": int(cpus),
-            "object_store_memory": OBJECT_STORE,
-        }  # no cluster that runs here
-        own["include_dashboard"] = False
+    if not config.address:  # "local": no cluster that runs here
+        cpus = max(os.cpu_count() or 1, math.ceil(config.actors * config.cpus_per_actor))
+        own = {"address": "local", "num_cpus": cpus, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
     level = logging.getLogger().level
     try:
         ray.init(**own, logging_level=logging.ERROR, log_to_driver=False)
@@ -97,3 +96,63 @@ def resources(ray: Any, config: RayConfig) -> tuple[int, dict[str, Any]]:
     if config.memory_per_actor:
         options["memory"] = int(config.memory_per_actor * 2**30)
     return count, options
+
+
+def last_line(error: Exception) -> str:
+    """Returns the last line of an error's message, which in Ray's is the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def train_on_ray(
+    work: Callable[[dict[str, Any]], None], arguments: dict[str, Any], out: Path, config: RayConfig
+) -> int:
+    """Runs a function in workers of Ray Train, which find each other by TF_CONFIG, as `MultiWorkerMirroredStrategy` asks.
+
+    Args:
+      work: the function; it joins the cluster before its first op of TensorFlow.
+      arguments: of the function, in each worker the same.
+      out: a folder that all machines share; Ray Train writes down there how far it is.
+      config: where Ray runs, how many workers there are, and what each gets.
+
+    Returns:
+      How many workers there were.
+
+    Raises:
+      ClusterError: Ray or Ray Train is not installed, or no cluster answers.
+      RunError: workers died more than RESTARTS times.
+      UserError, FloatingPointError: raised by the function; it would be raised again, so nothing is started again.
+    """
+    with connected(config) as ray:
+        try:
+            from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+            from ray.train.tensorflow import TensorflowTrainer
+        except ImportError as error:
+            raise ClusterError("training on Ray needs Ray Train: pip install 'tfb2d[ray]'") from error
+        workers, options = resources(ray, config)
+        gpus = options["num_gpus"]
+        each = {"CPU": options["num_cpus"], "GPU": gpus, "memory": options.get("memory", 0)}
+        present = ray.cluster_resources()
+        short = [name for name, amount in each.items() if workers * amount > present.get(name, 0)]
+        if short:  # a cluster may grow, so this is no error
+            _log.warning("Ray has not enough %s for %d workers (each %s); they wait", ", ".join(short), workers, each)
+        scaling = ScalingConfig(
+            num_workers=workers,
+            use_gpu=bool(gpus),
+            resources_per_worker={name: amount for name, amount in each.items() if amount},
+            placement_strategy="SPREAD",
+        )
+        for attempt in range(RESTARTS + 1):
+            kept = RunConfig(name=f"attempt-{attempt}", storage_path=str(out.absolute()))
+            try:
+                TensorflowTrainer(work, train_loop_config=arguments, scaling_config=scaling, run_config=kept).fit()
+                break
+            except TrainingFailedError as error:
+                reasons = list(getattr(error, "worker_failures", {}).values()) or [error]
+                for reason in reasons:
+                    if isinstance(reason, UserError | FloatingPointError) and not isinstance(reason, MemberGoneError):
+                        raise reason from error
+                if attempt == RESTARTS:
+                    raise RunError(f"workers of Ray died {RESTARTS + 1} times: {last_line(reasons[0])}") from error
+                _log.warning("a worker of Ray has died, all start again: %s", last_line(reasons[0]))
+    return workers

@@ -6,6 +6,8 @@ from typing import Any
 
 from tfb2d.errors import UserError
 
+REPAIR = "the `tfb2d search build` that made the index mends it from the catalogue"
+
 
 class SearchError(UserError, RuntimeError):
     """An index that cannot be searched, or a search that nothing could answer; the message says what would do."""
@@ -16,8 +18,7 @@ class Hit:
     """A title that a search found.
 
     Attributes:
-      id: the catalogue's.
-      title: its text.
+      id, title: the catalogue's.
       score: of the last stage that ran; larger is better, and only hits of one answer can be compared.
       stages: by stage (`bm25`, `twin`, `fuse`, `rank`) the hit's rank, counted from 1, and that stage's own score. A leg
         that did not find the title is not there; neither is `rank` for titles beyond the ranked ones.
@@ -56,9 +57,4 @@ class Answer:
             }
             for hit in self.hits
         ]
-        return {
-            "query": self.query,
-            "hits": hits,
-            "milliseconds": dict(self.milliseconds),
-            "notes": list(self.notes),
-        }
+        return {"query": self.query, "hits": hits, "milliseconds": dict(self.milliseconds), "notes": list(self.notes)}

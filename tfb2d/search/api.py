@@ -11,7 +11,9 @@ Searches, explanations and the teacher have threads of their own (`Workers`), so
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -22,17 +24,15 @@ from starlette.routing import Route
 
 from tfb2d import __version__
 from tfb2d.errors import UserError
-from tfb2d.search import parameters as read
 from tfb2d.search.answer import SearchError
-from tfb2d.search.openapi import MAX_K, MAX_QUERY, MAX_RETRIEVE, MAX_TITLE, MAX_TITLES, document
+from tfb2d.search.openapi import MAX_K, MAX_QUERY, MAX_RETRIEVE, MAX_TITLE, MAX_TITLES, PAIR, SEARCH, document
 from tfb2d.search.pages import page_routes
-from tfb2d.search.parameters import ApiError
+from tfb2d.search.parameters import ApiError, read
 from tfb2d.search.searcher import LEGS, Searcher
 from tfb2d.search.workers import FullError, Workers
 
 if TYPE_CHECKING:
-    from tfb2d.search.explaining import Explainer
-    from tfb2d.search.teacher import TeacherOnDemand
+    from tfb2d.search.explaining import Explainer, TeacherOnDemand
 
 NO_TEACHER = "There is no teacher here. Start the server with --teacher=FOLDER, a saved teacher, to see its scores."
 NO_RANKER = (
@@ -50,8 +50,7 @@ class Api:
 
     Args:
       searcher: an open index.
-      explainer: of the ranker's scores; None where nothing ranks.
-      teacher: None without one.
+      explainer, teacher: None where nothing ranks, or where there is no teacher.
       threads: searches at once. Explanations and the teacher have a thread each.
       waiting: searches that may wait for a thread.
     """
@@ -81,14 +80,12 @@ class Api:
 
     async def search(self, request: Request) -> Response:
         """Answers /api/search."""
-        given = read.parameters(request, "q", "k", "retrieve", "legs", "rank", "compare")
-        query = read.query_of(given)
-        k = read.integer(given, "k", 10, MAX_K)
-        retrieve = max(k, read.integer(given, "retrieve", 100, MAX_RETRIEVE))
-        legs = read.choices(given, "legs", LEGS)
-        rank = read.boolean(given, "rank", True)
-        search = self._compare if read.boolean(given, "compare", False) else self._search
-        return JSONResponse(await self._searches.run(search, query, k=k, retrieve=retrieve, legs=legs, rank=rank))
+        given = read(request, SEARCH)
+        given["legs"] = tuple(dict.fromkeys(leg.strip() for leg in given["legs"].split(",")))
+        if unknown := [leg for leg in given["legs"] if leg not in LEGS]:
+            raise ApiError(400, f"legs: there is no {unknown[0][:40]!r} here; bm25 or twin, or both with a comma")
+        search: Callable[..., dict[str, Any]] = self._compare if given.pop("compare") else self._search
+        return JSONResponse(await self._searches.run(search, given.pop("q"), **given))
 
     def _search(self, query: str, **settings: Any) -> dict[str, Any]:
         return self.searcher.search(query, **settings).to_json()
@@ -111,7 +108,7 @@ class Api:
 
     async def describe(self, request: Request) -> Response:
         """Answers /api/describe."""
-        read.parameters(request)
+        read(request)
         return JSONResponse(await self._searches.run(self.description))
 
     def description(self) -> dict[str, Any]:
@@ -136,33 +133,33 @@ class Api:
 
     async def explain(self, request: Request) -> Response:
         """Answers /api/explain."""
-        query, titles = read.query_of(read.parameters(request, "q", "title")), read.titles_of(request)
+        given = read(request, PAIR)
         if self.explainer is None:
             raise ApiError(404, NO_RANKER)
         began = time.perf_counter()
-        moved = await self._explanations.run(self.explainer.explain, query, titles)
-        explanations = [each.to_json() for each in moved]
-        return JSONResponse({"query": query, "explanations": explanations, "milliseconds": _since(began)})
+        moved = await self._explanations.run(self.explainer.explain, given["q"], given["title"])
+        return _timed(began, query=given["q"], explanations=[asdict(each) for each in moved])
 
     async def ask_teacher(self, request: Request) -> Response:
         """Answers /api/teacher."""
-        query, titles = read.query_of(read.parameters(request, "q", "title")), read.titles_of(request)
+        given = read(request, PAIR)
         if self.teacher is None:
             raise ApiError(404, NO_TEACHER)
         began = time.perf_counter()
-        scores = await self._teachers.run(self.teacher.score, query, titles)
-        return JSONResponse({"query": query, "scores": scores, "milliseconds": _since(began)})
+        scores = await self._teachers.run(self.teacher.score, given["q"], given["title"])
+        return _timed(began, query=given["q"], scores=scores)
 
     async def health(self, request: Request) -> Response:
         """Answers /api/health, however many searches wait."""
-        read.parameters(request)
+        read(request)
         return JSONResponse({"status": "ok"})
 
     def warm(self) -> None:
         """Explains a title, which loads what explaining needs; the teacher is loaded where it is asked."""
         if self.explainer is not None:
             for title in self.searcher.describe()["samples"][:1]:
-                self.explainer.explain(title[:MAX_QUERY], [title])
+                with suppress(UserError):  # what goes wrong is the first request's to tell
+                    self.explainer.explain(title[:MAX_QUERY], [title])
 
     def close(self) -> None:
         """Drops the requests that wait, and closes the index."""
@@ -193,8 +190,8 @@ def _name(model: Mapping[str, Any]) -> str:
     return f"{name}, version {model['version']}" if model["version"] else name
 
 
-def _since(began: float) -> float:
-    return 1e3 * (time.perf_counter() - began)
+def _timed(began: float, **answer: Any) -> Response:
+    return JSONResponse({**answer, "milliseconds": 1e3 * (time.perf_counter() - began)})
 
 
 def _no_path(request: Request, error: HTTPException) -> str:

@@ -61,7 +61,7 @@ def add_arguments(parser: "Parser") -> None:
 def run(options: Namespace) -> None:
     """Runs the command."""
     from tfb2d.atomic import write_json
-    from tfb2d.search.benching import Bench
+    from tfb2d.search.comparison import Comparison
 
     names = [name.partition("-") for name in options.indexes]
     for backend, _, dtype in names:
@@ -73,7 +73,7 @@ def run(options: Namespace) -> None:
 
     if options.peer and options.peer not in ARCHITECTURES:
         raise UserError(f"--peer={options.peer}: {', '.join(ARCHITECTURES)}")
-    result = Bench(options, source_of(options)).run([(backend, dtype) for backend, _, dtype in names])
+    result = Comparison(options, source_of(options)).run([(backend, dtype) for backend, _, dtype in names])
     output = Path(options.output or Path(options.workdir) / "bench.json")
     write_json(output, result)
     print(table(result))
@@ -83,7 +83,7 @@ def run(options: Namespace) -> None:
 def table(result: dict[str, Any]) -> str:
     """Lays the figures out for a terminal."""
     from tfb2d.evaluation.table import layout
-    from tfb2d.search.benching import BASE
+    from tfb2d.search.comparison import BASE
 
     rows = [
         ["index", "finds", "@10", "@100", "@200", "@1000", "ms p50", "p99", "own MB/M", "mapped", "files", "rows/s"]

@@ -39,7 +39,7 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.search.building import build
+    from tfb2d.search.indexing import build
 
     index = Path(options.index)
     manifest = build(

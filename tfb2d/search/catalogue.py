@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from tfb2d.atomic import atomic_path
 from tfb2d.errors import DataError
-from tfb2d.search.answer import SearchError
+from tfb2d.search.answer import REPAIR, SearchError
 from tfb2d.search.manifest import Manifest, Part
 
 PART_ROWS = 16_384
+COPY = ".arrow"  # ending of a part's memory-mapped copy
 SCALE = 127.0  # of int8 vectors: a unit vector's components lie within [-1, 1]
 _TYPES = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
 
@@ -52,7 +53,7 @@ def write_part(path: Path, ids: Sequence[str], titles: Sequence[str], vectors: V
     table = pa.Table.from_arrays(columns, schema=layout)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=PART_ROWS, store_schema=True)
-    write_copy(path, table)
+    _write_copy(path, table)
     return Part(path.name, len(ids), path.stat().st_size)
 
 
@@ -69,16 +70,19 @@ def read_part(path: Path) -> pa.Table:
         raise DataError(f"{path}: not a whole Parquet file: {error}") from error
 
 
-def copy_of(part: Path) -> Path:
-    """Returns where a part's memory-mapped copy stands."""
-    return part.with_suffix(".arrow")
+def mend_copy(part: Path, rows: int) -> None:
+    """Makes a part's memory-mapped copy anew where it cannot be read."""
+    try:
+        _mapped(part, rows)
+    except SearchError:
+        _write_copy(part, read_part(part))
 
 
-def write_copy(part: Path, table: pa.Table) -> None:
+def _write_copy(part: Path, table: pa.Table) -> None:
     """Writes a part's memory-mapped copy, atomically, as one record batch."""
     (batch,) = table.combine_chunks().to_batches(max_chunksize=table.num_rows) or [None]
     with (
-        atomic_path(copy_of(part)) as temporary,
+        atomic_path(part.with_suffix(COPY)) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, table.schema) as writer,
     ):
@@ -86,11 +90,7 @@ def write_copy(part: Path, table: pa.Table) -> None:
 
 
 class Catalogue:
-    """Reads a catalogue's rows by their numbers.
-
-    Args:
-      index: the index's folder.
-      manifest: of the index.
+    """Reads the rows of an index's catalogue by their numbers.
 
     Attributes:
       rows: how many row numbers there are, those of deleted titles included.
@@ -109,7 +109,7 @@ class Catalogue:
         self._titles: list[pa.Array] = []
         self._vectors: list[NDArray] = []
         for part in manifest.parts:
-            batch = _mapped(copy_of(index / manifest.catalogue / part.file), part.rows)
+            batch = _mapped(index / manifest.catalogue / part.file, part.rows)
             self._ids.append(batch.column(0))
             self._titles.append(batch.column(1))
             flat = batch.column(2).flatten().to_numpy(zero_copy_only=True)
@@ -167,18 +167,9 @@ class Catalogue:
         return list(zip(parts.tolist(), (rows - self._starts[parts]).tolist(), strict=True))
 
 
-def is_whole_copy(path: Path, rows: int) -> bool:
-    """Says whether a part's memory-mapped copy can be read."""
-    try:
-        _mapped(path, rows)
-    except SearchError:
-        return False
-    return True
-
-
-def _mapped(path: Path, rows: int) -> pa.RecordBatch:
-    from tfb2d.search.lexical import REPAIR
-
+def _mapped(part: Path, rows: int) -> pa.RecordBatch:
+    """Maps a part's copy into memory; raises SearchError where it is missing or was cut short."""
+    path = part.with_suffix(COPY)
     try:
         batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         if batch.num_rows != rows:

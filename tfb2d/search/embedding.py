@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tfb2d.data.files import file_identity
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint
-from tfb2d.search.catalogue import PART_ROWS, copy_of, read_part, write_copy, write_part
+from tfb2d.search.catalogue import PART_ROWS, write_part
 from tfb2d.search.manifest import Part
 from tfb2d.search.models import Identity, Model
 from tfb2d.search.titles import Source, Title
@@ -43,15 +43,6 @@ class Embedded(Outcome):
         return tuple(Part(*part) for part in self.parts)
 
 
-def catalogue_name(source: Source, model: Identity, dtype: str) -> tuple[str, str]:
-    """Returns the name of a catalogue's folder, and the fingerprint of what it is made from."""
-    made_from = fingerprint(
-        _VERSION, file_identity(source.files), source.id, source.title, source.quoting, source.max_chars,
-        model.fingerprint or model.probes, dtype, PART_ROWS,
-    )  # fmt: skip
-    return f"catalogue-{made_from[:8]}", made_from
-
-
 def embed_catalogue(
     index: Path, source: Source, model: Model, identity: Identity, dtype: str, *, progress: bool = True
 ) -> tuple[str, Embedded]:
@@ -64,7 +55,11 @@ def embed_catalogue(
       DataError: files that cannot be used, too many rejected rows, or no titles.
     """
     paths = source.paths()
-    name, made_from = catalogue_name(source, identity, dtype)
+    made_from = fingerprint(
+        _VERSION, file_identity(source.files), source.id, source.title, source.quoting, source.max_chars,
+        identity.fingerprint or identity.probes, dtype, PART_ROWS,
+    )  # fmt: skip
+    name = f"catalogue-{made_from[:8]}"
 
     def work(folder: Path) -> Embedded:
         rejected = folder / "rejected.jsonl"
@@ -84,20 +79,19 @@ def embed_catalogue(
 
 def append_parts(folder: Path, first: int, titles: Sequence[Title], model: Model, dtype: str) -> list[Part]:
     """Embeds titles into parts of a catalogue that follow its `first` parts."""
-    parts: list[Part] = []
-    for begin in range(0, len(titles), PART_ROWS):
-        path = folder / f"part-{first + len(parts):05d}.parquet"
-        parts.append(_write(path, titles[begin : begin + PART_ROWS], model, dtype))
-    return parts
+    return [
+        _write(_path(folder, first + number), titles[begin : begin + PART_ROWS], model, dtype)
+        for number, begin in enumerate(range(0, len(titles), PART_ROWS))
+    ]
 
 
 def _parts(folder: Path, titles: Iterator[Title], model: Model, dtype: str, bar: tqdm) -> Iterator[Part]:
     done, begin = 0, time.monotonic()
-    for number in range(10**9):
+    for number in count():
         some = list(islice(titles, PART_ROWS))
         if not some:
             return
-        path = folder / f"part-{number:05d}.parquet"
+        path = _path(folder, number)
         if not (part := _finished(path, len(some))):
             part = _write(path, some, model, dtype)
             done += part.rows
@@ -112,12 +106,13 @@ def _write(path: Path, titles: Sequence[Title], model: Model, dtype: str) -> Par
 
 
 def _finished(path: Path, rows: int) -> Part | None:
-    """Returns a part that is there and whole, else None; its memory-mapped copy is made if it is not there."""
+    """Returns a part that is there and whole, else None."""
     try:
-        if pq.read_metadata(path).num_rows != rows:
-            return None
+        whole = pq.read_metadata(path).num_rows == rows
     except (OSError, ValueError):  # not there, or cut short
         return None
-    if not copy_of(path).exists():
-        write_copy(path, read_part(path))
-    return Part(path.name, rows, path.stat().st_size)
+    return Part(path.name, rows, path.stat().st_size) if whole else None
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.parquet"

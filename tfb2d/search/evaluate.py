@@ -12,10 +12,11 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from tfb2d.cli.arguments import quoting_flag
-from tfb2d.search.flags import open_searcher, search_flags
+from tfb2d.search.flags import open_searcher, searched_flags
 
 if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser
+    from tfb2d.search.judgements import Columns
 
 EXTRA = "search"
 
@@ -31,9 +32,18 @@ def judged_flags(parser: "Parser", required: bool = True, id_flag: str = "id", t
     judged.flag("label", "The column of the labels: numbers, 0 or more.", "label", metavar="COLUMN")
 
 
+def columns_of(options: Namespace, id_flag: str = "id", title_flag: str = "title") -> "Columns":
+    """Returns where judged rows stand."""
+    from tfb2d.search.judgements import Columns
+
+    key, title = getattr(options, id_flag), getattr(options, title_flag)
+    return Columns(options.judged, options.query, key, title, options.label, options.quoting, options.max_rejected)
+
+
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
-    how = search_flags(parser)
+    searched_flags(parser)
+    how = parser.group("how")
     how.integer("retrieve", "Fused titles that the ranker ranks.", 100, 1)
     how.words("recall_at", "Ranks at which recall is measured.", ("10", "100", "200"), metavar="N,...")
     judged_flags(parser)
@@ -53,25 +63,16 @@ def run(options: Namespace) -> None:
 
     from tfb2d.atomic import write_json
     from tfb2d.errors import UserError
-    from tfb2d.search.judged import Columns, measure, read_judgements
+    from tfb2d.search.judgements import measure, read_judgements
 
     if not options.recall_at or not all(k.isdecimal() and int(k) > 0 for k in options.recall_at):
         raise UserError(f"--recall_at={','.join(options.recall_at)}: whole numbers above 0")
     recall_at = sorted({int(k) for k in options.recall_at})
-    columns = Columns(
-        options.query, options.id, options.title, options.label, options.quoting, options.max_rejected, options.judged
-    )
     with open_searcher(options) as searcher:
-        judgements = read_judgements(columns, searcher.catalogue)
+        judgements = read_judgements(columns_of(options), searcher.catalogue)
         with tqdm(total=len(judgements.gains), desc="search", unit=" queries", disable=not options.progress) as bar:
             figures = measure(
-                searcher,
-                judgements,
-                recall_at=recall_at,
-                retrieve=options.retrieve,
-                rank=bool(options.ranker),
-                seed=options.seed,
-                tick=bar.update,
+                searcher, judgements, recall_at=recall_at, retrieve=options.retrieve, seed=options.seed, tick=bar.update
             )
         about = searcher.describe()
     ways = {way: each.intervals(options.resamples, options.seed) for way, each in figures.items()}

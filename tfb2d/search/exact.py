@@ -1,32 +1,83 @@
-"""Exact search: the inner product with every vector, by NumPy."""
+"""What a backend of vectors does, and exact search: the inner product with every vector, by NumPy.
+
+A backend proposes rows. Their scores are always computed from the catalogue's own vectors, as inner products: of unit
+vectors, so the cosine, and larger is better. So all backends give the same scores, and what a library pads its answers
+with (FAISS: -1), its sign and its own rounding never leave its module.
+"""
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.search.catalogue import Catalogue
+from tfb2d.search.catalogue import Catalogue, Vectors
 from tfb2d.search.fusion import Rows, ordered
+from tfb2d.search.manifest import Manifest
 
 DECIMALS = 6  # of scores: sums of floats in another order differ below, and equal vectors shall tie
-_IN_MEMORY = (
-    2**25
-)  # values that are kept as float32 (128 MiB); of larger catalogues blocks are converted at each search
+_IN_MEMORY = 2**25  # values kept as float32 (128 MiB); a larger catalogue's blocks are converted at each search
 
 
-def scores_of(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:
+class Backend:
+    """Finds near rows; this one keeps nothing by itself.
+
+    It may find fewer than k rows, or not the nearest: `Snapshot.nearest` completes and orders them.
+    """
+
+    @classmethod
+    def create(cls, manifest: Manifest, catalogue: Catalogue) -> Self:
+        """Returns an empty index of the manifest's kind, trained on the catalogue where the kind needs it."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, index: Path, manifest: Manifest, catalogue: Catalogue) -> Self:
+        """Returns the index that was saved in a folder; nothing is built.
+
+        Raises:
+          SearchError: its file is missing or was cut short.
+        """
+        return cls.create(manifest, catalogue)
+
+    def search(self, query: Vectors, k: int, deleted: NDArray[np.bool_]) -> Rows:
+        """Returns about k rows near a unit vector `[dim]`, each once, none of them deleted, in any order.
+
+        Raises:
+          SearchError: a server did not answer.
+        """
+        raise NotImplementedError
+
+    def add(self, first: int, vectors: Vectors) -> None:
+        """Adds unit vectors `[n, dim]` of the rows from `first` on."""
+
+    def remove(self, rows: Rows) -> None:
+        """Takes note that rows were deleted; the backend may hold them, as long as `search` leaves them out."""
+
+    def save(self, path: Path) -> None:
+        """Writes what the index holds, atomically."""
+
+    def close(self) -> None:
+        """Frees what the index holds."""
+
+
+def scores_of(vectors: Vectors, query: Vectors) -> NDArray[np.float64]:
     """Returns the inner products of unit vectors `[n, dim]` with one of a query `[dim]`, rounded, float64 `[n]`."""
     return np.asarray(np.round((vectors @ query).astype(np.float64), DECIMALS), np.float64)
 
 
-class Exact:
+class Exact(Backend):
     """Searches all vectors of a catalogue."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._blocks: list[tuple[int, NDArray[np.float32]]] | None = None
+        self._blocks: list[tuple[int, Vectors]] | None = None
 
-    def search(self, query: NDArray[np.float32], k: int, deleted: NDArray[np.bool_]) -> Rows:
+    @classmethod
+    def create(cls, manifest: Manifest, catalogue: Catalogue) -> Self:
+        """Returns the search of a catalogue."""
+        return cls(catalogue)
+
+    def search(self, query: Vectors, k: int, deleted: NDArray[np.bool_]) -> Rows:
         """Returns the k nearest rows, the nearest first; equal scores are ordered by row."""
         if self._blocks is None and self._catalogue.rows * self._catalogue.dim <= _IN_MEMORY:
             self._blocks = list(self._catalogue.blocks())
@@ -35,15 +86,6 @@ class Exact:
             scores[start : start + len(vectors)] = scores_of(vectors, query)
         live = np.flatnonzero(~deleted)
         return ordered(live, scores[live], k)[0]
-
-    def add(self, first: int, vectors: NDArray[np.float32]) -> None:
-        """Does nothing: the catalogue holds the vectors."""
-
-    def remove(self, rows: Rows) -> None:
-        """Does nothing."""
-
-    def save(self, path: Path) -> None:
-        """Does nothing."""
 
     def close(self) -> None:
         """Frees the vectors."""

@@ -1,21 +1,27 @@
-"""Explains the ranker's score of a title: its n-grams, and the words of query and title that they are made of.
+"""What is told of a title on demand: what moved the ranker's score, and what the teacher thinks.
 
-Two ways lead there. Where the student's weights are at hand, integrated gradients give each n-gram its share of the logit
-(`tfb2d.explain`). An exported model alone, or a server, is asked again with each word left out.
+Two ways lead to the n-grams, and to the words that they are made of. Where the student's weights are at hand, integrated
+gradients give each n-gram its share of the logit (`tfb2d.explain`). An exported model alone, or a server, is asked again
+with each word left out.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tfb2d.data.task import Task
 from tfb2d.errors import UserError
 from tfb2d.explain.leave_one_out import Rank, leave_one_out
 from tfb2d.explain.spans import Span, spans
+from tfb2d.probability import probabilities
+from tfb2d.teachers.saved import read_about
 
 if TYPE_CHECKING:
     from tfb2d.explain.source import Source
+    from tfb2d.teachers.teacher import Teacher
 
 GRADIENTS, LEFT_OUT = "integrated gradients", "each word left out"
 STEPS = 64  # of the integral: the gap is far below what a page shows
@@ -49,10 +55,6 @@ class Moved:
     title: tuple[Span, ...]
     ngrams: tuple[NGramShare, ...]
     method: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return asdict(self)
 
 
 class Explainer:
@@ -112,6 +114,36 @@ class Explainer:
         score, tokens, values = leave_one_out(self._rank, query, title)
         cut = [spans(*side) for side in zip((query, title), tokens, values, strict=True)]
         return Moved(score, cut[0], cut[1], (), LEFT_OUT)
+
+
+class TeacherOnDemand:
+    """A saved teacher's scores of single titles: it is slow, so it looks only at what somebody asks it about.
+
+    It is loaded at its first question, which takes some seconds, and answers one at a time.
+
+    Raises:
+      ConfigError: the folder holds no teacher.
+      UserError: the teacher takes single texts.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        task = Task.from_json(read_about(self.folder)["task"])
+        if len(task.fields) != 2 or task.n_logits != 1:
+            fields = ", ".join(task.fields)
+            raise UserError(f"{folder} reads {fields}: a teacher that scores search takes query and title")
+        self._lock = Lock()
+        self._teacher: Teacher | None = None
+
+    def score(self, query: str, titles: Sequence[str]) -> list[float]:
+        """Returns the teacher's probability (or grade) for each title, uncalibrated, from 0 to 1."""
+        with self._lock:
+            if self._teacher is None:
+                from tfb2d.teachers.teacher import load_teacher
+
+                self._teacher = load_teacher(self.folder)
+            logits = self._teacher.logits([[query] * len(titles), list(titles)])
+        return [float(score) for score in probabilities(logits)]
 
 
 def _by_gradients(source: "Source", query: str, title: str) -> Moved:

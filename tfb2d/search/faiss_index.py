@@ -14,18 +14,21 @@ What FAISS does otherwise than one would guess, and what is done about it here:
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import faiss as library
 import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.atomic import atomic_path
 from tfb2d.errors import UserError
-from tfb2d.search.answer import SearchError
+from tfb2d.search.answer import REPAIR, SearchError
 from tfb2d.search.catalogue import SCALE, Catalogue
+from tfb2d.search.exact import Backend
 from tfb2d.search.fusion import Rows
 from tfb2d.search.manifest import Manifest
 
+faiss: Any = library  # its types are generated and incomplete
 _MORE = 1.25  # rows asked for: a rounded query orders the last ones otherwise
 _EFFORT = 16  # times the usual at which the index is given up
 _IVF_ROWS = 10_000  # fewer are no training set for 256 centroids a byte
@@ -47,20 +50,8 @@ def ivfpq_parameters(rows: int, dim: int, given: Mapping[str, Any]) -> dict[str,
     return {**given, "bytes": code, "lists": lists, "probes": given["probes"] or max(8, lists // 32)}
 
 
-def _faiss() -> Any:
-    """Imports FAISS, whose types are generated and incomplete."""
-    import faiss
-
-    return faiss
-
-
-class Faiss:
-    """An index in this process's memory.
-
-    Args:
-      index: FAISS's.
-      manifest: of the whole index; its parameters are those that a search reads.
-    """
+class Faiss(Backend):
+    """An index in this process's memory; `parameters` are those that a search reads."""
 
     def __init__(self, index: Any, manifest: Manifest) -> None:
         self._index = index
@@ -68,15 +59,11 @@ class Faiss:
         self.parameters = dict(manifest.parameters)
 
     @classmethod
-    def create(cls, manifest: Manifest, catalogue: Catalogue) -> "Faiss":
+    def create(cls, manifest: Manifest, catalogue: Catalogue) -> Self:
         """Returns an empty index; one of inverted lists is trained on rows of the catalogue."""
-        faiss = _faiss()
         dim, options = manifest.dim, manifest.parameters
-        quantiser = {
-            "int8": faiss.ScalarQuantizer.QT_8bit_direct_signed,
-            "float16": faiss.ScalarQuantizer.QT_fp16,
-        }.get(manifest.dtype)
-        inner = faiss.METRIC_INNER_PRODUCT
+        kinds = {"int8": faiss.ScalarQuantizer.QT_8bit_direct_signed, "float16": faiss.ScalarQuantizer.QT_fp16}
+        quantiser, inner = kinds.get(manifest.dtype), faiss.METRIC_INNER_PRODUCT
         if manifest.backend == "ivfpq":
             index = faiss.IndexIVFPQ(faiss.IndexFlatIP(dim), dim, options["lists"], options["bytes"], 8, inner)
             live = catalogue.live_rows()
@@ -96,25 +83,18 @@ class Faiss:
         return cls(index, manifest)
 
     @classmethod
-    def load(cls, path: Path, manifest: Manifest) -> "Faiss":
-        """Reads what `save` wrote.
-
-        Raises:
-          SearchError: the file is missing or was cut short.
-        """
-        import faiss
-
-        from tfb2d.search.lexical import REPAIR
-
+    def load(cls, index: Path, manifest: Manifest, catalogue: Catalogue) -> Self:
+        """Reads what `save` wrote; see `Backend`."""
+        path = index / manifest.vectors
         try:
             if (size := path.stat().st_size) != (expected := manifest.files[path.name]):
                 raise ValueError(f"{size:,} bytes instead of {expected:,}")
-            index = faiss.read_index(str(path))
-            if index.ntotal != manifest.rows:
-                raise ValueError(f"{index.ntotal:,} vectors instead of {manifest.rows:,}")
+            loaded = faiss.read_index(str(path))
+            if loaded.ntotal != manifest.rows:
+                raise ValueError(f"{loaded.ntotal:,} vectors instead of {manifest.rows:,}")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise SearchError(f"{path} is not whole ({error}); {REPAIR}") from error
-        return cls(index, manifest)
+        return cls(loaded, manifest)
 
     def search(self, query: NDArray[np.float32], k: int, deleted: NDArray[np.bool_]) -> Rows:
         """Returns about k near rows.
@@ -144,17 +124,12 @@ class Faiss:
             raise SearchError(f"row {first} cannot follow {self._index.ntotal} vectors")
         self._index.add(self._scaled(vectors))
 
-    def remove(self, rows: Rows) -> None:
-        """Does nothing: `search` is given what is deleted."""
-
     def save(self, path: Path) -> None:
         """Writes the index, atomically.
 
         Raises:
           OSError: it cannot be written; the disk is full, for example.
         """
-        import faiss
-
         with atomic_path(path) as temporary:
             try:
                 faiss.write_index(self._index, str(temporary))
@@ -171,7 +146,6 @@ class Faiss:
         return np.ascontiguousarray(vectors, np.float32)
 
     def _options(self, count: int, effort: int) -> Any:
-        faiss = _faiss()
         if self._kind == "hnsw":
             return faiss.SearchParametersHNSW(efSearch=max(self.parameters["ef_search"], count))
         if self._kind == "ivfpq":

@@ -30,15 +30,15 @@ def source_of(options: Namespace) -> "Source":
     return Source(options.titles, options.id, options.title, options.quoting, options.max_chars, options.max_rejected)
 
 
-def search_flags(parser: "Parser") -> Group:
-    """Adds the flags that say what is searched, and how; returns the group of the latter."""
+def searched_flags(parser: "Parser") -> Group:
+    """Adds the flags that say what is searched; returns their group."""
     what = parser.group("what is searched")
     what.flag("index", "The index's folder, made by tfb2d search build.", required=True, metavar="DIR")
     text = "The twin: a folder, or HOST:PORT/MODEL. [default: the one that the index was built with]"
     what.flag("twin", text, "", metavar="MODEL")
     text = "The student that ranks: an exported model's folder, or HOST:PORT/MODEL; none, no second stage."
     what.flag("ranker", text, "", metavar="MODEL")
-    return parser.group("how")
+    return what
 
 
 def open_searcher(options: Namespace) -> "Searcher":

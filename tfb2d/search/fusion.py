@@ -39,12 +39,7 @@ def ranks(scores: NDArray[np.floating]) -> NDArray[np.int64]:
 
 
 def fuse(lists: Sequence[tuple[Rows, Floats]], k: int = K) -> tuple[Rows, Floats]:
-    """Returns all rows of the lists by falling sum of `1 / (k + rank)`; equal sums are ordered by row.
-
-    Args:
-      lists: rows and falling scores of each leg. A leg that found nothing adds nothing.
-      k: the constant.
-    """
+    """Returns all rows of the legs' lists by falling sum of `1 / (k + rank)`; equal sums are ordered by row."""
     if not lists:
         return np.zeros(0, np.int64), np.zeros(0)
     rows, places = np.unique(np.concatenate([rows for rows, _ in lists]), return_inverse=True)

@@ -1,8 +1,23 @@
-"""The lexical leg: BM25 by bm25s over the words of titles; saved once, read by memory mapping."""
+"""The lexical leg: BM25 by bm25s over the words of titles; saved once, read by memory mapping.
+
+Titles and queries are cut into the words that BM25 counts. Nothing that a shopper types is dropped.
+
+Words of one letter, numbers and codes stay ("usb c", "5 m", "iPhone X", "4K"), and there are no stop words. Some words
+are written in several ways, so these give several tokens:
+
+    usb-c   usb, c, usbc     (so that "usb c" and "usbc" find it, too)
+    64gb    64gb, 64, gb     (so that "64 gb" finds it)
+    1.5     1.5              (not 1 and 5)
+
+Case, width (NFKC) and accents of Latin letters do not count. Scripts without spaces give a token for each character.
+"""
 
 import json
+import re
 import shutil
+import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +25,23 @@ from numpy.typing import NDArray
 
 from tfb2d.atomic import sync
 from tfb2d.imports import import_bm25s
-from tfb2d.search.answer import SearchError
+from tfb2d.search.answer import REPAIR, SearchError
 from tfb2d.search.fusion import Floats, Rows, ordered
-from tfb2d.search.words import words
 
 K1, B = 1.2, 0.75  # Lucene's defaults
 _BLOCK = 64  # scores of which the maximum is taken
 _ROWS = "rows.npy"
 _SIZES = "sizes.json"  # written last: what a whole index holds
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_NUMBER_UNIT = re.compile(r"(\d+(?:\.\d+)?)([a-z]{1,4})")
+_DECIMAL = re.compile(r"\d+(?:[.,]\d+)+")
+_JOINTS = "-./'&,_"  # inside of a word they join its parts
 
 
 class Lexical:
-    """BM25 over the live rows of a catalogue.
-
-    Args:
-      folder: what `write` wrote.
+    """BM25 over the live rows of a catalogue, read from the folder that `write` wrote.
 
     Raises:
       SearchError: it is not whole.
@@ -56,9 +73,6 @@ class Lexical:
         return np.asarray(self._rows[documents], np.int64), best
 
 
-REPAIR = "the `tfb2d search build` that made the index mends it from the catalogue"
-
-
 def contenders(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Returns the places of scores above 0 among which the k best are; of a million scores few are left to be sorted.
 
@@ -72,12 +86,7 @@ def contenders(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
-    """Indexes titles into a new folder, which appears when it is whole.
-
-    Args:
-      folder: where; replaced if it is there.
-      titles: row and title of each live row, by rising row.
-    """
+    """Indexes row and title of each live row, by rising row, into a folder, which is replaced when the new one is whole."""
     bm25s = import_bm25s()
     vocabulary: dict[str, int] = {}
     rows: list[int] = []
@@ -104,3 +113,54 @@ def write(folder: Path, titles: Iterable[tuple[int, str]]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     sync(folder.parent)
+
+
+class _Plain(dict[int, str]):
+    """A table for str.translate, filled on use: word characters stay (Latin ones lose accents), others become spaces."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        base = unicodedata.normalize("NFKD", char)[0]
+        if base.isascii() and base.isalnum():
+            plain = base
+        elif _UNSPACED.match(char):
+            plain = f" {char} "
+        elif unicodedata.category(char)[0] in "LMN":
+            plain = "" if 0x300 <= code < 0x370 else char  # accents that NFKC could not join
+        else:
+            plain = char if char in _JOINTS or char in "+#" else " "
+        self[code] = plain
+        return plain
+
+
+_PLAIN = _Plain()
+
+
+def words(text: str) -> list[str]:
+    """Returns a text's tokens, in order, repeated ones included; [] for a text without letters and numbers."""
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(_PLAIN)
+    return [token for word in folded.split() for token in _tokens(word)]
+
+
+@lru_cache(2**16)
+def _tokens(word: str) -> tuple[str, ...]:
+    """Returns the tokens of what stands between two spaces."""
+    word = word.strip(_JOINTS).lstrip("+")
+    name = word.rstrip("+#")  # C++, C#
+    if not any(char.isalnum() for char in name):
+        return ()
+    if name != word and len(name) <= 2:
+        return (word, name)
+    word = name.lstrip("#")
+    if _DECIMAL.fullmatch(word):
+        return (word.replace(",", "."),)
+    parts = [part for part in re.split(rf"[{re.escape(_JOINTS)}+#]+", word) if part]
+    if any(_DECIMAL.fullmatch(part) for part in re.findall(r"[\d.,]+", word)):
+        parts = [part for part in re.split(r"(?<!\d)[.,]|[.,](?!\d)|[-/'&_+#]+", word) if part]
+    tokens = [token for part in parts for token in _with_unit(part)]
+    return (*tokens, "".join(parts)) if len(parts) > 1 else tuple(tokens)
+
+
+def _with_unit(part: str) -> tuple[str, ...]:
+    match = _NUMBER_UNIT.fullmatch(part)
+    return (part, match[1], match[2]) if match else (part,)

@@ -1,6 +1,5 @@
 """`index.json`: what an index consists of. A change writes new files, then this one, then deletes the old."""
 
-import dataclasses
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfb2d.atomic import read_json, write_json
+from tfb2d.outcomes import Outcome
 from tfb2d.search.answer import SearchError
 from tfb2d.search.models import Identity
 
@@ -25,7 +25,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(Outcome):
     """Says what an index consists of; files are relative to its folder.
 
     Attributes:
@@ -71,7 +71,7 @@ class Manifest:
 
     def write(self, index: Path) -> None:
         """Writes `index.json`, atomically: from here on the index is this one."""
-        write_json(index / NAME, dataclasses.asdict(self))
+        write_json(index / NAME, self.to_json())
 
     @classmethod
     def read(cls, index: Path) -> "Manifest":
@@ -84,16 +84,13 @@ class Manifest:
         if not path.exists():
             hint = "its build has not finished; run it again" if any(index.glob("catalogue-*")) else "build one"
             raise SearchError(f"{index} holds no index (no {NAME}): {hint} (tfb2d search build)")
-        value = dict(read_json(path))
+        value = read_json(path)
         if value.get("format") != FORMAT:
             raise SearchError(
                 f"{path} has the format {value.get('format')}; this version reads {FORMAT}: build it anew"
             )
         try:
-            value["parts"] = tuple(Part(**part) for part in value["parts"])
-            value["model"] = Identity.from_json(value["model"])
-            known = {item.name for item in dataclasses.fields(cls)}
-            return cls(**{name: each for name, each in value.items() if name in known})
+            return cls.from_json(value)
         except (KeyError, TypeError, AttributeError) as error:
             raise SearchError(f"{path} is not an index's: {error!r}") from error
 

@@ -1,31 +1,33 @@
-"""Measures one index on one core, in a process of its own: `python -m tfb2d.search.measure_index TASK.json`.
-
-The file holds a `Task`; the figures go beside it.
-"""
+"""Measures one index on one core, in a process of its own."""
 
 import importlib
-import json
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from tfb2d.evaluation.latency import percentiles
+from tfb2d.search.answer import SearchError
+from tfb2d.search.fusion import fuse
+from tfb2d.search.models import Model
+from tfb2d.search.searcher import Searcher
+from tfb2d.search.snapshot import Snapshot
 
 KS = (10, 100, 200, 1000)
 DEPTH = 100  # titles that are retrieved and ranked
 _WARM = 20  # queries that are not measured
 _WARM_PEER, _PEER_QUERIES = 2, 30  # a cross-encoder takes a third of a second each
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -38,73 +40,51 @@ class Task:
       truth: a .npy file of the rows that exact search finds, `[queries, 1000]`; written where it is missing.
       queries: texts.
       twin, ranker: exported models' folders; "" leaves their part out.
-      bm25: whether to measure BM25, and both legs fused, as well.
-      encoding: whether to time the twin's encoding of a query.
+      is_base: whether it is the index whose BM25 and query encoding stand for those of all.
       peer: arguments of `bench.onnx_bert.open_onnx` for a cross-encoder to rank with instead; {} leaves it out.
       ef_search: further settings of HNSW to measure.
     """
 
-    index: str
-    vectors: str
-    truth: str
+    index: Path
+    vectors: Path
+    truth: Path
     queries: Sequence[str]
     twin: str = ""
     ranker: str = ""
-    bm25: bool = False
-    encoding: bool = False
+    is_base: bool = False
     peer: Mapping[str, Any] = field(default_factory=dict)
     ef_search: Sequence[int] = ()
 
 
-def run_on_one_core(task: Task, path: Path) -> dict[str, Any]:
-    """Runs a task in a process of its own, bound to one core; returns its figures.
-
-    Args:
-      task: what to measure.
-      path: the JSON file to write the task to; the figures are written beside it.
+def run_on_one_core(task: Task) -> dict[str, Any]:
+    """Returns the figures of a task, which is done in a process of its own, bound to one core.
 
     Raises:
-      SearchError: the process failed; the message has the end of what it wrote.
+      SearchError: the process was killed.
     """
-    import subprocess
-
-    from tfb2d.atomic import write_json
-    from tfb2d.search.answer import SearchError
-
-    write_json(path, asdict(task))
-    environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tfb2d.search.measure_index", str(path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SearchError(f"measuring {task.index} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    figures: dict[str, Any] = json.loads(_answer(path).read_text())
-    return figures
+    core = {max(os.sched_getaffinity(0))}
+    # The process is bound before it imports this module, so libraries start a thread each.
+    with ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, core)) as process:
+        try:
+            return process.submit(measure, task).result()
+        except BrokenProcessPool as error:
+            raise SearchError(f"the process that measured {task.index} was killed: {error}") from error
 
 
 def measure(task: Task) -> dict[str, Any]:
     """Returns the figures of a task, in JSON's types."""
-    import numpy as np
-
-    from tfb2d.search.snapshot import Snapshot
-
-    for name in ("bm25s", "faiss", "pyarrow"):  # whose code is not the index's memory
+    for name in ("bm25s", "faiss"):  # whose code is not the index's memory
         importlib.import_module(name)
     before = _memory()
     begin = time.perf_counter()
-    snapshot = Snapshot.open(Path(task.index))
+    snapshot = Snapshot.open(task.index)
     figures: dict[str, Any] = {"open_ms": (time.perf_counter() - begin) * 1e3}
-    vectors, queries, truth = np.load(task.vectors), task.queries, Path(task.truth)
+    vectors, queries = np.load(task.vectors), task.queries
     snapshot.nearest(vectors[0], DEPTH)
     figures["memory_mb"] = {name: value - before[name] for name, value in _memory().items()}
-    if not truth.exists():
-        rows = [snapshot.nearest(vector, max(KS))[0] for vector in vectors]
-        np.save(truth, np.array(rows))
-    exact = np.load(truth)
+    if not task.truth.exists():
+        np.save(task.truth, np.array([snapshot.nearest(vector, max(KS))[0] for vector in vectors]))
+    exact = np.load(task.truth)
     figures["ways"] = {}
     inner = getattr(snapshot.backend, "parameters", {})  # exact search has none
     for ef in [inner.get("ef_search"), *task.ef_search]:
@@ -112,8 +92,7 @@ def measure(task: Task) -> dict[str, Any]:
             inner["ef_search"] = ef
         name = "twin" if ef is None else f"twin, ef_search {ef}"
         figures["ways"][name] = _way(lambda at, k: snapshot.nearest(vectors[at], k)[0], exact)
-    if task.bm25:
-        from tfb2d.search.fusion import fuse
+    if task.is_base:
 
         def both(at: int, k: int) -> Any:
             return fuse([snapshot.lexical.search(queries[at], k), snapshot.nearest(vectors[at], k)])[0][:k]
@@ -125,15 +104,13 @@ def measure(task: Task) -> dict[str, Any]:
         figures["two_stages"] = _two_stages(task)
         if task.peer:
             figures["two_stages"]["both, ranked by the cross-encoder"] = _with_peer(task)
-        if task.encoding:
+        if task.is_base:
             figures["query_encoding"] = _encoding(task)
     return figures
 
 
 def _way(search: Callable[[int, int], Any], exact: Any) -> dict[str, Any]:
     """Returns recall against the exact rows at each of KS, and milliseconds at DEPTH."""
-    import numpy as np
-
     figures: dict[str, Any] = {}
     for k in KS:
         shares = [len(np.intersect1d(search(at, k), rows[:k])) / min(k, len(rows)) for at, rows in enumerate(exact)]
@@ -144,64 +121,51 @@ def _way(search: Callable[[int, int], Any], exact: Any) -> dict[str, Any]:
 
 def _two_stages(task: Task) -> dict[str, Any]:
     """Returns milliseconds by part of a whole search, strings in, for the twin alone and for both legs."""
-    from tfb2d.search.searcher import Searcher
-
-    figures = {}
     with Searcher.open(task.index, twin=task.twin, ranker=task.ranker) as searcher:
-        for name, legs in (("twin", ("twin",)), ("both", ("bm25", "twin"))):
-            for query in task.queries[:_WARM]:
-                searcher.search(query, retrieve=DEPTH, legs=legs)
-            parts: dict[str, list[float]] = {}
-            for query in task.queries:
-                for part, value in searcher.search(query, retrieve=DEPTH, legs=legs).milliseconds.items():
-                    parts.setdefault(part, []).append(value)
-            figures[name] = {part: percentiles(values) for part, values in parts.items()}
-    return figures
+
+        def search(legs: Sequence[str], query: str) -> Mapping[str, float]:
+            return searcher.search(query, retrieve=DEPTH, legs=legs).milliseconds
+
+        ways = {"twin": ("twin",), "both": ("bm25", "twin")}
+        return {name: _by_part(partial(search, legs), task.queries, _WARM) for name, legs in ways.items()}
 
 
 def _with_peer(task: Task) -> dict[str, Any]:
     """Returns milliseconds by part of a search whose second stage is a cross-encoder in ONNX Runtime, strings in."""
     from tfb2d.bench.onnx_bert import open_onnx
-    from tfb2d.search.searcher import Searcher
 
     encoder = open_onnx(**task.peer)
-    parts: dict[str, list[float]] = {"retrieve": [], "rank": [], "total": []}
     with Searcher.open(task.index, twin=task.twin) as searcher:
-        for at, query in enumerate([*task.queries[:_WARM_PEER], *task.queries[:_PEER_QUERIES]]):
-            begin = time.perf_counter()
-            titles = [hit.title for hit in searcher.search(query, k=DEPTH, retrieve=DEPTH).hits]
-            middle = time.perf_counter()
-            encoder.rank(query, titles)
-            end = time.perf_counter()
-            if at >= _WARM_PEER:
-                for part, value in (("retrieve", middle - begin), ("rank", end - middle), ("total", end - begin)):
-                    parts[part].append(value * 1e3)
-    return {part: percentiles(values) for part, values in parts.items()}
+
+        def search(query: str) -> Mapping[str, float]:
+            answer = searcher.search(query, k=DEPTH, retrieve=DEPTH)
+            rank = _milliseconds(lambda: encoder.rank(query, [hit.title for hit in answer.hits]))
+            retrieve = answer.milliseconds["total"]
+            return {"retrieve": retrieve, "rank": rank, "total": retrieve + rank}
+
+        return _by_part(search, task.queries[:_PEER_QUERIES], _WARM_PEER)
 
 
 def _encoding(task: Task) -> dict[str, Any]:
     """Returns milliseconds of one query's encoding, strings in: a session run as a server does it, and from Python."""
     from tfb2d.bench.students import Session
     from tfb2d.model_folder import version_folder
-    from tfb2d.search.models import Model
 
-    session, model = Session(str(version_folder(task.twin)), ()), Model(task.twin)
-    ways = {"session": lambda query: session.embed_query([query]), "python": model.query}
-    figures = {}
-    for name, encode in ways.items():
-        for query in task.queries[:_WARM]:
-            encode(query)
-        figures[name] = percentiles([_milliseconds(partial(encode, query)) for query in task.queries])
-    session.close()
-    model.close()
-    return figures
+    with closing(Session(str(version_folder(task.twin)), ())) as session, closing(Model(task.twin)) as model:
+
+        def encode(query: str) -> Mapping[str, float]:
+            by_session = _milliseconds(lambda: session.embed_query([query]))
+            return {"session": by_session, "python": _milliseconds(lambda: model.query(query))}
+
+        return _by_part(encode, task.queries, _WARM)
 
 
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """Returns p50 and p99."""
-    import numpy as np
-
-    return {"p50": float(np.percentile(values, 50)), "p99": float(np.percentile(values, 99))}
+def _by_part(work: Callable[[str], Mapping[str, float]], queries: Sequence[str], warm: int) -> dict[str, Any]:
+    """Returns p50 and p99 of each part of the milliseconds that queries take, after some that do not count."""
+    for query in queries[:warm]:
+        work(query)
+    times = [work(query) for query in queries]
+    return {part: percentiles([each[part] for each in times if part in each]) for part in dict.fromkeys(chain(*times))}
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
@@ -215,16 +179,3 @@ def _memory() -> dict[str, float]:
     status = Path("/proc/self/status").read_text()
     names = {"own": "RssAnon", "mapped": "RssFile"}
     return {name: int(re.search(rf"{key}:\s+(\d+)", status)[1]) * 1024 / 1e6 for name, key in names.items()}  # type: ignore[index]
-
-
-def _answer(task: Path) -> Path:
-    return task.with_suffix(".figures.json")
-
-
-if __name__ == "__main__":
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before any library starts its threads
-    from tfb2d.atomic import write_json as write
-    from tfb2d.cli.terminal import quiet
-
-    with quiet():
-        write(_answer(Path(sys.argv[1])), measure(Task(**json.loads(Path(sys.argv[1]).read_text()))))

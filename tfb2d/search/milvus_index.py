@@ -11,12 +11,14 @@ The server's token is read from the environment variable TFB2D_MILVUS_TOKEN.
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.search.answer import SearchError
+from tfb2d.search.catalogue import Catalogue
+from tfb2d.search.exact import Backend
 from tfb2d.search.fusion import Rows
 from tfb2d.search.manifest import Manifest
 
@@ -25,7 +27,7 @@ MAX_LIMIT = 16_384  # hits of a search, the server's limit
 _SECONDS = 10.0
 
 
-class Milvus:
+class Milvus(Backend):
     """A collection of a Milvus server; connects at the first use, and anew after a failure."""
 
     def __init__(self, manifest: Manifest) -> None:
@@ -38,7 +40,7 @@ class Milvus:
         self._lock = threading.Lock()
 
     @classmethod
-    def create(cls, manifest: Manifest) -> "Milvus":
+    def create(cls, manifest: Manifest, catalogue: Catalogue) -> Self:
         """Makes the collection anew, empty."""
         from pymilvus import DataType, MilvusClient
 
@@ -60,6 +62,11 @@ class Milvus:
         self._new = True
         return self
 
+    @classmethod
+    def load(cls, index: Path, manifest: Manifest, catalogue: Catalogue) -> Self:
+        """Returns the collection, without a connection yet."""
+        return cls(manifest)
+
     def search(self, query: NDArray[np.float32], k: int, deleted: NDArray[np.bool_]) -> Rows:
         """Returns about k near rows.
 
@@ -70,18 +77,9 @@ class Milvus:
         effort = {"metric_type": "IP", "params": {"ef": max(self.parameters["ef_search"], limit)}}
         if not limit:
             return np.zeros(0, np.int64)
-        # output_fields: without it Milvus Lite sends the vectors, too.
-        (hits,) = self._call(
-            lambda client: client.search(
-                self._name,
-                data=[query.tolist()],
-                anns_field="vector",
-                limit=limit,
-                search_params=effort,
-                output_fields=["row"],
-                timeout=_SECONDS,
-            )
-        )
+        asked = {"anns_field": "vector", "limit": limit, "search_params": effort, "timeout": _SECONDS}
+        asked["output_fields"] = ["row"]  # without it Milvus Lite sends the vectors, too
+        (hits,) = self._call(lambda client: client.search(self._name, data=[query.tolist()], **asked))
         rows = np.unique(np.array([hit["row"] for hit in hits], np.int64))
         rows = rows[(rows >= 0) & (rows < len(deleted))]  # an update that was cut short may have added more
         return rows[~deleted[rows]]

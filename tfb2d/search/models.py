@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,6 @@ class Identity:
     version: int = 0
     fingerprint: str = ""
     probes: Sequence[Sequence[float]] = field(default_factory=list)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Identity":
-        """Reads what `dataclasses.asdict` returned."""
-        return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
 
     def check(self, other: "Identity") -> None:
         """Makes sure that another model gives the same vectors.

@@ -1,6 +1,7 @@
 """Describes the API in OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0): what it takes and what it answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tfb2d import __version__
@@ -12,45 +13,33 @@ MAX_TITLES, MAX_TITLE = 20, 20_000  # of a request to /api/explain or /api/teach
 Schema = dict[str, Any]
 
 
-def text(about: str, **more: Any) -> Schema:
-    """Returns the schema of a string."""
-    return {"type": "string", "description": about, **more}
+def schema(kind: str, about: str, **more: Any) -> Schema:
+    """Returns the schema of a value of a JSON type."""
+    return {"type": kind, "description": about, **more}
 
 
-def number(about: str) -> Schema:
-    """Returns the schema of a number."""
-    return {"type": "number", "description": about}
+text, number, whole, switch = (partial(schema, kind) for kind in ("string", "number", "integer", "boolean"))
 
 
-def whole(about: str, **more: Any) -> Schema:
-    """Returns the schema of a whole number."""
-    return {"type": "integer", "description": about, **more}
-
-
-def several(items: Schema, about: str) -> Schema:
+def several(items: Schema, about: str, **more: Any) -> Schema:
     """Returns the schema of a list."""
-    return {"type": "array", "items": items, "description": about}
+    return schema("array", about, items=items, **more)
 
 
 def table(values: Schema, about: str) -> Schema:
     """Returns the schema of an object with any keys."""
-    return {"type": "object", "additionalProperties": values, "description": about}
+    return schema("object", about, additionalProperties=values)
 
 
 def record(about: str, /, *, optional: Sequence[str] = (), **properties: Schema) -> Schema:
     """Returns the schema of an object with these properties, all of which are there, save the optional ones."""
-    return {
-        "type": "object",
-        "description": about,
-        "required": [name for name in properties if name not in optional],
-        "properties": properties,
-        "additionalProperties": False,
-    }
+    required = [name for name in properties if name not in optional]
+    return schema("object", about, required=required, properties=properties, additionalProperties=False)
 
 
-def named(schema: str) -> Schema:
+def named(name: str) -> Schema:
     """Returns a reference to a schema of `SCHEMAS`."""
-    return {"$ref": f"#/components/schemas/{schema}"}
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 SPAN = record(
@@ -90,9 +79,9 @@ SCHEMAS: dict[str, Schema] = {
         models=table(text("A model."), "Names of the models, by what they do: twin, ranker, teacher."),
         index=text("How the twin's vectors are searched: exact, hnsw, ivfpq, sq or milvus."),
         samples=several(text("A query."), "Queries to try."),
-        ranks={"type": "boolean", "description": "Whether a student ranks what was retrieved."},
-        explains={"type": "boolean", "description": "Whether /api/explain answers."},
-        teacher={"type": "boolean", "description": "Whether /api/teacher answers."},
+        ranks=switch("Whether a student ranks what was retrieved."),
+        explains=switch("Whether /api/explain answers."),
+        teacher=switch("Whether /api/teacher answers."),
         notes=several(text("A sentence."), "Advice about the index."),
         limits=record(
             "What a request may ask for.",
@@ -140,61 +129,44 @@ ERRORS = {
     "500": "A fault of the server, which its log tells.",
     "503": "More requests than are worked on at once, or a model or index that does not answer: ask again later.",
 }
-QUERY = {"name": "q", "required": True, "schema": text("What to search for.", minLength=1, maxLength=MAX_QUERY)}
-TITLES = {
-    "name": "title",
-    "required": True,
-    "schema": {
-        "type": "array",
-        "items": text("A title.", maxLength=MAX_TITLE),
-        "minItems": 1,
-        "maxItems": MAX_TITLES,
-        "description": "A title; may stand several times.",
-    },
-}
-SEARCH = (
+
+
+def parameter(name: str, described: Schema) -> Schema:
+    """Returns a parameter; without a default it is required."""
+    required = {} if "default" in described else {"required": True}
+    return {"in": "query", "name": name, **required, "schema": described}
+
+
+QUERY = parameter("q", text("What to search for.", minLength=1, maxLength=MAX_QUERY))
+TITLE = text("A title.", maxLength=MAX_TITLE)
+TITLES = parameter("title", several(TITLE, "A title; may stand several times.", minItems=1, maxItems=MAX_TITLES))
+CANDIDATES = whole("Candidates of each leg, which are then ranked.", minimum=1, maximum=MAX_RETRIEVE, default=100)
+PAIR = [QUERY, TITLES]
+SEARCH = [
     QUERY,
-    {"name": "k", "schema": whole("Hits of the answer.", minimum=1, maximum=MAX_K, default=10)},
-    {
-        "name": "retrieve",
-        "schema": whole("Candidates of each leg, which are then ranked.", minimum=1, maximum=MAX_RETRIEVE, default=100),
-    },
-    {
-        "name": "legs",
-        "schema": text("Which legs retrieve: bm25, twin, or both with a comma. Without it: all there are."),
-    },
-    {"name": "rank", "schema": {"type": "boolean", "default": True, "description": "Whether the ranker orders them."}},
-    {
-        "name": "compare",
-        "schema": {"type": "boolean", "default": False, "description": "Whether to answer by each leg alone, too."},
-    },
-)
+    parameter("k", whole("Hits of the answer.", minimum=1, maximum=MAX_K, default=10)),
+    parameter("retrieve", CANDIDATES),
+    parameter("legs", text("Which legs retrieve: bm25, twin, or both with a comma.", default="bm25,twin")),
+    parameter("rank", switch("Whether the ranker orders them.", default=True)),
+    parameter("compare", switch("Whether to answer by each leg alone, too.", default=False)),
+]
 
 
-def operation(
-    summary: str, name: str, answer: str, parameters: Sequence[Mapping[str, Any]], errors: Sequence[str]
-) -> Schema:
+def operation(summary: str, name: str, answer: str, parameters: Sequence[Schema], errors: Sequence[str]) -> Schema:
     """Returns a path with its GET operation."""
     responses = {"200": response(SCHEMAS[answer]["description"], answer)}
     responses |= {status: response(ERRORS[status], "Error") for status in errors}
-    return {
-        "get": {
-            "summary": summary,
-            "operationId": name,
-            "parameters": [{"in": "query", **parameter} for parameter in parameters],
-            "responses": responses,
-        }
-    }
+    return {"get": {"summary": summary, "operationId": name, "parameters": parameters, "responses": responses}}
 
 
-def response(about: str, schema: str) -> Schema:
+def response(about: str, name: str) -> Schema:
     """Returns a JSON response."""
-    return {"description": about, "content": {"application/json": {"schema": named(schema)}}}
+    return {"description": about, "content": {"application/json": {"schema": named(name)}}}
 
 
 def document() -> Schema:
     """Returns the OpenAPI document."""
-    statuses = ("400", "404", "500", "503")
+    some, every = ("400", "500", "503"), tuple(ERRORS)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -205,15 +177,11 @@ def document() -> Schema:
         },
         "servers": [{"url": "/"}],
         "paths": {
-            "/api/search": operation(
-                "Searches the catalogue.", "search", "SearchAnswer", SEARCH, ("400", "500", "503")
-            ),
-            "/api/describe": operation("Says what is searched.", "describe", "Description", (), ("400", "500", "503")),
-            "/api/explain": operation(
-                "Says what moved the ranker's scores.", "explain", "Explanations", (QUERY, TITLES), statuses
-            ),
-            "/api/teacher": operation("Asks the teacher.", "teacher", "TeacherScores", (QUERY, TITLES), statuses),
-            "/api/health": operation("Says whether the server answers.", "health", "Health", (), ("400", "503")),
+            "/api/search": operation("Searches the catalogue.", "search", "SearchAnswer", SEARCH, some),
+            "/api/describe": operation("Says what is searched.", "describe", "Description", [], some),
+            "/api/explain": operation("Says what moved the ranker's scores.", "explain", "Explanations", PAIR, every),
+            "/api/teacher": operation("Asks the teacher.", "teacher", "TeacherScores", PAIR, every),
+            "/api/health": operation("Says whether the server answers.", "health", "Health", [], ("400", "503")),
         },
         "components": {"schemas": SCHEMAS},
     }

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tfb2d.cli.terminal import printable
-from tfb2d.search.flags import open_searcher, search_flags
+from tfb2d.search.flags import open_searcher, searched_flags
 
 if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser
@@ -27,7 +27,8 @@ _STAGES = ("bm25", "twin", "fuse", "rank")
 
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
-    how = search_flags(parser)
+    searched_flags(parser)
+    how = parser.group("how")
     how.integer("k", "Titles to show.", 10, 1)
     how.integer("retrieve", "Titles that each leg finds, and that are ranked.", 100, 1)
     how.words("legs", "What retrieves: bm25, twin, or both.", ("bm25", "twin"), metavar="LEG,...")

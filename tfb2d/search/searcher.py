@@ -117,6 +117,11 @@ class Searcher:
         return self._ranker.rank(query, titles).astype(np.float64)
 
     @property
+    def ranks(self) -> bool:
+        """Says whether a student ranks what was found."""
+        return self._ranker is not None
+
+    @property
     def catalogue(self) -> Catalogue:
         """Returns the catalogue as it is now."""
         return self._current().catalogue

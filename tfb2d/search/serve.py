@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfb2d.errors import UserError
+from tfb2d.search.flags import open_searcher, searched_flags
 
 if TYPE_CHECKING:
     import uvicorn
@@ -36,17 +37,7 @@ GRACE = 10  # seconds that requests in work may take once the server ends
 
 def add_arguments(parser: "Parser") -> None:
     """Adds the command's flags."""
-    what = parser.group("what is searched")
-    what.flag("index", "The index's folder, made by tfb2d search build.", required=True, metavar="DIR")
-    what.flag(
-        "twin",
-        "The twin: a folder, or HOST:PORT/MODEL. [default: the one that the index was built by]",
-        "",
-        metavar="DIR",
-    )
-    what.flag(
-        "ranker", "The DNN student that ranks: an exported model's folder, or HOST:PORT/MODEL.", "", metavar="DIR"
-    )
+    what = searched_flags(parser)
     what.flag("student", "The ranker's student folder, where explanations cannot find it.", "", metavar="DIR")
     what.flag("teacher", "A saved teacher's folder, for its scores on demand.", "", metavar="DIR")
     how = parser.group("server")
@@ -71,18 +62,12 @@ def run(options: Namespace) -> None:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         print(f"{address} searches {api.searcher.describe()['titles']:,} titles; Ctrl-C ends it", flush=True)
-        warming = threading.Thread(target=warm, args=(api,), name="warm")
+        warming = threading.Thread(target=api.warm, name="warm")
         warming.start()
         opened.callback(warming.join)  # a process that ends amid TensorFlow's work would abort
         if options.open:
             webbrowser.open(address)
         uvicorn.Server(settings_of(application(api))).run([listener])
-
-
-def warm(api: "Api") -> None:
-    """Loads what explaining needs; what goes wrong there is the first request's to tell."""
-    with contextlib.suppress(UserError):
-        api.warm()
 
 
 def settings_of(served: "Starlette") -> "uvicorn.Config":
@@ -124,12 +109,10 @@ def open_api(options: Namespace) -> "Api":
       UserError: one of them cannot be used.
     """
     from tfb2d.search.api import Api
-    from tfb2d.search.explaining import Explainer
-    from tfb2d.search.searcher import Searcher
-    from tfb2d.search.teacher import TeacherOnDemand
+    from tfb2d.search.explaining import Explainer, TeacherOnDemand
 
     teacher = TeacherOnDemand(options.teacher) if options.teacher else None
-    searcher = Searcher.open(options.index, twin=options.twin, ranker=options.ranker)
+    searcher = open_searcher(options)
     explainer = None
     if options.ranker:
         folder = options.ranker if Path(options.ranker).exists() else ""

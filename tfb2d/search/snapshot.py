@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.search import index as backends
 from tfb2d.search.answer import SearchError
+from tfb2d.search.backends import backend_class
 from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.exact import Exact, scores_of
 from tfb2d.search.fusion import Floats, Rows, ordered
@@ -25,7 +25,7 @@ class Snapshot:
         self.folder, self.manifest, self._stamp = folder, manifest, stamp
         self.catalogue = Catalogue(folder, manifest)
         self.lexical = Lexical(folder / manifest.lexical)
-        self.backend = backends.load(folder, manifest, self.catalogue)
+        self.backend = backend_class(manifest.backend).load(folder, manifest, self.catalogue)
         self._exact = self.backend if isinstance(self.backend, Exact) else Exact(self.catalogue)
 
     @classmethod

@@ -33,8 +33,7 @@ class Source:
 
     Attributes:
       files: paths, globs, folders.
-      id: the ids' column; 1 and 1.0 are the id "1".
-      title: the titles' column.
+      id, title: the columns; 1 and 1.0 are the id "1".
       quoting: how TSV and CSV files were written, see `tfb2d.data.readers.read_rows`.
       max_chars: a longer title is rejected.
       max_rejected: share of rows that may be rejected.
@@ -68,7 +67,6 @@ class Source:
         """Streams the titles in order. Of rows with the same id the first counts, the others are rejected.
 
         Args:
-          paths: of `paths()`.
           rejected: the file that gets the rejected rows, if there are any.
           progress: called with the bytes read since the last call.
 
@@ -98,13 +96,9 @@ class Source:
     def _good(
         self, path: Path, rejects: Rejects, progress: Callable[[int], None] | None
     ) -> Iterator[tuple[int, str, str]]:
+        reading = Reading.of(self)
         for row in read_checked_rows(
-            path,
-            (self.title,),
-            rejects,
-            others=(self.id,),
-            reading=Reading.of(self),
-            progress=progress,
+            path, (self.title,), rejects, others=(self.id,), reading=reading, progress=progress
         ):
             key = name(row.others[0])
             fault = "empty id" if not key else text_fault(key, MAX_ID).replace("data.max_chars=", "")

@@ -40,7 +40,7 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.search.building import update
+    from tfb2d.search.indexing import update
     from tfb2d.search.snapshot import Snapshot
 
     deleted = list(options.delete_ids)

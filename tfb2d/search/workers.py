@@ -14,13 +14,7 @@ class FullError(Exception):
 
 
 class Workers:
-    """A pool of threads with a bounded queue.
-
-    Args:
-      name: of the threads.
-      threads: that work at once.
-      waiting: calls that may wait for a thread.
-    """
+    """A pool of threads, for which `waiting` calls may wait."""
 
     def __init__(self, name: str, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, name)

@@ -92,7 +92,7 @@ def train_on_workers(run: Run, config: Config) -> StudentOutcome:
       RunError: workers died again and again.
       Exception: of the training, raised in a worker.
     """
-    from tfb2d.scale.ray_train import train_on_ray
+    from tfb2d.scale.ray_cluster import train_on_ray
 
     outcome = run.student / CHECKPOINTS / OUTCOME
     outcome.unlink(missing_ok=True)

@@ -35,10 +35,7 @@ class CharacterTable(NamedTuple):
 
 @cache
 def character_table(lowercase: bool, strip_accents: bool) -> CharacterTable:
-    """Reads what the `tokenizers` library makes of every code point, in two seconds.
-
-    Args:
-      lowercase, strip_accents: of its BertNormalizer.
+    """Reads what the `tokenizers` library's BertNormalizer makes of every code point, in two seconds.
 
     Returns:
       The table. A character that is a word of its own has a space on either side; what is left out is an empty sequence.
@@ -68,11 +65,7 @@ def character_table(lowercase: bool, strip_accents: bool) -> CharacterTable:
 
 
 class BertText:
-    """Normalises texts; calling it adds ops to a graph.
-
-    Args:
-      lowercase, strip_accents: as of `character_table`.
-    """
+    """Normalises texts; calling it adds ops to a graph."""
 
     def __init__(self, lowercase: bool, strip_accents: bool) -> None:
         self.lowercase = lowercase
@@ -85,11 +78,7 @@ class BertText:
         self._replace = replace
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Returns texts whose words stand between spaces.
-
-        Args:
-          texts: `[n]` string; any bytes. What is not UTF-8 is left out, as U+FFFD is.
-        """
+        """Returns texts `[n]` whose words stand between spaces. Bytes that are not UTF-8 are left out, as U+FFFD is."""
         plain = tf.strings.regex_full_match(texts, _PLAIN)
 
         def plain_text() -> tf.Tensor:

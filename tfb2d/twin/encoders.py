@@ -13,23 +13,8 @@ from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.teachers.models import build_classifier, precision
 from tfb2d.teachers.packing import Packer
 
-READ = {"token_ids", "padding_mask", "segment_ids"}  # inputs of encoders that towers know to feed
-
-
-@dataclass(frozen=True)
-class WordPieces:
-    """Holds what `WordPieceInputs` is made from, besides the length.
-
-    Attributes:
-      vocabulary: the pieces, in the order of their ids.
-      lowercase, strip_accents: what happens to texts first.
-      special: names of the special tokens: "start", "end", "padding" and "unknown".
-    """
-
-    vocabulary: tuple[str, ...]
-    lowercase: bool
-    strip_accents: bool
-    special: dict[str, str]
+NEEDED = {"token_ids", "padding_mask"}
+READ = NEEDED | {"segment_ids"}  # inputs of encoders that towers know to feed
 
 
 @dataclass(frozen=True)
@@ -38,11 +23,11 @@ class Source:
 
     Attributes:
       backbone: the encoder.
-      pieces: its tokenizer's settings.
+      pieces: its tokenizer's settings: arguments of `WordPieceInputs`, without the length.
     """
 
     backbone: keras_hub.models.Backbone
-    pieces: WordPieces
+    pieces: dict[str, Any]
 
 
 def read_source(preset: str, length: int) -> Source:
@@ -64,10 +49,8 @@ def read_source(preset: str, length: int) -> Source:
     if positions and length > positions:
         raise ConfigError(f"twin.title_length and twin.query_length: {preset} takes {positions} tokens, not {length}")
     inputs = list(classifier.input)
-    suitable = isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) and {"token_ids", "padding_mask"} <= set(
-        inputs
-    )
-    if not suitable or not set(inputs) <= READ or "num_layers" not in backbone.get_config():
+    suitable = isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) and NEEDED <= set(inputs) <= READ
+    if not suitable or "num_layers" not in backbone.get_config():
         raise ConfigError(
             f"twin.preset: {preset or 'the teacher'} is a {type(backbone).__name__} with a "
             f"{type(tokenizer).__name__}; towers start from WordPiece encoders (BERT, DistilBERT, ELECTRA, MPNet); name "
@@ -75,22 +58,21 @@ def read_source(preset: str, length: int) -> Source:
         )
     packer = Packer(classifier.preprocessor, inputs, length)
     names = list(tokenizer.get_vocabulary())
-    special = {
-        "start": names[packer.start[0]],
-        "end": names[packer.end[0]],
-        "padding": names[packer.pad_id],
+    special = {"start": packer.start[0], "end": packer.end[0], "padding": packer.pad_id}
+    pieces = {
+        "vocabulary": names,
+        "lowercase": bool(tokenizer.lowercase),
+        "strip_accents": bool(tokenizer.strip_accents),
+        **{name: names[index] for name, index in special.items()},
         "unknown": tokenizer.oov_token,
     }
-    pieces = WordPieces(tuple(names), bool(tokenizer.lowercase), bool(tokenizer.strip_accents), special)
     return Source(backbone, pieces)
 
 
 def layers_taken(of: int, layers: int, take: str) -> list[int]:
-    """Returns the indices of the Transformer layers that a shallower encoder takes.
+    """Returns the indices of the Transformer layers that an encoder of fewer `layers` takes.
 
     Args:
-      of: layers that there are.
-      layers: layers to take.
       take: "first", or "spaced": evenly, the last among them, as 2, 4, 6 of six (TinyBERT, arXiv 1909.10351).
 
     Raises:
@@ -141,18 +123,12 @@ def new_encoder(config: TwinConfig, vocabulary: Sequence[str]) -> keras_hub.mode
 def starting_encoder(config: TwinConfig, source: Source) -> keras_hub.models.Backbone:
     """Returns a tower's encoder as the settings say: cut out of the source, or new with the source's vocabulary."""
     if config.preset == SCRATCH:
-        return new_encoder(config, source.pieces.vocabulary)
+        return new_encoder(config, source.pieces["vocabulary"])
     return cut(source.backbone, config)
 
 
-def encoder_to_json(backbone: keras_hub.models.Backbone) -> dict[str, Any]:
-    """Returns an encoder's shape as JSON can hold it, without weights."""
-    value: dict[str, Any] = keras.saving.serialize_keras_object(backbone)
-    return value
-
-
 def encoder_from_json(value: dict[str, Any], mixed_precision: bool) -> keras_hub.models.Backbone:
-    """Builds the encoder that `encoder_to_json` described, with random weights."""
+    """Builds the encoder that Keras serialised, with random weights."""
     policy = keras.saving.serialize_keras_object(keras.DTypePolicy(precision(mixed_precision)))
     encoder: Any = keras.saving.deserialize_keras_object({**value, "config": {**value["config"], "dtype": policy}})
     return encoder

@@ -5,7 +5,7 @@ tensorflow_text. Tri-letters and n-grams are core TensorFlow ops and need no dic
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,28 +17,27 @@ MAX_CHARACTERS = 100  # of a word; a longer one is unknown, as in BERT's tokeniz
 WINDOW = 3  # letters of a tri-letter
 
 
-class Inputs(Protocol):
-    """Turns texts into the tensors that a tower reads."""
+class Inputs:
+    """Turns texts into the tensors that a tower reads.
 
-    def __hash__(self) -> int: ...
+    Attributes:
+      kind: its name in a spec.
+      settings: names of the constructor's arguments, which are attributes, too.
+    """
+
+    kind: str
+    settings: tuple[str, ...]
 
     def spec(self) -> dict[str, Any]:
         """Returns what `inputs_from_spec` makes the same inputs from; JSON holds it."""
-        ...
+        return {"kind": self.kind, **{name: getattr(self, name) for name in self.settings}}
 
     def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Adds ops to a graph, or runs them.
-
-        Args:
-          texts: `[n]` string; any bytes.
-
-        Returns:
-          Tensors by name, each with n rows, padded to the longest text; see the class.
-        """
-        ...
+        """Cuts texts, `[n]` string of any bytes, into tensors by name, `[n, ...]`, padded to the longest; see the class."""
+        raise NotImplementedError
 
 
-class WordPieceInputs:
+class WordPieceInputs(Inputs):
     """Cuts texts into word pieces, with the ids of the `tokenizers` library's BERT tokenizer (`teachers/tokens.py`).
 
     Special tokens in a text are cut like any other text. Calling it returns `token_ids` and `padding_mask` (1 for
@@ -54,6 +53,9 @@ class WordPieceInputs:
       ValueError: a special token is not in the vocabulary, a piece stands in it twice, or `max_length` is too small.
       ImportError: there is no tensorflow_text.
     """
+
+    kind = "wordpiece"
+    settings = ("vocabulary", "lowercase", "strip_accents", "max_length", "start", "end", "padding", "unknown")
 
     def __init__(
         self,
@@ -91,11 +93,6 @@ class WordPieceInputs:
             max_bytes_per_word=4 * MAX_CHARACTERS,  # words with more characters are replaced before
         )
 
-    def spec(self) -> dict[str, Any]:
-        """Returns the settings, the vocabulary among them."""
-        names = ("vocabulary", "lowercase", "strip_accents", "max_length", "start", "end", "padding", "unknown")
-        return {"kind": "wordpiece", **{name: getattr(self, name) for name in names}}
-
     def pieces(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Returns the ids of texts without special tokens, `[n, (pieces)]` int32: at least the first `max_length - 2`."""
         # Each word has one piece or more. What is left behind the last split is cut off later.
@@ -118,7 +115,7 @@ class WordPieceInputs:
         return {"token_ids": padded, "padding_mask": mask}
 
 
-class TriLetterInputs:
+class TriLetterInputs(Inputs):
     """Hashes the tri-letters of words (TwinBERT, arXiv 2002.06275, section 3.1, after DSSM, Huang et al. 2013).
 
     Words are the tokens of hash spec 2 (docs/hash_spec.md), lower-case and without accents. A word is written `#word#` and
@@ -131,15 +128,13 @@ class TriLetterInputs:
       max_letters: tri-letters kept of a word.
     """
 
+    kind = "triletters"
+    settings = ("buckets", "max_words", "max_letters")
+
     def __init__(self, buckets: int, max_words: int, max_letters: int = 20) -> None:
         if buckets < 2 or max_words < 1 or max_letters < 1:
             raise ValueError(f"{buckets} buckets, {max_words} words, {max_letters} tri-letters: at least 2, 1 and 1")
         self.buckets, self.max_words, self.max_letters = buckets, max_words, max_letters
-
-    def spec(self) -> dict[str, Any]:
-        """Returns the settings."""
-        names = ("buckets", "max_words", "max_letters")
-        return {"kind": "triletters", **{name: getattr(self, name) for name in names}}
 
     def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Hashes the tri-letters of each word."""
@@ -156,7 +151,7 @@ class TriLetterInputs:
         return {"ids": tf.scatter_nd(indices, ids, tf.stack([n, longest, tf.cast(letters, tf.int64)]))}
 
 
-class NGramInputs:
+class NGramInputs(Inputs):
     """Hashes n-grams of tokens by hash spec 2, as the DNN student does (`students/text.py`).
 
     Calling it returns `ids`, `[n, longest, orders]` int32, 0 behind a text's last token, and `lengths`, `[n]` int32, the
@@ -168,15 +163,14 @@ class NGramInputs:
       max_tokens: tokens kept of a text.
     """
 
+    kind = "ngrams"
+    settings = ("buckets", "orders", "max_tokens")
+
     def __init__(self, buckets: int, orders: Sequence[int], max_tokens: int) -> None:
         check_orders(tuple(orders), buckets)
         if max_tokens < 1:
             raise ValueError(f"max_tokens is {max_tokens}; at least 1")
         self.buckets, self.orders, self.max_tokens = buckets, tuple(orders), max_tokens
-
-    def spec(self) -> dict[str, Any]:
-        """Returns the settings."""
-        return {"kind": "ngrams", "buckets": self.buckets, "orders": self.orders, "max_tokens": self.max_tokens}
 
     def flat(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns n-grams without padding, as serving wants them.
@@ -197,7 +191,7 @@ class NGramInputs:
         return {"ids": padded, "lengths": lengths}
 
 
-KINDS: dict[str, type] = {"wordpiece": WordPieceInputs, "triletters": TriLetterInputs, "ngrams": NGramInputs}
+KINDS: dict[str, type[Inputs]] = {each.kind: each for each in (WordPieceInputs, TriLetterInputs, NGramInputs)}
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
@@ -210,5 +204,4 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
     kind = settings.pop("kind", None)
     if kind not in KINDS:
         raise ValueError(f"inputs of kind {kind!r}; known are {', '.join(KINDS)}")
-    made: Inputs = KINDS[kind](**settings)
-    return made
+    return KINDS[kind](**settings)

@@ -79,10 +79,6 @@ class Pooling(keras.layers.Layer):
         weights = real / tf.maximum(tf.reduce_sum(real, 1, keepdims=True), 1e-30)
         return tf.reduce_sum(states * weights[:, :, None], 1)
 
-    def compute_output_shape(self, states_shape: Any, mask_shape: Any = None) -> tuple[Any, ...]:
-        """Returns the shape of the vectors."""
-        return (states_shape[0], states_shape[-1])
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "kind": self.kind}
@@ -100,8 +96,7 @@ class NGramPool(keras.layers.Layer):
     """Adds up the vectors of a text's n-grams and divides by the root of their number, as the DNN student's pool does.
 
     Args:
-      buckets: rows of the table.
-      width: of a row.
+      buckets, width: of the table.
 
     Call arguments:
       ids: `[n, tokens, orders]` int32.
@@ -143,10 +138,6 @@ class NGramPool(keras.layers.Layer):
         sums = tf.math.unsorted_segment_sum(tf.reduce_sum(vectors, 1), rows, n)
         counts = tf.math.unsorted_segment_sum(tf.fill(tf.shape(rows), float(orders)), rows, n)
         return sums * tf.math.rsqrt(tf.maximum(counts, 1.0))[:, None]
-
-    def compute_output_shape(self, ids_shape: Any, lengths_shape: Any = None) -> tuple[Any, ...]:
-        """Returns the shape of the vectors."""
-        return (ids_shape[0], self.width)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -197,10 +188,6 @@ class TriLetterEmbedding(keras.layers.Layer):
         start = tf.zeros([n, 1, self.width])
         positions = tf.convert_to_tensor(self.positions)[None, : 1 + words]
         return tf.cast(tf.concat([start, sums], 1) + tf.cast(positions, tf.float32), self.compute_dtype)
-
-    def compute_output_shape(self, ids_shape: Any) -> tuple[Any, ...]:
-        """Returns the shape of the vectors."""
-        return (ids_shape[0], None if ids_shape[1] is None else 1 + ids_shape[1], self.width)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

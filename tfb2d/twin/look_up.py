@@ -7,6 +7,7 @@ single words start as the transformer's vectors of these words.
 References: LightRetriever (Ma et al. 2025, arXiv 2505.12260); LEAF (Vujanic and Rueckstiess 2025, arXiv 2509.12539).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,11 @@ from tfb2d.atomic import atomic_path
 from tfb2d.config.twin import TwinConfig
 from tfb2d.students import text
 from tfb2d.twin.layers import TABLE
-from tfb2d.twin.losses import margin_loss, soft_cross_entropy, vector_loss
 from tfb2d.twin.model import Twin, with_look_up_queries
 from tfb2d.twin.pairs import Pairs
 from tfb2d.twin.texts import CHUNK
 from tfb2d.twin.towers import signature_of
-from tfb2d.twin.training import PairTraining, Validation
+from tfb2d.twin.training import PairTraining, Validation, margin_loss, soft_cross_entropy, vector_loss
 
 VECTORS = "vectors.safetensors"  # the transformer's, in the training's folder until the tower is trained
 
@@ -34,9 +34,7 @@ SMALL = 0.1  # what n-grams of several words start with, as a share of a fresh t
 class LookUpTraining(PairTraining):
     """A look-up query tower's training, see the module and `PairTraining`.
 
-    Args:
-      transformer: a trained transformer twin; its title tower and crossing layer become the new twin's.
-      pairs, valid, config, out: see `PairTraining`.
+    The title tower and the crossing layer of a trained transformer twin become the new twin's.
     """
 
     title = "look-up queries"
@@ -51,33 +49,23 @@ class LookUpTraining(PairTraining):
         self.expected = np.concatenate([self.vectors["queries"], self.vectors["titles_as_queries"]])
         self.valid_queries = twin.query_tower.pack(valid.pairs.queries)
         self.learn([twin.query_tower.model, twin.crossing], pretrained=False)
-        self.step = self._traced()
+        self._step = self._traced()
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Returns the pairs of each step; titles that are read as queries are shared out among the steps."""
         rng = np.random.default_rng([self.config.seed, epoch, 1])
         batches = super().batches(epoch)
-        self._as_queries = {
-            batch[0]: titles + len(self.pairs.queries)
-            for batch, titles in zip(
-                batches, np.array_split(rng.permutation(len(self.pairs.titles)), len(batches)), strict=True
-            )
-        }
+        shares = np.array_split(len(self.pairs.queries) + rng.permutation(len(self.pairs.titles)), len(batches))
+        self._as_queries = {batch[0]: titles for batch, titles in zip(batches, shares, strict=True)}
         return batches
 
     def loss_of(self, rows: np.ndarray) -> float:
         """Takes a step."""
         own, query_of = np.unique(self.pairs.query_of[rows], return_inverse=True)
         texts = np.concatenate([own, self._as_queries[rows[0]]])
-        titles = self.vectors["titles"][self.pairs.title_of[rows]]
-        arrays = (
-            query_of.astype(np.int32),
-            titles,
-            self.expected[texts],
-            self.pairs.targets[rows],
-            self.pairs.teacher[rows],
-        )
-        return float(self.step(self.queries.batch(texts), *map(tf.constant, arrays)))
+        titles, expected = self.vectors["titles"][self.pairs.title_of[rows]], self.expected[texts]
+        arrays = (query_of.astype(np.int32), titles, expected, self.pairs.targets[rows], self.pairs.teacher[rows])
+        return float(self._step(self.queries.batch(texts), *arrays))
 
     def valid_logits(self) -> np.ndarray:
         """Returns the logits of the validation pairs, `[n, 1]`."""
@@ -111,16 +99,12 @@ class LookUpTraining(PairTraining):
 
 def _words(texts: Sequence[str], max_tokens: int) -> list[bytes]:
     """Returns the distinct tokens of texts (hash spec 2), most frequent first."""
-    cut = tf.function(
-        lambda chunk: text.flat_tokens(chunk, max_tokens)[0], input_signature=[tf.TensorSpec([None], tf.string)]
-    )
-    counts: dict[bytes, int] = {}
+    strings = [tf.TensorSpec([None], tf.string)]
+    cut = tf.function(lambda chunk: text.flat_tokens(chunk, max_tokens)[0], input_signature=strings)
+    counts: Counter[bytes] = Counter()
     for at in range(0, len(texts), CHUNK):
         chunk = [row.encode("utf-8", "surrogatepass") for row in texts[at : at + CHUNK]]
-        for word, count in zip(
-            *np.unique(cut(tf.constant(chunk)).numpy().astype(bytes), return_counts=True), strict=True
-        ):
-            counts[word] = counts.get(word, 0) + int(count)
+        counts.update(cut(tf.constant(chunk)).numpy().tolist())
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 

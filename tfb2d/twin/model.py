@@ -26,13 +26,11 @@ FORMAT = 1
 
 
 class Twin:
-    """A twin.
+    """Two towers and what crosses their embeddings.
 
     Args:
-      config: its settings.
-      task: names the fields of queries and titles.
-      query_tower: embeds queries.
-      title_tower: embeds titles. Towers that share weights share their `model`.
+      config, task: its settings, and the names of its fields.
+      query_tower, title_tower: towers that share weights share their `model`.
       crossing: from two batches of embeddings `[n, dim]` to logits `[n]`.
     """
 
@@ -69,11 +67,7 @@ class Twin:
         return np.concatenate([np.zeros(0, np.float32), *parts])[:, None]
 
     def logits(self, columns: Sequence[Sequence[str]]) -> np.ndarray:
-        """Returns the logits of pairs, `[n, 1]` float32; each distinct text is embedded once.
-
-        Args:
-          columns: the queries and the titles, n of each.
-        """
+        """Returns the logits of n queries and n titles, `[n, 1]` float32; each distinct text is embedded once."""
         queries, query_of = distinct(columns[0])
         titles, title_of = distinct(columns[1])
         return self.cross(self.embed_query(queries)[query_of], self.embed_title(titles)[title_of])
@@ -98,16 +92,8 @@ class Twin:
         towers = {"query": self.query_tower.to_json(), "title": self.title_tower.to_json()}
         if self.shared:  # the same shape, perhaps another length
             towers["title"].pop("shape")
-        write_json(
-            folder / FILE,
-            {
-                "format": FORMAT,
-                "config": dataclasses.asdict(self.config),
-                "task": self.task.to_json(),
-                "towers": towers,
-                **(about or {}),
-            },
-        )
+        settings = {"config": dataclasses.asdict(self.config), "task": self.task.to_json(), "towers": towers}
+        write_json(folder / FILE, {"format": FORMAT, **settings, **(about or {})})
 
 
 def distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -122,7 +108,6 @@ def new_twin(config: TwinConfig, task: Task, source: Source | None) -> Twin:
 
     Args:
       config: its settings; "asymmetric" is made from a trained twin instead (`with_look_up_queries`).
-      task: a task of pairs.
       source: the encoder whose weights or word pieces the towers take; None where they take neither.
 
     Raises:
@@ -138,13 +123,8 @@ def new_twin(config: TwinConfig, task: Task, source: Source | None) -> Twin:
         assert source is not None
         query = word_piece_tower(config, source, config.query_length)
         title = None if config.shared else word_piece_tower(config, source, config.title_length)
-    return Twin(
-        config,
-        task,
-        query,
-        title or with_length(query, config.title_length),
-        crossing_layer(config.crossing, config.dim),
-    )
+    title = title or with_length(query, config.title_length)
+    return Twin(config, task, query, title, crossing_layer(config.crossing, config.dim))
 
 
 def with_look_up_queries(config: TwinConfig, twin: Twin) -> Twin:

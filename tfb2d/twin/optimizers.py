@@ -20,17 +20,18 @@ class Optimizers:
     Args:
       variables: the trainable ones, each once.
       config: rates, warm-up, decay and clipping. Encoders are clipped together, and heads together; tables are not.
-      steps: steps of the whole run.
+      steps: of the whole run.
       pretrained: whether the encoders were trained before; a fresh one learns at the heads' rate.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], config: TwinConfig, steps: int, pretrained: bool) -> None:
-        self.tables = [variable for variable in variables if variable.path.endswith(f"/{TABLE}")]
-        heads = [variable for variable in variables if _is_head(variable) or not pretrained]
-        self.heads = [variable for variable in heads if not _among(variable, self.tables)]
-        self.encoders = [
-            variable for variable in variables if not _among(variable, self.tables) and not _among(variable, self.heads)
-        ]
+        self.tables: list[keras.Variable] = []
+        self.heads: list[keras.Variable] = []
+        self.encoders: list[keras.Variable] = []
+        for variable in variables:
+            *layers, name = variable.path.split("/")
+            is_head = not pretrained or not set(HEADS).isdisjoint(layers)
+            (self.tables if name == TABLE else self.heads if is_head else self.encoders).append(variable)
         self._parts: list[tuple[list[keras.Variable], keras.optimizers.Optimizer]] = []
         for part, rate in ((self.encoders, config.learning_rate), (self.heads, config.head_learning_rate)):
             if part:
@@ -38,9 +39,8 @@ class Optimizers:
                 optimizer.build(part)
                 self._parts.append((part, optimizer))
         schedule = rate_schedule(config.table_learning_rate, steps, config.warmup)
-        self._rows = RowWiseAdagrad(
-            [table.value for table in self.tables], lambda step: schedule(tf.convert_to_tensor(step))
-        )
+        tables = [table.value for table in self.tables]
+        self._rows = RowWiseAdagrad(tables, lambda step: schedule(tf.convert_to_tensor(step)))
         self.variables = [*self.tables, *self.encoders, *self.heads]
 
     @property
@@ -49,11 +49,7 @@ class Optimizers:
         return [*self._rows.state, *(variable for _, optimizer in self._parts for variable in optimizer.variables)]
 
     def apply(self, gradients: Sequence[Any]) -> None:
-        """Takes one step.
-
-        Args:
-          gradients: one for each of `variables`, in their order. Tables have sparse ones, where a row may stand twice.
-        """
+        """Takes one step by a gradient for each of `variables`; those of tables are sparse, and a row may stand twice."""
         self._rows.apply([_sparse(gradient) for gradient in gradients[: len(self.tables)]])
         at = len(self.tables)
         for part, optimizer in self._parts:
@@ -64,11 +60,3 @@ class Optimizers:
 def _sparse(gradient: Any) -> tf.IndexedSlices:
     assert isinstance(gradient, tf.IndexedSlices), "a table is read by gathering rows"
     return gradient
-
-
-def _is_head(variable: keras.Variable) -> bool:
-    return any(part in HEADS for part in variable.path.split("/")[:-1])
-
-
-def _among(variable: keras.Variable, others: Sequence[keras.Variable]) -> bool:
-    return any(variable is other for other in others)

@@ -1,19 +1,33 @@
-"""Training pairs: rows of a query and a title with the teachers' scores, where each distinct text stands once."""
+"""Training pairs: rows of a query and a title with the teachers' scores, where each distinct text stands once.
 
+Cross pairs are the in-batch negatives: a query with a title that was another query's. Transfer pairs are mostly titles that
+some search had found for their query. Cross pairs show the twin titles that none would find. They are not taken for
+irrelevant: the teachers score them before the twin learns, which costs a labelling of as many rows. Queries stand on a
+ring, in the transfer set's order, and a query's cross pairs have titles of those that follow it. Batches are pieces of the
+ring then, so that nearly all these titles are in the query's batch already and cost no encoding.
+"""
+
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from tfb2d.config import DistillConfig
-from tfb2d.data.tables import read_table
+from tfb2d.config import DistillConfig, LabelConfig
+from tfb2d.data.tables import ShardWriter, read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.stack import probabilities
 from tfb2d.distill.targets import mixed, stacked_logits
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Stack
+from tfb2d.runs import beside
+from tfb2d.teachers.label import label_folder
 from tfb2d.twin.model import distinct
+
+NEAR = 3  # queries behind a query whose titles it may get in cross pairs
 
 
 @dataclass(frozen=True)
@@ -21,10 +35,8 @@ class Pairs:
     """Holds n pairs.
 
     Attributes:
-      queries: the distinct queries.
-      titles: the distinct titles.
-      query_of: int64 `[n]`, each pair's query.
-      title_of: int64 `[n]`, each pair's title.
+      queries, titles: the distinct texts.
+      query_of, title_of: int64 `[n]`, each pair's text among them.
       targets: float32 `[n]`, what is learnt: probabilities.
       teacher: float32 `[n]`, the stacked teachers' logits over the temperature; NaN where no teacher scored a pair.
       labels: float32 `[n]`, NaN where a pair has none.
@@ -50,8 +62,6 @@ def training_pairs(
     Args:
       table: a table with the task's fields and `label`.
       logits: a logits folder per teacher, row for row the same as `table`.
-      task: a task of pairs.
-      stack: adds the teachers up.
       config: temperature and share of hard labels.
       more: logits folders, one per teacher, of pairs that stand behind the table's; these have no label.
 
@@ -105,7 +115,7 @@ def query_batches(query_of: np.ndarray, size: int, rng: np.random.Generator, rin
       ring: keeps the queries in their own order, from a random one on; then neighbours share their batches.
 
     Returns:
-      Indices of each batch's pairs; every pair is in one.
+      Indices of each batch's pairs.
     """
     if not len(query_of):
         return []
@@ -115,3 +125,60 @@ def query_batches(query_of: np.ndarray, size: int, rng: np.random.Generator, rin
     order = shuffled[np.argsort(rank[query_of[shuffled]], kind="stable")]
     batches = [order[at : at + size] for at in range(0, len(order), size)]
     return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def sample_cross_pairs(
+    query_of: np.ndarray, title_of: np.ndarray, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws `count` cross pairs for each query, or fewer where its neighbours have no more titles.
+
+    Args:
+      query_of, title_of: int64 `[n]`, the known pairs.
+
+    Returns:
+      Queries and titles, int64 `[m]` each; no pair is a known one, and none comes twice.
+    """
+    queries = int(query_of.max(initial=-1)) + 1
+    rows = np.argsort(query_of, kind="stable")
+    starts = np.searchsorted(query_of[rows], np.arange(queries + 1))
+    titles = [np.unique(title_of[rows[start:end]]) for start, end in pairwise(starts)]
+    rng = np.random.default_rng([seed, 3])
+    drawn_queries, drawn_titles = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for query in range(queries):
+        others = [titles[(query + step) % queries] for step in range(1, min(NEAR, queries - 1) + 1)]
+        new = np.setdiff1d(np.concatenate([np.empty(0, np.int64), *others]), titles[query])
+        drawn = rng.permutation(new)[:count]
+        drawn_queries.append(np.full(len(drawn), query))
+        drawn_titles.append(drawn)
+    return np.concatenate(drawn_queries), np.concatenate(drawn_titles)
+
+
+def score_cross_pairs(
+    teachers: Sequence[Path],
+    outs: Sequence[Path],
+    transfer: Path,
+    task: Task,
+    count: int,
+    seed: int,
+    config: LabelConfig,
+    progress: bool,
+) -> int:
+    """Writes the logits of cross pairs of a transfer set by saved teachers, into a folder for each.
+
+    After a kill it goes on behind the last whole shard. Returns how many pairs there are.
+    """
+    query, title = task.fields
+    rows = read_table(transfer, [query, title])
+    queries, query_of = distinct(rows[query].to_pylist())
+    titles, title_of = distinct(rows[title].to_pylist())
+    first, second = sample_cross_pairs(query_of, title_of, count, seed)
+    table = pa.table({query: pa.array(queries).take(pa.array(first)), title: pa.array(titles).take(pa.array(second))})
+
+    pairs = beside(outs[0], "rows")
+    with ShardWriter(pairs, table.schema) as writer:
+        for batch in table.to_batches():
+            writer.write(batch)
+    for teacher, out in zip(teachers, outs, strict=True):
+        label_folder(teacher, pairs, out, config, progress)
+    shutil.rmtree(pairs)
+    return table.num_rows

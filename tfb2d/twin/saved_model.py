@@ -20,11 +20,9 @@ KIND = "twin"  # what `assets.extra/tfb2d.json` says; of a student it says nothi
 
 
 class ServedTwin(tf.Module):
-    """A twin's towers and crossing layer, with all variables that the served functions read.
+    """A trained twin's towers and crossing layer, with all variables that the served functions read.
 
-    Args:
-      twin: a trained one.
-      weights: how they are stored, see `quantised`.
+    How `weights` are stored: see `served_layers`.
     """
 
     def __init__(self, twin: Twin, weights: str) -> None:
@@ -124,7 +122,7 @@ def export(
       scale, bias: calibration, see `signatures`.
       warmup: queries and titles of the requests that the server replays before it serves.
       fingerprint: of all that the model was made from.
-      weights: how they are stored, see `quantised`; "" is the twin's own setting.
+      weights: see `served_layers`; "" is the twin's own setting.
       decision: from which score on a binary twin answers "yes" (`outcomes.DecisionNumbers`), for the card.
 
     Returns:

@@ -13,20 +13,14 @@ import tensorflow as tf
 from tfb2d.teachers.mpnet import MPNetLayer, relative_buckets
 from tfb2d.twin.inputs import Inputs, NGramInputs
 from tfb2d.twin.layers import DIRECTION
-from tfb2d.twin.quantised import ServedTable
-from tfb2d.twin.served_layers import Norm, TransformerLayer, arrays_of, layer_weights
+from tfb2d.twin.served_layers import Norm, ServedTable, TransformerLayer, arrays_of, layer_weights
 from tfb2d.twin.towers import EMBEDDING, ENCODER, Tower
 
 PADDING = -1e9  # added to the attention's logits of padding
 
 
 class ServedTower(tf.Module):
-    """Embeds strings.
-
-    Args:
-      tower: a trained one; its weights are copied.
-      weights: how they are stored, see `quantised`.
-    """
+    """Embeds strings by a copy of a trained tower's weights, stored as `served_layers` says."""
 
     def __init__(self, tower: Tower, weights: str) -> None:
         super().__init__()
@@ -53,7 +47,7 @@ class ServedTower(tf.Module):
 
 
 class ServedLookUp(ServedTower):
-    """Looks hashed n-grams up; arguments as of `ServedTower`."""
+    """Looks hashed n-grams up."""
 
     def __init__(self, tower: Tower, weights: str) -> None:
         super().__init__(tower, weights)
@@ -72,7 +66,7 @@ class ServedLookUp(ServedTower):
 
 
 class ServedTransformer(ServedTower):
-    """Reads word pieces or tri-letters with a Transformer; arguments as of `ServedTower`."""
+    """Reads word pieces or tri-letters with a Transformer."""
 
     def __init__(self, tower: Tower, weights: str) -> None:
         super().__init__(tower, weights)

@@ -1,17 +1,23 @@
-"""The stages `cross_pairs`, `twin_transformer` and `twin`: train a twin on the teachers' scores."""
+"""The stages `cross_pairs`, `twin_transformer`, `twin` and `export_twin`: from the teachers' scores to a SavedModel."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfb2d import __version__
+from tfb2d.atomic import read_json
 from tfb2d.config import Config
 from tfb2d.config.mapping import changed_settings
 from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.distill.targets import fit
-from tfb2d.outcomes import LogitsOutcome, Stack, TwinOutcome
+from tfb2d.errors import DataError
+from tfb2d.model_folder import megabytes
+from tfb2d.outcomes import ExportOutcome, LogitsOutcome, Stack, TwinOutcome
+from tfb2d.resume import fingerprint
 from tfb2d.runs import Run
 
 if TYPE_CHECKING:
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of the code: raise it when the same rows and settings give another twin
 CROSS_VERSION = 1  # ... other cross pairs
+EXPORT_VERSION = 2  # ... another SavedModel of the same twin
+SUFFIX = "_twin"  # behind the model's name: student and twin of a run lie side by side
 
 
 def train_twin(run: Run, config: Config) -> TwinOutcome:
@@ -43,8 +51,8 @@ def train_transformer(run: Run, config: Config) -> TwinOutcome:
 
 
 def label_cross_pairs(run: Run, config: Config) -> LogitsOutcome:
-    """Writes the teachers' logits of cross pairs, `in_batch_negatives` a query; see `twin/cross_pairs.py`."""
-    from tfb2d.twin.cross_pairs import score_cross_pairs
+    """Writes the teachers' logits of cross pairs, `in_batch_negatives` a query; see `twin/pairs.py`."""
+    from tfb2d.twin.pairs import score_cross_pairs
 
     task, names = Task.from_config(config.data), list(config.teachers)
     outs = [run.cross_pairs(name) for name in names]
@@ -52,6 +60,56 @@ def label_cross_pairs(run: Run, config: Config) -> LogitsOutcome:
     folders = [run.teacher(name) for name in names]
     rows = score_cross_pairs(folders, outs, run.split("transfer"), task, count, seed, config.label, run.progress)
     return LogitsOutcome({"transfer": rows})
+
+
+def export_twin(run: Run, config: Config) -> ExportOutcome:
+    """Writes the next version of the twin below `export.folder`, unless the last version is this very one."""
+    output = Path(config.export.folder) / (config.model_name + SUFFIX)
+    version = _export(run.twin, output, run.split("transfer"), config.export.warmup_rows, config.twin.weights)
+    return ExportOutcome(str(version), megabytes(version))
+
+
+def export_folder(folder: Path, output: Path) -> tuple[Path, float]:
+    """Writes a trained twin's folder as the next version of a model.
+
+    Args:
+      folder: of `Twin.save`; where it belongs to a run, warm-up requests are rows of the run's transfer set.
+      output: the model's folder.
+
+    Returns:
+      The version's folder, and its size in 10^6 bytes.
+
+    Raises:
+      DataError: the twin has no calibration.
+      ConfigError: the folder holds no twin.
+    """
+    version = _export(folder, output, Run(folder.parent).split("transfer"))
+    return version, megabytes(version)
+
+
+def _export(folder: Path, output: Path, transfer: Path, warmup_rows: int = 32, weights: str = "") -> Path:
+    from tfb2d.serving.version_folder import warmup_texts
+    from tfb2d.twin.model import FILE, WEIGHTS, load_twin
+    from tfb2d.twin.saved_model import export
+
+    twin = load_twin(folder)
+    about = read_json(folder / FILE)
+    calibration = about.get("calibration")
+    if not calibration:
+        raise DataError(f"{folder / FILE} has no calibration; train the twin again")
+    weights = weights or twin.config.weights
+    scale, (bias,) = calibration["scale"], calibration["bias"]
+    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    return export(
+        twin,
+        output.resolve(),
+        scale=scale,
+        bias=bias,
+        warmup=warmup_texts(transfer, twin.task.fields, warmup_rows),
+        fingerprint=fingerprint(digest, about, weights, __version__, EXPORT_VERSION),
+        weights=weights,
+        decision=about.get("decision"),
+    )
 
 
 def source_teacher(config: Config) -> str:

@@ -43,18 +43,9 @@ class Cost:
 
 
 def costs(twin: "Twin", queries: Sequence[str], titles: Sequence[str]) -> dict[str, Cost]:
-    """Measures each way of storing a twin's weights.
-
-    Args:
-      twin: a trained one.
-      queries: some.
-      titles: what is searched, more than `AT`.
-
-    Returns:
-      Costs by `weights` setting, "float" first.
-    """
-    from tfb2d.twin.quantised import WEIGHTS
+    """Returns the costs of each way of storing a trained twin's weights, "float" first; there are more titles than `AT`."""
     from tfb2d.twin.saved_model import ServedTwin
+    from tfb2d.twin.served_layers import WEIGHTS
 
     exact: dict[str, np.ndarray] = {}
     measured = {}

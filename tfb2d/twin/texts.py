@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfb2d.teachers.packing import BUCKETS, batches_by_tokens, bucket
-from tfb2d.twin.inputs import Inputs
+from tfb2d.twin.inputs import Inputs, NGramInputs, TriLetterInputs
 
 CHUNK = 8192  # texts cut at once
 
@@ -33,10 +33,10 @@ class PackedTexts:
     @classmethod
     def of(cls, inputs: Inputs, texts: Sequence[str]) -> "PackedTexts":
         """Cuts texts with the very ops that serving uses."""
-        spec = inputs.spec()
-        kind: str = spec["kind"]
-        cut = _traced(inputs)
-        width = {"triletters": (spec.get("max_letters", 0),), "ngrams": (len(spec.get("orders", ())),)}.get(kind, ())
+        kind, cut = inputs.kind, _traced(inputs)
+        width: tuple[int, ...] = ()  # ids of a token
+        if isinstance(inputs, TriLetterInputs | NGramInputs):
+            width = (inputs.max_letters if isinstance(inputs, TriLetterInputs) else len(inputs.orders),)
         ids, lengths = [np.empty((0, *width), np.int32)], [np.empty(0, np.int64)]
         for at in range(0, len(texts), CHUNK):
             # As bytes: TensorFlow refuses lone surrogates, which files may hold.

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfb2d.config.twin import TwinConfig
 from tfb2d.teachers.models import precision
-from tfb2d.twin.encoders import Source, encoder_from_json, encoder_to_json, starting_encoder
+from tfb2d.twin.encoders import Source, encoder_from_json, starting_encoder
 from tfb2d.twin.inputs import Inputs, NGramInputs, TriLetterInputs, WordPieceInputs, inputs_from_spec
 from tfb2d.twin.layers import NGramPool, Pooling, TriLetterEmbedding, UnitLength
 from tfb2d.twin.texts import PackedTexts
@@ -68,11 +68,8 @@ def signature_of(model: keras.Model) -> dict[str, tf.TensorSpec]:
 def word_piece_tower(config: TwinConfig, source: Source, length: int) -> Tower:
     """Makes a transformer tower that reads word pieces, from the source's weights or from scratch."""
     encoder = starting_encoder(config, source)
-    pieces = source.pieces
-    special: Any = pieces.special
-    inputs = WordPieceInputs(pieces.vocabulary, pieces.lowercase, pieces.strip_accents, length, **special)
-    shape = {"kind": "word_pieces", "encoder": encoder_to_json(encoder), **_head(config)}
-    return Tower(inputs, _word_piece_model(encoder, shape), shape)
+    shape = {"kind": "word_pieces", "encoder": keras.saving.serialize_keras_object(encoder), **_head(config)}
+    return Tower(WordPieceInputs(**source.pieces, max_length=length), _word_piece_model(encoder, shape), shape)
 
 
 def tri_letter_tower(config: TwinConfig, length: int) -> Tower:
@@ -84,8 +81,8 @@ def tri_letter_tower(config: TwinConfig, length: int) -> Tower:
         **{name: getattr(config, name) for name in names},
         **_head(config),
     }
-    inputs = TriLetterInputs(config.letter_buckets, length)
-    return Tower(inputs, _tri_letter_model(shape, precision(config.mixed_precision)), shape)
+    model = _tri_letter_model(shape, precision(config.mixed_precision))
+    return Tower(TriLetterInputs(config.letter_buckets, length), model, shape)
 
 
 def look_up_tower(config: TwinConfig) -> Tower:
@@ -98,10 +95,11 @@ def look_up_tower(config: TwinConfig) -> Tower:
 
 def with_length(tower: Tower, length: int) -> Tower:
     """Returns a tower that shares another's model and reads texts of another length, or the same tower."""
-    name = {"wordpiece": "max_length", "triletters": "max_words"}.get(tower.inputs.spec()["kind"], "")
-    if not name or tower.inputs.spec()[name] == length:
+    spec = tower.inputs.spec()
+    name = {"wordpiece": "max_length", "triletters": "max_words"}.get(spec["kind"], "")
+    if not name or spec[name] == length:
         return tower
-    return Tower(inputs_from_spec({**tower.inputs.spec(), name: length}), tower.model, tower.shape)
+    return Tower(inputs_from_spec({**spec, name: length}), tower.model, tower.shape)
 
 
 def tower_from_json(value: dict[str, Any], mixed_precision: bool) -> Tower:
@@ -167,6 +165,5 @@ def _look_up_model(shape: dict[str, Any]) -> keras.Model:
     # A square W starts as it leaves vectors: then rows of the table are embeddings of n-grams from the start.
     start = "identity" if shape["width"] == shape["dim"] else "glorot_uniform"
     narrow = keras.layers.Dense(shape["dim"], "tanh", kernel_initializer=start, dtype="float32", name=EMBEDDING)
-    return keras.Model(
-        {"ids": ids, "lengths": lengths}, UnitLength(dtype="float32", name="unit_length")(narrow(pooled)), name="tower"
-    )
+    vectors = UnitLength(dtype="float32", name="unit_length")(narrow(pooled))
+    return keras.Model({"ids": ids, "lengths": lengths}, vectors, name="tower")

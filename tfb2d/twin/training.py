@@ -1,11 +1,13 @@
-"""Trains a twin on pairs, towers and crossing together; a killed run goes on to the same weights."""
+"""Trains a twin on pairs, towers and crossing together; a killed run goes on to the same weights.
+
+A twin learns the teachers' probabilities, and the differences between titles of one query.
+"""
 
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +16,6 @@ from tfb2d.config.twin import SCRATCH, TwinConfig
 from tfb2d.evaluation.headline import Headline
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.teachers.loop import Checkpoints, State, Training
-from tfb2d.twin.losses import margin_loss, soft_cross_entropy
 from tfb2d.twin.model import Twin
 from tfb2d.twin.optimizers import Optimizers
 from tfb2d.twin.pairs import Pairs, query_batches
@@ -25,32 +26,62 @@ PARTS = 4  # in which a batch's titles, sorted by length, are embedded, each pad
 FEWEST = 32  # titles that are worth cutting up
 
 
-class Validation:
-    """Labelled pairs that a training is watched on.
+def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Returns the mean cross-entropy of target probabilities `[n]` and logits `[n]`.
+
+    It is linear in the targets, so a share of hard labels is mixed into them beforehand (`tfb2d.distill.targets`).
+    """
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
+
+
+def margin_loss(logits: tf.Tensor, teacher: tf.Tensor, query_of: tf.Tensor) -> tf.Tensor:
+    """Returns the mean squared difference between the twin's and the teachers' margins.
+
+    A margin is the difference of two titles' logits. Every two rows of the same query whose teacher logits are known count.
 
     Args:
-      pairs: they are.
-      headline: the run's headline measure, of the same pairs.
+      logits: `[n]`, the twin's.
+      teacher: `[n]`, the teachers', NaN where there is none.
+      query_of: `[n]` integers, the same for rows of the same query.
+
+    Returns:
+      A number; 0 where no two rows share a query.
+
+    Reference: Hofstaetter et al. 2020, "Margin-MSE" (arXiv 2010.02666).
     """
+    known = tf.math.is_finite(teacher)
+    # The difference of two margins is that of the two rows' gaps.
+    gap = tf.where(known, logits - tf.where(known, teacher, 0.0), 0.0)
+    both = tf.equal(query_of[:, None], query_of[None]) & known[:, None] & known[None]
+    both = tf.cast(tf.linalg.set_diag(both, tf.zeros_like(known)), tf.float32)
+    squares = tf.square(gap[:, None] - gap[None])
+    return tf.reduce_sum(squares * both) / tf.maximum(tf.reduce_sum(both), 1.0)
+
+
+def vector_loss(vectors: tf.Tensor, expected: tf.Tensor) -> tf.Tensor:
+    """Returns the mean cosine distance of vectors `[n, dim]` of length 1 from those that they should be.
+
+    Reference: LEAF (Vujanic and Rueckstiess 2025, arXiv 2509.12539) learns a teacher's vectors in this way.
+    """
+    return tf.reduce_mean(1.0 - tf.reduce_sum(vectors * expected, 1))
+
+
+class Validation:
+    """Labelled pairs that a training is watched on, by the run's headline measure of them."""
 
     def __init__(self, pairs: Pairs, headline: Headline) -> None:
         self.pairs, self.headline = pairs, headline
 
     def figures(self, logits: np.ndarray) -> dict[str, float]:
-        """Returns `valid_loss`, the cross-entropy of the labels in nats, and the headline measure.
-
-        Args:
-          logits: `[n, 1]`, of the pairs.
-        """
+        """Returns `valid_loss`, the cross-entropy of the labels in nats, and the headline measure, of logits `[n, 1]`."""
         if not len(self.pairs):
             return {}
         z, labels = logits[:, 0].astype(np.float64), self.pairs.labels.astype(np.float64)
         return {"valid_loss": float((np.logaddexp(0, z) - labels * z).mean())} | self.headline.figures(logits)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A training step's pairs, where each distinct text stands once.
+class Batch(NamedTuple):
+    """A training step's pairs, where each distinct text stands once; the arguments of the step.
 
     Attributes:
       queries: the query tower's inputs.
@@ -86,13 +117,9 @@ def make_batch(pairs: Pairs, queries: PackedTexts, titles: PackedTexts, rows: np
 
 
 class PairTraining(Training):
-    """Does what the training of towers and of a look-up query tower have in common.
+    """Does what the training of towers and of a look-up query tower have in common; the twin is trained in place.
 
     Args:
-      twin: trained in place.
-      pairs: to learn from.
-      valid: to watch.
-      config: rates, epochs, batch, losses.
       epochs: how often each pair is read.
       out: gets checkpoints and TensorBoard scalars.
     """
@@ -127,7 +154,6 @@ class PairTraining(Training):
 
     def tidy(self) -> None:
         """Deletes what only training needed; by default nothing."""
-        return
 
     def figures(self) -> dict[str, float]:
         """Measures the twin on the validation pairs."""
@@ -136,9 +162,8 @@ class PairTraining(Training):
     def keep(self, state: State, evaluation: dict[str, float]) -> None:
         """Stops a training whose weights are no numbers any more; the last weights are the outcome."""
         if not all(math.isfinite(value) for value in evaluation.values()):
-            raise FloatingPointError(
-                f"the twin's logits are no numbers at step {state.step}; lower {self.learning_rate}"
-            )
+            lower = f"lower {self.learning_rate}"
+            raise FloatingPointError(f"the twin's logits are no numbers at step {state.step}; {lower}")
 
 
 class TwinTraining(PairTraining):
@@ -158,8 +183,7 @@ class TwinTraining(PairTraining):
         parts = len(batch.titles)
         if parts not in self._steps:
             self._steps[parts] = self._step(parts)
-        arrays = (batch.query_of, batch.title_of, batch.targets, batch.teacher)
-        return float(self._steps[parts](batch.queries, batch.titles, *map(tf.constant, arrays)))
+        return float(self._steps[parts](*batch))
 
     def valid_logits(self) -> np.ndarray:
         """Returns the logits of the validation pairs, `[n, 1]`."""
@@ -172,8 +196,7 @@ class TwinTraining(PairTraining):
         query_model, title_model = self.twin.query_tower.model, self.twin.title_tower.model
         crossing, optimizers, weight = self.twin.crossing, self.optimizers, self.config.margin_weight
         of, floats = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
-        titles_spec = (signature_of(title_model),) * parts
-        specs = [signature_of(query_model), titles_spec, of, of, floats, floats]
+        specs = [signature_of(query_model), (signature_of(title_model),) * parts, of, of, floats, floats]
 
         @tf.function(input_signature=specs, autograph=False)
         def step(queries: Any, titles: Any, query_of: Any, title_of: Any, targets: Any, teacher: Any) -> tf.Tensor:

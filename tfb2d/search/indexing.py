@@ -1,5 +1,6 @@
 """Builds an index, mends one, and changes one; each change appears whole, by a new `index.json`."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -15,13 +16,14 @@ from tqdm import tqdm
 from tfb2d.atomic import atomic_path
 from tfb2d.errors import DataError
 from tfb2d.runs import locked
-from tfb2d.search import index as backends
 from tfb2d.search import lexical
 from tfb2d.search.answer import SearchError
-from tfb2d.search.catalogue import Catalogue, copy_of, is_whole_copy, read_part, write_copy, write_part
+from tfb2d.search.backends import backend_class, settle
+from tfb2d.search.catalogue import Catalogue, mend_copy, read_part, write_part
 from tfb2d.search.embedding import append_parts, embed_catalogue
 from tfb2d.search.manifest import NAME, Manifest, clean
 from tfb2d.search.models import Model
+from tfb2d.search.snapshot import Snapshot
 from tfb2d.search.titles import Source, Title
 
 _log = logging.getLogger(__name__)
@@ -58,58 +60,42 @@ def build(
       source: the titles.
       model_name: the twin, see `Model`.
       dtype: how vectors are stored.
-      backend: of `index.BACKENDS`, or "auto".
-      parameters: of the backend.
+      backend, parameters: see `backends.settle`.
       progress: whether to show progress bars.
 
     Raises:
       DataError: files that cannot be used.
       UserError: a model or settings that cannot work.
     """
-    model = Model(model_name, timeout=60.0)
-    try:
+    with contextlib.closing(Model(model_name, timeout=60.0)) as model:
         identity = model.identity()
         with locked(index):
             before = Manifest.read(index) if (index / NAME).exists() else None
             name, embedded = embed_catalogue(index, source, model, identity, dtype, progress=progress)
-            same = before if before is not None and before.catalogue == name else None
-            fresh = Manifest(
-                catalogue=name,
-                parts=embedded.as_parts(),
-                dim=embedded.dim,
-                dtype=dtype,
-                model=identity,
-                backend="exact",
-                version=1 if before is None else before.version + 1,
-            )
-            if same:
-                fresh = dataclasses.replace(fresh, parts=same.parts, deleted=same.deleted, n_deleted=same.n_deleted)
-            kind, settled = backends.settle(backend, fresh.rows, fresh.dim, parameters or {})
-            fresh = dataclasses.replace(fresh, backend=kind, parameters=settled)
-            if same and same.backend == kind and dict(same.parameters) == settled and _whole(index):
+            fresh = Manifest(name, embedded.as_parts(), embedded.dim, dtype, identity, backend="exact", version=0)
+            same = before if before is not None and before.catalogue == name else fresh  # with its updates, if any
+            kind, settled = settle(backend, same.rows, same.dim, parameters or {})
+            if same is before and (same.backend, same.parameters) == (kind, settled) and _whole(index):
                 _log.info("the index is whole; nothing was to be done")
                 return same
-            after = finish(index, fresh, progress=progress)
+            version = 1 if before is None else before.version + 1
+            after = dataclasses.replace(same, model=identity, backend=kind, parameters=settled, version=version)
+            after = finish(index, after, progress=progress)
             if before is not None and before.catalogue != name:
                 _forget(before)
             return after
-    finally:
-        model.close()
 
 
 def _forget(before: Manifest) -> None:
     """Deletes what an index that is no longer used has outside of its folder."""
-    if before.backend != "milvus":
-        return
-    from tfb2d.search.milvus_index import Milvus
+    if before.backend == "milvus":
+        from tfb2d.search.milvus_index import Milvus
 
-    collection = Milvus(before)
-    try:
-        collection.drop()
-    except SearchError as error:
-        _log.warning("the collection of the index before could not be deleted: %s", error)
-    finally:
-        collection.close()
+        with contextlib.closing(Milvus(before)) as collection:
+            try:
+                collection.drop()
+            except SearchError as error:
+                _log.warning("the collection of the index before could not be deleted: %s", error)
 
 
 def derive(
@@ -117,16 +103,10 @@ def derive(
 ) -> Manifest:
     """Makes an index of the vectors of another, which has float32 ones, with the same BM25 index; to compare backends.
 
-    Args:
-      source: folder of the other index.
-      index: the folder to write.
-      dtype: how vectors are stored.
-      backend: of `index.BACKENDS`.
-      parameters: of the backend.
-      progress: whether to show a progress bar.
+    The arguments are those of `build`; `source` is the folder of the other index.
     """
     before = Manifest.read(source)
-    kind, settled = backends.settle(backend, before.rows, before.dim, parameters)
+    kind, settled = settle(backend, before.rows, before.dim, parameters)
     with locked(index):
         parts = []
         for part in before.parts:
@@ -134,13 +114,10 @@ def derive(
             vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(part.rows, before.dim)
             ids, titles = table["id"].to_pylist(), table["title"].to_pylist()
             parts.append(write_part(index / before.catalogue / part.file, ids, titles, vectors, dtype))
-        after = dataclasses.replace(
-            before, parts=tuple(parts), dtype=dtype, backend=kind, parameters=settled, version=1
-        )
-        name = f"bm25-{after.version:04d}"
-        shutil.rmtree(index / name, ignore_errors=True)
-        shutil.copytree(source / before.lexical, index / name, copy_function=os.link)
-        return finish(index, after, words=False, progress=progress)
+        fresh = dataclasses.replace(before, parts=tuple(parts), dtype=dtype, backend=kind, parameters=settled)
+        shutil.rmtree(index / before.lexical, ignore_errors=True)
+        shutil.copytree(source / before.lexical, index / before.lexical, copy_function=os.link)
+        return finish(index, fresh, words=False, progress=progress)
 
 
 def update(
@@ -156,7 +133,6 @@ def update(
       source: titles to add; a known id replaces its title.
       deleted: ids to delete.
       model: the twin, by default the one that the index was built with.
-      progress: whether to show progress bars.
 
     Raises:
       SearchError: there is no index, or the model is another version.
@@ -177,13 +153,12 @@ def update(
         counts = (len(new) - len(replaced), len(replaced), len(titles) - len(new), len(gone) - len(unknown), unknown)
         if not len(out) and not new:
             return Changes(*counts, before)
-        parts = list(before.parts)
-        if new:
-            parts += _embed_new(index, before, new, model)
+        parts = [*before.parts, *_embed_new(index, before, new, model)]
         version = before.version + 1
         every = np.union1d(np.flatnonzero(catalogue.deleted), out)
-        file = f"deleted-{version:04d}.npy" if len(every) else ""
-        if file:
+        file = ""
+        if len(every):
+            file = f"deleted-{version:04d}.npy"
             with atomic_path(index / file) as temporary, temporary.open("wb") as out_file:
                 np.save(out_file, every)
         after = dataclasses.replace(before, parts=tuple(parts), deleted=file, n_deleted=len(every), version=version)
@@ -191,12 +166,11 @@ def update(
 
 
 def _embed_new(index: Path, before: Manifest, new: Sequence[Title], model_name: str) -> list[Any]:
-    model = Model(model_name or before.model.model, timeout=60.0)
-    try:
+    if not new:
+        return []
+    with contextlib.closing(Model(model_name or before.model.model, timeout=60.0)) as model:
         before.model.check(model.identity())
         return append_parts(index / before.catalogue, len(before.parts), new, model, before.dtype)
-    finally:
-        model.close()
 
 
 def _look_up(catalogue: Catalogue, ids: set[str]) -> tuple[dict[str, int], dict[str, str]]:
@@ -221,32 +195,27 @@ def finish(
     """Makes BM25 and the vectors' index of a catalogue, then writes `index.json` and deletes what it replaces.
 
     Args:
-      index: the index's folder.
       after: the manifest, whose catalogue is whole.
       before: the manifest whose vectors' index is added to; None builds it.
       out: rows that were deleted since.
-      words: whether BM25 is made; else it is there already.
-      progress: whether to show a progress bar.
+      words: whether BM25 is made; else the manifest's is there already.
     """
     for part in after.parts:
-        path = index / after.catalogue / part.file
-        if not is_whole_copy(copy_of(path), part.rows):
-            write_copy(path, read_part(path))
+        mend_copy(index / after.catalogue / part.file, part.rows)
     catalogue = Catalogue(index, after)
-    name = f"bm25-{after.version:04d}"
     if words:
-        lexical.write(index / name, catalogue.live_titles())
-    after = dataclasses.replace(after, lexical=name, vectors="", files={})
+        after = dataclasses.replace(after, lexical=f"bm25-{after.version:04d}")
+        lexical.write(index / after.lexical, catalogue.live_titles())
+    after = dataclasses.replace(after, vectors="", files={})
     if before is None:
-        backend, begin = backends.create(after, catalogue), 0
+        backend, begin = backend_class(after.backend).create(after, catalogue), 0
         after = dataclasses.replace(after, trained_rows=after.rows)
     else:
-        backend, begin = backends.load(index, before, catalogue), before.rows
+        backend = backend_class(after.backend).load(index, before, catalogue)
+        begin = before.rows
     try:
-        shown = progress and after.backend != "exact"
-        with tqdm(
-            total=after.rows - begin, desc=after.backend, unit=" rows", unit_scale=True, disable=not shown
-        ) as bar:
+        quiet, total = not progress or after.backend == "exact", after.rows - begin
+        with tqdm(total=total, desc=after.backend, unit=" rows", unit_scale=True, disable=quiet) as bar:
             for start, vectors in catalogue.blocks(begin):
                 backend.add(start, vectors)
                 bar.update(len(vectors))
@@ -264,8 +233,6 @@ def finish(
 
 def _whole(index: Path) -> bool:
     """Says whether all files that an index consists of can be opened."""
-    from tfb2d.search.snapshot import Snapshot
-
     try:
         Snapshot.open(index).close()
     except SearchError as error:

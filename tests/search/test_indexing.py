@@ -14,8 +14,8 @@ from tfb2d.errors import DataError, UserError
 from tfb2d.runs import locked
 from tfb2d.search import Searcher
 from tfb2d.search.answer import SearchError
-from tfb2d.search.building import build, update
 from tfb2d.search.catalogue import PART_ROWS
+from tfb2d.search.indexing import build, update
 from tfb2d.search.manifest import Manifest
 from tfb2d.search.models import Model
 from tfb2d.search.snapshot import Snapshot
@@ -34,10 +34,7 @@ def test_a_killed_build_goes_on(models: Models, tmp_path: Path) -> None:
     titles = {str(n): f"{TITLES[n % len(TITLES)]} number {n}" for n in range(3 * PART_ROWS + 10)}
     file, folder = write_titles(tmp_path / "titles.tsv", titles), tmp_path / "index"
     flags = (f"--titles={file}", f"--model={models.twin}", f"--index={folder}", "--backend=exact", "--noprogress")
-    run_and_kill(
-        module("tfb2d.search", "build", *flags),
-        lambda: any(folder.glob("catalogue-*/part-00000.arrow")),
-    )
+    run_and_kill(module("tfb2d.search", "build", *flags), lambda: any(folder.glob("catalogue-*/part-00000.arrow")))
     done = stamps(folder, "catalogue-*/part-*.parquet")
     assert 1 <= len(done) <= 4
     with pytest.raises(SearchError, match="its build has not finished; run it again"):

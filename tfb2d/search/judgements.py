@@ -1,8 +1,8 @@
 """Judged queries: what searches of an index are measured by."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,25 +37,22 @@ class Judgements:
     missing: int = 0
 
 
-@dataclass
-class Columns:
+class Columns(NamedTuple):
     """Says where judged rows stand; see `titles.Source`."""
 
-    query: str = "query"
-    id: str = ""
-    title: str = "title"
-    label: str = "label"
-    quoting: str = "auto"
-    max_rejected: float = 0.01
-    files: Sequence[str] = field(default_factory=tuple)
+    files: Sequence[str]
+    query: str
+    id: str
+    title: str
+    label: str
+    quoting: str
+    max_rejected: float
 
 
 def read_judgements(columns: Columns, catalogue: Catalogue) -> Judgements:
     """Reads judged (query, title, label) rows; of a pair that stands several times the highest label counts.
 
-    Args:
-      columns: the files and their columns; with `id` titles are known by id, else by their text.
-      catalogue: what is searched.
+    With a column of ids titles are known by id, else by their text.
 
     Raises:
       DataError: files that cannot be used, too many bad rows, or no query with a relevant title in the catalogue.
@@ -96,19 +93,15 @@ def measure(
     *,
     recall_at: Sequence[int],
     retrieve: int,
-    rank: bool,
     seed: int = 0,
     only: Sequence[str] | None = None,
     tick: Callable[[], object] = lambda: None,
 ) -> dict[str, RetrievalFigures]:
-    """Measures random order, each leg, both fused, and the ranked titles.
+    """Measures random order, each leg, both fused, and the ranked titles, if the searcher has a ranker.
 
     Args:
-      searcher: an open index.
-      judgements: what is relevant.
       recall_at: ranks at which recall is measured.
       retrieve: fused titles that are ranked.
-      rank: whether the searcher has a ranker.
       seed: of the random order.
       only: names of the ways to measure; None measures all.
       tick: called after each query.
@@ -125,7 +118,7 @@ def measure(
         "twin": lambda query: search_hits(query, legs=("twin",), rank=False),
         "both": lambda query: search_hits(query, rank=False),
     }
-    if rank:
+    if searcher.ranks:
         ways["ranked"] = lambda query: search_hits(query, k=retrieve, retrieve=retrieve)
 
     def search_hits(query: str, **settings: Any) -> Hits:
