@@ -2,12 +2,14 @@
 
 import pytest
 
+from tfb2d.cli.recipes import override
 from tfb2d.config import (
     AugmentConfig,
     Config,
     ConfigError,
     DataConfig,
     DistillConfig,
+    OffersConfig,
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
@@ -82,3 +84,12 @@ def test_convolutions_that_are_off_leave_finished_students_done() -> None:
     wide = changed_settings(StudentConfig(window=3, convolutions=(1, 2), convolution_width=9))
     assert wide == {"window": 3, "convolutions": (1, 2), "convolution_width": 9}
     assert changed_settings(TeacherConfig(preset="x", checkpoint_seconds=1.0)) == {"preset": "x"}
+
+
+def test_a_renamed_setting_is_read_by_its_former_name_and_leaves_finished_work_done() -> None:
+    config = one(data=DataConfig(augment=AugmentConfig(labelled=True), offers=OffersConfig(labelled=7)))
+    former = {"augment": {"judged": True}, "offers": {"judged": 7}}
+    assert Config.from_dict({"teachers": {"t": {"preset": "p"}}, "data": former}) == config
+    assert changed_settings(config.data) == former  # as fingerprints of earlier versions have it
+    with pytest.raises(ConfigError, match=r"data\.offers\.judged; did you mean data\.offers\.labelled"):
+        override(config.to_dict(), ["--config.data.offers.judged=9"])

@@ -24,12 +24,17 @@ def fingerprint_files(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
+def temporary_path(path: Path) -> Path:
+    """Returns a hidden path beside `path`, in a folder that exists, which no other process or machine uses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is synced and renamed to it when the block ends without an error."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # unique among machines, too
+    temporary = temporary_path(path)
     try:
         yield temporary
         sync(temporary)

@@ -22,3 +22,8 @@ class MemberGoneError(RunError):
 
 class RunBusyError(RunError):
     """Another process works in the run folder."""
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a count and its noun, for messages: "1 row", "2,000 rows"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfb2d.cli.arguments import reading_flags
+from tfb2d.errors import counted
 
 if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser
@@ -80,11 +81,11 @@ def run(options: Namespace) -> None:
         reading=Reading.of(options),
         progress=options.progress,
     )
-    print(f"{labelled.rows:,} rows labelled in {out}")
+    print(f"{counted(labelled.rows, 'row')} labelled in {out}")
     if labelled.rejected:
-        print(f"{labelled.rejected:,} rows rejected, listed in {out}.rejected.jsonl")
+        print(f"{counted(labelled.rejected, 'row')} rejected, listed in {out}.rejected.jsonl")
     if labelled.without_logit:
-        print(f"{labelled.without_logit:,} of the rows have no logit (NaN): the teacher gave no finite number")
+        print(f"{counted(labelled.without_logit, 'row')} without a logit (NaN): the teacher gave no finite number")
 
 
 if __name__ == "__main__":

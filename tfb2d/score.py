@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfb2d.cli.arguments import model_flag, reading_flags
+from tfb2d.errors import counted
 
 if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser
@@ -51,14 +52,17 @@ def run(options: Namespace) -> None:
         reading=Reading.of(options),
         progress=options.progress,
     )
-    print(f"{scored.rows:,} rows scored into {output} in {scored.seconds:.1f} s ({scored.rows_per_second:,.0f} rows/s)")
+    rate = f"{scored.seconds:.1f} s ({scored.rows_per_second:,.0f} rows/s)"
+    print(f"{counted(scored.rows, 'row')} scored into {output} in {rate}")
     for path, dialect in scored.dialects.items():
         print(f"{path} was read as {dialect}")
     if scored.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in scored.reasons.items())
-        print(f"{scored.rejected:,} rows rejected, listed in {output}.rejected.jsonl: {reasons}")
+        print(f"{counted(scored.rejected, 'row')} rejected, listed in {output}.rejected.jsonl: {reasons}")
     if scored.flattened:
-        print(f"{scored.flattened:,} values held tabs or line breaks, which TSV cannot: they are spaces now")
+        print(
+            f"{counted(scored.flattened, 'value')} with tabs or line breaks, which TSV cannot hold: they are spaces now"
+        )
 
 
 if __name__ == "__main__":

@@ -178,5 +178,5 @@ def test_texts_alone(tmp_path, caplog):
     assert sum(read_bytes) == first.stat().st_size + second.stat().st_size
     (record,) = caplog.records
     message = record.getMessage()
-    assert message.startswith("3 rows cannot be used and are left out: 1 not text but int, 1 ragged row")
+    assert message.startswith("3 rows left out, which cannot be used: 1 not text but int, 1 ragged row")
     assert f"{first}, row 2, field 'q': not text but int: '1'" in message

@@ -75,4 +75,4 @@ def test_where_leaks_came_from(tmp_path: Path) -> None:
         valid_fraction=0.0,
         augment=AugmentConfig(sentences=True),
     )
-    assert prepare(data, tmp_path / "out", progress=False)["leaked_from"] == {"judged": 1, "unlabelled": 1}
+    assert prepare(data, tmp_path / "out", progress=False)["leaked_from"] == {"labelled": 1, "unlabelled": 1}

@@ -49,7 +49,7 @@ def test_the_command_labels_files_by_either_engine(saved: Path, source: Path, tm
     for done in (local, ray):
         assert done.returncode == 0, done.stderr
         assert "600 rows labelled in" in done.stdout
-        assert "1 rows rejected" in done.stdout
+        assert "1 row rejected" in done.stdout
         assert "rows/s, cost 0." in done.stderr
         assert "600/600" in done.stderr
     assert content(tmp_path / "ray") == content(tmp_path / "local")

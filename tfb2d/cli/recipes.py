@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfb2d.cli.arguments import boolean, comma_list, nearest
 from tfb2d.config import Config, ConfigError
+from tfb2d.config.mapping import former_names
 from tfb2d.recipes import FOLDER, names
 
 if TYPE_CHECKING:
@@ -95,9 +96,10 @@ def _kind(path: str, recipe: Mapping[str, Any]) -> Any:
             siblings = dict.fromkeys(values, typing.get_args(kind)[1])
         else:
             siblings = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
-        known, kind = part in siblings, siblings.get(part)
+        known, parent, kind = part in siblings, kind, siblings.get(part)
         if not known:
-            near = difflib.get_close_matches(part, siblings, 1, 0.5)
+            former = former_names(parent) if dataclasses.is_dataclass(parent) else {}
+            near = [former[part]] if part in former else difflib.get_close_matches(part, siblings, 1, 0.5)
             fixed = ".".join([*parts[:at], *near, *parts[at + 1 :]])
             known_paths = paths(Config, recipe)
             hint = f"; did you mean {fixed}?" if fixed in known_paths else nearest(path, known_paths)

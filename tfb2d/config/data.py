@@ -4,6 +4,7 @@ import keyword
 from dataclasses import dataclass, field
 
 from tfb2d.config.checks import require, require_positive
+from tfb2d.config.mapping import renamed
 
 # How words are negated, and the words that stand before adjectives. They are English; a config may set others.
 NEGATIONS = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
@@ -22,7 +23,7 @@ class AugmentConfig:
     """Says how more unlabelled text is made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
 
     copies: int = 0  # augmented rows made of each source row; 0 is none
-    judged: bool = False  # whether copies are made of labelled rows alone
+    labelled: bool = renamed(False, "judged")  # whether copies are made of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
     # Single texts with two classes: how many words of each class are put into the frames below, such as "not good", for the
@@ -68,7 +69,7 @@ class OffersConfig:
     category: str = "category_label"  # column of the product's category; may be missing
     titles: tuple[str, ...] = ()  # further titles, without a product, for the transfer set
     titles_column: str = "title"  # "": those files have no header, and titles are their last column
-    judged: int = 40_000  # labelled training pairs, at most; six per query
+    labelled: int = renamed(40_000, "judged")  # labelled training pairs, at most; six per query
     queries: int = 1_500  # of test, and of valid; at most
     candidates: int = 20  # titles of each such query
     transfer: int = 400_000  # unlabelled pairs, at most; twelve per query
@@ -79,7 +80,7 @@ class OffersConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "data.offers", "judged", "queries", "transfer", "transfer_queries")
+        require_positive(self, "data.offers", "labelled", "queries", "transfer", "transfer_queries")
         require(self.candidates > 1, f"data.offers.candidates is {self.candidates}; a ranking takes 2 or more")
         require(bool(self.files) or not self.titles, "data.offers.titles goes with data.offers.files")
 

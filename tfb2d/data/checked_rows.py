@@ -14,6 +14,7 @@ from tfb2d.data.checks import check_numbers, check_texts, read_number
 from tfb2d.data.readers import AS_USUAL, Reading, read_rows
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.rows import Problem, Progress
+from tfb2d.errors import counted
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def read_texts(
         for row in read_checked_rows(path, fields, rejects, reading=Reading(quoting=quoting), progress=progress):
             yield row.texts
     if rejects.count:
-        _log.warning("%d rows cannot be used and are left out: %s", rejects.count, rejects.summary())
+        _log.warning("%s left out, which cannot be used: %s", counted(rejects.count, "row"), rejects.summary())
 
 
 def _all_missing(values: Sequence[Any]) -> bool:

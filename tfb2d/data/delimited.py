@@ -11,7 +11,7 @@ from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, to
 from tfb2d.data.quoted import Quoting, Record, read_records
 from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
 from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
-from tfb2d.errors import DataError
+from tfb2d.errors import DataError, counted
 
 _log = logging.getLogger(__name__)
 NAMES = {",": "comma-separated", "\t": "tab-separated"}
@@ -163,13 +163,13 @@ class DelimitedFile:
         parts = []
         if quoting.joined:
             parts.append(
-                f"{quoting.joined:,} records take up {quoting.joined_lines:,} lines, the first from line "
-                f"{quoting.first_joined} on; data.quoting=none reads each line by itself"
+                f"{counted(quoting.joined, 'record')} of several lines, {quoting.joined_lines:,} in all, the first from "
+                f"line {quoting.first_joined} on; data.quoting=none reads each line by itself"
             )
         if quoting.undone:
             way_out = "" if quoting.trusted else "; if the quotes belong there, set data.quoting=csv"
             parts.append(
-                f"{quoting.undone:,} quotes would have joined lines and were rejected, the first in line "
+                f"{counted(quoting.undone, 'line')} rejected for a quote that would have joined lines, the first is line "
                 f"{quoting.first_undone}{way_out}"
             )
         doubtful = quoting.undone or (len(self.header) == 1 and not quoting.trusted)

@@ -22,7 +22,7 @@ from tfb2d.data.readers import AS_USUAL, Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.scores import check_rejected, read_scores
 from tfb2d.data.task import Task
-from tfb2d.errors import DataError
+from tfb2d.errors import DataError, counted
 
 LEAST_SHARE = 0.5  # of the smaller side (rows, or scored texts) must match
 SAMPLE = 200  # scored texts among which the message's examples are looked for
@@ -57,12 +57,12 @@ class Matches:
 
     def __str__(self) -> str:
         rows = self.exact + self.loose + self.ambiguous + self.missing
-        text = f"{self.exact + self.loose:,} of {rows:,} rows found a score, {self.exact:,} by exactly their text"
+        text = f"{self.exact + self.loose:,} of {rows:,} rows have a score, {self.exact:,} by exactly their text"
         if self.loose:
             text += f", {self.loose:,} up to spaces, case, HTML escapes and Unicode form"
         if self.ambiguous:
-            text += f"; {self.ambiguous:,} are like several scored texts in that way and got none"
-        return text + (f"; {self.rejected:,} score rows were rejected" if self.rejected else "")
+            text += f"; without one, like several scored texts in that way: {self.ambiguous:,}"
+        return text + (f"; {counted(self.rejected, 'score row')} rejected" if self.rejected else "")
 
 
 @dataclass
@@ -192,7 +192,7 @@ class ScoreTable:
         if self._ambiguous:
             like = "; ".join(self._like(row) for row in self._several_like)
             message += (
-                f" {self._ambiguous:,} are ambiguous: each is like several scored texts up to spaces, case, HTML escapes "
+                f" Ambiguous: {self._ambiguous:,}, each like several scored texts up to spaces, case, HTML escapes "
                 f"and Unicode form, but the same as none. Score the data's exact texts. For example: {like}."
             )
         if self._unmatched:

@@ -26,6 +26,7 @@ from tfb2d.data.splits import Cutter, HeldOut, text_rows
 from tfb2d.data.task import Task
 from tfb2d.data.transfer import TransferSet
 from tfb2d.errors import DataError
+from tfb2d.resume import TEMPORARY
 
 LEFT_OUT = (
     "leaked",
@@ -80,6 +81,8 @@ def prepare(
     work = out / ".partial"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
+    for left in out.glob(TEMPORARY):
+        left.unlink()
     try:
         made: dict[str, Any] = {}
         with Rejects(out / "rejected.jsonl", data.max_rejected) as rejects:
@@ -154,7 +157,7 @@ def _write(
         transfer.negate(tables.read_table(work / "train"))
     transfer.close()
 
-    leaked = {"judged": left_out["leaked"], "unlabelled": transfer.left_out["leaked"]}
+    leaked = {"labelled": left_out["leaked"], "unlabelled": transfer.left_out["leaked"]}
     left_out.update(transfer.left_out)
     return {
         **{name: labels[name].total() for name in SPLITS},

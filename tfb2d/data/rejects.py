@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from tfb2d.atomic import sync
+from tfb2d.atomic import sync, temporary_path
 from tfb2d.errors import DataError
 
 EXCERPT = 200  # characters of the offending value that are kept
@@ -40,8 +40,7 @@ class Rejects:
         self._first: list[str] = []
         self._lines: list[str] = []
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial = path.with_name(f".{path.name}.partial")
+            self._partial = temporary_path(path)
             self._partial.write_bytes(b"")
 
     def __enter__(self) -> "Rejects":

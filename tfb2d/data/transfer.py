@@ -87,9 +87,9 @@ class TransferSet:
         self._writer.write(new)
 
     def augment(self, mask_token: str, progress: bool, rows: int) -> None:
-        """Adds augmentations of the first `rows` rows, or of the labelled rows alone (`data.augment.judged`)."""
+        """Adds augmentations of the first `rows` rows, or of the labelled rows alone (`data.augment.labelled`)."""
         self._writer.flush()
-        left = self._labelled if self.data.augment.judged else rows
+        left = self._labelled if self.data.augment.labelled else rows
         with tqdm(total=left, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
             for part in tables.part_files(self._writer.folder):
                 for source in tables.iter_part(part, rows=1024):

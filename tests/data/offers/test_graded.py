@@ -69,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
         rows += [f"{brand} {code} offer {draw.randrange(999)},{number},{brand} {code} white,{kind}"] * 2
     (folder / "offers.csv").write_text("\n".join(rows) + "\n")
     offers = OffersConfig(
-        files=(str(folder / "offers.csv"),), graded=True, judged=200, queries=30, candidates=6, transfer_queries=40
+        files=(str(folder / "offers.csv"),), graded=True, labelled=200, queries=30, candidates=6, transfer_queries=40
     )
     retrieve = RetrieveConfig(nearest=3, near_misses=1, random=1, title_queries=0)
     data = DataConfig(

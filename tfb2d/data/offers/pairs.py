@@ -62,7 +62,7 @@ def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dic
         made = _graded_training(data, splits["train"], taken, files, counts)
         data = replace(data, queries=(str(files["queries"]),), titles=(str(files["titles"]),))
     else:
-        made = LabelledPairs(data, splits["train"], "train", taken).sampled(data.offers.judged)
+        made = LabelledPairs(data, splits["train"], "train", taken).sampled(data.offers.labelled)
         held = Titles()
         held.add(title for name in ("test", "valid") for product in splits[name] for title in product.titles)
         counts["transfer_pairs"] = write_transfer(files["unlabelled"], data, splits["train"], held, taken, counts)
@@ -86,7 +86,7 @@ def _graded_training(
     """Makes the graded training pairs; writes queries and titles, of which `data.retrieve` makes unlabelled pairs."""
     per_query = TRAIN_CANDIDATES
     labelled = GradedPairs(data, products, "train", taken)
-    made = labelled.all_candidates(-(-data.offers.judged // per_query), per_query)
+    made = labelled.all_candidates(-(-data.offers.labelled // per_query), per_query)
     more = GradedPairs(data, products, "transfer", taken)
     queries = [query for *_, query in more.queries(data.offers.transfer_queries)]
     for name, texts in (("queries", queries), ("titles", labelled.titles)):
