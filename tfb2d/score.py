@@ -34,7 +34,7 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.data.formats import format_of
+    from tfb2d.data.files import format_of
 
     output = Path(options.output)
     format_of(output)  # refuses an unknown ending before the model is loaded

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.data.checked_rows import CheckedRow, read_checked_rows, read_texts
-from tfb2d.data.checks import read_number
 from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import read_number
 from tfb2d.errors import DataError
 
 

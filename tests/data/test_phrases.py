@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfb2d.config import AugmentConfig, ConfigError, DataConfig
-from tfb2d.data.phrases import TORN, PhraseCutter, roots
 from tfb2d.data.prepare import prepare
+from tfb2d.data.splits import TORN, PhraseCutter, roots
 from tfb2d.data.tables import read_table
 
 SENTENCES = [f"film number {i} is a rather {word} one" for i in range(30) for word in ("good", "bad")]

@@ -13,7 +13,7 @@ from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
 from tfb2d.data.keys import both_keys
 from tfb2d.data.prepare import prepare
-from tfb2d.data.split_checks import SPLITS
+from tfb2d.data.splits import SPLITS
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 

@@ -87,7 +87,7 @@ class OffersConfig:
 
 @dataclass(frozen=True)
 class RetrieveConfig:
-    """Which titles each query is paired with, where unlabelled pairs are made of texts (`tfb2d/data/retrieve`)."""
+    """Which titles each query is paired with, where unlabelled pairs are made of texts (`tfb2d/data/retrieve.py`)."""
 
     # Also where neither `data.queries` nor `data.titles` names files: the labelled training rows' own queries and titles
     # serve then, never those of valid and test. False makes pairs only where files are named.

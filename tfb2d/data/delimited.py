@@ -4,13 +4,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tfb2d.data.columns import column_indices
-from tfb2d.data.formats import format_of
+from tfb2d.data.files import format_of
 from tfb2d.data.joined_rows import JoinedRowsDetector
 from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, too_long
 from tfb2d.data.quoted import Quoting, Record, read_records
 from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
-from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
+from tfb2d.data.rows import EXCERPT, Problem, Progress, Row, column_indices
 from tfb2d.errors import DataError, counted
 
 _log = logging.getLogger(__name__)

@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DataConfig
-from tfb2d.data.checks import check_texts, text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, hash64
 from tfb2d.data.readers import read_rows
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.rows import Problem, Row
+from tfb2d.data.rows import Problem, Row, check_texts, text_fault
 from tfb2d.data.task import Task, name
 from tfb2d.errors import DataError
 

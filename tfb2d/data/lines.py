@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tfb2d.data.formats import codec_of
+from tfb2d.data.files import codec_of
 from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
 from tfb2d.errors import DataError
 

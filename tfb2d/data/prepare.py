@@ -18,11 +18,9 @@ from tfb2d.data.augment import MASK
 from tfb2d.data.examples import read_examples, schema
 from tfb2d.data.files import expand
 from tfb2d.data.offers.pairs import make
-from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.retrieve.transfer import add_made_pairs
-from tfb2d.data.split_checks import SPLITS, check_split, count_by_name
-from tfb2d.data.splits import Cutter, HeldOut, text_rows
+from tfb2d.data.retrieve import add_made_pairs
+from tfb2d.data.splits import SPLITS, TORN, Cutter, HeldOut, PhraseCutter, check_split, count_by_name, text_rows
 from tfb2d.data.task import Task
 from tfb2d.data.transfer import TransferSet
 from tfb2d.errors import DataError

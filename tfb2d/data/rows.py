@@ -1,8 +1,14 @@
-"""Types that the readers of files share: a row, and what is wrong with it."""
+"""A row of a file: its type, what is wrong with it, and the rules for its columns, texts and numbers."""
 
-from collections.abc import Callable
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from tfb2d.errors import DataError
+
+MAX_CHARS = 20_000  # of one text, where no setting says otherwise
 EXCERPT = 200  # characters of a value that a problem shows
 Progress = Callable[[int], None]  # called with the bytes of the file on disk that were read since the last call
 
@@ -37,3 +43,107 @@ class Row(NamedTuple):
     values: tuple[Any, ...]
     problem: Problem | None = None
     lines: int = 1
+
+
+def column_indices(
+    path: Path, present: Sequence[str], columns: Sequence[str], optional: Sequence[str]
+) -> list[int | None]:
+    """Returns the indices of columns among those present; None for an optional one that is not there.
+
+    Raises:
+      DataError: a column is missing, or stands in the header twice.
+    """
+    for column in (*columns, *optional):
+        if list(present).count(column) > 1:
+            raise DataError(f"{path}: column {column!r} occurs more than once in the header")
+    for column in columns:
+        if column not in present:
+            raise missing_column(path, column, columns, present)
+    return [present.index(c) if c in present else None for c in (*columns, *optional)]
+
+
+def missing_column(path: Path, column: str, columns: Sequence[str], present: Sequence[str]) -> DataError:
+    """Returns the error of a file without `column`, one of `columns`; it names the nearest column that is there."""
+    has = ", ".join(repr(c[:40]) for c in present[:20]) + (", ..." if len(present) > 20 else "")
+    if not set(columns) & set(present):
+        names = ", ".join(map(repr, columns))
+        return DataError(f"{path} has none of the columns {names} that the config names; it has {has or 'none at all'}")
+    near = difflib.get_close_matches(column, present, 1, 0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return DataError(f"{path} has no column {column!r}{hint} (its columns: {has})")
+
+
+def text_fault(text: object, max_chars: int) -> str:
+    """Says why a value cannot be used as a text field; "" if it can."""
+    if not isinstance(text, str):
+        return f"not text but {type(text).__name__}"
+    if "\0" in text:
+        return "NUL byte"
+    if len(text) > max_chars:
+        return f"longer than data.max_chars={max_chars} characters"
+    return "" if text.isascii() or _encodes(text) else "invalid UTF-8"
+
+
+def check_texts(columns: Sequence[str], texts: Sequence[object], max_chars: int) -> Problem | None:
+    """Says what is wrong with a row's texts; None if nothing is.
+
+    Args:
+      columns: names of the text columns in the file.
+      texts: their values; a missing value is "".
+      max_chars: the longest text that is used.
+    """
+    for column, text in zip(columns, texts, strict=True):
+        if reason := text_fault(text, max_chars):
+            return Problem(column, reason, str(text)[:EXCERPT])
+    return None if any(str(text).strip() for text in texts) else Problem(columns[0], "empty text", "")
+
+
+def read_number(value: Any) -> float | None:
+    """Reads a number that a file holds as a number or as text.
+
+    Returns:
+      The number; NaN for a missing value (null, blank, NaN); None for anything else. Booleans are no numbers, nor are
+      digits with underscores, which Python alone takes for numbers.
+    """
+    if value is None:
+        return math.nan
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        if not value.strip():
+            return math.nan
+        if "_" in value or not value.isascii():
+            return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def check_numbers(
+    columns: Sequence[str], values: Sequence[Any], lowest: float, highest: float
+) -> tuple[float, ...] | Problem:
+    """Reads a row's numbers, or says what is wrong with the first bad one; NaN and infinity are bad ones."""
+    numbers = []
+    for column, value in zip(columns, values, strict=True):
+        number = read_number(value)
+        excerpt = str(value)[:EXCERPT]
+        if number is None:
+            return Problem(column, "not a number", excerpt)
+        if math.isnan(number):
+            return Problem(column, "missing number", excerpt)
+        if not math.isfinite(number):
+            return Problem(column, "not a finite number", excerpt)
+        if not lowest <= number <= highest:
+            return Problem(column, f"number outside {lowest:g} to {highest:g}", excerpt)
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def _encodes(text: str) -> bool:
+    """Says whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

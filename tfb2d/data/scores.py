@@ -8,9 +8,10 @@ import numpy as np
 from absl import logging
 from numpy.typing import NDArray
 
-from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.checked_rows import CheckedRow, read_checked_rows
 from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import Problem
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 
@@ -94,24 +95,26 @@ def read_scores(
       DataError: a file that cannot be used, or without such columns.
     """
     columns = score_columns(path, task, column, reading.quoting)
+
+    def check(row: CheckedRow) -> Problem | None:
+        for name, number in zip(columns.names, row.numbers, strict=True):
+            if number < -SLACK or number > 1 + SLACK:  # False for NaN
+                return Problem(name, OUTSIDE, f"{number:g}")
+        return None
+
     texts: list[tuple[str, ...]] = []
     numbers: list[tuple[float, ...]] = []
     scored, within = 0, True
-    rows = read_checked_rows(
+    for row in read_checked_rows(
         path,
         task.fields,
         rejects,
         numbers=columns.names,
         keep_unscored=True,
+        check=check if columns.probabilities else None,
         reading=reading,
-    )
-    for row in rows:
-        if columns.probabilities:
-            outside = _outside(columns.names, row.numbers)
-            if outside:
-                rejects.add(path, row.number, outside[0], OUTSIDE, f"{outside[1]:g}")
-                continue
-        elif not np.isnan(row.numbers).all():
+    ):
+        if not columns.probabilities and not np.isnan(row.numbers).all():
             scored += 1
             within = within and all(0 <= number <= 1 for number in row.numbers)
         texts.append(row.texts)
@@ -171,14 +174,6 @@ def check_rejected(rejects: Rejects, rows: int, task: Task) -> None:
             grades = f"if it holds grades from {low:g} to {high:g}, write (grade - {low:g}) / {high - low:g} instead"
             advice = f"{grades}; {advice}"
         raise DataError(f"{error}. A column with 'score' or 'prob' in its name holds probabilities: {advice}") from None
-
-
-def _outside(columns: Sequence[str], numbers: Sequence[float]) -> tuple[str, float] | None:
-    """Returns the first number that is no probability, with its column; None if there is none."""
-    for column, number in zip(columns, numbers, strict=True):
-        if number < -SLACK or number > 1 + SLACK:  # False for NaN
-            return column, number
-    return None
 
 
 def _logits(numbers: NDArray[np.float64], columns: ScoreColumns, task: Task) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfb2d.data.formats import codec_of, format_of
+from tfb2d.data.files import codec_of, format_of
 from tfb2d.errors import DataError
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from tfb2d.config import DataConfig
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.checks import text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.keys import near_key
-from tfb2d.data.offers.product_queries import is_code
+from tfb2d.data.offers.queries import is_code
 from tfb2d.data.readers import Reading, columns_of, read_rows
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.rows import Problem
+from tfb2d.data.rows import Problem, text_fault
 from tfb2d.data.splits import Cutter
 from tfb2d.errors import DataError
 
