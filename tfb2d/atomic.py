@@ -16,11 +16,8 @@ def fingerprint_files(paths: Sequence[Path]) -> str:
     """Returns a digest of the content of files, in order."""
     digest = hashlib.sha256()
     for path in paths:
-        content = hashlib.sha256()
         with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                content.update(chunk)
-        digest.update(content.digest())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 

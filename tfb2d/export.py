@@ -19,17 +19,14 @@ With saved_model the others go into its version, under assets.extra/edge. A twin
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 FORMS = ("saved_model", "edge", "flex")
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     files.flag("source", "A run folder, a student's or a twin's.", required=True, metavar="DIR")

@@ -18,16 +18,12 @@ the same, byte for byte on the same kind of machine, and either engine goes on w
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfb2d.cli.arguments import reading_flags
+from tfb2d.cli.arguments import Parser, reading_flags
 from tfb2d.errors import counted
 
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
-
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     from tfb2d.config.label import ENGINES, LabelConfig
 

@@ -11,16 +11,12 @@ with file, row, field and reason.
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfb2d.cli.arguments import model_flag, reading_flags
+from tfb2d.cli.arguments import Parser, model_flag, reading_flags
 from tfb2d.errors import counted
 
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
-
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     model_flag(files)

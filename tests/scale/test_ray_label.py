@@ -64,5 +64,5 @@ def test_where_labels_are_made_is_in_no_fingerprint() -> None:
     assert Config.from_dict(settings).label == LabelConfig(
         settings.label.rows_per_shard, settings.label.batch_tokens, "ray", RayConfig(actors=5)
     )
-    with pytest.raises(ConfigError, match="there are local, ray"):
+    with pytest.raises(ConfigError, match="it takes local, ray"):
         LabelConfig(engine="spark")

@@ -3,7 +3,7 @@
 import keyword
 from dataclasses import dataclass, field
 
-from tfb2d.config.checks import require, require_positive
+from tfb2d.config.checks import require, require_not_negative, require_one_of, require_positive, require_share
 from tfb2d.config.mapping import renamed
 
 # How words are negated, and the words that stand before adjectives. They are English; a config may set others.
@@ -41,9 +41,7 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         check_frames("data.augment.negations", self.negations)
-        for name in ("copies", "negated", "min_words", "max_words"):
-            value = getattr(self, name)
-            require(value >= 0, f"data.augment.{name} is {value}; it is a count, so 0 or more")
+        require_not_negative(self, "data.augment", "copies", "negated", "min_words", "max_words")
         for name in ("mask", "ngram"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"data.augment.{name} is {value}; it is a probability")
@@ -100,9 +98,7 @@ class RetrieveConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("nearest", "near_misses", "random", "title_queries"):
-            value = getattr(self, name)
-            require(value >= 0, f"data.retrieve.{name} is {value}; it is a count, so 0 or more")
+        require_not_negative(self, "data.retrieve", "nearest", "near_misses", "random", "title_queries")
         some = self.nearest + self.near_misses + self.random > 0
         require(some, "data.retrieve pairs queries with no title: nearest, near_misses and random are all 0")
         require_positive(self, "data.retrieve", "pairs")
@@ -167,25 +163,19 @@ class DataConfig:
             plain = name.isidentifier() and not keyword.iskeyword(name)
             require(plain, f"data.fields has {name!r}; a served input needs a plain name: rename the column")
         require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
+        named = len(self.unlabelled_fields)
         require(
-            len(self.unlabelled_fields) in (0, len(self.fields)),
-            f"data.unlabelled_fields has {len(self.unlabelled_fields)} names, data.fields {len(self.fields)}",
+            named in (0, len(self.fields)), f"data.unlabelled_fields has {named} names, data.fields {len(self.fields)}"
         )
-        require(
-            len(self.classes) != 1, "data.classes has a single name; two make a binary task, more a multi-class one"
-        )
+        several = len(self.classes) != 1
+        require(several, "data.classes has a single name; two make a binary task, more a multi-class one")
         require(len(set(self.classes)) == len(self.classes), f"data.classes has a name twice: {self.classes}")
         require(not (self.classes and self.label_range), "data.classes and data.label_range exclude each other")
         if self.label_range:
             ordered = len(self.label_range) == 2 and self.label_range[0] < self.label_range[1]
             require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
-        require(
-            self.quoting in ("auto", "csv", "backslash", "none"),
-            f"data.quoting is {self.quoting!r}; it is auto, csv, backslash or none",
-        )
-        for name in ("valid_fraction", "test_fraction", "max_rejected"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")
+        require_one_of(self, "data", "quoting", ("auto", "csv", "backslash", "none"))
+        require_share(self, "data", "valid_fraction", "test_fraction", "max_rejected")
         require(self.valid_fraction + self.test_fraction < 1, "data.valid_fraction and test_fraction leave no train")
         if len(self.fields) > 1:
             name = self.augment.reshapes

@@ -23,20 +23,12 @@ _log = logging.getLogger(__name__)
 
 
 class CheckedRow(NamedTuple):
-    """A row that passed the checks.
-
-    Attributes:
-      number: where the row starts, see `Row.number`.
-      texts: a text per text column.
-      numbers: a number per column of numbers.
-      others: the other columns' values.
-      lines: physical lines that it takes up.
-    """
+    """A row that passed the checks; `number` and `lines` are those of `Row`."""
 
     number: int
-    texts: tuple[str, ...]
-    numbers: tuple[float, ...]
-    others: tuple[Any, ...]
+    texts: tuple[str, ...]  # a text per text column
+    numbers: tuple[float, ...]  # a number per column of numbers
+    others: tuple[Any, ...]  # the other columns' values
     lines: int = 1
 
 

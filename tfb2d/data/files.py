@@ -19,13 +19,10 @@ _OURS = ("_stage.json", "_manifest.json")  # beside the parts in folders that tf
 
 
 def expand(patterns: Sequence[str | Path]) -> list[Path]:
-    """Finds the files that patterns stand for, each once, sorted within a pattern.
+    """Finds the files that paths, globs (`**` too), folders and `pypi:` resources stand for, each once, sorted for each.
 
     A folder stands for the files in it with an ending that the readers know, in upper or lower case. Hidden files and
     those that start with `_` (a cluster's markers) are left out. The log names, once, what else a folder holds.
-
-    Args:
-      patterns: paths, globs (`**` too), folders and `pypi:` resources.
 
     Raises:
       DataError: a pattern that no file matches; the message names it and the nearest file there is.

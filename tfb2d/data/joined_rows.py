@@ -62,11 +62,7 @@ class JoinedRowsDetector:
                 self._longest[column] = max(self._longest[column], len(value))
 
     def joins_rows(self, texts: Sequence[str]) -> bool:
-        """Says whether a record looks like rows that a stray quote joined.
-
-        Args:
-          texts: its lines.
-        """
+        """Says whether a record, given by its lines, looks like rows that a stray quote joined."""
         first, *inner, last = [text for text in texts if text.strip()]  # the first and the last have a quote
         parsed = [self._parse(text) for text in inner]
         exact = [text for text, fields in zip(inner, parsed, strict=True) if fields]

@@ -17,17 +17,11 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """A physical line.
+    """A physical line."""
 
-    Attributes:
-      number: counts from 1.
-      content: bytes without the line's end; of a line that is too long, its beginning.
-      cut: whether it is too long.
-    """
-
-    number: int
-    content: bytes
-    cut: bool
+    number: int  # counts from 1
+    content: bytes  # without the line's end; of a line that is too long, its beginning
+    cut: bool  # whether it is too long
 
 
 class LineFeed:

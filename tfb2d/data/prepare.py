@@ -110,17 +110,13 @@ class _Reader:
         self.progress = progress
 
     def read(self, name: str, patterns: Sequence[str], **options: Any) -> Iterator[pa.RecordBatch]:
-        size = sum(path.stat().st_size for path in expand(patterns))
-        count = 0
+        size, count = sum(path.stat().st_size for path in expand(patterns)), 0
         with tqdm(total=size, desc=f"read {name}", unit="B", unit_scale=True, disable=not self.progress) as bar:
-
-            def report(more_bytes: int, more_rows: int) -> None:
-                nonlocal count
-                count += more_rows
+            options = {"rejects": self.rejects, "progress": lambda more: bar.update(more) and None, **options}
+            for batch in read_examples(patterns, self.data, **options):
+                count += batch.num_rows
                 bar.set_postfix_str(f"{count:,} rows", refresh=False)
-                bar.update(more_bytes)
-
-            yield from read_examples(patterns, self.data, rejects=self.rejects, progress=report, **options)
+                yield batch
 
 
 def _write(

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from tfb2d.atomic import sync, temporary_path
+from tfb2d.data.rows import EXCERPT
 from tfb2d.errors import DataError
 
-EXCERPT = 200  # characters of the offending value that are kept
 SHOWN = 3  # examples in the message that stops a run
 MANY = 100  # with fewer rejected rows a run does not stop before a file set's end
 
@@ -65,16 +65,7 @@ class Rejects:
         self._more_lines += lines - 1
 
     def add(self, file: str | Path, row: int, field: str, reason: str, excerpt: str = "", lines: int = 1) -> None:
-        """Rejects a row.
-
-        Args:
-          file: where it stands.
-          row: the line where it starts (Parquet: the row), counted from 1.
-          field: its column; "" for the row as a whole.
-          reason: in words.
-          excerpt: the beginning of the value.
-          lines: physical lines that it takes up; each counts as a row.
-        """
+        """Rejects a row; see `rows.Row` and `rows.Problem`. Each of the physical lines that it takes up counts as a row."""
         excerpt = excerpt[:EXCERPT].encode("utf-8", "backslashreplace").decode()
         self.reasons[reason] += lines
         self._set[reason] += lines

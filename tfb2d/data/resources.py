@@ -14,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from tfb2d.atomic import sync
@@ -43,7 +42,9 @@ def resolve(name: str) -> str:
     cache = cache_folder()
     folder = cache / key
     if not _whole(folder, resource):
-        with _locked(cache / f".{key}.lock"):
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / f".{key}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # between processes; one that ends gives it up
             if not _whole(folder, resource):  # another process may have made it meanwhile
                 _make(cache, key, resource)
     return str(folder / file) if file else str(folder)
@@ -51,8 +52,7 @@ def resolve(name: str) -> str:
 
 def cache_folder() -> Path:
     """Returns the folder that resources are kept in."""
-    own = os.environ.get("TFB2D_CACHE")
-    if own:
+    if own := os.environ.get("TFB2D_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "tfb2d"
 
@@ -64,24 +64,12 @@ def _names() -> list[str]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _whole(folder: Path, resource: Resource) -> bool:
     return all((folder / n).is_file() and _sha256(folder / n) == digest for n, digest in resource.files.items())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock between processes; a process that ends gives its lock up."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _make(cache: Path, key: str, resource: Resource) -> None:

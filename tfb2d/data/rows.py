@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,39 +11,25 @@ from tfb2d.errors import DataError
 
 MAX_CHARS = 20_000  # of one text, where no setting says otherwise
 EXCERPT = 200  # characters of a value that a problem shows
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 Progress = Callable[[int], None]  # called with the bytes of the file on disk that were read since the last call
 
 
 class Problem(NamedTuple):
-    """Says why a row cannot be used.
+    """Says why a row cannot be used."""
 
-    Attributes:
-      field: the column; "" for the row as a whole.
-      reason: in words.
-      excerpt: the beginning of the value.
-    """
-
-    field: str
+    field: str  # the column; "" for the row as a whole
     reason: str
-    excerpt: str
+    excerpt: str  # the beginning of the value
 
 
 class Row(NamedTuple):
-    """A row of a file.
+    """A row of a file. Bytes of a text that are not UTF-8 come as lone surrogates (`surrogateescape`)."""
 
-    Attributes:
-      number: the line where the row starts, counted from 1, so that an editor finds it (a header is line 1). In Parquet
-        the row's number, counted from 1.
-      values: of the columns named to the reader, in their order; None where the file has no value. Bytes of a text that
-        are not UTF-8 come as lone surrogates (`surrogateescape`).
-      problem: why the row cannot be used; its `values` are then empty.
-      lines: physical lines that the row takes up; more than 1 where a quoted value holds line breaks.
-    """
-
-    number: int
-    values: tuple[Any, ...]
-    problem: Problem | None = None
-    lines: int = 1
+    number: int  # the line where it starts, so that an editor finds it; in Parquet the row. Both count from 1
+    values: tuple[Any, ...]  # of the columns named to the reader, in their order; None where the file has no value
+    problem: Problem | None = None  # why the row cannot be used; its `values` are then empty
+    lines: int = 1  # physical lines that it takes up; more than 1 where a quoted value holds line breaks
 
 
 def column_indices(
@@ -81,17 +68,11 @@ def text_fault(text: object, max_chars: int) -> str:
         return "NUL byte"
     if len(text) > max_chars:
         return f"longer than data.max_chars={max_chars} characters"
-    return "" if text.isascii() or _encodes(text) else "invalid UTF-8"
+    return "invalid UTF-8" if _SURROGATE.search(text) else ""
 
 
 def check_texts(columns: Sequence[str], texts: Sequence[object], max_chars: int) -> Problem | None:
-    """Says what is wrong with a row's texts; None if nothing is.
-
-    Args:
-      columns: names of the text columns in the file.
-      texts: their values; a missing value is "".
-      max_chars: the longest text that is used.
-    """
+    """Says what is wrong with the texts of a row's columns ("" where one is missing); None if nothing is."""
     for column, text in zip(columns, texts, strict=True):
         if reason := text_fault(text, max_chars):
             return Problem(column, reason, str(text)[:EXCERPT])
@@ -138,12 +119,3 @@ def check_numbers(
             return Problem(column, f"number outside {lowest:g} to {highest:g}", excerpt)
         numbers.append(number)
     return tuple(numbers)
-
-
-def _encodes(text: str) -> bool:
-    """Says whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

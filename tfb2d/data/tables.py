@@ -82,9 +82,8 @@ def part_files(folder: str | Path) -> list[Path]:
     Raises:
       DataError: there are none.
     """
-    parts = sorted(
-        Path(folder).glob("part-*.parquet"), key=lambda part: (len(part.name), part.name)
-    )  # also above 99,999
+    by_number = sorted(Path(folder).glob("part-*.parquet"))
+    parts = sorted(by_number, key=lambda part: len(part.name))  # also above 99,999
     if not parts:
         raise DataError(f"{folder}: no part-*.parquet; it is not a table's folder, or was never finished")
     return parts
@@ -96,21 +95,11 @@ def count_rows(folder: str | Path) -> int:
 
 
 def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Reads a whole table into memory (train, valid and test are meant for it).
-
-    Args:
-      folder: the table's folder.
-      columns: which columns, in which order; None reads all.
-
-    Raises:
-      DataError: there are no parts, or one is not a whole Parquet file.
-    """
-    names = None if columns is None else list(columns)
+    """Reads a whole table into memory (train, valid and test are meant for it); see `iter_batches`."""
     tables = []
     for part in part_files(folder):
         with _opened(part) as file:
-            table = file.read(names)
-        tables.append(table if names is None else table.select(names))
+            tables.append(file.read() if columns is None else file.read(columns).select(columns))
     return pa.concat_tables(tables)
 
 
