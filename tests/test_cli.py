@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tfb2d import cli
-from tfb2d.cli.arguments import Parser, boolean, comma_list, nearest, number
+from tfb2d.cli.arguments import Parser, boolean, comma_list, number
 from tfb2d.cli.recipes import load, override, paths
 from tfb2d.cli.terminal import CHATTER
 from tfb2d.config import Config, ConfigError
+from tfb2d.errors import nearest
 from tfb2d.recipes import names
 
 ALL = [*cli.COMMANDS, *cli.TOOLS]

@@ -46,12 +46,8 @@ def add_arguments(parser: Parser) -> None:
     ray = parser.group("Ray")
     ray.flag("ray_address", "The cluster: auto, HOST:6379 or ray://HOST:10001. [default: Ray starts on this machine]")
     ray.integer("actors", "Processes with a teacher each; 0: one a GPU or, without GPUs, one a machine.", 0, 0)
-    ray.real(
-        "cpus_per_actor",
-        "CPUs that Ray sets aside for each; with --actors, also its threads.",
-        default.ray.cpus_per_actor,
-        0.0,
-    )
+    text = "CPUs that Ray sets aside for each; with --actors, also its threads."
+    ray.real("cpus_per_actor", text, default.ray.cpus_per_actor, 0.0)
     ray.real("gpus_per_actor", "GPUs, or a share of one, for each. [default: 1 where the cluster has GPUs]", None, 0.0)
     ray.real("memory_per_actor", "GiB that Ray sets aside for each; 0 sets none aside.", 0.0, 0.0)
 

@@ -126,9 +126,8 @@ class Run:
         record = self.record(stage)
         if record is None or not record.finished:
             self.check_version()
-            raise RunError(
-                f"{self.folder}: stage {stage} is not finished; tfb2d train --workdir={self.folder} finishes it"
-            )
+            advice = f"tfb2d train --workdir={self.folder} finishes it"
+            raise RunError(f"{self.folder}: stage {stage} is not finished; {advice}")
         return record
 
     def outcome(self, stage: str, kind: type[OutcomeT]) -> OutcomeT:
@@ -206,21 +205,15 @@ class Run:
 
 @contextmanager
 def locked(folder: Path, lock: Path | None = None) -> Iterator[None]:
-    """Holds a folder for this process; see `Run.locked`.
-
-    Args:
-      folder: which one.
-      lock: the file that is locked; None takes `.lock` in the folder.
-    """
+    """Holds a folder for this process, by locking `lock` or else `.lock` in it; see `Run.locked`."""
     lock = lock or folder / ".lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunBusyError(
-                f"{folder}: another process is at work in this folder; wait for it, or name another"
-            ) from error
+            message = f"{folder}: another process is at work in this folder; wait for it, or name another"
+            raise RunBusyError(message) from error
         yield
 
 

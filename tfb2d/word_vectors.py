@@ -50,9 +50,8 @@ def write_word_vectors(
       teacher: a fine-tuned teacher.
       transfer: folder of the transfer set's table.
       task: names the text fields.
-      max_tokens: tokens of a text that the student reads.
+      max_tokens, affixes: the student's settings, which its token hashes depend on.
       out: the file.
-      affixes: the student's setting, which its token hashes depend on.
 
     Returns:
       How many words there are.

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from tfb2d.cli.arguments import USAGE, Parser, nearest
-from tfb2d.errors import UserError
+from tfb2d.cli.arguments import USAGE, Parser
+from tfb2d.errors import UserError, nearest
 
 
 class Command(NamedTuple):

@@ -7,25 +7,16 @@ that `--help` answers at once.
 
 import argparse
 import csv
-import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from tfb2d.errors import nearest
+
 USAGE = 2  # the exit status after a wrong command line
-RECIPE_SETTINGS = (
-    "--config.",
-    "--noconfig.",
-    "--compress.",
-)  # how settings of a recipe begin, which `recipes.py` reads
+RECIPE_SETTINGS = ("--config.", "--noconfig.", "--compress.")  # how settings begin that `recipes.py` reads
 _YES, _NO = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns the known word that is most like a wrong one, as "; did you mean ...?", or "" where none is."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def boolean(text: str) -> bool:
@@ -51,9 +42,8 @@ def number(kind: type, least: float | None, most: float | None) -> Callable[[str
         try:
             value = kind(text.replace("_", ""))
         except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not {'a whole number' if kind is int else 'a number'}"
-            ) from None
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
         if not (least is None or value >= least) or not (most is None or value <= most):  # a NaN is in no range
             bounds = f"{least:g} or more" if most is None else f"from {least or 0:g} to {most:g}"
             raise argparse.ArgumentTypeError(f"{text} is outside of its range: {bounds}")
@@ -84,12 +74,7 @@ class _Switch(argparse.Action):
 
 
 class Group:
-    """Flags under one heading of a command's help.
-
-    Args:
-      parser: the command's.
-      title: the heading.
-    """
+    """Flags under one heading of a command's help."""
 
     def __init__(self, parser: "Parser", title: str) -> None:
         self._parser = parser

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import boolean, comma_list, nearest
+from tfb2d.cli.arguments import boolean, comma_list
 from tfb2d.config import Config, ConfigError
 from tfb2d.config.mapping import former_names
+from tfb2d.errors import nearest
 from tfb2d.recipes import FOLDER, names
 
 if TYPE_CHECKING:

@@ -24,25 +24,13 @@ from tfb2d.data.splits import SPLITS, TORN, Cutter, HeldOut, PhraseCutter, check
 from tfb2d.data.task import Task
 from tfb2d.data.transfer import TransferSet
 from tfb2d.errors import DataError
-from tfb2d.resume import TEMPORARY
 
-LEFT_OUT = (
-    "leaked",
-    "leaked_valid",
-    "near_leaked",
-    "group_leaked",
-    TORN,
-    "duplicates",
-    "scored_left_out",
-    "augmented_left_out",
-)
+LEAKS = ("leaked", "leaked_valid", "near_leaked", "group_leaked")
+LEFT_OUT = (*LEAKS, TORN, "duplicates", "scored_left_out", "augmented_left_out")
 
 
 def prepare(
-    data: DataConfig,
-    out: Path,
-    extra_unlabelled: Sequence[tuple[str, ...]] = (),
-    progress: bool = True,
+    data: DataConfig, out: Path, extra_unlabelled: Sequence[tuple[str, ...]] = (), progress: bool = True
 ) -> dict[str, Any]:
     """Reads, checks, splits and writes the data of a run.
 
@@ -79,7 +67,7 @@ def prepare(
     work = out / ".partial"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    for left in out.glob(TEMPORARY):
+    for left in out.glob(".rejected.jsonl.*.tmp"):
         left.unlink()
     try:
         made: dict[str, Any] = {}

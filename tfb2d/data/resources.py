@@ -5,7 +5,6 @@ each file made from them. The files are checked at each use, and made again if a
 `$TFB2D_CACHE`, else `$XDG_CACHE_HOME/tfb2d`, else `~/.cache/tfb2d`.
 """
 
-import difflib
 import fcntl
 import hashlib
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from tfb2d.atomic import sync
 from tfb2d.data.pinned import RESOURCES, Resource
-from tfb2d.errors import DataError
+from tfb2d.errors import DataError, nearest
 
 PREFIX = "pypi:"
 
@@ -37,8 +36,7 @@ def resolve(name: str) -> str:
     key, _, file = name.removeprefix(PREFIX).partition("/")
     resource = RESOURCES.get(key)
     if resource is None or (file not in resource.files if file else not resource.folder):
-        near = difflib.get_close_matches(name, _names(), 1, 0.5)
-        raise DataError(f"there is no {name}" + (f"; did you mean {near[0]}?" if near else f"; {', '.join(_names())}"))
+        raise DataError(f"there is no {name}{nearest(name, _names()) or '; ' + ', '.join(_names())}")
     cache = cache_folder()
     folder = cache / key
     if not _whole(folder, resource):

@@ -1,13 +1,12 @@
 """A row of a file: its type, what is wrong with it, and the rules for its columns, texts and numbers."""
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfb2d.errors import DataError
+from tfb2d.errors import DataError, nearest
 
 MAX_CHARS = 20_000  # of one text, where no setting says otherwise
 EXCERPT = 200  # characters of a value that a problem shows
@@ -55,8 +54,7 @@ def missing_column(path: Path, column: str, columns: Sequence[str], present: Seq
     if not set(columns) & set(present):
         names = ", ".join(map(repr, columns))
         return DataError(f"{path} has none of the columns {names} that the config names; it has {has or 'none at all'}")
-    near = difflib.get_close_matches(column, present, 1, 0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = nearest(repr(column), map(repr, present))
     return DataError(f"{path} has no column {column!r}{hint} (its columns: {has})")
 
 

@@ -92,13 +92,9 @@ class HeldOut:
 
 
 def roots(texts: Iterable[str]) -> dict[str, list[str]]:
-    """Returns the roots that contain each text, as whole words in order; a root contains itself alone.
+    """Returns the roots that contain each phrase or sentence, as whole words in order; a root contains itself alone.
 
-    Args:
-      texts: phrases and sentences, in any order; case and spacing do not count.
-
-    Returns:
-      For each normalised text its normalised roots, the longest first.
+    Case and spacing do not count: normalised texts have their normalised roots, the longest first.
     """
     containing: dict[str, list[str]] = {}
     by_word: dict[str, list[str]] = defaultdict(list)  # roots, longest first
@@ -114,12 +110,7 @@ def roots(texts: Iterable[str]) -> dict[str, list[str]]:
 
 
 class PhraseCutter:
-    """Assigns phrases to train, valid or test, all phrases of a sentence to the same split.
-
-    Args:
-      data: the settings.
-      texts: all texts of the training files.
-    """
+    """Assigns phrases, of which it needs all `texts`, to splits: all phrases of a sentence to the same one."""
 
     def __init__(self, data: DataConfig, texts: Iterable[str]) -> None:
         self._roots: Mapping[str, Sequence[str]] = roots(texts)
@@ -157,17 +148,14 @@ def check_split(data: DataConfig, work: Path, name: str, labels: Counter[float],
 
 def _how_to_fill(data: DataConfig, work: Path, name: str) -> str:
     """Says from how many rows an empty split was cut, and what to do about it."""
-    shares = {
-        f"data.{cut}_fraction": getattr(data, f"{cut}_fraction") for cut in ("valid", "test") if not getattr(data, cut)
-    }
-    if not any(shares.values()):
+    settings = [f"{cut}_fraction" for cut in ("valid", "test") if not getattr(data, cut)]
+    if not any(getattr(data, setting) for setting in settings):
         return ""
-    rows = [
-        row for split in SPLITS for batch in tables.iter_batches(work / split) for row in text_rows(batch, data.fields)
-    ]
+    batches = (batch for split in SPLITS for batch in tables.iter_batches(work / split))
+    rows = (row for batch in batches for row in text_rows(batch, data.fields))
     groups = {cut_key(group) if group else cut_key(*fields) for fields, group in rows}
     unit = f"groups (values of {data.group_column!r})" if data.group_column else "different texts"
-    cuts = " and ".join(f"{setting}={share:g}" for setting, share in shares.items())
+    cuts = " and ".join(f"data.{setting}={getattr(data, setting):g}" for setting in settings)
     advice = "lower the fractions" if name == "train" else f"raise data.{name}_fraction or name files in data.{name}"
     return (
         f". {cuts} of {len(groups):,} {unit} were cut by chance, and the {name} split got none: give more of them, "

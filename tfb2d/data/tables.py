@@ -17,25 +17,16 @@ SHARD_BYTES = 16 * 2**20  # of text in memory; long texts make shards of fewer r
 
 
 class ShardWriter:
-    """Writes record batches into `folder/part-*.parquet`.
+    """Writes record batches of a schema into `folder/part-*.parquet`; the folder is made if need be.
 
     A part has at most SHARD_ROWS rows and about SHARD_BYTES bytes of text. The same batches give the same bytes. There is
     always at least one part, so that the schema can be read.
-
-    Args:
-      folder: where the parts go; made if need be.
-      schema: of all batches.
-
-    Attributes:
-      rows: rows taken, whether written yet or not.
-      parts: parts written.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        self.folder = folder
-        self.schema = schema
-        self.rows = 0
-        self.parts = 0
+        self.folder, self.schema = folder, schema
+        self.rows = 0  # that were taken, whether written yet or not
+        self.parts = 0  # that were written
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = self._waiting_bytes = 0
         folder.mkdir(parents=True, exist_ok=True)

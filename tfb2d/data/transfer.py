@@ -24,16 +24,9 @@ LEAST_Z = 1.0  # z-score of a negated word's share of positive labels
 class TransferSet:
     """Writes the transfer set into a folder: labelled rows, then unlabelled rows, then augmentations.
 
-    It remembers the exact texts that it took by 64-bit hashes (`HashSet`: 8 bytes a row).
-
-    Args:
-      folder: where the table goes.
-      data: the settings.
-      held: the held-out rows.
-
-    Attributes:
-      left_out: rows not taken, by `HeldOut.leak`'s reasons and "duplicates". Augmentations count as "augmented_left_out"
-        and outside teachers' rows, which may be test rows, as "scored_left_out", whatever the reason.
+    It remembers the exact texts that it took by 64-bit hashes (`HashSet`: 8 bytes a row). `left_out` counts rows not taken,
+    by `HeldOut.leak`'s reasons and "duplicates". Augmentations count as "augmented_left_out" and outside teachers' rows,
+    which may be test rows, as "scored_left_out", whatever the reason.
     """
 
     def __init__(self, folder: Path, data: DataConfig, held: HeldOut) -> None:

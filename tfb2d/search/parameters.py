@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 
-from tfb2d.cli.arguments import nearest
+from tfb2d.errors import nearest
 from tfb2d.search.openapi import MAX_QUERY, MAX_TITLE, MAX_TITLES
 
 _BOOLEANS = {"true": True, "1": True, "": True, "false": False, "0": False}

@@ -57,18 +57,13 @@ class SplitPairs:
       products: of the split.
       split: its name.
       taken: `near_key` of other splits' queries, which must not occur here.
-
-    Attributes:
-      titles: of all products, one after the other.
-      owner: the index of each title's product, `[titles]`.
-      kinds: how many queries of each kind were made.
     """
 
     def __init__(self, data: DataConfig, products: list[Product], split: str, taken: set[str]) -> None:
         self.data, self.products, self.split, self.taken = data, products, split, taken
         self.titles = [title for product in products for title in product.titles]
-        self.owner = np.repeat(np.arange(len(products)), [len(product.titles) for product in products])
-        self.kinds: Counter[str] = Counter()
+        self.owner = np.repeat(np.arange(len(products)), [len(product.titles) for product in products])  # of titles
+        self.kinds: Counter[str] = Counter()  # of the queries that were made
 
     def draw(self, *parts: object) -> random.Random:
         """Returns a random generator that depends on the seed and these parts."""

@@ -42,18 +42,10 @@ def draw_kind(draw: random.Random) -> str:
 
 
 def typed(name: str, kind: str, draw: random.Random) -> str:
-    """Writes a query for a product.
+    """Writes a query, lower-cased, for a product's name; the whole name where it is too short for a change of the kind.
 
     Words with a digit in them (model codes, sizes) tell products apart, so they are never dropped. But a long code may lose
     its last characters or be cut in two.
-
-    Args:
-      name: the product's name.
-      kind: of KINDS.
-      draw: a random generator.
-
-    Returns:
-      The query, lower-cased; the whole name where it is too short for a change of the kind.
     """
     words = name.lower().split()
     return " ".join(_CHANGES[kind](words, draw)) if len(words) > 1 else " ".join(words)
@@ -118,16 +110,7 @@ _CHANGES: dict[str, Callable[[list[str], random.Random], list[str]]] = {
 
 
 def query_for(name: str, brand: str, family: str, category: str, meant: str, draw: random.Random) -> str:
-    """Writes a query.
-
-    Args:
-      name: the product's.
-      brand: its brand.
-      family: its family, see `ProductRelations`.
-      category: "" if unknown.
-      meant: of MEANT.
-      draw: a random generator.
-    """
+    """Writes a query for a product; `meant` is one of MEANT, and `ProductRelations` says what brand and family are."""
     kind = category.lower()
     called = draw.choice(_OTHER_WORDS.get(kind, (kind,)))
     if meant == "product":
