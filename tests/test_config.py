@@ -91,5 +91,6 @@ def test_a_renamed_setting_is_read_by_its_former_name_and_leaves_finished_work_d
     former = {"augment": {"judged": True}, "offers": {"judged": 7}}
     assert Config.from_dict({"teachers": {"t": {"preset": "p"}}, "data": former}) == config
     assert changed_settings(config.data) == former  # as fingerprints of earlier versions have it
-    with pytest.raises(ConfigError, match=r"data\.offers\.judged; did you mean data\.offers\.labelled"):
-        override(config.to_dict(), ["--config.data.offers.judged=9"])
+    recipe = config.to_dict()
+    override(recipe, ["--config.data.offers.judged=9", "--noconfig.data.augment.judged"])
+    assert changed_settings(Config.from_dict(recipe).data) == {"offers": {"judged": 9}}

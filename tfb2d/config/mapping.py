@@ -23,11 +23,6 @@ def renamed(default: Any, former: str) -> Any:
     return dataclasses.field(default=default, metadata={"former": former})
 
 
-def former_names(cls: Any) -> dict[str, str]:
-    """Returns the settings of a dataclass that had another name, by that name."""
-    return {item.metadata["former"]: item.name for item in dataclasses.fields(cls) if "former" in item.metadata}
-
-
 def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
     """Builds a dataclass from nested mappings.
 
@@ -39,10 +34,11 @@ def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
     Raises:
       ConfigError: a setting that does not exist (the nearest one is named), has another type, or cannot work.
     """
-    hints, former = typing.get_type_hints(cls), former_names(cls)
+    hints = typing.get_type_hints(cls)
+    now = {item.metadata["former"]: item.name for item in dataclasses.fields(cls) if "former" in item.metadata}
     values = {}
     for key, value in settings.items():
-        key = former.get(key, key)
+        key = now.get(key, key)
         if key not in hints:
             near = difflib.get_close_matches(key, hints, 1, 0.5)
             hint = f"; did you mean {path}{near[0]!r}?" if near else f"; there are {', '.join(hints)}"
