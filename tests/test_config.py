@@ -69,7 +69,7 @@ def test_wrong_settings_are_named(change: dict, message: str) -> None:
         (lambda: StudentConfig(window=3, vocabulary=10, buckets=35), "takes 36 rows"),
         (lambda: StudentConfig(window=3, convolutions=(1, 0)), "1 or more"),
         (lambda: StudentConfig(window=3, convolution_width=9), "goes with student.convolutions"),
-        (lambda: StudentConfig(window=3, convolutions=(1,), convolution_width=-1), "0 is none"),
+        (lambda: StudentConfig(window=3, convolutions=(1,), convolution_width=-1), "0 or more"),
         (lambda: StudentConfig(window=3, convolutions=(256,)), "below student.max_tokens"),
         (lambda: TrainingConfig(epochs=0), "above 0"),
     ],

@@ -62,11 +62,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-      DataError: it is not JSON.
-    """
+    """Reads a JSON file; raises DataError where it is none."""
     try:
         return json.loads(Path(path).read_bytes())
     except ValueError as error:

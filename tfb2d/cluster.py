@@ -36,10 +36,7 @@ class Member:
 
 
 def member(strategy: str) -> Member:
-    """Reads TF_CONFIG.
-
-    Args:
-      strategy: "multi_worker" or "parameter_server".
+    """Reads TF_CONFIG for the strategy "multi_worker" or "parameter_server".
 
     Raises:
       ConfigError: it is not set, or nothing that this strategy can work with.

@@ -118,11 +118,7 @@ class Run:
         return is_finished(self.folder / stage)
 
     def finished_record(self, stage: str) -> Record:
-        """Returns what a finished stage's folder says of itself.
-
-        Raises:
-          RunError: it is not finished.
-        """
+        """Returns what a stage's folder says of itself; raises RunError if the stage is not finished."""
         record = self.record(stage)
         if record is None or not record.finished:
             self.check_version()
@@ -131,11 +127,7 @@ class Run:
         return record
 
     def outcome(self, stage: str, kind: type[OutcomeT]) -> OutcomeT:
-        """Returns what a finished stage left.
-
-        Raises:
-          RunError: it is not finished.
-        """
+        """Returns what a stage left; raises RunError if it is not finished."""
         return kind.from_json(self.finished_record(stage).outcome or {})
 
     def data_outcome(self) -> DataOutcome:
@@ -181,11 +173,7 @@ class Run:
         write_json(self.folder / CONFIG, dataclasses.asdict(config))
 
     def check_version(self) -> None:
-        """Refuses the run folders of tfb2d 0.1.
-
-        Raises:
-          RunError: this is one.
-        """
+        """Raises RunError if this is a run folder of tfb2d 0.1."""
         if any((self.folder / stage / "stage.json").exists() for stage in ("data", "student", "compress", "export")):
             raise RunError(
                 f"{self.folder} was made by tfb2d 0.1, which this version cannot go on with; name another --workdir. "

@@ -20,11 +20,7 @@ _YES, _NO = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
 
 def boolean(text: str) -> bool:
-    """Reads true, 1, yes, or false, 0, no.
-
-    Raises:
-      argparse.ArgumentTypeError: something else.
-    """
+    """Reads true, 1, yes, or false, 0, no; anything else is an argparse.ArgumentTypeError."""
     if text.lower() in (*_YES, *_NO):
         return text.lower() in _YES
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
@@ -96,10 +92,8 @@ class Group:
 
         Args:
           name: without the dashes; also the name of the attribute of the options, unless `dest` says another.
-          text: the help.
-          default: the value without it; shown in the help, unless it is empty.
+          text: the help, which also shows the default, unless that is empty.
           kind: reads the value.
-          required: whether the command needs it.
           repeated: whether it may stand several times; the value is a list.
           metavar: what the help calls the value.
         """
@@ -190,11 +184,10 @@ def quoting_flag(rows: Group) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """A command's parser.
+    """A command's parser; the description is the command's docstring.
 
     Args:
       command: what the user types, such as "tfb2d train".
-      description: the command's docstring: what it does, and examples.
       more: begins of flags that the command reads by itself, such as "--config."; "" stands for all flags.
     """
 

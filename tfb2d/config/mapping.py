@@ -24,12 +24,7 @@ def renamed(default: Any, former: str) -> Any:
 
 
 def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
-    """Builds a dataclass from nested mappings.
-
-    Args:
-      cls: the dataclass.
-      settings: values by field; a mapping for a field that is a dataclass.
-      path: what stands before a setting's name in errors: "data.".
+    """Builds a dataclass from nested mappings; `path` stands before a setting's name in errors: "data.".
 
     Raises:
       ConfigError: a setting that does not exist (the nearest one is named), has another type, or cannot work.

@@ -154,11 +154,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "Config":
-        """Builds and checks a Config.
-
-        Raises:
-          ConfigError: a setting that does not exist (the nearest one is named) or cannot work.
-        """
+        """Builds and checks a Config; raises ConfigError as `mapping.build` does."""
         if isinstance(settings, ConfigDict):
             settings = settings.to_dict()
         return typing.cast("Config", build(cls, settings))

@@ -66,15 +66,10 @@ class TeacherConfig:
 
 
 def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:
-    """Returns several teachers that differ in their seeds alone.
-
-    Args:
-      name: the first teacher's name; the others are `seed1`, `seed2`, ...
-      teacher: the settings that they share.
-      count: how many, as text: it comes from a recipe's argument.
+    """Returns several teachers that differ in their seeds alone: `name`, `seed1`, `seed2`, ...
 
     Raises:
-      ConfigError: `count` is no number of teachers.
+      ConfigError: `count`, which comes from a recipe's argument, is no number of teachers.
     """
     require(count.isdecimal() and int(count) > 0, f"the recipe's argument: {count!r} is no number of teachers")
     return {name: teacher} | {f"seed{seed}": dataclasses.replace(teacher, seed=seed) for seed in range(1, int(count))}

@@ -26,11 +26,6 @@ class JoinedRowsDetector:
     file's rows have such commas too. Of a record of few lines the values count as well. Where a column's values are short
     and without spaces, so is a row's value: of about their length, and with a digit or without as some of them (ids,
     dates, labels). Where the header and all rows begin with a quote, so does every line that is a row.
-
-    Args:
-      separator: between fields.
-      width: fields of a row.
-      begins_quoted: whether the header begins with a quote.
     """
 
     def __init__(self, separator: str, width: int, begins_quoted: bool) -> None:

@@ -100,12 +100,9 @@ def read_records(
     Args:
       feed: the lines.
       separator: between fields.
-      width: fields of a whole row; 0 takes any (a header).
+      width: fields of a whole row; 0 takes any (a header). Records of one line may have another number of fields.
       begins_quoted: whether the header begins with a quote, as all rows then may.
       quoting: how quotes are read; gets the counts.
-
-    Yields:
-      Record. Those of one line may have another number of fields than `width`.
     """
     csv.field_size_limit(2 * MAX_RECORD)  # `_Taker` stops a record first
     quoting = quoting or Quoting()

@@ -22,18 +22,13 @@ class Rejects:
       path: the JSON-lines file that gets `{"file", "row", "lines", "field", "reason", "excerpt"}` of each row; None writes
         none.
       max_share: share of a file set's rows that may be rejected.
-
-    Attributes:
-      count: rejected rows, of all file sets. A row that takes up several lines counts once for each.
-      reasons: the same by reason.
-      dialects: how each file was read, by its path ("comma-separated, CSV quoting"); the readers write it.
     """
 
     def __init__(self, path: Path | None, max_share: float) -> None:
         self.path = path
         self.max_share = max_share
-        self.reasons: Counter[str] = Counter()
-        self.dialects: dict[str, str] = {}
+        self.reasons: Counter[str] = Counter()  # rejected lines of all file sets
+        self.dialects: dict[str, str] = {}  # how each file was read, by its path; the readers write it
         self._set: Counter[str] = Counter()
         self._more_lines = 0  # of the file set's good rows, beyond one each
         self._of_lines = False  # whether a rejected row of the file set takes up several
@@ -51,7 +46,7 @@ class Rejects:
 
     @property
     def count(self) -> int:
-        """Returns how many rows were rejected so far."""
+        """Returns how many rows were rejected so far; a row that takes up several lines counts once for each."""
         return self.reasons.total()
 
     def begin(self) -> None:

@@ -32,9 +32,6 @@ class ProductRelations:
 
     A product's brand is the first word of its name. Its family is the first characters of the model code behind the brand
     (`bosch kgn3` of `Bosch KGN36NW30G White`), or the first words where there is no code (`apple iphone 8`).
-
-    Args:
-      products: the products.
     """
 
     def __init__(self, products: Sequence[Product]) -> None:

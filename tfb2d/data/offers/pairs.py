@@ -83,7 +83,9 @@ def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dic
     _write_labelled(files["train"], data, made)
     settings = replace(
         data,
-        **{name: (str(files[name]),) for name in SPLITS},
+        train=(str(files["train"]),),
+        valid=(str(files["valid"]),),
+        test=(str(files["test"]),),
         unlabelled_fields=(),
         group=data.fields[0],  # so that `prepare` leaves out held-out queries once more
     )
