@@ -122,11 +122,11 @@ def _twin_stages(config: Config) -> list[Stage]:
         listed.append(Stage("twin_transformer", twins.train_transformer, TwinOutcome, reads, twins.VERSION, settings))
         reads += ("twin_transformer",)
     settings = [twins.twin_settings(twin), changed_settings(config.distill), preset]
-    work, version = twin_export.export_twin, twin_export.VERSION
+    export, version = twin_export.export_twin, twin_export.VERSION
     return [
         *listed,
         Stage("twin", twins.train_twin, TwinOutcome, reads, twins.VERSION, settings),
-        _export(config, "export_twin", work, ("data", "twin"), version, twin.weights),
+        _export(config, "export_twin", export, ("data", "twin"), version, twin.weights),
     ]
 
 
