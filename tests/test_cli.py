@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tfb2d import cli
-from tfb2d.cli.arguments import Parser, boolean, comma_list, nearest, number
-from tfb2d.cli.recipes import load, override, paths
+from tfb2d.cli.arguments import Parser, boolean, comma_list, number
+from tfb2d.cli.recipes import all_settings, load, override
 from tfb2d.cli.terminal import CHATTER
 from tfb2d.config import Config, ConfigError
+from tfb2d.errors import nearest
 from tfb2d.recipes import names
 
 ALL = [*cli.COMMANDS, *cli.TOOLS]
@@ -220,7 +221,7 @@ def test_settings_have_the_types_of_the_dataclasses() -> None:
 @pytest.mark.parametrize("name", names())
 def test_every_setting_of_every_recipe_can_be_written(name: str) -> None:
     before = Config.from_dict(load(name))
-    flat = {path: _value(before, path) for path in paths(Config, before.to_dict().to_dict())}
+    flat = {path: _value(before, path) for path in all_settings(Config, before.to_dict().to_dict())}
     recipe = load(name)
     override(recipe, [f"--config.{path}={value}" for path, value in flat.items()])
     assert Config.from_dict(recipe) == before

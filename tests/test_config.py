@@ -2,12 +2,14 @@
 
 import pytest
 
+from tfb2d.cli.recipes import override
 from tfb2d.config import (
     AugmentConfig,
     Config,
     ConfigError,
     DataConfig,
     DistillConfig,
+    OffersConfig,
     StudentConfig,
     TeacherConfig,
     TrainingConfig,
@@ -67,7 +69,7 @@ def test_wrong_settings_are_named(change: dict, message: str) -> None:
         (lambda: StudentConfig(window=3, vocabulary=10, buckets=35), "takes 36 rows"),
         (lambda: StudentConfig(window=3, convolutions=(1, 0)), "1 or more"),
         (lambda: StudentConfig(window=3, convolution_width=9), "goes with student.convolutions"),
-        (lambda: StudentConfig(window=3, convolutions=(1,), convolution_width=-1), "0 is none"),
+        (lambda: StudentConfig(window=3, convolutions=(1,), convolution_width=-1), "0 or more"),
         (lambda: StudentConfig(window=3, convolutions=(256,)), "below student.max_tokens"),
         (lambda: TrainingConfig(epochs=0), "above 0"),
     ],
@@ -82,3 +84,13 @@ def test_convolutions_that_are_off_leave_finished_students_done() -> None:
     wide = changed_settings(StudentConfig(window=3, convolutions=(1, 2), convolution_width=9))
     assert wide == {"window": 3, "convolutions": (1, 2), "convolution_width": 9}
     assert changed_settings(TeacherConfig(preset="x", checkpoint_seconds=1.0)) == {"preset": "x"}
+
+
+def test_a_renamed_setting_is_read_by_its_former_name_and_leaves_finished_work_done() -> None:
+    config = one(data=DataConfig(augment=AugmentConfig(labelled=True), offers=OffersConfig(labelled=7)))
+    former = {"augment": {"judged": True}, "offers": {"judged": 7}}
+    assert Config.from_dict({"teachers": {"t": {"preset": "p"}}, "data": former}) == config
+    assert changed_settings(config.data) == former  # as fingerprints of earlier versions have it
+    recipe = config.to_dict()
+    override(recipe, ["--config.data.offers.judged=9", "--noconfig.data.augment.judged"])
+    assert changed_settings(Config.from_dict(recipe).data) == {"offers": {"judged": 9}}

@@ -23,7 +23,7 @@ def test_a_model_scores_files(tmp_path: Path) -> None:
     logits = expected_logits(PAIRS, [["tv"] * 200, [row[1] for row in rows[:200]]])
     assert [float(row[4]) for row in actual] == pytest.approx(logits)
     assert f"200 rows scored into {output}" in done.stdout
-    assert f"1 rows rejected, listed in {output}.rejected.jsonl: 1 empty text" in done.stdout
+    assert f"1 row rejected, listed in {output}.rejected.jsonl: 1 empty text" in done.stdout
     assert "rows/s" in done.stderr  # the progress bar
 
 

@@ -89,7 +89,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     """A finished run of graded pairs: "zeta" are scores from outside for two rows of three, "alpha" is a tiny BERT."""
     folder = tmp_path_factory.mktemp("graded")
     rows = graded_rows()
-    judged = write_rows(folder / "judged.csv", ["search", "product", "grade"], rows)
+    labelled = write_rows(folder / "labelled.csv", ["search", "product", "grade"], rows)
     scored = [row for number, row in enumerate(rows) if number % 7 not in (2, 5)]
     rng = np.random.default_rng(1)
     columns = {
@@ -102,7 +102,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
         name="shop",
         models=("student", "twin"),
         data=DataConfig(
-            train=(str(judged),),
+            train=(str(labelled),),
             fields=("search", "product"),
             label="grade",
             label_range=(1.0, 3.0),
@@ -210,9 +210,9 @@ def redone(config: Config, workdir: Path, until: str) -> list[str]:
 def test_files_with_another_time_redo_the_data_alone(graded: tuple[Config, Path], tmp_path: Path) -> None:
     config, workdir = graded
     shutil.copytree(workdir, tmp_path / "run")
-    judged, scores = Path(config.data.train[0]), Path(config.teachers["zeta"].logits[0])
-    stat = judged.stat()
-    os.utime(judged, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+    labelled, scores = Path(config.data.train[0]), Path(config.teachers["zeta"].logits[0])
+    stat = labelled.stat()
+    os.utime(labelled, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
     assert redone(config, tmp_path / "run", "student") == ["data"]
     assert redone(config, tmp_path / "run", "student") == []
     content = scores.read_bytes()
@@ -311,7 +311,7 @@ def topic_rows(n: int = 240) -> list[list]:
 
 def test_three_classes_from_outside_scores_alone(tmp_path: Path) -> None:
     rows = topic_rows()
-    judged = write_rows(tmp_path / "judged.tsv", ["text", "topic"], rows)
+    labelled = write_rows(tmp_path / "labelled.tsv", ["text", "topic"], rows)
     places = [list(TOPICS).index(topic) for _, topic in rows]
     logits = 4.0 * np.eye(3)[places] + np.random.default_rng(3).normal(0, 0.2, (len(rows), 3))
     header = ["text", "logit_0", "logit_1", "logit_2"]
@@ -319,7 +319,7 @@ def test_three_classes_from_outside_scores_alone(tmp_path: Path) -> None:
     config = Config(
         name="news",
         data=DataConfig(
-            train=(str(judged),), label="topic", classes=tuple(TOPICS), valid_fraction=0.2, test_fraction=0.2
+            train=(str(labelled),), label="topic", classes=tuple(TOPICS), valid_fraction=0.2, test_fraction=0.2
         ),
         teachers={"crowd": TeacherConfig(logits=(str(scores),))},
         student=STUDENT,
@@ -355,10 +355,10 @@ def test_three_classes_from_outside_scores_alone(tmp_path: Path) -> None:
 def test_score_files_are_read_as_the_labelled_ones(tmp_path: Path) -> None:
     """Texts in quotes, written plainly: the data stage and the join see the same texts."""
     rows = [[f'"{text}"' if number % 2 else text, topic] for number, (text, topic) in enumerate(topic_rows(90))]
-    judged = write_rows(tmp_path / "judged.tsv", ["text", "label"], rows)
+    labelled = write_rows(tmp_path / "labelled.tsv", ["text", "label"], rows)
     scores = write_rows(tmp_path / "s.tsv", ["text", "logit_0", "logit_1", "logit_2"], [[t, 0, 1, 2] for t, _ in rows])
     data = DataConfig(
-        train=(str(judged),), classes=tuple(TOPICS), valid_fraction=0.2, test_fraction=0.2, quoting="none"
+        train=(str(labelled),), classes=tuple(TOPICS), valid_fraction=0.2, test_fraction=0.2, quoting="none"
     )
     config = Config(data=data, teachers={"llm": TeacherConfig(logits=(str(scores),))})
     outcome = pipeline.run(Run(tmp_path / "run", progress=False), config, until="logits/llm")
@@ -374,10 +374,10 @@ def test_score_files_are_read_as_the_labelled_ones(tmp_path: Path) -> None:
 
 def test_classes_may_be_numbers(tmp_path: Path) -> None:
     numbers = [[text, list(TOPICS).index(topic)] for text, topic in topic_rows(90)]
-    judged = write_rows(tmp_path / "judged.csv", ["text", "label"], numbers)
+    labelled = write_rows(tmp_path / "labelled.csv", ["text", "label"], numbers)
     settings = Config(
-        data=DataConfig(train=(str(judged),), valid_fraction=0.2, test_fraction=0.2),
-        teachers={"any": TeacherConfig(logits=(str(judged),))},
+        data=DataConfig(train=(str(labelled),), valid_fraction=0.2, test_fraction=0.2),
+        teachers={"any": TeacherConfig(logits=(str(labelled),))},
     ).to_dict()
     plain = json.loads(settings.to_json())
     plain["data"]["classes"] = (0, 1, 2)
@@ -401,9 +401,9 @@ def test_a_text_column_that_cannot_be_served_by_its_name_is_refused(name: str) -
 
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_a_run_needs_valid_and_test_rows(split: str, tmp_path: Path) -> None:
-    judged = write_rows(tmp_path / "judged.tsv", ["text", "topic"], topic_rows(60))
-    settings = {"train": (str(judged),), "label": "topic", "classes": tuple(TOPICS), f"{split}_fraction": 0.0}
-    teachers = {"crowd": TeacherConfig(logits=(str(judged),))}
+    labelled = write_rows(tmp_path / "labelled.tsv", ["text", "topic"], topic_rows(60))
+    settings = {"train": (str(labelled),), "label": "topic", "classes": tuple(TOPICS), f"{split}_fraction": 0.0}
+    teachers = {"crowd": TeacherConfig(logits=(str(labelled),))}
     with pytest.raises(ConfigError, match=rf"data\.{split}_fraction is 0"):
         Config(data=DataConfig(**settings), teachers=teachers)
     other = write_rows(tmp_path / "other.tsv", ["text", "topic"], topic_rows(66)[60:])

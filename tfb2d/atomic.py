@@ -16,20 +16,22 @@ def fingerprint_files(paths: Sequence[Path]) -> str:
     """Returns a digest of the content of files, in order."""
     digest = hashlib.sha256()
     for path in paths:
-        content = hashlib.sha256()
         with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                content.update(chunk)
-        digest.update(content.digest())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def temporary_path(path: Path) -> Path:
+    """Returns a hidden path beside `path`, in a folder that exists, which no other process or machine uses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which is synced and renamed to it when the block ends without an error."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # unique among machines, too
+    temporary = temporary_path(path)
     try:
         yield temporary
         sync(temporary)
@@ -60,11 +62,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-      DataError: it is not JSON.
-    """
+    """Reads a JSON file; raises DataError where it is none."""
     try:
         return json.loads(Path(path).read_bytes())
     except ValueError as error:

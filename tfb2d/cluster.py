@@ -13,14 +13,9 @@ EXAMPLE = '{"cluster": {"worker": ["host-0:2222", "host-1:2222"]}, "task": {"typ
 
 @dataclass(frozen=True)
 class Member:
-    """One process of a cluster.
+    """One process of a cluster."""
 
-    Attributes:
-      cluster: addresses by kind: "worker", and perhaps "chief" and "ps".
-      kind, index: which of them this process is.
-    """
-
-    cluster: Mapping[str, Sequence[str]]
+    cluster: Mapping[str, Sequence[str]]  # addresses by kind: "worker", and perhaps "chief" and "ps"
     kind: str
     index: int
 
@@ -41,10 +36,7 @@ class Member:
 
 
 def member(strategy: str) -> Member:
-    """Reads TF_CONFIG.
-
-    Args:
-      strategy: "multi_worker" or "parameter_server".
+    """Reads TF_CONFIG for the strategy "multi_worker" or "parameter_server".
 
     Raises:
       ConfigError: it is not set, or nothing that this strategy can work with.
@@ -65,7 +57,8 @@ def member(strategy: str) -> Member:
     if strategy == "multi_worker":
         odd = sorted(set(cluster) - {"chief", "worker"})
         require(not odd, f"{VARIABLE}: training.strategy=multi_worker takes chief and worker, not {', '.join(odd)}")
-        return Member(cluster, kind, index)
-    odd = sorted({"chief", "worker", "ps"} ^ set(cluster))
-    require(not odd, f"{VARIABLE}: training.strategy=parameter_server takes chief, worker and ps; see {', '.join(odd)}")
+    else:
+        odd = sorted({"chief", "worker", "ps"} ^ set(cluster))
+        rule = "training.strategy=parameter_server takes chief, worker and ps"
+        require(not odd, f"{VARIABLE}: {rule}; see {', '.join(odd)}")
     return Member(cluster, kind, index)

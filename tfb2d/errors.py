@@ -1,7 +1,11 @@
 """Errors whose message is written for the user: a command prints it in one line, without a traceback.
 
 `ConfigError` stands in `config/checks.py`, those of a room in the room; all of them are `UserError`s.
+`counted` and `nearest` are what messages share.
 """
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -22,3 +26,14 @@ class MemberGoneError(RunError):
 
 class RunBusyError(RunError):
     """Another process works in the run folder."""
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a count and its noun, for messages: "1 row", "2,000 rows"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns the known word that is most like a wrong one, as "; did you mean ...?", or "" where none is."""
+    near = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -19,34 +19,23 @@ With saved_model the others go into its version, under assets.extra/edge. A twin
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 FORMS = ("saved_model", "edge", "flex")
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     files.flag("source", "A run folder, a student's or a twin's.", required=True, metavar="DIR")
-    files.flag(
-        "output",
-        "Where to: of a SavedModel the model's folder, which holds its versions.",
-        required=True,
-        metavar="DIR",
-    )
+    text = "Where to: of a SavedModel the model's folder, which holds its versions."
+    files.flag("output", text, required=True, metavar="DIR")
     forms = parser.group("forms")
     forms.words("forms", f"What to write: {', '.join(FORMS)}.", ["saved_model", "edge"])
-    forms.choice(
-        "tables",
-        "Of the edge form. int8: scores within 0.01 of the student's; float: within 0.00001, four times the size.",
-        "int8",
-        ["int8", "float"],
-    )
+    text = "Of the edge form. int8: scores within 0.01 of the student's; float: within 0.00001, four times the size."
+    forms.choice("tables", text, "int8", ["int8", "float"])
 
 
 def run(options: Namespace) -> None:

@@ -18,15 +18,12 @@ the same, byte for byte on the same kind of machine, and either engine goes on w
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfb2d.cli.arguments import reading_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+from tfb2d.cli.arguments import Parser, reading_flags
+from tfb2d.errors import counted
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     from tfb2d.config.label import ENGINES, LabelConfig
 
@@ -49,12 +46,8 @@ def add_arguments(parser: "Parser") -> None:
     ray = parser.group("Ray")
     ray.flag("ray_address", "The cluster: auto, HOST:6379 or ray://HOST:10001. [default: Ray starts on this machine]")
     ray.integer("actors", "Processes with a teacher each; 0: one a GPU or, without GPUs, one a machine.", 0, 0)
-    ray.real(
-        "cpus_per_actor",
-        "CPUs that Ray sets aside for each; with --actors, also its threads.",
-        default.ray.cpus_per_actor,
-        0.0,
-    )
+    text = "CPUs that Ray sets aside for each; with --actors, also its threads."
+    ray.real("cpus_per_actor", text, default.ray.cpus_per_actor, 0.0)
     ray.real("gpus_per_actor", "GPUs, or a share of one, for each. [default: 1 where the cluster has GPUs]", None, 0.0)
     ray.real("memory_per_actor", "GiB that Ray sets aside for each; 0 sets none aside.", 0.0, 0.0)
 
@@ -80,11 +73,11 @@ def run(options: Namespace) -> None:
         reading=Reading.of(options),
         progress=options.progress,
     )
-    print(f"{labelled.rows:,} rows labelled in {out}")
+    print(f"{counted(labelled.rows, 'row')} labelled in {out}")
     if labelled.rejected:
-        print(f"{labelled.rejected:,} rows rejected, listed in {out}.rejected.jsonl")
+        print(f"{counted(labelled.rejected, 'row')} rejected, listed in {out}.rejected.jsonl")
     if labelled.without_logit:
-        print(f"{labelled.without_logit:,} of the rows have no logit (NaN): the teacher gave no finite number")
+        print(f"{counted(labelled.without_logit, 'row')} without a logit (NaN): the teacher gave no finite number")
 
 
 if __name__ == "__main__":

@@ -22,11 +22,7 @@ def megabytes(path: Path) -> float:
 
 
 def newest_version(model: Path, file: str = "") -> Path:
-    """Returns the version folder with the highest number.
-
-    Args:
-      model: the model's folder.
-      file: a path within a version; versions without it do not count.
+    """Returns the version folder with the highest number; versions without `file` within do not count.
 
     Raises:
       FileNotFoundError: there is none; the message names the folder.

@@ -38,15 +38,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Stack:
-    """Adds the teachers' logits up: a weighted sum, plus a bias per class; `distill.stack.fit_stack` learns it.
+    """Adds the teachers' logits up: a weighted sum, plus a bias per class; `distill.stack.fit_stack` learns it."""
 
-    Attributes:
-      weights: a weight per teacher.
-      bias: `k` numbers.
-    """
-
-    weights: tuple[float, ...]
-    bias: tuple[float, ...]
+    weights: tuple[float, ...]  # a weight per teacher
+    bias: tuple[float, ...]  # a number per class
 
     def __call__(self, logits: "np.ndarray") -> "np.ndarray":
         """Stacks `[n, teachers, k]` float logits into `[n, k]` float32.
@@ -70,16 +65,11 @@ class Calibration:
     """Turns logits into probabilities: sigmoid or softmax of `scale * logit + bias`, which an export puts into its graph.
 
     `evaluation.calibration.calibrate` learns it.
-
-    Attributes:
-      scale: above 0.
-      bias: one number, or one for each class.
-      note: the reason where nothing was learnt.
     """
 
-    scale: float = 1.0
-    bias: tuple[float, ...] = (0.0,)
-    note: str = ""
+    scale: float = 1.0  # above 0
+    bias: tuple[float, ...] = (0.0,)  # one number, or one for each class
+    note: str = ""  # the reason where nothing was learnt
 
     def apply(self, logits: "ArrayLike") -> "NDArray[np.float64]":
         """Returns probabilities, `[n]` or `[n, k]`, of logits of the same shape."""
@@ -107,21 +97,16 @@ class DecisionNumbers:
 
 @dataclass(frozen=True)
 class DataOutcome(Outcome):
-    """Rows of the splits and of the transfer set.
-
-    Attributes:
-      unlabelled, augmented: transfer rows of these kinds; the others have labels and are the first.
-      details: the other counts of `data/stats.json`.
-    """
+    """Rows of the splits and of the transfer set."""
 
     train: int
     valid: int
     test: int
     transfer: int
-    unlabelled: int
-    augmented: int
+    unlabelled: int  # of the transfer set; its labelled rows are the first
+    augmented: int  # of the transfer set
     rejected: int
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)  # the other counts of `data/stats.json`
 
     @classmethod
     def from_stats(cls, stats: Mapping[str, Any]) -> "DataOutcome":
@@ -138,52 +123,35 @@ class DataOutcome(Outcome):
 
 @dataclass(frozen=True)
 class AdaptOutcome(Outcome):
-    """An adapted encoder.
-
-    Attributes:
-      steps, rows, seconds: of training.
-      weights: a digest of the encoder's weights.
-      history: an evaluation per entry, the first before any step.
-    """
+    """An adapted encoder; `steps`, `rows` and `seconds` are those of training."""
 
     steps: int
     rows: int
     seconds: float
-    weights: str
-    history: tuple[Figures, ...]
+    weights: str  # a digest of the encoder's weights
+    history: tuple[Figures, ...]  # an evaluation per entry, the first before any step
 
 
 @dataclass(frozen=True)
 class TeacherOutcome(Outcome):
-    """A fine-tuned teacher.
-
-    Attributes:
-      steps, rows, valid_rows, seconds: of training.
-      best: the evaluation whose weights were kept; None where the last weights are the outcome.
-      history: an evaluation per entry.
-    """
+    """A fine-tuned teacher; `steps`, `rows`, `valid_rows` and `seconds` are those of training."""
 
     steps: int = 0
     rows: int = 0
     valid_rows: int = 0
     seconds: float = 0.0
-    best: Figures | None = None
-    history: tuple[Figures, ...] = ()
+    best: Figures | None = None  # the evaluation whose weights were kept; None where the last weights are the outcome
+    history: tuple[Figures, ...] = ()  # an evaluation per entry
 
 
 @dataclass(frozen=True)
 class LogitsOutcome(Outcome):
-    """A teacher's logits of "transfer", "valid" and "test".
+    """A teacher's logits of "transfer", "valid" and "test": counts by split."""
 
-    Attributes:
-      rows: rows with a logit, by split.
-      missing: rows without a logit, by split: scores from outside left them out, or the teacher gave no finite number.
-      unused: scored texts that the split does not hold, by split.
-    """
-
-    rows: Mapping[str, int]
+    rows: Mapping[str, int]  # with a logit
+    # Without one: scores from outside left them out, or the teacher gave no finite number.
     missing: Mapping[str, int] = field(default_factory=dict)
-    unused: Mapping[str, int] = field(default_factory=dict)
+    unused: Mapping[str, int] = field(default_factory=dict)  # scored texts that the split does not hold
 
 
 @dataclass(frozen=True)
@@ -203,63 +171,37 @@ class RowsOutcome(Outcome):
 
 @dataclass(frozen=True)
 class StudentOutcome(Outcome):
-    """A trained student.
+    """A trained student."""
 
-    Attributes:
-      rows: rows that it learnt from.
-      calibration: from its logits to probabilities, learnt on the validation split.
-      history: figures of each epoch.
-      stack: how the teachers' logits were added up; None if it learnt from labels alone.
-      decision: of a binary task; None of others.
-    """
-
-    rows: int
-    calibration: Calibration
-    history: tuple[Figures, ...]
-    stack: Stack | None = None
-    decision: DecisionNumbers | None = None
+    rows: int  # that it learnt from
+    calibration: Calibration  # from its logits to probabilities, learnt on the validation split
+    history: tuple[Figures, ...]  # of each epoch
+    stack: Stack | None = None  # how the teachers' logits were added up; None if it learnt from labels alone
+    decision: DecisionNumbers | None = None  # of a binary task; None of others
 
 
 @dataclass(frozen=True)
 class TwinOutcome(Outcome):
-    """A trained twin.
-
-    Attributes:
-      rows: pairs that it learnt from.
-      steps, seconds: of training.
-      calibration: from its logits to probabilities, learnt on the validation split.
-      history: figures of each epoch: `epoch`, `train_loss`, `valid_loss`, and the headline measure, such as
-        `valid_roc_auc`.
-      stack: how the teachers' logits were added up.
-      decision: of a binary task; None of others.
-    """
+    """A trained twin; `steps` and `seconds` are those of training, the others as of a student."""
 
     rows: int
     steps: int
     seconds: float
     calibration: Calibration
-    history: tuple[Figures, ...]
+    history: tuple[Figures, ...]  # `epoch`, `train_loss`, `valid_loss`, and the headline, such as `valid_roc_auc`
     stack: Stack
     decision: DecisionNumbers | None = None
 
 
 @dataclass(frozen=True)
 class CompressOutcome(Outcome):
-    """The student that is served.
+    """The student that is served."""
 
-    Attributes:
-      calibration: of the compressed student.
-      megabytes: 10^6 bytes of weights, by form: "float" and "served".
-      figures: accuracy, ROC-AUC and log loss, by form, split and metric.
-      rows: for each table its buckets, the rows that are stored, and whether ids are mapped to them.
-      decision: of a binary task; None of others.
-    """
-
-    calibration: Calibration
-    megabytes: Mapping[str, float]
-    figures: Mapping[str, Any]
-    rows: Mapping[str, Any]
-    decision: DecisionNumbers | None = None
+    calibration: Calibration  # of the compressed student
+    megabytes: Mapping[str, float]  # 10^6 bytes of weights, by form: "float" and "served"
+    figures: Mapping[str, Any]  # accuracy, ROC-AUC and log loss, by form, split and metric
+    rows: Mapping[str, Any]  # for each table its buckets, the rows that are stored, and whether ids are mapped to them
+    decision: DecisionNumbers | None = None  # of a binary task; None of others
 
 
 @dataclass(frozen=True)

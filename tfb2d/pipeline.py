@@ -80,12 +80,8 @@ def follow(run: Run, config: Config, seconds: float = 2.0) -> None:
     """Helps the chief, which runs the stages, to train the student; returns once it is trained.
 
     Workers that train along wait until the chief has come to the stage `student` with the same settings and inputs.
-    Parameter servers and their workers do what the chief sends them.
-
-    Args:
-      run: the chief's run folder, which this process can read.
-      config: as the chief's.
-      seconds: between two looks at the folder.
+    Parameter servers and their workers do what the chief sends them. The chief's run folder is looked at every so many
+    `seconds`.
     """
     (stage,) = (stage for stage in stages(config) if stage.name == "student")
     logging.info("student: waits for the chief in %s", run.folder)

@@ -23,17 +23,13 @@ share the storage of input and output; a file is read by one of them, so large l
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfb2d.cli.arguments import reading_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+from tfb2d.cli.arguments import Parser, reading_flags
 
 EXTRA = "dedup"
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     from tfb2d.config.label import ENGINES
 

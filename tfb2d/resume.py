@@ -32,19 +32,12 @@ GONE = ".gone.tmp"  # end of the names of folders that are being deleted
 
 @dataclass(frozen=True)
 class Record:
-    """Holds what `_stage.json` in a folder says.
+    """Holds what `_stage.json` in a folder says."""
 
-    Attributes:
-      fingerprint: of the settings and inputs that the folder is made from.
-      seconds: that the work has taken, stopped tries included.
-      outcome: what the work returned, as JSON; None where it is not finished.
-      contents: digests of what readers read: "" of all, other names of parts.
-    """
-
-    fingerprint: str
-    seconds: float = 0.0
-    outcome: Mapping[str, Any] | None = None
-    contents: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str  # of the settings and inputs that the folder is made from
+    seconds: float = 0.0  # that the work has taken, stopped tries included
+    outcome: Mapping[str, Any] | None = None  # what the work returned, as JSON; None where it is not finished
+    contents: Mapping[str, str] = field(default_factory=dict)  # digests of what is read: "" of all, or names of parts
 
     @property
     def finished(self) -> bool:

@@ -26,30 +26,41 @@ CONFIG = "config.json"
 SPLITS = ("transfer", "valid", "test")  # what teachers label
 
 
+class _Below:
+    """A path below the run folder."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, run: "Run", _: type) -> Path:
+        return run.folder / self._path
+
+
 @dataclass(frozen=True)
 class Run:
     """Knows a run folder's layout, and reads what its stages left.
-
-    Attributes:
-      folder: the run folder; each stage has a folder of its own below it.
-      progress: whether to show progress bars.
-      command: what the user typed, for the report.
 
     Example:
       >>> run = Run(Path("runs/quickstart"))
       >>> run.student_outcome().calibration.scale
     """
 
-    folder: Path
-    progress: bool = True
-    command: str = ""
+    folder: Path  # each stage has a folder of its own below it
+    progress: bool = True  # whether to show progress bars
+    command: str = ""  # what the user typed, for the report
 
-    # Layout.
-
-    @property
-    def data(self) -> Path:
-        """Returns the data stage's folder: tables, `task.json`, `stats.json`, `rejected.jsonl`."""
-        return self.folder / "data"
+    # Layout. Without a comment, these are the stages' folders.
+    data = _Below("data")  # tables, `task.json`, `stats.json`, `rejected.jsonl`
+    words = _Below("words/word_vectors.safetensors")  # of the teacher
+    student = _Below("student")
+    labels_only = _Below("labels_only")  # the student that learnt from labels alone
+    labels_only_logits = _Below("labels_only/logits.safetensors")  # "valid" and "test", `[n, k]` float32
+    compressed = _Below("compress")  # the student that is served
+    twin = _Below("twin")
+    twin_transformer = _Below("twin_transformer")  # the transformer twin that an asymmetric one was made from
+    report_file = _Below("report.json")
+    report_page = _Below("report.html")
+    test_logits = _Below("report/test_logits.parquet")  # of every model, see `evaluation/test_logits.py`
 
     def split(self, name: str) -> Path:
         """Returns the table "train", "valid", "test" or "transfer": text fields, `label`, perhaps `group`."""
@@ -68,63 +79,13 @@ class Run:
         folder = self.folder / "logits" / teacher
         return folder if split == "transfer" else folder / split
 
-    @property
-    def words(self) -> Path:
-        """Returns the safetensors file of the teacher's word vectors."""
-        return self.folder / "words" / "word_vectors.safetensors"
-
     def rows(self, split: str) -> Path:
         """Returns the folder of a split's hashed rows."""
         return self.folder / "rows" / split
 
-    @property
-    def student(self) -> Path:
-        """Returns the trained student's folder."""
-        return self.folder / "student"
-
-    @property
-    def labels_only(self) -> Path:
-        """Returns the folder of the student that learnt from labels alone."""
-        return self.folder / "labels_only"
-
-    @property
-    def labels_only_logits(self) -> Path:
-        """Returns the safetensors file of that student's logits: "valid" and "test", `[n, k]` float32."""
-        return self.labels_only / "logits.safetensors"
-
-    @property
-    def compressed(self) -> Path:
-        """Returns the folder of the student that is served."""
-        return self.folder / "compress"
-
     def cross_pairs(self, teacher: str) -> Path:
         """Returns the table of a teacher's logits of cross pairs, which twins learn from as well."""
         return self.folder / "cross_pairs" / teacher
-
-    @property
-    def twin(self) -> Path:
-        """Returns the trained twin's folder."""
-        return self.folder / "twin"
-
-    @property
-    def twin_transformer(self) -> Path:
-        """Returns the folder of the transformer twin that an asymmetric one was made from."""
-        return self.folder / "twin_transformer"
-
-    @property
-    def report_file(self) -> Path:
-        """Returns the JSON file of the report's figures."""
-        return self.folder / "report.json"
-
-    @property
-    def report_page(self) -> Path:
-        """Returns the report's HTML page."""
-        return self.folder / "report.html"
-
-    @property
-    def test_logits(self) -> Path:
-        """Returns the Parquet file of the test split's logits of every model (`evaluation/test_logits.py`)."""
-        return self.folder / "report" / "test_logits.parquet"
 
     # Outcomes of the stages.
 
@@ -157,25 +118,16 @@ class Run:
         return is_finished(self.folder / stage)
 
     def finished_record(self, stage: str) -> Record:
-        """Returns what a finished stage's folder says of itself.
-
-        Raises:
-          RunError: it is not finished.
-        """
+        """Returns what a stage's folder says of itself; raises RunError if the stage is not finished."""
         record = self.record(stage)
         if record is None or not record.finished:
             self.check_version()
-            raise RunError(
-                f"{self.folder}: stage {stage} is not finished; tfb2d train --workdir={self.folder} finishes it"
-            )
+            advice = f"tfb2d train --workdir={self.folder} finishes it"
+            raise RunError(f"{self.folder}: stage {stage} is not finished; {advice}")
         return record
 
     def outcome(self, stage: str, kind: type[OutcomeT]) -> OutcomeT:
-        """Returns what a finished stage left.
-
-        Raises:
-          RunError: it is not finished.
-        """
+        """Returns what a stage left; raises RunError if it is not finished."""
         return kind.from_json(self.finished_record(stage).outcome or {})
 
     def data_outcome(self) -> DataOutcome:
@@ -221,11 +173,7 @@ class Run:
         write_json(self.folder / CONFIG, dataclasses.asdict(config))
 
     def check_version(self) -> None:
-        """Refuses the run folders of tfb2d 0.1.
-
-        Raises:
-          RunError: this is one.
-        """
+        """Raises RunError if this is a run folder of tfb2d 0.1."""
         if any((self.folder / stage / "stage.json").exists() for stage in ("data", "student", "compress", "export")):
             raise RunError(
                 f"{self.folder} was made by tfb2d 0.1, which this version cannot go on with; name another --workdir. "
@@ -245,21 +193,15 @@ class Run:
 
 @contextmanager
 def locked(folder: Path, lock: Path | None = None) -> Iterator[None]:
-    """Holds a folder for this process; see `Run.locked`.
-
-    Args:
-      folder: which one.
-      lock: the file that is locked; None takes `.lock` in the folder.
-    """
+    """Holds a folder for this process, by locking `lock` or else `.lock` in it; see `Run.locked`."""
     lock = lock or folder / ".lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunBusyError(
-                f"{folder}: another process is at work in this folder; wait for it, or name another"
-            ) from error
+            message = f"{folder}: another process is at work in this folder; wait for it, or name another"
+            raise RunBusyError(message) from error
         yield
 
 

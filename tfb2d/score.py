@@ -11,15 +11,12 @@ with file, row, field and reason.
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfb2d.cli.arguments import model_flag, reading_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+from tfb2d.cli.arguments import Parser, model_flag, reading_flags
+from tfb2d.errors import counted
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     model_flag(files)
@@ -33,7 +30,7 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.data.formats import format_of
+    from tfb2d.data.files import format_of
 
     output = Path(options.output)
     format_of(output)  # refuses an unknown ending before the model is loaded
@@ -51,14 +48,17 @@ def run(options: Namespace) -> None:
         reading=Reading.of(options),
         progress=options.progress,
     )
-    print(f"{scored.rows:,} rows scored into {output} in {scored.seconds:.1f} s ({scored.rows_per_second:,.0f} rows/s)")
+    rate = f"{scored.seconds:.1f} s ({scored.rows_per_second:,.0f} rows/s)"
+    print(f"{counted(scored.rows, 'row')} scored into {output} in {rate}")
     for path, dialect in scored.dialects.items():
         print(f"{path} was read as {dialect}")
     if scored.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in scored.reasons.items())
-        print(f"{scored.rejected:,} rows rejected, listed in {output}.rejected.jsonl: {reasons}")
+        print(f"{counted(scored.rejected, 'row')} rejected, listed in {output}.rejected.jsonl: {reasons}")
     if scored.flattened:
-        print(f"{scored.flattened:,} values held tabs or line breaks, which TSV cannot: they are spaces now")
+        print(
+            f"{counted(scored.flattened, 'value')} with tabs or line breaks, which TSV cannot hold: they are spaces now"
+        )
 
 
 if __name__ == "__main__":

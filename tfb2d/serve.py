@@ -16,8 +16,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfb2d.cli.arguments import nearest
 from tfb2d.cli.terminal import without_chatter
+from tfb2d.errors import nearest
 from tfb2d.serving.server.options import (
     FLAGS,
     OWN,

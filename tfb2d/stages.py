@@ -43,40 +43,21 @@ LABELLED = ":labelled"  # behind a stage's name: only what it made of the labell
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a run.
+    """One step of a run."""
 
-    Attributes:
-      name: of the stage, and of its folder below the run folder.
-      work: does the work, going on from what a stopped run left in that folder.
-      kind: type of its outcome.
-      reads: the stages whose outcome it reads, perhaps only the part that belongs to labelled rows (LABELLED).
-      version: of the stage's code, raised by hand when its outcome changes.
-      settings: all else that the outcome depends on, as JSON can hold it.
-      contents: see `resume.bring_up`.
-    """
-
-    name: str
-    work: Callable[[Run, Config], Outcome]
+    name: str  # also of its folder below the run folder
+    work: Callable[[Run, Config], Outcome]  # goes on from what a stopped run left in that folder
     kind: type[Outcome]
-    reads: tuple[str, ...]
-    version: int
-    settings: Any = None
-    contents: Callable[[Path, Any], Mapping[str, str]] | None = None
+    reads: tuple[str, ...]  # stages whose outcome it reads, or only the part that belongs to labelled rows (LABELLED)
+    version: int  # of the stage's code, raised by hand when its outcome changes
+    settings: Any = None  # all else that the outcome depends on, as JSON can hold it
+    contents: Callable[[Path, Any], Mapping[str, str]] | None = None  # see `resume.bring_up`
 
 
 def stages(config: Config) -> list[Stage]:
     """Returns the stages of a run, in order."""
-    listed = [
-        Stage(
-            "data",
-            data.prepare_data,
-            DataOutcome,
-            (),
-            data.VERSION,
-            data.data_settings(config),
-            data.data_contents,
-        )
-    ]
+    files = data.data_settings(config)
+    listed = [Stage("data", data.prepare_data, DataOutcome, (), data.VERSION, files, data.data_contents)]
     for name in config.teachers:
         listed += _teacher_stages(config, name)
     if "student" in config.models:
@@ -85,10 +66,8 @@ def stages(config: Config) -> list[Stage]:
         listed += _twin_stages(config)
     before = tuple(stage.name for stage in listed)
     report = partial(evaluation.write_run_report, stages=before, load_teacher=teachers.load_scorer)
-    return [
-        *listed,
-        Stage("report", report, ReportOutcome, before, evaluation.VERSION, changed_settings(config.report)),
-    ]
+    settings = changed_settings(config.report)
+    return [*listed, Stage("report", report, ReportOutcome, before, evaluation.VERSION, settings)]
 
 
 def _student_stages(config: Config) -> list[Stage]:
@@ -97,55 +76,30 @@ def _student_stages(config: Config) -> list[Stage]:
     hashing = [config.student.max_tokens, students.HASH_SPEC, *config.student.affixes]
     training = [changed_settings(config.student), changed_settings(config.training), students.HASH_SPEC]
     training += _chosen_by(config) if config.training.patience else []
-    learnt = tuple(f"logits/{name}" for name in config.teachers)
+    hash_work, hash_version = students.hash_splits, students.ROWS_VERSION
+    reads: tuple[str, ...] = ("data", "rows", *(f"logits/{name}" for name in config.teachers))
     if (word_teacher := students.word_teacher(config)) is not None:
-        reads = (f"teachers/{word_teacher}", "data")
-        listed.append(Stage("words", word_vectors.take_words, WordsOutcome, reads, word_vectors.VERSION, hashing))
-        learnt += ("words",)
-    listed += [
-        Stage(
-            "rows",
-            students.hash_splits,
-            RowsOutcome,
-            ("data",),
-            students.ROWS_VERSION,
-            hashing,
-            students.hashed_contents,
-        ),
-        Stage(
-            "student",
-            students.train,
-            StudentOutcome,
-            ("data", "rows", *learnt),
-            students.TRAIN_VERSION,
-            [*training, changed_settings(config.distill)],
-        ),
-    ]
+        sources = (f"teachers/{word_teacher}", "data")
+        listed.append(Stage("words", word_vectors.take_words, WordsOutcome, sources, word_vectors.VERSION, hashing))
+        reads += ("words",)
+    listed.append(Stage("rows", hash_work, RowsOutcome, ("data",), hash_version, hashing, students.hashed_contents))
+    settings = [*training, changed_settings(config.distill)]
+    listed.append(Stage("student", students.train, StudentOutcome, reads, students.TRAIN_VERSION, settings))
     if config.report.labels_only:
-        reads = (f"data{LABELLED}", f"rows{LABELLED}")
-        listed.append(
-            Stage("labels_only", students.train_labels_only, StudentOutcome, reads, students.TRAIN_VERSION, training)
-        )
-    return [
-        *listed,
-        Stage(
-            "compress",
-            compress.compress_student,
-            CompressOutcome,
-            ("student",),
-            compress.VERSION,
-            changed_settings(config.compress),
-        ),
-        Stage(
-            "export",
-            serving.export_student,
-            ExportOutcome,
-            ("compress",),
-            serving.VERSION,
-            [changed_settings(config.export), config.model_name],
-            serving.export_contents,
-        ),
-    ]
+        parts = (f"data{LABELLED}", f"rows{LABELLED}")
+        work = students.train_labels_only
+        listed.append(Stage("labels_only", work, StudentOutcome, parts, students.TRAIN_VERSION, training))
+    small = changed_settings(config.compress)
+    listed.append(Stage("compress", compress.compress_student, CompressOutcome, ("student",), compress.VERSION, small))
+    return [*listed, _export(config, "export", serving.export_student, ("compress",), serving.VERSION)]
+
+
+def _export(
+    config: Config, name: str, work: Callable[[Run, Config], Outcome], reads: tuple[str, ...], version: int, *more: Any
+) -> Stage:
+    """Returns a stage that exports a model."""
+    settings = [changed_settings(config.export), config.model_name, *more]
+    return Stage(name, work, ExportOutcome, reads, version, settings, serving.export_contents)
 
 
 def _twin_stages(config: Config) -> list[Stage]:
@@ -167,19 +121,10 @@ def _twin_stages(config: Config) -> list[Stage]:
         listed.append(Stage("twin_transformer", twins.train_transformer, TwinOutcome, reads, twins.VERSION, settings))
         reads += ("twin_transformer",)
     settings = [twins.twin_settings(twin), changed_settings(config.distill), preset]
-    exporting = [changed_settings(config.export), config.model_name, twin.weights]
     return [
         *listed,
         Stage("twin", twins.train_twin, TwinOutcome, reads, twins.VERSION, settings),
-        Stage(
-            "export_twin",
-            twins.export_twin,
-            ExportOutcome,
-            ("data", "twin"),
-            twins.EXPORT_VERSION,
-            exporting,
-            serving.export_contents,
-        ),
+        _export(config, "export_twin", twins.export_twin, ("data", "twin"), twins.EXPORT_VERSION, twin.weights),
     ]
 
 
@@ -203,17 +148,11 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
         listed.append(Stage(f"adapted/{name}", adapt, AdaptOutcome, ("data",), teachers.ADAPT_VERSION, settings))
     fine_tune = partial(teachers.fine_tune_teacher, name=name)
     settings = [changed_settings(teacher), preset, *_chosen_by(config)]
+    sources = (f"teachers/{name}", "data")
     return [
         *listed,
         Stage(f"teachers/{name}", fine_tune, TeacherOutcome, reads, teachers.FINE_TUNE_VERSION, settings),
-        Stage(
-            f"logits/{name}",
-            label,
-            LogitsOutcome,
-            (f"teachers/{name}", "data"),
-            teachers.LABEL_VERSION,
-            labelling,
-        ),
+        Stage(f"logits/{name}", label, LogitsOutcome, sources, teachers.LABEL_VERSION, labelling),
     ]
 
 

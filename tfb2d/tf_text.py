@@ -19,10 +19,7 @@ OPERATIONS = frozenset(  # of TF.Text, those that tokenizers put into graphs
 
 
 def register(model: object) -> None:
-    """Imports tensorflow_text, which registers its operations in this process.
-
-    Args:
-      model: what needs them, for the message.
+    """Imports tensorflow_text, which registers its operations in this process; the message names the model.
 
     Raises:
       UserError: it is not installed, or not for this TensorFlow.

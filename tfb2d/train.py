@@ -20,18 +20,14 @@ starts all, in workers of Ray Train. See docs/scale.md.
 import shlex
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfb2d.cli.arguments import RECIPE_SETTINGS
+from tfb2d.cli.arguments import RECIPE_SETTINGS, Parser
 from tfb2d.recipes import names
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 SETTINGS = RECIPE_SETTINGS
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to train")
     what.flag(

@@ -8,10 +8,8 @@ import json
 import platform
 from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+from tfb2d.cli.arguments import Parser
 
 LIBRARIES = (
     "tensorflow",
@@ -26,7 +24,7 @@ LIBRARIES = (
 )
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     parser.group("output").switch("json", "One JSON object.")
 

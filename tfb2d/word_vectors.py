@@ -50,7 +50,7 @@ def write_word_vectors(
       teacher: a fine-tuned teacher.
       transfer: folder of the transfer set's table.
       task: names the text fields.
-      max_tokens, affixes: the student's settings, on which its tokens and their hashes depend.
+      max_tokens, affixes: the student's settings, which its token hashes depend on.
       out: the file.
 
     Returns:

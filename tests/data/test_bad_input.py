@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 
 from tfb2d.config import DataConfig
 from tfb2d.data.prepare import prepare
+from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.errors import DataError
 
@@ -194,3 +196,12 @@ def test_an_error_leaves_the_last_good_state(run, tmp_path):
         run(b"")
     assert ((tmp_path / "out/stats.json").read_bytes(), read_table(tmp_path / "out/train")) == before
     assert not (tmp_path / "out/.partial").exists()
+
+
+def test_two_processes_that_write_the_same_rejects_both_finish(tmp_path: Path) -> None:
+    path = tmp_path / "rejected.jsonl"
+    with Rejects(path, 1.0) as first, Rejects(path, 1.0) as last:
+        first.add("a.tsv", 2, "text", "empty text")
+        last.add("b.tsv", 3, "text", "empty text")
+    assert json.loads(path.read_text())["file"] == "a.tsv"  # closed behind the other
+    assert list(tmp_path.iterdir()) == [path]

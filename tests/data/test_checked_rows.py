@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfb2d.data.checked_rows import CheckedRow, read_checked_rows, read_texts
-from tfb2d.data.checks import read_number
 from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import read_number
 from tfb2d.errors import DataError
 
 
@@ -178,5 +178,5 @@ def test_texts_alone(tmp_path, caplog):
     assert sum(read_bytes) == first.stat().st_size + second.stat().st_size
     (record,) = caplog.records
     message = record.getMessage()
-    assert message.startswith("3 rows cannot be used and are left out: 1 not text but int, 1 ragged row")
+    assert message.startswith("3 rows left out, which cannot be used: 1 not text but int, 1 ragged row")
     assert f"{first}, row 2, field 'q': not text but int: '1'" in message

@@ -37,7 +37,7 @@ def test_frames_take_any_word() -> None:
 
 
 def test_negated_words_join_the_transfer_set_unless_they_leak(tmp_path: Path) -> None:
-    source, test = tmp_path / "judged.csv", tmp_path / "test.csv"
+    source, test = tmp_path / "labelled.csv", tmp_path / "test.csv"
     numbered = [(f"{text} {row}", label) for row, (text, label) in enumerate(ROWS)]
     for path, rows in ((source, numbered), (test, [("Not  fine!", 0), ("seen nowhere", 1)])):
         with path.open("w", newline="") as file:
@@ -55,7 +55,7 @@ def test_negated_words_join_the_transfer_set_unless_they_leak(tmp_path: Path) ->
 
 
 def test_other_tasks_have_no_negated_words(tmp_path: Path) -> None:
-    source = tmp_path / "judged.csv"
+    source = tmp_path / "labelled.csv"
     with source.open("w", newline="") as file:
         csv.writer(file).writerows(
             [("text", "label"), *((f"{text} {row}", "abc"[row % 3]) for row, (text, _) in enumerate(ROWS))]

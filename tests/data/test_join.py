@@ -113,7 +113,7 @@ def test_texts_match_up_to_what_scorers_change(scored: str, row: str, tmp_path: 
     logits, matches = join_scores(BINARY, [path], [[row, "other"]])
     assert logits.tolist() == [[2], [1]]
     assert (matches.exact, matches.loose) == (1, 1)
-    assert str(matches).startswith("2 of 2 rows found a score, 1 by exactly their text, 1 up to spaces")
+    assert str(matches).startswith("2 of 2 rows have a score, 1 by exactly their text, 1 up to spaces")
 
 
 def test_numbers_and_signs_tell_texts_apart(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_exact_text_counts_first_and_an_ambiguous_one_gets_none(tmp_path: Pa
     assert logits[[0, 1, 3], 0].tolist() == [1, 2, 3]
     assert np.isnan(logits[2])
     assert (matches.exact, matches.loose, matches.ambiguous, matches.missing) == (2, 1, 1, 0)
-    assert "1 are like several scored texts" in str(matches)
+    assert "without one, like several scored texts in that way: 1" in str(matches)
 
 
 def test_fields_of_a_pair_do_not_run_together(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_rows_like_several_scored_texts_are_said_to_be_ambiguous(tmp_path: Path)
     with pytest.raises(DataError) as stopped:
         logits_of(path, ["film", "song"])
     message = str(stopped.value)
-    assert "match 0 of 2 different texts of the data, from 4 scored ones. 2 are ambiguous" in message
+    assert "match 0 of 2 different texts of the data, from 4 scored ones. Ambiguous: 2, each" in message
     assert "data row 'film', score row 'Film', score row 'FILM'" in message
     assert "must be the same" not in message
-    with pytest.raises(DataError, match=r"1 are ambiguous.*must be the same.*data row 'a play'"):
+    with pytest.raises(DataError, match=r"Ambiguous: 1, each.*must be the same.*data row 'a play'"):
         logits_of(path, ["film", "a play"])
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfb2d.config import AugmentConfig, ConfigError, DataConfig
-from tfb2d.data.phrases import TORN, PhraseCutter, roots
 from tfb2d.data.prepare import prepare
+from tfb2d.data.splits import TORN, PhraseCutter, roots
 from tfb2d.data.tables import read_table
 
 SENTENCES = [f"film number {i} is a rather {word} one" for i in range(30) for word in ("good", "bad")]
@@ -75,4 +75,4 @@ def test_where_leaks_came_from(tmp_path: Path) -> None:
         valid_fraction=0.0,
         augment=AugmentConfig(sentences=True),
     )
-    assert prepare(data, tmp_path / "out", progress=False)["leaked_from"] == {"judged": 1, "unlabelled": 1}
+    assert prepare(data, tmp_path / "out", progress=False)["leaked_from"] == {"labelled": 1, "unlabelled": 1}

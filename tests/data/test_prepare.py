@@ -13,7 +13,7 @@ from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
 from tfb2d.data.keys import both_keys
 from tfb2d.data.prepare import prepare
-from tfb2d.data.split_checks import SPLITS
+from tfb2d.data.splits import SPLITS
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 
@@ -165,7 +165,7 @@ def test_only_labelled_rows_may_be_augmented(tmp_path):
     copies = AugmentConfig(copies=3, mask=0.3, ngram=0)
     made = {}
     for labelled_alone in (False, True):
-        data = DataConfig(train=(train,), unlabelled=(log,), augment=replace(copies, judged=labelled_alone))
+        data = DataConfig(train=(train,), unlabelled=(log,), augment=replace(copies, labelled=labelled_alone))
         stats = prepare(data, tmp_path / str(labelled_alone), progress=False)
         rows = [text for (text,) in texts(tmp_path / str(labelled_alone), "transfer")]
         assert len(rows) == stats["train"] + 300 + stats["augmented"]

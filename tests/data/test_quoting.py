@@ -178,5 +178,5 @@ def test_the_data_stage_says_how_files_were_read(tmp_path):
 
 
 def test_the_setting_is_checked():
-    with pytest.raises(ConfigError, match=r"data\.quoting is 'excel'; it is auto, csv, backslash or none"):
+    with pytest.raises(ConfigError, match=r"data\.quoting is 'excel'; it takes auto, csv, backslash, none"):
         DataConfig(quoting="excel")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfb2d.data.formats import format_of
+from tfb2d.data.files import format_of
 from tfb2d.data.quoted import MAX_RECORD
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.errors import DataError

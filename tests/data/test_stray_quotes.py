@@ -89,7 +89,7 @@ def test_a_single_column_says_what_was_joined(path, caplog):
     with caplog.at_level(logging.WARNING):
         rows = read(path, "text", lines)
     assert len(rows) == 150
-    assert "25 records take up 175 lines, the first from line 2 on" in caplog.text
+    assert "25 records of several lines, 175 in all, the first from line 2 on" in caplog.text
 
 
 @pytest.mark.parametrize("odd", ["film, of a kind", ""])
@@ -126,7 +126,7 @@ def test_a_name_with_line_breaks_is_read(path, caplog, name, before):
     texts_of(path, [tuple(names), *((f"film {i}", "1", "x") for i in range(30))])
     with caplog.at_level(logging.INFO):
         assert len(list(read_rows(path, (name,)))) == 30
-    assert f"1 records take up {name.count(chr(10)) + 1} lines, the first from line 1 on" in caplog.text
+    assert f"1 record of several lines, {name.count(chr(10)) + 1} in all, the first from line 1 on" in caplog.text
 
 
 def test_trusted_quotes_hold_any_lines(path, caplog):
@@ -134,7 +134,7 @@ def test_trusted_quotes_hold_any_lines(path, caplog):
     with caplog.at_level(logging.INFO):
         rows = list(read_rows(path, MAILS[0], quoting="csv"))
     assert [row.values for row in rows] == MAILS[1:]
-    assert "100 records take up 2,200 lines" in caplog.text
+    assert "100 records of several lines, 2,200 in all" in caplog.text
     caplog.clear()
     assert not any(row.lines > 1 for row in read_rows(path, MAILS[0]))
     assert "if the quotes belong there, set data.quoting=csv" in caplog.text

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.data.formats import ENDINGS
+from tfb2d.data.files import ENDINGS
 from tfb2d.data.readers import columns_of, read_rows
 from tfb2d.data.writers import RowWriter
 from tfb2d.errors import DataError

@@ -13,7 +13,7 @@ from scipy.special import expit
 from tests.evaluation.tiny_model import NEWS, PAIRS, REVIEWS, expected_logits
 from tests.full_disk import full_disk
 from tests.tables import read, write
-from tfb2d.data.formats import ENDINGS
+from tfb2d.data.files import ENDINGS
 from tfb2d.data.readers import Reading
 from tfb2d.errors import DataError
 from tfb2d.evaluation.batch import score_columns, score_files

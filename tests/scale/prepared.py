@@ -79,7 +79,7 @@ def small_parts() -> Iterator[None]:
         patch.setattr(passes, "RUN_ROWS", 16)
         patch.setattr(passes, "GROUP_PARTS", 0.4)
         patch.setattr(near, "SLICE", 4)
-        patch.setattr("tfb2d.data.text_batches.BATCH_ROWS", 8)
+        patch.setattr("tfb2d.data.checked_rows.BATCH_ROWS", 8)
         yield
 
 

@@ -49,7 +49,7 @@ def test_the_command_labels_files_by_either_engine(saved: Path, source: Path, tm
     for done in (local, ray):
         assert done.returncode == 0, done.stderr
         assert "600 rows labelled in" in done.stdout
-        assert "1 rows rejected" in done.stdout
+        assert "1 row rejected" in done.stdout
         assert "rows/s, cost 0." in done.stderr
         assert "600/600" in done.stderr
     assert content(tmp_path / "ray") == content(tmp_path / "local")
@@ -64,5 +64,5 @@ def test_where_labels_are_made_is_in_no_fingerprint() -> None:
     assert Config.from_dict(settings).label == LabelConfig(
         settings.label.rows_per_shard, settings.label.batch_tokens, "ray", RayConfig(actors=5)
     )
-    with pytest.raises(ConfigError, match="there are local, ray"):
+    with pytest.raises(ConfigError, match="it takes local, ray"):
         LabelConfig(engine="spark")

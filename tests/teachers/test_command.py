@@ -31,7 +31,7 @@ def test_files_are_labelled_where_they_stopped(saved: Path, teacher: Teacher, tm
     answer = label(*flags)
     assert answer.returncode == 0, answer.stderr
     assert "150 rows labelled" in answer.stdout
-    assert "1 rows rejected" in answer.stdout
+    assert "1 row rejected" in answer.stdout
     table = pq.read_table(tmp_path / "out")
     assert table.column_names == ["term", "title", "id", "label", "logit"]
     assert table["term"].to_pylist() == queries

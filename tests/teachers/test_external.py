@@ -97,7 +97,7 @@ def test_splits_are_judged_together(tmp_path: Path, caplog: pytest.LogCaptureFix
     config = TeacherConfig(logits=(str(tmp_path / "scores.tsv"),))
     with caplog.at_level(logging.INFO, logger="absl"):
         counts = attach_splits(config, SINGLE, splits)
-    assert "transfer: 20 of 20 rows found a score" in caplog.text
+    assert "transfer: 20 of 20 rows have a score" in caplog.text
     assert "scores match 0 of the 20 rows of test" in caplog.text
     assert "score row 'transfer 0', data row 'test 0'" in caplog.text
     assert [counts[name]["matched"] for name in splits] == [20, 0]

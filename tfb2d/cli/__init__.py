@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from tfb2d.cli.arguments import USAGE, Parser, nearest
-from tfb2d.errors import UserError
+from tfb2d.cli.arguments import USAGE, Parser
+from tfb2d.errors import UserError, nearest
 
 
 class Command(NamedTuple):
@@ -55,11 +55,7 @@ _STOPPED = 130  # a shell's exit status for a process that Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs `tfb2d`; returns its exit status.
-
-    Args:
-      arguments: the words behind the program's name; None takes those of this process.
-    """
+    """Runs `tfb2d` with the words behind the program's name, or with this process's; returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
     if name in ("--help", "-h", "help"):
@@ -87,11 +83,9 @@ def _overview() -> str:
 
 
 def parser_of(name: str, words: Sequence[str] = ()) -> tuple[ModuleType, Parser]:
-    """Returns a command's module and its parser.
+    """Returns the module and the parser of one of `COMMANDS` or `TOOLS`.
 
-    Args:
-      name: of `COMMANDS` or `TOOLS`.
-      words: the command line, by which a command with modes (`bench`), or with commands of its own (`search`), chooses.
+    A command with modes (`bench`), or with commands of its own (`search`), chooses by the words of the command line.
     """
     module: Any = importlib.import_module((COMMANDS | TOOLS)[name].module)
     if hasattr(module, "mode_of"):

@@ -7,33 +7,20 @@ that `--help` answers at once.
 
 import argparse
 import csv
-import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from tfb2d.errors import nearest
+
 USAGE = 2  # the exit status after a wrong command line
-RECIPE_SETTINGS = (
-    "--config.",
-    "--noconfig.",
-    "--compress.",
-)  # how settings of a recipe begin, which `recipes.py` reads
+RECIPE_SETTINGS = ("--config.", "--noconfig.", "--compress.")  # how settings begin that `recipes.py` reads
 _YES, _NO = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns the known word that is most like a wrong one, as "; did you mean ...?", or "" where none is."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def boolean(text: str) -> bool:
-    """Reads true, 1, yes, or false, 0, no.
-
-    Raises:
-      argparse.ArgumentTypeError: something else.
-    """
+    """Reads true, 1, yes, or false, 0, no; anything else is an argparse.ArgumentTypeError."""
     if text.lower() in (*_YES, *_NO):
         return text.lower() in _YES
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
@@ -51,9 +38,8 @@ def number(kind: type, least: float | None, most: float | None) -> Callable[[str
         try:
             value = kind(text.replace("_", ""))
         except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not {'a whole number' if kind is int else 'a number'}"
-            ) from None
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
         if not (least is None or value >= least) or not (most is None or value <= most):  # a NaN is in no range
             bounds = f"{least:g} or more" if most is None else f"from {least or 0:g} to {most:g}"
             raise argparse.ArgumentTypeError(f"{text} is outside of its range: {bounds}")
@@ -84,12 +70,7 @@ class _Switch(argparse.Action):
 
 
 class Group:
-    """Flags under one heading of a command's help.
-
-    Args:
-      parser: the command's.
-      title: the heading.
-    """
+    """Flags under one heading of a command's help."""
 
     def __init__(self, parser: "Parser", title: str) -> None:
         self._parser = parser
@@ -111,10 +92,8 @@ class Group:
 
         Args:
           name: without the dashes; also the name of the attribute of the options, unless `dest` says another.
-          text: the help.
-          default: the value without it; shown in the help, unless it is empty.
+          text: the help, which also shows the default, unless that is empty.
           kind: reads the value.
-          required: whether the command needs it.
           repeated: whether it may stand several times; the value is a list.
           metavar: what the help calls the value.
         """
@@ -205,11 +184,10 @@ def quoting_flag(rows: Group) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """A command's parser.
+    """A command's parser; the description is the command's docstring.
 
     Args:
       command: what the user types, such as "tfb2d train".
-      description: the command's docstring: what it does, and examples.
       more: begins of flags that the command reads by itself, such as "--config."; "" stands for all flags.
     """
 

@@ -6,15 +6,15 @@ command line is read as the type that the dataclasses of `tfb2d/config` give the
 
 import ast
 import dataclasses
-import difflib
 import runpy
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfb2d.cli.arguments import boolean, comma_list, nearest
+from tfb2d.cli.arguments import boolean, comma_list
 from tfb2d.config import Config, ConfigError
+from tfb2d.errors import nearest
 from tfb2d.recipes import FOLDER, names
 
 if TYPE_CHECKING:
@@ -69,12 +69,18 @@ def override(recipe: "ConfigDict", settings: Sequence[str]) -> None:
       ConfigError: there is no such setting, or the value is of another type.
     """
     changes: dict[str, Any] = {}
-    values = recipe.to_dict()
+    known = all_settings(Config, recipe.to_dict())
+    now = {setting.former: path for path, setting in known.items()}
     for word in settings:
         name, equals, text = word.partition("=")
         no = name.startswith("--noconfig.")
         path = name.removeprefix("--noconfig.").removeprefix("--config.").removeprefix("--")
-        kind = _kind(path, values)
+        path = now.get(path, path)
+        if path not in known:
+            inner = [other.removeprefix(f"{path}.") for other in known if other.startswith(f"{path}.")]
+            group = f"{path} is a group of settings: {', '.join(inner)}"
+            raise ConfigError(group if inner else f"there is no setting {path}{nearest(path, known)}")
+        kind = known[path].kind
         if kind is bool:
             text = text if equals and not no else str(not no)
         elif not equals or no:
@@ -85,46 +91,29 @@ def override(recipe: "ConfigDict", settings: Sequence[str]) -> None:
         recipe.update_from_flattened_dict(changes)
 
 
-def _kind(path: str, recipe: Mapping[str, Any]) -> Any:
-    """Returns the type of a setting, by its dotted name."""
-    kind: Any = Config
-    values: Any = recipe
-    parts = path.split(".")
-    for at, part in enumerate(parts):
-        if typing.get_origin(kind) is Mapping:  # teachers: the recipe names them
-            siblings = dict.fromkeys(values, typing.get_args(kind)[1])
-        else:
-            siblings = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
-        known, kind = part in siblings, siblings.get(part)
-        if not known:
-            near = difflib.get_close_matches(part, siblings, 1, 0.5)
-            fixed = ".".join([*parts[:at], *near, *parts[at + 1 :]])
-            known_paths = paths(Config, recipe)
-            hint = f"; did you mean {fixed}?" if fixed in known_paths else nearest(path, known_paths)
-            raise ConfigError(f"there is no setting {path}{hint}")
-        values = values.get(part, {}) if isinstance(values, Mapping) else {}
-    if dataclasses.is_dataclass(kind) or typing.get_origin(kind) is Mapping:
-        inner = ", ".join(
-            name.removeprefix(f"{path}.") for name in paths(Config, recipe) if name.startswith(f"{path}.")
-        )
-        raise ConfigError(f"{path} is a group of settings: {inner}")
-    return kind
+class Setting(NamedTuple):
+    """A setting's type, and its dotted name in earlier versions, mostly the same."""
+
+    kind: Any
+    former: str
 
 
-def paths(kind: Any, values: Any, before: str = "") -> list[str]:
-    """Returns the dotted names of all settings of a dataclass; `values` has the names in its mappings."""
+def all_settings(kind: Any, values: Any, path: str = "", former: str = "") -> dict[str, Setting]:
+    """Returns all settings of a dataclass by their dotted names; `values` has the names in its mappings, as of teachers."""
     if dataclasses.is_dataclass(kind):
-        inner = typing.get_type_hints(kind).items()
+        hints = typing.get_type_hints(kind)
+        inner = [(item.name, item.metadata.get("former", item.name)) for item in dataclasses.fields(kind)]
     elif typing.get_origin(kind) is Mapping:
-        inner = dict.fromkeys(values, typing.get_args(kind)[1]).items()
+        hints = dict.fromkeys(values, typing.get_args(kind)[1])
+        inner = [(name, name) for name in values]
     else:
-        return [before]
+        return {path: Setting(kind, former)}
     known = values if isinstance(values, Mapping) else {}
-    return [
-        path
-        for name, inner_kind in inner
-        for path in paths(inner_kind, known.get(name, {}), f"{before}.{name}".lstrip("."))
-    ]
+    found: dict[str, Setting] = {}
+    for name, before in inner:
+        paths = f"{path}.{name}".lstrip("."), f"{former}.{before}".lstrip(".")
+        found |= all_settings(hints[name], known.get(name, {}), *paths)
+    return found
 
 
 def _read(kind: Any, text: str, path: str) -> Any:

@@ -40,11 +40,7 @@ def quiet(verbose: bool = False, capture: bool = True) -> Iterator[None]:
 
 @contextmanager
 def without_chatter(capture: bool = True) -> Iterator[None]:
-    """Sends chatter of native libraries to the log at debug level, for the length of a `with` block.
-
-    Args:
-      capture: False does nothing.
-    """
+    """Sends chatter of native libraries to the log at debug level, within the block; `capture=False` does nothing."""
     try:
         own = sys.stderr.fileno() == 2
     except (AttributeError, OSError, ValueError):

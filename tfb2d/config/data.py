@@ -3,7 +3,8 @@
 import keyword
 from dataclasses import dataclass, field
 
-from tfb2d.config.checks import require, require_positive
+from tfb2d.config.checks import require, require_not_negative, require_one_of, require_positive, require_share
+from tfb2d.config.mapping import renamed
 
 # How words are negated, and the words that stand before adjectives. They are English; a config may set others.
 NEGATIONS = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
@@ -22,7 +23,7 @@ class AugmentConfig:
     """Says how more unlabelled text is made from what there is (Tang et al. 2019, arXiv 1903.12136, section 3.2)."""
 
     copies: int = 0  # augmented rows made of each source row; 0 is none
-    judged: bool = False  # whether copies are made of labelled rows alone
+    labelled: bool = renamed(False, "judged")  # whether copies are made of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
     # Single texts with two classes: how many words of each class are put into the frames below, such as "not good", for the
@@ -40,9 +41,7 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         check_frames("data.augment.negations", self.negations)
-        for name in ("copies", "negated", "min_words", "max_words"):
-            value = getattr(self, name)
-            require(value >= 0, f"data.augment.{name} is {value}; it is a count, so 0 or more")
+        require_not_negative(self, "data.augment", "copies", "negated", "min_words", "max_words")
         for name in ("mask", "ngram"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"data.augment.{name} is {value}; it is a probability")
@@ -68,7 +67,7 @@ class OffersConfig:
     category: str = "category_label"  # column of the product's category; may be missing
     titles: tuple[str, ...] = ()  # further titles, without a product, for the transfer set
     titles_column: str = "title"  # "": those files have no header, and titles are their last column
-    judged: int = 40_000  # labelled training pairs, at most; six per query
+    labelled: int = renamed(40_000, "judged")  # labelled training pairs, at most; six per query
     queries: int = 1_500  # of test, and of valid; at most
     candidates: int = 20  # titles of each such query
     transfer: int = 400_000  # unlabelled pairs, at most; twelve per query
@@ -79,14 +78,14 @@ class OffersConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(self, "data.offers", "judged", "queries", "transfer", "transfer_queries")
+        require_positive(self, "data.offers", "labelled", "queries", "transfer", "transfer_queries")
         require(self.candidates > 1, f"data.offers.candidates is {self.candidates}; a ranking takes 2 or more")
         require(bool(self.files) or not self.titles, "data.offers.titles goes with data.offers.files")
 
 
 @dataclass(frozen=True)
 class RetrieveConfig:
-    """Which titles each query is paired with, where unlabelled pairs are made of texts (`tfb2d/data/retrieve`)."""
+    """Which titles each query is paired with, where unlabelled pairs are made of texts (`tfb2d/data/retrieve.py`)."""
 
     # Also where neither `data.queries` nor `data.titles` names files: the labelled training rows' own queries and titles
     # serve then, never those of valid and test. False makes pairs only where files are named.
@@ -99,9 +98,7 @@ class RetrieveConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("nearest", "near_misses", "random", "title_queries"):
-            value = getattr(self, name)
-            require(value >= 0, f"data.retrieve.{name} is {value}; it is a count, so 0 or more")
+        require_not_negative(self, "data.retrieve", "nearest", "near_misses", "random", "title_queries")
         some = self.nearest + self.near_misses + self.random > 0
         require(some, "data.retrieve pairs queries with no title: nearest, near_misses and random are all 0")
         require_positive(self, "data.retrieve", "pairs")
@@ -166,25 +163,19 @@ class DataConfig:
             plain = name.isidentifier() and not keyword.iskeyword(name)
             require(plain, f"data.fields has {name!r}; a served input needs a plain name: rename the column")
         require(self.label not in self.fields, f"data.label {self.label!r} is also a text field")
+        named = len(self.unlabelled_fields)
         require(
-            len(self.unlabelled_fields) in (0, len(self.fields)),
-            f"data.unlabelled_fields has {len(self.unlabelled_fields)} names, data.fields {len(self.fields)}",
+            named in (0, len(self.fields)), f"data.unlabelled_fields has {named} names, data.fields {len(self.fields)}"
         )
-        require(
-            len(self.classes) != 1, "data.classes has a single name; two make a binary task, more a multi-class one"
-        )
+        several = len(self.classes) != 1
+        require(several, "data.classes has a single name; two make a binary task, more a multi-class one")
         require(len(set(self.classes)) == len(self.classes), f"data.classes has a name twice: {self.classes}")
         require(not (self.classes and self.label_range), "data.classes and data.label_range exclude each other")
         if self.label_range:
             ordered = len(self.label_range) == 2 and self.label_range[0] < self.label_range[1]
             require(ordered, f"data.label_range is {self.label_range}; it takes (lowest, highest)")
-        require(
-            self.quoting in ("auto", "csv", "backslash", "none"),
-            f"data.quoting is {self.quoting!r}; it is auto, csv, backslash or none",
-        )
-        for name in ("valid_fraction", "test_fraction", "max_rejected"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"data.{name} is {value}; it is a fraction below 1")
+        require_one_of(self, "data", "quoting", ("auto", "csv", "backslash", "none"))
+        require_share(self, "data", "valid_fraction", "test_fraction", "max_rejected")
         require(self.valid_fraction + self.test_fraction < 1, "data.valid_fraction and test_fraction leave no train")
         if len(self.fields) > 1:
             name = self.augment.reshapes

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tfb2d.config.checks import require, require_positive
+from tfb2d.config.checks import require, require_not_negative, require_one_of, require_positive
 from tfb2d.config.mapping import without_effect
 
 ENGINES = ("local", "ray")
@@ -19,11 +19,9 @@ class RayConfig:
     memory_per_actor: float = without_effect(0.0)  # GiB that Ray sets aside; 0 sets none aside
 
     def __post_init__(self) -> None:
-        require(self.actors >= 0, f"ray.actors is {self.actors}; it is a number of processes, or 0 to choose it")
-        require(self.cpus_per_actor >= 0, f"ray.cpus_per_actor is {self.cpus_per_actor}; it must not be below 0")
+        require_not_negative(self, "ray", "actors", "cpus_per_actor", "memory_per_actor")
         gpus = self.gpus_per_actor
         require(gpus >= 0 or gpus == -1, f"ray.gpus_per_actor is {gpus}; it is a number, or -1 to choose it")
-        require(self.memory_per_actor >= 0, f"ray.memory_per_actor is {self.memory_per_actor}; it is in GiB")
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,9 @@ class LabelConfig:
     batch_tokens: int = 4096  # tokens, padding included, of one forward pass
     engine: str = without_effect("local")  # "local" works in this process, "ray" in Ray's actors; the bytes are equal
     ray: RayConfig = field(default_factory=RayConfig)
-    price_per_hour: float = without_effect(
-        0.0
-    )  # of one actor, or of this machine; the progress bar then shows the cost
+    price_per_hour: float = without_effect(0.0)  # of an actor, or of this machine; the bar then shows the cost
 
     def __post_init__(self) -> None:
         require_positive(self, "label", "rows_per_shard", "batch_tokens")
-        require(self.engine in ENGINES, f"label.engine is {self.engine!r}; there are {', '.join(ENGINES)}")
-        require(self.price_per_hour >= 0, f"label.price_per_hour is {self.price_per_hour}; it must not be below 0")
+        require_one_of(self, "label", "engine", ENGINES)
+        require_not_negative(self, "label", "price_per_hour")

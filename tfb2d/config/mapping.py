@@ -18,20 +18,22 @@ def config_dict(settings: Mapping[str, Any]) -> ConfigDict:
     return ConfigDict(items, sort_keys=False)
 
 
-def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
-    """Builds a dataclass from nested mappings.
+def renamed(default: Any, former: str) -> Any:
+    """Declares a setting that had another name. Files with that name are read, and fingerprints go on with it."""
+    return dataclasses.field(default=default, metadata={"former": former})
 
-    Args:
-      cls: the dataclass.
-      settings: values by field; a mapping for a field that is a dataclass.
-      path: what stands before a setting's name in errors: "data.".
+
+def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
+    """Builds a dataclass from nested mappings; `path` stands before a setting's name in errors: "data.".
 
     Raises:
       ConfigError: a setting that does not exist (the nearest one is named), has another type, or cannot work.
     """
     hints = typing.get_type_hints(cls)
+    now = {item.metadata["former"]: item.name for item in dataclasses.fields(cls) if "former" in item.metadata}
     values = {}
     for key, value in settings.items():
+        key = now.get(key, key)
         if key not in hints:
             near = difflib.get_close_matches(key, hints, 1, 0.5)
             hint = f"; did you mean {path}{near[0]!r}?" if near else f"; there are {', '.join(hints)}"
@@ -81,5 +83,5 @@ def changed_settings(config: Any) -> dict[str, Any]:
             if inner := changed_settings(value):
                 changed[field.name] = inner
         elif value != field.default:
-            changed[field.name] = value
+            changed[field.metadata.get("former", field.name)] = value
     return changed

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from tfb2d.config.checks import require, require_positive
+from tfb2d.config.checks import require, require_one_of, require_positive
 from tfb2d.config.data import DEGREES, NEGATIONS, DataConfig, check_frames
 from tfb2d.config.label import LabelConfig
 from tfb2d.config.mapping import build, config_dict
@@ -27,8 +27,8 @@ class DistillConfig:
     hard_weight: float = 0.0  # share of the hard-label loss on rows that have a label
 
     def __post_init__(self) -> None:
-        require(self.temperature > 0, f"distill.temperature is {self.temperature}; it must be above 0")
-        require(self.stack in ("mean", "weighted", "logistic"), f"distill.stack {self.stack!r}: mean|weighted|logistic")
+        require_positive(self, "distill", "temperature")
+        require_one_of(self, "distill", "stack", ("mean", "weighted", "logistic"))
         require((self.stack == "weighted") == bool(self.weights), "distill.weights goes with stack='weighted'")
         require(not self.weights or min(self.weights) > 0, f"distill.weights is {self.weights}; each must be above 0")
         require(0 <= self.hard_weight <= 1, f"distill.hard_weight is {self.hard_weight}; it is a share")
@@ -107,22 +107,18 @@ class Config:
             require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")
             taken = name in ("teacher", "student", "twin", "labels_only", "bm25", "constant")
             require(not taken, f"teachers.{name}: the report has something else under this name; choose another")
-        measures = HEADLINES[self.data.kind]
-        chosen = self.report.headline
-        fits = not chosen or chosen in measures
-        require(fits, f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(measures)}")
+        if chosen := self.report.headline:
+            measures = HEADLINES[self.data.kind]
+            message = f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(measures)}"
+            require(chosen in measures, message)
         grouped = chosen not in ("ndcg10", "pair_order") or self.data.is_grouped
         require(grouped, f"report.headline {chosen!r} ranks within groups; data.group names their column")
-        pair = len(self.data.fields) == 2 and len(self.data.classes) <= 2
-        require(
-            pair or not self.training.margin_weight,
-            "training.margin_weight compares titles of a query: it takes pairs with labels 0 and 1 or grades",
-        )
+        pairs = len(self.data.fields) == 2 and len(self.data.classes) <= 2
+        rule = "training.margin_weight compares titles of a query: it takes pairs with labels 0 and 1 or grades"
+        require(pairs or not self.training.margin_weight, rule)
         scorers = any(teacher.preset for teacher in self.teachers.values())
-        made = bool(self.data.queries or self.data.titles)
-        require(
-            scorers or not made, "data.queries and data.titles make new pairs, which scores from files do not cover"
-        )
+        fits = scorers or not (self.data.queries or self.data.titles)
+        require(fits, "data.queries and data.titles make new pairs, which scores from files do not cover")
         if self.distill.weights:
             same = len(self.distill.weights) == len(self.teachers)
             require(same, f"distill.weights has {len(self.distill.weights)} numbers, {len(self.teachers)} teachers")
@@ -132,13 +128,11 @@ class Config:
             self._check_twin()
 
     def _check_twin(self) -> None:
-        pairs = len(self.data.fields) == 2
+        fields, classes = self.data.fields, self.data.classes
         require(
-            pairs, f"models has twin, which takes pairs: data.fields is {self.data.fields}; name a query and a title"
+            len(fields) == 2, f"models has twin, which takes pairs: data.fields is {fields}; name a query and a title"
         )
-        require(
-            len(self.data.classes) <= 2, "models has twin, which takes labels 0 and 1 or grades, not several classes"
-        )
+        require(len(classes) <= 2, "models has twin, which takes labels 0 and 1 or grades, not several classes")
         models = [name for name, teacher in self.teachers.items() if teacher.preset]
         pieces = self.twin.preset not in ("", SCRATCH) or bool(models) or not self.twin.reads_word_pieces
         require(
@@ -160,11 +154,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "Config":
-        """Builds and checks a Config.
-
-        Raises:
-          ConfigError: a setting that does not exist (the nearest one is named) or cannot work.
-        """
+        """Builds and checks a Config; raises ConfigError as `mapping.build` does."""
         if isinstance(settings, ConfigDict):
             settings = settings.to_dict()
         return typing.cast("Config", build(cls, settings))

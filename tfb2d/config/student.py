@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tfb2d.config.checks import require, require_positive
+from tfb2d.config.checks import require, require_not_negative, require_one_of, require_positive, require_share
 from tfb2d.config.label import RayConfig
 from tfb2d.config.mapping import without_effect
 
@@ -55,9 +55,7 @@ class StudentConfig:
         require(all(1 <= n <= 5 for n in self.orders), f"student.orders is {self.orders}; orders go from 1 to 5")
         require(list(self.orders) == sorted(set(self.orders)), f"student.orders {self.orders} must rise")
         require(0 <= self.window <= 16, f"student.window is {self.window}; it counts tokens, up to 16; 0 is none")
-        for name in ("vocabulary", "convolution_width", "convolution_dim", "early_exit"):
-            value = getattr(self, name)
-            require(value >= 0, f"student.{name} is {value}; it must not be negative; 0 is none")
+        require_not_negative(self, "student", "vocabulary", "convolution_width", "convolution_dim", "early_exit")
         for names, needed in (
             (("convolutions", "affixes", "vocabulary"), "window"),
             (("convolution_width", "convolution_dim", "early_exit"), "convolutions"),
@@ -75,11 +73,9 @@ class StudentConfig:
             f"student.buckets are {self.buckets:,}",
         )
         near = all(0 < dilation < self.max_tokens for dilation in self.convolutions)
-        require(
-            near,
-            f"student.convolutions is {self.convolutions}; each counts tokens: 1 or more, below student.max_tokens",
-        )
-        require(0 <= self.dropout < 1 and 0 <= self.ngram_dropout < 1, "student dropouts are shares below 1")
+        rule = "each counts tokens: 1 or more, below student.max_tokens"
+        require(near, f"student.convolutions is {self.convolutions}; {rule}")
+        require_share(self, "student", "dropout", "ngram_dropout")
 
 
 @dataclass(frozen=True)
@@ -105,11 +101,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "training", "epochs", "batch_size", "table_learning_rate", "learning_rate")
-        known = self.strategy in ("", *STRATEGIES)
-        require(
-            known, f"training.strategy is {self.strategy!r}; it takes {', '.join(STRATEGIES)}, or '' for one device"
-        )
-        require(self.margin_weight >= 0, f"training.margin_weight is {self.margin_weight}; it is a weight, 0 or more")
+        if self.strategy:  # "" is one device
+            require_one_of(self, "training", "strategy", STRATEGIES)
+        require_not_negative(self, "training", "margin_weight")
         whole = not (self.margin_weight and self.strategy)
         require(whole, "training.margin_weight pairs the rows of a whole batch; training.strategy splits it")
         fits = self.margin_weight == 0 or self.batch_size % 2 == 0
@@ -131,14 +125,13 @@ class CompressConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.tables in ("int8", "float"), f"compress.tables is {self.tables!r}; it takes int8 or float")
-        require(self.max_megabytes >= 0, f"compress.max_megabytes is {self.max_megabytes}; 0 or more")
+        require_one_of(self, "compress", "tables", ("int8", "float"))
+        require_not_negative(self, "compress", "max_megabytes", "qat_epochs")
         bounded = self.max_megabytes > 0 and self.tables != "int8"
         require(not bounded, "compress.max_megabytes goes with compress.tables='int8'")
-        require(0 <= self.sparsity < 1, f"compress.sparsity is {self.sparsity}; it is a share below 1")
+        require_share(self, "compress", "sparsity")
         few = self.clusters == 0 or 2 <= self.clusters <= 256
         require(few, f"compress.clusters is {self.clusters}; 2 to 256, or 0 for none")
-        require(self.qat_epochs >= 0, f"compress.qat_epochs is {self.qat_epochs}; it counts epochs, so 0 or more")
         require_positive(self, "compress", "epochs", "batch_size", "learning_rate")
 
     @property

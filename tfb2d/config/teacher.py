@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from tfb2d.config.checks import require, require_positive
+from tfb2d.config.checks import require, require_not_negative, require_one_of, require_positive, require_share
 from tfb2d.config.mapping import changed_settings, without_effect
 
 
@@ -24,11 +24,10 @@ class AdaptConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.rows >= 0, f"teachers.*.adapt.rows is {self.rows}; 0 or more")
+        require_not_negative(self, "teachers.*.adapt", "rows")
         require_positive(self, "teachers.*.adapt", "epochs", "batch_size", "learning_rate")
         require(0 < self.rate < 1, f"teachers.*.adapt.rate is {self.rate}; it is a share between 0 and 1")
-        known = self.masking in ("whole_word", "phrase")
-        require(known, f"teachers.*.adapt.masking {self.masking!r}: whole_word|phrase")
+        require_one_of(self, "teachers.*.adapt", "masking", ("whole_word", "phrase"))
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,7 @@ class TeacherConfig:
     warmup: float = 0.1  # share of the steps, linear from 0; a cosine to 0 follows
     weight_decay: float = 0.01
     clip_norm: float = 1.0  # largest global norm of the gradients; 0 does not clip
-    ema: float = (
-        0.0  # momentum of the moving average of the weights that the teacher keeps, for example 0.99; 0 is none
-    )
+    ema: float = 0.0  # momentum of the moving average of the weights that is kept, for example 0.99; 0 is none
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     patience: int = 2  # evaluations on validation without a better headline measure before fine-tuning stops
     evaluate_per_epoch: int = 1
@@ -64,21 +61,15 @@ class TeacherConfig:
         require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
         counts = ("max_length", "epochs", "batch_size", "learning_rate", "evaluate_per_epoch")
         require_positive(self, "teachers.*", *counts)
-        require(self.clip_norm >= 0, f"teachers.*.clip_norm is {self.clip_norm}; it is a norm, or 0 for no clipping")
-        require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
-        require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
+        require_not_negative(self, "teachers.*", "clip_norm")
+        require_share(self, "teachers.*", "warmup", "ema")
 
 
 def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:
-    """Returns several teachers that differ in their seeds alone.
-
-    Args:
-      name: the first teacher's name; the others are `seed1`, `seed2`, ...
-      teacher: the settings that they share.
-      count: how many, as text: it comes from a recipe's argument.
+    """Returns several teachers that differ in their seeds alone: `name`, `seed1`, `seed2`, ...
 
     Raises:
-      ConfigError: `count` is no number of teachers.
+      ConfigError: `count`, which comes from a recipe's argument, is no number of teachers.
     """
     require(count.isdecimal() and int(count) > 0, f"the recipe's argument: {count!r} is no number of teachers")
     return {name: teacher} | {f"seed{seed}": dataclasses.replace(teacher, seed=seed) for seed in range(1, int(count))}

@@ -6,7 +6,7 @@ Reference: TwinBERT (Lu et al. 2020, arXiv 2002.06275).
 import dataclasses
 from dataclasses import dataclass
 
-from tfb2d.config.checks import require, require_positive
+from tfb2d.config.checks import require, require_not_negative, require_one_of, require_positive, require_share
 from tfb2d.config.mapping import without_effect
 
 KINDS = ("transformer", "ngram", "asymmetric")
@@ -22,9 +22,7 @@ class TwinConfig:
     kind: str = "transformer"
 
     # The transformer towers.
-    preset: str = (
-        ""  # "" starts from the first teacher's fine-tuned encoder; else a preset as teachers have, or "scratch"
-    )
+    preset: str = ""  # "" takes the first teacher's fine-tuned encoder; else a preset as teachers have, or "scratch"
     layers: int = 3  # Transformer layers that a tower has
     take: str = "spaced"  # which of a longer encoder's layers: "spaced" evenly, the last among them, or the "first"
     shared: bool = True  # one tower for queries and titles, or one each
@@ -79,8 +77,7 @@ class TwinConfig:
             ("crossing", ("cosine", "max", "concat", "two_layer")),
             ("weights", ("int8", "bfloat16", "float")),
         ):
-            value = getattr(self, name)
-            require(value in known, f"twin.{name} is {value!r}; it takes {', '.join(known)}")
+            require_one_of(self, "twin", name, known)
         counts = ("letter_buckets", "hidden", "heads", "intermediate", "buckets", "max_tokens", "width", "dim")
         rates = ("epochs", "look_up_epochs", "batch_size", "learning_rate", "head_learning_rate", "table_learning_rate")
         require_positive(self, "twin", *counts, *rates)
@@ -89,20 +86,16 @@ class TwinConfig:
             value = getattr(self, name)
             require(3 <= value <= 512, f"twin.{name} is {value}; 3 to 512 tokens, of which two are special")
         require(self.hidden % self.heads == 0, f"twin.hidden is {self.hidden}; a multiple of twin.heads={self.heads}")
-        scratch = self.preset == SCRATCH or self.inputs == "wordpiece"
-        require(
-            scratch, "twin.inputs='triletters' goes with twin.preset='scratch'; pretrained encoders read word pieces"
-        )
+        fits = self.preset == SCRATCH or self.inputs == "wordpiece"
+        require(fits, "twin.inputs='triletters' goes with twin.preset='scratch'; pretrained encoders read word pieces")
         require(self.letter_buckets >= 2, f"twin.letter_buckets is {self.letter_buckets}; 2 or more")
         require(self.buckets < 2**31, f"twin.buckets is {self.buckets}; the hash reaches 2^31 - 1")
         rising = list(self.orders) == sorted(set(self.orders)) and all(1 <= order <= 5 for order in self.orders)
-        require(
-            bool(self.orders) and rising, f"twin.orders is {self.orders}; rising orders from 1 to 5, such as (1, 2)"
-        )
-        require(0 <= self.dropout < 1, f"twin.dropout is {self.dropout}; it is a share below 1")
-        require(0 <= self.warmup < 1, f"twin.warmup is {self.warmup}; it is a share of the steps")
-        for name in ("in_batch_negatives", "margin_weight", "vector_weight", "weight_decay", "clip_norm"):
-            require(getattr(self, name) >= 0, f"twin.{name} is {getattr(self, name)}; 0 or more")
+        rising = rising and bool(self.orders)
+        require(rising, f"twin.orders is {self.orders}; rising orders from 1 to 5, such as (1, 2)")
+        require_share(self, "twin", "dropout", "warmup")
+        weights = ("margin_weight", "vector_weight", "weight_decay", "clip_norm")
+        require_not_negative(self, "twin", "in_batch_negatives", *weights)
 
     @property
     def has_transformer(self) -> bool:

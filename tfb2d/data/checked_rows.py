@@ -6,33 +6,29 @@ the same rule holds for all of them. Labelled examples have more rules: see `exa
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfb2d.data.checks import check_numbers, check_texts, read_number
+import pyarrow as pa
+
 from tfb2d.data.readers import AS_USUAL, Reading, read_rows
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.rows import Problem, Progress
+from tfb2d.data.rows import Problem, Progress, check_numbers, check_texts, read_number, text_fault
+from tfb2d.data.task import name
+from tfb2d.errors import counted
 
+BATCH_ROWS = 4096
 _log = logging.getLogger(__name__)
 
 
 class CheckedRow(NamedTuple):
-    """A row that passed the checks.
-
-    Attributes:
-      number: where the row starts, see `Row.number`.
-      texts: a text per text column.
-      numbers: a number per column of numbers.
-      others: the other columns' values.
-      lines: physical lines that it takes up.
-    """
+    """A row that passed the checks; `number` and `lines` are those of `Row`."""
 
     number: int
-    texts: tuple[str, ...]
-    numbers: tuple[float, ...]
-    others: tuple[Any, ...]
+    texts: tuple[str, ...]  # a text per text column
+    numbers: tuple[float, ...]  # a number per column of numbers
+    others: tuple[Any, ...]  # the other columns' values
     lines: int = 1
 
 
@@ -46,6 +42,7 @@ def read_checked_rows(
     lowest: float = -math.inf,
     highest: float = math.inf,
     keep_unscored: bool = False,
+    check: Callable[[CheckedRow], Problem | None] | None = None,
     reading: Reading = AS_USUAL,
     progress: Progress | None = None,
 ) -> Iterator[CheckedRow]:
@@ -62,9 +59,9 @@ def read_checked_rows(
       rejects: gets the rows that cannot be used, and how the file was read (`dialects`).
       numbers: columns of numbers that it must have.
       others: columns whose values are passed on as they are, None throughout where the file does not have them.
-      lowest: smallest number allowed.
-      highest: largest number allowed.
+      lowest, highest: bounds of the numbers.
       keep_unscored: whether rows without any number (all null, blank or NaN) are good; their numbers are NaN then.
+      check: says what else is wrong with a row; None if nothing is.
       reading: its `max_chars` and `quoting`; the share of bad rows is that of `rejects`.
       progress: called with the bytes read since the last call.
 
@@ -74,27 +71,28 @@ def read_checked_rows(
     Raises:
       DataError: the file is empty, unreadable, cut short, of an unknown kind, or lacks a column.
     """
-    fields, numbers = tuple(fields), tuple(numbers)
     text_end, number_end = len(fields), len(fields) + len(numbers)
     _, max_chars, quoting = reading
     for row in read_rows(path, (*fields, *numbers), tuple(others), progress, quoting, rejects.dialects, max_chars):
         problem = row.problem
-        texts: tuple[str, ...] = ()
+        texts = tuple("" if text is None else text for text in row.values[:text_end])
+        values = row.values[text_end:number_end]
         scores: tuple[float, ...] = ()
         if problem is None:
-            texts = tuple("" if text is None else text for text in row.values[:text_end])
             problem = check_texts(fields, texts, max_chars)
         if problem is None and numbers:
-            values = row.values[text_end:number_end]
             unscored = keep_unscored and _all_missing(values)
             read = (math.nan,) * len(numbers) if unscored else check_numbers(numbers, values, lowest, highest)
             if isinstance(read, Problem):
                 problem = read
             else:
                 scores = read
+        checked = CheckedRow(row.number, texts, scores, row.values[number_end:], row.lines)
+        if problem is None and check is not None:
+            problem = check(checked)
         if problem is None:
             rejects.keep(row.lines)
-            yield CheckedRow(row.number, texts, scores, row.values[number_end:], row.lines)
+            yield checked
         else:
             rejects.add(path, row.number, *problem, lines=row.lines)
 
@@ -102,16 +100,9 @@ def read_checked_rows(
 def read_texts(
     paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None, quoting: str = "auto"
 ) -> Iterator[tuple[str, ...]]:
-    """Streams the texts of files, for readers that need nothing else. Rejected rows are logged at the end.
+    """Streams the texts of files' good rows, for readers that need nothing else. Rejected rows are logged at the end.
 
-    Args:
-      paths: the files.
-      fields: text columns that they must have.
-      progress: called with the bytes read since the last call.
-      quoting: see `read_rows`.
-
-    Yields:
-      The texts of each good row, in the order of `fields`.
+    The arguments are those of `read_checked_rows`.
 
     Raises:
       DataError: a file that cannot be used.
@@ -121,7 +112,44 @@ def read_texts(
         for row in read_checked_rows(path, fields, rejects, reading=Reading(quoting=quoting), progress=progress):
             yield row.texts
     if rejects.count:
-        _log.warning("%d rows cannot be used and are left out: %s", rejects.count, rejects.summary())
+        _log.warning("%s left out, which cannot be used: %s", counted(rejects.count, "row"), rejects.summary())
+
+
+def text_batches(
+    paths: Sequence[Path], columns: Sequence[str], keep: Sequence[str], reading: Reading, rejects: Rejects
+) -> Iterator[pa.RecordBatch]:
+    """Streams the rows that can be used, in batches, for labelling and preparing files.
+
+    Args:
+      paths: the files.
+      columns: the text columns, which they must have.
+      keep: more columns, passed on as text; "" throughout where a file has none.
+      reading: its `max_chars` and `quoting`.
+      rejects: gets the others.
+
+    Yields:
+      At most BATCH_ROWS rows: `columns`, then `keep`, all strings.
+
+    Raises:
+      DataError: a file that cannot be used.
+    """
+
+    def check(row: CheckedRow) -> Problem | None:
+        for column, value in zip(keep, map(name, row.others), strict=True):
+            if fault := text_fault(value, reading.max_chars):
+                return Problem(column, fault, value)
+        return None
+
+    schema = pa.schema([(column, pa.string()) for column in (*columns, *keep)])
+    rows: list[tuple[str, ...]] = []
+    for path in paths:
+        for row in read_checked_rows(path, columns, rejects, others=keep, check=check, reading=reading):
+            rows.append((*row.texts, *map(name, row.others)))
+            if len(rows) == BATCH_ROWS:
+                yield pa.record_batch(list(zip(*rows, strict=True)), schema)
+                rows = []
+    if rows:
+        yield pa.record_batch(list(zip(*rows, strict=True)), schema)
 
 
 def _all_missing(values: Sequence[Any]) -> bool:

@@ -4,14 +4,13 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tfb2d.data.columns import column_indices
-from tfb2d.data.formats import format_of
+from tfb2d.data.files import format_of
 from tfb2d.data.joined_rows import JoinedRowsDetector
 from tfb2d.data.lines import Line, LineFeed, decode, read_lines, reject_line, too_long
 from tfb2d.data.quoted import Quoting, Record, read_records
 from tfb2d.data.quoting import SAMPLE, begins_with_quote, conflict, has_quoted_names, is_quoted
-from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
-from tfb2d.errors import DataError
+from tfb2d.data.rows import EXCERPT, Problem, Progress, Row, column_indices
+from tfb2d.errors import DataError, counted
 
 _log = logging.getLogger(__name__)
 NAMES = {",": "comma-separated", "\t": "tab-separated"}
@@ -20,14 +19,7 @@ Pick = Callable[[Sequence[str]], tuple[str | None, ...]]
 
 
 class DelimitedFile:
-    """Reads a file: its header at once, its rows by `rows`.
-
-    Args:
-      path: the file.
-      quoting: "csv", "backslash", "none", or "auto": csv for .csv, and as the file looks for .tsv. With "auto" a record of
-        several lines that looks like joined rows is undone.
-      progress: called with the bytes read since the last call.
-      max_chars: a record of several lines with a longer text is undone; 0 takes any.
+    """Reads a file: its header at once, its rows by `rows`; the arguments are those of `readers.read_rows`.
 
     Attributes:
       header: names of the columns.
@@ -40,10 +32,10 @@ class DelimitedFile:
         self.path = path
         self.separator = "," if format_of(path) == ".csv" else "\t"
         self._feed = LineFeed(read_lines(path, progress))
-        self._quoted: bool | None = {"csv": True, "backslash": True, "none": False}.get(quoting)  # None: not known yet
-        self._quoting = Quoting(quoting == "backslash", quoting in ("csv", "backslash"), max_chars)
-        if self._quoted is None and self.separator == ",":
-            self._quoted = True
+        trusted = quoting in ("csv", "backslash")
+        self._quoting = Quoting(quoting == "backslash", trusted, max_chars)
+        as_usual = True if self.separator == "," else None
+        self._quoted: bool | None = as_usual if quoting == "auto" else trusted  # None: not known yet
         self._sampled = 0  # number of the last line that gave no clear answer
         self._begins_quoted = False  # whether the header does
         self.header = self._read_header()
@@ -51,14 +43,8 @@ class DelimitedFile:
     @property
     def dialect(self) -> str:
         """Returns how the file is read, in words: "tab-separated, no quoting"."""
-        quoting = (
-            "quotes behind backslashes"
-            if self._quoting.backslashes
-            else "CSV quoting"
-            if self._quoted
-            else "no quoting"
-        )
-        return f"{NAMES[self.separator]}, {quoting}"
+        quoting = "CSV quoting" if self._quoted else "no quoting"
+        return f"{NAMES[self.separator]}, {'quotes behind backslashes' if self._quoting.backslashes else quoting}"
 
     def rows(self, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
         """Streams the rows; see `readers.read_rows`."""
@@ -100,11 +86,7 @@ class DelimitedFile:
         return record.fields
 
     def _check_long_header(self, record: Record) -> None:
-        """Refuses a header of several lines that look like rows: a stray quote in line 1 would swallow them.
-
-        Raises:
-          DataError: they do, and quotes are not trusted.
-        """
+        """Refuses a header of several lines that look like rows: a stray quote in line 1 would swallow them."""
         texts = [decode(line.content) for line in record.lines]
         # Where rows have another number of fields than the header, all of them would be ragged.
         detector = JoinedRowsDetector(self.separator, len(record.fields), begins_quoted=False)
@@ -147,9 +129,8 @@ class DelimitedFile:
 
     def _quoted_rows(self, pick: Pick) -> Iterator[Row]:
         width = len(self.header)
-        for fields, lines, reason in read_records(
-            self._feed, self.separator, width, self._begins_quoted, self._quoting
-        ):
+        records = read_records(self._feed, self.separator, width, self._begins_quoted, self._quoting)
+        for fields, lines, reason in records:
             if reason:
                 yield too_long(lines[0]) if lines[0].cut else reject_line(lines[0], reason)
             elif len(fields) != width:
@@ -163,13 +144,13 @@ class DelimitedFile:
         parts = []
         if quoting.joined:
             parts.append(
-                f"{quoting.joined:,} records take up {quoting.joined_lines:,} lines, the first from line "
-                f"{quoting.first_joined} on; data.quoting=none reads each line by itself"
+                f"{counted(quoting.joined, 'record')} of several lines, {quoting.joined_lines:,} in all, the first from "
+                f"line {quoting.first_joined} on; data.quoting=none reads each line by itself"
             )
         if quoting.undone:
             way_out = "" if quoting.trusted else "; if the quotes belong there, set data.quoting=csv"
             parts.append(
-                f"{quoting.undone:,} quotes would have joined lines and were rejected, the first in line "
+                f"{counted(quoting.undone, 'line')} rejected for a quote that would have joined lines, the first is line "
                 f"{quoting.first_undone}{way_out}"
             )
         doubtful = quoting.undone or (len(self.header) == 1 and not quoting.trusted)

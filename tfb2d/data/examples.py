@@ -1,7 +1,7 @@
 """Reads examples: rows of files, checked against the task. What does not pass is rejected and counted."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from tfb2d.config import DataConfig
-from tfb2d.data.checks import check_texts, text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, hash64
 from tfb2d.data.readers import read_rows
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.rows import Problem, Row
+from tfb2d.data.rows import Problem, Progress, Row, check_texts, text_fault
 from tfb2d.data.task import Task, name
 from tfb2d.errors import DataError
 
@@ -23,17 +22,29 @@ BATCH_ROWS = 4096
 BATCH_CHARS = 2**20  # long texts make smaller batches
 
 
-class _Example(NamedTuple):
+class Example(NamedTuple):
+    """A row's text fields, label (NaN without one), and group and id ("" without one)."""
+
     texts: tuple[str, ...]
-    label: float
-    group: str
-    id: str
+    label: float = math.nan
+    group: str = ""
+    id: str = ""
 
 
 def schema(data: DataConfig) -> pa.Schema:
     """Returns the columns of tables of examples: text fields, `label` (float32), `group` (string, if there are groups)."""
     columns = [(field, pa.string()) for field in data.fields] + [("label", pa.float32())]
     return pa.schema(columns + [("group", pa.string())] * bool(data.group_column))
+
+
+def batch_of(examples: Sequence[Example], data: DataConfig) -> pa.RecordBatch:
+    """Returns examples as a batch of `schema(data)`."""
+    texts, labels, groups, _ = zip(*examples, strict=True) if examples else ((), (), (), ())
+    columns = [pa.array([row[field] for row in texts], pa.string()) for field in range(len(data.fields))]
+    columns.append(pa.array(np.array(labels, np.float32)))
+    if data.group_column:
+        columns.append(pa.array(groups, pa.string()))
+    return pa.record_batch(columns, schema=schema(data))
 
 
 def read_examples(
@@ -44,7 +55,7 @@ def read_examples(
     rejects: Rejects,
     columns: Sequence[str] | None = None,
     limit: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Streams the rows of a file set that pass the checks, in order; the others go to `rejects`.
 
@@ -56,7 +67,7 @@ def read_examples(
       rejects: gets the rows that do not pass, and how each file was read.
       columns: names of the text fields in these files, in the order of `data.fields`; by default the same names.
       limit: the number of rows to stop after; 0 reads all.
-      progress: called with (bytes, rows) read since the last call.
+      progress: called with the bytes read since the last call.
 
     Yields:
       Record batches of `schema(data)`, at most BATCH_ROWS rows. Texts are as they stand in the files. Labels are within
@@ -72,16 +83,16 @@ def read_examples(
     keys = tuple(column for column in (group, data.id) if column)
     required, optional = ((*texts, *keys, data.label), ()) if labelled else (texts, keys)
     check = _Check(data, texts, labelled)
-    batch = _Batch(data, rejects)
     size = max(sum(path.stat().st_size for path in paths), 1)
-    done = reported = number = lines = 0
+    done = number = lines = chars = 0
+    ids = HashSet()
+    waiting: list[tuple[Path, Row, Example]] = []
 
     def consumed(count: int) -> None:
-        nonlocal done, reported
+        nonlocal done
         done += count
         if progress:
-            progress(count, number - reported)
-        reported = number
+            progress(count)
 
     rows = (
         (path, row)
@@ -95,15 +106,17 @@ def read_examples(
         if isinstance(example, Problem):
             rejects.add(path, row.number, *example, lines=row.lines)
         else:
-            batch.add(path, row, example)
-        if batch.full:
-            yield batch.take()
+            waiting.append((path, row, example))
+            chars += sum(map(len, example.texts))
+        if len(waiting) >= BATCH_ROWS or chars >= BATCH_CHARS:
+            yield batch_of(_unique(waiting, ids, data, rejects), data)
+            waiting, chars = [], 0
         if number % BATCH_ROWS == 0:
             rejects.check(lines, max(done / size, number / limit if limit else 0, 1 / size))
     if not number:
         raise DataError(f"{', '.join(map(str, files))}: no rows below the header")
-    if (last := batch.take()).num_rows:
-        yield last
+    if last := _unique(waiting, ids, data, rejects):
+        yield batch_of(last, data)
     rejects.check(lines)
 
 
@@ -118,7 +131,7 @@ class _Check:
         self.task = Task.from_config(data)
         self.unknown_label = f"unknown label (known: {self.task.known_labels()})"
 
-    def __call__(self, row: Row) -> _Example | Problem:
+    def __call__(self, row: Row) -> Example | Problem:
         if row.problem:
             return row.problem
         texts = tuple("" if value is None else value for value in row.values[: len(self.texts)])
@@ -131,49 +144,25 @@ class _Check:
                 return Problem(column, reason, value[:200])
         group, key = keys[0] if self.data.group_column else "", keys[-1] if self.data.id else ""
         if not self.labelled:
-            return _Example(texts, math.nan, group, key)
+            return Example(texts, math.nan, group, key)
         label = self.task.read_label(row.values[-1])
         if label is None:
             reason = self.unknown_label if name(row.values[-1]) else "missing label"
             return Problem(self.data.label, reason, str(row.values[-1])[:200])
-        return _Example(texts, label, group, key)
+        return Example(texts, label, group, key)
 
 
-class _Batch:
-    """Collects examples for a record batch; rows whose id was there before are rejected on the way."""
-
-    def __init__(self, data: DataConfig, rejects: Rejects) -> None:
-        self.data = data
-        self.schema = schema(data)
-        self.rejects = rejects
-        self.ids = HashSet()
-        self.waiting: list[tuple[Path, int, int, _Example]] = []  # file, row, its lines, example
-        self.chars = 0
-
-    def add(self, path: Path, row: Row, example: _Example) -> None:
-        self.waiting.append((path, row.number, row.lines, example))
-        self.chars += sum(map(len, example.texts))
-
-    @property
-    def full(self) -> bool:
-        return len(self.waiting) >= BATCH_ROWS or self.chars >= BATCH_CHARS
-
-    def take(self) -> pa.RecordBatch:
-        examples = self._unique() if self.data.id else [example for *_, example in self.waiting]
-        columns = [pa.array(texts, pa.string()) for texts in zip(*(e.texts for e in examples), strict=True)]
-        columns = columns or [pa.array([], pa.string())] * len(self.data.fields)
-        columns.append(pa.array(np.array([e.label for e in examples], np.float32)))
-        if self.data.group_column:
-            columns.append(pa.array([e.group for e in examples], pa.string()))
-        self.waiting, self.chars = [], 0
-        return pa.record_batch(columns, schema=self.schema)
-
-    def _unique(self) -> list[_Example]:
-        new = self.ids.add(np.array([hash64(e.id) for *_, e in self.waiting], np.uint64))
-        examples = []
-        for (path, number, lines, example), first in zip(self.waiting, new, strict=True):
-            if first or not example.id:
-                examples.append(example)
-            else:
-                self.rejects.add(path, number, self.data.id, "duplicate id", example.id, lines)
-        return examples
+def _unique(
+    waiting: Sequence[tuple[Path, Row, Example]], ids: HashSet, data: DataConfig, rejects: Rejects
+) -> list[Example]:
+    """Returns the examples whose id was not there before; the others are rejected."""
+    if not data.id:
+        return [example for *_, example in waiting]
+    examples = []
+    new = ids.add(np.array([hash64(example.id) for *_, example in waiting], np.uint64))
+    for (path, row, example), first in zip(waiting, new, strict=True):
+        if first or not example.id:
+            examples.append(example)
+        else:
+            rejects.add(path, row.number, data.id, "duplicate id", example.id, row.lines)
+    return examples

@@ -1,4 +1,4 @@
-"""Finds input files by paths, globs, folders and `pypi:` resources."""
+"""Finds input files by paths, globs, folders and `pypi:` resources; the name's ending says the format."""
 
 import difflib
 import functools
@@ -9,22 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfb2d.data.formats import ENDINGS, has_known_ending
 from tfb2d.data.resources import resolve
 from tfb2d.errors import DataError
 
 _log = logging.getLogger(__name__)
+TEXT_ENDINGS = (".tsv", ".csv", ".jsonl")
+ENDINGS = (*TEXT_ENDINGS, *(end + zipped for end in TEXT_ENDINGS for zipped in (".gz", ".zst")), ".parquet")
 _OURS = ("_stage.json", "_manifest.json")  # beside the parts in folders that tfb2d wrote
 
 
 def expand(patterns: Sequence[str | Path]) -> list[Path]:
-    """Finds the files that patterns stand for, each once, sorted within a pattern.
+    """Finds the files that paths, globs (`**` too), folders and `pypi:` resources stand for, each once, sorted for each.
 
     A folder stands for the files in it with an ending that the readers know, in upper or lower case. Hidden files and
     those that start with `_` (a cluster's markers) are left out. The log names, once, what else a folder holds.
-
-    Args:
-      patterns: paths, globs (`**` too), folders and `pypi:` resources.
 
     Raises:
       DataError: a pattern that no file matches; the message names it and the nearest file there is.
@@ -101,3 +99,25 @@ def folder_identity(folder: str) -> list[list[Any]]:
 def _stats(paths: Sequence[Path]) -> list[list[Any]]:
     stats = ((path, path.stat()) for path in paths)
     return [[str(path.resolve()), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+
+
+def has_known_ending(name: str) -> bool:
+    """Says whether a file of this name can be read."""
+    return name.lower().endswith(ENDINGS)
+
+
+def format_of(path: Path) -> str:
+    """Returns the ending without a compression: ".tsv", ".csv", ".jsonl" or ".parquet".
+
+    Raises:
+      DataError: the name has another ending.
+    """
+    for ending in ENDINGS:
+        if path.name.lower().endswith(ending):
+            return "." + ending.split(".")[1]
+    raise DataError(f"{path}: unknown kind of file; its name must end in one of {', '.join(ENDINGS)}")
+
+
+def codec_of(path: Path) -> str | None:
+    """Returns Arrow's name of the compression that the ending says, or None."""
+    return {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())

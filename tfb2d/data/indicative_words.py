@@ -19,12 +19,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
 class IndicativeWords:
-    """Counts the words of labelled texts.
-
-    Args:
-      texts: `[n]`.
-      labels: `[n]`, 0 or 1.
-    """
+    """Counts the words of labelled texts; `labels`, `[n]`, are 0 or 1."""
 
     def __init__(self, texts: Sequence[str], labels: ArrayLike) -> None:
         step = max(1, len(texts) // MOST_TEXTS)

@@ -22,33 +22,25 @@ from tfb2d.data.readers import AS_USUAL, Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.scores import check_rejected, read_scores
 from tfb2d.data.task import Task
-from tfb2d.errors import DataError
+from tfb2d.errors import DataError, counted
 
 LEAST_SHARE = 0.5  # of the smaller side (rows, or scored texts) must match
 SAMPLE = 200  # scored texts among which the message's examples are looked for
 SHOWN = 2  # examples
 EXCERPT = 80  # characters of a text in the message
+Flags = NDArray[np.bool_]
 
 
 @dataclass
 class Matches:
-    """Counts the rows that have a score, by the rule that matched them, and those that have none.
+    """Counts the rows that have a score, by the rule that matched them, and those that have none."""
 
-    Attributes:
-      exact: rows whose exact texts were scored.
-      loose: rows that match a scored text loosely.
-      ambiguous: rows without a score because they match several scored texts loosely.
-      missing: the other rows without a score, those among them whose score is blank.
-      unused: scored texts that match no row.
-      rejected: score rows that cannot be used.
-    """
-
-    exact: int = 0
-    loose: int = 0
-    ambiguous: int = 0
-    missing: int = 0
-    unused: int = 0
-    rejected: int = 0
+    exact: int = 0  # rows whose exact texts were scored
+    loose: int = 0  # rows that match a scored text loosely
+    ambiguous: int = 0  # rows without a score because they match several scored texts loosely
+    missing: int = 0  # the other rows without a score, those among them whose score is blank
+    unused: int = 0  # scored texts that match no row
+    rejected: int = 0  # score rows that cannot be used
 
     def plus(self, other: "Matches") -> "Matches":
         """Adds the rows of another table that was joined to the same scores."""
@@ -57,12 +49,12 @@ class Matches:
 
     def __str__(self) -> str:
         rows = self.exact + self.loose + self.ambiguous + self.missing
-        text = f"{self.exact + self.loose:,} of {rows:,} rows found a score, {self.exact:,} by exactly their text"
+        text = f"{self.exact + self.loose:,} of {rows:,} rows have a score, {self.exact:,} by exactly their text"
         if self.loose:
             text += f", {self.loose:,} up to spaces, case, HTML escapes and Unicode form"
         if self.ambiguous:
-            text += f"; {self.ambiguous:,} are like several scored texts in that way and got none"
-        return text + (f"; {self.rejected:,} score rows were rejected" if self.rejected else "")
+            text += f"; without one, like several scored texts in that way: {self.ambiguous:,}"
+        return text + (f"; {counted(self.rejected, 'score row')} rejected" if self.rejected else "")
 
 
 @dataclass
@@ -70,27 +62,17 @@ class ScoreTable:
     """Holds the logits of scored texts, in which rows are looked up.
 
     A text that was scored more than once has the mean of its logits. Memory: 16 bytes a scored text for its two hashes,
-    and 4 a logit.
-
-    Args:
-      task: what was scored.
-      files: paths, globs, folders.
-      column: see `scores.score_columns`.
-      reading: how the files are read.
-
-    Attributes:
-      rejects: score rows that cannot be used.
-      used: bool [texts], the scored texts that matched a row.
+    and 4 a logit. `used`, bool [texts], says which scored texts matched a row.
 
     Raises:
       DataError: a file that cannot be used, too many bad rows, or no rows at all.
     """
 
-    task: Task
-    files: Sequence[str | Path]
-    column: str = ""
+    task: Task  # what was scored
+    files: Sequence[str | Path]  # paths, globs, folders
+    column: str = ""  # see `scores.score_columns`
     reading: Reading = AS_USUAL
-    rejects: Rejects = field(init=False)
+    rejects: Rejects = field(init=False)  # score rows that cannot be used
 
     def __post_init__(self) -> None:
         self.rejects = Rejects(None, self.reading.max_rejected)
@@ -158,11 +140,7 @@ class ScoreTable:
         return logits, matches
 
     def _remember(
-        self,
-        rows: list[tuple[str, ...]],
-        hashes: NDArray[np.uint64],
-        scored: NDArray[np.bool_],
-        ambiguous: NDArray[np.bool_],
+        self, rows: list[tuple[str, ...]], hashes: NDArray[np.uint64], scored: Flags, ambiguous: Flags
     ) -> None:
         """Keeps what `check` needs: how many different texts there were, matched and are ambiguous, and examples."""
         new = self._seen.add(hashes)
@@ -192,23 +170,20 @@ class ScoreTable:
         if self._ambiguous:
             like = "; ".join(self._like(row) for row in self._several_like)
             message += (
-                f" {self._ambiguous:,} are ambiguous: each is like several scored texts up to spaces, case, HTML escapes "
+                f" Ambiguous: {self._ambiguous:,}, each like several scored texts up to spaces, case, HTML escapes "
                 f"and Unicode form, but the same as none. Score the data's exact texts. For example: {like}."
             )
         if self._unmatched:
-            message += (
-                f" Texts must be the same up to spaces, case, HTML escapes and Unicode form. {self.side_by_side()}"
-            )
+            rule = "Texts must be the same up to spaces, case, HTML escapes and Unicode form."
+            message += f" {rule} {self.side_by_side()}"
         raise DataError(message)
 
     def side_by_side(self) -> str:
         """Returns up to two rows without a score beside the scored texts that are most like them; "" if there are none."""
         if not (self._unmatched and self.sample):
             return ""
-        pairs = "; ".join(
-            f"score row {_shown(_nearest(row, self.sample))}, data row {_shown(row)}" for row in self._unmatched
-        )
-        return f"For example: {pairs}"
+        near = ((_shown(_nearest(row, self.sample)), _shown(row)) for row in self._unmatched)
+        return "For example: " + "; ".join(f"score row {scored}, data row {row}" for scored, row in near)
 
     def _like(self, row: tuple[str, ...]) -> str:
         """Returns an ambiguous row and the scored texts like it, as far as the sample holds them."""
@@ -224,17 +199,7 @@ def join_scores(
     column: str = "",
     reading: Reading = AS_USUAL,
 ) -> tuple[NDArray[np.float32], Matches]:
-    """Looks up the logits of rows that are held in memory; see `ScoreTable`.
-
-    Args:
-      task: what was scored.
-      files: paths, globs, folders.
-      columns: n texts per field.
-      column: see `scores.score_columns`.
-      reading: how the files are read.
-
-    Returns:
-      Logits, float32 [n, k], NaN where a row has none; and how many rows matched.
+    """Looks up the logits of rows that are held in memory; see `ScoreTable` and its `find`.
 
     Raises:
       DataError: a file that cannot be used, too many bad rows, or scores of other rows.

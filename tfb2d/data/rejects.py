@@ -4,10 +4,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from tfb2d.atomic import sync
+from tfb2d.atomic import sync, temporary_path
+from tfb2d.data.rows import EXCERPT
 from tfb2d.errors import DataError
 
-EXCERPT = 200  # characters of the offending value that are kept
 SHOWN = 3  # examples in the message that stops a run
 MANY = 100  # with fewer rejected rows a run does not stop before a file set's end
 
@@ -22,26 +22,20 @@ class Rejects:
       path: the JSON-lines file that gets `{"file", "row", "lines", "field", "reason", "excerpt"}` of each row; None writes
         none.
       max_share: share of a file set's rows that may be rejected.
-
-    Attributes:
-      count: rejected rows, of all file sets. A row that takes up several lines counts once for each.
-      reasons: the same by reason.
-      dialects: how each file was read, by its path ("comma-separated, CSV quoting"); the readers write it.
     """
 
     def __init__(self, path: Path | None, max_share: float) -> None:
         self.path = path
         self.max_share = max_share
-        self.reasons: Counter[str] = Counter()
-        self.dialects: dict[str, str] = {}
+        self.reasons: Counter[str] = Counter()  # rejected lines of all file sets
+        self.dialects: dict[str, str] = {}  # how each file was read, by its path; the readers write it
         self._set: Counter[str] = Counter()
         self._more_lines = 0  # of the file set's good rows, beyond one each
         self._of_lines = False  # whether a rejected row of the file set takes up several
         self._first: list[str] = []
         self._lines: list[str] = []
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial = path.with_name(f".{path.name}.partial")
+            self._partial = temporary_path(path)
             self._partial.write_bytes(b"")
 
     def __enter__(self) -> "Rejects":
@@ -52,7 +46,7 @@ class Rejects:
 
     @property
     def count(self) -> int:
-        """Returns how many rows were rejected so far."""
+        """Returns how many rows were rejected so far; a row that takes up several lines counts once for each."""
         return self.reasons.total()
 
     def begin(self) -> None:
@@ -66,16 +60,7 @@ class Rejects:
         self._more_lines += lines - 1
 
     def add(self, file: str | Path, row: int, field: str, reason: str, excerpt: str = "", lines: int = 1) -> None:
-        """Rejects a row.
-
-        Args:
-          file: where it stands.
-          row: the line where it starts (Parquet: the row), counted from 1.
-          field: its column; "" for the row as a whole.
-          reason: in words.
-          excerpt: the beginning of the value.
-          lines: physical lines that it takes up; each counts as a row.
-        """
+        """Rejects a row; see `rows.Row` and `rows.Problem`. Each of the physical lines that it takes up counts as a row."""
         excerpt = excerpt[:EXCERPT].encode("utf-8", "backslashreplace").decode()
         self.reasons[reason] += lines
         self._set[reason] += lines

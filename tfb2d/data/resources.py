@@ -5,7 +5,6 @@ each file made from them. The files are checked at each use, and made again if a
 `$TFB2D_CACHE`, else `$XDG_CACHE_HOME/tfb2d`, else `~/.cache/tfb2d`.
 """
 
-import difflib
 import fcntl
 import hashlib
 import os
@@ -14,13 +13,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from tfb2d.atomic import sync
 from tfb2d.data.pinned import RESOURCES, Resource
-from tfb2d.errors import DataError
+from tfb2d.errors import DataError, nearest
 
 PREFIX = "pypi:"
 
@@ -38,12 +36,13 @@ def resolve(name: str) -> str:
     key, _, file = name.removeprefix(PREFIX).partition("/")
     resource = RESOURCES.get(key)
     if resource is None or (file not in resource.files if file else not resource.folder):
-        near = difflib.get_close_matches(name, _names(), 1, 0.5)
-        raise DataError(f"there is no {name}" + (f"; did you mean {near[0]}?" if near else f"; {', '.join(_names())}"))
+        raise DataError(f"there is no {name}{nearest(name, _names()) or '; ' + ', '.join(_names())}")
     cache = cache_folder()
     folder = cache / key
     if not _whole(folder, resource):
-        with _locked(cache / f".{key}.lock"):
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / f".{key}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # between processes; one that ends gives it up
             if not _whole(folder, resource):  # another process may have made it meanwhile
                 _make(cache, key, resource)
     return str(folder / file) if file else str(folder)
@@ -51,8 +50,7 @@ def resolve(name: str) -> str:
 
 def cache_folder() -> Path:
     """Returns the folder that resources are kept in."""
-    own = os.environ.get("TFB2D_CACHE")
-    if own:
+    if own := os.environ.get("TFB2D_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "tfb2d"
 
@@ -64,24 +62,12 @@ def _names() -> list[str]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _whole(folder: Path, resource: Resource) -> bool:
     return all((folder / n).is_file() and _sha256(folder / n) == digest for n, digest in resource.files.items())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock between processes; a process that ends gives its lock up."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _make(cache: Path, key: str, resource: Resource) -> None:

@@ -1,6 +1,6 @@
 """Reads scores from users' files: which columns hold them, and how they become logits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +8,10 @@ import numpy as np
 from absl import logging
 from numpy.typing import NDArray
 
-from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.checked_rows import CheckedRow, read_checked_rows
 from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import Problem
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 
@@ -23,27 +24,17 @@ OUTSIDE = "no probability, which lies in [0, 1]"  # why a row is rejected
 
 
 class ScoreColumns(NamedTuple):
-    """Names the columns of a file that hold its scores.
+    """Names the columns of a file that hold its scores."""
 
-    Attributes:
-      names: a single column, or a column per class (of a binary task two, the negative class first).
-      probabilities: whether they hold probabilities; logits otherwise.
-    """
-
-    names: tuple[str, ...]
-    probabilities: bool
+    names: tuple[str, ...]  # a single column, or a column per class (of a binary task two, the negative class first)
+    probabilities: bool  # whether they hold probabilities; logits otherwise
 
 
 class Scored(NamedTuple):
-    """Holds some rows of a file.
+    """Holds some rows of a file."""
 
-    Attributes:
-      texts: a tuple of texts per row.
-      logits: float64 [n, k], NaN where a row has no score.
-    """
-
-    texts: list[tuple[str, ...]]
-    logits: NDArray[np.float64]
+    texts: list[tuple[str, ...]]  # of each row
+    logits: NDArray[np.float64]  # [n, k], NaN where a row has no score
 
 
 def score_columns(path: Path, task: Task, column: str = "", quoting: str = "auto") -> ScoreColumns:
@@ -63,14 +54,14 @@ def score_columns(path: Path, task: Task, column: str = "", quoting: str = "auto
       DataError: the file has none of these columns, or more than the task has classes.
     """
     present = columns_of(path, quoting)
-    kinds = [column] if column else list(KINDS)
-    tried = [family for kind in kinds for family in _families(kind, task)]
-    for kind in kinds:
-        for family in _families(kind, task):
-            if set(family) <= set(present):
-                _refuse_more(path, kind, family, present)
-                return ScoreColumns(family, any(word in family[0].lower() for word in ("score", "prob")))
-    choice = " or ".join(", ".join(family) for family in tried)
+    tried = [(kind, family) for kind in ([column] if column else KINDS) for family in _families(kind, task)]
+    for kind, family in tried:
+        if set(family) <= set(present):
+            following = f"{kind}_{len(family)}"
+            if family[0] == f"{kind}_0" and following in present:  # it belongs to another task
+                raise DataError(f"{path} has a column {following!r} too many: the task takes {', '.join(family)}")
+            return ScoreColumns(family, any(word in family[0].lower() for word in ("score", "prob")))
+    choice = " or ".join(", ".join(family) for _, family in tried)
     raise DataError(f"{path} has no column of scores: {choice} (its columns: {', '.join(present[:20])})")
 
 
@@ -94,24 +85,26 @@ def read_scores(
       DataError: a file that cannot be used, or without such columns.
     """
     columns = score_columns(path, task, column, reading.quoting)
+
+    def check(row: CheckedRow) -> Problem | None:
+        for name, number in zip(columns.names, row.numbers, strict=True):
+            if number < -SLACK or number > 1 + SLACK:  # False for NaN
+                return Problem(name, OUTSIDE, f"{number:g}")
+        return None
+
     texts: list[tuple[str, ...]] = []
     numbers: list[tuple[float, ...]] = []
     scored, within = 0, True
-    rows = read_checked_rows(
+    for row in read_checked_rows(
         path,
         task.fields,
         rejects,
         numbers=columns.names,
         keep_unscored=True,
+        check=check if columns.probabilities else None,
         reading=reading,
-    )
-    for row in rows:
-        if columns.probabilities:
-            outside = _outside(columns.names, row.numbers)
-            if outside:
-                rejects.add(path, row.number, outside[0], OUTSIDE, f"{outside[1]:g}")
-                continue
-        elif not np.isnan(row.numbers).all():
+    ):
+        if not columns.probabilities and not np.isnan(row.numbers).all():
             scored += 1
             within = within and all(0 <= number <= 1 for number in row.numbers)
         texts.append(row.texts)
@@ -123,11 +116,8 @@ def read_scores(
         yield Scored(texts, _logits(np.array(numbers), columns, task))
     if scored >= FEW and within and not columns.probabilities:
         logging.warning(
-            "%s: all %s values of %s lie in [0, 1], as probabilities do, but are taken as logits; if they are "
-            "probabilities, call the column 'probability'",
-            path,
-            f"{scored:,}",
-            ", ".join(columns.names),
+            f"{path}: all {scored:,} values of {', '.join(columns.names)} lie in [0, 1], as probabilities do, but are "
+            "taken as logits; if they are probabilities, call the column 'probability'"
         )
 
 
@@ -142,20 +132,8 @@ def _families(kind: str, task: Task) -> list[tuple[str, ...]]:
     return several if task.kind == "multiclass" else [(kind,), *several, (f"{kind}_0",)]
 
 
-def _refuse_more(path: Path, kind: str, family: Sequence[str], present: Sequence[str]) -> None:
-    """Refuses a file with more numbered columns than the task has classes: it belongs to another task."""
-    following = f"{kind}_{len(family)}"
-    if family[0] == f"{kind}_0" and following in present:
-        raise DataError(f"{path} has a column {following!r} too many: the task takes {', '.join(family)}")
-
-
 def check_rejected(rejects: Rejects, rows: int, task: Task) -> None:
-    """Stops where too many score rows were rejected, and says what to do if most of them are no probabilities.
-
-    Args:
-      rejects: what `read_scores` rejected of a set of files.
-      rows: rows of these files, rejected ones included.
-      task: what was scored.
+    """Stops where too many of `rows` score rows were rejected; says what to do if most of them are no probabilities.
 
     Raises:
       DataError: more than `rejects.max_share` of the rows were rejected.
@@ -171,14 +149,6 @@ def check_rejected(rejects: Rejects, rows: int, task: Task) -> None:
             grades = f"if it holds grades from {low:g} to {high:g}, write (grade - {low:g}) / {high - low:g} instead"
             advice = f"{grades}; {advice}"
         raise DataError(f"{error}. A column with 'score' or 'prob' in its name holds probabilities: {advice}") from None
-
-
-def _outside(columns: Sequence[str], numbers: Sequence[float]) -> tuple[str, float] | None:
-    """Returns the first number that is no probability, with its column; None if there is none."""
-    for column, number in zip(columns, numbers, strict=True):
-        if number < -SLACK or number > 1 + SLACK:  # False for NaN
-            return column, number
-    return None
 
 
 def _logits(numbers: NDArray[np.float64], columns: ScoreColumns, task: Task) -> NDArray[np.float64]:

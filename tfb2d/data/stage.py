@@ -9,6 +9,7 @@ from tfb2d.config import Config, ConfigError
 from tfb2d.config.mapping import changed_settings
 from tfb2d.data.files import file_identity
 from tfb2d.data.prepare import prepare
+from tfb2d.data.splits import SPLITS
 from tfb2d.data.tables import part_files
 from tfb2d.outcomes import DataOutcome
 from tfb2d.resume import fingerprint
@@ -51,8 +52,6 @@ def data_contents(folder: Path, outcome: DataOutcome) -> dict[str, str]:
     Labelling depends on these and not on the files' times, which change when files are copied to another machine.
     """
     task = folder / "task.json"
-    labelled = fingerprint_files(
-        [task, *(p for split in ("train", "valid", "test") for p in part_files(folder / split))]
-    )
+    labelled = fingerprint_files([task, *(part for split in SPLITS for part in part_files(folder / split))])
     transfer = fingerprint_files(part_files(folder / "transfer"))
     return {"": fingerprint(outcome.to_json(), labelled, transfer), "labelled": labelled}

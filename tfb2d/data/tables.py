@@ -17,25 +17,16 @@ SHARD_BYTES = 16 * 2**20  # of text in memory; long texts make shards of fewer r
 
 
 class ShardWriter:
-    """Writes record batches into `folder/part-*.parquet`.
+    """Writes record batches of a schema into `folder/part-*.parquet`; the folder is made if need be.
 
     A part has at most SHARD_ROWS rows and about SHARD_BYTES bytes of text. The same batches give the same bytes. There is
     always at least one part, so that the schema can be read.
-
-    Args:
-      folder: where the parts go; made if need be.
-      schema: of all batches.
-
-    Attributes:
-      rows: rows taken, whether written yet or not.
-      parts: parts written.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        self.folder = folder
-        self.schema = schema
-        self.rows = 0
-        self.parts = 0
+        self.folder, self.schema = folder, schema
+        self.rows = 0  # that were taken, whether written yet or not
+        self.parts = 0  # that were written
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = self._waiting_bytes = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,9 +73,8 @@ def part_files(folder: str | Path) -> list[Path]:
     Raises:
       DataError: there are none.
     """
-    parts = sorted(
-        Path(folder).glob("part-*.parquet"), key=lambda part: (len(part.name), part.name)
-    )  # also above 99,999
+    by_number = sorted(Path(folder).glob("part-*.parquet"))
+    parts = sorted(by_number, key=lambda part: len(part.name))  # also above 99,999
     if not parts:
         raise DataError(f"{folder}: no part-*.parquet; it is not a table's folder, or was never finished")
     return parts
@@ -96,21 +86,11 @@ def count_rows(folder: str | Path) -> int:
 
 
 def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Reads a whole table into memory (train, valid and test are meant for it).
-
-    Args:
-      folder: the table's folder.
-      columns: which columns, in which order; None reads all.
-
-    Raises:
-      DataError: there are no parts, or one is not a whole Parquet file.
-    """
-    names = None if columns is None else list(columns)
+    """Reads a whole table into memory (train, valid and test are meant for it); see `iter_batches`."""
     tables = []
     for part in part_files(folder):
         with _opened(part) as file:
-            table = file.read(names)
-        tables.append(table if names is None else table.select(names))
+            tables.append(file.read() if columns is None else file.read(columns).select(columns))
     return pa.concat_tables(tables)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfb2d.config import DataConfig
-from tfb2d.data.checks import read_number
+from tfb2d.data.rows import read_number
 
 _WHOLE = re.compile(r"(-?\d+)\.0*")
 

@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
 from tfb2d.config import AugmentConfig, DataConfig
 from tfb2d.data import tables
 from tfb2d.data.augment import augmented, sentences
-from tfb2d.data.examples import schema
+from tfb2d.data.examples import Example, batch_of, schema
 from tfb2d.data.indicative_words import IndicativeWords, framed
 from tfb2d.data.keys import HashSet, text_hashes
 from tfb2d.data.splits import HeldOut, Texts, text_rows
@@ -24,26 +24,18 @@ LEAST_Z = 1.0  # z-score of a negated word's share of positive labels
 class TransferSet:
     """Writes the transfer set into a folder: labelled rows, then unlabelled rows, then augmentations.
 
-    It remembers the exact texts that it took by 64-bit hashes (`HashSet`: 8 bytes a row).
-
-    Args:
-      folder: where the table goes.
-      data: the settings.
-      held: the held-out rows.
-
-    Attributes:
-      left_out: rows not taken, by `HeldOut.leak`'s reasons and "duplicates". Augmentations count as "augmented_left_out"
-        and outside teachers' rows, which may be test rows, as "scored_left_out", whatever the reason.
+    It remembers the exact texts that it took by 64-bit hashes (`HashSet`: 8 bytes a row). `left_out` counts rows not taken,
+    by `HeldOut.leak`'s reasons and "duplicates". Augmentations count as "augmented_left_out" and outside teachers' rows,
+    which may be test rows, as "scored_left_out", whatever the reason.
     """
 
     def __init__(self, folder: Path, data: DataConfig, held: HeldOut) -> None:
         self.data = data
         self.held = held
-        self.schema = schema(data)
         self.left_out: Counter[str] = Counter()
         self._labelled = 0  # rows
         self._seen = HashSet()
-        self._writer = tables.ShardWriter(folder, self.schema)
+        self._writer = tables.ShardWriter(folder, schema(data))
 
     @property
     def rows(self) -> int:
@@ -61,7 +53,11 @@ class TransferSet:
         """Takes unlabelled rows, cut and written as `data.augment` says."""
         form = self.data.augment
         if form.reshapes:
-            made = (((piece,), group) for (text,), group in self._rows(batch) for piece in pieces(text, form))
+            made = (
+                ((piece,), group)
+                for (text,), group in text_rows(batch, self.data.fields)
+                for piece in pieces(text, form)
+            )
             for cut in self._batches(made):
                 self._add(cut)
         else:
@@ -87,15 +83,15 @@ class TransferSet:
         self._writer.write(new)
 
     def augment(self, mask_token: str, progress: bool, rows: int) -> None:
-        """Adds augmentations of the first `rows` rows, or of the labelled rows alone (`data.augment.judged`)."""
+        """Adds augmentations of the first `rows` rows, or of the labelled rows alone (`data.augment.labelled`)."""
         self._writer.flush()
-        left = self._labelled if self.data.augment.judged else rows
+        left = self._labelled if self.data.augment.labelled else rows
         with tqdm(total=left, desc="augment", unit=" rows", unit_scale=True, disable=not progress) as bar:
             for part in tables.part_files(self._writer.folder):
                 for source in tables.iter_part(part, rows=1024):
                     made = (
                         (fields, group)
-                        for old, group in self._rows(source.slice(0, left))
+                        for old, group in text_rows(source.slice(0, left), self.data.fields)
                         for fields in augmented(old, self.data.augment, mask_token, self.data.split_seed)
                     )
                     for batch in self._batches(made):
@@ -118,30 +114,15 @@ class TransferSet:
         """Writes the last part."""
         self._writer.close()
 
-    def _rows(self, batch: pa.RecordBatch) -> list[Texts]:
-        return text_rows(batch, self.data.fields)
-
     def _unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        new = self._seen.add(text_hashes(fields for fields, _ in self._rows(batch)))
+        new = self._seen.add(text_hashes(fields for fields, _ in text_rows(batch, self.data.fields)))
         return batch.filter(pa.array(new))
 
     def _batches(self, made: Iterable[Texts]) -> Iterator[pa.RecordBatch]:
         """Yields rows without a label as record batches."""
-        waiting: list[Texts] = []
-        for row in made:
-            waiting.append(row)
-            if len(waiting) == BATCH_ROWS:
-                yield self._batch(waiting)
-                waiting = []
-        if waiting:
-            yield self._batch(waiting)
-
-    def _batch(self, made: list[Texts]) -> pa.RecordBatch:
-        columns = [pa.array(texts, pa.string()) for texts in zip(*(fields for fields, _ in made), strict=True)]
-        columns.append(pa.array(np.full(len(made), np.nan, np.float32)))
-        if self.data.group_column:
-            columns.append(pa.array([group for _, group in made], pa.string()))
-        return pa.record_batch(columns, schema=self.schema)
+        rows = (Example(fields, group=group) for fields, group in made)
+        while batch := list(islice(rows, BATCH_ROWS)):
+            yield batch_of(batch, self.data)
 
 
 def pieces(text: str, form: AugmentConfig) -> Iterator[str]:

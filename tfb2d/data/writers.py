@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfb2d.data.formats import codec_of, format_of
+from tfb2d.data.files import codec_of, format_of
 from tfb2d.errors import DataError
 
 
@@ -27,10 +27,6 @@ class RowWriter:
       columns: names, in the order of the rows' values.
       types: Parquet types of columns that have one already; the others take theirs from the first rows.
 
-    Attributes:
-      rows: rows written.
-      flattened: values whose tabs or line breaks became spaces.
-
     Raises:
       DataError: the ending is not known, or two columns have the same name.
     """
@@ -38,7 +34,8 @@ class RowWriter:
     def __init__(
         self, path: Path, like: Path, columns: Sequence[str], types: Mapping[str, pa.DataType] | None = None
     ) -> None:
-        self.rows = self.flattened = 0
+        self.rows = 0  # that were written
+        self.flattened = 0  # values whose tabs or line breaks became spaces
         self.path, self.like, self.columns, self.types = path, like, tuple(columns), dict(types or {})
         twice = {column for column in columns if list(columns).count(column) > 1}
         if twice:

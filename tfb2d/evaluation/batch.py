@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.files import expand
-from tfb2d.data.formats import format_of
+from tfb2d.data.files import expand, format_of
 from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.task import Task

@@ -95,7 +95,7 @@ def score_labelled_rows(
             labelled=True,
             rejects=rejects,
             columns=texts,
-            progress=lambda count, _: bar.update(count) and None,
+            progress=lambda count: bar.update(count) and None,
         )
         for batch in read:
             batch_texts = [batch.column(name).to_pylist() for name in task.fields]

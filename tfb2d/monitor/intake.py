@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.data.checks import text_fault
+from tfb2d.data.rows import text_fault
 from tfb2d.monitor.logs import Rows
 from tfb2d.monitor.ngrams import Bloom, Grams
 from tfb2d.students import text_spec

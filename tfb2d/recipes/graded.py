@@ -35,7 +35,7 @@ def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigD
             valid_fraction=0.1,
             test_fraction=0.15,
             offers=OffersConfig(
-                files=(catalogue,), graded=True, judged=6_000, queries=250, candidates=12, transfer_queries=1_500
+                files=(catalogue,), graded=True, labelled=6_000, queries=250, candidates=12, transfer_queries=1_500
             ),
             retrieve=RetrieveConfig(pairs=30_000),
         ),

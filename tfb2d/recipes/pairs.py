@@ -7,7 +7,7 @@ Labels are 0 and 1, or grades with `--config.data.label_range="(1, 3)"`. Splits 
 new, unless `valid` and `test` are given as files. Give all the unlabelled pairs that there are: each query of the logs with
 the titles that were shown. Most of the time goes into the teacher, a cross-encoder.
 
-Without logs, the data stage makes unlabelled pairs (`tfb2d/data/retrieve`):
+Without logs, the data stage makes unlabelled pairs (`tfb2d/data/retrieve.py`):
 
   tfb2d train --config=pairs --workdir=runs/shop --config.data.train=labelled.tsv \\
       --config.data.queries=queries.txt --config.data.titles=catalogue.csv

@@ -14,7 +14,7 @@ and transfer.
 
 Time on 2 cores with bfloat16: data 1 minute, fine-tuning 20 to 40, labelling 20 to 40, the student 5. Expect on new
 queries and products a teacher of 0.984 ROC-AUC and 0.962 NDCG@10, and a student of 0.986 and 0.971 (results/README.md).
-Sizes are settings: `--config.data.offers.judged=40000`, `--config.data.offers.transfer=300000`.
+Sizes are settings: `--config.data.offers.labelled=40000`, `--config.data.offers.transfer=300000`.
 """
 
 import os

@@ -44,7 +44,7 @@ def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigD
             fields=("query", "title"),
             valid_fraction=0.08,
             test_fraction=0.12,
-            offers=OffersConfig(files=(catalogue,), judged=6_000, queries=250, transfer=30_000),
+            offers=OffersConfig(files=(catalogue,), labelled=6_000, queries=250, transfer=30_000),
         ),
         teachers={"minilm": minilm},
         student=StudentConfig(),

@@ -86,7 +86,7 @@ def get_config(argument: str = "data") -> ConfigDict:
             valid_fraction=0.06,
             phrases=True,
             augment=AugmentConfig(
-                copies=5, judged=True, markup=True, sentences=True, treebank=True, min_words=3, max_words=45
+                copies=5, labelled=True, markup=True, sentences=True, treebank=True, min_words=3, max_words=45
             ),
         ),
         teachers={name: TEACHERS[name] for name in names or ["mpnet"]},

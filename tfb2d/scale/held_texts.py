@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tfb2d.data.checked_rows import text_batches
 from tfb2d.data.keys import both_keys
 from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.splits import HeldOut
-from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.scale import near
 from tfb2d.scale.prepare_config import PrepareConfig

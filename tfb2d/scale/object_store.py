@@ -12,7 +12,7 @@ from pathlib import Path
 from pyarrow import fs
 
 from tfb2d.atomic import atomic_path
-from tfb2d.data.formats import has_known_ending
+from tfb2d.data.files import has_known_ending
 from tfb2d.errors import DataError
 
 SCHEMES = ("s3", "gs", "gcs", "hdfs", "abfs", "abfss")  # of pyarrow.fs.FileSystem.from_uri

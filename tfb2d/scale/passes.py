@@ -23,11 +23,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfb2d.atomic import atomic_path, write_json
+from tfb2d.data.checked_rows import text_batches
 from tfb2d.data.keys import both_keys, hash64
 from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import TableRows, iter_part
-from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.scale import near
 from tfb2d.scale.held_texts import HeldTexts

@@ -17,8 +17,7 @@
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from tfb2d.cli.arguments import nearest
-from tfb2d.errors import UserError
+from tfb2d.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from tfb2d.cli.arguments import nearest
+from tfb2d.errors import nearest
 
 _BOOLEANS = {"true": True, "1": True, "": True, "false": False, "0": False}  # a name without a value is on
 _CALLED = {"q": "query"}  # in messages

@@ -6,15 +6,14 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tfb2d.cli.arguments import nearest
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.checks import MAX_CHARS, text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.keys import HashSet, text_hashes
 from tfb2d.data.readers import Reading, columns_of
 from tfb2d.data.rejects import Rejects
+from tfb2d.data.rows import MAX_CHARS, text_fault
 from tfb2d.data.task import name
-from tfb2d.errors import DataError
+from tfb2d.errors import DataError, nearest
 
 MAX_ID = 512  # characters
 _CHUNK = 4096  # rows whose ids are compared at once

@@ -12,11 +12,11 @@ from absl import logging
 from tfb2d.atomic import fingerprint_files
 from tfb2d.config import LabelConfig
 from tfb2d.config.mapping import changed_settings
+from tfb2d.data.checked_rows import text_batches
 from tfb2d.data.files import expand
 from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import ShardWriter
-from tfb2d.data.text_batches import text_batches
 from tfb2d.errors import DataError
 from tfb2d.outcomes import Outcome
 from tfb2d.resume import bring_up, fingerprint, set_aside

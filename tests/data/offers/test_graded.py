@@ -8,9 +8,8 @@ import pytest
 from tfb2d.config import DataConfig, OffersConfig, RetrieveConfig
 from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import Product
-from tfb2d.data.offers.graded_pairs import GRADES, GradedPairs
-from tfb2d.data.offers.graded_queries import MEANT, query_for
-from tfb2d.data.offers.relations import RELATIONS, ProductRelations
+from tfb2d.data.offers.graded_pairs import GRADES, RELATIONS, GradedPairs, ProductRelations
+from tfb2d.data.offers.queries import MEANT, query_for
 from tfb2d.data.prepare import prepare
 from tfb2d.data.tables import read_table
 
@@ -69,7 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
         rows += [f"{brand} {code} offer {draw.randrange(999)},{number},{brand} {code} white,{kind}"] * 2
     (folder / "offers.csv").write_text("\n".join(rows) + "\n")
     offers = OffersConfig(
-        files=(str(folder / "offers.csv"),), graded=True, judged=200, queries=30, candidates=6, transfer_queries=40
+        files=(str(folder / "offers.csv"),), graded=True, labelled=200, queries=30, candidates=6, transfer_queries=40
     )
     retrieve = RetrieveConfig(nearest=3, near_misses=1, random=1, title_queries=0)
     data = DataConfig(
@@ -109,7 +108,7 @@ def test_grades_follow_relations_but_for_confusions() -> None:
     far = []
     for query, title, grade in pairs.all_candidates(200, 6):
         product, means = meant[query]
-        expected = GRADES[means][pairs.product_relations.relation(product, np.array([owner[title]]))[0]]
+        expected = GRADES[means][pairs.relations.relation(product, np.array([owner[title]]))[0]]
         far.append(abs(grade - expected))
     assert set(far) == {0, 1}
     assert 0.08 < np.mean(far) < 0.2

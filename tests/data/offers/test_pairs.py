@@ -43,7 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
         files=(str(folder / "offers.csv"),),
         titles=(str(folder / "titles.tsv"),),
         titles_column="",
-        judged=300,
+        labelled=300,
         queries=25,
         candidates=8,
         transfer=1000,
@@ -152,7 +152,7 @@ def test_clusters_of_one_name_are_one_product(tmp_path: Path) -> None:
         (lambda: DataConfig(offers=OffersConfig(files=("a",))), "makes \\(query, title\\) pairs"),
         (lambda: OffersConfig(titles=("a",)), "goes with"),
         (lambda: OffersConfig(candidates=1), "2 or more"),
-        (lambda: OffersConfig(judged=0), "above 0"),
+        (lambda: OffersConfig(labelled=0), "above 0"),
         (
             lambda: DataConfig(fields=("q", "t"), label_range=(1, 3), offers=OffersConfig(files=("a",))),
             "makes labels 0 and 1",
@@ -168,7 +168,7 @@ def test_settings_that_cannot_work(build: object, message: str) -> None:
         build()
 
 
-def test_a_run_takes_a_catalogue_in_place_of_judged_rows(data: DataConfig, tmp_path: Path) -> None:
+def test_a_run_takes_a_catalogue_in_place_of_labelled_rows(data: DataConfig, tmp_path: Path) -> None:
     config = Config(data=data, teachers={"one": TeacherConfig(preset="p")})
     assert Config.from_dict(config.to_dict()) == config
     outcome = run(Run(tmp_path, progress=False), config, until="data")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.data.offers.product_queries import KINDS, draw_kind, is_code, typed
+from tfb2d.data.offers.queries import KINDS, draw_kind, is_code, typed
 
 NAME = "Bosch Serie Four KGN36NW30G White"
 

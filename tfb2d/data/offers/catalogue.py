@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from tfb2d.config import DataConfig
 from tfb2d.data.checked_rows import read_checked_rows
-from tfb2d.data.checks import text_fault
 from tfb2d.data.files import expand
 from tfb2d.data.keys import near_key
-from tfb2d.data.offers.product_queries import is_code
+from tfb2d.data.offers.queries import is_code
 from tfb2d.data.readers import Reading, columns_of, read_rows
 from tfb2d.data.rejects import Rejects
-from tfb2d.data.rows import Problem
+from tfb2d.data.rows import Problem, text_fault
 from tfb2d.data.splits import Cutter
 from tfb2d.errors import DataError
 
@@ -24,17 +23,11 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class Product:
-    """A product.
-
-    Attributes:
-      name: what it is called.
-      titles: the distinct titles of its offers.
-      category: "" if unknown.
-    """
+    """A product."""
 
     name: str
-    titles: tuple[str, ...]
-    category: str
+    titles: tuple[str, ...]  # the distinct titles of its offers
+    category: str  # "" if unknown
 
 
 def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> list[Product]:
@@ -96,15 +89,9 @@ def _problem(columns: Sequence[str], values: Sequence[str], max_chars: int) -> P
 
 
 def cut(products: Iterable[Product], data: DataConfig, counts: Counter[str]) -> dict[str, list[Product]]:
-    """Splits products into test, valid and train; titles nearly the same as an earlier split's are left out.
+    """Splits products with distinct names into test, valid and train, with the titles that are left.
 
-    Args:
-      products: with distinct names.
-      data: `valid_fraction`, `test_fraction` and `split_seed`.
-      counts: gets `near_titles`: how many titles were left out.
-
-    Returns:
-      By split, its products with the titles that are left.
+    Titles nearly the same as an earlier split's are left out, and counted as `near_titles`.
     """
     cutter = Cutter(data)
     splits: dict[str, list[Product]] = {name: [] for name in SPLITS}

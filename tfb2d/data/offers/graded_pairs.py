@@ -1,21 +1,20 @@
 """Makes graded pairs of a split's products, as people would grade them: 1 to 4, with their confusions."""
 
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfb2d.config import DataConfig
-from tfb2d.data.keys import hash64, near_key
+from tfb2d.data.keys import near_key
 from tfb2d.data.offers.catalogue import Product
-from tfb2d.data.offers.graded_queries import MEANT, query_for
-from tfb2d.data.offers.labelled_pairs import TURNS, Pair
+from tfb2d.data.offers.labelled_pairs import Pair, SplitPairs, distinct_queries
 from tfb2d.data.offers.overlap import Overlap
-from tfb2d.data.offers.relations import RELATIONS, ProductRelations
+from tfb2d.data.offers.queries import MEANT, is_code, query_for
 
 LOWEST, HIGHEST = 1, 4
+RELATIONS = ("product", "family", "brand", "category", "other")  # of two products, the nearest first
 GRADES = {  # by what a query means: the grade of a title by its relation to the query's product, in RELATIONS' order
     "product": (4, 3, 2, 1, 1),
     "family": (4, 4, 3, 2, 1),
@@ -23,85 +22,82 @@ GRADES = {  # by what a query means: the grade of a title by its relation to the
 }
 CONFUSED = 0.15  # share of the grades that the judge moves to a neighbour
 NEAR = 12  # titles that share most words with a query, from which candidates are taken
+CODE = 4  # first characters of a model code that name its family
+_SIZE = re.compile(r"\d+(?:\.\d+)?(?:gb|tb|mb|ghz|mhz|mm|cm|kg|w|l|inch)?")
+_NAMING = 2  # words of a model without a code that name its family
 
 
-@dataclass
-class GradedPairs:
-    """Makes graded pairs of a split's products.
+class ProductRelations:
+    """Relates the products of a catalogue.
+
+    A product's brand is the first word of its name. Its family is the first characters of the model code behind the brand
+    (`bosch kgn3` of `Bosch KGN36NW30G White`), or the first words where there is no code (`apple iphone 8`).
+    """
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self.brands = [words[0] if (words := product.name.lower().split()) else "" for product in products]
+        self.families = [_family(product.name) for product in products]
+        categories = [product.category for product in products]
+        self._category = _ids(categories)
+        self._brand = _ids(list(zip(categories, self.brands, strict=True)))
+        self._family = _ids(list(zip(categories, self.brands, self.families, strict=True)))
+
+    def relation(self, product: int, others: np.ndarray) -> np.ndarray:
+        """Returns the relation of a product to others: indices in RELATIONS, `[n]` int8."""
+        same = [others == product]
+        same += [ids[others] == ids[product] for ids in (self._family, self._brand, self._category)]
+        return np.select(same, list(range(len(same))), len(same)).astype(np.int8)
+
+
+class GradedPairs(SplitPairs):
+    """Makes pairs with grades; `kinds` are what queries mean, see `queries.MEANT`.
 
     A title that is as near to the query's product as the query means it has grade 4, and titles of another category have 1
     (GRADES). Then CONFUSED of the grades move to a neighbour.
-
-    Attributes:
-      data: the settings.
-      products: of the split.
-      split: its name.
-      taken: `near_key` of other splits' queries, which must not occur here.
-      kinds: how many queries of each meaning were made, see `MEANT`.
     """
 
-    data: DataConfig
-    products: list[Product]
-    split: str
-    taken: set[str]
+    def __init__(self, data: DataConfig, products: list[Product], split: str, taken: set[str]) -> None:
+        super().__init__(data, products, split, taken)
+        self.relations = ProductRelations(products)
 
-    def __post_init__(self) -> None:
-        self.titles = [title for product in self.products for title in product.titles]
-        self.owner = np.repeat(np.arange(len(self.products)), [len(product.titles) for product in self.products])
-        self.product_relations = ProductRelations(self.products)
-        self.kinds: Counter[str] = Counter()
+    def queries(self, limit: int) -> list[tuple[int, str, str]]:
+        """Returns at most `limit` queries, each with its product's index and what is meant."""
+        brands, families = self.relations.brands, self.relations.families
 
-    def queries(self, limit: int) -> Iterator[tuple[int, str, str]]:
-        """Yields a product's index, what is meant and a query, every product once before any twice, at most `limit`."""
-        seed, seen = self.data.offers.seed, set[str]()
-        indices = range(len(self.products))
-        order = random.Random(hash64(f"{seed}\0graded\0{self.split}")).sample(indices, len(indices))
-        for turn in range(TURNS):
-            for at in order:
-                product = self.products[at]
-                draw = random.Random(hash64(f"{seed}\0graded\0{self.split}\0{turn}\0{product.name}"))
-                meant = draw.choices(list(MEANT), list(MEANT.values()))[0]
-                query = query_for(
-                    product.name,
-                    self.product_relations.brands[at],
-                    self.product_relations.families[at],
-                    product.category,
-                    meant,
-                    draw,
-                )
-                key = near_key(query)
-                if not query or key in seen or key in self.taken:
-                    continue
-                if len(seen) == limit:
-                    return
-                seen.add(key)
-                self.kinds[meant] += 1
-                yield at, meant, query
+        def write(at: int, turn: int) -> tuple[str, str]:
+            product = self.products[at]
+            draw = self.draw("graded", self.split, turn, product.name)
+            meant = draw.choices(list(MEANT), list(MEANT.values()))[0]
+            return meant, query_for(product.name, brands[at], families[at], product.category, meant, draw)
+
+        order = self.in_random_order("graded", self.split)
+        queries = list(distinct_queries(order, write, limit, self.taken, same=near_key))
+        self.kinds.update(meant for _, meant, _ in queries)
+        return queries
 
     def all_candidates(self, limit: int, candidates: int) -> list[Pair]:
         """Makes `candidates` pairs of each of `limit` queries: titles of every relation, and those nearest in words."""
-        queries = list(self.queries(limit))
+        queries = self.queries(limit)
         nearest = Overlap(self.titles).nearest([query for *_, query in queries], NEAR)
         made: list[Pair] = []
         for (product, meant, query), near in zip(queries, nearest, strict=True):
-            draw = random.Random(hash64(f"{self.data.offers.seed}\0graded\0{self.split}\0{query}"))
-            relations = self.product_relations.relation(product, self.owner)
-            chosen = self._candidates(relations, near[near >= 0], candidates, draw)
-            made += [
-                (query, self.titles[title], float(_confused(GRADES[meant][relations[title]], draw))) for title in chosen
-            ]
+            draw = self.draw("graded", self.split, query)
+            relations = self.relations.relation(product, self.owner)
+            for title in _candidates(relations, near[near >= 0], candidates, draw):
+                made.append((query, self.titles[title], float(_confused(GRADES[meant][relations[title]], draw))))
         return made
 
-    def _candidates(self, relations: np.ndarray, near: np.ndarray, count: int, draw: random.Random) -> Sequence[int]:
-        """Draws titles: half of those that share most words with the query, then as many of each relation as there are."""
-        chosen = dict.fromkeys(draw.sample(near.tolist(), min(len(near), count // 2)))
-        pools = [np.flatnonzero(relations == level).tolist() for level in range(len(RELATIONS))]
-        pools = [draw.sample(pool, min(len(pool), count)) for pool in pools]
-        while len(chosen) < count and any(pools):
-            for pool in pools:
-                if pool and len(chosen) < count:
-                    chosen[pool.pop()] = None
-        return draw.sample(list(chosen), len(chosen))
+
+def _candidates(relations: np.ndarray, near: np.ndarray, count: int, draw: random.Random) -> Sequence[int]:
+    """Draws titles: half of those that share most words with the query, then as many of each relation as there are."""
+    chosen = dict.fromkeys(draw.sample(near.tolist(), min(len(near), count // 2)))
+    pools = [np.flatnonzero(relations == level).tolist() for level in range(len(RELATIONS))]
+    pools = [draw.sample(pool, min(len(pool), count)) for pool in pools]
+    while len(chosen) < count and any(pools):
+        for pool in pools:
+            if pool and len(chosen) < count:
+                chosen[pool.pop()] = None
+    return draw.sample(list(chosen), len(chosen))
 
 
 def _confused(grade: int, draw: random.Random) -> int:
@@ -109,3 +105,15 @@ def _confused(grade: int, draw: random.Random) -> int:
     if draw.random() >= CONFUSED:
         return grade
     return min(HIGHEST, max(LOWEST, grade + draw.choice((-1, 1))))
+
+
+def _family(name: str) -> str:
+    model = name.lower().split()[1:]
+    if model and is_code(model[0]) and not _SIZE.fullmatch(model[0]):
+        return model[0][:CODE]
+    return " ".join(model[:_NAMING])
+
+
+def _ids(values: Sequence[object]) -> np.ndarray:
+    known: dict[object, int] = {}
+    return np.array([known.setdefault(value, len(known)) for value in values], np.int32)
