@@ -20,19 +20,14 @@ _BLOCK = 4096  # rows whose distances are computed at once
 
 @dataclass(frozen=True)
 class Table:
-    """A trained table, and how often training read its rows.
+    """A trained table, and how often training read its rows."""
 
-    Attributes:
-      values: `[buckets, dim]` float32.
-      counts: `[buckets]` int64, how often training read each row.
-      unseen_rows: how many rows stand for all that were never read. 1 is a row of zeros: what training never saw adds
-        nothing. More are start values, chosen by id. Soft matching compares rows, so two unknown words must not look the
-        same there, and an unknown word must look like itself. Rare words then share these rows as well: merged with other
-        words they would match them.
-    """
-
-    values: np.ndarray
-    counts: np.ndarray
+    values: np.ndarray  # `[buckets, dim]` float32
+    counts: np.ndarray  # `[buckets]` int64, how often training read each row
+    # How many rows stand for all that were never read. 1 is a row of zeros: what training never saw adds nothing. More
+    # are start values, chosen by id. Soft matching compares rows, so two unknown words must not look the same there,
+    # and an unknown word must look like itself. Rare words then share these rows as well: merged with other words they
+    # would match them.
     unseen_rows: int = 1
 
     @property

@@ -57,23 +57,14 @@ def score_columns(task: Task, prefix: str = "") -> list[str]:
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """Counts what `score_files` did.
+    """Counts what `score_files` did."""
 
-    Attributes:
-      rows: rows that were scored.
-      rejected: rows that could not be scored.
-      reasons: rejected rows by reason.
-      dialects: how each TSV or CSV file was read, in words, by its path.
-      flattened: values whose tabs or line breaks became spaces, because TSV cannot hold them.
-      seconds: of the whole call.
-    """
-
-    rows: int
-    rejected: int
-    reasons: Mapping[str, int]
-    dialects: Mapping[str, str]
-    flattened: int
-    seconds: float
+    rows: int  # rows that were scored
+    rejected: int  # rows that could not be scored
+    reasons: Mapping[str, int]  # rejected rows by reason
+    dialects: Mapping[str, str]  # how each TSV or CSV file was read, in words, by its path
+    flattened: int  # values whose tabs or line breaks became spaces, because TSV cannot hold them
+    seconds: float  # of the whole call
 
     @property
     def rows_per_second(self) -> float:

@@ -33,19 +33,12 @@ BALANCED = 0.8  # least share of the rarest class, relative to equal classes: 40
 
 @dataclass(frozen=True)
 class Headline:
-    """Compares evaluations on the validation split by the headline measure.
+    """Compares evaluations on the validation split by the headline measure."""
 
-    Attributes:
-      task: the Task.
-      measure: its key, as in `metrics`.
-      labels: `[n]`, of the validation split.
-      groups: `[n]`, rows of the same query; None without.
-    """
-
-    task: Any
-    measure: str
-    labels: Floats
-    groups: Sequence[Hashable] | None = None
+    task: Any  # a Task
+    measure: str  # its key, as in `metrics`
+    labels: Floats  # `[n]`, of the validation split
+    groups: Sequence[Hashable] | None = None  # `[n]`, rows of the same query; None without
 
     @property
     def name(self) -> str:

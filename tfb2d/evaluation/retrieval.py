@@ -31,17 +31,12 @@ Ties = list[Floats]  # the gains of the hits, best score first; hits of equal sc
 
 @dataclass(frozen=True)
 class RetrievalFigures:
-    """Holds the measures of one retriever.
+    """Holds the measures of one retriever."""
 
-    Attributes:
-      queries: the measured queries, `n` of them, sorted.
-      by_query: measure, such as "recall@100" -> its figure of each query, `[n]`.
-      counts: "queries" with judgements; "measured" of them; "without_relevant", the others; "unanswered", measured queries
-        without a hit; "unjudged", queries with hits and without judgements, which are not measured.
-    """
-
-    queries: tuple[str, ...]
-    by_query: Mapping[str, Floats]
+    queries: tuple[str, ...]  # the measured queries, `n` of them, sorted
+    by_query: Mapping[str, Floats]  # measure, such as "recall@100" -> its figure of each query, `[n]`
+    # "queries" with judgements; "measured" of them; "without_relevant", the others; "unanswered", measured queries
+    # without a hit; "unjudged", queries with hits and without judgements, which are not measured
     counts: Mapping[str, int]
 
     def means(self) -> dict[str, float | None]:

@@ -29,19 +29,12 @@ Score = Callable[[Columns], np.ndarray]  # texts, a list a field, to calibrated 
 
 @dataclass(frozen=True)
 class Exported:
-    """A distilled model that the run exported.
+    """A distilled model that the run exported."""
 
-    Attributes:
-      key: "student" or "twin".
-      folder: of the exported version.
-      megabytes: its size, 10^6 bytes.
-      history: figures of its training.
-    """
-
-    key: str
-    folder: str
-    megabytes: float
-    history: History
+    key: str  # "student" or "twin"
+    folder: str  # of the exported version
+    megabytes: float  # its size, 10^6 bytes
+    history: History  # figures of its training
 
 
 def exported_models(run: Run, config: Config) -> list[Exported]:

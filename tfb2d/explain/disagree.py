@@ -34,19 +34,12 @@ UNUSUAL = 0.9  # share of the agreeing rows beyond which a value is unusual
 
 @dataclass(frozen=True)
 class TeacherRows:
-    """Rows with the teacher's probabilities.
+    """Rows with the teacher's probabilities."""
 
-    Attributes:
-      columns: texts, one list a field.
-      labels: `[n]`, NaN where there is none.
-      teacher: `[n]` or `[n, k]` probabilities, NaN where there is none.
-      origin: where the rows come from, for the reader.
-    """
-
-    columns: list[list[str]]
-    labels: np.ndarray
-    teacher: np.ndarray
-    origin: str
+    columns: list[list[str]]  # texts, one list a field
+    labels: np.ndarray  # `[n]`, NaN where there is none
+    teacher: np.ndarray  # `[n]` or `[n, k]` probabilities, NaN where there is none
+    origin: str  # where the rows come from, for the reader
 
 
 @dataclass(frozen=True)
@@ -67,20 +60,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """Holds the case study: its rows, and how often each measure is unusual.
+    """Holds the case study: its rows, and how often each measure is unusual."""
 
-    Attributes:
-      rows: those furthest apart first.
-      titles, table: of the measures, as text; the first cell is the measure.
-      lead: what was compared.
-      shares: measure to (share unusual of the differing rows, of the agreeing rows).
-    """
-
-    rows: list[Row]
-    titles: list[str]
-    table: list[list[str]]
-    lead: str
-    shares: dict[str, tuple[float, float]]
+    rows: list[Row]  # those furthest apart first
+    titles: list[str]  # of the table's columns but the first, which is the measure
+    table: list[list[str]]  # of the measures, as text
+    lead: str  # what was compared
+    shares: dict[str, tuple[float, float]]  # measure to (share unusual of the differing rows, of the agreeing rows)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the measures' shares as JSON values."""

@@ -47,19 +47,12 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Seen:
-    """Counts of n-grams in the transfer set: by key for those of some rows, by table row for all.
+    """Counts of n-grams in the transfer set: by key for those of some rows, by table row for all."""
 
-    Attributes:
-      keys: rising, `[n]` int64.
-      counts: `[n]` occurrences of each key.
-      rows: `[buckets]` occurrences in each row of the table.
-      rows_of: from keys to rows.
-    """
-
-    keys: np.ndarray
-    counts: np.ndarray
-    rows: np.ndarray
-    rows_of: Callable[[np.ndarray], np.ndarray]
+    keys: np.ndarray  # rising, `[n]` int64
+    counts: np.ndarray  # `[n]` occurrences of each key
+    rows: np.ndarray  # `[buckets]` occurrences in each row of the table
+    rows_of: Callable[[np.ndarray], np.ndarray]  # from keys to rows
 
     def of(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Counts how often keys occur, and how often any n-gram occurs in their rows; both int64 of the shape of `keys`."""

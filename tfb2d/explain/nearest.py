@@ -92,21 +92,13 @@ def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Holds an n-gram with its nearest n-grams.
+    """Holds an n-gram with its nearest n-grams."""
 
-    Attributes:
-      name: of the n-gram.
-      count: how often the texts have it.
-      norm: of its row; 0 where training never met it, and it has no neighbours.
-      sharing: other candidates in the same row, the most frequent first.
-      nearest: (name, cosine, count, candidates sharing that row), nearest first. Each row stands once; zero rows are
-        left out.
-    """
-
-    name: str
-    count: int
-    norm: float
-    sharing: tuple[tuple[str, int], ...]
+    name: str  # of the n-gram
+    count: int  # how often the texts have it
+    norm: float  # of its row; 0 where training never met it, and it has no neighbours
+    sharing: tuple[tuple[str, int], ...]  # other candidates in the same row, the most frequent first
+    # (name, cosine, count, candidates sharing that row), nearest first. Each row stands once; zero rows are left out.
     nearest: tuple[tuple[str, float, int, int], ...]
 
 

@@ -22,30 +22,22 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """Holds what is shown of a row.
+    """Holds what is shown of a row."""
 
-    Attributes:
-      score: calibrated, with the class's name where there are classes.
-      logit, baseline, sum: the logit is the other two together, up to `gap`.
-      fields: name of each field, and its tokens with what they add.
-      parts, soft: the largest first.
-      matched, unmatched: n-grams of a pair; None in single texts.
-      notes: what the reader should know.
-    """
-
-    score: str
+    score: str  # calibrated, with the class's name where there are classes
     probability: float
-    logit: float
+    logit: float  # `baseline` and `sum` together, up to `gap`
     baseline: float
     sum: float
     gap: float
     texts: tuple[str, ...]
+    # name of each field, and its tokens with what they add
     fields: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...]  # the largest first
     soft: tuple[Part, ...]
-    matched: tuple[str, ...] | None
+    matched: tuple[str, ...] | None  # n-grams of a pair; None in single texts
     unmatched: tuple[str, ...] | None
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what the reader should know
 
     def to_json(self) -> dict[str, Any]:
         """Returns the view as JSON values."""

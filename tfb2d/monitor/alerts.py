@@ -7,23 +7,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Holds the thresholds of alerts; 0 never raises one.
+    """Holds the thresholds of alerts; 0 never raises one."""
 
-    Attributes:
-      psi: the score drift of a window is above it, and above that of chance with so many rows.
-      fidelity: the upper end of a window's interval of agreement with the teacher is below it.
-      new_tokens: the share of a window's tokens that the reference lacks is above it.
-      broken: the share of records that could not be read is above it.
-      skew: a logged score is further than this from the model's own.
-      rows: least rows of a window that can raise alerts.
-    """
-
-    psi: float = 0.25
-    fidelity: float = 0.0
-    new_tokens: float = 0.0
-    broken: float = 0.01
-    skew: float = 1e-3
-    rows: int = 200
+    psi: float = 0.25  # the score drift of a window is above it, and above that of chance with so many rows
+    fidelity: float = 0.0  # the upper end of a window's interval of agreement with the teacher is below it
+    new_tokens: float = 0.0  # the share of a window's tokens that the reference lacks is above it
+    broken: float = 0.01  # the share of records that could not be read is above it
+    skew: float = 1e-3  # a logged score is further than this from the model's own
+    rows: int = 200  # least rows of a window that can raise alerts
 
 
 def alerts(result: Mapping[str, Any], limits: Thresholds) -> list[dict[str, Any]]:

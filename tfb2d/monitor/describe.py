@@ -13,20 +13,14 @@ from tfb2d.monitor.windows import Window
 
 @dataclass(frozen=True)
 class Describer:
-    """Computes the figures of windows from their sums.
+    """Computes the figures of windows from their sums."""
 
-    Attributes:
-      base, classes: histogram of scores, and counts of decisions, of the baseline.
-      multiclass: whether to measure the drift of decisions, too.
-      missed: the share of new n-grams that the reference's filter takes for known; None without a reference.
-      orders, fields: of the windows' n-grams.
-    """
-
-    base: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    multiclass: bool
+    base: NDArray[np.int64]  # histogram of the baseline's scores
+    classes: NDArray[np.int64]  # counts of the baseline's decisions
+    multiclass: bool  # whether to measure the drift of decisions, too
+    # the share of new n-grams that the reference's filter takes for known; None without a reference
     missed: float | None
-    orders: Sequence[int]
+    orders: Sequence[int]  # of the windows' n-grams
     fields: Sequence[str]
 
     def __call__(self, window: Window) -> dict[str, Any]:

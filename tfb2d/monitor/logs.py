@@ -24,21 +24,13 @@ CHARS = 1 << 24
 
 @dataclass(frozen=True)
 class Rows:
-    """Holds rows of several requests, in the order of the log.
+    """Holds rows of several requests, in the order of the log."""
 
-    Attributes:
-      texts: n texts a field, bytes.
-      scores: float32 `[n, k]`; NaN where a score was not logged.
-      times: int64 `[n]`, seconds since 1970.
-      requests: int64 `[n]`, the index of the request in the log.
-      versions: int64 `[n]`, the model's version.
-    """
-
-    texts: list[list[bytes]]
-    scores: NDArray[np.float32]
-    times: NDArray[np.int64]
-    requests: NDArray[np.int64]
-    versions: NDArray[np.int64]
+    texts: list[list[bytes]]  # n texts a field, bytes
+    scores: NDArray[np.float32]  # `[n, k]`; NaN where a score was not logged
+    times: NDArray[np.int64]  # `[n]`, seconds since 1970
+    requests: NDArray[np.int64]  # `[n]`, the index of the request in the log
+    versions: NDArray[np.int64]  # `[n]`, the model's version
 
     def __len__(self) -> int:
         return len(self.times)
@@ -46,30 +38,20 @@ class Rows:
 
 @dataclass
 class Counts:
-    """Counts the content of logs.
-
-    Attributes:
-      unfinished: files that are still being written, and were not read.
-      records: that could be read.
-      requests, rows, padding: of the records that were used.
-      ranked: requests that are rankings.
-      dated: requests with a time; the others get their file's.
-      broken: unreadable records, by reason; `broken.jsonl` has their file, record number and offset.
-      ignored: readable records without rows, by reason.
-      models: rows by "name/version".
-    """
+    """Counts the content of logs."""
 
     files: int = 0
-    unfinished: int = 0
-    records: int = 0
-    requests: int = 0
+    unfinished: int = 0  # files that are still being written, and were not read
+    records: int = 0  # that could be read
+    requests: int = 0  # of the records that were used
     rows: int = 0
     padding: int = 0
-    ranked: int = 0
-    dated: int = 0
+    ranked: int = 0  # requests that are rankings
+    dated: int = 0  # requests with a time; the others get their file's
+    # unreadable records, by reason; `broken.jsonl` has their file, record number and offset
     broken: Counter[str] = field(default_factory=Counter)
-    ignored: Counter[str] = field(default_factory=Counter)
-    models: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)  # readable records without rows, by reason
+    models: Counter[str] = field(default_factory=Counter)  # rows by "name/version"
 
 
 def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:

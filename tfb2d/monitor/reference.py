@@ -38,27 +38,17 @@ TOKEN_BYTES = 5  # least bytes of text for each token, with its space
 
 @dataclass
 class Reference:
-    """Summarises the training rows that logs are compared with.
+    """Summarises the training rows that logs are compared with."""
 
-    Attributes:
-      known: the n-grams of all rows.
-      scores, classes: `drift.histogram` and counts of decisions of the model's scores, on a sample without augmented rows.
-      rows: that were read.
-      orders, max_tokens: of the n-grams.
-      model: fingerprint of the scoring model.
-      source: a hash of the files' paths, sizes and times, and of the settings.
-      hash_spec: version of the spec that tokenizes and hashes texts.
-    """
-
-    known: Bloom
-    scores: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    rows: int
-    orders: tuple[int, ...]
-    max_tokens: int
-    model: str
-    source: str
-    hash_spec: int = 1  # of files without it
+    known: Bloom  # the n-grams of all rows
+    scores: NDArray[np.int64]  # `drift.histogram` of the model's scores, on a sample without augmented rows
+    classes: NDArray[np.int64]  # counts of the decisions of these scores
+    rows: int  # that were read
+    orders: tuple[int, ...]  # of the n-grams
+    max_tokens: int  # of a text that have n-grams
+    model: str  # fingerprint of the scoring model
+    source: str  # a hash of the files' paths, sizes and times, and of the settings
+    hash_spec: int = 1  # version of the spec that tokenizes and hashes texts; 1 of files without it
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file."""

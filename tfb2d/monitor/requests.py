@@ -19,24 +19,15 @@ _YEAR_10000 = 253_402_300_800  # seconds since 1970; datetime ends there
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """Holds the rows of a logged request.
+    """Holds the rows of a logged request."""
 
-    Attributes:
-      texts: n texts a field of the task, the bytes of the request.
-      scores: float32 `[n, k]`, NaN where the log has no score.
-      model, version: of the answer; version 0 where it is not logged.
-      time: seconds since 1970; 0 where it is not logged or impossible (milliseconds).
-      padding: empty titles of a ranking, which are no rows.
-      ranked: whether it was a ranking: queries with their titles.
-    """
-
-    texts: list[list[bytes]]
-    scores: Floats
-    model: str
-    version: int
-    time: int
-    padding: int = 0
-    ranked: bool = False
+    texts: list[list[bytes]]  # n texts a field of the task, the bytes of the request
+    scores: Floats  # `[n, k]`, NaN where the log has no score
+    model: str  # that answered
+    version: int  # of the model; 0 where it is not logged
+    time: int  # seconds since 1970; 0 where it is not logged or impossible (milliseconds)
+    padding: int = 0  # empty titles of a ranking, which are no rows
+    ranked: bool = False  # whether it was a ranking: queries with their titles
 
 
 class Ignored(Exception):
@@ -49,16 +40,11 @@ class Unroller:
 
     Predict requests of `serving_default` and `rank`, Classify, Regress and MultiInference have rows. Of MultiInference the
     first task with an answer counts. Session runs, streams and requests without the task's fields have no rows.
-
-    Attributes:
-      task: of the model; requests have its fields.
-      calibration: of the model, for logs that hold logits instead of scores.
-      scores: whether to read the answers; otherwise all scores are NaN.
     """
 
-    task: Task
-    calibration: Calibration
-    scores: bool = True
+    task: Task  # of the model; requests have its fields
+    calibration: Calibration  # of the model, for logs that hold logits instead of scores
+    scores: bool = True  # whether to read the answers; otherwise all scores are NaN
 
     def read(self, record: bytes) -> LoggedRequest:
         """Returns the rows of a serialized PredictionLog.

@@ -35,18 +35,12 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 @dataclass
 class Comparison:
-    """Holds two servers' answers to the same requests.
+    """Holds two servers' answers to the same requests."""
 
-    Attributes:
-      before, after: scores `[n]`, or `[n, k]`.
-      rankings: the slice of each ranking's rows.
-      texts: `[n]`, the rows' texts.
-    """
-
-    before: NDArray[np.float32]
-    after: NDArray[np.float32]
-    rankings: list[slice]
-    texts: list[tuple[bytes, ...]]
+    before: NDArray[np.float32]  # scores `[n]`, or `[n, k]`
+    after: NDArray[np.float32]  # of the same shape
+    rankings: list[slice]  # the slice of each ranking's rows
+    texts: list[tuple[bytes, ...]]  # `[n]`, the rows' texts
 
     @property
     def moved(self) -> NDArray[np.float64]:

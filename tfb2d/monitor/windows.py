@@ -21,22 +21,15 @@ _UNITS = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 @dataclass
 class Window:
-    """Holds sums over the rows of a window of time.
-
-    Attributes:
-      counts: int64 `[6]`, see `NAMES`.
-      tokens, new: int64 `[fields, orders]`: n-grams, and those that the reference lacks.
-      scores: int64 `[FINE]`, `drift.histogram` of the scores (multi-class: of the likeliest class's).
-      classes: int64 `[k]`, rows by decision.
-    """
+    """Holds sums over the rows of a window of time."""
 
     NAMES = ("rows", "requests", "scored", "empty", "new_rows", "bytes")
 
-    counts: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    new: NDArray[np.int64]
-    scores: NDArray[np.int64]
-    classes: NDArray[np.int64]
+    counts: NDArray[np.int64]  # `[6]`, see `NAMES`
+    tokens: NDArray[np.int64]  # `[fields, orders]`, n-grams
+    new: NDArray[np.int64]  # `[fields, orders]`, n-grams that the reference lacks
+    scores: NDArray[np.int64]  # `[FINE]`, `drift.histogram` of the scores (multi-class: of the likeliest class's)
+    classes: NDArray[np.int64]  # `[k]`, rows by decision
 
     @classmethod
     def none(cls, fields: int, orders: int, classes: int) -> "Window":

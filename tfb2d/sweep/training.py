@@ -32,41 +32,27 @@ VERSION = 1  # of the code: raise it when the same settings and rows give anothe
 
 @dataclass(frozen=True)
 class VariantOutcome(Outcome):
-    """Holds the outcome of a variant trained with one seed.
+    """Holds the outcome of a variant trained with one seed."""
 
-    Attributes:
-      names: "axis: variant" of all axes that have it.
-      rows, epochs: how much it learnt from.
-      train_seconds, seconds: time of the batches, and of the whole training.
-      parameters, megabytes: its size as float32, in 10^6 bytes.
-      calibration: from its logits to probabilities.
-      history: figures of each epoch.
-    """
-
-    names: tuple[str, ...]
-    rows: int
+    names: tuple[str, ...]  # "axis: variant" of all axes that have it
+    rows: int  # that it learnt from
     epochs: int
-    train_seconds: float
-    seconds: float
+    train_seconds: float  # of the batches
+    seconds: float  # of the whole training
     parameters: int
-    megabytes: float
-    calibration: Calibration
-    history: tuple[Figures, ...]
+    megabytes: float  # as float32, 10^6 bytes
+    calibration: Calibration  # from its logits to probabilities
+    history: tuple[Figures, ...]  # figures of each epoch
 
 
 @dataclass(frozen=True)
 class Job:
-    """Holds a variant with a seed; equal settings of several axes are one job.
-
-    Attributes:
-      key: fingerprint of the settings and of the data they are applied to; names the folder.
-      names: "axis: variant" of all axes that have it.
-    """
+    """Holds a variant with a seed; equal settings of several axes are one job."""
 
     settings: Settings
     seed: int
-    key: str
-    names: tuple[str, ...]
+    key: str  # fingerprint of the settings and of the data they are applied to; names the folder
+    names: tuple[str, ...]  # "axis: variant" of all axes that have it
 
     @property
     def folder(self) -> str:
