@@ -57,7 +57,7 @@ def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
         axes = figure.add_subplot(xlabel="claimed probability", ylabel="observed share", aspect="equal")
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
         for model in series:
-            claims, outcomes, _ = calibration_rows(kind, model.labels, model.scores)
+            claims, outcomes = calibration_rows(kind, model.labels, model.scores)
             parts = [part for part in np.array_split(np.argsort(claims, kind="stable"), points) if len(part)]
             means = np.array([(claims[part].mean(), outcomes[part].mean()) for part in parts])
             axes.plot(*means.T, color=COLOURS[model.key], linestyle=DASHES[model.key], marker="o", markersize=4)
