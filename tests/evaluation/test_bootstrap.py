@@ -147,7 +147,9 @@ def test_counted_grades_measure_as_repeated_rows_do(seed: int, rows: int) -> Non
     counts[:2] = 1
     repeated = np.repeat(np.arange(rows), counts)
     expected = m.metrics("graded", labels[repeated], scores[repeated])
-    figures = CountedMetrics(Task(("text",), "graded", (), "grade", (1.0, 4.0)), labels, scores).measure(counts[None].astype(float))
+    figures = CountedMetrics(Task(("text",), "graded", (), "grade", (1.0, 4.0)), labels, scores).measure(
+        counts[None].astype(float)
+    )
     for name in ("spearman", "pearson"):
         assert figures[name][0] == pytest.approx(expected[name])
     assert figures["rmse"][0] == pytest.approx(3 * expected["rmse"])

@@ -1,7 +1,7 @@
 """Metrics of a model's scores against labels; `scores.py` says which values both have.
 
-Every metric is a weighted sum over rows that are sorted and binned once. So one row of counts measures the rows as they are,
-and a thousand rows of counts measure a thousand resamples (`bootstrap.py`) by matrix products instead of a thousand sorts.
+Every metric is a weighted sum over rows that are sorted and binned once. With each row counted once it is the figure of the
+rows. A thousand counts give those of a thousand resamples (`bootstrap.py`), by matrix products instead of a thousand sorts.
 
 A grade of 0.5 or more counts as positive where a metric has two sides. An undefined figure (the ROC-AUC of rows of one
 class) is NaN here, and None in what `metrics` returns, so it is `null` in JSON.

@@ -31,7 +31,7 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str], load_teach
       stages: those before this one, whose seconds are reported.
       load_teacher: takes a saved teacher's folder, and returns what scores texts with it, a list a field.
     """
-    from tfb2d.evaluation.report import write_report
+    from tfb2d.evaluation.page import write_report
     from tfb2d.evaluation.results import RunResults
     from tfb2d.evaluation.table import print_table
     from tfb2d.evaluation.test_logits import write_test_logits

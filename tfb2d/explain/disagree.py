@@ -19,6 +19,7 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
+from tfb2d.evaluation.examples import label_text
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns
 from tfb2d.evaluation.scores import agreement, decisions, distances
@@ -169,7 +170,7 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
     listed = [
         Row(
             tuple(column[at] for column in columns),
-            _label_text(task, labels[at]),
+            label_text(task, labels[at]),
             _score_text(task, teacher[at]),
             _score_text(task, student[at]),
             _why({name: values[at] for name, values in measured.items() if unusual[name][at]}, middle),
@@ -226,15 +227,6 @@ def _right(task: Task, labels: ArrayLike, teacher: ArrayLike, student: ArrayLike
     teacher_right = float((decisions(np.asarray(teacher)[labelled]) == truth).mean())
     student_right = float((decisions(np.asarray(student)[labelled]) == truth).mean())
     return f"; the teacher is right on {percent(teacher_right)} of these, the student on {percent(student_right)}"
-
-
-def _label_text(task: Task, label: float) -> str:
-    if not np.isfinite(label):
-        return ""
-    if task.classes:
-        return task.classes[int(label)]
-    low, high = task.label_range or (0.0, 1.0)
-    return f"{low + label * (high - low):g}"
 
 
 def _score_text(task: Task, score: Any) -> str:

@@ -31,7 +31,9 @@ def fidelity(teacher: Floats, student: Floats, requests: NDArray[np.int64], seed
     """
     rows = len(requests)
     if not rows:
-        return {"rows": 0} | {name: interval_of(np.array([np.nan])) for name in ("agreement", "correlation", "distance")}
+        return {"rows": 0} | {
+            name: interval_of(np.array([np.nan])) for name in ("agreement", "correlation", "distance")
+        }
     logits, own_logits = _logits(teacher), _logits(student)
     measures: dict[str, Measure] = {
         "agreement": mean_of((decisions(teacher) == decisions(student)).astype(np.float64)),

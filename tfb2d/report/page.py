@@ -43,11 +43,16 @@ def render(template: Path, **values: Any) -> str:
     return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
 
 
+def card(title: str, value: str, note: str) -> dict[str, str]:
+    """Returns a card: a figure that matters, its title and a line of explanation."""
+    return {"title": title, "value": value, "note": note}
+
+
 def table_row(cells: Sequence[tuple[str, str]], key: str = "") -> dict[str, Any]:
-    """Returns a row of a table: its cells, the first of them its title.
+    """Returns a row of a table.
 
     Args:
-      cells: (figure, small print below it).
+      cells: (figure, small print below it), the first of them the row's title.
       key: of the model whose colour stands beside the title, or "".
     """
     return {"key": key, "cells": cells}
