@@ -75,7 +75,6 @@ class RunScores:
         texts = self.columns("test")
         embeds = "embed_query" in scorer.signatures
         scores, logits = scorer.score(texts)
-        numbers = scorer.about["calibration"]
         return Model(
             scores,
             self._threshold(scorer.score(self.columns("valid"))[0]),
@@ -85,7 +84,7 @@ class RunScores:
             measure(lambda columns: scorer.embed(columns[0], "embed_query"), texts[:1], rows=rows) if embeds else {},
             exported.folder,
             logits,
-            Calibration(numbers["scale"], tuple(numbers["bias"])),
+            scorer.calibration,
         )
 
     def teacher(self, name: str) -> Model:

@@ -12,6 +12,7 @@ from tfb2d.atomic import read_json
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 from tfb2d.model_folder import ABOUT, version_folder
+from tfb2d.outcomes import Calibration
 
 BATCH = 1024  # rows of one call: larger ones are no faster on a CPU
 
@@ -52,6 +53,17 @@ class Scorer:
         self._tf = tf
         self._model = tf.saved_model.load(str(self.folder))  # keeps the variables alive
         self._signature = self._model.signatures["serving_default"]
+
+    @property
+    def calibration(self) -> Calibration:
+        """Returns what turns the model's logits into its scores."""
+        numbers = self.about.get("calibration", {"scale": 1.0, "bias": [0.0]})
+        return Calibration(numbers["scale"], tuple(numbers["bias"]))
+
+    @property
+    def fingerprint(self) -> str:
+        """Returns what the model was made from, or its version's folder where the export did not say."""
+        return str(self.about.get("fingerprint", self.folder.name))
 
     @property
     def signatures(self) -> list[str]:

@@ -1,17 +1,76 @@
 """Compares a student in service with its teacher, on a sample of its requests."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.data.task import Task
 from tfb2d.evaluation.bootstrap import draws, interval_of
 from tfb2d.evaluation.metrics import Measure, correlation, mean_of
 from tfb2d.evaluation.scores import Floats, decisions, distances
 from tfb2d.monitor.drift import log_odds
+from tfb2d.monitor.fresh import SampledRow
+from tfb2d.probability import probabilities
 
 RESAMPLES = 1000
 LEAST = 10  # rows for an interval
+EXAMPLES = 12
+
+
+def compare(
+    task: Task,
+    sample: Sequence[SampledRow],
+    logits: NDArray[np.float32],
+    windows: Sequence[dict[str, Any]],
+    length: int,
+    seed: int,
+    show_text: bool,
+) -> dict[str, Any]:
+    """Compares logged scores with the teacher's: over all, by version and, written into it, by window.
+
+    Args:
+      task: the model's.
+      sample: `n` rows.
+      logits: the teacher's `[n, k]`; NaN where it has none.
+      windows: their figures, with "start" in seconds.
+      length: of a window, in seconds.
+      seed: of the bootstrap.
+      show_text: whether to return the rows that differ most.
+
+    Returns:
+      `{"fidelity": {"overall", "versions"}, "scatter": (teacher's scores, student's), "examples" with `show_text`}`.
+    """
+    scores = np.stack([item.scores for item in sample]).astype(np.float64)
+    both: NDArray[np.bool_] = np.isfinite(np.concatenate([logits, scores], 1)).all(1)
+    teacher = probabilities(logits.astype(np.float64))
+    student = np.clip(scores[:, 0] if task.n_logits == 1 else scores, 0, 1)
+    requests, times, versions = np.array([(item.request, item.time, item.version) for item in sample]).T
+
+    def compared(rows: NDArray[np.bool_]) -> dict[str, Any]:
+        rows = rows & both
+        return fidelity(teacher[rows], student[rows], requests[rows], seed)
+
+    for window in windows:
+        window["fidelity"] = compared((times >= window["start"]) & (times < window["start"] + length))
+    by_version = {str(version): compared(versions == version) for version in np.unique(versions)}
+    result: dict[str, Any] = {
+        "fidelity": {"overall": compared(both), "versions": by_version},
+        "scatter": (teacher[both], student[both]),
+    }
+    if show_text:
+        known = np.flatnonzero(both)
+        furthest = known[np.argsort(-distances(teacher[known], student[known]))][:EXAMPLES]
+        result["examples"] = [
+            {
+                "texts": dict(zip(task.fields, sample[row].texts, strict=True)),
+                "teacher": teacher[row].tolist(),
+                "student": student[row].tolist(),
+            }
+            for row in furthest
+        ]
+    return result
 
 
 def fidelity(teacher: Floats, student: Floats, requests: NDArray[np.int64], seed: int = 0) -> dict[str, Any]:

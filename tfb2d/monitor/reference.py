@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tfb2d.atomic import atomic_path, read_json
+from tfb2d.atomic import atomic_path
 from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.tables import part_files
 from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.evaluation.scores import decisions
-from tfb2d.model_folder import ABOUT
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
 from tfb2d.monitor.sample import Reservoir
@@ -84,8 +83,8 @@ def load_or_build(
     hasher: Hasher,
     cache: Path,
     seed: int,
-    quoting: str = "auto",
-    progress: bool = True,
+    quoting: str,
+    progress: bool,
 ) -> Reference:
     """Loads the reference of transfer rows from `cache`, or builds and saves it where files or settings changed.
 
@@ -111,7 +110,7 @@ def load_or_build(
             )
         return reference
     read_as = [] if quoting == "auto" else [quoting]
-    origin = [file_identity(patterns), *shape, seed, model_fingerprint(scorer), *read_as]
+    origin = [file_identity(patterns), *shape, seed, scorer.fingerprint, *read_as]
     source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
     if cache.exists():
         reference = Reference.load(cache)
@@ -122,33 +121,22 @@ def load_or_build(
     return reference
 
 
-def model_fingerprint(scorer: Scorer) -> str:
-    """Returns the fingerprint of an exported model."""
-    return str(read_json(scorer.folder / ABOUT).get("fingerprint", scorer.folder.name))
-
-
 def build(
-    patterns: Sequence[str],
-    scorer: Scorer,
-    hasher: Hasher,
-    seed: int,
-    source: str,
-    quoting: str = "auto",
-    progress: bool = True,
+    patterns: Sequence[str], scorer: Scorer, hasher: Hasher, seed: int, source: str, quoting: str, progress: bool
 ) -> Reference:
     """Builds the reference by reading the rows once, streamed; see `load_or_build`."""
     paths = expand(patterns)
-    size = sum(path.stat().st_size for path in paths)
-    text = sum(
-        4 * path.stat().st_size if path.suffix in (".parquet", ".gz", ".zst") else path.stat().st_size for path in paths
-    )
+    sizes = {path: path.stat().st_size for path in paths}
+    text = sum(4 * size if path.suffix in (".parquet", ".gz", ".zst") else size for path, size in sizes.items())
     known = Bloom.for_count(len(hasher.orders) * text // TOKEN_BYTES)
     kept: Reservoir[tuple[str, ...]] = Reservoir(SCORED, seed)
     written, rows, hashed = _written_rows(paths), 0, _hashed_rows(paths, hasher)
     for tokens, splits in ngrams.chunks(hashed) if hashed is not None else ():
         for grams in hasher.of_tokens(tokens, splits).values():
             known.add(grams.hashes)
-    with tqdm(total=size, desc="reference", unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=sum(sizes.values()), desc="reference", unit="B", unit_scale=True, disable=not progress, leave=False
+    ) as bar:
         for batch in _batches(paths, scorer.task.fields, quoting, bar):
             for column in zip(*batch, strict=True) if hashed is None else ():
                 for grams in hasher(column).values():
@@ -160,7 +148,7 @@ def build(
     scores = scorer.score(list(zip(*kept.items(), strict=True)))[0]
     best = scores.max(1) if scores.ndim == 2 else scores
     classes = np.bincount(decisions(scores.astype(np.float64)), minlength=max(2, scorer.task.n_logits))
-    shape = hasher.orders, hasher.max_tokens, model_fingerprint(scorer)
+    shape = hasher.orders, hasher.max_tokens, scorer.fingerprint
     return Reference(known, histogram(best), classes, rows, *shape, source, SPEC["version"])
 
 
