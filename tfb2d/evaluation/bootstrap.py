@@ -54,7 +54,7 @@ class Bootstrap:
       models: name to scores, `[n]` or `[n, k]`.
       groups: `[n]`; rows of a group are drawn together. With groups there are `ndcg10` and `ndcg10_all`, except of
         multi-class tasks.
-      thresholds: of binary tasks, model to the threshold of its `f1`, `precision` and `recall`; a model may be missing.
+      thresholds: of binary tasks, model to the threshold of its `f1`, `precision` and `recall`; a model may have none.
       shares: name to `[n]` booleans whose mean is measured too (the rows on which two models agree).
       resamples: 0 gives no intervals.
       seed: of the draws; the same seed and rows give the same intervals.
@@ -73,7 +73,7 @@ class Bootstrap:
         models: Mapping[str, ArrayLike],
         groups: Sequence[Hashable] | NDArray[Any] | None = None,
         *,
-        thresholds: Mapping[str, float] | None = None,
+        thresholds: Mapping[str, float | None] | None = None,
         shares: Mapping[str, ArrayLike] | None = None,
         resamples: int = 1000,
         seed: int = 0,

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.metrics import LESS_IS_BETTER, metrics, threshold_figures
+from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scores import THRESHOLD, Floats, kind_of
 from tfb2d.outcomes import DecisionNumbers
 from tfb2d.probability import probabilities
@@ -144,6 +145,14 @@ def decide(task: Any, labels: ArrayLike, scores: ArrayLike) -> DecisionNumbers |
         return None
     threshold = best_threshold(labels, scores)
     return DecisionNumbers(threshold, **threshold_figures(labels, scores, threshold), rows=len(np.asarray(labels)))
+
+
+def chosen_threshold(task: Any, labels: ArrayLike, scores: ArrayLike) -> float | None:
+    """Returns the `best_threshold` of a binary task on the rows with a label and a score; None where there is none."""
+    known = np.isfinite(np.asarray(labels)) & covered(scores)
+    if kind_of(task) != "binary" or not known.any():
+        return None
+    return best_threshold(np.asarray(labels)[known], np.asarray(scores)[known])
 
 
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:

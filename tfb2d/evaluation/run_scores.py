@@ -12,11 +12,12 @@ import numpy as np
 from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.headline import best_threshold
+from tfb2d.evaluation.calibration import calibrate_known
+from tfb2d.evaluation.headline import chosen_threshold
 from tfb2d.evaluation.latency import Columns, measure
-from tfb2d.evaluation.models import History, Model, covered
+from tfb2d.evaluation.models import History, Model
 from tfb2d.model_folder import megabytes
-from tfb2d.outcomes import Calibration, Stack
+from tfb2d.outcomes import Stack
 from tfb2d.probability import one_column
 from tfb2d.runs import Run
 
@@ -77,7 +78,7 @@ class RunScores:
         scores, logits = scorer.score(texts)
         return Model(
             scores,
-            self._threshold(scorer.score(self.columns("valid"))[0]),
+            chosen_threshold(self.task, self.labels, scorer.score(self.columns("valid"))[0]),
             exported.history,
             measure(scorer.score, texts, rows=rows),
             exported.megabytes,
@@ -89,7 +90,7 @@ class RunScores:
 
     def teacher(self, name: str) -> Model:
         """Measures one teacher: its labels of the splits and, where it was fine-tuned here, the model itself."""
-        model = self._labelled([name], _alone(self.task))
+        model = self._calibrated(*self._logits([name], _alone(self.task)))
         if not self.config.teachers[name].preset:
             return model
         rows = min(50, self.config.report.latency_rows)
@@ -102,7 +103,7 @@ class RunScores:
 
     def stacked_teachers(self) -> Model:
         """Measures the teachers together, stacked as the distilled models learnt them."""
-        return self._labelled(list(self.config.teachers), self._stack)
+        return self._calibrated(*self._logits(list(self.config.teachers), self._stack))
 
     def labels_only(self) -> Model:
         """Measures the student that learnt from labels alone, on its float32 logits."""
@@ -125,7 +126,7 @@ class RunScores:
         if not all(self.config.teachers[name].preset for name in names):
             return None
         valid, _ = self._logits(names, self._stack)
-        calibration = self._calibration(valid)
+        calibration = calibrate_known(self.task, self.labels, one_column(valid))
 
         def score(columns: Columns) -> np.ndarray:
             logits = np.stack([np.asarray(self._loaded(name)(columns), np.float32) for name in names], 1)
@@ -159,10 +160,6 @@ class RunScores:
             self._teachers[name] = self._load_teacher(self.run.teacher(name))
         return self._teachers[name]
 
-    def _labelled(self, names: Sequence[str], stack: Stack) -> Model:
-        """Measures the logits that teachers wrote, stacked."""
-        return self._calibrated(*self._logits(names, stack))
-
     def _logits(self, names: Sequence[str], stack: Stack) -> list[np.ndarray]:
         """Returns teachers' stacked logits of the validation and test splits."""
         from tfb2d.distill.targets import stacked_logits
@@ -170,23 +167,12 @@ class RunScores:
         splits = [[self.run.logits(name, split) for name in names] for split in ("valid", "test")]
         return [stacked_logits(tables, self.task, stack) for tables in splits]
 
-    def _calibration(self, valid: np.ndarray) -> Calibration:
-        """Learns a calibration from logits `[n, k]` of the validation split; NaN rows are left out."""
-        from tfb2d.evaluation.calibration import calibrate
-
-        known = np.isfinite(valid).all(1)
-        return calibrate(self.task, self.labels[known], one_column(valid[known]))
-
     def _calibrated(self, valid: np.ndarray, test: np.ndarray) -> Model:
         """Calibrates logits `[n, k]` of the test split by those of the validation split; NaN rows stay NaN."""
-        calibration, logits = self._calibration(valid), one_column(test)
-        threshold = self._threshold(calibration.apply(one_column(valid)))
+        valid, logits = one_column(valid), one_column(test)
+        calibration = calibrate_known(self.task, self.labels, valid)
+        threshold = chosen_threshold(self.task, self.labels, calibration.apply(valid))
         return Model(calibration.apply(logits), threshold, logits=logits, calibration=calibration)
-
-    def _threshold(self, valid: np.ndarray) -> float | None:
-        """Returns the threshold of a binary task with the highest F1 on validation."""
-        rows = covered(valid)
-        return best_threshold(self.labels[rows], valid[rows]) if self.task.kind == "binary" and rows.any() else None
 
 
 def _alone(task: Task) -> Stack:

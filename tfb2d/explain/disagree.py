@@ -6,11 +6,11 @@ to look; it proves no cause.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.files import expand
@@ -22,8 +22,8 @@ from tfb2d.errors import DataError
 from tfb2d.evaluation.examples import label_text
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns
-from tfb2d.evaluation.scores import agreement, decisions, distances
-from tfb2d.evaluation.table import layout, percent
+from tfb2d.evaluation.scores import Floats, agreement, distances, hits
+from tfb2d.evaluation.table import percent
 from tfb2d.evaluation.teacher_scores import teacher_scores
 from tfb2d.explain.measures import MEASURES, measures, seen_in_transfer
 from tfb2d.explain.source import Source
@@ -54,24 +54,24 @@ class Row:
     why: str
     measured: dict[str, float]
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the row as JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Case:
     """Holds the case study: its rows, and how often each measure is unusual."""
 
     rows: list[Row]  # those furthest apart first
-    titles: list[str]  # of the table's columns but the first, which is the measure
-    table: list[list[str]]  # of the measures, as text
     lead: str  # what was compared
     shares: dict[str, tuple[float, float]]  # measure to (share unusual of the differing rows, of the agreeing rows)
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the measures' shares as JSON values."""
-        return {name: {"differ": differ, "agree": agree} for name, (differ, agree) in self.shares.items()}
+    def table(self) -> list[list[str]]:
+        """Returns the measures as text, under a row of titles."""
+        return [
+            ["measure", "unusual where they differ", "where they agree", "ratio"],
+            *(
+                [MEASURES[name].title, percent(differ), percent(same), f"{differ / same:.2f}" if same else "–"]
+                for name, (differ, same) in self.shares.items()
+            ),
+        ]
 
 
 def from_run(source: Source, split: str) -> TeacherRows:
@@ -81,7 +81,7 @@ def from_run(source: Source, split: str) -> TeacherRows:
       DataError: the student does not come from a run folder, or the run is not finished.
     """
     from tfb2d.distill.targets import stacked_logits
-    from tfb2d.evaluation.calibration import calibrate
+    from tfb2d.evaluation.calibration import calibrate_known
     from tfb2d.students.stage import learnt_stack
 
     run, task = source.run, source.student.task
@@ -99,11 +99,7 @@ def from_run(source: Source, split: str) -> TeacherRows:
         for part in {"valid", split}
     }
     labels = {part: read_table(run.split(part), ["label"])["label"].to_numpy() for part in logits}
-    known = covered(logits["valid"])
-    calibration = calibrate(task, labels["valid"][known], logits["valid"][known])
-    scored = covered(logits[split])
-    teacher = np.full(logits[split].shape, np.nan)
-    teacher[scored] = calibration.apply(logits[split][scored])
+    teacher = calibrate_known(task, labels["valid"], logits["valid"]).apply(logits[split])
     table = read_table(run.split(split), task.fields)
     columns = [table.column(name).to_pylist() for name in task.fields]
     return TeacherRows(columns, labels[split].astype(np.float64), teacher, f"the {split} split of {run.folder}")
@@ -137,12 +133,11 @@ def from_files(
                 column.append(text)
             label = task.read_label(row.others[0])
             labels.append(np.nan if label is None else label)
-    left_out = rejects.count
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
-    origin = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
+    left_out = f" ({rejects.count:,} rows that cannot be read left out)" if rejects.count else ""
     scores, _ = teacher_scores(task, teacher, columns, reading)
-    return TeacherRows(columns, np.array(labels), scores, origin)
+    return TeacherRows(columns, np.array(labels), scores, ", ".join(files) + left_out)
 
 
 def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
@@ -178,37 +173,21 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
         )
         for at in order[:rows]
     ]
-    shares = {
-        name: tuple(float(flags[kind].mean()) if kind.any() else 0.0 for kind in (~agree, agree))
-        for name, flags in unusual.items()
-    }
-    table = [
-        [MEASURES[name].title, percent(differ), percent(same), f"{differ / same:.2f}" if same else "–"]
-        for name, (differ, same) in shares.items()
-    ]
+    shares = {name: (_share(flags, ~agree), _share(flags, agree)) for name, flags in unusual.items()}
     lead = f"{compared.origin}: teacher and student decide {len(order):,} of {len(known):,} rows differently"
-    right = _right(task, labels, teacher, student, ~agree)
-    return Case(
-        listed,
-        ["unusual where they differ", "where they agree", "ratio"],
-        table,
-        lead + right,
-        shares,  # type: ignore[arg-type]
-    )
+    return Case(listed, lead + _right(task, labels, teacher, student, ~agree), shares)
 
 
-def summary(case: Case) -> str:
-    """Formats the case study's first lines for a terminal."""
-    return f"{case.lead}\n\n" + layout([["measure", *case.titles], *case.table])
+def _share(flags: NDArray[np.bool_], rows: NDArray[np.bool_]) -> float:
+    return float(flags[rows].mean()) if rows.any() else 0.0
 
 
 def _unusual(values: np.ndarray, agree: NDArray[np.bool_], low: bool) -> NDArray[np.bool_]:
     """Says which values lie beyond UNUSUAL of those where the two agree, towards the suspicious end."""
     if not agree.any():
         return np.zeros(len(values), np.bool_)
-    if low:
-        return values < np.quantile(values[agree], 1 - UNUSUAL)
-    return values > np.quantile(values[agree], UNUSUAL)
+    usual = np.quantile(values[agree], 1 - UNUSUAL if low else UNUSUAL)
+    return values < usual if low else values > usual
 
 
 def _why(unusual: dict[str, float], middle: dict[str, float]) -> str:
@@ -218,15 +197,13 @@ def _why(unusual: dict[str, float], middle: dict[str, float]) -> str:
     return "Unusual: " + "; ".join(reasons) + "."
 
 
-def _right(task: Task, labels: ArrayLike, teacher: ArrayLike, student: ArrayLike, differ: NDArray[np.bool_]) -> str:
-    labels = np.asarray(labels)
+def _right(task: Task, labels: Floats, teacher: Floats, student: Floats, differ: NDArray[np.bool_]) -> str:
+    """Says how often each is right on the rows on which they differ; nothing without labels."""
     labelled = differ & np.isfinite(labels)
     if not labelled.any():
         return ""
-    truth = labels[labelled] if task.n_logits > 1 else labels[labelled] >= 0.5
-    teacher_right = float((decisions(np.asarray(teacher)[labelled]) == truth).mean())
-    student_right = float((decisions(np.asarray(student)[labelled]) == truth).mean())
-    return f"; the teacher is right on {percent(teacher_right)} of these, the student on {percent(student_right)}"
+    right = [percent(hits(task.kind, labels[labelled], scores[labelled]).mean()) for scores in (teacher, student)]
+    return f"; the teacher is right on {right[0]} of these, the student on {right[1]}"
 
 
 def _score_text(task: Task, score: Any) -> str:

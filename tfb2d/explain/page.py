@@ -14,19 +14,19 @@ TOP = 20  # n-grams that are listed for a row
 
 
 def render(
-    title: str, rows: Sequence[tuple[View, Mapping[str, Any]]], table: Mapping[str, Any] | None = None, lead: str = ""
+    title: str, rows: Sequence[tuple[View, Mapping[str, Any]]], table: Sequence[Sequence[str]] = (), lead: str = ""
 ) -> str:
     """Returns the page; whatever comes from data is escaped.
 
     Args:
       title: in the page's head.
       rows: each with what stands beside it: `facts`, a list of (name, value), and `why`, a sentence.
-      table: `titles` and `rows` of cells, above the rows.
+      table: a row of titles and rows of cells, above the rows; () for none.
       lead: a sentence under the title.
     """
     shown = table and {
-        "titles": table["titles"],
-        "rows": [table_row([(cell, "") for cell in cells]) for cells in table["rows"]],
+        "titles": table[0],
+        "rows": [table_row([(cell, "") for cell in cells]) for cells in table[1:]],
     }
     return render_page(
         TEMPLATE, title=title, lead=lead, table=shown, rows=[_row(view, beside) for view, beside in rows]

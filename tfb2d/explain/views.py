@@ -1,8 +1,7 @@
 """Puts an explanation into the words and numbers that terminal, HTML page and JSON show."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,10 +37,6 @@ class View:
     matched: tuple[str, ...] | None  # n-grams of a pair; None in single texts
     unmatched: tuple[str, ...] | None
     notes: tuple[str, ...]  # what the reader should know
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the view as JSON values."""
-        return asdict(self)
 
 
 def view(task: Task, calibration: Calibration, explanation: Explanation) -> View:

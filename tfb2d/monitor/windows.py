@@ -38,7 +38,7 @@ class Window:
 
     def none_like(self) -> "Window":
         """Returns a window without rows, of the same shape."""
-        return Window.none(*self.tokens.shape, len(self.classes))
+        return Window(*map(np.zeros_like, (self.counts, self.tokens, self.new, self.scores, self.classes)))
 
     def add(self, other: "Window") -> None:
         """Joins another window to this one."""
