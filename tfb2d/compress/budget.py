@@ -40,23 +40,19 @@ class Table:
         """Returns the bytes of a map from buckets to rows."""
         return 4 * len(self.values)
 
-    @property
-    def seen(self) -> int:
-        """Counts the rows that training read."""
-        return int(np.count_nonzero(self.counts))
-
     def stored(self) -> CompressedTable:
         """Stores every row that training read; the others share rows where that takes fewer bytes."""
-        spare = min(self.unseen_rows, len(self.values) - self.seen)
-        mapped = (self.seen + spare) * self.row_bytes + self.map_bytes
-        return self.cut(self.seen) if mapped < len(self.values) * self.row_bytes else quantise(self.values)
+        seen = int(np.count_nonzero(self.counts))
+        spare = min(self.unseen_rows, len(self.values) - seen)
+        mapped = (seen + spare) * self.row_bytes + self.map_bytes
+        return self.cut(seen) if mapped < len(self.values) * self.row_bytes else quantise(self.values)
 
     def cut(self, rows: int) -> CompressedTable:
         """Stores at most `rows` rows for what training read, and `unseen_rows` rows for all else.
 
         The rows that were read most keep a row each; rarer ones share.
         """
-        seen, unseen = np.split(np.argsort(-self.counts, kind="stable"), [self.seen])
+        seen, unseen = np.split(np.argsort(-self.counts, kind="stable"), [np.count_nonzero(self.counts)])
         shared = min(SHARED, (rows + 1) // 2) if rows < len(seen) and self.unseen_rows == 1 else 0
         own, rare = np.split(seen, [min(rows, len(seen)) - shared])
         parts = [self.values[own]]
@@ -76,7 +72,7 @@ class Table:
 
 
 def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lloyd's k-means, started from the rows of the largest weight; the same input gives the same outcome.
+    """Runs Lloyd's k-means, started from the rows of the largest weight; the same input gives the same outcome.
 
     Args:
       rows: `[n, dim]` float32, n >= k.

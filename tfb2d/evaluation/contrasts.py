@@ -109,15 +109,10 @@ def _far_from_base(sides: tuple[list[str], list[str]], base: float, score: "Scor
 def contrast_table(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the pairs that are shown as a table: a row each, a column each model."""
     keys = list(measured["turned"])
-    rows = [
-        table_row(
-            [
-                (f"{pair['plain']} → {pair['negated']}", ""),
-                *((" → ".join(f"{score:.2f}" for score in pair["scores"][key]), "") for key in keys),
-            ]
-        )
-        for pair in measured["shown"]
-    ]
+    rows = []
+    for pair in measured["shown"]:
+        scores = [" → ".join(f"{score:.2f}" for score in pair["scores"][key]) for key in keys]
+        rows.append(table_row([(text, "") for text in (f"{pair['plain']} → {pair['negated']}", *scores)]))
     return {"titles": ["plain → negated", *(MODELS[key] for key in keys)], "rows": rows}
 
 

@@ -71,12 +71,9 @@ class Headline:
 
 
 def headline_on(task: Any, valid: "pa.Table", measure: str = "") -> Headline:
-    """Returns the headline measure of a run, with what it is computed from.
+    """Returns the headline measure of a run, with the validation split that it is computed on.
 
-    Args:
-      task: the Task.
-      valid: the validation split, with labels.
-      measure: the user's choice (`report.headline`); "" takes the task's own, by the labels of the validation split.
+    `measure` is the user's choice (`report.headline`); "" takes the task's own, by the labels of the validation split.
     """
     labels = valid.column("label").to_numpy().astype(np.float64)
     own = measure or headline_measure(task, labels, pairs=len(task.fields) == 2)
@@ -94,12 +91,9 @@ def groups_of(split: "pa.Table", task: Any) -> list[str] | None:
 
 
 def headline_measure(task: Any, labels: ArrayLike, *, pairs: bool) -> str:
-    """Chooses the headline measure of a task; returns its key, as in `metrics`.
+    """Returns the key of a task's headline measure, as in `metrics`, by the labels `[n]` of the rows that are reported on.
 
-    Args:
-      task: a Task, or a kind.
-      labels: `[n]`, of the rows that are reported on.
-      pairs: whether a row is a query and a title.
+    `task` is a Task, or a kind; `pairs` says whether a row is a query and a title.
     """
     kind, values = kind_of(task), np.asarray(labels)
     if kind == "graded":
@@ -115,17 +109,9 @@ def headline_measure(task: Any, labels: ArrayLike, *, pairs: bool) -> str:
 
 
 def constant_scores(task: Any, labels: ArrayLike, classes: int = 1) -> Floats:
-    """Returns the same score for every row: the mean label, or the share of every class.
+    """Returns the same score for every row: the mean label, `[n]`, or the share of every class, `[n, classes]`.
 
     Such scores decide for the majority class. A ranking by them has the NDCG of random order, as equal scores share gains.
-
-    Args:
-      task: a Task, or a kind.
-      labels: `[n]`.
-      classes: of a multi-class task.
-
-    Returns:
-      `[n]`, or `[n, classes]`.
     """
     values = np.asarray(labels, np.float64)
     if kind_of(task) == "multiclass":
@@ -134,12 +120,9 @@ def constant_scores(task: Any, labels: ArrayLike, classes: int = 1) -> Floats:
 
 
 def decide(task: Any, labels: ArrayLike, scores: ArrayLike) -> DecisionNumbers | None:
-    """Chooses the threshold of a binary task on validation; returns None of other tasks.
+    """Chooses the threshold of a binary task on the validation split; returns None of other tasks.
 
-    Args:
-      task: a Task, or a kind.
-      labels: `[n]`, 0 or 1, of the validation split.
-      scores: calibrated probabilities `[n]`, as the model is served.
+    Scores are calibrated probabilities `[n]`, as the model is served; labels `[n]` are 0 or 1.
     """
     if kind_of(task) != "binary":
         return None
@@ -156,13 +139,9 @@ def chosen_threshold(task: Any, labels: ArrayLike, scores: ArrayLike) -> float |
 
 
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Returns the threshold with the highest F1 on these rows, the lowest of several.
+    """Returns the threshold with the highest F1, the lowest of several; THRESHOLD where all labels are the same.
 
-    Returns `metrics.THRESHOLD` where all labels are the same.
-
-    Args:
-      labels: `[n]`, 0 or 1, of the validation split.
-      scores: probabilities `[n]`.
+    Labels `[n]`, 0 or 1, and probabilities `[n]` are of the validation split.
     """
     from sklearn.metrics import precision_recall_curve
 

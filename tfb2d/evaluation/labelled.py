@@ -80,15 +80,8 @@ def score_labelled_rows(
     scores: list[Float32] = []
     groups: list[str] = []
     with file_bar(expand(files), progress) as bar:
-        read = read_examples(
-            files,
-            data,
-            labelled=True,
-            rejects=rejects,
-            columns=texts,
-            progress=lambda count, _: bar.update(count) and None,
-        )
-        for batch in read:
+        advance = lambda count, _: bar.update(count) and None  # noqa: E731
+        for batch in read_examples(files, data, labelled=True, rejects=rejects, columns=texts, progress=advance):
             batch_texts = [batch.column(name).to_pylist() for name in task.fields]
             for column, more in zip(columns, batch_texts, strict=True):
                 column += more

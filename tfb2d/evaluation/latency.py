@@ -37,29 +37,22 @@ def measure(
         raise ValueError("latency is measured on real texts; there are none")
     if min(rows, batch) < 1 or warmup < 0:
         raise ValueError(f"rows={rows}, warmup={warmup}, batch={batch}: counts, of which rows and batch are at least 1")
-    singles = _times(score, texts, count, 1, warmup, rows)
-    batches = _times(score, texts, count, batch, max(1, warmup // 5), max(5, rows // batch))
+
+    def timed(size: int, before: int, calls: int) -> dict[str, float]:
+        """Returns percentiles of the milliseconds of calls with `size` rows; those `before` are not counted."""
+        times = []
+        for call in range(-before, calls):
+            picked = [[column[row % count] for row in range(call * size, (call + 1) * size)] for column in texts]
+            start = time.perf_counter()
+            score(picked)
+            if call >= 0:
+                times.append((time.perf_counter() - start) * 1000)
+        return {"p50": float(np.percentile(times, 50)), "p99": float(np.percentile(times, 99))}
+
+    single, batches = timed(1, warmup, rows), timed(batch, max(1, warmup // 5), max(5, rows // batch))
     return {
-        "single_ms": _percentiles(singles),
+        "single_ms": single,
         "batch_rows": batch,
-        "batch_ms": _percentiles(batches),
-        "rows_per_second": batch / float(np.median(batches)) * 1000,
+        "batch_ms": batches,
+        "rows_per_second": batch / batches["p50"] * 1000,
     }
-
-
-def _times(
-    score: Callable[[Columns], Any], texts: list[list[str]], count: int, size: int, warmup: int, calls: int
-) -> list[float]:
-    """Returns milliseconds of each of `calls` calls with `size` rows."""
-    times = []
-    for call in range(-warmup, calls):
-        picked = [[column[row % count] for row in range(call * size, (call + 1) * size)] for column in texts]
-        start = time.perf_counter()
-        score(picked)
-        if call >= 0:
-            times.append((time.perf_counter() - start) * 1000)
-    return times
-
-
-def _percentiles(times: list[float]) -> dict[str, float]:
-    return {"p50": float(np.percentile(times, 50)), "p99": float(np.percentile(times, 99))}

@@ -19,9 +19,7 @@ PACKAGES = ("tfb2d", "tensorflow", "tf_keras", "keras", "keras-hub", "numpy", "p
 
 
 def write_run_report(run: Run, config: Config, stages: Sequence[str], load_teacher: LoadTeacher) -> ReportOutcome:
-    """Scores the test split with every model, measures latencies, and writes the report.
-
-    The report is `report.json`, `report.html`, and the test split's logits (`Run.test_logits`).
+    """Scores the test split with every model and writes `report.json`, `report.html` and the split's logits.
 
     Distilled models are measured as served: the exported SavedModel, strings in, calibrated probabilities out. The scores
     of teachers and baselines are calibrated on the validation split, too.
@@ -81,13 +79,8 @@ def _contrasts(run: Run, config: Config, scores: RunScores) -> dict[str, Any] | 
     teacher = scores.score_by_teachers()
     score = {} if teacher is None else {"teacher": teacher}
     score |= {exported.key: scores.score_by(exported) for exported in exported_models(run, config)}
-    return contrasts(
-        train.column(field).to_pylist(),
-        train.column("label").to_numpy(),
-        score,
-        config.report.negations,
-        config.report.degrees,
-    )
+    texts, labels = train.column(field).to_pylist(), train.column("label").to_numpy()
+    return contrasts(texts, labels, score, config.report.negations, config.report.degrees)
 
 
 def _compression(run: Run) -> dict[str, Any]:

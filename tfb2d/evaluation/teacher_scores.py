@@ -51,17 +51,14 @@ def few_scored(scored: int, rows: int) -> list[str]:
 def teacher_warnings(
     task: Task, labels: ArrayLike, teacher: Mapping[str, float | None], retention: float | None, model: str = "student"
 ) -> list[str]:
-    """Says in whole sentences why a teacher's scores should be checked.
+    """Says in a sentence for each doubt why a teacher's scores should be checked.
 
     Args:
       task: of the rows.
       labels: `[n]` of the rows that the teacher scored, n > 0.
       teacher: its metrics on these rows.
-      retention: the model's accuracy over the teacher's, on these rows.
-      model: what it is: "student" or "twin".
-
-    Returns:
-      A sentence for each doubt; none where the figures are plausible.
+      retention: the accuracy of the model, "student" or "twin", over the teacher's on these rows.
+      model: its name.
     """
     sentences = []
     if retention is not None and retention > MOST_RETENTION:

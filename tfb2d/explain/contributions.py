@@ -77,11 +77,7 @@ class Explanation:
     exits: bool | None = None
 
     def token_values(self) -> list[np.ndarray]:
-        """Returns what each token adds: its share of the n-grams over it, and half of its soft matches.
-
-        Returns:
-          `[tokens]` float64 for each field.
-        """
+        """Returns what each token of each field adds, `[tokens]`: its share of n-grams, and half of its soft matches."""
         values = [np.zeros(len(tokens)) for tokens in self.tokens]
         if self.offsets is not None:
             tokens, window = self.offsets.shape
@@ -144,7 +140,7 @@ def explain(
     ngrams = _ngrams(student, sides, values)
     total = sum(ngram.value for ngram in ngrams) + sum(match.value for match in soft)
     cut = tuple(len(text_spec.tokens(t, 2**31 - 1)) - len(s.tokens) for t, s in zip(texts, sides, strict=True))
-    words = tuple(tuple(token.decode("utf-8", "replace") for token in side.tokens) for side in sides)
+    words = tuple(map(_words, sides))
     logit, baseline = float(logits[predicted]), float(_empty_row(student, exits)[predicted])
     gap = logit - baseline - total
     return Explanation(tuple(texts), words, ngrams, soft, logit, baseline, gap, cut, predicted, logits, offsets, exits)
@@ -227,10 +223,14 @@ def _weighted_logits(
     return student.logits_of(fields, units, weights[-1] if student.kernels else None, exits)
 
 
+def _words(side: _Side) -> tuple[str, ...]:
+    return tuple(token.decode("utf-8", "replace") for token in side.tokens)
+
+
 def _soft_matches(sides: Sequence[_Side], values: np.ndarray) -> tuple[SoftMatch, ...]:
     """Lists the pairs of tokens, the largest contribution first."""
     cosines = sides[0].units.numpy() @ sides[1].units.numpy().T
-    words = [[token.decode("utf-8", "replace") for token in side.tokens] for side in sides]
+    words = [_words(side) for side in sides]
     matches = [
         SoftMatch(q, t, (words[0][q], words[1][t]), float(cosines[q, t]), float(values[q, t]))
         for q, t in np.ndindex(*values.shape)
@@ -238,31 +238,17 @@ def _soft_matches(sides: Sequence[_Side], values: np.ndarray) -> tuple[SoftMatch
     return tuple(sorted(matches, key=lambda match: -abs(match.value)))
 
 
-def orders_of(student: Student) -> tuple[int, ...]:
-    """Returns how many tokens the n-grams that are pooled span."""
-    return (student.config.window,) if student.config.window else student.config.orders
-
-
 def _ngrams(student: Student, sides: Sequence[_Side], values: Sequence[np.ndarray]) -> tuple[NGram, ...]:
     """Lists the n-grams of all fields in the order of the text."""
-    ids = [side.ids.numpy() for side in sides]
-    ngrams = []
+    ids, ngrams = [side.ids.numpy() for side in sides], []
+    orders = (student.config.window,) if student.config.window else student.config.orders
     for field, side in enumerate(sides):
         others = ids[1 - field] if len(sides) == 2 else None
-        for column, order in enumerate(orders_of(student)):
+        for column, order in enumerate(orders):
             rows = ids[field][:, column].tolist()
             other_rows = set() if others is None else set(others[:, column].tolist())
-            ngrams += [
-                NGram(
-                    field,
-                    at,
-                    order,
-                    name,
-                    rows[at],
-                    float(values[field][at, column]),
-                    bool(side.unseen[at, column]),
-                    None if others is None else rows[at] in other_rows,
-                )
-                for at, name in enumerate(names(side.tokens, order))
-            ]
+            for at, name in enumerate(names(side.tokens, order)):
+                matched = None if others is None else rows[at] in other_rows
+                value, unseen = float(values[field][at, column]), bool(side.unseen[at, column])
+                ngrams.append(NGram(field, at, order, name, rows[at], value, unseen, matched))
     return tuple(sorted(ngrams, key=lambda ngram: (ngram.field, ngram.start, ngram.order)))

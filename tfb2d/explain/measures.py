@@ -77,9 +77,8 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
         )
     orders = row_orders(student)
     parts = [ngrams_of(student, text).ravel() for column in columns for text in column]
-    keys = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
-    counts = np.zeros(len(keys), np.int64)
-    rows = np.zeros(student.config.buckets, np.int64)
+    keys = np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
+    counts, rows = np.zeros(len(keys), np.int64), np.zeros(student.config.buckets, np.int64)
     for hashes, splits in ngrams.chunks(hashed):
         seen = text_spec.ngram_keys(hashes, orders, splits).ravel()
         rows += np.bincount(student.ngrams.rows_of(seen), minlength=len(rows))

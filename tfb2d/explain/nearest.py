@@ -114,9 +114,8 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
         raise DataError(f"{ngram!r} is {len(tokens)} tokens; this student has n-grams of {orders}")
     (row,) = _rows(student, [tokens])
     if row == NO_ROW:
-        raise DataError(
-            f"{ngram!r} is not in the student's vocabulary; its affixes alone tell it, and have no neighbours here"
-        )
+        hint = "its affixes alone tell it, and have no neighbours here"
+        raise DataError(f"{ngram!r} is not in the student's vocabulary; {hint}")
     rows = np.unique(among.rows)
     # Of candidates in one row the most frequent stands for it.
     order = np.lexsort((-among.counts, among.rows))
@@ -132,17 +131,13 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
     name = b" ".join(tokens).decode("utf-8", "replace")
     counts = {among.names[at]: int(among.counts[at]) for at in same if among.orders[at] == len(tokens)}
     others = [(among.names[at], int(among.counts[at])) for at in same if among.names[at] != name]
-    return Neighbours(
-        name,
-        counts.get(name, 0),
-        float(np.linalg.norm(own)),
-        tuple(sorted(others, key=lambda named: -named[1])),
-        tuple(
-            (among.names[first[at]], float(cosines[at]), int(among.counts[first[at]]), int(sharing[at]))
-            for at in best
-            if np.isfinite(cosines[at])
-        ),
+    closest = tuple(
+        (among.names[first[at]], float(cosines[at]), int(among.counts[first[at]]), int(sharing[at]))
+        for at in best
+        if np.isfinite(cosines[at])
     )
+    others.sort(key=lambda named: -named[1])
+    return Neighbours(name, counts.get(name, 0), float(np.linalg.norm(own)), tuple(others), closest)
 
 
 def row_orders(student: "Student") -> tuple[int, ...]:

@@ -33,11 +33,7 @@ class Source:
     run: Run | None  # the run that it comes from, or None
 
     def check_served(self, columns: Sequence[Sequence[str]], logits: np.ndarray) -> None:
-        """Checks that the served model gives these logits.
-
-        Raises:
-          DataError: it does not, so the weights are not those that it was made from.
-        """
+        """Raises DataError where the served model gives other logits: the weights are not those it was made from."""
         if self.model is None:
             return
         served = Scorer(self.model).score(columns)[1].reshape(logits.shape)

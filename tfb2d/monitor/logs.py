@@ -134,8 +134,7 @@ class LogReader:
                         report(number, -1, len(record), str(error))
                         continue
                     counts.records += 1
-                    other = self._model not in ("", request.model) or self._version not in (0, request.version)
-                    if other:
+                    if self._model not in ("", request.model) or self._version not in (0, request.version):
                         counts.ignored["another model or version"] += 1
                         continue
                     self._count(request)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path
@@ -51,8 +53,6 @@ class Reference:
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file."""
-        from safetensors.numpy import save_file
-
         arrays: dict[str, NDArray[Any]] = {"known": self.known.bits, "scores": self.scores, "classes": self.classes}
         about = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in arrays}
         with atomic_path(path) as temporary:
@@ -65,8 +65,6 @@ class Reference:
         Raises:
           DataError: another kind of file.
         """
-        from safetensors import SafetensorError, safe_open
-
         try:
             with safe_open(path, "numpy") as file:
                 about = json.loads(file.metadata()["reference"])
@@ -78,13 +76,7 @@ class Reference:
 
 
 def load_or_build(
-    patterns: Sequence[str],
-    scorer: Scorer,
-    hasher: Hasher,
-    cache: Path,
-    seed: int,
-    quoting: str,
-    progress: bool,
+    patterns: Sequence[str], scorer: Scorer, hasher: Hasher, cache: Path, seed: int, quoting: str, progress: bool
 ) -> Reference:
     """Loads the reference of transfer rows from `cache`, or builds and saves it where files or settings changed.
 

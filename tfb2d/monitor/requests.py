@@ -68,18 +68,18 @@ class Unroller:
             entry.ClearField("response")
         answer: Any = entry.response
         spec = log.log_metadata.model_spec
+        if not spec.name and kind != "multi_inference_log":
+            spec = entry.request.model_spec
         padding, ranked = 0, False
         if kind == "predict_log":
-            spec = spec if spec.name else entry.request.model_spec
             texts, scores, padding, ranked = self._predicted(entry.request, answer)
         else:
             texts = self._examples(entry.request.input)
             if kind == "multi_inference_log":
                 answer = next((part for part in answer.results if part.WhichOneof("result")), None)
-                which = answer and answer.WhichOneof("result")
-                scores = self._results(which or "", getattr(answer, which) if which else None, len(texts[0]))
+                which = answer.WhichOneof("result") if answer else ""
+                scores = self._results(which, getattr(answer, which) if which else None, len(texts[0]))
             else:
-                spec = spec if spec.name else entry.request.model_spec
                 scores = self._results(kind, answer.result, len(texts[0]))
         time = int(log.log_metadata.timestamp_secs)
         time = time if 0 < time < _YEAR_10000 else 0

@@ -138,9 +138,8 @@ def add_arguments(parser: "Parser") -> None:
     servers.flag("model", "The model to ask on both servers. [default: --name, or student]", "", metavar="NAME")
     servers.real("timeout", "Seconds to wait for an answer.", 10.0, 0.001)
     logs = parser.group("requests")
-    logs.words(
-        "logs", "Files, globs or folders of request logs, separated by commas.", required=True, metavar="FILE,..."
-    )
+    what = "Files, globs or folders of request logs, separated by commas."
+    logs.words("logs", what, required=True, metavar="FILE,...")
     logs.words("fields", "The model's text fields, in order: text, or query,title.", required=True)
     logs.flag("name", "Only what this model on the server answered. [default: all]", "")
     logs.integer("requests", "Requests to send.", 1000, 1)

@@ -55,14 +55,9 @@ def axes(
             raise ConfigError(f"{name}: {problem}") from problem
         except ValueError as problem:
             raise ConfigError(f"--values={name}=...: {problem}") from problem
-        if equal_steps:
-            epochs = start.training.epochs  # a variant with other epochs already has equal steps
-            variants = [
-                replace(variant, settings=longer(variant.settings, start, facts))
-                if variant.settings.training.epochs == epochs
-                else variant
-                for variant in variants
-            ]
+        for at, variant in enumerate(variants if equal_steps else ()):
+            if variant.settings.training.epochs == start.training.epochs:  # with other epochs, steps are equal already
+                variants[at] = replace(variant, settings=longer(variant.settings, start, facts))
         if not any(variant.settings == start for variant in variants):
             called = "as the recipe" if start.rows == ALL else f"{start.rows:,} rows, as the other axes"
             variants = [Variant(called, start, None), *variants]

@@ -178,11 +178,8 @@ def train_all(
             begin = time.monotonic()
             accuracy = train(run_data, job, out, progress).history[-1]["valid_accuracy"]
             took = time.monotonic() - begin
-            print(
-                f"{number} of {total}: {where}validation accuracy {accuracy:.4f}, {took:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"{number} of {total}: {where}validation accuracy {accuracy:.4f}, {took:.0f} s"
+            print(line, file=sys.stderr, flush=True)
     except (ConfigError, DataError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {where}{error}")
 
@@ -197,12 +194,11 @@ def estimate(run_data: RunData, todo: Sequence[Job], out: Path) -> list[float]:
 
     They are those of another seed, or follow from the rows and epochs of other variants or of the run's student.
     """
-    records = [(path.parent, read_record(path.parent)) for path in sorted(out.glob(f"variants/*/*/{RECORD}"))]
-    done = [
-        (folder.parent.name, VariantOutcome.from_json(record.outcome))
-        for folder, record in records
-        if record is not None and record.outcome is not None
-    ]
+    done = []
+    for path in sorted(out.glob(f"variants/*/*/{RECORD}")):
+        record = read_record(path.parent)
+        if record is not None and record.outcome is not None:
+            done.append((path.parent.parent.name, VariantOutcome.from_json(record.outcome)))
     same = {key: variant.seconds for key, variant in done}
     rates = [variant.seconds / (variant.rows * variant.epochs) for _, variant in done]
     if not rates and run_data.run.finished("student"):
