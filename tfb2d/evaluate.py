@@ -19,15 +19,12 @@ They are joined by text, exactly or up to spaces, case and HTML escapes.
 """
 
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfb2d.cli.arguments import model_flag, reading_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+from tfb2d.cli.arguments import Parser, model_flag, reading_flags
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     model_flag(files)

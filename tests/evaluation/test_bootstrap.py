@@ -179,9 +179,9 @@ def test_intervals_are_those_of_scipy() -> None:
 def test_a_hundred_thousand_rows_take_seconds() -> None:
     labels, scores = labelled(6, 100_000)
     groups = np.arange(100_000) // 10
-    start = time.perf_counter()
+    start = time.process_time()
     bootstrap("binary", labels, scores, groups, resamples=40)
-    assert time.perf_counter() - start < 10  # 2 s on a busy core; scikit-learn with weights takes four times as long
+    assert time.process_time() - start < 10  # of the processor; scikit-learn with weights takes four times as long
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "log_loss"])

@@ -10,16 +10,14 @@ Writes <workdir>/compress.json.
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+from tfb2d.cli.arguments import Parser
 
 ALL = ("float", "int8", "post-training", "qat", "pruned-50", "pruned-80", "clusters-16", "pruned-50+qat")
 ALL += ("clusters-16+qat", "pruned-50+clusters-16+qat")
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to compare")
     what.flag("workdir", "The run folder; its student stage must be done.", "runs/quickstart", metavar="DIR")

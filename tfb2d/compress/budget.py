@@ -72,12 +72,9 @@ class Table:
 
 
 def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Runs Lloyd's k-means, started from the rows of the largest weight; the same input gives the same outcome.
+    """Runs Lloyd's k-means on rows `[n, dim]`, n >= k, of weights `[n]`; the same input gives the same outcome.
 
-    Args:
-      rows: `[n, dim]` float32, n >= k.
-      weights: `[n]`, above 0.
-      k: centres.
+    It starts from the rows of the largest weight.
 
     Returns:
       Centres `[k, dim]` float32, the weighted means of their rows, and each row's centre `[n]` int32.
@@ -97,11 +94,7 @@ def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.
 
 
 def fit(tables: Mapping[str, Table], room: int | None = None) -> dict[str, CompressedTable]:
-    """Fits all tables into one budget: the rows that training read most, of any table, are stored separately.
-
-    Args:
-      tables: by name.
-      room: bytes for all of them; None sets no bound.
+    """Fits all tables into `room` bytes, if there is a bound: of any table the rows that training read most are kept.
 
     Raises:
       BudgetError: not even a map and two rows a table fit.

@@ -23,13 +23,7 @@ from tfb2d.students.stage import learnt_stack, soft_training_rows
 
 
 def compare(run: Run, run_config: Config, forms: Sequence[str], epochs: int) -> list[dict[str, Any]]:
-    """Measures a run's student in each form.
-
-    Args:
-      run: a run whose student is finished.
-      run_config: its settings.
-      forms: names of forms, as the command `tfb2d compress` takes them.
-      epochs: of each fine-tuning.
+    """Measures the student of a run in each form, named as the command `tfb2d compress` takes them.
 
     Returns:
       For each form a dict: megabytes, zipped megabytes, share of zero weights, microseconds a text, and accuracy, ROC-AUC

@@ -58,12 +58,7 @@ def dense_model(student: Student) -> tf_keras.Sequential:
 
 
 def tune(student: Student, rows: TrainingRows, config: CompressConfig) -> Student:
-    """Prunes, clusters and quantises a student's dense layers as `config` says; tables stay as they are.
-
-    Args:
-      student: in the form in which it is served.
-      rows: what it was trained on.
-      config: `sparsity`, `clusters` and `qat_epochs`, each 0 for none.
+    """Prunes, clusters and quantises the dense layers of a student in the form in which it is served, on its training rows.
 
     Returns:
       A copy of the student with the new dense weights. After quantisation-aware training they lie on an 8-bit grid, and

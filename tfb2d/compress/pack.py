@@ -24,8 +24,7 @@ def pack(student: "Student", rows: "TrainingRows", max_megabytes: float = 0.0) -
     """Returns a student's int8 form: rows that training never read share a few, and under a budget rare rows are merged.
 
     Args:
-      student: a trained one.
-      rows: what it was trained on.
+      student, rows: a trained one, and what it was trained on.
       max_megabytes: bound of the SavedModel (10^6 bytes); 0 sets none.
 
     Raises:

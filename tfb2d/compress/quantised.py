@@ -18,15 +18,9 @@ def quantised(
 ) -> tf_keras.Model:
     """Makes a dense model with fake-quantised weights and activations; logits stay float.
 
-    The ranges of activations are the smallest and the largest value in `batches`. TFMOT starts them at +-6 and moves them
-    by a thousandth a step, which takes longer than a student's fine-tuning. So this is also what post-training
-    quantisation gives.
-
-    Args:
-      model: of dense layers.
-      batches: features, at least one batch.
-      sparse: further training keeps zeros.
-      clustered: further training keeps clusters.
+    The ranges of activations are the smallest and the largest value in `batches` of features. TFMOT starts them at +-6 and
+    moves them by a thousandth a step, which takes longer than a student's fine-tuning. So this is also what post-training
+    quantisation gives. Further training keeps zeros if `sparse`, and clusters if `clustered`.
 
     Raises:
       ValueError: there are no batches to read ranges from.

@@ -41,8 +41,7 @@ def contrasts(
     far from the base rate, on its class's side. The first model of `score` gives that score.
 
     Args:
-      texts: `[n]`, the labelled training texts.
-      labels: `[n]`, 0 or 1.
+      texts, labels: `[n]`, the labelled training texts, and 0 or 1.
       score: model's key -> what scores texts; the first is the reference, the teacher where there is one.
       frames: with `{}` in the word's place, such as "not {}". Those with words that the texts lack are left out.
       degrees: words before adjectives; () takes every word.

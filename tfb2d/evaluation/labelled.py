@@ -121,19 +121,13 @@ def evaluate(
       decision: of the model's card (`Scorer.about`): "threshold", and "f1", "precision", "recall" on validation. With it
         the student has F1, precision and recall on these rows, too.
       bm25: whether BM25 scores pairs as well; the documents are the titles of these rows.
-      resamples: of the bootstrap.
-      seed: of the bootstrap.
+      resamples, seed: of the bootstrap.
 
     Returns:
-      `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "bm25",
-      "teacher", "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention",
-      "over_bm25", "ndcg10_over_bm25", "decision", "warnings"}`.
-      `bm25` has the measures of order alone (`BY_ORDER`), since its scores are no probabilities; it is None of single texts
-      and of several classes. `over_bm25` is the share of the way from BM25 to the teacher that the student has come, by the
-      headline measure.
-      `retention` is of accuracy, `headline_retention` of the task's headline measure. The student is measured on all rows,
-      the teacher on the rows with its score. Fidelity and retention compare them there. Without a teacher, these and the
-      teacher's figures are None.
+      The figures, as `tfb2d evaluate --json` writes them. `student` is measured on all rows, `teacher` on the rows with its
+      score, where fidelity and retention compare the two; without a teacher these are None. `retention` is of accuracy,
+      `headline_retention` and `over_bm25` are of the task's headline measure. `bm25` has the measures of order alone
+      (`BY_ORDER`), since its scores are no probabilities; it is None of single texts and of several classes.
 
     Raises:
       DataError: see `teacher_scores`.

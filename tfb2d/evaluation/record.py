@@ -13,19 +13,17 @@ import subprocess
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tfb2d.atomic import read_json, write_json
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import DataError, UserError
 from tfb2d.evaluation.machine import machine
 from tfb2d.evaluation.models import MODELS
 from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25, seed_of
 from tfb2d.runs import Run
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 
 def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
@@ -110,7 +108,7 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to record")
     what.texts("runs", "Run folders, one a seed.")

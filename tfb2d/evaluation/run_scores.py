@@ -1,8 +1,7 @@
 """The splits of a finished run as each of its models scores them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,9 @@ from tfb2d.data.task import Task
 from tfb2d.evaluation.calibration import calibrate_known
 from tfb2d.evaluation.headline import chosen_threshold
 from tfb2d.evaluation.latency import Columns, measure
-from tfb2d.evaluation.models import History, Model
+from tfb2d.evaluation.models import Model
 from tfb2d.model_folder import megabytes
-from tfb2d.outcomes import Stack
+from tfb2d.outcomes import ExportOutcome, Stack
 from tfb2d.probability import one_column
 from tfb2d.runs import Run
 
@@ -28,34 +27,16 @@ LoadTeacher = Callable[[Path], Callable[[Columns], Any]]
 Score = Callable[[Columns], np.ndarray]  # texts, a list a field, to calibrated probabilities
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A distilled model that the run exported."""
-
-    key: str  # "student" or "twin"
-    folder: str  # of the exported version
-    megabytes: float  # its size, 10^6 bytes
-    history: History  # figures of its training
-
-
-def exported_models(run: Run, config: Config) -> list[Exported]:
-    """Returns the distilled models that the run exported; a further kind of model is an entry more."""
-    models = []
-    if "student" in config.models:
-        exported, history = run.export_outcome(), run.student_outcome().history
-        models.append(Exported("student", exported.model, exported.megabytes, history))
-    if "twin" in config.models:
-        exported, history = run.export_twin_outcome(), run.twin_outcome().history
-        models.append(Exported("twin", exported.model, exported.megabytes, history))
-    return models
+def exported_models(run: Run, config: Config) -> dict[str, ExportOutcome]:
+    """Returns the distilled models that the run exported, by their key; a further kind of model is an entry more."""
+    outcomes = {"student": run.export_outcome, "twin": run.export_twin_outcome}
+    return {key: outcome() for key, outcome in outcomes.items() if key in config.models}
 
 
 class RunScores:
-    """Scores the splits of a run, and any other texts, with each of its models.
+    """Scores the splits of a finished run, and any other texts, with each of its models.
 
-    Args:
-      run, config: the finished run.
-      load_teacher: takes a saved teacher's folder, and returns what computes logits of texts, a list a field.
+    `load_teacher` takes a saved teacher's folder, and returns what computes logits of texts, a list a field.
     """
 
     def __init__(self, run: Run, config: Config, load_teacher: LoadTeacher) -> None:
@@ -70,22 +51,23 @@ class RunScores:
         """Returns the texts of a split, a list for each field."""
         return [self.tables[split].column(name).to_pylist() for name in self.task.fields]
 
-    def exported(self, exported: Exported) -> Model:
+    def exported(self, key: str, exported: ExportOutcome) -> Model:
         """Measures an exported model as it is served."""
-        scorer, rows = self._scorer(exported.folder), self.config.report.latency_rows
-        texts = self.columns("test")
-        embeds = "embed_query" in scorer.signatures
+        scorer, rows, texts = self._scorer(exported.model), self.config.report.latency_rows, self.columns("test")
         scores, logits = scorer.score(texts)
+        embedding: Mapping[str, Any] = {}
+        if "embed_query" in scorer.signatures:
+            embedding = measure(lambda columns: scorer.embed(columns[0], "embed_query"), texts[:1], rows=rows)
         return Model(
-            scores,
-            chosen_threshold(self.task, self.labels, scorer.score(self.columns("valid"))[0]),
-            exported.history,
-            measure(scorer.score, texts, rows=rows),
-            exported.megabytes,
-            measure(lambda columns: scorer.embed(columns[0], "embed_query"), texts[:1], rows=rows) if embeds else {},
-            exported.folder,
-            logits,
-            scorer.calibration,
+            scores=scores,
+            threshold=chosen_threshold(self.task, self.labels, scorer.score(self.columns("valid"))[0]),
+            history=(self.run.twin_outcome() if key == "twin" else self.run.student_outcome()).history,
+            latency=measure(scorer.score, texts, rows=rows),
+            size_mb=exported.megabytes,
+            embed_latency=embedding,
+            folder=exported.model,
+            logits=logits,
+            calibration=scorer.calibration,
         )
 
     def teacher(self, name: str) -> Model:
@@ -134,9 +116,9 @@ class RunScores:
 
         return score
 
-    def score_by(self, exported: Exported) -> Score:
+    def score_by(self, exported: ExportOutcome) -> Score:
         """Returns what scores new texts with an exported model, as it is served."""
-        return lambda columns: self._scorer(exported.folder).score(columns)[0]
+        return lambda columns: self._scorer(exported.model).score(columns)[0]
 
     @cached_property
     def _stack(self) -> Stack:

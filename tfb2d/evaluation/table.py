@@ -56,12 +56,7 @@ def named_line(name: str, text: str) -> str:
 
 
 def ndcg_note(counts: Mapping[str, int], means: Mapping[str, float | None]) -> str:
-    """Says which groups the mean NDCG@10 counts, and what the mean over all groups is.
-
-    Args:
-      counts: of `metrics.ndcg_groups`.
-      means: a model's title -> its `ndcg10_all`.
-    """
+    """Says which groups the mean NDCG@10 counts (`ranking.ndcg_groups`), and each model's mean over all groups."""
     all_means = ", ".join(f"{name} {figure(mean)}" for name, mean in means.items())
     return (
         f"NDCG@10 counts {counts['counted']:,} of {counts['all']:,} groups: those of two rows or more, one of them "
@@ -147,11 +142,7 @@ def speed_up(report: Mapping[str, Any], key: str = "student") -> float | None:
 
 
 def print_table(report: Mapping[str, Any]) -> str:
-    """Lays out a report's short table and conclusions as text for a terminal.
-
-    Args:
-      report: of `write_report`, or the content of `report.json`.
-    """
+    """Lays out the short table and the conclusions of a `report.json` as text for a terminal."""
     measure, beside = report["headline_measure"], measures_beside(report)
     titles = [METRICS[measure], "95% interval", *(METRICS[name] for name in beside), "p50", "p99", "rows/s", "size"]
     rows = [["test split", *titles]]

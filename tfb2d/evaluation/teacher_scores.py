@@ -19,13 +19,9 @@ MOST_RETENTION = 1.2  # above it, the teacher's scores probably belong to other 
 def teacher_scores(
     task: Task, files: Sequence[str | Path], columns: Sequence[Sequence[str]], reading: Reading = AS_USUAL
 ) -> tuple[Floats, Matches]:
-    """Finds the probabilities that files hold for rows; see `data.scores` for columns, `data.join` for matching.
+    """Finds the probabilities that files hold for rows, given as one sequence of n texts a field.
 
-    Args:
-      task: of the labelled rows.
-      files: paths, globs, folders.
-      columns: the rows' texts, one sequence of n texts a field.
-      reading: how the files are read.
+    See `data.scores` for the files' columns, and `data.join` for matching.
 
     Returns:
       (float64 `[n]` or, of a multi-class task, `[n, k]`, NaN where no file has a score for the text; how many matched).

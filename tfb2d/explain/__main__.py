@@ -23,16 +23,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import quoting_flag
+from tfb2d.cli.arguments import Parser, quoting_flag
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.explain.source import Source
     from tfb2d.explain.views import View
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to explain")
     what.texts("texts", "Texts to explain; after -- they may begin with dashes.")

@@ -110,13 +110,8 @@ def from_files(
 ) -> TeacherRows:
     """Reads rows of files, and looks the teacher's scores up by their texts; labels may be missing.
 
-    Rows whose texts no model can read are left out, and counted in `origin`.
-
-    Args:
-      source: the student.
-      files, teacher: paths, globs or folders with the rows, and files with the teacher's scores.
-      fields: columns of the text fields where they have other names, each FIELD=COLUMN.
-      quoting: how TSV and CSV files of both were written, see `read_rows`.
+    Rows whose texts no model can read are left out, and counted in `origin`. `fields` are columns of text fields that have
+    other names, each FIELD=COLUMN.
 
     Raises:
       DataError: files that cannot be used, or no teacher's scores.

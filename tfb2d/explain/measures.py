@@ -98,16 +98,13 @@ def ngrams_of(student: "Student", text: str) -> np.ndarray:
 def measures(
     student: "Student", columns: Sequence[Sequence[str]], teacher: np.ndarray, seen: Seen | None
 ) -> dict[str, np.ndarray]:
-    """Measures all rows.
+    """Measures all rows; returns `[n]` float64 by the names of MEASURES.
 
     Args:
       student: whose n-grams they are.
       columns: texts, one sequence a field.
       teacher: its probabilities, `[n]` or `[n, k]`.
       seen: how often their n-grams occur in the transfer set; None leaves the measures that need it out.
-
-    Returns:
-      `[n]` float64 by the names of MEASURES.
     """
     n, most = len(columns[0]), student.config.max_tokens
     names = ["unseen", "rare", "collided"] * (seen is not None) + ["negations", "tokens", "cut", "margin"]

@@ -21,18 +21,15 @@ Prints the command that distils again. Exit status: 0; 3 with --fail_on_alert wh
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfb2d.cli.arguments import quoting_flag
+from tfb2d.cli.arguments import Parser, quoting_flag
 from tfb2d.errors import UserError
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 ALERTED = 3
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     what = "Files, globs or folders of request logs, separated by commas."

@@ -28,16 +28,9 @@ def compare(
     seed: int,
     show_text: bool,
 ) -> dict[str, Any]:
-    """Compares logged scores with the teacher's: over all, by version and, written into it, by window.
+    """Compares the logged scores of `n` rows with the teacher's logits `[n, k]`: over all, by version, and by window.
 
-    Args:
-      task: the model's.
-      sample: `n` rows.
-      logits: the teacher's `[n, k]`; NaN where it has none.
-      windows: their figures, with "start" in seconds.
-      length: of a window, in seconds.
-      seed: of the bootstrap.
-      show_text: whether to return the rows that differ most.
+    Each of the windows, which are `length` seconds long, gets its "fidelity". Rows without a logit (NaN) do not count.
 
     Returns:
       `{"fidelity": {"overall", "versions"}, "scatter": (teacher's scores, student's), "examples" with `show_text`}`.

@@ -57,10 +57,8 @@ def relabel(
       sample: the folder of `write_sample`.
       task: the model's.
       out: the folder of the labelled shards; a stopped labelling goes on there.
-      teacher: a saved teacher's folder, or None.
-      logits: files with the task's fields and logits, made elsewhere (`TeacherConfig.logits`).
-      quoting: how these were written, see `read_rows`.
-      progress: whether to show a progress bar.
+      teacher: a saved teacher's folder; None where there are `logits`.
+      logits: files with the task's fields and logits, made elsewhere (`TeacherConfig.logits`), by `quoting`.
 
     Raises:
       ConfigError, DataError: no such teacher, a teacher of another task, or files that cannot be used.
@@ -110,17 +108,10 @@ def write_fresh(
     held_out_keys: set[str],
     aliases: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Writes `part-*.parquet` with the fields and `logit` (or `logit_0..k-1`).
+    """Writes `part-*.parquet` with the fields, also under their `aliases`, and `logit` (or `logit_0..k-1`).
 
     Leaves out rows without a logit, and texts that repeat an earlier row or a held-out text. Texts are compared up to case,
-    punctuation and spacing (`text_key`).
-
-    Args:
-      folder: to write.
-      sample, logits: the folder of `write_sample`, and what `relabel` returned for it.
-      task: the model's.
-      held_out_keys: of `held_out`.
-      aliases: further column names for the task's fields.
+    punctuation and spacing (`text_key`). `sample` is the folder of `write_sample`, `logits` are what `relabel` returned.
 
     Returns:
       `{"rows", "duplicates", "held_out", "unlabelled"}`.

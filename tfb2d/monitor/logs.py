@@ -80,14 +80,10 @@ def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
 
 
 class LogReader:
-    """Reads logs: files, globs and folders; `counts` is complete after reading.
+    """Reads logs: files, globs and folders, whose records an `unroller` makes rows of.
 
-    Args:
-      patterns: of the files.
-      unroller: makes rows of records.
-      out: the file for unreadable records, `broken.jsonl`; None writes none.
-      model, version: take only what these answered; "" and 0 take all.
-      progress: whether to show a progress bar.
+    `counts` is complete after reading. Unreadable records are listed in `out`, if it is given. Only what `model` and
+    `version` answered is taken; "" and 0 take all.
     """
 
     def __init__(

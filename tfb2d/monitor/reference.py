@@ -82,12 +82,10 @@ def load_or_build(
 
     Args:
       patterns: rows with the task's fields (a run's transfer table), or one `reference.safetensors` from elsewhere.
-      scorer: the model.
-      hasher: of the n-grams.
+      scorer, hasher: the model, and what makes its n-grams.
       cache: the file to load from or to save to.
       seed: of the sample that is scored.
       quoting: how TSV and CSV files were written, see `read_rows`.
-      progress: whether to show a progress bar.
 
     Raises:
       DataError: files that cannot be used, or a reference with other n-grams.

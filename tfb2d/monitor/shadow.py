@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 
@@ -130,7 +130,7 @@ def summary(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     servers = parser.group("servers")
     servers.flag("before", "The server that answers now.", required=True, metavar="ADDRESS[@LABEL|@VERSION]")

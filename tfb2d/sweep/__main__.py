@@ -26,10 +26,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import RECIPE_SETTINGS
+from tfb2d.cli.arguments import RECIPE_SETTINGS, Parser
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.config import Config
     from tfb2d.runs import Run
     from tfb2d.sweep.run_data import RunData
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 SETTINGS = RECIPE_SETTINGS
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to vary")
     what.flag("workdir", "The folder of a finished run.", required=True, metavar="DIR")

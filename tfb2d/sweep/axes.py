@@ -20,12 +20,11 @@ def axes(
     rows: int = ALL,
     left_out: Callable[[str], None] = lambda line: None,
 ) -> list[Axis]:
-    """Returns the axes of these names, each with the base among its variants.
+    """Returns the axes of these names, each with the recipe's own settings, the base, among its variants.
 
     Args:
       names: of AXES, or "all", which leaves out what the run cannot answer.
-      config: the recipe.
-      facts: what the run has.
+      config, facts: the recipe, and what the run has.
       values: axis -> values that replace the usual ones.
       equal_steps: whether variants with fewer rows train as many steps as the base, see `longer`.
       rows: transfer rows beyond the labelled ones, of every axis but "transfer"; ALL takes all.
