@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tfb2d.cli.arguments import Parser
 
-ALL = ("float", "int8", "post-training", "qat", "pruned-50", "pruned-80", "clusters-16", "pruned-50+qat")
-ALL += ("clusters-16+qat", "pruned-50+clusters-16+qat")
+ALL = ["float", "int8", "post-training", "qat", "pruned-50", "pruned-80", "clusters-16"]
+ALL += ["pruned-50+qat", "clusters-16+qat", "pruned-50+clusters-16+qat"]
 
 
 def add_arguments(parser: Parser) -> None:

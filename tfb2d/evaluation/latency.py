@@ -1,7 +1,10 @@
-"""Latency of a model, from strings to probabilities, as its caller sees it."""
+"""Latency of a model, from strings to probabilities, as its caller sees it; the machine that it is measured on."""
 
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,3 +59,11 @@ def measure(
         "batch_ms": batches,
         "rows_per_second": batch / batches["p50"] * 1000,
     }
+
+
+def machine() -> str:
+    """Returns the processor, its cores and the system."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{next(names, platform.machine())}, {os.cpu_count()} cores, {platform.system()}"

@@ -20,7 +20,7 @@ import numpy as np
 from tfb2d.atomic import read_json, write_json
 from tfb2d.cli.arguments import Parser
 from tfb2d.errors import DataError, UserError
-from tfb2d.evaluation.machine import machine
+from tfb2d.evaluation.latency import machine
 from tfb2d.evaluation.models import MODELS
 from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25, seed_of
 from tfb2d.runs import Run

@@ -121,10 +121,10 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
         agreement, distance = (result["fidelity"]["overall"][name] for name in ("agreement", "distance"))
         alt = f"Share decided as the teacher does, by window. Over all {percent(agreement['value'])}."
         caption = "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests."
-        add("Fidelity", pictures.agreement(windows, agreement), alt, caption)
+        add("Fidelity", pictures.compared(windows, "agreement", "decided alike, %", agreement["value"]), alt, caption)
         alt = f"Mean distance of the probabilities, by window. Over all {figure(distance['value'])}."
         caption = "Of the served probability from the teacher's."
-        add("Distance from the teacher", pictures.distance(windows), alt, caption)
+        add("Distance from the teacher", pictures.compared(windows, "distance", "mean distance, %"), alt, caption)
     alt = f"PSI by window. Over all {figure(overall['psi'])}."
     caption = f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: chance exceeds it in 1 window of 20."
     add("Score drift", pictures.drift(windows), alt, caption)

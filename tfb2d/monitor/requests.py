@@ -146,20 +146,18 @@ class Unroller:
 
     def _results(self, kind: str, result: Any, rows: int) -> Floats:
         scores = self._missing(rows)
-        answers: Sequence[Any] = ()
+        values: list[list[float]] = []
         if kind.startswith("regress"):
-            answers = result.regressions
+            values = [[answer.value] for answer in result.regressions]
         elif kind.startswith("classif"):
-            answers = result.classifications
-        if answers and len(answers) != rows:
-            raise ValueError(f"{len(answers)} answers for {rows} examples")
-        for row, result_of_row in enumerate(answers):
-            if kind.startswith("regress"):
-                scores[row] = result_of_row.value if self.task.n_logits == 1 else np.nan
-            else:
-                class_scores = [part.score for part in result_of_row.classes]
-                if len(class_scores) == max(self.task.n_logits, 2):
-                    scores[row] = class_scores if self.task.n_logits > 1 else class_scores[1]
+            values = [[part.score for part in answer.classes] for answer in result.classifications]
+            if self.task.n_logits == 1:  # of two classes the second is what a single score is of
+                values = [of_row[1:] if len(of_row) == 2 else [] for of_row in values]
+        if values and len(values) != rows:
+            raise ValueError(f"{len(values)} answers for {rows} examples")
+        for row, of_row in enumerate(values):
+            if len(of_row) == self.task.n_logits:
+                scores[row] = of_row
         return scores
 
 

@@ -189,7 +189,7 @@ def _evaluate(
     import datetime
 
     from tfb2d.atomic import read_json, write_atomic, write_json
-    from tfb2d.evaluation.machine import machine
+    from tfb2d.evaluation.latency import machine
     from tfb2d.evaluation.results import plain
     from tfb2d.resume import fingerprint
     from tfb2d.sweep.collisions import Collisions
