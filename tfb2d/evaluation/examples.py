@@ -35,7 +35,7 @@ def examples(run: RunResults) -> dict[str, Any]:
                 ],
                 "label": label_text(run.task, labels[row]),
                 "scores": [
-                    {"key": key, **_score(run.task, scores[row])}
+                    {"key": key, **score_bar(run.task, scores[row])}
                     for key, scores in models.items()
                     if scores is not None
                 ],
@@ -61,7 +61,7 @@ def label_text(task: Task, label: float) -> str:
     return f"{low + label * (high - low):g}"
 
 
-def _score(task: Task, score: Any) -> dict[str, Any]:
+def score_bar(task: Task, score: Any) -> dict[str, Any]:
     """Returns a row's score: the share of a bar that is filled, and the text beside it."""
     if np.ndim(score) == 0:
         return {"share": float(score), "text": f"{score:.3f}"}

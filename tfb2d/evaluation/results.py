@@ -110,7 +110,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
     scores = {key: np.asarray(model.scores) for key, model in run.models.items()}
     teacher = scores.pop("teacher", None)
     whole = Bootstrap(run.task, labels, scores, groups, **draws)
-    intervals: dict[str, Any] = {key: whole.intervals(key) for key in scores}
+    intervals, values = {key: whole.intervals(key) for key in scores}, dict(whole.values)
     compared: dict[str, dict[str, Interval]] = {key: {} for key in run.distilled}
     scored = np.zeros(len(labels), np.bool_) if teacher is None else covered(teacher)
     warnings = [] if teacher is None else few_scored(int(scored.sum()), len(labels))
@@ -118,7 +118,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
         met = {key: values[scored] for key, values in {"teacher": teacher, **scores}.items()}
         shares = {key: agreement(met["teacher"], met[key]) for key in run.distilled}
         part = Bootstrap(run.task, labels[scored], met, _of(groups, scored), shares=shares, **draws)
-        intervals["teacher"] = part.intervals("teacher")
+        intervals["teacher"], values["teacher"] = part.intervals("teacher"), part.values["teacher"]
         for key in run.distilled:
             compared[key] = against_teacher(part, key, measure, run.rankings)
         kept = compared[run.leading]["retention"]["value"]
@@ -134,14 +134,14 @@ def summarise(run: RunResults) -> dict[str, Any]:
         "name": run.name,
         "task": run.task.to_json(),
         "leading": run.leading,
-        **{key: _values(intervals.get(key)) for key in MODELS if key != "bm25"},
+        **{key: values.get(key) for key in MODELS if key != "bm25"},
         "teachers": {name: _alone(run, name, labels, groups) for name in run.teachers},
         **{name: leading[name]["value"] if name in leading else None for name in (*COMPARED, *HEADLINE, *OVER_BM25)},
         "compared": compared,
         "headline_measure": measure,
         "baselines": {"constant": _constant(run, labels, groups)}
-        | ({"bm25": _values(intervals["bm25"])} if "bm25" in intervals else {}),
-        "thresholds": _chosen(run, intervals),
+        | ({"bm25": values["bm25"]} if "bm25" in values else {}),
+        "thresholds": _chosen(run, values),
         "intervals": {
             name: {key: figure["ci95"] for key, figure in figures.items()} for name, figures in intervals.items()
         }
@@ -249,23 +249,18 @@ def _constant(run: RunResults, labels: Floats, groups: NDArray[Any] | None) -> d
     return metrics(run.task, labels, scores, groups, float(scores[0]) if kind == "binary" else None)
 
 
-def _chosen(run: RunResults, intervals: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, float]]:
+def _chosen(run: RunResults, values: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
     """Returns the thresholds that were chosen, by model, with F1, precision and recall on the test split."""
-    chosen = {key: model.threshold for key, model in run.models.items() if key in intervals}
     return {
-        key: {"threshold": threshold}
-        | {name: intervals[key][name]["value"] for name in ("f1", "precision", "recall") if name in intervals[key]}
-        for key, threshold in chosen.items()
-        if threshold is not None
+        key: {"threshold": model.threshold}
+        | {name: values[key][name] for name in ("f1", "precision", "recall") if name in values[key]}
+        for key, model in run.models.items()
+        if key in values and model.threshold is not None
     }
 
 
 def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:
     return None if values is None else values[rows]
-
-
-def _values(figures: Mapping[str, Interval] | None) -> dict[str, Any] | None:
-    return None if figures is None else {name: interval["value"] for name, interval in figures.items()}
 
 
 def _alone(run: RunResults, name: str, labels: Floats, groups: NDArray[Any] | None) -> dict[str, float | None] | None:

@@ -52,11 +52,7 @@ def join_test_logits(files: Sequence[Path], output: Path) -> None:
 
 
 def read_test_logits(file: Path) -> dict[int, RunResults]:
-    """Returns each seed's results, as `results.summarise` takes them; their texts are the hashes.
-
-    Raises:
-      DataError: the file is missing, or was not written by this module.
-    """
+    """Returns each seed's results, with hashes as texts; raises DataError of a file that this module did not write."""
     try:
         table = pq.read_table(file)
     except (OSError, pa.ArrowInvalid) as error:

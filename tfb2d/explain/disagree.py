@@ -136,11 +136,7 @@ def from_files(
 
 
 def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
-    """Measures all rows, and lists some on which the two differ.
-
-    Raises:
-      DataError: the teacher scored none of the rows.
-    """
+    """Measures all rows, and lists some on which the two differ; raises DataError where the teacher scored none."""
     from tfb2d.students.scoring import score_texts
 
     task = source.student.task

@@ -101,11 +101,7 @@ class LogReader:
         self._model, self._version, self._progress = model, version, progress
 
     def requests(self) -> Iterator[LoggedRequest]:
-        """Yields the requests.
-
-        Raises:
-          DataError: no file holds a request for this model.
-        """
+        """Yields the requests; raises DataError where no file holds one for this model."""
         counts, size = self.counts, sum(path.stat().st_size for path in self._paths)
         bar = tqdm(total=size, desc="logs", unit="B", unit_scale=True, disable=not self._progress, leave=False)
         with bar, Rejects(self._out, 1.0) as rejects:
@@ -139,11 +135,7 @@ class LogReader:
             raise DataError(f"no request for this model in {counts.files:,} files: {self.why()}")
 
     def rows(self) -> Iterator[Rows]:
-        """Yields the rows, in batches.
-
-        Raises:
-          DataError: there are none.
-        """
+        """Yields the rows, in batches; raises DataError where there are none."""
         waiting: list[LoggedRequest] = []
         rows = chars = first = 0
         for request in self.requests():

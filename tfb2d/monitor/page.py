@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tfb2d.data.task import Task
 from tfb2d.evaluation import pictures as run_pictures
+from tfb2d.evaluation.examples import score_bar
 from tfb2d.evaluation.scores import decisions
 from tfb2d.evaluation.table import figure, named_line, percent, span, within
 from tfb2d.monitor import pictures
@@ -18,6 +18,7 @@ TEMPLATE = Path(__file__).with_name("monitor.html")
 
 def render(result: Mapping[str, Any]) -> str:
     """Returns the HTML page of the figures of `Monitor.run`; texts from the log are escaped."""
+    task = Task.from_json(result["task"])
     return render_page(
         TEMPLATE,
         result=result,
@@ -28,7 +29,7 @@ def render(result: Mapping[str, Any]) -> str:
         table=_table(result),
         counts=_counts(result),
         tokens=[(token["token"], f"{token['count']:,}") for token in result.get("new_tokens") or []],
-        examples=[_example(example) for example in result.get("examples", [])],
+        examples=[_example(task, example) for example in result.get("examples", [])],
     )
 
 
@@ -181,12 +182,6 @@ def _counts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _example(example: Mapping[str, Any]) -> dict[str, Any]:
-    scores = []
-    for name in ("teacher", "student"):
-        score = np.asarray(example[name], np.float64)
-        best = int(score.argmax()) if score.ndim else 0
-        value = float(score[best] if score.ndim else score)
-        text = f"class {best}: {value:.3f}" if score.ndim else f"{value:.3f}"
-        scores.append({"key": name, "share": value, "text": text})
+def _example(task: Task, example: Mapping[str, Any]) -> dict[str, Any]:
+    scores = [{"key": name, **score_bar(task, example[name])} for name in ("teacher", "student")]
     return {"texts": [(name, excerpt(text)) for name, text in example["texts"].items()], "scores": scores}

@@ -60,11 +60,7 @@ class Reference:
 
     @classmethod
     def load(cls, path: Path) -> "Reference":
-        """Reads what `save` wrote.
-
-        Raises:
-          DataError: another kind of file.
-        """
+        """Reads what `save` wrote; raises DataError of another kind of file."""
         try:
             with safe_open(path, "numpy") as file:
                 about = json.loads(file.metadata()["reference"])

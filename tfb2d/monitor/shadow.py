@@ -81,11 +81,7 @@ class Comparison:
 def compare(
     before: "Client", after: "Client", requests: Sequence["LoggedRequest"], progress: bool = True
 ) -> Comparison:
-    """Sends requests to two servers and collects their answers.
-
-    Raises:
-      ServingError: a server refuses a request, or cannot be reached.
-    """
+    """Sends requests to two servers and collects their answers; raises ServingError where one does not answer."""
     from tqdm import tqdm
 
     scores: tuple[list[Any], list[Any]] = ([], [])

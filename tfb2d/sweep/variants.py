@@ -207,11 +207,7 @@ def _student(start: Settings, **changed: Any) -> Settings:
 
 
 def count(text: str, least: int = 0) -> int:
-    """Parses a count as people write it: 300000, 300k, 1m, 2^18.
-
-    Raises:
-      ValueError: no count, or less than `least`.
-    """
+    """Parses a count as people write it: 300000, 300k, 1m, 2^18; raises ValueError of none, or of less than `least`."""
     text = text.strip().lower()
     if "^" in text:
         low, high = text.split("^")
