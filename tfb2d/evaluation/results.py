@@ -251,12 +251,13 @@ def _constant(run: RunResults, labels: Floats, groups: NDArray[Any] | None) -> d
 
 def _chosen(run: RunResults, values: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
     """Returns the thresholds that were chosen, by model, with F1, precision and recall on the test split."""
-    return {
-        key: {"threshold": model.threshold}
-        | {name: values[key][name] for name in ("f1", "precision", "recall") if name in values[key]}
-        for key, model in run.models.items()
-        if key in values and model.threshold is not None
-    }
+    figures = ("f1", "precision", "recall")
+    chosen: dict[str, dict[str, float | None]] = {}
+    for key, model in run.models.items():
+        if key in values and model.threshold is not None:
+            chosen[key] = {"threshold": model.threshold}
+            chosen[key] |= {name: values[key][name] for name in figures if name in values[key]}
+    return chosen
 
 
 def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:
