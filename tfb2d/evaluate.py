@@ -19,31 +19,22 @@ They are joined by text, exactly or up to spaces, case and HTML escapes.
 """
 
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfb2d.cli.arguments import model_flag, reading_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+from tfb2d.cli.arguments import Parser, model_flag, reading_flags
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     files = parser.group("files")
     model_flag(files)
     files.words("data", "Labelled files, globs or folders, separated by commas.", required=True, metavar="FILE,...")
-    files.words(
-        "teacher_logits",
-        "Files with a teacher's logits of these rows, for fidelity and retention.",
-        metavar="FILE,...",
-    )
+    what = "Files with a teacher's logits of these rows, for fidelity and retention."
+    files.words("teacher_logits", what, metavar="FILE,...")
     files.flag("json", "Also write the figures to this file.", "", metavar="FILE")
     columns = parser.group("columns")
-    columns.flag(
-        "group",
-        "A column (movie): NDCG within its groups, intervals by drawing groups. [default: the query of pairs]",
-        "",
-    )
+    what = "A column (movie): NDCG within its groups, intervals by drawing groups. [default: the query of pairs]"
+    columns.flag("group", what, "")
     columns.flag("label", "The label column, where it is not called as in training.", "")
     columns.words("fields", "Columns of the text fields where they have other names.", metavar="FIELD=COLUMN,...")
     reading_flags(parser.group("reading"))
@@ -95,7 +86,7 @@ def table(figures: dict[str, Any]) -> str:
     """Lays out the figures as text for a terminal."""
     from tfb2d.data.join import Matches
     from tfb2d.evaluation.models import MODELS
-    from tfb2d.evaluation.table import METRICS, figure, layout, ndcg_note, percent, span
+    from tfb2d.evaluation.table import METRICS, figure, layout, named_line, ndcg_note, percent, span
 
     models = {MODELS[key]: figures[key] for key in ("student", "bm25", "teacher") if figures[key]}
     rows = [["metric", *(cell for name in models for cell in (name if len(models) > 1 else "value", "95% interval"))]]
@@ -107,7 +98,7 @@ def table(figures: dict[str, Any]) -> str:
     lines = [layout(rows), ""]
 
     def line(name: str, text: str) -> None:
-        lines.append(f"{name:10s} {text}".rstrip())
+        lines.append(named_line(name, text))
 
     shown = [(name, figures[name], "") for name in ("fidelity", "retention")]
     if figures["headline_measure"] != "accuracy":
@@ -123,10 +114,8 @@ def table(figures: dict[str, Any]) -> str:
         line("over BM25", f"{reached}: the share of the way from BM25 to the teacher")
     if decision := figures["decision"]:
         there = ", ".join(f"{METRICS[name]} {figure(decision[name])}" for name in ("f1", "precision", "recall"))
-        line(
-            "threshold",
-            f"{figure(decision['threshold'])}, from which score on the answer is yes; chosen on validation,",
-        )
+        threshold = figure(decision["threshold"])
+        line("threshold", f"{threshold}, from which score on the answer is yes; chosen on validation,")
         line("", f"where it had {there}; its figures on these rows stand above")
     line("rows", f"{figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else ""))
     if figures["ndcg_groups"]:

@@ -6,7 +6,7 @@ from scipy.special import expit, softmax
 
 from tests.evaluation.harness import seeds
 from tfb2d.evaluation.calibration import calibrate
-from tfb2d.evaluation.metrics import expected_calibration_error, log_losses
+from tfb2d.evaluation.metrics import log_losses, metrics
 from tfb2d.outcomes import Calibration
 
 
@@ -17,7 +17,7 @@ def test_it_finds_the_scale_and_the_bias() -> None:
     fitted = calibrate("binary", labels, logits)
     assert fitted.scale == pytest.approx(0.5, abs=0.03)
     assert fitted.bias == pytest.approx([-0.7], abs=0.05)
-    assert expected_calibration_error("binary", labels.astype(float), fitted.apply(logits)) < 0.02
+    assert metrics("binary", labels, fitted.apply(logits))["ece"] < 0.02
     assert fitted.note == ""
 
 

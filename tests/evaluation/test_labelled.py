@@ -14,8 +14,7 @@ from tfb2d.evaluation.bm25 import bm25_scores
 from tfb2d.evaluation.labelled import evaluate, score_labelled_rows
 from tfb2d.evaluation.metrics import metrics
 from tfb2d.evaluation.scores import agreement
-from tfb2d.evaluation.teacher_scores import teacher_scores
-from tfb2d.evaluation.teacher_warnings import few_scored, teacher_warnings
+from tfb2d.evaluation.teacher_scores import few_scored, teacher_scores, teacher_warnings
 
 WORDS = ["good film", "bad film", "a good one", "not for me", "good", "dull"]
 

@@ -233,11 +233,9 @@ def test_groups_must_have_the_rows() -> None:
         m.metrics("binary", [0, 1], [0.5, 0.5], ["a"])
 
 
-def test_agreement_distance_and_retention() -> None:
+def test_agreement_and_distance() -> None:
     assert agreement([0.1, 0.9, 0.5, 0.4], [0.2, 0.4, 0.7, 0.3]).tolist() == [True, False, True, True]
     assert agreement([[0.1, 0.9], [0.6, 0.4]], [[0.2, 0.8], [0.4, 0.6]]).tolist() == [True, False]
     assert distances(np.array([[0.1, 0.9]]), np.array([[0.3, 0.7]])) == pytest.approx([0.2])
     with pytest.raises(ValueError, match=r"teacher_scores are \[2\], student_scores \[1\]"):
         agreement([0.1, 0.2], [0.1])
-    assert m.retention(0.8, 0.6) == pytest.approx(0.75)
-    assert m.retention(None, 0.6) is m.retention(0.0, 0.6) is m.retention(0.8, None) is None

@@ -11,8 +11,7 @@ from tests.evaluation.harness import NASTY, TIMES, graded_twin_and_bm25, run_res
 from tests.full_disk import full_disk
 from tfb2d.evaluation import metrics as m
 from tfb2d.evaluation.models import Model
-from tfb2d.evaluation.page import cards, headline, ranking_note, table
-from tfb2d.evaluation.report import write_report
+from tfb2d.evaluation.page import cards, headline, ranking_note, table, write_report
 from tfb2d.evaluation.results import plain, summarise
 from tfb2d.evaluation.scores import agreement
 from tfb2d.evaluation.table import duration, print_table

@@ -110,10 +110,10 @@ def some_rows(times: list[int], scores: list[float] | None = None) -> Rows:
 
 def test_windows_join_until_they_are_few() -> None:
     windows = Windows(0, (1, 1, 2))
-    known = {1: np.array([[2, 1], [0, 0]] * 5)}
+    known = np.array([[2, 1], [0, 0]] * 5)[None, None]
     for day in range(3):
         for hour in range(24):
-            windows.add(some_rows([day * DAY + hour * HOUR + i for i in range(10)]), [known])
+            windows.add(some_rows([day * DAY + hour * HOUR + i for i in range(10)]), known)
     result = windows.finish()
     assert windows.length == 6 * HOUR
     assert [start for start, _ in result] == [6 * HOUR * i for i in range(12)]
@@ -125,14 +125,14 @@ def test_windows_join_until_they_are_few() -> None:
 
 def test_windows_of_a_given_length() -> None:
     windows = Windows(seconds_of("15m"), (1, 1, 2))
-    windows.add(some_rows([0, 899, 900, 5000], [0.2, np.nan, 0.5, 0.9]), [{1: np.zeros((4, 2), np.int64)}])
+    windows.add(some_rows([0, 899, 900, 5000], [0.2, np.nan, 0.5, 0.9]), np.zeros((1, 1, 4, 2), np.int64))
     assert [(start, entry["rows"], entry["scored"]) for start, entry in windows.finish()] == [
         (0, 2, 1),
         (900, 1, 1),
         (4500, 1, 1),
     ]
     with pytest.raises(DataError, match="--window takes longer ones"):
-        windows.add(some_rows([900 * i for i in range(2100)]), [{1: np.zeros((2100, 2), np.int64)}])
+        windows.add(some_rows([900 * i for i in range(2100)]), np.zeros((1, 1, 2100, 2), np.int64))
     for wrong in ("1", "m", "0h", "-1d", "1.5h", "2 h"):
         with pytest.raises(DataError, match="15m, 6h or 1d"):
             seconds_of(wrong)

@@ -242,9 +242,9 @@ def test_a_runs_hashed_rows_give_the_same_reference(models: dict[str, Path], tmp
     write_record(run.data, Record("made", outcome=outcome.to_json()))
     scorer, hasher = Scorer(models["graded"]), Hasher((1, 2), config.student.max_tokens)
     patterns = [str(run.split("transfer"))]
-    of_texts = build(patterns, scorer, hasher, 0, "made", progress=False)
+    of_texts = build(patterns, scorer, hasher, 0, "made", "auto", False)
     write_record(run.rows("transfer").parent, Record("made", outcome=hash_splits(run, config).to_json()))
-    of_rows = build(patterns, scorer, NoTexts((1, 2), config.student.max_tokens), 0, "made", progress=False)
+    of_rows = build(patterns, scorer, NoTexts((1, 2), config.student.max_tokens), 0, "made", "auto", False)
     np.testing.assert_array_equal(of_rows.known.bits, of_texts.known.bits)
     np.testing.assert_array_equal(of_rows.scores, of_texts.scores)
     assert of_rows.scores.sum() == 200  # rows that people wrote

@@ -200,7 +200,7 @@ def grouped(works: Sequence[Any]) -> list[list[Any]]:
 
 
 def _about(notes: Mapping[str, str], settings: "Settings", words: Sequence[str]) -> dict[str, Any]:
-    from tfb2d.evaluation.machine import machine
+    from tfb2d.evaluation.latency import machine
 
     versions = {}
     for name in PACKAGES:

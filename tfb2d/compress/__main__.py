@@ -10,35 +10,19 @@ Writes <workdir>/compress.json.
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+from tfb2d.cli.arguments import Parser
 
-FORMS = (
-    "float",
-    "int8",
-    "post-training",
-    "qat",
-    "pruned-50",
-    "pruned-80",
-    "clusters-16",
-    "pruned-50+qat",
-    "clusters-16+qat",
-)
-ALL = (*FORMS, "pruned-50+clusters-16+qat")
+ALL = ["float", "int8", "post-training", "qat", "pruned-50", "pruned-80", "clusters-16"]
+ALL += ["pruned-50+qat", "clusters-16+qat", "pruned-50+clusters-16+qat"]
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to compare")
     what.flag("workdir", "The run folder; its student stage must be done.", "runs/quickstart", metavar="DIR")
-    what.words(
-        "forms",
-        "Forms: float, int8, post-training, budget-MEGABYTES, or parts of pruned-PERCENT, clusters-NUMBER, qat joined by"
-        " '+'.",
-        ALL,
-    )
+    dense = "parts of pruned-PERCENT, clusters-NUMBER, qat joined by '+'"
+    what.words("forms", f"Forms: float, int8, post-training, budget-MEGABYTES, or {dense}.", ALL)
     what.integer("epochs", "Epochs of each fine-tuning.", 2, 1)
 
 

@@ -20,19 +20,14 @@ _BLOCK = 4096  # rows whose distances are computed at once
 
 @dataclass(frozen=True)
 class Table:
-    """A trained table, and how often training read its rows.
+    """A trained table, and how often training read its rows."""
 
-    Attributes:
-      values: `[buckets, dim]` float32.
-      counts: `[buckets]` int64, how often training read each row.
-      unseen_rows: how many rows stand for all that were never read. 1 is a row of zeros: what training never saw adds
-        nothing. More are start values, chosen by id. Soft matching compares rows, so two unknown words must not look the
-        same there, and an unknown word must look like itself. Rare words then share these rows as well: merged with other
-        words they would match them.
-    """
-
-    values: np.ndarray
-    counts: np.ndarray
+    values: np.ndarray  # `[buckets, dim]` float32
+    counts: np.ndarray  # `[buckets]` int64, how often training read each row
+    # How many rows stand for all that were never read. 1 is a row of zeros: what training never saw adds nothing. More
+    # are start values, chosen by id. Soft matching compares rows, so two unknown words must not look the same there,
+    # and an unknown word must look like itself. Rare words then share these rows as well: merged with other words they
+    # would match them.
     unseen_rows: int = 1
 
     @property
@@ -45,23 +40,19 @@ class Table:
         """Returns the bytes of a map from buckets to rows."""
         return 4 * len(self.values)
 
-    @property
-    def seen(self) -> int:
-        """Counts the rows that training read."""
-        return int(np.count_nonzero(self.counts))
-
     def stored(self) -> CompressedTable:
         """Stores every row that training read; the others share rows where that takes fewer bytes."""
-        spare = min(self.unseen_rows, len(self.values) - self.seen)
-        mapped = (self.seen + spare) * self.row_bytes + self.map_bytes
-        return self.cut(self.seen) if mapped < len(self.values) * self.row_bytes else quantise(self.values)
+        seen = int(np.count_nonzero(self.counts))
+        spare = min(self.unseen_rows, len(self.values) - seen)
+        mapped = (seen + spare) * self.row_bytes + self.map_bytes
+        return self.cut(seen) if mapped < len(self.values) * self.row_bytes else quantise(self.values)
 
     def cut(self, rows: int) -> CompressedTable:
         """Stores at most `rows` rows for what training read, and `unseen_rows` rows for all else.
 
         The rows that were read most keep a row each; rarer ones share.
         """
-        seen, unseen = np.split(np.argsort(-self.counts, kind="stable"), [self.seen])
+        seen, unseen = np.split(np.argsort(-self.counts, kind="stable"), [np.count_nonzero(self.counts)])
         shared = min(SHARED, (rows + 1) // 2) if rows < len(seen) and self.unseen_rows == 1 else 0
         own, rare = np.split(seen, [min(rows, len(seen)) - shared])
         parts = [self.values[own]]
@@ -81,12 +72,9 @@ class Table:
 
 
 def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lloyd's k-means, started from the rows of the largest weight; the same input gives the same outcome.
+    """Runs Lloyd's k-means on rows `[n, dim]`, n >= k, of weights `[n]`; the same input gives the same outcome.
 
-    Args:
-      rows: `[n, dim]` float32, n >= k.
-      weights: `[n]`, above 0.
-      k: centres.
+    It starts from the rows of the largest weight.
 
     Returns:
       Centres `[k, dim]` float32, the weighted means of their rows, and each row's centre `[n]` int32.
@@ -106,11 +94,7 @@ def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.
 
 
 def fit(tables: Mapping[str, Table], room: int | None = None) -> dict[str, CompressedTable]:
-    """Fits all tables into one budget: the rows that training read most, of any table, are stored separately.
-
-    Args:
-      tables: by name.
-      room: bytes for all of them; None sets no bound.
+    """Fits all tables into `room` bytes, if there is a bound: of any table the rows that training read most are kept.
 
     Raises:
       BudgetError: not even a map and two rows a table fit.

@@ -1,21 +1,20 @@
 """Measures one trained student in many compressed forms."""
 
 import dataclasses
-import time
 import zlib
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfb2d.compress.dense import CALIBRATION_BATCHES, dense_model, features, tuned, with_dense
+from tfb2d.compress.dense import dense_model, features, some_batches, tuned, with_dense
 from tfb2d.compress.pack import pack
 from tfb2d.compress.quantised import quantised, quantised_form
 from tfb2d.compress.stage import split_figures
 from tfb2d.compress.student import dense_layers, stored_bytes
 from tfb2d.config import CompressConfig, Config, ConfigError
+from tfb2d.evaluation.latency import measure
 from tfb2d.runs import Run
 from tfb2d.students.fit import soft_training_rows
 from tfb2d.students.model import Student, load_student
@@ -25,13 +24,7 @@ from tfb2d.students.stage import learnt_stack
 
 
 def compare(run: Run, run_config: Config, forms: Sequence[str], epochs: int) -> list[dict[str, Any]]:
-    """Measures a run's student in each form.
-
-    Args:
-      run: a run whose student is finished.
-      run_config: its settings.
-      forms: names of forms, as the command `tfb2d compress` takes them.
-      epochs: of each fine-tuning.
+    """Measures the student of a run in each form, named as the command `tfb2d compress` takes them.
 
     Returns:
       For each form a dict: megabytes, zipped megabytes, share of zero weights, microseconds a text, and accuracy, ROC-AUC
@@ -82,8 +75,7 @@ def _tuned(
 ) -> tuple[Student, Callable | None]:
     source = features(student)
     if rounded:
-        batches = [source(rows.batch(index)[0]) for index in islice(rows.batches(512, (0, 9)), CALIBRATION_BATCHES)]
-        model = quantised(dense_model(student), batches)
+        model = quantised(dense_model(student), some_batches(source, rows, 0))
     else:
         model = tuned(dense_model(student), source, rows, config)
     if not (rounded or config.qat_epochs):
@@ -97,19 +89,14 @@ def _figures(run: Run, student: Student, score: Callable | None) -> dict[str, An
     kernels = [layer.kernel.numpy() for layer in dense_layers(student)]
     weights = b"".join(np.ascontiguousarray(weight.numpy()).tobytes() for weight in student.trunk.weights)
     graph = ServedStudent(student)
-    serve = tf.function(graph.logits).get_concrete_function(
-        [tf.TensorSpec([None], tf.string)] * len(student.task.fields)
-    )
-    row = [tf.constant(["a text of six words here"])] * len(student.task.fields)
-    times = []
-    for _ in range(300):
-        start = time.perf_counter()
-        serve(row)
-        times.append(time.perf_counter() - start)
+    fields = len(student.task.fields)
+    serve = tf.function(graph.logits).get_concrete_function([tf.TensorSpec([None], tf.string)] * fields)
+    texts = [["a text of six words here"]] * fields
+    latency = measure(lambda columns: serve([tf.constant(column) for column in columns]), texts, rows=250, warmup=50)
     return {
         "megabytes": stored_bytes(student) / 1e6,
         "zipped_megabytes": len(zlib.compress(weights, 6)) / 1e6,
         "zeros": float(sum((kernel == 0).sum() for kernel in kernels) / sum(kernel.size for kernel in kernels)),
-        "single_us": 1e6 * float(np.median(times[50:])),
+        "single_us": 1e3 * latency["single_ms"]["p50"],
         "figures": split_figures(run, student, score)[0],
     }

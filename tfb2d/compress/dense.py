@@ -23,7 +23,7 @@ from tfb2d.students.model import Student
 from tfb2d.students.rows import TrainingRows
 from tfb2d.students.steps import soft_cross_entropy
 
-CALIBRATION_BATCHES = 64  # from which the ranges of activations are read
+CALIBRATION_BATCHES = 64
 
 Features = Callable[[Sequence[tf.RaggedTensor]], tf.Tensor]
 
@@ -37,6 +37,11 @@ def features(student: Student) -> Features:
     model = tf_keras.Model(student.trunk.inputs, inputs[0] if len(inputs) == 1 else tf.concat(inputs, -1))
     specs = [tf.RaggedTensorSpec([None, None], tf.int64, 1, tf.int64) for _ in student.task.fields]
     return tf.function(lambda hashes: model(hashes, training=False), input_signature=[specs])
+
+
+def some_batches(source: Features, rows: TrainingRows, seed: int) -> list[tf.Tensor]:
+    """Returns the features of some rows, from which the ranges of activations are read."""
+    return [source(rows.batch(index)[0]) for index in islice(rows.batches(512, (seed, 9)), CALIBRATION_BATCHES)]
 
 
 def dense_model(student: Student) -> tf_keras.Sequential:
@@ -53,12 +58,7 @@ def dense_model(student: Student) -> tf_keras.Sequential:
 
 
 def tune(student: Student, rows: TrainingRows, config: CompressConfig) -> Student:
-    """Prunes, clusters and quantises a student's dense layers as `config` says; tables stay as they are.
-
-    Args:
-      student: in the form in which it is served.
-      rows: what it was trained on.
-      config: `sparsity`, `clusters` and `qat_epochs`, each 0 for none.
+    """Prunes, clusters and quantises the dense layers of a student in the form in which it is served, on its training rows.
 
     Returns:
       A copy of the student with the new dense weights. After quantisation-aware training they lie on an 8-bit grid, and
@@ -82,10 +82,7 @@ def tuned(model: tf_keras.Sequential, source: Features, rows: TrainingRows, conf
     if config.clusters:
         model = clustered(model, source, rows, config)
     if config.qat_epochs:
-        batches = [
-            source(rows.batch(index)[0]) for index in islice(rows.batches(512, (config.seed, 9)), CALIBRATION_BATCHES)
-        ]
-        model = quantised(model, batches, config.sparsity > 0, config.clusters > 0)
+        model = quantised(model, some_batches(source, rows, config.seed), config.sparsity > 0, config.clusters > 0)
         fit(model, source, rows, config, config.qat_epochs, 2)
     return model
 

@@ -1,12 +1,15 @@
 """Makes a trained student's int8 form, within a number of megabytes where there is a bound."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfb2d.config import ConfigError
+from tfb2d.students import ngrams
 
 if TYPE_CHECKING:
+    from tfb2d.students.layers import NGramEmbedding
     from tfb2d.students.model import Student
     from tfb2d.students.rows import TrainingRows
 
@@ -21,19 +24,17 @@ def pack(student: "Student", rows: "TrainingRows", max_megabytes: float = 0.0) -
     """Returns a student's int8 form: rows that training never read share a few, and under a budget rare rows are merged.
 
     Args:
-      student: a trained one.
-      rows: what it was trained on.
+      student, rows: a trained one, and what it was trained on.
       max_megabytes: bound of the SavedModel (10^6 bytes); 0 sets none.
 
     Raises:
       ConfigError: the budget cannot be met; the message names the least that can.
     """
     from tfb2d.compress.budget import BudgetError, Table, fit
-    from tfb2d.compress.counts import count_ids
     from tfb2d.compress.student import stored_bytes, with_tables
 
     layers = student.embeddings
-    counts = dict(zip(layers, count_ids(rows, layers.values()), strict=True))
+    counts = dict(zip(layers, _count_ids(rows, list(layers.values())), strict=True))
     tables = {name: Table(layer.table.numpy(), counts[name], UNSEEN_ROWS[name]) for name, layer in layers.items()}
     other_bytes = stored_bytes(student) - sum(table.values.nbytes for table in tables.values())
     other_bytes += GRAPH_BYTES[len(student.task.fields)]
@@ -46,3 +47,16 @@ def pack(student: "Student", rows: "TrainingRows", max_megabytes: float = 0.0) -
             f"{other_bytes / 1e6:.2f} for its dense layers and the graph, the rest for its tables "
             "(with fewer student.buckets they take less)"
         ) from None
+
+
+def _count_ids(rows: "TrainingRows", layers: "Sequence[NGramEmbedding]") -> list[np.ndarray]:
+    """Counts how often each row of the layers' tables occurs in hashed rows, over all fields: `[buckets]` int64 a layer."""
+    from tfb2d.students.rows import ragged
+
+    counts = [np.zeros(layer.buckets, np.int64) for layer in layers]
+    for hashes, splits in ngrams.chunks(rows):
+        tokens = ragged(hashes, splits)
+        for layer, count in zip(layers, counts, strict=True):
+            ids, times = np.unique(layer.ids(tokens).numpy(), return_counts=True)
+            count[ids] += times
+    return counts

@@ -18,15 +18,9 @@ def quantised(
 ) -> tf_keras.Model:
     """Makes a dense model with fake-quantised weights and activations; logits stay float.
 
-    The ranges of activations are the smallest and the largest value in `batches`. TFMOT starts them at +-6 and moves them
-    by a thousandth a step, which takes longer than a student's fine-tuning. So this is also what post-training
-    quantisation gives.
-
-    Args:
-      model: of dense layers.
-      batches: features, at least one batch.
-      sparse: further training keeps zeros.
-      clustered: further training keeps clusters.
+    The ranges of activations are the smallest and the largest value in `batches` of features. TFMOT starts them at +-6 and
+    moves them by a thousandth a step, which takes longer than a student's fine-tuning. So this is also what post-training
+    quantisation gives. Further training keeps zeros if `sparse`, and clusters if `clustered`.
 
     Raises:
       ValueError: there are no batches to read ranges from.
@@ -87,17 +81,12 @@ def _range_of(layer: tf_keras.layers.Layer, what: str) -> tuple[tf.Variable, tf.
 
 
 def _variable(layer: tf_keras.layers.Layer, name: str) -> tf.Variable:
-    """Finds a layer's weight by its name, which checkpoints of quantised models hold too.
-
-    Raises:
-      RuntimeError: this version of TFMOT names its weights otherwise.
-    """
+    """Finds a layer's weight by its name, which checkpoints of quantised models hold too."""
     named = [weight for weight in layer.weights if weight.name.split("/")[-1] == f"{name}:0"]
     if len(named) != 1:
         names = ", ".join(weight.name for weight in layer.weights)
-        raise RuntimeError(
-            f"TFMOT's {layer.name} has no weight {name} among {names}; tfb2d was tested with TFMOT 0.8.1"
-        )
+        tested = "tfb2d was tested with TFMOT 0.8.1"  # another version names its weights otherwise
+        raise RuntimeError(f"TFMOT's {layer.name} has no weight {name} among {names}; {tested}")
     return named[0]
 
 

@@ -62,10 +62,7 @@ def split_figures(
 ) -> tuple[dict[str, dict[str, Any]], Calibration, DecisionNumbers | None]:
     """Returns a student's accuracy, ROC-AUC and log loss on "valid" and "test"; calibration and threshold, from "valid".
 
-    Args:
-      run: whose splits are scored.
-      student: names the task.
-      score: stands in for `student.model`: a function of string tensors, one a field, to logits.
+    `score` may stand in for `student.model`: a function of string tensors, one a field, to logits.
     """
     from tfb2d.evaluation.metrics import metrics
     from tfb2d.students.model import score_texts

@@ -12,16 +12,10 @@ from tfb2d.students.model import Student
 def with_tables(
     student: Student, tables: Mapping[str, CompressedTable], about: Mapping[str, Any] | None = None
 ) -> Student:
-    """Copies a student with other tables.
+    """Copies a student with other tables, by name as in `Student.embeddings`, with as many buckets.
 
-    Args:
-      student: whose dense layers are taken over.
-      tables: by name, as in `Student.embeddings`, with as many buckets.
-      about: kept in `student.json` under `compression`, beside `tables`.
-
-    Returns:
-      A student that serves, saves and loads as any other. Its `compression` says for each table how many rows are stored
-      and whether ids are mapped to them.
+    The copy serves, saves and loads as any other. Its `compression`, kept in `student.json`, says `about` it, and for each
+    table how many rows are stored and whether ids are mapped to them.
     """
     forms = {name: {"rows": len(table.values), "remapped": table.remap is not None} for name, table in tables.items()}
     made = Student(student.task, student.config, student.seed, {**(about or {}), "tables": forms})

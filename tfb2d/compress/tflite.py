@@ -52,11 +52,7 @@ def _converted(served: Any, ops: Sequence[tf.lite.OpsSet]) -> bytes:
 def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[float], form: str = "int8") -> int:
     """Writes the edge form, which `tfb2d.edge.EdgeScorer` reads: `scorer.tflite`, `spec.json`, perhaps `vocabulary.i64`.
 
-    Args:
-      student: a trained one.
-      folder: where to; made if need be.
-      scale, bias: the calibration, as `tfb2d.serving.export` takes it.
-      form: "int8" or "float".
+    The calibration is a scale and a bias, as `tfb2d.serving.export` takes it; `form` is that of `convert`.
 
     Returns:
       The size of `scorer.tflite` in bytes.

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from tfb2d.atomic import atomic_path
-from tfb2d.data.checked_rows import read_checked_rows
+from tfb2d.data.checked_rows import CheckedRow, read_checked_rows
 from tfb2d.data.files import expand, format_of
 from tfb2d.data.readers import AS_USUAL, Reading, columns_of
 from tfb2d.data.rejects import Rejects
@@ -22,25 +22,10 @@ from tfb2d.data.writers import RowWriter
 from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import BATCH, Float32, Scorer
 
+Batch = list[CheckedRow]  # `others` hold the values of all columns
+
 CHARS = 2**22  # of a batch, which ends there even before BATCH rows
 CHECK_ROWS = 100 * BATCH  # rows between two checks of the share of rejected rows
-
-
-@dataclass
-class _Batch:
-    """Collects rows: the values of all columns, and the texts among them, one list a field."""
-
-    texts: list[list[str]]
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    chars: int = 0
-
-    def add(self, texts: Sequence[str], row: tuple[Any, ...]) -> bool:
-        """Adds a row; says whether the batch is full."""
-        for column, text in zip(self.texts, texts, strict=True):
-            column.append(text)
-            self.chars += len(text)
-        self.rows.append(row)
-        return len(self.rows) == BATCH or self.chars >= CHARS
 
 
 def score_columns(task: Task, prefix: str = "") -> list[str]:
@@ -56,23 +41,14 @@ def score_columns(task: Task, prefix: str = "") -> list[str]:
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """Counts what `score_files` did.
+    """Counts what `score_files` did."""
 
-    Attributes:
-      rows: rows that were scored.
-      rejected: rows that could not be scored.
-      reasons: rejected rows by reason.
-      dialects: how each TSV or CSV file was read, in words, by its path.
-      flattened: values whose tabs or line breaks became spaces, because TSV cannot hold them.
-      seconds: of the whole call.
-    """
-
-    rows: int
-    rejected: int
-    reasons: Mapping[str, int]
-    dialects: Mapping[str, str]
-    flattened: int
-    seconds: float
+    rows: int  # rows that were scored
+    rejected: int  # rows that could not be scored
+    reasons: Mapping[str, int]  # rejected rows by reason
+    dialects: Mapping[str, str]  # how each TSV or CSV file was read, in words, by its path
+    flattened: int  # values whose tabs or line breaks became spaces, because TSV cannot hold them
+    seconds: float  # of the whole call
 
     @property
     def rows_per_second(self) -> float:
@@ -130,20 +106,15 @@ def score_files(
             batches = _batches(paths, columns, texts, rejects, reading, bar)
             for batch, scores, logits in _scored(scorer, batches):
                 tails = _added(scorer.task, scores, logits, exact)
-                out.write([row + tail for row, tail in zip(batch.rows, tails, strict=True)])
+                out.write([row.others + tail for row, tail in zip(batch, tails, strict=True)])
                 speed = out.rows / (time.perf_counter() - started)
                 bar.set_postfix_str(f"{out.rows:,} rows, {speed:,.0f} rows/s", False)
     finally:
         if not rejects.count:
             rejected_file.unlink(missing_ok=True)
-    return ScoredFiles(
-        out.rows,
-        rejects.count,
-        dict(rejects.reasons),
-        dict(rejects.dialects),
-        out.flattened,
-        time.perf_counter() - started,
-    )
+    seconds = time.perf_counter() - started
+    reasons, dialects = dict(rejects.reasons), dict(rejects.dialects)
+    return ScoredFiles(out.rows, rejects.count, reasons, dialects, out.flattened, seconds)
 
 
 def file_bar(paths: Sequence[Path], shown: bool) -> tqdm:
@@ -153,12 +124,13 @@ def file_bar(paths: Sequence[Path], shown: bool) -> tqdm:
     return tqdm(total=size, unit="B", unit_scale=True, bar_format=shape, disable=not shown)
 
 
-def _scored(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch, Float32, Float32]]:
+def _scored(scorer: Scorer, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Float32, Float32]]:
     """Yields batches with their scores and logits; a thread scores a batch while the next one is read."""
-    waiting: list[tuple[_Batch, Future[tuple[Float32, Float32]]]] = []
+    waiting: list[tuple[Batch, Future[tuple[Float32, Float32]]]] = []
     with ThreadPoolExecutor(1) as thread:
         for batch in batches:
-            waiting.append((batch, thread.submit(scorer.score, batch.texts)))
+            texts = list(zip(*(row.texts for row in batch), strict=True))
+            waiting.append((batch, thread.submit(scorer.score, texts)))
             if len(waiting) > 1:
                 done, scored = waiting.pop(0)
                 yield done, *scored.result()
@@ -180,15 +152,11 @@ def _columns(paths: Sequence[Path], quoting: str) -> tuple[list[str], dict[str, 
 
 
 def _batches(
-    paths: Sequence[Path],
-    columns: Sequence[str],
-    texts: Sequence[str],
-    rejects: Rejects,
-    reading: Reading,
-    bar: tqdm,
-) -> Iterator[_Batch]:
+    paths: Sequence[Path], columns: Sequence[str], texts: Sequence[str], rejects: Rejects, reading: Reading, bar: tqdm
+) -> Iterator[Batch]:
     """Yields batches of the rows that can be scored; raises DataError where too many cannot."""
-    batch, kept, done, size = _Batch([[] for _ in texts]), 0, 0, sum(path.stat().st_size for path in paths)
+    batch: Batch = []
+    kept, chars, done, size = 0, 0, 0, sum(path.stat().st_size for path in paths)
     next_check = CHECK_ROWS
 
     def consumed(count: int) -> None:
@@ -203,13 +171,15 @@ def _batches(
         rows = read_checked_rows(path, texts, rejects, others=columns, reading=reading, progress=consumed)
         for row in rows:
             kept += 1
-            if batch.add(row.texts, row.others):
+            chars += sum(map(len, row.texts))
+            batch.append(row)
+            if len(batch) == BATCH or chars >= CHARS:
                 yield batch
-                batch = _Batch([[] for _ in texts])
+                batch, chars = [], 0
     if not kept + rejects.count:
         raise DataError(f"{', '.join(map(str, paths))}: no rows, only headers")
     rejects.check(kept + rejects.count)
-    if batch.rows:
+    if batch:
         yield batch
 
 

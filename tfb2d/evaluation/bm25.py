@@ -25,14 +25,9 @@ def words(text: str) -> list[str]:
 
 
 def bm25_scores(queries: Sequence[str], titles: Sequence[str]) -> Floats:
-    """Scores each query with its own title; the documents are the distinct titles.
+    """Scores each of `n` queries with its own title, `[n]`: 0 where they share no word, otherwise more.
 
-    Args:
-      queries: `[n]`.
-      titles: `[n]`.
-
-    Returns:
-      Scores `[n]`, 0 or more: 0 where title and query share no word.
+    The documents are the distinct titles.
     """
     documents = {title: index for index, title in enumerate(dict.fromkeys(titles))}
     vocabulary: dict[str, int] = {}

@@ -62,6 +62,13 @@ def calibrate(task: Any, labels: ArrayLike, logits: ArrayLike) -> Calibration:
     return Calibration(float(np.exp(solution.x[0])), tuple(map(float, solution.x[1:])))
 
 
+def calibrate_known(task: Any, labels: ArrayLike, logits: ArrayLike) -> Calibration:
+    """Learns the calibration, as `calibrate` does, from the rows that have both a label and a logit; others are NaN."""
+    labels, logits = np.asarray(labels), np.asarray(logits)
+    known = np.isfinite(labels) & np.isfinite(logits.reshape(len(labels), -1)).all(1)
+    return calibrate(task, labels[known], logits[known])
+
+
 def _cross_entropy(values: Floats, targets: Floats) -> float:
     """Returns the cross-entropy of all rows together, in nats; it takes logits, so nothing saturates."""
     if values.ndim == 1:

@@ -41,8 +41,7 @@ def contrasts(
     far from the base rate, on its class's side. The first model of `score` gives that score.
 
     Args:
-      texts: `[n]`, the labelled training texts.
-      labels: `[n]`, 0 or 1.
+      texts, labels: `[n]`, the labelled training texts, and 0 or 1.
       score: model's key -> what scores texts; the first is the reference, the teacher where there is one.
       frames: with `{}` in the word's place, such as "not {}". Those with words that the texts lack are left out.
       degrees: words before adjectives; () takes every word.
@@ -109,15 +108,10 @@ def _far_from_base(sides: tuple[list[str], list[str]], base: float, score: "Scor
 def contrast_table(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the pairs that are shown as a table: a row each, a column each model."""
     keys = list(measured["turned"])
-    rows = [
-        table_row(
-            [
-                (f"{pair['plain']} → {pair['negated']}", ""),
-                *((" → ".join(f"{score:.2f}" for score in pair["scores"][key]), "") for key in keys),
-            ]
-        )
-        for pair in measured["shown"]
-    ]
+    rows = []
+    for pair in measured["shown"]:
+        scores = [" → ".join(f"{score:.2f}" for score in pair["scores"][key]) for key in keys]
+        rows.append(table_row([(text, "") for text in (f"{pair['plain']} → {pair['negated']}", *scores)]))
     return {"titles": ["plain → negated", *(MODELS[key] for key in keys)], "rows": rows}
 
 

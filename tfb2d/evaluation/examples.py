@@ -1,11 +1,11 @@
 """Picks the examples of a report: test rows on which the leading model agrees least, and most, with its teacher."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.data.task import Task
 from tfb2d.evaluation.models import MODELS
 from tfb2d.evaluation.results import RunResults
 from tfb2d.evaluation.scores import check_labels, check_scores, distances, kind_of
@@ -30,10 +30,12 @@ def examples(run: RunResults) -> dict[str, Any]:
     def shown(rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         return [
             {
-                "texts": [(name, excerpt(column[row])) for name, column in zip(_fields(run), run.columns, strict=True)],
-                "label": _label(run.task, labels[row]),
+                "texts": [
+                    (name, excerpt(column[row])) for name, column in zip(run.task.fields, run.columns, strict=True)
+                ],
+                "label": label_text(run.task, labels[row]),
                 "scores": [
-                    {"key": key, **_score(run.task, scores[row])}
+                    {"key": key, **score_bar(run.task, scores[row])}
                     for key, scores in models.items()
                     if scores is not None
                 ],
@@ -49,26 +51,19 @@ def examples(run: RunResults) -> dict[str, Any]:
     }
 
 
-def _fields(run: RunResults) -> Sequence[str]:
-    return getattr(run.task, "fields", None) or [f"text {index + 1}" for index in range(len(run.columns))]
-
-
-def _classes(task: Any) -> Sequence[str]:
-    return getattr(task, "classes", ())
-
-
-def _label(task: Any, label: float) -> str:
-    """Returns the label as the user's files have it."""
-    if _classes(task):
-        return str(_classes(task)[int(label)])
-    low, high = getattr(task, "label_range", ()) or (0, 1)
+def label_text(task: Task, label: float) -> str:
+    """Returns a label as the user's files have it; "" of NaN, a row without a label."""
+    if not np.isfinite(label):
+        return ""
+    if task.classes:
+        return task.classes[int(label)]
+    low, high = task.label_range or (0.0, 1.0)
     return f"{low + label * (high - low):g}"
 
 
-def _score(task: Any, score: Any) -> dict[str, Any]:
+def score_bar(task: Task, score: Any) -> dict[str, Any]:
     """Returns a row's score: the share of a bar that is filled, and the text beside it."""
     if np.ndim(score) == 0:
         return {"share": float(score), "text": f"{score:.3f}"}
     best = int(np.argmax(score))
-    name = _classes(task)[best] if _classes(task) else best
-    return {"share": float(score[best]), "text": f"{name} {score[best]:.3f}"}
+    return {"share": float(score[best]), "text": f"{task.classes[best]} {score[best]:.3f}"}

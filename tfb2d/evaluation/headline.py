@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfb2d.evaluation.metrics import LESS_IS_BETTER, metrics, threshold_figures
+from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scores import THRESHOLD, Floats, kind_of
 from tfb2d.outcomes import DecisionNumbers
 from tfb2d.probability import probabilities
@@ -33,19 +34,12 @@ BALANCED = 0.8  # least share of the rarest class, relative to equal classes: 40
 
 @dataclass(frozen=True)
 class Headline:
-    """Compares evaluations on the validation split by the headline measure.
+    """Compares evaluations on the validation split by the headline measure."""
 
-    Attributes:
-      task: the Task.
-      measure: its key, as in `metrics`.
-      labels: `[n]`, of the validation split.
-      groups: `[n]`, rows of the same query; None without.
-    """
-
-    task: Any
-    measure: str
-    labels: Floats
-    groups: Sequence[Hashable] | None = None
+    task: Any  # a Task
+    measure: str  # its key, as in `metrics`
+    labels: Floats  # `[n]`, of the validation split
+    groups: Sequence[Hashable] | None = None  # `[n]`, rows of the same query; None without
 
     @property
     def name(self) -> str:
@@ -77,12 +71,9 @@ class Headline:
 
 
 def headline_on(task: Any, valid: "pa.Table", measure: str = "") -> Headline:
-    """Returns the headline measure of a run, with what it is computed from.
+    """Returns the headline measure of a run, with the validation split that it is computed on.
 
-    Args:
-      task: the Task.
-      valid: the validation split, with labels.
-      measure: the user's choice (`report.headline`); "" takes the task's own, by the labels of the validation split.
+    `measure` is the user's choice (`report.headline`); "" takes the task's own, by the labels of the validation split.
     """
     labels = valid.column("label").to_numpy().astype(np.float64)
     own = measure or headline_measure(task, labels, pairs=len(task.fields) == 2)
@@ -100,12 +91,9 @@ def groups_of(split: "pa.Table", task: Any) -> list[str] | None:
 
 
 def headline_measure(task: Any, labels: ArrayLike, *, pairs: bool) -> str:
-    """Chooses the headline measure of a task; returns its key, as in `metrics`.
+    """Returns the key of a task's headline measure, as in `metrics`, by the labels `[n]` of the rows that are reported on.
 
-    Args:
-      task: a Task, or a kind.
-      labels: `[n]`, of the rows that are reported on.
-      pairs: whether a row is a query and a title.
+    `task` is a Task, or a kind; `pairs` says whether a row is a query and a title.
     """
     kind, values = kind_of(task), np.asarray(labels)
     if kind == "graded":
@@ -121,17 +109,9 @@ def headline_measure(task: Any, labels: ArrayLike, *, pairs: bool) -> str:
 
 
 def constant_scores(task: Any, labels: ArrayLike, classes: int = 1) -> Floats:
-    """Returns the same score for every row: the mean label, or the share of every class.
+    """Returns the same score for every row: the mean label, `[n]`, or the share of every class, `[n, classes]`.
 
     Such scores decide for the majority class. A ranking by them has the NDCG of random order, as equal scores share gains.
-
-    Args:
-      task: a Task, or a kind.
-      labels: `[n]`.
-      classes: of a multi-class task.
-
-    Returns:
-      `[n]`, or `[n, classes]`.
     """
     values = np.asarray(labels, np.float64)
     if kind_of(task) == "multiclass":
@@ -140,12 +120,9 @@ def constant_scores(task: Any, labels: ArrayLike, classes: int = 1) -> Floats:
 
 
 def decide(task: Any, labels: ArrayLike, scores: ArrayLike) -> DecisionNumbers | None:
-    """Chooses the threshold of a binary task on validation; returns None of other tasks.
+    """Chooses the threshold of a binary task on the validation split; returns None of other tasks.
 
-    Args:
-      task: a Task, or a kind.
-      labels: `[n]`, 0 or 1, of the validation split.
-      scores: calibrated probabilities `[n]`, as the model is served.
+    Scores are calibrated probabilities `[n]`, as the model is served; labels `[n]` are 0 or 1.
     """
     if kind_of(task) != "binary":
         return None
@@ -153,14 +130,18 @@ def decide(task: Any, labels: ArrayLike, scores: ArrayLike) -> DecisionNumbers |
     return DecisionNumbers(threshold, **threshold_figures(labels, scores, threshold), rows=len(np.asarray(labels)))
 
 
+def chosen_threshold(task: Any, labels: ArrayLike, scores: ArrayLike) -> float | None:
+    """Returns the `best_threshold` of a binary task on the rows with a label and a score; None where there is none."""
+    known = np.isfinite(np.asarray(labels)) & covered(scores)
+    if kind_of(task) != "binary" or not known.any():
+        return None
+    return best_threshold(np.asarray(labels)[known], np.asarray(scores)[known])
+
+
 def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Returns the threshold with the highest F1 on these rows, the lowest of several.
+    """Returns the threshold with the highest F1, the lowest of several; THRESHOLD where all labels are the same.
 
-    Returns `metrics.THRESHOLD` where all labels are the same.
-
-    Args:
-      labels: `[n]`, 0 or 1, of the validation split.
-      scores: probabilities `[n]`.
+    Labels `[n]`, 0 or 1, and probabilities `[n]` are of the validation split.
     """
     from sklearn.metrics import precision_recall_curve
 

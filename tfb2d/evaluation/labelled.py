@@ -21,21 +21,12 @@ from tfb2d.evaluation.bootstrap import Bootstrap
 from tfb2d.evaluation.headline import headline_measure
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.ranking import ndcg_groups
+from tfb2d.evaluation.results import against_teacher
 from tfb2d.evaluation.scorer import Float32, Scorer
 from tfb2d.evaluation.scores import Floats, agreement
-from tfb2d.evaluation.teacher_scores import teacher_scores
-from tfb2d.evaluation.teacher_warnings import teacher_warnings
+from tfb2d.evaluation.teacher_scores import teacher_scores, teacher_warnings
 
-AGAINST_TEACHER = (
-    "teacher",
-    "teacher_rows",
-    "teacher_matches",
-    "fidelity",
-    "retention",
-    "headline_retention",
-    "over_bm25",
-    "ndcg10_over_bm25",
-)
+COMPARED = ("fidelity", "retention", "headline_retention", "over_bm25", "ndcg10_over_bm25")  # of `against_teacher`
 
 
 @dataclass(frozen=True)
@@ -89,15 +80,8 @@ def score_labelled_rows(
     scores: list[Float32] = []
     groups: list[str] = []
     with file_bar(expand(files), progress) as bar:
-        read = read_examples(
-            files,
-            data,
-            labelled=True,
-            rejects=rejects,
-            columns=texts,
-            progress=lambda count: bar.update(count) and None,
-        )
-        for batch in read:
+        advance = lambda count: bar.update(count) and None  # noqa: E731
+        for batch in read_examples(files, data, labelled=True, rejects=rejects, columns=texts, progress=advance):
             batch_texts = [batch.column(name).to_pylist() for name in task.fields]
             for column, more in zip(columns, batch_texts, strict=True):
                 column += more
@@ -137,19 +121,13 @@ def evaluate(
       decision: of the model's card (`Scorer.about`): "threshold", and "f1", "precision", "recall" on validation. With it
         the student has F1, precision and recall on these rows, too.
       bm25: whether BM25 scores pairs as well; the documents are the titles of these rows.
-      resamples: of the bootstrap.
-      seed: of the bootstrap.
+      resamples, seed: of the bootstrap.
 
     Returns:
-      `{"task", "rows", "groups", "ndcg_groups", "rejected", "reasons", "student": {metric: {"value", "ci95"}}, "bm25",
-      "teacher", "teacher_rows", "teacher_matches", "fidelity", "retention", "headline_measure", "headline_retention",
-      "over_bm25", "ndcg10_over_bm25", "decision", "warnings"}`.
-      `bm25` has the measures of order alone (`BY_ORDER`), since its scores are no probabilities; it is None of single texts
-      and of several classes. `over_bm25` is the share of the way from BM25 to the teacher that the student has come, by the
-      headline measure.
-      `retention` is of accuracy, `headline_retention` of the task's headline measure. The student is measured on all rows,
-      the teacher on the rows with its score. Fidelity and retention compare them there. Without a teacher, these and the
-      teacher's figures are None.
+      The figures, as `tfb2d evaluate --json` writes them. `student` is measured on all rows, `teacher` on the rows with its
+      score, where fidelity and retention compare the two; without a teacher these are None. `retention` is of accuracy,
+      `headline_retention` and `over_bm25` are of the task's headline measure. `bm25` has the measures of order alone
+      (`BY_ORDER`), since its scores are no probabilities; it is None of single texts and of several classes.
 
     Raises:
       DataError: see `teacher_scores`.
@@ -157,7 +135,8 @@ def evaluate(
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
     thresholds = {} if decision is None else {"student": decision["threshold"]}
     models: dict[str, Any] = {"student": scored.scores}
-    if bm25 and len(task.fields) == 2 and task.kind != "multiclass":
+    pairs = len(task.fields) == 2
+    if bm25 and pairs and task.kind != "multiclass":
         models["bm25"] = bm25_shares(*scored.columns)
     whole = Bootstrap(task, scored.labels, models, scored.groups, thresholds=thresholds, **draws)
     figures: dict[str, Any] = {
@@ -168,36 +147,30 @@ def evaluate(
         "rejected": sum(scored.reasons.values()),
         "reasons": scored.reasons,
         "student": whole.intervals("student"),
-        "bm25": {name: value for name, value in whole.intervals("bm25").items() if name in BY_ORDER}
-        if "bm25" in models
-        else None,
+        "bm25": None,
         "decision": None if decision is None else dict(decision),
-        "headline_measure": headline_measure(task, scored.labels, pairs=len(task.fields) == 2),
-        **dict.fromkeys(AGAINST_TEACHER),
+        "headline_measure": headline_measure(task, scored.labels, pairs=pairs),
+        **dict.fromkeys(("teacher", "teacher_rows", "teacher_matches", *COMPARED)),
         "warnings": [],
     }
+    if "bm25" in models:
+        figures["bm25"] = {name: value for name, value in whole.intervals("bm25").items() if name in BY_ORDER}
     if not teacher_files:
         return figures
     scores, matches = teacher_scores(task, teacher_files, scored.columns, scored.reading)
     rows = covered(scores)
     both: dict[str, ArrayLike] = {"teacher": scores[rows]} | {name: own[rows] for name, own in models.items()}
     groups = None if scored.groups is None else scored.groups[rows]
-    shares = {"fidelity": agreement(both["teacher"], both["student"])}
+    shares = {"student": agreement(both["teacher"], both["student"])}
     paired = Bootstrap(task, scored.labels[rows], both, groups, shares=shares, **draws)
-    teacher, retention = paired.intervals("teacher"), paired.ratio("student", "teacher")
-    over = {"over_bm25": figures["headline_measure"], "ndcg10_over_bm25": "ndcg10"} if "bm25" in models else {}
-    shares_of_gap = {
-        name: paired.share_of_gap("student", "bm25", "teacher", measure)
-        for name, measure in over.items()
-        if measure in BY_ORDER and measure in teacher
-    }
+    compared = against_teacher(paired, "student", figures["headline_measure"], pairs)
+    if figures["headline_measure"] not in BY_ORDER:
+        compared.pop("over_bm25", None)
+    retained = compared["retention"]["value"]
     return figures | {
-        **shares_of_gap,
-        "teacher": teacher,
-        "warnings": teacher_warnings(task, scored.labels[rows], paired.values["teacher"], retention["value"]),
+        **{name: compared[name] for name in COMPARED if name in compared},
+        "teacher": paired.intervals("teacher"),
+        "warnings": teacher_warnings(task, scored.labels[rows], paired.values["teacher"], retained),
         "teacher_rows": int(rows.sum()),
         "teacher_matches": dataclasses.asdict(matches),
-        "fidelity": paired.share("fidelity"),
-        "retention": retention,
-        "headline_retention": paired.ratio("student", "teacher", figures["headline_measure"]),
     }

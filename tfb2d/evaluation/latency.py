@@ -1,7 +1,10 @@
-"""Latency of a model, from strings to probabilities, as its caller sees it."""
+"""Latency of a model, from strings to probabilities, as its caller sees it; the machine that it is measured on."""
 
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,30 +40,35 @@ def measure(
         raise ValueError("latency is measured on real texts; there are none")
     if min(rows, batch) < 1 or warmup < 0:
         raise ValueError(f"rows={rows}, warmup={warmup}, batch={batch}: counts, of which rows and batch are at least 1")
-    singles = _times(score, texts, count, 1, warmup, rows)
-    batches = _times(score, texts, count, batch, max(1, warmup // 5), max(5, rows // batch))
+
+    def timed(size: int, before: int, calls: int) -> dict[str, float]:
+        """Returns percentiles of the milliseconds of calls with `size` rows; those `before` are not counted."""
+        times = []
+        for call in range(-before, calls):
+            picked = [[column[row % count] for row in range(call * size, (call + 1) * size)] for column in texts]
+            start = time.perf_counter()
+            score(picked)
+            if call >= 0:
+                times.append((time.perf_counter() - start) * 1000)
+        return percentiles(times)
+
+    single, batches = timed(1, warmup, rows), timed(batch, max(1, warmup // 5), max(5, rows // batch))
     return {
-        "single_ms": percentiles(singles),
+        "single_ms": single,
         "batch_rows": batch,
-        "batch_ms": percentiles(batches),
-        "rows_per_second": batch / float(np.median(batches)) * 1000,
+        "batch_ms": batches,
+        "rows_per_second": batch / batches["p50"] * 1000,
     }
-
-
-def _times(
-    score: Callable[[Columns], Any], texts: list[list[str]], count: int, size: int, warmup: int, calls: int
-) -> list[float]:
-    """Returns milliseconds of each of `calls` calls with `size` rows."""
-    times = []
-    for call in range(-warmup, calls):
-        picked = [[column[row % count] for row in range(call * size, (call + 1) * size)] for column in texts]
-        start = time.perf_counter()
-        score(picked)
-        if call >= 0:
-            times.append((time.perf_counter() - start) * 1000)
-    return times
 
 
 def percentiles(times: Sequence[float]) -> dict[str, float]:
     """Returns the median and the 99th percentile, as `p50` and `p99`."""
     return {"p50": float(np.percentile(times, 50)), "p99": float(np.percentile(times, 99))}
+
+
+def machine() -> str:
+    """Returns the processor, its cores and the system."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{next(names, platform.machine())}, {os.cpu_count()} cores, {platform.system()}"

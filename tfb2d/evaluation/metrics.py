@@ -1,11 +1,13 @@
 """Metrics of a model's scores against labels; `scores.py` says which values both have.
 
+Every metric is a weighted sum over rows that are sorted and binned once. With each row counted once it is the figure of the
+rows. A thousand counts give those of a thousand resamples (`bootstrap.py`), by matrix products instead of a thousand sorts.
+
 A grade of 0.5 or more counts as positive where a metric has two sides. An undefined figure (the ROC-AUC of rows of one
-class) is None, never NaN, so it is `null` in JSON.
+class) is NaN here, and None in what `metrics` returns, so it is `null` in JSON.
 """
 
-import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,27 @@ from tfb2d.evaluation.scores import (
     kind_of,
 )
 
+Measure = Callable[[Floats], Floats]  # counts [resamples, rows] to figures [resamples], NaN: undefined
+
 BINS = 15  # equal-width bins of the calibration error, as Guo et al. 2017 (arXiv 1706.04599) has them
 EPSILON = 1e-7  # the least probability of the log loss: about the step of a float32 below 1
+LEAST_SPREAD = 1e-12  # values whose standard deviation is smaller do not vary, but for rounding
 LESS_IS_BETTER = ("rmse", "ece", "log_loss")  # of the metrics
+
+
+def divide(top: Floats, bottom: Floats) -> Floats:
+    """Returns top / bottom, NaN where the bottom is not above 0."""
+    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
+
+
+def ratio_of(tops: Floats, bottoms: Floats) -> Measure:
+    """Measures the sum of `tops` over the sum of `bottoms`, each `[n]` or `[n, k]`."""
+    return lambda counts: divide(counts @ tops, counts @ bottoms)
+
+
+def mean_of(values: Floats) -> Measure:
+    """Measures the mean of values `[n]`."""
+    return lambda counts: divide(counts @ values, counts.sum(axis=1))
 
 
 def log_losses(kind: str, labels: Floats, scores: Floats) -> Floats:
@@ -36,17 +56,23 @@ def log_losses(kind: str, labels: Floats, scores: Floats) -> Floats:
     return -(labels * np.log(inside) + (1 - labels) * np.log1p(-inside))
 
 
-def calibration_rows(kind: str, labels: Floats, scores: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Returns claimed probability, outcome and bin of every row, each `[n]`.
+def calibration_rows(kind: str, labels: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """Returns claimed probability and outcome of every row, each `[n]`.
 
     A multi-class claim is the probability of the class decided for, its outcome whether that was right; otherwise the
     claim is the score and the outcome the label.
     """
     if kind == "multiclass":
-        claims, outcomes = scores.max(axis=1), hits(kind, labels, scores).astype(np.float64)
-    else:
-        claims, outcomes = scores, labels
-    return claims, outcomes, np.minimum((claims * BINS).astype(np.int64), BINS - 1)
+        return scores.max(axis=1), hits(kind, labels, scores).astype(np.float64)
+    return scores, labels
+
+
+def _calibration(kind: str, labels: Floats, scores: Floats) -> Measure:
+    """Measures the mean distance of claim and outcome over `BINS` equal-width bins, weighted by their rows."""
+    claims, outcomes = calibration_rows(kind, labels, scores)
+    gaps = np.zeros((len(claims), BINS))
+    gaps[np.arange(len(claims)), np.minimum((claims * BINS).astype(np.int64), BINS - 1)] = claims - outcomes
+    return lambda counts: divide(np.abs(counts @ gaps).sum(axis=1), counts.sum(axis=1))
 
 
 def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tuple[Bools, Floats]]:
@@ -57,50 +83,131 @@ def one_against_rest(kind: str, labels: Floats, scores: Floats) -> Iterator[tupl
         yield labels >= THRESHOLD, scores
 
 
-def class_counts(labels: Floats, scores: Floats) -> tuple[Floats, Floats]:
-    """Splits macro F1 into sums over rows.
+def _ranking(positive: Bools, scores: Floats) -> Callable[[Floats], tuple[Floats, Floats]]:
+    """Measures ROC-AUC and average precision; rows of equal score form one step of both curves."""
+    order = np.argsort(-scores, kind="stable")
+    steps = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))
+    sides = positive[order].astype(np.float64)
 
-    Returns:
-      Twice the hits, and the labels and decisions together, of every row and class, each `[n, classes]`. A class's F1 is
-      the sum of the first over the sum of the second.
-    """
+    def measure(counts: Floats) -> tuple[Floats, Floats]:
+        ordered = counts[:, order]
+        right = np.add.reduceat(ordered * sides, steps, axis=1)
+        wrong = np.add.reduceat(ordered, steps, axis=1) - right
+        rights, wrongs = np.cumsum(right, axis=1), np.cumsum(wrong, axis=1)
+        all_right, all_wrong = rights[:, -1], wrongs[:, -1]
+        below = all_wrong[:, None] - wrongs + wrong / 2  # negatives that the step's positives outrank, ties by half
+        precision = rights / np.maximum(rights + wrongs, 1)
+        area = divide((right * below).sum(axis=1), all_right * all_wrong)
+        average = divide((right * precision).sum(axis=1), all_right)
+        return area, np.where(all_wrong > 0, average, np.nan)
+
+    return measure
+
+
+def _ranks(values: Floats) -> Callable[[Floats], Floats]:
+    """Measures mean ranks, `[resamples, n]`, less a constant of the resample."""
+    codes = np.unique(values, return_inverse=True)[1]
+    order = np.argsort(codes, kind="stable")
+    steps = np.flatnonzero(np.append(True, np.diff(codes[order]) != 0))
+
+    def measure(counts: Floats) -> Floats:
+        rows = np.add.reduceat(counts[:, order], steps, axis=1)
+        return (np.cumsum(rows, axis=1) - rows / 2)[:, codes]
+
+    return measure
+
+
+def correlation(counts: Floats, left: Floats, right: Floats) -> Floats:
+    """Returns Pearson's correlation, `[resamples]`, of rows that count so often; values are `[n]` or `[resamples, n]`."""
+    rows = counts.sum(axis=1, keepdims=True)
+    lefts, rights = (values - (counts * values).sum(axis=1, keepdims=True) / rows for values in (left, right))
+    spreads = [np.sqrt((counts * gaps**2).sum(axis=1)) for gaps in (lefts, rights)]
+    varied = np.minimum(*spreads) > LEAST_SPREAD * np.sqrt(rows[:, 0])
+    return divide((counts * lefts * rights).sum(axis=1), np.where(varied, spreads[0] * spreads[1], 0.0))
+
+
+def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, Measure]:
+    label_ranks, score_ranks, mean_square = _ranks(labels), _ranks(scores), mean_of((labels - scores) ** 2)
+    return {
+        "spearman": lambda counts: correlation(counts, label_ranks(counts), score_ranks(counts)),
+        "pearson": lambda counts: correlation(counts, labels, scores),
+        "rmse": lambda counts: scale * np.sqrt(mean_square(counts)),
+    }
+
+
+def _macro_f1(labels: Floats, scores: Floats) -> Measure:
     known, decided = (np.eye(scores.shape[1])[each.astype(np.int64)] for each in (labels, decisions(scores)))
-    return 2 * known * decided, known + decided
+    by_class = ratio_of(2 * known * decided, known + decided)
+    return lambda counts: np.nanmean(by_class(counts), axis=1)  # classes without a row are left out
 
 
-def _macro_f1(labels: Floats, scores: Floats) -> float:
-    top, bottom = (each.sum(axis=0) for each in class_counts(labels, scores))
-    return float(np.mean(top[bottom > 0] / bottom[bottom > 0]))
-
-
-def _graded(labels: Floats, scores: Floats, scale: float) -> dict[str, float | None]:
-    from scipy.stats import pearsonr, spearmanr
-
-    figures: dict[str, float | None] = {}
-    for name, correlation in (("spearman", spearmanr), ("pearson", pearsonr)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # values that do not vary have no correlation: None says it
-            value = float(correlation(labels, scores).statistic) if len(labels) > 1 else np.nan
-        figures[name] = value if np.isfinite(value) else None
-    return figures | {"rmse": scale * float(np.sqrt(np.mean((labels - scores) ** 2)))}
-
-
-def scale_of(task: Any) -> float:
-    """Returns how long the user's scale of grades is, in the user's unit; 1 where it is not known."""
-    low, high = getattr(task, "label_range", ()) or (0.0, 1.0)
-    return float(high - low)
-
-
-def expected_calibration_error(kind: str, labels: Floats, scores: Floats) -> float:
-    """Returns the mean distance of claim and outcome over `BINS` equal-width bins, weighted by their rows."""
-    claims, outcomes, bins = calibration_rows(kind, labels, scores)
-    return float(np.abs(np.bincount(bins, claims - outcomes, BINS)).sum() / len(claims))
-
-
-def decision_counts(labels: Floats, scores: Floats, threshold: float) -> tuple[Floats, Floats]:
-    """Says which rows a threshold decides "yes" for, and which of them rightly, each `[n]`, 0 or 1."""
+def _decided(labels: Floats, scores: Floats, threshold: float) -> dict[str, Measure]:
     yes = (scores >= threshold).astype(np.float64)
-    return yes, yes * labels
+
+    def share(top: Floats, bottom: Floats) -> Measure:
+        ratio = ratio_of(top, bottom)
+        return lambda counts: np.nan_to_num(ratio(counts), nan=0.0)  # without a "yes" the figure is 0
+
+    right = yes * labels
+    return {"f1": share(2 * right, yes + labels), "precision": share(right, yes), "recall": share(right, labels)}
+
+
+class CountedMetrics:
+    """Measures one model on rows that each count so often: what repeating the rows would give, without repeating them.
+
+    Args:
+      task: a Task or its kind.
+      labels: `[n]`, of `check_labels`.
+      scores: `[n]` or `[n, k]`, of `check_scores`.
+      codes: `[n]`, of `ranking.group_codes`; None without groups.
+      threshold: of a binary task's `f1`, `precision` and `recall`; None leaves them out.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        labels: Floats,
+        scores: Floats,
+        codes: NDArray[np.int64] | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        kind = kind_of(task)
+        self._rankings = [_ranking(*view) for view in one_against_rest(kind, labels, scores)]
+        self._by_group: dict[str, Measure] = {}
+        if codes is not None and kind != "multiclass":
+            ndcg = group_ndcg(labels, scores, codes)
+            ranked = np.isfinite(ndcg)
+            self._by_group["ndcg10"] = ratio_of(np.where(ranked, ndcg, 0), ranked.astype(np.float64))
+            self._by_group["ndcg10_all"] = mean_of(every_group_ndcg(ndcg, labels, codes))
+            if kind == "graded":
+                self._by_group["pair_order"] = ratio_of(*pair_orders(labels, scores, codes))
+        self._accuracy = mean_of(hits(kind, labels, scores).astype(np.float64))
+        self._by_row: dict[str, Measure] = {}
+        if kind == "binary" and threshold is not None:
+            self._by_row |= _decided(labels, scores, threshold)
+        if kind == "multiclass":
+            self._by_row["macro_f1"] = _macro_f1(labels, scores)
+        if kind == "graded":
+            low, high = getattr(task, "label_range", ()) or (0.0, 1.0)
+            self._by_row |= _graded(labels, scores, float(high - low))
+        self._by_row |= {
+            "ece": _calibration(kind, labels, scores),
+            "log_loss": mean_of(log_losses(kind, labels, scores)),
+        }
+
+    def measure(self, counts: Floats, group_counts: Floats | None = None) -> dict[str, Floats]:
+        """Returns each metric, `[resamples]`; NaN where it is undefined.
+
+        Args:
+          counts: `[resamples, n]`, how often each row counts.
+          group_counts: `[resamples, groups]`, the same of groups; without them there is no metric of groups.
+        """
+        both = np.array([ranking(counts) for ranking in self._rankings])  # [classes, 2, resamples]
+        defined = np.isfinite(both)
+        area, precision = divide(np.where(defined, both, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
+        by_group = {} if group_counts is None else {key: of(group_counts) for key, of in self._by_group.items()}
+        by_row = {key: of(counts) for key, of in self._by_row.items()}
+        return {"accuracy": self._accuracy(counts), "roc_auc": area, "pr_auc": precision, **by_group, **by_row}
 
 
 def threshold_figures(labels: ArrayLike, scores: ArrayLike, threshold: float) -> dict[str, float]:
@@ -112,14 +219,8 @@ def threshold_figures(labels: ArrayLike, scores: ArrayLike, threshold: float) ->
       threshold: chosen on other rows, otherwise the figures are too good.
     """
     checked = check_scores("binary", scores)
-    positive = check_labels("binary", labels, checked)
-    yes, right = decision_counts(positive, checked, threshold)
-    hit, decided, known = right.sum(), yes.sum(), positive.sum()
-    return {
-        "f1": float(2 * hit / (decided + known)) if decided + known else 0.0,
-        "precision": float(hit / decided) if decided else 0.0,
-        "recall": float(hit / known) if known else 0.0,
-    }
+    measures = _decided(check_labels("binary", labels, checked), checked, threshold)
+    return {name: float(measure(np.ones((1, len(checked))))[0]) for name, measure in measures.items()}
 
 
 def metrics(
@@ -150,36 +251,15 @@ def metrics(
     Raises:
       ValueError: arrays that do not fit the task or one another.
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     kind = kind_of(task)
     scores = check_scores(kind, scores)
     labels = check_labels(kind, labels, scores)
-    views = [view for view in one_against_rest(kind, labels, scores) if view[0].any() and not view[0].all()]
-    figures: dict[str, float | None] = {
-        "accuracy": float(hits(kind, labels, scores).mean()),
-        "roc_auc": float(np.mean([roc_auc_score(*view) for view in views])) if views else None,
-        "pr_auc": float(np.mean([average_precision_score(*view) for view in views])) if views else None,
-    }
-    if groups is not None and kind != "multiclass":
-        codes = group_codes(groups, len(labels))
-        ndcg = group_ndcg(labels, scores, codes)
-        figures["ndcg10"] = float(np.nanmean(ndcg)) if np.isfinite(ndcg).any() else None
-        figures["ndcg10_all"] = float(every_group_ndcg(ndcg, labels, codes).mean())
-    if kind == "binary" and threshold is not None:
-        figures |= threshold_figures(labels, scores, threshold)
-    if kind == "multiclass":
-        figures["macro_f1"] = _macro_f1(labels, scores)
-    if kind == "graded":
-        figures |= _graded(labels, scores, scale_of(task))
-        if groups is not None:
-            right, pairs = pair_orders(labels, scores, group_codes(groups, len(labels)))
-            figures["pair_order"] = float(right.sum() / pairs.sum()) if pairs.sum() else None
-    figures["ece"] = expected_calibration_error(kind, labels, scores)
-    figures["log_loss"] = float(log_losses(kind, labels, scores).mean())
-    return figures
+    codes = None if groups is None else group_codes(groups, len(labels))
+    once = None if codes is None else np.ones((1, codes.max() + 1))
+    figures = CountedMetrics(task, labels, scores, codes, threshold).measure(np.ones((1, len(labels))), once)
+    return {name: figure_or_none(values[0]) for name, values in figures.items()}
 
 
-def retention(teacher: float | None, student: float | None) -> float | None:
-    """Returns the share of the teacher's figure that the student keeps; None where the teacher has none."""
-    return student / teacher if teacher and student is not None else None
+def figure_or_none(value: float) -> float | None:
+    """Returns a figure as a float, or None where it is NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -29,28 +29,18 @@ class Model:
 
     Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. External scores of a teacher may lack rows, which
     are NaN. Such a teacher is measured, and others are compared with it, on the other rows.
-
-    Attributes:
-      scores: of the test split.
-      threshold: of a binary task, from which on the answer is "yes"; chosen on validation.
-      history: figures of each evaluation during training.
-      latency: of `latency.measure`.
-      size_mb: on disk, 10^6 bytes.
-      embed_latency: of `latency.measure`, of embedding a query; only of a twin.
-      folder: of the exported model; "" of models that are not exported.
-      logits: of the test split, of the shape of the scores; None where they were not kept.
-      calibration: turns the logits into the scores; None where it is not known.
     """
 
-    scores: ArrayLike
-    threshold: float | None = None
-    history: History = ()
-    latency: Mapping[str, Any] = field(default_factory=dict)
-    size_mb: float | None = None
+    scores: ArrayLike  # of the test split
+    threshold: float | None = None  # of a binary task, from which on the answer is "yes"; chosen on validation
+    history: History = ()  # figures of each evaluation during training
+    latency: Mapping[str, Any] = field(default_factory=dict)  # of `latency.measure`
+    size_mb: float | None = None  # on disk, 10^6 bytes
+    # of `latency.measure`, of embedding a query; only of a twin
     embed_latency: Mapping[str, Any] = field(default_factory=dict)
-    folder: str = ""
-    logits: ArrayLike | None = None
-    calibration: Calibration | None = None
+    folder: str = ""  # of the exported model; "" of models that are not exported
+    logits: ArrayLike | None = None  # of the test split, of the shape of the scores; None where they were not kept
+    calibration: Calibration | None = None  # turns the logits into the scores; None where it is not known
 
 
 def covered(scores: ArrayLike) -> Bools:

@@ -1,4 +1,4 @@
-"""The report of a run as a page: headline, cards, tables and pictures."""
+"""The report of a run: `report.json` for programs, and a page for people with headline, cards, tables and pictures."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tfb2d.atomic import write_atomic, write_json
 from tfb2d.evaluation import pictures
 from tfb2d.evaluation.contrasts import contrast_note, contrast_table
 from tfb2d.evaluation.examples import examples
 from tfb2d.evaluation.metrics import LESS_IS_BETTER
 from tfb2d.evaluation.models import MODELS, covered
 from tfb2d.evaluation.pictures import Series
-from tfb2d.evaluation.results import RunResults, histories
+from tfb2d.evaluation.results import RunResults, histories, summarise
 from tfb2d.evaluation.scores import Floats, check_labels, check_scores, decisions, hits, kind_of
 from tfb2d.evaluation.table import (
     METRICS,
     baseline_rows,
+    costs,
     distilled_models,
     duration,
     figure,
@@ -27,13 +29,27 @@ from tfb2d.evaluation.table import (
     ndcg_note,
     over_bm25,
     percent,
+    points,
     span,
     speed_up,
+    within,
 )
-from tfb2d.report.page import Picture, table_row
+from tfb2d.report.page import Picture, card, table_row
 from tfb2d.report.page import render as render_page
 
 TEMPLATE = Path(__file__).with_name("report.html")
+
+
+def write_report(run: RunResults, out: str | Path) -> dict[str, Any]:
+    """Writes `<out>/report.json` and `<out>/report.html`, each whole or not at all.
+
+    Returns:
+      What `report.json` holds; see `results.summarise`.
+    """
+    report = summarise(run)
+    write_atomic(Path(out) / "report.html", render(run, report))
+    write_json(Path(out) / "report.json", report)
+    return report
 
 
 def render(run: RunResults, report: Mapping[str, Any]) -> str:
@@ -72,48 +88,40 @@ def headline(report: Mapping[str, Any]) -> str:
 
 
 def cards(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Returns the figures that matter most: title, value and a line of explanation each."""
-    shown = [{"title": "Doubtful", "value": "!", "note": warning} for warning in report.get("warnings", ())]
+    """Returns the figures that matter most, as cards."""
+    shown = [card("Doubtful", "!", warning) for warning in report.get("warnings", ())]
     several = len(distilled_models(report)) > 1
     for key in distilled_models(report):
-        of_model = _cards(report, key)
-        shown += [card | {"title": f"{card['title']}, {MODELS[key]}"} for card in of_model] if several else of_model
+        whose = f", {MODELS[key]}" if several else ""
+        shown += [card(title + whose, value, note) for title, value, note in _cards(report, key)]
     return shown
 
 
-def _cards(report: Mapping[str, Any], key: str) -> list[dict[str, str]]:
-    """Returns the cards of one distilled model."""
-    compared, shown, measure = report["compared"][key], [], METRICS[report["headline_measure"]]
+def _cards(report: Mapping[str, Any], key: str) -> list[tuple[str, str, str]]:
+    """Returns (title, value, note) of one distilled model's cards."""
+    compared, measure = report["compared"][key], METRICS[report["headline_measure"]]
+    shown: list[tuple[str, str, str]] = []
 
-    def card(title: str, value: str, note: str) -> None:
-        shown.append({"title": title, "value": value, "note": note})
-
-    def compared_card(title: str, name: str, note: str, show: Callable[[float], str] = percent) -> None:
+    def add(title: str, name: str, note: str, show: Callable[[float], str] = percent) -> None:
         result = compared.get(name)
         if result and result["value"] is not None:
-            ends = result["ci95"]
-            within = "" if ends is None else f" (95%: {show(ends[0])} to {show(ends[1])})"
-            card(title, show(result["value"]), note + within)
+            shown.append((title, show(result["value"]), note + within(result["ci95"], show, "95%: ")))
 
-    def points(value: float) -> str:
-        return f"{100 * value:+.1f}"
-
-    compared_card("Retention", "headline_retention", f"{MODELS[key]}'s {measure} over teacher's")
-    compared_card("Ranking", "ndcg10_retention", f"{MODELS[key]}'s NDCG@10 over teacher's")
+    add("Retention", "headline_retention", f"{MODELS[key]}'s {measure} over teacher's")
+    add("Ranking", "ndcg10_retention", f"{MODELS[key]}'s NDCG@10 over teacher's")
     for name, share in over_bm25(report, key)[:1]:
-        card("Over BM25", percent(share["value"]), f"of what the teacher gains over BM25, by {name}")
-    compared_card("Fidelity", "fidelity", "of rows decided as the teacher does")
-    note = f"points of {measure} over the same student trained on labels alone"
-    compared_card("Gain", "headline_gain", note, points)
+        shown.append(("Over BM25", percent(share["value"]), f"of what the teacher gains over BM25, by {name}"))
+    add("Fidelity", "fidelity", "of rows decided as the teacher does")
+    add("Gain", "headline_gain", f"points of {measure} over the same student trained on labels alone", points)
     own, teacher = (report["latency"].get(name, {}).get("single_ms", {}) for name in (key, "teacher"))
     if own:
         than = f"; the teacher takes {duration(teacher['p50'])}" if teacher else ""
         embedding = report["latency"].get(f"{key}_embed_query", {}).get("single_ms")
         than += f"; a query alone {duration(embedding['p50'])}" if embedding else ""
-        card("Latency", duration(own["p50"]), f"median for one row, strings in{than}")
+        shown.append(("Latency", duration(own["p50"]), f"median for one row, strings in{than}"))
     if key in report["size_mb"]:
         than = f"; the teacher has {report['size_mb']['teacher']:,.0f} MB" if "teacher" in report["size_mb"] else ""
-        card("Size", f"{report['size_mb'][key]:,.1f} MB", f"on disk{than}")
+        shown.append(("Size", f"{report['size_mb'][key]:,.1f} MB", f"on disk{than}"))
     return shown
 
 
@@ -127,11 +135,8 @@ def table(report: Mapping[str, Any]) -> dict[str, Any]:
     for key, title, figures in [*model_rows(report), *baseline_rows(report)]:
         intervals = report["intervals"].get(key, {})
         cells = [(figure(figures.get(name)), span(intervals.get(name))) for name in names]
-        latency = report["latency"].get(key, {})
-        single, speed, size = latency.get("single_ms", {}), latency.get("rows_per_second"), report["size_mb"].get(key)
-        cells.append((duration(single.get("p50")), f"p99 {duration(single['p99'])}" if single else ""))
-        cells.append(("–" if speed is None else f"{speed:,.0f}", ""))
-        cells.append(("–" if size is None else f"{size:,.1f} MB", ""))
+        p50, p99, speed, size = costs(report, key)
+        cells += [(p50, "" if p99 == "–" else f"p99 {p99}"), (speed, ""), (size, "")]
         rows.append(table_row([(title, ""), *cells], key if key in (*MODELS, "constant") else "teacher"))
     return {"titles": ["model", *titles, "one row", "rows/s", "size"], "rows": rows}
 

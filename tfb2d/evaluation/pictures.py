@@ -33,19 +33,17 @@ def roc(kind: str, series: Sequence[Series]) -> str:
     grid = np.linspace(0, 1, GRID + 1)
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        axes = _unit_square(figure, "false positive rate", "true positive rate")
         for model in series:
             views = [v for v in one_against_rest(kind, model.labels, model.scores) if v[0].any() and not v[0].all()]
             curves = [roc_curve(*view)[:2] for view in views]
-            if len(curves) == 1 and len(curves[0][0]) <= 2 * GRID:
-                axes.plot(*curves[0], color=COLOURS[model.key], linestyle=DASHES[model.key])
-            elif curves:
-                heights = np.mean([np.interp(grid, wrong, right) for wrong, right in curves], axis=0)
-                axes.plot(
-                    np.append(0, grid), np.append(0, heights), color=COLOURS[model.key], linestyle=DASHES[model.key]
-                )
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+            if not curves:
+                continue
+            wrong, right = curves[0]
+            if len(curves) > 1 or len(wrong) > 2 * GRID:
+                heights = np.mean([np.interp(grid, *curve) for curve in curves], axis=0)
+                wrong, right = np.append(0, grid), np.append(0, heights)
+            axes.plot(wrong, right, color=COLOURS[model.key], linestyle=DASHES[model.key])
 
     return svg("roc", draw, 4.4, 4.4)
 
@@ -54,14 +52,12 @@ def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
     """Draws claimed against observed probability; each point stands for the same number of rows."""
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel="claimed probability", ylabel="observed share", aspect="equal")
-        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        axes = _unit_square(figure, "claimed probability", "observed share")
         for model in series:
-            claims, outcomes, _ = calibration_rows(kind, model.labels, model.scores)
+            claims, outcomes = calibration_rows(kind, model.labels, model.scores)
             parts = [part for part in np.array_split(np.argsort(claims, kind="stable"), points) if len(part)]
             means = np.array([(claims[part].mean(), outcomes[part].mean()) for part in parts])
             axes.plot(*means.T, color=COLOURS[model.key], linestyle=DASHES[model.key], marker="o", markersize=4)
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
     return svg("calibration", draw, 4.4, 4.4)
 
@@ -82,17 +78,11 @@ def training(index: int, key: str, history: History) -> list[str]:
             axes = figure.add_subplot(xlabel=axis or "evaluation")
             for name in sorted(panel):
                 watched = "val" in name
-                points = [
-                    (row.get(axis, at + 1), row[name]) for at, row in enumerate(history) if _finite(row.get(name))
-                ]
-                axes.plot(
-                    *zip(*points, strict=True),
-                    color=COLOURS[key] if watched else MUTED,
-                    linestyle="solid" if watched else (0, (3, 2)),
-                    label=name.replace("_", " ").replace("val ", "valid "),
-                    marker="o",
-                    markersize=3.5,
-                )
+                known = [(at, row) for at, row in enumerate(history, 1) if _finite(row.get(name))]
+                places, values = [row.get(axis, at) for at, row in known], [row[name] for _, row in known]
+                look = {"color": COLOURS[key]} if watched else {"color": MUTED, "linestyle": (0, (3, 2))}
+                label = name.replace("_", " ").replace("val ", "valid ")
+                axes.plot(places, values, label=label, marker="o", markersize=3.5, **look)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend(frameon=False, fontsize=9)
 
@@ -109,31 +99,34 @@ def scatter(teacher: Floats, own: Floats, right: Bools, key: str = "student") ->
       right: whether the model decides as the label says, `[n]`; single rows that it gets wrong are crosses.
       key: the model's, in COLOURS.
     """
+    from matplotlib.colors import to_rgba
+
     if teacher.ndim == 2:
         rows, chosen = np.arange(len(teacher)), decisions(teacher)
         teacher, own = teacher[rows, chosen], own[rows, chosen]
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel="teacher's score", ylabel=f"{key}'s score", aspect="equal")
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, alpha=0.6)
+        axes = _unit_square(figure, "teacher's score", f"{key}'s score")
         if len(teacher) > CROWD:
             hexagons = axes.hexbin(teacher, own, gridsize=26, extent=(0, 1, 0, 1), mincnt=1, linewidths=0)
             counts = np.asarray(hexagons.get_array())
             depth = 0.12 + 0.88 * np.log1p(counts) / np.log1p(counts.max())
             hexagons.set_array(None)
-            hexagons.set_facecolor([(*_rgb(COLOURS[key]), alpha) for alpha in depth])
+            hexagons.set_facecolor([to_rgba(COLOURS[key], alpha) for alpha in depth])
             hexagons.set_edgecolor("none")
         else:
             for marker, rows in (("o", right), ("x", ~right)):
                 axes.scatter(teacher[rows], own[rows], s=16, c=COLOURS[key], marker=marker, alpha=0.6)
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
 
     return svg(f"scatter-{key}", draw, 4.4, 4.4)
 
 
+def _unit_square(figure: Any, xlabel: str, ylabel: str) -> Any:
+    """Makes axes from 0 to 1 with their diagonal."""
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+    return axes
+
+
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and bool(np.isfinite(value))
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))

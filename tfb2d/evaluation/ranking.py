@@ -51,33 +51,20 @@ def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: i
 
 
 def every_group_ndcg(ndcg: Floats, labels: Floats, groups: NDArray[np.int64]) -> Floats:
-    """Fills in the groups that `group_ndcg` leaves out, as trec_eval counts them.
+    """Fills in the groups that `group_ndcg` leaves out (NaN), as trec_eval counts them; returns `[groups]`.
 
     A group without a gain has an NDCG of 0. A single row with a gain has 1, since any order of it is the best one.
     scikit-learn's `ndcg_score` also gives 0 without a gain; it refuses a single row.
-
-    Args:
-      ndcg: `[groups]`, of `group_ndcg`.
-      labels: `[n]`.
-      groups: `[n]`, of `group_codes`.
-
-    Returns:
-      `[groups]` without NaN.
     """
     gains = np.bincount(groups, labels, len(ndcg))
     return np.where(np.isfinite(ndcg), ndcg, (gains > 0).astype(np.float64))
 
 
 def ndcg_groups(task: Any, labels: ArrayLike, groups: Sequence[Hashable] | NDArray[Any]) -> dict[str, int] | None:
-    """Counts the groups of the rows, and those that `ndcg10` is the mean of.
-
-    Args:
-      task: a Task, or a kind.
-      labels: `[n]`.
-      groups: `[n]`.
+    """Counts the groups of the rows, and those that `ndcg10` is the mean of; returns None of a multi-class task.
 
     Returns:
-      `{"all": groups, "counted": groups of two rows or more with a label above 0}`; None of a multi-class task.
+      `{"all": groups, "counted": groups of two rows or more with a label above 0}`.
     """
     if kind_of(task) == "multiclass":
         return None
@@ -87,12 +74,9 @@ def ndcg_groups(task: Any, labels: ArrayLike, groups: Sequence[Hashable] | NDArr
 
 
 def pair_orders(labels: Floats, scores: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Counts pairs of rows in the order of their labels, for every group; equal scores count half.
+    """Counts pairs of rows in the right order, and pairs with different labels, each `[groups]`; equal scores count half.
 
     A group's ratio is `(1 + D) / 2` of Somers' D, as `scipy.stats.somersd(labels, scores)` gives it.
-
-    Returns:
-      Pairs in the right order, and pairs with different labels, each `[groups]`.
     """
     ends = np.cumsum(np.bincount(groups))
     right, pairs = np.zeros(len(ends)), np.zeros(len(ends))

@@ -13,19 +13,17 @@ import subprocess
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tfb2d.atomic import read_json, write_json
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import DataError, UserError
-from tfb2d.evaluation.machine import machine
+from tfb2d.evaluation.latency import machine
 from tfb2d.evaluation.models import MODELS
 from tfb2d.evaluation.results import COMPARED, HEADLINE, OVER_BM25, seed_of
 from tfb2d.runs import Run
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 
 def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
@@ -39,13 +37,12 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
     Raises:
       DataError: a folder without a report, or runs that differ in more than the seed.
     """
-    reports = []
+    reports: list[dict[str, Any]] = []
     for run in runs:
         report_file = Run(run).report_file
         if not report_file.exists():
             raise DataError(f"{run}: no {report_file.name}; the run is not finished")
-        reports.append(read_json(report_file))
-    for run, report in zip(runs, reports, strict=True):
+        reports.append(report := read_json(report_file))
         if missing := set(COMPARED) - set(report):
             raise DataError(f"{run}: its report lacks {min(missing)}; tfb2d train --force=report makes it anew")
         if _seedless(report["config"]) != _seedless(reports[0]["config"]):
@@ -53,12 +50,12 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
     values = [_metrics(report) for report in reports]
     metrics = {}
     for name in [name for name in values[0] if all(name in metrics_of_run for metrics_of_run in values)]:
-        figures = [metrics_of_run[name] for metrics_of_run in values]
-        limits = [metrics_of_run[1] for metrics_of_run in figures if metrics_of_run[1] is not None]
+        per_seed, intervals = zip(*(metrics_of_run[name] for metrics_of_run in values), strict=True)
+        limits = [ci95 for ci95 in intervals if ci95 is not None]
         metrics[name] = {
-            "mean": float(np.mean([metrics_of_run[0] for metrics_of_run in figures])),
+            "mean": float(np.mean(per_seed)),
             "ci95": np.mean(limits, 0).tolist() if limits else None,
-            "per_seed": [metrics_of_run[0] for metrics_of_run in figures],
+            "per_seed": list(per_seed),
         }
     return {
         "experiment": experiment or reports[0]["name"],
@@ -76,9 +73,7 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
 def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | None]]:
     figures: dict[str, tuple[float, list[float] | None]] = {}
     intervals = report["intervals"]
-    models = {key: report.get(key) for key in MODELS if key != "bm25"} | {
-        "bm25": report.get("baselines", {}).get("bm25")
-    }
+    models = {key: report.get(key) for key in MODELS} | {"bm25": report.get("baselines", {}).get("bm25")}
     for model, of_model in models.items():
         for name, value in (of_model or {}).items():
             if value is not None:
@@ -113,7 +108,7 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to record")
     what.texts("runs", "Run folders, one a seed.")

@@ -9,15 +9,12 @@ student keeps. Latencies and sizes are not in the file. `tfb2d/evaluation/test_l
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
 
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
-
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     parser.group("what to compute").texts("files", "Files of test logits, from a run folder or beside a result.")
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tfb2d.data.task import Task
 from tfb2d.evaluation.bootstrap import Bootstrap, Interval
 from tfb2d.evaluation.headline import constant_scores, headline_measure
 from tfb2d.evaluation.metrics import LESS_IS_BETTER, metrics
@@ -15,7 +16,7 @@ from tfb2d.evaluation.models import DISTILLED, MODELS, Model, covered
 from tfb2d.evaluation.ranking import ndcg_groups
 from tfb2d.evaluation.scores import THRESHOLD, Bools, Floats, agreement, check_labels, check_scores, kind_of
 from tfb2d.evaluation.table import METRICS
-from tfb2d.evaluation.teacher_warnings import few_scored, teacher_warnings
+from tfb2d.evaluation.teacher_scores import few_scored, teacher_warnings
 
 HEADLINE = ("headline_retention", "headline_gain")  # of the headline measure: retention, and gain over labels alone
 # Comparisons of the leading model: its accuracy, ROC-AUC and NDCG@10 over its teacher's, the share of rows decided as the
@@ -34,7 +35,7 @@ class RunResults:
     """
 
     name: str  # the recipe's
-    task: Any  # a Task: fields, kind, classes, to_json()
+    task: Task
     columns: Sequence[Sequence[str]]  # test texts: one sequence of n texts a field
     labels: ArrayLike  # [n]: 0 or 1, a grade in [0, 1], or a class's index
     models: Mapping[str, Model]  # by the keys of MODELS; "teacher" is the only teacher, or the stack of several
@@ -42,9 +43,7 @@ class RunResults:
     groups: Sequence[str] | None = None  # [n], rows of the same query or movie
     data: Mapping[str, Any] = field(default_factory=dict)  # the data stage's stats.json
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> time
-    compression: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # the compress stage's: float and served, beside each other
+    compression: Mapping[str, Any] = field(default_factory=dict)  # the compress stage's, "float" and "served"
     config: Mapping[str, Any] = field(default_factory=dict)
     headline: str = ""  # the measure of retention and gain; "" takes the task's own, `headline_measure`
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +110,7 @@ def summarise(run: RunResults) -> dict[str, Any]:
     scores = {key: np.asarray(model.scores) for key, model in run.models.items()}
     teacher = scores.pop("teacher", None)
     whole = Bootstrap(run.task, labels, scores, groups, **draws)
-    intervals: dict[str, Any] = {key: whole.intervals(key) for key in scores}
+    intervals, values = {key: whole.intervals(key) for key in scores}, dict(whole.values)
     compared: dict[str, dict[str, Interval]] = {key: {} for key in run.distilled}
     scored = np.zeros(len(labels), np.bool_) if teacher is None else covered(teacher)
     warnings = [] if teacher is None else few_scored(int(scored.sum()), len(labels))
@@ -119,31 +118,30 @@ def summarise(run: RunResults) -> dict[str, Any]:
         met = {key: values[scored] for key, values in {"teacher": teacher, **scores}.items()}
         shares = {key: agreement(met["teacher"], met[key]) for key in run.distilled}
         part = Bootstrap(run.task, labels[scored], met, _of(groups, scored), shares=shares, **draws)
-        intervals["teacher"] = part.intervals("teacher")
+        intervals["teacher"], values["teacher"] = part.intervals("teacher"), part.values["teacher"]
         for key in run.distilled:
-            compared[key] = _against_teacher(part, key, measure, run.rankings)
+            compared[key] = against_teacher(part, key, measure, run.rankings)
         kept = compared[run.leading]["retention"]["value"]
         warnings = teacher_warnings(run.task, labels[scored], part.values["teacher"], kept, run.leading)
         warnings += _better_than_the_teacher(part, measure)
     if {"student", "labels_only"} <= set(scores):
         compared["student"]["gain_over_labels_only"] = whole.difference("student", "labels_only")
-        compared["student"]["headline_gain"] = whole.difference(
-            *_better_first("student", "labels_only", measure), measure
-        )
+        pair = _better_first("student", "labels_only", measure)
+        compared["student"]["headline_gain"] = whole.difference(*pair, measure)
     leading = compared[run.leading]
     every = {**run.teachers, **run.models}
     report = {
         "name": run.name,
-        "task": run.task.to_json() if hasattr(run.task, "to_json") else {"kind": kind_of(run.task)},
+        "task": run.task.to_json(),
         "leading": run.leading,
-        **{key: _values(intervals.get(key)) for key in MODELS if key != "bm25"},
+        **{key: values.get(key) for key in MODELS if key != "bm25"},
         "teachers": {name: _alone(run, name, labels, groups) for name in run.teachers},
         **{name: leading[name]["value"] if name in leading else None for name in (*COMPARED, *HEADLINE, *OVER_BM25)},
         "compared": compared,
         "headline_measure": measure,
         "baselines": {"constant": _constant(run, labels, groups)}
-        | ({"bm25": _values(intervals["bm25"])} if "bm25" in intervals else {}),
-        "thresholds": _chosen(run, intervals),
+        | ({"bm25": values["bm25"]} if "bm25" in values else {}),
+        "thresholds": _chosen(run, values),
         "intervals": {
             name: {key: figure["ci95"] for key, figure in figures.items()} for name, figures in intervals.items()
         }
@@ -196,8 +194,16 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _against_teacher(part: Bootstrap, key: str, measure: str, rankings: bool) -> dict[str, Interval]:
-    """Compares a distilled model with its teacher, on the rows that the teacher scored."""
+def against_teacher(part: Bootstrap, key: str, measure: str, rankings: bool) -> dict[str, Interval]:
+    """Compares a distilled model with its teacher.
+
+    Args:
+      part: of the rows that the teacher scored; its models are "teacher", the model and perhaps "bm25", and the share named
+        as the model is of the rows that both decide alike.
+      key: the model's.
+      measure: the headline measure.
+      rankings: whether rows of a group are a query's titles.
+    """
     figures = {
         "retention": part.ratio(key, "teacher"),
         "auc_retention": part.ratio(key, "teacher", "roc_auc"),
@@ -243,23 +249,19 @@ def _constant(run: RunResults, labels: Floats, groups: NDArray[Any] | None) -> d
     return metrics(run.task, labels, scores, groups, float(scores[0]) if kind == "binary" else None)
 
 
-def _chosen(run: RunResults, intervals: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, float]]:
+def _chosen(run: RunResults, values: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
     """Returns the thresholds that were chosen, by model, with F1, precision and recall on the test split."""
-    chosen = {key: model.threshold for key, model in run.models.items() if key in intervals}
-    return {
-        key: {"threshold": threshold}
-        | {name: intervals[key][name]["value"] for name in ("f1", "precision", "recall") if name in intervals[key]}
-        for key, threshold in chosen.items()
-        if threshold is not None
-    }
+    figures = ("f1", "precision", "recall")
+    chosen: dict[str, dict[str, float | None]] = {}
+    for key, model in run.models.items():
+        if key in values and model.threshold is not None:
+            chosen[key] = {"threshold": model.threshold}
+            chosen[key] |= {name: values[key][name] for name in figures if name in values[key]}
+    return chosen
 
 
 def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:
     return None if values is None else values[rows]
-
-
-def _values(figures: Mapping[str, Interval] | None) -> dict[str, Any] | None:
-    return None if figures is None else {name: interval["value"] for name, interval in figures.items()}
 
 
 def _alone(run: RunResults, name: str, labels: Floats, groups: NDArray[Any] | None) -> dict[str, float | None] | None:

@@ -21,7 +21,8 @@ from math import comb
 
 import numpy as np
 
-from tfb2d.evaluation.bootstrap import CELLS, Interval, draw_counts, percentile_interval
+from tfb2d.evaluation.bootstrap import Interval, draws, interval_of
+from tfb2d.evaluation.metrics import mean_of
 from tfb2d.evaluation.scores import Floats
 
 Gains = Mapping[str, float]  # title's id -> grade, 0 or more; a title that is missing has the grade 0
@@ -31,22 +32,17 @@ Ties = list[Floats]  # the gains of the hits, best score first; hits of equal sc
 
 @dataclass(frozen=True)
 class RetrievalFigures:
-    """Holds the measures of one retriever.
+    """Holds the measures of one retriever."""
 
-    Attributes:
-      queries: the measured queries, `n` of them, sorted.
-      by_query: measure, such as "recall@100" -> its figure of each query, `[n]`.
-      counts: "queries" with judgements; "measured" of them; "without_relevant", the others; "unanswered", measured queries
-        without a hit; "unjudged", queries with hits and without judgements, which are not measured.
-    """
-
-    queries: tuple[str, ...]
-    by_query: Mapping[str, Floats]
+    queries: tuple[str, ...]  # the measured queries, `n` of them, sorted
+    by_query: Mapping[str, Floats]  # measure, such as "recall@100" -> its figure of each query, `[n]`
+    # "queries" with judgements; "measured" of them; "without_relevant", the others; "unanswered", measured queries
+    # without a hit; "unjudged", queries with hits and without judgements, which are not measured
     counts: Mapping[str, int]
 
     def means(self) -> dict[str, float | None]:
         """Returns each measure's mean over the measured queries; None without queries."""
-        return {name: float(values.mean()) if len(values) else None for name, values in self.by_query.items()}
+        return {name: interval["value"] for name, interval in self.intervals(resamples=0).items()}
 
     def intervals(self, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
         """Returns `{measure: {"value", "ci95"}}`; queries are drawn with replacement, and 0 resamples give no intervals."""
@@ -165,8 +161,5 @@ def _reciprocal_rank(ties: Ties, top: int, least_gain: float) -> float:
 def _interval(values: Floats, resamples: int, seed: int) -> Interval:
     if not len(values):
         return {"value": None, "ci95": None}
-    generator, means = np.random.default_rng(seed), []
-    step = max(1, CELLS // len(values))
-    for start in range(0, resamples, step):
-        means.append(draw_counts(generator, min(step, resamples - start), len(values)) @ values / len(values))
-    return {"value": float(values.mean()), "ci95": percentile_interval(np.concatenate(means)) if means else None}
+    mean = mean_of(values)
+    return interval_of(np.concatenate([mean(counts) for counts in draws(len(values), resamples, seed)]))

@@ -1,8 +1,7 @@
 """The splits of a finished run as each of its models scores them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,12 @@ import numpy as np
 from tfb2d.config import Config
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.evaluation.headline import best_threshold
+from tfb2d.evaluation.calibration import calibrate_known
+from tfb2d.evaluation.headline import chosen_threshold
 from tfb2d.evaluation.latency import Columns, measure
-from tfb2d.evaluation.models import History, Model, covered
+from tfb2d.evaluation.models import Model
 from tfb2d.model_folder import megabytes
-from tfb2d.outcomes import Calibration, Stack
+from tfb2d.outcomes import ExportOutcome, Stack
 from tfb2d.probability import one_column
 from tfb2d.runs import Run
 
@@ -27,41 +27,16 @@ LoadTeacher = Callable[[Path], Callable[[Columns], Any]]
 Score = Callable[[Columns], np.ndarray]  # texts, a list a field, to calibrated probabilities
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A distilled model that the run exported.
-
-    Attributes:
-      key: "student" or "twin".
-      folder: of the exported version.
-      megabytes: its size, 10^6 bytes.
-      history: figures of its training.
-    """
-
-    key: str
-    folder: str
-    megabytes: float
-    history: History
-
-
-def exported_models(run: Run, config: Config) -> list[Exported]:
-    """Returns the distilled models that the run exported; a further kind of model is an entry more."""
-    models = []
-    if "student" in config.models:
-        exported, history = run.export_outcome(), run.student_outcome().history
-        models.append(Exported("student", exported.model, exported.megabytes, history))
-    if "twin" in config.models:
-        exported, history = run.export_twin_outcome(), run.twin_outcome().history
-        models.append(Exported("twin", exported.model, exported.megabytes, history))
-    return models
+def exported_models(run: Run, config: Config) -> dict[str, ExportOutcome]:
+    """Returns the distilled models that the run exported, by their key; a further kind of model is an entry more."""
+    outcomes = {"student": run.export_outcome, "twin": run.export_twin_outcome}
+    return {key: outcome() for key, outcome in outcomes.items() if key in config.models}
 
 
 class RunScores:
-    """Scores the splits of a run, and any other texts, with each of its models.
+    """Scores the splits of a finished run, and any other texts, with each of its models.
 
-    Args:
-      run, config: the finished run.
-      load_teacher: takes a saved teacher's folder, and returns what computes logits of texts, a list a field.
+    `load_teacher` takes a saved teacher's folder, and returns what computes logits of texts, a list a field.
     """
 
     def __init__(self, run: Run, config: Config, load_teacher: LoadTeacher) -> None:
@@ -76,28 +51,28 @@ class RunScores:
         """Returns the texts of a split, a list for each field."""
         return [self.tables[split].column(name).to_pylist() for name in self.task.fields]
 
-    def exported(self, exported: Exported) -> Model:
+    def exported(self, key: str, exported: ExportOutcome) -> Model:
         """Measures an exported model as it is served."""
-        scorer, rows = self._scorer(exported.folder), self.config.report.latency_rows
-        texts = self.columns("test")
-        embeds = "embed_query" in scorer.signatures
+        scorer, rows, texts = self._scorer(exported.model), self.config.report.latency_rows, self.columns("test")
         scores, logits = scorer.score(texts)
-        numbers = scorer.about["calibration"]
+        embedding: Mapping[str, Any] = {}
+        if "embed_query" in scorer.signatures:
+            embedding = measure(lambda columns: scorer.embed(columns[0], "embed_query"), texts[:1], rows=rows)
         return Model(
-            scores,
-            self._threshold(scorer.score(self.columns("valid"))[0]),
-            exported.history,
-            measure(scorer.score, texts, rows=rows),
-            exported.megabytes,
-            measure(lambda columns: scorer.embed(columns[0], "embed_query"), texts[:1], rows=rows) if embeds else {},
-            exported.folder,
-            logits,
-            Calibration(numbers["scale"], tuple(numbers["bias"])),
+            scores=scores,
+            threshold=chosen_threshold(self.task, self.labels, scorer.score(self.columns("valid"))[0]),
+            history=(self.run.twin_outcome() if key == "twin" else self.run.student_outcome()).history,
+            latency=measure(scorer.score, texts, rows=rows),
+            size_mb=exported.megabytes,
+            embed_latency=embedding,
+            folder=exported.model,
+            logits=logits,
+            calibration=scorer.calibration,
         )
 
     def teacher(self, name: str) -> Model:
         """Measures one teacher: its labels of the splits and, where it was fine-tuned here, the model itself."""
-        model = self._labelled([name], _alone(self.task))
+        model = self._calibrated(*self._logits([name], _alone(self.task)))
         if not self.config.teachers[name].preset:
             return model
         rows = min(50, self.config.report.latency_rows)
@@ -110,7 +85,7 @@ class RunScores:
 
     def stacked_teachers(self) -> Model:
         """Measures the teachers together, stacked as the distilled models learnt them."""
-        return self._labelled(list(self.config.teachers), self._stack)
+        return self._calibrated(*self._logits(list(self.config.teachers), self._stack))
 
     def labels_only(self) -> Model:
         """Measures the student that learnt from labels alone, on its float32 logits."""
@@ -133,7 +108,7 @@ class RunScores:
         if not all(self.config.teachers[name].preset for name in names):
             return None
         valid, _ = self._logits(names, self._stack)
-        calibration = self._calibration(valid)
+        calibration = calibrate_known(self.task, self.labels, one_column(valid))
 
         def score(columns: Columns) -> np.ndarray:
             logits = np.stack([np.asarray(self._loaded(name)(columns), np.float32) for name in names], 1)
@@ -141,9 +116,9 @@ class RunScores:
 
         return score
 
-    def score_by(self, exported: Exported) -> Score:
+    def score_by(self, exported: ExportOutcome) -> Score:
         """Returns what scores new texts with an exported model, as it is served."""
-        return lambda columns: self._scorer(exported.folder).score(columns)[0]
+        return lambda columns: self._scorer(exported.model).score(columns)[0]
 
     @cached_property
     def _stack(self) -> Stack:
@@ -167,10 +142,6 @@ class RunScores:
             self._teachers[name] = self._load_teacher(self.run.teacher(name))
         return self._teachers[name]
 
-    def _labelled(self, names: Sequence[str], stack: Stack) -> Model:
-        """Measures the logits that teachers wrote, stacked."""
-        return self._calibrated(*self._logits(names, stack))
-
     def _logits(self, names: Sequence[str], stack: Stack) -> list[np.ndarray]:
         """Returns teachers' stacked logits of the validation and test splits."""
         from tfb2d.distill.targets import stacked_logits
@@ -178,23 +149,12 @@ class RunScores:
         splits = [[self.run.logits(name, split) for name in names] for split in ("valid", "test")]
         return [stacked_logits(tables, self.task, stack) for tables in splits]
 
-    def _calibration(self, valid: np.ndarray) -> Calibration:
-        """Learns a calibration from logits `[n, k]` of the validation split; NaN rows are left out."""
-        from tfb2d.evaluation.calibration import calibrate
-
-        known = np.isfinite(valid).all(1)
-        return calibrate(self.task, self.labels[known], one_column(valid[known]))
-
     def _calibrated(self, valid: np.ndarray, test: np.ndarray) -> Model:
         """Calibrates logits `[n, k]` of the test split by those of the validation split; NaN rows stay NaN."""
-        calibration, logits = self._calibration(valid), one_column(test)
-        threshold = self._threshold(calibration.apply(one_column(valid)))
+        valid, logits = one_column(valid), one_column(test)
+        calibration = calibrate_known(self.task, self.labels, valid)
+        threshold = chosen_threshold(self.task, self.labels, calibration.apply(valid))
         return Model(calibration.apply(logits), threshold, logits=logits, calibration=calibration)
-
-    def _threshold(self, valid: np.ndarray) -> float | None:
-        """Returns the threshold of a binary task with the highest F1 on validation."""
-        rows = covered(valid)
-        return best_threshold(self.labels[rows], valid[rows]) if self.task.kind == "binary" and rows.any() else None
 
 
 def _alone(task: Task) -> Stack:

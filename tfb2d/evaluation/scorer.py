@@ -1,7 +1,7 @@
 """Scores with an exported model: the SavedModel alone, strings in, probabilities out."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tfb2d.atomic import read_json
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 from tfb2d.model_folder import ABOUT, version_folder
+from tfb2d.outcomes import Calibration
 
 BATCH = 1024  # rows of one call: larger ones are no faster on a CPU
 
@@ -51,7 +52,17 @@ class Scorer:
 
         self._tf = tf
         self._model = tf.saved_model.load(str(self.folder))  # keeps the variables alive
-        self._signature = self._model.signatures["serving_default"]
+
+    @property
+    def calibration(self) -> Calibration:
+        """Returns what turns the model's logits into its scores."""
+        numbers = self.about.get("calibration", {"scale": 1.0, "bias": [0.0]})
+        return Calibration(numbers["scale"], tuple(numbers["bias"]))
+
+    @property
+    def fingerprint(self) -> str:
+        """Returns what the model was made from, or its version's folder where the export did not say."""
+        return str(self.about.get("fingerprint", self.folder.name))
 
     @property
     def signatures(self) -> list[str]:
@@ -75,34 +86,21 @@ class Scorer:
         lengths = {len(column) for column in columns}
         if len(columns) != len(fields) or len(lengths) > 1:
             raise ValueError(f"columns of {[len(c) for c in columns]} texts; the fields are {', '.join(fields)}")
-        rows, shape = lengths.pop(), (0, self.task.n_logits) if self.task.kind == "multiclass" else (0,)
-        scores, logits = [np.zeros(shape, np.float32)], [np.zeros(shape, np.float32)]
-        for start in range(0, rows, batch):
-            texts = {
-                field: self._tf.constant(list(column[start : start + batch]), self._tf.string)
-                for field, column in zip(fields, columns, strict=True)
-            }
-            outputs = self._signature(**texts)
-            scores.append(outputs["score"].numpy())
-            logits.append(outputs["logit"].numpy())
-        return np.concatenate(scores), np.concatenate(logits)
+        shape = (0, self.task.n_logits) if self.task.kind == "multiclass" else (0,)
+        nothing = {"score": np.zeros(shape, np.float32), "logit": np.zeros(shape, np.float32)}
+        texts = {field: list(column) for field, column in zip(fields, columns, strict=True)}
+        parts = [nothing, *self._outputs("serving_default", texts, batch)]
+        return np.concatenate([part["score"] for part in parts]), np.concatenate([part["logit"] for part in parts])
 
     def rank(self, query: str, titles: Sequence[str], batch: int = BATCH) -> Float32:
         """Returns the scores of titles for one query, `[n]`; a twin embeds the query once."""
         if self.kind != "twin":
             return self.score([[query] * len(titles), titles], batch)[0]
-        (query_vector,) = self.embed([query], "embed_query")
         vectors = self.embed(titles, "embed_title", batch)
-        queries = np.broadcast_to(query_vector, vectors.shape)
-        score = self._model.signatures["score_embeddings"]
-        parts = [
-            score(
-                query_embedding=self._tf.constant(queries[start : start + batch]),
-                title_embedding=self._tf.constant(vectors[start : start + batch]),
-            )["score"].numpy()
-            for start in range(0, len(vectors), batch)
-        ]
-        return np.concatenate([np.zeros(0, np.float32), *parts])
+        queries = np.broadcast_to(self.embed([query], "embed_query"), vectors.shape)
+        pairs = {"query_embedding": queries, "title_embedding": vectors}
+        scores = [part["score"] for part in self._outputs("score_embeddings", pairs, batch)]
+        return np.concatenate([np.zeros(0, np.float32), *scores])
 
     def embed(self, texts: Sequence[str], signature: str = "embed", batch: int = BATCH) -> Float32:
         """Returns the vectors of texts, `[n, dim]`, from a signature that takes one text a row.
@@ -117,16 +115,19 @@ class Scorer:
                 if self.kind == "twin"
                 else "this student has no towers, so a text has no vector of its own; use score or rank"
             )
-            raise DataError(f"{self.folder} has no signature {signature!r} but {', '.join(sorted(served))}: {hint}")
+            raise DataError(f"{self.folder} has no signature {signature!r} but {', '.join(self.signatures)}: {hint}")
         (name,) = served[signature].structured_input_signature[1]
-        width = next(iter(served[signature].structured_outputs.values())).shape[-1]
-        parts = [np.zeros((0, width or 0), np.float32)]
-        for start in range(0, len(texts), batch):
-            outputs = served[signature](
-                **{name: self._tf.constant(list(texts[start : start + batch]), self._tf.string)}
-            )
-            parts.append((outputs["embedding"] if "embedding" in outputs else next(iter(outputs.values()))).numpy())
-        return np.concatenate(parts)
+        outputs = served[signature].structured_outputs
+        vectors = "embedding" if "embedding" in outputs else next(iter(outputs))
+        parts = [part[vectors] for part in self._outputs(signature, {name: list(texts)}, batch)]
+        return np.concatenate([np.zeros((0, outputs[vectors].shape[-1] or 0), np.float32), *parts])
+
+    def _outputs(self, signature: str, inputs: Mapping[str, Any], batch: int) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yields a signature's outputs, batch by batch; inputs are lists of texts or arrays, of `n` rows each."""
+        call, rows = self._model.signatures[signature], len(next(iter(inputs.values())))
+        for start in range(0, rows, batch):
+            given = {name: self._tf.constant(values[start : start + batch]) for name, values in inputs.items()}
+            yield {name: value.numpy() for name, value in call(**given).items()}
 
 
 def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:

@@ -17,11 +17,7 @@ THRESHOLD = 0.5  # a score or grade from here on is a "yes"
 
 
 def kind_of(task: Any) -> str:
-    """Returns the kind of a task: of anything with a `kind`, or of the kind's own name.
-
-    Raises:
-      ValueError: the kind is not among `KINDS`.
-    """
+    """Returns the kind of a Task, or of a kind's own name; raises ValueError where it is not among `KINDS`."""
     kind = getattr(task, "kind", task)
     if kind not in KINDS:
         raise ValueError(f"the task's kind is {kind!r}; there are {', '.join(KINDS)}")
@@ -85,11 +81,7 @@ def hits(kind: str, labels: Floats, scores: Floats) -> Bools:
 
 
 def agreement(teacher_scores: ArrayLike, student_scores: ArrayLike) -> Bools:
-    """Says whether teacher and student decide alike, `[n]`.
-
-    Raises:
-      ValueError: no probabilities, or of different shapes.
-    """
+    """Says whether teacher and student decide alike, `[n]`; raises ValueError of scores that do not fit each other."""
     kind = "multiclass" if np.ndim(teacher_scores) == 2 else "binary"
     teacher = check_scores(kind, teacher_scores, "teacher_scores")
     student = check_scores(kind, student_scores, "student_scores")

@@ -19,19 +19,13 @@ PACKAGES = ("tfb2d", "tensorflow", "tf_keras", "keras", "keras-hub", "numpy", "p
 
 
 def write_run_report(run: Run, config: Config, stages: Sequence[str], load_teacher: LoadTeacher) -> ReportOutcome:
-    """Scores the test split with every model, measures latencies, and writes the report.
-
-    The report is `report.json`, `report.html`, and the test split's logits (`Run.test_logits`).
+    """Scores the test split with every model and writes `report.json`, `report.html` and the split's logits.
 
     Distilled models are measured as served: the exported SavedModel, strings in, calibrated probabilities out. The scores
-    of teachers and baselines are calibrated on the validation split, too.
-
-    Args:
-      run, config: the run.
-      stages: those before this one, whose seconds are reported.
-      load_teacher: takes a saved teacher's folder, and returns what scores texts with it, a list a field.
+    of teachers and baselines are calibrated on the validation split, too. `stages` are those before this one, whose seconds
+    are reported; `load_teacher` is that of `RunScores`.
     """
-    from tfb2d.evaluation.report import write_report
+    from tfb2d.evaluation.page import write_report
     from tfb2d.evaluation.results import RunResults
     from tfb2d.evaluation.table import print_table
     from tfb2d.evaluation.test_logits import write_test_logits
@@ -41,7 +35,7 @@ def write_run_report(run: Run, config: Config, stages: Sequence[str], load_teach
     several = len(config.teachers) > 1
     alone = {name: scores.teacher(name) for name in config.teachers}
     models = {"teacher": scores.stacked_teachers() if several else next(iter(alone.values()))}
-    models |= {exported.key: scores.exported(exported) for exported in exported_models(run, config)}
+    models |= {key: scores.exported(key, exported) for key, exported in exported_models(run, config).items()}
     if config.report.labels_only and "student" in config.models:
         models["labels_only"] = scores.labels_only()
     if len(task.fields) == 2 and task.kind != "multiclass":
@@ -80,14 +74,9 @@ def _contrasts(run: Run, config: Config, scores: RunScores) -> dict[str, Any] | 
     (field,) = scores.task.fields
     teacher = scores.score_by_teachers()
     score = {} if teacher is None else {"teacher": teacher}
-    score |= {exported.key: scores.score_by(exported) for exported in exported_models(run, config)}
-    return contrasts(
-        train.column(field).to_pylist(),
-        train.column("label").to_numpy(),
-        score,
-        config.report.negations,
-        config.report.degrees,
-    )
+    score |= {key: scores.score_by(exported) for key, exported in exported_models(run, config).items()}
+    texts, labels = train.column(field).to_pylist(), train.column("label").to_numpy()
+    return contrasts(texts, labels, score, config.report.negations, config.report.degrees)
 
 
 def _compression(run: Run) -> dict[str, Any]:

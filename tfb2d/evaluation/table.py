@@ -1,6 +1,6 @@
 """The short table at the end of a run, and the formats of its figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfb2d.evaluation.contrasts import contrast_line
@@ -35,23 +35,33 @@ def span(ci95: Sequence[float] | None, digits: int = 3) -> str:
     return "" if ci95 is None else f"{ci95[0]:.{digits}f}–{ci95[1]:.{digits}f}"
 
 
-def ndcg_note(counts: Mapping[str, int], means: Mapping[str, float | None]) -> str:
-    """Says which groups the mean NDCG@10 counts, and what the mean over all groups is.
+def percent(value: float | None, digits: int = 1) -> str:
+    """Formats a share as a percentage."""
+    return "–" if value is None else f"{100 * value:.{digits}f}%"
 
-    Args:
-      counts: of `metrics.ndcg_groups`.
-      means: a model's title -> its `ndcg10_all`.
-    """
+
+def within(ci95: Sequence[float] | None, show: Callable[[float], str] = percent, what: str = "") -> str:
+    """Formats an interval as ` (80.1% to 82.9%)`, to stand behind its figure; nothing where there is none."""
+    return "" if ci95 is None else f" ({what}{show(ci95[0])} to {show(ci95[1])})"
+
+
+def points(value: float) -> str:
+    """Formats a difference of shares in points, with its sign."""
+    return f"{100 * value:+.1f}"
+
+
+def named_line(name: str, text: str) -> str:
+    """Formats a line of a command's output: its name in a column of its own, and the text."""
+    return f"{name:10s} {text}".rstrip()
+
+
+def ndcg_note(counts: Mapping[str, int], means: Mapping[str, float | None]) -> str:
+    """Says which groups the mean NDCG@10 counts (`ranking.ndcg_groups`), and each model's mean over all groups."""
     all_means = ", ".join(f"{name} {figure(mean)}" for name, mean in means.items())
     return (
         f"NDCG@10 counts {counts['counted']:,} of {counts['all']:,} groups: those of two rows or more, one of them "
         f"relevant. Over all groups, as scikit-learn and trec_eval count: {all_means}"
     )
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """Formats a share as a percentage."""
-    return "–" if value is None else f"{100 * value:.{digits}f}%"
 
 
 def duration(milliseconds: float | None) -> str:
@@ -132,30 +142,22 @@ def speed_up(report: Mapping[str, Any], key: str = "student") -> float | None:
 
 
 def print_table(report: Mapping[str, Any]) -> str:
-    """Lays out a report's short table and conclusions as text for a terminal.
-
-    Args:
-      report: of `write_report`, or the content of `report.json`.
-    """
+    """Lays out the short table and the conclusions of a `report.json` as text for a terminal."""
     measure, beside = report["headline_measure"], measures_beside(report)
     titles = [METRICS[measure], "95% interval", *(METRICS[name] for name in beside), "p50", "p99", "rows/s", "size"]
     rows = [["test split", *titles]]
     for key, title, figures in [*model_rows(report), *baseline_rows(report)]:
-        latency, size = report["latency"].get(key, {}), report["size_mb"].get(key)
-        single, speed = latency.get("single_ms", {}), latency.get("rows_per_second")
-        rows.append(
-            [
-                title,
-                figure(figures.get(measure)),
-                span(report["intervals"].get(key, {}).get(measure)),
-                *(figure(figures.get(name)) for name in beside),
-                duration(single.get("p50")),
-                duration(single.get("p99")),
-                "–" if speed is None else f"{speed:,.0f}",
-                "–" if size is None else f"{size:,.1f} MB",
-            ]
-        )
+        main = [figure(figures.get(measure)), span(report["intervals"].get(key, {}).get(measure))]
+        rows.append([title, *main, *(figure(figures.get(name)) for name in beside), *costs(report, key)])
     return "\n".join([layout(rows), "", *_conclusions(report)])
+
+
+def costs(report: Mapping[str, Any], key: str) -> list[str]:
+    """Returns a model's median and 99th percentile for one row, rows a second and size; a dash where one is not known."""
+    latency, size = report["latency"].get(key, {}), report["size_mb"].get(key)
+    single, speed = latency.get("single_ms", {}), latency.get("rows_per_second")
+    times = [duration(single.get(name)) for name in ("p50", "p99")]
+    return [*times, "–" if speed is None else f"{speed:,.0f}", "–" if size is None else f"{size:,.1f} MB"]
 
 
 def distilled_models(report: Mapping[str, Any]) -> list[str]:
@@ -174,25 +176,23 @@ def _conclusions(report: Mapping[str, Any]) -> list[str]:
     lines, several = [], len(distilled_models(report)) > 1
     for key in distilled_models(report):
         whose = f"{MODELS[key]}: " if several else ""
-        lines += [f"{label:10s} {whose}{text}" for label, text in _of_model(report, key)]
+        lines += [named_line(label, whose + text) for label, text in _of_model(report, key)]
     if report.get("ndcg_groups"):
         counts = report["ndcg_groups"]
         means = [(title, figures["ndcg10_all"]) for _, title, figures in model_rows(report) if title != "BM25"]
         shown = [(title, mean) for title, mean in means if title in ("teacher", *DISTILLED)]
         over_all = ", ".join(f"{title} {figure(mean)}" for title, mean in shown)
-        lines.append(f"groups     NDCG@10 counts {counts['counted']:,} of {counts['all']:,}; over all: {over_all}")
+        counted = f"NDCG@10 counts {counts['counted']:,} of {counts['all']:,}"
+        lines.append(named_line("groups", f"{counted}; over all: {over_all}"))
     if compression := report.get("compression"):
-        lines.append(f"size       {_smaller(compression)}")
-    lines.append(
-        f"rows       {report['rows']['test']:,} in the test split; {report['rejected']:,} rejected, "
-        f"{report['leaked']:,} removed because the test text occurs in training data"
-    )
+        lines.append(named_line("size", _smaller(compression)))
+    left_out = f"{report['leaked']:,} removed because the test text occurs in training data"
+    test_rows = f"{report['rows']['test']:,} in the test split; {report['rejected']:,} rejected"
+    lines.append(named_line("rows", f"{test_rows}, {left_out}"))
     if made := report["data"].get("made_pairs"):
-        lines.append(
-            f"pairs      {made['pairs']:,} made: {made['queries']:,} queries, {made['title_queries']:,} made of titles, "
-            f"{made['titles']:,} titles"
-        )
-    return lines + [f"warning    {warning}" for warning in report.get("warnings", ())]
+        of_titles = f"{made['title_queries']:,} made of titles, {made['titles']:,} titles"
+        lines.append(named_line("pairs", f"{made['pairs']:,} made: {made['queries']:,} queries, {of_titles}"))
+    return lines + [named_line("warning", warning) for warning in report.get("warnings", ())]
 
 
 def _of_model(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
@@ -204,21 +204,20 @@ def _of_model(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
         result = compared.get(name)
         if result is None or result["value"] is None:
             return ""
-        return form.format(percent(result["value"])) + _within(result["ci95"])
+        return form.format(percent(result["value"])) + within(result["ci95"])
 
     lines.append(("retention", shown("headline_retention", f"{{}} of the teacher's {measure}")))
     if ranking := shown("ndcg10_retention", "{} of the teacher's NDCG@10"):
         lines.append(("ranking", f"{ranking}; its own is {figure(figures['ndcg10'])}"))
-    shares = [f"{percent(share['value'])}{_within(share['ci95'])} by {name}" for name, share in over_bm25(report, key)]
+    shares = [f"{percent(share['value'])}{within(share['ci95'])} by {name}" for name, share in over_bm25(report, key)]
     if shares:
         lines.append(("over BM25", f"on the way to the teacher: {', '.join(dict.fromkeys(shares))}"))
     lines.append(("fidelity", shown("fidelity", "decides as the teacher on {}")))
     gain = compared.get("headline_gain")
     if gain and gain["value"] is not None:
-        low_high = gain["ci95"]
-        within = "" if low_high is None else f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})"
         of = "" if measure == "accuracy" else f" of {measure}"
-        lines.append(("gain", f"{100 * gain['value']:+.1f} points{of} over labels alone{within}"))
+        gained = f"{points(gain['value'])} points{of} over labels alone{within(gain['ci95'], points)}"
+        lines.append(("gain", gained))
     if chosen := report["thresholds"].get(key):
         values = ", ".join(f"{name} {figure(chosen[name])}" for name in ("f1", "precision", "recall"))
         lines.append(("threshold", f"{figure(chosen['threshold'])}, chosen on validation: {values}"))
@@ -242,7 +241,3 @@ def _smaller(compression: Mapping[str, Any]) -> str:
         return line
     points, area = 100 * (after["accuracy"] - before["accuracy"]), after["roc_auc"] - before["roc_auc"]
     return f"{line}; accuracy {points:+.2f} points, ROC-AUC {area:+.4f} by it"
-
-
-def _within(ci95: Sequence[float] | None) -> str:
-    return "" if ci95 is None else f" ({percent(ci95[0])} to {percent(ci95[1])})"

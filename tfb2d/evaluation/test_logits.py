@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,17 +25,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfb2d.atomic import atomic_path
+from tfb2d.data.task import Task
 from tfb2d.errors import DataError
-
-if TYPE_CHECKING:
-    from tfb2d.evaluation.models import Model
-    from tfb2d.evaluation.results import RunResults
+from tfb2d.evaluation.models import Model
+from tfb2d.evaluation.results import RunResults, seed_of
+from tfb2d.outcomes import Calibration
+from tfb2d.probability import one_column
 
 KEY = b"tfb2d"
 OWN = "teacher:"  # before the name of each of several teachers
 
 
-def write_test_logits(results: "RunResults", path: Path) -> None:
+def write_test_logits(results: RunResults, path: Path) -> None:
     """Writes the test split's logits, labels and hashes of a run; models without logits are left out."""
     with atomic_path(path) as temporary:
         pq.write_table(_table(results), temporary, compression="zstd")
@@ -50,12 +51,8 @@ def join_test_logits(files: Sequence[Path], output: Path) -> None:
         pq.write_table(joined.replace_schema_metadata({KEY: json.dumps(about)}), temporary, compression="zstd")
 
 
-def read_test_logits(file: Path) -> dict[int, "RunResults"]:
-    """Returns each seed's results, as `results.summarise` takes them; their texts are the hashes.
-
-    Raises:
-      DataError: the file is missing, or was not written by this module.
-    """
+def read_test_logits(file: Path) -> dict[int, RunResults]:
+    """Returns each seed's results, with hashes as texts; raises DataError of a file that this module did not write."""
     try:
         table = pq.read_table(file)
     except (OSError, pa.ArrowInvalid) as error:
@@ -73,25 +70,19 @@ def row_hash(fields: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(fields).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _table(results: "RunResults") -> pa.Table:
-    from tfb2d.evaluation.results import seed_of
-
-    models = _models(results)
-    labels = np.asarray(results.labels)
+def _table(results: RunResults) -> pa.Table:
+    models, labels = _models(results), np.asarray(results.labels)
     seed = seed_of(results.config, results.leading)
-    groups = results.groups
+    groups = [None] * len(labels) if results.groups is None else [row_hash([group]) for group in results.groups]
     columns: dict[str, Any] = {
         "seed": pa.array(np.full(len(labels), seed, np.int32)),
         "row": pa.array([row_hash(fields) for fields in zip(*results.columns, strict=True)], pa.string()),
-        "group": pa.array([None if groups is None else row_hash([groups[i]]) for i in range(len(labels))], pa.string()),
+        "group": pa.array(groups, pa.string()),
         "label": pa.array(labels.astype(np.float32)),
     }
     for key, model in models.items():
-        logits = np.asarray(model.logits, np.float32)
-        if logits.ndim == 1:
-            columns[key] = pa.array(logits)
-        else:
-            columns |= {f"{key}_{index}": pa.array(logits[:, index]) for index in range(logits.shape[1])}
+        logits = np.asarray(model.logits, np.float32).reshape(len(labels), -1)
+        columns |= dict(zip(_columns(key, results.task), map(pa.array, logits.T), strict=True))
     about = {
         "name": results.name,
         "task": results.task.to_json(),
@@ -112,7 +103,12 @@ def _table(results: "RunResults") -> pa.Table:
     return pa.table(columns).replace_schema_metadata({KEY: json.dumps({seed: about})})
 
 
-def _models(results: "RunResults") -> dict[str, "Model"]:
+def _columns(key: str, task: Task) -> list[str]:
+    """Returns the columns of a model's logits."""
+    return [f"{key}_{index}" for index in range(task.n_logits)] if task.n_logits > 1 else [key]
+
+
+def _models(results: RunResults) -> dict[str, Model]:
     every = {**results.models, **{f"{OWN}{name}": model for name, model in results.teachers.items()}}
     return {key: model for key, model in every.items() if model.logits is not None and model.calibration is not None}
 
@@ -124,18 +120,11 @@ def _about(table: pa.Table, file: Path | str = "the file") -> dict[str, Any]:
     return dict(json.loads(metadata[KEY]))
 
 
-def _results(rows: pa.Table, about: Mapping[str, Any], seed: int) -> "RunResults":
-    from tfb2d.data.task import Task
-    from tfb2d.evaluation.models import Model
-    from tfb2d.evaluation.results import RunResults
-    from tfb2d.outcomes import Calibration
-
+def _results(rows: pa.Table, about: Mapping[str, Any], seed: int) -> RunResults:
     task = Task.from_json(about["task"])
     models, teachers = {}, {}
     for key, entry in about["models"].items():
-        names = [f"{key}_{index}" for index in range(task.n_logits)] if task.n_logits > 1 else [key]
-        logits = np.stack([rows[name].to_numpy() for name in names], 1)
-        logits = logits if task.n_logits > 1 else logits[:, 0]
+        logits = one_column(np.stack([rows[name].to_numpy() for name in _columns(key, task)], 1))
         scores = Calibration(entry["scale"], tuple(entry["bias"])).apply(logits).astype(entry["dtype"])
         model = Model(scores, entry["threshold"], logits=logits)
         if key.startswith(OWN):

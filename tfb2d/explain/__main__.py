@@ -19,19 +19,19 @@ and what is unusual about them by measurement. In a run folder these are rows of
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import quoting_flag
+from tfb2d.cli.arguments import Parser, quoting_flag
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.explain.source import Source
     from tfb2d.explain.views import View
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to explain")
     what.texts("texts", "Texts to explain; after -- they may begin with dashes.")
@@ -112,11 +112,10 @@ def _explain(source: "Source", texts: Sequence[str], level: str, options: Namesp
         raise DataError(f"the model takes {' and '.join(fields)}: give a query and at least one title")
     rows = [(text,) for text in texts] if len(fields) == 1 else [(texts[0], title) for title in texts[1:]]
     views = _views(source, rows, options)
-    page = render(
-        "What the score is made of", [(shown, {}) for shown in views], lead=str(source.model or source.folder)
-    )
+    model = str(source.model or source.folder)
+    page = render("What the score is made of", [(shown, {}) for shown in views], lead=model)
     lines = "\n\n".join(show(shown, level, options.top) for shown in views)
-    return lines, page, {"model": str(source.model or source.folder), "rows": [shown.to_json() for shown in views]}
+    return lines, page, {"model": model, "rows": [asdict(shown) for shown in views]}
 
 
 def _texts(source: "Source", options: Namespace) -> Iterator[str]:
@@ -141,8 +140,6 @@ def _texts(source: "Source", options: Namespace) -> Iterator[str]:
 
 
 def _neighbours(source: "Source", _: Sequence[str], level: str, options: Namespace) -> tuple[str, str, Any]:
-    from dataclasses import asdict
-
     from tqdm import tqdm
 
     from tfb2d.cli.terminal import printable
@@ -150,40 +147,35 @@ def _neighbours(source: "Source", _: Sequence[str], level: str, options: Namespa
     from tfb2d.explain.nearest import candidates, nearest
     from tfb2d.explain.page import render
 
-    texts = tqdm(
-        _texts(source, options), desc="count n-grams", unit=" texts", unit_scale=True, disable=not sys.stderr.isatty()
-    )
-    among = candidates(source.student, texts, options.min_count)
+    bar = {"desc": "count n-grams", "unit": " texts", "unit_scale": True, "disable": not sys.stderr.isatty()}
+    among = candidates(source.student, tqdm(_texts(source, options), **bar), options.min_count)
     shared = among.collisions()
     neighbours = [nearest(source.student, among, ngram, options.top) for ngram in options.nearest]
     lead = (
         f"{shared['ngrams']:,} n-grams occur {options.min_count} times or more, in {shared['rows']:,} rows of the table; "
         f"{shared['share']:.1%} of them share a row ({shared['weighted']:.1%} by frequency)"
     )
-    lines, cells = [lead], []
+    lines, cells = [lead], [["n-gram", "nearest", "cosine", "count", "n-grams in its row"]]
     for near in neighbours:
-        row = (
-            "" if not near.sharing else "; its row also holds " + ", ".join(f"{n} ({c:,})" for n, c in near.sharing[:5])
-        )
         seen = f"occurs {near.count:,} times" if near.count else f"occurs fewer than {options.min_count} times"
+        lines += ["", f"{printable(near.name)}: {seen}"]
         if not near.norm:
-            lines += [
-                "",
-                f"{printable(near.name)}: {seen}; training never met it, its row is zero and has no neighbours",
-            ]
+            lines[-1] += "; training never met it, its row is zero and has no neighbours"
             continue
-        table = [["nearest to " + printable(near.name), "cosine", "count", "in its row"]]
-        table += [[printable(name), f"{cosine:.3f}", f"{count:,}", str(n)] for name, cosine, count, n in near.nearest]
-        lines += ["", f"{printable(near.name)}: {seen}, length {near.norm:.2f}{printable(row)}", layout(table)]
-        cells += [[near.name, name, f"{cosine:.3f}", f"{count:,}", str(n)] for name, cosine, count, n in near.nearest]
-    titles = ["n-gram", "nearest", "cosine", "count", "n-grams in its row"]
-    page = render("Nearest n-grams", [], {"titles": titles, "rows": cells}, lead)
+        others = ", ".join(f"{name} ({count:,})" for name, count in near.sharing[:5])
+        lines[-1] += f", length {near.norm:.2f}" + (f"; its row also holds {printable(others)}" if others else "")
+        shown = [(name, f"{cosine:.3f}", f"{count:,}", str(sharing)) for name, cosine, count, sharing in near.nearest]
+        table = [[printable(name), *figures] for name, *figures in shown]
+        lines.append(layout([["nearest to " + printable(near.name), "cosine", "count", "in its row"], *table]))
+        cells += [[near.name, *row] for row in shown]
+    page = render("Nearest n-grams", [], cells, lead)
     return "\n".join(lines), page, {"collisions": shared, "nearest": [asdict(near) for near in neighbours]}
 
 
 def _disagree(source: "Source", _: Sequence[str], level: str, options: Namespace) -> tuple[str, str, Any]:
     from tfb2d.cli.terminal import printable
-    from tfb2d.explain.disagree import from_files, from_run, measure, summary
+    from tfb2d.evaluation.table import layout
+    from tfb2d.explain.disagree import from_files, from_run, measure
     from tfb2d.explain.page import render
     from tfb2d.explain.terminal import show
 
@@ -193,16 +185,16 @@ def _disagree(source: "Source", _: Sequence[str], level: str, options: Namespace
         compared = from_run(source, options.split)
     case = measure(source, compared, options.rows)
     views = _views(source, [row.texts for row in case.rows], options)
-    lines, page_rows = [summary(case)], []
+    lines, page_rows = [case.lead, "", layout(case.table())], []
     for row, shown in zip(case.rows, views, strict=True):
         facts = [("label", row.label), ("teacher", row.teacher), ("student", row.student)]
         page_rows.append((shown, {"facts": facts, "why": row.why}))
         sides = "   ".join(f"{name} {value}" for name, value in facts if value)
         lines += ["", "─" * 72, sides, printable(row.why), show(shown, level, min(options.top, 6))]
-    table = {"titles": ["measure", *case.titles], "rows": case.table}
-    page = render("Where teacher and student decide differently", page_rows, table, case.lead)
-    values = [{**row.to_json(), "explanation": shown.to_json()} for row, shown in zip(case.rows, views, strict=True)]
-    return "\n".join(lines), page, {"lead": case.lead, "measures": case.to_json(), "rows": values}
+    page = render("Where teacher and student decide differently", page_rows, case.table(), case.lead)
+    values = [{**asdict(row), "explanation": asdict(shown)} for row, shown in zip(case.rows, views, strict=True)]
+    shares = {name: {"differ": differ, "agree": agree} for name, (differ, agree) in case.shares.items()}
+    return "\n".join(lines), page, {"lead": case.lead, "measures": shares, "rows": values}
 
 
 if __name__ == "__main__":

@@ -33,25 +33,16 @@ NUMBERS_AT_ONCE = 2**22  # elements of the largest tensor of a chunk of steps; b
 
 @dataclass(frozen=True)
 class NGram:
-    """Holds an n-gram of a text, and what it adds to the logit.
+    """Holds an n-gram of a text, and what it adds to the logit."""
 
-    Attributes:
-      field, start, order: the text field, the first token, how many tokens (those past the text's end are a mark).
-      text: as people read it.
-      row: of the table; of a composed n-gram that of its first token.
-      value: added to the logit.
-      unseen: whether all of its rows of the table are zero, because training never met it.
-      matched: whether the other side has it too; None in single texts.
-    """
-
-    field: int
-    start: int
-    order: int
-    text: str
-    row: int
-    value: float
-    unseen: bool
-    matched: bool | None
+    field: int  # index of the text field
+    start: int  # index of the first token
+    order: int  # how many tokens; those past the text's end are a mark
+    text: str  # as people read it
+    row: int  # of the table; of a composed n-gram that of its first token
+    value: float  # added to the logit
+    unseen: bool  # whether all of its rows of the table are zero, because training never met it
+    matched: bool | None  # whether the other side has it too; None in single texts
 
 
 @dataclass(frozen=True)
@@ -67,41 +58,26 @@ class SoftMatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Holds the contributions to one row's logit.
-
-    Attributes:
-      tokens: of each field, as the student reads them.
-      ngrams: in the order of the text.
-      soft: pairs of tokens, the largest contribution first; none where the student does not match softly.
-      logit: of the class explained.
-      baseline: the same of an empty row.
-      gap: logit less baseline less all contributions: the error of the integral.
-      cut: how many tokens of each field lie beyond `max_tokens`; the student does not read them.
-      predicted: the class explained; 0 where there is one logit a row.
-      logits: `[n_logits]`, all of them.
-      offsets: of a student with a window `[tokens, window]`: what each token of each composed n-gram adds.
-      exits: of a student with an early exit, whether its cheap output decided; the contributions are to that output.
-    """
+    """Holds the contributions to one row's logit."""
 
     texts: tuple[str, ...]
-    tokens: tuple[tuple[str, ...], ...]
-    ngrams: tuple[NGram, ...]
+    tokens: tuple[tuple[str, ...], ...]  # of each field, as the student reads them
+    ngrams: tuple[NGram, ...]  # in the order of the text
+    # pairs of tokens, the largest contribution first; none where the student does not match softly
     soft: tuple[SoftMatch, ...]
-    logit: float
-    baseline: float
-    gap: float
-    cut: tuple[int, ...]
-    predicted: int
-    logits: np.ndarray
+    logit: float  # of the class explained
+    baseline: float  # the same of an empty row
+    gap: float  # logit less baseline less all contributions: the error of the integral
+    cut: tuple[int, ...]  # how many tokens of each field lie beyond `max_tokens`; the student does not read them
+    predicted: int  # the class explained; 0 where there is one logit a row
+    logits: np.ndarray  # `[n_logits]`, all of them
+    # of a student with a window `[tokens, window]`: what each token of each composed n-gram adds
     offsets: np.ndarray | None = None
+    # of a student with an early exit, whether its cheap output decided; the contributions are to that output
     exits: bool | None = None
 
     def token_values(self) -> list[np.ndarray]:
-        """Returns what each token adds: its share of the n-grams over it, and half of its soft matches.
-
-        Returns:
-          `[tokens]` float64 for each field.
-        """
+        """Returns what each token of each field adds, `[tokens]`: its share of n-grams, and half of its soft matches."""
         values = [np.zeros(len(tokens)) for tokens in self.tokens]
         if self.offsets is not None:
             tokens, window = self.offsets.shape
@@ -120,22 +96,16 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Side:
-    """Holds a field of the row.
+    """Holds a field of the row."""
 
-    Attributes:
-      tokens: as the student reads them.
-      ids: `[tokens, orders]` int, the n-grams' rows of the table; of a composed n-gram that of its first token.
-      parts: `[tokens, orders, dim]` float32, the n-grams' vectors; of a composed n-gram `[tokens, window, dim]`, vectors
-        that it is the sum of.
-      unseen: `[tokens, orders]` bool, whether all of the n-gram's rows are zero.
-      units: `[tokens, dim]` float32, vectors of soft matching; None without it.
-    """
-
-    tokens: list[bytes]
+    tokens: list[bytes]  # as the student reads them
+    # `[tokens, orders]` int, the n-grams' rows of the table; of a composed n-gram that of its first token
     ids: tf.Tensor
+    # `[tokens, orders, dim]` float32, the n-grams' vectors; of a composed n-gram `[tokens, window, dim]`, vectors that
+    # it is the sum of
     parts: tf.Tensor
-    unseen: np.ndarray
-    units: Any
+    unseen: np.ndarray  # `[tokens, orders]` bool, whether all of the n-gram's rows are zero
+    units: Any  # `[tokens, dim]` float32, vectors of soft matching; None without it
 
 
 def explain(
@@ -170,7 +140,7 @@ def explain(
     ngrams = _ngrams(student, sides, values)
     total = sum(ngram.value for ngram in ngrams) + sum(match.value for match in soft)
     cut = tuple(len(text_spec.tokens(t, 2**31 - 1)) - len(s.tokens) for t, s in zip(texts, sides, strict=True))
-    words = tuple(tuple(token.decode("utf-8", "replace") for token in side.tokens) for side in sides)
+    words = tuple(map(_words, sides))
     logit, baseline = float(logits[predicted]), float(_empty_row(student, exits)[predicted])
     gap = logit - baseline - total
     return Explanation(tuple(texts), words, ngrams, soft, logit, baseline, gap, cut, predicted, logits, offsets, exits)
@@ -253,10 +223,14 @@ def _weighted_logits(
     return student.logits_of(fields, units, weights[-1] if student.kernels else None, exits)
 
 
+def _words(side: _Side) -> tuple[str, ...]:
+    return tuple(token.decode("utf-8", "replace") for token in side.tokens)
+
+
 def _soft_matches(sides: Sequence[_Side], values: np.ndarray) -> tuple[SoftMatch, ...]:
     """Lists the pairs of tokens, the largest contribution first."""
     cosines = sides[0].units.numpy() @ sides[1].units.numpy().T
-    words = [[token.decode("utf-8", "replace") for token in side.tokens] for side in sides]
+    words = [_words(side) for side in sides]
     matches = [
         SoftMatch(q, t, (words[0][q], words[1][t]), float(cosines[q, t]), float(values[q, t]))
         for q, t in np.ndindex(*values.shape)
@@ -264,31 +238,17 @@ def _soft_matches(sides: Sequence[_Side], values: np.ndarray) -> tuple[SoftMatch
     return tuple(sorted(matches, key=lambda match: -abs(match.value)))
 
 
-def orders_of(student: Student) -> tuple[int, ...]:
-    """Returns how many tokens the n-grams that are pooled span."""
-    return (student.config.window,) if student.config.window else student.config.orders
-
-
 def _ngrams(student: Student, sides: Sequence[_Side], values: Sequence[np.ndarray]) -> tuple[NGram, ...]:
     """Lists the n-grams of all fields in the order of the text."""
-    ids = [side.ids.numpy() for side in sides]
-    ngrams = []
+    ids, ngrams = [side.ids.numpy() for side in sides], []
+    orders = (student.config.window,) if student.config.window else student.config.orders
     for field, side in enumerate(sides):
         others = ids[1 - field] if len(sides) == 2 else None
-        for column, order in enumerate(orders_of(student)):
+        for column, order in enumerate(orders):
             rows = ids[field][:, column].tolist()
             other_rows = set() if others is None else set(others[:, column].tolist())
-            ngrams += [
-                NGram(
-                    field,
-                    at,
-                    order,
-                    name,
-                    rows[at],
-                    float(values[field][at, column]),
-                    bool(side.unseen[at, column]),
-                    None if others is None else rows[at] in other_rows,
-                )
-                for at, name in enumerate(names(side.tokens, order))
-            ]
+            for at, name in enumerate(names(side.tokens, order)):
+                matched = None if others is None else rows[at] in other_rows
+                value, unseen = float(values[field][at, column]), bool(side.unseen[at, column])
+                ngrams.append(NGram(field, at, order, name, rows[at], value, unseen, matched))
     return tuple(sorted(ngrams, key=lambda ngram: (ngram.field, ngram.start, ngram.order)))

@@ -6,11 +6,11 @@ to look; it proves no cause.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tfb2d.data.checked_rows import read_checked_rows
 from tfb2d.data.files import expand
@@ -19,10 +19,11 @@ from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
+from tfb2d.evaluation.examples import label_text
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns
-from tfb2d.evaluation.scores import agreement, decisions, distances
-from tfb2d.evaluation.table import layout, percent
+from tfb2d.evaluation.scores import Floats, agreement, distances, hits
+from tfb2d.evaluation.table import percent
 from tfb2d.evaluation.teacher_scores import teacher_scores
 from tfb2d.explain.measures import MEASURES, measures, seen_in_transfer
 from tfb2d.explain.source import Source
@@ -34,19 +35,12 @@ UNUSUAL = 0.9  # share of the agreeing rows beyond which a value is unusual
 
 @dataclass(frozen=True)
 class TeacherRows:
-    """Rows with the teacher's probabilities.
+    """Rows with the teacher's probabilities."""
 
-    Attributes:
-      columns: texts, one list a field.
-      labels: `[n]`, NaN where there is none.
-      teacher: `[n]` or `[n, k]` probabilities, NaN where there is none.
-      origin: where the rows come from, for the reader.
-    """
-
-    columns: list[list[str]]
-    labels: np.ndarray
-    teacher: np.ndarray
-    origin: str
+    columns: list[list[str]]  # texts, one list a field
+    labels: np.ndarray  # `[n]`, NaN where there is none
+    teacher: np.ndarray  # `[n]` or `[n, k]` probabilities, NaN where there is none
+    origin: str  # where the rows come from, for the reader
 
 
 @dataclass(frozen=True)
@@ -60,31 +54,24 @@ class Row:
     why: str
     measured: dict[str, float]
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the row as JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Case:
-    """Holds the case study: its rows, and how often each measure is unusual.
+    """Holds the case study: its rows, and how often each measure is unusual."""
 
-    Attributes:
-      rows: those furthest apart first.
-      titles, table: of the measures, as text; the first cell is the measure.
-      lead: what was compared.
-      shares: measure to (share unusual of the differing rows, of the agreeing rows).
-    """
+    rows: list[Row]  # those furthest apart first
+    lead: str  # what was compared
+    shares: dict[str, tuple[float, float]]  # measure to (share unusual of the differing rows, of the agreeing rows)
 
-    rows: list[Row]
-    titles: list[str]
-    table: list[list[str]]
-    lead: str
-    shares: dict[str, tuple[float, float]]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the measures' shares as JSON values."""
-        return {name: {"differ": differ, "agree": agree} for name, (differ, agree) in self.shares.items()}
+    def table(self) -> list[list[str]]:
+        """Returns the measures as text, under a row of titles."""
+        return [
+            ["measure", "unusual where they differ", "where they agree", "ratio"],
+            *(
+                [MEASURES[name].title, percent(differ), percent(same), f"{differ / same:.2f}" if same else "–"]
+                for name, (differ, same) in self.shares.items()
+            ),
+        ]
 
 
 def from_run(source: Source, split: str) -> TeacherRows:
@@ -94,7 +81,7 @@ def from_run(source: Source, split: str) -> TeacherRows:
       DataError: the student does not come from a run folder, or the run is not finished.
     """
     from tfb2d.distill.targets import stacked_logits
-    from tfb2d.evaluation.calibration import calibrate
+    from tfb2d.evaluation.calibration import calibrate_known
     from tfb2d.students.stage import learnt_stack
 
     run, task = source.run, source.student.task
@@ -112,11 +99,7 @@ def from_run(source: Source, split: str) -> TeacherRows:
         for part in {"valid", split}
     }
     labels = {part: read_table(run.split(part), ["label"])["label"].to_numpy() for part in logits}
-    known = covered(logits["valid"])
-    calibration = calibrate(task, labels["valid"][known], logits["valid"][known])
-    scored = covered(logits[split])
-    teacher = np.full(logits[split].shape, np.nan)
-    teacher[scored] = calibration.apply(logits[split][scored])
+    teacher = calibrate_known(task, labels["valid"], logits["valid"]).apply(logits[split])
     table = read_table(run.split(split), task.fields)
     columns = [table.column(name).to_pylist() for name in task.fields]
     return TeacherRows(columns, labels[split].astype(np.float64), teacher, f"the {split} split of {run.folder}")
@@ -127,13 +110,8 @@ def from_files(
 ) -> TeacherRows:
     """Reads rows of files, and looks the teacher's scores up by their texts; labels may be missing.
 
-    Rows whose texts no model can read are left out, and counted in `origin`.
-
-    Args:
-      source: the student.
-      files, teacher: paths, globs or folders with the rows, and files with the teacher's scores.
-      fields: columns of the text fields where they have other names, each FIELD=COLUMN.
-      quoting: how TSV and CSV files of both were written, see `read_rows`.
+    Rows whose texts no model can read are left out, and counted in `origin`. `fields` are columns of text fields that have
+    other names, each FIELD=COLUMN.
 
     Raises:
       DataError: files that cannot be used, or no teacher's scores.
@@ -150,20 +128,15 @@ def from_files(
                 column.append(text)
             label = task.read_label(row.others[0])
             labels.append(np.nan if label is None else label)
-    left_out = rejects.count
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
-    origin = ", ".join(files) + (f" ({left_out:,} rows that cannot be read left out)" if left_out else "")
+    left_out = f" ({rejects.count:,} rows that cannot be read left out)" if rejects.count else ""
     scores, _ = teacher_scores(task, teacher, columns, reading)
-    return TeacherRows(columns, np.array(labels), scores, origin)
+    return TeacherRows(columns, np.array(labels), scores, ", ".join(files) + left_out)
 
 
 def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
-    """Measures all rows, and lists some on which the two differ.
-
-    Raises:
-      DataError: the teacher scored none of the rows.
-    """
+    """Measures all rows, and lists some on which the two differ; raises DataError where the teacher scored none."""
     from tfb2d.students.model import score_texts
 
     task = source.student.task
@@ -183,7 +156,7 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
     listed = [
         Row(
             tuple(column[at] for column in columns),
-            _label_text(task, labels[at]),
+            label_text(task, labels[at]),
             _score_text(task, teacher[at]),
             _score_text(task, student[at]),
             _why({name: values[at] for name, values in measured.items() if unusual[name][at]}, middle),
@@ -191,37 +164,21 @@ def measure(source: Source, compared: TeacherRows, rows: int) -> Case:
         )
         for at in order[:rows]
     ]
-    shares = {
-        name: tuple(float(flags[kind].mean()) if kind.any() else 0.0 for kind in (~agree, agree))
-        for name, flags in unusual.items()
-    }
-    table = [
-        [MEASURES[name].title, percent(differ), percent(same), f"{differ / same:.2f}" if same else "–"]
-        for name, (differ, same) in shares.items()
-    ]
+    shares = {name: (_share(flags, ~agree), _share(flags, agree)) for name, flags in unusual.items()}
     lead = f"{compared.origin}: teacher and student decide {len(order):,} of {len(known):,} rows differently"
-    right = _right(task, labels, teacher, student, ~agree)
-    return Case(
-        listed,
-        ["unusual where they differ", "where they agree", "ratio"],
-        table,
-        lead + right,
-        shares,  # type: ignore[arg-type]
-    )
+    return Case(listed, lead + _right(task, labels, teacher, student, ~agree), shares)
 
 
-def summary(case: Case) -> str:
-    """Formats the case study's first lines for a terminal."""
-    return f"{case.lead}\n\n" + layout([["measure", *case.titles], *case.table])
+def _share(flags: NDArray[np.bool_], rows: NDArray[np.bool_]) -> float:
+    return float(flags[rows].mean()) if rows.any() else 0.0
 
 
 def _unusual(values: np.ndarray, agree: NDArray[np.bool_], low: bool) -> NDArray[np.bool_]:
     """Says which values lie beyond UNUSUAL of those where the two agree, towards the suspicious end."""
     if not agree.any():
         return np.zeros(len(values), np.bool_)
-    if low:
-        return values < np.quantile(values[agree], 1 - UNUSUAL)
-    return values > np.quantile(values[agree], UNUSUAL)
+    usual = np.quantile(values[agree], 1 - UNUSUAL if low else UNUSUAL)
+    return values < usual if low else values > usual
 
 
 def _why(unusual: dict[str, float], middle: dict[str, float]) -> str:
@@ -231,24 +188,13 @@ def _why(unusual: dict[str, float], middle: dict[str, float]) -> str:
     return "Unusual: " + "; ".join(reasons) + "."
 
 
-def _right(task: Task, labels: ArrayLike, teacher: ArrayLike, student: ArrayLike, differ: NDArray[np.bool_]) -> str:
-    labels = np.asarray(labels)
+def _right(task: Task, labels: Floats, teacher: Floats, student: Floats, differ: NDArray[np.bool_]) -> str:
+    """Says how often each is right on the rows on which they differ; nothing without labels."""
     labelled = differ & np.isfinite(labels)
     if not labelled.any():
         return ""
-    truth = labels[labelled] if task.n_logits > 1 else labels[labelled] >= 0.5
-    teacher_right = float((decisions(np.asarray(teacher)[labelled]) == truth).mean())
-    student_right = float((decisions(np.asarray(student)[labelled]) == truth).mean())
-    return f"; the teacher is right on {percent(teacher_right)} of these, the student on {percent(student_right)}"
-
-
-def _label_text(task: Task, label: float) -> str:
-    if not np.isfinite(label):
-        return ""
-    if task.classes:
-        return task.classes[int(label)]
-    low, high = task.label_range or (0.0, 1.0)
-    return f"{low + label * (high - low):g}"
+    right = [percent(hits(task.kind, labels[labelled], scores[labelled]).mean()) for scores in (teacher, student)]
+    return f"; the teacher is right on {right[0]} of these, the student on {right[1]}"
 
 
 def _score_text(task: Task, score: Any) -> str:

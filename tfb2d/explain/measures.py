@@ -47,19 +47,12 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Seen:
-    """Counts of n-grams in the transfer set: by key for those of some rows, by table row for all.
+    """Counts of n-grams in the transfer set: by key for those of some rows, by table row for all."""
 
-    Attributes:
-      keys: rising, `[n]` int64.
-      counts: `[n]` occurrences of each key.
-      rows: `[buckets]` occurrences in each row of the table.
-      rows_of: from keys to rows.
-    """
-
-    keys: np.ndarray
-    counts: np.ndarray
-    rows: np.ndarray
-    rows_of: Callable[[np.ndarray], np.ndarray]
+    keys: np.ndarray  # rising, `[n]` int64
+    counts: np.ndarray  # `[n]` occurrences of each key
+    rows: np.ndarray  # `[buckets]` occurrences in each row of the table
+    rows_of: Callable[[np.ndarray], np.ndarray]  # from keys to rows
 
     def of(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Counts how often keys occur, and how often any n-gram occurs in their rows; both int64 of the shape of `keys`."""
@@ -84,9 +77,8 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
         )
     orders = row_orders(student)
     parts = [ngrams_of(student, text).ravel() for column in columns for text in column]
-    keys = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
-    counts = np.zeros(len(keys), np.int64)
-    rows = np.zeros(student.config.buckets, np.int64)
+    keys = np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
+    counts, rows = np.zeros(len(keys), np.int64), np.zeros(student.config.buckets, np.int64)
     for hashes, splits in ngrams.chunks(hashed):
         seen = text_spec.ngram_keys(hashes, orders, splits).ravel()
         rows += np.bincount(student.ngrams.rows_of(seen), minlength=len(rows))
@@ -106,16 +98,13 @@ def ngrams_of(student: "Student", text: str) -> np.ndarray:
 def measures(
     student: "Student", columns: Sequence[Sequence[str]], teacher: np.ndarray, seen: Seen | None
 ) -> dict[str, np.ndarray]:
-    """Measures all rows.
+    """Measures all rows; returns `[n]` float64 by the names of MEASURES.
 
     Args:
       student: whose n-grams they are.
       columns: texts, one sequence a field.
       teacher: its probabilities, `[n]` or `[n, k]`.
       seen: how often their n-grams occur in the transfer set; None leaves the measures that need it out.
-
-    Returns:
-      `[n]` float64 by the names of MEASURES.
     """
     n, most = len(columns[0]), student.config.max_tokens
     names = ["unseen", "rare", "collided"] * (seen is not None) + ["negations", "tokens", "cut", "margin"]

@@ -92,21 +92,13 @@ def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Holds an n-gram with its nearest n-grams.
+    """Holds an n-gram with its nearest n-grams."""
 
-    Attributes:
-      name: of the n-gram.
-      count: how often the texts have it.
-      norm: of its row; 0 where training never met it, and it has no neighbours.
-      sharing: other candidates in the same row, the most frequent first.
-      nearest: (name, cosine, count, candidates sharing that row), nearest first. Each row stands once; zero rows are
-        left out.
-    """
-
-    name: str
-    count: int
-    norm: float
-    sharing: tuple[tuple[str, int], ...]
+    name: str  # of the n-gram
+    count: int  # how often the texts have it
+    norm: float  # of its row; 0 where training never met it, and it has no neighbours
+    sharing: tuple[tuple[str, int], ...]  # other candidates in the same row, the most frequent first
+    # (name, cosine, count, candidates sharing that row), nearest first. Each row stands once; zero rows are left out.
     nearest: tuple[tuple[str, float, int, int], ...]
 
 
@@ -122,9 +114,8 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
         raise DataError(f"{ngram!r} is {len(tokens)} tokens; this student has n-grams of {orders}")
     (row,) = _rows(student, [tokens])
     if row == NO_ROW:
-        raise DataError(
-            f"{ngram!r} is not in the student's vocabulary; its affixes alone tell it, and have no neighbours here"
-        )
+        hint = "its affixes alone tell it, and have no neighbours here"
+        raise DataError(f"{ngram!r} is not in the student's vocabulary; {hint}")
     rows = np.unique(among.rows)
     # Of candidates in one row the most frequent stands for it.
     order = np.lexsort((-among.counts, among.rows))
@@ -140,17 +131,13 @@ def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) ->
     name = b" ".join(tokens).decode("utf-8", "replace")
     counts = {among.names[at]: int(among.counts[at]) for at in same if among.orders[at] == len(tokens)}
     others = [(among.names[at], int(among.counts[at])) for at in same if among.names[at] != name]
-    return Neighbours(
-        name,
-        counts.get(name, 0),
-        float(np.linalg.norm(own)),
-        tuple(sorted(others, key=lambda named: -named[1])),
-        tuple(
-            (among.names[first[at]], float(cosines[at]), int(among.counts[first[at]]), int(sharing[at]))
-            for at in best
-            if np.isfinite(cosines[at])
-        ),
+    closest = tuple(
+        (among.names[first[at]], float(cosines[at]), int(among.counts[first[at]]), int(sharing[at]))
+        for at in best
+        if np.isfinite(cosines[at])
     )
+    others.sort(key=lambda named: -named[1])
+    return Neighbours(name, counts.get(name, 0), float(np.linalg.norm(own)), tuple(others), closest)
 
 
 def row_orders(student: "Student") -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tfb2d.explain.terminal import DOWN, UP
-from tfb2d.explain.views import View, strength
+from tfb2d.explain.views import View
 from tfb2d.report.page import render as render_page
 from tfb2d.report.page import table_row
 
@@ -14,19 +14,19 @@ TOP = 20  # n-grams that are listed for a row
 
 
 def render(
-    title: str, rows: Sequence[tuple[View, Mapping[str, Any]]], table: Mapping[str, Any] | None = None, lead: str = ""
+    title: str, rows: Sequence[tuple[View, Mapping[str, Any]]], table: Sequence[Sequence[str]] = (), lead: str = ""
 ) -> str:
     """Returns the page; whatever comes from data is escaped.
 
     Args:
       title: in the page's head.
       rows: each with what stands beside it: `facts`, a list of (name, value), and `why`, a sentence.
-      table: `titles` and `rows` of cells, above the rows.
+      table: a row of titles and rows of cells, above the rows; () for none.
       lead: a sentence under the title.
     """
     shown = table and {
-        "titles": table["titles"],
-        "rows": [table_row([(cell, "") for cell in cells]) for cells in table["rows"]],
+        "titles": table[0],
+        "rows": [table_row([(cell, "") for cell in cells]) for cells in table[1:]],
     }
     return render_page(
         TEMPLATE, title=title, lead=lead, table=shown, rows=[_row(view, beside) for view, beside in rows]
@@ -34,35 +34,20 @@ def render(
 
 
 def _row(view: View, beside: Mapping[str, Any]) -> dict[str, Any]:
-    shares = strength([value for _, tokens in view.fields for _, value in tokens])
-    grounds = iter(shares)
+    most = view.largest()
     fields = [
-        (name, [{"text": text, "value": f"{value:+.3f}", "ground": _ground(next(grounds))} for text, value in tokens])
+        (name, [{"text": text, "value": f"{value:+.3f}", "ground": _ground(value / most)} for text, value in tokens])
         for name, tokens in view.fields
     ]
     lists = []
     for title, parts in (("n-grams", view.parts), ("soft matches", view.soft)):
         if parts:
-            most = max(abs(part.value) for part in parts) or 1.0
-            shown = [
-                {
-                    "text": part.text,
-                    "value": f"{part.value:+.3f}",
-                    "about": part.about,
-                    "width": f"{50 * abs(part.value) / most:.1f}",
-                    "up": part.value >= 0,
-                }
-                for part in parts[:TOP]
-            ]
+            longest = max(abs(part.value) for part in parts) or 1.0
+            shown = [(part, f"{50 * abs(part.value) / longest:.1f}") for part in parts[:TOP]]
             hidden = parts[TOP:]
             lists.append((title, shown, len(hidden), f"{sum(part.value for part in hidden):+.3f}"))
-    return {
-        "view": view,
-        "fields": fields,
-        "lists": lists,
-        "facts": beside.get("facts", []),
-        "why": beside.get("why", ""),
-    }
+    facts, why = beside.get("facts", []), beside.get("why", "")
+    return {"view": view, "fields": fields, "lists": lists, "facts": facts, "why": why}
 
 
 def _ground(share: float) -> str:

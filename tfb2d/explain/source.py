@@ -24,28 +24,16 @@ TOLERANCE = 1e-2  # relative difference of a served logit and the student's
 
 @dataclass(frozen=True)
 class Source:
-    """Is a student to explain.
+    """Is a student to explain."""
 
-    Attributes:
-      folder: holds `student.json` and the weights.
-      student: loaded from there.
-      calibration: from its logits to probabilities.
-      model: the SavedModel's version folder, or None.
-      run: the run that it comes from, or None.
-    """
-
-    folder: Path
-    student: "Student"
-    calibration: Calibration
-    model: Path | None
-    run: Run | None
+    folder: Path  # holds `student.json` and the weights
+    student: "Student"  # loaded from there
+    calibration: Calibration  # from its logits to probabilities
+    model: Path | None  # the SavedModel's version folder, or None
+    run: Run | None  # the run that it comes from, or None
 
     def check_served(self, columns: Sequence[Sequence[str]], logits: np.ndarray) -> None:
-        """Checks that the served model gives these logits.
-
-        Raises:
-          DataError: it does not, so the weights are not those that it was made from.
-        """
+        """Raises DataError where the served model gives other logits: the weights are not those it was made from."""
         if self.model is None:
             return
         served = Scorer(self.model).score(columns)[1].reshape(logits.shape)

@@ -15,14 +15,10 @@ class Span:
 
 
 def positions(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """Returns where each token begins and ends in the text.
+    """Returns where each token begins and ends in the text, which has no lone surrogates, as indices of characters.
 
-    Args:
-      text: without lone surrogates.
-      tokens: of this text in their order, folded, as the student reads them; later ones may be missing.
-
-    Returns:
-      A pair of indices of characters a token. Accents that folding deletes belong to the token in front of them.
+    Tokens are those of the text in their order, folded, as the student reads them; later ones may be missing. Accents that
+    folding deletes belong to the token in front of them.
     """
     table = fold_table()
     kept = [(at, folded) for at, letter in enumerate(text) if (folded := table.get(ord(letter), ord(letter)))]
@@ -39,12 +35,7 @@ def positions(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def spans(text: str, tokens: Sequence[str], values: Sequence[float]) -> tuple[Span, ...]:
-    """Cuts a text into its tokens and what stands between them; joined they are the text.
-
-    Args:
-      text, tokens: as of `positions`.
-      values: what each token adds.
-    """
+    """Cuts a text into its tokens (as of `positions`), with what each adds, and what stands between; joined they are it."""
     pieces: list[Span] = []
     end = 0
     for (first, last), value in zip(positions(text, tokens), values, strict=False):

@@ -53,7 +53,7 @@ def bar(value: float, most: float, level: str, width: int = 12) -> str:
 def show(view: View, level: str, top: int) -> str:
     """Formats one row's explanation as lines of text, at a level of `colours`; lists `top` n-grams and soft matches."""
     lines = [f"score {view.score}   logit {view.logit:+.3f} = {view.baseline:+.3f} (empty row) {view.sum:+.3f} (below)"]
-    most = max((abs(value) for _, tokens in view.fields for _, value in tokens), default=0.0) or 1.0
+    most = view.largest()
     for name, tokens in view.fields:
         head = f"{name}: " if len(view.fields) > 1 else ""
         lines.append(head + " ".join(shade(printable(text), value / most, level) for text, value in tokens))

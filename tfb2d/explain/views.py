@@ -1,10 +1,6 @@
 """Puts an explanation into the words and numbers that terminal, HTML page and JSON show."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
 
 from tfb2d.data.task import Task
 from tfb2d.explain.contributions import Explanation, NGram
@@ -22,34 +18,26 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """Holds what is shown of a row.
+    """Holds what is shown of a row."""
 
-    Attributes:
-      score: calibrated, with the class's name where there are classes.
-      logit, baseline, sum: the logit is the other two together, up to `gap`.
-      fields: name of each field, and its tokens with what they add.
-      parts, soft: the largest first.
-      matched, unmatched: n-grams of a pair; None in single texts.
-      notes: what the reader should know.
-    """
-
-    score: str
+    score: str  # calibrated, with the class's name where there are classes
     probability: float
-    logit: float
+    logit: float  # `baseline` and `sum` together, up to `gap`
     baseline: float
     sum: float
     gap: float
     texts: tuple[str, ...]
+    # name of each field, and its tokens with what they add
     fields: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...]  # the largest first
     soft: tuple[Part, ...]
-    matched: tuple[str, ...] | None
+    matched: tuple[str, ...] | None  # n-grams of a pair; None in single texts
     unmatched: tuple[str, ...] | None
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what the reader should know
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the view as JSON values."""
-        return asdict(self)
+    def largest(self) -> float:
+        """Returns the largest of what tokens add, without its sign; 1 where none adds anything."""
+        return max((abs(value) for _, tokens in self.fields for _, value in tokens), default=0.0) or 1.0
 
 
 def view(task: Task, calibration: Calibration, explanation: Explanation) -> View:
@@ -74,29 +62,28 @@ def view(task: Task, calibration: Calibration, explanation: Explanation) -> View
     if abs(explanation.gap) > 0.005 * max(1.0, abs(explanation.logit - explanation.baseline)):
         notes.append(f"contributions miss the logit by {explanation.gap:+.4f}; more --steps bring them nearer")
     if explanation.exits is not None:
-        notes.append(
-            f"decided by the {'early exit' if explanation.exits else 'convolutions: the early exit was unsure'}"
-        )
+        decider = "early exit" if explanation.exits else "convolutions: the early exit was unsure"
+        notes.append(f"decided by the {decider}")
     if calibration.note:
         notes.append(calibration.note)
-    values = explanation.token_values()
+    words = [
+        tuple(zip(tokens, map(float, added), strict=True))
+        for tokens, added in zip(explanation.tokens, explanation.token_values(), strict=True)
+    ]
     return View(
-        f"{name} {probability:.3f}".strip(),
-        probability,
-        explanation.logit,
-        explanation.baseline,
-        explanation.logit - explanation.baseline - explanation.gap,
-        explanation.gap,
-        explanation.texts,
-        tuple(
-            (field, tuple(zip(tokens, map(float, added), strict=True)))
-            for field, tokens, added in zip(task.fields, explanation.tokens, values, strict=True)
-        ),
-        tuple(sorted(parts, key=lambda part: -abs(part.value))),
-        tuple(Part(" ~ ".join(pair.texts), pair.value, f"cosine {pair.cosine:.2f}") for pair in explanation.soft),
-        _named(explanation, True) if pair else None,
-        _named(explanation, False) if pair else None,
-        tuple(notes),
+        score=f"{name} {probability:.3f}".strip(),
+        probability=probability,
+        logit=explanation.logit,
+        baseline=explanation.baseline,
+        sum=explanation.logit - explanation.baseline - explanation.gap,
+        gap=explanation.gap,
+        texts=explanation.texts,
+        fields=tuple(zip(task.fields, words, strict=True)),
+        parts=tuple(sorted(parts, key=lambda part: -abs(part.value))),
+        soft=tuple(Part(" ~ ".join(pair.texts), pair.value, f"cosine {pair.cosine:.2f}") for pair in explanation.soft),
+        matched=_named(explanation, True) if pair else None,
+        unmatched=_named(explanation, False) if pair else None,
+        notes=tuple(notes),
     )
 
 
@@ -105,12 +92,6 @@ def class_name(task: Task, predicted: int) -> str:
     if task.n_logits > 1:
         return task.classes[predicted]
     return task.classes[1] if len(task.classes) == 2 else ""
-
-
-def strength(values: Sequence[float]) -> list[float]:
-    """Scales values so that the largest is 1 or -1."""
-    most = max((abs(value) for value in values), default=0.0) or 1.0
-    return [float(np.clip(value / most, -1, 1)) for value in values]
 
 
 def _about(task: Task, ngram: NGram, times: int) -> list[str]:

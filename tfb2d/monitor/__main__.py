@@ -21,46 +21,38 @@ Prints the command that distils again. Exit status: 0; 3 with --fail_on_alert wh
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfb2d.cli.arguments import quoting_flag
+from tfb2d.cli.arguments import Parser, quoting_flag
 from tfb2d.errors import UserError
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 ALERTED = 3
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     files = parser.group("files")
-    files.words(
-        "logs", "Files, globs or folders of request logs, separated by commas.", required=True, metavar="FILE,..."
-    )
+    what = "Files, globs or folders of request logs, separated by commas."
+    files.words("logs", what, required=True, metavar="FILE,...")
     files.flag("model", "The exported model that answered: its folder or a version's.", required=True, metavar="DIR")
     files.flag("output", "The folder to write. As private as the logs: it holds texts.", required=True, metavar="DIR")
     files.flag("teacher", "A saved teacher's folder, which labels the sample.", "", metavar="DIR")
     files.words("teacher_logits", "The teacher's logits of OUTPUT/sample, made by tfb2d label.", metavar="FILE,...")
     files.flag("run", "The run folder of model and teacher. [default: the one above --teacher]", "", metavar="DIR")
-    files.words(
-        "reference",
-        "Transfer rows, or a reference.safetensors of an earlier call. [default: the run's data/transfer]",
-        metavar="FILE,...",
-    )
-    files.words(
-        "test", "Rows that must not be trained on. [default: the run's data/test and data/valid]", metavar="FILE,..."
-    )
+    what = "Transfer rows, or a reference.safetensors of an earlier call. [default: the run's data/transfer]"
+    files.words("reference", what, metavar="FILE,...")
+    what = "Rows that must not be trained on. [default: the run's data/test and data/valid]"
+    files.words("test", what, metavar="FILE,...")
     quoting_flag(files)
-    what = parser.group("what is monitored")
-    what.flag("name", "Only requests that the model of this name answered.", "")
-    what.integer("version", "Only requests that this version answered; 0 takes all.", 0, 0)
-    what.integer("sample", "Rows to relabel.", 2000, 1)
-    what.integer("seed", "Of the sample.", 0, 0)
-    what.flag("window", "Length of a window: 15m, 6h, 1d, 1w. [default: 24 windows or fewer]", "", metavar="TIME")
-    what.words("orders", "N-gram orders. [default: the run's, or 1,2]", metavar="N,...")
-    what.switch("show_text", "Show texts and new tokens on the page and in monitor.json.")
-    what.switch("progress", "Show progress bars.", True)
+    work = parser.group("what is monitored")
+    work.flag("name", "Only requests that the model of this name answered.", "")
+    work.integer("version", "Only requests that this version answered; 0 takes all.", 0, 0)
+    work.integer("sample", "Rows to relabel.", 2000, 1)
+    work.integer("seed", "Of the sample.", 0, 0)
+    work.flag("window", "Length of a window: 15m, 6h, 1d, 1w. [default: 24 windows or fewer]", "", metavar="TIME")
+    work.words("orders", "N-gram orders. [default: the run's, or 1,2]", metavar="N,...")
+    work.switch("show_text", "Show texts and new tokens on the page and in monitor.json.")
+    work.switch("progress", "Show progress bars.", True)
     alerts = parser.group("alerts")
     alerts.switch("fail_on_alert", "Exit with status 3 where there is an alert.")
     alerts.real("alert_psi", "Score drift (PSI) of a window; 0 never.", 0.25, 0.0)
@@ -77,6 +69,7 @@ def run(options: Namespace) -> int:
         raise UserError("--teacher labels the sample, --teacher_logits are its labels: give one of them")
     if not all(order.isdecimal() and 1 <= int(order) <= 5 for order in options.orders):
         raise UserError(f"--orders={','.join(options.orders)}: numbers from 1 to 5")
+    from tfb2d.evaluation.table import named_line
     from tfb2d.monitor.alerts import Thresholds
     from tfb2d.monitor.page import summary
     from tfb2d.monitor.run import Monitor
@@ -85,15 +78,13 @@ def run(options: Namespace) -> int:
     given: dict[str, Any] = {each.name: getattr(options, each.name, None) for each in fields(Settings)}
     given |= {name: Path(given[name]) if given[name] else None for name in ("output", "teacher", "run")}
     given["orders"] = tuple(map(int, options.orders))
-    given["thresholds"] = Thresholds(
-        **{each.name: getattr(options, f"alert_{each.name}") for each in fields(Thresholds)}
-    )
-    settings = Settings(**given)
+    limits = {each.name: getattr(options, f"alert_{each.name}") for each in fields(Thresholds)}
+    settings = Settings(**given | {"thresholds": Thresholds(**limits)})
     result = Monitor(settings).run()
     print(summary(result))
-    print(f"{'page':<10} {settings.output / 'monitor.html'}")
+    print(named_line("page", str(settings.output / "monitor.html")))
     if result["next"]:
-        print(f"{'next':<10} {result['next']}")
+        print(named_line("next", result["next"]))
     return ALERTED if options.fail_on_alert and result["alerts"] else 0
 
 

@@ -1,73 +1,88 @@
-"""The figures of a window, computed from its sums."""
+"""The figures of windows, computed from their sums."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tfb2d.data.task import Task
 from tfb2d.monitor import drift
+from tfb2d.monitor.reference import Reference
 from tfb2d.monitor.windows import Window
 
+BASELINE_ROWS = 500  # least scored rows of a first window that others are compared with
 
-@dataclass(frozen=True)
-class Describer:
-    """Computes the figures of windows from their sums.
 
-    Attributes:
-      base, classes: histogram of scores, and counts of decisions, of the baseline.
-      multiclass: whether to measure the drift of decisions, too.
-      missed: the share of new n-grams that the reference's filter takes for known; None without a reference.
-      orders, fields: of the windows' n-grams.
+def describe(
+    by_time: Sequence[tuple[int, Window]], past: Reference | None, own_scores: bool, task: Task, orders: Sequence[int]
+) -> dict[str, Any]:
+    """Returns volume, lengths, new n-grams and score drift, by window and over all.
+
+    Args:
+      by_time: start and sums of each window.
+      past: of the training rows, or None.
+      own_scores: whether `past` has the scores of the model that is monitored. Otherwise the first window is the baseline.
+      task: the model's.
+      orders: of the n-grams.
     """
+    total = by_time[0][1].none_like()
+    for _, window in by_time:
+        total.add(window)
+    base: Window | Reference
+    if past is not None and own_scores:
+        base, baseline = past, "reference"
+    else:
+        enough = (window for _, window in by_time if window["scored"] >= BASELINE_ROWS)
+        base, baseline = next(enough, by_time[0][1]), "first window"
+    missed = None if past is None else past.known.false_positives
+    of_window = partial(_figures, base=base, missed=missed, task=task, orders=orders)
+    return {
+        "baseline": baseline,
+        "overall": of_window(total),
+        "windows": [{"start": start, "time": _utc(start), **of_window(window)} for start, window in by_time],
+    }
 
-    base: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    multiclass: bool
-    missed: float | None
-    orders: Sequence[int]
-    fields: Sequence[str]
 
-    def __call__(self, window: Window) -> dict[str, Any]:
-        """Returns a window's figures, as in monitor.json."""
-        rows, scored = window["rows"], window["scored"]
-        low, middle, high = (
-            None if q != q else float(q) for q in drift.quantiles(window.scores, (0.1, 0.5, 0.9)).tolist()
-        )
-        moved = drift.psi(self.base, window.scores, drift.tenths(self.base))
-        if self.multiclass:
-            classes = drift.psi(self.classes, window.classes)
-            moved = max(moved, classes, key=lambda figures: figures["psi"] or 0)
-        return {
-            **{name: window[name] for name in ("rows", "requests", "scored", "empty", "bytes")},
-            "tokens_per_row": float(window.tokens[:, 0].sum() / rows) if rows else None,
-            "score": {"p10": low, "p50": middle, "p90": high},
-            "positive": float(window.classes[1] / scored) if scored and not self.multiclass else None,
-            "classes": (window.classes / scored).tolist() if scored and self.multiclass else None,
-            **moved,
-            "band": drift.band(moved["psi"]),
-            "new": self._new(window),
-            "rows_with_new": float(window["new_rows"] / rows) if rows and self.missed is not None else None,
-        }
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M")
 
-    def _new(self, window: Window) -> dict[str, Any] | None:
-        """Returns the shares of n-grams that the reference lacks, by order: over all fields, and by field."""
-        if self.missed is None:
-            return None
-        return {
-            str(order): {
-                "share": self._share(window.new[:, at].sum(), window.tokens[:, at].sum()),
-                "count": int(window.tokens[:, at].sum()),
-                **{
-                    name: self._share(window.new[field, at], window.tokens[field, at])
-                    for field, name in enumerate(self.fields)
-                    if len(self.fields) > 1
-                },
-            }
-            for at, order in enumerate(self.orders)
-        }
 
-    def _share(self, new: int, every: int) -> float | None:
+def _figures(
+    window: Window, base: Window | Reference, missed: float | None, task: Task, orders: Sequence[int]
+) -> dict[str, Any]:
+    """Returns a window's figures, as in monitor.json.
+
+    `missed` is the share of new n-grams that the reference's filter takes for known; None without a reference.
+    """
+    rows, scored, multiclass = window["rows"], window["scored"], task.kind == "multiclass"
+    low, middle, high = (None if q != q else q for q in drift.quantiles(window.scores, (0.1, 0.5, 0.9)).tolist())
+    moved = drift.psi(base.scores, window.scores, drift.tenths(base.scores))
+    if multiclass:
+        classes = drift.psi(base.classes, window.classes)
+        moved = max(moved, classes, key=lambda figures: figures["psi"] or 0)
+    return {
+        **{name: window[name] for name in ("rows", "requests", "scored", "empty", "bytes")},
+        "tokens_per_row": float(window.tokens[:, 0].sum() / rows) if rows else None,
+        "score": {"p10": low, "p50": middle, "p90": high},
+        "positive": float(window.classes[1] / scored) if scored and not multiclass else None,
+        "classes": (window.classes / scored).tolist() if scored and multiclass else None,
+        **moved,
+        "band": drift.band(moved["psi"]),
+        "new": None if missed is None else _new(window, missed, task, orders),
+        "rows_with_new": float(window["new_rows"] / rows) if rows and missed is not None else None,
+    }
+
+
+def _new(window: Window, missed: float, task: Task, orders: Sequence[int]) -> dict[str, Any]:
+    """Returns the shares of n-grams that the reference lacks, by order: over all fields and, of pairs, by field."""
+
+    def share(new: int, every: int) -> float | None:
         # Corrects for new n-grams that the filter takes for known.
-        return min(1.0, float(new / every) / (1 - (self.missed or 0))) if every else None
+        return min(1.0, float(new / every) / (1 - missed)) if every else None
+
+    shares: dict[str, Any] = {}
+    for order, new, tokens in zip(orders, window.new.T, window.tokens.T, strict=True):
+        by_field = map(share, new, tokens) if len(task.fields) > 1 else ()
+        of_order = {"share": share(new.sum(), tokens.sum()), "count": int(tokens.sum())}
+        shares[str(order)] = of_order | dict(zip(task.fields, by_field, strict=False))
+    return shares

@@ -17,15 +17,13 @@ from tfb2d.atomic import fingerprint_files, read_json, write_atomic
 from tfb2d.config import LabelConfig, TeacherConfig
 from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.files import expand, file_identity
-from tfb2d.data.keys import HashSet, hash64, text_key
+from tfb2d.data.keys import text_key
 from tfb2d.data.readers import Reading
 from tfb2d.data.tables import ShardWriter, count_rows, logit_names, part_files, read_table
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 from tfb2d.outcomes import LogitsOutcome
 from tfb2d.resume import bring_up, fingerprint, set_aside
-
-PART_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -51,13 +49,7 @@ def write_sample(folder: Path, task: Task, sample: Sequence[SampledRow]) -> list
 
 
 def relabel(
-    sample: Path,
-    task: Task,
-    out: Path,
-    teacher: Path | None,
-    logits: Sequence[str],
-    quoting: str = "auto",
-    progress: bool = True,
+    sample: Path, task: Task, out: Path, teacher: Path | None, logits: Sequence[str], quoting: str, progress: bool
 ) -> NDArray[np.float32]:
     """Returns the teacher's logits of the sample's table, `[rows, k]`; NaN where the files of `logits` lack a text.
 
@@ -65,10 +57,8 @@ def relabel(
       sample: the folder of `write_sample`.
       task: the model's.
       out: the folder of the labelled shards; a stopped labelling goes on there.
-      teacher: a saved teacher's folder, or None.
-      logits: files with the task's fields and logits, made elsewhere (`TeacherConfig.logits`).
-      quoting: how these were written, see `read_rows`.
-      progress: whether to show a progress bar.
+      teacher: a saved teacher's folder; None where there are `logits`.
+      logits: files with the task's fields and logits, made elsewhere (`TeacherConfig.logits`), by `quoting`.
 
     Raises:
       ConfigError, DataError: no such teacher, a teacher of another task, or files that cannot be used.
@@ -106,11 +96,7 @@ def relabel(
 
 
 def held_out(patterns: Sequence[str], fields: Sequence[str], quoting: str = "auto") -> set[str]:
-    """Returns the keys of test texts, which must not be trained on.
-
-    Raises:
-      DataError: a file that cannot be used.
-    """
+    """Returns the keys of test texts, which must not be trained on."""
     return {text_key(*texts) for texts in read_texts(expand(patterns) if patterns else (), fields, quoting=quoting)}
 
 
@@ -122,41 +108,31 @@ def write_fresh(
     held_out_keys: set[str],
     aliases: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Writes `part-*.parquet` with the fields and `logit` (or `logit_0..k-1`).
+    """Writes `part-*.parquet` with the fields, also under their `aliases`, and `logit` (or `logit_0..k-1`).
 
     Leaves out rows without a logit, and texts that repeat an earlier row or a held-out text. Texts are compared up to case,
-    punctuation and spacing (`text_key`).
-
-    Args:
-      folder: to write.
-      sample, logits: the folder of `write_sample`, and what `relabel` returned for it.
-      task: the model's.
-      held_out_keys: of `held_out`.
-      aliases: further column names for the task's fields.
+    punctuation and spacing (`text_key`). `sample` is the folder of `write_sample`, `logits` are what `relabel` returned.
 
     Returns:
       `{"rows", "duplicates", "held_out", "unlabelled"}`.
     """
-    left, seen = Counter[str](), HashSet()
+    left, seen, kept = Counter[str](), set[str](), []
     table = read_table(sample, task.fields)
-    texts = list(zip(*(table.column(name).to_pylist() for name in task.fields), strict=True))
-    keys = [text_key(*row) for row in texts]
-    first = seen.add(np.array([hash64(key) for key in keys], np.uint64)) if keys else np.zeros(0, np.bool_)
-    kept = []
-    for row, key in enumerate(keys):
-        reason = "held_out" if key in held_out_keys else "duplicates" if not first[row] else ""
+    for row, texts in enumerate(zip(*(table.column(name).to_pylist() for name in task.fields), strict=True)):
+        key = text_key(*texts)
+        reason = "held_out" if key in held_out_keys else "duplicates" if key in seen else ""
         reason = reason or ("" if np.isfinite(logits[row]).all() else "unlabelled")
+        seen.add(key)
         left[reason] += 1
         if not reason:
             kept.append(row)
-    names = [*task.fields, *(name for name in aliases if name not in task.fields)]
-    sources = [*task.fields, *(f for f, name in zip(task.fields, aliases, strict=False) if name not in task.fields)]
-    columns = {name: table.column(source).take(kept) for name, source in zip(names, sources, strict=True)}
-    for at, name in enumerate(logit_names(task.n_logits)):
-        columns[name] = pa.array(logits[kept, at], pa.float32())
+    sources = dict(zip(task.fields, task.fields, strict=True))
+    sources |= {name: field for name, field in zip(aliases, task.fields, strict=False) if name not in sources}
+    columns = {name: table.column(source).take(pa.array(kept, pa.int64())) for name, source in sources.items()}
+    columns |= dict(zip(logit_names(task.n_logits), map(pa.array, logits[kept].T), strict=True))
     whole = pa.table(columns)
     with _replacing(folder, whole.schema) as writer:
-        for batch in whole.to_batches(PART_ROWS):
+        for batch in whole.to_batches():
             writer.write(batch)
     return {"rows": len(kept), **{name: left[name] for name in ("duplicates", "held_out", "unlabelled")}}
 

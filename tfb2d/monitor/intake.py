@@ -1,4 +1,4 @@
-"""Counts new n-grams and tokens of a log's rows, and finds the rows that are fit for training."""
+"""Takes in a log's rows: sums them by window, counts new tokens, and samples rows that are fit for training."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.data.rows import text_fault
+from tfb2d.monitor.fresh import SampledRow
 from tfb2d.monitor.logs import Rows
-from tfb2d.monitor.ngrams import Bloom, Grams
+from tfb2d.monitor.ngrams import Bloom, Grams, Hasher
+from tfb2d.monitor.sample import Reservoir
+from tfb2d.monitor.windows import Windows
 from tfb2d.students import text_spec
 
 MAX_CHARS = 20_000  # rows with a longer text are unfit for training
@@ -16,45 +19,59 @@ COUNTED_TOKENS = 100_000  # held while counting
 
 
 class Intake:
-    """Counts new n-grams, new tokens and rows that are unfit for training (by reason) of a log.
+    """Takes in a log batch by batch.
 
     Args:
+      hasher: of the n-grams.
       known: the n-grams of the reference; None counts no n-gram as new.
-      max_tokens: tokens of a text that have n-grams.
+      windows: where rows are summed up.
+      sample: of the rows that are fit for training.
+
+    Attributes:
+      tokens: how often each new token occurs.
+      unusable: rows that are unfit for training, by reason.
     """
 
-    def __init__(self, known: Bloom | None, max_tokens: int) -> None:
-        self._known, self._max_tokens = known, max_tokens
+    def __init__(self, hasher: Hasher, known: Bloom | None, windows: Windows, sample: Reservoir[SampledRow]) -> None:
+        self.windows, self.sample = windows, sample
+        self._hasher, self._known = hasher, known
         self.tokens: Counter[bytes] = Counter()
         self.unusable: Counter[str] = Counter()
 
-    def counted(self, rows: Rows, field: int, grams: dict[int, Grams]) -> dict[int, NDArray[np.int64]]:
-        """Returns the numbers of n-grams and new n-grams of each row, order -> `[n, 2]`; counts the new tokens."""
-        counted = {}
-        for order, order_grams in grams.items():
-            new = (
-                np.zeros(len(order_grams.rows), np.bool_)
-                if self._known is None
-                else ~self._known.has(order_grams.hashes)
-            )
-            all_counts, new_counts = (
-                np.bincount(which, minlength=len(rows)) for which in (order_grams.rows, order_grams.rows[new])
-            )
-            counted[order] = np.stack([all_counts, new_counts], 1)
-            if order == 1 and new.any():
-                self._count_tokens(rows.texts[field], order_grams.rows[new], order_grams.positions[new])
-        return counted
+    def add(self, rows: Rows) -> None:
+        """Takes in rows, in the order of the log."""
+        self.windows.add(rows, np.stack([self._counted(texts) for texts in rows.texts]))
+        usable = self._usable(rows)
 
-    def _count_tokens(self, texts: Sequence[bytes], rows: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
+        def sampled(row: int) -> SampledRow | None:
+            if not usable[row]:
+                return None
+            texts = tuple(column[row].decode() for column in rows.texts)
+            about = (int(values[row]) for values in (rows.times, rows.requests, rows.versions))
+            return SampledRow(texts, rows.scores[row], *about)
+
+        self.sample.offer(len(rows), sampled)
+
+    def _counted(self, texts: Sequence[bytes]) -> NDArray[np.int64]:
+        """Returns the numbers of n-grams and new n-grams of texts, `[orders, n, 2]`; counts the new tokens."""
+        counted = []
+        for order, grams in self._hasher(texts).items():
+            new = np.zeros(len(grams.rows), np.bool_) if self._known is None else ~self._known.has(grams.hashes)
+            counted.append([np.bincount(rows, minlength=len(texts)) for rows in (grams.rows, grams.rows[new])])
+            if order == 1 and new.any():
+                self._count_tokens(texts, grams, new)
+        return np.array(counted).swapaxes(1, 2)
+
+    def _count_tokens(self, texts: Sequence[bytes], grams: Grams, new: NDArray[np.bool_]) -> None:
         last, tokens = -1, []
-        for row, position in zip(rows.tolist(), positions.tolist(), strict=True):
+        for row, position in zip(grams.rows[new].tolist(), grams.positions[new].tolist(), strict=True):
             if row != last:
-                last, tokens = row, text_spec.tokens(texts[row], self._max_tokens)
+                last, tokens = row, text_spec.tokens(texts[row], self._hasher.max_tokens)
             self.tokens[tokens[position]] += 1
         if len(self.tokens) > COUNTED_TOKENS:  # frequent tokens will occur again
             self.tokens = Counter(dict(self.tokens.most_common(COUNTED_TOKENS // 2)))
 
-    def usable(self, rows: Rows) -> NDArray[np.bool_]:
+    def _usable(self, rows: Rows) -> NDArray[np.bool_]:
         """Returns which rows are fit for training, `[n]`; counts the others by reason."""
         usable = np.zeros(len(rows), np.bool_)
         for row, texts in enumerate(zip(*rows.texts, strict=True)):

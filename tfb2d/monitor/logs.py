@@ -24,21 +24,13 @@ CHARS = 1 << 24
 
 @dataclass(frozen=True)
 class Rows:
-    """Holds rows of several requests, in the order of the log.
+    """Holds rows of several requests, in the order of the log."""
 
-    Attributes:
-      texts: n texts a field, bytes.
-      scores: float32 `[n, k]`; NaN where a score was not logged.
-      times: int64 `[n]`, seconds since 1970.
-      requests: int64 `[n]`, the index of the request in the log.
-      versions: int64 `[n]`, the model's version.
-    """
-
-    texts: list[list[bytes]]
-    scores: NDArray[np.float32]
-    times: NDArray[np.int64]
-    requests: NDArray[np.int64]
-    versions: NDArray[np.int64]
+    texts: list[list[bytes]]  # n texts a field, bytes
+    scores: NDArray[np.float32]  # `[n, k]`; NaN where a score was not logged
+    times: NDArray[np.int64]  # `[n]`, seconds since 1970
+    requests: NDArray[np.int64]  # `[n]`, the index of the request in the log
+    versions: NDArray[np.int64]  # `[n]`, the model's version
 
     def __len__(self) -> int:
         return len(self.times)
@@ -46,30 +38,20 @@ class Rows:
 
 @dataclass
 class Counts:
-    """Counts the content of logs.
-
-    Attributes:
-      unfinished: files that are still being written, and were not read.
-      records: that could be read.
-      requests, rows, padding: of the records that were used.
-      ranked: requests that are rankings.
-      dated: requests with a time; the others get their file's.
-      broken: unreadable records, by reason; `broken.jsonl` has their file, record number and offset.
-      ignored: readable records without rows, by reason.
-      models: rows by "name/version".
-    """
+    """Counts the content of logs."""
 
     files: int = 0
-    unfinished: int = 0
-    records: int = 0
-    requests: int = 0
+    unfinished: int = 0  # files that are still being written, and were not read
+    records: int = 0  # that could be read
+    requests: int = 0  # of the records that were used
     rows: int = 0
     padding: int = 0
-    ranked: int = 0
-    dated: int = 0
+    ranked: int = 0  # requests that are rankings
+    dated: int = 0  # requests with a time; the others get their file's
+    # unreadable records, by reason; `broken.jsonl` has their file, record number and offset
     broken: Counter[str] = field(default_factory=Counter)
-    ignored: Counter[str] = field(default_factory=Counter)
-    models: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)  # readable records without rows, by reason
+    models: Counter[str] = field(default_factory=Counter)  # rows by "name/version"
 
 
 def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
@@ -98,14 +80,10 @@ def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
 
 
 class LogReader:
-    """Reads logs: files, globs and folders; `counts` is complete after reading.
+    """Reads logs: files, globs and folders, whose records an `unroller` makes rows of.
 
-    Args:
-      patterns: of the files.
-      unroller: makes rows of records.
-      out: the file for unreadable records, `broken.jsonl`; None writes none.
-      model, version: take only what these answered; "" and 0 take all.
-      progress: whether to show a progress bar.
+    `counts` is complete after reading. Unreadable records are listed in `out`, if it is given. Only what `model` and
+    `version` answered is taken; "" and 0 take all.
     """
 
     def __init__(
@@ -123,11 +101,7 @@ class LogReader:
         self._model, self._version, self._progress = model, version, progress
 
     def requests(self) -> Iterator[LoggedRequest]:
-        """Yields the requests.
-
-        Raises:
-          DataError: no file holds a request for this model.
-        """
+        """Yields the requests; raises DataError where no file holds one for this model."""
         counts, size = self.counts, sum(path.stat().st_size for path in self._paths)
         bar = tqdm(total=size, desc="logs", unit="B", unit_scale=True, disable=not self._progress, leave=False)
         with bar, Rejects(self._out, 1.0) as rejects:
@@ -152,8 +126,7 @@ class LogReader:
                         report(number, -1, len(record), str(error))
                         continue
                     counts.records += 1
-                    other = self._model not in ("", request.model) or self._version not in (0, request.version)
-                    if other:
+                    if self._model not in ("", request.model) or self._version not in (0, request.version):
                         counts.ignored["another model or version"] += 1
                         continue
                     self._count(request)
@@ -162,11 +135,7 @@ class LogReader:
             raise DataError(f"no request for this model in {counts.files:,} files: {self.why()}")
 
     def rows(self) -> Iterator[Rows]:
-        """Yields the rows, in batches.
-
-        Raises:
-          DataError: there are none.
-        """
+        """Yields the rows, in batches; raises DataError where there are none."""
         waiting: list[LoggedRequest] = []
         rows = chars = first = 0
         for request in self.requests():

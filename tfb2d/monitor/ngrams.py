@@ -25,17 +25,11 @@ _ONES = np.array([byte.bit_count() for byte in range(256)], np.uint8)  # in each
 
 @dataclass(frozen=True)
 class Grams:
-    """Holds the n-grams of some texts.
+    """Holds the n-grams of some texts."""
 
-    Attributes:
-      hashes: uint64 `[n]`.
-      rows: int64 `[n]`, each n-gram's text.
-      positions: int64 `[n]`, the index of its first token in the text.
-    """
-
-    hashes: NDArray[np.uint64]
-    rows: Int64
-    positions: Int64
+    hashes: NDArray[np.uint64]  # `[n]`
+    rows: Int64  # `[n]`, each n-gram's text
+    positions: Int64  # `[n]`, the index of its first token in the text
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tfb2d.data.task import Task
 from tfb2d.evaluation import pictures as run_pictures
+from tfb2d.evaluation.examples import score_bar
 from tfb2d.evaluation.scores import decisions
-from tfb2d.evaluation.table import figure, percent, span
+from tfb2d.evaluation.table import figure, named_line, percent, span, within
 from tfb2d.monitor import pictures
-from tfb2d.report.page import Picture, excerpt, table_row
+from tfb2d.report.page import Picture, card, excerpt, table_row
 from tfb2d.report.page import render as render_page
 
 TEMPLATE = Path(__file__).with_name("monitor.html")
@@ -18,6 +18,7 @@ TEMPLATE = Path(__file__).with_name("monitor.html")
 
 def render(result: Mapping[str, Any]) -> str:
     """Returns the HTML page of the figures of `Monitor.run`; texts from the log are escaped."""
+    task = Task.from_json(result["task"])
     return render_page(
         TEMPLATE,
         result=result,
@@ -28,16 +29,14 @@ def render(result: Mapping[str, Any]) -> str:
         table=_table(result),
         counts=_counts(result),
         tokens=[(token["token"], f"{token['count']:,}") for token in result.get("new_tokens") or []],
-        examples=[_example(example) for example in result.get("examples", [])],
+        examples=[_example(task, example) for example in result.get("examples", [])],
     )
 
 
 def headline(result: Mapping[str, Any]) -> str:
     """Returns the main result as a sentence."""
     count = len(result["alerts"])
-    if count:
-        return f"{count} alert{'s' * (count > 1)} over {result['logs']['rows']:,} rows."
-    return f"No alert over {result['logs']['rows']:,} rows."
+    return f"{count or 'No'} alert{'s' * (count > 1)} over {result['logs']['rows']:,} rows."
 
 
 def when(result: Mapping[str, Any]) -> str:
@@ -51,20 +50,16 @@ def summary(result: Mapping[str, Any]) -> str:
     logs, overall, lines = result["logs"], result["overall"], []
 
     def line(name: str, text: str) -> None:
-        lines.append(f"{name:<10} {text}")
+        lines.append(named_line(name, text))
 
-    broken, ignored = sum(logs["broken"].values()), sum(logs["ignored"].values())
+    broken, ignored, unusable = (sum(logs[name].values()) for name in ("broken", "ignored", "unusable"))
     line("log", f"{logs['requests']:,} requests, {logs['rows']:,} rows, {when(result)}")
-    line(
-        "left out",
-        f"{broken:,} broken records, {ignored:,} ignored, {sum(logs['unusable'].values()):,} rows unfit for training",
-    )
+    line("left out", f"{broken:,} broken records, {ignored:,} ignored, {unusable:,} rows unfit for training")
     if result["fidelity"]:
         compared = result["fidelity"]["overall"]
         correlation, distance = (figure(compared[name]["value"]) for name in ("correlation", "distance"))
-        line(
-            "fidelity", f"{_percents(compared['agreement'])} decided as the teacher does, on {compared['rows']:,} rows"
-        )
+        alike = _percents(compared["agreement"])
+        line("fidelity", f"{alike} decided as the teacher does, on {compared['rows']:,} rows")
         line("", f"logits correlate {correlation}, mean distance of probabilities {distance}")
     elif not result["sample"]["rows"]:
         line("fidelity", "no row can be relabelled")
@@ -76,8 +71,7 @@ def summary(result: Mapping[str, Any]) -> str:
         line("new", f"n-grams that the transfer set lacks: {orders}")
     if result["skew"]["largest"] is not None:
         line("skew", f"logged scores are within {result['skew']['largest']:.1e} of the model's own")
-    if result["fresh"]:
-        fresh = result["fresh"]
+    if fresh := result["fresh"]:
         left_out = f"{fresh['duplicates']:,} repeats, {fresh['held_out']:,} of the test text"
         line("fresh", f"{fresh['rows']:,} rows; left out: {left_out}")
     for alert in result["alerts"]:
@@ -86,46 +80,34 @@ def summary(result: Mapping[str, Any]) -> str:
 
 
 def _percents(result: Mapping[str, Any]) -> str:
-    ends = result["ci95"]
-    return percent(result["value"]) + (f" ({percent(ends[0])} to {percent(ends[1])})" if ends else "")
+    return percent(result["value"]) + within(result["ci95"])
 
 
 def _cards(result: Mapping[str, Any]) -> list[dict[str, str]]:
-    overall, cards = result["overall"], []
-
-    def card(title: str, value: str, note: str) -> None:
-        cards.append({"title": title, "value": value, "note": note})
-
+    overall, skew, cards = result["overall"], result["skew"], []
     if result["fidelity"]:
         compared = result["fidelity"]["overall"]
         agreement, correlation = compared["agreement"], compared["correlation"]
-        ends = agreement["ci95"]
-        note = f" (95%: {percent(ends[0])} to {percent(ends[1])})" if ends else ""
-        same = f"of {compared['rows']:,} sampled rows decided as the teacher does{note}"
-        within = f" (95%: {span(correlation['ci95'])})" if correlation["ci95"] else ""
-        fidelities = [
-            ("Fidelity", percent(agreement["value"]), same),
-            ("Correlation", figure(correlation["value"]), f"of the student's and the teacher's logits{within}"),
+        same = f"of {compared['rows']:,} sampled rows decided as the teacher does"
+        near = "of the student's and the teacher's logits"
+        cards = [
+            card("Fidelity", percent(agreement["value"]), same + within(agreement["ci95"], what="95%: ")),
+            card("Correlation", figure(correlation["value"]), near + within(correlation["ci95"], figure, "95%: ")),
         ]
         # Rankings and grades are reported by measures of order, which decisions at 0.5 do not show.
-        ordered = result["task"]["kind"] == "graded" or len(result["task"]["fields"]) == 2
-        for fidelity in reversed(fidelities) if ordered else fidelities:
-            card(*fidelity)
-        card("Distance", figure(compared["distance"]["value"]), "mean, of the served probability and the teacher's")
-    card("Score drift", figure(overall["psi"], 2), f"PSI against the {result['baseline']}: {overall['band']}")
+        if result["task"]["kind"] == "graded" or len(result["task"]["fields"]) == 2:
+            cards.reverse()
+        distance = figure(compared["distance"]["value"])
+        cards.append(card("Distance", distance, "mean, of the served probability and the teacher's"))
+    drift = f"PSI against the {result['baseline']}: {overall['band']}"
+    cards.append(card("Score drift", figure(overall["psi"], 2), drift))
     if overall["new"]:
-        card(
-            "New tokens",
-            percent(overall["new"]["1"]["share"]),
-            f"that the transfer set lacks; {percent(overall['rows_with_new'])} of the rows have a new n-gram",
-        )
-    card("Rows", f"{overall['rows']:,}", f"of {overall['requests']:,} requests")
-    if result["skew"]["largest"] is not None:
-        card(
-            "Skew",
-            f"{result['skew']['largest']:.0e}",
-            f"largest distance of a logged score from the model's own, {result['skew']['rows']:,} rows",
-        )
+        lacking = f"that the transfer set lacks; {percent(overall['rows_with_new'])} of the rows have a new n-gram"
+        cards.append(card("New tokens", percent(overall["new"]["1"]["share"]), lacking))
+    cards.append(card("Rows", f"{overall['rows']:,}", f"of {overall['requests']:,} requests"))
+    if skew["largest"] is not None:
+        furthest = f"largest distance of a logged score from the model's own, {skew['rows']:,} rows"
+        cards.append(card("Skew", f"{skew['largest']:.0e}", furthest))
     return cards
 
 
@@ -138,43 +120,26 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
 
     if result["fidelity"]:
         agreement, distance = (result["fidelity"]["overall"][name] for name in ("agreement", "distance"))
-        add(
-            "Fidelity",
-            pictures.agreement(windows, agreement),
-            f"Share decided as the teacher does, by window. Over all {percent(agreement['value'])}.",
-            "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests.",
-        )
-        add(
-            "Distance from the teacher",
-            pictures.distance(windows),
-            f"Mean distance of the probabilities, by window. Over all {figure(distance['value'])}.",
-            "Of the served probability from the teacher's.",
-        )
-    add(
-        "Score drift",
-        pictures.drift(windows),
-        f"PSI by window. Over all {figure(overall['psi'])}.",
-        f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: chance exceeds it in 1 window of 20.",
-    )
-    add(
-        "Scores",
-        pictures.scores(windows),
-        f"Scores by window. Median over all {figure(overall['score']['p50'])}.",
-        "Median and the middle 80% of the served scores.",
-    )
+        alt = f"Share decided as the teacher does, by window. Over all {percent(agreement['value'])}."
+        caption = "Rows of the sample on which student and teacher decide alike; bars: 95% intervals, by requests."
+        add("Fidelity", pictures.compared(windows, "agreement", "decided alike, %", agreement["value"]), alt, caption)
+        alt = f"Mean distance of the probabilities, by window. Over all {figure(distance['value'])}."
+        caption = "Of the served probability from the teacher's."
+        add("Distance from the teacher", pictures.compared(windows, "distance", "mean distance, %"), alt, caption)
+    alt = f"PSI by window. Over all {figure(overall['psi'])}."
+    caption = f"Against the {result['baseline']}. Lines: 0.1 and 0.25. Grey: chance exceeds it in 1 window of 20."
+    add("Score drift", pictures.drift(windows), alt, caption)
+    alt = f"Scores by window. Median over all {figure(overall['score']['p50'])}."
+    add("Scores", pictures.scores(windows), alt, "Median and the middle 80% of the served scores.")
     if overall["new"]:
         spoken = "; ".join(f"order {order}: {percent(new['share'])}" for order, new in overall["new"].items())
-        add(
-            "New n-grams",
-            pictures.new_ngrams(windows, list(overall["new"])),
-            f"Share of n-grams that the reference lacks, by window. Over all: {spoken}.",
-            "Share of the n-grams in requests that no row of the transfer set has.",
-        )
+        alt = f"Share of n-grams that the reference lacks, by window. Over all: {spoken}."
+        caption = "Share of the n-grams in requests that no row of the transfer set has."
+        add("New n-grams", pictures.new_ngrams(windows, list(overall["new"])), alt, caption)
     add("Volume", pictures.volume(windows), f"Rows by window; {overall['rows']:,} in all.")
     if "scatter" in result and len(result["scatter"][0]):
         teacher, student = result["scatter"]
-        alike = decisions(teacher) == decisions(student)
-        svg = run_pictures.scatter(teacher, student, alike)
+        svg = run_pictures.scatter(teacher, student, decisions(teacher) == decisions(student))
         marks = "Darker: more rows." if len(teacher) > run_pictures.CROWD else "Crosses: they decide differently."
         add("Student against teacher", svg, "Served scores against the teacher's.", marks)
     return drawn
@@ -183,15 +148,7 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
 def _table(result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a row of (figure, small print) for each window."""
     new, compared = bool(result["overall"]["new"]), bool(result["fidelity"])
-    titles = [
-        "from, UTC",
-        "rows",
-        "PSI",
-        *(["new tokens"] if new else []),
-        *(["fidelity", "distance"] if compared else []),
-        "bytes a row",
-        "empty",
-    ]
+    titles = ["from, UTC", "rows", "PSI", *["new tokens"] * new, *["fidelity", "distance"] * compared]
     rows = []
     for window in result["windows"]:
         cells = [(window["time"], ""), (f"{window['rows']:,}", f"{window['requests']:,} requests")]
@@ -199,12 +156,11 @@ def _table(result: Mapping[str, Any]) -> dict[str, Any]:
         if new:
             cells.append((percent(window["new"]["1"]["share"]), ""))
         if compared:
-            for name in ("agreement", "distance"):
-                cells.append((figure(window["fidelity"][name]["value"]), span(window["fidelity"][name]["ci95"])))
-        cells.append((f"{window['bytes'] / max(window['rows'], 1):,.0f}", ""))
-        cells.append((f"{window['empty']:,}", ""))
+            results = (window["fidelity"][name] for name in ("agreement", "distance"))
+            cells += [(figure(result["value"]), span(result["ci95"])) for result in results]
+        cells += [(f"{window['bytes'] / max(window['rows'], 1):,.0f}", ""), (f"{window['empty']:,}", "")]
         rows.append(table_row(cells))
-    return {"titles": titles, "rows": rows}
+    return {"titles": [*titles, "bytes a row", "empty"], "rows": rows}
 
 
 def _counts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -219,22 +175,13 @@ def _counts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("reference size", f"{known['megabytes']:.1f} MB"))
         rows.append(("share of new n-grams that it misses", f"{known['false_positives']:.1e}"))
     versions = result["fidelity"]["versions"] if result["fidelity"] else {}
-    if len(versions) > 1:
-        rows += [
-            (f"decided as the teacher, version {version}", _percents(figures["agreement"]))
-            for version, figures in versions.items()
-        ]
+    for version, figures in versions.items() if len(versions) > 1 else ():
+        rows.append((f"decided as the teacher, version {version}", _percents(figures["agreement"])))
     for name, count in (result["fresh"] or {}).items():
         rows.append((f"fresh: {name.replace('_', ' ')}", f"{count:,}"))
     return rows
 
 
-def _example(example: Mapping[str, Any]) -> dict[str, Any]:
-    scores = []
-    for name in ("teacher", "student"):
-        score = np.asarray(example[name], np.float64)
-        best = int(score.argmax()) if score.ndim else 0
-        value = float(score[best] if score.ndim else score)
-        text = f"class {best}: {value:.3f}" if score.ndim else f"{value:.3f}"
-        scores.append({"key": name, "share": value, "text": text})
+def _example(task: Task, example: Mapping[str, Any]) -> dict[str, Any]:
+    scores = [{"key": name, **score_bar(task, example[name])} for name in ("teacher", "student")]
     return {"texts": [(name, excerpt(text)) for name, text in example["texts"].items()], "scores": scores}

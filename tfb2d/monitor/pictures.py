@@ -65,36 +65,24 @@ def new_ngrams(windows: Sequence[Window], orders: Sequence[str]) -> str:
     return _over_time("new", windows, "new, %", draw)
 
 
-def agreement(windows: Sequence[Window], overall: Mapping[str, Any]) -> str:
-    """Draws how often student and teacher decide alike, with 95% intervals, and the whole sample's share as a line."""
+def compared(windows: Sequence[Window], measure: str, what: str, overall: float | None = None) -> str:
+    """Draws a share of the comparison with the teacher in percent, with 95% intervals; `overall`, if given, as a line."""
 
     def draw(axes: Any, _: Any) -> None:
-        axes.axhline(100 * _number(overall["value"]), color=MUTED, linewidth=1)
-        shares = [window["fidelity"]["agreement"] for window in windows]
-        ends = [100 * end for share in shares for end in (share["ci95"] or [share["value"]]) if end is not None]
-        _points(axes, shares)
-        axes.set_ylim(max(0.0, min([100.0, *ends]) - 5), 101)
+        lowest = 100.0
+        for position, window in enumerate(windows):
+            share, ends = window["fidelity"][measure]["value"], window["fidelity"][measure]["ci95"]
+            if share is not None:  # a window without a share stays empty
+                lowest = min(lowest, 100 * (ends[0] if ends else share))
+                interval(axes, position, [100 * end for end in ends] if ends else None, COLOURS["teacher"])
+                axes.plot(position, 100 * share, color=COLOURS["teacher"], marker="o", markersize=5)
+        if overall is None:
+            axes.set_ylim(bottom=0)
+        else:
+            axes.axhline(100 * overall, color=MUTED, linewidth=1)
+            axes.set_ylim(max(0.0, lowest - 5), 101)
 
-    return _over_time("agreement", windows, "decided alike, %", draw)
-
-
-def distance(windows: Sequence[Window]) -> str:
-    """Draws the mean distance of probabilities in points, with 95% intervals."""
-
-    def draw(axes: Any, _: Any) -> None:
-        _points(axes, [window["fidelity"]["distance"] for window in windows])
-        axes.set_ylim(bottom=0)
-
-    return _over_time("distance", windows, "mean distance, %", draw)
-
-
-def _points(axes: Any, figures: Sequence[Mapping[str, Any]]) -> None:
-    """Draws each window's share in percent with its interval; a window without a share stays empty."""
-    for position, figure in enumerate(figures):
-        if figure["value"] is not None:
-            ends = [100 * end for end in figure["ci95"]] if figure["ci95"] else None
-            interval(axes, position, ends, COLOURS["teacher"])
-            axes.plot(position, 100 * figure["value"], color=COLOURS["teacher"], marker="o", markersize=5)
+    return _over_time(measure, windows, what, draw)
 
 
 def _over_time(name: str, windows: Sequence[Window], what: str, draw: Callable[[Any, Any], None]) -> str:

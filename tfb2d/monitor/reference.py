@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from tfb2d.atomic import atomic_path, read_json
+from tfb2d.atomic import atomic_path
 from tfb2d.data.checked_rows import read_texts
 from tfb2d.data.files import expand, file_identity
 from tfb2d.data.tables import part_files
 from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.evaluation.scores import decisions
-from tfb2d.model_folder import ABOUT
 from tfb2d.monitor.drift import histogram
 from tfb2d.monitor.ngrams import Bloom, Hasher
 from tfb2d.monitor.sample import Reservoir
@@ -38,32 +39,20 @@ TOKEN_BYTES = 5  # least bytes of text for each token, with its space
 
 @dataclass
 class Reference:
-    """Summarises the training rows that logs are compared with.
+    """Summarises the training rows that logs are compared with."""
 
-    Attributes:
-      known: the n-grams of all rows.
-      scores, classes: `drift.histogram` and counts of decisions of the model's scores, on a sample without augmented rows.
-      rows: that were read.
-      orders, max_tokens: of the n-grams.
-      model: fingerprint of the scoring model.
-      source: a hash of the files' paths, sizes and times, and of the settings.
-      hash_spec: version of the spec that tokenizes and hashes texts.
-    """
-
-    known: Bloom
-    scores: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    rows: int
-    orders: tuple[int, ...]
-    max_tokens: int
-    model: str
-    source: str
-    hash_spec: int = 1  # of files without it
+    known: Bloom  # the n-grams of all rows
+    scores: NDArray[np.int64]  # `drift.histogram` of the model's scores, on a sample without augmented rows
+    classes: NDArray[np.int64]  # counts of the decisions of these scores
+    rows: int  # that were read
+    orders: tuple[int, ...]  # of the n-grams
+    max_tokens: int  # of a text that have n-grams
+    model: str  # fingerprint of the scoring model
+    source: str  # a hash of the files' paths, sizes and times, and of the settings
+    hash_spec: int = 1  # version of the spec that tokenizes and hashes texts; 1 of files without it
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file."""
-        from safetensors.numpy import save_file
-
         arrays: dict[str, NDArray[Any]] = {"known": self.known.bits, "scores": self.scores, "classes": self.classes}
         about = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in arrays}
         with atomic_path(path) as temporary:
@@ -71,13 +60,7 @@ class Reference:
 
     @classmethod
     def load(cls, path: Path) -> "Reference":
-        """Reads what `save` wrote.
-
-        Raises:
-          DataError: another kind of file.
-        """
-        from safetensors import SafetensorError, safe_open
-
+        """Reads what `save` wrote; raises DataError of another kind of file."""
         try:
             with safe_open(path, "numpy") as file:
                 about = json.loads(file.metadata()["reference"])
@@ -89,24 +72,16 @@ class Reference:
 
 
 def load_or_build(
-    patterns: Sequence[str],
-    scorer: Scorer,
-    hasher: Hasher,
-    cache: Path,
-    seed: int,
-    quoting: str = "auto",
-    progress: bool = True,
+    patterns: Sequence[str], scorer: Scorer, hasher: Hasher, cache: Path, seed: int, quoting: str, progress: bool
 ) -> Reference:
     """Loads the reference of transfer rows from `cache`, or builds and saves it where files or settings changed.
 
     Args:
       patterns: rows with the task's fields (a run's transfer table), or one `reference.safetensors` from elsewhere.
-      scorer: the model.
-      hasher: of the n-grams.
+      scorer, hasher: the model, and what makes its n-grams.
       cache: the file to load from or to save to.
       seed: of the sample that is scored.
       quoting: how TSV and CSV files were written, see `read_rows`.
-      progress: whether to show a progress bar.
 
     Raises:
       DataError: files that cannot be used, or a reference with other n-grams.
@@ -121,7 +96,7 @@ def load_or_build(
             )
         return reference
     read_as = [] if quoting == "auto" else [quoting]
-    origin = [file_identity(patterns), *shape, seed, model_fingerprint(scorer), *read_as]
+    origin = [file_identity(patterns), *shape, seed, scorer.fingerprint, *read_as]
     source = hashlib.sha256(json.dumps(origin, default=str).encode()).hexdigest()
     if cache.exists():
         reference = Reference.load(cache)
@@ -132,33 +107,22 @@ def load_or_build(
     return reference
 
 
-def model_fingerprint(scorer: Scorer) -> str:
-    """Returns the fingerprint of an exported model."""
-    return str(read_json(scorer.folder / ABOUT).get("fingerprint", scorer.folder.name))
-
-
 def build(
-    patterns: Sequence[str],
-    scorer: Scorer,
-    hasher: Hasher,
-    seed: int,
-    source: str,
-    quoting: str = "auto",
-    progress: bool = True,
+    patterns: Sequence[str], scorer: Scorer, hasher: Hasher, seed: int, source: str, quoting: str, progress: bool
 ) -> Reference:
     """Builds the reference by reading the rows once, streamed; see `load_or_build`."""
     paths = expand(patterns)
-    size = sum(path.stat().st_size for path in paths)
-    text = sum(
-        4 * path.stat().st_size if path.suffix in (".parquet", ".gz", ".zst") else path.stat().st_size for path in paths
-    )
+    sizes = {path: path.stat().st_size for path in paths}
+    text = sum(4 * size if path.suffix in (".parquet", ".gz", ".zst") else size for path, size in sizes.items())
     known = Bloom.for_count(len(hasher.orders) * text // TOKEN_BYTES)
     kept: Reservoir[tuple[str, ...]] = Reservoir(SCORED, seed)
     written, rows, hashed = _written_rows(paths), 0, _hashed_rows(paths, hasher)
     for tokens, splits in ngrams.chunks(hashed) if hashed is not None else ():
         for grams in hasher.of_tokens(tokens, splits).values():
             known.add(grams.hashes)
-    with tqdm(total=size, desc="reference", unit="B", unit_scale=True, disable=not progress, leave=False) as bar:
+    with tqdm(
+        total=sum(sizes.values()), desc="reference", unit="B", unit_scale=True, disable=not progress, leave=False
+    ) as bar:
         for batch in _batches(paths, scorer.task.fields, quoting, bar):
             for column in zip(*batch, strict=True) if hashed is None else ():
                 for grams in hasher(column).values():
@@ -170,7 +134,7 @@ def build(
     scores = scorer.score(list(zip(*kept.items(), strict=True)))[0]
     best = scores.max(1) if scores.ndim == 2 else scores
     classes = np.bincount(decisions(scores.astype(np.float64)), minlength=max(2, scorer.task.n_logits))
-    shape = hasher.orders, hasher.max_tokens, model_fingerprint(scorer)
+    shape = hasher.orders, hasher.max_tokens, scorer.fingerprint
     return Reference(known, histogram(best), classes, rows, *shape, source, SPEC["version"])
 
 

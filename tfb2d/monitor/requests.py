@@ -19,24 +19,15 @@ _YEAR_10000 = 253_402_300_800  # seconds since 1970; datetime ends there
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """Holds the rows of a logged request.
+    """Holds the rows of a logged request."""
 
-    Attributes:
-      texts: n texts a field of the task, the bytes of the request.
-      scores: float32 `[n, k]`, NaN where the log has no score.
-      model, version: of the answer; version 0 where it is not logged.
-      time: seconds since 1970; 0 where it is not logged or impossible (milliseconds).
-      padding: empty titles of a ranking, which are no rows.
-      ranked: whether it was a ranking: queries with their titles.
-    """
-
-    texts: list[list[bytes]]
-    scores: Floats
-    model: str
-    version: int
-    time: int
-    padding: int = 0
-    ranked: bool = False
+    texts: list[list[bytes]]  # n texts a field of the task, the bytes of the request
+    scores: Floats  # `[n, k]`, NaN where the log has no score
+    model: str  # that answered
+    version: int  # of the model; 0 where it is not logged
+    time: int  # seconds since 1970; 0 where it is not logged or impossible (milliseconds)
+    padding: int = 0  # empty titles of a ranking, which are no rows
+    ranked: bool = False  # whether it was a ranking: queries with their titles
 
 
 class Ignored(Exception):
@@ -49,16 +40,11 @@ class Unroller:
 
     Predict requests of `serving_default` and `rank`, Classify, Regress and MultiInference have rows. Of MultiInference the
     first task with an answer counts. Session runs, streams and requests without the task's fields have no rows.
-
-    Attributes:
-      task: of the model; requests have its fields.
-      calibration: of the model, for logs that hold logits instead of scores.
-      scores: whether to read the answers; otherwise all scores are NaN.
     """
 
-    task: Task
-    calibration: Calibration
-    scores: bool = True
+    task: Task  # of the model; requests have its fields
+    calibration: Calibration  # of the model, for logs that hold logits instead of scores
+    scores: bool = True  # whether to read the answers; otherwise all scores are NaN
 
     def read(self, record: bytes) -> LoggedRequest:
         """Returns the rows of a serialized PredictionLog.
@@ -82,18 +68,18 @@ class Unroller:
             entry.ClearField("response")
         answer: Any = entry.response
         spec = log.log_metadata.model_spec
+        if not spec.name and kind != "multi_inference_log":
+            spec = entry.request.model_spec
         padding, ranked = 0, False
         if kind == "predict_log":
-            spec = spec if spec.name else entry.request.model_spec
             texts, scores, padding, ranked = self._predicted(entry.request, answer)
         else:
             texts = self._examples(entry.request.input)
             if kind == "multi_inference_log":
                 answer = next((part for part in answer.results if part.WhichOneof("result")), None)
-                which = answer and answer.WhichOneof("result")
-                scores = self._results(which or "", getattr(answer, which) if which else None, len(texts[0]))
+                which = answer.WhichOneof("result") if answer else ""
+                scores = self._results(which, getattr(answer, which) if which else None, len(texts[0]))
             else:
-                spec = spec if spec.name else entry.request.model_spec
                 scores = self._results(kind, answer.result, len(texts[0]))
         time = int(log.log_metadata.timestamp_secs)
         time = time if 0 < time < _YEAR_10000 else 0
@@ -160,20 +146,18 @@ class Unroller:
 
     def _results(self, kind: str, result: Any, rows: int) -> Floats:
         scores = self._missing(rows)
-        answers: Sequence[Any] = ()
+        values: list[list[float]] = []
         if kind.startswith("regress"):
-            answers = result.regressions
+            values = [[answer.value] for answer in result.regressions]
         elif kind.startswith("classif"):
-            answers = result.classifications
-        if answers and len(answers) != rows:
-            raise ValueError(f"{len(answers)} answers for {rows} examples")
-        for row, result_of_row in enumerate(answers):
-            if kind.startswith("regress"):
-                scores[row] = result_of_row.value if self.task.n_logits == 1 else np.nan
-            else:
-                class_scores = [part.score for part in result_of_row.classes]
-                if len(class_scores) == max(self.task.n_logits, 2):
-                    scores[row] = class_scores if self.task.n_logits > 1 else class_scores[1]
+            values = [[part.score for part in answer.classes] for answer in result.classifications]
+            if self.task.n_logits == 1:  # of two classes the second is what a single score is of
+                values = [of_row[1:] if len(of_row) == 2 else [] for of_row in values]
+        if values and len(values) != rows:
+            raise ValueError(f"{len(values)} answers for {rows} examples")
+        for row, of_row in enumerate(values):
+            if len(of_row) == self.task.n_logits:
+                scores[row] = of_row
         return scores
 
 

@@ -32,11 +32,7 @@ class Settings:
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def run_folder(self) -> Path | None:
-        """Returns the run folder of model and teacher: by default the one above the teacher's, if it is a run's.
-
-        Raises:
-          DataError: `run` is no run folder.
-        """
+        """Returns `run`, or else the folder above the teacher's, if it is a run's; raises DataError where `run` is none."""
         if self.run is not None:
             if not (self.run / "config.json").exists():
                 raise DataError(f"{self.run} has no config.json; --run takes a run folder of tfb2d train")
@@ -45,19 +41,14 @@ class Settings:
         return above if above is not None and (above / "config.json").exists() else None
 
     def only_teacher(self) -> Path | None:
-        """Returns the run's teacher; None where there is none, or where its logits are given.
-
-        Raises:
-          DataError: the run has several.
-        """
+        """Returns the run's teacher, or None where it has none or logits are given; raises DataError of several."""
         run = self.run_folder()
         if run is None or self.teacher_logits:
             return None
         teachers = sorted(path.parent for path in run.glob("teachers/*/teacher.json"))
         if len(teachers) > 1:
-            raise DataError(
-                f"{run} has {len(teachers)} teachers; --teacher takes one of {', '.join(map(str, teachers))}"
-            )
+            listed = ", ".join(map(str, teachers))
+            raise DataError(f"{run} has {len(teachers)} teachers; --teacher takes one of {listed}")
         return teachers[0] if teachers else None
 
 

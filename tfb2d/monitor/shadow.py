@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.monitor.requests import LoggedRequest
     from tfb2d.serving import Client
 
@@ -35,18 +35,12 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 @dataclass
 class Comparison:
-    """Holds two servers' answers to the same requests.
+    """Holds two servers' answers to the same requests."""
 
-    Attributes:
-      before, after: scores `[n]`, or `[n, k]`.
-      rankings: the slice of each ranking's rows.
-      texts: `[n]`, the rows' texts.
-    """
-
-    before: NDArray[np.float32]
-    after: NDArray[np.float32]
-    rankings: list[slice]
-    texts: list[tuple[bytes, ...]]
+    before: NDArray[np.float32]  # scores `[n]`, or `[n, k]`
+    after: NDArray[np.float32]  # of the same shape
+    rankings: list[slice]  # the slice of each ranking's rows
+    texts: list[tuple[bytes, ...]]  # `[n]`, the rows' texts
 
     @property
     def moved(self) -> NDArray[np.float64]:
@@ -87,11 +81,7 @@ class Comparison:
 def compare(
     before: "Client", after: "Client", requests: Sequence["LoggedRequest"], progress: bool = True
 ) -> Comparison:
-    """Sends requests to two servers and collects their answers.
-
-    Raises:
-      ServingError: a server refuses a request, or cannot be reached.
-    """
+    """Sends requests to two servers and collects their answers; raises ServingError where one does not answer."""
     from tqdm import tqdm
 
     scores: tuple[list[Any], list[Any]] = ([], [])
@@ -136,7 +126,7 @@ def summary(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     servers = parser.group("servers")
     servers.flag("before", "The server that answers now.", required=True, metavar="ADDRESS[@LABEL|@VERSION]")
@@ -144,9 +134,8 @@ def add_arguments(parser: "Parser") -> None:
     servers.flag("model", "The model to ask on both servers. [default: --name, or student]", "", metavar="NAME")
     servers.real("timeout", "Seconds to wait for an answer.", 10.0, 0.001)
     logs = parser.group("requests")
-    logs.words(
-        "logs", "Files, globs or folders of request logs, separated by commas.", required=True, metavar="FILE,..."
-    )
+    what = "Files, globs or folders of request logs, separated by commas."
+    logs.words("logs", what, required=True, metavar="FILE,...")
     logs.words("fields", "The model's text fields, in order: text, or query,title.", required=True)
     logs.flag("name", "Only what this model on the server answered. [default: all]", "")
     logs.integer("requests", "Requests to send.", 1000, 1)

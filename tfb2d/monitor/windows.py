@@ -1,6 +1,5 @@
 """Sums over the log by windows of time, which are joined into longer windows when there are many."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,28 +20,25 @@ _UNITS = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 @dataclass
 class Window:
-    """Holds sums over the rows of a window of time.
-
-    Attributes:
-      counts: int64 `[6]`, see `NAMES`.
-      tokens, new: int64 `[fields, orders]`: n-grams, and those that the reference lacks.
-      scores: int64 `[FINE]`, `drift.histogram` of the scores (multi-class: of the likeliest class's).
-      classes: int64 `[k]`, rows by decision.
-    """
+    """Holds sums over the rows of a window of time."""
 
     NAMES = ("rows", "requests", "scored", "empty", "new_rows", "bytes")
 
-    counts: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    new: NDArray[np.int64]
-    scores: NDArray[np.int64]
-    classes: NDArray[np.int64]
+    counts: NDArray[np.int64]  # `[6]`, see `NAMES`
+    tokens: NDArray[np.int64]  # `[fields, orders]`, n-grams
+    new: NDArray[np.int64]  # `[fields, orders]`, n-grams that the reference lacks
+    scores: NDArray[np.int64]  # `[FINE]`, `drift.histogram` of the scores (multi-class: of the likeliest class's)
+    classes: NDArray[np.int64]  # `[k]`, rows by decision
 
     @classmethod
     def none(cls, fields: int, orders: int, classes: int) -> "Window":
         """Returns a window without rows."""
         shapes = (len(cls.NAMES), (fields, orders), (fields, orders), FINE, classes)
         return cls(*(np.zeros(shape, np.int64) for shape in shapes))
+
+    def none_like(self) -> "Window":
+        """Returns a window without rows, of the same shape."""
+        return Window(*map(np.zeros_like, (self.counts, self.tokens, self.new, self.scores, self.classes)))
 
     def add(self, other: "Window") -> None:
         """Joins another window to this one."""
@@ -81,25 +77,20 @@ class Windows:
         self._shape = shape
         self.windows: dict[int, Window] = {}
 
-    def add(self, rows: Rows, counts_by_field: Sequence[dict[int, NDArray[np.int64]]]) -> None:
-        """Adds rows, in the order of the log; a field's counts are, by order, `[n, 2]`: n-grams, and those that are new."""
+    def add(self, rows: Rows, counts: NDArray[np.int64]) -> None:
+        """Adds rows, in the order of the log; counts are `[fields, orders, n, 2]`: n-grams, and those that are new."""
         keys = rows.times // self.length
         first = np.append(True, np.diff(rows.requests) != 0)
         lengths = np.array([[len(text) for text in column] for column in rows.texts], np.int64)
         blank = np.array([[not text.strip() for text in column] for column in rows.texts]).all(0)
         scored = np.isfinite(rows.scores).all(1)
-        new_rows = np.zeros(len(rows), np.bool_)
-        for field in counts_by_field:
-            for counts in field.values():
-                new_rows |= counts[:, 1] > 0
+        new_rows = (counts[..., 1] > 0).any((0, 1))
         sums = np.stack([np.ones(len(rows)), first, scored, blank, new_rows, lengths.sum(0)]).astype(np.int64)
         for key in np.unique(keys):
             here = keys == key
             window = Window.none(*self._shape)
             window.counts += sums[:, here].sum(1)
-            for field_index, field in enumerate(counts_by_field):
-                for at, counts in enumerate(field.values()):
-                    window.tokens[field_index, at], window.new[field_index, at] = counts[here].sum(0)
+            window.tokens[:], window.new[:] = np.moveaxis(counts[:, :, here].sum(2), -1, 0)
             scores = rows.scores[here & scored]
             window.scores += histogram(scores.max(1))
             window.classes += np.bincount(decisions(one_column(scores)), minlength=self._shape[2])

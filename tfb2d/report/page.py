@@ -21,11 +21,9 @@ class Picture:
 
 
 def render(template: Path, **values: Any) -> str:
-    """Returns the page of a template, which extends `base.html`.
+    """Returns the page of a template, a file that extends `base.html`; texts among its values are escaped.
 
-    Args:
-      template: a file; it may include templates of this package and of its own folder.
-      values: of the template's names; texts are escaped.
+    It may include templates of this package and of its own folder.
 
     Raises:
       jinja2.TemplateError: the template names a value that is missing.
@@ -43,13 +41,13 @@ def render(template: Path, **values: Any) -> str:
     return page.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
 
 
-def table_row(cells: Sequence[tuple[str, str]], key: str = "") -> dict[str, Any]:
-    """Returns a row of a table: its cells, the first of them its title.
+def card(title: str, value: str, note: str) -> dict[str, str]:
+    """Returns a card: a figure that matters, its title and a line of explanation."""
+    return {"title": title, "value": value, "note": note}
 
-    Args:
-      cells: (figure, small print below it).
-      key: of the model whose colour stands beside the title, or "".
-    """
+
+def table_row(cells: Sequence[tuple[str, str]], key: str = "") -> dict[str, Any]:
+    """Returns a row of (figure, small print below it), the title first; `key` is the model's whose colour stands there."""
     return {"key": key, "cells": cells}
 
 

@@ -57,39 +57,32 @@ def interval(axes: Any, at: float, ends: Sequence[float] | None, colour: str, *,
 
 def svg_document(width: float, height: float, draw: Callable[[Any], None]) -> str:
     """Draws a figure by `draw`, sizes in inches; returns a whole SVG document with matplotlib's own colours."""
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "font.size": 9, "text.parse_math": False}
+    return _drawn(draw, width, height, style, metadata={"Date": None})
+
+
+def _drawn(draw: Callable[[Any], None], width: float, height: float, style: dict[Any, Any], **options: Any) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "tfb2d", "font.size": 9, "text.parse_math": False}
     with rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
         out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
+        figure.savefig(out, format="svg", **options)
     return out.getvalue()
 
 
 def svg(name: str, draw: Callable[[Any], None], width: float, height: float) -> str:
-    """Draws a figure as an `<svg>` element of a page.
+    """Draws a figure as an `<svg>` element of a page, without prologue, links, fonts and size.
 
     Args:
       name: of the picture; the element's ids begin with it.
       draw: draws on a matplotlib figure.
       width, height: inches.
-
-    Returns:
-      The element, without prologue, links, fonts and size.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure)
-        out = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
-    text = out.getvalue()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    text = _drawn(draw, width, height, STYLE, transparent=True, metadata=nothing)
     text = text[text.index("<svg") :]
     for pattern, replacement in (
         (r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true">'),

@@ -3,5 +3,5 @@
 - `axes` chooses what is varied, and `variants` makes the variants on each axis.
 - `run_data` reads the run once for all of them; `training` trains each with each seed, in processes of its own.
 - `results` compares them on the same rows and resamples; `curve` fits the learning curve.
-- `table`, `page` and `pictures` show the result.
+- `table` and `page` show the result.
 """

@@ -22,13 +22,13 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import RECIPE_SETTINGS
+from tfb2d.cli.arguments import RECIPE_SETTINGS, Parser
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.config import Config
     from tfb2d.runs import Run
     from tfb2d.sweep.run_data import RunData
@@ -37,16 +37,15 @@ if TYPE_CHECKING:
 SETTINGS = RECIPE_SETTINGS
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to vary")
     what.flag("workdir", "The folder of a finished run.", required=True, metavar="DIR")
     what.flag("config", "A recipe's name or file. [default: the run's settings]", "", metavar="RECIPE[:ARGUMENT]")
     what.words("sweep", "The axes, separated by commas.", ["all"], metavar="AXIS,...")
     what.flag("values", "Other values of an axis; may be repeated.", repeated=True, metavar="AXIS=VALUE,...")
-    what.flag(
-        "rows", "Unlabelled transfer rows of every axis but `transfer`, such as 100k. [default: all]", "", metavar="N"
-    )
+    rows = "Unlabelled transfer rows of every axis but `transfer`, such as 100k. [default: all]"
+    what.flag("rows", rows, "", metavar="N")
     what.integer("seeds", "Seeds of every variant, from the recipe's on.", 1, 1)
     what.switch("equal_steps", "On fewer rows, train as many steps as the base: up to 10 times its epochs.")
     output = parser.group("output")
@@ -95,21 +94,14 @@ def sweep(run: "Run", options: Namespace) -> str:
         values[axis] = tuple(listed.split(","))
     shown = options.progress and sys.stderr.isatty()
     run_data = RunData(run, config)
-    chosen_axes = axes(
-        options.sweep,
-        config,
-        run_data.facts,
-        values,
-        options.equal_steps,
-        rows,
-        lambda line: print(line, file=sys.stderr),
-    )
+    say = partial(print, file=sys.stderr)
+    chosen_axes = axes(options.sweep, config, run_data.facts, values, options.equal_steps, rows, say)
     todo = jobs(run_data, chosen_axes, options.seeds)
     if options.dry_run:
         return plan(run_data, todo, out)
     with locked(out):
         if not all(is_done(job, out) for job in todo):
-            print(plan(run_data, todo, out), file=sys.stderr)
+            say(plan(run_data, todo, out))
         _train(run_data, todo, out, shown)
         run_data.load()
         figures = _evaluate(run, run_data, chosen_axes, todo, out, options)
@@ -145,17 +137,13 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
     config = Config.from_dict(chosen)
     for part in ("data", "teachers"):
         if getattr(config, part) != getattr(own, part):
-            raise ConfigError(
-                f"{part} of the recipe is not what {run.folder} was made with; a sweep takes its rows and logits"
-            )
+            made_with = f"{part} of the recipe is not what {run.folder} was made with"
+            raise ConfigError(f"{made_with}; a sweep takes its rows and logits")
+    depends = f"in {run.folder}, whose hashed rows depend on it"
     if config.student.max_tokens != own.student.max_tokens:
-        raise ConfigError(
-            f"student.max_tokens is {own.student.max_tokens} in {run.folder}, whose hashed rows depend on it"
-        )
+        raise ConfigError(f"student.max_tokens is {own.student.max_tokens} {depends}")
     if config.student.affixes not in ((), own.student.affixes):
-        raise ConfigError(
-            f"student.affixes is {own.student.affixes} in {run.folder}, whose hashed rows depend on it; () leaves them out"
-        )
+        raise ConfigError(f"student.affixes is {own.student.affixes} {depends}; () leaves them out")
     return config
 
 
@@ -164,16 +152,13 @@ def plan(run_data: "RunData", todo: Sequence["Job"], out: Path) -> str:
     from tfb2d.evaluation.table import layout, long_duration
     from tfb2d.sweep.training import estimate, is_done
 
-    seconds = estimate(run_data, todo, out)
-    rows = [["variant", "seed", "about"]]
-    left = 0.0
-    for job, expected in zip(todo, seconds, strict=True):
+    rows, left = [["variant", "seed", "about"]], []
+    for job, expected in zip(todo, estimate(run_data, todo, out), strict=True):
         done = is_done(job, out)
-        left += 0.0 if done else expected
+        left += [] if done else [expected]
         rows.append([" = ".join(job.names), str(job.seed), "done" if done else long_duration(expected)])
-    left_count = sum(not is_done(job, out) for job in todo)
-    total = f"{len(todo)} trainings, {left_count} to do, about {long_duration(left)}; variants of other shapes differ"
-    return f"{layout(rows)}\n{total}"
+    about = f"about {long_duration(sum(left))}; variants of other shapes differ"
+    return f"{layout(rows)}\n{len(todo)} trainings, {len(left)} to do, {about}"
 
 
 def _train(run_data: "RunData", all_jobs: Sequence["Job"], out: Path, shown: bool) -> None:
@@ -204,7 +189,7 @@ def _evaluate(
     import datetime
 
     from tfb2d.atomic import read_json, write_atomic, write_json
-    from tfb2d.evaluation.machine import machine
+    from tfb2d.evaluation.latency import machine
     from tfb2d.evaluation.results import plain
     from tfb2d.resume import fingerprint
     from tfb2d.sweep.collisions import Collisions
@@ -218,18 +203,16 @@ def _evaluate(
             for variant, figures_of_variant in zip(axis.variants, axis_figures["variants"], strict=True):
                 figures_of_variant["collisions"] = collisions.count(variant.settings)
     looks = read_json(out / "test_looks.json") if (out / "test_looks.json").exists() else []
-    which = fingerprint(sorted(job.folder for job in trained))
+    which, today = fingerprint(sorted(job.folder for job in trained)), datetime.date.today().isoformat()
     if options.test and which not in [look["which"] for look in looks]:
         names = [axis.name for axis in axes]
-        looks.append(
-            {"which": which, "date": datetime.date.today().isoformat(), "axes": names, "trainings": len(trained)}
-        )
+        looks.append({"which": which, "date": today, "axes": names, "trainings": len(trained)})
         write_json(out / "test_looks.json", looks)
     figures = plain(
         {
             "run": str(run.folder),
             "command": shlex.join(["tfb2d", "sweep", *options.words]),
-            "date": datetime.date.today().isoformat(),
+            "date": today,
             "machine": machine(),
             "task": run_data.task.to_json(),
             "seeds": options.seeds,

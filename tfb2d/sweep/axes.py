@@ -20,12 +20,11 @@ def axes(
     rows: int = ALL,
     left_out: Callable[[str], None] = lambda line: None,
 ) -> list[Axis]:
-    """Returns the axes of these names, each with the base among its variants.
+    """Returns the axes of these names, each with the recipe's own settings, the base, among its variants.
 
     Args:
       names: of AXES, or "all", which leaves out what the run cannot answer.
-      config: the recipe.
-      facts: what the run has.
+      config, facts: the recipe, and what the run has.
       values: axis -> values that replace the usual ones.
       equal_steps: whether variants with fewer rows train as many steps as the base, see `longer`.
       rows: transfer rows beyond the labelled ones, of every axis but "transfer"; ALL takes all.
@@ -55,14 +54,9 @@ def axes(
             raise ConfigError(f"{name}: {problem}") from problem
         except ValueError as problem:
             raise ConfigError(f"--values={name}=...: {problem}") from problem
-        if equal_steps:
-            epochs = start.training.epochs  # a variant with other epochs already has equal steps
-            variants = [
-                replace(variant, settings=longer(variant.settings, start, facts))
-                if variant.settings.training.epochs == epochs
-                else variant
-                for variant in variants
-            ]
+        for at, variant in enumerate(variants if equal_steps else ()):
+            if variant.settings.training.epochs == start.training.epochs:  # with other epochs, steps are equal already
+                variants[at] = replace(variant, settings=longer(variant.settings, start, facts))
         if not any(variant.settings == start for variant in variants):
             called = "as the recipe" if start.rows == ALL else f"{start.rows:,} rows, as the other axes"
             variants = [Variant(called, start, None), *variants]

@@ -19,14 +19,10 @@ class Collisions:
         self._distinct: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def count(self, settings: Settings) -> dict[str, Any]:
-        """Counts collisions under a variant's settings.
+        """Counts distinct n-grams, the share that shares a row with another, and the same weighted by occurrences.
 
         All transfer rows count, however many of them a variant draws. N-grams outside a vocabulary share one row. A student
         with a window composes its n-grams from token rows, so its single tokens are counted.
-
-        Returns:
-          `ngrams`, the number of distinct n-grams. `shared`, the fraction of them that share their row with another
-          n-gram. `shared_weighted`, the fraction of all n-gram occurrences that belong to these.
         """
         orders = (1,) if settings.student.window else settings.student.orders
         for order in orders:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tfb2d.evaluation.bootstrap import Bootstrap, percentile_interval
-from tfb2d.evaluation.calibration import calibrate
-from tfb2d.evaluation.headline import best_threshold
+from tfb2d.evaluation.bootstrap import Bootstrap, interval_of
+from tfb2d.evaluation.calibration import calibrate_known
+from tfb2d.evaluation.headline import chosen_threshold
 from tfb2d.evaluation.metrics import LESS_IS_BETTER
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scores import agreement
@@ -25,34 +25,22 @@ class Split:
     """Computes the metrics of all jobs, which are done, on the split "valid" or "test", from their calibrated scores."""
 
     def __init__(self, run_data: RunData, name: str, trained: Sequence[Job], out: Path, resamples: int) -> None:
-        task, self._resamples = run_data.task, resamples
-        labels = run_data.labels[name]
-        rows = np.isfinite(labels)
+        task, valid, labels = run_data.task, run_data.labels["valid"], run_data.labels[name]
+        rows, groups = np.isfinite(labels), run_data.groups(name)
+        labels, groups = labels[rows], None if groups is None else np.asarray(groups, object)[rows]
         scores = {job.folder: _scores(job, out, name)[rows] for job in trained}
-        thresholds, valid = {}, run_data.labels["valid"]
-        if task.kind == "binary":
-            known = np.isfinite(valid)
-            thresholds = {
-                job.folder: best_threshold(valid[known], _scores(job, out, "valid")[known]) for job in trained
-            }
-        groups = run_data.groups(name)
-        groups = None if groups is None else np.asarray(groups, object)[rows]
-        self._bootstrap = Bootstrap(task, labels[rows], scores, groups, thresholds=thresholds, resamples=resamples)
+        thresholds = {job.folder: chosen_threshold(task, valid, _scores(job, out, "valid")) for job in trained}
+        self._bootstrap = Bootstrap(task, labels, scores, groups, thresholds=thresholds, resamples=resamples)
         self._metrics = list(self._bootstrap.values[next(iter(scores))])
+        self.teacher: Figures | None = None
+        self._fidelity: dict[str, float] = {}
         teacher = _teacher(run_data, name)[rows]
         known = covered(teacher)
-        self.teacher: Figures | None = None
-        self._fidelity: dict[str, float | None] = dict.fromkeys(scores)
         if known.any():
+            threshold = {"teacher": chosen_threshold(task, valid, _teacher(run_data, "valid"))}
             known_groups = None if groups is None else groups[known]
             models = {"teacher": teacher[known]}
-            if thresholds:
-                of_valid = _teacher(run_data, "valid")
-                met = covered(of_valid) & np.isfinite(valid)
-                thresholds = {"teacher": best_threshold(valid[met], of_valid[met])}
-            of_teacher = Bootstrap(
-                task, labels[rows][known], models, known_groups, thresholds=thresholds, resamples=resamples
-            )
+            of_teacher = Bootstrap(task, labels[known], models, known_groups, thresholds=threshold, resamples=resamples)
             self.teacher = of_teacher.intervals("teacher")
             self._fidelity = {key: float(agreement(teacher[known], own[known]).mean()) for key, own in scores.items()}
 
@@ -65,33 +53,18 @@ class Split:
         """
         figures: Figures = {}
         for metric in self._metrics:
-            values = self._values(seeds, metric)
-            if not np.isfinite(values).all():
-                figures[metric] = {"value": None, "ci95": None, "by_seed": values}
-                continue
-            figures[metric] = {
-                "value": float(np.mean(values)),
-                "ci95": self._interval(metric, [(seeds, 1.0)]),
-                "by_seed": values,
-                "difference": float(np.mean(values)) - float(np.mean(self._values(base_seeds, metric))),
-                "difference_ci95": self._interval(metric, [(seeds, 1.0), (base_seeds, -1.0)]),
-            }
-        shares = [share for job in seeds if (share := self._fidelity[job.folder]) is not None]
+            own, base_own = self.by_seed(seeds, metric), self.by_seed(base_seeds, metric)
+            figures[metric] = {**interval_of(own.mean(0)), "by_seed": own[:, 0].tolist()}
+            if figures[metric]["value"] is not None:
+                difference = interval_of(own.mean(0) - base_own.mean(0))
+                figures[metric] |= {"difference": difference["value"], "difference_ci95": difference["ci95"]}
+        shares = [self._fidelity[job.folder] for job in seeds if self._fidelity]
         figures["fidelity"] = {"value": float(np.mean(shares)) if shares else None, "by_seed": shares}
         return figures
 
-    def samples(self, seeds: Sequence[Job], metric: str) -> np.ndarray:
-        """Returns a metric in each resample, `[seeds, resamples]`."""
-        if not self._resamples:
-            return np.zeros((len(seeds), 0))
-        return np.stack([self._bootstrap.samples(job.folder, metric) for job in seeds])
-
-    def _values(self, seeds: Sequence[Job], metric: str) -> list[float]:
-        figures = [self._bootstrap.values[job.folder][metric] for job in seeds]
-        return [np.nan if value is None else value for value in figures]
-
-    def _interval(self, metric: str, parts: Sequence[tuple[Sequence[Job], float]]) -> list[float] | None:
-        return percentile_interval(np.sum([sign * self.samples(jobs, metric).mean(0) for jobs, sign in parts], axis=0))
+    def by_seed(self, seeds: Sequence[Job], metric: str) -> np.ndarray:
+        """Returns a metric of the rows and of each resample, `[seeds, 1 + resamples]`; NaN is undefined."""
+        return np.stack([self._bootstrap.figures(job.folder, metric) for job in seeds])
 
 
 def evaluate(
@@ -159,7 +132,7 @@ def _curves(
                 continue
             errors = [[1 - value for value in variant[name][metric]["by_seed"]] for variant in variants]
             seeds = [by_key[identity(run_data, variant.settings)] for variant in axis.variants]
-            samples = [1 - split.samples(jobs, metric) for jobs in seeds]
+            samples = [1 - split.by_seed(jobs, metric)[:, 1:] for jobs in seeds]
             try:
                 curves[name][metric] = learning_curve(rows, errors, samples)
             except (ValueError, TypeError) as problem:
@@ -169,15 +142,9 @@ def _curves(
 
 def _teacher(run_data: RunData, split: str) -> np.ndarray:
     """Returns the stacked teachers' scores, calibrated on validation; NaN where a row has no logit."""
-    settings, task = base(run_data.config), run_data.task
+    settings = base(run_data.config)
     valid, logits = (one_column(run_data.teacher(settings, name)) for name in ("valid", split))
-    labels = run_data.labels["valid"]
-    known = covered(valid) & np.isfinite(labels)
-    scored = covered(logits)
-    scores = np.full(logits.shape, np.nan)
-    if scored.any():
-        scores[scored] = calibrate(task, labels[known], valid[known]).apply(logits[scored])
-    return scores
+    return calibrate_known(run_data.task, run_data.labels["valid"], valid).apply(logits)
 
 
 def _scores(job: Job, out: Path, split: str) -> np.ndarray:

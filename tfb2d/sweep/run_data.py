@@ -18,14 +18,10 @@ POOL_SEED = 0  # of the order in which transfer rows are drawn, the same for all
 
 
 class RunData:
-    """Reads a finished run for a sweep.
+    """Reads a finished run for a sweep, by a recipe whose data and teachers are the run's.
 
     Token hashes do not depend on n-gram orders or buckets, so all variants share the run's hashed rows. These rows and the
     word vectors have the affixes of the run's own student. Variants may leave the affixes out.
-
-    Args:
-      run: the run folder.
-      config: the recipe; its data and teachers are the run's.
 
     Attributes:
       identities: stage name -> identity of its outcome, for the fingerprints of variants.
@@ -103,11 +99,7 @@ class RunData:
         return np.concatenate([labelled, pool])
 
     def learn_from(self, settings: Settings) -> TrainingRows:
-        """Returns a variant's rows and targets.
-
-        Raises:
-          DataError: no row has a target.
-        """
+        """Returns a variant's rows and targets; raises DataError where no row has a target."""
         index, labels, k = self.chosen(settings), self.labels["transfer"], self.task.n_logits
         if settings.targets == "labels":
             targets = one_hot(labels[index], k)
@@ -125,18 +117,13 @@ class RunData:
         return TrainingRows(self.rows[split], one_hot(self.labels[split], self.task.n_logits))
 
     def words(self, settings: Settings) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns the word hashes and vectors that the student starts from; None where it starts at random.
-
-        Raises:
-          DataError: the settings ask for word vectors, and the run has none.
-        """
+        """Returns the word hashes and vectors that the student starts from; None where it starts at random."""
         has_model = any(teacher.preset for teacher in self.config.teachers.values())
         if not (settings.student.teacher_init and has_model):
             return None
         if not self.facts.words:
-            raise DataError(
-                f"{self.run.folder}: no word vectors; bring the run up to date, or --config.student.teacher_init=False"
-            )
+            hint = "bring the run up to date, or --config.student.teacher_init=False"
+            raise DataError(f"{self.run.folder}: no word vectors; {hint}")
         from safetensors.numpy import load_file
 
         vectors = load_file(self.run.words)

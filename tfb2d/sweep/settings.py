@@ -11,24 +11,17 @@ ALL = -1
 
 @dataclass(frozen=True)
 class Settings:
-    """Holds what a variant's outcome depends on, besides the run's rows and logits, and the seed.
-
-    Attributes:
-      teachers: names of the teachers whose logits are stacked.
-      targets: "soft" (probabilities), "decisions" (the teachers' hard decisions) or "labels" (labelled rows alone).
-      rows: transfer rows beyond the labelled ones; ALL takes all.
-      augmented: whether augmented rows are among them.
-      vocabulary: size of a vocabulary of n-grams that replaces hashing; 0 hashes.
-    """
+    """Holds what a variant's outcome depends on, besides the run's rows and logits, and the seed."""
 
     distill: DistillConfig
     student: StudentConfig
     training: TrainingConfig
-    teachers: tuple[str, ...]
+    teachers: tuple[str, ...]  # names of the teachers whose logits are stacked
+    # "soft" (probabilities), "decisions" (the teachers' hard decisions) or "labels" (labelled rows alone)
     targets: str = "soft"
-    rows: int = ALL
-    augmented: bool = True
-    vocabulary: int = 0
+    rows: int = ALL  # transfer rows beyond the labelled ones; ALL takes all
+    augmented: bool = True  # whether augmented rows are among them
+    vocabulary: int = 0  # size of a vocabulary of n-grams that replaces hashing; 0 hashes
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings that differ from the defaults, without the seed, for a fingerprint."""
@@ -59,21 +52,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Facts:
-    """Describes a run.
+    """Describes a run."""
 
-    Attributes:
-      labelled: rows of the transfer set with a label.
-      unlabelled: rows of it without a label that are not augmented.
-      augmented: augmented rows.
-      words: whether the run has a teacher's word vectors.
-      pairs: whether the task has two fields.
-    """
-
-    labelled: int
-    unlabelled: int
-    augmented: int
-    words: bool
-    pairs: bool
+    labelled: int  # rows of the transfer set with a label
+    unlabelled: int  # rows of it without a label that are not augmented
+    augmented: int  # augmented rows
+    words: bool  # whether the run has a teacher's word vectors
+    pairs: bool  # whether the task has two fields
 
     def rows(self, settings: Settings) -> int:
         """Returns the number of rows that a variant of these settings learns from."""

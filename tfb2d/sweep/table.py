@@ -1,9 +1,9 @@
 """A sweep's tables, for the terminal and for the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from tfb2d.evaluation.table import METRICS, figure, layout, percent, span
+from tfb2d.evaluation.table import METRICS, figure, layout, percent, points, span, within
 
 Figures = Mapping[str, Any]
 
@@ -37,9 +37,8 @@ def columns(figures: Figures, axis: Figures) -> list[tuple[str, list[tuple[str, 
         table.append((name, [(figure(variant["valid"][primary]["value"]), "") for variant in variants]))
     for name in metrics_of(figures):
         results = [variant[split][name] for variant in variants]
-        table.append(
-            (f"{split} {METRICS[name]}", [(figure(result["value"]), span(result["ci95"])) for result in results])
-        )
+        cells = [(figure(result["value"]), span(result["ci95"])) for result in results]
+        table.append((f"{split} {METRICS[name]}", cells))
     table += [
         (f"Δ {METRICS[primary]}", [_difference(variant, variant[split][primary]) for variant in variants]),
         ("fidelity", [(percent(variant[split]["fidelity"]["value"]), "") for variant in variants]),
@@ -62,8 +61,7 @@ def _difference(variant: Figures, result: Figures) -> tuple[str, str]:
     if variant["base"] or result.get("difference") is None:
         return "–", ""
     limits = result["difference_ci95"]
-    within = "" if limits is None else f"{100 * limits[0]:+.1f} to {100 * limits[1]:+.1f}"
-    return f"{100 * result['difference']:+.1f}", within
+    return points(result["difference"]), "" if limits is None else f"{points(limits[0])} to {points(limits[1])}"
 
 
 def _lines(figures: Figures, axis: Figures) -> list[list[str]]:
@@ -86,11 +84,12 @@ def conclusions(axis: Figures) -> list[str]:
                 lines.append(f"{split} {name}: no curve ({curve['none']})")
                 continue
             gain, floor = curve["times10"]["gain"], curve["floor"]
+            gained = within(gain["ci95"], lambda share: f"{100 * share:.1f}", "95%: ")
             lines.append(
                 f"{split} {name}: error = {floor['value']:.3f} + {curve['scale']['value']:.3g} rows^-"
                 f"{curve['rate']['value']:.2f}; 10 times more than {curve['at']:,.0f} rows would buy "
-                f"{100 * gain['value']:.1f} points{_within(gain['ci95'], 100)}; the floor is {floor['value']:.3f}"
-                f"{_within(floor['ci95'])}"
+                f"{100 * gain['value']:.1f} points{gained}; the floor is {floor['value']:.3f}"
+                f"{within(floor['ci95'], figure, '95%: ')}"
             )
     return lines
 
@@ -113,19 +112,9 @@ def notes(figures: Figures) -> list[str]:
     ]
     teacher = figures["teacher"].get(split)
     if teacher:
-        measures = [
-            f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in metrics_of(figures) if name in teacher
-        ]
-        lines.append(
-            f"Teacher on the {split} split: {', '.join(measures)}. Fidelity: share of rows decided as the teacher does."
-        )
+        known = [name for name in metrics_of(figures) if name in teacher]
+        measures = ", ".join(f"{METRICS[name]} {figure(teacher[name]['value'])}" for name in known)
+        lines.append(f"Teacher on the {split} split: {measures}. Fidelity: share of rows decided as the teacher does.")
     if split == "test":
         lines.append(f"The test split was looked at {len(figures['test_looks'])} time(s) by sweeps into this folder.")
     return lines
-
-
-def _within(limits: Sequence[float] | None, scale: float = 1) -> str:
-    if limits is None:
-        return ""
-    digits = 1 if scale == 100 else 3
-    return f" (95%: {scale * limits[0]:.{digits}f} to {scale * limits[1]:.{digits}f})"

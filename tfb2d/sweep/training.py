@@ -32,41 +32,27 @@ VERSION = 1  # of the code: raise it when the same settings and rows give anothe
 
 @dataclass(frozen=True)
 class VariantOutcome(Outcome):
-    """Holds the outcome of a variant trained with one seed.
+    """Holds the outcome of a variant trained with one seed."""
 
-    Attributes:
-      names: "axis: variant" of all axes that have it.
-      rows, epochs: how much it learnt from.
-      train_seconds, seconds: time of the batches, and of the whole training.
-      parameters, megabytes: its size as float32, in 10^6 bytes.
-      calibration: from its logits to probabilities.
-      history: figures of each epoch.
-    """
-
-    names: tuple[str, ...]
-    rows: int
+    names: tuple[str, ...]  # "axis: variant" of all axes that have it
+    rows: int  # that it learnt from
     epochs: int
-    train_seconds: float
-    seconds: float
+    train_seconds: float  # of the batches
+    seconds: float  # of the whole training
     parameters: int
-    megabytes: float
-    calibration: Calibration
-    history: tuple[Figures, ...]
+    megabytes: float  # as float32, 10^6 bytes
+    calibration: Calibration  # from its logits to probabilities
+    history: tuple[Figures, ...]  # figures of each epoch
 
 
 @dataclass(frozen=True)
 class Job:
-    """Holds a variant with a seed; equal settings of several axes are one job.
-
-    Attributes:
-      key: fingerprint of the settings and of the data they are applied to; names the folder.
-      names: "axis: variant" of all axes that have it.
-    """
+    """Holds a variant with a seed; equal settings of several axes are one job."""
 
     settings: Settings
     seed: int
-    key: str
-    names: tuple[str, ...]
+    key: str  # fingerprint of the settings and of the data they are applied to; names the folder
+    names: tuple[str, ...]  # "axis: variant" of all axes that have it
 
     @property
     def folder(self) -> str:
@@ -192,11 +178,8 @@ def train_all(
             begin = time.monotonic()
             accuracy = train(run_data, job, out, progress).history[-1]["valid_accuracy"]
             took = time.monotonic() - begin
-            print(
-                f"{number} of {total}: {where}validation accuracy {accuracy:.4f}, {took:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"{number} of {total}: {where}validation accuracy {accuracy:.4f}, {took:.0f} s"
+            print(line, file=sys.stderr, flush=True)
     except (ConfigError, DataError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {where}{error}")
 
@@ -211,12 +194,11 @@ def estimate(run_data: RunData, todo: Sequence[Job], out: Path) -> list[float]:
 
     They are those of another seed, or follow from the rows and epochs of other variants or of the run's student.
     """
-    records = [(path.parent, read_record(path.parent)) for path in sorted(out.glob(f"variants/*/*/{RECORD}"))]
-    done = [
-        (folder.parent.name, VariantOutcome.from_json(record.outcome))
-        for folder, record in records
-        if record is not None and record.outcome is not None
-    ]
+    done = []
+    for path in sorted(out.glob(f"variants/*/*/{RECORD}")):
+        record = read_record(path.parent)
+        if record is not None and record.outcome is not None:
+            done.append((path.parent.parent.name, VariantOutcome.from_json(record.outcome)))
     same = {key: variant.seconds for key, variant in done}
     rates = [variant.seconds / (variant.rows * variant.epochs) for _, variant in done]
     if not rates and run_data.run.finished("student"):

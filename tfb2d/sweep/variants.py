@@ -1,6 +1,6 @@
 """The axes that a sweep may have, and how the variants on each are made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,15 +21,13 @@ class CannotAnswer(ConfigError):
     """Says that the run lacks what an axis varies."""
 
 
-Made = tuple[list[Variant], str]
+Made = tuple[list[Variant], str]  # and a note for the reader
 Maker = Callable[[Settings, Facts, Values | None], Made]
 
 
 def _temperature(start: Settings, facts: Facts, values: Values | None) -> Made:
     numbers = [float(value) for value in values or ("1", "2", "3", "5", "10")]
-    return [
-        Variant(f"T = {t:g}", replace(start, distill=replace(start.distill, temperature=t)), t) for t in numbers
-    ], ""
+    return [Variant(f"T = {t:g}", _distilled(start, temperature=t), t) for t in numbers], ""
 
 
 def _transfer(start: Settings, facts: Facts, values: Values | None) -> Made:
@@ -51,46 +49,39 @@ def _teachers(start: Settings, facts: Facts, values: Values | None) -> Made:
     alone = replace(start.distill, stack="mean", weights=())
     variants = [Variant(f"{name} alone", replace(start, teachers=(name,), distill=alone)) for name in start.teachers]
     for stack in ("mean", "logistic"):
-        variants.append(
-            Variant(f"{stack} of {len(start.teachers)}", replace(start, distill=replace(alone, stack=stack)))
-        )
+        variants.append(Variant(f"{stack} of {len(start.teachers)}", _distilled(start, stack=stack, weights=())))
     return variants, "Fidelity is to the recipe's own stack throughout."
 
 
 def _targets(start: Settings, facts: Facts, values: Values | None) -> Made:
-    soft = replace(start, distill=replace(start.distill, hard_weight=0.0))
+    soft = _distilled(start, hard_weight=0.0)
     variants = [
         Variant("labels alone, labelled rows", replace(soft, targets="labels")),
         Variant("soft, labelled rows", replace(soft, rows=0)),
         Variant("teacher's decisions, transfer rows", replace(soft, targets="decisions")),
         Variant("soft, transfer rows", soft),
     ]
-    weights = sorted({0.3, start.distill.hard_weight} - {0.0})
-    for weight in weights:
-        mixed = replace(start, distill=replace(start.distill, hard_weight=weight))
-        variants.append(Variant(f"soft, transfer rows, {weight:g} of the label where there is one", mixed))
+    for weight in sorted({0.3, start.distill.hard_weight} - {0.0}):
+        title = f"soft, transfer rows, {weight:g} of the label where there is one"
+        variants.append(Variant(title, _distilled(start, hard_weight=weight)))
     return variants, ""
 
 
 def _orders(start: Settings, facts: Facts, values: Values | None) -> Made:
     if start.student.window:
         raise CannotAnswer(f"the student composes n-grams (student.window={start.student.window}), {ROWLESS}")
-    return _shapes(start, "orders", [_numbers(value) for value in values or ("1", "1-2", "1-2-3", "2")])
+    return _shapes(start, "orders", values or ("1", "1-2", "1-2-3", "2"))
 
 
 def _convolutions(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not start.student.window:
-        raise CannotAnswer(
-            "the student's n-grams are not composed (student.window=0); convolutions go over those that are"
-        )
-    shapes = [_numbers(value) for value in values or ("none", "1", "1-2", "1-2-4")]
-    made = [
-        Variant(
-            f"convolutions {', '.join(map(str, shape)) or 'none'}",
-            _student(start, convolutions=shape, convolution_width=start.student.convolution_width if shape else 0),
-        )
-        for shape in shapes
-    ]
+        why = "the student's n-grams are not composed (student.window=0); convolutions go over those that are"
+        raise CannotAnswer(why)
+    made = []
+    for shape in map(_numbers, values or ("none", "1", "1-2", "1-2-4")):
+        width = start.student.convolution_width if shape else 0
+        title = f"convolutions {', '.join(map(str, shape)) or 'none'}"
+        made.append(Variant(title, _student(start, convolutions=shape, convolution_width=width)))
     return made, "Over composed n-grams; the numbers are the distances of a convolution's neighbours."
 
 
@@ -103,8 +94,7 @@ def _convolution_width(start: Settings, facts: Facts, values: Values | None) -> 
 
 
 def _ffn(start: Settings, facts: Facts, values: Values | None) -> Made:
-    usual = ("none", "64", "256-64", "1024-256", "1024-512-128-64")
-    return _shapes(start, "ffn", [_numbers(value) for value in values or usual])
+    return _shapes(start, "ffn", values or ("none", "64", "256-64", "1024-256", "1024-512-128-64"))
 
 
 def _buckets(start: Settings, facts: Facts, values: Values | None) -> Made:
@@ -115,12 +105,13 @@ def _buckets(start: Settings, facts: Facts, values: Values | None) -> Made:
         )
     numbers = [count(value) for value in values or ("2^14", "2^16", "2^18", "2^20")]
     variants = [Variant(f"{n:,} buckets", _student(start, buckets=n), n) for n in numbers]
+    note = "Collisions: n-grams of the transfer rows whose table row another n-gram has too."
     if start.student.window:
-        return variants, (
+        note = (
             "Collisions: tokens of the transfer rows that share a table row, at an n-gram's first position. Rows of other "
             "positions, in the same table, are not counted."
         )
-    return variants, "Collisions: n-grams of the transfer rows whose table row another n-gram has too."
+    return variants, note
 
 
 def _dim(start: Settings, facts: Facts, values: Values | None) -> Made:
@@ -135,9 +126,9 @@ def _interactions(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not names:
         raise CannotAnswer("the recipe has no interaction features to leave out")
     variants = [Variant("all that the recipe has", start)]
-    variants += [Variant(f"without {n.replace('_', ' ')}", _without(start, [n])) for n in names]
+    variants += [Variant(f"without {n.replace('_', ' ')}", _student(start, **{n: False})) for n in names]
     if len(names) > 1:
-        variants += [Variant("none: pools side by side", _without(start, names))]
+        variants += [Variant("none: pools side by side", _student(start, **dict.fromkeys(names, False)))]
     return variants, ""
 
 
@@ -156,10 +147,8 @@ def _augmentation(start: Settings, facts: Facts, values: Values | None) -> Made:
 def _teacher_init(start: Settings, facts: Facts, values: Values | None) -> Made:
     if not facts.words:
         raise CannotAnswer("the run has no word vectors of a teacher (stage `words`)")
-    return [
-        Variant(title, _student(start, teacher_init=on))
-        for title, on in (("token rows start from the teacher's", True), ("random start", False))
-    ], ""
+    titles = {"token rows start from the teacher's": True, "random start": False}
+    return [Variant(title, _student(start, teacher_init=on)) for title, on in titles.items()], ""
 
 
 def _vocabulary(start: Settings, facts: Facts, values: Values | None) -> Made:
@@ -168,14 +157,10 @@ def _vocabulary(start: Settings, facts: Facts, values: Values | None) -> Made:
     sizes = [count(value) for value in values or ("10k", "30k", "100k")]
     if min(sizes) < 1:
         raise ValueError("a vocabulary has an n-gram or more")
-    hashed = f"hashing, {start.student.buckets:,} rows"
-    return (
-        [
-            *(Variant(f"vocabulary of {size:,}", replace(start, vocabulary=size), size) for size in sizes),
-            Variant(hashed, start),
-        ],
-        "The most frequent n-grams of the transfer rows have a row each, all others share one: no hashing, a file to ship.",
-    )
+    variants = [Variant(f"vocabulary of {size:,}", replace(start, vocabulary=size), size) for size in sizes]
+    variants.append(Variant(f"hashing, {start.student.buckets:,} rows", start))
+    note = "The most frequent n-grams of the transfer rows have a row each, all others share one"
+    return variants, f"{note}: no hashing, a file to ship."
 
 
 def _tokens_with_rows(start: Settings, values: Values | None) -> Made:
@@ -184,9 +169,8 @@ def _tokens_with_rows(start: Settings, values: Values | None) -> Made:
     room = start.student.buckets // window - 3  # slots for a text's end and all other tokens, and rows for affixes
     usual = sorted({*(size for size in (10_000, 30_000) if size < room), *([own] if own else [])})
     if not (values or usual):
-        raise CannotAnswer(
-            f"{start.student.buckets:,} rows hold no 10,000 tokens, {window} each; --values=vocabulary=..."
-        )
+        rows = f"{start.student.buckets:,} rows"
+        raise CannotAnswer(f"{rows} hold no 10,000 tokens, {window} each; --values=vocabulary=...")
     sizes = [count(value, least=1) for value in values] if values else usual
     variants = [Variant(f"vocabulary of {n:,}", _student(start, vocabulary=n), n) for n in sizes]
     variants.append(Variant(f"hashing, {start.student.buckets:,} rows", _student(start, vocabulary=0)))
@@ -209,15 +193,13 @@ def longer(settings: Settings, start: Settings, facts: Facts) -> Settings:
     return replace(settings, training=replace(settings.training, epochs=round(settings.training.epochs * times)))
 
 
-def _shapes(start: Settings, field: str, shapes: Sequence[tuple[int, ...]]) -> Made:
-    return [
-        Variant(f"{field} {', '.join(map(str, shape)) or 'none'}", _student(start, **{field: shape}))
-        for shape in shapes
-    ], ""
+def _shapes(start: Settings, field: str, values: Values) -> Made:
+    shapes = {f"{field} {', '.join(map(str, shape)) or 'none'}": shape for shape in map(_numbers, values)}
+    return [Variant(title, _student(start, **{field: shape})) for title, shape in shapes.items()], ""
 
 
-def _without(start: Settings, names: Sequence[str]) -> Settings:
-    return _student(start, **dict.fromkeys(names, False))
+def _distilled(start: Settings, **changed: Any) -> Settings:
+    return replace(start, distill=replace(start.distill, **changed))
 
 
 def _student(start: Settings, **changed: Any) -> Settings:
@@ -225,11 +207,7 @@ def _student(start: Settings, **changed: Any) -> Settings:
 
 
 def count(text: str, least: int = 0) -> int:
-    """Parses a count as people write it: 300000, 300k, 1m, 2^18.
-
-    Raises:
-      ValueError: no count, or less than `least`.
-    """
+    """Parses a count as people write it: 300000, 300k, 1m, 2^18; raises ValueError of none, or of less than `least`."""
     text = text.strip().lower()
     if "^" in text:
         low, high = text.split("^")

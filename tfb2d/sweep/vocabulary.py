@@ -29,11 +29,9 @@ def frequent(rows: "HashedRows", orders: tuple[int, ...], size: int, index: np.n
 
 
 def use(student: "Student", ids: np.ndarray) -> None:
-    """Makes a student read rows of a vocabulary: n-gram `ids[i]` has row i + 1 of its table.
+    """Makes a student with a table of `len(ids) + 1` rows read a vocabulary: n-gram `ids[i]` has row i + 1.
 
-    Args:
-      student: with a table of `len(ids) + 1` rows; all its layers take table rows from its `ngrams`.
-      ids: of `frequent`.
+    All layers take table rows from the student's `ngrams`.
     """
     known = tf.constant(ids, tf.int32)
     orders = student.config.orders
