@@ -211,7 +211,7 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
             f"logits/{name}",
             label,
             LogitsOutcome,
-            (f"teachers/{name}", "data"),
+            (f"teachers/{name}", "data", *(f"logits/{other}" for other in teachers.teachers_before(config, name))),
             teachers.LABEL_VERSION,
             labelling,
         ),

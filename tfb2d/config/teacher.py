@@ -42,6 +42,9 @@ class TeacherConfig:
     # A row with a value outside [0, 1] is rejected then, and too many of them stop the run (`data.max_rejected`). Of graded
     # tasks 0 is the lowest grade of `data.label_range` and 1 the highest.
     logits_column: str = ""
+    # Share of the transfer set that this teacher labels: the rows of which the teachers before it are least sure, by the
+    # mean of their logits. It goes with `distill.stack="last"`. 0 labels all rows. (`teachers/doubtful.py`)
+    doubtful: float = 0.0
     layers: int = 0  # encoder layers that are kept, from the first on; 0 keeps all
     max_length: int = 128  # tokens, special ones included
     epochs: int = 3
@@ -65,6 +68,11 @@ class TeacherConfig:
         counts = ("max_length", "epochs", "batch_size", "learning_rate", "evaluate_per_epoch")
         require_positive(self, "teachers.*", *counts)
         require(self.clip_norm >= 0, f"teachers.*.clip_norm is {self.clip_norm}; it is a norm, or 0 for no clipping")
+        require(
+            0 <= self.doubtful < 1, f"teachers.*.doubtful is {self.doubtful}; it is a share below 1, or 0 for all rows"
+        )
+        scored = bool(self.logits and self.doubtful)
+        require(not scored, "teachers.*.doubtful says what a teacher labels; scores from files are there already")
         require(0 <= self.warmup < 1, f"teachers.*.warmup is {self.warmup}; it is a share of the steps")
         require(0 <= self.ema < 1, f"teachers.*.ema is {self.ema}; 0.99 averages over about 100 steps, 0 over none")
 
