@@ -148,7 +148,7 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
         listed.append(Stage(f"adapted/{name}", adapt, AdaptOutcome, ("data",), teachers.ADAPT_VERSION, settings))
     fine_tune = partial(teachers.fine_tune_teacher, name=name)
     settings = [changed_settings(teacher), preset, *_chosen_by(config)]
-    sources = (f"teachers/{name}", "data")
+    sources = (f"teachers/{name}", "data", *(f"logits/{other}" for other in teachers.teachers_before(config, name)))
     return [
         *listed,
         Stage(f"teachers/{name}", fine_tune, TeacherOutcome, reads, teachers.FINE_TUNE_VERSION, settings),

@@ -16,6 +16,7 @@ from tfb2d.config import StudentConfig, TrainingConfig
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 from tfb2d.evaluation.headline import Headline
+from tfb2d.processor import multiplies_bfloat16
 from tfb2d.students import hashing
 from tfb2d.students import rows as rows_module
 from tfb2d.students.hashing import hash_rows
@@ -264,3 +265,18 @@ def test_a_loss_that_is_no_number_is_an_error(
     for _ in range(2):  # nor does the next try take over what diverged
         with pytest.raises(FloatingPointError, match=r"training\.learning_rate"):
             trainer(rows, valid, config, tmp_path).fit(progress=False)
+
+
+def test_products_in_bfloat16_lead_to_nearly_the_same_weights(
+    rows: TrainingRows, valid: TrainingRows, whole: Trainer, tmp_path: Path
+) -> None:
+    mixed = trainer(rows, valid, replace(TRAINING, mixed_precision=True), tmp_path)
+    mixed.fit(progress=False)
+    exact = whole.steps.weights()
+    for name, array in mixed.steps.weights().items():
+        assert array.dtype == exact[name].dtype  # weights stay float32
+    same = all((array == exact[name]).all() for name, array in mixed.steps.weights().items())
+    assert same != multiplies_bfloat16()
+    assert loss_on(mixed, valid) == pytest.approx(loss_on(whole, valid), abs=0.02)
+    options = tf.config.optimizer.get_experimental_options()
+    assert not options.get("auto_mixed_precision_onednn_bfloat16")  # later graphs are exact again

@@ -22,13 +22,14 @@ class DistillConfig:
     """Says how the teachers' logits become the student's targets (BERT2DNN, arXiv 2010.10442, section 3.2)."""
 
     temperature: float = 1.0  # divides the teachers' logits only
-    stack: str = "mean"  # "mean", "weighted" or "logistic" (fitted on validation)
+    # "mean", "weighted", "logistic" (fitted on validation), or "last": the last teacher's, where it has scored the row
+    stack: str = "mean"
     weights: tuple[float, ...] = ()  # for "weighted", in the teachers' order
     hard_weight: float = 0.0  # share of the hard-label loss on rows that have a label
 
     def __post_init__(self) -> None:
         require_positive(self, "distill", "temperature")
-        require_one_of(self, "distill", "stack", ("mean", "weighted", "logistic"))
+        require_one_of(self, "distill", "stack", ("mean", "weighted", "logistic", "last"))
         require((self.stack == "weighted") == bool(self.weights), "distill.weights goes with stack='weighted'")
         require(not self.weights or min(self.weights) > 0, f"distill.weights is {self.weights}; each must be above 0")
         require(0 <= self.hard_weight <= 1, f"distill.hard_weight is {self.hard_weight}; it is a share")
@@ -107,6 +108,12 @@ class Config:
             require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")
             taken = name in ("teacher", "student", "twin", "labels_only", "bm25", "constant")
             require(not taken, f"teachers.{name}: the report has something else under this name; choose another")
+        for number, (name, teacher) in enumerate(self.teachers.items()):
+            require(
+                not teacher.doubtful or (number > 0 and self.data.kind != "graded"),
+                f"teachers.{name}.doubtful takes the rows of which the teachers before it are least sure: it goes with "
+                "classes, and not with the first teacher",
+            )
         if chosen := self.report.headline:
             measures = HEADLINES[self.data.kind]
             message = f"report.headline is {chosen!r}; {self.data.kind} labels have {', '.join(measures)}"

@@ -41,6 +41,9 @@ class TeacherConfig:
     # A row with a value outside [0, 1] is rejected then, and too many of them stop the run (`data.max_rejected`). Of graded
     # tasks 0 is the lowest grade of `data.label_range` and 1 the highest.
     logits_column: str = ""
+    # Share of the transfer set that this teacher labels: the rows of which the teachers before it are least sure, by the
+    # mean of their logits. It goes with `distill.stack="last"`. 0 labels all rows. (`teachers/doubtful.py`)
+    doubtful: float = 0.0
     layers: int = 0  # encoder layers that are kept, from the first on; 0 keeps all
     max_length: int = 128  # tokens, special ones included
     epochs: int = 3
@@ -62,7 +65,9 @@ class TeacherConfig:
         counts = ("max_length", "epochs", "batch_size", "learning_rate", "evaluate_per_epoch")
         require_positive(self, "teachers.*", *counts)
         require_not_negative(self, "teachers.*", "clip_norm")
-        require_share(self, "teachers.*", "warmup", "ema")
+        require_share(self, "teachers.*", "warmup", "ema", "doubtful")
+        scored = bool(self.logits and self.doubtful)
+        require(not scored, "teachers.*.doubtful says what a teacher labels; scores from files are there already")
 
 
 def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:

@@ -8,7 +8,7 @@ from tfb2d.outcomes import Stack
 
 
 def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | None) -> Stack:
-    """Chooses the weights of `config.stack`; those of "mean" and "weighted" sum to 1.
+    """Chooses the weights of `config.stack`; those of all but "logistic" sum to 1.
 
     "logistic" minimises the cross-entropy of the validation labels over positive weights and a bias. A small ridge holds
     them near the mean: teachers agree so much that free weights would fit noise.
@@ -24,6 +24,10 @@ def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | No
     teachers, k = logits.shape[1:]
     if config.stack == "mean":
         return Stack((1 / teachers,) * teachers, (0.0,) * k)
+    if config.stack == "last":
+        # The others' share is too small to be seen where the last has scored a row, and whole where it has not.
+        weights = 1000.0 ** np.arange(1 - teachers, 1)
+        return Stack(tuple(map(float, weights / weights.sum())), (0.0,) * k)
     if config.stack == "weighted":
         return Stack(tuple(weight / sum(config.weights) for weight in config.weights), (0.0,) * k)
     usable = np.isfinite(logits).all((1, 2)) if labels is not None else np.zeros(len(logits), bool)

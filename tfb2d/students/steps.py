@@ -1,7 +1,7 @@
 """Training steps of a student in this process, on one device."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,18 @@ def cross_entropies(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     if targets.shape[1] == 1:
         return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
     return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+@contextmanager
+def bfloat16_products(on: bool) -> Iterator[None]:
+    """Lets TensorFlow compute the matrix products of graphs in bfloat16; weights and sums stay float32."""
+    name, options = "auto_mixed_precision_onednn_bfloat16", tf.config.optimizer
+    before = options.get_experimental_options().get(name, False)
+    options.set_experimental_options({name: on or before})
+    try:
+        yield
+    finally:
+        options.set_experimental_options({name: before})
 
 
 class Steps:

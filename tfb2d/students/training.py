@@ -22,11 +22,12 @@ from tfb2d.atomic import atomic_path, write_json
 from tfb2d.config import TrainingConfig
 from tfb2d.errors import DataError
 from tfb2d.evaluation.headline import Headline
+from tfb2d.processor import multiplies_bfloat16
 from tfb2d.resume import CHECKPOINTS
 from tfb2d.students.margin import paired_batches, query_keys
 from tfb2d.students.model import Student, assign_arrays
 from tfb2d.students.rows import TrainingRows
-from tfb2d.students.steps import logits_function, soft_cross_entropy
+from tfb2d.students.steps import bfloat16_products, logits_function, soft_cross_entropy
 from tfb2d.students.strategy import training_steps
 
 T = TypeVar("T")
@@ -106,6 +107,7 @@ class Trainer:
         with (
             tqdm(total=total, initial=done, desc="student", unit="batch", disable=not (progress and chief)) as bar,
             writer.as_default(),
+            bfloat16_products(config.mixed_precision and multiplies_bfloat16()),
         ):
             while (position := self.position).epoch < config.epochs and not self._out_of_patience:
                 started = last_saved = time.monotonic()

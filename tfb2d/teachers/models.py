@@ -10,6 +10,7 @@ import keras_hub
 
 from tfb2d.config import ConfigError, TeacherConfig
 from tfb2d.data import resources
+from tfb2d.processor import multiplies_bfloat16
 from tfb2d.teachers import electra, mpnet  # noqa: F401 (registers what KerasHub lacks: two classifiers, one encoder)
 from tfb2d.teachers.hugging_face import family_of, preprocessor_of, repair_accents
 from tfb2d.teachers.mpnet_weights import load_mpnet
@@ -97,16 +98,8 @@ def locate(preset: str) -> str:
 
 
 def precision(mixed: bool) -> str:
-    """Returns the Keras dtype policy: mixed bfloat16 where the settings and the machine have it, else float32.
-
-    A CPU without AVX512-BF16 or AMX emulates bfloat16, which takes far longer than float32.
-    """
-    if not mixed:
-        return "float32"
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
-    native = "avx512_bf16" in flags or "amx_bf16" in flags
-    return "mixed_bfloat16" if native or on_accelerator() else "float32"
+    """Returns the Keras dtype policy: mixed bfloat16 where the settings and the machine have it, else float32."""
+    return "mixed_bfloat16" if mixed and (multiplies_bfloat16() or on_accelerator()) else "float32"
 
 
 def on_accelerator() -> bool:

@@ -66,22 +66,39 @@ def label(run: Run, config: Config, name: str) -> LogitsOutcome:
         splits = {split: (run.split(split), run.logits(name, split)) for split in SPLITS}
         reading = Reading.of(data)
         counts = attach_splits(teacher, task, splits, reading)
-        rows, missing, unused = (
-            {split: counts[split][key] for split in SPLITS} for key in ("matched", "missing", "unused")
-        )
-        return LogitsOutcome(rows, missing, unused)
+        by_split = [{split: counts[split][key] for split in SPLITS} for key in ("matched", "missing", "unused")]
+        return LogitsOutcome(*by_split)
+    from tfb2d.teachers.doubtful import DOUBTFUL, label_doubtful
     from tfb2d.teachers.label import label_folder
 
     folder = run.logits(name)
     without: dict[str, int] = {}
+    rows: dict[str, int] = {}
     for split in SPLITS:
         out = run.logits(name, split)
         earlier = [path / out.relative_to(folder) for path in set_aside(folder)]
-        without[split] = label_folder(
-            run.teacher(name), run.split(split), out, config.label, run.progress, earlier, config.data.max_rejected
+        # A share that has changed keeps what was labelled with the one before.
+        labelling = (
+            config.label,
+            run.progress,
+            [*earlier, *(path / DOUBTFUL for path in earlier)],
+            config.data.max_rejected,
         )
-    rows = {split: count_rows(run.logits(name, split)) - without[split] for split in SPLITS}
+        if split == "transfer" and teacher.doubtful:
+            before = [run.logits(other) for other in teachers_before(config, name)]
+            rows[split], without[split] = label_doubtful(
+                run.teacher(name), run.split(split), before, teacher.doubtful, out, *labelling
+            )
+        else:
+            without[split] = label_folder(run.teacher(name), run.split(split), out, *labelling)
+            rows[split] = count_rows(out) - without[split]
     return LogitsOutcome(rows, without if any(without.values()) else {})
+
+
+def teachers_before(config: Config, name: str) -> list[str]:
+    """Returns the names of the teachers that say which rows this one labels; [] where it labels all."""
+    names = list(config.teachers)
+    return names[: names.index(name)] if config.teachers[name].doubtful else []
 
 
 def adapted_as(config: Config, name: str) -> str | None:
