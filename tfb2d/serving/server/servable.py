@@ -77,14 +77,14 @@ class Servable:
         self._joins = options.join_requests and Path(folder, ABOUT).is_file()  # rows of a student are independent
         self._own_batcher = Batcher(own, batcher.observe) if batcher is not None and own is not None else None
         self._batcher = self._own_batcher or batcher
-        self._run: Run = self.session.run if self._batcher is None else self._batcher.wrap(self.session.run)
+        self.run: Run = self.session.run if self._batcher is None else self._batcher.wrap(self.session.run)
         self._inputs: dict[str, Inputs] = {}
         self._plans: dict[tuple[str, tuple[str, ...]], Plan] = {}
 
     def answer(self, rpc: str, request: Any, response: Any, seconds: float | None) -> Step[None]:
         """Returns the step that fills the response to a request of an RPC of `RPCS`."""
         if rpc != "Predict":
-            inference.answer(self.session, self._run, rpc, request, response, seconds)
+            inference.answer(self.session, self.run, rpc, request, response, seconds)
             return
         signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
         feeds = self._feeds(self._inputs.get(signature) or self._read_inputs(signature), request.inputs)
@@ -94,7 +94,7 @@ class Servable:
             plan = make_plan(self.session, *key)
             if len(self._plans) < _MOST_PLANS:
                 self._plans[key] = plan
-        results = yield Work(self._run, feeds, plan.fetches, seconds, self._joins and plan.rows)
+        results = yield Work(self.run, feeds, plan.fetches, seconds, self._joins and plan.rows)
         as_content = self._options.enable_serialization_as_tensor_content
         for alias, value in zip(plan.aliases, results, strict=True):
             tensors.fill_proto(response.outputs[alias], value, as_content)
