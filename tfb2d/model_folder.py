@@ -7,6 +7,7 @@ from tfb2d.errors import DataError
 # Within a version's folder:
 ABOUT = "assets.extra/tfb2d.json"  # what tfb2d knows of the model: task, calibration, threshold, fingerprint
 EDGE = "assets.extra/edge"  # the TensorFlow Lite form
+WARMUP = "assets.extra/tf_serving_warmup_requests"  # PredictionLog TFRecords that a server replays before it serves
 
 
 def version_folders(model: Path) -> list[Path]:
@@ -19,6 +20,11 @@ def megabytes(path: Path) -> float:
     """Returns the size of a file, or of all files below a folder, in 10^6 bytes."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files) / 1e6
+
+
+def served_megabytes(version: Path) -> float:
+    """Returns the size of a version's folder without the edge form, which no server loads, in 10^6 bytes."""
+    return megabytes(version) - megabytes(version / EDGE)
 
 
 def newest_version(model: Path, file: str = "") -> Path:

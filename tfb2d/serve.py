@@ -18,18 +18,7 @@ from typing import TYPE_CHECKING
 
 from tfb2d.cli.terminal import without_chatter
 from tfb2d.errors import nearest
-from tfb2d.serving.server.options import (
-    FLAGS,
-    OWN,
-    REFUSED,
-    WITHOUT_EFFECT,
-    FlagError,
-    Options,
-    official_arguments,
-    own_flags,
-    parse,
-    without_effect,
-)
+from tfb2d.serving.server.options import FLAGS, OWN, REFUSED, WITHOUT_EFFECT, FlagError, Given, Options, parse
 
 if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser
@@ -65,29 +54,28 @@ def add_arguments(parser: "Parser") -> None:
         group.flag(name, "", metavar="VALUE")
 
 
-def run(given: Namespace) -> int:
+def run(command: Namespace) -> int:
     """Runs the command; returns its exit status."""
-    arguments: list[str] = given.words
     try:
-        options, unknown = parse(arguments)
+        given = parse(command.words)
     except FlagError as error:
         print(f"Failed to start server. Error: INVALID_ARGUMENT: {error}", file=sys.stderr)
         return _FAILED
-    official = None if options.embedded else official_command(arguments, options)
+    options = given.options
+    official = None if options.embedded else official_command(given)
     if official is not None:
-        own = own_flags(arguments)
-        logs = [
-            name for name in own if name.startswith("log_requests") and (name != "log_requests" or options.log_requests)
-        ]
+        logs = [name for name in given.own if name.startswith("log_requests")]
+        if not options.log_requests:  # it may be given, and be empty
+            logs = [name for name in logs if name != "log_requests"]
         if logs:
             print(_NO_LOG.format(logs[0]), file=sys.stderr)
             return _FAILED
-        dropped = [f"--{name}" for name in own if name not in ("docker_image", "host")]
+        dropped = [f"--{name}" for name in given.own if name not in ("docker_image", "host")]
         if dropped:
             print(f"tfb2d serve: the official server has no {', '.join(dropped)}", file=sys.stderr)
         print(f"tfb2d serve: the official server: {official[0]}", file=sys.stderr, flush=True)
         os.execvp(official[0], official)
-    for argument in unknown:
+    for argument in given.unknown:
         print(f"unknown argument: {argument}", file=sys.stderr)
         hint = nearest(argument.partition("=")[0].removeprefix("--"), FLAGS).removeprefix("; ")
         print(hint or "tfb2d serve --help lists the flags", file=sys.stderr, flush=True)
@@ -96,19 +84,14 @@ def run(given: Namespace) -> int:
 
         print(f"TensorFlow ModelServer: embedded in tfb2d\nTensorFlow Library: {version('tensorflow')}")
         return 0
-    return embedded(options, without_effect(arguments))
+    return _embedded(options, given.ignored)
 
 
-def embedded(options: Options, ignored: Sequence[str] = ()) -> int:
-    """Runs the embedded server until a signal stops it; returns the exit status.
-
-    Args:
-      options: flags.
-      ignored: flags that were given and have no effect; the log names them.
-    """
+def _embedded(options: Options, ignored: Sequence[str]) -> int:
+    """Runs the embedded server until a signal stops it; returns the exit status. The log names flags without effect."""
     from tfb2d.serving.lean import import_tensorflow
+    from tfb2d.serving.server.configuration import prepare
     from tfb2d.serving.server.errors import StatusError
-    from tfb2d.serving.server.preflight import prepare
 
     _log_to_stderr(ignored)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -147,17 +130,11 @@ def _log_to_stderr(ignored: Sequence[str]) -> None:
     logging.captureWarnings(True)
 
 
-def official_command(arguments: Sequence[str], options: Options) -> list[str] | None:
-    """Returns the command line of the official server, or None where it is not installed.
-
-    Args:
-      arguments: the flags as given.
-      options: the same, parsed.
-    """
-    flags = official_arguments(arguments)
-    binary = shutil.which(_BINARY)
+def official_command(given: Given) -> list[str] | None:
+    """Returns the command line of the official server, or None where it is not installed."""
+    options, binary = given.options, shutil.which(_BINARY)
     if binary:
-        return [binary, *flags]
+        return [binary, *given.official]
     docker = shutil.which("docker")
     if docker is None or not _answers(docker, "info", seconds=5):
         return None
@@ -171,38 +148,28 @@ def official_command(arguments: Sequence[str], options: Options) -> list[str] | 
             command += ["--publish", f"{options.host}:{port}:{port}"]
     for path in _paths(options):
         command += ["--volume", f"{path}:{path}:ro"]
-    return [*command, "--entrypoint", _BINARY, image, *flags]
+    return [*command, "--entrypoint", _BINARY, image, *given.official]
 
 
-def _answers(*command: str, seconds: float) -> bool:
+def _answers(*command: str, seconds: float, shown: bool = False) -> bool:
+    """Says whether a command succeeds; what it prints goes to stderr where it is `shown`."""
+    stdout, stderr = (sys.stderr, None) if shown else (subprocess.DEVNULL, subprocess.DEVNULL)
     try:
-        return subprocess.run(command, capture_output=True, timeout=seconds, check=False).returncode == 0
+        return subprocess.run(command, stdout=stdout, stderr=stderr, timeout=seconds, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
 
 def _pulls(docker: str, image: str) -> bool:
-    """Fetches an image; Docker's own progress goes to stderr."""
-    print(
-        f"tfb2d serve: docker pull {image} (some hundred megabytes; --embedded starts at once without it)",
-        file=sys.stderr,
-        flush=True,
-    )
-    try:
-        return subprocess.run([docker, "pull", image], stdout=sys.stderr, timeout=600, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    size = "some hundred megabytes; --embedded starts at once without it"
+    print(f"tfb2d serve: docker pull {image} ({size})", file=sys.stderr, flush=True)
+    return _answers(docker, "pull", image, seconds=600, shown=True)
 
 
 def _paths(options: Options) -> list[str]:
     """Lists the files and folders that the container mounts, each under its own path."""
-    files = [
-        options.model_config_file,
-        options.batching_parameters_file,
-        options.monitoring_config_file,
-        options.ssl_config_file,
-    ]
-    paths = [path for path in [*files, options.model_base_path] if path]
+    files = ("model_config_file", "batching_parameters_file", "monitoring_config_file", "ssl_config_file")
+    paths = [getattr(options, name) for name in (*files, "model_base_path")]
     if options.model_config_file:
         from tfb2d.serving.server.configuration import read_configuration
 

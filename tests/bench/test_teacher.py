@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from tests.teachers.harness import SINGLE, save_encoder
-from tfb2d.bench.flops import forward_flops
-from tfb2d.bench.measure import BenchError
-from tfb2d.bench.teacher import folders, measure
+from tfb2d.bench.measure import BenchError, named_folders
+from tfb2d.bench.teacher import forward_flops, measure
 from tfb2d.config import TeacherConfig
 from tfb2d.teachers.models import build_classifier
 from tfb2d.teachers.teacher import Teacher
@@ -65,5 +64,5 @@ def test_a_teacher_is_measured(tmp_path: Path, tiny: Callable[[str], Teacher]) -
 
 
 def test_two_teachers_of_one_name_are_refused() -> None:
-    with pytest.raises(BenchError, match="another teacher is called tiny; write --model=NAME=b/tiny"):
-        folders(["a/tiny", "b/tiny"])
+    with pytest.raises(BenchError, match="another is called tiny; write --model=NAME=b/tiny"):
+        named_folders(["a/tiny", "b/tiny"])

@@ -8,7 +8,7 @@ import pytest
 from tfb2d.bench import work as module
 from tfb2d.bench.measure import BenchError
 from tfb2d.bench.scoring import grouped
-from tfb2d.bench.work import Rows, Sources, Work, films, load
+from tfb2d.bench.work import Rows, Work, films, load
 from tfb2d.data.task import Task
 from tfb2d.errors import DataError
 
@@ -61,16 +61,16 @@ def test_files_and_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         lines = [f"{name} {i}\t{i % 2}" for i in range(rows)]
         (tmp_path / f"{name}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
     dev, train = str(tmp_path / "dev.tsv"), str(tmp_path / "train.tsv")
-    (work,) = load(Sources([dev], [train], ["sentence"]))
+    (work,) = load([dev], train=[train], fields=["sentence"])
     assert (work.name, len(work.rows), len(work.train), work.unseen) == ("dev", 5, 9, True)
-    (alone,) = load(Sources([dev], tasks=[Task(("sentence",))]))
+    (alone,) = load([dev], [Task(("sentence",))])
     assert not alone.unseen  # what learns from these rows gets no accuracy
     with pytest.raises(DataError, match="text"):
-        load(Sources([dev]))
+        load([dev])
     with pytest.raises(BenchError, match="different fields"):
-        load(Sources([dev], tasks=[PAIRS, Task(("sentence",))]))
+        load([dev], [PAIRS, Task(("sentence",))])
     with pytest.raises(BenchError, match="rename"):
-        load(Sources([dev, dev], fields=["sentence"]))
+        load([dev, dev], fields=["sentence"])
 
     from tfb2d.config import DataConfig
     from tfb2d.data.prepare import prepare
@@ -81,7 +81,7 @@ def test_files_and_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         progress=False,
     )
     for folder in (tmp_path / "run", tmp_path / "run" / "data"):
-        (works,) = load(Sources([str(folder)]))
+        (works,) = load([str(folder)])
         assert (works.name, len(works.rows)) == ("run", 5)
         assert 0 < len(works.train) < 9  # without validation rows
     assert module.TITLES == 100

@@ -135,20 +135,20 @@ def test_what_lies_beside_the_graph(pair: tuple[Student, Path]) -> None:
 @pytest.mark.parametrize("task", [Task(("query", "title")), Task(("text",), "multiclass", ("a", "b", "c"))])
 def test_requests_to_an_export_share_a_run(task: Task, joins: bool, tmp_path: Path) -> None:
     folder = exported(Student(task, SMALL, 3), tmp_path)
-    servable = Servable(str(folder), str(folder.parent), Options(join_requests=joins), None)
-    sizes, run = [], servable.predictor.run
+    servable = Servable(str(folder), str(folder.parent), Options(join_requests=joins))
+    sizes, run = [], servable.run
 
     def counted(feeds: Mapping, fetches: tuple[str, ...], seconds: float | None) -> list[np.ndarray]:
         sizes.append(len(next(iter(feeds.values()))))
         return run(feeds, fetches, seconds)
 
-    servable.predictor.run = counted
+    servable.run = counted
     requests = [log.predict_log.request for log in warmup_logs(folder)]
     answers = [[predict_pb2.PredictResponse() for _ in requests] for _ in range(2)]
     for request, answer in zip(requests, answers[0], strict=True):
-        alone(servable.predictor.predict(request, answer, None))
+        alone(servable.answer("Predict", request, answer, None))
     alone_runs, sizes[:] = len(sizes), []
-    together([servable.predictor.predict(*pair, None) for pair in zip(requests, answers[1], strict=True)])
+    together([servable.answer("Predict", *pair, None) for pair in zip(requests, answers[1], strict=True)])
     # 3 rows one by one and all 3 at once; a ranking is another signature
     assert len(sizes) == ((2 if len(task.fields) == 2 else 1) if joins else alone_runs)
     for first, second in zip(*answers, strict=True):

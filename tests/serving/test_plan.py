@@ -3,9 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.serving import channel, plan
+from tfb2d.serving import Backoff, channel, plan
 from tfb2d.serving.plan import Signature, Tensor
-from tfb2d.serving.retry import Backoff
 
 TEXT = Tensor("string", (-1,))
 PAIR = Signature("serving_default", {"query": TEXT, "title": TEXT}, {"score": Tensor("float32", (-1,))})

@@ -40,10 +40,8 @@ ARCHITECTURES = {
 def random_weights(shape: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
     """Draws BERT's initial weights: normal with deviation 0.02, biases 0, layer normalisations 1 and 0.
 
-    Kernels are `[in, out]`. Attention kernels hold those of query, key and value side by side, heads in order.
-
-    Returns:
-      Weight name -> float32 array.
+    Returns float32 arrays by name. Kernels are `[in, out]`; attention kernels hold those of query, key and value side by
+    side, heads in order.
     """
     rng, width = np.random.default_rng(seed), shape.width
     weights: dict[str, np.ndarray] = {}
@@ -85,10 +83,9 @@ class WordPiece:
         self._tokenizer.no_padding()
 
     def batches(self, columns: Sequence[Sequence[str]], size: int = CHUNK) -> list[tuple[np.ndarray, Inputs]]:
-        """Puts rows into batches of like length, each padded to its longest.
+        """Puts rows into batches of like length, padded to the longest.
 
-        Returns:
-          (row indices `[rows]`, (token ids, segments, mask), each int32 `[rows, longest]`) of each batch.
+        Returns (row indices `[rows]`, (token ids, segments, mask), each int32 `[rows, longest]`) of each batch.
         """
         texts: Any = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         encodings = self._tokenizer.encode_batch_fast(texts)
@@ -113,10 +110,7 @@ class WordPiece:
 class Transformer:
     """Scores texts with a Transformer: strings in, probabilities out.
 
-    Args:
-      forward: (token ids, segments, mask) -> probabilities `[rows, logits]`.
-      tokenizer, max_length: of `WordPiece`.
-      about: facts about it, such as `file_mb`.
+    `forward` turns (token ids, segments, mask) into probabilities `[rows, logits]`; `about` has facts such as `file_mb`.
     """
 
     def __init__(

@@ -23,11 +23,7 @@ class Settings:
 
 
 def measure(ready: Sequence[Ready], works: Sequence[Work], settings: Settings, bar: Any) -> list[dict[str, Any]]:
-    """Measures every cell of works that share their systems; `bar` is a tqdm bar that counts cells.
-
-    Returns:
-      Entries of `bench.json`.
-    """
+    """Returns entries of `bench.json`, a cell each, of works that share their systems; `bar` of tqdm counts cells."""
     results = []
     accuracies: dict[tuple[str, str], float | None] = {}
     shifts: dict[tuple[str, str], float] = {}

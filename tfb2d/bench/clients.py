@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +32,10 @@ class Answer:
 
 
 class Clients:
-    """Sends requests for the length of a `with` block, and keeps all answers.
+    """Sends requests for the length of a `with` block, by `threads` clients with a connection each; keeps all answers.
 
-    Args:
-      address: the server's.
-      versions: makes the payload and checks the answers.
-      threads: clients, each with a connection. A client's answers must never come from an older version than before.
-      wait: whether to wait for a server that is away.
+    `versions` makes the payload and checks the answers: a client's must never come from an older version than before.
+    `wait` says whether to wait for a server that is away.
     """
 
     def __init__(self, address: str, versions: Versions, threads: int = 4, wait: bool = False) -> None:
@@ -91,8 +89,7 @@ class Clients:
 
     def codes(self) -> dict[str, int]:
         """Returns the number of answers by gRPC code."""
-        names = [answer.code for answer in self.answers]
-        return {name: names.count(name) for name in sorted(set(names))}
+        return dict(sorted(Counter(answer.code for answer in self.answers).items()))
 
     def flawless(self) -> bool:
         """Says whether all answers are right."""

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfb2d.bench.measure import RANK, TITLES, BenchError, cores, parse_batches, parse_threads
-from tfb2d.bench.modes import add_modes
+from tfb2d.bench.measure import RANK, TITLES, BenchError, cores, named_folders, parse_batches, parse_threads
+from tfb2d.bench.modes import add_modes, add_what
+from tfb2d.edge import EdgeScorer
 from tfb2d.model_folder import megabytes
 
 if TYPE_CHECKING:
@@ -46,12 +47,7 @@ print((time.perf_counter() - start) * 1e3)
 
 def add_arguments(parser: "Parser") -> None:
     """Adds this mode's flags."""
-    what = parser.group("what is measured")
-    what.flag(
-        "model", "An edge folder or a version's; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR"
-    )
-    what.flag("data", "A run's folder (its test split), or labelled files. [default: films]", repeated=True)
-    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    add_what(parser, "An edge folder or a version's")
     how = parser.group("how")
     how.words("threads", "Cores, each number measured apart.", ["1", "2"])
     how.words("batches", "Rows a call; rank, or 100 of pairs, is 100 titles for one query.", ["1", "16", "100", "1024"])
@@ -61,41 +57,31 @@ def add_arguments(parser: "Parser") -> None:
     add_modes(parser)
 
 
-class Edge:
-    """Scores with `tfb2d.edge.EdgeScorer`, NumPy and the TFLite interpreter alone, as a system of the bench.
+class Edge(EdgeScorer):
+    """Is the edge form's runner as a system of the bench: NumPy and the TFLite interpreter alone.
 
     Raises:
       BenchError: TensorFlow is loaded, whose memory and time would be measured, too.
     """
 
     def __init__(self, folder: str, threads: int, xnnpack: bool = True) -> None:
-        from tfb2d.edge import EdgeScorer
-
-        self._scorer = EdgeScorer(folder, threads, xnnpack)
+        super().__init__(folder, threads, xnnpack)
         self.about = {"file_mb": megabytes(Path(folder))}
         if "tensorflow" in sys.modules:
             raise BenchError("TensorFlow is loaded in the process that measures the edge form")
-
-    def score(self, *columns: Sequence[str]) -> Any:
-        """Returns probabilities `[n]`, or `[n, k]` of a multi-class task."""
-        return self._scorer.score(*columns)
-
-    def rank(self, query: str, titles: Sequence[str]) -> Any:
-        """Returns probabilities of titles, `[n]`; the query is hashed once."""
-        return self._scorer.rank(query, titles)
 
 
 def run(options: Namespace) -> None:
     """Runs the command."""
     from tfb2d.bench.cells import Settings
     from tfb2d.bench.outcome import write
-    from tfb2d.bench.work import Sources, load
+    from tfb2d.bench.work import load
     from tfb2d.edge.spec import edge_folder, read_spec
 
     threads, batches = parse_threads(options.threads), parse_batches(options.batches)
-    models = {name: edge_folder(folder) for name, folder in _named(options.model).items()}
+    models = {name: edge_folder(folder) for name, folder in named_folders(options.model).items()}
     fields = {name: read_spec(folder).fields for name, folder in models.items()}
-    works = load(Sources(options.data, fields=next(iter(fields.values())) if options.data else ()))
+    works = load(options.data, fields=next(iter(fields.values())))
     rows = []
     for work in works:
         fitting = {name: folder for name, folder in models.items() if len(fields[name]) == len(work.task.fields)}
@@ -108,11 +94,7 @@ def run(options: Namespace) -> None:
 
 
 def measure(models: Mapping[str, Path], work: "Work", settings: "Settings", starts: int) -> list[dict[str, Any]]:
-    """Measures all cells of edge folders that read the same texts, and their cold starts.
-
-    Returns:
-      Entries as of bench.json, with `cold_start_ms`, `model_ms` and `xnnpack`.
-    """
+    """Measures all cells of edge folders that read the same texts, and their cold starts; returns rows of edge.json."""
     from tqdm import tqdm
 
     from tfb2d.bench import cells
@@ -171,14 +153,3 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         names = [str(entry[key]) for key in ("system", "task", "batch", "threads")]
         lines.append([*names, *figures, size, start, figure(entry["accuracy"])])
     return layout(lines)
-
-
-def _named(flags: Sequence[str]) -> dict[str, str]:
-    models: dict[str, str] = {}
-    for flag in flags:
-        name, _, folder = flag.rpartition("=")
-        name = name or Path(folder).resolve().name
-        if name in models:
-            raise BenchError(f"two of --model are called {name}; name them: --model=one={folder}")
-        models[name] = folder
-    return models

@@ -40,20 +40,13 @@ class Counts:
 
 @dataclass
 class Arena:
-    """Holds what faults work with.
+    """Holds what faults work with."""
 
-    Attributes:
-      model: folder of the exported model.
-      payload, heavy: serialized PredictRequests, of a few rows, and of enough rows to take a while.
-      work: an empty folder for the versions.
-      names: `fuzz.Names` of fuzzed requests.
-    """
-
-    model: Path
-    payload: bytes
-    heavy: bytes
-    work: Path
-    names: Any
+    model: Path  # folder of the exported model
+    payload: bytes  # a serialized PredictRequest of a few rows
+    heavy: bytes  # one of enough rows to take a while
+    work: Path  # an empty folder for the versions
+    names: Any  # `fuzz.Names` of fuzzed requests
     counts: Counts = field(default_factory=Counts)
 
     def versions(self, name: str) -> Versions:
@@ -100,12 +93,8 @@ def drain(arena: Arena) -> Result:
         server.process.send_signal(signal.SIGTERM)
         codes = [call.code().name for call in pending]
         status = server.process.wait(60)
-    return {
-        "passed": set(codes) == {"OK"} and status == 0,
-        "in_work": open_still,
-        "codes": codes,
-        "exit_status": status,
-    }
+    passed = set(codes) == {"OK"} and status == 0
+    return {"passed": passed, "in_work": open_still, "codes": codes, "exit_status": status}
 
 
 def kill(arena: Arena) -> Result:
@@ -123,11 +112,8 @@ def kill(arena: Arena) -> Result:
             time.sleep(3.0)
             clients.__exit__()
     # Each client waits with a request while the server is away. The port answers just before `back` is read.
-    waited = [
-        answer
-        for answer in clients.answers
-        if answer.sent < back and answer.done > killed + 0.1 and answer.code == "OK"
-    ]
+    right = [answer for answer in clients.answers if answer.code == "OK"]
+    waited = [answer for answer in right if answer.sent < back and answer.done > killed + 0.1]
     answered = sorted(max(0.0, answer.done - back) for answer in waited)
     passed = bool(answered) and answered[-1] < RETURN_SECONDS and not clients.wrong()
     return {"passed": passed, "down_s": back - killed, "answered_s_after_return": answered, **clients.seen()}

@@ -7,26 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from google.protobuf import message_factory
 from tensorflow.core.framework import tensor_pb2
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
-    model_management_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
-SERVICE = "/tensorflow.serving.PredictionService/"
-METHODS = {
-    SERVICE + "Predict": predict_pb2.PredictRequest,
-    SERVICE + "Classify": classification_pb2.ClassificationRequest,
-    SERVICE + "Regress": regression_pb2.RegressionRequest,
-    SERVICE + "MultiInference": inference_pb2.MultiInferenceRequest,
-    SERVICE + "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest,
-    "/tensorflow.serving.ModelService/GetModelStatus": get_model_status_pb2.GetModelStatusRequest,
-    "/tensorflow.serving.ModelService/HandleReloadConfigRequest": model_management_pb2.ReloadConfigRequest,
+from tfb2d.bench.serving_load import PREDICT
+
+METHODS = {  # of all services: path -> class of the request
+    f"/{service.full_name}/{method.name}": message_factory.GetMessageClass(method.input_type)
+    for file in (prediction_service_pb2, model_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
 }
 # Codes that a server may answer a bad request with. UNKNOWN means an exception without a code, UNAVAILABLE a dead server.
 PROPER = frozenset(
@@ -87,12 +78,12 @@ def sensible_tensor(chance: random.Random) -> tensor_pb2.TensorProto:
 
 def random_request(chance: random.Random, names: Names) -> tuple[str, bytes]:
     """Makes a method's path and a serialized message for it, sometimes with broken bytes."""
-    method = chance.choice((*METHODS, *[SERVICE + "Predict"] * 8))
+    method = chance.choice((*METHODS, *[PREDICT] * 8))
     kind = chance.random()
     if kind < 0.15:
         return method, chance.randbytes(chance.randrange(200))
     request: Any = METHODS[method]()
-    if method.endswith("Reload" + "ConfigRequest"):
+    if method.endswith("ReloadConfigRequest"):
         for _ in range(2):  # the same model twice, which a server refuses, so that the test's own model stays
             request.config.model_config_list.config.add(
                 name=names.models[0], base_path=chance.choice(("", "/x", "rel"))

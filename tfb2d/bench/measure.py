@@ -42,23 +42,16 @@ class BenchError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Timing:
-    """Holds the times of calls of one kind, made one after another.
-
-    Attributes:
-      calls, rows: numbers of calls, and of rows in all calls.
-      seconds, cpu_seconds: of all calls; CPU time is that of all threads of the process.
-      p50_us, p99_us: microseconds of a call.
-      peak_mb: highest resident memory meanwhile, libraries and model included, in 10^6 bytes.
-    """
+    """Holds the times of calls of one kind, made one after another."""
 
     calls: int
-    rows: int
-    seconds: float
-    cpu_seconds: float
-    p50_us: float
+    rows: int  # of all calls
+    seconds: float  # of all calls
+    cpu_seconds: float  # of all threads of the process
+    p50_us: float  # microseconds of a call
     p99_us: float
     rows_per_s: float
-    peak_mb: float
+    peak_mb: float  # highest resident memory meanwhile, libraries and model included, in 10^6 bytes
 
     @property
     def cpu_s_per_million(self) -> float:
@@ -152,12 +145,7 @@ def result(
     costs: Costs | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """Makes an entry of `bench.json`; without a timing its figures are None.
-
-    Args:
-      batch: rows a call; "rank" is 100 titles for one query.
-      more: further keys, or values for those that are None.
-    """
+    """Makes an entry of `bench.json`; without a timing its figures are None, unless `more` has them."""
     figures = asdict(timing) if timing else {}
     return {
         **{"system": system, "task": task, "batch": batch, "threads": threads},
@@ -168,12 +156,20 @@ def result(
     }
 
 
-def parse_batches(texts: Sequence[str]) -> list[int | str]:
-    """Parses a --batches flag: numbers of rows, or "rank".
+def named_folders(flags: Sequence[str]) -> dict[str, str]:
+    """Reads [NAME=]DIR flags as name -> folder, by default of its own name; raises BenchError for equal names."""
+    by_name: dict[str, str] = {}
+    for entry in flags:
+        name, _, folder = entry.rpartition("=")
+        name = name or Path(folder).resolve().name
+        if name in by_name:
+            raise BenchError(f"--model={entry}: another is called {name}; write --model=NAME={folder}")
+        by_name[name] = folder
+    return by_name
 
-    Raises:
-      BenchError: another value, or none.
-    """
+
+def parse_batches(texts: Sequence[str]) -> list[int | str]:
+    """Parses a --batches flag, numbers of rows or "rank"; raises BenchError for another value, or none."""
     wrong = [value for value in texts if value != RANK and not (value.isdigit() and int(value))]
     if wrong or not texts:
         raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
@@ -181,11 +177,7 @@ def parse_batches(texts: Sequence[str]) -> list[int | str]:
 
 
 def parse_threads(texts: Sequence[str]) -> list[int]:
-    """Parses a --threads flag: numbers of cores.
-
-    Raises:
-      BenchError: another value, none, or more cores than this process may use.
-    """
+    """Parses a --threads flag, numbers of cores; raises BenchError for others, none, or more than `cores` has."""
     if not texts or not all(value.isdigit() and int(value) for value in texts):
         raise BenchError(f"--threads takes numbers of cores, not {', '.join(texts) or 'nothing'}")
     threads = [int(value) for value in texts]
@@ -194,11 +186,7 @@ def parse_threads(texts: Sequence[str]) -> list[int]:
 
 
 def cores(threads: int) -> list[int]:
-    """Returns the first cores, as many as threads, that this process may use.
-
-    Raises:
-      BenchError: there are fewer.
-    """
+    """Returns the first cores, as many as threads, that this process may use; raises BenchError if they are fewer."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     if threads > len(allowed):
         raise BenchError(f"--threads={threads}: this process may use {len(allowed)} cores")
@@ -237,13 +225,9 @@ class Worker:
         self._log.close()
 
     def open(self, factory: str, **arguments: Any) -> dict[str, Any]:
-        """Makes the system, `module:function` called with JSON arguments.
+        """Makes the system by `module:function`; returns seconds, peak_mb and its `about`, if it has one.
 
-        Returns:
-          `{"seconds": time with imports, "peak_mb", **system.about}`; a system may have no `about`.
-
-        Raises:
-          BenchError: the factory failed; with its message.
+        All methods take JSON arguments, and raise BenchError with the process's message where it fails.
         """
         return self._request(do="open", factory=factory, arguments=arguments)
 
@@ -255,21 +239,9 @@ class Worker:
         """Runs `module:function` in that process and returns its result; arrays come back as lists."""
         return self._request(do="run", function=function, arguments=arguments)
 
-    def time(
-        self,
-        method: str,
-        inputs: Sequence[Sequence[Any]],
-        rows: int,
-        *,
-        seconds: float,
-        least: int = 3,
-        warmup: float = 0.1,
-    ) -> Timing:
+    def time(self, method: str, inputs: Sequence[Sequence[Any]], rows: int, **how: float) -> Timing:
         """Times a method of the system in that process; see `time_calls`."""
-        figures = self._request(
-            do="time", method=method, inputs=inputs, rows=rows, seconds=seconds, least=least, warmup=warmup
-        )
-        return Timing(**figures)
+        return Timing(**self._request(do="time", method=method, inputs=inputs, rows=rows, **how))
 
     def _request(self, **request: Any) -> Any:
         try:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
+    from tfb2d.cli.arguments import Group, Parser
 
-MODES = {
-    "serving": "tfb2d.bench.serving",
-    "tflite": "tfb2d.bench.edge",
-    "profile": "tfb2d.bench.profile",
-    "teacher": "tfb2d.bench.teacher",
+MODES = {  # the module, and what it measures
+    "serving": ("tfb2d.bench.serving", "a server and its clients"),
+    "profile": ("tfb2d.bench.profile", "the ops of a student"),
+    "tflite": ("tfb2d.bench.edge", "the edge form"),
+    "teacher": ("tfb2d.bench.teacher", "how fast a teacher labels"),
 }
 SCORING = "tfb2d.bench.scoring"
 
@@ -22,7 +22,7 @@ def mode(words: Sequence[str]) -> str:
     for word in words:
         name, _, value = word.lstrip("-").partition("=")
         if word.startswith("-") and name in MODES and value.lower() not in ("false", "0", "no"):
-            chosen = MODES[name]
+            chosen = MODES[name][0]
     return chosen
 
 
@@ -31,10 +31,17 @@ def mode_of(words: Sequence[str]) -> Any:
     return importlib.import_module(mode(words))
 
 
+def add_what(parser: "Parser", model: str) -> "Group":
+    """Adds the flags that all modes but serving have: `model` says what is measured; it is on texts, into a folder."""
+    what = parser.group("what is measured")
+    what.flag("model", f"{model}; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR")
+    what.flag("data", "A run's folder (its test split), or labelled files. [default: films]", repeated=True)
+    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    return what
+
+
 def add_modes(parser: "Parser") -> None:
     """Adds the flags that choose a mode."""
     modes = parser.group("modes")
-    modes.switch("serving", "Measure a server and its clients; --serving --help has its flags.")
-    modes.switch("profile", "Measure the ops of a student; --profile --help has its flags.")
-    modes.switch("tflite", "Measure the edge form; --tflite --help has its flags.")
-    modes.switch("teacher", "Measure how fast a teacher labels; --teacher --help has its flags.")
+    for name, (_, what) in MODES.items():
+        modes.switch(name, f"Measure {what}; --{name} --help has its flags.")

@@ -1,5 +1,6 @@
 """The results of a bench as a table, as ratios against the targets, and as a picture."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,31 +54,21 @@ def ratios(results: Results, students: Iterable[str]) -> list[dict[str, Any]]:
     cells = {(entry["task"], entry["threads"], entry["batch"], entry["system"]): entry for entry in results}
     settings = dict.fromkeys((entry["task"], entry["threads"]) for entry in results)
     reached = []
-    for target in TARGETS:
-        for task, threads in settings:
-            if target.threads not in (0, threads):
-                continue
-            for student in students:
-                ours = cells.get((task, threads, target.batch, student))
-                theirs = cells.get((task, threads, target.batch, target.peer))
-                if not (ours and theirs):
-                    continue
-                ratio = ours[target.key] / theirs[target.key]
-                ratio = 1 / ratio if target.key == "p50_us" else ratio
-                reached.append(
-                    {
-                        "task": task,
-                        "threads": threads,
-                        "student": student,
-                        "peer": target.peer,
-                        "batch": target.batch,
-                        "measure": "latency" if target.key == "p50_us" else "throughput",
-                        "ratio": ratio,
-                        "cpu_ratio": theirs["cpu_s_per_million"] / ours["cpu_s_per_million"],
-                        "target": target.least,
-                        "met": ratio >= target.least,
-                    }
-                )
+    for target, (task, threads), student in itertools.product(TARGETS, settings, students):
+        ours = cells.get((task, threads, target.batch, student))
+        theirs = cells.get((task, threads, target.batch, target.peer))
+        if target.threads not in (0, threads) or not (ours and theirs):
+            continue
+        latency = target.key == "p50_us"
+        ratio = theirs[target.key] / ours[target.key] if latency else ours[target.key] / theirs[target.key]
+        reached.append(
+            {
+                **{"task": task, "threads": threads, "student": student, "peer": target.peer, "batch": target.batch},
+                **{"measure": "latency" if latency else "throughput", "ratio": ratio},
+                "cpu_ratio": theirs["cpu_s_per_million"] / ours["cpu_s_per_million"],
+                **{"target": target.least, "met": ratio >= target.least},
+            }
+        )
     return reached
 
 
@@ -89,19 +80,9 @@ def ratio_table(ratios: Sequence[Mapping[str, Any]]) -> str:
 
     rows = [["student against peer", "task", "batch", "threads", "what", "ratio", "of CPU", "target", ""]]
     for entry in ratios:
-        rows.append(
-            [
-                f"{entry['student']} / {entry['peer']}",
-                entry["task"],
-                str(entry["batch"]),
-                str(entry["threads"]),
-                entry["measure"],
-                times(entry["ratio"]),
-                times(entry["cpu_ratio"]),
-                f"{entry['target']:,g}",
-                "met" if entry["met"] else "missed",
-            ]
-        )
+        names = [str(entry[key]) for key in ("task", "batch", "threads", "measure")]
+        figures = [times(entry["ratio"]), times(entry["cpu_ratio"]), f"{entry['target']:,g}"]
+        rows.append([f"{entry['student']} / {entry['peer']}", *names, *figures, "met" if entry["met"] else "missed"])
     return layout(rows)
 
 

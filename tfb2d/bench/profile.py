@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfb2d.bench.measure import RANK, BenchError, cores, parse_batches, time_calls
-from tfb2d.bench.modes import add_modes
+from tfb2d.bench.modes import add_modes, add_what
 from tfb2d.bench.students import Session
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ WARMUP = 5  # traced calls that are not counted
 
 def add_arguments(parser: "Parser") -> None:
     """Adds this mode's flags."""
-    what = parser.group("what is measured")
-    what.flag("model", "An exported student; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR")
-    what.flag("data", "A run's folder (its test split), or labelled files. [default: films]", repeated=True)
-    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    add_what(parser, "An exported student")
     how = parser.group("how")
     how.words("batches", "Rows a call; rank is 100 titles for one query.", ["1", "rank", "1024"])
     how.integer("calls", "Calls that are traced.", 200, 1)
@@ -50,14 +47,14 @@ def run(options: Namespace) -> None:
     """Runs the command."""
     from tfb2d.bench.outcome import write
     from tfb2d.bench.scoring import student_models
-    from tfb2d.bench.work import Sources, load
+    from tfb2d.bench.work import load
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores(1))
     sizes = parse_batches(options.batches)
     models = student_models(options.model)
     rows = []
-    for work in load(Sources(options.data, tasks=[task for _, task, _ in models.values()])):
+    for work in load(options.data, [task for _, task, _ in models.values()]):
         for name, (folder, task, _) in models.items():
             for batch in sizes if len(task.fields) == len(work.task.fields) else ():
                 if batch != RANK or work.pairs:
@@ -71,10 +68,9 @@ def run(options: Namespace) -> None:
 def profile(
     folder: Path, fields: Sequence[str], work: "Work", batch: int | str, calls: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """Profiles a student, of a version's folder, at one size of call: traces `calls` calls, and times others for `seconds`.
+    """Traces `calls` calls of a student, of a version's folder, and times others for `seconds`.
 
-    Returns:
-      The untraced call, then ops, the longest first: `{"op", "nodes", "us", "share"}` each.
+    Returns `{"op", "nodes", "us", "share"}` of an untraced call, then of each op, the longest first.
     """
     system = Session(str(folder), fields)
     method = "rank" if batch == RANK else "score"

@@ -27,6 +27,7 @@ import platform
 import shlex
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,20 +86,19 @@ def run(options: Namespace) -> None:
     from tfb2d.bench.cells import Settings, measure
     from tfb2d.bench.outcome import batch_lines, picture, ratio_table, ratios, tables
     from tfb2d.bench.systems import Maker
-    from tfb2d.bench.work import Sources, load
+    from tfb2d.bench.work import load
 
     unknown = sorted(set(options.systems) - {STUDENT, *PEERS})
     if unknown:
         raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
     threads, batches = parse_threads(options.threads), parse_batches(options.batches)
     costs = Costs(options.watts_per_core, options.price_per_core_hour)
-    settings, out = (
-        Settings(threads, batches, options.seconds, options.rounds, options.limit, costs),
-        Path(options.output),
-    )
+    settings = Settings(threads, batches, options.seconds, options.rounds, options.limit, costs)
+    out = Path(options.output)
     models = student_models(options.model)
     tasks = tuple(task for _, task, _ in models.values())
-    works = load(Sources(options.data, options.train, options.fields, options.label, options.classes, tasks))
+    labels = {"label": options.label, "classes": options.classes}
+    works = load(options.data, tasks, train=options.train, fields=options.fields, **labels)
     maker = Maker(models, out / "work", max(settings.threads), options.max_length, _shape(models))
     out.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = []
@@ -132,15 +132,9 @@ def _training(options: Namespace, work: "Work", settings: "Settings", folder: Pa
     for threads in settings.threads:
         bar.set_description(f"training speed, {threads} threads")
         with Worker(threads) as worker:
-            speeds = worker.run(
-                "tfb2d.bench.training:training_speed",
-                folder=str(folder),
-                columns=work.train.columns,
-                rows=options.training_rows,
-                buckets=options.training_buckets,
-                dim=64,
-                batch=options.training_batch,
-            )
+            size = {"rows": options.training_rows, "buckets": options.training_buckets, "dim": 64}
+            what = {"columns": work.train.columns, "batch": options.training_batch, "folder": str(folder), **size}
+            speeds = worker.run("tfb2d.bench.training:training_speed", **what)
         for name, batch in (("hashing", 4096), ("training", options.training_batch)):
             figures = {"rows_per_s": speeds["rows"] / speeds[name]["seconds"], "peak_mb": speeds["peak_mb"]}
             figures |= settings.costs.of(speeds[name]["cpu_seconds"] / speeds["rows"] * 1e6)
@@ -204,10 +198,8 @@ def _about(notes: Mapping[str, str], settings: "Settings", words: Sequence[str])
 
     versions = {}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return {
         "command": shlex.join(["tfb2d", "bench", *words]),
         "date": datetime.date.today().isoformat(),

@@ -89,13 +89,8 @@ def _load(flags: Any, model: Path, output: Path) -> int:
             rows.append({"mode": "serving", "server": which, **row})
             print(table([row]), flush=True)
     machine = {"processors": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    about = {
-        "model": model.name,
-        "floor": flags.floor,
-        "server": which,
-        "server_flags": flags.server_flags,
-        "arrivals": "poisson",
-    }
+    about = {"model": model.name, "floor": flags.floor, "server": which, "server_flags": flags.server_flags}
+    about["arrivals"] = "poisson"
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "serving.json", {**about, "machine": machine, "rows": rows})
     write_atomic(output / "serving.svg", picture(rows))
@@ -178,20 +173,17 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
 
     def draw(figure: Any) -> None:
         for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
+            shares = [level["share_of_capacity"] for level in row["levels"]]
             for number, (key, name) in enumerate(names):
-                for line, dash, whose in (("", "-", ""), ("echo", "--", "echo ")):
-                    points = [
-                        (level["share_of_capacity"], (level[line] if line else level)[key]) for level in row["levels"]
-                    ]
-                    known = [(share, value) for share, value in points if value]
+                style = {"marker": "o", "ms": 3, "color": f"C{number}"}
+                for line, whose in (("-", ""), ("--", "echo ")):
+                    levels = [level["echo"] if whose else level for level in row["levels"]]
+                    known = [(share, level[key]) for share, level in zip(shares, levels, strict=True) if level[key]]
                     if known:
-                        axes.plot(
-                            *zip(*known, strict=True), dash, marker="o", ms=3, color=f"C{number}", label=whose + name
-                        )
-            axes.set_title(f"{row['request']}: {row['capacity']['requests_per_s']:,.0f} requests/s at most")
-            axes.set_xlabel("arrivals, share of the capacity")
-            axes.set_ylabel("milliseconds from when it was due")
-            axes.set_yscale("log")
+                        axes.plot(*zip(*known, strict=True), line, label=whose + name, **style)
+            title = f"{row['request']}: {row['capacity']['requests_per_s']:,.0f} requests/s at most"
+            axis = {"xlabel": "arrivals, share of the capacity", "ylabel": "milliseconds from when it was due"}
+            axes.set(title=title, yscale="log", **axis)
             axes.grid(alpha=0.3)
             axes.legend(fontsize=7, ncols=2)
 

@@ -7,6 +7,7 @@ requests, which have the usual length.
 import asyncio
 import gc
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,19 +30,12 @@ Texts = dict[str, tuple[Sequence[int], Sequence[bytes]]]  # input -> shape, valu
 
 @dataclass(frozen=True)
 class Settings:
-    """Holds the durations and loads of a measurement.
+    """Holds the durations and loads of a measurement."""
 
-    Attributes:
-      seconds: of each measurement at a fixed rate.
-      rounds: how often server and echo take turns.
-      clients: requests in flight of the closed loops that find the capacity.
-      levels: arrival rates, as shares of the capacity.
-    """
-
-    seconds: float = 10.0
-    rounds: int = 3
-    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
-    levels: tuple[float, ...] = (0.1, 0.5, 0.8, 1.1)
+    seconds: float = 10.0  # of each measurement at a fixed rate
+    rounds: int = 3  # how often server and echo take turns
+    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)  # requests in flight of the closed loops that find the capacity
+    levels: tuple[float, ...] = (0.1, 0.5, 0.8, 1.1)  # arrival rates, as shares of the capacity
 
 
 def request(model: str, signature: str, texts: Texts) -> bytes:
@@ -66,11 +60,8 @@ def repeated(payload: bytes, rows: int) -> tuple[list[str], bytes]:
 def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
     """Makes requests of each kind from the newest version's warm-up texts; the folder's name is the model's.
 
-    Returns:
-      "score": one row; and "rank": one query and 100 titles, of models that rank, or "batch": 100 rows, of others.
-
-    Raises:
-      ValueError, ServingError: no version, or no warm-up requests.
+    Kinds are "score": one row; and "rank": one query and 100 titles, of models that rank, or "batch": 100 rows, of others.
+    Raises ValueError or ServingError without a version or without warm-up requests.
     """
     from tfb2d.atomic import read_json
     from tfb2d.serving.tune import requests_of
@@ -142,21 +133,14 @@ async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
 
 
 def _level(load: list[Load], rate: float) -> dict[str, Any]:
-    seconds = np.concatenate([part.seconds for part in load])
-    errors: dict[str, int] = {}
+    seconds, errors = np.concatenate([part.seconds for part in load]), Counter[str]()
     for part in load:
-        for code, count in part.errors.items():
-            errors[code] = errors.get(code, 0) + count
-    whole = Load(seconds, errors, float(np.mean([part.rate for part in load])))
-    quantiles: dict[str, float | None] = {
-        name: whole.quantile(q) for name, q in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))
-    }
-    if len(seconds) < 1000:
-        quantiles["p999_ms"] = None  # too few requests for it
-    if not len(seconds):
-        quantiles = dict.fromkeys(quantiles)
-    sent = len(seconds) + sum(errors.values())
-    return {"requests": sent, "arrivals_per_s": rate, "answers_per_s": whole.rate, **quantiles, "errors": errors}
+        errors.update(part.errors)
+    whole = Load(seconds, dict(errors), float(np.mean([part.rate for part in load])))
+    least = {"p50_ms": (0.5, 1), "p99_ms": (0.99, 1), "p999_ms": (0.999, 1000)}  # quantile; requests that it takes
+    quantiles = {name: whole.quantile(q) if len(seconds) >= count else None for name, (q, count) in least.items()}
+    sent = len(seconds) + errors.total()
+    return {"requests": sent, "arrivals_per_s": rate, "answers_per_s": whole.rate, **quantiles, "errors": whole.errors}
 
 
 async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[dict[str, Any]]:
@@ -176,11 +160,7 @@ async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[d
 
 
 def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Settings) -> Iterator[dict[str, Any]]:
-    """Measures one kind of request after the other, at a server's address and an echo's.
-
-    Yields:
-      {"request": kind, "bytes": of a request, "capacity": `capacity`, "levels": `levels`}.
-    """
+    """Yields what was measured of each kind of request, at a server's address and an echo's; see `capacity`, `levels`."""
 
     async def one(kind: str, payloads: list[bytes]) -> dict[str, Any]:
         async with asker(address, payloads) as ask, asker(echo, payloads) as bare:

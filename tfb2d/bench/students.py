@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfb2d.model_folder import EDGE, megabytes, version_folder
+from tfb2d.model_folder import EDGE, served_megabytes, version_folder
 
 Feeds = tuple[dict[str, np.ndarray], str]  # array by tensor name, and the name of the fetched tensor
 
@@ -20,12 +20,10 @@ class Session:
         # The server's own settings: one thread, as a student's ops are too small to share among cores.
         self._session = Loaded(folder, Options(), folder)
         self._fields = list(fields)
-        self._signatures = {
-            name: (
-                {key: tensor.name for key, tensor in sig.inputs.items()},
-                {k: o.name for k, o in sig.outputs.items()},
-            )
-            for name, sig in self._session.signatures.items()
+        served = self._session.signatures.items()
+        self._inputs = {name: {key: info.name for key, info in signature.inputs.items()} for name, signature in served}
+        self._outputs = {
+            name: {key: info.name for key, info in signature.outputs.items()} for name, signature in served
         }
         self.about = {"file_mb": served_megabytes(Path(folder))}
 
@@ -49,12 +47,12 @@ class Session:
 
     def embed_query(self, queries: Sequence[str]) -> np.ndarray:
         """Returns a twin's vectors of queries, float32 `[n, dim]`."""
-        (key,) = self._signatures["embed_query"][0]  # named as the task's first field
+        (key,) = self._inputs["embed_query"]  # named as the task's first field
         return self._run(*self._feeds("embed_query", {key: np.array(queries, object)}, "embedding"))
 
     def _feeds(self, signature: str, inputs: dict[str, np.ndarray], output: str) -> Feeds:
-        names, outputs = self._signatures[signature]
-        return {names[key]: value for key, value in inputs.items()}, outputs[output]
+        names = self._inputs[signature]
+        return {names[key]: value for key, value in inputs.items()}, self._outputs[signature][output]
 
     def _run(self, feeds: dict[str, np.ndarray], fetch: str) -> np.ndarray:
         return self._session.run(feeds, (fetch,), None)[0]
@@ -87,16 +85,6 @@ class Function:
 
 
 def forms(model: str) -> tuple[Path, list[str]]:
-    """Returns a model's version folder, and the keys of `systems.FORMS` that it has.
-
-    Raises:
-      DataError: there is no SavedModel.
-    """
+    """Returns a model's version folder, and its keys of `systems.FORMS`; raises DataError without a SavedModel."""
     folder = version_folder(model)
     return folder, ["Session", "Function", *(["Edge"] if (folder / EDGE).is_dir() else [])]
-
-
-def served_megabytes(folder: Path) -> float:
-    """Returns the size of a SavedModel without the edge form that may lie in it, in 10^6 bytes."""
-    edge = folder / EDGE
-    return megabytes(folder) - (megabytes(edge) if edge.is_dir() else 0.0)

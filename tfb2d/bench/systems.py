@@ -8,6 +8,7 @@ from typing import Any
 
 from tfb2d.bench.measure import BenchError, Worker
 from tfb2d.bench.work import Work
+from tfb2d.data.resources import resolve
 from tfb2d.data.task import Task
 from tfb2d.model_folder import EDGE
 
@@ -18,19 +19,12 @@ EXTRA = "pip install 'tfb2d[bench]'"
 
 @dataclass(frozen=True)
 class Peer:
-    """Describes a system that is no student of tfb2d.
+    """Describes a system that is no student of tfb2d."""
 
-    Attributes:
-      kind: suffix of the `Maker` method that prepares it.
-      note: a remark for readers of its figures.
-      packages: modules that it imports.
-      architecture: of Transformers.
-    """
-
-    kind: str
-    note: str
-    packages: tuple[str, ...]
-    architecture: str = ""
+    kind: str  # suffix of the `Maker` method that prepares it
+    note: str  # a remark for readers of its figures
+    packages: tuple[str, ...]  # modules that it imports
+    architecture: str = ""  # of Transformers
 
 
 _ONNX = (
@@ -60,21 +54,14 @@ FORMS = {  # of students: suffix, note
 
 @dataclass(frozen=True)
 class Ready:
-    """Describes a system that a worker can open.
-
-    Attributes:
-      name, note: in results.
-      factory, arguments: of `Worker.open`.
-      trained: whether it was trained on the task, so that it has an accuracy.
-      threaded: whether the factory also takes `threads`.
-    """
+    """Describes a system that a worker can open."""
 
     name: str
-    note: str
-    factory: str
+    note: str  # in results
+    factory: str  # of `Worker.open`
     arguments: Mapping[str, Any]
-    trained: bool
-    threaded: bool = False
+    trained: bool  # on the task, so that it has an accuracy
+    threaded: bool = False  # whether the factory also takes `threads`
 
     def open(self, worker: Worker) -> dict[str, Any]:
         """Opens it in a worker; returns what `Worker.open` does."""
@@ -93,21 +80,13 @@ class Shape:
 
 @dataclass
 class Maker:
-    """Prepares systems.
+    """Prepares systems."""
 
-    Attributes:
-      models: name -> (version folder, task, forms) of our students.
-      folder: for files; its BERTs are used again.
-      threads: of the preparation.
-      max_length: tokens that Transformers read.
-      shape: of fastText.
-    """
-
-    models: Mapping[str, tuple[Path, Task, Sequence[str]]]
-    folder: Path
-    threads: int
-    max_length: int
-    shape: Shape = field(default_factory=Shape)
+    models: Mapping[str, tuple[Path, Task, Sequence[str]]]  # version folder, task and forms of our students, by name
+    folder: Path  # for files; its BERTs are used again
+    threads: int  # of the preparation
+    max_length: int  # tokens that Transformers read
+    shape: Shape = field(default_factory=Shape)  # of fastText
 
     def students(self, work: Work) -> list[Ready]:
         """Returns the models that read the work's fields; if there are none, a student trained on its labels alone."""
@@ -130,11 +109,7 @@ class Maker:
         return ready
 
     def peer(self, name: str, work: Work) -> Ready:
-        """Prepares a peer for a task's fields and labels.
-
-        Raises:
-          BenchError: packages that it needs are missing.
-        """
+        """Prepares a peer for a task's fields and labels; raises BenchError where packages that it needs are missing."""
         peer = PEERS[name]
         missing = [package for package in peer.packages if importlib.util.find_spec(package) is None]
         if missing:
@@ -145,11 +120,11 @@ class Maker:
         file = self.folder / f"{peer.architecture}.int8.onnx"
         if not file.exists():
             self._run("onnx_bert:build", architecture=peer.architecture, file=str(file))
-        arguments = {"file": str(file), "tokenizer": self._tokenizer(), "max_length": self.max_length}
+        arguments = {"file": str(file), **self._reading()}
         return Ready(name, peer.note, "tfb2d.bench.onnx_bert:open_onnx", arguments, False, True)
 
     def _keras(self, name: str, peer: Peer, work: Work) -> Ready:
-        arguments = {"architecture": peer.architecture, "tokenizer": self._tokenizer(), "max_length": self.max_length}
+        arguments = {"architecture": peer.architecture, **self._reading()}
         return Ready(name, peer.note, "tfb2d.bench.keras_bert:open_keras", arguments, False)
 
     def _fasttext(self, name: str, peer: Peer, work: Work) -> Ready:
@@ -164,8 +139,6 @@ class Maker:
         return Ready(name, note, "tfb2d.bench.words:FastText", arguments, work.unseen)
 
     def _model2vec(self, name: str, peer: Peer, work: Work) -> Ready:
-        from tfb2d.data.resources import resolve
-
         folder = self.folder / f"{name}.{work.name}"
         columns, labels = self._learn(work)
         arguments = {"folder": str(folder), "encoder": resolve(ENCODER), "dim": 256}
@@ -178,10 +151,8 @@ class Maker:
             raise BenchError(f"{work.name}: no labels to train the peers on")
         return work.train.columns, work.train.labels.tolist()
 
-    def _tokenizer(self) -> str:
-        from tfb2d.data.resources import resolve
-
-        return str(Path(resolve(ENCODER)) / "tokenizer.json")
+    def _reading(self) -> dict[str, Any]:
+        return {"tokenizer": str(Path(resolve(ENCODER)) / "tokenizer.json"), "max_length": self.max_length}
 
     def _run(self, function: str, **arguments: Any) -> Any:
         self.folder.mkdir(parents=True, exist_ok=True)

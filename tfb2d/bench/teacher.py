@@ -29,13 +29,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfb2d.bench.measure import BenchError
-from tfb2d.bench.modes import add_modes
+from tfb2d.bench.measure import BenchError, named_folders
+from tfb2d.bench.modes import add_modes, add_what
 
 if TYPE_CHECKING:
     from tfb2d.bench.work import Work
     from tfb2d.cli.arguments import Parser
 
+CPU_SIZE, GPU_SIZE = 2048, 8192  # rows and columns of the matrices whose product is timed
 LETTERS_A_TOKEN = 8  # at least, of joined texts, for each token that they are to fill
 
 
@@ -43,10 +44,7 @@ def add_arguments(parser: "Parser") -> None:
     """Adds this mode's flags."""
     from tfb2d.config import LabelConfig
 
-    what = parser.group("what is measured")
-    what.flag("model", "A saved teacher; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR")
-    what.flag("data", "A run's folder (its test split), or labelled files. [default: films]", repeated=True)
-    what.flag("output", "The folder for results.", required=True, metavar="DIR")
+    add_what(parser, "A saved teacher")
     how = parser.group("how")
     how.integer("rows", "Rows that are labelled; texts repeat as needed.", 2048, 1)
     how.integer("batch_tokens", "Tokens of a forward pass.", LabelConfig().batch_tokens, 1)
@@ -58,14 +56,14 @@ def add_arguments(parser: "Parser") -> None:
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    from tfb2d.atomic import write_atomic, write_json
-    from tfb2d.bench.work import Sources, load
+    from tfb2d.bench.outcome import write
+    from tfb2d.bench.work import load
     from tfb2d.teachers.memory import keep_freed_memory
     from tfb2d.teachers.teacher import load_teacher
 
     keep_freed_memory()
-    teachers = {name: load_teacher(folder) for name, folder in folders(options.model).items()}
-    works = load(Sources(options.data, tasks=[teacher.task for teacher in teachers.values()]))
+    teachers = {name: load_teacher(Path(folder)) for name, folder in named_folders(options.model).items()}
+    works = load(options.data, [teacher.task for teacher in teachers.values()])
     entries = []
     for name, teacher in teachers.items():
         for work in works:
@@ -75,11 +73,7 @@ def run(options: Namespace) -> None:
                 entries.append({"model": name, "task": work.name, **figures})
     if not entries:
         raise BenchError("no teacher reads texts of these fields; give --data that fits")
-    out = Path(options.output)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "teacher.json", entries)
-    write_atomic(out / "teacher.txt", table(entries) + "\n")
-    print(f"{table(entries)}\n\nresults in {out}")
+    write(Path(options.output), "teacher", entries, table(entries))
 
 
 def measure(
@@ -100,7 +94,6 @@ def measure(
     """
     import keras
 
-    from tfb2d.bench.flops import forward_flops, measure_peak
     from tfb2d.teachers.models import device_name, on_accelerator
     from tfb2d.teachers.packing import bucket
 
@@ -185,17 +178,61 @@ def _columns(work: "Work", rows: int, fill: int) -> list[list[str]]:
     return columns
 
 
-def folders(flags: Sequence[str]) -> dict[str, Path]:
-    """Reads the --model flags as name -> folder; a folder's own name is the default.
+def forward_flops(model: Any, lengths: np.ndarray, first_only: bool) -> float | None:
+    """Counts the operations of the matrix products in a forward pass over rows without padding.
 
-    Raises:
-      BenchError: two have the same name.
+    A product of [m, k] and [k, n] has 2 m k n. As in PaLM (https://arxiv.org/abs/2204.02311, appendix B), padding and
+    what is no product (normalization, activations, softmax) do not count: they are what a teacher loses time with.
+
+    Args:
+      model: the teacher's KerasHub classifier.
+      lengths: int64 [rows], tokens of each row.
+      first_only: whether the last layer computes each row's first token alone, but keys and values of all tokens.
+
+    Returns:
+      The count; None for an encoder whose layers do not each have their own weights (ALBERT), or are not known.
     """
-    by_name: dict[str, Path] = {}
-    for entry in flags:
-        name, _, folder = entry.rpartition("=")
-        name = name or Path(folder).resolve().name
-        if name in by_name:
-            raise BenchError(f"--model={entry}: another teacher is called {name}; write --model=NAME={folder}")
-        by_name[name] = Path(folder)
-    return by_name
+    layers = getattr(model.backbone, "transformer_layers", [])
+    if not layers or any(isinstance(layer, list) for layer in layers):
+        return None
+    tokens, rows = float(lengths.sum()), len(lengths)
+    attended = float((lengths.astype(np.float64) ** 2).sum())  # pairs of tokens of one row
+    width = model.backbone.hidden_dim
+    total = 0.0
+    for layer in layers:
+        weights = sum(int(np.prod(weight.shape)) for weight in layer.weights if weight.path.endswith("/kernel"))
+        if first_only and layer is layers[-1]:
+            keys_and_values = 2 * width * width
+            total += 2 * (tokens * keys_and_values + rows * (weights - keys_and_values)) + 4 * tokens * width
+        else:
+            total += 2 * tokens * weights + 4 * attended * width
+    return total
+
+
+def measure_peak(dtype: str, seconds: float = 1.0) -> tuple[float, float]:
+    """Measures the operations a second of a large matrix product with the teachers' backend.
+
+    Args:
+      dtype: "float32" or "bfloat16".
+      seconds: how long products are timed; at least three are.
+
+    Returns:
+      The fastest product's operations per second, and per CPU second of all threads.
+    """
+    import keras
+
+    from tfb2d.teachers.models import on_accelerator
+
+    size = GPU_SIZE if on_accelerator() else CPU_SIZE
+    a, b = (keras.ops.cast(np.random.default_rng(i).normal(size=(size, size)), dtype) for i in (0, 1))
+
+    def product() -> None:
+        keras.ops.convert_to_numpy(keras.ops.matmul(a, b)[:1, :1])  # a value read back waits for the product
+
+    product()
+    times: list[tuple[float, float]] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        times.append(_seconds(product))
+    fastest, least_cpu = (min(column) for column in zip(*times, strict=True))
+    return 2.0 * size**3 / fastest, 2.0 * size**3 / least_cpu

@@ -14,11 +14,7 @@ from tfb2d.bench.measure import peak_megabytes
 def train_student(
     folder: str, task: dict[str, Any], columns: Sequence[Sequence[str]], labels: Sequence[float], seed: int = 0
 ) -> str:
-    """Trains a student of default shape on labels alone, class indices or values in [0, 1], and exports it, uncalibrated.
-
-    Returns:
-      Its version folder, `1` in `folder`.
-    """
+    """Trains a student on labels alone, class indices or values in [0, 1]; returns its version folder, uncalibrated."""
     from tfb2d.config import StudentConfig, TrainingConfig
     from tfb2d.data.task import Task
     from tfb2d.serving.export import export
@@ -64,9 +60,8 @@ def training_speed(
     hashing = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
     fields = ("text",) if len(columns) == 1 else ("query", "title")
     valid = _hashed(out / "valid", [column[:256] for column in many], labels[:256], config.max_tokens)
-    trainer = Trainer(
-        Student(Task(fields), config), hashed, valid, TrainingConfig(epochs=2, batch_size=batch), out / "train"
-    )
+    settings = TrainingConfig(epochs=2, batch_size=batch)
+    trainer = Trainer(Student(Task(fields), config), hashed, valid, settings, out / "train")
     cpu = time.process_time()
     history = trainer.fit(False)
     share = history[1]["seconds"] / (history[0]["seconds"] + history[1]["seconds"])

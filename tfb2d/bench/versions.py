@@ -16,13 +16,8 @@ _SMALL = 1 << 20  # values; larger variables (the tables) stay as they are
 class Versions:
     """Makes versions out of an exported model's newest one by scaling its smaller float variables.
 
-    Args:
-      model: folder of the exported model.
-      folder: takes the versions, `<folder>/<number>`; each appears whole.
-      payload: serialized PredictRequest, whose answers are compared.
-
-    Attributes:
-      expected: the floats that each version answers, by its number.
+    They appear whole, as `<folder>/<number>`. `expected` has, by number, the floats that each answers to `payload`, a
+    serialized PredictRequest.
 
     Raises:
       ValueError: the model has no variables, or its answers hold no floats.
@@ -73,17 +68,15 @@ class Versions:
         from tensorflow_serving.apis import predict_pb2
 
         from tfb2d.serving.server.options import Options
-        from tfb2d.serving.server.predict import Predictor
-        from tfb2d.serving.server.session import Session
+        from tfb2d.serving.server.servable import Servable
         from tfb2d.serving.server.steps import alone
 
-        session = Session(str(folder), Options(), str(folder))
+        servable = Servable(str(folder), str(folder), Options())
         try:
             response = predict_pb2.PredictResponse()
-            request = predict_pb2.PredictRequest.FromString(self.payload)
-            alone(Predictor(session, Options()).predict(request, response, None))
+            alone(servable.answer("Predict", predict_pb2.PredictRequest.FromString(self.payload), response, None))
         finally:
-            session.close()
+            servable.close()
         return values(wire.MESSAGES["PredictResponse"].FromString(response.SerializeToString()))
 
     def check(self, data: bytes) -> tuple[int, str]:
@@ -97,11 +90,7 @@ class Versions:
 
 
 def values(answer: object) -> np.ndarray:
-    """Returns the floats of an answer: those of "logit" if it has them, since scores may saturate.
-
-    Raises:
-      ValueError: the answer has none.
-    """
+    """Returns an answer's floats, of "logit" if it has them, since scores may saturate; raises ValueError without."""
     outputs = {name: wire.to_numpy(tensor) for name, tensor in answer.outputs.items()}  # type: ignore[attr-defined]
     floats = {name: tensor for name, tensor in outputs.items() if tensor.dtype.kind == "f"}
     if not floats:

@@ -84,11 +84,7 @@ def _without_own_words(text: str) -> str:
 def train_fasttext(
     file: str, columns: Columns, labels: Sequence[int], dim: int, buckets: int, order: int, raw: bool = False
 ) -> dict[str, Any]:
-    """Trains and writes a fastText classifier of the student's width, hash buckets and highest n-gram order.
-
-    Returns:
-      `{"lr", "epoch"}`, the settings chosen.
-    """
+    """Writes a fastText classifier of the student's width, hash buckets and highest order; returns the settings chosen."""
     import fasttext
 
     out = Path(file)
@@ -177,8 +173,7 @@ def train_model2vec(folder: str, encoder: str, columns: Columns, labels: Sequenc
       columns, labels: training texts, one sequence a field, and their class indices.
       dim: width of the vectors.
 
-    Returns:
-      `{"C"}`, the inverse regularisation chosen.
+    Returns the settings chosen: `C`, the inverse regularisation.
     """
     from model2vec import StaticModel
     from safetensors.numpy import load_file, save_file

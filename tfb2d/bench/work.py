@@ -3,7 +3,7 @@
 import dataclasses
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +38,13 @@ class Rows:
 
 @dataclass(frozen=True)
 class Work:
-    """Holds texts to score, and labelled rows to train the peers on.
+    """Holds texts to score, and labelled rows to train the peers on."""
 
-    Attributes:
-      name: the task's, in results.
-      rows: to score; their labels give the accuracy.
-      train: labelled rows.
-      unseen: whether no row of `train` is among `rows`.
-    """
-
-    name: str
+    name: str  # the task's, in results
     task: Task
-    rows: Rows
-    train: Rows
-    unseen: bool = True
+    rows: Rows  # to score; their labels give the accuracy
+    train: Rows  # labelled
+    unseen: bool = True  # whether no row of `train` is among `rows`
 
     @property
     def pairs(self) -> bool:
@@ -131,50 +124,40 @@ def from_files(files: Sequence[str], train: Sequence[str], task: Task) -> Work:
     return Work(Path(files[0]).name.split(".")[0], task, scored, rows(train) if train else scored, bool(train))
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Holds the data to measure on; see the flags of `tfb2d bench`."""
+def load(
+    data: Sequence[str],
+    tasks: Sequence[Task] = (),
+    *,
+    train: Sequence[str] = (),
+    fields: Sequence[str] = (),
+    label: str = "",
+    classes: Sequence[str] = (),
+) -> list[Work]:
+    """Loads the texts of all tasks, or of `films`; raises BenchError or DataError for data that cannot be used.
 
-    data: Sequence[str] = ()
-    train: Sequence[str] = ()
-    fields: Sequence[str] = ()
-    label: str = ""
-    classes: Sequence[str] = ()
-    tasks: Sequence[Task] = field(default_factory=tuple)  # of the models
-
-
-def load(sources: Sources) -> list[Work]:
-    """Loads the texts of all tasks; without sources those of `films`.
-
-    Raises:
-      BenchError, DataError: data that cannot be used.
+    `tasks` are those of the models; the other arguments are flags of `tfb2d bench`.
     """
-    if not sources.data:
-        return films()
     works = []
-    for entry in sources.data:
-        if (Path(entry) / "task.json").exists():
-            works.append(from_run(Path(entry)))
-        elif (Path(entry) / "data" / "task.json").exists():
-            works.append(from_run(Path(entry) / "data"))
-        else:
-            works.append(from_files(entry.split(","), sources.train, _task(sources, entry)))
+    for entry in data:
+        run = next((run for run in (Path(entry), Path(entry) / "data") if (run / "task.json").exists()), None)
+        if run is not None:
+            works.append(from_run(run))
+            continue
+        known = [task for task in tasks if not fields or tuple(fields) == task.fields]
+        if len({task.fields for task in known}) > 1:
+            raise BenchError(f"--data={entry}: the models have different fields; say which with --fields=query,title")
+        task = known[0] if known else Task(tuple(fields or ("text",)))
+        names = tuple(classes) or task.classes
+        span = () if names else task.label_range
+        try:
+            settings = DataConfig(fields=task.fields, label=label or task.label, classes=names, label_range=span)
+            task = Task.from_config(settings)
+        except ConfigError as error:
+            raise BenchError(f"--data={entry}: {error}") from None
+        works.append(from_files(entry.split(","), train, task))
     if len({work.name for work in works}) < len(works):
         raise BenchError(f"two of --data are called {', '.join(work.name for work in works)}; rename one")
-    return works
-
-
-def _task(sources: Sources, data: str) -> Task:
-    known = [task for task in sources.tasks if not sources.fields or tuple(sources.fields) == task.fields]
-    if len({task.fields for task in known}) > 1:
-        raise BenchError(f"--data={data}: the models have different fields; say which with --fields=query,title")
-    task = known[0] if known else Task(tuple(sources.fields or ("text",)))
-    label, classes = sources.label or task.label, tuple(sources.classes) or task.classes
-    try:
-        range_ = () if classes else task.label_range
-        return Task.from_config(DataConfig(fields=task.fields, label=label, classes=classes, label_range=range_))
-    except ConfigError as error:
-        raise BenchError(f"--data={data}: {error}") from None
+    return works or films()
 
 
 def films() -> list[Work]:

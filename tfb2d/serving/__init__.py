@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from tfb2d.serving.aio import AsyncClient as AsyncClient
     from tfb2d.serving.channel import TLS as TLS
     from tfb2d.serving.client import Client as Client
+    from tfb2d.serving.client_settings import Backoff as Backoff
     from tfb2d.serving.errors import DeadlineExceeded as DeadlineExceeded
     from tfb2d.serving.errors import ServerUnreachable as ServerUnreachable
     from tfb2d.serving.errors import ServingError as ServingError
     from tfb2d.serving.request_log import RequestLog as RequestLog
-    from tfb2d.serving.retry import Backoff as Backoff
 
 _HOMES = {
     "AsyncClient": "aio",
-    "Backoff": "retry",
+    "Backoff": "client_settings",
     "Client": "client",
     "DeadlineExceeded": "errors",
     "RequestLog": "request_log",

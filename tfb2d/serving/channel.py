@@ -42,11 +42,7 @@ class TLS:
             raise ValueError("TLS: `cert` and `key` go together; a client certificate is no use without its key")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Reads the files.
-
-        Raises:
-          OSError: a file that cannot be read.
-        """
+        """Reads the files; raises OSError for one that cannot be read."""
         ca, key, cert = (Path(path).read_bytes() if path else None for path in (self.ca, self.key, self.cert))
         return grpc.ssl_channel_credentials(ca, key, cert)
 

@@ -100,7 +100,7 @@ def export(
       decision: from which score on a binary model answers "yes"; the card states it, the graph does not use it.
 
     Returns:
-      The version's folder. It appears whole: it is written beside and renamed.
+      The version's folder, of `write_version`.
     """
 
     def write(folder: Path) -> tuple[dict[str, Any], list[Request]]:
@@ -136,10 +136,3 @@ def warmup_requests(fields: Sequence[str], texts: Sequence[Sequence[str]], rank:
     if rank:
         requests.append(("rank", {"query": columns[0][:1], "titles": columns[1][None]}))
     return requests
-
-
-def folder_megabytes(folder: Path) -> float:
-    """Returns the size of all files below a folder in 10^6 bytes, without the edge form, which no server loads."""
-    edge = folder / EDGE
-    files = (path for path in folder.rglob("*") if path.is_file() and edge not in path.parents)
-    return sum(path.stat().st_size for path in files) / 1e6

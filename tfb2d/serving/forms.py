@@ -60,11 +60,7 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
 
 
 def student_folder(source: Path) -> Path:
-    """Returns the folder of the student that a run serves: the compressed one, else the trained one; or the folder itself.
-
-    Raises:
-      DataError: there is no student.
-    """
+    """Returns the folder itself, or that of the student that a run serves; raises DataError where there is none."""
     if (source / "student.json").is_file() and is_finished(source):
         return source
     served = Run(source).served_student()
@@ -101,29 +97,19 @@ def export_saved_model(
       student: loaded from `folder`.
       folder: the student's folder; where it belongs to a run, warm-up requests are rows of the run's transfer set.
       output: the model's folder.
-      calibration: from its logits to probabilities.
-      edge: "int8" or "float", the edge form inside; "" for none.
+      calibration, edge, decision: see `export`.
       warmup_rows: rows of the warm-up requests.
-      decision: the threshold of a binary task, for the model's card.
       flex: whether the text form will be added.
 
     Returns:
       The version's folder.
     """
-    fields = student.task.fields
     run = run_of(folder)
-    warmup = warmup_texts(None if run is None else run.split("transfer"), fields, warmup_rows)
-    scale, bias = calibration.scale, calibration.bias
+    warmup = warmup_texts(None if run is None else run.split("transfer"), student.task.fields, warmup_rows)
+    scale, bias, model = calibration.scale, calibration.bias, output.resolve()
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     threshold = [] if decision is None else [decision.threshold]
     made_of = fingerprint(weights, scale, bias, SPEC["version"], __version__, edge, flex, *threshold)
     return export(
-        student,
-        output.resolve(),
-        scale=scale,
-        bias=bias,
-        warmup=warmup,
-        fingerprint=made_of,
-        edge=edge,
-        decision=decision,
+        student, model, scale=scale, bias=bias, warmup=warmup, fingerprint=made_of, edge=edge, decision=decision
     )

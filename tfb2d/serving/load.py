@@ -15,17 +15,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Load:
-    """The outcome of a load.
+    """The outcome of a load."""
 
-    Attributes:
-      seconds: float64 [n], latencies of the requests that were answered.
-      errors: what went wrong with the others: how often, by gRPC's code or the error's message.
-      rate: answers a second.
-    """
-
-    seconds: np.ndarray
-    errors: dict[str, int]
-    rate: float
+    seconds: np.ndarray  # float64 [n], latencies of the requests that were answered
+    errors: dict[str, int]  # how often the others went wrong, by gRPC's code or the error's message
+    rate: float  # answers a second
 
     def quantile(self, q: float) -> float:
         """Returns a latency quantile in milliseconds; infinite where nothing was answered."""
@@ -33,13 +27,9 @@ class Load:
 
 
 async def open_loop(ask: Callable[[int], Awaitable[object]], rate: float, seconds: float, seed: int = 0) -> Load:
-    """Sends `rate` requests a second for `seconds`, whether answers come or not.
+    """Sends `rate` requests a second for `seconds`, at times drawn from `seed`, whether answers come or not.
 
-    Args:
-      ask: sends request number i.
-      rate: mean arrivals a second.
-      seconds: how long requests arrive; then their answers are awaited.
-      seed: of the arrival times.
+    `ask` sends request number i. At the end all answers are awaited.
     """
     gaps = np.random.default_rng(seed).exponential(1 / rate, size=max(1, round(rate * seconds)))
     latencies: list[float] = []

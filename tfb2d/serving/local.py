@@ -17,12 +17,9 @@ class LocalServer:
 
     Args:
       arguments: the server's flags, without --port.
-      wait: seconds that starting may take.
+      wait: seconds that starting may take; then, or if it ends before, ServingError has the last lines of its log.
       port: 0 takes a free one.
       module: what runs instead of `tfb2d.serve`; it is given `--port=N`.
-
-    Raises:
-      ServingError: it ended, or opened no port in time; with the last lines of its log.
     """
 
     def __init__(

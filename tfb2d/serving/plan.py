@@ -141,11 +141,7 @@ def slices(n: int, size: int) -> Iterator[slice]:
 
 
 def join(parts: Sequence[np.ndarray], counts: Sequence[int], what: str) -> np.ndarray:
-    """Returns the answers of consecutive chunks as one float32 array.
-
-    Raises:
-      ValueError: an answer with another number of rows than its request.
-    """
+    """Joins answers of chunks to one float32 array; raises ValueError if one has other rows than its request."""
     for part, count in zip(parts, counts, strict=True):
         if part.ndim == 0 or len(part) != count:
             raise ValueError(f"{what} has shape {part.shape} for {count} rows")

@@ -28,19 +28,12 @@ _CLOSE_SECONDS = 10.0  # at most, that closing waits
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of the queue, the files and the folder.
+    """Bounds of the queue, the files and the folder."""
 
-    Args:
-      queue_bytes: bytes of records that may wait for the disk.
-      file_bytes: a file is complete once it is as large as this.
-      file_seconds: a file is complete once it is as old as this.
-      folder_bytes: records are dropped while the folder's `*.tfrecord` and `*.part` files hold more than this.
-    """
-
-    queue_bytes: int = 64 << 20
-    file_bytes: int = 16 << 20
-    file_seconds: float = 60.0
-    folder_bytes: int = 1 << 30
+    queue_bytes: int = 64 << 20  # of records that may wait for the disk
+    file_bytes: int = 16 << 20  # a file is complete once it is as large as this
+    file_seconds: float = 60.0  # a file is complete once it is as old as this
+    folder_bytes: int = 1 << 30  # records are dropped while the `*.tfrecord` and `*.part` files hold more than this
 
 
 class RecordFiles:
@@ -51,18 +44,11 @@ class RecordFiles:
     records of a child of the process that wrote are dropped.
 
     Args:
-      folder: made where it does not exist.
+      folder: made where it does not exist; OSError where it cannot be, or be written to.
       prefix: what the files' names begin with.
       limits: bounds.
-      notice: is called with "written", "dropped" or "failed" for each record.
-
-    Attributes:
-      written: records in files.
-      dropped: records that were lost because the queue or the folder was full.
-      failed: records that were lost because the disk refused them.
-
-    Raises:
-      OSError: the folder cannot be made or written to.
+      notice: is called for each record with "written", "dropped" (the queue or the folder was full) or "failed" (the
+        disk refused it); attributes of these names count them.
     """
 
     def __init__(

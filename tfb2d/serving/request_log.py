@@ -50,13 +50,7 @@ class RequestLog:
         return {name: getattr(self._files, name) for name in ("written", "dropped", "failed")}
 
     def sample(self, model: str, request: Any, response: Any) -> None:
-        """Logs an answered request if it is drawn; never waits and never raises.
-
-        Args:
-          model: the name that the request asked for.
-          request: `wire`'s PredictRequest.
-          response: `wire`'s PredictResponse; its model_spec says which version answered.
-        """
+        """Logs `wire`'s request to a model and its answer if they are drawn; never waits and never raises."""
         if self._random.random() >= self.rate:
             return
         try:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tfb2d.config import Config
+from tfb2d.model_folder import served_megabytes
 from tfb2d.outcomes import ExportOutcome
 from tfb2d.resume import fingerprint
 from tfb2d.runs import Run
@@ -12,7 +13,6 @@ VERSION = 5  # of the code: raise it when the same student gives another SavedMo
 
 def export_student(run: Run, config: Config) -> ExportOutcome:
     """Writes the next version of the model below `export.folder`, unless the last version is this very one."""
-    from tfb2d.serving.export import folder_megabytes
     from tfb2d.serving.forms import export_saved_model
     from tfb2d.students.model import load_student
 
@@ -23,7 +23,7 @@ def export_student(run: Run, config: Config) -> ExportOutcome:
     version = export_saved_model(
         load_student(folder), folder, output, compressed.calibration, edge, settings.warmup_rows, compressed.decision
     )
-    return ExportOutcome(str(version), folder_megabytes(version))
+    return ExportOutcome(str(version), served_megabytes(version))
 
 
 def export_contents(folder: Path, outcome: ExportOutcome) -> dict[str, str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfb2d.errors import UserError
-from tfb2d.model_folder import newest_version
+from tfb2d.model_folder import WARMUP, newest_version
 
 if TYPE_CHECKING:
     from tfb2d.cli.arguments import Parser
@@ -106,21 +106,16 @@ def report(measured: Sequence[Measured], rate: float) -> str:
 
 
 def requests_of(version: Path, ranking: bool = False) -> list[bytes]:
-    """Returns the Predict requests that the exporter left for warm-up, serialized.
+    """Returns the Predict requests that the exporter left in a version's folder for warm-up, serialized.
 
-    Args:
-      version: a version's folder.
-      ranking: whether those of `rank` are among them.
-
-    Raises:
-      ServingError: there are none.
+    Those of `rank` are among them if `ranking` says so. Raises ServingError where there are none.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
     from tfb2d.serving.errors import ServingError
 
-    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    path = version / WARMUP
     if not path.is_file():
         raise ServingError(f"{path} is missing: requests to replay are taken from there")
     requests = []
@@ -137,20 +132,10 @@ def requests_of(version: Path, ranking: bool = False) -> list[bytes]:
 def measure(
     model: Path, requests: Sequence[bytes], batching: Batching | None, rate: float, seconds: float
 ) -> tuple[Measured, float]:
-    """Starts a server with `batching` and loads it.
+    """Starts a server of a model's folder and loads it with serialized PredictRequests; returns the outcome and the rate.
 
-    Args:
-      model: the model's folder.
-      requests: serialized PredictRequests, sent in turn.
-      batching: None for no batching.
-      rate: arrivals a second; 0 takes half the capacity.
-      seconds: of each measurement.
-
-    Returns:
-      The outcome and the rate.
-
-    Raises:
-      ServingError: the server does not start or refuses the requests.
+    `rate` is arrivals a second (0: half the capacity), `seconds` of each measurement. Raises ServingError where the server
+    does not start or refuses the requests.
     """
     from tfb2d.serving.aio import AsyncClient
     from tfb2d.serving.load import closed_loop, open_loop

@@ -12,9 +12,7 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from tfb2d.atomic import read_json, sync, write_json
 from tfb2d.data.tables import iter_batches
-from tfb2d.model_folder import ABOUT, version_folders
-
-WARMUP = "assets.extra/tf_serving_warmup_requests"
+from tfb2d.model_folder import ABOUT, WARMUP, version_folders
 
 Request = tuple[str, Mapping[str, np.ndarray]]  # a signature's name, and its inputs; texts have dtype object
 

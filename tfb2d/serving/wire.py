@@ -6,14 +6,16 @@ tensorflow_serving/apis/*.proto and tensorflow/core/{framework,protobuf}/*.proto
 own, so that they cannot clash with the official classes. tests/serving/test_wire.py compares them with those.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+Schema = Mapping[str, Mapping[str, tuple[str, int]]]
+
 # message -> field -> (type, number); "x*" is repeated, "map:x" maps a string to x. An enum travels as an int32.
-SCHEMA: dict[str, dict[str, tuple[str, int]]] = {
+SCHEMA: Schema = {
     "Int64Value": {"value": ("int64", 1)},
     "Any": {"type_url": ("string", 1), "value": ("bytes", 2)},
     "ModelSpec": {
@@ -67,7 +69,6 @@ SCHEMA: dict[str, dict[str, tuple[str, int]]] = {
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 STRING = 7  # tensorflow/core/framework/types.proto: DT_STRING
 
-_PACKAGE = "tfb2d.wire"
 # DataType -> (numpy dtype, the field that carries it where tensor_content does not)
 _NUMBERS = {
     1: ("<f4", "float_val"),
@@ -79,36 +80,36 @@ _NUMBERS = {
 }
 
 
-def _add_field(message: descriptor_pb2.DescriptorProto, name: str, kind: str, number: int) -> None:
-    field = message.field.add(name=name, number=number, label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
-    if kind.startswith("map:"):
-        entry = message.nested_type.add(name=f"{name.title().replace('_', '')}Entry")
-        entry.options.map_entry = True
-        _add_field(entry, "key", "string", 1)
-        _add_field(entry, "value", kind.removeprefix("map:"), 2)
-        field.type_name = f".{_PACKAGE}.{message.name}.{entry.name}"
-    elif (plain := kind.removesuffix("*")) in SCHEMA:
-        field.type_name = f".{_PACKAGE}.{plain}"
-    if field.type_name:
-        field.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-    else:
-        field.type = descriptor_pb2.FieldDescriptorProto.Type.Value(f"TYPE_{kind.removesuffix('*').upper()}")
-    if kind.endswith("*") or kind.startswith("map:"):
-        field.label = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+def message_classes(schema: Schema, package: str) -> dict[str, Any]:
+    """Returns a class for each message of a schema (see `SCHEMA`), under a name of its own in `package`."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
+    kinds = descriptor_pb2.FieldDescriptorProto
 
+    def add(message: descriptor_pb2.DescriptorProto, name: str, kind: str, number: int) -> None:
+        plain, repeated = kind.removesuffix("*").removeprefix("map:"), kind.endswith("*") or kind.startswith("map:")
+        label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+        field = message.field.add(name=name, number=number, label=label, type=kinds.TYPE_MESSAGE)
+        if kind.startswith("map:"):
+            entry = message.nested_type.add(name=f"{name.title().replace('_', '')}Entry")
+            entry.options.map_entry = True
+            add(entry, "key", "string", 1)
+            add(entry, "value", plain, 2)
+            field.type_name = f".{package}.{message.name}.{entry.name}"
+        elif plain in schema:
+            field.type_name = f".{package}.{plain}"
+        else:
+            field.type = kinds.Type.Value(f"TYPE_{plain.upper()}")
 
-def _build() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="tfb2d/wire.proto", package=_PACKAGE, syntax="proto3")
-    for name, fields in SCHEMA.items():
+    for name, fields in schema.items():
         message = file.message_type.add(name=name)
         for field, (kind, number) in fields.items():
-            _add_field(message, field, kind, number)
+            add(message, field, kind, number)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in SCHEMA}
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in schema}
 
 
-MESSAGES = _build()
+MESSAGES = message_classes(SCHEMA, "tfb2d.wire")
 
 
 def fill_strings(tensor: Any, values: Sequence[bytes], shape: Sequence[int]) -> None:

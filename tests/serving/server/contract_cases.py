@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -62,10 +63,12 @@ def ask_everything(shared: Server, tree: Path, work: Path) -> dict[str, object]:
     return answers
 
 
-def ask_predict(server: Server) -> dict[str, object]:
-    def ask(**request: object) -> tuple[str, str]:
-        return outcome(server.predictions.Predict, predict_request(**request), timeout=5)
+def _ask(server: Server, timeout: float = 5.0, **request: object) -> tuple[str, str]:
+    return outcome(server.predictions.Predict, predict_request(**request), timeout=timeout)
 
+
+def ask_predict(server: Server) -> dict[str, object]:
+    ask = partial(_ask, server)
     short = tensor_pb2.TensorProto(dtype=1, float_val=[1.0, 2.0])
     short.tensor_shape.dim.add(size=2)
     short.tensor_shape.dim.add(size=4)
@@ -101,11 +104,7 @@ def ask_predict(server: Server) -> dict[str, object]:
         "output filter unknown": ask(inputs={"x": X}, only=("zz",)),
         "output filter duplicate": ask(inputs={"x": X}, only=("y", "y")),
         "init op": ask(signature="__saved_model_init_op"),
-        "deadline": outcome(
-            server.predictions.Predict,
-            predict_request(signature="slow", inputs={"n": np.int32(10**6)}),
-            timeout=0.3,
-        ),
+        "deadline": ask(0.3, signature="slow", inputs={"n": np.int32(10**6)}),
     }
 
 
@@ -289,9 +288,7 @@ def hot_swaps(tree: Path, work: Path) -> dict[str, object]:
     gone = "NOT_FOUND: Servable not found for request: Latest(demo)"
     with Local(work, "--model_name=demo", *flags) as server:
         answers: dict[str, object] = {
-            "hot: initial": outcome(
-                server.predictions.Predict, predict_request(inputs={"x": X}, only=("s",)), timeout=5
-            ),
+            "hot: initial": _ask(server, inputs={"x": X}, only=("s",)),
             "rest timeout 200ms slow": _rest(server, "POST", P, '{"signature_name":"slow","inputs":200000}'),
             "health not enabled": outcome(server.raw, "/grpc.health.v1.Health/Check"),
         }
@@ -299,9 +296,7 @@ def hot_swaps(tree: Path, work: Path) -> dict[str, object]:
         answers["hot: new version appears: (seconds, served version)"] = _until(server, 3)
         wait_for(lambda: "END" in _status(server)[1])
         answers["hot: status after v3"] = _status(server)
-        answers["hot: request old v1"] = outcome(
-            server.predictions.Predict, predict_request(version=1, inputs={"x": X}), timeout=5
-        )
+        answers["hot: request old v1"] = _ask(server, version=1, inputs={"x": X})
         shutil.rmtree(work / "base/3")
         answers["hot: latest dir deleted: (seconds, served)"] = _until(server, 1)
         wait_for(lambda: "END" in _status(server)[1])
@@ -320,9 +315,7 @@ def corrupt_later(tree: Path, work: Path) -> dict[str, object]:
         (work / "c/2").mkdir()
         wait_for(lambda: "NOT_FOUND" in _status(server)[1])
         return {
-            "corrupt later: predict still v1": outcome(
-                server.predictions.Predict, predict_request(inputs={"x": X}, only=("s",)), timeout=5
-            ),
+            "corrupt later: predict still v1": _ask(server, inputs={"x": X}, only=("s",)),
             "corrupt later: status": _status(server),
             "corrupt later REST status": _rest(server, "GET", "/v1/models/demo"),
         }
@@ -395,15 +388,11 @@ def reloads(tree: Path, work: Path) -> dict[str, object]:
             text_format.Parse("model_config_list {" + " ".join(models) + "}", request.config)
             return outcome(server.models.HandleReloadConfigRequest, request, timeout=timeout)
 
-        def ask(**spec: object) -> tuple[str, str]:
-            request = predict_request(inputs={"x": X}, only=("s",), **spec)
-            return outcome(server.predictions.Predict, request, timeout=5)
-
+        ask = partial(_ask, server, inputs={"x": X}, only=("s",))
+        empty = model_management_pb2.ReloadConfigRequest()
         demo, other = _model(tree), _model(tree, "other")
         answers: dict[str, object] = {
-            "reload: empty": outcome(
-                server.models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(), timeout=5
-            ),
+            "reload: empty": outcome(server.models.HandleReloadConfigRequest, empty, timeout=5),
             "reload: dup names": reload(demo, demo),
             "reload: unknown platform (new model)": reload(demo, _model(tree, "o2", f"{tree}/demo", "foo")),
             "reload: change platform": reload(_model(tree, platform="foo")),

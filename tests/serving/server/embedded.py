@@ -107,17 +107,17 @@ class Local(Server):
     """The same server in this process, which spares the seconds that a process needs to import TensorFlow."""
 
     def begin(self, folder: Path, flags: list[str]) -> None:
+        from tfb2d.serving.server.configuration import prepare
         from tfb2d.serving.server.options import parse
-        from tfb2d.serving.server.preflight import prepare
         from tfb2d.serving.server.run import EmbeddedServer
 
         self._handler = logging.FileHandler(self.log_path, "w")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s] %(message)s"))
         logging.getLogger("tfb2d").addHandler(self._handler)
         logging.getLogger("tfb2d").setLevel(logging.INFO)
-        options, unknown = parse([re.sub(r"^(--\w+_file=)(?=[^/])", rf"\g<1>{folder}/", flag) for flag in flags])
-        assert not unknown
-        self._embedded = EmbeddedServer(options, prepare(options))
+        given = parse([re.sub(r"^(--\w+_file=)(?=[^/])", rf"\g<1>{folder}/", flag) for flag in flags])
+        assert not given.unknown
+        self._embedded = EmbeddedServer(given.options, prepare(given.options))
         self._embedded.start()
 
     def wait_ready(self, seconds: float = 0.0) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tfb2d.serving.server.batching import Batcher
-from tfb2d.serving.server.batching_parameters import BatchingParameters, read_batching
 from tfb2d.serving.server.errors import Code, StatusError
+from tfb2d.serving.server.textprotos import BatchingParameters, read_batching
 
 
 class Run:

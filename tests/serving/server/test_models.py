@@ -10,10 +10,9 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tests.serving.server.embedded import predict_request, tensor
 from tfb2d.serving.server.api import Api
-from tfb2d.serving.server.configuration import from_proto
+from tfb2d.serving.server.configuration import from_proto, prepare
 from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.options import Options
-from tfb2d.serving.server.preflight import prepare
 from tfb2d.serving.server.run import EmbeddedServer
 
 

@@ -8,16 +8,15 @@ import pytest
 
 from tfb2d import serve
 from tfb2d.cli import main as tfb2d
-from tfb2d.serving.server.options import FLAGS, FlagError, Options, official_arguments, parse, without_effect
+from tfb2d.serving.server.options import FLAGS, FlagError, Options, parse
 
 
 def test_values_and_unknown_arguments():
-    options, unknown = parse(
-        ["--port=9000", "--enable_batching", "--enable_model_warmup=false", "--nosuch=1", "x", "--model_name"]
-    )
+    flags = ["--port=9000", "--enable_batching", "--enable_model_warmup=false", "--nosuch=1", "x", "--model_name"]
+    options, unknown, *_ = parse(flags)
     assert (options.port, options.enable_batching, options.enable_model_warmup) == (9000, True, False)
     assert unknown == ["--nosuch=1", "x", "--model_name"]
-    assert parse([])[0] == Options()
+    assert parse([]).options == Options()
     assert Options().host == "127.0.0.1"
 
 
@@ -38,9 +37,9 @@ def test_refused(argument, message):
 
 
 def test_flags_without_effect_are_named():
-    arguments = ["--xla_cpu_compilation_enabled", "--port=1", "--num_tflite_pools=3", "--nosuch"]
-    assert parse(arguments)[1] == ["--nosuch"]
-    assert without_effect(arguments) == ["xla_cpu_compilation_enabled", "num_tflite_pools"]
+    given = parse(["--xla_cpu_compilation_enabled", "--port=1", "--num_tflite_pools=3", "--nosuch"])
+    assert given.unknown == ["--nosuch"]
+    assert given.ignored == ["xla_cpu_compilation_enabled", "num_tflite_pools"]
 
 
 def test_help_is_complete(capsys):
@@ -55,9 +54,9 @@ def test_official_server_on_path_gets_only_its_own_flags(tmp_path, monkeypatch):
     binary.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     arguments = ["--port=8500", "--host=0.0.0.0", "--drain_seconds=3", "--model_base_path=/m"]
-    command = serve.official_command(arguments, parse(arguments)[0])
+    command = serve.official_command(parse(arguments))
     assert command == [str(binary), "--port=8500", "--model_base_path=/m"]
-    assert official_arguments(["--embedded"]) == []
+    assert parse(["--embedded"]).official == []
 
 
 def test_what_the_official_server_cannot_do_is_said(tmp_path):
@@ -89,7 +88,7 @@ def test_docker_says_that_it_fetches_an_image(tmp_path, monkeypatch, capfd):
     docker.write_text('#!/bin/sh\necho "docker $*"\ntest "$1" != image\n')  # there is no image yet
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert serve.official_command([], Options(model_base_path="/m"))[1] == "run"
+    assert serve.official_command(parse(["--model_base_path=/m"]))[1] == "run"
     printed = capfd.readouterr()
     assert "tfb2d serve: docker pull tensorflow/serving:2.21.0" in printed.err
     assert "docker pull tensorflow/serving:2.21.0\n" in printed.err  # Docker's own progress
@@ -104,7 +103,7 @@ def test_docker_sees_the_files_at_their_places(tmp_path, monkeypatch):
     config = tmp_path / "models.cfg"
     config.write_text('model_config_list { config { name: "a" base_path: "/models/a" model_platform: "tensorflow" } }')
     arguments = [f"--model_config_file={config}", "--rest_api_port=8501"]
-    command = serve.official_command(arguments, parse(arguments)[0])
+    command = serve.official_command(parse(arguments))
     assert command is not None
     assert command[:3] == [str(docker), "run", "--rm"]
     assert "127.0.0.1:8500:8500" in command
@@ -114,8 +113,8 @@ def test_docker_sees_the_files_at_their_places(tmp_path, monkeypatch):
 
 def test_without_docker_and_binary_it_is_the_embedded_server(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert serve.official_command([], Options()) is None
+    assert serve.official_command(parse([])) is None
     dead = tmp_path / "docker"
     dead.write_text("#!/bin/sh\nexit 1\n")
     dead.chmod(0o755)
-    assert serve.official_command([], Options()) is None
+    assert serve.official_command(parse([])) is None

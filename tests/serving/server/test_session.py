@@ -10,7 +10,7 @@ from tfb2d.model_folder import ABOUT
 from tfb2d.serving.server import fast_session
 from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.options import Options
-from tfb2d.serving.server.predict import make_plan
+from tfb2d.serving.server.servable import make_plan
 from tfb2d.serving.server.session import Session
 
 
@@ -28,7 +28,7 @@ def session(tree, accelerate):
 
 def run(session, signature, seconds=None, **inputs):
     plan = make_plan(session, signature)
-    feeds = {plan.inputs[alias]: value for alias, value in inputs.items()}
+    feeds = {session.signatures[signature].inputs[alias].name: value for alias, value in inputs.items()}
     return dict(zip(plan.aliases, session.run(feeds, plan.fetches, seconds), strict=True))
 
 

@@ -79,11 +79,15 @@ class AioTransport(grpc.GenericRpcHandler):
         method = self._methods.get(handler_call_details.method)
 
         async def answer(data: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            return await self._answer(method, data, context)
+            result = await self._result(method, data, context)
+            if isinstance(result, StatusError):
+                await context.abort(_STATUS[result.code], cut_details(result.message))
+            assert isinstance(result, bytes)
+            return result
 
         async def stream(data: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
             assert method is not None
-            yield await self._answer(method, data, context)
+            yield await answer(data, context)
             opened = _Opened()
             method.stream(opened)  # type: ignore[misc]
             try:
@@ -94,13 +98,6 @@ class AioTransport(grpc.GenericRpcHandler):
         if method is not None and method.stream is not None:
             return grpc.unary_stream_rpc_method_handler(stream)
         return grpc.unary_unary_rpc_method_handler(answer)
-
-    async def _answer(self, method: Method | None, data: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        result = await self._result(method, data, context)
-        if isinstance(result, StatusError):
-            await context.abort(_STATUS[result.code], cut_details(result.message))
-        assert isinstance(result, bytes)
-        return result
 
     async def _result(
         self, method: Method | None, data: bytes, context: grpc.aio.ServicerContext

@@ -18,11 +18,11 @@ from tensorflow_serving.apis import (
 from tfb2d.serving.server.configuration import from_proto
 from tfb2d.serving.server.errors import StatusError, invalid, unexpected
 from tfb2d.serving.server.metrics import Metrics
-from tfb2d.serving.server.model import Version
 from tfb2d.serving.server.models import ModelManager
 from tfb2d.serving.server.request_log import RequestLogs
 from tfb2d.serving.server.servable import RPCS
 from tfb2d.serving.server.steps import Step, alone
+from tfb2d.serving.server.versions import Version
 
 _log = logging.getLogger(__name__)
 
@@ -36,17 +36,7 @@ class Api:
         self._log = log
 
     def infer(self, rpc: str, request: Any, seconds: float | None, entry: str = "GRPC") -> Any:
-        """Answers Predict, Classify, Regress and MultiInference.
-
-        Args:
-          rpc: its name, a key of `RPCS`.
-          request: its message.
-          seconds: time left; None is no limit.
-          entry: "GRPC" or "REST", for the metrics.
-
-        Raises:
-          StatusError: as TensorFlow Serving answers.
-        """
+        """Answers an RPC of `RPCS` within `seconds` (None: no limit); `entry` is "GRPC" or "REST", for the metrics."""
         return alone(self.inferring(rpc, request, seconds, entry))
 
     def inferring(self, rpc: str, request: Any, seconds: float | None, entry: str = "GRPC") -> Step[Any]:
@@ -63,11 +53,8 @@ class Api:
         try:
             if not owner.HasField("model_spec"):
                 raise invalid("Missing ModelSpec")
-            version = self.models.take(spec)
-            try:
+            with self.models.take(spec) as version:
                 yield from self._fill(rpc, version, request, response, seconds)
-            finally:
-                version.give_back()
         except Exception as error:
             status = unexpected(error).code.name
             raise
@@ -109,14 +96,11 @@ class Api:
                 raise invalid(f"Metadata field {name} is not supported")
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        version = self.models.take(request.model_spec)
-        try:
+        with self.models.take(request.model_spec) as version:
             assert version.servable is not None
             for name, definition in version.servable.session.signatures.items():
                 signatures.signature_def[name].CopyFrom(definition)
                 signatures.signature_def[name].ClearField("defaults")  # since TensorFlow Serving 2.20
-        finally:
-            version.give_back()
         response.metadata["signature_def"].Pack(signatures)
         response.model_spec.name = version.name
         response.model_spec.version.value = version.number
@@ -141,10 +125,8 @@ class Api:
         """Answers HandleReloadConfigRequest, which blocks until new models serve; what it refuses changes nothing."""
         try:
             if request.config.WhichOneof("config") != "model_config_list":  # even where no model is configured
-                raise invalid(
-                    "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is"
-                    " currently supported"
-                )
+                only = "Only ModelConfigList is currently supported"
+                raise invalid(f"ServerModelConfig type not supported by HandleReloadConfigRequest. {only}")
             self.models.configure(from_proto(request.config, self.models.settings(), remote=True), seconds)
         except StatusError as error:
             _log.error("ReloadConfig failed: %s", error)

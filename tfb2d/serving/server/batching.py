@@ -17,12 +17,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfb2d.serving.server.batching_parameters import BatchingParameters
-from tfb2d.serving.server.errors import Code, StatusError, invalid
+from tfb2d.serving.server.errors import Code, StatusError, invalid, timed_out
 from tfb2d.serving.server.steps import Run
-
-Observe = Callable[[float, int], None]  # of a batch: seconds in the queue, rows
-_TIMED_OUT = "Timed out waiting for notification"
+from tfb2d.serving.server.textprotos import BatchingParameters
 
 
 @dataclass
@@ -50,9 +47,8 @@ class _Queue:
 class Batcher:
     """Keeps the shared threads and all queues; `observe` gets each batch's seconds in its queue and its rows."""
 
-    def __init__(self, parameters: BatchingParameters, observe: Observe) -> None:
-        self.parameters = parameters
-        self._observe = observe
+    def __init__(self, parameters: BatchingParameters, observe: Callable[[float, int], None]) -> None:
+        self.parameters, self.observe = parameters, observe
         self._queues: dict[tuple, _Queue] = {}
         self._changed = threading.Condition()
         self._stopped = False
@@ -72,11 +68,10 @@ class Batcher:
     def _submit(
         self, run: Run, feeds: Mapping[str, np.ndarray], fetches: tuple[str, ...], seconds: float | None
     ) -> list[np.ndarray]:
-        size = _task_size(feeds)
+        size, limit = _task_size(feeds), self.parameters.max_batch_size
         if not size:  # an official server never answers this one; running it alone is what the client meant
             return run(feeds, fetches, seconds)
-        if size > self.parameters.max_batch_size:
-            limit = self.parameters.max_batch_size
+        if size > limit:
             raise invalid(f"Task size {size} is larger than maximum input batch size {limit}")
         deadline = None if seconds is None else time.monotonic() + seconds
         step = self.parameters.execution_size
@@ -96,7 +91,7 @@ class Batcher:
         try:
             return task.answer.result(left)
         except FutureTimeout:
-            raise StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT) from None
+            raise timed_out() from None
 
     def _enqueue(
         self, run: Run, names: tuple[str, ...], fetches: tuple[str, ...], tasks: Sequence[_Task]
@@ -104,10 +99,7 @@ class Batcher:
         """Puts the tasks into their queue, or returns a batch of the only one, for the caller to run."""
         limit = self.parameters.max_enqueued_batches
         with self._changed:
-            key = (run, names, fetches)
-            queue = self._queues.get(key)
-            if queue is None:
-                queue = self._queues[key] = _Queue(run, fetches)
+            queue = self._queues.setdefault((run, names, fetches), _Queue(run, fetches))
             at_once = not self.parameters.batch_timeout_micros and self._idle and len(tasks) == 1
             if at_once and not any(other.batches for other in self._queues.values()):
                 self._idle -= 1
@@ -118,11 +110,9 @@ class Batcher:
                     needed, room = needed + 1, self.parameters.execution_size
                 room -= task.size
             if needed and len(queue.batches) + needed > limit:
-                raise StatusError(
-                    Code.UNAVAILABLE,
-                    "The batch scheduling queue to which this task was submitted is full; currently"
-                    f" {len(queue.batches)} batches enqueued and max_enqueued_batches is {limit}",
-                )
+                full = "The batch scheduling queue to which this task was submitted is full"
+                now = f"currently {len(queue.batches)} batches enqueued and max_enqueued_batches is {limit}"
+                raise StatusError(Code.UNAVAILABLE, f"{full}; {now}")
             for task in tasks:
                 if task.size > self._room(queue):
                     queue.batches.append(_Batch(time.monotonic()))
@@ -183,23 +173,20 @@ class Batcher:
         now = time.monotonic()
         tasks = [task for task in batch.tasks if task.deadline is None or task.deadline > now]
         if not tasks:
-            return _fail(batch.tasks, StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
+            return _fail(batch.tasks, timed_out())
         rows = sum(task.size for task in tasks)
         padded = next((size for size in self.parameters.allowed_batch_sizes if size >= rows), rows)
-        self._observe(now - batch.opened, padded)
-        feeds = {
-            name: self._join(name, [task.feeds[name] for task in tasks], padded - rows)
-            for name in sorted(tasks[0].feeds)
-        }
-        ends = [task.deadline for task in tasks]
-        last = None if any(end is None for end in ends) else max(end for end in ends if end is not None) - now
-        outputs = queue.run(feeds, queue.fetches, last)
-        start = 0
+        self.observe(now - batch.opened, padded)
+        parts = {name: [task.feeds[name] for task in tasks] for name in sorted(tasks[0].feeds)}
+        feeds = {name: self._join(name, arrays, padded - rows) for name, arrays in parts.items()}
+        ends = [task.deadline for task in tasks if task.deadline is not None]
+        outputs = queue.run(feeds, queue.fetches, max(ends) - now if len(ends) == len(tasks) else None)
         _check_outputs(outputs, padded)
+        start = 0
         for task in tasks:
             task.answer.set_result([array[start : start + task.size] for array in outputs])
             start += task.size
-        _fail(batch.tasks, StatusError(Code.DEADLINE_EXCEEDED, _TIMED_OUT))
+        _fail(batch.tasks, timed_out())
 
     def _join(self, name: str, parts: list[np.ndarray], padding: int) -> np.ndarray:
         if any(part.shape[1:] != parts[0].shape[1:] for part in parts):
@@ -243,11 +230,8 @@ def _check_outputs(outputs: Sequence[np.ndarray], rows: int) -> None:
         if not np.ndim(array):
             raise StatusError(Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
         if array.shape[0] != rows:
-            raise StatusError(
-                Code.FAILED_PRECONDITION,
-                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input"
-                " tensors",
-            )
+            text = "does not equal the sum of the 0th dimension sizes of the input tensors"
+            raise StatusError(Code.FAILED_PRECONDITION, f"Batched output tensor's 0th dimension {text}")
 
 
 def _fail(tasks: Sequence[_Task], error: StatusError) -> None:

@@ -1,4 +1,4 @@
-"""Defines the canonical status codes and the exception that every part of the server raises for an answer."""
+"""Defines the canonical status codes, and the exception that all of the server raises for an answer other than OK."""
 
 import enum
 import traceback
@@ -30,6 +30,11 @@ class StatusError(Exception):
 def invalid(message: str) -> StatusError:
     """Returns an INVALID_ARGUMENT."""
     return StatusError(Code.INVALID_ARGUMENT, message)
+
+
+def timed_out() -> StatusError:
+    """Returns what a run answers whose time is over."""
+    return StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
 
 
 def unexpected(error: Exception) -> StatusError:

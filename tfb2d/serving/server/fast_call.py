@@ -1,15 +1,22 @@
-"""Sends the answers of `fast_transport`: a call as grpcio's core has it, on its private classes."""
+"""Holds `fast_transport`'s calls: how they are answered, by grpcio's private classes, and how long that takes."""
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from grpc._cython import cygrpc
 
 from tfb2d.serving.server.errors import Code, StatusError, cut_details, where
-from tfb2d.serving.server.transport import Method
+from tfb2d.serving.server.transport import Answer, Method
 
 _log = logging.getLogger(__name__)
+# Of processor time: an answer that is expected to take less is quick. Measured as those of `fast_transport`: 0.1 ms:
+# 0.63 and 0.62 of the rate; 10 ms: 1.0 and 1.01, but quick requests would wait longer for slow ones.
+QUICK_SECONDS = 0.001
+# Time by the clock over processor time, from which an answer counts as slow: it waits for something. On two cores that 26
+# processes want, half of pure computing takes 4 times its processor time, and one in twenty 22 times.
+BLOCKED = 16
 _NO_DEADLINE = 1e7  # seconds; gRPC gives a request without one some centuries
 _METADATA = cygrpc.SendInitialMetadataOperation((), 0)
 DONE = object()  # tags the event that something was sent
@@ -61,3 +68,34 @@ def send(ready: Iterable[tuple[Call, bytes | StatusError]]) -> None:
             call.finish(answer)
         except Exception as error:  # of one call, which the core may have ended meanwhile
             _log.error("%s", where(error))
+
+
+def stopwatch() -> Callable[[], float]:
+    """Starts now. What it returns gives the seconds since then of this thread's processor time.
+
+    Where most of them were spent waiting, it gives those by the clock.
+    """
+    began, before = time.monotonic(), time.thread_time()
+
+    def seconds() -> float:
+        clock, computed = time.monotonic() - began, time.thread_time() - before
+        return clock if clock > max(2 * QUICK_SECONDS, BLOCKED * computed) else computed
+
+    return seconds
+
+
+class Durations:
+    """Keeps the mean seconds of an answer, by method and by the magnitude of the message."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[Answer, int], float] = {}
+
+    def expected(self, method: Method, data: bytes) -> float:
+        """Returns the seconds that an answer will take; infinite where that is not known yet."""
+        return self._seconds.get((method.answer, len(data).bit_length()), float("inf"))
+
+    def remember(self, method: Method, messages: Sequence[bytes], seconds: float) -> None:
+        """Takes note of answers, which took `seconds` each; later ones weigh more."""
+        for data in messages:
+            kind = method.answer, len(data).bit_length()
+            self._seconds[kind] = 0.8 * self._seconds.get(kind, seconds) + 0.2 * seconds

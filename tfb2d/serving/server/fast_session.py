@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
-from tensorflow.python.client import pywrap_tf_session as c_api
 
 _log = logging.getLogger(__name__)
 _CALLABLES = 32  # each keeps executors of its own; output filters, and their order, come from outside
@@ -43,8 +42,10 @@ class FastSession:
     """Runs a session whose graph is complete."""
 
     def __init__(self, session: tf.compat.v1.Session, graph: tf.Graph) -> None:
+        from tensorflow.python.client import pywrap_tf_session
+
         session._extend_graph()
-        self._session, self._graph = session, graph
+        self._session, self._graph, self._c_api = session, graph, pywrap_tf_session
         self._handles: dict[str, Any] = {}  # tensor name -> the C interface's
         self._callables: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
         self._making = threading.Lock()
@@ -52,25 +53,20 @@ class FastSession:
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: tuple[str, ...], options: config_pb2.RunOptions
     ) -> list[np.ndarray]:
-        """Runs the session once. Types of what is fed must be checked: a callable does not look at them.
+        """Runs the session once, with arrays by tensor name; raises tf.errors.OpError as the run answers.
 
-        Args:
-          feeds: tensor name -> array.
-          fetches: tensor names.
-          options: those in the caller's thread (inter_op_thread_pool -1) have no deadline and are alike.
-
-        Raises:
-          tf.errors.OpError: what the run answered.
+        Types of what is fed must be checked before: a callable does not look at them. Options of runs in the caller's
+        thread (inter_op_thread_pool -1) must be alike.
         """
         if options.inter_op_thread_pool < 0 and (run := self._callable(feeds, fetches, options)):
             return run(*feeds.values())
         inputs = {self._handle(name): array for name, array in feeds.items()}
         outputs = [self._handle(name) for name in fetches]
-        buffer = c_api.TF_NewBufferFromString(options.SerializeToString())
+        buffer = self._c_api.TF_NewBufferFromString(options.SerializeToString())
         try:
-            return c_api.TF_SessionRun_wrapper(self._session._session, buffer, inputs, outputs, [], None)
+            return self._c_api.TF_SessionRun_wrapper(self._session._session, buffer, inputs, outputs, [], None)
         finally:
-            c_api.TF_DeleteBuffer(buffer)
+            self._c_api.TF_DeleteBuffer(buffer)
 
     def _handle(self, name: str) -> Any:
         if name not in self._handles:
@@ -90,10 +86,9 @@ class FastSession:
         return self._callables.get(key)
 
     def _make(self, feeds: tuple[str, ...], fetches: tuple[str, ...], options: config_pb2.RunOptions) -> Any:
+        made = config_pb2.CallableOptions(feed=feeds, fetch=fetches, run_options=options)
         try:
-            return self._session._make_callable_from_options(
-                config_pb2.CallableOptions(feed=feeds, fetch=fetches, run_options=options)
-            )
+            return self._session._make_callable_from_options(made)
         except tf.errors.OpError:  # a run says it in the words that clients know
             return None
 

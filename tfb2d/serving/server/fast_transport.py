@@ -26,9 +26,8 @@ from typing import Any
 import grpc
 from grpc._cython import cygrpc
 
-from tfb2d.serving.server.durations import QUICK_SECONDS, Durations, Times
 from tfb2d.serving.server.errors import Code, StatusError, where
-from tfb2d.serving.server.fast_call import DONE, Call, send
+from tfb2d.serving.server.fast_call import DONE, QUICK_SECONDS, Call, Durations, send, stopwatch
 from tfb2d.serving.server.transport import EXHAUSTED, WAIT_SECONDS, Method, Setup
 
 _log = logging.getLogger(__name__)
@@ -65,11 +64,9 @@ def problem() -> str:
 
 
 class FastTransport:
-    """Is the fast transport.
+    """Is the fast transport, where `in_work` counts slow requests alone.
 
-    Args:
-      setup: `in_work` counts slow requests alone.
-      quick: whether the leader answers what is quick; off where an answer waits for other requests.
+    `quick` says whether the leader answers what is quick; it is off where an answer waits for other requests.
     """
 
     def __init__(self, setup: Setup, quick: bool = True) -> None:
@@ -269,7 +266,7 @@ class FastTransport:
 
     def _compute(self, part: Sequence[Received]) -> list[tuple[Call, bytes | StatusError]]:
         """Returns the answers to requests of one method; remembers how long they took."""
-        now, begin = time.time(), Times.now()
+        now, seconds = time.time(), stopwatch()
         method = part[0][0].method
         assert method is not None
         requests = [(data, call.left(now)) for call, data in part]
@@ -279,7 +276,7 @@ class FastTransport:
             answers = [method.result(*request) for request in requests]
         # An error is quicker than an answer would be.
         answered = [data for (data, _), answer in zip(requests, answers, strict=True) if isinstance(answer, bytes)]
-        self._durations.remember(method, answered, begin.seconds() / len(part))
+        self._durations.remember(method, answered, seconds() / len(part))
         return [(call, answer) for (call, _), answer in zip(part, answers, strict=True)]
 
 

@@ -37,10 +37,10 @@ def _problem(error: Exception) -> StatusError:
     return unexpected(error)
 
 
-def _answer(parse: Callable[[bytes], Any], call: Callable[[Any, float | None], Any]) -> Answer:
+def _answer(message: Any, call: Callable[[Any, float | None], Any]) -> Answer:
     def answer(data: bytes, seconds: float | None) -> bytes:
         try:
-            return call(parse(data), seconds).SerializeToString()
+            return call(message.FromString(data), seconds).SerializeToString()
         except Exception as error:
             raise _problem(error) from None  # no variable holds it: that would be a cycle with the request in it
 
@@ -59,36 +59,29 @@ def _predict_together(api: Api) -> AnswerTogether:
     return answer
 
 
-def methods(api: Api, health: Health | None) -> dict[str, Method]:
-    """Returns the methods of all services, by path."""
+def methods(api: Api, health: Health, checks: bool) -> dict[str, Method]:
+    """Returns the methods of all services, by path; those of health where it is to be checked."""
     prediction = "/tensorflow.serving.PredictionService/"
     models = "/tensorflow.serving.ModelService/"
-    table: dict[str, tuple[Any, Any]] = {
-        prediction + name: (rpc.request, functools.partial(api.infer, name)) for name, rpc in RPCS.items()
+    answers = {
+        prediction + name: _answer(rpc.request, functools.partial(api.infer, name)) for name, rpc in RPCS.items()
     }
     metadata, status = get_model_metadata_pb2.GetModelMetadataRequest, get_model_status_pb2.GetModelStatusRequest
-    table[prediction + "GetModelMetadata"] = metadata, api.get_model_metadata
-    table[models + "GetModelStatus"] = status, api.get_model_status
-    served = {path: Method(_answer(kind.FromString, call)) for path, (kind, call) in table.items()}
-    served[prediction + "Predict"] = served[prediction + "Predict"]._replace(together=_predict_together(api))
-    reload = _answer(model_management_pb2.ReloadConfigRequest.FromString, api.reload_config)
+    answers[prediction + "GetModelMetadata"] = _answer(metadata, api.get_model_metadata)
+    answers[models + "GetModelStatus"] = _answer(status, api.get_model_status)
+    served = {path: Method(answer) for path, answer in answers.items()}
+    served[prediction + "Predict"] = Method(answers[prediction + "Predict"], together=_predict_together(api))
+    reload = _answer(model_management_pb2.ReloadConfigRequest, api.reload_config)
     served[models + "HandleReloadConfigRequest"] = Method(reload, bounded=False, background=True)
-    if health is not None:
-        parse = health_pb2.HealthCheckRequest.FromString
-        served["/grpc.health.v1.Health/Check"] = Method(_answer(parse, health.check), bounded=False)
-        watch = Method(_answer(parse, health.first), bounded=False, stream=health.watch)
-        served["/grpc.health.v1.Health/Watch"] = watch
+    if checks:
+        check, first = (_answer(health_pb2.HealthCheckRequest, call) for call in (health.check, health.first))
+        served["/grpc.health.v1.Health/Check"] = Method(check, bounded=False)
+        served["/grpc.health.v1.Health/Watch"] = Method(first, bounded=False, stream=health.watch)
     return served
 
 
-def make_server(
-    api: Api, options: Options, health: Health | None, credentials: grpc.ServerCredentials | None
-) -> Transport:
-    """Returns the server, with its ports bound but not started; without credentials it is plain text.
-
-    Raises:
-      FlagError: a port cannot be bound.
-    """
+def make_server(api: Api, options: Options, health: Health, credentials: grpc.ServerCredentials | None) -> Transport:
+    """Returns the server, not started; without credentials it is plain text. Raises FlagError for a port in use."""
     limit = -1 if options.max_request_bytes >= 2**31 - 1 else options.max_request_bytes
     settings: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", limit),
@@ -102,8 +95,8 @@ def make_server(
     in_work = max(1, options.grpc_max_threads)
     # A request that is joined with others waits for its batch, and more have to be in work to fill one.
     workers = in_work if options.enable_batching else CORES + 2
-    setup = Setup(methods(api, health), in_work, workers, settings)
-    server = make_transport(options, setup if health is None else setup._replace(on_closed=health.forget))
+    served = methods(api, health, options.enable_grpc_healthcheck_service)
+    server = make_transport(options, Setup(served, in_work, workers, settings, health.forget))
     host = f"[{options.host}]" if ":" in options.host else options.host
     addresses = [(f"{host}:{options.port}", credentials)] if options.port else []
     if options.grpc_socket_path:

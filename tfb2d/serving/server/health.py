@@ -30,11 +30,7 @@ class Health:
         return _Response.SERVING if self._serving else _Response.NOT_SERVING
 
     def check(self, request: health_pb2.HealthCheckRequest, seconds: float | None) -> Any:
-        """Answers Health/Check.
-
-        Raises:
-          StatusError: NOT_FOUND for another name.
-        """
+        """Answers Health/Check."""
         status = self._status(request.service)
         if status == _Response.SERVICE_UNKNOWN:
             raise StatusError(Code.NOT_FOUND, "service name unknown")

@@ -11,7 +11,8 @@ import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from tfb2d.serving.server.rest_format import error_body
+from tfb2d.serving.server.json_body import error_body
+from tfb2d.serving.server.options import FlagError, Options
 
 _BODY_SECONDS = 60.0  # a body may take so long, and a second more for each MiB that it announces
 _WAITING = 1000  # requests that may wait for a thread
@@ -20,29 +21,16 @@ _WAITING = 1000  # requests that may wait for a thread
 class HttpServer:
     """Listens from `start` to `stop`, in a thread of its own.
 
-    Args:
-      host: address.
-      port: TCP port.
-      handle: answers a request and its body, in a worker thread; must not raise.
-      threads: workers.
-      max_body: a larger body is refused with 413.
-      drain_seconds: requests in work may take so long once the server stops.
+    `handle` answers a request and its body, in a worker thread; it must not raise.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        handle: Callable[[Request, bytes], Response],
-        threads: int,
-        max_body: int,
-        drain_seconds: float,
-    ) -> None:
+    def __init__(self, options: Options, handle: Callable[[Request, bytes], Response]) -> None:
         self._handle = handle
-        self._pool = ThreadPoolExecutor(max(1, threads), "rest")
-        self._free = max(1, threads) + _WAITING
-        self._max_body = max_body
-        self._address = (host, port)
+        threads = max(1, options.rest_api_num_threads)
+        self._pool = ThreadPoolExecutor(threads, "rest")
+        self._free = threads + _WAITING
+        self._max_body = options.max_request_bytes
+        self._address = (options.host, options.rest_api_port)
         config = uvicorn.Config(
             self._serve,
             interface="asgi3",
@@ -53,23 +41,20 @@ class HttpServer:
             access_log=False,
             server_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(drain_seconds)),
+            timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve_socket, name="http", daemon=True)
 
     def start(self) -> None:
-        """Binds and listens.
-
-        Raises:
-          OSError: the port is taken.
-        """
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        self._socket = socket.create_server(self._address, family=family, backlog=1024)
+        """Binds and listens; raises FlagError where the port is taken."""
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            listening = socket.create_server(self._address, family=family, backlog=1024)
+        except OSError as error:
+            raise FlagError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="http", daemon=True)
         self._thread.start()
-
-    def _serve_socket(self) -> None:
-        self._server.run([self._socket])
 
     def stop(self) -> None:
         """Takes no new connection and lets requests in work end; `wait_stopped` waits for them."""

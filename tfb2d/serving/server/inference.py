@@ -4,8 +4,7 @@
 tensorflow_serving/servables/tensorflow.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +14,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import inference_pb2, input_pb2
 
 from tfb2d.serving.server.errors import Code, StatusError, invalid
-from tfb2d.serving.server.predict import DEFAULT_SIGNATURE
-from tfb2d.serving.server.session import Session
+from tfb2d.serving.server.session import DEFAULT_SIGNATURE, Session
 from tfb2d.serving.server.steps import Run
 
 CLASSIFY = "tensorflow/serving/classify"
@@ -31,84 +29,68 @@ class _Task(NamedTuple):
     outputs: dict[str, str]  # "classes", "scores" or "outputs" -> tensor name
 
 
-@dataclass(frozen=True)
-class Inference:
-    """Answers the three RPCs on a version, whose runs are `run`: the session's, or a batching one."""
+def answer(session: Session, run: Run, rpc: str, request: Any, response: Any, seconds: float | None) -> None:
+    """Fills the response to Classify, Regress or MultiInference; the tasks of the last share a run.
 
-    session: Session
-    run: Run
-
-    def answer(self, rpc: str, request: Any, response: Any, seconds: float | None) -> None:
-        """Fills the response to Classify, Regress or MultiInference; the tasks of the last share a run.
-
-        Raises:
-          StatusError: as TensorFlow Serving answers.
-        """
+    `run` is the session's, or a batching one; `seconds` is the time left, None no limit.
+    """
+    if rpc == "MultiInference":
+        tasks = _tasks(session, request)
+    else:
+        method = CLASSIFY if rpc == "Classify" else REGRESS
+        tasks = [_task(session, request.model_spec.signature_name, method, "No signature was found with the name: ")]
+    examples = serialized_examples(request.input)
+    feed = np.empty(len(examples), object)
+    feed[:] = examples
+    names = tuple(sorted({name for task in tasks for name in task.outputs.values()}))
+    feeds = {task.definition.inputs["inputs"].name: feed for task in tasks}
+    for name in (*feeds, *names):
+        session.check(name)
+    values = dict(zip(names, run(feeds, names, seconds), strict=True))
+    for task in tasks:
         if rpc == "MultiInference":
-            tasks = self._tasks(request)
+            part = response.results.add()
+            result = part.classification_result if task.method == CLASSIFY else part.regression_result
         else:
-            name = request.model_spec.signature_name
-            tasks = [
-                self._task(name, CLASSIFY if rpc == "Classify" else REGRESS, "No signature was found with the name: ")
-            ]
-        count, values = self._evaluate(request.input, tasks, seconds)
-        for task in tasks:
-            if rpc == "MultiInference":
-                part = response.results.add()
-                result = part.classification_result if task.method == CLASSIFY else part.regression_result
-            else:
-                part, result = response, response.result
-            result.SetInParent()
-            part.model_spec.signature_name = task.sent_name
-            if task.method == CLASSIFY:
-                _fill_classes(result, count, task.outputs, values)
-            else:
-                _fill_regressions(result, count, task.outputs["outputs"], values)
+            part, result = response, response.result
+        result.SetInParent()
+        part.model_spec.signature_name = task.sent_name
+        arrays = {key: np.asarray(values[name]) for key, name in task.outputs.items()}
+        if task.method == CLASSIFY:
+            _fill_classes(result, len(examples), arrays)
+        else:
+            _fill_regressions(result, len(examples), arrays["outputs"])
 
-    def _task(self, sent_name: str, method: str, unknown: str) -> _Task:
-        definition = self.session.signatures.get(sent_name or DEFAULT_SIGNATURE)
-        if definition is None:
-            raise invalid(unknown + (sent_name or DEFAULT_SIGNATURE))
-        outputs = (_classification_outputs if method == CLASSIFY else _regression_outputs)(definition)
-        return _Task(sent_name, definition, method, outputs)
 
-    def _tasks(self, request: inference_pb2.MultiInferenceRequest) -> list[_Task]:
-        tasks: dict[str, _Task] = {}
-        model = ""
-        for task in request.tasks:
-            name = task.model_spec.signature_name
-            if not task.model_spec.name:
-                raise invalid("Found ModelSpec with an empty model name.")
-            if model and task.model_spec.name != model:
-                raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
-            model = task.model_spec.name
-            if (name or DEFAULT_SIGNATURE) in tasks:
-                raise invalid(f"Duplicate evaluation of signature: {name or DEFAULT_SIGNATURE}")
-            unknown = "Requested signature not found in model graph: "
-            if task.method_name not in (CLASSIFY, REGRESS) and (name or DEFAULT_SIGNATURE) in self.session.signatures:
-                raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
-            tasks[name or DEFAULT_SIGNATURE] = self._task(name, task.method_name, unknown)
-        return list(tasks.values())
+def _task(session: Session, sent_name: str, method: str, unknown: str) -> _Task:
+    definition = session.signatures.get(sent_name or DEFAULT_SIGNATURE)
+    if definition is None:
+        raise invalid(unknown + (sent_name or DEFAULT_SIGNATURE))
+    outputs = (_classification_outputs if method == CLASSIFY else _regression_outputs)(definition)
+    return _Task(sent_name, definition, method, outputs)
 
-    def _evaluate(
-        self, data: input_pb2.Input, tasks: Sequence[_Task], seconds: float | None
-    ) -> tuple[int, dict[str, np.ndarray]]:
-        examples = serialized_examples(data)
-        feed = np.empty(len(examples), object)
-        feed[:] = examples
-        names = tuple(sorted({name for task in tasks for name in task.outputs.values()}))
-        feeds = {task.definition.inputs["inputs"].name: feed for task in tasks}
-        for name in (*feeds, *names):
-            self.session.check(name)
-        return len(examples), dict(zip(names, self.run(feeds, names, seconds), strict=True))
+
+def _tasks(session: Session, request: inference_pb2.MultiInferenceRequest) -> list[_Task]:
+    tasks: dict[str, _Task] = {}
+    model = ""
+    for task in request.tasks:
+        sent_name = task.model_spec.signature_name
+        name = sent_name or DEFAULT_SIGNATURE
+        if not task.model_spec.name:
+            raise invalid("Found ModelSpec with an empty model name.")
+        if model and task.model_spec.name != model:
+            raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        model = task.model_spec.name
+        if name in tasks:
+            raise invalid(f"Duplicate evaluation of signature: {name}")
+        if task.method_name not in (CLASSIFY, REGRESS) and name in session.signatures:
+            raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
+        tasks[name] = _task(session, sent_name, task.method_name, "Requested signature not found in model graph: ")
+    return list(tasks.values())
 
 
 def serialized_examples(data: input_pb2.Input) -> list[bytes]:
-    """Returns the examples of an Input, with the shared context merged into each.
-
-    Raises:
-      StatusError: INVALID_ARGUMENT.
-    """
+    """Returns the examples of an Input, with the shared context merged into each."""
     kind = data.WhichOneof("kind")
     if kind is None:
         raise invalid("Input is empty.")
@@ -123,15 +105,15 @@ def serialized_examples(data: input_pb2.Input) -> list[bytes]:
     return examples
 
 
-def _debug_string(definition: Any) -> str:
-    return _DEBUG_PREFIX + text_format.MessageToString(definition)
-
-
 def _check_input(definition: Any, what: str) -> None:
     if len(definition.inputs) != 1:
         raise invalid("Expected one input Tensor.")
     if "inputs" not in definition.inputs:
         raise invalid(f"No {what} inputs found in SignatureDef: {_debug_string(definition)}")
+
+
+def _debug_string(definition: Any) -> str:
+    return _DEBUG_PREFIX + text_format.MessageToString(definition)
 
 
 def _classification_outputs(definition: Any) -> dict[str, str]:
@@ -165,11 +147,9 @@ def _kind(array: np.ndarray) -> str:
     return types_pb2.DataType.Name(tf.dtypes.as_dtype(array.dtype).as_datatype_enum)
 
 
-def _fill_classes(result: Any, count: int, outputs: Mapping[str, str], values: Mapping[str, np.ndarray]) -> None:
-    arrays = {key: np.asarray(values[name]) for key, name in outputs.items()}
+def _fill_classes(result: Any, count: int, arrays: Mapping[str, np.ndarray]) -> None:
     for key, kind, array_type in (("classes", "DT_STRING", object), ("scores", "DT_FLOAT", np.float32)):
-        array = arrays.get(key)
-        if array is None:
+        if (array := arrays.get(key)) is None:
             continue
         if array.ndim != 2:
             raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}")
@@ -177,28 +157,23 @@ def _fill_classes(result: Any, count: int, outputs: Mapping[str, str], values: M
             raise invalid(f"Expected {key} Tensor of {kind}. Got: {_kind(array)}")
         if array.shape[0] != count:
             raise invalid(f"Expected {key} output batch size of {count}. Got: {array.shape[0]}")
-    classes, scores = arrays.get("classes"), arrays.get("scores")
-    if classes is not None and scores is not None and classes.shape[1] != scores.shape[1]:
-        raise invalid(
-            f"Tensors class and score should match in dim_size(1). Got {classes.shape[1]} vs. {scores.shape[1]}"
-        )
-    width = next(iter(arrays.values())).shape[1]
+    widths = [arrays[key].shape[1] for key in ("classes", "scores") if key in arrays]
+    if len(set(widths)) > 1:
+        raise invalid(f"Tensors class and score should match in dim_size(1). Got {widths[0]} vs. {widths[1]}")
     for row in range(count):
         classified = result.classifications.add()
-        for column in range(width):
+        for column in range(widths[0]):
             item = classified.classes.add()
-            if classes is not None:
-                item.label = classes[row, column].decode("utf-8", "replace")
-            if scores is not None:
-                item.score = scores[row, column]
+            if "classes" in arrays:
+                item.label = arrays["classes"][row, column].decode("utf-8", "replace")
+            if "scores" in arrays:
+                item.score = arrays["scores"][row, column]
 
 
-def _fill_regressions(result: Any, count: int, name: str, values: Mapping[str, np.ndarray]) -> None:
-    array = np.asarray(values[name])
+def _fill_regressions(result: Any, count: int, array: np.ndarray) -> None:
     if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
-        raise invalid(
-            f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape(array)}"
-        )
+        expected = "Expected output Tensor shape to be either [batch_size] or [batch_size, 1]"
+        raise invalid(f"{expected} but got {_shape(array)}")
     if array.shape[0] != count:
         raise invalid(f"Input batch size did not match output batch size: {count} vs. {array.shape[0]}")
     if array.dtype != np.float32:

@@ -1,7 +1,8 @@
-"""Reads the JSON body of a REST request, before `rest_parse` makes a protobuf request of it.
+"""Reads the JSON of a REST request, before `rest_parse` makes a protobuf request of it, and writes that of an answer.
 
 As in the official server, a byte-order mark is skipped, text behind the document is ignored, NaN and Infinity are numbers,
-and bytes that are not UTF-8 pass. Of equal keys the first counts, and a number beyond a double is refused.
+and bytes that are not UTF-8 pass. Of equal keys the first counts, and a number beyond a double is refused. Answers have a
+row a line, as there.
 """
 
 import base64
@@ -14,6 +15,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tfb2d.serving.server.errors import StatusError, invalid
 
 MAX_UNCOMPRESSED = 100 << 20  # bytes; the official server's limit for a gzip body
@@ -22,11 +25,7 @@ MAX_EXACT_DIGITS = 300  # a whole number of no more digits lies within a double'
 
 
 def uncompress(body: bytes, limit: int) -> bytes:
-    """Returns what a gzip body of one or more members holds, at most `limit` bytes.
-
-    Raises:
-      StatusError: INVALID_ARGUMENT where it is no gzip, was cut, or holds more.
-    """
+    """Returns what a gzip body of one or more members holds, at most `limit` bytes."""
     limit = min(limit, MAX_UNCOMPRESSED)
     try:
         data = gzip.GzipFile(fileobj=io.BytesIO(body)).read(limit + 1)
@@ -75,16 +74,11 @@ def _has_half_pair(document: str) -> bool:
 
 
 def _first_of_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns an object in which the first of equal keys counts."""
     return dict(reversed(pairs)) if len(pairs) > len({key for key, _ in pairs}) else dict(pairs)
 
 
 def _finite(digits: str) -> float:
-    """Returns a number with a fraction or an exponent.
-
-    Raises:
-      ValueError: a double cannot hold it.
-    """
+    """Returns a number with a fraction or an exponent; raises ValueError where a double cannot hold it."""
     number = float(digits)
     if math.isinf(number):
         raise ValueError("Number too big to be stored in double")
@@ -119,11 +113,10 @@ def wrong(value: Any, what: str) -> StatusError:
 def pretty(value: Any, depth: int = 0) -> str:
     """Returns a JSON value as messages show it: objects over several lines, arrays on one."""
     if isinstance(value, dict) and value:
-        pad = "    " * (depth + 1)
-        items = (
-            f"{pad}{json.dumps(key, ensure_ascii=False)}: {pretty(item, depth + 1)}" for key, item in value.items()
-        )
-        return "{\n" + ",\n".join(items) + "\n" + "    " * depth + "}"
+        names = [json.dumps(key, ensure_ascii=False) for key in value]
+        lines = [f"{name}: {pretty(item, depth + 1)}" for name, item in zip(names, value.values(), strict=True)]
+        pad = "\n" + "    " * depth
+        return f"{{{pad}    " + f",{pad}    ".join(lines) + pad + "}"
     if isinstance(value, list):
         return "[" + ", ".join(pretty(item, depth + 1) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
@@ -141,13 +134,64 @@ def is_base64(value: Any) -> bool:
 
 
 def from_base64(value: Mapping[str, str]) -> bytes:
-    """Returns the bytes of `{"b64": "..."}`; white space is skipped, padding may be left out.
-
-    Raises:
-      StatusError: INVALID_ARGUMENT.
-    """
+    """Returns the bytes of `{"b64": "..."}`; white space is skipped, padding may be left out."""
     text = "".join(value["b64"].split()).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         raise invalid("Unable to base64 decode") from None
+
+
+def error_body(message: str) -> bytes:
+    """Returns the body of an answer that is not 200."""
+    return json.dumps({"error": message}, indent=4, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _plain(array: np.ndarray, name: str) -> Any:
+    """Returns an array as JSON takes it; floats with as many digits as their type needs."""
+    if array.dtype == object:
+        shaped = np.empty(array.shape, object)
+        for index, item in np.ndenumerate(array):  # outputs of such names hold bytes, others text
+            pair = name.endswith("_bytes")
+            shaped[index] = (
+                {"b64": base64.b64encode(item).decode()} if pair else item.decode("utf-8", "surrogateescape")
+            )
+        return shaped.tolist()
+    if array.dtype.kind == "f" and array.dtype != np.float64:
+        return array.astype(str).astype(np.float64).tolist()
+    return array.tolist()
+
+
+def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
+    """Returns outputs in row format."""
+    plain: dict[str, list] = {}
+    rows = -1
+    for name, array in sorted(outputs.items()):
+        if not np.ndim(array):
+            raise invalid(f"Tensor name: {name} has no shape information ")
+        if rows not in (-1, len(array)):
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}")
+        rows, plain[name] = len(array), _plain(array, name)
+    lines = []
+    for row in zip(*plain.values(), strict=True):
+        values = [json.dumps(value, ensure_ascii=False) for value in row]
+        pairs = [f"{' ' * 12}{json.dumps(name)}: {value}" for name, value in zip(plain, values, strict=True)]
+        lines.append(values[0] if len(plain) == 1 else "{\n" + ",\n".join(pairs) + "\n        }")
+    listed = "\n        " + ",\n        ".join(lines) + "\n    " if lines else ""
+    return _encode(f'{{\n    "predictions": [{listed}]\n}}')
+
+
+def columns(outputs: Mapping[str, np.ndarray]) -> bytes:
+    """Returns outputs in column format."""
+    plain = {name: _plain(np.asarray(array), name) for name, array in sorted(outputs.items())}
+    value = next(iter(plain.values())) if len(plain) == 1 else plain
+    return _encode(json.dumps({"outputs": value}, indent=4, ensure_ascii=False))
+
+
+def results(rows: list[Any]) -> bytes:
+    """Returns the results of Classify or Regress: [[label, score], ...] or a number for each example."""
+    return _encode(json.dumps({"results": rows}, indent=4, ensure_ascii=False))

@@ -15,9 +15,9 @@ from typing import Any
 from tfb2d.serving.server import versions
 from tfb2d.serving.server.configuration import ModelSettings, check_labels
 from tfb2d.serving.server.errors import Code, StatusError, invalid
-from tfb2d.serving.server.model import Model, State, Version
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.servable import Servable
+from tfb2d.serving.server.versions import Model, State, Version
 
 _log = logging.getLogger(__name__)
 
@@ -28,33 +28,23 @@ Configured = Callable[[Mapping[str, ModelSettings]], None]
 class ModelManager:
     """Keeps the served versions in step with the folders and the configuration.
 
-    Args:
-      options: flags.
-      load: makes a servable of (name, version, folder, base path); raises StatusError.
-      configured: is called with every configuration that was taken on.
+    `configured` is called with every configuration that was taken on.
     """
 
     def __init__(self, options: Options, load: Loader, configured: Configured | None = None) -> None:
-        self._configured = configured
-        self._options = options
-        self._load_servable = load
+        self._options, self._load_servable, self._configured = options, load, configured
         self._models: dict[str, Model] = {}
         self._changed = threading.Condition(threading.RLock())
         self._slots = threading.Semaphore(options.num_load_threads or 2)
         self._stopped = threading.Event()
-        self._polled = threading.Lock()
-        self._reloading = threading.Lock()
+        self._polled, self._reloading = threading.Lock(), threading.Lock()
         # By name and version, None for the latest; replaced, never changed: requests read it without a lock.
         self._serving: dict[str, dict[int | None, Version]] = {}
 
     # Requests
 
     def take(self, spec: Any) -> Version:
-        """Returns the version that a ModelSpec means; the caller gives it back.
-
-        Raises:
-          StatusError: INVALID_ARGUMENT or NOT_FOUND.
-        """
+        """Returns the version that a ModelSpec means, held until the end of a `with` block."""
         name = spec.name
         if not name:
             raise invalid("ModelSpec has no name specified.")
@@ -73,18 +63,13 @@ class ModelManager:
         raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {which}")
 
     def status(self, name: str, number: int | None) -> list[Version]:
-        """Returns a model's versions, highest first.
-
-        Raises:
-          StatusError: NOT_FOUND.
-        """
+        """Returns a model's versions, highest first."""
         with self._changed:
             known = self._models[name].versions if name in self._models else {}
             chosen = [known[key] for key in sorted(known, reverse=True) if number in (None, key)]
-        if not chosen and number is not None:
-            raise StatusError(Code.NOT_FOUND, f"Could not find version {number} of model {name}")
         if not chosen:
-            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+            which = "any versions" if number is None else f"version {number}"
+            raise StatusError(Code.NOT_FOUND, f"Could not find {which} of model {name}")
         return chosen
 
     def settings(self) -> dict[str, ModelSettings]:
@@ -98,9 +83,6 @@ class ModelManager:
         """Takes on a configuration, at start or later: models that it does not list go.
 
         Waits for new ones, at most `seconds`; None is for ever.
-
-        Raises:
-          StatusError: UNKNOWN (a new model cannot be loaded), FAILED_PRECONDITION (labels), DEADLINE_EXCEEDED.
         """
         with self._reloading:
             new = self._take_on(models)
@@ -121,9 +103,7 @@ class ModelManager:
                 model = self._models.get(settings.name)
                 if model is None or model.removed:
                     new.add(settings.name)
-                    known = model.versions if model else {}
-                    self._models[settings.name] = model = Model(settings)
-                    model.versions = known
+                    self._models[settings.name] = model = Model(settings, model.versions if model else {})
                 model.settings = settings
             names = {settings.name for settings in models}
             for name, model in self._models.items():
@@ -175,12 +155,12 @@ class ModelManager:
             for model in models:
                 if only is not None and model.settings.name not in only:
                     continue
-                folders = versions.scan(model.settings.base_path)
-                model.warn_once(folders)
+                folders = model.scan()
                 if folders is None:
                     continue  # what serves goes on serving
                 chosen = {number: folders[number] for number in versions.choose(folders, model.settings.policy)}
-                retry = {number for number, path in chosen.items() if _changed_after_failure(model, number, path)}
+                known = [version for number, version in model.versions.items() if number in chosen]
+                retry = {version.number for version in known if version.failed and version.changed_since()}
                 with self._changed:
                     if not model.removed:
                         model.seen = model.seen or bool(chosen)
@@ -231,18 +211,18 @@ class ModelManager:
                 return None
             with self._changed:
                 version.state = State.LOADING
-            error: StatusError | None = None
-            servable = None
+            servable: Servable | None = None
+            failure: StatusError | None = None
             try:
                 with self._slots:
                     servable = self._load_servable(version.name, version.number, version.path, base)
-            except StatusError as answer:
-                error = answer
-            except Exception as problem:  # a model must not be able to end the server
+            except StatusError as error:
+                failure = error
+            except Exception as error:  # a model must not be able to end the server
                 _log.exception("loading %s %d", version.name, version.number)
-                error = StatusError(Code.UNKNOWN, f"{type(problem).__name__}: {problem}")
-            if versions.fingerprint(version.path)[1] == version.content:
-                version.error = error
+                failure = StatusError(Code.UNKNOWN, f"{type(error).__name__}: {error}")
+            if not version.changed_since():
+                version.error = failure
                 return servable
             _log.warning("%s changed while it was being loaded; loading it again", version.path)
             if servable is not None:
@@ -288,11 +268,6 @@ class ModelManager:
                 for version in model.versions.values():
                     version.cancelled.set()
             self._changed.notify_all()
-
-
-def _changed_after_failure(model: Model, number: int, path: str) -> bool:
-    version = model.versions.get(number)
-    return version is not None and version.failed and versions.fingerprint(path)[1] != version.content
 
 
 def _in_thread(work: Callable[..., None], *arguments: Any) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tfb2d.errors import UserError
 
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 CORES = os.cpu_count() or 1
 OWN = "own"  # a flag that the official server does not know
 REFUSED = "refused"  # would promise what the embedded server cannot give
@@ -115,57 +116,39 @@ class Options:
 FLAGS = {spec.name: spec for spec in dataclasses.fields(Options)}
 
 
-def parse(arguments: Sequence[str]) -> tuple[Options, list[str]]:
-    """Reads a command line.
+class Given(typing.NamedTuple):
+    """Holds a command line, read."""
 
-    Returns:
-      The options, and the arguments that no flag takes.
+    options: Options
+    unknown: list[str]  # arguments that no flag takes
+    own: list[str]  # names of flags that tensorflow_model_server does not know
+    ignored: list[str]  # names of flags that it knows and that do nothing here
+    official: list[str]  # arguments less those of `own`
 
-    Raises:
-      FlagError: a value that cannot be read, in tensorflow_model_server's words, or options that cannot work.
-    """
+
+def parse(arguments: Sequence[str]) -> Given:
+    """Reads a command line; raises FlagError, in tensorflow_model_server's words, for what cannot be read or work."""
     values: dict[str, typing.Any] = {}
-    unknown = []
+    unknown, own, ignored, official = [], [], [], []
     for argument in arguments:
-        name, value = _name(argument), argument.partition("=")[2] if "=" in argument else None
+        name, equals, value = argument.removeprefix("--").partition("=") if argument.startswith("--") else ("",) * 3
         spec = FLAGS.get(name)
-        if spec is not None and (value is not None or spec.type is bool):
-            values[name] = _value(spec, "true" if value is None else value)
-        elif name not in WITHOUT_EFFECT:
+        if spec is not None and spec.metadata["kind"] == OWN:
+            own.append(name)
+        else:
+            official.append(argument)
+        if spec is not None and (equals or spec.type is bool):
+            values[name] = _value(spec, value if equals else "true")
+        elif name in WITHOUT_EFFECT:
+            ignored.append(name)
+        else:
             unknown.append(argument)
-    return Options(**values), unknown
-
-
-def _name(argument: str) -> str:
-    """Returns the name of the flag that an argument gives; "" where it gives none."""
-    return argument.removeprefix("--").partition("=")[0] if argument.startswith("--") else ""
-
-
-def without_effect(arguments: Sequence[str]) -> list[str]:
-    """Returns the given flags that the official server knows and that do nothing here."""
-    return [name for name in map(_name, arguments) if name in WITHOUT_EFFECT]
+    return Given(Options(**values), unknown, own, ignored, official)
 
 
 def _value(spec: dataclasses.Field, text: str) -> typing.Any:
-    if spec.type is bool:
-        if text.lower() in ("true", "1", "false", "0"):
-            return text.lower() in ("true", "1")
-    elif spec.type is str:
-        return text
-    else:
-        try:
-            return typing.cast(type, spec.type)(text)
-        except ValueError:
-            pass
-    raise FlagError(f"Couldn't interpret value {text} for flag {spec.name}.")
-
-
-def own_flags(arguments: Sequence[str]) -> list[str]:
-    """Returns the names of the given flags that tensorflow_model_server does not know."""
-    return [name for name in map(_name, arguments) if name in FLAGS and FLAGS[name].metadata["kind"] == OWN]
-
-
-def official_arguments(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments that tensorflow_model_server knows, too."""
-    own = own_flags(arguments)
-    return [argument for argument in arguments if _name(argument) not in own]
+    read = _BOOLEANS.__getitem__ if spec.type is bool else typing.cast(type, spec.type)
+    try:
+        return read(text.lower() if spec.type is bool else text)
+    except (ValueError, KeyError):
+        raise FlagError(f"Couldn't interpret value {text} for flag {spec.name}.") from None

@@ -30,23 +30,19 @@ class _Log(NamedTuple):
 
 
 class RequestLogs:
-    """Keeps the logs of all models: of --log_requests, or of a model's own logging_config.
-
-    Raises:
-      FlagError: the folder of --log_requests cannot be made or written to.
-    """
+    """Keeps the logs of all models; raises FlagError where the folder of --log_requests cannot be written to."""
 
     def __init__(self, options: Options, metrics: Metrics) -> None:
         self._metrics = metrics
         self._tags = options.saved_model_tags.split(",")
         self._limits = Limits(folder_bytes=options.log_requests_max_mb << 20)
         self._shared = None
-        if options.log_requests:
-            self._shared = LogSettings(os.path.join(options.log_requests, ""), options.log_requests_rate)
+        if folder := options.log_requests:
+            self._shared = LogSettings(os.path.join(folder, ""), options.log_requests_rate)
             try:
-                RecordFiles(options.log_requests)  # raises at start, not at the first request
+                RecordFiles(folder)  # raises at start, not at the first request
             except OSError as error:
-                raise FlagError(f"--log_requests={options.log_requests} cannot be written: {error.strerror}") from None
+                raise FlagError(f"--log_requests={folder} cannot be written: {error.strerror}") from None
         self._own: dict[str, LogSettings] = {}
         self._logs: dict[str, _Log] = {}  # by model
         self._lock = threading.Lock()

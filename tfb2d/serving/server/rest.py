@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfb2d.serving.server import json_body, rest_format, rest_parse, tensors
+from tfb2d.serving.server import json_body, rest_parse, tensors
 from tfb2d.serving.server.api import Api
 from tfb2d.serving.server.errors import Code, StatusError, invalid, unexpected, where
 from tfb2d.serving.server.options import Options
@@ -85,7 +85,7 @@ class Rest:
                 problem = invalid("JSON Parse error: lists or objects are nested too deep")
             elif not isinstance(error, StatusError):
                 _log.error("%s", where(error))
-            text = rest_format.error_body(problem.message)
+            text = json_body.error_body(problem.message)
             return _response(_HTTP.get(problem.code, 500), text, headers=self._cors)
 
     def _answer(self, request: Request, target: str, body: bytes) -> bytes:
@@ -110,18 +110,15 @@ class Rest:
         _fill_spec(request.model_spec, match)
         name = request.model_spec.signature_name = rest_parse.signature_name(document)
         # The version is held while the body is read: its signature says which types the values have.
-        version = self._api.models.take(request.model_spec)
-        try:
+        with self._api.models.take(request.model_spec) as version:
             assert version.servable is not None
             definition = version.servable.session.signatures.get(name)
             if definition is None:
                 raise invalid(f'Serving signature name: "{name}" not found in signature def')
             by_row = rest_parse.fill_predict(request, document, definition.inputs)
-        finally:
-            version.give_back()
         response = self._api.infer("Predict", request, end - time.monotonic(), "REST")
         outputs = {alias: tensors.to_array(proto, alias, _NO_LIMIT, 0) for alias, proto in response.outputs.items()}
-        return rest_format.predictions(outputs) if by_row else rest_format.columns(outputs)
+        return json_body.predictions(outputs) if by_row else json_body.columns(outputs)
 
     def _examples(self, document: dict[str, Any], match: re.Match, end: float) -> bytes:
         classify = match[4] == "classify"
@@ -131,9 +128,9 @@ class Rest:
         rest_parse.fill_examples(request.input, document)
         answer = self._api.infer("Classify" if classify else "Regress", request, end - time.monotonic(), "REST")
         if not classify:
-            return rest_format.results([_shortest(item.value) for item in answer.result.regressions])
+            return json_body.results([_shortest(item.value) for item in answer.result.regressions])
         rows = [[[item.label, _shortest(item.score)] for item in row.classes] for row in answer.result.classifications]
-        return rest_format.results(rows)
+        return json_body.results(rows)
 
     def _status(self, match: re.Match) -> bytes:
         request = get_model_status_pb2.GetModelStatusRequest()

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import input_pb2, predict_pb2
 
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.json_body import from_base64, is_base64, json_type, pretty, to_bytes, to_name, wrong
-from tfb2d.serving.server.predict import DEFAULT_SIGNATURE
+from tfb2d.serving.server.session import DEFAULT_SIGNATURE
 from tfb2d.serving.server.tensors import KINDS, type_name
 
 _FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE)
@@ -27,11 +27,7 @@ _RANGES = {  # of integers; the official server lets all small ones be as large 
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
-    """Returns the document's signature_name; the default where it is missing or empty.
-
-    Raises:
-      StatusError: it is no string.
-    """
+    """Returns the document's signature_name; the default where it is missing or empty."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise wrong(document, "not formatted correctly. 'signature_name' key must be a string value.")
@@ -43,9 +39,6 @@ def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any
 
     Returns:
       Whether the body was in row format ("instances").
-
-    Raises:
-      StatusError: INVALID_ARGUMENT.
     """
     if not inputs:
         raise invalid(f"Failed to get input map for signature: {signature_name(document)}")
@@ -73,10 +66,8 @@ def _fill_rows(request: predict_pb2.PredictRequest, document: Mapping[str, Any],
         raise wrong(document, "No values in 'instances' array")
     named = _is_object(rows[0])
     if not named and len(inputs) > 1:
-        raise invalid(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per"
-            " tensorinfo_map"
-        )
+        expected = "list of objects as multiple input tensors required as per tensorinfo_map"
+        raise invalid(f"instances is a plain list, but expecting {expected}")
     builders = {name: _Builder(info.dtype) for name, info in inputs.items()}
     for index, row in enumerate(rows):
         if _is_object(row) != named:
@@ -91,10 +82,9 @@ def _fill_rows(request: predict_pb2.PredictRequest, document: Mapping[str, Any],
                 key = f" key: {name}" if named else ""
                 raise invalid(f"Failed to process element: {index}{key} of 'instances' list. Error: {error}") from None
         if named and len(row) != len(inputs):
-            raise invalid(
-                f"Failed to process element: {index} of 'instances' list. JSON object: {pretty(row)} keys must be"
-                f" equal to: {','.join(sorted(inputs))}"
-            )
+            expected = f"keys must be equal to: {','.join(sorted(inputs))}"
+            where = f"Failed to process element: {index} of 'instances' list."
+            raise invalid(f"{where} JSON object: {pretty(row)} {expected}")
     for name, builder in builders.items():
         builder.finish(request.inputs[name], len(rows))
 
@@ -103,10 +93,8 @@ def _fill_columns(request: predict_pb2.PredictRequest, document: Any, inputs: Ma
     values = document
     if not _is_object(document):
         if len(inputs) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per"
-                " tensorinfo_map"
-            )
+            expected = "an object as multiple input tensors required as per tensorinfo_map"
+            raise invalid(f"inputs is a plain value/list, but expecting {expected}")
         values = dict.fromkeys(inputs, document)
     for name, info in sorted(inputs.items()):
         if name not in values:
@@ -191,11 +179,7 @@ def _leaf(value: Any, dtype: int) -> Any:
 
 
 def fill_examples(data: input_pb2.Input, document: Mapping[str, Any]) -> None:
-    """Fills an Input from "examples" and "context".
-
-    Raises:
-      StatusError: INVALID_ARGUMENT.
-    """
+    """Fills an Input from "examples" and "context"."""
     target = data.example_list.examples
     if "context" in document:
         _fill_example(data.example_list_with_context.context, document["context"])

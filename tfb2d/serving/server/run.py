@@ -1,5 +1,6 @@
 """Starts the embedded server, keeps it going, and ends it in order; `tfb2d serve` calls `run`."""
 
+import contextlib
 import gc
 import logging
 import os
@@ -12,26 +13,26 @@ from typing import Any
 from tfb2d.serving.lean import give_back_memory
 from tfb2d.serving.server.api import Api
 from tfb2d.serving.server.batching import Batcher
-from tfb2d.serving.server.configuration import from_proto
+from tfb2d.serving.server.configuration import Prepared, from_proto
 from tfb2d.serving.server.errors import StatusError
 from tfb2d.serving.server.grpc_server import make_server
 from tfb2d.serving.server.health import Health
 from tfb2d.serving.server.http_server import HttpServer
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.models import ModelManager
-from tfb2d.serving.server.options import FlagError, Options
-from tfb2d.serving.server.preflight import Prepared
+from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.request_log import RequestLogs
 from tfb2d.serving.server.rest import Rest
 from tfb2d.serving.server.servable import Servable
 from tfb2d.serving.server.textprotos import read_text_proto
+from tfb2d.serving.server.transport import Transport
 from tfb2d.serving.server.warmup import warm_up
 
 _log = logging.getLogger(__name__)
 
 
 class EmbeddedServer:
-    """Serves models by the flags and the files that `preflight.prepare` read; `start` returns when it serves."""
+    """Serves models by the flags and the files that `configuration.prepare` read; `start` returns when it serves."""
 
     def __init__(self, options: Options, prepared: Prepared) -> None:
         self._options = options
@@ -41,25 +42,21 @@ class EmbeddedServer:
         self._request_logs = RequestLogs(options, self.metrics)
         self.models = ModelManager(options, self._load, self._request_logs.configure)
         self._api = Api(self.models, self.metrics, self._request_logs)
-        self._health = Health() if options.enable_grpc_healthcheck_service else None
+        self._health = Health()
         self._stopped = threading.Event()
-        self._grpc: Any = None
+        self._grpc: Transport | None = None
         self._http: HttpServer | None = None
 
     def _load(self, name: str, version: int, folder: str, base: str) -> Servable:
         _log.info("Loading servable version {name: %s version: %d} from %s", name, version, folder)
         started = time.perf_counter()
-        try:
-            servable = Servable(folder, base, self._options, self._batcher, self.metrics.batched)
-            try:
-                if self._options.enable_model_warmup:
-                    warm_up(servable, folder, self._options.num_request_iterations_for_warmup, self.metrics)
-            except BaseException:
-                servable.close()
-                raise
-        except Exception:
-            self.metrics.loads.add(folder, "fail")
-            raise
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.metrics.loads.add, folder, "fail")
+            servable = Servable(folder, base, self._options, self._batcher)
+            stack.callback(servable.close)
+            if self._options.enable_model_warmup:
+                warm_up(servable, folder, self._options.num_request_iterations_for_warmup, self.metrics)
+            stack.pop_all()  # nothing failed
         self.metrics.loads.add(folder, "success")
         self.metrics.load_latency.add(folder, count=int((time.perf_counter() - started) * 1e6))
         give_back_memory()
@@ -67,12 +64,7 @@ class EmbeddedServer:
         return servable
 
     def start(self) -> None:
-        """Loads the models, then opens the ports.
-
-        Raises:
-          StatusError: a model cannot be loaded.
-          FlagError: a port cannot be bound.
-        """
+        """Loads the models, then opens the ports; raises StatusError for a model, FlagError for a port."""
         threading.Thread(target=self.models.watch, name="poll", daemon=True).start()
         self.models.configure(self._prepared.models, starting=True)
         if self._stopped.is_set():
@@ -81,14 +73,8 @@ class EmbeddedServer:
         self._grpc = make_server(self._api, options, self._health, self._prepared.credentials)
         self._grpc.start()
         if options.rest_api_port:
-            answers = Rest(self._api, options, self._prepared.monitoring_path)
-            limit, threads = options.max_request_bytes, options.rest_api_num_threads
-            address = options.host, options.rest_api_port
-            self._http = HttpServer(*address, answers.handle, threads, limit, options.drain_seconds)
-            try:
-                self._http.start()
-            except OSError as error:
-                raise FlagError(f"cannot listen on {options.host}:{options.rest_api_port}: {error.strerror}") from None
+            self._http = HttpServer(options, Rest(self._api, options, self._prepared.monitoring_path).handle)
+            self._http.start()
             _log.info("Exporting HTTP/REST API at:%s:%d ...", options.host, options.rest_api_port)
         _log.info("Running gRPC ModelServer at %s:%d ...", options.host, options.port)
         if options.model_config_file and options.model_config_file_poll_wait_seconds > 0:
@@ -122,8 +108,7 @@ class EmbeddedServer:
     def stop(self) -> None:
         """Takes no new requests, lets those in work end, and writes the logs."""
         grace = self._options.drain_seconds
-        if self._health is not None:
-            self._health.stop()
+        self._health.stop()
         if self._http is not None:
             self._http.stop()
         if self._grpc is not None:
@@ -135,12 +120,7 @@ class EmbeddedServer:
 
 
 def run(options: Options, prepared: Prepared) -> None:
-    """Serves until SIGTERM or SIGINT; then ends the process with status 0.
-
-    Raises:
-      StatusError: a model cannot be loaded.
-      FlagError: a port cannot be bound.
-    """
+    """Serves until SIGTERM or SIGINT; then ends the process with status 0. Raises as `EmbeddedServer.start` does."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, and 1,024 of them are soon idle
     server = EmbeddedServer(options, prepared)

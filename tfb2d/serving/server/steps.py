@@ -20,21 +20,13 @@ _log = logging.getLogger(__name__)
 
 
 class Work(NamedTuple):
-    """Describes a session run that a step needs.
+    """Describes a session run that a step needs."""
 
-    Attributes:
-      run: what runs it.
-      feeds: tensor name -> array.
-      fetches: tensor names.
-      seconds: time left; None is no limit.
-      joins: whether rows are independent, so that rows of other requests may run along.
-    """
-
-    run: Run
-    feeds: dict[str, np.ndarray]
-    fetches: tuple[str, ...]
-    seconds: float | None
-    joins: bool
+    run: Run  # what runs it
+    feeds: dict[str, np.ndarray]  # by tensor name
+    fetches: tuple[str, ...]  # tensor names
+    seconds: float | None  # time left; None is no limit
+    joins: bool  # whether rows are independent, so that rows of other requests may run along
 
     def alone(self) -> Outputs:
         """Returns the outputs of this run by itself."""
@@ -59,11 +51,7 @@ Step = Generator[Work, list[np.ndarray], T]
 
 
 def alone(step: Step[T]) -> T:
-    """Returns the answer of a step that shares no run.
-
-    Raises:
-      What the step raises.
-    """
+    """Returns the answer of a step that shares no run."""
     try:
         work = next(step)
         while True:
@@ -130,9 +118,8 @@ def _shared(works: Sequence[Work]) -> list[Outputs]:
     else:
         if outputs and all(array.shape[:1] == (ends[-1],) for array in outputs):
             return [list(parts) for parts in zip(*(np.split(array, ends[:-1]) for array in outputs), strict=True)]
-        _log.warning(
-            "outputs of %s do not have a row for each input row: its requests run singly", ", ".join(first.fetches)
-        )
+        names = ", ".join(first.fetches)
+        _log.warning("outputs of %s do not have a row for each input row: its requests run singly", names)
         return [work.alone() for work in works]
     half = len(works) // 2
     return _shared(works[:half]) + _shared(works[half:])

@@ -53,9 +53,6 @@ def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_stri
       max_bytes: refuses a shape that asks for more memory than this and than its values fill, so that a request of
         twenty bytes cannot take gigabytes.
       max_string: refuses a longer string; 0 is no limit.
-
-    Raises:
-      StatusError: INVALID_ARGUMENT.
     """
     dtype, field = KINDS.get(proto.dtype, (None, ""))
     sizes = [dim.size for dim in proto.tensor_shape.dim]  # `unknown_rank` is not looked at, as in TensorFlow
@@ -84,11 +81,7 @@ def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_stri
 
 
 def _strings_in_content(content: bytes, count: int) -> list[bytes]:
-    """Returns the strings in `tensor_content`, as C++ clients write them: `count` varint lengths, then the bytes of all.
-
-    Raises:
-      ValueError: the lengths and the bytes do not match.
-    """
+    """Returns the strings in `tensor_content`, as C++ clients write them: varint lengths, then the bytes of all."""
     lengths, position = [], 0
     for _ in range(count):
         length = shift = 0
@@ -121,13 +114,7 @@ def _strings(values: list[bytes], count: int, alias: str, max_string: int) -> np
 
 
 def fill_proto(proto: tensor_pb2.TensorProto, value: Any, as_content: bool = False) -> None:
-    """Writes an answer's tensor.
-
-    Args:
-      proto: an empty tensor.
-      value: the array; object arrays hold bytes.
-      as_content: writes numbers as `tensor_content` (--enable_serialization_as_tensor_content).
-    """
+    """Writes an array (of objects: bytes) to an answer's empty tensor; numbers as `tensor_content` if `as_content`."""
     array = np.asarray(value, object if isinstance(value, bytes) else None)  # a scalar string comes as bytes
     proto.dtype = _NUMBERS[array.dtype]
     proto.tensor_shape.SetInParent()  # a scalar has a shape, too

@@ -28,21 +28,13 @@ class Stream(Protocol):
 
 
 class Method(NamedTuple):
-    """Says how a path is answered.
+    """Says how a path is answered."""
 
-    Attributes:
-      answer: gives the answer; of a stream, the first one.
-      bounded: whether it counts as a request in work.
-      background: whether it may take long, so that it gets a thread of its own.
-      stream: is handed the call, to end it later.
-      together: answers several requests in less time than one after the other.
-    """
-
-    answer: Answer
-    bounded: bool = True
-    background: bool = False
-    stream: Callable[[Stream], None] | None = None
-    together: AnswerTogether | None = None
+    answer: Answer  # of a stream, the first one
+    bounded: bool = True  # whether it counts as a request in work
+    background: bool = False  # whether it may take long, so that it gets a thread of its own
+    stream: Callable[[Stream], None] | None = None  # is handed the call, to end it later
+    together: AnswerTogether | None = None  # answers several requests in less time than one after the other
 
     def result(self, data: bytes, seconds: float | None) -> bytes | StatusError:
         """Returns the answer, or the error that stands for it."""
@@ -60,21 +52,13 @@ def in_grpc_words(error: StatusError) -> StatusError:
 
 
 class Setup(NamedTuple):
-    """Says what a transport serves, and how much at once.
+    """Says what a transport serves, and how much at once."""
 
-    Attributes:
-      methods: path -> method; other paths are UNIMPLEMENTED.
-      in_work: requests that are answered or in line for it; one more waits a moment, then is RESOURCE_EXHAUSTED.
-      workers: threads that answer them.
-      settings: gRPC channel arguments.
-      on_closed: is called with a stream whose client has left.
-    """
-
-    methods: Mapping[str, Method]
-    in_work: int
-    workers: int
-    settings: Sequence[tuple[str, Any]] = ()
-    on_closed: Callable[[Stream], None] = lambda stream: None
+    methods: Mapping[str, Method]  # by path; other paths are UNIMPLEMENTED
+    in_work: int  # requests that are answered or in line for it; one more waits a moment, then is RESOURCE_EXHAUSTED
+    workers: int  # threads that answer them
+    settings: Sequence[tuple[str, Any]] = ()  # gRPC channel arguments
+    on_closed: Callable[[Stream], None] = lambda stream: None  # is called with a stream whose client has left
 
 
 class Transport(Protocol):

@@ -7,22 +7,18 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
+from tfb2d.model_folder import WARMUP
 from tfb2d.serving.server.errors import Code, StatusError, invalid
 from tfb2d.serving.server.metrics import Metrics
 from tfb2d.serving.server.servable import RPCS, Servable
 from tfb2d.serving.server.steps import alone
 
-FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000  # as in TensorFlow Serving
 
 
 def warm_up(servable: Servable, folder: str, iterations: int, metrics: Metrics) -> None:
-    """Replays a version folder's warm-up requests, `iterations` times each; without a warm-up file nothing happens.
-
-    Raises:
-      StatusError: a request's own error, DATA_LOSS for a file that is no TFRecord.
-    """
-    file = Path(folder, FILE)
+    """Replays a version folder's warm-up requests, `iterations` times each; without a warm-up file nothing happens."""
+    file = Path(folder, WARMUP)
     if not file.is_file():
         return
     started, status = time.perf_counter(), "OK"

@@ -13,7 +13,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import input_pb2, predict_pb2
 
-from tfb2d.serving.server import json_body, rest_format, rest_parse, tensors
+from tfb2d.serving.server import json_body, rest_parse, tensors
 from tfb2d.serving.server.errors import StatusError
 
 JSON = st.recursive(
@@ -65,24 +65,24 @@ def test_rows_and_columns():
 
 def test_layout():
     outputs = {"score": np.float32([0.5, 1e-5])}
-    assert rest_format.predictions(outputs) == b'{\n    "predictions": [\n        0.5,\n        1e-05\n    ]\n}'
-    assert rest_format.columns(outputs) == b'{\n    "outputs": [\n        0.5,\n        1e-05\n    ]\n}'
+    assert json_body.predictions(outputs) == b'{\n    "predictions": [\n        0.5,\n        1e-05\n    ]\n}'
+    assert json_body.columns(outputs) == b'{\n    "outputs": [\n        0.5,\n        1e-05\n    ]\n}'
     two = {"a": np.array([b"x", "é".encode()], object), "b_bytes": np.array([b"\xff", b""], object)}
-    read = json.loads(rest_format.predictions(two))["predictions"]
+    read = json.loads(json_body.predictions(two))["predictions"]
     assert read == [{"a": "x", "b_bytes": {"b64": "/w=="}}, {"a": "é", "b_bytes": {"b64": ""}}]
-    assert json.loads(rest_format.columns(two))["outputs"]["a"] == ["x", "é"]
+    assert json.loads(json_body.columns(two))["outputs"]["a"] == ["x", "é"]
     special = {"s": np.float32([np.nan, np.inf, -np.inf])}
-    assert rest_format.predictions(special).split() == b'{ "predictions": [ NaN, Infinity, -Infinity ] }'.split()
+    assert json_body.predictions(special).split() == b'{ "predictions": [ NaN, Infinity, -Infinity ] }'.split()
     with pytest.raises(StatusError, match="inconsistent batch size"):
-        rest_format.predictions({"a": np.zeros(2), "b": np.zeros(3)})
+        json_body.predictions({"a": np.zeros(2), "b": np.zeros(3)})
     with pytest.raises(StatusError, match="no shape information"):
-        rest_format.predictions({"a": np.float32(1)})
+        json_body.predictions({"a": np.float32(1)})
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
 def test_floats_come_back_as_they_were(values):
     array = np.float32(values)
-    read = json.loads(rest_format.predictions({"s": array}))["predictions"]
+    read = json.loads(json_body.predictions({"s": array}))["predictions"]
     assert np.float32(read).tobytes() == array.tobytes()
 
 
@@ -231,5 +231,5 @@ def test_a_signature_without_inputs_and_types_that_json_lacks():
 
 def test_numbers_have_the_digits_that_their_type_needs():
     values = np.float32([0.25, 1 / 3, 9e6, 3e-5, 16777216, 18])
-    text = rest_format.predictions({"s": values}).decode()
+    text = json_body.predictions({"s": values}).decode()
     assert text.split()[3:9] == ["0.25,", "0.33333334,", "9000000.0,", "3e-05,", "16777216.0,", "18.0"]
