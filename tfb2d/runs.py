@@ -192,13 +192,16 @@ class Run:
 
 
 @contextmanager
-def locked(folder: Path, lock: Path | None = None) -> Iterator[None]:
-    """Holds a folder for this process, by locking `lock` or else `.lock` in it; see `Run.locked`."""
+def locked(folder: Path, lock: Path | None = None, wait: bool = False) -> Iterator[None]:
+    """Holds a folder for this process, by locking `lock` or else `.lock` in it; see `Run.locked`.
+
+    With `wait` it waits for another process that holds the folder, instead of raising RunBusyError.
+    """
     lock = lock or folder / ".lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             message = f"{folder}: another process is at work in this folder; wait for it, or name another"
             raise RunBusyError(message) from error

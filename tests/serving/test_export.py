@@ -1,6 +1,9 @@
 """The exported SavedModel: versions, signatures, warm-up, what lies beside it."""
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from tfb2d.serving.export import export
 from tfb2d.serving.server.options import Options
 from tfb2d.serving.server.servable import Servable
 from tfb2d.serving.server.steps import alone, together
-from tfb2d.serving.version_folder import WARMUP
+from tfb2d.serving.version_folder import WARMUP, write_version
 from tfb2d.students.model import Student
 from tfb2d.students.text_spec import SPEC
 
@@ -60,7 +63,30 @@ def test_versions_rise_and_the_same_model_is_not_written_twice(tmp_path: Path) -
     assert exported(student, tmp_path).name == "1"
     (tmp_path / "shop/7").mkdir()
     assert exported(student, tmp_path, "two").name == "8"
-    assert sorted(path.name for path in (tmp_path / "shop").iterdir()) == ["1", "7", "8"]
+    assert sorted(path.name for path in (tmp_path / "shop").glob("[!.]*")) == ["1", "7", "8"]
+
+
+def test_exports_at_the_same_time_take_turns(tmp_path: Path) -> None:
+    started = threading.Event()
+
+    def write(name: str) -> Callable[[Path], tuple[dict, list]]:
+        def work(folder: Path) -> tuple[dict, list]:
+            started.set()
+            time.sleep(0.2)  # the other one comes meanwhile
+            folder.mkdir()
+            (folder / name).touch()
+            return {}, []
+
+        return work
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(write_version, tmp_path / "model", "a", write("first"))
+        started.wait()
+        second = pool.submit(write_version, tmp_path / "model", "b", write("second"))
+        folders = [first.result(), second.result()]
+    assert folders == [tmp_path / "model" / "1", tmp_path / "model" / "2"]
+    assert (folders[0] / "first").exists()
+    assert (folders[1] / "second").exists()
 
 
 def test_the_card_states_the_threshold(pair: tuple[Student, Path], tmp_path: Path) -> None:

@@ -209,11 +209,11 @@ def test_a_killed_export_leaves_no_version_and_the_next_one_writes_it(tmp_path: 
     trained.save(tmp_path / "twin", {"calibration": {"scale": 1.0, "bias": [0.0]}})
     output = tmp_path / "shop"
     code = f"from tfb2d.cli import main; main(['export', '--source={tmp_path}/twin', '--output={output}'])"
-    run_and_kill(python(code), lambda: output.exists() and any(output.iterdir()))  # its hidden folder is there
+    run_and_kill(python(code), lambda: output.exists() and any(output.glob(".*.partial")))  # its hidden folder is there
     assert version_folders(output) == []
     run(python(code))
     (version,) = version_folders(output)
-    assert [path.name for path in output.iterdir()] == ["1"]
+    assert [path.name for path in output.glob("[!.]*")] == ["1"]
     np.testing.assert_allclose(tfb2d.load(version).embed_query(TEXTS), trained.embed_query(TEXTS), atol=0.02)
 
 

@@ -71,6 +71,7 @@ def add_arguments(parser: "Parser") -> None:
     how.integer("training_rows", "Rows for the speed of hashing and training; 0 leaves it out.", 200_000, 0)
     how.integer("training_buckets", "Rows of the table that is trained.", 2**20, 1)
     how.integer("training_batch", "Rows of a training step.", 512, 1)
+    how.switch("mixed_precision", "Measure students with matrix products in bfloat16, too.", False)
     how.switch("progress", "Show a progress bar.", True)
     costs = parser.group("costs")
     costs.real("watts_per_core", "Watts of one busy core with its share of the machine.", Costs.watts, 0.0)
@@ -95,7 +96,7 @@ def run(options: Namespace) -> None:
     costs = Costs(options.watts_per_core, options.price_per_core_hour)
     settings = Settings(threads, batches, options.seconds, options.rounds, options.limit, costs)
     out = Path(options.output)
-    models = student_models(options.model)
+    models = student_models(options.model, options.mixed_precision)
     tasks = tuple(task for _, task, _ in models.values())
     labels = {"label": options.label, "classes": options.classes}
     works = load(options.data, tasks, train=options.train, fields=options.fields, **labels)
@@ -152,7 +153,7 @@ def _training_lines(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]]]:
+def student_models(flags: Sequence[str], mixed_precision: bool = False) -> dict[str, tuple[Path, Any, list[str]]]:
     """Reads the --model flags as name -> (version folder, task, forms)."""
     from tfb2d.atomic import read_json
     from tfb2d.bench.students import forms
@@ -168,6 +169,7 @@ def student_models(flags: Sequence[str]) -> dict[str, tuple[Path, Any, list[str]
         name = name or (STUDENT if len(flags) == 1 else f"{STUDENT}-{version_folder.parent.name}-{version_folder.name}")
         if name in models or name in PEERS:
             raise BenchError(f"--model={entry}: something else is called {name}; write --model=NAME={folder}")
+        kinds += ["Bfloat16"] if mixed_precision else []
         models[name] = version_folder, Task.from_json(read_json(version_folder / ABOUT)["task"]), kinds
     return models
 

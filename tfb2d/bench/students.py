@@ -13,12 +13,12 @@ Feeds = tuple[dict[str, np.ndarray], str]  # array by tensor name, and the name 
 class Session:
     """Scores as a server does: one session run a call (`tfb2d.serving.server.session`)."""
 
-    def __init__(self, folder: str, fields: Sequence[str]) -> None:
+    def __init__(self, folder: str, fields: Sequence[str], mixed_precision: str = "") -> None:
         from tfb2d.serving.server.options import Options
         from tfb2d.serving.server.session import Session as Loaded
 
         # The server's own settings: one thread, as a student's ops are too small to share among cores.
-        self._session = Loaded(folder, Options(), folder)
+        self._session = Loaded(folder, Options(mixed_precision=mixed_precision), folder)
         self._fields = list(fields)
         served = self._session.signatures.items()
         self._inputs = {name: {key: info.name for key, info in signature.inputs.items()} for name, signature in served}
@@ -60,6 +60,13 @@ class Session:
     def close(self) -> None:
         """Frees the session."""
         self._session.close()
+
+
+class Bfloat16(Session):
+    """Scores as a server with `--mixed_precision=bfloat16` does."""
+
+    def __init__(self, folder: str, fields: Sequence[str]) -> None:
+        super().__init__(folder, fields, "bfloat16")
 
 
 class Function:

@@ -48,6 +48,7 @@ DEFAULT = (STUDENT, *(name for name in PEERS if not name.startswith("bert-tiny")
 FORMS = {  # of students: suffix, note
     "Session": ("", "SavedModel, one session run a call, as a server does it"),
     "Function": ("-python", "SavedModel, its signature called from Python"),
+    "Bfloat16": ("-bfloat16", "as a server with --mixed_precision=bfloat16 does it, where the processor has that"),
     "Edge": ("-edge", "TFLite and NumPy, tfb2d.edge"),
 }
 

@@ -13,6 +13,7 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from tfb2d.atomic import read_json, sync, write_json
 from tfb2d.data.tables import iter_batches
 from tfb2d.model_folder import ABOUT, WARMUP, version_folders
+from tfb2d.runs import locked
 
 Request = tuple[str, Mapping[str, np.ndarray]]  # a signature's name, and its inputs; texts have dtype object
 
@@ -29,26 +30,28 @@ def write_version(
         `assets.extra/tfb2d.json` says, and the requests that the server replays before it serves.
 
     Returns:
-      The version's folder. It appears whole: it is written beside and renamed.
+      The version's folder. It appears whole: it is written beside and renamed. Of two processes that export the same
+      model one waits for the other.
     """
-    versions = version_folders(model_folder)
-    if versions:
-        last = versions[-1]
-        if (last / ABOUT).exists() and read_json(last / ABOUT).get("fingerprint") == fingerprint:
-            return last
-    version = model_folder / str(int(versions[-1].name) + 1 if versions else 1)
-    partial = model_folder / f".{version.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    about, requests = write(partial)
-    (partial / "assets.extra").mkdir(exist_ok=True)
-    write_requests(partial / WARMUP, model_folder.name, requests)
-    write_json(partial / ABOUT, {**about, "fingerprint": fingerprint})
-    for folder, _, files in os.walk(partial):
-        for name in files:
-            sync(Path(folder, name))
-    partial.rename(version)
-    sync(model_folder)
-    return version
+    with locked(model_folder, wait=True):
+        versions = version_folders(model_folder)
+        if versions:
+            last = versions[-1]
+            if (last / ABOUT).exists() and read_json(last / ABOUT).get("fingerprint") == fingerprint:
+                return last
+        version = model_folder / str(int(versions[-1].name) + 1 if versions else 1)
+        partial = model_folder / f".{version.name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        about, requests = write(partial)
+        (partial / "assets.extra").mkdir(exist_ok=True)
+        write_requests(partial / WARMUP, model_folder.name, requests)
+        write_json(partial / ABOUT, {**about, "fingerprint": fingerprint})
+        for folder, _, files in os.walk(partial):
+            for name in files:
+                sync(Path(folder, name))
+        partial.rename(version)
+        sync(model_folder)
+        return version
 
 
 def write_requests(path: Path, model: str, requests: Iterable[Request]) -> None:

@@ -29,6 +29,7 @@ def test_values_and_unknown_arguments():
         ("--use_alts_credentials", "needs the official tensorflow_model_server"),
         ("--batching_parameters_file=x", "without setting server_options.enable_batching to true"),
         ("--log_requests_rate=2", "it is a share"),
+        ("--mixed_precision=float16", "it takes bfloat16"),
     ],
 )
 def test_refused(argument, message):

@@ -7,6 +7,7 @@ import pytest
 from tensorflow.python.client import pywrap_tf_session
 
 from tfb2d.model_folder import ABOUT
+from tfb2d.processor import multiplies_bfloat16
 from tfb2d.serving.server import fast_session
 from tfb2d.serving.server.errors import Code, StatusError
 from tfb2d.serving.server.options import Options
@@ -160,6 +161,25 @@ def test_large_runs_of_a_graph_with_branches_do_not_wait_for_each_other(tmp_path
         answers = list(pool.map(lambda _: run(opened, "serving_default", 60.0, text=texts)["n"].sum(), range(32)))
     opened.close()
     assert answers == [40_000] * 32
+
+
+def test_matrix_products_in_bfloat16(tmp_path, accelerate):
+    """Where the processor has bfloat16, products are rounded to its 8 digits; elsewhere the flag changes nothing."""
+    import tensorflow as tf
+
+    module, matrix = tf.Module(), np.linspace(-1, 1, 512 * 64, dtype=np.float32).reshape(512, 64)
+    module.product = tf.function(lambda x: {"y": x @ matrix}, input_signature=[tf.TensorSpec([None, 512])])
+    tf.saved_model.save(module, str(tmp_path / "1"), module.product.get_concrete_function())
+    rows = np.cos(np.arange(3 * 512, dtype=np.float32)).reshape(3, 512)
+    answers = []
+    for precision in ("", "bfloat16"):
+        opened = Session(str(tmp_path / "1"), Options(accelerate=accelerate, mixed_precision=precision), str(tmp_path))
+        answers.append(run(opened, "serving_default", x=rows)["y"])
+        opened.close()
+    np.testing.assert_allclose(answers[0], rows @ matrix, atol=1e-4)
+    assert answers[1].dtype == np.float32
+    np.testing.assert_allclose(answers[1], answers[0], atol=0.5)
+    assert (answers[0] != answers[1]).any() == multiplies_bfloat16()
 
 
 def test_a_model_of_tensorflow_1_is_served(tmp_path, accelerate):

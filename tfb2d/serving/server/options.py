@@ -20,7 +20,7 @@ REFUSED = "refused"  # would promise what the embedded server cannot give
 # Official flags about accelerators, TFLite and the like: accepted, and named in the log.
 # fmt: off
 WITHOUT_EFFECT = frozenset((
-    "enable_profiler", "flush_filesystem_caches", "mixed_precision", "num_tflite_interpreters_per_pool",
+    "enable_profiler", "flush_filesystem_caches", "num_tflite_interpreters_per_pool",
     "num_tflite_pools", "num_unload_threads", "per_process_gpu_memory_fraction",
     "remove_unused_fields_from_bundle_metagraph", "skip_initialize_tpu", "thread_pool_factory_config_file",
     "xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled",
@@ -69,6 +69,7 @@ class Options:
     tensorflow_session_parallelism: int = _flag(0, "threads of a session, where the two below are 0; 0 is automatic")
     tensorflow_intra_op_parallelism: int = _flag(0, "threads inside an op; 0 is one")
     tensorflow_inter_op_parallelism: int = _flag(0, "threads over ops; 0 is automatic")
+    mixed_precision: str = _flag("", "bfloat16: computes matrix products so, on CPUs with AVX512-BF16 or AMX")
     enable_grpc_healthcheck_service: bool = _flag(False, "grpc.health.v1")
     enable_serialization_as_tensor_content: bool = _flag(False, "answers with tensor_content, not float_val and so on")
     enable_signature_method_name_check: bool = _flag(False, "requires the signature's method_name to fit the RPC")
@@ -103,6 +104,8 @@ class Options:
             raise FlagError(
                 "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
             )
+        if self.mixed_precision not in ("", "bfloat16"):
+            raise FlagError(f"--mixed_precision is {self.mixed_precision}; it takes bfloat16")
         for name in ("port", "rest_api_port"):
             if not 0 <= getattr(self, name) < 65536:
                 raise FlagError(f"--{name} is {getattr(self, name)}; a port is 0 to 65535")

@@ -22,6 +22,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfb2d import tf_text
 from tfb2d.errors import UserError
 from tfb2d.model_folder import ABOUT
+from tfb2d.processor import multiplies_bfloat16
 from tfb2d.serving.server import fast_session
 from tfb2d.serving.server.errors import Code, StatusError, invalid, timed_out
 from tfb2d.serving.server.options import Options
@@ -163,6 +164,8 @@ def _config(options: Options, simple: bool) -> Any:
         allow_soft_placement=True,
         device_count={"GPU": 0},  # one process at a desk beside training: the accelerator is not this server's
     )
+    if options.mixed_precision and multiplies_bfloat16():
+        config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = True
     if simple:
         config.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
     return config
