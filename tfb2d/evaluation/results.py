@@ -267,6 +267,6 @@ def _of(values: NDArray[Any] | None, rows: Bools) -> NDArray[Any] | None:
 def _alone(run: RunResults, name: str, labels: Floats, groups: NDArray[Any] | None) -> dict[str, float | None] | None:
     scores = np.asarray(run.teachers[name].scores)
     rows = covered(scores)
-    if not rows.any():
+    if few_scored(int(rows.sum()), len(rows)):
         return None
     return metrics(run.task, labels[rows], scores[rows], _of(groups, rows), run.thresholds.get(name))
