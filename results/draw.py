@@ -21,7 +21,12 @@ def main() -> None:
     draw_models("quickstart", [("quickstart", "student, int8")], ["accuracy"])
     draw_models(
         "sst2",
-        [("sst2_doubtful", "slow teacher\nwhere in doubt"), ("sst2", "student, int8"), ("sst2_narrow", "half of the reviews,\nnarrow"), ("sst2_minilm", "of MiniLM-L6")],
+        [
+            ("sst2_doubtful", "slow teacher\nwhere in doubt"),
+            ("sst2", "student, int8"),
+            ("sst2_narrow", "half of the reviews,\nnarrow"),
+            ("sst2_minilm", "of MiniLM-L6"),
+        ],
         ["accuracy"],
     )
     draw_models("pricerunner", [("pricerunner", "student, int8")], ["roc_auc", "ndcg10"])

@@ -14,7 +14,7 @@ def test_a_student_of_labels_alone_is_exported(tmp_path: Path) -> None:
     made = training.train_student(str(tmp_path), Task(fields).to_json(), columns, [1.0, 0.0] * 40)
     folder, kinds = forms(made)
     assert kinds == ["Session", "Function"]
-    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["1"]
     session, function = Session(str(folder), fields), Function(str(folder), fields)
     texts = [column[:2] for column in columns]
     scores = session.score(*texts)

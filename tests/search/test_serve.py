@@ -64,7 +64,7 @@ def check_answers(port: int) -> None:
         urllib.request.urlopen(f"{address}/api/search?q={'x' * 500_000}", timeout=30)
     with refused.value as error:
         assert error.code == 400
-        assert "up to 1,000 are searched" in json.load(error)["error"]
+        assert "up to 1,000 are read" in json.load(error)["error"]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with contextlib.suppress(ConnectionError):  # more than a megabyte is not read to its end
         connection.request("GET", "/api/search?q=" + "x" * 3_000_000)

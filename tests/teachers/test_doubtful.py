@@ -115,5 +115,5 @@ def test_settings_that_cannot_work_are_named() -> None:
         Config(teachers={"slow": TeacherConfig(preset="-", doubtful=0.5)})
     with pytest.raises(ConfigError, match="scores from files are there already"):
         TeacherConfig(logits=("scores.tsv",), doubtful=0.5)
-    with pytest.raises(ConfigError, match="share below 1"):
+    with pytest.raises(ConfigError, match="a share, from 0 to below 1"):
         TeacherConfig(preset="-", doubtful=1.0)

@@ -18,6 +18,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from tfb2d import tf_text
 from tfb2d.errors import UserError
@@ -165,7 +166,7 @@ def _config(options: Options, simple: bool) -> Any:
         device_count={"GPU": 0},  # one process at a desk beside training: the accelerator is not this server's
     )
     if options.mixed_precision and multiplies_bfloat16():
-        config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = True
+        config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
     if simple:
         config.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
     return config
