@@ -18,7 +18,7 @@ from tfb2d.data.readers import Reading
 from tfb2d.data.rejects import Rejects
 from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
-from tfb2d.errors import DataError
+from tfb2d.errors import DataError, counted
 from tfb2d.evaluation.examples import label_text
 from tfb2d.evaluation.models import covered
 from tfb2d.evaluation.scorer import field_columns
@@ -130,7 +130,7 @@ def from_files(
             labels.append(np.nan if label is None else label)
     if not labels:
         raise DataError(f"{', '.join(files)}: no row that can be read")
-    left_out = f" ({rejects.count:,} rows that cannot be read left out)" if rejects.count else ""
+    left_out = f" (left out: {counted(rejects.count, 'row')} that cannot be read)" if rejects.count else ""
     scores, _ = teacher_scores(task, teacher, columns, reading)
     return TeacherRows(columns, np.array(labels), scores, ", ".join(files) + left_out)
 

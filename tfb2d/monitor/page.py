@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tfb2d.data.task import Task
+from tfb2d.errors import counted
 from tfb2d.evaluation import pictures as run_pictures
 from tfb2d.evaluation.examples import score_bar
 from tfb2d.evaluation.scores import decisions
@@ -36,7 +37,7 @@ def render(result: Mapping[str, Any]) -> str:
 def headline(result: Mapping[str, Any]) -> str:
     """Returns the main result as a sentence."""
     count = len(result["alerts"])
-    return f"{count or 'No'} alert{'s' * (count > 1)} over {result['logs']['rows']:,} rows."
+    return f"{counted(count, 'alert') if count else 'No alert'} over {counted(result['logs']['rows'], 'row')}."
 
 
 def when(result: Mapping[str, Any]) -> str:
@@ -53,13 +54,16 @@ def summary(result: Mapping[str, Any]) -> str:
         lines.append(named_line(name, text))
 
     broken, ignored, unusable = (sum(logs[name].values()) for name in ("broken", "ignored", "unusable"))
-    line("log", f"{logs['requests']:,} requests, {logs['rows']:,} rows, {when(result)}")
-    line("left out", f"{broken:,} broken records, {ignored:,} ignored, {unusable:,} rows unfit for training")
+    line("log", f"{counted(logs['requests'], 'request')}, {counted(logs['rows'], 'row')}, {when(result)}")
+    line(
+        "left out",
+        f"{counted(broken, 'broken record')}, {ignored:,} ignored, {counted(unusable, 'row')} unfit for training",
+    )
     if result["fidelity"]:
         compared = result["fidelity"]["overall"]
         correlation, distance = (figure(compared[name]["value"]) for name in ("correlation", "distance"))
         alike = _percents(compared["agreement"])
-        line("fidelity", f"{alike} decided as the teacher does, on {compared['rows']:,} rows")
+        line("fidelity", f"{alike} decided as the teacher does, on {counted(compared['rows'], 'row')}")
         line("", f"logits correlate {correlation}, mean distance of probabilities {distance}")
     elif not result["sample"]["rows"]:
         line("fidelity", "no row can be relabelled")
@@ -72,8 +76,8 @@ def summary(result: Mapping[str, Any]) -> str:
     if result["skew"]["largest"] is not None:
         line("skew", f"logged scores are within {result['skew']['largest']:.1e} of the model's own")
     if fresh := result["fresh"]:
-        left_out = f"{fresh['duplicates']:,} repeats, {fresh['held_out']:,} of the test text"
-        line("fresh", f"{fresh['rows']:,} rows; left out: {left_out}")
+        left_out = f"{counted(fresh['duplicates'], 'repeat')}, {fresh['held_out']:,} of the test text"
+        line("fresh", f"{counted(fresh['rows'], 'row')}; left out: {left_out}")
     for alert in result["alerts"]:
         line("ALERT", alert["text"])
     return "\n".join(lines)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.cli.arguments import Parser
-from tfb2d.errors import UserError
+from tfb2d.errors import UserError, counted
 
 if TYPE_CHECKING:
     from tfb2d.monitor.requests import LoggedRequest
@@ -117,7 +117,7 @@ def summary(figures: dict[str, Any]) -> str:
         f"{'largest' if q == '1' else 'p' + format(100 * float(q), 'g')} {v:.4f}"
         for q, v in figures["quantiles"].items()
     )
-    lines = [f"{figures['rows']:,} rows: scores moved by {figures['mean']:.4f} in the mean, {places}"]
+    lines = [f"{counted(figures['rows'], 'row')}: scores moved by {figures['mean']:.4f} in the mean, {places}"]
     to_yes = "" if figures["flips_to_yes"] is None else f", {figures['flips_to_yes']:.2%} from no to yes"
     lines.append(f"{figures['flips']:.2%} of the decisions changed{to_yes}")
     if figures["rankings"]:

@@ -18,6 +18,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfb2d.errors import counted
 from tfb2d.search.flags import backend_flags, parameters_of, source_of, titles_flags
 
 if TYPE_CHECKING:
@@ -57,5 +58,5 @@ def run(options: Namespace) -> None:
         f" {manifest.backend}; made by {manifest.model}"
     )
     if rejected.exists():
-        print(f"{rejected.read_bytes().count(bytes([10])):,} rows were rejected, listed in {rejected}")
+        print(f"rejected: {counted(rejected.read_bytes().count(bytes([10])), 'row')}, listed in {rejected}")
     print(f'next: tfb2d search query --index={index} "..."')

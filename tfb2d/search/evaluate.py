@@ -12,6 +12,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from tfb2d.cli.arguments import quoting_flag
+from tfb2d.errors import counted
 from tfb2d.search.flags import open_searcher, searched_flags
 
 if TYPE_CHECKING:
@@ -109,5 +110,5 @@ def table(result: dict[str, Any]) -> str:
     if result["missing"]:
         lines.append(f"missing    {result['missing']:,} judged titles are not in the index and were left out")
     if result["rejected"]:
-        lines.append(f"rejected   {result['rejected']:,} rows could not be used")
+        lines.append(f"rejected   {counted(result['rejected'], 'row')} that cannot be used")
     return "\n".join(lines)
