@@ -20,7 +20,7 @@ With `sst2:DATA,minilm,mpnet --config.teachers.mpnet.doubtful=0.4 --config.disti
 and MPNet the 40% on which MiniLM is least sure. Labelled phrases teach their labels alone by
 `--config.distill.hard_weight=1 --config.data.augment.copies=0`. Three such students have 0.912 on dev (results/sst2.md).
 
-`--config.student.early_exit=0.01` serves most texts without convolutions, 2.8 times as fast (results/early_exit.md).
+`--config.student.early_exit=0.02` serves most texts without convolutions, 3.8 times as fast (results/early_exit.md).
 
 Time on 2 cores with AMX and KERAS_BACKEND=torch (extra `[torch]`): data 1 minute, fine-tuning 25, labelling 105, words 2, a
 student on one core 20; on TensorFlow about three times as long for the teacher's part, by the rates in docs/performance.md.
