@@ -1,4 +1,4 @@
-"""What the machine's processor can do."""
+"""Tells what the machine's processor can do."""
 
 from pathlib import Path
 

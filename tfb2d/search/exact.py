@@ -1,4 +1,4 @@
-"""What a backend of vectors does, and exact search: the inner product with every vector, by NumPy.
+"""Describes a backend of vectors, and searches exactly: the inner product with every vector, by NumPy.
 
 A backend proposes rows. Their scores are always computed from the catalogue's own vectors, as inner products: of unit
 vectors, so the cosine, and larger is better. So all backends give the same scores, and what a library pads its answers

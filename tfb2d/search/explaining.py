@@ -1,4 +1,4 @@
-"""What is told of a title on demand: what moved the ranker's score, and what the teacher thinks.
+"""Explains a title on demand: what moved the ranker's score, and what the teacher thinks.
 
 Two ways lead to the n-grams, and to the words that they are made of. Where the student's weights are at hand, integrated
 gradients give each n-gram its share of the logit (`tfb2d.explain`). An exported model alone, or a server, is asked again
