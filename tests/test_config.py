@@ -48,7 +48,7 @@ def test_wrong_settings_are_named(change: dict, message: str) -> None:
         (lambda: one(distill=DistillConfig(stack="weighted", weights=(1.0, 2.0))), "2 numbers, 1 teachers"),
         (lambda: DistillConfig(stack="weighted"), "goes with"),
         (lambda: DistillConfig(temperature=0.0), "above 0"),
-        (lambda: TeacherConfig(), "either `preset` or `logits`"),
+        (lambda: TeacherConfig(), "one of `preset`, `logits` and `students`"),
         (lambda: TeacherConfig(preset="p", warmup=1.0), "share"),
         (lambda: DataConfig(fields=()), "a single text or"),
         (lambda: DataConfig(fields=("a", "a")), "twice"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfb2d
 from tests.commands import Done
 from tests.commands import run as run_here
 from tests.killing import module, run_and_kill
@@ -232,3 +233,26 @@ def test_bad_rows_are_set_apart_and_too_many_stop_the_run(recipe: Path, tmp_path
     message = train_here(recipe, tmp_path / "none", *flags, "--max_rejected=0").error()
     assert str(bad) in message
     assert "meh" in message
+
+
+def test_a_student_teaches_another_with_texts_made_of_texts(whole: Path, recipe: Path, tmp_path: Path) -> None:
+    first = read_json(whole / "report.json")["model"]
+    flags = ("--config.teachers.slice.preset=", f"--config.teachers.slice.students=('{first}',)")
+    flags += ("--config.data.augment.clauses=60", "--config.data.augment.crossings=70")
+    flags += ("--config.data.augment.copies=0", "--config.export.name=second", "--config.report.resamples=50")
+    done = train_here(recipe, tmp_path / "second", *flags)
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = Run(tmp_path / "second")
+    stats = run.data_outcome()
+    assert 100 < stats.augmented <= 130
+    logits = read_table(run.logits("slice", "transfer"))
+    made = logits["text"].to_pylist()[-stats.augmented :]
+    assert made == read_table(run.split("transfer"))["text"].to_pylist()[-stats.augmented :]
+    np.testing.assert_allclose(
+        logits["logit"].to_numpy()[-stats.augmented :], tfb2d.load(first).logits(made), atol=1e-5
+    )
+    report = read_json(run.folder / "report.json")
+    first_student = read_json(whole / "report.json")["student"]
+    assert report["teacher"]["roc_auc"] == pytest.approx(first_student["roc_auc"], abs=1e-5)
+    assert report["student"]["roc_auc"] > 0.5
+    assert "student: done before, skipped" in train_here(recipe, tmp_path / "second", *flags).stderr

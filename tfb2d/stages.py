@@ -137,6 +137,9 @@ def _teacher_stages(config: Config, name: str) -> list[Stage]:
         reading = {name: value for name, value in changed_settings(config.data).items() if name in READ_ALIKE}
         scores = [*labelling, file_identity(teacher.logits), *([reading] if reading else [])]
         return [Stage(f"logits/{name}", label, LogitsOutcome, ("data",), teachers.LABEL_VERSION, scores)]
+    if teacher.students:
+        models = [*labelling, [folder_identity(model) for model in teacher.students]]
+        return [Stage(f"logits/{name}", label, LogitsOutcome, ("data",), teachers.LABEL_VERSION, models)]
     listed = []
     preset = folder_identity(teacher.preset)
     reads: tuple[str, ...] = (f"data{LABELLED}",)  # more unlabelled text leaves a teacher as it is

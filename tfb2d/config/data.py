@@ -9,6 +9,10 @@ from tfb2d.config.mapping import renamed
 # How words are negated, and the words that stand before adjectives. They are English; a config may set others.
 NEGATIONS = ("not {}", "hardly {}", "never {}", "far from {}", "not {} at all")
 DEGREES = ("very", "so", "too", "quite", "rather", "more", "most", "less", "as", "not", "never")
+# Words before which a clause begins, also English.
+_OF_TIME = ("after", "before", "since", "until", "when", "while")
+_OF_REASON = ("although", "as", "because", "despite", "if", "so", "though", "unless", "whereas", "yet")
+CONJUNCTIONS = ("and", "but", "or", "that", "where", "which", "who", *_OF_TIME, *_OF_REASON)
 
 
 def check_frames(setting: str, frames: tuple[str, ...]) -> None:
@@ -26,6 +30,10 @@ class AugmentConfig:
     labelled: bool = renamed(False, "judged")  # whether copies are made of labelled rows alone
     mask: float = 0.1  # probability that a word is replaced by the teacher's mask token
     ngram: float = 0.25  # probability that a row is cut down to one n-gram of 1 to 5 words
+    # Single texts: how many texts are made of parts of others, such as a student can label (`teachers.*.students`).
+    clauses: int = 0  # neighbouring clauses of a text, which end after punctuation or before a conjunction
+    crossings: int = 0  # texts that begin as one text and, from two words that both have, go on as another
+    conjunctions: tuple[str, ...] = CONJUNCTIONS  # in lower case; they are English, and a config may set others
     # Single texts with two classes: how many words of each class are put into the frames below, such as "not good", for the
     # teacher to label. Words are taken that go with one class (`data/indicative_words.py`) and often follow a word of
     # degree, as adjectives do; `degrees=()` takes all. Frames with words that the text lacks are left out.
@@ -41,10 +49,16 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         check_frames("data.augment.negations", self.negations)
-        require_not_negative(self, "data.augment", "copies", "negated", "min_words", "max_words")
+        counts = ("copies", "clauses", "crossings", "negated", "min_words", "max_words")
+        require_not_negative(self, "data.augment", *counts)
         for name in ("mask", "ngram"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"data.augment.{name} is {value}; it is a probability")
+
+    @property
+    def recombined(self) -> int:
+        """Returns how many texts are made of parts of others, at most."""
+        return self.clauses + self.crossings
 
     @property
     def reshapes(self) -> str:
@@ -178,7 +192,7 @@ class DataConfig:
         require_share(self, "data", "valid_fraction", "test_fraction", "max_rejected")
         require(self.valid_fraction + self.test_fraction < 1, "data.valid_fraction and test_fraction leave no train")
         if len(self.fields) > 1:
-            name = self.augment.reshapes
+            name = self.augment.reshapes or ("clauses and crossings" if self.augment.recombined else "")
             require(not name, f"data.augment.{name} is for single texts; this task has two fields")
             require(not self.phrases, "data.phrases is for single texts; this task has two fields")
         if self.queries or self.titles:

@@ -123,7 +123,7 @@ class Config:
         pairs = len(self.data.fields) == 2 and len(self.data.classes) <= 2
         rule = "training.margin_weight compares titles of a query: it takes pairs with labels 0 and 1 or grades"
         require(pairs or not self.training.margin_weight, rule)
-        scorers = any(teacher.preset for teacher in self.teachers.values())
+        scorers = any(teacher.scores_new_texts for teacher in self.teachers.values())
         fits = scorers or not (self.data.queries or self.data.titles)
         require(fits, "data.queries and data.titles make new pairs, which scores from files do not cover")
         if self.distill.weights:

