@@ -40,7 +40,7 @@ def test_the_figures_beside_come_out_of_the_logits(file: Path) -> None:
 def test_the_intervals_beside_come_out_of_the_logits(file: Path) -> None:
     figures = record_figures([summarise(run) for run in read_test_logits(file).values()])
     for name, value in recorded(file)["metrics"].items():
-        if not name.endswith(ELSEWHERE):
+        if value["ci95"] is not None:
             assert figures[name]["ci95"] == pytest.approx(value["ci95"], rel=1e-4), name
 
 
