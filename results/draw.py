@@ -184,14 +184,14 @@ def draw_serving() -> None:
 def draw_twins() -> None:
     """Draws ROC-AUC on new queries, with 95% intervals, and each seed as a small mark."""
     bars = [
-        ("twin_student", "teacher", "teacher, cross-encoder", TEACHER),
-        ("twin_student", "student", "DNN student", STUDENT),
+        ("twin", "teacher", "teacher, cross-encoder", TEACHER),
+        ("twin", "student", "DNN student", STUDENT),
         ("twin_triletters", "twin", "tri-letter twin", STUDENT),
-        ("twin_ngram", "twin", "n-gram twin", STUDENT),
+        ("twin", "twin", "n-gram twin", STUDENT),
         ("twin_max", "twin", "transformer twin, residual", STUDENT),
         ("twin_cosine", "twin", "transformer twin, cosine", STUDENT),
         ("twin_asymmetric", "twin", "asymmetric twin", STUDENT),
-        ("twin_student", "bm25", "BM25", LABELS),
+        ("twin", "bm25", "BM25", LABELS),
     ]
     figure, panel = plt.subplots(figsize=(7, 3.4))
     for row, (file, model, _, colour) in enumerate(bars):

@@ -16,6 +16,7 @@ from tfb2d.errors import DataError
 from tfb2d.evaluation.models import Model
 from tfb2d.evaluation.record import record_logits
 from tfb2d.evaluation.results import RunResults, plain, summarise
+from tfb2d.evaluation.table import METRICS
 from tfb2d.evaluation.test_logits import read_test_logits, row_hash, write_test_logits
 from tfb2d.outcomes import Calibration
 from tfb2d.runs import Run
@@ -77,9 +78,15 @@ def test_runs_are_joined_by_seed_beside_their_result_and_recounted(tmp_path: Pat
     }
     done = command("recount", str(beside))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test split") == 2
+    assert done.stdout.count("test split") == 3  # each seed's, and the means
     assert f"{beside}: quick & <i>dirty</i>, seed 3, 90 rows" in done.stdout
     assert f"retention  {100 * summarise(runs[1])['headline_retention']:.1f}%" in done.stdout
+    _, means = done.stdout.split("means of seeds 0, 3")
+    of_runs = [summarise(run) for run in runs]
+    kept = 100 * np.mean([report["headline_retention"] for report in of_runs])
+    low, high = 100 * np.mean([report["intervals"]["headline_retention"] for report in of_runs], 0)
+    measure = METRICS[of_runs[0]["headline_measure"]]
+    assert f"retention  {kept:.1f}% of the teacher's {measure} ({low:.1f}% to {high:.1f}%)" in means
 
 
 def test_a_run_without_test_logits_leaves_none_beside_the_result(tmp_path: Path) -> None:

@@ -47,16 +47,6 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
             raise DataError(f"{run}: its report lacks {min(missing)}; tfb2d train --force=report makes it anew")
         if _seedless(report["config"]) != _seedless(reports[0]["config"]):
             raise DataError(f"{run}: its settings differ from those of {runs[0]} in more than seeds")
-    values = [_metrics(report) for report in reports]
-    metrics = {}
-    for name in [name for name in values[0] if all(name in metrics_of_run for metrics_of_run in values)]:
-        per_seed, intervals = zip(*(metrics_of_run[name] for metrics_of_run in values), strict=True)
-        limits = [ci95 for ci95 in intervals if ci95 is not None]
-        metrics[name] = {
-            "mean": float(np.mean(per_seed)),
-            "ci95": np.mean(limits, 0).tolist() if limits else None,
-            "per_seed": list(per_seed),
-        }
     return {
         "experiment": experiment or reports[0]["name"],
         "command": reports[0]["command"],
@@ -65,9 +55,24 @@ def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
         "seeds": [seed_of(report["config"], report.get("leading", "")) for report in reports],
-        "metrics": metrics,
+        "metrics": record_figures(reports),
         "versions": reports[0]["versions"],
     }
+
+
+def record_figures(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns the "metrics" of `record`: each figure that all reports have, as its mean, interval and values by seed."""
+    values = [_metrics(report) for report in reports]
+    figures = {}
+    for name in [name for name in values[0] if all(name in of_run for of_run in values)]:
+        per_seed, intervals = zip(*(of_run[name] for of_run in values), strict=True)
+        limits = [ci95 for ci95 in intervals if ci95 is not None]
+        figures[name] = {
+            "mean": float(np.mean(per_seed)),
+            "ci95": np.mean(limits, 0).tolist() if limits else None,
+            "per_seed": list(per_seed),
+        }
+    return figures
 
 
 def _metrics(report: Mapping[str, Any]) -> dict[str, tuple[float, list[float] | None]]:
