@@ -19,7 +19,7 @@ pairs has 98% of it, and one of the graded pairs alone 96% (results/graded.md).
 
 from ml_collections import ConfigDict
 
-from tfb2d.config import Config, DataConfig, OffersConfig, RetrieveConfig, TeacherConfig
+from tfb2d.config import Config, DataConfig, DistillConfig, OffersConfig, RetrieveConfig, TeacherConfig, TrainingConfig
 
 
 def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigDict:
@@ -40,4 +40,6 @@ def get_config(catalogue: str = "examples/pricerunner/offers.csv.gz") -> ConfigD
             retrieve=RetrieveConfig(pairs=30_000),
         ),
         teachers={"minilm": minilm},
+        distill=DistillConfig(hard_weight=0.2),
+        training=TrainingConfig(epochs=10),
     ).to_dict()
