@@ -20,7 +20,7 @@ test splits are left out and counted. On pairs graded as people would, such pair
 than copies with masked words did.
 
 The student learns for ten epochs, and a fifth of a labelled row's target is its label. Both were chosen on such pairs, too:
-together they pay, temperature, dropout, affixes and others do not (results/graded.md).
+together they pay; temperature, dropout, affixes and others do not (results/graded.md).
 """
 
 from ml_collections import ConfigDict
