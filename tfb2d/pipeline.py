@@ -17,6 +17,8 @@ from tfb2d.runs import Run
 from tfb2d.stages import Stage, stages
 from tfb2d.students import stage as students
 
+FOLLOW_SECONDS = 2.0  # between two looks at the chief's run folder
+
 
 def distil(config: Config, workdir: str | Path = "", progress: bool = True) -> ReportOutcome:
     """Trains a student from raw rows to a served model. Called again, it goes on where it stopped.
@@ -76,12 +78,11 @@ def run(run: Run, config: Config, until: str = "", force: Sequence[str] = ()) ->
     return outcome
 
 
-def follow(run: Run, config: Config, seconds: float = 2.0) -> None:
+def follow(run: Run, config: Config) -> None:
     """Helps the chief, which runs the stages, to train the student; returns once it is trained.
 
     Workers that train along wait until the chief has come to the stage `student` with the same settings and inputs.
-    Parameter servers and their workers do what the chief sends them. The chief's run folder is looked at every so many
-    `seconds`.
+    Parameter servers and their workers do what the chief sends them.
     """
     (stage,) = (stage for stage in stages(config) if stage.name == "student")
     logging.info("student: waits for the chief in %s", run.folder)
@@ -95,7 +96,7 @@ def follow(run: Run, config: Config, seconds: float = 2.0) -> None:
                 break
             if trains:
                 return students.train_along(run, config)
-        time.sleep(seconds)
+        time.sleep(FOLLOW_SECONDS)
     del server
 
 

@@ -150,9 +150,9 @@ class Run:
         """Returns where the exported model lies."""
         return self.outcome("export", ExportOutcome)
 
-    def twin_outcome(self, stage: str = "twin") -> TwinOutcome:
-        """Returns how the training of "twin" or "twin_transformer" went."""
-        return self.outcome(stage, TwinOutcome)
+    def twin_outcome(self) -> TwinOutcome:
+        """Returns how the twin's training went."""
+        return self.outcome("twin", TwinOutcome)
 
     def export_twin_outcome(self) -> ExportOutcome:
         """Returns where the exported twin lies."""

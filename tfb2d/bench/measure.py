@@ -176,15 +176,6 @@ def parse_batches(texts: Sequence[str]) -> list[int | str]:
     return [value if value == RANK else int(value) for value in texts]
 
 
-def parse_threads(texts: Sequence[str]) -> list[int]:
-    """Parses a --threads flag, numbers of cores; raises BenchError for others, none, or more than `cores` has."""
-    if not texts or not all(value.isdigit() and int(value) for value in texts):
-        raise BenchError(f"--threads takes numbers of cores, not {', '.join(texts) or 'nothing'}")
-    threads = [int(value) for value in texts]
-    cores(max(threads))
-    return threads
-
-
 def cores(threads: int) -> list[int]:
     """Returns the first cores, as many as threads, that this process may use; raises BenchError if they are fewer."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))

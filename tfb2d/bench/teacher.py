@@ -31,16 +31,16 @@ import numpy as np
 
 from tfb2d.bench.measure import BenchError, named_folders
 from tfb2d.bench.modes import add_modes, add_what
+from tfb2d.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from tfb2d.bench.work import Work
-    from tfb2d.cli.arguments import Parser
 
 CPU_SIZE, GPU_SIZE = 2048, 8192  # rows and columns of the matrices whose product is timed
 LETTERS_A_TOKEN = 8  # at least, of joined texts, for each token that they are to fill
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds this mode's flags."""
     from tfb2d.config import LabelConfig
 

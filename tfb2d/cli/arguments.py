@@ -133,6 +133,20 @@ class Group:
         """Adds a flag with a list, separated by commas."""
         self.flag(name, text, list(default), kind=comma_list, **({"metavar": "A,B,..."} | more))
 
+    def numbers(
+        self, name: str, text: str, default: Sequence[float], kind: type = int, least: float = 1, empty: bool = False
+    ) -> None:
+        """Adds a flag with a list of numbers, separated by commas; `empty` says whether it may have none."""
+        read = number(kind, least, None)
+
+        def read_all(given: str) -> list[Any]:
+            values = [read(word) for word in comma_list(given)]
+            if not (values or empty):
+                raise argparse.ArgumentTypeError("it takes at least one number")
+            return values
+
+        self.flag(name, text, list(default), kind=read_all, metavar="N,...")
+
     def files(self, name: str, text: str) -> None:
         """Adds a flag with one or more files, separated by spaces."""
         self._parser.names.add(f"--{name}")

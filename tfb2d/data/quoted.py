@@ -21,7 +21,6 @@ STRAY = "a quote that would join this line to the next rows (if it belongs there
 OVER_LONG = "a quote that would join this line to others to a text longer than data.max_chars={}"
 CARRIAGE_RETURN = "a carriage return within the line: convert the file's line ends to LF, or quote the value"
 _TOO_LONG = "too long"
-_NUL = "\ud800"  # stands for a NUL, which the csv module of Python 3.10 refuses; never in decoded UTF-8
 _BACKSLASHES = re.compile(rb'(\\+)"')
 
 
@@ -128,8 +127,7 @@ def read_records(
             undone = max(undone, lines[-1].number)
             yield Record([], lines[:1], reason)
         elif fields:  # a blank line has none
-            nul = any(b"\0" in line.content for line in lines)
-            yield Record([field.replace(_NUL, "\0") for field in fields] if nul else fields, lines)
+            yield Record(fields, lines)
 
 
 def _fault(
@@ -157,7 +155,7 @@ def _reason(error: csv.Error, lines: list[Line]) -> str:
 
 def _text(line: Line, backslashes: bool) -> str:
     content = _BACKSLASHES.sub(_double, line.content) if backslashes and b'\\"' in line.content else line.content
-    return decode(content).replace("\0", _NUL) + "\n"
+    return decode(content) + "\n"
 
 
 def _double(match: re.Match[bytes]) -> bytes:

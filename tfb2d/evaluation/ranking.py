@@ -28,8 +28,8 @@ def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray
     return np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
 
 
-def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: int = TOP) -> Floats:
-    """Returns NDCG of every group, `[groups]`, with the label as the gain.
+def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64]) -> Floats:
+    """Returns NDCG@10 of every group, `[groups]`, with the label as the gain.
 
     Rows with equal scores share the gain of their ranks (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score). So
     constant scores get the mean over all orders. NaN where there is nothing to rank: one row, or no row with a gain.
@@ -39,7 +39,7 @@ def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: i
     order = np.lexsort((-scores, groups))
     sorted_groups, sorted_scores = groups[order], scores[order]
     ranks = np.arange(len(order)) - firsts[sorted_groups]
-    discounts = np.where(ranks < top, 1 / np.log2(ranks + 2), 0)
+    discounts = np.where(ranks < TOP, 1 / np.log2(ranks + 2), 0)
     new = np.ones(len(order), np.bool_)
     new[1:] = (sorted_groups[1:] != sorted_groups[:-1]) | (sorted_scores[1:] != sorted_scores[:-1])
     ties = np.flatnonzero(new)

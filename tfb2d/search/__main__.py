@@ -15,18 +15,15 @@
 """
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError, nearest
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 COMMANDS = {name: f"tfb2d.search.{name}" for name in ("build", "update", "query", "evaluate", "bench", "serve")}
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags: it has none without one of `COMMANDS`."""
     parser.group("what to do").texts("command", f"One of {', '.join(COMMANDS)}.")
 

@@ -16,18 +16,15 @@ and listed in INDEX/catalogue-*/rejected.jsonl.
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import counted
 from tfb2d.search.flags import backend_flags, parameters_of, source_of, titles_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     titles_flags(parser, required=True)
     models = parser.group("model and index")

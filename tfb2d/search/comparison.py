@@ -76,7 +76,7 @@ class Comparison:
         }
         for name, folder in made.items():
             _LOG.info("measures %s", name)
-            ef_search = [int(ef) for ef in options.ef_search] if name.startswith("hnsw") else []
+            ef_search = options.ef_search if name.startswith("hnsw") else []
             figures = run_on_one_core(replace(task, index=folder, is_base=name == BASE, ef_search=ef_search))
             settings = Manifest.read(folder)
             figures["parameters"] = dict(settings.parameters)

@@ -3,17 +3,16 @@
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import Group, reading_flags
+from tfb2d.cli.arguments import Group, Parser, reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.search.searcher import Searcher
     from tfb2d.search.titles import Source
 
 DTYPES = ("float32", "float16", "int8")  # of the vectors in a catalogue
 
 
-def titles_flags(parser: "Parser", required: bool) -> None:
+def titles_flags(parser: Parser, required: bool) -> None:
     """Adds the flags that say where titles stand."""
     files = parser.group("titles")
     text = "TSV, CSV, JSON lines or Parquet files, globs or folders, separated by commas."
@@ -30,7 +29,7 @@ def source_of(options: Namespace) -> "Source":
     return Source(options.titles, options.id, options.title, options.quoting, options.max_chars, options.max_rejected)
 
 
-def searched_flags(parser: "Parser") -> Group:
+def searched_flags(parser: Parser) -> Group:
     """Adds the flags that say what is searched; returns their group."""
     what = parser.group("what is searched")
     what.flag("index", "The index's folder, made by tfb2d search build.", required=True, metavar="DIR")
@@ -48,7 +47,7 @@ def open_searcher(options: Namespace) -> "Searcher":
     return Searcher.open(options.index, twin=options.twin, ranker=options.ranker)
 
 
-def backend_flags(parser: "Parser") -> None:
+def backend_flags(parser: Parser) -> None:
     """Adds the flags that say how vectors are kept and searched."""
     how = parser.group("vectors")
     text = "How vectors are stored. int8 takes a quarter of float32."

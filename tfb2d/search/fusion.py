@@ -38,11 +38,11 @@ def ranks(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.maximum.accumulate(np.where(new, np.arange(1, len(scores) + 1), 0))
 
 
-def fuse(lists: Sequence[tuple[Rows, Floats]], k: int = K) -> tuple[Rows, Floats]:
-    """Returns all rows of the legs' lists by falling sum of `1 / (k + rank)`; equal sums are ordered by row."""
+def fuse(lists: Sequence[tuple[Rows, Floats]]) -> tuple[Rows, Floats]:
+    """Returns all rows of the legs' lists by falling sum of `1 / (K + rank)`; equal sums are ordered by row."""
     if not lists:
         return np.zeros(0, np.int64), np.zeros(0)
     rows, places = np.unique(np.concatenate([rows for rows, _ in lists]), return_inverse=True)
-    parts = np.concatenate([1 / (k + ranks(scores)) for _, scores in lists])
+    parts = np.concatenate([1 / (K + ranks(scores)) for _, scores in lists])
     # Rounded, since the order in which floats are added would tell equal sums apart.
     return ordered(rows, np.round(np.bincount(places, parts, len(rows)), 12), len(rows))

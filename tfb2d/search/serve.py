@@ -20,6 +20,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
 from tfb2d.search.flags import open_searcher, searched_flags
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.applications import Starlette
 
-    from tfb2d.cli.arguments import Parser
     from tfb2d.search.api import Api
 
 EXTRA = "search"
@@ -35,7 +35,7 @@ MAX_ADDRESS = 2**20  # bytes of a request's address and headers: twenty titles a
 GRACE = 10  # seconds that requests in work may take once the server ends
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = searched_flags(parser)
     what.flag("student", "The ranker's student folder, where explanations cannot find it.", "", metavar="DIR")

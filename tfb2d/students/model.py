@@ -248,15 +248,12 @@ def load_student(folder: Path) -> Student:
     return student
 
 
-def score_texts(score: Callable, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
+def score_texts(score: Callable, columns: Sequence[Sequence[str]]) -> np.ndarray:
     """Computes logits `[n, n_logits]` float32 of texts, one sequence a field, batch by batch.
 
-    Args:
-      score: a function of `[batch]` string tensors, one a field, to logits, such as `Student.model`.
-      columns: the texts.
-      batch: rows of a call.
+    `score` takes `[batch]` string tensors, one a field, and returns logits, as `Student.model` does.
     """
-    function = tf.function(score, reduce_retracing=True)
+    function, batch = tf.function(score, reduce_retracing=True), 1024
     parts = [
         function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
         for start in range(0, len(columns[0]), batch)

@@ -55,7 +55,7 @@ def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
 
 
 def learning_curve(
-    rows: Sequence[float], errors: Sequence[Sequence[float]], samples: Sequence[Floats], seed: int = 0
+    rows: Sequence[float], errors: Sequence[Sequence[float]], samples: Sequence[Floats]
 ) -> dict[str, Any]:
     """Fits the curve, with intervals.
 
@@ -65,7 +65,6 @@ def learning_curve(
       rows: `[sizes]`, rows learnt from, labelled ones included.
       errors: of each size, the error of each seed.
       samples: of each size, errors over resampled test rows, `[seeds, resamples]`; the same resamples for all sizes.
-      seed: of the draws of seeds.
 
     Returns:
       `{"law", "floor", "rate", "scale", "at", "error", "times10": {"error", "gain"}, "band"}`. `at` is the largest number
@@ -76,7 +75,7 @@ def learning_curve(
     """
     if not all(np.isfinite(values).all() for values in errors):
         raise ValueError("the split has no such figure")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     n = np.asarray(rows, np.float64)
     best = fit(n, np.array([[np.mean(values) for values in errors]]))
     drawn = []

@@ -165,7 +165,7 @@ class Teacher:
                 "tokens": tokenizer_hash(self.preprocessor.tokenizer, self.reference),
                 "weights": weights_hash(self.model),
                 "versions": {"keras": keras.__version__, "keras_hub": keras_hub.__version__},
-                "saved": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 **about,
             },
         )
