@@ -82,11 +82,7 @@ class Model:
         return self._scorer.embed(texts, signature)
 
     def embed_query(self, queries: Sequence[str]) -> "NDArray[np.float32]":
-        """Returns a twin's vectors of queries, `[n, dim]`, of length 1; their products with titles' are cosines.
-
-        Raises:
-          UserError: the model is a student, which has no towers.
-        """
+        """Returns a twin's vectors of queries, `[n, dim]`, of length 1; raises UserError where it is a student."""
         return self.embed(queries, "embed_query")
 
     def embed_title(self, titles: Sequence[str]) -> "NDArray[np.float32]":

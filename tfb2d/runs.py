@@ -94,11 +94,7 @@ class Run:
         return (self.folder / CONFIG).exists()
 
     def config(self) -> Config:
-        """Returns the settings that the run was last started with.
-
-        Raises:
-          RunError: this is no run folder, or one of another version.
-        """
+        """Returns the settings of the last start; raises RunError where this is no run folder of this version."""
         if not self.exists():
             raise RunError(f"{self.folder} has no {CONFIG}; it is not a run folder")
         self.check_version()
@@ -209,11 +205,7 @@ def locked(folder: Path, lock: Path | None = None, wait: bool = False) -> Iterat
 
 
 def beside(folder: Path, ending: str) -> Path:
-    """Returns a hidden path beside a folder: `.NAME.ENDING`.
-
-    Raises:
-      RunError: the folder is given without a name of its own, such as "." or "..".
-    """
+    """Returns a hidden path beside a folder, `.NAME.ENDING`; raises RunError for a folder such as "." or ".."."""
     if folder.name in ("", ".."):
         raise RunError(f"{folder}: an output folder needs a name of its own, such as {folder / 'out'}")
     return folder.with_name(f".{folder.name}.{ending}")

@@ -62,15 +62,10 @@ class Timing:
 def time_calls(
     call: Any, inputs: Sequence[Sequence[Any]], rows: int, *, seconds: float, least: int = 3, warmup: float = 0.1
 ) -> Timing:
-    """Times `call(*inputs[i])`, which must return a finished result, for `seconds`; inputs repeat as needed.
+    """Times `call(*inputs[i])` of `rows` rows, which must return a finished result, for `seconds`; inputs repeat.
 
-    Args:
-      call: the function.
-      inputs: argument lists, at least one.
-      rows: rows of one call.
-      seconds: how long to measure; the last call is finished.
-      least: least number of calls, even if they take longer.
-      warmup: seconds of uncounted calls before; above 0, at least one call.
+    The last call is finished, and at least `least` calls are made. `warmup` seconds of calls before are not counted;
+    above 0, that is at least one call.
     """
     with suppress(OSError):  # without this file, peak memory counts from the process's start
         Path("/proc/self/clear_refs").write_text("5")

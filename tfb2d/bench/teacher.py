@@ -184,13 +184,9 @@ def forward_flops(model: Any, lengths: np.ndarray, first_only: bool) -> float | 
     A product of [m, k] and [k, n] has 2 m k n. As in PaLM (https://arxiv.org/abs/2204.02311, appendix B), padding and
     what is no product (normalization, activations, softmax) do not count: they are what a teacher loses time with.
 
-    Args:
-      model: the teacher's KerasHub classifier.
-      lengths: int64 [rows], tokens of each row.
-      first_only: whether the last layer computes each row's first token alone, but keys and values of all tokens.
-
-    Returns:
-      The count; None for an encoder whose layers do not each have their own weights (ALBERT), or are not known.
+    `lengths`, int64 [rows], are the tokens of each row. `first_only` says whether the last layer computes each row's
+    first token alone, but keys and values of all tokens. Returns None for an encoder whose layers do not each have
+    their own weights (ALBERT), or are not known.
     """
     layers = getattr(model.backbone, "transformer_layers", [])
     if not layers or any(isinstance(layer, list) for layer in layers):
@@ -210,14 +206,9 @@ def forward_flops(model: Any, lengths: np.ndarray, first_only: bool) -> float | 
 
 
 def measure_peak(dtype: str, seconds: float = 1.0) -> tuple[float, float]:
-    """Measures the operations a second of a large matrix product with the teachers' backend.
+    """Measures the operations a second of a large matrix product in "float32" or "bfloat16", by the teachers' backend.
 
-    Args:
-      dtype: "float32" or "bfloat16".
-      seconds: how long products are timed; at least three are.
-
-    Returns:
-      The fastest product's operations per second, and per CPU second of all threads.
+    Returns those of the fastest product, and those per CPU second of all threads. At least three products are timed.
     """
     import keras
 

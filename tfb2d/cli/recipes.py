@@ -22,13 +22,9 @@ if TYPE_CHECKING:
 
 
 def load(recipe: str) -> "ConfigDict":
-    """Runs a recipe.
+    """Runs a recipe: a name or a file, and behind a colon what its `get_config` takes.
 
-    Args:
-      recipe: a name or a file; behind a colon what its `get_config` takes.
-
-    Raises:
-      ConfigError: there is no such recipe, or it fails; a mistake in its code names the line.
+    Raises ConfigError where there is no such recipe, or it fails; a mistake in its code names the line.
     """
     name, colon, argument = recipe.partition(":")
     if "/" not in name and not name.endswith(".py"):

@@ -57,9 +57,8 @@ def read_checked_rows(
       path: the file; its ending says the format.
       fields: text columns that it must have.
       rejects: gets the rows that cannot be used, and how the file was read (`dialects`).
-      numbers: columns of numbers that it must have.
+      numbers: columns of numbers that it must have, from `lowest` to `highest`.
       others: columns whose values are passed on as they are, None throughout where the file does not have them.
-      lowest, highest: bounds of the numbers.
       keep_unscored: whether rows without any number (all null, blank or NaN) are good; their numbers are NaN then.
       check: says what else is wrong with a row; None if nothing is.
       reading: its `max_chars` and `quoting`; the share of bad rows is that of `rejects`.
@@ -100,12 +99,9 @@ def read_checked_rows(
 def read_texts(
     paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None, quoting: str = "auto"
 ) -> Iterator[tuple[str, ...]]:
-    """Streams the texts of files' good rows, for readers that need nothing else. Rejected rows are logged at the end.
+    """Streams the texts of files' good rows; rejected rows are logged at the end.
 
-    The arguments are those of `read_checked_rows`.
-
-    Raises:
-      DataError: a file that cannot be used.
+    The arguments are those of `read_checked_rows`, which says what is rejected. Raises DataError for an unusable file.
     """
     rejects = Rejects(None, 1.0)
     for path in paths:
@@ -118,20 +114,10 @@ def read_texts(
 def text_batches(
     paths: Sequence[Path], columns: Sequence[str], keep: Sequence[str], reading: Reading, rejects: Rejects
 ) -> Iterator[pa.RecordBatch]:
-    """Streams the rows that can be used, in batches, for labelling and preparing files.
+    """Streams the rows that can be used, in batches, for labelling and preparing files; the others go to `rejects`.
 
-    Args:
-      paths: the files.
-      columns: the text columns, which they must have.
-      keep: more columns, passed on as text; "" throughout where a file has none.
-      reading: its `max_chars` and `quoting`.
-      rejects: gets the others.
-
-    Yields:
-      At most BATCH_ROWS rows: `columns`, then `keep`, all strings.
-
-    Raises:
-      DataError: a file that cannot be used.
+    Yields at most BATCH_ROWS rows: the text `columns`, which files must have, then those to `keep`, "" where a file has
+    none. All are strings. Raises DataError for a file that cannot be used.
     """
 
     def check(row: CheckedRow) -> Problem | None:

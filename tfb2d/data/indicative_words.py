@@ -34,9 +34,8 @@ class IndicativeWords:
     def by_class(self, degrees: Sequence[str], least: float) -> tuple[list[str], list[str]]:
         """Returns frequent words of the negative class, and of the positive one, the most indicative ones first.
 
-        Args:
-          degrees: words such as "very"; a word counts if it often stands behind one, as adjectives do. () takes all words.
-          least: z-score of a word's share of positive labels.
+        Where there are words of degree ("very"), a word must often stand behind one, as adjectives do. `least` is the
+        z-score of the word's share of positive labels.
         """
         positive: Counter[str] = Counter()
         behind: Counter[str] = Counter()

@@ -107,13 +107,9 @@ class ScoreTable:
         self._several = times > 1
 
     def find(self, columns: Sequence[Sequence[str]]) -> tuple[NDArray[np.float32], Matches]:
-        """Looks rows up.
+        """Looks up rows, given as n texts per field, in the task's order.
 
-        Args:
-          columns: n texts per field, in the task's order.
-
-        Returns:
-          Logits, float32 [n, k], NaN where a row has none; and how many of these rows matched.
+        Returns logits, float32 [n, k], NaN where a row has none; and how many of these rows matched.
         """
         rows = list(zip(*columns, strict=True))
         logits = np.full((len(rows), self.task.n_logits), np.nan, np.float32)
@@ -199,11 +195,7 @@ def join_scores(
     column: str = "",
     reading: Reading = AS_USUAL,
 ) -> tuple[NDArray[np.float32], Matches]:
-    """Looks up the logits of rows that are held in memory; see `ScoreTable` and its `find`.
-
-    Raises:
-      DataError: a file that cannot be used, too many bad rows, or scores of other rows.
-    """
+    """Looks up the logits of rows that are held in memory; see `ScoreTable`, its `find` and its `check`."""
     table = ScoreTable(task, files, column, reading)
     logits, matches = table.find(columns)
     matches.unused = int((~table.used).sum())

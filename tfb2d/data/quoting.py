@@ -49,8 +49,7 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
 
     Args:
       path: for messages.
-      sample: the lines.
-      whole: whether they reach to the file's end.
+      sample: the lines; `whole` says whether they reach to the file's end.
       width: fields of a row.
 
     Returns:

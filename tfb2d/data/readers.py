@@ -105,11 +105,7 @@ def read_rows(
 
 
 def columns_of(path: Path, quoting: str = "auto") -> list[str]:
-    """Returns a file's columns; of JSON lines, the keys of the first thousand objects.
-
-    Raises:
-      DataError: as for `read_rows`.
-    """
+    """Returns a file's columns; of JSON lines, the keys of the first thousand objects. Raises as `read_rows` does."""
     kind = format_of(path)
     try:
         if kind == ".parquet":

@@ -40,14 +40,9 @@ _PIECE = re.compile(r"[^\W\d_]+|\d+")
 def add_made_pairs(
     transfer: TransferSet, data: DataConfig, splits: Path, rejects: Rejects, progress: bool
 ) -> dict[str, Any]:
-    """Adds pairs of `data.queries` and `data.titles`, or of the labelled training rows' own texts.
+    """Adds pairs of `data.queries` and `data.titles`, or of the labelled rows in the finished `splits`, to `transfer`.
 
-    Args:
-      transfer: takes the pairs, and leaves out what is held out or there already.
-      data: the settings.
-      splits: the folder of the finished splits.
-      rejects: gets the rows of the files that cannot be used.
-      progress: whether to show a bar on stderr.
+    `transfer` leaves out what is held out or there already; `rejects` gets the rows of files that cannot be used.
 
     Returns:
       Counts for `stats.json`: see `unlabelled_pairs`; and `pairs`, those that the transfer set took.
@@ -82,15 +77,11 @@ def unlabelled_pairs(
     is_held_out: Callable[[str], bool],
     counts: Counter[str],
 ) -> Iterator[tuple[str, str]]:
-    """Yields pairs, query by query. A query's pairs depend on the query, the titles and the seed alone.
+    """Yields pairs of distinct `queries` and `titles`, query by query, without the queries that `is_held_out`.
 
-    Args:
-      queries: distinct texts.
-      titles: distinct texts.
-      config: how many pairs of which kind.
-      is_held_out: says whether a query belongs to a held-out split; such queries are left out.
-      counts: gets `queries` and `titles`, those that were used; `held_out_queries`, left out; `title_queries`, made of
-        titles; `nearest`, `near_misses` and `random`: pairs by kind.
+    A query's pairs depend on the query, the titles and the seed alone. `counts` gets `queries` and `titles`, those that
+    were used; `held_out_queries`, left out; `title_queries`, made of titles; `nearest`, `near_misses` and `random`:
+    pairs by kind.
     """
     per_query = config.nearest + config.near_misses + config.random
     most = max(1, config.pairs // per_query)
@@ -169,11 +160,8 @@ def _made(
 def title_queries(titles: Sequence[str], lengths: Sequence[int], turns: int, seed: int) -> Iterator[str]:
     """Yields a query of every title, in random order, then a second one of each, up to `turns`; repeats are possible.
 
-    Args:
-      titles: the titles.
-      lengths: how many words queries have, one entry a query.
-      turns: queries of each title.
-      seed: of the choice. A query depends on its title, `lengths`, the turn and the seed alone.
+    `lengths` has the number of words of each of the users' queries. A query depends on its title, `lengths`, the turn
+    and the seed alone.
     """
     order = random.Random(hash64(f"{seed}\0title queries")).sample(range(len(titles)), len(titles))
     for turn in range(turns):
@@ -212,8 +200,7 @@ def _titles_for(query: str, retriever: Retriever, titles: int, config: RetrieveC
 def _read_source(files: Sequence[str], field: str, data: DataConfig, rejects: Rejects) -> list[str]:
     """Reads the distinct texts of tables' column `field` or of `.txt` files, in order, without spaces around them.
 
-    Raises:
-      DataError: a file that cannot be used, no text at all, or more rows rejected than `data.max_rejected` allows.
+    Raises DataError for a file that cannot be used, no text at all, or too many rejected rows.
     """
     texts: dict[str, None] = {}
     rows = 0

@@ -34,10 +34,9 @@ class Row(NamedTuple):
 def column_indices(
     path: Path, present: Sequence[str], columns: Sequence[str], optional: Sequence[str]
 ) -> list[int | None]:
-    """Returns the indices of columns among those present; None for an optional one that is not there.
+    """Returns the indices of columns, None where an optional one is missing.
 
-    Raises:
-      DataError: a column is missing, or stands in the header twice.
+    Raises DataError where a required column is missing, or a column stands in the header twice.
     """
     for column in (*columns, *optional):
         if list(present).count(column) > 1:

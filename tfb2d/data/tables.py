@@ -68,11 +68,7 @@ class ShardWriter:
 
 
 def part_files(folder: str | Path) -> list[Path]:
-    """Returns the parts of a table, in order.
-
-    Raises:
-      DataError: there are none.
-    """
+    """Returns the parts of a table, in order; raises DataError where there are none."""
     by_number = sorted(Path(folder).glob("part-*.parquet"))
     parts = sorted(by_number, key=lambda part: len(part.name))  # also above 99,999
     if not parts:

@@ -60,11 +60,7 @@ class Spec:
 
 
 def edge_folder(folder: str | Path) -> Path:
-    """Finds the folder that holds the edge form: the given one, or `assets.extra/edge` of an exported version.
-
-    Raises:
-      EdgeError: neither has it.
-    """
+    """Finds the edge form in a folder, or in an exported version; raises EdgeError where neither has it."""
     folder = Path(folder)
     for candidate in (folder, folder / EDGE):
         if (candidate / SPEC_FILE).is_file() and (candidate / SCORER).is_file():
@@ -78,11 +74,7 @@ def edge_folder(folder: str | Path) -> Path:
 
 
 def read_spec(folder: Path) -> Spec:
-    """Reads and checks `spec.json`.
-
-    Raises:
-      EdgeError: it is damaged, or of another version of the hash or of the edge form.
-    """
+    """Reads and checks `spec.json`; raises EdgeError where it is damaged or of another version."""
     path = folder / SPEC_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

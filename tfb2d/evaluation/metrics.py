@@ -213,10 +213,7 @@ class CountedMetrics:
 def threshold_figures(labels: ArrayLike, scores: ArrayLike, threshold: float) -> dict[str, float]:
     """Returns `{"f1", "precision", "recall"}` of deciding "yes" from a threshold on; 0 where there is no "yes".
 
-    Args:
-      labels: `[n]`, 0 or 1.
-      scores: probabilities `[n]`.
-      threshold: chosen on other rows, otherwise the figures are too good.
+    Labels `[n]` are 0 or 1, scores probabilities `[n]`. The threshold is chosen on other rows: else figures are too good.
     """
     checked = check_scores("binary", scores)
     measures = _decided(check_labels("binary", labels, checked), checked, threshold)

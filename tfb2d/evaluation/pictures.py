@@ -95,10 +95,9 @@ def training(index: int, key: str, history: History) -> list[str]:
 def scatter(teacher: Floats, own: Floats, right: Bools, key: str = "student") -> str:
     """Draws a model's score against the teacher's; more than CROWD rows as hexagons, the darker the more rows.
 
-    Args:
-      teacher, own: `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown.
-      right: whether the model decides as the label says, `[n]`; single rows that it gets wrong are crosses.
-      key: the model's, in COLOURS.
+    Scores are `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown. `right`, `[n]`, says
+    whether the model decides as the label says; single rows that it gets wrong are crosses. `key` is the model's, in
+    COLOURS.
     """
     from matplotlib.colors import to_rgba
 

@@ -16,10 +16,9 @@ PAIRS = 2**20  # pairs of rows compared at once
 
 
 def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray[np.int64]:
-    """Returns the index of each row's group, `[n]`; groups count from 0 in the order of first appearance.
+    """Returns the index of each row's group, `[n]`, in the order of first appearance.
 
-    Raises:
-      ValueError: another number of groups than rows.
+    Raises ValueError for another number of groups than rows.
     """
     values = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
     if len(values) != rows:
@@ -61,10 +60,9 @@ def every_group_ndcg(ndcg: Floats, labels: Floats, groups: NDArray[np.int64]) ->
 
 
 def ndcg_groups(task: Any, labels: ArrayLike, groups: Sequence[Hashable] | NDArray[Any]) -> dict[str, int] | None:
-    """Counts the groups of the rows, and those that `ndcg10` is the mean of; returns None of a multi-class task.
+    """Counts groups, `{"all", "counted"}`: those of the rows, and those that `ndcg10` counts; None of several classes.
 
-    Returns:
-      `{"all": groups, "counted": groups of two rows or more with a label above 0}`.
+    Groups of two rows or more with a label above 0 are counted.
     """
     if kind_of(task) == "multiclass":
         return None

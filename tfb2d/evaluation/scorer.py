@@ -103,11 +103,7 @@ class Scorer:
         return np.concatenate([np.zeros(0, np.float32), *scores])
 
     def embed(self, texts: Sequence[str], signature: str = "embed", batch: int = BATCH) -> Float32:
-        """Returns the vectors of texts, `[n, dim]`, from a signature that takes one text a row.
-
-        Raises:
-          DataError: the model has no such signature.
-        """
+        """Returns the vectors of texts, `[n, dim]`, by a signature of one text a row; raises DataError without it."""
         served = self._model.signatures
         if signature not in served:
             hint = (
@@ -133,8 +129,7 @@ class Scorer:
 def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:
     """Returns the columns that hold a task's fields, from `field=column` settings; other fields keep their name.
 
-    Raises:
-      DataError: a setting without "=", or of a field that the task lacks.
+    Raises DataError for a setting without "=", or of a field that the task lacks.
     """
     names = dict(zip(fields, fields, strict=True))
     for setting in renamed:

@@ -49,12 +49,8 @@ def teacher_warnings(
 ) -> list[str]:
     """Says in a sentence for each doubt why a teacher's scores should be checked.
 
-    Args:
-      task: of the rows.
-      labels: `[n]` of the rows that the teacher scored, n > 0.
-      teacher: its metrics on these rows.
-      retention: the accuracy of the model, "student" or "twin", over the teacher's on these rows.
-      model: its name.
+    `labels` are those of the n > 0 rows that the teacher scored, `teacher` its metrics on them. `retention` is the
+    accuracy of the `model`, "student" or "twin", over the teacher's.
     """
     sentences = []
     if retention is not None and retention > MOST_RETENTION:

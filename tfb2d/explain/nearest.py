@@ -103,11 +103,7 @@ class Neighbours:
 
 
 def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) -> Neighbours:
-    """Returns the candidates whose table rows have the largest cosine with an n-gram's.
-
-    Raises:
-      DataError: an n-gram that the student has no rows for.
-    """
+    """Returns the candidates with the largest cosine to an n-gram; raises DataError where it has no rows."""
     tokens = tuple(text_spec.tokens(ngram, student.config.max_tokens))
     if len(tokens) not in row_orders(student):
         orders = ", ".join(map(str, row_orders(student)))

@@ -50,11 +50,7 @@ class Window:
 
 
 def seconds_of(length: str) -> int:
-    """Returns the seconds of "15m", "6h", "1d" or "1w"; 0 of "".
-
-    Raises:
-      DataError: something else.
-    """
+    """Returns the seconds of "15m", "6h", "1d" or "1w"; 0 of ""; raises DataError for anything else."""
     if not length:
         return 0
     number, unit = length[:-1], length[-1]

@@ -29,11 +29,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Says which commands there are.
-
-    Raises:
-      UserError: always, since a command line with one of them does not come here.
-    """
+    """Says which commands there are, by a UserError: a command line with one of them does not come here."""
     given = options.command[0] if options.command else ""
     known = f"tfb2d search takes one of {', '.join(COMMANDS)}"
     raise UserError(f"there is no command {given!r}{nearest(given, COMMANDS)}; {known}" if given else known)

@@ -58,11 +58,7 @@ def write_part(path: Path, ids: Sequence[str], titles: Sequence[str], vectors: V
 
 
 def read_part(path: Path) -> pa.Table:
-    """Reads a part.
-
-    Raises:
-      DataError: it is not a whole Parquet file.
-    """
+    """Reads a part; raises DataError where it is not a whole Parquet file."""
     try:
         with pq.ParquetFile(path) as file:
             return file.read().combine_chunks()

@@ -32,18 +32,13 @@ class Backend:
 
     @classmethod
     def load(cls, index: Path, manifest: Manifest, catalogue: Catalogue) -> Self:
-        """Returns the index that was saved in a folder; nothing is built.
-
-        Raises:
-          SearchError: its file is missing or was cut short.
-        """
+        """Returns a saved index; builds nothing. Raises SearchError where its file is missing or cut short."""
         return cls.create(manifest, catalogue)
 
     def search(self, query: Vectors, k: int, deleted: NDArray[np.bool_]) -> Rows:
-        """Returns about k rows near a unit vector `[dim]`, each once, none of them deleted, in any order.
+        """Returns about k live rows near a unit vector `[dim]`, each once, in any order.
 
-        Raises:
-          SearchError: a server did not answer.
+        Raises SearchError where a server did not answer.
         """
         raise NotImplementedError
 

@@ -73,11 +73,7 @@ class Explainer:
         self._looked = False
 
     def explain(self, query: str, titles: Sequence[str]) -> list[Moved]:
-        """Explains the scores of titles for one query.
-
-        Args:
-          query, titles: any texts.
-        """
+        """Explains the scores of titles for one query; any texts will do."""
         query, titles = _clean(query), [_clean(title) for title in titles]
         source = self._find(query, titles)
         if source is None:

@@ -59,11 +59,7 @@ def backend_flags(parser: Parser) -> None:
 
 
 def parameters_of(options: Namespace) -> dict[str, Any]:
-    """Returns the backend's parameters.
-
-    Raises:
-      UserError: one that is not NAME=NUMBER.
-    """
+    """Returns the backend's parameters; raises UserError for one that is not NAME=NUMBER."""
     from tfb2d.errors import UserError
 
     parameters: dict[str, Any] = {"uri": options.milvus} if options.milvus else {}

@@ -13,12 +13,9 @@ Floats = NDArray[np.float64]
 
 
 def ordered(rows: NDArray[Any], scores: NDArray[Any], k: int) -> tuple[Rows, Floats]:
-    """Returns the k best rows and their scores, best first; equal scores are ordered by row.
+    """Returns the k best rows and their scores, or fewer, best first; equal scores are ordered by row.
 
-    Args:
-      rows: `[n]`, each once.
-      scores: `[n]`; NaN counts as the worst.
-      k: how many; fewer come back where there are fewer.
+    Rows `[n]` are each there once; a NaN among the scores `[n]` counts as the worst.
     """
     rows = np.asarray(rows, np.int64)
     scores = np.where(np.isnan(scores), -np.inf, scores).astype(np.float64)

@@ -41,11 +41,7 @@ _JOINTS = "-./'&,_"  # inside of a word they join its parts
 
 
 class Lexical:
-    """BM25 over the live rows of a catalogue, read from the folder that `write` wrote.
-
-    Raises:
-      SearchError: it is not whole.
-    """
+    """Searches the live rows of a catalogue by BM25, from the folder of `write`; SearchError if it is not whole."""
 
     def __init__(self, folder: Path) -> None:
         bm25s = import_bm25s()

@@ -75,11 +75,7 @@ class Manifest(Outcome):
 
     @classmethod
     def read(cls, index: Path) -> "Manifest":
-        """Reads `index.json`.
-
-        Raises:
-          SearchError: there is none, or one of another format.
-        """
+        """Reads `index.json`; raises SearchError where there is none, or one of another format."""
         path = index / NAME
         if not path.exists():
             hint = "its build has not finished; run it again" if any(index.glob("catalogue-*")) else "build one"

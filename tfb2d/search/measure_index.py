@@ -57,11 +57,7 @@ class Task:
 
 
 def run_on_one_core(task: Task) -> dict[str, Any]:
-    """Returns the figures of a task, which is done in a process of its own, bound to one core.
-
-    Raises:
-      SearchError: the process was killed.
-    """
+    """Does a task in a process bound to one core; raises SearchError where that process was killed."""
     core = {max(os.sched_getaffinity(0))}
     # The process is bound before it imports this module, so libraries start a thread each.
     with ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, core)) as process:

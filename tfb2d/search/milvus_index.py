@@ -68,11 +68,7 @@ class Milvus(Backend):
         return cls(manifest)
 
     def search(self, query: NDArray[np.float32], k: int, deleted: NDArray[np.bool_]) -> Rows:
-        """Returns about k near rows.
-
-        Raises:
-          SearchError: the server did not answer.
-        """
+        """Returns about k near rows; raises SearchError where the server did not answer."""
         limit = min(int(k * 1.25), MAX_LIMIT, len(deleted))
         effort = {"metric_type": "IP", "params": {"ef": max(self.parameters["ef_search"], limit)}}
         if not limit:

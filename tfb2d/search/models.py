@@ -40,11 +40,7 @@ class Identity:
     probes: Sequence[Sequence[float]] = field(default_factory=list)
 
     def check(self, other: "Identity") -> None:
-        """Makes sure that another model gives the same vectors.
-
-        Raises:
-          SearchError: it does not, or it is another version.
-        """
+        """Raises SearchError where another model gives other vectors, or is another version."""
         remedy = f"name the model that it was built with ({self}), or build the index anew with {other}"
         if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
             raise SearchError(f"the index was built by another version of the model: {remedy}")
@@ -107,11 +103,7 @@ class Model:
         return Identity(self.name, self.version, self.fingerprint, probes)
 
     def check_ranks(self) -> None:
-        """Makes sure that a model in this process takes a query and a title.
-
-        Raises:
-          UserError: it does not.
-        """
+        """Raises UserError where a model in this process does not take a query and a title."""
         if self._client is None and len(self._model.fields) != 2:
             raise UserError(f"{self.name} takes {self._model.fields[0]} alone; only models of query and title rank")
 
@@ -126,10 +118,9 @@ class Model:
             self._client.close()
 
     def _ask(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Calls the model; a server that did not answer is left alone for a while, so that not every search waits for it.
+        """Calls the model; a server that did not answer is not asked for a while, so that searches need not wait.
 
-        Raises:
-          UserError: the server does not answer, or did not a moment ago.
+        Raises UserError where it does not answer, or did not a moment ago.
         """
         if not self.is_remote:
             return call(*arguments, **named)

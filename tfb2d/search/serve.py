@@ -88,11 +88,7 @@ def settings_of(served: "Starlette") -> "uvicorn.Config":
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens.
-
-    Raises:
-      UserError: the port is taken, or the address is none of this machine.
-    """
+    """Returns a socket that listens; raises UserError where the port is taken or the address is not this machine's."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=256)
@@ -103,11 +99,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def open_api(options: Namespace) -> "Api":
-    """Opens index, models and teacher.
-
-    Raises:
-      UserError: one of them cannot be used.
-    """
+    """Opens index, models and teacher; raises UserError where one of them cannot be used."""
     from tfb2d.search.api import Api
     from tfb2d.search.explaining import Explainer, TeacherOnDemand
 

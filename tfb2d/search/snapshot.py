@@ -30,11 +30,7 @@ class Snapshot:
 
     @classmethod
     def open(cls, folder: Path) -> "Snapshot":
-        """Opens an index; nothing is built.
-
-        Raises:
-          SearchError: there is none, or a file of it is missing or was cut short.
-        """
+        """Opens an index; builds nothing. Raises SearchError where it is missing, or a file of it is not whole."""
         for last in (False, True):
             stamp = _stamp(folder)
             manifest = Manifest.read(folder)

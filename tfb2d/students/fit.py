@@ -58,11 +58,7 @@ def soft_training_rows(run: Run, config: Config, stack: Stack) -> TrainingRows:
 
 
 def labelled_rows(run: Run, config: Config, split: str) -> TrainingRows:
-    """Returns a split's hashed rows with their labels as targets.
-
-    Raises:
-      DataError: no row has a label.
-    """
+    """Returns a split's hashed rows with labels as targets; raises DataError where no row has a label."""
     return with_targets(HashedRows(run.rows(split)), hard_targets(run.split(split), Task.from_config(config.data)))
 
 

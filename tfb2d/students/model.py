@@ -232,11 +232,7 @@ def _dense(width: int, seed: int, name: str, use_bias: bool = True) -> tf_keras.
 
 
 def load_student(folder: Path) -> Student:
-    """Reads what `Student.save` wrote.
-
-    Raises:
-      DataError: the student was trained with another version of the hash.
-    """
+    """Reads what `Student.save` wrote; raises DataError where it was trained with another version of the hash."""
     about = read_json(folder / "student.json")
     if about["hash_spec"] != text_spec.SPEC["version"]:
         raise DataError(

@@ -111,16 +111,10 @@ def sweep(run: "Run", options: Namespace) -> str:
 
 
 def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
-    """Reads the recipe of the variants.
+    """Reads the settings of the variants: the run's own, or a recipe with the run's data and teachers, then `overrides`.
 
-    Args:
-      run: a run folder; the recipe must have its data and teachers.
-      recipe: a recipe's name or file, with its argument behind a colon; "" takes the run's own settings.
-      overrides: `--config.a.b=value`.
-
-    Raises:
-      RunError: this is no run folder.
-      ConfigError: no such recipe or setting, or data and teachers that are not the run's.
+    Raises RunError where this is no run folder; ConfigError for no such recipe or setting, or data and teachers that
+    are not the run's.
     """
     from tfb2d.cli.recipes import load, override
     from tfb2d.config import Config, ConfigError

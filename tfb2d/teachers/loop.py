@@ -100,11 +100,7 @@ class Training(ABC):
         return False
 
     def train(self, progress: bool) -> State:
-        """Trains to the end, from the newest checkpoint if there is one.
-
-        Raises:
-          FloatingPointError: the loss is NaN or infinite.
-        """
+        """Trains to the end, from the newest checkpoint on; raises FloatingPointError where the loss is not finite."""
         saved = self.checkpoints.load() or {}
         # An older version's checkpoint may hold other fields.
         state = State(**{item.name: saved[item.name] for item in dataclasses.fields(State) if item.name in saved})

@@ -180,11 +180,7 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def load_teacher(folder: str | Path) -> Teacher:
-    """Loads a saved teacher.
-
-    Raises:
-      ConfigError: the folder holds no teacher, or an unfinished one.
-    """
+    """Loads a saved teacher; raises ConfigError where the folder holds none, or an unfinished one."""
     folder = Path(folder)
     about = read_about(folder)
     classifier = load_classifier(folder / MODEL, about["mixed_precision"])

@@ -86,11 +86,7 @@ def layers_taken(of: int, layers: int, take: str) -> list[int]:
 
 
 def cut(source: keras_hub.models.Backbone, config: TwinConfig) -> keras_hub.models.Backbone:
-    """Returns an encoder with `config.layers` of another's Transformer layers and all else of it.
-
-    Raises:
-      ConfigError: there are too few layers.
-    """
+    """Returns an encoder with `config.layers` of another's layers; raises ConfigError where there are too few."""
     settings = source.get_config()
     chosen = layers_taken(settings["num_layers"], config.layers, config.take)
     settings |= {"num_layers": config.layers, "dropout": config.dropout, "name": "encoder"}

@@ -195,11 +195,7 @@ KINDS: dict[str, type[Inputs]] = {each.kind: each for each in (WordPieceInputs, 
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
-    """Makes inputs from their spec.
-
-    Raises:
-      ValueError: of a kind that is not known here.
-    """
+    """Makes inputs from their spec; raises ValueError where the kind is not known here."""
     settings = dict(spec)
     kind = settings.pop("kind", None)
     if kind not in KINDS:

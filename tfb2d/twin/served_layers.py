@@ -159,8 +159,7 @@ def arrays_of(layer: keras.layers.Layer) -> dict[str, np.ndarray]:
 def layer_weights(layer: keras.layers.Layer) -> LayerWeights:
     """Reads the weights of KerasHub's `TransformerEncoder`, or of MPNet's layer.
 
-    Raises:
-      ValueError: it normalises before each half.
+    Raises ValueError where it normalises before each half.
     """
     if isinstance(layer, MPNetLayer):
         return LayerWeights(

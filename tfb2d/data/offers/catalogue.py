@@ -31,18 +31,13 @@ class Product:
 
 
 def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> list[Product]:
-    """Reads the offers.
+    """Reads the offers of `data.offers`; those that cannot be used go to `rejects`.
 
     Clusters whose names have the same words are the same product. A title that several products have ("washing machine")
     does not say which product is meant: it is left out everywhere.
 
-    Args:
-      data: `offers` names the files and their columns.
-      counts: gets `offers`, `unreadable`, `clusters`, `products`, `ambiguous_titles`, `repeated_titles`.
-      rejects: gets the offers that cannot be used.
-
-    Raises:
-      DataError: no offers, or too many that cannot be used.
+    `counts` gets `offers`, `unreadable`, `clusters`, `products`, `ambiguous_titles`, `repeated_titles`. Raises DataError
+    where there are no offers, or too many that cannot be used.
     """
     offers = data.offers
     names: dict[str, str] = {}  # by cluster
