@@ -18,12 +18,10 @@ def quantised(
 ) -> tf_keras.Model:
     """Makes a dense model with fake-quantised weights and activations; logits stay float.
 
-    The ranges of activations are the smallest and the largest value in `batches` of features. TFMOT starts them at +-6 and
-    moves them by a thousandth a step, which takes longer than a student's fine-tuning. So this is also what post-training
-    quantisation gives. Further training keeps zeros if `sparse`, and clusters if `clustered`.
-
-    Raises:
-      ValueError: there are no batches to read ranges from.
+    The ranges of activations are the smallest and the largest value in `batches` of features; there must be one. TFMOT
+    starts them at +-6 and moves them by a thousandth a step, which takes longer than a student's fine-tuning. So this
+    is also what post-training quantisation gives. Further training keeps zeros if `sparse`, and clusters if
+    `clustered`.
     """
     if not batches:
         raise ValueError("there are no rows to read the ranges of activations from")

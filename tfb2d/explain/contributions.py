@@ -115,14 +115,10 @@ def explain(
     target: int | None = None,
     calibration: Calibration | None = None,
 ) -> Explanation:
-    """Computes what each n-gram and each soft match adds to a row's logit.
+    """Computes what each n-gram and each soft match adds to a row's logit, by an integral of `steps` (midpoint rule).
 
-    Args:
-      student: a trained one.
-      texts: one a field.
-      steps: of the integral; the midpoint rule.
-      target: the class whose logit is explained; by default the likeliest, which is the one that the model decides for.
-      calibration: from logits to the probabilities that say which class that is; by default there is none.
+    `target` is the class whose logit is explained; by default the likeliest, which is the one that the model decides
+    for, by the `calibration` where there is one. The row has a text for each field.
     """
     sides = [_side(student, text) for text in texts]
     logits = student.model([tf.constant([text]) for text in texts], training=False).numpy()[0]
@@ -186,9 +182,8 @@ def _integrate(
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Averages the gradients of all weights along the line from 0 to 1.
 
-    Returns:
-      What each n-gram (or part of a composed one) adds, `[tokens, orders or window]` float64 a field; and what each pair of
-      tokens adds, `[query tokens, title tokens]`, None without soft matching.
+    Returns what each n-gram (or part of a composed one) adds, `[tokens, orders or window]` float64 a field; and what
+    each pair of tokens adds, `[query tokens, title tokens]`, None without soft matching.
     """
     shapes = [side.parts.shape[:2] for side in sides]
     largest = max(int(np.prod(side.parts.shape)) for side in sides)

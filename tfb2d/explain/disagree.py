@@ -111,10 +111,7 @@ def from_files(
     """Reads rows of files, and looks the teacher's scores up by their texts; labels may be missing.
 
     Rows whose texts no model can read are left out, and counted in `origin`. `fields` are columns of text fields that have
-    other names, each FIELD=COLUMN.
-
-    Raises:
-      DataError: files that cannot be used, or no teacher's scores.
+    other names, each FIELD=COLUMN. Raises DataError for files that cannot be used, or no teacher's scores.
     """
     if not teacher:
         raise DataError("--disagree with --data needs the teacher's scores of these rows: --teacher_logits=FILES")

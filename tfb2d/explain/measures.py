@@ -100,11 +100,8 @@ def measures(
 ) -> dict[str, np.ndarray]:
     """Measures all rows; returns `[n]` float64 by the names of MEASURES.
 
-    Args:
-      student: whose n-grams they are.
-      columns: texts, one sequence a field.
-      teacher: its probabilities, `[n]` or `[n, k]`.
-      seen: how often their n-grams occur in the transfer set; None leaves the measures that need it out.
+    `columns` are texts, one sequence a field; `teacher` are its probabilities, `[n]` or `[n, k]`. `seen` says how often the
+    rows' n-grams occur in the transfer set; None leaves the measures that need it out.
     """
     n, most = len(columns[0]), student.config.max_tokens
     names = ["unseen", "rare", "collided"] * (seen is not None) + ["negations", "tokens", "cut", "margin"]

@@ -47,10 +47,7 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
     """Counts the whole n-grams of texts, of the student's orders; rarer ones than `min_count` are left out.
 
     Of a student with a window, which composes n-grams, the candidates are single tokens at an n-gram's first place; with a
-    vocabulary, those that have rows of their own. Rows for affixes are left out.
-
-    Raises:
-      DataError: nothing is left.
+    vocabulary, those that have rows of their own. Rows for affixes are left out. Raises DataError where nothing is left.
     """
     counts: Counter[Key] = Counter()
     for text in texts:

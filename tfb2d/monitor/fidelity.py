@@ -69,12 +69,8 @@ def compare(
 def fidelity(teacher: Floats, student: Floats, requests: NDArray[np.int64], seed: int = 0) -> dict[str, Any]:
     """Returns agreement of decisions, correlation of logits and mean distance of probabilities, with 95% intervals.
 
-    The bootstrap draws requests, not rows, since the titles of one query are not independent.
-
-    Args:
-      teacher, student: probabilities `[n]`, or `[n, k]`.
-      requests: `[n]`, equal for rows of the same request.
-      seed: of the bootstrap's draws.
+    Probabilities are `[n]`, or `[n, k]`. The bootstrap draws requests, not rows, since the titles of one query are not
+    independent; `requests`, `[n]`, are equal for rows of the same request.
 
     Returns:
       `{"rows", "agreement", "correlation", "distance"}`; the last three are `{"value", "ci95"}`, None where undefined.

@@ -58,10 +58,7 @@ def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
     """Returns the files of a log, by name, and the number of those that are still being written.
 
     A folder means all files in it. Files `*.part` are incomplete; they are read once ABANDONED seconds old, as their writer
-    was killed.
-
-    Raises:
-      DataError: there are no files.
+    was killed. Raises DataError where there are no files.
     """
     paths: dict[Path, None] = {}  # keys are an ordered set
     unfinished = 0

@@ -49,9 +49,7 @@ class Unroller:
     def read(self, record: bytes) -> LoggedRequest:
         """Returns the rows of a serialized PredictionLog.
 
-        Raises:
-          Ignored: it has no rows.
-          ValueError: it is no PredictionLog, or its tensors are malformed.
+        Raises Ignored where it has no rows, ValueError where it is no PredictionLog or its tensors are malformed.
         """
         log = prediction_log_pb2.PredictionLog()
         try:

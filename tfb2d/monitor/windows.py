@@ -62,9 +62,7 @@ def seconds_of(length: str) -> int:
 class Windows:
     """Collects windows of equal length, which begin at multiples of it since 1970-01-01 UTC, a Thursday.
 
-    Args:
-      length: seconds; 0 chooses the shortest of LENGTHS with SHOWN windows or fewer.
-      shape: fields, orders, classes.
+    `length` 0 chooses the shortest of LENGTHS, in seconds, with SHOWN windows or fewer. `shape` is fields, orders, classes.
     """
 
     def __init__(self, length: int, shape: tuple[int, int, int]) -> None:

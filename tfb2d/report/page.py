@@ -23,10 +23,7 @@ class Picture:
 def render(template: Path, **values: Any) -> str:
     """Returns the page of a template, a file that extends `base.html`; texts among its values are escaped.
 
-    It may include templates of this package and of its own folder.
-
-    Raises:
-      jinja2.TemplateError: the template names a value that is missing.
+    It may include templates of this package and of its own folder. A value that is missing is a jinja2.TemplateError.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -65,8 +65,6 @@ def prepare_files(
       held_out: the same of the rows that must not leak, which have the same text columns. They are held in memory.
       out: gets `part-*.parquet` with `config.columns` as text, and `_manifest.json`. Rows that cannot be used go to
         `<out>.rejected.jsonl`.
-      config: what stays, and the engine.
-      progress: whether to show a progress bar a pass.
 
     Raises:
       RunBusyError: another process prepares into `out`.

@@ -31,13 +31,8 @@ class ClusterError(UserError):
 def connected(config: RayConfig) -> Iterator[Any]:
     """Joins the cluster of `config.address`; without an address starts Ray here, and stops it at the block's end.
 
-    Where this process has joined a cluster already, that one is used and left as it is.
-
-    Yields:
-      The module `ray`.
-
-    Raises:
-      ClusterError: Ray is not installed, or no cluster answers at the address.
+    Where this process has joined a cluster already, that one is used and left as it is. Yields the module `ray`. Raises
+    ClusterError where Ray is not installed, or no cluster answers at the address.
     """
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
@@ -109,14 +104,8 @@ def train_on_ray(
 ) -> int:
     """Runs a function in workers of Ray Train, which find each other by TF_CONFIG, as `MultiWorkerMirroredStrategy` asks.
 
-    Args:
-      work: the function; it joins the cluster before its first op of TensorFlow.
-      arguments: of the function, in each worker the same.
-      out: a folder that all machines share; Ray Train writes down there how far it is.
-      config: where Ray runs, how many workers there are, and what each gets.
-
-    Returns:
-      How many workers there were.
+    `work` joins the cluster before its first op of TensorFlow; its `arguments` are the same in each worker. In `out`, a
+    folder that all machines share, Ray Train writes down how far it is. Returns how many workers there were.
 
     Raises:
       ClusterError: Ray or Ray Train is not installed, or no cluster answers.

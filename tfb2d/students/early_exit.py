@@ -85,13 +85,8 @@ def margins(values: tf.Tensor) -> tf.Tensor:
 def fit(student: "Student", valid: "TrainingRows", labels: np.ndarray) -> float:
     """Calibrates a trained student's two outputs, and chooses the threshold that lets as many texts exit as is allowed.
 
-    Args:
-      student: its EarlyExit layer is set.
-      valid: rows that it did not learn from.
-      labels: of these rows, `[n]`, as `calibrate` takes them.
-
-    Returns:
-      The share of these rows that exit.
+    `valid` are rows that the student did not learn from, with `labels` `[n]` as `calibrate` takes them. Returns the
+    share of these rows that exit.
     """
     assert student.exit is not None
     assert student.paths is not None

@@ -96,22 +96,11 @@ def fit_student(
     start_from: Callable[[np.ndarray, np.ndarray], None] | None = None,
     headline: Headline | None = None,
 ) -> Fitted:
-    """Trains a student in place: vocabulary, start from word vectors, training, calibration.
+    """Trains a new student in place: vocabulary, start from word vectors, training, calibration on `valid`.
 
-    A run that was killed goes on from its newest checkpoint and ends with the same weights.
-
-    Args:
-      student: a new one.
-      rows: to learn from.
-      valid: to watch and to calibrate on; the targets are labels.
-      config: rates, epochs, batch.
-      out: gets the checkpoints, `history.json` and `tensorboard/`.
-      words: a teacher's word vectors to start from; None starts at random.
-      start_from: takes the place of `student.start_from`.
-      headline: of the rows of `valid`; see `Trainer`.
-
-    Raises:
-      FloatingPointError: the loss or a weight is no number any more.
+    A run that was killed goes on from its newest checkpoint and ends with the same weights. The arguments are those of
+    `Trainer`, and `words`, a teacher's word vectors to start from, by `start_from` or else the student's own; None
+    starts at random. Raises FloatingPointError where the loss or a weight is no number any more.
     """
     student.learn_vocabulary(rows)
     if words is not None:

@@ -45,14 +45,9 @@ class CompressedTable:
 
 
 def quantise(table: np.ndarray, remap: np.ndarray | None = None) -> CompressedTable:
-    """Rounds each row to 255 evenly spaced values; the error is at most half a step, `scale / 2`.
+    """Rounds each row of `[rows, dim]` float32 to 255 even steps of `scale`; the error is at most half a step.
 
-    Args:
-      table: `[rows, dim]` float32.
-      remap: kept with the table, unchanged.
-
-    Raises:
-      ValueError: a weight is not a finite number.
+    `remap` is kept with the table. Raises ValueError where a weight is not a finite number.
     """
     largest = np.abs(table).max(1) if table.size else np.zeros(len(table), np.float32)
     if not np.isfinite(largest).all():

@@ -19,15 +19,9 @@ class Texts:
     lengths: tf.Tensor
 
     def pool(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Sums each text's n-gram vectors over the root of their number; a text without tokens gives zeros.
+        """Sums `[tokens, n-grams of a token, dim]` by text over the root of their number: `[batch, dim]` float32.
 
-        Args:
-          vectors: `[tokens, n-grams of a token, dim]` float32.
-
-        Returns:
-          `[batch, dim]` float32.
-
-        Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
+        A text without tokens gives zeros. Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
         """
         count = tf.maximum(self.lengths * float(vectors.shape[-2]), 1.0)
         return self.sum(vectors) * tf.expand_dims(tf.math.rsqrt(count), 1)

@@ -54,11 +54,10 @@ class RowWiseAdagrad(tf.Module):
         return accumulator.numpy() == np.float32(START)
 
     def apply(self, gradients: Sequence[tf.IndexedSlices]) -> None:
-        """Takes one step.
+        """Takes one step by a sparse gradient for each table, in the tables' order; a row may occur several times.
 
-        Args:
-          gradients: a sparse one for each table, in the tables' order. A row may occur several times. Under a strategy
-            of `tf.distribute` they are one replica's, and all replicas' are summed before a row's square is taken.
+        Under a strategy of `tf.distribute` they are one replica's, and all replicas' are summed before a row's square
+        is taken.
         """
         if tf.distribute.has_strategy():
             # Each replica sums its own repeated rows first, so that fewer slices travel to the others.

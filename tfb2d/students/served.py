@@ -31,11 +31,9 @@ from tfb2d.students.served_tokens import Table, Tokens
 
 
 class ServedStudent(tf.Module):
-    """Computes a student's logits from strings; see the module.
+    """Computes a trained student's logits from strings; see the module.
 
-    Args:
-      student: a trained one. Its tables and the kernels of its convolutions are shared, its dense layers are copied into
-        constants.
+    Tables and the kernels of convolutions are shared with the student, dense layers are copied into constants.
     """
 
     def __init__(self, student: Student) -> None:

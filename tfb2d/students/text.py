@@ -87,16 +87,10 @@ def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) ->
 
 
 def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...], axis: int = 1) -> tf.Tensor:
-    """Mixes token hashes to n-grams, whose ids are remainders of the result.
+    """Mixes token hashes `[tokens]` int64 to n-grams of `orders` tokens, whose ids are remainders of the result.
 
-    Args:
-      values: `[tokens]` int64 token hashes.
-      rows: `[tokens]`, the text of each, rising.
-      orders: how many tokens the n-grams span.
-      axis: of the orders in the result.
-
-    Returns:
-      `[tokens, len(orders)]` int32, or with axis 0 `[len(orders), tokens]`.
+    `rows` `[tokens]` has the text of each token, rising. Returns int32 `[tokens, len(orders)]`; with axis 0
+    `[len(orders), tokens]`.
     """
     chains = {1: values}
     if max(orders) > 1:
@@ -117,9 +111,7 @@ def composed_ids(
 ) -> tf.Tensor:
     """Returns the table rows that each composed n-gram is the sum of, as `text_spec.composed_ids` does.
 
-    Args:
-      values: `[tokens]` int64 token hashes; the others as there.
-      rows: `[tokens]` int64, the text of each, rising.
+    `values` `[tokens]` int64 are token hashes, `rows` `[tokens]` int64 the text of each, rising.
     """
     text_spec.check_orders(range(1, window + 1), buckets)
     if vocabulary is None:
@@ -169,13 +161,8 @@ def part_ids(
 def following(positions: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
     """Returns where each token's followers stand among rows of which row 0 is the mark after a text's last token.
 
-    Args:
-      positions: `[tokens]` int32, 1 or more.
-      rows: `[tokens]` int64, the text of each, rising.
-      window: at least 2.
-
-    Returns:
-      `[tokens, window - 1]` int32: column k has the position of the token k + 1 further on, 0 past its text's last token.
+    `positions` `[tokens]` int32 are 1 or more; `rows` `[tokens]` int64 has the text of each token, rising. Column k of the
+    result, `[tokens, window - 1]` int32, has the position of the token k + 1 further on, 0 past its text's last token.
     """
     return tf.stack(_ahead(positions, rows, window, text_spec.END_SLOT)[1:], 1)
 

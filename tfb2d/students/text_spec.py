@@ -86,11 +86,9 @@ def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
 
 
 def token_hash(token: bytes, affixes: Sequence[int] = ()) -> int:
-    """Returns a token's hash, an int64 of 0 or more.
+    """Returns the hash, an int64 of 0 or more, of a token as `tokens` gives it.
 
-    Args:
-      token: UTF-8, folded, as `tokens` gives it.
-      affixes: () or (bytes of a prefix, bytes of a suffix), which then have bits of their own in the hash.
+    `affixes` are () or (bytes of a prefix, bytes of a suffix), which then have bits of their own in the hash.
     """
     if not affixes:
         return fingerprint64(token) % TOKEN_MODULUS
@@ -146,14 +144,9 @@ def rows_of(keys: np.ndarray, buckets: int) -> np.ndarray:
 def ngram_ids(
     hashes: np.ndarray, orders: Sequence[int], buckets: int, row_splits: np.ndarray | None = None
 ) -> np.ndarray:
-    """Returns the ids of the n-grams that begin at each token.
+    """Returns the ids, `[tokens, len(orders)]` int32, of the n-grams at each token; arguments as of `ngram_keys`.
 
-    Args:
-      hashes, orders, row_splits: as of `ngram_keys`.
-      buckets: ids are below it; at most 2^31 - 1.
-
-    Returns:
-      `[tokens, len(orders)]` int32.
+    Ids are below `buckets`, which is at most 2^31 - 1.
     """
     check_orders(orders, buckets)
     return rows_of(ngram_keys(hashes, orders, row_splits), buckets)
@@ -162,9 +155,7 @@ def ngram_ids(
 def slots(hashes: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
     """Looks up each token's slot in a vocabulary: `[tokens]` int32, UNKNOWN_SLOT for those that it lacks.
 
-    Args:
-      hashes: `[tokens]` int64.
-      vocabulary: `[size]` int64 token hashes, rising; UNUSED ones last.
+    Hashes are `[tokens]` int64; the vocabulary, `[size]` int64, has token hashes, rising, UNUSED ones last.
     """
     position = np.minimum(np.searchsorted(vocabulary, hashes), len(vocabulary) - 1)
     return np.where(vocabulary[position] == hashes, position + UNKNOWN_SLOT + 1, UNKNOWN_SLOT).astype(np.int32)

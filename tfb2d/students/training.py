@@ -60,7 +60,6 @@ class Trainer:
       student: trained in place.
       rows: to learn from.
       valid: to watch; its targets are labels.
-      config: rates, epochs, batch.
       out: gets `history.json`, `tensorboard/` and, in `checkpoints/`, what a stopped run goes on from; `bring_up` deletes
         that folder once the work is whole.
       headline: measured on the rows of `valid` after each epoch; with `config.patience` the weights that are best by it are

@@ -50,14 +50,11 @@ def label_files(
     """Writes a teacher's logits for files, as `label.label_folder` does for a table. What was stopped goes on.
 
     Args:
-      teacher: a saved teacher's folder.
       inputs: paths, globs, folders, `pypi:` resources, and files of object stores (`scale.object_store`).
-      out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits. Rows
-        that cannot be used go to `<out>.rejected.jsonl`.
-      config: shard and batch sizes.
+      out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits. Rows that cannot be used go to
+        `<out>.rejected.jsonl`.
       columns: the text columns, in the order of the task's fields; by default those of the fields' names.
       keep: columns to pass through where the files have them.
-      reading: how files are read.
 
     Raises:
       RunBusyError: another process labels into `out`.

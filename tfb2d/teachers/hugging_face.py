@@ -31,14 +31,9 @@ def family_of(preset: Path) -> str:
 
 
 def preprocessor_of(folder: Path, family: str) -> Any:
-    """Makes a KerasHub preprocessor with the tokenizer that a Hugging Face folder describes.
+    """Makes a KerasHub preprocessor with the tokenizer that a Hugging Face folder describes, of one of `PREPROCESSORS`.
 
-    Args:
-      folder: holds `vocab.txt`, `tokenizer_config.json`, `tokenizer.json`, or some of them.
-      family: Hugging Face's name, one of `PREPROCESSORS`.
-
-    Raises:
-      ConfigError: a special token is not in the vocabulary, or see `read_settings`.
+    Raises ConfigError where a special token is not in the vocabulary, or as `read_settings` does.
     """
     preprocessor_class = PREPROCESSORS[family]
     settings = read_settings(folder)

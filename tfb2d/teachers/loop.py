@@ -42,16 +42,10 @@ class State:
 
 
 class Training(ABC):
-    """A training run that goes on from its newest checkpoint.
+    """A training run of `epochs` over `rows`, with checkpoints in `out`, that goes on from its newest checkpoint.
 
-    A subclass calls `prepare` once it has a model, or sets `checkpoints` itself, and `train` to run.
-
-    Args:
-      out: folder of checkpoints and TensorBoard scalars.
-      rows: training rows.
-      epochs: how often each is read.
-      batch_size: rows of a step.
-      checkpoint_seconds: time between checkpoints; there is also one after each evaluation.
+    A subclass calls `prepare` once it has a model, or sets `checkpoints` itself, and `train` to run. There is a
+    checkpoint every `checkpoint_seconds`, and one after each evaluation.
     """
 
     title: ClassVar[str]  # of the progress bar
@@ -154,13 +148,8 @@ class Training(ABC):
 class Checkpoints:
     """A folder with the newest state of a run, and its best weights so far.
 
-    A state is a JSON value and the variables of the model (with the seeds of its dropout) and of the optimizer. The best
-    weights change less often and have a file of their own, which the state names.
-
-    Args:
-      folder: where the files go.
-      weights: the model's variables.
-      optimizers: those of its optimizers, which are built.
+    A state is a JSON value and the variables of the model (with the seeds of its dropout) and of the optimizers, which
+    must be built. The best weights change less often and have a file of their own, which the state names.
     """
 
     def __init__(self, folder: Path, weights: Sequence[Any], optimizers: Sequence[Any]) -> None:

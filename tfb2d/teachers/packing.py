@@ -61,13 +61,10 @@ class Packed:
 
 
 class Packer:
-    """Turns text columns into a model's inputs, as the model's own KerasHub preprocessor would.
+    """Turns text columns into a model's inputs, as the model's own KerasHub `preprocessor` would.
 
-    Args:
-      preprocessor: the model's `keras_hub.models.TextClassifierPreprocessor`; its tokenizer and special tokens are used.
-      inputs: names of the model's inputs: `token_ids` and perhaps `padding_mask`, `segment_ids`.
-      max_length: tokens of the longest row, special ones included.
-      reference: whether texts are cut as in pre-training; see `token_function`.
+    `inputs` are `token_ids` and perhaps `padding_mask`, `segment_ids`. `max_length` are the tokens of the longest row,
+    special ones included. `reference` says whether texts are cut as in pre-training; see `token_function`.
     """
 
     def __init__(self, preprocessor: Any, inputs: Sequence[str], max_length: int, reference: bool = True) -> None:
@@ -177,12 +174,9 @@ def batches_by_tokens(lengths: np.ndarray, batch_tokens: int, longest: int) -> I
 
 
 def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Cuts rows into an epoch's batches, in random order, with rows of similar length.
+    """Returns the indices of each batch's rows of an epoch: in random order, with rows of similar length.
 
     Rows are shuffled, sorted by length within pools of `POOL` batches, and cut; then the batches are shuffled.
-
-    Returns:
-      Indices of each batch's rows.
     """
     order = rng.permutation(len(lengths))
     batches = []

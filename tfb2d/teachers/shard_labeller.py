@@ -107,11 +107,8 @@ def made_by(teacher: Path, fields: Sequence[str]) -> str:
 class KnownLogits:
     """Looks up logits that a teacher wrote before by their texts, in memory: 8 bytes a row for its hash, and 4 a logit.
 
-    Args:
-      folders: of shards. A missing folder and another teacher's shards are passed over.
-      made_by: digest of the teacher and its fields, see `shards.MADE_BY`.
-      fields: the text columns.
-      n_logits: logits a row, k.
+    `folders` hold shards; a missing folder is passed over, and so are shards of another teacher, by `made_by`, the
+    digest of the teacher and its fields (`shards.MADE_BY`).
     """
 
     def __init__(self, folders: Sequence[Path], made_by: str, fields: Sequence[str], n_logits: int) -> None:

@@ -41,11 +41,7 @@ def training_step(
 ) -> Callable[[Inputs, np.ndarray], float]:
     """Returns a function that takes a batch and its labels, changes the weights, and returns the loss before that.
 
-    Args:
-      model: the model.
-      optimizer: its optimizer, built.
-      loss: of labels and the model's outputs.
-      labels_spec: a `tf.TensorSpec` of the labels; None stands for float32 [rows, 1].
+    The optimizer is built; `loss` is of labels and the model's outputs. `labels_spec` None stands for float32 [rows, 1].
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -31,9 +31,7 @@ TOKENIZERS, OTHER_PIECES = "tokenizers", "tokenizers 2"
 def token_function(tokenizer: Any, reference: bool) -> Callable[[Sequence[str]], Any]:
     """Returns the function from texts to token ids without special ones: a list of ids a text, or a `tf.RaggedTensor`.
 
-    Args:
-      tokenizer: of KerasHub.
-      reference: whether texts are cut as in pre-training. Otherwise KerasHub cuts them, as for teachers that learnt so.
+    With `reference` texts are cut as in pre-training. Otherwise KerasHub cuts them, as for teachers that learnt so.
     """
     if isinstance(tokenizer, keras_hub.tokenizers.BytePairTokenizer):
         # Its eager calls use a Rust library, 3 times as fast as TensorFlow's form.

@@ -31,14 +31,10 @@ class Source:
 
 
 def read_source(preset: str, length: int) -> Source:
-    """Reads an encoder and its tokenizer's settings from a preset, as teachers take it.
+    """Reads an encoder and its tokenizer's settings from a preset that teachers take, or a saved teacher's `model`.
 
-    Args:
-      preset: see `TeacherConfig.preset`; also a saved teacher's `model` folder.
-      length: tokens of the longest text.
-
-    Raises:
-      ConfigError: there is no such preset, or it is no WordPiece encoder that towers know to feed.
+    `length` is that of the longest text, in tokens. Raises ConfigError where there is no such preset, or it is no WordPiece
+    encoder that towers know to feed.
     """
     try:
         classifier = build_classifier(TeacherConfig(preset=preset, max_length=1), 1)
@@ -70,13 +66,9 @@ def read_source(preset: str, length: int) -> Source:
 
 
 def layers_taken(of: int, layers: int, take: str) -> list[int]:
-    """Returns the indices of the Transformer layers that an encoder of fewer `layers` takes.
+    """Returns the indices of the Transformer layers that an encoder of fewer `layers` takes; too few are a ConfigError.
 
-    Args:
-      take: "first", or "spaced": evenly, the last among them, as 2, 4, 6 of six (TinyBERT, arXiv 1909.10351).
-
-    Raises:
-      ConfigError: there are too few.
+    `take` is "first", or "spaced": evenly, the last among them, as 2, 4, 6 of six (TinyBERT, arXiv 1909.10351).
     """
     if layers > of:
         raise ConfigError(f"twin.layers is {layers}; the encoder that twin.preset names has {of}")

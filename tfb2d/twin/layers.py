@@ -126,12 +126,9 @@ class NGramPool(keras.layers.Layer):
         return self.pool(flat, rows, tf.shape(ids)[0])
 
     def pool(self, ids: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-        """Pools n-grams without padding, as serving has them.
+        """Pools n-grams `[tokens, orders]` int32 of n texts without padding, as serving has them.
 
-        Args:
-          ids: `[tokens, orders]` int32.
-          rows: `[tokens]`, the text of each, rising.
-          n: texts.
+        `rows` `[tokens]` has the text of each token, rising.
         """
         orders = int(ids.shape[1])
         vectors = tf.gather(self.table.value, ids)

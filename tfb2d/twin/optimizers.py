@@ -15,13 +15,10 @@ HEADS = ("pooling", "embedding", "crossing")  # layers between an encoder and th
 
 
 class Optimizers:
-    """Applies one gradient to all of a twin's variables.
+    """Applies one gradient to all of a twin's trainable variables.
 
-    Args:
-      variables: the trainable ones, each once.
-      config: rates, warm-up, decay and clipping. Encoders are clipped together, and heads together; tables are not.
-      steps: of the whole run.
-      pretrained: whether the encoders were trained before; a fresh one learns at the heads' rate.
+    Encoders are clipped together, and heads together; tables are not. `pretrained` says whether the encoders were trained
+    before; a fresh one learns at the heads' rate.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], config: TwinConfig, steps: int, pretrained: bool) -> None:

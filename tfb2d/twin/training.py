@@ -35,17 +35,10 @@ def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def margin_loss(logits: tf.Tensor, teacher: tf.Tensor, query_of: tf.Tensor) -> tf.Tensor:
-    """Returns the mean squared difference between the twin's and the teachers' margins.
+    """Returns the mean squared difference between the twin's and the teachers' margins, each `[n]` logits.
 
-    A margin is the difference of two titles' logits. Every two rows of the same query whose teacher logits are known count.
-
-    Args:
-      logits: `[n]`, the twin's.
-      teacher: `[n]`, the teachers', NaN where there is none.
-      query_of: `[n]` integers, the same for rows of the same query.
-
-    Returns:
-      A number; 0 where no two rows share a query.
+    A margin is the difference of two titles' logits. Every two rows of the same query, of `query_of` `[n]`, whose
+    teacher logits are known (not NaN) count; without such rows the loss is 0.
 
     Reference: Hofstaetter et al. 2020, "Margin-MSE" (arXiv 2010.02666).
     """
@@ -117,12 +110,7 @@ def make_batch(pairs: Pairs, queries: PackedTexts, titles: PackedTexts, rows: np
 
 
 class PairTraining(Training):
-    """Does what the training of towers and of a look-up query tower have in common; the twin is trained in place.
-
-    Args:
-      epochs: how often each pair is read.
-      out: gets checkpoints and TensorBoard scalars.
-    """
+    """Does what the training of towers and of a look-up query tower have in common; the twin is trained in place."""
 
     title = "twin"
     learning_rate = "twin.learning_rate, twin.head_learning_rate or twin.table_learning_rate"

@@ -41,9 +41,7 @@ def uncompress(body: bytes, limit: int) -> bytes:
 def parse_json(body: bytes) -> dict[str, Any]:
     """Returns the object of a body. Bytes that are not UTF-8 stand in its strings as surrogates; see `to_bytes`.
 
-    Raises:
-      StatusError: INVALID_ARGUMENT.
-      RecursionError: lists or objects are nested deeper than Python's stack; `rest` answers INVALID_ARGUMENT.
+    Raises INVALID_ARGUMENT, or RecursionError for lists nested deeper than Python's stack; `rest` answers that alike.
     """
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
     if not text:

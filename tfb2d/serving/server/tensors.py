@@ -45,10 +45,9 @@ def type_name(number: int) -> str:
 
 
 def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_string: int) -> np.ndarray:
-    """Returns what a request's tensor holds.
+    """Returns what a request's tensor holds; the last value fills up a shape that asks for more values.
 
     Args:
-      proto: the tensor; the last value fills up a shape that asks for more values.
       alias: the input's name, for messages.
       max_bytes: refuses a shape that asks for more memory than this and than its values fill, so that a request of
         twenty bytes cannot take gigabytes.
