@@ -180,8 +180,7 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Holds the run folder for this process; the lock goes with the process, however it ends.
 
-        Raises:
-          RunBusyError: another process holds it.
+        Raises RunBusyError where another process holds it.
         """
         with locked(self.folder):
             yield

@@ -60,8 +60,7 @@ def add_arguments(parser: Parser) -> None:
 class Edge(EdgeScorer):
     """Is the edge form's runner as a system of the bench: NumPy and the TFLite interpreter alone.
 
-    Raises:
-      BenchError: TensorFlow is loaded, whose memory and time would be measured, too.
+    Raises BenchError where TensorFlow is loaded, whose memory and time would be measured, too.
     """
 
     def __init__(self, folder: str, threads: int, xnnpack: bool = True) -> None:

@@ -94,8 +94,7 @@ def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.
 def fit(tables: Mapping[str, Table], room: int | None = None) -> dict[str, CompressedTable]:
     """Fits all tables into `room` bytes, if there is a bound: of any table the rows that training read most are kept.
 
-    Raises:
-      BudgetError: not even a map and two rows a table fit.
+    Raises BudgetError where not even a map and two rows a table fit.
     """
     whole = {name: table.stored() for name, table in tables.items()}
     if room is None or sum(table.nbytes for table in whole.values()) <= room:

@@ -73,8 +73,7 @@ class TeacherConfig:
 def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:
     """Returns several teachers that differ in their seeds alone: `name`, `seed1`, `seed2`, ...
 
-    Raises:
-      ConfigError: `count`, which comes from a recipe's argument, is no number of teachers.
+    Raises ConfigError where `count`, which comes from a recipe's argument, is no number of teachers.
     """
     require(count.isdecimal() and int(count) > 0, f"the recipe's argument: {count!r} is no number of teachers")
     return {name: teacher} | {f"seed{seed}": dataclasses.replace(teacher, seed=seed) for seed in range(1, int(count))}

@@ -62,10 +62,8 @@ class ScoreTable:
     """Holds the logits of scored texts, in which rows are looked up.
 
     A text that was scored more than once has the mean of its logits. Memory: 16 bytes a scored text for its two hashes,
-    and 4 a logit. `used`, bool [texts], says which scored texts matched a row.
-
-    Raises:
-      DataError: a file that cannot be used, too many bad rows, or no rows at all.
+    and 4 a logit. `used`, bool [texts], says which scored texts matched a row. Raises DataError for a file that cannot
+    be used, too many bad rows, or no rows at all.
     """
 
     task: Task  # what was scored
@@ -149,9 +147,8 @@ class ScoreTable:
     def check(self) -> None:
         """Stops where the files seem to hold scores of other rows.
 
-        Raises:
-          DataError: less than LEAST_SHARE of the smaller side matches. The message shows rows beside the scored texts
-            that are most like them, and says which rows are ambiguous.
+        Raises DataError where less than LEAST_SHARE of the smaller side matches. The message shows rows beside the scored
+        texts that are most like them, and says which rows are ambiguous.
         """
         smaller = min(len(self._seen), len(self.exact))
         if not len(self._seen) or (smaller and self._matched >= LEAST_SHARE * smaller):

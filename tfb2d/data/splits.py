@@ -129,8 +129,7 @@ def _normalised(text: str) -> str:
 def check_split(data: DataConfig, work: Path, name: str, labels: Counter[float], left_out: Counter[str]) -> None:
     """Stops where a split is empty, or train or test has a single class.
 
-    Raises:
-      DataError: with the number of rows left out by reason, or with what to change.
+    Raises DataError with the number of rows left out by reason, or with what to change.
     """
     files: tuple[str, ...] = getattr(data, name)
     source = ", ".join(files or data.train)

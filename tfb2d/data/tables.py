@@ -142,8 +142,7 @@ class TableRows:
     def read(self, first: int, rows: int) -> pa.Table:
         """Returns the rows from an index on, fewer at the table's end.
 
-        Raises:
-          DataError: a part is damaged, or has another number of rows than before.
+        Raises DataError where a part is damaged, or has another number of rows than before.
         """
         tables = [pa.table({name: pa.array([], pa.string()) for name in self._columns})] if not len(self) else []
         last = min(first + rows, len(self))

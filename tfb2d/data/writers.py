@@ -52,9 +52,7 @@ class RowWriter:
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         """Writes rows; the first call settles the types of a Parquet file.
 
-        Raises:
-          DataError: values that do not have their Parquet column's type.
-          OSError: the disk is full, for example.
+        Raises DataError for values that do not have their Parquet column's type; OSError where the disk is full.
         """
         if self._kind == ".parquet":
             self._write_parquet(rows)

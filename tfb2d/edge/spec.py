@@ -97,8 +97,7 @@ def read_spec(folder: Path) -> Spec:
 def read_vocabulary(folder: Path, spec: Spec) -> np.ndarray | None:
     """Reads the vocabulary that a spec names, `[size]` int64; None where tokens are hashed to rows.
 
-    Raises:
-      EdgeError: it is not there, or damaged.
+    Raises EdgeError where it is not there, or damaged.
     """
     if not spec.vocabulary:
         return None

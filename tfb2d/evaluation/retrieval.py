@@ -51,8 +51,7 @@ class RetrievalFigures:
     def difference(self, other: "RetrievalFigures", measure: str, resamples: int = 1000, seed: int = 0) -> Interval:
         """Returns this retriever's mean less another's, `{"value", "ci95"}`, paired by query.
 
-        Raises:
-          ValueError: the two were measured on different queries.
+        Raises ValueError where the two were measured on different queries.
         """
         if self.queries != other.queries:
             raise ValueError(f"{len(self.queries)} and {len(other.queries)} queries that differ cannot be paired")

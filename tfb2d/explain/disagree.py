@@ -77,8 +77,7 @@ class Case:
 def from_run(source: Source, split: str) -> TeacherRows:
     """Reads a run's split, with its teachers' logits stacked as for the student and calibrated on validation.
 
-    Raises:
-      DataError: the student does not come from a run folder, or the run is not finished.
+    Raises DataError where the student does not come from a run folder, or the run is not finished.
     """
     from tfb2d.distill.targets import stacked_logits
     from tfb2d.evaluation.calibration import calibrate_known

@@ -63,8 +63,7 @@ class Seen:
 def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: Run) -> Seen:
     """Counts how often some rows' n-grams occur in a run's transfer set, and all occurrences in each row of the table.
 
-    Raises:
-      RunError: the run's stage `rows` is not finished, or was made for another student.
+    Raises RunError where the run's stage `rows` is not finished, or was made for another student.
     """
     from tfb2d.students.rows import HashedRows
 

@@ -19,8 +19,7 @@ from tfb2d.scale.prepare_config import PrepareConfig
 class HeldTexts:
     """Knows the held-out texts of files.
 
-    Raises:
-      DataError: too many rows cannot be used, or there are none: then leaks would stay unseen.
+    Raises DataError where too many rows cannot be used, or there are none: then leaks would stay unseen.
     """
 
     def __init__(self, files: Sequence[Path], config: PrepareConfig) -> None:

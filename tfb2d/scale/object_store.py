@@ -63,8 +63,7 @@ def _copied(pattern: str, folder: Path) -> list[str]:
 def place_of(path: str, folder: Path) -> Path:
     """Returns where a store's file is copied to: below the folder, whatever its path is.
 
-    Raises:
-      DataError: the path has a part "..", which could lead out of the folder.
+    Raises DataError where the path has a part "..", which could lead out of the folder.
     """
     if ".." in path.split("/"):
         raise DataError(f"{path}: a path with '..' in it is not copied; give the file another name")

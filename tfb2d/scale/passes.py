@@ -69,8 +69,7 @@ class PreparePass:
     def start(self) -> Callable[[int], Counts]:
         """Returns the function that does a piece and writes its counts, by which the piece is known to be done.
 
-        Raises:
-          DataError: this machine has another output folder than the driver.
+        Raises DataError where this machine has another output folder than the driver.
         """
         if not Path(self.work).exists():
             raise DataError(f"{self.work} is not the driver's folder; all machines must share the output's storage")

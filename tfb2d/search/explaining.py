@@ -115,11 +115,8 @@ class Explainer:
 class TeacherOnDemand:
     """A saved teacher's scores of single titles: it is slow, so it looks only at what somebody asks it about.
 
-    It is loaded at its first question, which takes some seconds, and answers one at a time.
-
-    Raises:
-      ConfigError: the folder holds no teacher.
-      UserError: the teacher takes single texts.
+    It is loaded at its first question, which takes some seconds, and answers one at a time. Raises ConfigError where
+    the folder holds no teacher; UserError where the teacher takes single texts.
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -52,13 +52,10 @@ def build(
 ) -> Manifest:
     """Builds an index over the titles of files. What is done is skipped, what was killed goes on.
 
-    Embeddings are made anew only where files, model or dtype have changed. Until the new index is whole the old one stays
-    and can be searched. An index of the same titles that was updated since keeps its updates. `model_name` is the twin, see
-    `Model`; `backend` and `parameters` are those of `backends.settle`.
-
-    Raises:
-      DataError: files that cannot be used.
-      UserError: a model or settings that cannot work.
+    Embeddings are made anew only where files, model or dtype have changed. Until the new index is whole the old one
+    stays and can be searched. An index of the same titles that was updated since keeps its updates. `model_name` is the
+    twin, see `Model`; `backend` and `parameters` are those of `backends.settle`. Raises DataError for files that cannot
+    be used; UserError for a model or settings that cannot work.
     """
     with contextlib.closing(Model(model_name, timeout=60.0)) as model:
         identity = model.identity()
@@ -120,11 +117,8 @@ def update(
 
     Row numbers are never used twice: a replaced title gets a new one. The vectors' index is added to. BM25 is counted
     anew, since the weight of each word depends on all titles; that takes seconds per million. The twin is by default
-    the one that the index was built with.
-
-    Raises:
-      SearchError: there is no index, or the model is another version.
-      DataError: files that cannot be used, or an id that is both added and deleted.
+    the one that the index was built with. Raises SearchError where there is no index, or the model is another version;
+    DataError for files that cannot be used, or an id that is both added and deleted.
     """
     with locked(index):
         before = Manifest.read(index)

@@ -22,10 +22,8 @@ class ApiError(Exception):
 def read(request: Request, described: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Returns the values of a request's parameters by name: strings without space around them, numbers, lists.
 
-    What each may be is `described` as `openapi.document` has it.
-
-    Raises:
-      ApiError: a parameter that is missing, unknown, out of its range, or stands twice.
+    What each may be is `described` as `openapi.document` has it. Raises ApiError for a parameter that is missing,
+    unknown, out of its range, or stands twice.
     """
     schemas = {each["name"]: each["schema"] for each in described}
     for name in request.query_params:

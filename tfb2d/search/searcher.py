@@ -108,9 +108,7 @@ class Searcher:
     def rank(self, query: str, titles: Sequence[str]) -> Floats:
         """Returns the ranker's scores of any titles for a query, `[n]` from 0 to 1.
 
-        Raises:
-          SearchError: nothing ranks here.
-          UserError: the ranker's server does not answer.
+        Raises SearchError where nothing ranks here; UserError where the ranker's server does not answer.
         """
         if self._ranker is None:
             raise SearchError("no student ranks here: open the index with ranker=, an exported model")

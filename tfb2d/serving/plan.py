@@ -31,8 +31,7 @@ class Signature:
     def output(self, named: str, *usual: str) -> str:
         """Chooses the output to ask for: `named`; where that is "", the first of `usual` that exists, or the only output.
 
-        Raises:
-          ValueError: there is no such output.
+        Raises ValueError where there is no such output.
         """
         for name in [named] if named else usual:
             if name in self.outputs:

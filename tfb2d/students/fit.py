@@ -49,8 +49,7 @@ def train_on_labels(run: Run, config: Config) -> StudentOutcome:
 def soft_training_rows(run: Run, config: Config, stack: Stack) -> TrainingRows:
     """Returns the hashed transfer rows with the targets that the student learns.
 
-    Raises:
-      DataError: no row has a teacher's logit or a label.
+    Raises DataError where no row has a teacher's logit or a label.
     """
     tables = [run.logits(name) for name in config.teachers]
     targets = soft_targets(run.split("transfer"), tables, Task.from_config(config.data), stack, config.distill)

@@ -66,9 +66,8 @@ def run(options: Namespace) -> None:
 def sweep(run: "Run", options: Namespace) -> str:
     """Trains and evaluates the variants that the flags choose; returns the text to print.
 
-    Raises:
-      ConfigError: flags that exclude each other, or a value that cannot work.
-      RunError: the folder is no finished run, or a training failed.
+    Raises ConfigError for flags that exclude each other, or a value that cannot work; RunError where the folder is no
+    finished run, or a training failed.
     """
     config = settings(run, options.config, options.settings)  # a wrong setting is reported before TensorFlow loads
     from tfb2d.config import ConfigError

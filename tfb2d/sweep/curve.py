@@ -32,10 +32,8 @@ class Curve:
 def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
     """Fits curves by least squares to errors `[resamples, sizes]` at numbers of rows `[sizes]`, above 0.
 
-    For each rate of a grid it solves for floor and scale, neither below 0. It then takes the best rate.
-
-    Raises:
-      ValueError: fewer than LEAST sizes.
+    For each rate of a grid it solves for floor and scale, neither below 0. It then takes the best rate. Raises
+    ValueError for fewer than LEAST sizes.
     """
     if len(set(rows)) < LEAST:
         raise ValueError(f"{len(set(rows))} sizes; the curve needs {LEAST}")

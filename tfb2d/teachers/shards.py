@@ -30,8 +30,7 @@ def missing_shards(out: Path, count: int) -> list[int]:
 def begin(out: Path, manifest: dict[str, Any]) -> None:
     """Writes the manifest of a folder of shards before the first shard: what they depend on, `made_by` among it.
 
-    Raises:
-      RunError: the folder holds shards of something else.
+    Raises RunError where the folder holds shards of something else.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / MANIFEST

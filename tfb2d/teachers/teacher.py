@@ -56,8 +56,7 @@ class Teacher:
     def pack(self, columns: Sequence[Sequence[str]]) -> Packed:
         """Tokenizes a column of texts per field of the task.
 
-        Raises:
-          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        Raises ValueError for another number of columns than the task has fields, or columns of different lengths.
         """
         if len(columns) != len(self.task.fields):
             raise ValueError(
