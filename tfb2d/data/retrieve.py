@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from tfb2d.best import best_rows
 from tfb2d.config import DataConfig, RetrieveConfig
 from tfb2d.data.files import expand
 from tfb2d.data.keys import hash64, near_key, text_key
@@ -118,10 +119,7 @@ class Retriever:
             return np.zeros(0, np.int64)
         scores = self._index.get_scores(known)
         sharing = np.flatnonzero(scores > 0)
-        if len(sharing) > k:
-            least = np.partition(scores[sharing], len(sharing) - k)[len(sharing) - k]
-            sharing = sharing[scores[sharing] >= least]
-        return sharing[np.lexsort((sharing, -scores[sharing]))][:k]
+        return best_rows(sharing, scores[sharing], k)[0]
 
 
 def pieces(text: str) -> list[str]:

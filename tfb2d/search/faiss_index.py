@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.atomic import atomic_path
+from tfb2d.best import Rows
 from tfb2d.errors import UserError
 from tfb2d.search.answer import REPAIR, SearchError
 from tfb2d.search.catalogue import SCALE, Catalogue
 from tfb2d.search.exact import Backend
-from tfb2d.search.fusion import Rows
 from tfb2d.search.manifest import Manifest
 
 faiss: Any = library  # its types are generated and incomplete

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.atomic import sync
+from tfb2d.best import Floats, Rows, best_rows
 from tfb2d.imports import import_bm25s
 from tfb2d.search.answer import REPAIR, SearchError
-from tfb2d.search.fusion import Floats, Rows, ordered
 
 K1, B = 1.2, 0.75  # Lucene's defaults
 _BLOCK = 64  # scores of which the maximum is taken
@@ -65,7 +65,7 @@ class Lexical:
             return np.zeros(0, np.int64), np.zeros(0)
         scores = self._bm25.get_scores(tokens)
         matches = contenders(scores, k)
-        documents, best = ordered(matches, scores[matches], k)
+        documents, best = best_rows(matches, scores[matches], k)
         return np.asarray(self._rows[documents], np.int64), best
 
 

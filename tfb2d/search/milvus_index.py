@@ -16,10 +16,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.best import Rows
 from tfb2d.search.answer import SearchError
 from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.exact import Backend
-from tfb2d.search.fusion import Rows
 from tfb2d.search.manifest import Manifest
 
 BATCH = 1000  # rows of a request: 128 numbers each, well below the 64 MiB that a server takes

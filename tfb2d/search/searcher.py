@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.best import Floats, Rows, best_rows
 from tfb2d.errors import UserError
 from tfb2d.search.answer import Answer, Hit, SearchError
 from tfb2d.search.catalogue import Catalogue
-from tfb2d.search.fusion import Floats, Rows, fuse, ordered, ranks
+from tfb2d.search.fusion import fuse, ranks
 from tfb2d.search.models import Model
 from tfb2d.search.snapshot import Snapshot
 
@@ -224,7 +225,7 @@ class Searcher:
         except UserError as error:
             notes.append(f"not ranked, in the order of the first stage: the ranker did not answer: {error}")
             return None
-        places, best = ordered(np.arange(len(rows)), scores, len(rows))  # ties keep the first stage's order
+        places, best = best_rows(np.arange(len(rows)), scores, len(rows))  # ties keep the first stage's order
         return rows[places], best
 
 

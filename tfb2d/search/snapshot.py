@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.best import Floats, Rows, best_rows
 from tfb2d.search.answer import SearchError
 from tfb2d.search.backends import backend_class
 from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.exact import Exact, scores_of
-from tfb2d.search.fusion import Floats, Rows, ordered
 from tfb2d.search.lexical import Lexical
 from tfb2d.search.manifest import NAME, Manifest
 
@@ -63,7 +63,7 @@ class Snapshot:
         rows = self.backend.search(query, k, deleted)
         if len(rows) < enough:
             rows = self._exact.search(query, k, deleted)
-        return ordered(rows, scores_of(self.catalogue.vectors(rows), query), k)
+        return best_rows(rows, scores_of(self.catalogue.vectors(rows), query), k)
 
     def advice(self) -> list[str]:
         """Says when building the index anew is worth it."""
