@@ -26,17 +26,11 @@ BATCH_ROWS = 256  # of Parquet
 
 
 class Reading(NamedTuple):
-    """Says how files of rows are read; settings and flags have the same names.
+    """Says how files of rows are read; settings and flags have the same names."""
 
-    Attributes:
-      max_rejected: share of bad rows at which to stop.
-      max_chars: a longer text makes its row a bad one.
-      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
-    """
-
-    max_rejected: float = 0.01
-    max_chars: int = MAX_CHARS
-    quoting: str = "auto"
+    max_rejected: float = 0.01  # share of bad rows at which to stop
+    max_chars: int = MAX_CHARS  # a longer text makes its row a bad one
+    quoting: str = "auto"  # how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`)
 
     @classmethod
     def of(cls, settings: Any) -> "Reading":

@@ -14,21 +14,14 @@ _WHOLE = re.compile(r"(-?\d+)\.0*")
 
 @dataclass(frozen=True)
 class Task:
-    """Describes what is learnt: text fields, and what kind of label belongs to them.
+    """Describes what is learnt: text fields, and what kind of label belongs to them."""
 
-    Attributes:
-      fields: one text, or a (query, title) pair.
-      kind: "binary" (labels 0 and 1), "multiclass" (class indices) or "graded" (labels within [0, 1]).
-      classes: names of the classes; of a binary task (negative, positive), or () where its labels are numbers.
-      label: the label's column in the user's files.
-      label_range: (lowest, highest) label of a graded task, else ().
-    """
-
-    fields: tuple[str, ...]
-    kind: str = "binary"
+    fields: tuple[str, ...]  # one text, or a (query, title) pair
+    kind: str = "binary"  # "binary" (labels 0 and 1), "multiclass" (class indices) or "graded" (labels within [0, 1])
+    # Names of the classes; of a binary task (negative, positive), or () where its labels are numbers
     classes: tuple[str, ...] = ()
-    label: str = "label"
-    label_range: tuple[float, ...] = ()
+    label: str = "label"  # the label's column in the user's files
+    label_range: tuple[float, ...] = ()  # (lowest, highest) label of a graded task, else ()
 
     @classmethod
     def from_config(cls, data: DataConfig) -> "Task":

@@ -163,16 +163,11 @@ class EdgeScorer:
 
 @dataclass(frozen=True)
 class _Texts:
-    """Holds texts as ids.
+    """Holds texts as ids."""
 
-    Attributes:
-      lengths: tokens of each text, `[texts]`.
-      splits: where each text's tokens begin, and the end, `[texts + 1]`.
-      kinds: ids of all tokens and how many rows their table has: of n-grams `[tokens, width]`, of soft matching `[tokens]`.
-    """
-
-    lengths: np.ndarray
-    splits: np.ndarray
+    lengths: np.ndarray  # tokens of each text, `[texts]`
+    splits: np.ndarray  # where each text's tokens begin, and the end, `[texts + 1]`
+    # Ids of all tokens and how many rows their table has: of n-grams `[tokens, width]`, of soft matching `[tokens]`
     kinds: list[tuple[np.ndarray, int]]
 
     def padded(self, index: np.ndarray, field: int) -> list[np.ndarray]:

@@ -24,32 +24,24 @@ class EdgeError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Spec:
-    """Holds what `spec.json` says.
+    """Holds what `spec.json` says."""
 
-    Attributes:
-      fields: the text fields; two of them are a query and a title.
-      classes: names of a multi-class task's classes, else ().
-      orders, buckets, max_tokens: n-grams, rows of their table, tokens kept of a text.
-      window: of composed n-grams, which take the place of `orders`; 0 without.
-      affixes, vocabulary: with a window, bytes of prefix and suffix, and tokens in `vocabulary.i64`; () and 0 without.
-      soft_buckets: rows of soft matching's table; 0 without.
-      scale, bias: `score = sigmoid(scale * logit + bias)`, softmax over several classes.
-      form: "int8" or "float".
-      hash_spec, version: of the text hash and of the edge form.
-    """
-
-    fields: tuple[str, ...]
-    classes: tuple[str, ...]
+    fields: tuple[str, ...]  # the text fields; two of them are a query and a title
+    classes: tuple[str, ...]  # names of a multi-class task's classes, else ()
+    # orders, buckets, max_tokens: n-grams, rows of their table, tokens kept of a text
     orders: tuple[int, ...]
-    window: int
+    window: int  # of composed n-grams, which take the place of `orders`; 0 without
     buckets: int
     max_tokens: int
-    soft_buckets: int
+    soft_buckets: int  # rows of soft matching's table; 0 without
+    # scale, bias: `score = sigmoid(scale * logit + bias)`, softmax over several classes
     scale: float
     bias: tuple[float, ...]
-    form: str
+    form: str  # "int8" or "float"
+    # affixes, vocabulary: with a window, bytes of prefix and suffix, and tokens in `vocabulary.i64`; () and 0 without
     affixes: tuple[int, ...] = ()
     vocabulary: int = 0
+    # hash_spec, version: of the text hash and of the edge form
     hash_spec: int = HASH_SPEC["version"]
     version: int = VERSION
 

@@ -43,28 +43,18 @@ Counts = dict[str, Any]
 
 @dataclass(frozen=True)
 class PreparePass:
-    """A pass, which holds paths and numbers alone, so that a machine of a cluster can start it.
+    """A pass, which holds paths and numbers alone, so that a machine of a cluster can start it."""
 
-    Attributes:
-      name: of the pass, and of the method that does a piece.
-      work: absolute path of the passes' files, on storage that all machines share.
-      out: absolute path of the output.
-      files, held_out: absolute paths of the rows, and of those that must not leak.
-      config: the settings.
-      pieces: how many pieces this pass has.
-      before: how many pieces the pass had whose files are read.
-      part_rows: rows of each part that `drop` left, for `shards`.
-    """
-
-    name: str
-    work: str
-    out: str
+    name: str  # of the pass, and of the method that does a piece
+    work: str  # absolute path of the passes' files, on storage that all machines share
+    out: str  # absolute path of the output
+    # files, held_out: absolute paths of the rows, and of those that must not leak
     files: tuple[str, ...]
     held_out: tuple[str, ...]
-    config: PrepareConfig
-    pieces: int
-    before: int = 0
-    part_rows: tuple[int, ...] = ()
+    config: PrepareConfig  # the settings
+    pieces: int  # how many pieces this pass has
+    before: int = 0  # how many pieces the pass had whose files are read
+    part_rows: tuple[int, ...] = ()  # rows of each part that `drop` left, for `shards`
 
     def start(self) -> Callable[[int], Counts]:
         """Returns the function that does a piece and writes its counts, by which the piece is known to be done.

@@ -33,22 +33,16 @@ LEFT_OUT = ("rejected", "leaked", "group_leaked", "near_leaked", "duplicates", "
 
 @dataclass(frozen=True)
 class PrepareOutcome(Outcome):
-    """Counts the rows that were read; all but `rows` and `shards` sum up to it.
-
-    Attributes:
-      rejected: that could not be used.
-      leaked, group_leaked, near_leaked: left out, see `HeldOut.leak`; near ones also by similarity.
-      duplicates: left out, because another row has the same text (`data.keys.text_key`).
-      near_duplicates: left out, because an earlier row is near.
-    """
+    """Counts the rows that were read; all but `rows` and `shards` sum up to it."""
 
     rows: int
-    rejected: int
+    rejected: int  # that could not be used
+    # leaked, group_leaked, near_leaked: left out, see `HeldOut.leak`; near ones also by similarity
     leaked: int
     group_leaked: int
     near_leaked: int
-    duplicates: int
-    near_duplicates: int
+    duplicates: int  # left out, because another row has the same text (`data.keys.text_key`)
+    near_duplicates: int  # left out, because an earlier row is near
     kept: int
     shards: int
 

@@ -41,20 +41,14 @@ class NGramShare:
 
 @dataclass(frozen=True)
 class Moved:
-    """Holds what moved the score of a pair.
+    """Holds what moved the score of a pair."""
 
-    Attributes:
-      score: the ranker's, from 0 to 1.
-      query, title: the texts, cut into words and what stands between them.
-      ngrams: the largest contributions first; none where words were left out.
-      method: `GRADIENTS` or `LEFT_OUT`.
-    """
-
-    score: float
+    score: float  # the ranker's, from 0 to 1
+    # query, title: the texts, cut into words and what stands between them
     query: tuple[Span, ...]
     title: tuple[Span, ...]
-    ngrams: tuple[NGramShare, ...]
-    method: str
+    ngrams: tuple[NGramShare, ...]  # the largest contributions first; none where words were left out
+    method: str  # `GRADIENTS` or `LEFT_OUT`
 
 
 class Explainer:

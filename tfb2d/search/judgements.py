@@ -22,19 +22,12 @@ Hits = list[tuple[str, float]]  # key and score, as `measure_retrieval` takes th
 
 @dataclass(frozen=True)
 class Judgements:
-    """Holds what people said of titles.
+    """Holds what people said of titles."""
 
-    Attributes:
-      gains: query -> key -> grade. A key is a title's id, or its text.
-      by_id: whether keys are ids.
-      rejected: rows that could not be used.
-      missing: judged titles that the catalogue does not have; they are no part of `gains`.
-    """
-
-    gains: Mapping[str, Mapping[str, float]]
-    by_id: bool
-    rejected: int = 0
-    missing: int = 0
+    gains: Mapping[str, Mapping[str, float]]  # query -> key -> grade. A key is a title's id, or its text
+    by_id: bool  # whether keys are ids
+    rejected: int = 0  # rows that could not be used
+    missing: int = 0  # judged titles that the catalogue does not have; they are no part of `gains`
 
 
 class Columns(NamedTuple):

@@ -25,19 +25,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Identity:
-    """Says which model made an index.
+    """Says which model made an index."""
 
-    Attributes:
-      model: as it was named: a folder, or "host:port/name".
-      version: the exported version; 0 if unknown.
-      fingerprint: of the exported files; "" of a model behind a server.
-      probes: the vectors of a few fixed titles, rounded.
-    """
-
-    model: str
-    version: int = 0
-    fingerprint: str = ""
-    probes: Sequence[Sequence[float]] = field(default_factory=list)
+    model: str  # as it was named: a folder, or "host:port/name"
+    version: int = 0  # the exported version; 0 if unknown
+    fingerprint: str = ""  # of the exported files; "" of a model behind a server
+    probes: Sequence[Sequence[float]] = field(default_factory=list)  # the vectors of a few fixed titles, rounded
 
     def check(self, other: "Identity") -> None:
         """Raises SearchError where another model gives other vectors, or is another version."""

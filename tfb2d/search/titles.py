@@ -28,22 +28,15 @@ class Title(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Says where titles stand.
+    """Says where titles stand."""
 
-    Attributes:
-      files: paths, globs, folders.
-      id, title: the columns; 1 and 1.0 are the id "1".
-      quoting: how TSV and CSV files were written, see `tfb2d.data.readers.read_rows`.
-      max_chars: a longer title is rejected.
-      max_rejected: share of rows that may be rejected.
-    """
-
-    files: Sequence[str]
+    files: Sequence[str]  # paths, globs, folders
+    # id, title: the columns; 1 and 1.0 are the id "1"
     id: str = "id"
     title: str = "title"
-    quoting: str = "auto"
-    max_chars: int = MAX_CHARS
-    max_rejected: float = 0.01
+    quoting: str = "auto"  # how TSV and CSV files were written, see `tfb2d.data.readers.read_rows`
+    max_chars: int = MAX_CHARS  # a longer title is rejected
+    max_rejected: float = 0.01  # share of rows that may be rejected
 
     def paths(self) -> list[Path]:
         """Returns the files; raises DataError where there is none, or one lacks a column."""

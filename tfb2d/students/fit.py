@@ -63,25 +63,15 @@ def labelled_rows(run: Run, config: Config, split: str) -> TrainingRows:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained student.
+    """A trained student."""
 
-    Attributes:
-      student: the student.
-      rows: that it learnt from.
-      history: figures an epoch, see `Trainer.fit`.
-      calibration: from its logits to probabilities, learnt on the validation rows that have a label.
-      decision: of a binary task, the threshold that these rows choose; None of others.
-      logits: a function of hashed rows to logits `[n, k]` float32.
-      is_chief: whether this process is the one that writes; where one trains alone it is.
-    """
-
-    student: Student
-    rows: TrainingRows
-    history: list[dict[str, float]]
-    calibration: Calibration
-    decision: DecisionNumbers | None
-    logits: Callable[[TrainingRows], np.ndarray]
-    is_chief: bool = True
+    student: Student  # the student
+    rows: TrainingRows  # that it learnt from
+    history: list[dict[str, float]]  # figures an epoch, see `Trainer.fit`
+    calibration: Calibration  # from its logits to probabilities, learnt on the validation rows that have a label
+    decision: DecisionNumbers | None  # of a binary task, the threshold that these rows choose; None of others
+    logits: Callable[[TrainingRows], np.ndarray]  # a function of hashed rows to logits `[n, k]` float32
+    is_chief: bool = True  # whether this process is the one that writes; where one trains alone it is
 
 
 def fit_student(

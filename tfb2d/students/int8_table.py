@@ -17,16 +17,11 @@ class CompressedTable:
     """An embedding table as it is stored.
 
     The vector of n-gram id i is `values[r] * scale[r]`, where r is `remap[i]`, or i itself without a remap.
-
-    Attributes:
-      values: `[rows, dim]` int8, from -127 to 127.
-      scale: `[rows]` float32, 0 or more.
-      remap: `[buckets]` int32, the row of each bucket; None where every bucket has its own.
     """
 
-    values: np.ndarray
-    scale: np.ndarray
-    remap: np.ndarray | None = None
+    values: np.ndarray  # `[rows, dim]` int8, from -127 to 127
+    scale: np.ndarray  # `[rows]` float32, 0 or more
+    remap: np.ndarray | None = None  # `[buckets]` int32, the row of each bucket; None where every bucket has its own
 
     @property
     def buckets(self) -> int:

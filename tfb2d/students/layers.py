@@ -54,14 +54,10 @@ class ReplicaNoise:
     """Gives dropout its noise where several replicas train: each layer and call on each replica draws its own.
 
     A counter in the layer would be shared by the replicas, and which of them counts first is chance.
-
-    Attributes:
-      step: of the training, int64.
-      replica: this replica's number, int64.
     """
 
-    step: tf.Tensor
-    replica: tf.Tensor
+    step: tf.Tensor  # of the training, int64
+    replica: tf.Tensor  # this replica's number, int64
     calls: int = 0
 
     def seed(self, layer: int) -> tf.Tensor:

@@ -11,12 +11,9 @@ class Texts:
     """A batch of texts in one of the two layouts, the subclasses.
 
     In the shapes below `tokens` stands for the layout's own axes: `[tokens of the whole batch]`, or `[batch, positions]`.
-
-    Attributes:
-      lengths: `[batch]` float32, how many tokens each text has.
     """
 
-    lengths: tf.Tensor
+    lengths: tf.Tensor  # `[batch]` float32, how many tokens each text has
 
     def pool(self, vectors: tf.Tensor) -> tf.Tensor:
         """Sums `[tokens, n-grams of a token, dim]` by text over the root of their number: `[batch, dim]` float32.

@@ -23,17 +23,11 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Units:
-    """Rows cut into units, which are hidden as a whole.
+    """Rows cut into units, which are hidden as a whole."""
 
-    Attributes:
-      packed: the rows.
-      of: int64 [tokens], the index of each token's unit, counted over all rows; -1 for special tokens.
-      rows: int64 [units], the index of each unit's row.
-    """
-
-    packed: Packed
-    of: np.ndarray
-    rows: np.ndarray
+    packed: Packed  # the rows
+    of: np.ndarray  # int64 [tokens], the index of each token's unit, counted over all rows; -1 for special tokens
+    rows: np.ndarray  # int64 [units], the index of each unit's row
 
     def hide(self, rate: float, mask_id: int, plain: np.ndarray, rng: np.random.Generator) -> tuple[Packed, np.ndarray]:
         """Hides a share `rate` of the units at random, at least one in each row; `plain` are ids that may replace a token.

@@ -34,17 +34,11 @@ def bucket(length: int, longest: int) -> int:
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows of token ids without padding.
+    """Rows of token ids without padding."""
 
-    Attributes:
-      ids: int32 [tokens], the rows one after another, special tokens included.
-      starts: int64 [rows + 1], where each row starts in `ids`, and where the last ends.
-      second: int64 [rows], where the second field starts within its row; the row's length if there is none.
-    """
-
-    ids: np.ndarray
-    starts: np.ndarray
-    second: np.ndarray
+    ids: np.ndarray  # int32 [tokens], the rows one after another, special tokens included
+    starts: np.ndarray  # int64 [rows + 1], where each row starts in `ids`, and where the last ends
+    second: np.ndarray  # int64 [rows], where the second field starts within its row; the row's length if there is none
 
     def __len__(self) -> int:
         return len(self.second)

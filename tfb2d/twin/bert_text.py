@@ -20,16 +20,11 @@ _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 
 
 class CharacterTable(NamedTuple):
-    """Maps each code point to what replaces it, in two levels of pages.
+    """Maps each code point to what replaces it, in two levels of pages."""
 
-    Attributes:
-      starts: int32 `[0x110000 >> PAGE_BITS]`, where the page of a code point begins in `pages`.
-      pages: int32, the row of `sequences` of each code point of a page.
-      sequences: int32 `[sequences, width]` code points, filled up with 0; `ITSELF` stands for the code point itself.
-    """
-
-    starts: np.ndarray
-    pages: np.ndarray
+    starts: np.ndarray  # int32 `[0x110000 >> PAGE_BITS]`, where the page of a code point begins in `pages`
+    pages: np.ndarray  # int32, the row of `sequences` of each code point of a page
+    # Int32 `[sequences, width]` code points, filled up with 0; `ITSELF` stands for the code point itself
     sequences: np.ndarray
 
 

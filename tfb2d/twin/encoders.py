@@ -19,15 +19,10 @@ READ = NEEDED | {"segment_ids"}  # inputs of encoders that towers know to feed
 
 @dataclass(frozen=True)
 class Source:
-    """An encoder to start from, and how it reads texts.
+    """An encoder to start from, and how it reads texts."""
 
-    Attributes:
-      backbone: the encoder.
-      pieces: its tokenizer's settings: arguments of `WordPieceInputs`, without the length.
-    """
-
-    backbone: keras_hub.models.Backbone
-    pieces: dict[str, Any]
+    backbone: keras_hub.models.Backbone  # the encoder
+    pieces: dict[str, Any]  # its tokenizer's settings: arguments of `WordPieceInputs`, without the length
 
 
 def read_source(preset: str, length: int) -> Source:

@@ -18,15 +18,10 @@ WINDOW = 3  # letters of a tri-letter
 
 
 class Inputs:
-    """Turns texts into the tensors that a tower reads.
+    """Turns texts into the tensors that a tower reads."""
 
-    Attributes:
-      kind: its name in a spec.
-      settings: names of the constructor's arguments, which are attributes, too.
-    """
-
-    kind: str
-    settings: tuple[str, ...]
+    kind: str  # its name in a spec
+    settings: tuple[str, ...]  # names of the constructor's arguments, which are attributes, too
 
     def spec(self) -> dict[str, Any]:
         """Returns what `inputs_from_spec` makes the same inputs from; JSON holds it."""

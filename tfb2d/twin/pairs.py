@@ -32,23 +32,18 @@ NEAR = 3  # queries behind a query whose titles it may get in cross pairs
 
 @dataclass(frozen=True)
 class Pairs:
-    """Holds n pairs.
+    """Holds n pairs."""
 
-    Attributes:
-      queries, titles: the distinct texts.
-      query_of, title_of: int64 `[n]`, each pair's text among them.
-      targets: float32 `[n]`, what is learnt: probabilities.
-      teacher: float32 `[n]`, the stacked teachers' logits over the temperature; NaN where no teacher scored a pair.
-      labels: float32 `[n]`, NaN where a pair has none.
-    """
-
+    # queries, titles: the distinct texts
     queries: list[str]
     titles: list[str]
+    # query_of, title_of: int64 `[n]`, each pair's text among them
     query_of: np.ndarray
     title_of: np.ndarray
-    targets: np.ndarray
+    targets: np.ndarray  # float32 `[n]`, what is learnt: probabilities
+    # Float32 `[n]`, the stacked teachers' logits over the temperature; NaN where no teacher scored a pair
     teacher: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray  # float32 `[n]`, NaN where a pair has none
 
     def __len__(self) -> int:
         return len(self.query_of)

@@ -25,21 +25,14 @@ AT = 100  # titles that are retrieved for a query
 
 @dataclass(frozen=True)
 class Cost:
-    """Holds what a way of storing weights costs, against float32.
+    """Holds what a way of storing weights costs, against float32."""
 
-    Attributes:
-      megabytes: 10^6 bytes of all variables that are served.
-      least_cosine: of a query's vector with its vector by float32 weights: the smallest.
-      score_change: of the titles that float32 retrieves first: the largest change of their score, before calibration.
-      recall: share of the `AT` titles that float32 retrieves which are still among the first `AT`.
-      recall_10: the same of the first 10.
-    """
-
-    megabytes: float
-    least_cosine: float
+    megabytes: float  # 10^6 bytes of all variables that are served
+    least_cosine: float  # of a query's vector with its vector by float32 weights: the smallest
+    # Of the titles that float32 retrieves first: the largest change of their score, before calibration
     score_change: float
-    recall: float
-    recall_10: float
+    recall: float  # share of the `AT` titles that float32 retrieves which are still among the first `AT`
+    recall_10: float  # the same of the first 10
 
 
 def costs(twin: "Twin", queries: Sequence[str], titles: Sequence[str]) -> dict[str, Cost]:

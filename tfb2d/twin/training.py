@@ -74,19 +74,14 @@ class Validation:
 
 
 class Batch(NamedTuple):
-    """A training step's pairs, where each distinct text stands once; the arguments of the step.
+    """A training step's pairs, where each distinct text stands once; the arguments of the step."""
 
-    Attributes:
-      queries: the query tower's inputs.
-      titles: the title tower's, in parts of similar length.
-      query_of, title_of: int32 `[n]`, each pair's text among them.
-      targets, teacher: float32 `[n]`, see `Pairs`.
-    """
-
-    queries: dict[str, tf.Tensor]
-    titles: tuple[dict[str, tf.Tensor], ...]
+    queries: dict[str, tf.Tensor]  # the query tower's inputs
+    titles: tuple[dict[str, tf.Tensor], ...]  # the title tower's, in parts of similar length
+    # query_of, title_of: int32 `[n]`, each pair's text among them
     query_of: np.ndarray
     title_of: np.ndarray
+    # targets, teacher: float32 `[n]`, see `Pairs`
     targets: np.ndarray
     teacher: np.ndarray
 
