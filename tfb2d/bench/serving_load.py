@@ -108,9 +108,8 @@ async def asker(address: str, payloads: Sequence[bytes]) -> Any:
 async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
     """Measures capacity by closed loops with more and more requests in flight, of server and echo in turn.
 
-    Returns:
-      Medians over the rounds: `requests_per_s` of the best number in flight, `echo_per_s`, `share` of the two, and
-      `by_clients`, the same for each number in flight. Shares there are of measurements in the same round.
+    Returns medians over the rounds: `requests_per_s` of the best number in flight, `echo_per_s`, `share` of the two,
+    and `by_clients`, the same for each number in flight. Shares there are of measurements in the same round.
     """
     seconds = min(1.5, settings.seconds)
     await closed_loop(ask, 4, seconds)  # warms both sides up

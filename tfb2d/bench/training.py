@@ -38,9 +38,8 @@ def training_speed(
 ) -> dict[str, Any]:
     """Measures the rows a second of hashing and of training, on real texts that are repeated as needed.
 
-    Returns:
-      `{"hashing": {"seconds", "cpu_seconds"}, "training": the same, "rows", "peak_mb"}`. Hashing turns strings into hashes
-      on disk. Training is the second of two epochs over these hashes.
+    Returns `{"hashing": {"seconds", "cpu_seconds"}, "training": the same, "rows", "peak_mb"}`. Hashing turns strings
+    into hashes on disk. Training is the second of two epochs over these hashes.
     """
     from tfb2d.config import StudentConfig, TrainingConfig
     from tfb2d.data.task import Task

@@ -163,9 +163,8 @@ def load(
 def films() -> list[Work]:
     """Reads the quickstart's test films, which PyPI has.
 
-    Returns:
-      Three works. "quickstart": review snippets of about 20 words, labelled good or bad. "plots": whole plots of about 100
-      words, unlabelled. "films": (film, snippet) pairs, labelled by whether the snippet is about the film.
+    Returns three works. "quickstart": review snippets of about 20 words, labelled good or bad. "plots": whole plots of
+    about 100 words, unlabelled. "films": (film, snippet) pairs, labelled by whether the snippet is about the film.
     """
     from tfb2d.data.resources import resolve
     from tfb2d.recipes.quickstart import get_config

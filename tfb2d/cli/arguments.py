@@ -236,8 +236,7 @@ class Parser(argparse.ArgumentParser):
     def read(self, words: Sequence[str]) -> argparse.Namespace:
         """Reads a command line; ends the process where it is wrong.
 
-        Returns:
-          The options; `words` are those of the command line, `settings` those that begin as `more` says.
+        Returns the options; `words` are those of the command line, `settings` those that begin as `more` says.
         """
         if "" in self._more:
             options, _ = self.parse_known_args([word for word in words if word in self._general])

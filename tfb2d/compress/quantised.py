@@ -52,11 +52,10 @@ def quantised(
 def quantised_form(model: tf_keras.Model) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Reads what a quantised dense model computes with.
 
-    Returns:
-      Kernels and biases in turn, kernels rounded to the grid that the model uses; and the record of `student.json`:
-      `{"bits": 8, "activations": [[low, high], ...], "kernel_scales": [...]}`. Activations are the features (of pairs the
-      query's pool among them) and the output of each ReLU. A kernel's weights are whole multiples of its scale, -127 to
-      127 times; a pair's `query_dense` and `first_dense` are one kernel here.
+    Returns kernels and biases in turn, kernels rounded to the grid that the model uses; and the record of
+    `student.json`: `{"bits": 8, "activations": [[low, high], ...], "kernel_scales": [...]}`. Activations are the
+    features (of pairs the query's pool among them) and the output of each ReLU. A kernel's weights are whole multiples
+    of its scale, -127 to 127 times; a pair's `query_dense` and `first_dense` are one kernel here.
     """
     weights, scales = [], []
     for wrapper in model.layers[1:]:

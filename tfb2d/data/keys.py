@@ -155,8 +155,8 @@ def text_hashes(rows: Iterable[Sequence[str]]) -> np.ndarray:
 def look_up(hashes: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Looks hashes, uint64 [n], up in a rising array, uint64 [m].
 
-    Returns:
-      Indices in `known`, int64 [n], and whether the hash is there, bool [n]. An index means nothing where it is not.
+    Returns indices in `known`, int64 [n], and whether the hash is there, bool [n]. An index means nothing where it is
+    not.
     """
     if not len(known):
         return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)

@@ -44,12 +44,8 @@ def add_made_pairs(
     """Adds pairs of `data.queries` and `data.titles`, or of the labelled rows in the finished `splits`, to `transfer`.
 
     `transfer` leaves out what is held out or there already; `rejects` gets the rows of files that cannot be used.
-
-    Returns:
-      Counts for `stats.json`: see `unlabelled_pairs`; and `pairs`, those that the transfer set took.
-
-    Raises:
-      DataError: a file that cannot be used, or files in which every query is held out.
+    Returns counts for `stats.json`: see `unlabelled_pairs`; and `pairs`, those that the transfer set took. Raises
+    DataError for a file that cannot be used, or files in which every query is held out.
     """
     queries, titles = (
         _read_source(files, field, data, rejects) if files else _texts(splits / "train", field)

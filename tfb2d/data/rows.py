@@ -79,9 +79,8 @@ def check_texts(columns: Sequence[str], texts: Sequence[object], max_chars: int)
 def read_number(value: Any) -> float | None:
     """Reads a number that a file holds as a number or as text.
 
-    Returns:
-      The number; NaN for a missing value (null, blank, NaN); None for anything else. Booleans are no numbers, nor are
-      digits with underscores, which Python alone takes for numbers.
+    Returns the number; NaN for a missing value (null, blank, NaN); None for anything else. Booleans are no numbers, nor
+    are digits with underscores, which Python alone takes for numbers.
     """
     if value is None:
         return math.nan

@@ -70,9 +70,8 @@ class HeldOut:
     def leak(self, fields: Sequence[str], group: str = "") -> str:
         """Says how a row would leak what is held out; "" if it would not.
 
-        Returns:
-          "leaked": the same `text_key` as a test text; "leaked_valid": as a valid text; "group_leaked": a group of theirs;
-          "near_leaked": the words of such a text, reordered or repeated.
+        Returns "leaked": the same `text_key` as a test text; "leaked_valid": as a valid text; "group_leaked": a group
+        of theirs; "near_leaked": the words of such a text, reordered or repeated.
         """
         return self.leak_of(*both_keys(fields), group)
 

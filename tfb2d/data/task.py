@@ -54,10 +54,8 @@ class Task:
         """Reads a label, by the same rule whether a file holds it as text, number or boolean.
 
         A label is a class if it is the class's name, or both are the same whole number or truth value: 1, 1.0, "1" and
-        "1.0" are class "1", true and "True" class "true".
-
-        Returns:
-          A number within [0, 1], or a class's index; None where it is none of the task's labels.
+        "1.0" are class "1", true and "True" class "true". Returns a number within [0, 1], or a class's index; None
+        where it is none of the task's labels.
         """
         if self.classes:
             text = name(value)

@@ -44,8 +44,7 @@ class WordHashes(dict[str, int]):
     def of(self, texts: Sequence[str | bytes], max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
         """Hashes the first `max_tokens` tokens of each text.
 
-        Returns:
-          Hashes of all tokens, text by text, and the number of tokens of each text; both int64.
+        Returns the hashes of all tokens, text by text, and the number of tokens of each text; both int64.
         """
         words = [(text if isinstance(text, str) else text.decode("utf-8", "replace")).split() for text in texts]
         numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(words)), np.int64)

@@ -21,13 +21,9 @@ def teacher_scores(
 ) -> tuple[Floats, Matches]:
     """Finds the probabilities that files hold for rows, given as one sequence of n texts a field.
 
-    See `data.scores` for the files' columns, and `data.join` for matching.
-
-    Returns:
-      (float64 `[n]` or, of a multi-class task, `[n, k]`, NaN where no file has a score for the text; how many matched).
-
-    Raises:
-      DataError: a file that cannot be used, without such columns, with too many bad rows, or with scores of other rows.
+    See `data.scores` for the files' columns, and `data.join` for matching. Returns (float64 `[n]` or, of a multi-class
+    task, `[n, k]`, NaN where no file has a score for the text; how many matched). Raises DataError for a file that
+    cannot be used, without such columns, with too many bad rows, or with scores of other rows.
     """
     logits, matches = join_scores(task, files, columns, reading=reading)
     scores = probabilities(logits).astype(np.float64)

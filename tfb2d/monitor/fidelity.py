@@ -31,9 +31,8 @@ def compare(
     """Compares the logged scores of `n` rows with the teacher's logits `[n, k]`: over all, by version, and by window.
 
     Each of the windows, which are `length` seconds long, gets its "fidelity". Rows without a logit (NaN) do not count.
-
-    Returns:
-      `{"fidelity": {"overall", "versions"}, "scatter": (teacher's scores, student's), "examples" with `show_text`}`.
+    Returns `{"fidelity": {"overall", "versions"}, "scatter": (teacher's scores, student's), "examples" with
+    `show_text`}`.
     """
     scores = np.stack([item.scores for item in sample]).astype(np.float64)
     both: NDArray[np.bool_] = np.isfinite(np.concatenate([logits, scores], 1)).all(1)

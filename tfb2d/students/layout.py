@@ -46,8 +46,7 @@ class Texts:
     def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
         """Puts vectors `[tokens, dim]` of the tokens `dilation` before, at and after each token side by side.
 
-        Returns:
-          `[tokens, 3 * dim]`; zeros beyond a text's ends.
+        Returns `[tokens, 3 * dim]`; zeros beyond a text's ends.
         """
         raise NotImplementedError
 

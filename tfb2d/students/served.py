@@ -76,8 +76,7 @@ class ServedStudent(tf.Module):
     def rank(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """Computes logits of queries `[batch]` and titles `[batch, n]`; each query is read once.
 
-        Returns:
-          `[batch * n, n_logits]`, a query's titles after those of the one before.
+        Returns `[batch * n, n_logits]`, a query's titles after those of the one before.
         """
         flat = tf.reshape(titles, [-1])
 
@@ -119,8 +118,7 @@ class ServedStudent(tf.Module):
 def scores_and_logits(logits: tf.Tensor, scale: float, bias: Sequence[float]) -> dict[str, tf.Tensor]:
     """Calibrates logits `[batch, k]`: `sigmoid(scale * logit + bias)`, or softmax over k > 1 classes.
 
-    Returns:
-      `score` and `logit` as they are served: `[batch]` of one logit a row, else `[batch, k]`.
+    Returns `score` and `logit` as they are served: `[batch]` of one logit a row, else `[batch, k]`.
     """
     calibrated = scale * logits + np.asarray(bias, np.float32)
     if len(bias) > 1:

@@ -44,8 +44,8 @@ def flat_hashes(
 def flat_tokens(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Cuts texts into their first `max_tokens` tokens, without a ragged tensor, whose row splits cost ops.
 
-    Returns:
-      Tokens `[tokens]`, UTF-8 and folded; each one's text and index in it, `[tokens, 2]` int64; the number of texts, int64.
+    Returns the tokens `[tokens]`, UTF-8 and folded; each one's text and index in it, `[tokens, 2]` int64; the number of
+    texts, int64.
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; at least 1")

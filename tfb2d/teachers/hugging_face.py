@@ -61,13 +61,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
     This follows Hugging Face's BERT: `tokenizer_config.json` counts before `tokenizer.json`, texts are lower-cased by
     default, and `strip_accents: null` means that accents are stripped if texts are lower-cased
-    (https://huggingface.co/docs/transformers/model_doc/bert#transformers.BertTokenizer).
-
-    Returns:
-      The arguments of KerasHub's tokenizer: `vocabulary` (a list of pieces), `lowercase`, `strip_accents`.
-
-    Raises:
-      ConfigError: there is no vocabulary, or the tokenizer is of a kind that is not known here.
+    (https://huggingface.co/docs/transformers/model_doc/bert#transformers.BertTokenizer). Returns the arguments of
+    KerasHub's tokenizer: `vocabulary` (a list of pieces), `lowercase`, `strip_accents`. Raises ConfigError where there
+    is no vocabulary, or the tokenizer is of a kind that is not known here.
     """
     config = _json(folder / "tokenizer_config.json")
     whole = _json(folder / "tokenizer.json")

@@ -32,8 +32,8 @@ class Units:
     def hide(self, rate: float, mask_id: int, plain: np.ndarray, rng: np.random.Generator) -> tuple[Packed, np.ndarray]:
         """Hides a share `rate` of the units at random, at least one in each row; `plain` are ids that may replace a token.
 
-        Returns:
-          The rows with hidden tokens replaced, and labels, int32 [tokens]: the token that was there, or `IGNORED`.
+        Returns the rows with hidden tokens replaced, and labels, int32 [tokens]: the token that was there, or
+        `IGNORED`.
         """
         chance = rng.random(len(self.rows))
         least = np.full(len(self.packed), 1.0)

@@ -106,8 +106,7 @@ class Packer:
     def tokenize(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Tokenizes texts without special tokens, except the mask token where a text has it or `MASK`.
 
-        Returns:
-          All ids in order, int32 [tokens], and each row's number of tokens, int64 [rows].
+        Returns all ids in order, int32 [tokens], and each row's number of tokens, int64 [rows].
         """
         if self.mask_token not in ("", MASK):
             texts = [text.replace(MASK, self.mask_token) for text in texts]
@@ -155,8 +154,7 @@ class Packer:
 def batches_by_tokens(lengths: np.ndarray, batch_tokens: int, longest: int) -> Iterator[np.ndarray]:
     """Cuts rows into batches of at most `batch_tokens` tokens, padding included, longest first.
 
-    Yields:
-      Indices of a batch's rows, a power of two of them except in the last batch. They depend on the lengths alone.
+    Yields the indices of a batch's rows, a power of two of them except in the last batch. They depend on the lengths alone.
     """
     order = np.argsort(-lengths, kind="stable")
     at = 0

@@ -32,8 +32,8 @@ class CharacterTable(NamedTuple):
 def character_table(lowercase: bool, strip_accents: bool) -> CharacterTable:
     """Reads what the `tokenizers` library's BertNormalizer makes of every code point, in two seconds.
 
-    Returns:
-      The table. A character that is a word of its own has a space on either side; what is left out is an empty sequence.
+    Returns the table. A character that is a word of its own has a space on either side; what is left out is an empty
+    sequence.
     """
     from tokenizers import normalizers, pre_tokenizers
 

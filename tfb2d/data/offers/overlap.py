@@ -40,9 +40,8 @@ class Overlap:
     def nearest(self, queries: Sequence[str], k: int) -> np.ndarray:
         """Finds the `k` titles that share most with each query.
 
-        Returns:
-          int32 [queries, k], indices of titles, the best first; of equally good ones the lower index is first. -1 where
-          fewer titles share anything with the query.
+        Returns int32 [queries, k], indices of titles, the best first; of equally good ones the lower index is first. -1
+        where fewer titles share anything with the query.
         """
         nearest = np.full((len(queries), k), -1, np.int32)
         for start in range(0, len(queries), CHUNK):
