@@ -79,18 +79,11 @@ def run(options: Namespace) -> None:
 def measure(
     teacher: Any, columns: Sequence[Sequence[str]], batch_tokens: int, rounds: int = 3, peak: float = 0.0
 ) -> dict[str, Any]:
-    """Measures one teacher, from texts to logits.
+    """Measures one teacher, from texts (a sequence a field) to logits; returns an entry of teacher.json.
 
-    Args:
-      teacher: a `tfb2d.teachers.teacher.Teacher`.
-      columns: texts, a sequence a field.
-      batch_tokens: tokens of a forward pass.
-      rounds: the peak and the teacher are measured so often, in turn, after a run that is not counted.
-      peak: operations a second that count as all that the machine can do; 0 measures them.
-
-    Returns:
-      An entry of teacher.json. `mfu` and `mfu_cpu` are None where the encoder's products cannot be counted; `mfu_cpu`
-      also on a GPU and with a given peak.
+    Peak and teacher are measured `rounds` times, in turn, after a run that is not counted. `peak` is how many
+    operations a second count as all that the machine can do; 0 measures them. `mfu` and `mfu_cpu` are None where the
+    encoder's products cannot be counted; `mfu_cpu` also on a GPU and with a given peak.
     """
     import keras
 

@@ -96,12 +96,9 @@ def read_records(
     stray quote joined (see `JoinedRowsDetector.joins_rows`). Otherwise its first line is yielded with the reason, and the
     others are read again.
 
-    Args:
-      feed: the lines.
-      separator: between fields.
-      width: fields of a whole row; 0 takes any (a header). Records of one line may have another number of fields.
-      begins_quoted: whether the header begins with a quote, as all rows then may.
-      quoting: how quotes are read; gets the counts.
+    A width of 0 takes any (a header). Records of one line may have another number of fields. `begins_quoted` says
+    whether the header begins with a quote, as all rows then may. `quoting` says how quotes are read, and gets the
+    counts.
     """
     csv.field_size_limit(2 * MAX_RECORD)  # `_Taker` stops a record first
     quoting = quoting or Quoting()

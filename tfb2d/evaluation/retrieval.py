@@ -66,21 +66,14 @@ def measure_retrieval(
     top: int = 10,
     least_gain: float = 0.0,
 ) -> RetrievalFigures:
-    """Measures what a retriever found for each query.
+    """Measures what a retriever found for each query: `recall@k` for each k of `recall_at`, `ndcg@top` and `mrr@top`.
 
-    Args:
-      relevant: query -> grades of its titles.
-      hits: query -> the hits, in any order; their scores rank them. No two hits of a query have the same id.
-      recall_at: recall@k is computed at each of these k.
-      top: ranks that NDCG and reciprocal rank look at.
-      least_gain: a title with a higher grade than this counts as relevant, for recall and reciprocal rank.
+    `relevant` has the grades of each query's titles; one above `least_gain` is relevant, for recall and reciprocal
+    rank. `hits` come in any order, since their scores rank them. Recall is the share of the query's relevant titles
+    among the first k, so it stays below 1 where more than k titles are relevant.
 
-    Returns:
-      `recall@k` for each k, `ndcg@top` and `mrr@top`. Recall is the share of the query's relevant titles among the first k,
-      so it stays below 1 where more than k titles are relevant.
-
-    Raises:
-      ValueError: a k below 1, a grade that is negative or not finite, a score that is NaN, or an id that is hit twice.
+    Raises ValueError for a k below 1, a grade that is negative or not finite, a score that is NaN, or an id that is hit
+    twice.
     """
     if min((*recall_at, top)) < 1:
         raise ValueError(f"recall_at={tuple(recall_at)}, top={top}: ranks count from 1")

@@ -54,10 +54,8 @@ class Moved:
 class Explainer:
     """Explains the scores of a ranker; the student's weights are looked for and loaded at the first call.
 
-    Args:
-      rank: asks the ranker.
-      model: the ranker's exported folder, whose run is looked for as `tfb2d explain` does; "" where a server ranks.
-      student: the student's folder or its run's, where it cannot be found from `model`.
+    `rank` asks the ranker. `model` is its exported folder, whose run is looked for as `tfb2d explain` does; "" where a
+    server ranks. `student` is the student's folder or its run's, where it cannot be found from `model`.
     """
 
     def __init__(self, rank: Rank, model: str = "", student: str = "") -> None:

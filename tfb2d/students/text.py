@@ -18,16 +18,10 @@ _PAGE_BITS = 7
 
 
 def token_hashes(text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()) -> tf.RaggedTensor:
-    """Hashes the first `max_tokens` tokens of each text.
+    """Hashes the first `max_tokens` tokens of each text, `[batch]` string of any bytes.
 
-    Args:
-      text: `[batch]` string; any bytes.
-      max_tokens: tokens kept of a text; at least 1.
-      affixes: as of `text_spec.token_hash`.
-
-    Returns:
-      `[batch, (tokens)]` int64, 0 or more. A text without tokens is an empty row. Its `values` and
-      `value_rowids()` are there already; `row_splits` takes more ops.
+    Returns `[batch, (tokens)]` int64, 0 or more. A text without tokens is an empty row. Its `values` and
+    `value_rowids()` are there already; `row_splits` takes more ops. `affixes` are those of `text_spec.token_hash`.
     """
     values, indices, n = flat_hashes(text, max_tokens, affixes)
     return tf.RaggedTensor.from_value_rowids(values, indices[:, 0], n, validate=False)
@@ -131,17 +125,13 @@ def part_ids(
     affixes: Sequence[int] = (),
     vocabulary: tf.Tensor | np.ndarray | None = None,
 ) -> tf.Tensor:
-    """Returns the table rows of tokens at every offset, wherever the tokens stand.
+    """Returns the table rows of tokens at every offset, wherever the tokens stand; arguments as of `composed_ids`.
 
     `composed_ids` reads column k of a token from the token k positions on. Here each token has all of its own rows, so
     that a batch can read them once for each distinct token.
 
-    Args:
-      values: `[tokens]` int64 token hashes, of any texts in any order; the rest as of `composed_ids`.
-
-    Returns:
-      `[1 + tokens, window + len(affixes)]` int32. Row 0 belongs to the mark after a text's last token; its affixes' ids
-      mean nothing. Columns are the offsets 1 to `window - 1`, then offset 0, then the affixes.
+    Returns `[1 + tokens, window + len(affixes)]` int32. Row 0 belongs to the mark after a text's last token; its
+    affixes' ids mean nothing. Columns are the offsets 1 to `window - 1`, then offset 0, then the affixes.
     """
     text_spec.check_orders(range(1, window + 1), buckets)
     offsets = [*range(1, window), 0]

@@ -120,13 +120,10 @@ def chain(order: int) -> int:
 def ngram_keys(hashes: np.ndarray, orders: Sequence[int], row_splits: np.ndarray | None = None) -> np.ndarray:
     """Mixes the hashes of each n-gram's tokens to a key of 64 bits, which distinguishes n-grams that share a table row.
 
-    Args:
-      hashes: `[tokens]` int64 token hashes.
-      orders: how many tokens the n-grams span, for example (1, 2).
-      row_splits: `[texts + 1]` where each text's hashes begin, and the end; without it they are of one text.
+    `hashes` are `[tokens]` int64; `orders` say how many tokens the n-grams span, for example (1, 2). `row_splits`,
+    `[texts + 1]`, are where each text's hashes begin, and the end; without them all are of one text.
 
-    Returns:
-      `[tokens, len(orders)]` int64. An n-gram that runs past its text's last token ends with a mark instead.
+    Returns `[tokens, len(orders)]` int64. An n-gram that runs past its text's last token ends with a mark instead.
     """
     chained = hashes
     chains = {1: chained}
@@ -171,18 +168,11 @@ def composed_ids(
 ) -> np.ndarray:
     """Returns the table rows that each composed n-gram is the sum of: of the token at each offset from a token.
 
-    Where there is a vocabulary its slots have the first rows, one for each offset, and affixes the rest. Without one tokens
-    and affixes are hashed into all rows.
+    Where there is a `vocabulary` (see `slots`), its slots have the first rows, one for each offset, and affixes the
+    rest. Without one tokens and affixes are hashed into all rows. Other arguments are those of `ngram_ids`.
 
-    Args:
-      hashes, buckets, row_splits: as of `ngram_ids`.
-      window: tokens that an n-gram spans.
-      affixes: with which the hashes were made.
-      vocabulary: as of `slots`; None where tokens are hashed to rows.
-
-    Returns:
-      `[tokens, window + len(affixes)]` int32. Column k belongs to the token k positions on, or to the mark after its
-      text's last token; the last two columns belong to the token's own prefix and suffix.
+    Returns `[tokens, window + len(affixes)]` int32. Column k belongs to the token k positions on, or to the mark after its
+    text's last token; the last two columns belong to the token's own prefix and suffix.
     """
     check_orders(range(1, window + 1), buckets)
     if vocabulary is None:

@@ -55,14 +55,11 @@ def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
 def learning_curve(
     rows: Sequence[float], errors: Sequence[Sequence[float]], samples: Sequence[Floats]
 ) -> dict[str, Any]:
-    """Fits the curve, with intervals.
+    """Fits the curve of errors against `rows` learnt from, labelled ones included, with intervals.
 
     The intervals come from resampling test rows and seeds. They assume that the law holds up to ten times the rows.
-
-    Args:
-      rows: `[sizes]`, rows learnt from, labelled ones included.
-      errors: of each size, the error of each seed.
-      samples: of each size, errors over resampled test rows, `[seeds, resamples]`; the same resamples for all sizes.
+    `errors` has each seed's, for each size. `samples` has errors over resampled test rows, `[seeds, resamples]`, for
+    each size; the resamples are the same for all sizes.
 
     Returns:
       `{"law", "floor", "rate", "scale", "at", "error", "times10": {"error", "gain"}, "band"}`. `at` is the largest number

@@ -67,17 +67,10 @@ class Teacher:
         return self.packer.pack(columns)
 
     def logits(self, columns: Sequence[Sequence[str]], batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
-        """Scores rows of text, in batches of similar length.
+        """Scores rows of text, a sequence per field of the task in its order: float32 [n, task.n_logits].
 
-        Args:
-          columns: a sequence of n texts per field of the task, in its order.
-          batch_tokens: tokens of a forward pass, padding included.
-
-        Returns:
-          float32 [n, task.n_logits]. The same rows in the same call give the same bytes.
-
-        Raises:
-          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        Batches are of similar length, with `batch_tokens` tokens, padding included. The same rows in the same call give
+        the same bytes. Raises ValueError for another number of columns, or columns of different lengths.
         """
         return self.logits_of(self.pack(columns), batch_tokens)
 
@@ -90,16 +83,11 @@ class Teacher:
         return logits
 
     def word_vectors(self, words: Sequence[str], kind: str = "tokens") -> np.ndarray:
-        """Returns vectors of whole words.
+        """Returns vectors of n whole words, float32 [n, width]; zeros for a word without a token.
 
-        Args:
-          words: n words.
-          kind: "tokens" is the mean of the token embeddings of a word's pieces. "contextual" is the mean of the encoder's
-            last states of the word on its own, special tokens included, as in Model2Vec
-            (https://github.com/MinishLab/model2vec).
-
-        Returns:
-          float32 [n, width]; zeros for a word without a token.
+        The kind "tokens" is the mean of the token embeddings of a word's pieces. "contextual" is the mean of the
+        encoder's last states of the word on its own, special tokens included, as in Model2Vec
+        (https://github.com/MinishLab/model2vec).
         """
         if isinstance(self.packer.tokenizer, keras_hub.tokenizers.BytePairTokenizer):
             words = [f" {word}" for word in words]  # as within a text; without the space it is another token
