@@ -109,7 +109,7 @@ def _identity(run: Run, name: str) -> str:
     """Returns what stands for a finished stage, or a part of it, in the fingerprints of its readers."""
     stage, _, part = name.partition(":")
     record = run.record(stage)
-    assert record is not None  # stages are listed behind those that they read
+    assert record is not None  # stages are listed after those that they read
     return record.identity(part)
 
 

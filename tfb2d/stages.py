@@ -1,6 +1,6 @@
 """The stages of a run, in order: which function does the work, what it reads, and what its outcome depends on.
 
-Each stage's function stands in the room whose work it does; `pipeline.py` runs them.
+Each stage's function is in the room whose work it does; `pipeline.py` runs them.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ from tfb2d.teachers import stage as teachers
 from tfb2d.twin import stage as twins
 
 READ_ALIKE = ("max_chars", "quoting")  # settings of the data stage by which score files are read, too
-LABELLED = ":labelled"  # behind a stage's name: only what it made of the labelled rows is read
+LABELLED = ":labelled"  # after a stage's name: only what it made of the labelled rows is read
 
 
 @dataclass(frozen=True)

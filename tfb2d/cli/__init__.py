@@ -38,7 +38,7 @@ COMMANDS = {
     "sweep": Command("tfb2d.sweep.__main__", "the paper's ablations over a finished run"),
     "compress": Command("tfb2d.compress.__main__", "what int8, budgets, pruning and clustering cost and gain"),
     "bench": Command("tfb2d.bench.modes", "measures students beside BERT, fastText, Model2Vec and others"),
-    "version": Command("tfb2d.version", "the versions of tfb2d and of what it stands on"),
+    "version": Command("tfb2d.version", "the versions of tfb2d and of the libraries that it uses"),
 }
 TOOLS = {
     "tune": Command("tfb2d.serving.tune", "measures which server-side batching suits a model"),
@@ -55,7 +55,7 @@ _STOPPED = 130  # a shell's exit status for a process that Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs `tfb2d` with the words behind the program's name, or with this process's; returns its exit status."""
+    """Runs `tfb2d` with the words after the program's name, or with this process's; returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
     if name in ("--help", "-h", "help"):

@@ -94,7 +94,7 @@ class Group:
           name: without the dashes; also the name of the attribute of the options, unless `dest` says another.
           text: the help, which also shows the default, unless that is empty.
           kind: reads the value.
-          repeated: whether it may stand several times; the value is a list.
+          repeated: whether it may be given several times; the value is a list.
           metavar: what the help calls the value.
         """
         shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else default
@@ -172,7 +172,7 @@ class Group:
         )
 
     def texts(self, name: str, text: str, metavar: str = "") -> None:
-        """Adds words that stand without a flag; `metavar` says what one of them is, by default the name's singular."""
+        """Adds words without a flag; `metavar` says what one of them is, by default the name's singular."""
         self._parser.texts = name
         word = metavar or name.upper().removesuffix("S")
         self._group.add_argument(name, nargs="*", default=[], metavar=word, help=text)
@@ -243,7 +243,7 @@ class Parser(argparse.ArgumentParser):
             options.words = options.settings = [word for word in words if word not in self._general]
             return options
         end = words.index("--") if "--" in words else len(words)
-        plain, behind = self._plain(words[:end]), list(words[end + 1 :])
+        plain, after = self._plain(words[:end]), list(words[end + 1 :])
         for word in plain:
             # Before argparse, which takes an unknown flag whose value has a space for a text, and names missing ones first.
             if word.startswith("--") and word.partition("=")[0] not in self.names and not word.startswith(self._more):
@@ -252,9 +252,9 @@ class Parser(argparse.ArgumentParser):
         options, unknown = self.parse_known_intermixed_args([word for word in plain if not word.startswith(self._more)])
         options.words, options.settings = list(words), settings
         if self.texts:
-            setattr(options, self.texts, [*getattr(options, self.texts), *behind])
-        elif behind:
-            self._refuse(behind[0])
+            setattr(options, self.texts, [*getattr(options, self.texts), *after])
+        elif after:
+            self._refuse(after[0])
         if unknown:
             self._refuse(unknown[0])
         for name, default in self.repeated.items():

@@ -21,7 +21,7 @@ class EdgeTable:
     The arrays are variables, which the converter freezes by itself. As constants of the graph it would copy them time and
     again: 22 s and 4.8 GB instead of 2.9 s and 1.7 GB for a float table of 2^18 x 64.
 
-    Behind the table stand `pads` rows of zeros; the id `buckets + i` is padding of field i. `unit` brings rows to
+    After the table come `pads` rows of zeros; the id `buckets + i` is padding of field i. `unit` brings rows to
     length 1, as soft matching compares them.
     """
 

@@ -16,7 +16,7 @@ class AdaptConfig:
     """
 
     rows: int = 0  # of the transfer set, drawn at random; 0 leaves the encoder as it is
-    masking: str = "whole_word"  # or "phrase": words that often stand together are hidden together
+    masking: str = "whole_word"  # or "phrase": words that often go together are hidden together
     rate: float = 0.15  # share of the words (or phrases) that are hidden
     epochs: int = 1
     batch_size: int = 64

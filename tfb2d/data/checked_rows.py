@@ -49,7 +49,7 @@ def read_checked_rows(
     """Streams the rows of a file that pass the checks; each of the others goes to `rejects` with file, row and field.
 
     A text must be valid UTF-8 without NUL bytes and at most `reading.max_chars` long. A null text is "", and a row needs a
-    text that is not blank. A number may stand as text ("0.25"); null, blank, NaN and infinite values are rejected. The
+    text that is not blank. A number may be text ("0.25"); null, blank, NaN and infinite values are rejected. The
     caller calls `rejects.begin()` before a set of files. Afterwards it calls `rejects.check(rows)`, which stops the run
     where too large a share was rejected.
 

@@ -70,7 +70,7 @@ def read_examples(
       progress: called with the bytes read since the last call.
 
     Yields:
-      Record batches of `schema(data)`, at most BATCH_ROWS rows. Texts are as they stand in the files. Labels are within
+      Record batches of `schema(data)`, at most BATCH_ROWS rows. Texts are as in the files. Labels are within
       [0, 1] (binary, graded) or class indices; NaN if not `labelled`. The group of an unlabelled row may be "".
 
     Raises:

@@ -28,7 +28,7 @@ _BACKSLASHES = re.compile(rb'(\\+)"')
 class Quoting:
     """Says how quotes are read, and counts what they did."""
 
-    backslashes: bool = False  # whether a quote within a field stands behind a backslash, as Spark and R write it
+    backslashes: bool = False  # whether a quote within a field follows a backslash, as Spark and R write it
     trusted: bool = False  # whether quotes are taken at their word; then only records that do not fit are undone
     max_chars: int = 0  # the longest text that the caller uses; 0 takes any
     limited: Sequence[int] = ()  # indices of the columns that `max_chars` holds for
@@ -80,7 +80,7 @@ class _Taker:
         return self._texts[-1]
 
     def take(self) -> tuple[list[Line], list[str]]:
-        """Returns the record's lines, as they stand and as CSV, and begins the next."""
+        """Returns the record's lines, as in the file and as CSV, and begins the next."""
         taken = self.lines, self._texts
         self.lines, self._texts, self._bytes = [], [], 0
         return taken

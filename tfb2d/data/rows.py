@@ -36,7 +36,7 @@ def column_indices(
 ) -> list[int | None]:
     """Returns the indices of columns, None where an optional one is missing.
 
-    Raises DataError where a required column is missing, or a column stands in the header twice.
+    Raises DataError where a required column is missing, or a column is in the header twice.
     """
     for column in (*columns, *optional):
         if list(present).count(column) > 1:

@@ -116,7 +116,7 @@ def iter_part(part: Path, columns: Sequence[str] | None = None, rows: int = 8192
 
 
 class TableRows:
-    """Reads rows of a table by their index. The last row group that was read is kept, for the rows behind.
+    """Reads rows of a table by their index. The last row group that was read is kept, for the rows that follow.
 
     Args:
       folder: the table's folder.
@@ -133,7 +133,7 @@ class TableRows:
         self.part_rows = tuple(map(_rows_of, self._parts) if part_rows is None else part_rows)
         if len(self.part_rows) != len(self._parts):
             raise DataError(f"{folder} has {len(self._parts)} parts in place of {len(self.part_rows)}")
-        self._ends = [0, *accumulate(self.part_rows)]  # of the parts, behind the table's beginning
+        self._ends = [0, *accumulate(self.part_rows)]  # of the parts, counted from the table's beginning
         self._kept: tuple[tuple[int, int], pa.Table] | None = None
 
     def __len__(self) -> int:

@@ -84,7 +84,7 @@ def name(value: Any) -> str:
 
 
 def _canonical(label: str) -> str:
-    """Returns a whole number without its zeros behind the point, a truth value in lower case, any other label as it is."""
+    """Returns a whole number without its zeros after the point, a truth value in lower case, any other label as it is."""
     if match := _WHOLE.fullmatch(label):
         return match[1]
     return label.lower() if label.lower() in ("true", "false") else label

@@ -1,4 +1,4 @@
-"""The models that stand side by side in a report, and what is known of each."""
+"""The models that a report compares, and what is known of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

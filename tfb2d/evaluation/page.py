@@ -229,7 +229,7 @@ def _trainings(run: RunResults) -> list[Picture]:
 
 
 def _counts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns the data stage's counts, those within others behind them."""
+    """Returns the data stage's counts, those within others after them."""
     rows = []
     for name, value in data.items():
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -27,7 +27,7 @@ from tfb2d.evaluation.scores import Floats
 
 Gains = Mapping[str, float]  # title's id -> grade, 0 or more; a title that is missing has the grade 0
 Hits = Sequence[tuple[str, float]]  # (title's id, score) of the titles that were retrieved; a higher score is better
-Ties = list[Floats]  # the gains of the hits, best score first; hits of equal score stand together
+Ties = list[Floats]  # the gains of the hits, best score first; hits of equal score are together
 
 
 @dataclass(frozen=True)

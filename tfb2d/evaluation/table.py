@@ -41,7 +41,7 @@ def percent(value: float | None) -> str:
 
 
 def within(ci95: Sequence[float] | None, show: Callable[[float], str] = percent, what: str = "") -> str:
-    """Formats an interval as ` (80.1% to 82.9%)`, to stand behind its figure; nothing where there is none."""
+    """Formats an interval as ` (80.1% to 82.9%)`, to follow its figure; nothing where there is none."""
     return "" if ci95 is None else f" ({what}{show(ci95[0])} to {show(ci95[1])})"
 
 

@@ -81,7 +81,7 @@ class Explanation:
         values = [np.zeros(len(tokens)) for tokens in self.tokens]
         if self.offsets is not None:
             tokens, window = self.offsets.shape
-            for offset in range(window):  # the mark behind the last token counts as the last token
+            for offset in range(window):  # the mark after the last token counts as the last token
                 at = np.minimum(np.arange(tokens) + offset, tokens - 1)
                 np.add.at(values[0], at, self.offsets[:, offset])
             return values

@@ -59,7 +59,7 @@ class Row:
 class Case:
     """Holds the case study: its rows, and how often each measure is unusual."""
 
-    rows: list[Row]  # those furthest apart first
+    rows: list[Row]  # the largest differences first
     lead: str  # what was compared
     shares: dict[str, tuple[float, float]]  # measure to (share unusual of the differing rows, of the agreeing rows)
 

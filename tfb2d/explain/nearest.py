@@ -95,7 +95,7 @@ class Neighbours:
     count: int  # how often the texts have it
     norm: float  # of its row; 0 where training never met it, and it has no neighbours
     sharing: tuple[tuple[str, int], ...]  # other candidates in the same row, the most frequent first
-    # (name, cosine, count, candidates sharing that row), nearest first. Each row stands once; zero rows are left out.
+    # (name, cosine, count, candidates sharing that row), nearest first. Each row is there once; zero rows are left out.
     nearest: tuple[tuple[str, float, int, int], ...]
 
 

@@ -18,7 +18,7 @@ def render(
 ) -> str:
     """Returns the page; whatever comes from data is escaped.
 
-    Each row has `facts`, a list of (name, value), and `why`, a sentence, beside it. Above the rows stand `lead`, a
+    Each row has `facts`, a list of (name, value), and `why`, a sentence, beside it. Above the rows are `lead`, a
     sentence, and `table`, a row of titles and rows of cells; () for none.
     """
     shown = table and {

@@ -44,7 +44,7 @@ def card(title: str, value: str, note: str) -> dict[str, str]:
 
 
 def table_row(cells: Sequence[tuple[str, str]], key: str = "") -> dict[str, Any]:
-    """Returns a row of (figure, small print below it), the title first; `key` is the model's whose colour stands there."""
+    """Returns a row of (figure, small print below it), the title first; `key` is the model's, for its colour."""
     return {"key": key, "cells": cells}
 
 

@@ -5,7 +5,7 @@ with a chance of `1 - (1 - J^r)^b`, where J is the Jaccard similarity of their w
 by word, so what is called near is near. What is missed is at most MISSED of the pairs at the threshold, fewer above.
 
 Rows meet by entries, one for each text and band, sorted by the band's key. Where very many texts are alike, each is
-compared with the first LEADERS of its band. Those behind them are like these, so a near one is rarely missed.
+compared with the first LEADERS of its band. The later ones are like these, so a near one is rarely missed.
 """
 
 import math
@@ -120,7 +120,7 @@ def are_near(
 
 
 def _numbered(column: pa.ListArray) -> np.ndarray:
-    """Returns the hashes of all lists, each behind the number of its list."""
+    """Returns the hashes of all lists, each after the number of its list."""
     numbers = np.repeat(np.arange(len(column), dtype=np.uint64), column.value_lengths().to_numpy())
     return numbers << np.uint64(32) | column.flatten().to_numpy().astype(np.uint64)
 
@@ -208,7 +208,7 @@ def near_rows(
 def _compared(
     batches: Sequence[pa.RecordBatch], sets: Sequence[str], threshold: float, seen: int
 ) -> tuple[np.ndarray, list[pa.RecordBatch], int]:
-    """Returns the near rows of those behind the row `seen`, the entries to keep, and the last row."""
+    """Returns the near rows of those after the row `seen`, the entries to keep, and the last row."""
     table = pa.Table.from_batches(batches, entry_schema(sets))
     table = table.sort_by([("band", "ascending"), ("row", "ascending")]).combine_chunks()
     keys, rows = (table[name].to_numpy() for name in ("band", "row"))

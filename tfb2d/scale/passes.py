@@ -36,7 +36,7 @@ from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 
 RUN_ROWS, RUN_BYTES = 65_536, 16 * 2**20  # of rows that are sorted in memory, the text's bytes
 GROUP_PARTS = 2  # times a part's bytes are compared together: the whole part, unless many texts are alike
-ROW_BITS = 32  # a row's number in a part; the part's number stands above them
+ROW_BITS = 32  # a row's number in a part; the part's number is above them
 
 Counts = dict[str, Any]
 
@@ -72,11 +72,11 @@ class PreparePass:
         return work
 
     def counts_path(self, piece: int) -> Path:
-        """Returns where a piece's counts stand once it is done."""
+        """Returns where a piece's counts are once it is done."""
         return Path(self.work) / self.name / f"{piece:05d}.json"
 
     def rows_path(self, name: str, piece: int) -> Path:
-        """Returns where a piece's rows stand, under the name of what they are."""
+        """Returns where a piece's rows are, under the name of what they are."""
         return Path(self.work) / name / f"{piece:05d}.arrow"
 
     def _before(self, name: str) -> list[Path]:
@@ -129,7 +129,7 @@ class PreparePass:
             yield self._distinct(waiting)
 
     def _keyed(self, batch: pa.RecordBatch, counts: Counter[str]) -> pa.RecordBatch:
-        """Returns the rows that leak nothing, behind their hashes and keys."""
+        """Returns the rows that leak nothing, after their hashes and keys."""
         config = self.config
         groups = batch.column(config.columns.index(config.group)).to_pylist() if config.group else None
         texts = zip(*(batch.column(i).to_pylist() for i in range(len(config.fields))), strict=True)

@@ -41,7 +41,7 @@ class PrepareConfig:
 
     @property
     def part_bytes(self) -> int:
-        """Returns the bytes of a part, as it stands on disk between two passes."""
+        """Returns the bytes of a part, as it is on disk between two passes."""
         return self.part_mb * MEGABYTE
 
     @property

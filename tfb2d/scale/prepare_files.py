@@ -105,7 +105,7 @@ def _with_columns_there_are(files: Sequence[Path], held: Sequence[Path], config:
 
 
 class _Driver:
-    """Runs the passes, one behind the other, by either engine."""
+    """Runs the passes in turn, by either engine."""
 
     def __init__(
         self, files: Sequence[Path], held: Sequence[Path], out: Path, config: PrepareConfig, progress: bool
@@ -146,7 +146,7 @@ class _Driver:
     ) -> list[Counts]:
         """Does the pieces of a pass that are missing; returns the counts of all.
 
-        Files that the pass alone reads are deleted behind it.
+        Files that the pass alone reads are deleted after it.
         """
         job = replace(self._job, name=name, pieces=pieces, before=before, part_rows=part_rows)
         done = [job.counts_path(piece) for piece in range(pieces)]

@@ -6,11 +6,11 @@
   tfb2d search build --titles=catalogue.csv --model=twin:8500/shop_twin --index=index \\
       --backend=milvus --milvus=http://milvus:19530
 
-The vectors stand in INDEX/catalogue-*/part-*.parquet with ids and titles; everything else is made from these. A build that
+The vectors are in INDEX/catalogue-*/part-*.parquet with ids and titles; everything else is made from these. A build that
 was stopped or killed goes on where it was: call it again. So does a build with another backend, which embeds nothing anew.
 The index that is there stays in use until the new one is whole. If a file of an index was damaged, the same call mends it.
 
-Ids are texts and each stands once: a row with an id that came before, without an id or without a title is rejected, counted
+Ids are texts, each used once: a row with an id that came before, without an id or without a title is rejected, counted
 and listed in INDEX/catalogue-*/rejected.jsonl.
 """
 

@@ -1,6 +1,6 @@
 """The catalogue of an index: ids, titles and their vectors in Parquet parts, which are the truth.
 
-Beside each part stands a copy as an Arrow file, which is memory-mapped. So a row's title and vector are read without
+Beside each part is a copy as an Arrow file, which is memory-mapped. So a row's title and vector are read without
 loading the part, and opening a catalogue of a million titles takes milliseconds. The copies can be made anew.
 """
 

@@ -5,7 +5,7 @@
 
 A judged row is a query, a title (or, with --id, its id) and a label; a label above 0 says that the title is relevant,
 and is its gain. Titles without a label count as not relevant, so figures are lower bounds where few titles were judged.
-Random order stands beside the others. Intervals (95%) are by drawing queries.
+Random order is measured beside them. Intervals (95%) are by drawing queries.
 """
 
 from argparse import Namespace
@@ -22,7 +22,7 @@ EXTRA = "search"
 
 
 def judged_flags(parser: Parser, id_flag: str = "id", title_flag: str = "title") -> None:
-    """Adds the flags that say where judged rows stand."""
+    """Adds the flags that say where judged rows are."""
     judged = parser.group("judged rows")
     text = "Files of judged rows, globs or folders, separated by commas."
     judged.words("judged", text, required=True, metavar="FILE,...")
@@ -33,7 +33,7 @@ def judged_flags(parser: Parser, id_flag: str = "id", title_flag: str = "title")
 
 
 def columns_of(options: Namespace, id_flag: str = "id", title_flag: str = "title") -> "Columns":
-    """Returns where judged rows stand."""
+    """Returns where judged rows are."""
     from tfb2d.search.judgements import Columns
 
     key, title = getattr(options, id_flag), getattr(options, title_flag)

@@ -44,7 +44,7 @@ class Moved:
     """Holds what moved the score of a pair."""
 
     score: float  # the ranker's, from 0 to 1
-    # query, title: the texts, cut into words and what stands between them
+    # query, title: the texts, cut into words and what is between them
     query: tuple[Span, ...]
     title: tuple[Span, ...]
     ngrams: tuple[NGramShare, ...]  # the largest contributions first; none where words were left out

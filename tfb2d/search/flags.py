@@ -13,7 +13,7 @@ DTYPES = ("float32", "float16", "int8")  # of the vectors in a catalogue
 
 
 def titles_flags(parser: Parser, required: bool) -> None:
-    """Adds the flags that say where titles stand."""
+    """Adds the flags that say where titles are."""
     files = parser.group("titles")
     text = "TSV, CSV, JSON lines or Parquet files, globs or folders, separated by commas."
     files.words("titles", text, required=required, metavar="FILE,...")
@@ -23,7 +23,7 @@ def titles_flags(parser: Parser, required: bool) -> None:
 
 
 def source_of(options: Namespace) -> "Source":
-    """Returns where the titles stand."""
+    """Returns where the titles are."""
     from tfb2d.search.titles import Source
 
     return Source(options.titles, options.id, options.title, options.quoting, options.max_chars, options.max_rejected)

@@ -24,5 +24,5 @@ def fuse(lists: Sequence[tuple[Rows, Floats]]) -> tuple[Rows, Floats]:
         return np.zeros(0, np.int64), np.zeros(0)
     rows, places = np.unique(np.concatenate([rows for rows, _ in lists]), return_inverse=True)
     parts = np.concatenate([1 / (K + ranks(scores)) for _, scores in lists])
-    # Rounded, since the order in which floats are added would tell equal sums apart.
+    # Rounded, since the order in which floats are added would make equal sums differ.
     return best_rows(rows, np.round(np.bincount(places, parts, len(rows)), 12), len(rows))

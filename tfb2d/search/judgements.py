@@ -31,7 +31,7 @@ class Judgements:
 
 
 class Columns(NamedTuple):
-    """Says where judged rows stand; see `titles.Source`."""
+    """Says where judged rows are; see `titles.Source`."""
 
     files: Sequence[str]
     query: str
@@ -43,7 +43,7 @@ class Columns(NamedTuple):
 
 
 def read_judgements(columns: Columns, catalogue: Catalogue) -> Judgements:
-    """Reads judged (query, title, label) rows; of a pair that stands several times the highest label counts.
+    """Reads judged (query, title, label) rows; of a pair that is judged several times the highest label counts.
 
     With a column of ids titles are known by id, else by their text. Raises DataError for files that cannot be used, too
     many bad rows, or no query with a relevant title in the catalogue.

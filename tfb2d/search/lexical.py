@@ -140,7 +140,7 @@ def words(text: str) -> list[str]:
 
 @lru_cache(2**16)
 def _tokens(word: str) -> tuple[str, ...]:
-    """Returns the tokens of what stands between two spaces."""
+    """Returns the tokens of a text between two spaces."""
     word = word.strip(_JOINTS).lstrip("+")
     name = word.rstrip("+#")  # C++, C#
     if not any(char.isalnum() for char in name):

@@ -141,7 +141,7 @@ class Model:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Returns what tells exported versions apart: what the export recorded, else a digest of the files."""
+    """Returns what distinguishes exported versions: what the export recorded, else a digest of the files."""
     about = folder / ABOUT
     recorded = read_json(about).get("fingerprint", "") if about.exists() else ""
     if recorded:

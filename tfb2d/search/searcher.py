@@ -1,4 +1,4 @@
-"""Two stages behind one call: BM25 and a twin retrieve titles, a student ranks them."""
+"""Two stages in one call: BM25 and a twin retrieve titles, a student ranks them."""
 
 import threading
 import time
@@ -51,7 +51,7 @@ class Searcher:
             model = twin if isinstance(twin, Model) else Model(twin or made_by.model)
             identity = model.identity()
         except UserError as error:
-            hint = "" if twin else f" (the index {index} was built with it; --twin names it where it stands now)"
+            hint = "" if twin else f" (the index {index} was built with it; --twin names its folder now)"
             raise SearchError(f"the twin cannot be asked: {error}{hint}") from error
         made_by.check(identity)
         second = (Model(ranker) if ranker else None) if isinstance(ranker, str) else ranker

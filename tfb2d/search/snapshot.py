@@ -1,4 +1,4 @@
-"""An index as it stands at a moment: what a search looks into from its begin to its end."""
+"""An index at a moment: what a search reads from its beginning to its end."""
 
 import os
 from pathlib import Path

@@ -28,7 +28,7 @@ class Title(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Says where titles stand."""
+    """Says where titles are."""
 
     files: Sequence[str]  # paths, globs, folders
     # id, title: the columns; 1 and 1.0 are the id "1"

@@ -125,7 +125,7 @@ class RecordFiles:
             if not full:
                 self._write(frame(record))
         except OSError as error:
-            self._complete()  # the file is cut behind its last whole record
+            self._complete()  # the file is cut after its last whole record
             self._warn(error)
             outcome = "failed"
         else:

@@ -14,7 +14,7 @@ def same_rows(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     # A reshape of one input to the rows of the other is no check: grappler removes it (findings/tf_reshape_removed.sh).
     message = f"{first.op.name} and {second.op.name} must have the same number of rows"
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(_rows(first), _rows(second)), [message])]):
-        return tf.identity(first), second  # ops that read the first run behind the check, so none fails before it
+        return tf.identity(first), second  # ops that read the first run after the check, so none fails before it
 
 
 def _rows(tensor: tf.Tensor) -> tf.Tensor:

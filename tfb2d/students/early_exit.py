@@ -28,7 +28,7 @@ class EarlyExit(tf_keras.layers.Layer):
     """Chooses between a text's cheap logits and its full ones.
 
     `scale * cheap + bias` puts the cheap logits on the scale of the full ones, so that one calibration is right for both.
-    They stand where their margin reaches the threshold. The margin is the distance from the point where the calibrated
+    They count where their margin reaches the threshold. The margin is the distance from the point where the calibrated
     score is 0.5; of several classes, that of the best from the second. A new layer lets no text exit.
 
     Call arguments:

@@ -129,8 +129,8 @@ class NGramEmbedding(tf_keras.layers.Layer):
     With a `window`, n-grams are composed of their tokens' vectors (`tfb2d.students.composed`). A token then reads one row
     for each position in the window: its own, and those of the tokens that follow.
 
-    A `vocabulary` gives its tokens rows that no other token shares. All other tokens share one, and `affixes` tell these
-    apart: every token also reads a row for its first bytes and one for its last. A word that training never met has such
+    A `vocabulary` gives its tokens rows that no other token shares. All other tokens share one, and `affixes` distinguish
+    these: every token also reads a row for its first bytes and one for its last. A word that training never met has such
     rows too.
 
     Args:

@@ -125,7 +125,7 @@ def part_ids(
     affixes: Sequence[int] = (),
     vocabulary: tf.Tensor | np.ndarray | None = None,
 ) -> tf.Tensor:
-    """Returns the table rows of tokens at every offset, wherever the tokens stand; arguments as of `composed_ids`.
+    """Returns the table rows of tokens at every offset, wherever the tokens are; arguments as of `composed_ids`.
 
     `composed_ids` reads column k of a token from the token k positions on. Here each token has all of its own rows, so
     that a batch can read them once for each distinct token.
@@ -149,7 +149,7 @@ def part_ids(
 
 
 def following(positions: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
-    """Returns where each token's followers stand among rows of which row 0 is the mark after a text's last token.
+    """Returns where each token's followers are among rows of which row 0 is the mark after a text's last token.
 
     `positions` `[tokens]` int32 are 1 or more; `rows` `[tokens]` int64 has the text of each token, rising. Column k of the
     result, `[tokens, window - 1]` int32, has the position of the token k + 1 further on, 0 past its text's last token.

@@ -34,7 +34,7 @@ class LabelFilesOutcome(Outcome):
 
     rows: int
     rejected: int
-    without_logit: int = 0  # of the rows: NaN stands in the table, the teacher gave no finite number
+    without_logit: int = 0  # of the rows: NaN in the table, the teacher gave no finite number
 
 
 def label_files(
@@ -62,7 +62,7 @@ def label_files(
       ConfigError: there is no saved teacher.
       DataError: another number of columns than the teacher reads, a file that cannot be used, or too many bad rows.
     """
-    copies = beside(out, "inputs")  # of what stands in object stores
+    copies = beside(out, "inputs")  # of what is in object stores
     with locked(out, beside(out, "lock")):
         here = bring_here(inputs, copies)
         with _staged(beside(out, "rows")) as staged:

@@ -77,7 +77,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
             f"{folder / 'tokenizer_config.json'} whether texts are lower-cased: do_lower_case"
         )
     if not config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)):
-        raise ConfigError(f"{folder}: tokenize_chinese_chars is false; teachers cut Chinese characters apart")
+        raise ConfigError(f"{folder}: tokenize_chinese_chars is false; teachers separate Chinese characters")
     lowercase = bool(config.get("do_lower_case", normalizer.get("lowercase", True)))
     strip = config.get("strip_accents", normalizer.get("strip_accents"))
     strip = lowercase if strip is None else bool(strip)

@@ -39,7 +39,7 @@ def label_folder(
     Args:
       source: folder of `part-*.parquet` with the text columns.
       out: gets `part-*.parquet`: the text columns, those of `keep`, and `logit` or `logit_0`, `logit_1`, ..., float32.
-      earlier: folders with this teacher's logits of other tables; texts that stand there keep their logits.
+      earlier: folders with this teacher's logits of other tables; texts in them keep their logits.
       max_without: share of rows without a logit at which to stop.
       fields: the text columns, in the order of the task's fields; by default those of the fields' names.
       keep: more columns of `source`, which are passed through.

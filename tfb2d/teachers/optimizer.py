@@ -17,7 +17,7 @@ def optimizer_for(
     moving average of the weights that the optimizer keeps; 0 keeps none.
     """
     # On TensorFlow, Keras 3.15's optimizers sum the squares of a repeated token's gradient slices instead of squaring their
-    # sum. A token that stands 16 times in a batch would move up to 4 times too far. Clipping by the global norm makes each
+    # sum. A token that occurs 16 times in a batch would move up to 4 times too far. Clipping by the global norm makes each
     # gradient whole first, so there is always a bound.
     clip_norm = config.clip_norm or NO_CLIPPING
     average = {"use_ema": True, "ema_momentum": ema} if ema else {}

@@ -36,7 +36,7 @@ class LabelJob:
     rows_per_shard: int
     batch_tokens: int
     made_by: str  # what the driver knows of the teacher
-    # Folders with this teacher's logits of other tables; texts that stand there keep their logits
+    # Folders with this teacher's logits of other tables; texts in them keep their logits
     earlier: tuple[str, ...] = ()
     environment: tuple[tuple[str, str | None], ...] = ()  # variables to set before Keras is imported; None unsets one
 

@@ -132,5 +132,5 @@ def without_accents(pieces: Sequence[str]) -> bool:
 
 
 def _pieces(tokenizer: Any) -> list[str]:
-    """Returns the pieces that may come of a text; others, such as <unk> and [SEP], stand in brackets."""
+    """Returns the pieces that may come of a text; others, such as <unk> and [SEP], are in brackets."""
     return [piece for piece in tokenizer.get_vocabulary() if not re.fullmatch(r"<.+>|\[.+\]", piece)]

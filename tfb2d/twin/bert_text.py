@@ -73,7 +73,7 @@ class BertText:
         self._replace = replace
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Returns texts `[n]` whose words stand between spaces. Bytes that are not UTF-8 are left out, as U+FFFD is."""
+        """Returns texts `[n]` whose words have spaces between them. Bytes that are not UTF-8 are left out, as U+FFFD is."""
         plain = tf.strings.regex_full_match(texts, _PLAIN)
 
         def plain_text() -> tf.Tensor:

@@ -100,7 +100,7 @@ class NGramPool(keras.layers.Layer):
 
     Call arguments:
       ids: `[n, tokens, orders]` int32.
-      lengths: `[n]` int32, tokens of each text; what stands behind them in `ids` is padding.
+      lengths: `[n]` int32, tokens of each text; what follows them in `ids` is padding.
 
     Returns:
       `[n, width]` float32; zeros for a text without tokens.
@@ -143,7 +143,7 @@ class NGramPool(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TriLetterEmbedding(keras.layers.Layer):
-    """Embeds words by the sum of their letters' vectors, plus a vector for the position, behind a learnt start vector.
+    """Embeds words by the sum of their letters' vectors, plus a vector for the position, after a learnt start vector.
 
     The start stands for the text as a whole, as [CLS] does, and gives a text without words something to read.
 

@@ -46,7 +46,7 @@ class Optimizers:
         return [*self._rows.state, *(variable for _, optimizer in self._parts for variable in optimizer.variables)]
 
     def apply(self, gradients: Sequence[Any]) -> None:
-        """Takes one step by a gradient for each of `variables`; those of tables are sparse, and a row may stand twice."""
+        """Takes one step by a gradient for each of `variables`; those of tables are sparse, and a row may occur twice."""
         self._rows.apply([_sparse(gradient) for gradient in gradients[: len(self.tables)]])
         at = len(self.tables)
         for part, optimizer in self._parts:

@@ -1,4 +1,4 @@
-"""Training pairs: rows of a query and a title with the teachers' scores, where each distinct text stands once.
+"""Training pairs: rows of a query and a title with the teachers' scores, with each distinct text once.
 
 Cross pairs are the in-batch negatives: a query with a title that was another query's. Transfer pairs are mostly titles that
 some search had found for their query. Cross pairs show the twin titles that none would find. They are not taken for
@@ -27,7 +27,7 @@ from tfb2d.runs import beside
 from tfb2d.teachers.label import label_folder
 from tfb2d.twin.model import distinct
 
-NEAR = 3  # queries behind a query whose titles it may get in cross pairs
+NEAR = 3  # queries after a query whose titles it may get in cross pairs
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _pairs(
 
 
 def query_batches(query_of: np.ndarray, size: int, rng: np.random.Generator, ring: bool = False) -> list[np.ndarray]:
-    """Yields the indices of each batch's pairs of an epoch, in random order; pairs of the same query stand together.
+    """Yields the indices of each batch's pairs of an epoch, in random order; pairs of the same query are neighbours.
 
     So a batch has few distinct queries, and each is embedded once for all its titles. `query_of`, int64 `[n]`, is each
     pair's query. The last batch is smaller. A `ring` keeps the queries in their own order, from a random one on; then
@@ -144,7 +144,7 @@ def score_cross_pairs(
 ) -> int:
     """Writes the logits of cross pairs of a transfer set by saved teachers, into a folder for each.
 
-    After a kill it goes on behind the last whole shard. Returns how many pairs there are.
+    After a kill it goes on after the last whole shard. Returns how many pairs there are.
     """
     query, title = task.fields
     rows = read_table(transfer, [query, title])

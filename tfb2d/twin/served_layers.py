@@ -166,7 +166,7 @@ def layer_weights(layer: keras.layers.Layer) -> LayerWeights:
         )
     settings = layer.get_config()
     if settings["normalize_first"]:
-        raise ValueError(f"{layer.name} normalises before attention; towers are served with normalisation behind it")
+        raise ValueError(f"{layer.name} normalises before attention; towers are served with normalisation after it")
     named = arrays_of(layer)
     width = named["feedforward_output_dense/bias"].shape[0]
 

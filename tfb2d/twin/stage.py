@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VERSION = 1  # of the code: raise it when the same rows and settings give another twin
 CROSS_VERSION = 1  # ... other cross pairs
 EXPORT_VERSION = 2  # ... another SavedModel of the same twin
-SUFFIX = "_twin"  # behind the model's name: student and twin of a run lie side by side
+SUFFIX = "_twin"  # after the model's name, beside the student's
 
 
 def train_twin(run: Run, config: Config) -> TwinOutcome:

@@ -19,7 +19,7 @@ class PackedTexts:
     """Holds the ids of n texts."""
 
     kind: str  # of the inputs: "wordpiece", "triletters" or "ngrams"
-    ids: np.ndarray  # int32 `[tokens]`, `[tokens, letters]` or `[tokens, orders]`, one text behind another
+    ids: np.ndarray  # int32 `[tokens]`, `[tokens, letters]` or `[tokens, orders]`, text after text
     starts: np.ndarray  # int64 `[n + 1]`, where each text starts in `ids`, and where the last ends
     padding: int = 0  # the id that fills texts up
 

@@ -1,4 +1,4 @@
-"""Towers: from texts to vectors of length 1. A Keras model behind the inputs that cut texts into ids."""
+"""Towers: from texts to vectors of length 1. A Keras model, and the inputs that cut texts into ids for it."""
 
 from collections.abc import Sequence
 from functools import cached_property

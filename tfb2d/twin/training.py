@@ -74,7 +74,7 @@ class Validation:
 
 
 class Batch(NamedTuple):
-    """A training step's pairs, where each distinct text stands once; the arguments of the step."""
+    """A training step's pairs, with each distinct text once; the arguments of the step."""
 
     queries: dict[str, tf.Tensor]  # the query tower's inputs
     titles: tuple[dict[str, tf.Tensor], ...]  # the title tower's, in parts of similar length

@@ -143,6 +143,6 @@ def _write_labelled(path: Path, data: DataConfig, pairs: Sequence[Pair]) -> None
 
 
 def _write(path: Path, names: Sequence[str], columns: Iterable[Sequence[Any]]) -> None:
-    """Writes columns of texts and, behind two of them, labels."""
+    """Writes columns of texts and, after two of them, labels."""
     types = [pa.string(), pa.string(), pa.float32()]
     pq.write_table(pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=False)], list(names)), path)

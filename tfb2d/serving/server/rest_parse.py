@@ -1,6 +1,6 @@
 """Turns the JSON document of a REST request into the protobuf request that gRPC clients send.
 
-`rest` calls it behind `json_body`. Formats and messages are those of tensorflow_serving/util/json_tensor.cc.
+`rest` calls it after `json_body`. Formats and messages are those of tensorflow_serving/util/json_tensor.cc.
 """
 
 import math
