@@ -43,6 +43,7 @@ COMMANDS = {
 TOOLS = {
     "tune": Command("tfb2d.serving.tune", "measures which server-side batching suits a model"),
     "shadow": Command("tfb2d.monitor.shadow", "sends logged requests to two servers and compares the answers"),
+    "storage": Command("tfb2d.twin.storage", "measures what storing a twin's weights as int8 or bfloat16 costs"),
     "record": Command("tfb2d.evaluation.record", "sums finished runs up as one result"),
     "recount": Command("tfb2d.evaluation.recount", "computes a report's figures anew from its test logits"),
 }
