@@ -83,13 +83,11 @@ def bring_up(
     contents: Callable[[Path, OutcomeT], Mapping[str, str]] | None = None,
     name: str = "",
 ) -> OutcomeT:
-    """Makes a folder of work whole, and returns the outcome. What is done is skipped; what was stopped goes on.
+    """Makes a folder of work whole, and returns the outcome, a `kind`. Finished work is skipped, stopped work resumed.
 
     Args:
-      folder: where the work is done.
       made_from: fingerprint of all that the outcome depends on.
       work: does the work in the folder; finds there what a stopped run of the same fingerprint left.
-      kind: the outcome's type.
       contents: digests of the finished folder, see `Record`; None goes by the fingerprint. With them, work that was done
         again and came out the same leaves its readers done.
       name: of the work, for the log; by default the folder's.

@@ -161,7 +161,7 @@ async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[d
 def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Settings) -> Iterator[dict[str, Any]]:
     """Yields what was measured of each kind of request, at a server's address and an echo's; see `capacity`, `levels`."""
 
-    async def one(kind: str, payloads: list[bytes]) -> dict[str, Any]:
+    async def measured(kind: str, payloads: list[bytes]) -> dict[str, Any]:
         async with asker(address, payloads) as ask, asker(echo, payloads) as bare:
             most = await capacity(ask, bare, settings)
             by_level = await levels(ask, bare, most["requests_per_s"], settings)
@@ -171,4 +171,4 @@ def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Se
     gc.collect()
     gc.freeze()
     for kind, payloads in kinds.items():
-        yield asyncio.run(one(kind, payloads))
+        yield asyncio.run(measured(kind, payloads))

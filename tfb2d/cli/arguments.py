@@ -200,9 +200,7 @@ def quoting_flag(rows: Group) -> None:
 class Parser(argparse.ArgumentParser):
     """A command's parser; the description is the command's docstring.
 
-    Args:
-      command: what the user types, such as "tfb2d train".
-      more: begins of flags that the command reads by itself, such as "--config."; "" stands for all flags.
+    `more` are the beginnings of flags that the command reads by itself, such as "--config."; "" is that of all flags.
     """
 
     def __init__(self, command: str, description: str, more: Sequence[str] = ()) -> None:

@@ -93,15 +93,9 @@ def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.T
 def iter_batches(
     folder: str | Path, columns: Sequence[str] | None = None, rows: int = 8192
 ) -> Iterator[pa.RecordBatch]:
-    """Streams a table in batches of at most `rows` rows; a batch never spans two parts.
+    """Streams a table's columns, None for all, in batches of at most `rows` rows; a batch never spans two parts.
 
-    Args:
-      folder: the table's folder.
-      columns: which columns, in which order; None reads all.
-      rows: the most rows of a batch.
-
-    Raises:
-      DataError: there are no parts, or one is not a whole Parquet file.
+    Raises DataError where there are no parts, or one is not a whole Parquet file.
     """
     for part in part_files(folder):
         yield from iter_part(part, columns, rows)
@@ -118,13 +112,8 @@ def iter_part(part: Path, columns: Sequence[str] | None = None, rows: int = 8192
 class TableRows:
     """Reads rows of a table by their index. The last row group that was read is kept, for the rows that follow.
 
-    Args:
-      folder: the table's folder.
-      columns: which columns, in which order.
-      part_rows: rows of each part, where the caller knows them; else they are read from the footers.
-
-    Raises:
-      DataError: there are no parts, or one is not a whole Parquet file.
+    `part_rows` are the rows of each part, where the caller knows them; else they are read from the footers. Raises
+    DataError where there are no parts, or one is not a whole Parquet file.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str], part_rows: Sequence[int] | None = None) -> None:

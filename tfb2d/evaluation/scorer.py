@@ -70,17 +70,10 @@ class Scorer:
         return sorted(self._model.signatures)
 
     def score(self, columns: Sequence[Sequence[str]], batch: int = BATCH) -> tuple[Float32, Float32]:
-        """Returns calibrated probabilities and raw logits.
+        """Returns calibrated probabilities and raw logits, each `[n]`, or `[n, k]` of a multi-class task.
 
-        Args:
-          columns: one sequence of n texts a field, in the order of `task.fields`.
-          batch: rows of one call.
-
-        Returns:
-          (scores, logits), each `[n]`, or `[n, k]` of a multi-class task.
-
-        Raises:
-          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        There is a sequence of n texts a field, in the order of `task.fields`; another number of them, or columns of
+        different lengths, is a ValueError. `batch` is the rows of a call.
         """
         fields = self.task.fields
         lengths = {len(column) for column in columns}

@@ -79,11 +79,7 @@ def _graph(max_tokens: int) -> Any:
 
 
 class Bloom:
-    """Holds a set of 64-bit hashes in a fixed number of bits.
-
-    Args:
-      bits: uint8 `[bytes]`, a power of two in length; zeros for an empty set.
-    """
+    """Holds a set of 64-bit hashes in a fixed number of bits: uint8, a power of two in length; zeros for an empty set."""
 
     def __init__(self, bits: NDArray[np.uint8]) -> None:
         if len(bits) < SMALLEST // 8 or len(bits) & (len(bits) - 1):

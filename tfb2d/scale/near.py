@@ -198,8 +198,8 @@ def near_rows(
         waiting.append(batch)
         size += batch.nbytes
         if size >= group_bytes:
-            found, leaders, seen = _compared([*leaders, *waiting], sets, threshold, seen)
-            yield found
+            near, leaders, seen = _compared([*leaders, *waiting], sets, threshold, seen)
+            yield near
             waiting, size = [], 0
     if waiting:
         yield _compared([*leaders, *waiting], sets, threshold, seen)[0]
@@ -217,5 +217,5 @@ def _compared(
     rank = np.arange(len(keys)) - first
     count = np.where(rows.astype(np.int64) > seen, rank, 0)
     words = [table[name].chunk(0) for name in sets]
-    found = any_near(words, words, np.arange(len(keys)), first, count, threshold)
-    return rows[found], table.filter(pa.array(rank < LEADERS)).to_batches(), int(rows.max())
+    near = any_near(words, words, np.arange(len(keys)), first, count, threshold)
+    return rows[near], table.filter(pa.array(rank < LEADERS)).to_batches(), int(rows.max())

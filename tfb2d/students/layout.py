@@ -52,11 +52,7 @@ class Texts:
 
 
 class RaggedTexts(Texts):
-    """Texts one after another.
-
-    Args:
-      hashes: ragged token hashes, `[batch, (tokens)]`; they say where texts begin and end.
-    """
+    """Texts one after another; ragged token hashes, `[batch, (tokens)]`, say where they begin and end."""
 
     def __init__(self, hashes: tf.RaggedTensor) -> None:
         self.hashes = hashes
@@ -96,8 +92,7 @@ class RaggedTexts(Texts):
 class PaddedTexts(Texts):
     """Texts filled up to the longest; vectors of padding are zeros.
 
-    Args:
-      present: `[batch, positions]` float32: 1 where a text has a token, 0 after its end.
+    `present`, `[batch, positions]` float32, is 1 where a text has a token, 0 after its end.
     """
 
     def __init__(self, present: tf.Tensor) -> None:

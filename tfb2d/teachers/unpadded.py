@@ -48,11 +48,7 @@ def can_skip_padding(model: Any) -> bool:
 
 
 class UnpaddedForward:
-    """The forward pass of a classifier for which `can_skip_padding` holds.
-
-    Args:
-      model: the classifier; its weights may change later.
-    """
+    """The forward pass of a classifier for which `can_skip_padding` holds; its weights may change later."""
 
     def __init__(self, model: Any) -> None:
         self._model, self._layers = model, model.backbone.transformer_layers
