@@ -290,7 +290,7 @@ def test_help_loads_nothing_heavy(name: str) -> None:
     assert after.children_user + after.children_system - before.children_user - before.children_system < 1.0
 
 
-def test_the_doors_are_the_same_command(tmp_path: Path) -> None:
+def test_every_module_is_the_same_command(tmp_path: Path) -> None:
     for module in ("tfb2d.train", "tfb2d.bench", "tfb2d.monitor.shadow", "tfb2d.serving.tune"):
         done = command("-m", module, "--vebrose")
         assert done.returncode == 2, done.stderr

@@ -21,7 +21,7 @@ class RunError(DataError):
 
 
 class MemberGoneError(RunError):
-    """Another process of a cluster is gone; all members started again go on."""
+    """Another process of a cluster is gone; all members started again continue."""
 
 
 class RunBusyError(RunError):

@@ -1,4 +1,4 @@
-"""Runs the stages of a run folder: what is done is skipped, what was stopped goes on.
+"""Runs the stages of a run folder: what is done is skipped, what was stopped is resumed.
 
 Only commands and `import tfb2d` (for `tfb2d.distil`) take anything from here. `stages.py` lists the stages.
 """
@@ -21,7 +21,7 @@ FOLLOW_SECONDS = 2.0  # between two looks at the chief's run folder
 
 
 def distil(config: Config, workdir: str | Path = "", progress: bool = True) -> ReportOutcome:
-    """Trains a student from raw rows to a served model. Called again, it goes on where it stopped.
+    """Trains a student from raw rows to a served model. Called again, it continues where it stopped.
 
     Args:
       config: what to do.
@@ -38,7 +38,7 @@ def distil(config: Config, workdir: str | Path = "", progress: bool = True) -> R
 
 
 def run(run: Run, config: Config, until: str = "", force: Sequence[str] = ()) -> Outcome:
-    """Brings all stages up to `until` up to date: what is done is skipped, what was stopped goes on.
+    """Brings all stages up to `until` up to date: what is done is skipped, what was stopped is resumed.
 
     Args:
       run: the run folder.
@@ -114,7 +114,7 @@ def _identity(run: Run, name: str) -> str:
 
 
 def _forget(run: Run, todo: Sequence[Stage], names: Sequence[str]) -> None:
-    """Deletes the outcomes of some stages, and of those that read them, so that a stopped run goes on with them all."""
+    """Deletes the outcomes of some stages, and of those that read them, so that a stopped run continues with them all."""
     gone = set(names)
     for stage in todo:
         if gone & {stage.name, *(name.partition(":")[0] for name in stage.reads)}:

@@ -32,7 +32,7 @@ GONE = ".gone.tmp"  # end of the names of folders that are being deleted
 
 @dataclass(frozen=True)
 class Record:
-    """Holds what `_stage.json` in a folder says."""
+    """What `_stage.json` in a folder says."""
 
     fingerprint: str  # of the settings and inputs that the folder is made from
     seconds: float = 0.0  # that the work has taken, stopped tries included
@@ -107,7 +107,7 @@ def bring_up(
         logging.info("%s: what it made elsewhere is gone, done again", name)
         record = dataclasses.replace(record, outcome=None, contents={})
     elif record is not None and record.fingerprint == made_from:
-        logging.info("%s: goes on from where it stopped", name)
+        logging.info("%s: continues where it stopped", name)
         for path in list(folder.rglob(TEMPORARY)):
             _delete(path)
     else:

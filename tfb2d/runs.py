@@ -172,7 +172,7 @@ class Run:
         """Raises RunError if this is a run folder of tfb2d 0.1."""
         if any((self.folder / stage / "stage.json").exists() for stage in ("data", "student", "compress", "export")):
             raise RunError(
-                f"{self.folder} was made by tfb2d 0.1, which this version cannot go on with; name another --workdir. "
+                f"{self.folder} was made by tfb2d 0.1, which this version cannot continue; name another --workdir. "
                 f"Its teachers can be used again: --config.teachers.NAME.preset={self.folder}/teachers/NAME"
             )
 

@@ -46,7 +46,7 @@ class Stage:
     """One step of a run."""
 
     name: str  # also of its folder below the run folder
-    work: Callable[[Run, Config], Outcome]  # goes on from what a stopped run left in that folder
+    work: Callable[[Run, Config], Outcome]  # continues from what a stopped run left in that folder
     kind: type[Outcome]
     reads: tuple[str, ...]  # stages whose outcome it reads, or only the part that belongs to labelled rows (LABELLED)
     version: int  # of the stage's code, raised by hand when its outcome changes

@@ -27,7 +27,7 @@ Columns = list[list[str]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Holds texts, one list a field, and their labels as class indices (graded: in [0, 1]), or None."""
+    """Texts, one list a field, and their labels as class indices (graded: in [0, 1]), or None."""
 
     columns: Columns
     labels: np.ndarray | None = None
@@ -38,7 +38,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Work:
-    """Holds texts to score, and labelled rows to train the peers on."""
+    """Texts to score, and labelled rows to train the peers on."""
 
     name: str  # the task's, in results
     task: Task

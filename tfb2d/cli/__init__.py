@@ -25,8 +25,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("tfb2d.train", "raw rows to a served model; stages that are done are skipped"),
-    "prepare": Command("tfb2d.prepare", "distinct, shuffled rows to label, without test texts; goes on after a stop"),
-    "label": Command("tfb2d.label", "a teacher's logits for any files; goes on after a stop"),
+    "prepare": Command("tfb2d.prepare", "distinct, shuffled rows to label, without test texts; resumes after a stop"),
+    "label": Command("tfb2d.label", "a teacher's logits for any files; resumes after a stop"),
     "score": Command("tfb2d.score", "scores files with an exported model"),
     "evaluate": Command("tfb2d.evaluate", "measures an exported model on labelled rows, beside its teacher"),
     "explain": Command("tfb2d.explain.__main__", "says what each n-gram adds to a score"),

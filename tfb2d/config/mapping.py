@@ -19,7 +19,7 @@ def config_dict(settings: Mapping[str, Any]) -> ConfigDict:
 
 
 def renamed(default: Any, former: str) -> Any:
-    """Declares a setting that had another name. Files with that name are read, and fingerprints go on with it."""
+    """Declares a setting that had another name. Files with that name are read, and fingerprints keep it."""
     return dataclasses.field(default=default, metadata={"former": former})
 
 

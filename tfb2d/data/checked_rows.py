@@ -1,4 +1,4 @@
-"""Reads rows of any file and checks them. A row that cannot be used is rejected and counted, and reading goes on.
+"""Reads rows of any file and checks them. A row that cannot be used is rejected and counted, and reading continues.
 
 Whatever reads texts from users' files reads them here: labelling, scoring, explaining, scores from outside, monitoring. So
 the same rule holds for all of them. Labelled examples have more rules: see `examples.py`.

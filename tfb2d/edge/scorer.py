@@ -163,7 +163,7 @@ class EdgeScorer:
 
 @dataclass(frozen=True)
 class _Texts:
-    """Holds texts as ids."""
+    """Texts as ids."""
 
     lengths: np.ndarray  # tokens of each text, `[texts]`
     splits: np.ndarray  # where each text's tokens begin, and the end, `[texts + 1]`

@@ -24,7 +24,7 @@ Key = tuple[bytes, ...]
 
 @dataclass(frozen=True)
 class Candidates:
-    """Holds n-grams of texts, `[n]` each: names as people read them, tokens, occurrences, and rows of the table."""
+    """N-grams of texts, `[n]` each: names as people read them, tokens, occurrences, and rows of the table."""
 
     names: list[str]
     orders: np.ndarray
@@ -89,7 +89,7 @@ def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Holds an n-gram with its nearest n-grams."""
+    """An n-gram with its nearest n-grams."""
 
     name: str  # of the n-gram
     count: int  # how often the texts have it

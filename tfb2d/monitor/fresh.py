@@ -28,7 +28,7 @@ from tfb2d.resume import bring_up, fingerprint, set_aside
 
 @dataclass(frozen=True)
 class SampledRow:
-    """Holds a row of the sample."""
+    """A row of the sample."""
 
     texts: tuple[str, ...]
     scores: NDArray[np.float32]  # logged, [k]
@@ -54,7 +54,7 @@ def relabel(
     """Returns the teacher's logits of the sample's table, `[rows, k]`; NaN where the files of `logits` lack a text.
 
     `sample` is the folder of `write_sample`. Without a teacher's folder, `logits` are files with the task's fields and
-    logits, made elsewhere (`TeacherConfig.logits`). `out` gets the labelled shards; a stopped labelling goes on there.
+    logits, made elsewhere (`TeacherConfig.logits`). `out` gets the labelled shards; a stopped labelling continues there.
     Raises ConfigError or DataError for no such teacher, a teacher of another task, or files that cannot be used.
     """
     rows = fingerprint_files(part_files(sample))

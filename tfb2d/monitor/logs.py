@@ -24,7 +24,7 @@ CHARS = 1 << 24
 
 @dataclass(frozen=True)
 class Rows:
-    """Holds rows of several requests, in the order of the log."""
+    """Rows of several requests, in the order of the log."""
 
     texts: list[list[bytes]]  # n texts a field, bytes
     scores: NDArray[np.float32]  # `[n, k]`; NaN where a score was not logged

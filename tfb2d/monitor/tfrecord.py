@@ -1,7 +1,7 @@
 """Reads TFRecord files that may be damaged.
 
 TensorFlow's reader ends a file at its first damaged record, and a record with a very long length can end the process.
-Servers that write logs get killed, and disks fill up. So this reader reports damage, goes on after it, and yields every
+Servers that write logs get killed, and disks fill up. So this reader reports damage, continues after it, and yields every
 whole record.
 
 Format: `tfb2d.serving.tfrecord`; the whole file may be compressed with gzip or zlib.

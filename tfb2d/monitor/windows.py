@@ -20,7 +20,7 @@ _UNITS = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 @dataclass
 class Window:
-    """Holds sums over the rows of a window of time."""
+    """Sums over the rows of a window of time."""
 
     NAMES = ("rows", "requests", "scored", "empty", "new_rows", "bytes")
 

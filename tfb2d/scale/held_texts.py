@@ -1,4 +1,4 @@
-"""Holds the texts that must not leak, in memory, and says which rows leak them: the data stage's rule, and near texts."""
+"""The texts that must not leak, in memory, and which rows leak them: the data stage's rule, and near texts."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

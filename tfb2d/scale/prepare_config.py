@@ -21,7 +21,7 @@ class PrepareConfig:
     near: float = 0.8
     seed: int = 0  # of the shuffle
     rows_per_shard: int = 65_536  # rows of an output file
-    # Megabytes of rows that are brought together at once. It does not change the output, but a stopped run goes on with
+    # Megabytes of rows that are brought together at once. It does not change the output, but a stopped run continues with
     # the same number alone
     part_mb: int = 32
     max_rejected: float = without_effect(0.01)  # share of bad rows at which to stop

@@ -50,7 +50,7 @@ class PrepareOutcome(Outcome):
 def prepare_files(
     inputs: Sequence[str], held_out: Sequence[str], out: Path, config: PrepareConfig, progress: bool = True
 ) -> PrepareOutcome:
-    """Writes the distinct rows of files, shuffled, without held-out texts. What was stopped goes on.
+    """Writes the distinct rows of files, shuffled, without held-out texts. What was stopped is resumed.
 
     The output depends on the rows, the settings and the seed: not on how the input is cut into files, nor on the engine.
 

@@ -14,7 +14,7 @@ from tfb2d.errors import MemberGoneError, RunError, UserError
 
 OBJECT_STORE = 100 * 2**20  # bytes; only indices and counts pass through it (Ray needs 75 MiB)
 PATIENCE = 20.0  # seconds for a cluster's first answer
-RESTARTS = 3  # of all workers, after one of them died; each time they go on from the checkpoint
+RESTARTS = 3  # of all workers, after one of them died; each time they continue from the checkpoint
 _VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
     "RAY_worker_niceness": "0",  # Ray's own 15 starves the work where anything else runs on the machine

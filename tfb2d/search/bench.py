@@ -16,7 +16,7 @@ index:
 * milliseconds of the twin's query encoding, in a server's session and called from Python;
 * memory and files in MB per million titles; titles embedded and indexed per second.
 
-It takes minutes per 100,000 titles and goes on where it was stopped. Judged rows are as of `tfb2d search evaluate`.
+It takes minutes per 100,000 titles and continues where it was stopped. Judged rows are as of `tfb2d search evaluate`.
 """
 
 import math

@@ -7,7 +7,7 @@
       --backend=milvus --milvus=http://milvus:19530
 
 The vectors are in INDEX/catalogue-*/part-*.parquet with ids and titles; everything else is made from these. A build that
-was stopped or killed goes on where it was: call it again. So does a build with another backend, which embeds nothing anew.
+was stopped or killed continues where it was: call it again. So does one with another backend, which embeds nothing anew.
 The index that is there stays in use until the new one is whole. If a file of an index was damaged, the same call mends it.
 
 Ids are texts, each used once: a row with an id that came before, without an id or without a title is rejected, counted

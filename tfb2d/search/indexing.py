@@ -50,7 +50,7 @@ def build(
     parameters: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Manifest:
-    """Builds an index over the titles of files. What is done is skipped, what was killed goes on.
+    """Builds an index over the titles of files. What is done is skipped, what was killed is resumed.
 
     Embeddings are made anew only where files, model or dtype have changed. Until the new index is whole the old one
     stays and can be searched. An index of the same titles that was updated since keeps its updates. `model_name` is the

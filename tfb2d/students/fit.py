@@ -87,7 +87,7 @@ def fit_student(
 ) -> Fitted:
     """Trains a new student in place: vocabulary, start from word vectors, training, calibration on `valid`.
 
-    A run that was killed goes on from its newest checkpoint and ends with the same weights. The arguments are those of
+    A run that was killed continues from its newest checkpoint and ends with the same weights. The arguments are those of
     `Trainer`, and `words`, a teacher's word vectors to start from, by `start_from` or else the student's own; None
     starts at random. Raises FloatingPointError where the loss or a weight is no number any more.
     """

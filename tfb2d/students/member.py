@@ -39,7 +39,7 @@ def train_as_chief(run: Run, config: Config) -> StudentOutcome:
     if ended:
         raise RunError(
             f"{run.folder}: the training of the student ended early (exit status {ended}). A member of the cluster may be "
-            "gone: start the job again on all members. It goes on from the checkpoint."
+            "gone: start the job again on all members. It continues from the checkpoint."
         )
     return StudentOutcome.from_json(read_json(run.student / CHECKPOINTS / OUTCOME))
 
@@ -76,7 +76,7 @@ def train_as_member(run: Run, config: Config) -> StudentOutcome:
     ) as error:
         raise MemberGoneError(
             f"{me.kind} {me.index}: another member of the cluster is gone ({type(error).__name__}); start the job again on "
-            "all members. It goes on from the checkpoint."
+            "all members. It continues from the checkpoint."
         ) from error
 
 

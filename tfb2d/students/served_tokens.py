@@ -79,7 +79,7 @@ def _over_root(squares: np.ndarray) -> np.ndarray:
 
 
 class Tokens:
-    """Holds texts as flat tokens, read once, with their n-grams and the pools of these.
+    """Texts as flat tokens, read once, with their n-grams and the pools of these.
 
     Attributes:
       rows: the text of each token, `[tokens]` int64.

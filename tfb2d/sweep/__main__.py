@@ -13,7 +13,7 @@ affixes; "all" takes those that the run can answer, and lists the others. A stud
 
 --rows=100k limits the transfer rows of all axes but transfer. That is faster, and mostly orders variants alike.
 
-Every variant trains with each seed in <workdir>/sweep. Finished trainings are skipped, and stopped ones go on. Choices
+Every variant trains with each seed in <workdir>/sweep. Finished trainings are skipped, and stopped ones continue. Choices
 are read on validation. The test split is looked at once, at the end, and sweep.json counts such looks. Writes sweep.json
 and sweep.html there, and prints the tables.
 """

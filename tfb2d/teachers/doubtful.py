@@ -34,7 +34,7 @@ def label_doubtful(
 ) -> tuple[int, int]:
     """Writes a teacher's logits of the most doubtful rows of a table, and NaN for the others, row for row.
 
-    It can be killed and goes on as `label_folder` does, whose arguments and errors it shares. `before` are the tables
+    It can be killed and continues as `label_folder` does, whose arguments and errors it shares. `before` are the tables
     of other teachers' logits of the same rows, whose mean says how sure they are. `share` of the rows, between 0 and 1,
     are labelled.
 

@@ -47,7 +47,7 @@ def label_files(
     reading: Reading = AS_USUAL,
     progress: bool = True,
 ) -> LabelFilesOutcome:
-    """Writes a teacher's logits for files, as `label.label_folder` does for a table. What was stopped goes on.
+    """Writes a teacher's logits for files, as `label.label_folder` does for a table. What was stopped is resumed.
 
     Args:
       inputs: paths, globs, folders, `pypi:` resources, and files of object stores (`scale.object_store`).

@@ -39,8 +39,8 @@ def fine_tune(
 ) -> TeacherOutcome:
     """Fine-tunes an encoder on `data/train`, keeps the weights that are best on `data/valid`, saves the teacher.
 
-    A run that was killed goes on from its newest checkpoint. On a CPU it ends with the same weights, to the last bit, as a
-    run that was not. The caller makes sure that `out` is of the same settings and rows (`resume.bring_up`). If
+    A run that was killed continues from its newest checkpoint. On a CPU it ends with the weights of a run that was not, to
+    the last bit. The caller makes sure that `out` is of the same settings and rows (`resume.bring_up`). If
     `config.preset` is a saved teacher, that is copied as it is.
 
     Args:

@@ -1,4 +1,4 @@
-"""Labelling: a saved teacher's logits of a table's rows, in this process or by Ray's actors; and how it goes on."""
+"""Labelling: a saved teacher's logits of a table's rows, in this process or by Ray's actors; and how it continues."""
 
 import os
 import time
@@ -33,7 +33,7 @@ def label_folder(
 ) -> int:
     """Writes a teacher's logits for a table, row for row, `config.rows_per_shard` rows a shard.
 
-    After a kill it goes on with the shards that are missing, whichever engine wrote the others, and ends with the same
+    After a kill it continues with the shards that are missing, whichever engine wrote the others, and ends with the same
     bytes.
 
     Args:

@@ -1,6 +1,6 @@
 """The training loop of teachers and twins: batches, checkpoints, evaluations, progress.
 
-A killed run goes on from its newest checkpoint as if it had not been. Nothing is pickled.
+A killed run continues from its newest checkpoint as if it had not been. Nothing is pickled.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ STATE = "state.safetensors"
 
 @dataclass
 class State:
-    """Holds where a training is. It goes on from this, the weights and the optimizer's variables."""
+    """Where a training is. It continues from this, the weights and the optimizer's variables."""
 
     step: int = 0  # steps so far
     seconds: float = 0.0  # of training so far, before kills too
@@ -42,7 +42,7 @@ class State:
 
 
 class Training(ABC):
-    """A training run of `epochs` over `rows`, with checkpoints in `out`, that goes on from its newest checkpoint.
+    """A training run of `epochs` over `rows`, with checkpoints in `out`, that continues from its newest checkpoint.
 
     A subclass calls `prepare` once it has a model, or sets `checkpoints` itself, and `train` to run. There is a
     checkpoint every `checkpoint_seconds`, and one after each evaluation.

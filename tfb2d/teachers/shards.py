@@ -1,4 +1,4 @@
-"""Tables of logits on disk. A shard is written whole or not at all, so labelling goes on with those that are missing."""
+"""Tables of logits on disk. A shard is written whole or not at all, so labelling continues with those that are missing."""
 
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,7 @@
 """Computes a forward pass and a training step, on any backend of Keras.
 
 With TensorFlow both are traced once, for any shape. Keras' own `predict_on_batch` and `train_on_batch` trace the first
-shape separately, which rounds the last bit differently. A run that goes on after a kill would then end with other weights.
+shape separately, which rounds the last bit differently. A run that was killed and resumed would end with other weights.
 """
 
 from collections.abc import Callable, Mapping

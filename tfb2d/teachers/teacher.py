@@ -109,7 +109,9 @@ class Teacher:
             begun = [entry[1:] for entry in entries if entry.startswith(mark) and len(entry) > 1]
             if begun:
                 return begun
-        return [entry for entry in entries if not entry.startswith(("##", "["))]  # WordPiece marks what goes on
+        return [
+            entry for entry in entries if not entry.startswith(("##", "["))
+        ]  # WordPiece marks what continues a word
 
     def _contextual(self, words: Sequence[str]) -> np.ndarray:
         packed = self.packer.pack([words])

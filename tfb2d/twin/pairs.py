@@ -32,7 +32,7 @@ NEAR = 3  # queries after a query whose titles it may get in cross pairs
 
 @dataclass(frozen=True)
 class Pairs:
-    """Holds n pairs."""
+    """Pairs of a query and a title, n of them."""
 
     # queries, titles: the distinct texts
     queries: list[str]
@@ -144,7 +144,7 @@ def score_cross_pairs(
 ) -> int:
     """Writes the logits of cross pairs of a transfer set by saved teachers, into a folder for each.
 
-    After a kill it goes on after the last whole shard. Returns how many pairs there are.
+    After a kill it continues after the last whole shard. Returns how many pairs there are.
     """
     query, title = task.fields
     rows = read_table(transfer, [query, title])

@@ -1,4 +1,4 @@
-"""Trains a twin on pairs, towers and crossing together; a killed run goes on to the same weights.
+"""Trains a twin on pairs, towers and crossing together; a killed run continues to the same weights.
 
 A twin learns the teachers' probabilities, and the differences between titles of one query.
 """
