@@ -1,6 +1,6 @@
 """Errors whose message is written for the user: a command prints it in one line, without a traceback.
 
-`ConfigError` is in `config/checks.py`, those of a room in the room; all of them are `UserError`s.
+`ConfigError` is in `config/checks.py`, those of a package in the package; all of them are `UserError`s.
 `counted` and `nearest` are what messages share.
 """
 

@@ -133,6 +133,6 @@ def table(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("evaluate")
+    run_command("evaluate")

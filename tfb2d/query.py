@@ -167,6 +167,6 @@ class _Printer:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("query")
+    run_command("query")

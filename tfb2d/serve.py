@@ -175,6 +175,6 @@ def _paths(options: Options) -> list[str]:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("serve")
+    run_command("serve")

@@ -1,6 +1,6 @@
 """The stages of a run, in order: which function does the work, what it reads, and what its outcome depends on.
 
-Each stage's function is in the room whose work it does; `pipeline.py` runs them.
+Each stage's function is in the package whose work it does; `pipeline.py` runs them.
 """
 
 from collections.abc import Callable, Mapping

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(name, words[1:])
 
 
-def door(command: str) -> None:
+def run_command(command: str) -> None:
     """Runs one command with the words of this process, for `python -m tfb2d.COMMAND`, and ends the process."""
     sys.exit(main([command, *sys.argv[1:]]))
 

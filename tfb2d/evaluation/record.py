@@ -143,6 +143,6 @@ def record_logits(runs: Sequence[Path], output: Path) -> Path | None:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("record")
+    run_command("record")

@@ -198,6 +198,6 @@ def _disagree(source: "Source", _: Sequence[str], level: str, options: Namespace
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("explain")
+    run_command("explain")

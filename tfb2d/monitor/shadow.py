@@ -184,6 +184,6 @@ def run(options: Namespace) -> int:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("shadow")
+    run_command("shadow")

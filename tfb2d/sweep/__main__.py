@@ -220,6 +220,6 @@ def _evaluate(
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("sweep")
+    run_command("sweep")

@@ -79,7 +79,7 @@ class Packer:
     def pack(self, columns: Sequence[Sequence[str]]) -> Packed:
         """Tokenizes one or two columns of equal length and joins them row by row: start, first[, separator, second], end.
 
-        Of a row that is too long each field gets half of the room, or more if the other needs less. So a short query is
+        Of a row that is too long each field gets half of the length, or more if the other needs less. So a short query is
         kept whole.
         """
         ids, lengths = zip(*(self.tokenize(column) for column in columns), strict=True)
