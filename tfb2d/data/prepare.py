@@ -36,7 +36,7 @@ def prepare(
 
     `out` gets `train/`, `valid/`, `test/` and `transfer/` (tables of `examples.schema`), `task.json`, `rejected.jsonl`
     and, last, `stats.json`. `transfer` holds the training texts with their labels, then the unlabelled texts, then pairs
-    that were made, then augmentations of all but made pairs; no row is there twice. The same inputs give the same
+    that were made, then augmentations of all but made pairs; no row stands there twice. The same inputs give the same
     bytes. Everything is made beside the old state and renamed at the end: a run that is stopped, killed or out of disk
     leaves what was there.
 
