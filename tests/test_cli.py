@@ -33,6 +33,8 @@ def parser() -> Parser:
     group.words("input", "Files.", ["a"])
     group.integer("rows", "A count.", 5, 1, most=9)
     group.real("share", "A share.", 0.5, 0.0, 1.0)
+    group.numbers("sizes", "Counts.", (1, 2))
+    group.numbers("rates", "Rates, if any.", (0.5,), float, 0.0, empty=True)
     group.choice("split", "Rows.", "valid", ("valid", "test"))
     group.switch("progress", "A bar.", True)
     group.flag("nearest", "N-grams.", repeated=True)
@@ -57,6 +59,9 @@ def test_every_spelling_of_a_flag(parser: Parser) -> None:
     assert parser.read(["--model=m", "--nearest=a", "--nearest=b"]).nearest == ["a", "b"]
     assert parser.read(["--model=m"]).nearest == []
     assert parser.read(["--model=m", "--input="]).input == []
+    assert parser.read(["--model=m"]).sizes == [1, 2]
+    options = parser.read(["--model=m", "--sizes=3, 1_000", "--rates="])
+    assert (options.sizes, options.rates) == ([3, 1000], [])
 
 
 def test_settings_are_kept_in_their_order(parser: Parser) -> None:
@@ -75,6 +80,10 @@ def test_settings_are_kept_in_their_order(parser: Parser) -> None:
         (["--model=m", "--rows=0"], "--rows: 0 is outside of its range: from 1 to 9"),
         (["--model=m", "--rows=ten"], "--rows: 'ten' is not a whole number"),
         (["--model=m", "--share=nan"], "--share: nan is outside"),
+        (["--model=m", "--sizes=1,two"], "--sizes: 'two' is not a whole number"),
+        (["--model=m", "--sizes=1,0"], "--sizes: 0 is outside of its range: 1 or more"),
+        (["--model=m", "--sizes="], "--sizes: it takes at least one number"),
+        (["--model=m", "--rates=nan"], "--rates: nan is outside"),
         (["--model=m", "--split=tset"], "'tset' is not known; did you mean test?"),
         (["--model=m", "--progress=maybe"], "--progress: 'maybe' is neither true nor false"),
         (["--model=m", "--rows"], "--rows: expected one argument"),
@@ -281,7 +290,7 @@ def test_help_loads_nothing_heavy(name: str) -> None:
     assert after.children_user + after.children_system - before.children_user - before.children_system < 1.0
 
 
-def test_the_doors_are_the_same_command(tmp_path: Path) -> None:
+def test_every_module_is_the_same_command(tmp_path: Path) -> None:
     for module in ("tfb2d.train", "tfb2d.bench", "tfb2d.monitor.shadow", "tfb2d.serving.tune"):
         done = command("-m", module, "--vebrose")
         assert done.returncode == 2, done.stderr

@@ -78,7 +78,7 @@ def test_the_threshold_of_the_card_is_told_with_what_it_is_worth_here(tmp_path: 
     here = {name: figures["student"][name]["value"] for name in ("f1", "precision", "recall")}
     assert here == pytest.approx({"f1": 2 / 3, "precision": 2 / 3, "recall": 2 / 3})
     assert "threshold  0.700, from which score on the answer is yes; chosen on validation," in done.stdout
-    assert "where it had F1 0.800, precision 0.750, recall 0.857; its figures on these rows stand above" in done.stdout
+    assert "where it had F1 0.800, precision 0.750, recall 0.857; its figures on these rows are above" in done.stdout
 
 
 def test_pairs_are_ranked_by_query(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@
 The names below are loaded when they are first used, so that importing this package costs nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tfb2d.imports import late
 
 if TYPE_CHECKING:
     from tfb2d.config import Config as Config
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from tfb2d.serving import Client as Client
 
 __version__ = "0.2.0"
-__all__ = ["Client", "Config", "EdgeScorer", "Model", "__version__", "distil", "load"]
 _HOMES = {
     "Client": "serving",
     "Config": "config",
@@ -31,18 +32,10 @@ _HOMES = {
     "distil": "pipeline",
     "load": "model",
 }
-
+__all__ = sorted([*_HOMES, "__version__"])
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of these
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = late(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -38,8 +38,7 @@ class Member:
 def member(strategy: str) -> Member:
     """Reads TF_CONFIG for the strategy "multi_worker" or "parameter_server".
 
-    Raises:
-      ConfigError: it is not set, or nothing that this strategy can work with.
+    Raises ConfigError where TF_CONFIG is not set, or nothing that this strategy can work with.
     """
     text = os.environ.get(VARIABLE, "")
     require(

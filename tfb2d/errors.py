@@ -1,6 +1,6 @@
 """Errors whose message is written for the user: a command prints it in one line, without a traceback.
 
-`ConfigError` stands in `config/checks.py`, those of a room in the room; all of them are `UserError`s.
+`ConfigError` is in `config/checks.py`, those of a package in the package; all of them are `UserError`s.
 `counted` and `nearest` are what messages share.
 """
 
@@ -21,7 +21,7 @@ class RunError(DataError):
 
 
 class MemberGoneError(RunError):
-    """Another process of a cluster is gone; all members started again go on."""
+    """Another process of a cluster is gone; all members started again continue."""
 
 
 class RunBusyError(RunError):

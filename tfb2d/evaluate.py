@@ -116,7 +116,7 @@ def table(figures: dict[str, Any]) -> str:
         there = ", ".join(f"{METRICS[name]} {figure(decision[name])}" for name in ("f1", "precision", "recall"))
         threshold = figure(decision["threshold"])
         line("threshold", f"{threshold}, from which score on the answer is yes; chosen on validation,")
-        line("", f"where it had {there}; its figures on these rows stand above")
+        line("", f"where it had {there}; its figures on these rows are above")
     line("rows", f"{figures['rows']:,}" + (f" in {figures['groups']:,} groups" if figures["groups"] else ""))
     if figures["ndcg_groups"]:
         means = {name: of_model["ndcg10_all"]["value"] for name, of_model in models.items()}
@@ -133,6 +133,6 @@ def table(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("evaluate")
+    run_command("evaluate")

@@ -1,9 +1,21 @@
-"""Imports a library while others, which it would import and nobody here needs, look as if they were not installed."""
+"""Imports as late as possible, and without what a library would import that nobody here needs."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
+
+
+def late(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Returns the `__getattr__` of a package whose names are loaded when they are first used; `homes` are their modules."""
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{homes[name]}"), name)
+
+    return load
 
 
 @contextmanager

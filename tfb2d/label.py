@@ -7,13 +7,13 @@
 
 Reads TSV, CSV, JSON lines (each also .gz or .zst) and Parquet; files of object stores are copied to disk first. The output
 folder gets `part-00000.parquet`, ... with the text columns, those of --keep, and `logit` (of a multi-class teacher
-`logit_0`, `logit_1`, ...). The same command again goes on with the shards that are missing. Rows that cannot be labelled
+`logit_0`, `logit_1`, ...). The same command again continues with the shards that are missing. Rows that cannot be labelled
 go to OUTPUT.rejected.jsonl, each with file, row, field and reason. A row for which the teacher gives no finite number
 stays, its logit is NaN; they are counted.
 KERAS_BACKEND=jax or torch runs the teacher there; on a CPU with AMX, PyTorch takes a third to a half of TensorFlow's
 time for MPNet.
 --engine=ray spreads the shards over a Ray cluster whose machines share the storage of teacher and output. The shards are
-the same, byte for byte on the same kind of machine, and either engine goes on with what the other began.
+the same, byte for byte on the same kind of machine, and either engine continues with what the other began.
 """
 
 from argparse import Namespace
@@ -81,6 +81,6 @@ def run(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("label")
+    run_command("label")

@@ -53,9 +53,8 @@ class Model:
     def rank(self, query: str, titles: Sequence[str]) -> "NDArray[np.float32]":
         """Returns the scores of titles for one query, `[n]`, in the order of `titles`.
 
-        Raises:
-          TypeError: one string instead of a list, or a value that is no text.
-          UserError: the model takes single texts.
+        Raises TypeError for one string instead of a list, or a value that is no text; UserError where the model takes
+        single texts.
         """
         if len(self.fields) != 2:
             raise UserError(f"{self.folder} takes {self.fields[0]} alone; only models of query and title rank")
@@ -82,11 +81,7 @@ class Model:
         return self._scorer.embed(texts, signature)
 
     def embed_query(self, queries: Sequence[str]) -> "NDArray[np.float32]":
-        """Returns a twin's vectors of queries, `[n, dim]`, of length 1; their products with titles' are cosines.
-
-        Raises:
-          UserError: the model is a student, which has no towers.
-        """
+        """Returns a twin's vectors of queries, `[n, dim]`, of length 1; raises UserError where it is a student."""
         return self.embed(queries, "embed_query")
 
     def embed_title(self, titles: Sequence[str]) -> "NDArray[np.float32]":

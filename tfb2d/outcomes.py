@@ -1,6 +1,6 @@
 """Outcomes of a run's stages: frozen dataclasses, kept as JSON in the stages' folders.
 
-What they hold of a model, and other rooms compute with, is here too: `Stack` and `Calibration`.
+`Stack` and `Calibration` are here too: several packages compute with them.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Runs the stages of a run folder: what is done is skipped, what was stopped goes on.
+"""Runs the stages of a run folder: what is done is skipped, what was stopped is resumed.
 
 Only commands and `import tfb2d` (for `tfb2d.distil`) take anything from here. `stages.py` lists the stages.
 """
@@ -17,9 +17,11 @@ from tfb2d.runs import Run
 from tfb2d.stages import Stage, stages
 from tfb2d.students import stage as students
 
+FOLLOW_SECONDS = 2.0  # between two looks at the chief's run folder
+
 
 def distil(config: Config, workdir: str | Path = "", progress: bool = True) -> ReportOutcome:
-    """Trains a student from raw rows to a served model. Called again, it goes on where it stopped.
+    """Trains a student from raw rows to a served model. Called again, it continues where it stopped.
 
     Args:
       config: what to do.
@@ -36,7 +38,7 @@ def distil(config: Config, workdir: str | Path = "", progress: bool = True) -> R
 
 
 def run(run: Run, config: Config, until: str = "", force: Sequence[str] = ()) -> Outcome:
-    """Brings all stages up to `until` up to date: what is done is skipped, what was stopped goes on.
+    """Brings all stages up to `until` up to date: what is done is skipped, what was stopped is resumed.
 
     Args:
       run: the run folder.
@@ -76,12 +78,11 @@ def run(run: Run, config: Config, until: str = "", force: Sequence[str] = ()) ->
     return outcome
 
 
-def follow(run: Run, config: Config, seconds: float = 2.0) -> None:
+def follow(run: Run, config: Config) -> None:
     """Helps the chief, which runs the stages, to train the student; returns once it is trained.
 
     Workers that train along wait until the chief has come to the stage `student` with the same settings and inputs.
-    Parameter servers and their workers do what the chief sends them. The chief's run folder is looked at every so many
-    `seconds`.
+    Parameter servers and their workers do what the chief sends them.
     """
     (stage,) = (stage for stage in stages(config) if stage.name == "student")
     logging.info("student: waits for the chief in %s", run.folder)
@@ -95,7 +96,7 @@ def follow(run: Run, config: Config, seconds: float = 2.0) -> None:
                 break
             if trains:
                 return students.train_along(run, config)
-        time.sleep(seconds)
+        time.sleep(FOLLOW_SECONDS)
     del server
 
 
@@ -108,12 +109,12 @@ def _identity(run: Run, name: str) -> str:
     """Returns what stands for a finished stage, or a part of it, in the fingerprints of its readers."""
     stage, _, part = name.partition(":")
     record = run.record(stage)
-    assert record is not None  # stages are listed behind those that they read
+    assert record is not None  # stages are listed after those that they read
     return record.identity(part)
 
 
 def _forget(run: Run, todo: Sequence[Stage], names: Sequence[str]) -> None:
-    """Deletes the outcomes of some stages, and of those that read them, so that a stopped run goes on with them all."""
+    """Deletes the outcomes of some stages, and of those that read them, so that a stopped run continues with them all."""
     gone = set(names)
     for stage in todo:
         if gone & {stage.name, *(name.partition(":")[0] for name in stage.reads)}:

@@ -17,7 +17,7 @@ must have spaces between them.
 OUTPUT gets `part-00000.parquet`, ... and `_manifest.json` with the counts, which sum up to the rows read. The order
 depends on the texts and --seed alone: the same rows, cut into other files, give the same output, byte for byte, by
 either engine. Memory does not grow with the rows, only with the held-out ones; on disk the work takes about twelve times
-the text. The same command again goes on from where it was stopped. --engine=ray spreads the work over machines that
+the text. The same command again continues where it was stopped. --engine=ray spreads the work over machines that
 share the storage of input and output; a file is read by one of them, so large logs should be several files.
 """
 
@@ -84,6 +84,6 @@ def run(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("prepare")
+    run_command("prepare")

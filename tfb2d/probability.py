@@ -10,14 +10,7 @@ def one_column(values: NDArray) -> NDArray:
 
 
 def probabilities(logits: NDArray) -> NDArray:
-    """Applies a sigmoid to logits `[n, 1]`, giving `[n]`, and a softmax to `[n, k]`; neither overflows.
-
-    Args:
-      logits: float32 or float64, calibrated if need be.
-
-    Returns:
-      The same dtype.
-    """
+    """Applies a sigmoid to logits `[n, 1]`, giving `[n]`, and a softmax to `[n, k]`; neither overflows, dtypes stay."""
     half = logits.dtype.type(0.5)
     if logits.shape[1] == 1:
         return half * (np.tanh(half * logits[:, 0]) + logits.dtype.type(1))

@@ -15,21 +15,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import quoting_flag
+from tfb2d.cli.arguments import Parser, quoting_flag
 from tfb2d.cli.terminal import printable
 from tfb2d.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfb2d.cli.arguments import Parser
     from tfb2d.serving import Client
 
 EXTRA = "client"  # the extra that installs what this command needs
 ROWS = 4096  # of a file, scored by one call
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = parser.group("what to score")
     what.texts("texts", "What to score; after -- it may begin with a dash.")
@@ -168,6 +167,6 @@ class _Printer:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("query")
+    run_command("query")

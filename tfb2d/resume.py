@@ -32,7 +32,7 @@ GONE = ".gone.tmp"  # end of the names of folders that are being deleted
 
 @dataclass(frozen=True)
 class Record:
-    """Holds what `_stage.json` in a folder says."""
+    """What `_stage.json` in a folder says."""
 
     fingerprint: str  # of the settings and inputs that the folder is made from
     seconds: float = 0.0  # that the work has taken, stopped tries included
@@ -83,13 +83,11 @@ def bring_up(
     contents: Callable[[Path, OutcomeT], Mapping[str, str]] | None = None,
     name: str = "",
 ) -> OutcomeT:
-    """Makes a folder of work whole, and returns the outcome. What is done is skipped; what was stopped goes on.
+    """Makes a folder of work whole, and returns the outcome, a `kind`. Finished work is skipped, stopped work resumed.
 
     Args:
-      folder: where the work is done.
       made_from: fingerprint of all that the outcome depends on.
       work: does the work in the folder; finds there what a stopped run of the same fingerprint left.
-      kind: the outcome's type.
       contents: digests of the finished folder, see `Record`; None goes by the fingerprint. With them, work that was done
         again and came out the same leaves its readers done.
       name: of the work, for the log; by default the folder's.
@@ -109,7 +107,7 @@ def bring_up(
         logging.info("%s: what it made elsewhere is gone, done again", name)
         record = dataclasses.replace(record, outcome=None, contents={})
     elif record is not None and record.fingerprint == made_from:
-        logging.info("%s: goes on from where it stopped", name)
+        logging.info("%s: continues where it stopped", name)
         for path in list(folder.rglob(TEMPORARY)):
             _delete(path)
     else:

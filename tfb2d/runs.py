@@ -94,11 +94,7 @@ class Run:
         return (self.folder / CONFIG).exists()
 
     def config(self) -> Config:
-        """Returns the settings that the run was last started with.
-
-        Raises:
-          RunError: this is no run folder, or one of another version.
-        """
+        """Returns the settings of the last start; raises RunError where this is no run folder of this version."""
         if not self.exists():
             raise RunError(f"{self.folder} has no {CONFIG}; it is not a run folder")
         self.check_version()
@@ -150,9 +146,9 @@ class Run:
         """Returns where the exported model lies."""
         return self.outcome("export", ExportOutcome)
 
-    def twin_outcome(self, stage: str = "twin") -> TwinOutcome:
-        """Returns how the training of "twin" or "twin_transformer" went."""
-        return self.outcome(stage, TwinOutcome)
+    def twin_outcome(self) -> TwinOutcome:
+        """Returns how the twin's training went."""
+        return self.outcome("twin", TwinOutcome)
 
     def export_twin_outcome(self) -> ExportOutcome:
         """Returns where the exported twin lies."""
@@ -176,7 +172,7 @@ class Run:
         """Raises RunError if this is a run folder of tfb2d 0.1."""
         if any((self.folder / stage / "stage.json").exists() for stage in ("data", "student", "compress", "export")):
             raise RunError(
-                f"{self.folder} was made by tfb2d 0.1, which this version cannot go on with; name another --workdir. "
+                f"{self.folder} was made by tfb2d 0.1, which this version cannot continue; name another --workdir. "
                 f"Its teachers can be used again: --config.teachers.NAME.preset={self.folder}/teachers/NAME"
             )
 
@@ -184,8 +180,7 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Holds the run folder for this process; the lock goes with the process, however it ends.
 
-        Raises:
-          RunBusyError: another process holds it.
+        Raises RunBusyError where another process holds it.
         """
         with locked(self.folder):
             yield
@@ -209,11 +204,7 @@ def locked(folder: Path, lock: Path | None = None, wait: bool = False) -> Iterat
 
 
 def beside(folder: Path, ending: str) -> Path:
-    """Returns a hidden path beside a folder: `.NAME.ENDING`.
-
-    Raises:
-      RunError: the folder is given without a name of its own, such as "." or "..".
-    """
+    """Returns a hidden path beside a folder, `.NAME.ENDING`; raises RunError for a folder such as "." or ".."."""
     if folder.name in ("", ".."):
         raise RunError(f"{folder}: an output folder needs a name of its own, such as {folder / 'out'}")
     return folder.with_name(f".{folder.name}.{ending}")

@@ -62,6 +62,6 @@ def run(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("score")
+    run_command("score")

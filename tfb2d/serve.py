@@ -14,14 +14,11 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.cli.terminal import without_chatter
 from tfb2d.errors import nearest
 from tfb2d.serving.server.options import FLAGS, OWN, REFUSED, WITHOUT_EFFECT, FlagError, Given, Options, parse
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 SETTINGS = ("",)  # all flags are read as tensorflow_model_server reads them, by `parse`
 EXTRA = "server"  # the extra that installs what the embedded server needs
@@ -41,7 +38,7 @@ _GROUPS = {
 }
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the server's flags to the help."""
     for kind, title in _GROUPS.items():
         group = parser.group(title)
@@ -178,6 +175,6 @@ def _paths(options: Options) -> list[str]:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("serve")
+    run_command("serve")

@@ -1,6 +1,6 @@
 """The stages of a run, in order: which function does the work, what it reads, and what its outcome depends on.
 
-Each stage's function stands in the room whose work it does; `pipeline.py` runs them.
+Each stage's function is in the package whose work it does; `pipeline.py` runs them.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ from tfb2d.teachers import stage as teachers
 from tfb2d.twin import stage as twins
 
 READ_ALIKE = ("max_chars", "quoting")  # settings of the data stage by which score files are read, too
-LABELLED = ":labelled"  # behind a stage's name: only what it made of the labelled rows is read
+LABELLED = ":labelled"  # after a stage's name: only what it made of the labelled rows is read
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Stage:
     """One step of a run."""
 
     name: str  # also of its folder below the run folder
-    work: Callable[[Run, Config], Outcome]  # goes on from what a stopped run left in that folder
+    work: Callable[[Run, Config], Outcome]  # continues from what a stopped run left in that folder
     kind: type[Outcome]
     reads: tuple[str, ...]  # stages whose outcome it reads, or only the part that belongs to labelled rows (LABELLED)
     version: int  # of the stage's code, raised by hand when its outcome changes

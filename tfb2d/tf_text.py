@@ -19,11 +19,7 @@ OPERATIONS = frozenset(  # of TF.Text, those that tokenizers put into graphs
 
 
 def register(model: object) -> None:
-    """Imports tensorflow_text, which registers its operations in this process; the message names the model.
-
-    Raises:
-      UserError: it is not installed, or not for this TensorFlow.
-    """
+    """Imports tensorflow_text, whose operations this process then has; raises UserError where that fails."""
     try:
         import tensorflow_text  # noqa: F401 (registers its operations)
     except Exception as error:  # its shared library may not fit TensorFlow's, which is another error

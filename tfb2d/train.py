@@ -1,4 +1,4 @@
-"""Trains a student from raw rows to a served model, in one command that can be stopped and goes on.
+"""Trains a student from raw rows to a served model, in one command that can be stopped and continues.
 
 With no flags it runs the quickstart: real film reviews, a BERT teacher, ten minutes on two cores.
 
@@ -9,7 +9,7 @@ With no flags it runs the quickstart: real film reviews, a BERT teacher, ten min
 A recipe is a Python file with `get_config()`; those in tfb2d/recipes/ are called by name, and one that takes an argument (a
 folder of data, say) gets it behind a colon: `--config=sst2:/data`. Any of its settings is changed by
 `--config.<stage>.<setting>=<value>`; all settings, with what they mean, are in tfb2d/config/. The
-same command again goes on where the last one stopped, and does again only what a changed setting or file touches.
+same command again continues where the last one stopped, and does again only what a changed setting or file touches.
 
 --config.training.strategy=mirrored trains the student on all of a machine's devices. With multi_worker or parameter_server
 the same command runs on each machine, with a --workdir that all can read, and TF_CONFIG says which of them it is. The chief
@@ -74,7 +74,7 @@ def run(options: Namespace) -> None:
             pipeline.follow(Run(workdir), config)
         except RunError as error:
             leave(str(error))
-        print(f"{workdir}: the student is trained; the chief goes on")
+        print(f"{workdir}: the student is trained; the chief continues")
         leave()
     command = shlex.join(["tfb2d", "train", *options.words])
     outcome = pipeline.run(Run(workdir, command=command), config, options.until or "", options.force)
@@ -87,6 +87,6 @@ def run(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("train")
+    run_command("train")

@@ -50,6 +50,6 @@ def versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("version")
+    run_command("version")

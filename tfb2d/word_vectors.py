@@ -46,15 +46,7 @@ def write_word_vectors(
     the fine-tuned encoder's states of a word on its own, which already say how it bears on the task. A cross-encoder has
     not learnt to read a word on its own, so pairs take the token embeddings.
 
-    Args:
-      teacher: a fine-tuned teacher.
-      transfer: folder of the transfer set's table.
-      task: names the text fields.
-      max_tokens, affixes: the student's settings, which its token hashes depend on.
-      out: the file.
-
-    Returns:
-      How many words there are.
+    The hashes depend on the student's settings `max_tokens` and `affixes`. Returns how many words there are.
 
     Reference: Model2Vec (https://github.com/MinishLab/model2vec) for the contextual vectors.
     """

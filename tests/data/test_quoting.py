@@ -129,7 +129,7 @@ def test_quotes_behind_backslashes(path):
         list(read_rows(path, ("text",)))
     assert read(path, content, quoting="backslash") == (
         [text for text, _ in rows[1:]],
-        "tab-separated, quotes behind backslashes",
+        "tab-separated, quotes with backslashes",
     )
     path.write_text('"text"\t"shop"\n' + content.split("\n", 1)[1])
     problems = [row.problem.reason for row in read_rows(path, ("text",)) if row.problem]

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfb2d.search.fusion import K, fuse, ordered, ranks
+from tfb2d.best import best_rows
+from tfb2d.search.fusion import K, fuse, ranks
 
 
 def lists(*pairs):
@@ -33,10 +34,10 @@ def test_two_legs_beat_one() -> None:
 
 
 def test_the_best_rows_tie_by_row() -> None:
-    rows, scores = ordered(np.array([9, 3, 5, 1]), np.array([1.0, 1.0, np.nan, 2.0]), 2)
+    rows, scores = best_rows(np.array([9, 3, 5, 1]), np.array([1.0, 1.0, np.nan, 2.0]), 2)
     assert rows.tolist() == [1, 3]
     assert scores.tolist() == [2.0, 1.0]
-    assert ordered(np.array([9, 3, 5, 1]), np.array([1.0, 1.0, np.nan, 2.0]), 99)[0].tolist() == [1, 3, 9, 5]
+    assert best_rows(np.array([9, 3, 5, 1]), np.array([1.0, 1.0, np.nan, 2.0]), 99)[0].tolist() == [1, 3, 9, 5]
 
 
 @given(
@@ -48,7 +49,7 @@ def test_order_does_not_depend_on_the_order_given(pairs, k, random) -> None:
     mixed = list(pairs)
     random.shuffle(mixed)
     results = [
-        ordered(np.array([p[0] for p in some], np.int64), np.array([p[1] for p in some], float), k)
+        best_rows(np.array([p[0] for p in some], np.int64), np.array([p[1] for p in some], float), k)
         for some in (pairs, mixed)
     ]
     assert results[0][0].tolist() == results[1][0].tolist()

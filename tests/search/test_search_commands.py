@@ -121,7 +121,7 @@ def test_bench_with_distractors(models: Models, titles_file: Path, judged: Path,
         (("update", "--index=nowhere", "--delete_ids=1"), "nowhere holds no index"),
         (("query", "--index=nowhere", "x"), "nowhere holds no index (no index.json): build one"),
         (("query", "--idnex=nowhere", "x"), "there is no flag --idnex; did you mean --index?"),
-        (("evaluate", "--index=i", "--judged=j", "--recall_at=0"), "--recall_at=0: whole numbers above 0"),
+        (("evaluate", "--index=i", "--judged=j", "--recall_at=0"), "--recall_at: 0 is outside of its range"),
         (
             ("bench", "--titles=x", "--model=m", "--judged=j", "--workdir=w", "--indexes=hnws-int8"),
             "--indexes: hnws-int8 is no BACKEND-DTYPE",

@@ -158,7 +158,7 @@ def test_another_model_is_refused(index: Path, models: Models) -> None:
         Searcher.open(index, twin=str(models.other_twin))
     path = index / "index.json"
     path.write_text(path.read_text().replace(str(models.twin), "/nowhere/twin"))
-    with pytest.raises(SearchError, match=r"no such folder.*--twin names it where it stands now") as refused:
+    with pytest.raises(SearchError, match=r"no such folder.*--twin names its folder now") as refused:
         Searcher.open(index)
     assert "\n" not in str(refused.value)
     Searcher.open(index, twin=str(models.twin)).close()

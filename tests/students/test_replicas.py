@@ -108,11 +108,11 @@ def test_two_workers_train_the_student_of_one_also_after_a_kill(alone: Path) -> 
         cluster.wait_for(checkpoint.exists, "worker0")
         cluster.kill("worker1")
         assert ended({"worker0": cluster.members["worker0"]}) == {"worker0": 1}
-    assert "It goes on from the checkpoint" in cluster.log
+    assert "It continues from the checkpoint" in cluster.log
     assert checkpoint.exists()
     with Cluster(alone, "two", "multi_worker", worker=2) as cluster:
         assert ended(cluster.members) == {"worker0": 0, "worker1": 0}, cluster.log
-    assert "goes on from where it stopped" in cluster.log
+    assert "continues where it stopped" in cluster.log
     assert_same_student(alone, "two")
 
 

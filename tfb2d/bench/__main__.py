@@ -1,6 +1,6 @@
 """`python -m tfb2d.bench` is `tfb2d bench`."""
 
-from tfb2d.cli import door
+from tfb2d.cli import run_command
 
 if __name__ == "__main__":
-    door("bench")
+    run_command("bench")

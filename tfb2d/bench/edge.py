@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfb2d.bench.measure import RANK, TITLES, BenchError, cores, named_folders, parse_batches, parse_threads
+from tfb2d.bench.measure import RANK, TITLES, BenchError, cores, named_folders, parse_batches
 from tfb2d.bench.modes import add_modes, add_what
+from tfb2d.cli.arguments import Parser
 from tfb2d.edge import EdgeScorer
 from tfb2d.model_folder import megabytes
 
 if TYPE_CHECKING:
     from tfb2d.bench.cells import Settings
     from tfb2d.bench.work import Work
-    from tfb2d.cli.arguments import Parser
 
 # Prints the milliseconds from loading the model to the first score.
 COLD = """
@@ -45,11 +45,11 @@ print((time.perf_counter() - start) * 1e3)
 """
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds this mode's flags."""
     add_what(parser, "An edge folder or a version's")
     how = parser.group("how")
-    how.words("threads", "Cores, each number measured apart.", ["1", "2"])
+    how.numbers("threads", "Cores, each number measured by itself.", (1, 2))
     how.words("batches", "Rows a call; rank, or 100 of pairs, is 100 titles for one query.", ["1", "16", "100", "1024"])
     how.real("seconds", "Least seconds of a round of a cell.", 1.0, 0.0)
     how.integer("rounds", "Turns of each system in a cell.", 3, 1)
@@ -60,8 +60,7 @@ def add_arguments(parser: "Parser") -> None:
 class Edge(EdgeScorer):
     """Is the edge form's runner as a system of the bench: NumPy and the TFLite interpreter alone.
 
-    Raises:
-      BenchError: TensorFlow is loaded, whose memory and time would be measured, too.
+    Raises BenchError where TensorFlow is loaded, whose memory and time would be measured, too.
     """
 
     def __init__(self, folder: str, threads: int, xnnpack: bool = True) -> None:
@@ -78,7 +77,8 @@ def run(options: Namespace) -> None:
     from tfb2d.bench.work import load
     from tfb2d.edge.spec import edge_folder, read_spec
 
-    threads, batches = parse_threads(options.threads), parse_batches(options.batches)
+    cores(max(options.threads))  # that there are so many
+    batches = parse_batches(options.batches)
     models = {name: edge_folder(folder) for name, folder in named_folders(options.model).items()}
     fields = {name: read_spec(folder).fields for name, folder in models.items()}
     works = load(options.data, fields=next(iter(fields.values())))
@@ -87,7 +87,9 @@ def run(options: Namespace) -> None:
         fitting = {name: folder for name, folder in models.items() if len(fields[name]) == len(work.task.fields)}
         if fitting and work.name != "plots":
             sizes = [RANK if work.pairs and batch == TITLES else batch for batch in batches]
-            rows += measure(fitting, work, Settings(threads, sizes, options.seconds, options.rounds), options.starts)
+            rows += measure(
+                fitting, work, Settings(options.threads, sizes, options.seconds, options.rounds), options.starts
+            )
     if not rows:
         raise BenchError("no model takes texts of these fields; give --data that fits")
     write(Path(options.output), "edge", rows, table(rows))

@@ -30,7 +30,7 @@ FLAGS = ("--max_num_load_retries=0", "--grpc_max_threads=64")
 
 @dataclass(frozen=True)
 class Counts:
-    """Holds the size of each fault."""
+    """The size of each fault."""
 
     swaps: int = 20
     connections: int = 1000
@@ -40,7 +40,7 @@ class Counts:
 
 @dataclass
 class Arena:
-    """Holds what faults work with."""
+    """What faults work with."""
 
     model: Path  # folder of the exported model
     payload: bytes  # a serialized PredictRequest of a few rows
@@ -137,19 +137,19 @@ def half_copied(arena: Arena) -> Result:
     return {"passed": passed, "served_early": early, "served_later": served, **clients.seen()}
 
 
-def _copy(source: Path, target: Path, share: float, pieces: int = 4, pause: float = 0.1) -> None:
+def _copy(source: Path, target: Path, share: float) -> None:
     """Copies the first `share` of the files in pieces, saved_model.pb before its variables."""
     files = sorted(file for file in source.rglob("*") if file.is_file())
     for path in files[: max(1, round(len(files) * share))]:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         data = path.read_bytes()
-        size = len(data) // pieces + 1
+        size = len(data) // 4 + 1
         with copy.open("wb") as out:
             for start in range(0, len(data), size):
                 out.write(data[start : start + size])
                 out.flush()
-                time.sleep(pause)
+                time.sleep(0.1)
 
 
 def idle_clients(arena: Arena) -> Result:

@@ -42,7 +42,7 @@ class BenchError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Timing:
-    """Holds the times of calls of one kind, made one after another."""
+    """The times of calls of one kind, made one after another."""
 
     calls: int
     rows: int  # of all calls
@@ -62,15 +62,10 @@ class Timing:
 def time_calls(
     call: Any, inputs: Sequence[Sequence[Any]], rows: int, *, seconds: float, least: int = 3, warmup: float = 0.1
 ) -> Timing:
-    """Times `call(*inputs[i])`, which must return a finished result, for `seconds`; inputs repeat as needed.
+    """Times `call(*inputs[i])` of `rows` rows, which must return a finished result, for `seconds`; inputs repeat.
 
-    Args:
-      call: the function.
-      inputs: argument lists, at least one.
-      rows: rows of one call.
-      seconds: how long to measure; the last call is finished.
-      least: least number of calls, even if they take longer.
-      warmup: seconds of uncounted calls before; above 0, at least one call.
+    The last call is finished, and at least `least` calls are made. `warmup` seconds of calls before are not counted;
+    above 0, that is at least one call.
     """
     with suppress(OSError):  # without this file, peak memory counts from the process's start
         Path("/proc/self/clear_refs").write_text("5")
@@ -118,7 +113,7 @@ def middle(timings: Sequence[Timing]) -> Timing:
 
 @dataclass(frozen=True)
 class Costs:
-    """Holds the factors from CPU seconds to energy and money: of a busy core with its share of memory, board and fans."""
+    """The factors from CPU seconds to energy and money: of a busy core with its share of memory, board and fans."""
 
     watts: float = 8.0
     price: float = 0.04
@@ -174,15 +169,6 @@ def parse_batches(texts: Sequence[str]) -> list[int | str]:
     if wrong or not texts:
         raise BenchError(f"--batches takes numbers of rows and rank, not {', '.join(wrong) or 'nothing'}")
     return [value if value == RANK else int(value) for value in texts]
-
-
-def parse_threads(texts: Sequence[str]) -> list[int]:
-    """Parses a --threads flag, numbers of cores; raises BenchError for others, none, or more than `cores` has."""
-    if not texts or not all(value.isdigit() and int(value) for value in texts):
-        raise BenchError(f"--threads takes numbers of cores, not {', '.join(texts) or 'nothing'}")
-    threads = [int(value) for value in texts]
-    cores(max(threads))
-    return threads
 
 
 def cores(threads: int) -> list[int]:

@@ -2,10 +2,9 @@
 
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Group, Parser
+from tfb2d.cli.arguments import Group, Parser
 
 MODES = {  # the module, and what it measures
     "serving": ("tfb2d.bench.serving", "a server and its clients"),
@@ -31,7 +30,7 @@ def mode_of(words: Sequence[str]) -> Any:
     return importlib.import_module(mode(words))
 
 
-def add_what(parser: "Parser", model: str) -> "Group":
+def add_what(parser: Parser, model: str) -> Group:
     """Adds the flags that all modes but serving have: `model` says what is measured; it is on texts, into a folder."""
     what = parser.group("what is measured")
     what.flag("model", f"{model}; may be repeated.", repeated=True, required=True, metavar="[NAME=]DIR")
@@ -40,7 +39,7 @@ def add_what(parser: "Parser", model: str) -> "Group":
     return what
 
 
-def add_modes(parser: "Parser") -> None:
+def add_modes(parser: Parser) -> None:
     """Adds the flags that choose a mode."""
     modes = parser.group("modes")
     for name, (_, what) in MODES.items():

@@ -23,17 +23,17 @@ import numpy as np
 from tfb2d.bench.measure import RANK, BenchError, cores, parse_batches, time_calls
 from tfb2d.bench.modes import add_modes, add_what
 from tfb2d.bench.students import Session
+from tfb2d.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from tfb2d.bench.work import Work
-    from tfb2d.cli.arguments import Parser
 
 CALL = "call"
 SHOWN = 12  # ops of a table; all others share a line
 WARMUP = 5  # traced calls that are not counted
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds this mode's flags."""
     add_what(parser, "An exported student")
     how = parser.group("how")

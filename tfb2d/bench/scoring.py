@@ -32,20 +32,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.bench.measure import BenchError, Costs, Worker, parse_batches, parse_threads, result
+from tfb2d.bench.measure import BenchError, Costs, Worker, cores, parse_batches, result
 from tfb2d.bench.modes import add_modes
 from tfb2d.bench.systems import DEFAULT, PEERS, STUDENT
+from tfb2d.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from tfb2d.bench.cells import Settings
     from tfb2d.bench.work import Work
-    from tfb2d.cli.arguments import Parser
 
 PACKAGES = ("tensorflow", "keras-hub", "onnxruntime", "tokenizers", "fasttext-numpy2", "model2vec", "numpy")
 BATCHES = (1, 16, "rank", 1024)
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds this mode's flags."""
     what = parser.group("what is measured")
     what.flag("model", "A student that tfb2d exported; may be repeated.", repeated=True, metavar="[NAME=]DIR")
@@ -62,7 +62,7 @@ def add_arguments(parser: "Parser") -> None:
     what.words("systems", f"What to measure: {STUDENT}, {', '.join(PEERS)}.", DEFAULT)
     what.flag("output", "The folder for results.", required=True, metavar="DIR")
     how = parser.group("how")
-    how.words("threads", "Numbers of cores of a system, measured one after the other.", ["1", "2"])
+    how.numbers("threads", "Numbers of cores of a system, measured in turn.", (1, 2))
     how.words("batches", "Rows a call; rank is 100 titles for one query.", [str(batch) for batch in BATCHES])
     how.real("seconds", "Least seconds of a round of a cell.", 1.0, 0.0)
     how.integer("rounds", "Turns of each system in a cell.", 3, 1)
@@ -92,9 +92,10 @@ def run(options: Namespace) -> None:
     unknown = sorted(set(options.systems) - {STUDENT, *PEERS})
     if unknown:
         raise BenchError(f"--systems: there is no {', '.join(unknown)}; there are {STUDENT}, {', '.join(PEERS)}")
-    threads, batches = parse_threads(options.threads), parse_batches(options.batches)
+    cores(max(options.threads))  # that there are so many
+    batches = parse_batches(options.batches)
     costs = Costs(options.watts_per_core, options.price_per_core_hour)
-    settings = Settings(threads, batches, options.seconds, options.rounds, options.limit, costs)
+    settings = Settings(options.threads, batches, options.seconds, options.rounds, options.limit, costs)
     out = Path(options.output)
     models = student_models(options.model, options.mixed_precision)
     tasks = tuple(task for _, task, _ in models.values())

@@ -17,19 +17,17 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfb2d.bench.modes import add_modes
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 TARGET_SHARE = 0.7  # of a bare echo's requests a second
 TARGET_TAIL = 5.0  # p99 over p50 at half the capacity
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds this mode's flags."""
     what = parser.group("what is measured")
     what.flag("model", "Folder of an exported model, which holds its numbered versions.", required=True, metavar="DIR")
@@ -39,10 +37,8 @@ def add_arguments(parser: "Parser") -> None:
     how = parser.group("load")
     how.real("seconds", "Of each measurement at a fixed rate.", 10.0)
     how.integer("rounds", "How often server and echo take turns.", 3, 1)
-    how.words(
-        "clients", "Requests in flight of the closed loops that find the capacity.", ["1", "2", "4", "8", "16", "32"]
-    )
-    how.words("levels", "Arrival rates, as shares of the capacity.", ["0.1", "0.5", "0.8", "1.1"])
+    how.numbers("clients", "Requests in flight of the closed loops that find the capacity.", (1, 2, 4, 8, 16, 32))
+    how.numbers("levels", "Arrival rates, as shares of the capacity.", (0.1, 0.5, 0.8, 1.1), float, 0.0)
     faults = parser.group("faults")
     faults.switch("faults", "Swap, kill, drain and fuzz a server instead of timing it.")
     faults.words("only", "Faults to do: swaps, drain, kill, half_copied, idle_clients, fuzz, memory. [default: all]")
@@ -79,7 +75,7 @@ def _load(flags: Any, model: Path, output: Path) -> int:
     from tfb2d.bench.serving_load import Settings, measure, requests
     from tfb2d.serving.local import LocalServer
 
-    settings = Settings(flags.seconds, flags.rounds, tuple(map(int, flags.clients)), tuple(map(float, flags.levels)))
+    settings = Settings(flags.seconds, flags.rounds, flags.clients, flags.levels)
     kinds = requests(model)
     arguments = [f"--model_name={model.name}", f"--model_base_path={model}", *flags.server_flags]
     rows = []

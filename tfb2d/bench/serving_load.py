@@ -30,12 +30,12 @@ Texts = dict[str, tuple[Sequence[int], Sequence[bytes]]]  # input -> shape, valu
 
 @dataclass(frozen=True)
 class Settings:
-    """Holds the durations and loads of a measurement."""
+    """The durations and loads of a measurement."""
 
     seconds: float = 10.0  # of each measurement at a fixed rate
     rounds: int = 3  # how often server and echo take turns
-    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)  # requests in flight of the closed loops that find the capacity
-    levels: tuple[float, ...] = (0.1, 0.5, 0.8, 1.1)  # arrival rates, as shares of the capacity
+    clients: Sequence[int] = (1, 2, 4, 8, 16, 32)  # requests in flight of the closed loops that find the capacity
+    levels: Sequence[float] = (0.1, 0.5, 0.8, 1.1)  # arrival rates, as shares of the capacity
 
 
 def request(model: str, signature: str, texts: Texts) -> bytes:
@@ -57,7 +57,7 @@ def repeated(payload: bytes, rows: int) -> tuple[list[str], bytes]:
     return sorted(message.inputs), message.SerializeToString()
 
 
-def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
+def requests(model: Path) -> dict[str, list[bytes]]:
     """Makes requests of each kind from the newest version's warm-up texts; the folder's name is the model's.
 
     Kinds are "score": one row; and "rank": one query and 100 titles, of models that rank, or "batch": 100 rows, of others.
@@ -76,7 +76,7 @@ def requests(model: Path, seed: int = 0) -> dict[str, list[bytes]]:
         else:
             for name, tensor in message.inputs.items():
                 pools.setdefault(name, []).extend(text for text in tensor.string_val if text)
-    chance, name = random.Random(seed), model.name
+    chance, name = random.Random(0), model.name
     kinds: dict[str, list[bytes]] = {"score": [], "rank" if rank else "batch": []}
     for _ in range(PAYLOADS):
         row: Texts = {field: ([1], [chance.choice(pool)]) for field, pool in pools.items()}
@@ -108,15 +108,14 @@ async def asker(address: str, payloads: Sequence[bytes]) -> Any:
 async def capacity(ask: Ask, echo: Ask, settings: Settings) -> dict[str, Any]:
     """Measures capacity by closed loops with more and more requests in flight, of server and echo in turn.
 
-    Returns:
-      Medians over the rounds: `requests_per_s` of the best number in flight, `echo_per_s`, `share` of the two, and
-      `by_clients`, the same for each number in flight. Shares there are of measurements in the same round.
+    Returns medians over the rounds: `requests_per_s` of the best number in flight, `echo_per_s`, `share` of the two,
+    and `by_clients`, the same for each number in flight. Shares there are of measurements in the same round.
     """
     seconds = min(1.5, settings.seconds)
     await closed_loop(ask, 4, seconds)  # warms both sides up
     await closed_loop(echo, 4, min(0.3, seconds))
     rates: dict[int, list[tuple[float, float]]] = {}
-    for clients in list(settings.clients) * settings.rounds:
+    for clients in [*settings.clients] * settings.rounds:
         pair = (await closed_loop(ask, clients, seconds)).rate, (await closed_loop(echo, clients, seconds)).rate
         rates.setdefault(clients, []).append(pair)
     rows: list[dict[str, Any]] = [
@@ -162,7 +161,7 @@ async def levels(ask: Ask, echo: Ask, best: float, settings: Settings) -> list[d
 def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Settings) -> Iterator[dict[str, Any]]:
     """Yields what was measured of each kind of request, at a server's address and an echo's; see `capacity`, `levels`."""
 
-    async def one(kind: str, payloads: list[bytes]) -> dict[str, Any]:
+    async def measured(kind: str, payloads: list[bytes]) -> dict[str, Any]:
         async with asker(address, payloads) as ask, asker(echo, payloads) as bare:
             most = await capacity(ask, bare, settings)
             by_level = await levels(ask, bare, most["requests_per_s"], settings)
@@ -172,4 +171,4 @@ def measure(address: str, echo: str, kinds: dict[str, list[bytes]], settings: Se
     gc.collect()
     gc.freeze()
     for kind, payloads in kinds.items():
-        yield asyncio.run(one(kind, payloads))
+        yield asyncio.run(measured(kind, payloads))

@@ -31,16 +31,16 @@ import numpy as np
 
 from tfb2d.bench.measure import BenchError, named_folders
 from tfb2d.bench.modes import add_modes, add_what
+from tfb2d.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from tfb2d.bench.work import Work
-    from tfb2d.cli.arguments import Parser
 
 CPU_SIZE, GPU_SIZE = 2048, 8192  # rows and columns of the matrices whose product is timed
 LETTERS_A_TOKEN = 8  # at least, of joined texts, for each token that they are to fill
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds this mode's flags."""
     from tfb2d.config import LabelConfig
 
@@ -79,18 +79,11 @@ def run(options: Namespace) -> None:
 def measure(
     teacher: Any, columns: Sequence[Sequence[str]], batch_tokens: int, rounds: int = 3, peak: float = 0.0
 ) -> dict[str, Any]:
-    """Measures one teacher, from texts to logits.
+    """Measures one teacher, from texts (a sequence a field) to logits; returns an entry of teacher.json.
 
-    Args:
-      teacher: a `tfb2d.teachers.teacher.Teacher`.
-      columns: texts, a sequence a field.
-      batch_tokens: tokens of a forward pass.
-      rounds: the peak and the teacher are measured so often, in turn, after a run that is not counted.
-      peak: operations a second that count as all that the machine can do; 0 measures them.
-
-    Returns:
-      An entry of teacher.json. `mfu` and `mfu_cpu` are None where the encoder's products cannot be counted; `mfu_cpu`
-      also on a GPU and with a given peak.
+    Peak and teacher are measured `rounds` times, in turn, after a run that is not counted. `peak` is how many
+    operations a second count as all that the machine can do; 0 measures them. `mfu` and `mfu_cpu` are None where the
+    encoder's products cannot be counted; `mfu_cpu` also on a GPU and with a given peak.
     """
     import keras
 
@@ -184,13 +177,9 @@ def forward_flops(model: Any, lengths: np.ndarray, first_only: bool) -> float | 
     A product of [m, k] and [k, n] has 2 m k n. As in PaLM (https://arxiv.org/abs/2204.02311, appendix B), padding and
     what is no product (normalization, activations, softmax) do not count: they are what a teacher loses time with.
 
-    Args:
-      model: the teacher's KerasHub classifier.
-      lengths: int64 [rows], tokens of each row.
-      first_only: whether the last layer computes each row's first token alone, but keys and values of all tokens.
-
-    Returns:
-      The count; None for an encoder whose layers do not each have their own weights (ALBERT), or are not known.
+    `lengths`, int64 [rows], are the tokens of each row. `first_only` says whether the last layer computes each row's
+    first token alone, but keys and values of all tokens. Returns None for an encoder whose layers do not each have
+    their own weights (ALBERT), or are not known.
     """
     layers = getattr(model.backbone, "transformer_layers", [])
     if not layers or any(isinstance(layer, list) for layer in layers):
@@ -210,14 +199,9 @@ def forward_flops(model: Any, lengths: np.ndarray, first_only: bool) -> float | 
 
 
 def measure_peak(dtype: str, seconds: float = 1.0) -> tuple[float, float]:
-    """Measures the operations a second of a large matrix product with the teachers' backend.
+    """Measures the operations a second of a large matrix product in "float32" or "bfloat16", by the teachers' backend.
 
-    Args:
-      dtype: "float32" or "bfloat16".
-      seconds: how long products are timed; at least three are.
-
-    Returns:
-      The fastest product's operations per second, and per CPU second of all threads.
+    Returns those of the fastest product, and those per CPU second of all threads. At least three products are timed.
     """
     import keras
 

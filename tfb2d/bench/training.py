@@ -11,9 +11,7 @@ import numpy as np
 from tfb2d.bench.measure import peak_megabytes
 
 
-def train_student(
-    folder: str, task: dict[str, Any], columns: Sequence[Sequence[str]], labels: Sequence[float], seed: int = 0
-) -> str:
+def train_student(folder: str, task: dict[str, Any], columns: Sequence[Sequence[str]], labels: Sequence[float]) -> str:
     """Trains a student on labels alone, class indices or values in [0, 1]; returns its version folder, uncalibrated."""
     from tfb2d.config import StudentConfig, TrainingConfig
     from tfb2d.data.task import Task
@@ -25,8 +23,8 @@ def train_student(
     shutil.rmtree(out, ignore_errors=True)
     config = StudentConfig(dropout=0.3, ngram_dropout=0.3)
     rows = _hashed(out / "rows", columns, targets(labels, about.n_logits), config.max_tokens)
-    student = Student(about, config, seed)
-    training = TrainingConfig(epochs=4, table_learning_rate=0.02, seed=seed)
+    student = Student(about, config)
+    training = TrainingConfig(epochs=4, table_learning_rate=0.02)
     fit_student(student, rows, rows, training, out / "train", progress=False)
     bias, warmup = [0.0] * about.n_logits, [list(column[:32]) for column in columns]
     version = export(student, out, scale=1.0, bias=bias, warmup=warmup, fingerprint="bench")
@@ -40,9 +38,8 @@ def training_speed(
 ) -> dict[str, Any]:
     """Measures the rows a second of hashing and of training, on real texts that are repeated as needed.
 
-    Returns:
-      `{"hashing": {"seconds", "cpu_seconds"}, "training": the same, "rows", "peak_mb"}`. Hashing turns strings into hashes
-      on disk. Training is the second of two epochs over these hashes.
+    Returns `{"hashing": {"seconds", "cpu_seconds"}, "training": the same, "rows", "peak_mb"}`. Hashing turns strings
+    into hashes on disk. Training is the second of two epochs over these hashes.
     """
     from tfb2d.config import StudentConfig, TrainingConfig
     from tfb2d.data.task import Task

@@ -17,10 +17,7 @@ class Versions:
     """Makes versions out of an exported model's newest one by scaling its smaller float variables.
 
     They appear whole, as `<folder>/<number>`. `expected` has, by number, the floats that each answers to `payload`, a
-    serialized PredictRequest.
-
-    Raises:
-      ValueError: the model has no variables, or its answers hold no floats.
+    serialized PredictRequest. Raises ValueError where the model has no variables, or its answers hold no floats.
     """
 
     def __init__(self, model: Path, folder: Path, payload: bytes) -> None:
@@ -40,8 +37,7 @@ class Versions:
     def make(self, number: int, beside: str = "") -> Path:
         """Writes version `number`, into the watched folder or one `beside` it, and computes its answer; returns its folder.
 
-        Raises:
-          ValueError: its answer is too close to another version's.
+        Raises ValueError where its answer is too close to another version's.
         """
         import tensorflow as tf
 

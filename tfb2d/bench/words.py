@@ -165,15 +165,10 @@ def static_vectors(vectors: np.ndarray, dim: int) -> np.ndarray:
 
 
 def train_model2vec(folder: str, encoder: str, columns: Columns, labels: Sequence[int], dim: int) -> dict[str, Any]:
-    """Writes static vectors from a BERT's token embeddings, and a logistic head trained on labels.
+    """Writes static vectors of width `dim` from a BERT's token embeddings, and a logistic head trained on labels.
 
-    Args:
-      folder: to write.
-      encoder: the BERT's folder, `model.safetensors` and `tokenizer.json`.
-      columns, labels: training texts, one sequence a field, and their class indices.
-      dim: width of the vectors.
-
-    Returns the settings chosen: `C`, the inverse regularisation.
+    `encoder` is the BERT's folder, with `model.safetensors` and `tokenizer.json`. Returns the settings chosen: `C`, the
+    inverse regularisation.
     """
     from model2vec import StaticModel
     from safetensors.numpy import load_file, save_file

@@ -27,7 +27,7 @@ Columns = list[list[str]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Holds texts, one list a field, and their labels as class indices (graded: in [0, 1]), or None."""
+    """Texts, one list a field, and their labels as class indices (graded: in [0, 1]), or None."""
 
     columns: Columns
     labels: np.ndarray | None = None
@@ -38,7 +38,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Work:
-    """Holds texts to score, and labelled rows to train the peers on."""
+    """Texts to score, and labelled rows to train the peers on."""
 
     name: str  # the task's, in results
     task: Task
@@ -163,9 +163,8 @@ def load(
 def films() -> list[Work]:
     """Reads the quickstart's test films, which PyPI has.
 
-    Returns:
-      Three works. "quickstart": review snippets of about 20 words, labelled good or bad. "plots": whole plots of about 100
-      words, unlabelled. "films": (film, snippet) pairs, labelled by whether the snippet is about the film.
+    Returns three works. "quickstart": review snippets of about 20 words, labelled good or bad. "plots": whole plots of
+    about 100 words, unlabelled. "films": (film, snippet) pairs, labelled by whether the snippet is about the film.
     """
     from tfb2d.data.resources import resolve
     from tfb2d.recipes.quickstart import get_config

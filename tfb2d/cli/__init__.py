@@ -25,8 +25,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("tfb2d.train", "raw rows to a served model; stages that are done are skipped"),
-    "prepare": Command("tfb2d.prepare", "distinct, shuffled rows to label, without test texts; goes on after a stop"),
-    "label": Command("tfb2d.label", "a teacher's logits for any files; goes on after a stop"),
+    "prepare": Command("tfb2d.prepare", "distinct, shuffled rows to label, without test texts; resumes after a stop"),
+    "label": Command("tfb2d.label", "a teacher's logits for any files; resumes after a stop"),
     "score": Command("tfb2d.score", "scores files with an exported model"),
     "evaluate": Command("tfb2d.evaluate", "measures an exported model on labelled rows, beside its teacher"),
     "explain": Command("tfb2d.explain.__main__", "says what each n-gram adds to a score"),
@@ -38,11 +38,12 @@ COMMANDS = {
     "sweep": Command("tfb2d.sweep.__main__", "the paper's ablations over a finished run"),
     "compress": Command("tfb2d.compress.__main__", "what int8, budgets, pruning and clustering cost and gain"),
     "bench": Command("tfb2d.bench.modes", "measures students beside BERT, fastText, Model2Vec and others"),
-    "version": Command("tfb2d.version", "the versions of tfb2d and of what it stands on"),
+    "version": Command("tfb2d.version", "the versions of tfb2d and of the libraries that it uses"),
 }
 TOOLS = {
     "tune": Command("tfb2d.serving.tune", "measures which server-side batching suits a model"),
     "shadow": Command("tfb2d.monitor.shadow", "sends logged requests to two servers and compares the answers"),
+    "storage": Command("tfb2d.twin.storage", "measures what storing a twin's weights as int8 or bfloat16 costs"),
     "record": Command("tfb2d.evaluation.record", "sums finished runs up as one result"),
     "recount": Command("tfb2d.evaluation.recount", "computes a report's figures anew from its test logits"),
 }
@@ -55,7 +56,7 @@ _STOPPED = 130  # a shell's exit status for a process that Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs `tfb2d` with the words behind the program's name, or with this process's; returns its exit status."""
+    """Runs `tfb2d` with the words after the program's name, or with this process's; returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
     if name in ("--help", "-h", "help"):
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(name, words[1:])
 
 
-def door(command: str) -> None:
+def run_command(command: str) -> None:
     """Runs one command with the words of this process, for `python -m tfb2d.COMMAND`, and ends the process."""
     sys.exit(main([command, *sys.argv[1:]]))
 

@@ -94,7 +94,7 @@ class Group:
           name: without the dashes; also the name of the attribute of the options, unless `dest` says another.
           text: the help, which also shows the default, unless that is empty.
           kind: reads the value.
-          repeated: whether it may stand several times; the value is a list.
+          repeated: whether it may be given several times; the value is a list.
           metavar: what the help calls the value.
         """
         shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else default
@@ -133,6 +133,20 @@ class Group:
         """Adds a flag with a list, separated by commas."""
         self.flag(name, text, list(default), kind=comma_list, **({"metavar": "A,B,..."} | more))
 
+    def numbers(
+        self, name: str, text: str, default: Sequence[float], kind: type = int, least: float = 1, empty: bool = False
+    ) -> None:
+        """Adds a flag with a list of numbers, separated by commas; `empty` says whether it may have none."""
+        read = number(kind, least, None)
+
+        def read_all(given: str) -> list[Any]:
+            values = [read(word) for word in comma_list(given)]
+            if not (values or empty):
+                raise argparse.ArgumentTypeError("it takes at least one number")
+            return values
+
+        self.flag(name, text, list(default), kind=read_all, metavar="N,...")
+
     def files(self, name: str, text: str) -> None:
         """Adds a flag with one or more files, separated by spaces."""
         self._parser.names.add(f"--{name}")
@@ -158,7 +172,7 @@ class Group:
         )
 
     def texts(self, name: str, text: str, metavar: str = "") -> None:
-        """Adds words that stand without a flag; `metavar` says what one of them is, by default the name's singular."""
+        """Adds words without a flag; `metavar` says what one of them is, by default the name's singular."""
         self._parser.texts = name
         word = metavar or name.upper().removesuffix("S")
         self._group.add_argument(name, nargs="*", default=[], metavar=word, help=text)
@@ -186,9 +200,7 @@ def quoting_flag(rows: Group) -> None:
 class Parser(argparse.ArgumentParser):
     """A command's parser; the description is the command's docstring.
 
-    Args:
-      command: what the user types, such as "tfb2d train".
-      more: begins of flags that the command reads by itself, such as "--config."; "" stands for all flags.
+    `more` are the beginnings of flags that the command reads by itself, such as "--config."; "" is that of all flags.
     """
 
     def __init__(self, command: str, description: str, more: Sequence[str] = ()) -> None:
@@ -222,15 +234,14 @@ class Parser(argparse.ArgumentParser):
     def read(self, words: Sequence[str]) -> argparse.Namespace:
         """Reads a command line; ends the process where it is wrong.
 
-        Returns:
-          The options; `words` are those of the command line, `settings` those that begin as `more` says.
+        Returns the options; `words` are those of the command line, `settings` those that begin as `more` says.
         """
         if "" in self._more:
             options, _ = self.parse_known_args([word for word in words if word in self._general])
             options.words = options.settings = [word for word in words if word not in self._general]
             return options
         end = words.index("--") if "--" in words else len(words)
-        plain, behind = self._plain(words[:end]), list(words[end + 1 :])
+        plain, after = self._plain(words[:end]), list(words[end + 1 :])
         for word in plain:
             # Before argparse, which takes an unknown flag whose value has a space for a text, and names missing ones first.
             if word.startswith("--") and word.partition("=")[0] not in self.names and not word.startswith(self._more):
@@ -239,9 +250,9 @@ class Parser(argparse.ArgumentParser):
         options, unknown = self.parse_known_intermixed_args([word for word in plain if not word.startswith(self._more)])
         options.words, options.settings = list(words), settings
         if self.texts:
-            setattr(options, self.texts, [*getattr(options, self.texts), *behind])
-        elif behind:
-            self._refuse(behind[0])
+            setattr(options, self.texts, [*getattr(options, self.texts), *after])
+        elif after:
+            self._refuse(after[0])
         if unknown:
             self._refuse(unknown[0])
         for name, default in self.repeated.items():

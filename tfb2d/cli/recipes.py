@@ -22,13 +22,9 @@ if TYPE_CHECKING:
 
 
 def load(recipe: str) -> "ConfigDict":
-    """Runs a recipe.
+    """Runs a recipe: a name or a file, and behind a colon what its `get_config` takes.
 
-    Args:
-      recipe: a name or a file; behind a colon what its `get_config` takes.
-
-    Raises:
-      ConfigError: there is no such recipe, or it fails; a mistake in its code names the line.
+    Raises ConfigError where there is no such recipe, or it fails; a mistake in its code names the line.
     """
     name, colon, argument = recipe.partition(":")
     if "/" not in name and not name.endswith(".py"):
@@ -60,13 +56,9 @@ def _line_of(error: Exception, file: str) -> str:
 def override(recipe: "ConfigDict", settings: Sequence[str]) -> None:
     """Lays settings of the command line over a recipe's.
 
-    Args:
-      recipe: is changed.
-      settings: `--config.a.b=value`; `--compress.a=value` is short for `--config.compress.a=value`. A switch may stand
-        alone, or as `--noconfig.a.b`. Lists are `a,b`, or as Python writes them; a list that is given again grows.
-
-    Raises:
-      ConfigError: there is no such setting, or the value is of another type.
+    A setting is `--config.a.b=value`; `--compress.a=value` is short for `--config.compress.a=value`. A switch may be
+    given alone, or as `--noconfig.a.b`. Lists are `a,b`, or as Python writes them; a list that is given again grows.
+    Raises ConfigError where there is no such setting, or the value is of another type.
     """
     changes: dict[str, Any] = {}
     known = all_settings(Config, recipe.to_dict())

@@ -28,11 +28,9 @@ _MAY_BECOME = re.compile(rb"[IWE]\d|WARNING|INFO|To enable|\d{4}-\d\d")  # the b
 
 @contextmanager
 def quiet(verbose: bool = False, capture: bool = True) -> Iterator[None]:
-    """Sets logging up and keeps the chatter of libraries from the terminal, for the length of a `with` block.
+    """Sets logging up and keeps the chatter of libraries from the terminal within a `with` block, unless `verbose`.
 
-    Args:
-      verbose: show all of it.
-      capture: whether lines of native libraries are kept back; off for a command that becomes another program.
+    `capture` says whether lines of native libraries are kept back; it is off for a command that becomes another program.
     """
     with without_chatter(capture and not verbose), _logging(verbose):
         yield

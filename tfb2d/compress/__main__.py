@@ -54,6 +54,6 @@ def run(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("compress")
+    run_command("compress")

@@ -74,10 +74,8 @@ class Table:
 def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Runs Lloyd's k-means on rows `[n, dim]`, n >= k, of weights `[n]`; the same input gives the same outcome.
 
-    It starts from the rows of the largest weight.
-
-    Returns:
-      Centres `[k, dim]` float32, the weighted means of their rows, and each row's centre `[n]` int32.
+    It starts from the rows of the largest weight. Returns the centres `[k, dim]` float32, the weighted means of their
+    rows, and each row's centre `[n]` int32.
     """
     centres = rows[np.argsort(-weights, kind="stable")[:k]].astype(np.float32)
     member = np.zeros(len(rows), np.int32)
@@ -96,8 +94,7 @@ def weighted_k_means(rows: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.
 def fit(tables: Mapping[str, Table], room: int | None = None) -> dict[str, CompressedTable]:
     """Fits all tables into `room` bytes, if there is a bound: of any table the rows that training read most are kept.
 
-    Raises:
-      BudgetError: not even a map and two rows a table fit.
+    Raises BudgetError where not even a map and two rows a table fit.
     """
     whole = {name: table.stored() for name, table in tables.items()}
     if room is None or sum(table.nbytes for table in whole.values()) <= room:

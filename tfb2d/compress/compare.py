@@ -26,12 +26,8 @@ from tfb2d.students.stage import learnt_stack
 def compare(run: Run, run_config: Config, forms: Sequence[str], epochs: int) -> list[dict[str, Any]]:
     """Measures the student of a run in each form, named as the command `tfb2d compress` takes them.
 
-    Returns:
-      For each form a dict: megabytes, zipped megabytes, share of zero weights, microseconds a text, and accuracy, ROC-AUC
-      and log loss on "valid" and "test".
-
-    Raises:
-      ConfigError: an unknown form, or a budget that cannot be met.
+    Returns for each form: megabytes, zipped megabytes, share of zero weights, microseconds a text, and accuracy,
+    ROC-AUC and log loss on "valid" and "test". Raises ConfigError for an unknown form, or a budget that cannot be met.
     """
     settings = {form: _settings(form, epochs) for form in forms}
     trained = load_student(run.student)

@@ -60,9 +60,8 @@ def dense_model(student: Student) -> tf_keras.Sequential:
 def tune(student: Student, rows: TrainingRows, config: CompressConfig) -> Student:
     """Prunes, clusters and quantises the dense layers of a student in the form in which it is served, on its training rows.
 
-    Returns:
-      A copy of the student with the new dense weights. After quantisation-aware training they lie on an 8-bit grid, and
-      `compression["dense"]` has the ranges that a fully quantised form needs; see `quantised_form`.
+    Returns a copy of the student with the new dense weights. After quantisation-aware training they lie on an 8-bit
+    grid, and `compression["dense"]` has the ranges that a fully quantised form needs; see `quantised_form`.
     """
     source = features(student)
     model = tuned(dense_model(student), source, rows, config)

@@ -16,15 +16,13 @@ FORMS = ("int8", "float")
 
 
 class EdgeTable:
-    """Reads rows of a table for padded ids.
+    """Reads rows of a CompressedTable, or of one of `[buckets, dim]` float32, for padded ids.
 
     The arrays are variables, which the converter freezes by itself. As constants of the graph it would copy them time and
     again: 22 s and 4.8 GB instead of 2.9 s and 1.7 GB for a float table of 2^18 x 64.
 
-    Args:
-      table: a CompressedTable, or `[buckets, dim]` float32.
-      pads: zero rows behind the table; the id `buckets + i` is padding of field i.
-      unit: bring rows to length 1, as soft matching compares them.
+    After the table come `pads` rows of zeros; the id `buckets + i` is padding of field i. `unit` brings rows to
+    length 1, as soft matching compares them.
     """
 
     def __init__(self, table: CompressedTable | np.ndarray, pads: int, unit: bool = False) -> None:
@@ -61,15 +59,11 @@ def edge_table(layer: NGramEmbedding, form: str) -> CompressedTable | np.ndarray
 
 
 class EdgeGraph:
-    """Computes a student's logits from padded ids.
+    """Computes a trained student's logits from padded ids; tables are int8 or as the student has them, by `form`.
 
     Inputs are int32. Each field has ids `[batch, positions, orders]`, or `[batch, positions, window + affixes]` where
     n-grams are composed; `buckets + i` pads field i. Soft matching adds ids `[batch, positions]` of its own table for each
     field, padded alike. A query's batch may be 1: it goes with all titles.
-
-    Args:
-      student: a trained one.
-      form: "int8" (int8 tables) or "float" (tables as the student has them).
     """
 
     def __init__(self, student: Student, form: str) -> None:

@@ -23,12 +23,8 @@ UNSEEN_ROWS = {"ngrams": 1, "kernels": 1024}
 def pack(student: "Student", rows: "TrainingRows", max_megabytes: float = 0.0) -> "Student":
     """Returns a student's int8 form: rows that training never read share a few, and under a budget rare rows are merged.
 
-    Args:
-      student, rows: a trained one, and what it was trained on.
-      max_megabytes: bound of the SavedModel (10^6 bytes); 0 sets none.
-
-    Raises:
-      ConfigError: the budget cannot be met; the message names the least that can.
+    `max_megabytes` bounds the SavedModel (10^6 bytes); 0 sets no bound. Raises ConfigError where it cannot be met, with the
+    least that can.
     """
     from tfb2d.compress.budget import BudgetError, Table, fit
     from tfb2d.compress.student import stored_bytes, with_tables

@@ -18,12 +18,10 @@ def quantised(
 ) -> tf_keras.Model:
     """Makes a dense model with fake-quantised weights and activations; logits stay float.
 
-    The ranges of activations are the smallest and the largest value in `batches` of features. TFMOT starts them at +-6 and
-    moves them by a thousandth a step, which takes longer than a student's fine-tuning. So this is also what post-training
-    quantisation gives. Further training keeps zeros if `sparse`, and clusters if `clustered`.
-
-    Raises:
-      ValueError: there are no batches to read ranges from.
+    The ranges of activations are the smallest and the largest value in `batches` of features; there must be one. TFMOT
+    starts them at +-6 and moves them by a thousandth a step, which takes longer than a student's fine-tuning. So this
+    is also what post-training quantisation gives. Further training keeps zeros if `sparse`, and clusters if
+    `clustered`.
     """
     if not batches:
         raise ValueError("there are no rows to read the ranges of activations from")
@@ -54,11 +52,10 @@ def quantised(
 def quantised_form(model: tf_keras.Model) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Reads what a quantised dense model computes with.
 
-    Returns:
-      Kernels and biases in turn, kernels rounded to the grid that the model uses; and the record of `student.json`:
-      `{"bits": 8, "activations": [[low, high], ...], "kernel_scales": [...]}`. Activations are the features (of pairs the
-      query's pool among them) and the output of each ReLU. A kernel's weights are whole multiples of its scale, -127 to
-      127 times; a pair's `query_dense` and `first_dense` are one kernel here.
+    Returns kernels and biases in turn, kernels rounded to the grid that the model uses; and the record of
+    `student.json`: `{"bits": 8, "activations": [[low, high], ...], "kernel_scales": [...]}`. Activations are the
+    features (of pairs the query's pool among them) and the output of each ReLU. A kernel's weights are whole multiples
+    of its scale, -127 to 127 times; a pair's `query_dense` and `first_dense` are one kernel here.
     """
     weights, scales = [], []
     for wrapper in model.layers[1:]:

@@ -24,10 +24,8 @@ VERSION = 2  # of the code: raise it when the same student and settings give ano
 def compress_student(run: Run, config: Config) -> CompressOutcome:
     """Makes the student that is served from the trained one, and measures both.
 
-    After a kill the whole stage runs again; it is short and gives the same student.
-
-    Raises:
-      ConfigError: the size budget cannot be met.
+    After a kill the whole stage runs again; it is short and gives the same student. Raises ConfigError where the size
+    budget cannot be met.
     """
     from tfb2d.compress.pack import pack
     from tfb2d.compress.student import stored_bytes

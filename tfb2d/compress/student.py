@@ -9,16 +9,14 @@ from tfb2d.students.int8_table import CompressedTable
 from tfb2d.students.model import Student
 
 
-def with_tables(
-    student: Student, tables: Mapping[str, CompressedTable], about: Mapping[str, Any] | None = None
-) -> Student:
+def with_tables(student: Student, tables: Mapping[str, CompressedTable]) -> Student:
     """Copies a student with other tables, by name as in `Student.embeddings`, with as many buckets.
 
-    The copy serves, saves and loads as any other. Its `compression`, kept in `student.json`, says `about` it, and for each
-    table how many rows are stored and whether ids are mapped to them.
+    The copy serves, saves and loads as any other. Its `compression`, kept in `student.json`, says for each table how
+    many rows are stored, and whether ids are mapped to them.
     """
     forms = {name: {"rows": len(table.values), "remapped": table.remap is not None} for name, table in tables.items()}
-    made = Student(student.task, student.config, student.seed, {**(about or {}), "tables": forms})
+    made = Student(student.task, student.config, student.seed, {"tables": forms})
     for name, layer in made.embeddings.items():
         layer.assign(tables[name])
     if made.ngrams.known is not None:

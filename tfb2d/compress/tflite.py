@@ -26,11 +26,9 @@ TEXT_SCORER = "text_scorer.tflite"
 def convert(student: Student, form: str = "int8") -> bytes:
     """Converts a student to a TensorFlow Lite model from ids to logits, of built-in ops alone.
 
-    Args:
-      student: a trained one.
-      form: "float" is exact. "int8" stores tables as int8 with a scale a row; they are nearly all of the file. Dense layers
-        and convolutions stay float32: eight bits for pooled vectors moved probabilities by up to 0.012. The converter's own
-        quantisation cannot leave a layer out, and skips all layers below 1,024 weights.
+    The form "float" is exact. "int8" stores tables as int8 with a scale a row; they are nearly all of the file. Dense
+    layers and convolutions stay float32: eight bits for pooled vectors moved probabilities by up to 0.012. The
+    converter's own quantisation cannot leave a layer out, and skips all layers below 1,024 weights.
     """
     graph = EdgeGraph(student, form)
     served = tf.function(graph.__call__, autograph=False).get_concrete_function(**graph.signature)
@@ -52,10 +50,8 @@ def _converted(served: Any, ops: Sequence[tf.lite.OpsSet]) -> bytes:
 def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[float], form: str = "int8") -> int:
     """Writes the edge form, which `tfb2d.edge.EdgeScorer` reads: `scorer.tflite`, `spec.json`, perhaps `vocabulary.i64`.
 
-    The calibration is a scale and a bias, as `tfb2d.serving.export` takes it; `form` is that of `convert`.
-
-    Returns:
-      The size of `scorer.tflite` in bytes.
+    The calibration is a scale and a bias, as `tfb2d.serving.export` takes it; `form` is that of `convert`. Returns the
+    size of `scorer.tflite` in bytes.
     """
     task, config = student.task, student.config
     model = convert(student, form)
@@ -90,10 +86,7 @@ def convert_text(student: Student, scale: float, bias: Sequence[float]) -> bytes
 
     It runs where the runtime links Flex. Android, iOS and C++ can; the Python packages `tensorflow` 2.21 and
     `ai-edge-litert` cannot. Tables stay as the student has them. The graph is the trained one, not the served one, whose
-    LowerBound op Flex does not know.
-
-    Raises:
-      DataError: the student has a vocabulary, which is looked up by that op.
+    LowerBound op Flex does not know. Raises DataError for a student with a vocabulary, which is looked up by that op.
     """
     if student.ngrams.known is not None:
         raise DataError(

@@ -19,15 +19,14 @@ def config_dict(settings: Mapping[str, Any]) -> ConfigDict:
 
 
 def renamed(default: Any, former: str) -> Any:
-    """Declares a setting that had another name. Files with that name are read, and fingerprints go on with it."""
+    """Declares a setting that had another name. Files with that name are read, and fingerprints keep it."""
     return dataclasses.field(default=default, metadata={"former": former})
 
 
 def build(cls: type, settings: Mapping[str, Any], path: str = "") -> Any:
     """Builds a dataclass from nested mappings; `path` stands before a setting's name in errors: "data.".
 
-    Raises:
-      ConfigError: a setting that does not exist (the nearest one is named), has another type, or cannot work.
+    Raises ConfigError for a setting that does not exist (it names the nearest), has another type, or cannot work.
     """
     hints = typing.get_type_hints(cls)
     now = {item.metadata["former"]: item.name for item in dataclasses.fields(cls) if "former" in item.metadata}

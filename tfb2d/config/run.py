@@ -71,7 +71,7 @@ class ReportConfig:
     # Single texts with two classes: frequent words of the training text are scored plain and in these frames, such as
     # "good" and "not good", by teacher and student. () leaves that out, as does text without the frames' words.
     negations: tuple[str, ...] = NEGATIONS
-    # The words are those that often stand behind one of these, as adjectives do; () takes all.
+    # The words are those that often follow one of these, as adjectives do; () takes all.
     degrees: tuple[str, ...] = DEGREES
 
     def __post_init__(self) -> None:

@@ -21,11 +21,11 @@ class StudentConfig:
     # tokens' vectors, and `orders` is unused.
     window: int = 0
     # With a window: the dilations of the convolutions over n-grams, for example (1, 2). A convolution with dilation d reads
-    # the n-grams d tokens before and behind.
+    # the n-grams d tokens before and after.
     convolutions: tuple[int, ...] = ()
     convolution_width: int = 0  # of the convolutions' hidden layer, for example 256; 0 has no hidden layer
     # The width of the vectors that convolutions read, for example 32: table rows are projected to it, and their own pool
-    # stands beside that of the convolutions. 0 keeps `dim`.
+    # goes beside that of the convolutions. 0 keeps `dim`.
     convolution_dim: int = 0
     # With convolutions: above 0, a cheap second output decides the texts of which it is certain, and only the others go
     # through the convolutions. The value is the log loss that this may cost on validation, for example 0.005.

@@ -16,7 +16,7 @@ class AdaptConfig:
     """
 
     rows: int = 0  # of the transfer set, drawn at random; 0 leaves the encoder as it is
-    masking: str = "whole_word"  # or "phrase": words that often stand together are hidden together
+    masking: str = "whole_word"  # or "phrase": words that often go together are hidden together
     rate: float = 0.15  # share of the words (or phrases) that are hidden
     epochs: int = 1
     batch_size: int = 64
@@ -82,8 +82,7 @@ class TeacherConfig:
 def several(name: str, teacher: TeacherConfig, count: str) -> dict[str, TeacherConfig]:
     """Returns several teachers that differ in their seeds alone: `name`, `seed1`, `seed2`, ...
 
-    Raises:
-      ConfigError: `count`, which comes from a recipe's argument, is no number of teachers.
+    Raises ConfigError where `count`, which comes from a recipe's argument, is no number of teachers.
     """
     require(count.isdecimal() and int(count) > 0, f"the recipe's argument: {count!r} is no number of teachers")
     return {name: teacher} | {f"seed{seed}": dataclasses.replace(teacher, seed=seed) for seed in range(1, int(count))}

@@ -1,4 +1,4 @@
-"""Settings of a twin: two towers that embed a query and a title apart, and how they are trained. Imports nothing heavy.
+"""Settings of a twin: two towers that embed query and title separately, and how they are trained. Imports nothing heavy.
 
 Reference: TwinBERT (Lu et al. 2020, arXiv 2002.06275).
 """

@@ -15,7 +15,7 @@ MASK = "[MASK]"  # stands for a masked word in tables, whatever the teacher's ow
 LONGEST = 5  # words of a sampled n-gram
 
 _END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’)\]]*(?=\s)\s*|[。！？]+[”’」』）]*\s*|\n[^\S\n]*\n\s*""")
-_NO_END = re.compile(  # the last word, of a sentence that goes on
+_NO_END = re.compile(  # the last word, of a sentence that continues
     r"""["'(\[]*(?:[A-Z]|(?:[A-Za-z]\.)+[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|Rev|Gen|Col|Capt|Lt|Sgt|Sr|Jr|St|Mt|vs|etc|cf|No|Vol)\."""
 )
 

@@ -1,4 +1,4 @@
-"""Reads rows of any file and checks them. A row that cannot be used is rejected and counted, and reading goes on.
+"""Reads rows of any file and checks them. A row that cannot be used is rejected and counted, and reading continues.
 
 Whatever reads texts from users' files reads them here: labelling, scoring, explaining, scores from outside, monitoring. So
 the same rule holds for all of them. Labelled examples have more rules: see `examples.py`.
@@ -49,7 +49,7 @@ def read_checked_rows(
     """Streams the rows of a file that pass the checks; each of the others goes to `rejects` with file, row and field.
 
     A text must be valid UTF-8 without NUL bytes and at most `reading.max_chars` long. A null text is "", and a row needs a
-    text that is not blank. A number may stand as text ("0.25"); null, blank, NaN and infinite values are rejected. The
+    text that is not blank. A number may be text ("0.25"); null, blank, NaN and infinite values are rejected. The
     caller calls `rejects.begin()` before a set of files. Afterwards it calls `rejects.check(rows)`, which stops the run
     where too large a share was rejected.
 
@@ -57,9 +57,8 @@ def read_checked_rows(
       path: the file; its ending says the format.
       fields: text columns that it must have.
       rejects: gets the rows that cannot be used, and how the file was read (`dialects`).
-      numbers: columns of numbers that it must have.
+      numbers: columns of numbers that it must have, from `lowest` to `highest`.
       others: columns whose values are passed on as they are, None throughout where the file does not have them.
-      lowest, highest: bounds of the numbers.
       keep_unscored: whether rows without any number (all null, blank or NaN) are good; their numbers are NaN then.
       check: says what else is wrong with a row; None if nothing is.
       reading: its `max_chars` and `quoting`; the share of bad rows is that of `rejects`.
@@ -100,12 +99,9 @@ def read_checked_rows(
 def read_texts(
     paths: Iterable[Path], fields: Sequence[str], progress: Progress | None = None, quoting: str = "auto"
 ) -> Iterator[tuple[str, ...]]:
-    """Streams the texts of files' good rows, for readers that need nothing else. Rejected rows are logged at the end.
+    """Streams the texts of files' good rows; rejected rows are logged at the end.
 
-    The arguments are those of `read_checked_rows`.
-
-    Raises:
-      DataError: a file that cannot be used.
+    The arguments are those of `read_checked_rows`, which says what is rejected. Raises DataError for an unusable file.
     """
     rejects = Rejects(None, 1.0)
     for path in paths:
@@ -118,20 +114,10 @@ def read_texts(
 def text_batches(
     paths: Sequence[Path], columns: Sequence[str], keep: Sequence[str], reading: Reading, rejects: Rejects
 ) -> Iterator[pa.RecordBatch]:
-    """Streams the rows that can be used, in batches, for labelling and preparing files.
+    """Streams the rows that can be used, in batches, for labelling and preparing files; the others go to `rejects`.
 
-    Args:
-      paths: the files.
-      columns: the text columns, which they must have.
-      keep: more columns, passed on as text; "" throughout where a file has none.
-      reading: its `max_chars` and `quoting`.
-      rejects: gets the others.
-
-    Yields:
-      At most BATCH_ROWS rows: `columns`, then `keep`, all strings.
-
-    Raises:
-      DataError: a file that cannot be used.
+    Yields at most BATCH_ROWS rows: the text `columns`, which files must have, then those to `keep`, "" where a file has
+    none. All are strings. Raises DataError for a file that cannot be used.
     """
 
     def check(row: CheckedRow) -> Problem | None:

@@ -44,7 +44,7 @@ class DelimitedFile:
     def dialect(self) -> str:
         """Returns how the file is read, in words: "tab-separated, no quoting"."""
         quoting = "CSV quoting" if self._quoted else "no quoting"
-        return f"{NAMES[self.separator]}, {'quotes behind backslashes' if self._quoting.backslashes else quoting}"
+        return f"{NAMES[self.separator]}, {'quotes with backslashes' if self._quoting.backslashes else quoting}"
 
     def rows(self, columns: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
         """Streams the rows; see `readers.read_rows`."""

@@ -61,16 +61,14 @@ def read_examples(
 
     Args:
       files: paths, globs, folders, `pypi:` resources.
-      data: the settings.
       labelled: whether the files must have `data.label` (and `data.group_column`, `data.id` where set). Otherwise labels
         are not read, and groups and ids are read where a file has them.
-      rejects: gets the rows that do not pass, and how each file was read.
       columns: names of the text fields in these files, in the order of `data.fields`; by default the same names.
       limit: the number of rows to stop after; 0 reads all.
       progress: called with the bytes read since the last call.
 
     Yields:
-      Record batches of `schema(data)`, at most BATCH_ROWS rows. Texts are as they stand in the files. Labels are within
+      Record batches of `schema(data)`, at most BATCH_ROWS rows. Texts are as in the files. Labels are within
       [0, 1] (binary, graded) or class indices; NaN if not `labelled`. The group of an unlabelled row may be "".
 
     Raises:

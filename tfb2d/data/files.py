@@ -107,11 +107,7 @@ def has_known_ending(name: str) -> bool:
 
 
 def format_of(path: Path) -> str:
-    """Returns the ending without a compression: ".tsv", ".csv", ".jsonl" or ".parquet".
-
-    Raises:
-      DataError: the name has another ending.
-    """
+    """Returns the ending without a compression: ".csv", ".parquet"; raises DataError where it is not known."""
     for ending in ENDINGS:
         if path.name.lower().endswith(ending):
             return "." + ending.split(".")[1]

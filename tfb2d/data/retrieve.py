@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from tfb2d.best import best_rows
 from tfb2d.config import DataConfig, RetrieveConfig
 from tfb2d.data.files import expand
 from tfb2d.data.keys import hash64, near_key, text_key
@@ -40,20 +41,11 @@ _PIECE = re.compile(r"[^\W\d_]+|\d+")
 def add_made_pairs(
     transfer: TransferSet, data: DataConfig, splits: Path, rejects: Rejects, progress: bool
 ) -> dict[str, Any]:
-    """Adds pairs of `data.queries` and `data.titles`, or of the labelled training rows' own texts.
+    """Adds pairs of `data.queries` and `data.titles`, or of the labelled rows in the finished `splits`, to `transfer`.
 
-    Args:
-      transfer: takes the pairs, and leaves out what is held out or there already.
-      data: the settings.
-      splits: the folder of the finished splits.
-      rejects: gets the rows of the files that cannot be used.
-      progress: whether to show a bar on stderr.
-
-    Returns:
-      Counts for `stats.json`: see `unlabelled_pairs`; and `pairs`, those that the transfer set took.
-
-    Raises:
-      DataError: a file that cannot be used, or files in which every query is held out.
+    `transfer` leaves out what is held out or there already; `rejects` gets the rows of files that cannot be used.
+    Returns counts for `stats.json`: see `unlabelled_pairs`; and `pairs`, those that the transfer set took. Raises
+    DataError for a file that cannot be used, or files in which every query is held out.
     """
     queries, titles = (
         _read_source(files, field, data, rejects) if files else _texts(splits / "train", field)
@@ -82,15 +74,11 @@ def unlabelled_pairs(
     is_held_out: Callable[[str], bool],
     counts: Counter[str],
 ) -> Iterator[tuple[str, str]]:
-    """Yields pairs, query by query. A query's pairs depend on the query, the titles and the seed alone.
+    """Yields pairs of distinct `queries` and `titles`, query by query, without the queries that `is_held_out`.
 
-    Args:
-      queries: distinct texts.
-      titles: distinct texts.
-      config: how many pairs of which kind.
-      is_held_out: says whether a query belongs to a held-out split; such queries are left out.
-      counts: gets `queries` and `titles`, those that were used; `held_out_queries`, left out; `title_queries`, made of
-        titles; `nearest`, `near_misses` and `random`: pairs by kind.
+    A query's pairs depend on the query, the titles and the seed alone. `counts` gets `queries` and `titles`, those that
+    were used; `held_out_queries`, left out; `title_queries`, made of titles; `nearest`, `near_misses` and `random`:
+    pairs by kind.
     """
     per_query = config.nearest + config.near_misses + config.random
     most = max(1, config.pairs // per_query)
@@ -127,10 +115,7 @@ class Retriever:
             return np.zeros(0, np.int64)
         scores = self._index.get_scores(known)
         sharing = np.flatnonzero(scores > 0)
-        if len(sharing) > k:
-            least = np.partition(scores[sharing], len(sharing) - k)[len(sharing) - k]
-            sharing = sharing[scores[sharing] >= least]
-        return sharing[np.lexsort((sharing, -scores[sharing]))][:k]
+        return best_rows(sharing, scores[sharing], k)[0]
 
 
 def pieces(text: str) -> list[str]:
@@ -169,11 +154,8 @@ def _made(
 def title_queries(titles: Sequence[str], lengths: Sequence[int], turns: int, seed: int) -> Iterator[str]:
     """Yields a query of every title, in random order, then a second one of each, up to `turns`; repeats are possible.
 
-    Args:
-      titles: the titles.
-      lengths: how many words queries have, one entry a query.
-      turns: queries of each title.
-      seed: of the choice. A query depends on its title, `lengths`, the turn and the seed alone.
+    `lengths` has the number of words of each of the users' queries. A query depends on its title, `lengths`, the turn
+    and the seed alone.
     """
     order = random.Random(hash64(f"{seed}\0title queries")).sample(range(len(titles)), len(titles))
     for turn in range(turns):
@@ -212,8 +194,7 @@ def _titles_for(query: str, retriever: Retriever, titles: int, config: RetrieveC
 def _read_source(files: Sequence[str], field: str, data: DataConfig, rejects: Rejects) -> list[str]:
     """Reads the distinct texts of tables' column `field` or of `.txt` files, in order, without spaces around them.
 
-    Raises:
-      DataError: a file that cannot be used, no text at all, or more rows rejected than `data.max_rejected` allows.
+    Raises DataError for a file that cannot be used, no text at all, or too many rejected rows.
     """
     texts: dict[str, None] = {}
     rows = 0

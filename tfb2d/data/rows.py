@@ -34,10 +34,9 @@ class Row(NamedTuple):
 def column_indices(
     path: Path, present: Sequence[str], columns: Sequence[str], optional: Sequence[str]
 ) -> list[int | None]:
-    """Returns the indices of columns among those present; None for an optional one that is not there.
+    """Returns the indices of columns, None where an optional one is missing.
 
-    Raises:
-      DataError: a column is missing, or stands in the header twice.
+    Raises DataError where a required column is missing, or a column is in the header twice.
     """
     for column in (*columns, *optional):
         if list(present).count(column) > 1:
@@ -80,9 +79,8 @@ def check_texts(columns: Sequence[str], texts: Sequence[object], max_chars: int)
 def read_number(value: Any) -> float | None:
     """Reads a number that a file holds as a number or as text.
 
-    Returns:
-      The number; NaN for a missing value (null, blank, NaN); None for anything else. Booleans are no numbers, nor are
-      digits with underscores, which Python alone takes for numbers.
+    Returns the number; NaN for a missing value (null, blank, NaN); None for anything else. Booleans are no numbers, nor
+    are digits with underscores, which Python alone takes for numbers.
     """
     if value is None:
         return math.nan

@@ -31,27 +31,18 @@ class ScoreColumns(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Holds some rows of a file."""
+    """Some rows of a file."""
 
     texts: list[tuple[str, ...]]  # of each row
     logits: NDArray[np.float64]  # [n, k], NaN where a row has no score
 
 
 def score_columns(path: Path, task: Task, column: str = "", quoting: str = "auto") -> ScoreColumns:
-    """Finds a file's score columns.
+    """Finds a file's score columns; `column` is their name, or how their names begin, "" looks for the usual ones.
 
     They are called `logit`, `score` or `probability`. Of several classes they are `logit_0`, `logit_1`, ... or
     `logit_CLASS`, ..., which a binary task may have too. A name with "score" or "prob" in it means probabilities, any other
-    name logits.
-
-    Args:
-      path: the file.
-      task: what was scored.
-      column: the column's name, or how the names of several begin; "" looks for those above.
-      quoting: see `readers.read_rows`.
-
-    Raises:
-      DataError: the file has none of these columns, or more than the task has classes.
+    name logits. Raises DataError where the file has none of these columns, or more than the task has classes.
     """
     present = columns_of(path, quoting)
     tried = [(kind, family) for kind in ([column] if column else KINDS) for family in _families(kind, task)]
@@ -68,21 +59,12 @@ def score_columns(path: Path, task: Task, column: str = "", quoting: str = "auto
 def read_scores(
     path: Path, task: Task, rejects: Rejects, column: str = "", reading: Reading = AS_USUAL
 ) -> Iterator[Scored]:
-    """Streams a file's texts with their logits, up to CHUNK rows at a time.
+    """Streams a file's texts, in columns called as the task's fields, and their logits, up to CHUNK rows at a time.
 
     Probabilities become log-odds, or logarithms if there is a column per class. Of a binary task with two columns the logit
     is their difference. Scores of a graded task lie in [0, 1] too: 0 is the lowest grade, 1 the highest. A row that cannot
-    be used goes to `rejects`, one with a probability outside [0, 1] among them; a row without a score gets NaN.
-
-    Args:
-      path: the file; its text columns are called as the task's fields.
-      task: what was scored.
-      rejects: gets the rows that cannot be used.
-      column: see `score_columns`.
-      reading: its `max_chars` and `quoting`.
-
-    Raises:
-      DataError: a file that cannot be used, or without such columns.
+    be used goes to `rejects`, one with a probability outside [0, 1] among them; a row without a score gets NaN. Raises
+    DataError for a file that cannot be used, or as `score_columns` does.
     """
     columns = score_columns(path, task, column, reading.quoting)
 
@@ -133,10 +115,9 @@ def _families(kind: str, task: Task) -> list[tuple[str, ...]]:
 
 
 def check_rejected(rejects: Rejects, rows: int, task: Task) -> None:
-    """Stops where too many of `rows` score rows were rejected; says what to do if most of them are no probabilities.
+    """Raises DataError where more than `rejects.max_share` of `rows` score rows were rejected.
 
-    Raises:
-      DataError: more than `rejects.max_share` of the rows were rejected.
+    The message says what to do if most of them are no probabilities.
     """
     try:
         rejects.check(rows)

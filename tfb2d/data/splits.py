@@ -51,7 +51,7 @@ class Cutter:
 
 
 class HeldOut:
-    """Holds the keys of the valid and test splits in memory, and says how another row would leak them."""
+    """The keys of the valid and test splits, in memory; says how another row would leak them."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -70,9 +70,8 @@ class HeldOut:
     def leak(self, fields: Sequence[str], group: str = "") -> str:
         """Says how a row would leak what is held out; "" if it would not.
 
-        Returns:
-          "leaked": the same `text_key` as a test text; "leaked_valid": as a valid text; "group_leaked": a group of theirs;
-          "near_leaked": the words of such a text, reordered or repeated.
+        Returns "leaked": the same `text_key` as a test text; "leaked_valid": as a valid text; "group_leaked": a group
+        of theirs; "near_leaked": the words of such a text, reordered or repeated.
         """
         return self.leak_of(*both_keys(fields), group)
 
@@ -129,8 +128,7 @@ def _normalised(text: str) -> str:
 def check_split(data: DataConfig, work: Path, name: str, labels: Counter[float], left_out: Counter[str]) -> None:
     """Stops where a split is empty, or train or test has a single class.
 
-    Raises:
-      DataError: with the number of rows left out by reason, or with what to change.
+    Raises DataError with the number of rows left out by reason, or with what to change.
     """
     files: tuple[str, ...] = getattr(data, name)
     source = ", ".join(files or data.train)

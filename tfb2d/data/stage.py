@@ -35,8 +35,7 @@ def outside_scores(config: Config) -> list[tuple[str, ...]]:
 def data_settings(config: Config) -> list[Any]:
     """Returns what the tables depend on: settings, and the files with their sizes and times.
 
-    Raises:
-      ConfigError: there are no labelled rows.
+    Raises ConfigError where no labelled rows are named.
     """
     data, scores = config.data, outside_scores(config)
     if not (data.train or data.offers.files):

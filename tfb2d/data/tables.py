@@ -68,11 +68,7 @@ class ShardWriter:
 
 
 def part_files(folder: str | Path) -> list[Path]:
-    """Returns the parts of a table, in order.
-
-    Raises:
-      DataError: there are none.
-    """
+    """Returns the parts of a table, in order; raises DataError where there are none."""
     by_number = sorted(Path(folder).glob("part-*.parquet"))
     parts = sorted(by_number, key=lambda part: len(part.name))  # also above 99,999
     if not parts:
@@ -97,15 +93,9 @@ def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.T
 def iter_batches(
     folder: str | Path, columns: Sequence[str] | None = None, rows: int = 8192
 ) -> Iterator[pa.RecordBatch]:
-    """Streams a table in batches of at most `rows` rows; a batch never spans two parts.
+    """Streams a table's columns, None for all, in batches of at most `rows` rows; a batch never spans two parts.
 
-    Args:
-      folder: the table's folder.
-      columns: which columns, in which order; None reads all.
-      rows: the most rows of a batch.
-
-    Raises:
-      DataError: there are no parts, or one is not a whole Parquet file.
+    Raises DataError where there are no parts, or one is not a whole Parquet file.
     """
     for part in part_files(folder):
         yield from iter_part(part, columns, rows)
@@ -120,15 +110,10 @@ def iter_part(part: Path, columns: Sequence[str] | None = None, rows: int = 8192
 
 
 class TableRows:
-    """Reads rows of a table by their index. The last row group that was read is kept, for the rows behind.
+    """Reads rows of a table by their index. The last row group that was read is kept, for the rows that follow.
 
-    Args:
-      folder: the table's folder.
-      columns: which columns, in which order.
-      part_rows: rows of each part, where the caller knows them; else they are read from the footers.
-
-    Raises:
-      DataError: there are no parts, or one is not a whole Parquet file.
+    `part_rows` are the rows of each part, where the caller knows them; else they are read from the footers. Raises
+    DataError where there are no parts, or one is not a whole Parquet file.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str], part_rows: Sequence[int] | None = None) -> None:
@@ -137,7 +122,7 @@ class TableRows:
         self.part_rows = tuple(map(_rows_of, self._parts) if part_rows is None else part_rows)
         if len(self.part_rows) != len(self._parts):
             raise DataError(f"{folder} has {len(self._parts)} parts in place of {len(self.part_rows)}")
-        self._ends = [0, *accumulate(self.part_rows)]  # of the parts, behind the table's beginning
+        self._ends = [0, *accumulate(self.part_rows)]  # of the parts, counted from the table's beginning
         self._kept: tuple[tuple[int, int], pa.Table] | None = None
 
     def __len__(self) -> int:
@@ -146,8 +131,7 @@ class TableRows:
     def read(self, first: int, rows: int) -> pa.Table:
         """Returns the rows from an index on, fewer at the table's end.
 
-        Raises:
-          DataError: a part is damaged, or has another number of rows than before.
+        Raises DataError where a part is damaged, or has another number of rows than before.
         """
         tables = [pa.table({name: pa.array([], pa.string()) for name in self._columns})] if not len(self) else []
         last = min(first + rows, len(self))

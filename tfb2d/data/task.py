@@ -14,21 +14,14 @@ _WHOLE = re.compile(r"(-?\d+)\.0*")
 
 @dataclass(frozen=True)
 class Task:
-    """Describes what is learnt: text fields, and what kind of label belongs to them.
+    """Describes what is learnt: text fields, and what kind of label belongs to them."""
 
-    Attributes:
-      fields: one text, or a (query, title) pair.
-      kind: "binary" (labels 0 and 1), "multiclass" (class indices) or "graded" (labels within [0, 1]).
-      classes: names of the classes; of a binary task (negative, positive), or () where its labels are numbers.
-      label: the label's column in the user's files.
-      label_range: (lowest, highest) label of a graded task, else ().
-    """
-
-    fields: tuple[str, ...]
-    kind: str = "binary"
+    fields: tuple[str, ...]  # one text, or a (query, title) pair
+    kind: str = "binary"  # "binary" (labels 0 and 1), "multiclass" (class indices) or "graded" (labels within [0, 1])
+    # Names of the classes; of a binary task (negative, positive), or () where its labels are numbers
     classes: tuple[str, ...] = ()
-    label: str = "label"
-    label_range: tuple[float, ...] = ()
+    label: str = "label"  # the label's column in the user's files
+    label_range: tuple[float, ...] = ()  # (lowest, highest) label of a graded task, else ()
 
     @classmethod
     def from_config(cls, data: DataConfig) -> "Task":
@@ -61,10 +54,8 @@ class Task:
         """Reads a label, by the same rule whether a file holds it as text, number or boolean.
 
         A label is a class if it is the class's name, or both are the same whole number or truth value: 1, 1.0, "1" and
-        "1.0" are class "1", true and "True" class "true".
-
-        Returns:
-          A number within [0, 1], or a class's index; None where it is none of the task's labels.
+        "1.0" are class "1", true and "True" class "true". Returns a number within [0, 1], or a class's index; None
+        where it is none of the task's labels.
         """
         if self.classes:
             text = name(value)
@@ -93,7 +84,7 @@ def name(value: Any) -> str:
 
 
 def _canonical(label: str) -> str:
-    """Returns a whole number without its zeros behind the point, a truth value in lower case, any other label as it is."""
+    """Returns a whole number without its zeros after the point, a truth value in lower case, any other label as it is."""
     if match := _WHOLE.fullmatch(label):
         return match[1]
     return label.lower() if label.lower() in ("true", "false") else label

@@ -21,14 +21,9 @@ class RowWriter:
     a value becomes a space, which `flattened` counts. Lone surrogates, which stand for bytes that are not UTF-8, are
     written as those bytes. Parquet holds valid UTF-8 only: there they become U+FFFD.
 
-    Args:
-      path: where to write; it may be a temporary name.
-      like: a path whose ending says the format and compression.
-      columns: names, in the order of the rows' values.
-      types: Parquet types of columns that have one already; the others take theirs from the first rows.
-
-    Raises:
-      DataError: the ending is not known, or two columns have the same name.
+    `path` may be a temporary name; the ending of `like` says the format and compression. `types` are the Parquet types
+    of columns that have one already; the others take theirs from the first rows. Raises DataError where the ending is
+    not known, or two columns have the same name.
     """
 
     def __init__(
@@ -52,9 +47,7 @@ class RowWriter:
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         """Writes rows; the first call settles the types of a Parquet file.
 
-        Raises:
-          DataError: values that do not have their Parquet column's type.
-          OSError: the disk is full, for example.
+        Raises DataError for values that do not have their Parquet column's type; OSError where the disk is full.
         """
         if self._kind == ".parquet":
             self._write_parquet(rows)

@@ -13,13 +13,8 @@ def fit_stack(config: DistillConfig, logits: np.ndarray, labels: np.ndarray | No
     "logistic" minimises the cross-entropy of the validation labels over positive weights and a bias. A small ridge holds
     them near the mean: teachers agree so much that free weights would fit noise.
 
-    Args:
-      config: `stack`, `weights`.
-      logits: `[n, teachers, k]` validation logits.
-      labels: `[n]` within [0, 1] (k = 1) or class indices; None where there are none.
-
-    Raises:
-      ConfigError: "logistic" without validation rows that every teacher has scored.
+    Validation logits are `[n, teachers, k]`; labels, `[n]`, lie within [0, 1] (k = 1) or are class indices. Raises
+    ConfigError for "logistic" without validation rows that every teacher has scored.
     """
     teachers, k = logits.shape[1:]
     if config.stack == "mean":

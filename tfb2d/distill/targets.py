@@ -14,16 +14,7 @@ from tfb2d.outcomes import Stack
 
 
 def stacked_logits(folders: Sequence[Path], task: Task, stack: Stack) -> np.ndarray:
-    """Reads the teachers' logits of a table into memory and stacks them.
-
-    Args:
-      folders: a logits folder per teacher, all of the same rows.
-      task: says how many logits a row has.
-      stack: adds the teachers up.
-
-    Returns:
-      float32 `[n, k]`.
-    """
+    """Reads the teachers' logits of a table, a folder per teacher, and stacks them: float32 `[n, k]`."""
     return stack(np.stack([read_logits(folder, task) for folder in folders], 1))
 
 
@@ -35,22 +26,14 @@ def fit(config: DistillConfig, folders: Sequence[Path], task: Task, labels: np.n
 def soft_targets(
     data: Path, folders: Sequence[Path], task: Task, stack: Stack, config: DistillConfig, rows: int = 8192
 ) -> np.ndarray:
-    """Computes what the student learns of each row of a table.
+    """Computes what the student learns of each row of a table that has a `label`: float32 `[n, k]`.
 
     A row's target is the stacked teachers' probability at `config.temperature`. Of a labelled row, a share
     `config.hard_weight` of the target is the label. Cross-entropy is linear in the target, so this equals the weighted sum
     of the soft-label and the hard-label loss (Hinton et al. 2015, arXiv 1503.02531, section 2).
 
-    Args:
-      data: table folder with `label`.
-      folders: a logits folder per teacher, row for row the same as `data`.
-      task: says how many logits a row has.
-      stack: adds the teachers up.
-      config: `temperature` and `hard_weight`.
-      rows: read at a time.
-
-    Returns:
-      float32 `[n, k]`; NaN where no teacher has scored a row without a label.
+    There is a logits folder per teacher, row for row the same as the table. A row without a label that no teacher has
+    scored has the target NaN.
     """
     names = logit_names(task.n_logits)
     sources = [regroup(iter_batches(data, ["label"], rows), rows)]
@@ -64,15 +47,9 @@ def soft_targets(
 
 
 def mixed(targets: np.ndarray, labels: np.ndarray, hard_weight: float) -> np.ndarray:
-    """Mixes labels into targets.
+    """Mixes labels `[n]`, NaN where a row has none, into targets `[n, k]` float32.
 
-    Args:
-      targets: float32 `[n, k]`.
-      labels: `[n]`, NaN where a row has none.
-      hard_weight: the label's share, from 0 to 1.
-
-    Returns:
-      float32 `[n, k]`. A labelled row without a target gets its label.
+    `hard_weight` is the label's share, from 0 to 1. A labelled row without a target gets its label.
     """
     if not hard_weight:
         return targets

@@ -119,12 +119,12 @@ class EdgeScorer:
         return out
 
     def _stop(self, lengths: np.ndarray, start: int) -> int:
-        """Returns the row behind the last one of the call that begins at row `start`; lengths rise."""
+        """Returns the row after the last row of the call that begins at row `start`; lengths rise."""
         ids = np.maximum(lengths[start:], 1) * np.arange(1, len(lengths) - start + 1) * self.spec.width
         return start + max(1, int(np.searchsorted(ids, IDS_PER_CALL, "right")))
 
     def _texts(self, columns: Sequence[Sequence[str | bytes]]) -> "_Texts":
-        """Makes the ids of all texts, column behind column."""
+        """Makes the ids of all texts, column after column."""
         spec = self.spec
         hashes, lengths = self._hashes.of([text for column in columns for text in column], spec.max_tokens)
         splits = np.concatenate([[0], np.cumsum(lengths)])
@@ -163,16 +163,11 @@ class EdgeScorer:
 
 @dataclass(frozen=True)
 class _Texts:
-    """Holds texts as ids.
+    """Texts as ids."""
 
-    Attributes:
-      lengths: tokens of each text, `[texts]`.
-      splits: where each text's tokens begin, and the end, `[texts + 1]`.
-      kinds: ids of all tokens and how many rows their table has: of n-grams `[tokens, width]`, of soft matching `[tokens]`.
-    """
-
-    lengths: np.ndarray
-    splits: np.ndarray
+    lengths: np.ndarray  # tokens of each text, `[texts]`
+    splits: np.ndarray  # where each text's tokens begin, and the end, `[texts + 1]`
+    # Ids of all tokens and how many rows their table has: of n-grams `[tokens, width]`, of soft matching `[tokens]`
     kinds: list[tuple[np.ndarray, int]]
 
     def padded(self, index: np.ndarray, field: int) -> list[np.ndarray]:
@@ -181,12 +176,12 @@ class _Texts:
         positions = max(1, int(lengths.max()))
         steps = np.arange(positions)
         at = self.splits[index][:, None] + steps
-        behind = steps >= lengths[:, None]
+        past = steps >= lengths[:, None]
         out = []
         for ids, pad in self.kinds:
-            # An index behind the last token is brought back to it, and what is read there is overwritten.
+            # An index past the last token is brought back to it, and what is read there is overwritten.
             values = ids.take(at, 0, mode="clip") if len(ids) else np.zeros((*at.shape, *ids.shape[1:]), np.int32)
-            values[behind] = pad + field
+            values[past] = pad + field
             out.append(values)
         return out
 

@@ -24,32 +24,24 @@ class EdgeError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Spec:
-    """Holds what `spec.json` says.
+    """What `spec.json` says."""
 
-    Attributes:
-      fields: the text fields; two of them are a query and a title.
-      classes: names of a multi-class task's classes, else ().
-      orders, buckets, max_tokens: n-grams, rows of their table, tokens kept of a text.
-      window: of composed n-grams, which take the place of `orders`; 0 without.
-      affixes, vocabulary: with a window, bytes of prefix and suffix, and tokens in `vocabulary.i64`; () and 0 without.
-      soft_buckets: rows of soft matching's table; 0 without.
-      scale, bias: `score = sigmoid(scale * logit + bias)`, softmax over several classes.
-      form: "int8" or "float".
-      hash_spec, version: of the text hash and of the edge form.
-    """
-
-    fields: tuple[str, ...]
-    classes: tuple[str, ...]
+    fields: tuple[str, ...]  # the text fields; two of them are a query and a title
+    classes: tuple[str, ...]  # names of a multi-class task's classes, else ()
+    # orders, buckets, max_tokens: n-grams, rows of their table, tokens kept of a text
     orders: tuple[int, ...]
-    window: int
+    window: int  # of composed n-grams, which take the place of `orders`; 0 without
     buckets: int
     max_tokens: int
-    soft_buckets: int
+    soft_buckets: int  # rows of soft matching's table; 0 without
+    # scale, bias: `score = sigmoid(scale * logit + bias)`, softmax over several classes
     scale: float
     bias: tuple[float, ...]
-    form: str
+    form: str  # "int8" or "float"
+    # affixes, vocabulary: with a window, bytes of prefix and suffix, and tokens in `vocabulary.i64`; () and 0 without
     affixes: tuple[int, ...] = ()
     vocabulary: int = 0
+    # hash_spec, version: of the text hash and of the edge form
     hash_spec: int = HASH_SPEC["version"]
     version: int = VERSION
 
@@ -60,11 +52,7 @@ class Spec:
 
 
 def edge_folder(folder: str | Path) -> Path:
-    """Finds the folder that holds the edge form: the given one, or `assets.extra/edge` of an exported version.
-
-    Raises:
-      EdgeError: neither has it.
-    """
+    """Finds the edge form in a folder, or in an exported version; raises EdgeError where neither has it."""
     folder = Path(folder)
     for candidate in (folder, folder / EDGE):
         if (candidate / SPEC_FILE).is_file() and (candidate / SCORER).is_file():
@@ -78,11 +66,7 @@ def edge_folder(folder: str | Path) -> Path:
 
 
 def read_spec(folder: Path) -> Spec:
-    """Reads and checks `spec.json`.
-
-    Raises:
-      EdgeError: it is damaged, or of another version of the hash or of the edge form.
-    """
+    """Reads and checks `spec.json`; raises EdgeError where it is damaged or of another version."""
     path = folder / SPEC_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -105,8 +89,7 @@ def read_spec(folder: Path) -> Spec:
 def read_vocabulary(folder: Path, spec: Spec) -> np.ndarray | None:
     """Reads the vocabulary that a spec names, `[size]` int64; None where tokens are hashed to rows.
 
-    Raises:
-      EdgeError: it is not there, or damaged.
+    Raises EdgeError where it is not there, or damaged.
     """
     if not spec.vocabulary:
         return None

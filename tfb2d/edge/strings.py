@@ -17,14 +17,14 @@ KEPT = 1 << 16  # words that stay in the cache
 class WordHashes(dict[str, int]):
     """Numbers words as they are first met, and holds the hashes of their tokens.
 
-    A word is what stands between white space. Folding turns all white space that Python knows into blanks, so that a text's
+    A word is what is between white space. Folding turns all white space that Python knows into blanks, so that a text's
     tokens are those of its words. The affixes are those of `text_spec.token_hash`.
     """
 
     def __init__(self, affixes: Sequence[int] = ()) -> None:
         super().__init__()
         self._affixes = affixes
-        self._hashes = np.empty(1024, np.int64)  # of all words, one behind the other; longer than what it holds
+        self._hashes = np.empty(1024, np.int64)  # of all words in turn; longer than its content
         self._ends = np.zeros(1024, np.int64)  # where each word's hashes end; those of word i begin where i - 1's end
 
     def __missing__(self, word: str) -> int:
@@ -44,8 +44,7 @@ class WordHashes(dict[str, int]):
     def of(self, texts: Sequence[str | bytes], max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
         """Hashes the first `max_tokens` tokens of each text.
 
-        Returns:
-          Hashes of all tokens, text by text, and the number of tokens of each text; both int64.
+        Returns the hashes of all tokens, text by text, and the number of tokens of each text; both int64.
         """
         words = [(text if isinstance(text, str) else text.decode("utf-8", "replace")).split() for text in texts]
         numbers = np.fromiter(map(self.__getitem__, chain.from_iterable(words)), np.int64)

@@ -73,13 +73,10 @@ def score_files(
     the end. Rows that cannot be scored go to `<output>.rejected.jsonl`.
 
     Args:
-      scorer: the model.
       files: paths, globs, folders.
       output: the file to write; its ending chooses the format.
       texts: columns with the text fields, in the order of `task.fields`; by default of the same names.
       prefix: put before the names of the added columns.
-      reading: how files are read.
-      progress: whether to show a progress bar on stderr.
 
     Raises:
       DataError: a file that cannot be used, an added column that exists already, or too many rejected rows.

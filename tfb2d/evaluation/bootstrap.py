@@ -49,8 +49,6 @@ class Bootstrap:
     """Computes metrics of models that scored the same rows, and 95% intervals of them, their ratios and differences.
 
     Args:
-      task: a Task or its kind.
-      labels: `[n]`.
       models: name to scores, `[n]` or `[n, k]`.
       groups: `[n]`; rows of a group are drawn together. With groups there are `ndcg10` and `ndcg10_all`, except of
         multi-class tasks.

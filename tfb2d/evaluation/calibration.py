@@ -20,16 +20,9 @@ def calibrate(task: Any, labels: ArrayLike, logits: ArrayLike) -> Calibration:
     A Gaussian prior of unit width on the scale's logarithm and on every bias, worth about one row, keeps them finite
     where the logits separate the classes, or where a class is missing.
 
-    Args:
-      task: a Task, or its kind.
-      labels: `[n]`: 0 or 1, a grade in [0, 1], or a class's index.
-      logits: `[n]` (or `[n, 1]`), multi-class `[n, k]`.
-
-    Returns:
-      The calibration; the identity, with a note, where all labels are the same or there is no row.
-
-    Raises:
-      ValueError: shapes that do not fit, or numbers that are not finite.
+    Labels, `[n]`, are 0 or 1, grades in [0, 1], or classes' indices; logits are `[n]` or `[n, 1]`, multi-class `[n,
+    k]`. Returns the identity, with a note, where all labels are the same or there is no row. Raises ValueError for
+    shapes that do not fit, or numbers that are not finite.
     """
     from scipy.optimize import minimize
     from scipy.special import expit, softmax

@@ -37,7 +37,7 @@ def contrasts(
 ) -> dict[str, Any] | None:
     """Negates words that go with one class, and scores each plain and negated.
 
-    A word is used if it is frequent, goes with one class, often stands behind a word of degree, and by itself has a score
+    A word is used if it is frequent, goes with one class, often follows a word of degree, and by itself has a score
     far from the base rate, on its class's side. The first model of `score` gives that score.
 
     Args:

@@ -31,7 +31,7 @@ COMPARED = ("fidelity", "retention", "headline_retention", "over_bm25", "ndcg10_
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """Holds labelled rows and their scores."""
+    """Labelled rows and their scores."""
 
     columns: list[list[str]]  # texts, one list a field
     labels: Floats  # [n]
@@ -53,18 +53,9 @@ def score_labelled_rows(
 ) -> ScoredRows:
     """Reads labelled files and scores their rows, batch by batch; the result is held in memory.
 
-    Args:
-      scorer: the model.
-      files: paths, globs, folders.
-      texts: columns with the text fields; by default of the fields' names.
-      label: the label column; by default that of training.
-      group: a column of groups; by default the query of pairs.
-      reading: how files are read.
-      progress: whether to show a progress bar on stderr.
-
-    Raises:
-      DataError: a file that cannot be used, or too many rejected rows.
-      ConfigError: columns that exclude each other.
+    `texts` are the columns with the text fields, `label` and `group` those of labels and groups. By default they are
+    called as in training, and pairs are grouped by query. Raises DataError for a file that cannot be used or too many
+    rejected rows, ConfigError for columns that exclude each other.
     """
     task, rejects = scorer.task, Rejects(None, reading.max_rejected)
     data = DataConfig(

@@ -29,10 +29,7 @@ def measure(
 
     Returns:
       `{"single_ms": {"p50", "p99"}, "batch_rows", "batch_ms": {"p50", "p99"}, "rows_per_second"}`: milliseconds a call,
-      and the rows of a batch over the median batch's time.
-
-    Raises:
-      ValueError: no rows to score, or a count below 1.
+      and the rows of a batch over the median batch's time. Raises ValueError without rows.
     """
     texts = [list(column) for column in columns]
     count = len(texts[0]) if texts else 0

@@ -155,12 +155,8 @@ def _decided(labels: Floats, scores: Floats, threshold: float) -> dict[str, Meas
 class CountedMetrics:
     """Measures one model on rows that each count so often: what repeating the rows would give, without repeating them.
 
-    Args:
-      task: a Task or its kind.
-      labels: `[n]`, of `check_labels`.
-      scores: `[n]` or `[n, k]`, of `check_scores`.
-      codes: `[n]`, of `ranking.group_codes`; None without groups.
-      threshold: of a binary task's `f1`, `precision` and `recall`; None leaves them out.
+    Labels and scores are those of `check_labels` and `check_scores`, `codes` those of `ranking.group_codes`; None
+    without groups. `threshold` is of a binary task's `f1`, `precision` and `recall`; None leaves them out.
     """
 
     def __init__(
@@ -213,10 +209,7 @@ class CountedMetrics:
 def threshold_figures(labels: ArrayLike, scores: ArrayLike, threshold: float) -> dict[str, float]:
     """Returns `{"f1", "precision", "recall"}` of deciding "yes" from a threshold on; 0 where there is no "yes".
 
-    Args:
-      labels: `[n]`, 0 or 1.
-      scores: probabilities `[n]`.
-      threshold: chosen on other rows, otherwise the figures are too good.
+    Labels `[n]` are 0 or 1, scores probabilities `[n]`. The threshold is chosen on other rows: else figures are too good.
     """
     checked = check_scores("binary", scores)
     measures = _decided(check_labels("binary", labels, checked), checked, threshold)

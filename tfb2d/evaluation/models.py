@@ -1,4 +1,4 @@
-"""The models that stand side by side in a report, and what is known of each."""
+"""The models that a report compares, and what is known of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ DISTILLED = ("student", "twin")  # compared with the teacher; the first that the
 
 @dataclass(frozen=True)
 class Model:
-    """Holds one model's part in a report.
+    """One model's part in a report.
 
     Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. External scores of a teacher may lack rows, which
     are NaN. Such a teacher is measured, and others are compared with it, on the other rows.

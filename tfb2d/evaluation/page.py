@@ -43,8 +43,7 @@ TEMPLATE = Path(__file__).with_name("report.html")
 def write_report(run: RunResults, out: str | Path) -> dict[str, Any]:
     """Writes `<out>/report.json` and `<out>/report.html`, each whole or not at all.
 
-    Returns:
-      What `report.json` holds; see `results.summarise`.
+    Returns what `report.json` holds; see `results.summarise`.
     """
     report = summarise(run)
     write_atomic(Path(out) / "report.html", render(run, report))
@@ -230,7 +229,7 @@ def _trainings(run: RunResults) -> list[Picture]:
 
 
 def _counts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns the data stage's counts, those within others behind them."""
+    """Returns the data stage's counts, those within others after them."""
     rows = []
     for name, value in data.items():
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -13,12 +13,13 @@ from tfb2d.evaluation.scores import Bools, Floats, decisions
 from tfb2d.report.pictures import COLOURS, DASHES, LINE, MUTED, svg
 
 GRID = 200  # points of a curve that would have more
+POINTS = 10  # of a calibration curve
 CROWD = 400  # rows from which a scatter shows densities
 
 
 @dataclass(frozen=True)
 class Series:
-    """Holds a model's part in a picture: its key in COLOURS, its title, and the rows it scored."""
+    """A model's part in a picture: its key in COLOURS, its title, and the rows it scored."""
 
     key: str
     title: str
@@ -48,14 +49,14 @@ def roc(kind: str, series: Sequence[Series]) -> str:
     return svg("roc", draw, 4.4, 4.4)
 
 
-def calibration(kind: str, series: Sequence[Series], points: int = 10) -> str:
+def calibration(kind: str, series: Sequence[Series]) -> str:
     """Draws claimed against observed probability; each point stands for the same number of rows."""
 
     def draw(figure: Any) -> None:
         axes = _unit_square(figure, "claimed probability", "observed share")
         for model in series:
             claims, outcomes = calibration_rows(kind, model.labels, model.scores)
-            parts = [part for part in np.array_split(np.argsort(claims, kind="stable"), points) if len(part)]
+            parts = [part for part in np.array_split(np.argsort(claims, kind="stable"), POINTS) if len(part)]
             means = np.array([(claims[part].mean(), outcomes[part].mean()) for part in parts])
             axes.plot(*means.T, color=COLOURS[model.key], linestyle=DASHES[model.key], marker="o", markersize=4)
 
@@ -94,10 +95,9 @@ def training(index: int, key: str, history: History) -> list[str]:
 def scatter(teacher: Floats, own: Floats, right: Bools, key: str = "student") -> str:
     """Draws a model's score against the teacher's; more than CROWD rows as hexagons, the darker the more rows.
 
-    Args:
-      teacher, own: `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown.
-      right: whether the model decides as the label says, `[n]`; single rows that it gets wrong are crosses.
-      key: the model's, in COLOURS.
+    Scores are `[n]`, or `[n, k]`, of which the class that the teacher decides for is shown. `right`, `[n]`, says
+    whether the model decides as the label says; single rows that it gets wrong are crosses. `key` is the model's, in
+    COLOURS.
     """
     from matplotlib.colors import to_rgba
 

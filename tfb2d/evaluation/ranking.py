@@ -16,10 +16,9 @@ PAIRS = 2**20  # pairs of rows compared at once
 
 
 def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray[np.int64]:
-    """Returns the index of each row's group, `[n]`; groups count from 0 in the order of first appearance.
+    """Returns the index of each row's group, `[n]`, in the order of first appearance.
 
-    Raises:
-      ValueError: another number of groups than rows.
+    Raises ValueError for another number of groups than rows.
     """
     values = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
     if len(values) != rows:
@@ -28,8 +27,8 @@ def group_codes(groups: Sequence[Hashable] | NDArray[Any], rows: int) -> NDArray
     return np.array([seen.setdefault(value, len(seen)) for value in values], np.int64)
 
 
-def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: int = TOP) -> Floats:
-    """Returns NDCG of every group, `[groups]`, with the label as the gain.
+def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64]) -> Floats:
+    """Returns NDCG@10 of every group, `[groups]`, with the label as the gain.
 
     Rows with equal scores share the gain of their ranks (McSherry and Najork 2008, as in sklearn.metrics.ndcg_score). So
     constant scores get the mean over all orders. NaN where there is nothing to rank: one row, or no row with a gain.
@@ -39,7 +38,7 @@ def group_ndcg(labels: Floats, scores: Floats, groups: NDArray[np.int64], top: i
     order = np.lexsort((-scores, groups))
     sorted_groups, sorted_scores = groups[order], scores[order]
     ranks = np.arange(len(order)) - firsts[sorted_groups]
-    discounts = np.where(ranks < top, 1 / np.log2(ranks + 2), 0)
+    discounts = np.where(ranks < TOP, 1 / np.log2(ranks + 2), 0)
     new = np.ones(len(order), np.bool_)
     new[1:] = (sorted_groups[1:] != sorted_groups[:-1]) | (sorted_scores[1:] != sorted_scores[:-1])
     ties = np.flatnonzero(new)
@@ -61,10 +60,9 @@ def every_group_ndcg(ndcg: Floats, labels: Floats, groups: NDArray[np.int64]) ->
 
 
 def ndcg_groups(task: Any, labels: ArrayLike, groups: Sequence[Hashable] | NDArray[Any]) -> dict[str, int] | None:
-    """Counts the groups of the rows, and those that `ndcg10` is the mean of; returns None of a multi-class task.
+    """Counts groups, `{"all", "counted"}`: those of the rows, and those that `ndcg10` counts; None of several classes.
 
-    Returns:
-      `{"all": groups, "counted": groups of two rows or more with a label above 0}`.
+    Groups of two rows or more with a label above 0 are counted.
     """
     if kind_of(task) == "multiclass":
         return None

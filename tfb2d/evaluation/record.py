@@ -29,13 +29,11 @@ from tfb2d.runs import Run
 def record(runs: Sequence[Path], experiment: str = "") -> dict[str, Any]:
     """Summarises the reports of finished runs.
 
-    Returns:
-      `{"experiment", "command", "commit", "machine", "date", "seeds", "metrics": {name: {"mean", "ci95", "per_seed"}}}`;
-      metrics of a model are named `student_accuracy`, `teacher_roc_auc`, `bm25_ndcg10` and so on. Comparisons of the
-      leading model have their own names, those of another one begin with its: `twin_headline_retention`.
-
-    Raises:
-      DataError: a folder without a report, or runs that differ in more than the seed.
+    Returns `{"experiment", "command", "commit", "machine", "date", "seeds", "metrics": {name: {"mean", "ci95",
+    "per_seed"}}}`; metrics of a model are named `student_accuracy`, `teacher_roc_auc`, `bm25_ndcg10` and so on.
+    Comparisons of the leading model have their own names, those of another one begin with its:
+    `twin_headline_retention`. Raises DataError for a folder without a report, or runs that differ in more than the
+    seed.
     """
     reports: list[dict[str, Any]] = []
     for run in runs:
@@ -150,6 +148,6 @@ def record_logits(runs: Sequence[Path], output: Path) -> Path | None:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("record")
+    run_command("record")

@@ -61,6 +61,6 @@ def _mean(values: Sequence[Any]) -> Any:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("recount")
+    run_command("recount")

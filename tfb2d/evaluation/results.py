@@ -28,10 +28,9 @@ OVER_BM25 = ("over_bm25", "ndcg10_over_bm25")
 
 @dataclass(frozen=True)
 class RunResults:
-    """Holds the test split as every model scored it, and facts about the run.
+    """The test split as every model scored it, and facts about the run.
 
-    Raises:
-      ValueError: arrays that do not fit the task or one another, or no distilled model.
+    Raises ValueError for arrays that do not fit the task or one another, or no distilled model.
     """
 
     name: str  # the recipe's
@@ -195,14 +194,11 @@ def plain(value: Any) -> Any:
 
 
 def against_teacher(part: Bootstrap, key: str, measure: str, rankings: bool) -> dict[str, Interval]:
-    """Compares a distilled model with its teacher.
+    """Compares a distilled model, of the key, with its teacher, by the headline measure and others.
 
-    Args:
-      part: of the rows that the teacher scored; its models are "teacher", the model and perhaps "bm25", and the share named
-        as the model is of the rows that both decide alike.
-      key: the model's.
-      measure: the headline measure.
-      rankings: whether rows of a group are a query's titles.
+    `part` is of the rows that the teacher scored; its models are "teacher", the model and perhaps "bm25", and the share
+    named as the model is of the rows that both decide alike. `rankings` says whether rows of a group are a query's
+    titles.
     """
     figures = {
         "retention": part.ratio(key, "teacher"),

@@ -27,12 +27,12 @@ from tfb2d.evaluation.scores import Floats
 
 Gains = Mapping[str, float]  # title's id -> grade, 0 or more; a title that is missing has the grade 0
 Hits = Sequence[tuple[str, float]]  # (title's id, score) of the titles that were retrieved; a higher score is better
-Ties = list[Floats]  # the gains of the hits, best score first; hits of equal score stand together
+Ties = list[Floats]  # the gains of the hits, best score first; hits of equal score are together
 
 
 @dataclass(frozen=True)
 class RetrievalFigures:
-    """Holds the measures of one retriever."""
+    """The measures of one retriever."""
 
     queries: tuple[str, ...]  # the measured queries, `n` of them, sorted
     by_query: Mapping[str, Floats]  # measure, such as "recall@100" -> its figure of each query, `[n]`
@@ -51,8 +51,7 @@ class RetrievalFigures:
     def difference(self, other: "RetrievalFigures", measure: str, resamples: int = 1000, seed: int = 0) -> Interval:
         """Returns this retriever's mean less another's, `{"value", "ci95"}`, paired by query.
 
-        Raises:
-          ValueError: the two were measured on different queries.
+        Raises ValueError where the two were measured on different queries.
         """
         if self.queries != other.queries:
             raise ValueError(f"{len(self.queries)} and {len(other.queries)} queries that differ cannot be paired")
@@ -67,21 +66,14 @@ def measure_retrieval(
     top: int = 10,
     least_gain: float = 0.0,
 ) -> RetrievalFigures:
-    """Measures what a retriever found for each query.
+    """Measures what a retriever found for each query: `recall@k` for each k of `recall_at`, `ndcg@top` and `mrr@top`.
 
-    Args:
-      relevant: query -> grades of its titles.
-      hits: query -> the hits, in any order; their scores rank them. No two hits of a query have the same id.
-      recall_at: recall@k is computed at each of these k.
-      top: ranks that NDCG and reciprocal rank look at.
-      least_gain: a title with a higher grade than this counts as relevant, for recall and reciprocal rank.
+    `relevant` has the grades of each query's titles; one above `least_gain` is relevant, for recall and reciprocal
+    rank. `hits` come in any order, since their scores rank them. Recall is the share of the query's relevant titles
+    among the first k, so it stays below 1 where more than k titles are relevant.
 
-    Returns:
-      `recall@k` for each k, `ndcg@top` and `mrr@top`. Recall is the share of the query's relevant titles among the first k,
-      so it stays below 1 where more than k titles are relevant.
-
-    Raises:
-      ValueError: a k below 1, a grade that is negative or not finite, a score that is NaN, or an id that is hit twice.
+    Raises ValueError for a k below 1, a grade that is negative or not finite, a score that is NaN, or an id that is hit
+    twice.
     """
     if min((*recall_at, top)) < 1:
         raise ValueError(f"recall_at={tuple(recall_at)}, top={top}: ranks count from 1")

@@ -70,17 +70,10 @@ class Scorer:
         return sorted(self._model.signatures)
 
     def score(self, columns: Sequence[Sequence[str]], batch: int = BATCH) -> tuple[Float32, Float32]:
-        """Returns calibrated probabilities and raw logits.
+        """Returns calibrated probabilities and raw logits, each `[n]`, or `[n, k]` of a multi-class task.
 
-        Args:
-          columns: one sequence of n texts a field, in the order of `task.fields`.
-          batch: rows of one call.
-
-        Returns:
-          (scores, logits), each `[n]`, or `[n, k]` of a multi-class task.
-
-        Raises:
-          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        There is a sequence of n texts a field, in the order of `task.fields`; another number of them, or columns of
+        different lengths, is a ValueError. `batch` is the rows of a call.
         """
         fields = self.task.fields
         lengths = {len(column) for column in columns}
@@ -103,11 +96,7 @@ class Scorer:
         return np.concatenate([np.zeros(0, np.float32), *scores])
 
     def embed(self, texts: Sequence[str], signature: str = "embed", batch: int = BATCH) -> Float32:
-        """Returns the vectors of texts, `[n, dim]`, from a signature that takes one text a row.
-
-        Raises:
-          DataError: the model has no such signature.
-        """
+        """Returns the vectors of texts, `[n, dim]`, by a signature of one text a row; raises DataError without it."""
         served = self._model.signatures
         if signature not in served:
             hint = (
@@ -133,8 +122,7 @@ class Scorer:
 def field_columns(fields: Sequence[str], renamed: Sequence[str]) -> list[str]:
     """Returns the columns that hold a task's fields, from `field=column` settings; other fields keep their name.
 
-    Raises:
-      DataError: a setting without "=", or of a field that the task lacks.
+    Raises DataError for a setting without "=", or of a field that the task lacks.
     """
     names = dict(zip(fields, fields, strict=True))
     for setting in renamed:

@@ -49,8 +49,7 @@ def check_scores(kind: str, scores: ArrayLike, name: str = "scores") -> Floats:
 def check_labels(kind: str, labels: ArrayLike, scores: Floats) -> Floats:
     """Checks labels; returns them as float64 `[n]`, fit for the (checked) scores.
 
-    Raises:
-      ValueError: another number of rows than the scores have, or a label outside the task's values.
+    Raises ValueError for another number of rows than the scores have, or a label outside the task's values.
     """
     array = np.asarray(labels)
     if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):

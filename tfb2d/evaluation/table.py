@@ -30,18 +30,18 @@ def figure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def span(ci95: Sequence[float] | None, digits: int = 3) -> str:
+def span(ci95: Sequence[float] | None) -> str:
     """Formats an interval as `0.801–0.829`; nothing where there is none."""
-    return "" if ci95 is None else f"{ci95[0]:.{digits}f}–{ci95[1]:.{digits}f}"
+    return "" if ci95 is None else f"{ci95[0]:.3f}–{ci95[1]:.3f}"
 
 
-def percent(value: float | None, digits: int = 1) -> str:
+def percent(value: float | None) -> str:
     """Formats a share as a percentage."""
-    return "–" if value is None else f"{100 * value:.{digits}f}%"
+    return "–" if value is None else f"{100 * value:.1f}%"
 
 
 def within(ci95: Sequence[float] | None, show: Callable[[float], str] = percent, what: str = "") -> str:
-    """Formats an interval as ` (80.1% to 82.9%)`, to stand behind its figure; nothing where there is none."""
+    """Formats an interval as ` (80.1% to 82.9%)`, to follow its figure; nothing where there is none."""
     return "" if ci95 is None else f" ({what}{show(ci95[0])} to {show(ci95[1])})"
 
 
@@ -224,8 +224,8 @@ def _of_model(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
     faster = speed_up(report, key)
     if faster is not None and faster >= 2:
         lines.append(("speed", f"{faster:,.0f} times the teacher's, one row at a time"))
-    if found := report.get("contrasts"):
-        lines.append(("negation", contrast_line(found, key)))
+    if contrasts := report.get("contrasts"):
+        lines.append(("negation", contrast_line(contrasts, key)))
     if embedding := report["latency"].get(f"{key}_embed_query"):
         single = embedding["single_ms"]
         lines.append(("embedding", f"a query in {duration(single['p50'])}, p99 {duration(single['p99'])}"))

@@ -21,13 +21,9 @@ def teacher_scores(
 ) -> tuple[Floats, Matches]:
     """Finds the probabilities that files hold for rows, given as one sequence of n texts a field.
 
-    See `data.scores` for the files' columns, and `data.join` for matching.
-
-    Returns:
-      (float64 `[n]` or, of a multi-class task, `[n, k]`, NaN where no file has a score for the text; how many matched).
-
-    Raises:
-      DataError: a file that cannot be used, without such columns, with too many bad rows, or with scores of other rows.
+    See `data.scores` for the files' columns, and `data.join` for matching. Returns (float64 `[n]` or, of a multi-class
+    task, `[n, k]`, NaN where no file has a score for the text; how many matched). Raises DataError for a file that
+    cannot be used, without such columns, with too many bad rows, or with scores of other rows.
     """
     logits, matches = join_scores(task, files, columns, reading=reading)
     scores = probabilities(logits).astype(np.float64)
@@ -49,12 +45,8 @@ def teacher_warnings(
 ) -> list[str]:
     """Says in a sentence for each doubt why a teacher's scores should be checked.
 
-    Args:
-      task: of the rows.
-      labels: `[n]` of the rows that the teacher scored, n > 0.
-      teacher: its metrics on these rows.
-      retention: the accuracy of the model, "student" or "twin", over the teacher's on these rows.
-      model: its name.
+    `labels` are those of the n > 0 rows that the teacher scored, `teacher` its metrics on them. `retention` is the
+    accuracy of the `model`, "student" or "twin", over the teacher's.
     """
     sentences = []
     if retention is not None and retention > MOST_RETENTION:

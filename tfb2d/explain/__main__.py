@@ -46,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
     differ.switch("disagree", "List the rows that teacher and student decide differently.")
     differ.words("teacher_logits", "With --data: files with the teacher's logits of these rows.", metavar="FILE,...")
     differ.choice("split", "Rows of --disagree in a run folder.", "valid", ("valid", "test"))
-    differ.integer("rows", "Rows that --disagree lists, those furthest apart first.", 20, 1)
+    differ.integer("rows", "Rows that --disagree lists, the largest differences first.", 20, 1)
     files = parser.group("files and output")
     files.words(
         "data", "Files, globs or folders: texts for --nearest, labelled rows for --disagree.", metavar="FILE,..."
@@ -198,6 +198,6 @@ def _disagree(source: "Source", _: Sequence[str], level: str, options: Namespace
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("explain")
+    run_command("explain")

@@ -33,7 +33,7 @@ NUMBERS_AT_ONCE = 2**22  # elements of the largest tensor of a chunk of steps; b
 
 @dataclass(frozen=True)
 class NGram:
-    """Holds an n-gram of a text, and what it adds to the logit."""
+    """An n-gram of a text, and what it adds to the logit."""
 
     field: int  # index of the text field
     start: int  # index of the first token
@@ -47,7 +47,7 @@ class NGram:
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """Holds a query token and a title token by index and text, their cosine, and what the pair adds to the logit."""
+    """A query token and a title token by index and text, their cosine, and what the pair adds to the logit."""
 
     query: int
     title: int
@@ -58,7 +58,7 @@ class SoftMatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Holds the contributions to one row's logit."""
+    """The contributions to one row's logit."""
 
     texts: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]  # of each field, as the student reads them
@@ -81,7 +81,7 @@ class Explanation:
         values = [np.zeros(len(tokens)) for tokens in self.tokens]
         if self.offsets is not None:
             tokens, window = self.offsets.shape
-            for offset in range(window):  # the mark behind the last token counts as the last token
+            for offset in range(window):  # the mark after the last token counts as the last token
                 at = np.minimum(np.arange(tokens) + offset, tokens - 1)
                 np.add.at(values[0], at, self.offsets[:, offset])
             return values
@@ -96,7 +96,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Side:
-    """Holds a field of the row."""
+    """A field of the row."""
 
     tokens: list[bytes]  # as the student reads them
     # `[tokens, orders]` int, the n-grams' rows of the table; of a composed n-gram that of its first token
@@ -115,14 +115,10 @@ def explain(
     target: int | None = None,
     calibration: Calibration | None = None,
 ) -> Explanation:
-    """Computes what each n-gram and each soft match adds to a row's logit.
+    """Computes what each n-gram and each soft match adds to a row's logit, by an integral of `steps` (midpoint rule).
 
-    Args:
-      student: a trained one.
-      texts: one a field.
-      steps: of the integral; the midpoint rule.
-      target: the class whose logit is explained; by default the likeliest, which is the one that the model decides for.
-      calibration: from logits to the probabilities that say which class that is; by default there is none.
+    `target` is the class whose logit is explained; by default the likeliest, which is the one that the model decides
+    for, by the `calibration` where there is one. The row has a text for each field.
     """
     sides = [_side(student, text) for text in texts]
     logits = student.model([tf.constant([text]) for text in texts], training=False).numpy()[0]
@@ -186,9 +182,8 @@ def _integrate(
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Averages the gradients of all weights along the line from 0 to 1.
 
-    Returns:
-      What each n-gram (or part of a composed one) adds, `[tokens, orders or window]` float64 a field; and what each pair of
-      tokens adds, `[query tokens, title tokens]`, None without soft matching.
+    Returns what each n-gram (or part of a composed one) adds, `[tokens, orders or window]` float64 a field; and what
+    each pair of tokens adds, `[query tokens, title tokens]`, None without soft matching.
     """
     shapes = [side.parts.shape[:2] for side in sides]
     largest = max(int(np.prod(side.parts.shape)) for side in sides)

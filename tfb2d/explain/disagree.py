@@ -45,7 +45,7 @@ class TeacherRows:
 
 @dataclass(frozen=True)
 class Row:
-    """Holds a row on which teacher and student differ; `why` is a sentence about its unusual measures."""
+    """A row on which teacher and student differ; `why` is a sentence about its unusual measures."""
 
     texts: tuple[str, ...]
     label: str
@@ -57,9 +57,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """Holds the case study: its rows, and how often each measure is unusual."""
+    """The case study: its rows, and how often each measure is unusual."""
 
-    rows: list[Row]  # those furthest apart first
+    rows: list[Row]  # the largest differences first
     lead: str  # what was compared
     shares: dict[str, tuple[float, float]]  # measure to (share unusual of the differing rows, of the agreeing rows)
 
@@ -77,8 +77,7 @@ class Case:
 def from_run(source: Source, split: str) -> TeacherRows:
     """Reads a run's split, with its teachers' logits stacked as for the student and calibrated on validation.
 
-    Raises:
-      DataError: the student does not come from a run folder, or the run is not finished.
+    Raises DataError where the student does not come from a run folder, or the run is not finished.
     """
     from tfb2d.distill.targets import stacked_logits
     from tfb2d.evaluation.calibration import calibrate_known
@@ -111,10 +110,7 @@ def from_files(
     """Reads rows of files, and looks the teacher's scores up by their texts; labels may be missing.
 
     Rows whose texts no model can read are left out, and counted in `origin`. `fields` are columns of text fields that have
-    other names, each FIELD=COLUMN.
-
-    Raises:
-      DataError: files that cannot be used, or no teacher's scores.
+    other names, each FIELD=COLUMN. Raises DataError for files that cannot be used, or no teacher's scores.
     """
     if not teacher:
         raise DataError("--disagree with --data needs the teacher's scores of these rows: --teacher_logits=FILES")

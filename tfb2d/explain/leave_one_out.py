@@ -18,11 +18,9 @@ Rank = Callable[[str, Sequence[str]], NDArray[np.floating]]  # a query and n tit
 def leave_one_out(rank: Rank, query: str, title: str) -> tuple[float, list[list[str]], list[list[float]]]:
     """Computes by how much each token of a pair raises the logit: that of the pair less that without the token.
 
-    Unlike integrated gradients these values do not sum to the logit: a word that stands twice hardly matters once. The
+    Unlike integrated gradients these values do not sum to the logit: a word that occurs twice hardly matters once. The
     model is asked once for the title's words together, and once for each of the query's. Texts have no lone surrogates.
-
-    Returns:
-      (the pair's score, the tokens of query and title, what each of them adds to the logit).
+    Returns (the pair's score, the tokens of query and title, what each of them adds to the logit).
     """
     texts = (query, title)
     tokens = [[token.decode() for token in text_spec.tokens(text, MAX_TOKENS)] for text in texts]

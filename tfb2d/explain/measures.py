@@ -22,7 +22,7 @@ SHORT = frozenset(b"t".split())  # `don't` is don ' t to the student: its last t
 
 @dataclass(frozen=True)
 class Measure:
-    """Holds a measure's title and number format; `low` says that small values are suspicious, not large ones."""
+    """A measure's title and number format; `low` says that small values are suspicious, not large ones."""
 
     title: str
     form: str
@@ -63,8 +63,7 @@ class Seen:
 def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: Run) -> Seen:
     """Counts how often some rows' n-grams occur in a run's transfer set, and all occurrences in each row of the table.
 
-    Raises:
-      RunError: the run's stage `rows` is not finished, or was made for another student.
+    Raises RunError where the run's stage `rows` is not finished, or was made for another student.
     """
     from tfb2d.students.rows import HashedRows
 
@@ -100,11 +99,8 @@ def measures(
 ) -> dict[str, np.ndarray]:
     """Measures all rows; returns `[n]` float64 by the names of MEASURES.
 
-    Args:
-      student: whose n-grams they are.
-      columns: texts, one sequence a field.
-      teacher: its probabilities, `[n]` or `[n, k]`.
-      seen: how often their n-grams occur in the transfer set; None leaves the measures that need it out.
+    `columns` are texts, one sequence a field; `teacher` are its probabilities, `[n]` or `[n, k]`. `seen` says how often the
+    rows' n-grams occur in the transfer set; None leaves the measures that need it out.
     """
     n, most = len(columns[0]), student.config.max_tokens
     names = ["unseen", "rare", "collided"] * (seen is not None) + ["negations", "tokens", "cut", "margin"]

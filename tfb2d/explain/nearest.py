@@ -24,7 +24,7 @@ Key = tuple[bytes, ...]
 
 @dataclass(frozen=True)
 class Candidates:
-    """Holds n-grams of texts, `[n]` each: names as people read them, tokens, occurrences, and rows of the table."""
+    """N-grams of texts, `[n]` each: names as people read them, tokens, occurrences, and rows of the table."""
 
     names: list[str]
     orders: np.ndarray
@@ -47,10 +47,7 @@ def candidates(student: "Student", texts: Iterable[str], min_count: int = 2) -> 
     """Counts the whole n-grams of texts, of the student's orders; rarer ones than `min_count` are left out.
 
     Of a student with a window, which composes n-grams, the candidates are single tokens at an n-gram's first place; with a
-    vocabulary, those that have rows of their own. Rows for affixes are left out.
-
-    Raises:
-      DataError: nothing is left.
+    vocabulary, those that have rows of their own. Rows for affixes are left out. Raises DataError where nothing is left.
     """
     counts: Counter[Key] = Counter()
     for text in texts:
@@ -92,22 +89,18 @@ def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Holds an n-gram with its nearest n-grams."""
+    """An n-gram with its nearest n-grams."""
 
     name: str  # of the n-gram
     count: int  # how often the texts have it
     norm: float  # of its row; 0 where training never met it, and it has no neighbours
     sharing: tuple[tuple[str, int], ...]  # other candidates in the same row, the most frequent first
-    # (name, cosine, count, candidates sharing that row), nearest first. Each row stands once; zero rows are left out.
+    # (name, cosine, count, candidates sharing that row), nearest first. Each row is there once; zero rows are left out.
     nearest: tuple[tuple[str, float, int, int], ...]
 
 
 def nearest(student: "Student", among: Candidates, ngram: str, top: int = 10) -> Neighbours:
-    """Returns the candidates whose table rows have the largest cosine with an n-gram's.
-
-    Raises:
-      DataError: an n-gram that the student has no rows for.
-    """
+    """Returns the candidates with the largest cosine to an n-gram; raises DataError where it has no rows."""
     tokens = tuple(text_spec.tokens(ngram, student.config.max_tokens))
     if len(tokens) not in row_orders(student):
         orders = ", ".join(map(str, row_orders(student)))

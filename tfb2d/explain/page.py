@@ -18,11 +18,8 @@ def render(
 ) -> str:
     """Returns the page; whatever comes from data is escaped.
 
-    Args:
-      title: in the page's head.
-      rows: each with what stands beside it: `facts`, a list of (name, value), and `why`, a sentence.
-      table: a row of titles and rows of cells, above the rows; () for none.
-      lead: a sentence under the title.
+    Each row has `facts`, a list of (name, value), and `why`, a sentence, beside it. Above the rows are `lead`, a
+    sentence, and `table`, a row of titles and rows of cells; () for none.
     """
     shown = table and {
         "titles": table[0],

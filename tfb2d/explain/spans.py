@@ -8,7 +8,7 @@ from tfb2d.students.text_spec import fold_table
 
 @dataclass(frozen=True)
 class Span:
-    """Is a piece of a text, and what it adds to the logit: 0 between tokens and behind the last one that is read."""
+    """Is a piece of a text, and what it adds to the logit: 0 between tokens and after the last token that is read."""
 
     text: str
     value: float
@@ -35,7 +35,7 @@ def positions(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def spans(text: str, tokens: Sequence[str], values: Sequence[float]) -> tuple[Span, ...]:
-    """Cuts a text into its tokens (as of `positions`), with what each adds, and what stands between; joined they are it."""
+    """Cuts a text into its tokens (as of `positions`), with what each adds, and what is between; joined they are it."""
     pieces: list[Span] = []
     end = 0
     for (first, last), value in zip(positions(text, tokens), values, strict=False):

@@ -9,7 +9,7 @@ import numpy as np
 from tfb2d.cli.terminal import printable
 from tfb2d.explain.views import Part, View
 
-UP, DOWN = (29, 95, 209), (190, 75, 10)  # adds to the score, takes from it: hues that colour-blind readers tell apart
+UP, DOWN = (29, 95, 209), (190, 75, 10)  # adds to the score, takes from it: hues that colour-blind readers distinguish
 
 
 def colours(stream: TextIO, environment: Mapping[str, str] = os.environ, choice: str = "auto") -> str:

@@ -89,6 +89,6 @@ def run(options: Namespace) -> int:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("monitor")
+    run_command("monitor")

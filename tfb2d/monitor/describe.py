@@ -1,7 +1,7 @@
 """The figures of windows, computed from their sums."""
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -16,14 +16,10 @@ BASELINE_ROWS = 500  # least scored rows of a first window that others are compa
 def describe(
     by_time: Sequence[tuple[int, Window]], past: Reference | None, own_scores: bool, task: Task, orders: Sequence[int]
 ) -> dict[str, Any]:
-    """Returns volume, lengths, new n-grams and score drift, by window and over all.
+    """Returns volume, lengths, new n-grams and score drift, by window (start and sums) and over all.
 
-    Args:
-      by_time: start and sums of each window.
-      past: of the training rows, or None.
-      own_scores: whether `past` has the scores of the model that is monitored. Otherwise the first window is the baseline.
-      task: the model's.
-      orders: of the n-grams.
+    `own_scores` says whether the reference `past` has the scores of the model that is monitored. Otherwise the first
+    window is the baseline.
     """
     total = by_time[0][1].none_like()
     for _, window in by_time:
@@ -44,7 +40,7 @@ def describe(
 
 
 def _utc(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _figures(

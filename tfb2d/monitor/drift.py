@@ -51,12 +51,8 @@ def psi(reference: ArrayLike, counts: ArrayLike, bins: NDArray[np.int64] | None 
     degrees of freedom times 1/n + 1/m (Yurdakul, Statistical properties of PSI, 2018). Rows of one ranking resemble each
     other, so their PSI without drift is larger.
 
-    Args:
-      reference, counts: `[bins]`.
-      bins: the coarse bin of each bin; None keeps the bins.
-
-    Returns:
-      `{"psi", "chance", "chance95"}`; values are None where one side has no rows.
+    Both histograms are `[bins]`; `bins` is the coarse bin of each bin, None keeps them. Returns `{"psi", "chance",
+    "chance95"}`; values are None where one side has no rows.
     """
     from scipy.stats import chi2
 

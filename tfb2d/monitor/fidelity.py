@@ -31,9 +31,8 @@ def compare(
     """Compares the logged scores of `n` rows with the teacher's logits `[n, k]`: over all, by version, and by window.
 
     Each of the windows, which are `length` seconds long, gets its "fidelity". Rows without a logit (NaN) do not count.
-
-    Returns:
-      `{"fidelity": {"overall", "versions"}, "scatter": (teacher's scores, student's), "examples" with `show_text`}`.
+    Returns `{"fidelity": {"overall", "versions"}, "scatter": (teacher's scores, student's), "examples" with
+    `show_text`}`.
     """
     scores = np.stack([item.scores for item in sample]).astype(np.float64)
     both: NDArray[np.bool_] = np.isfinite(np.concatenate([logits, scores], 1)).all(1)
@@ -69,12 +68,8 @@ def compare(
 def fidelity(teacher: Floats, student: Floats, requests: NDArray[np.int64], seed: int = 0) -> dict[str, Any]:
     """Returns agreement of decisions, correlation of logits and mean distance of probabilities, with 95% intervals.
 
-    The bootstrap draws requests, not rows, since the titles of one query are not independent.
-
-    Args:
-      teacher, student: probabilities `[n]`, or `[n, k]`.
-      requests: `[n]`, equal for rows of the same request.
-      seed: of the bootstrap's draws.
+    Probabilities are `[n]`, or `[n, k]`. The bootstrap draws requests, not rows, since the titles of one query are not
+    independent; `requests`, `[n]`, are equal for rows of the same request.
 
     Returns:
       `{"rows", "agreement", "correlation", "distance"}`; the last three are `{"value", "ci95"}`, None where undefined.

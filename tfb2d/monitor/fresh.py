@@ -28,7 +28,7 @@ from tfb2d.resume import bring_up, fingerprint, set_aside
 
 @dataclass(frozen=True)
 class SampledRow:
-    """Holds a row of the sample."""
+    """A row of the sample."""
 
     texts: tuple[str, ...]
     scores: NDArray[np.float32]  # logged, [k]
@@ -53,15 +53,9 @@ def relabel(
 ) -> NDArray[np.float32]:
     """Returns the teacher's logits of the sample's table, `[rows, k]`; NaN where the files of `logits` lack a text.
 
-    Args:
-      sample: the folder of `write_sample`.
-      task: the model's.
-      out: the folder of the labelled shards; a stopped labelling goes on there.
-      teacher: a saved teacher's folder; None where there are `logits`.
-      logits: files with the task's fields and logits, made elsewhere (`TeacherConfig.logits`), by `quoting`.
-
-    Raises:
-      ConfigError, DataError: no such teacher, a teacher of another task, or files that cannot be used.
+    `sample` is the folder of `write_sample`. Without a teacher's folder, `logits` are files with the task's fields and
+    logits, made elsewhere (`TeacherConfig.logits`). `out` gets the labelled shards; a stopped labelling continues there.
+    Raises ConfigError or DataError for no such teacher, a teacher of another task, or files that cannot be used.
     """
     rows = fingerprint_files(part_files(sample))
     if logits:
@@ -112,9 +106,7 @@ def write_fresh(
 
     Leaves out rows without a logit, and texts that repeat an earlier row or a held-out text. Texts are compared up to case,
     punctuation and spacing (`text_key`). `sample` is the folder of `write_sample`, `logits` are what `relabel` returned.
-
-    Returns:
-      `{"rows", "duplicates", "held_out", "unlabelled"}`.
+    Returns `{"rows", "duplicates", "held_out", "unlabelled"}`.
     """
     left, seen, kept = Counter[str](), set[str](), []
     table = read_table(sample, task.fields)

@@ -19,16 +19,10 @@ COUNTED_TOKENS = 100_000  # held while counting
 
 
 class Intake:
-    """Takes in a log batch by batch.
-
-    Args:
-      hasher: of the n-grams.
-      known: the n-grams of the reference; None counts no n-gram as new.
-      windows: where rows are summed up.
-      sample: of the rows that are fit for training.
+    """Takes in a log batch by batch: into `windows`, and into a `sample` of the rows that are fit for training.
 
     Attributes:
-      tokens: how often each new token occurs.
+      tokens: how often each new token occurs; none is new where the n-grams of the reference are not known.
       unusable: rows that are unfit for training, by reason.
     """
 

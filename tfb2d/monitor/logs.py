@@ -24,7 +24,7 @@ CHARS = 1 << 24
 
 @dataclass(frozen=True)
 class Rows:
-    """Holds rows of several requests, in the order of the log."""
+    """Rows of several requests, in the order of the log."""
 
     texts: list[list[bytes]]  # n texts a field, bytes
     scores: NDArray[np.float32]  # `[n, k]`; NaN where a score was not logged
@@ -58,10 +58,7 @@ def log_files(patterns: Sequence[str]) -> tuple[list[Path], int]:
     """Returns the files of a log, by name, and the number of those that are still being written.
 
     A folder means all files in it. Files `*.part` are incomplete; they are read once ABANDONED seconds old, as their writer
-    was killed.
-
-    Raises:
-      DataError: there are no files.
+    was killed. Raises DataError where there are no files.
     """
     paths: dict[Path, None] = {}  # keys are an ordered set
     unfinished = 0

@@ -76,15 +76,9 @@ def load_or_build(
 ) -> Reference:
     """Loads the reference of transfer rows from `cache`, or builds and saves it where files or settings changed.
 
-    Args:
-      patterns: rows with the task's fields (a run's transfer table), or one `reference.safetensors` from elsewhere.
-      scorer, hasher: the model, and what makes its n-grams.
-      cache: the file to load from or to save to.
-      seed: of the sample that is scored.
-      quoting: how TSV and CSV files were written, see `read_rows`.
-
-    Raises:
-      DataError: files that cannot be used, or a reference with other n-grams.
+    `patterns` name rows with the task's fields (a run's transfer table), or one `reference.safetensors` from elsewhere.
+    `seed` is of the sample that is scored. Raises DataError for files that cannot be used, or a reference with other
+    n-grams.
     """
     shape = (hasher.orders, hasher.max_tokens, SPEC["version"])
     if len(patterns) == 1 and patterns[0].endswith(".safetensors"):

@@ -19,7 +19,7 @@ _YEAR_10000 = 253_402_300_800  # seconds since 1970; datetime ends there
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """Holds the rows of a logged request."""
+    """The rows of a logged request."""
 
     texts: list[list[bytes]]  # n texts a field of the task, the bytes of the request
     scores: Floats  # `[n, k]`, NaN where the log has no score
@@ -49,9 +49,7 @@ class Unroller:
     def read(self, record: bytes) -> LoggedRequest:
         """Returns the rows of a serialized PredictionLog.
 
-        Raises:
-          Ignored: it has no rows.
-          ValueError: it is no PredictionLog, or its tensors are malformed.
+        Raises Ignored where it has no rows, ValueError where it is no PredictionLog or its tensors are malformed.
         """
         log = prediction_log_pb2.PredictionLog()
         try:

@@ -35,7 +35,7 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 @dataclass
 class Comparison:
-    """Holds two servers' answers to the same requests."""
+    """Two servers' answers to the same requests."""
 
     before: NDArray[np.float32]  # scores `[n]`, or `[n, k]`
     after: NDArray[np.float32]  # of the same shape
@@ -184,6 +184,6 @@ def run(options: Namespace) -> int:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("shadow")
+    run_command("shadow")

@@ -1,7 +1,7 @@
 """Reads TFRecord files that may be damaged.
 
 TensorFlow's reader ends a file at its first damaged record, and a record with a very long length can end the process.
-Servers that write logs get killed, and disks fill up. So this reader reports damage, goes on behind it, and yields every
+Servers that write logs get killed, and disks fill up. So this reader reports damage, continues after it, and yields every
 whole record.
 
 Format: `tfb2d.serving.tfrecord`; the whole file may be compressed with gzip or zlib.
@@ -25,14 +25,9 @@ _CHUNK = 1 << 20
 def records(path: Path, damaged: Damaged, consumed: Callable[[int], None] | None = None) -> Iterator[tuple[int, bytes]]:
     """Yields the whole records of a file with their numbers, counted from 1 with the damaged ones.
 
-    Args:
-      path: the file.
-      damaged: called for each damage: data that does not match its CRC, bytes that are no record, an end within a
-        record. The skipped bytes end where the next record begins, which may lie within the length of a torn record.
-      consumed: called with the number of bytes read from the file, for a progress bar.
-
-    Raises:
-      OSError: the file cannot be read.
+    `damaged` is called for each damage: data that does not match its CRC, bytes that are no record, an end within a
+    record. The skipped bytes end where the next record begins, which may lie within the length of a torn record.
+    `consumed` is called with the number of bytes read, for a progress bar.
     """
     with path.open("rb") as file:
         stream = _Stream(file, consumed)

@@ -20,7 +20,7 @@ _UNITS = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 @dataclass
 class Window:
-    """Holds sums over the rows of a window of time."""
+    """Sums over the rows of a window of time."""
 
     NAMES = ("rows", "requests", "scored", "empty", "new_rows", "bytes")
 
@@ -50,11 +50,7 @@ class Window:
 
 
 def seconds_of(length: str) -> int:
-    """Returns the seconds of "15m", "6h", "1d" or "1w"; 0 of "".
-
-    Raises:
-      DataError: something else.
-    """
+    """Returns the seconds of "15m", "6h", "1d" or "1w"; 0 of ""; raises DataError for anything else."""
     if not length:
         return 0
     number, unit = length[:-1], length[-1]
@@ -66,9 +62,7 @@ def seconds_of(length: str) -> int:
 class Windows:
     """Collects windows of equal length, which begin at multiples of it since 1970-01-01 UTC, a Thursday.
 
-    Args:
-      length: seconds; 0 chooses the shortest of LENGTHS with SHOWN windows or fewer.
-      shape: fields, orders, classes.
+    `length` 0 chooses the shortest of LENGTHS, in seconds, with SHOWN windows or fewer. `shape` is fields, orders, classes.
     """
 
     def __init__(self, length: int, shape: tuple[int, int, int]) -> None:

@@ -2,7 +2,7 @@
 
   tfb2d train --config=graded --workdir=runs/graded
 
-The catalogue stands in `examples/pricerunner` (35,311 offers, UCI data set 837, CC BY 4.0); `--config=graded:FILE` takes
+The catalogue is in `examples/pricerunner` (35,311 offers, UCI data set 837, CC BY 4.0); `--config=graded:FILE` takes
 another one with the columns product_title, cluster_id, cluster_label and category_label.
 
 A query means a product, its model family, or a brand within a category. It may be misspelt, lack the brand, or say

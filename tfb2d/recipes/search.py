@@ -9,7 +9,7 @@ which is, in three commands, each skipped where it was done before:
       --model=saved_models/search_twin --index=runs/search/index
   tfb2d search serve --index=runs/search/index --ranker=saved_models/search --teacher=runs/search/teachers/minilm
 
-Data: 35,311 offers of PriceRunner (UCI data set 837, CC BY 4.0), which stand in `examples/pricerunner`. The data stage
+Data: 35,311 offers of PriceRunner (UCI data set 837, CC BY 4.0), which are in `examples/pricerunner`. The data stage
 makes pairs of them as for `--config=pricerunner`, a few thousand with labels and more without. `--config=search:FILE`
 takes another catalogue with the columns product_title, cluster_id, cluster_label and category_label.
 

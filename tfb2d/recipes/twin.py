@@ -1,4 +1,4 @@
-"""A twin on your own files: queries and titles are embedded apart, so that titles can be embedded once and searched.
+"""A twin on your own files: queries and titles are embedded separately, so that titles can be embedded once and searched.
 
   tfb2d train --config=twin --workdir=runs/shop --config.data.train=labelled.tsv --config.data.unlabelled=logs/
 

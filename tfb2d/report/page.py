@@ -11,7 +11,7 @@ EXCERPT = 400  # characters of a text that an example shows
 
 @dataclass(frozen=True)
 class Picture:
-    """Holds SVG pictures of a page with their title, caption and legend."""
+    """SVG pictures of a page with their title, caption and legend."""
 
     title: str
     svgs: Sequence[str]
@@ -23,10 +23,7 @@ class Picture:
 def render(template: Path, **values: Any) -> str:
     """Returns the page of a template, a file that extends `base.html`; texts among its values are escaped.
 
-    It may include templates of this package and of its own folder.
-
-    Raises:
-      jinja2.TemplateError: the template names a value that is missing.
+    It may include templates of this package and of its own folder. A value that is missing is a jinja2.TemplateError.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -47,7 +44,7 @@ def card(title: str, value: str, note: str) -> dict[str, str]:
 
 
 def table_row(cells: Sequence[tuple[str, str]], key: str = "") -> dict[str, Any]:
-    """Returns a row of (figure, small print below it), the title first; `key` is the model's whose colour stands there."""
+    """Returns a row of (figure, small print below it), the title first; `key` is the model's, for its colour."""
     return {"key": key, "cells": cells}
 
 

@@ -74,12 +74,9 @@ def _drawn(draw: Callable[[Any], None], width: float, height: float, style: dict
 
 
 def svg(name: str, draw: Callable[[Any], None], width: float, height: float) -> str:
-    """Draws a figure as an `<svg>` element of a page, without prologue, links, fonts and size.
+    """Draws a figure of so many inches as an `<svg>` element of a page, without prologue, links, fonts and size.
 
-    Args:
-      name: of the picture; the element's ids begin with it.
-      draw: draws on a matplotlib figure.
-      width, height: inches.
+    `draw` draws on a matplotlib figure. The ids of the elements begin with the picture's name.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     text = _drawn(draw, width, height, STYLE, transparent=True, metadata=nothing)

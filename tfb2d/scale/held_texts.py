@@ -1,4 +1,4 @@
-"""Holds the texts that must not leak, in memory, and says which rows leak them: the data stage's rule, and near texts."""
+"""The texts that must not leak, in memory, and which rows leak them: the data stage's rule, and near texts."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +19,7 @@ from tfb2d.scale.prepare_config import PrepareConfig
 class HeldTexts:
     """Knows the held-out texts of files.
 
-    Raises:
-      DataError: too many rows cannot be used, or there are none: then leaks would stay unseen.
+    Raises DataError where too many rows cannot be used, or there are none: then leaks would stay unseen.
     """
 
     def __init__(self, files: Sequence[Path], config: PrepareConfig) -> None:

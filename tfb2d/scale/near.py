@@ -5,7 +5,7 @@ with a chance of `1 - (1 - J^r)^b`, where J is the Jaccard similarity of their w
 by word, so what is called near is near. What is missed is at most MISSED of the pairs at the threshold, fewer above.
 
 Rows meet by entries, one for each text and band, sorted by the band's key. Where very many texts are alike, each is
-compared with the first LEADERS of its band. Those behind them are like these, so a near one is rarely missed.
+compared with the first LEADERS of its band. The later ones are like these, so a near one is rarely missed.
 """
 
 import math
@@ -73,15 +73,10 @@ def word_columns(near_keys: Iterable[str], fields: int) -> tuple[list[pa.ListArr
 
 
 def band_keys(sets: Sequence[pa.ListArray], exact: np.ndarray, threshold: float) -> np.ndarray:
-    """Returns the keys by which near texts find each other.
+    """Returns the keys by which near texts find each other, uint64 `[n, bands]`.
 
-    Args:
-      sets: a list of uint32 word hashes a text, for each field.
-      exact: uint64 `[n]`, see `word_sets`.
-      threshold: the least similarity.
-
-    Returns:
-      uint64 `[n, bands]`. Near texts share a key with a chance of at least 1 - MISSED.
+    `sets` and `exact` are those of `word_sets`. Texts of at least the similarity `threshold` share a key with a chance
+    of at least 1 - MISSED.
     """
     from datasketch import MinHash
 
@@ -109,15 +104,10 @@ def _tagged(column: pa.ListArray, field: int) -> Iterator[list[int]]:
 def are_near(
     left: Sequence[pa.ListArray], i: np.ndarray, right: Sequence[pa.ListArray], j: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Compares pairs of texts whose exact words are the same.
+    """Compares pairs (i, j) of texts whose exact words are the same: whether they are near, bool `[p]`.
 
-    Args:
-      left, right: word hashes a text, for each field; the words of a text differ from each other.
-      i, j: the pairs, `[p]` each.
-      threshold: the least Jaccard similarity, in each field. Two blank fields are alike.
-
-    Returns:
-      bool `[p]`.
+    A text is given by its distinct word hashes in each field. `threshold` is the least Jaccard similarity in each
+    field. Two blank fields are alike.
     """
     near = np.ones(len(i), bool)
     for own, other in zip(left, right, strict=True):
@@ -130,7 +120,7 @@ def are_near(
 
 
 def _numbered(column: pa.ListArray) -> np.ndarray:
-    """Returns the hashes of all lists, each behind the number of its list."""
+    """Returns the hashes of all lists, each after the number of its list."""
     numbers = np.repeat(np.arange(len(column), dtype=np.uint64), column.value_lengths().to_numpy())
     return numbers << np.uint64(32) | column.flatten().to_numpy().astype(np.uint64)
 
@@ -143,15 +133,10 @@ def any_near(
     count: np.ndarray,
     threshold: float,
 ) -> np.ndarray:
-    """Says which texts are near one of their first LEADERS candidates. A text that has found one is not compared any more.
+    """Says which texts are near one of their first LEADERS candidates, bool `[n]`; the first near one ends the search.
 
-    Args:
-      left, right, threshold: see `are_near`.
-      place: `[m]` row of `right` by the candidate's number.
-      first, count: `[n]` number of a text's first candidate, and how many there are in a row.
-
-    Returns:
-      bool `[n]`.
+    `place` `[m]` is the row of `right` by the candidate's number. `first` and `count`, `[n]`, say where a text's candidates
+    begin and how many there are. The others are those of `are_near`.
     """
     matched = np.zeros(len(first), bool)
     todo = np.flatnonzero(count)
@@ -173,17 +158,12 @@ def entry_schema(sets: Sequence[str]) -> pa.Schema:
 def entries(
     rows: pa.RecordBatch, sets: Sequence[str], number: int, kept: np.ndarray, leaks: Leaks, threshold: float
 ) -> Iterator[pa.RecordBatch]:
-    """Makes the entries of rows, without those that are near a held-out text.
+    """Makes the entries of rows, without those that are near a held-out text, as `leaks` says.
 
-    Args:
-      rows: with their words, in the columns `sets`, and `exact`, see `word_sets`.
-      number: of the first row that stays; they are numbered one behind the other.
-      kept: bool `[n]`, True; gets False where a row is near a held-out text.
-      leaks: says which texts are near a held-out one.
-      threshold: the least similarity.
+    Rows have their words in the columns `sets` and `exact`, see `word_sets`. `number` is that of the first row that
+    stays; the next ones follow. `kept`, bool `[n]`, gets False where a row is near a held-out text.
 
-    Yields:
-      The entries of some rows, sorted by the key. Rows rise from one batch to the next.
+    Yields the entries of some rows, sorted by the key. Rows rise from one batch to the next.
     """
     for start in range(0, rows.num_rows, SLICE):
         some = rows.slice(start, SLICE)
@@ -205,15 +185,11 @@ def near_rows(
 ) -> Iterator[np.ndarray]:
     """Finds rows that are near an earlier one with the same key, among the first LEADERS with this key.
 
-    Entries are compared in groups of bounded size. Of the groups before, a key's first LEADERS entries are kept, so the
-    size of the groups does not matter to what is found.
+    Entries are compared in groups of about `group_bytes`. Of the groups before, a key's first LEADERS entries are kept,
+    so the groups' size does not change the outcome. `batches` have all entries of some keys; rows rise from one to the
+    next.
 
-    Args:
-      batches: all entries of some keys; rows rise from one batch to the next.
-      group_bytes: of entries that are compared together.
-
-    Yields:
-      Numbers of near rows, uint64 `[m]`, perhaps several times.
+    Yields numbers of near rows, uint64 `[m]`, perhaps several times.
     """
     waiting: list[pa.RecordBatch] = []
     leaders: list[pa.RecordBatch] = []
@@ -222,8 +198,8 @@ def near_rows(
         waiting.append(batch)
         size += batch.nbytes
         if size >= group_bytes:
-            found, leaders, seen = _compared([*leaders, *waiting], sets, threshold, seen)
-            yield found
+            near, leaders, seen = _compared([*leaders, *waiting], sets, threshold, seen)
+            yield near
             waiting, size = [], 0
     if waiting:
         yield _compared([*leaders, *waiting], sets, threshold, seen)[0]
@@ -232,7 +208,7 @@ def near_rows(
 def _compared(
     batches: Sequence[pa.RecordBatch], sets: Sequence[str], threshold: float, seen: int
 ) -> tuple[np.ndarray, list[pa.RecordBatch], int]:
-    """Returns the near rows of those behind the row `seen`, the entries to keep, and the last row."""
+    """Returns the near rows of those after the row `seen`, the entries to keep, and the last row."""
     table = pa.Table.from_batches(batches, entry_schema(sets))
     table = table.sort_by([("band", "ascending"), ("row", "ascending")]).combine_chunks()
     keys, rows = (table[name].to_numpy() for name in ("band", "row"))
@@ -241,5 +217,5 @@ def _compared(
     rank = np.arange(len(keys)) - first
     count = np.where(rows.astype(np.int64) > seen, rank, 0)
     words = [table[name].chunk(0) for name in sets]
-    found = any_near(words, words, np.arange(len(keys)), first, count, threshold)
-    return rows[found], table.filter(pa.array(rank < LEADERS)).to_batches(), int(rows.max())
+    near = any_near(words, words, np.arange(len(keys)), first, count, threshold)
+    return rows[near], table.filter(pa.array(rank < LEADERS)).to_batches(), int(rows.max())

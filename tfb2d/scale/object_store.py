@@ -25,18 +25,13 @@ def is_remote(pattern: str) -> bool:
 
 
 def bring_here(patterns: Sequence[str], folder: Path) -> list[str]:
-    """Copies the files that remote patterns name; those that are here already, unchanged, are kept.
+    """Copies the files that remote patterns name into a folder; those that are here already, unchanged, are kept.
 
-    Args:
-      patterns: URIs of a file, of a folder, or with `*` in the last part; others are passed through. Pyarrow's options may
-        follow: `?region=eu-west-1&endpoint_override=...`; credentials come from where the store's own tools have them.
-      folder: gets the copies, each below its bucket and folders.
+    Patterns are URIs of a file, of a folder, or with `*` in the last part; others are passed through. Pyarrow's options may
+    follow: `?region=eu-west-1&endpoint_override=...`; credentials come from where the store's own tools have them.
 
-    Returns:
-      The patterns; in place of remote ones the paths of the copies, sorted within a pattern.
-
-    Raises:
-      DataError: a store does not answer, or a pattern that no file matches.
+    Returns the patterns; in place of remote ones the paths of the copies, sorted within a pattern. Raises DataError where a
+    store does not answer, or no file matches.
     """
     here: list[str] = []
     for pattern in patterns:
@@ -63,8 +58,7 @@ def _copied(pattern: str, folder: Path) -> list[str]:
 def place_of(path: str, folder: Path) -> Path:
     """Returns where a store's file is copied to: below the folder, whatever its path is.
 
-    Raises:
-      DataError: the path has a part "..", which could lead out of the folder.
+    Raises DataError where the path has a part "..", which could lead out of the folder.
     """
     if ".." in path.split("/"):
         raise DataError(f"{path}: a path with '..' in it is not copied; give the file another name")

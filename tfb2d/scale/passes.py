@@ -36,41 +36,30 @@ from tfb2d.scale.sorted_files import part_of_keys, read_range, write_sorted
 
 RUN_ROWS, RUN_BYTES = 65_536, 16 * 2**20  # of rows that are sorted in memory, the text's bytes
 GROUP_PARTS = 2  # times a part's bytes are compared together: the whole part, unless many texts are alike
-ROW_BITS = 32  # a row's number in a part; the part's number stands above them
+ROW_BITS = 32  # a row's number in a part; the part's number is above them
 
 Counts = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PreparePass:
-    """A pass, which holds paths and numbers alone, so that a machine of a cluster can start it.
+    """A pass, which holds paths and numbers alone, so that a machine of a cluster can start it."""
 
-    Attributes:
-      name: of the pass, and of the method that does a piece.
-      work: absolute path of the passes' files, on storage that all machines share.
-      out: absolute path of the output.
-      files, held_out: absolute paths of the rows, and of those that must not leak.
-      config: the settings.
-      pieces: how many pieces this pass has.
-      before: how many pieces the pass had whose files are read.
-      part_rows: rows of each part that `drop` left, for `shards`.
-    """
-
-    name: str
-    work: str
-    out: str
+    name: str  # of the pass, and of the method that does a piece
+    work: str  # absolute path of the passes' files, on storage that all machines share
+    out: str  # absolute path of the output
+    # files, held_out: absolute paths of the rows, and of those that must not leak
     files: tuple[str, ...]
     held_out: tuple[str, ...]
-    config: PrepareConfig
-    pieces: int
-    before: int = 0
-    part_rows: tuple[int, ...] = ()
+    config: PrepareConfig  # the settings
+    pieces: int  # how many pieces this pass has
+    before: int = 0  # how many pieces the pass had whose files are read
+    part_rows: tuple[int, ...] = ()  # rows of each part that `drop` left, for `shards`
 
     def start(self) -> Callable[[int], Counts]:
         """Returns the function that does a piece and writes its counts, by which the piece is known to be done.
 
-        Raises:
-          DataError: this machine has another output folder than the driver.
+        Raises DataError where this machine has another output folder than the driver.
         """
         if not Path(self.work).exists():
             raise DataError(f"{self.work} is not the driver's folder; all machines must share the output's storage")
@@ -83,11 +72,11 @@ class PreparePass:
         return work
 
     def counts_path(self, piece: int) -> Path:
-        """Returns where a piece's counts stand once it is done."""
+        """Returns where a piece's counts are once it is done."""
         return Path(self.work) / self.name / f"{piece:05d}.json"
 
     def rows_path(self, name: str, piece: int) -> Path:
-        """Returns where a piece's rows stand, under the name of what they are."""
+        """Returns where a piece's rows are, under the name of what they are."""
         return Path(self.work) / name / f"{piece:05d}.arrow"
 
     def _before(self, name: str) -> list[Path]:
@@ -140,7 +129,7 @@ class PreparePass:
             yield self._distinct(waiting)
 
     def _keyed(self, batch: pa.RecordBatch, counts: Counter[str]) -> pa.RecordBatch:
-        """Returns the rows that leak nothing, behind their hashes and keys."""
+        """Returns the rows that leak nothing, after their hashes and keys."""
         config = self.config
         groups = batch.column(config.columns.index(config.group)).to_pylist() if config.group else None
         texts = zip(*(batch.column(i).to_pylist() for i in range(len(config.fields))), strict=True)

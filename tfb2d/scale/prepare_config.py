@@ -12,35 +12,24 @@ MOST_MB = 1024  # of a part: a column of Arrow's strings holds 2 GiB, and parts 
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Says which rows of a transfer set stay, and in which order.
+    """Says which rows of a transfer set stay, and in which order."""
 
-    Attributes:
-      fields: the text columns.
-      keep: more columns to keep, as text, where a file has them.
-      group: column whose values must not be shared with the held-out rows; "" compares the texts alone.
-      near: Jaccard similarity of words from which on a text is a near duplicate, or a leak; 0 looks for none.
-      seed: of the shuffle.
-      rows_per_shard: rows of an output file.
-      part_mb: megabytes of rows that are brought together at once. It does not change the output, but a stopped run goes on
-        with the same number alone.
-      max_rejected: share of bad rows at which to stop.
-      max_chars, quoting: see `data.readers.read_rows`.
-      engine: "local" works in this process, "ray" in Ray's actors; the bytes are equal.
-      ray: where Ray runs.
-    """
-
-    fields: tuple[str, ...]
-    keep: tuple[str, ...] = ("id", "label")
-    group: str = ""
+    fields: tuple[str, ...]  # the text columns
+    keep: tuple[str, ...] = ("id", "label")  # more columns to keep, as text, where a file has them
+    group: str = ""  # column whose values must not be shared with the held-out rows; "" compares the texts alone
+    # Jaccard similarity of words from which on a text is a near duplicate, or a leak; 0 looks for none
     near: float = 0.8
-    seed: int = 0
-    rows_per_shard: int = 65_536
+    seed: int = 0  # of the shuffle
+    rows_per_shard: int = 65_536  # rows of an output file
+    # Megabytes of rows that are brought together at once. It does not change the output, but a stopped run continues with
+    # the same number alone
     part_mb: int = 32
-    max_rejected: float = without_effect(0.01)
+    max_rejected: float = without_effect(0.01)  # share of bad rows at which to stop
+    # max_chars, quoting: see `data.readers.read_rows`
     max_chars: int = 20_000
     quoting: str = "auto"
-    engine: str = without_effect("local")
-    ray: RayConfig = field(default_factory=RayConfig)
+    engine: str = without_effect("local")  # "local" works in this process, "ray" in Ray's actors; the bytes are equal
+    ray: RayConfig = field(default_factory=RayConfig)  # where Ray runs
 
     def __post_init__(self) -> None:
         require(bool(self.fields), "name at least one text column (fields)")
@@ -52,7 +41,7 @@ class PrepareConfig:
 
     @property
     def part_bytes(self) -> int:
-        """Returns the bytes of a part, as it stands on disk between two passes."""
+        """Returns the bytes of a part, as it is on disk between two passes."""
         return self.part_mb * MEGABYTE
 
     @property

@@ -33,22 +33,16 @@ LEFT_OUT = ("rejected", "leaked", "group_leaked", "near_leaked", "duplicates", "
 
 @dataclass(frozen=True)
 class PrepareOutcome(Outcome):
-    """Counts the rows that were read; all but `rows` and `shards` sum up to it.
-
-    Attributes:
-      rejected: that could not be used.
-      leaked, group_leaked, near_leaked: left out, see `HeldOut.leak`; near ones also by similarity.
-      duplicates: left out, because another row has the same text (`data.keys.text_key`).
-      near_duplicates: left out, because an earlier row is near.
-    """
+    """Counts the rows that were read; all but `rows` and `shards` sum up to it."""
 
     rows: int
-    rejected: int
+    rejected: int  # that could not be used
+    # leaked, group_leaked, near_leaked: left out, see `HeldOut.leak`; near ones also by similarity
     leaked: int
     group_leaked: int
     near_leaked: int
-    duplicates: int
-    near_duplicates: int
+    duplicates: int  # left out, because another row has the same text (`data.keys.text_key`)
+    near_duplicates: int  # left out, because an earlier row is near
     kept: int
     shards: int
 
@@ -56,7 +50,7 @@ class PrepareOutcome(Outcome):
 def prepare_files(
     inputs: Sequence[str], held_out: Sequence[str], out: Path, config: PrepareConfig, progress: bool = True
 ) -> PrepareOutcome:
-    """Writes the distinct rows of files, shuffled, without held-out texts. What was stopped goes on.
+    """Writes the distinct rows of files, shuffled, without held-out texts. What was stopped is resumed.
 
     The output depends on the rows, the settings and the seed: not on how the input is cut into files, nor on the engine.
 
@@ -65,8 +59,6 @@ def prepare_files(
       held_out: the same of the rows that must not leak, which have the same text columns. They are held in memory.
       out: gets `part-*.parquet` with `config.columns` as text, and `_manifest.json`. Rows that cannot be used go to
         `<out>.rejected.jsonl`.
-      config: what stays, and the engine.
-      progress: whether to show a progress bar a pass.
 
     Raises:
       RunBusyError: another process prepares into `out`.
@@ -113,7 +105,7 @@ def _with_columns_there_are(files: Sequence[Path], held: Sequence[Path], config:
 
 
 class _Driver:
-    """Runs the passes, one behind the other, by either engine."""
+    """Runs the passes in turn, by either engine."""
 
     def __init__(
         self, files: Sequence[Path], held: Sequence[Path], out: Path, config: PrepareConfig, progress: bool
@@ -154,7 +146,7 @@ class _Driver:
     ) -> list[Counts]:
         """Does the pieces of a pass that are missing; returns the counts of all.
 
-        Files that the pass alone reads are deleted behind it.
+        Files that the pass alone reads are deleted after it.
         """
         job = replace(self._job, name=name, pieces=pieces, before=before, part_rows=part_rows)
         done = [job.counts_path(piece) for piece in range(pieces)]

@@ -64,12 +64,7 @@ class _Actor:
 
 
 def run_on_actors(job: Job, pieces: Iterable[int], config: RayConfig) -> Iterator[tuple[int, Any]]:
-    """Does pieces of work on Ray's actors. Memory does not grow with the pieces: each actor holds at most AHEAD.
-
-    Args:
-      job: the work.
-      pieces: their indices.
-      config: where Ray runs, and what an actor gets.
+    """Does pieces of a job on Ray's actors. Memory does not grow with the pieces: each actor holds at most AHEAD.
 
     Yields:
       A piece's index and what the work returned, in the order in which they end; each piece once.
@@ -91,7 +86,7 @@ def run_on_actors(job: Job, pieces: Iterable[int], config: RayConfig) -> Iterato
 
 
 class _Pool:
-    """Holds the actors and the answers that are due."""
+    """The actors and the answers that are due."""
 
     def __init__(self, ray: Any, job: Job, config: RayConfig) -> None:
         self._ray = ray

@@ -14,7 +14,7 @@ from tfb2d.errors import MemberGoneError, RunError, UserError
 
 OBJECT_STORE = 100 * 2**20  # bytes; only indices and counts pass through it (Ray needs 75 MiB)
 PATIENCE = 20.0  # seconds for a cluster's first answer
-RESTARTS = 3  # of all workers, after one of them died; each time they go on from the checkpoint
+RESTARTS = 3  # of all workers, after one of them died; each time they continue from the checkpoint
 _VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
     "RAY_worker_niceness": "0",  # Ray's own 15 starves the work where anything else runs on the machine
@@ -31,13 +31,8 @@ class ClusterError(UserError):
 def connected(config: RayConfig) -> Iterator[Any]:
     """Joins the cluster of `config.address`; without an address starts Ray here, and stops it at the block's end.
 
-    Where this process has joined a cluster already, that one is used and left as it is.
-
-    Yields:
-      The module `ray`.
-
-    Raises:
-      ClusterError: Ray is not installed, or no cluster answers at the address.
+    Where this process has joined a cluster already, that one is used and left as it is. Yields the module `ray`. Raises
+    ClusterError where Ray is not installed, or no cluster answers at the address.
     """
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
@@ -109,14 +104,8 @@ def train_on_ray(
 ) -> int:
     """Runs a function in workers of Ray Train, which find each other by TF_CONFIG, as `MultiWorkerMirroredStrategy` asks.
 
-    Args:
-      work: the function; it joins the cluster before its first op of TensorFlow.
-      arguments: of the function, in each worker the same.
-      out: a folder that all machines share; Ray Train writes down there how far it is.
-      config: where Ray runs, how many workers there are, and what each gets.
-
-    Returns:
-      How many workers there were.
+    `work` joins the cluster before its first op of TensorFlow; its `arguments` are the same in each worker. In `out`, a
+    folder that all machines share, Ray Train writes down how far it is. Returns how many workers there were.
 
     Raises:
       ClusterError: Ray or Ray Train is not installed, or no cluster answers.

@@ -28,8 +28,7 @@ def write_sorted(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schem
 def read_range(paths: Sequence[Path], first: int, last: int) -> Iterator[pa.RecordBatch]:
     """Streams the rows whose key lies between `first` and `last`, both included, file by file and batch by batch.
 
-    Raises:
-      DataError: a file is damaged, or not there.
+    Raises DataError where a file is damaged, or not there.
     """
     bounds = np.array([first, last], np.uint64)
     for path in paths:

@@ -9,7 +9,9 @@
 The names below are loaded when they are first used, so that importing this package costs nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tfb2d.imports import late
 
 if TYPE_CHECKING:
     from tfb2d.search.answer import Answer as Answer
@@ -17,12 +19,7 @@ if TYPE_CHECKING:
     from tfb2d.search.searcher import Searcher as Searcher
 
 _HOMES = {"Answer": "answer", "Hit": "answer", "Searcher": "searcher"}
-__all__ = ["Answer", "Hit", "Searcher"]
+__all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+    __getattr__ = late(__name__, _HOMES)

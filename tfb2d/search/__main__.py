@@ -15,34 +15,27 @@
 """
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError, nearest
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 COMMANDS = {name: f"tfb2d.search.{name}" for name in ("build", "update", "query", "evaluate", "bench", "serve")}
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags: it has none without one of `COMMANDS`."""
     parser.group("what to do").texts("command", f"One of {', '.join(COMMANDS)}.")
 
 
 def run(options: Namespace) -> None:
-    """Says which commands there are.
-
-    Raises:
-      UserError: always, since a command line with one of them does not come here.
-    """
+    """Says which commands there are, by a UserError: a command line with one of them does not come here."""
     given = options.command[0] if options.command else ""
     known = f"tfb2d search takes one of {', '.join(COMMANDS)}"
     raise UserError(f"there is no command {given!r}{nearest(given, COMMANDS)}; {known}" if given else known)
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("search")
+    run_command("search")

@@ -1,4 +1,4 @@
-"""Holds what a search answers."""
+"""What a search answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -48,11 +48,8 @@ _LOG = logging.getLogger("tfb2d.search")
 class Api:
     """Answers the requests to /api.
 
-    Args:
-      searcher: an open index.
-      explainer, teacher: None where nothing ranks, or where there is no teacher.
-      threads: searches at once. Explanations and the teacher have a thread each.
-      waiting: searches that may wait for a thread.
+    `explainer` and `teacher` are None where nothing ranks, or where there is no teacher. `threads` is how many searches
+    run at once, `waiting` how many may wait. Explanations and the teacher have a thread each.
     """
 
     def __init__(

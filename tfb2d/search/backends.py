@@ -19,12 +19,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 def settle(backend: str, rows: int, dim: int, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Returns the backend for a catalogue of so many rows and numbers a vector, and all its parameters.
 
-    Args:
-      backend: a key of `DEFAULTS`, or "auto".
-      given: parameters that the user set.
-
-    Raises:
-      UserError: a parameter that the backend lacks, or too few titles for it.
+    `backend` is a key of `DEFAULTS`, or "auto". Raises UserError for a `given` parameter that the backend lacks, or too few
+    titles for it.
     """
     if backend == "auto":
         backend = "exact" if rows <= EXACT_ROWS else "hnsw"

@@ -16,26 +16,24 @@ index:
 * milliseconds of the twin's query encoding, in a server's session and called from Python;
 * memory and files in MB per million titles; titles embedded and indexed per second.
 
-It takes minutes per 100,000 titles and goes on where it was stopped. Judged rows are as of `tfb2d search evaluate`.
+It takes minutes per 100,000 titles and continues where it was stopped. Judged rows are as of `tfb2d search evaluate`.
 """
 
 import math
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
 from tfb2d.search.evaluate import judged_flags
 from tfb2d.search.flags import DTYPES, source_of, titles_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 INDEXES = ("hnsw-float16", "hnsw-int8", "ivfpq-float16", "sq-int8")
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     titles_flags(parser, required=True)
     models = parser.group("models")
@@ -47,7 +45,7 @@ def add_arguments(parser: "Parser") -> None:
     what.integer("distractors", "Titles to add.", 0, 0)
     what.integer("seed", "Of the distractors.", 0, 0)
     what.words("indexes", "Beside exact search: BACKEND-DTYPE.", INDEXES, metavar="NAME,...")
-    what.words("ef_search", "Further settings of HNSW to measure.", ("64", "256"), metavar="N,...")
+    what.numbers("ef_search", "Further settings of HNSW to measure.", (64, 256), empty=True)
     what.integer("m", "Neighbours of a title in HNSW.", 16, 2)
     what.integer("ef_construction", "Candidates while HNSW is built.", 100, 2)
     what.flag(
@@ -67,8 +65,6 @@ def run(options: Namespace) -> None:
     for backend, _, dtype in names:
         if backend not in ("exact", "hnsw", "ivfpq", "sq") or dtype not in DTYPES:
             raise UserError(f"--indexes: {backend}-{dtype} is no BACKEND-DTYPE such as {', '.join(INDEXES)}")
-    if not all(ef.isdecimal() for ef in options.ef_search):
-        raise UserError(f"--ef_search={','.join(options.ef_search)}: whole numbers")
     from tfb2d.bench.bert import ARCHITECTURES
 
     if options.peer and options.peer not in ARCHITECTURES:

@@ -6,28 +6,25 @@
   tfb2d search build --titles=catalogue.csv --model=twin:8500/shop_twin --index=index \\
       --backend=milvus --milvus=http://milvus:19530
 
-The vectors stand in INDEX/catalogue-*/part-*.parquet with ids and titles; everything else is made from these. A build that
-was stopped or killed goes on where it was: call it again. So does a build with another backend, which embeds nothing anew.
+The vectors are in INDEX/catalogue-*/part-*.parquet with ids and titles; everything else is made from these. A build that
+was stopped or killed continues where it was: call it again. So does one with another backend, which embeds nothing anew.
 The index that is there stays in use until the new one is whole. If a file of an index was damaged, the same call mends it.
 
-Ids are texts and each stands once: a row with an id that came before, without an id or without a title is rejected, counted
+Ids are texts, each used once: a row with an id that came before, without an id or without a title is rejected, counted
 and listed in INDEX/catalogue-*/rejected.jsonl.
 """
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import counted
 from tfb2d.search.flags import backend_flags, parameters_of, source_of, titles_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     titles_flags(parser, required=True)
     models = parser.group("model and index")

@@ -1,6 +1,6 @@
 """The catalogue of an index: ids, titles and their vectors in Parquet parts, which are the truth.
 
-Beside each part stands a copy as an Arrow file, which is memory-mapped. So a row's title and vector are read without
+Beside each part is a copy as an Arrow file, which is memory-mapped. So a row's title and vector are read without
 loading the part, and opening a catalogue of a million titles takes milliseconds. The copies can be made anew.
 """
 
@@ -58,11 +58,7 @@ def write_part(path: Path, ids: Sequence[str], titles: Sequence[str], vectors: V
 
 
 def read_part(path: Path) -> pa.Table:
-    """Reads a part.
-
-    Raises:
-      DataError: it is not a whole Parquet file.
-    """
+    """Reads a part; raises DataError where it is not a whole Parquet file."""
     try:
         with pq.ParquetFile(path) as file:
             return file.read().combine_chunks()

@@ -76,7 +76,7 @@ class Comparison:
         }
         for name, folder in made.items():
             _LOG.info("measures %s", name)
-            ef_search = [int(ef) for ef in options.ef_search] if name.startswith("hnsw") else []
+            ef_search = options.ef_search if name.startswith("hnsw") else []
             figures = run_on_one_core(replace(task, index=folder, is_base=name == BASE, ef_search=ef_search))
             settings = Manifest.read(folder)
             figures["parameters"] = dict(settings.parameters)
@@ -91,8 +91,7 @@ class Comparison:
     def _peer(self) -> dict[str, Any]:
         """Makes the cross-encoder to compare with, if any; its weights are random, since speed does not depend on them.
 
-        Raises:
-          UserError: the packages that it needs are missing.
+        Raises UserError where the packages that it needs are missing.
         """
         name = self._options.peer
         if not name:
@@ -166,11 +165,9 @@ def _seconds(folder: Path, otherwise: float) -> float:
 def distractors(titles: Sequence[str], count: int, seed: int = 0) -> Iterator[str]:
     """Yields titles that are neither a real one nor each other; the same arguments give the same ones.
 
-    Each has the words of a real title, about half of them replaced by words that stand at the same place (from the left) in
-    other titles. So lengths, brands in front and sizes at the end are as in the real ones.
-
-    Raises:
-      DataError: the titles have too few words to make `count` of them.
+    Each has the words of a real title, about half of them replaced by words that stand at the same place (from the
+    left) in other titles. So lengths, brands in front and sizes at the end are as in the real ones. Raises DataError
+    where the titles have too few words to make `count` of them.
     """
     split = [words for words in (title.split() for title in titles) if words]
     if not split:

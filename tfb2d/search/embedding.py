@@ -46,13 +46,10 @@ class Embedded(Outcome):
 def embed_catalogue(
     index: Path, source: Source, model: Model, identity: Identity, dtype: str, *, progress: bool = True
 ) -> tuple[str, Embedded]:
-    """Embeds all titles of files into a folder of the index; goes on where a killed call stopped.
+    """Embeds all titles of files into a folder of the index; continues where a killed call stopped.
 
-    Returns:
-      The folder's name, and what it holds.
-
-    Raises:
-      DataError: files that cannot be used, too many rejected rows, or no titles.
+    Returns the folder's name, and what it holds. Raises DataError for files that cannot be used, too many rejected
+    rows, or no titles.
     """
     paths = source.paths()
     made_from = fingerprint(

@@ -5,28 +5,27 @@
 
 A judged row is a query, a title (or, with --id, its id) and a label; a label above 0 says that the title is relevant,
 and is its gain. Titles without a label count as not relevant, so figures are lower bounds where few titles were judged.
-Random order stands beside the others. Intervals (95%) are by drawing queries.
+Random order is measured beside them. Intervals (95%) are by drawing queries.
 """
 
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import quoting_flag
+from tfb2d.cli.arguments import Parser, quoting_flag
 from tfb2d.errors import counted
 from tfb2d.search.flags import open_searcher, searched_flags
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.search.judgements import Columns
 
 EXTRA = "search"
 
 
-def judged_flags(parser: "Parser", required: bool = True, id_flag: str = "id", title_flag: str = "title") -> None:
-    """Adds the flags that say where judged rows stand."""
+def judged_flags(parser: Parser, id_flag: str = "id", title_flag: str = "title") -> None:
+    """Adds the flags that say where judged rows are."""
     judged = parser.group("judged rows")
     text = "Files of judged rows, globs or folders, separated by commas."
-    judged.words("judged", text, required=required, metavar="FILE,...")
+    judged.words("judged", text, required=True, metavar="FILE,...")
     judged.flag("query", "The column of the queries.", "query", metavar="COLUMN")
     judged.flag(title_flag, "The column of the titles.", "title", metavar="COLUMN")
     judged.flag(id_flag, "The column of the titles' ids, to be used instead of their text.", "", metavar="COLUMN")
@@ -34,19 +33,19 @@ def judged_flags(parser: "Parser", required: bool = True, id_flag: str = "id", t
 
 
 def columns_of(options: Namespace, id_flag: str = "id", title_flag: str = "title") -> "Columns":
-    """Returns where judged rows stand."""
+    """Returns where judged rows are."""
     from tfb2d.search.judgements import Columns
 
     key, title = getattr(options, id_flag), getattr(options, title_flag)
     return Columns(options.judged, options.query, key, title, options.label, options.quoting, options.max_rejected)
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     searched_flags(parser)
     how = parser.group("how")
     how.integer("retrieve", "Fused titles that the ranker ranks.", 100, 1)
-    how.words("recall_at", "Ranks at which recall is measured.", ("10", "100", "200"), metavar="N,...")
+    how.numbers("recall_at", "Ranks at which recall is measured.", (10, 100, 200))
     judged_flags(parser)
     reading = parser.group("reading")
     reading.real("max_rejected", "Share of bad rows at which to stop.", 0.01, 0.0, 1.0)
@@ -63,12 +62,9 @@ def run(options: Namespace) -> None:
     from tqdm import tqdm
 
     from tfb2d.atomic import write_json
-    from tfb2d.errors import UserError
     from tfb2d.search.judgements import measure, read_judgements
 
-    if not options.recall_at or not all(k.isdecimal() and int(k) > 0 for k in options.recall_at):
-        raise UserError(f"--recall_at={','.join(options.recall_at)}: whole numbers above 0")
-    recall_at = sorted({int(k) for k in options.recall_at})
+    recall_at = sorted(set(options.recall_at))
     with open_searcher(options) as searcher:
         judgements = read_judgements(columns_of(options), searcher.catalogue)
         with tqdm(total=len(judgements.gains), desc="search", unit=" queries", disable=not options.progress) as bar:

@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.best import Rows, best_rows
 from tfb2d.search.catalogue import Catalogue, Vectors
-from tfb2d.search.fusion import Rows, ordered
 from tfb2d.search.manifest import Manifest
 
 DECIMALS = 6  # of scores: sums of floats in another order differ below, and equal vectors shall tie
@@ -32,18 +32,13 @@ class Backend:
 
     @classmethod
     def load(cls, index: Path, manifest: Manifest, catalogue: Catalogue) -> Self:
-        """Returns the index that was saved in a folder; nothing is built.
-
-        Raises:
-          SearchError: its file is missing or was cut short.
-        """
+        """Returns a saved index; builds nothing. Raises SearchError where its file is missing or cut short."""
         return cls.create(manifest, catalogue)
 
     def search(self, query: Vectors, k: int, deleted: NDArray[np.bool_]) -> Rows:
-        """Returns about k rows near a unit vector `[dim]`, each once, none of them deleted, in any order.
+        """Returns about k live rows near a unit vector `[dim]`, each once, in any order.
 
-        Raises:
-          SearchError: a server did not answer.
+        Raises SearchError where a server did not answer.
         """
         raise NotImplementedError
 
@@ -85,7 +80,7 @@ class Exact(Backend):
         for start, vectors in self._blocks if self._blocks is not None else self._catalogue.blocks():
             scores[start : start + len(vectors)] = scores_of(vectors, query)
         live = np.flatnonzero(~deleted)
-        return ordered(live, scores[live], k)[0]
+        return best_rows(live, scores[live], k)[0]
 
     def close(self) -> None:
         """Frees the vectors."""

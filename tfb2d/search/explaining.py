@@ -41,29 +41,21 @@ class NGramShare:
 
 @dataclass(frozen=True)
 class Moved:
-    """Holds what moved the score of a pair.
+    """What moved the score of a pair."""
 
-    Attributes:
-      score: the ranker's, from 0 to 1.
-      query, title: the texts, cut into words and what stands between them.
-      ngrams: the largest contributions first; none where words were left out.
-      method: `GRADIENTS` or `LEFT_OUT`.
-    """
-
-    score: float
+    score: float  # the ranker's, from 0 to 1
+    # query, title: the texts, cut into words and what is between them
     query: tuple[Span, ...]
     title: tuple[Span, ...]
-    ngrams: tuple[NGramShare, ...]
-    method: str
+    ngrams: tuple[NGramShare, ...]  # the largest contributions first; none where words were left out
+    method: str  # `GRADIENTS` or `LEFT_OUT`
 
 
 class Explainer:
     """Explains the scores of a ranker; the student's weights are looked for and loaded at the first call.
 
-    Args:
-      rank: asks the ranker.
-      model: the ranker's exported folder, whose run is looked for as `tfb2d explain` does; "" where a server ranks.
-      student: the student's folder or its run's, where it cannot be found from `model`.
+    `rank` asks the ranker. `model` is its exported folder, whose run is looked for as `tfb2d explain` does; "" where a
+    server ranks. `student` is the student's folder or its run's, where it cannot be found from `model`.
     """
 
     def __init__(self, rank: Rank, model: str = "", student: str = "") -> None:
@@ -73,11 +65,7 @@ class Explainer:
         self._looked = False
 
     def explain(self, query: str, titles: Sequence[str]) -> list[Moved]:
-        """Explains the scores of titles for one query.
-
-        Args:
-          query, titles: any texts.
-        """
+        """Explains the scores of titles for one query; any texts will do."""
         query, titles = _clean(query), [_clean(title) for title in titles]
         source = self._find(query, titles)
         if source is None:
@@ -119,11 +107,8 @@ class Explainer:
 class TeacherOnDemand:
     """A saved teacher's scores of single titles: it is slow, so it looks only at what somebody asks it about.
 
-    It is loaded at its first question, which takes some seconds, and answers one at a time.
-
-    Raises:
-      ConfigError: the folder holds no teacher.
-      UserError: the teacher takes single texts.
+    It is loaded at its first question, which takes some seconds, and answers one at a time. Raises ConfigError where
+    the folder holds no teacher; UserError where the teacher takes single texts.
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.atomic import atomic_path
+from tfb2d.best import Rows
 from tfb2d.errors import UserError
 from tfb2d.search.answer import REPAIR, SearchError
 from tfb2d.search.catalogue import SCALE, Catalogue
 from tfb2d.search.exact import Backend
-from tfb2d.search.fusion import Rows
 from tfb2d.search.manifest import Manifest
 
 faiss: Any = library  # its types are generated and incomplete
@@ -36,10 +36,9 @@ _TRAINING = 64  # rows per inverted list; FAISS warns below 39
 
 
 def ivfpq_parameters(rows: int, dim: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the parameters of inverted lists with those that are 0 filled in.
+    """Fills in the parameters of inverted lists that are 0.
 
-    Raises:
-      UserError: too few titles, or bytes that do not divide the width.
+    Raises UserError for too few titles, or for bytes that do not divide the width.
     """
     if rows < _IVF_ROWS:
         raise UserError(f"ivfpq needs {_IVF_ROWS:,} titles to learn from, and there are {rows:,}; use exact or hnsw")
@@ -125,11 +124,7 @@ class Faiss(Backend):
         self._index.add(self._scaled(vectors))
 
     def save(self, path: Path) -> None:
-        """Writes the index, atomically.
-
-        Raises:
-          OSError: it cannot be written; the disk is full, for example.
-        """
+        """Writes the index, atomically; raises OSError where it cannot be written."""
         with atomic_path(path) as temporary:
             try:
                 faiss.write_index(self._index, str(temporary))

@@ -3,18 +3,17 @@
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tfb2d.cli.arguments import Group, reading_flags
+from tfb2d.cli.arguments import Group, Parser, reading_flags
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.search.searcher import Searcher
     from tfb2d.search.titles import Source
 
 DTYPES = ("float32", "float16", "int8")  # of the vectors in a catalogue
 
 
-def titles_flags(parser: "Parser", required: bool) -> None:
-    """Adds the flags that say where titles stand."""
+def titles_flags(parser: Parser, required: bool) -> None:
+    """Adds the flags that say where titles are."""
     files = parser.group("titles")
     text = "TSV, CSV, JSON lines or Parquet files, globs or folders, separated by commas."
     files.words("titles", text, required=required, metavar="FILE,...")
@@ -24,13 +23,13 @@ def titles_flags(parser: "Parser", required: bool) -> None:
 
 
 def source_of(options: Namespace) -> "Source":
-    """Returns where the titles stand."""
+    """Returns where the titles are."""
     from tfb2d.search.titles import Source
 
     return Source(options.titles, options.id, options.title, options.quoting, options.max_chars, options.max_rejected)
 
 
-def searched_flags(parser: "Parser") -> Group:
+def searched_flags(parser: Parser) -> Group:
     """Adds the flags that say what is searched; returns their group."""
     what = parser.group("what is searched")
     what.flag("index", "The index's folder, made by tfb2d search build.", required=True, metavar="DIR")
@@ -48,7 +47,7 @@ def open_searcher(options: Namespace) -> "Searcher":
     return Searcher.open(options.index, twin=options.twin, ranker=options.ranker)
 
 
-def backend_flags(parser: "Parser") -> None:
+def backend_flags(parser: Parser) -> None:
     """Adds the flags that say how vectors are kept and searched."""
     how = parser.group("vectors")
     text = "How vectors are stored. int8 takes a quarter of float32."
@@ -60,11 +59,7 @@ def backend_flags(parser: "Parser") -> None:
 
 
 def parameters_of(options: Namespace) -> dict[str, Any]:
-    """Returns the backend's parameters.
-
-    Raises:
-      UserError: one that is not NAME=NUMBER.
-    """
+    """Returns the backend's parameters; raises UserError for one that is not NAME=NUMBER."""
     from tfb2d.errors import UserError
 
     parameters: dict[str, Any] = {"uri": options.milvus} if options.milvus else {}

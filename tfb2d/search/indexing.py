@@ -50,22 +50,12 @@ def build(
     parameters: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Manifest:
-    """Builds an index over the titles of files. What is done is skipped, what was killed goes on.
+    """Builds an index over the titles of files. What is done is skipped, what was killed is resumed.
 
-    Embeddings are made anew only where files, model or dtype have changed. Until the new index is whole the old one stays
-    and can be searched. An index of the same titles that was updated since keeps its updates.
-
-    Args:
-      index: the folder to write.
-      source: the titles.
-      model_name: the twin, see `Model`.
-      dtype: how vectors are stored.
-      backend, parameters: see `backends.settle`.
-      progress: whether to show progress bars.
-
-    Raises:
-      DataError: files that cannot be used.
-      UserError: a model or settings that cannot work.
+    Embeddings are made anew only where files, model or dtype have changed. Until the new index is whole the old one
+    stays and can be searched. An index of the same titles that was updated since keeps its updates. `model_name` is the
+    twin, see `Model`; `backend` and `parameters` are those of `backends.settle`. Raises DataError for files that cannot
+    be used; UserError for a model or settings that cannot work.
     """
     with contextlib.closing(Model(model_name, timeout=60.0)) as model:
         identity = model.identity()
@@ -126,17 +116,9 @@ def update(
     """Adds, replaces and deletes titles, without embedding any other title again.
 
     Row numbers are never used twice: a replaced title gets a new one. The vectors' index is added to. BM25 is counted
-    anew, since the weight of each word depends on all titles; that takes seconds per million.
-
-    Args:
-      index: the index's folder.
-      source: titles to add; a known id replaces its title.
-      deleted: ids to delete.
-      model: the twin, by default the one that the index was built with.
-
-    Raises:
-      SearchError: there is no index, or the model is another version.
-      DataError: files that cannot be used, or an id that is both added and deleted.
+    anew, since the weight of each word depends on all titles; that takes seconds per million. The twin is by default
+    the one that the index was built with. Raises SearchError where there is no index, or the model is another version;
+    DataError for files that cannot be used, or an id that is both added and deleted.
     """
     with locked(index):
         before = Manifest.read(index)
@@ -194,11 +176,8 @@ def finish(
 ) -> Manifest:
     """Makes BM25 and the vectors' index of a catalogue, then writes `index.json` and deletes what it replaces.
 
-    Args:
-      after: the manifest, whose catalogue is whole.
-      before: the manifest whose vectors' index is added to; None builds it.
-      out: rows that were deleted since.
-      words: whether BM25 is made; else the manifest's is there already.
+    `after` is the manifest, whose catalogue is whole. With the manifest `before`, its vectors' index is added to, and
+    `out` are the rows that were deleted since. Without `words`, the manifest's BM25 is there already.
     """
     for part in after.parts:
         mend_copy(index / after.catalogue / part.file, part.rows)

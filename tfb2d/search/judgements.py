@@ -22,23 +22,16 @@ Hits = list[tuple[str, float]]  # key and score, as `measure_retrieval` takes th
 
 @dataclass(frozen=True)
 class Judgements:
-    """Holds what people said of titles.
+    """What people said of titles."""
 
-    Attributes:
-      gains: query -> key -> grade. A key is a title's id, or its text.
-      by_id: whether keys are ids.
-      rejected: rows that could not be used.
-      missing: judged titles that the catalogue does not have; they are no part of `gains`.
-    """
-
-    gains: Mapping[str, Mapping[str, float]]
-    by_id: bool
-    rejected: int = 0
-    missing: int = 0
+    gains: Mapping[str, Mapping[str, float]]  # query -> key -> grade. A key is a title's id, or its text
+    by_id: bool  # whether keys are ids
+    rejected: int = 0  # rows that could not be used
+    missing: int = 0  # judged titles that the catalogue does not have; they are no part of `gains`
 
 
 class Columns(NamedTuple):
-    """Says where judged rows stand; see `titles.Source`."""
+    """Says where judged rows are; see `titles.Source`."""
 
     files: Sequence[str]
     query: str
@@ -50,12 +43,10 @@ class Columns(NamedTuple):
 
 
 def read_judgements(columns: Columns, catalogue: Catalogue) -> Judgements:
-    """Reads judged (query, title, label) rows; of a pair that stands several times the highest label counts.
+    """Reads judged (query, title, label) rows; of a pair that is judged several times the highest label counts.
 
-    With a column of ids titles are known by id, else by their text.
-
-    Raises:
-      DataError: files that cannot be used, too many bad rows, or no query with a relevant title in the catalogue.
+    With a column of ids titles are known by id, else by their text. Raises DataError for files that cannot be used, too
+    many bad rows, or no query with a relevant title in the catalogue.
     """
     rejects = Rejects(None, columns.max_rejected)
     gains: dict[str, dict[str, float]] = {}
@@ -99,15 +90,9 @@ def measure(
 ) -> dict[str, RetrievalFigures]:
     """Measures random order, each leg, both fused, and the ranked titles, if the searcher has a ranker.
 
-    Args:
-      recall_at: ranks at which recall is measured.
-      retrieve: fused titles that are ranked.
-      seed: of the random order.
-      only: names of the ways to measure; None measures all.
-      tick: called after each query.
-
-    Raises:
-      SearchError: a leg or the ranker did not answer; a figure without it would be wrong.
+    `recall_at` are ranks, `retrieve` is how many fused titles are ranked, `seed` is of the random order. `only` names
+    the ways to measure, None takes all. `tick` is called after each query. Raises SearchError where a leg or the ranker
+    did not answer: a figure without it would be wrong.
     """
     depth = max((*recall_at, 10))
     hits: dict[str, dict[str, Hits]] = {}

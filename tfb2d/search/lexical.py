@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfb2d.atomic import sync
+from tfb2d.best import Floats, Rows, best_rows
 from tfb2d.imports import import_bm25s
 from tfb2d.search.answer import REPAIR, SearchError
-from tfb2d.search.fusion import Floats, Rows, ordered
 
 K1, B = 1.2, 0.75  # Lucene's defaults
 _BLOCK = 64  # scores of which the maximum is taken
@@ -41,11 +41,7 @@ _JOINTS = "-./'&,_"  # inside of a word they join its parts
 
 
 class Lexical:
-    """BM25 over the live rows of a catalogue, read from the folder that `write` wrote.
-
-    Raises:
-      SearchError: it is not whole.
-    """
+    """Searches the live rows of a catalogue by BM25, from the folder of `write`; SearchError if it is not whole."""
 
     def __init__(self, folder: Path) -> None:
         bm25s = import_bm25s()
@@ -69,7 +65,7 @@ class Lexical:
             return np.zeros(0, np.int64), np.zeros(0)
         scores = self._bm25.get_scores(tokens)
         matches = contenders(scores, k)
-        documents, best = ordered(matches, scores[matches], k)
+        documents, best = best_rows(matches, scores[matches], k)
         return np.asarray(self._rows[documents], np.int64), best
 
 
@@ -144,7 +140,7 @@ def words(text: str) -> list[str]:
 
 @lru_cache(2**16)
 def _tokens(word: str) -> tuple[str, ...]:
-    """Returns the tokens of what stands between two spaces."""
+    """Returns the tokens of a text between two spaces."""
     word = word.strip(_JOINTS).lstrip("+")
     name = word.rstrip("+#")  # C++, C#
     if not any(char.isalnum() for char in name):

@@ -26,37 +26,24 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest(Outcome):
-    """Says what an index consists of; files are relative to its folder.
+    """Says what an index consists of; files are relative to its folder."""
 
-    Attributes:
-      catalogue: folder of the Parquet parts.
-      parts: in order. A title's row number counts over all of them, and never changes.
-      deleted: file with the row numbers of deleted and replaced titles; "" if there are none.
-      n_deleted: how many they are.
-      dim, dtype: of the vectors: "float32", "float16", or "int8" (scaled by 127).
-      model: the twin.
-      backend: how vectors are searched: "exact", "hnsw", "ivfpq", "sq" or "milvus".
-      parameters: of the backend.
-      files: sizes in bytes of the files that can be made anew from the catalogue, by name; they are checked on opening.
-      lexical: folder of the BM25 index.
-      trained_rows: rows that the backend was built from; later ones were added.
-      version: counts the changes; names of new files carry it.
-    """
-
-    catalogue: str
-    parts: tuple[Part, ...]
+    catalogue: str  # folder of the Parquet parts
+    parts: tuple[Part, ...]  # in order. A title's row number counts over all of them, and never changes
+    # dim, dtype: of the vectors: "float32", "float16", or "int8" (scaled by 127)
     dim: int
     dtype: str
-    model: Identity
-    backend: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    deleted: str = ""
-    n_deleted: int = 0
+    model: Identity  # the twin
+    backend: str  # how vectors are searched: "exact", "hnsw", "ivfpq", "sq" or "milvus"
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # of the backend
+    deleted: str = ""  # file with the row numbers of deleted and replaced titles; "" if there are none
+    n_deleted: int = 0  # how many they are
     vectors: str = ""
-    lexical: str = ""
+    lexical: str = ""  # folder of the BM25 index
+    # Sizes in bytes of the files that can be made anew from the catalogue, by name; they are checked on opening
     files: Mapping[str, int] = field(default_factory=dict)
-    trained_rows: int = 0
-    version: int = 1
+    trained_rows: int = 0  # rows that the backend was built from; later ones were added
+    version: int = 1  # counts the changes; names of new files carry it
     format: int = FORMAT
 
     @property
@@ -75,11 +62,7 @@ class Manifest(Outcome):
 
     @classmethod
     def read(cls, index: Path) -> "Manifest":
-        """Reads `index.json`.
-
-        Raises:
-          SearchError: there is none, or one of another format.
-        """
+        """Reads `index.json`; raises SearchError where there is none, or one of another format."""
         path = index / NAME
         if not path.exists():
             hint = "its build has not finished; run it again" if any(index.glob("catalogue-*")) else "build one"

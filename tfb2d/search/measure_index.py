@@ -32,36 +32,23 @@ _WARM_PEER, _PEER_QUERIES = 2, 30  # a cross-encoder takes a third of a second e
 
 @dataclass(frozen=True)
 class Task:
-    """Says what is measured of an index.
+    """Says what is measured of an index."""
 
-    Attributes:
-      index: its folder.
-      vectors: a .npy file of query vectors, float32 `[queries, dim]`.
-      truth: a .npy file of the rows that exact search finds, `[queries, 1000]`; written where it is missing.
-      queries: texts.
-      twin, ranker: exported models' folders; "" leaves their part out.
-      is_base: whether it is the index whose BM25 and query encoding stand for those of all.
-      peer: arguments of `bench.onnx_bert.open_onnx` for a cross-encoder to rank with instead; {} leaves it out.
-      ef_search: further settings of HNSW to measure.
-    """
-
-    index: Path
-    vectors: Path
-    truth: Path
-    queries: Sequence[str]
+    index: Path  # its folder
+    vectors: Path  # a .npy file of query vectors, float32 `[queries, dim]`
+    truth: Path  # a .npy file of the rows that exact search finds, `[queries, 1000]`; written where it is missing
+    queries: Sequence[str]  # texts
+    # twin, ranker: exported models' folders; "" leaves their part out
     twin: str = ""
     ranker: str = ""
-    is_base: bool = False
+    is_base: bool = False  # whether it is the index whose BM25 and query encoding stand for those of all
+    # Arguments of `bench.onnx_bert.open_onnx` for a cross-encoder to rank with instead; {} leaves it out
     peer: Mapping[str, Any] = field(default_factory=dict)
-    ef_search: Sequence[int] = ()
+    ef_search: Sequence[int] = ()  # further settings of HNSW to measure
 
 
 def run_on_one_core(task: Task) -> dict[str, Any]:
-    """Returns the figures of a task, which is done in a process of its own, bound to one core.
-
-    Raises:
-      SearchError: the process was killed.
-    """
+    """Does a task in a process bound to one core; raises SearchError where that process was killed."""
     core = {max(os.sched_getaffinity(0))}
     # The process is bound before it imports this module, so libraries start a thread each.
     with ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, core)) as process:

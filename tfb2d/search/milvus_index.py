@@ -16,10 +16,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.best import Rows
 from tfb2d.search.answer import SearchError
 from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.exact import Backend
-from tfb2d.search.fusion import Rows
 from tfb2d.search.manifest import Manifest
 
 BATCH = 1000  # rows of a request: 128 numbers each, well below the 64 MiB that a server takes
@@ -68,11 +68,7 @@ class Milvus(Backend):
         return cls(manifest)
 
     def search(self, query: NDArray[np.float32], k: int, deleted: NDArray[np.bool_]) -> Rows:
-        """Returns about k near rows.
-
-        Raises:
-          SearchError: the server did not answer.
-        """
+        """Returns about k near rows; raises SearchError where the server did not answer."""
         limit = min(int(k * 1.25), MAX_LIMIT, len(deleted))
         effort = {"metric_type": "IP", "params": {"ef": max(self.parameters["ef_search"], limit)}}
         if not limit:

@@ -25,26 +25,15 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Identity:
-    """Says which model made an index.
+    """Says which model made an index."""
 
-    Attributes:
-      model: as it was named: a folder, or "host:port/name".
-      version: the exported version; 0 if unknown.
-      fingerprint: of the exported files; "" of a model behind a server.
-      probes: the vectors of a few fixed titles, rounded.
-    """
-
-    model: str
-    version: int = 0
-    fingerprint: str = ""
-    probes: Sequence[Sequence[float]] = field(default_factory=list)
+    model: str  # as it was named: a folder, or "host:port/name"
+    version: int = 0  # the exported version; 0 if unknown
+    fingerprint: str = ""  # of the exported files; "" of a model behind a server
+    probes: Sequence[Sequence[float]] = field(default_factory=list)  # the vectors of a few fixed titles, rounded
 
     def check(self, other: "Identity") -> None:
-        """Makes sure that another model gives the same vectors.
-
-        Raises:
-          SearchError: it does not, or it is another version.
-        """
+        """Raises SearchError where another model gives other vectors, or is another version."""
         remedy = f"name the model that it was built with ({self}), or build the index anew with {other}"
         if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
             raise SearchError(f"the index was built by another version of the model: {remedy}")
@@ -107,11 +96,7 @@ class Model:
         return Identity(self.name, self.version, self.fingerprint, probes)
 
     def check_ranks(self) -> None:
-        """Makes sure that a model in this process takes a query and a title.
-
-        Raises:
-          UserError: it does not.
-        """
+        """Raises UserError where a model in this process does not take a query and a title."""
         if self._client is None and len(self._model.fields) != 2:
             raise UserError(f"{self.name} takes {self._model.fields[0]} alone; only models of query and title rank")
 
@@ -126,10 +111,9 @@ class Model:
             self._client.close()
 
     def _ask(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Calls the model; a server that did not answer is left alone for a while, so that not every search waits for it.
+        """Calls the model; a server that did not answer is not asked for a while, so that searches need not wait.
 
-        Raises:
-          UserError: the server does not answer, or did not a moment ago.
+        Raises UserError where it does not answer, or did not a moment ago.
         """
         if not self.is_remote:
             return call(*arguments, **named)
@@ -157,7 +141,7 @@ class Model:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Returns what tells exported versions apart: what the export recorded, else a digest of the files."""
+    """Returns what distinguishes exported versions: what the export recorded, else a digest of the files."""
     about = folder / ABOUT
     recorded = read_json(about).get("fingerprint", "") if about.exists() else ""
     if recorded:

@@ -108,7 +108,7 @@ SCHEMAS: dict[str, Schema] = {
                 "An n-gram, or two words that match softly.",
                 text=text("The n-gram."),
                 value=number("What it adds to the logit."),
-                about=text("Where it stands."),
+                about=text("Where it is."),
             ),
             "Those that moved the score most, the largest first; none where words were left out.",
         ),
@@ -139,7 +139,7 @@ def parameter(name: str, described: Schema) -> Schema:
 
 QUERY = parameter("q", text("What to search for.", minLength=1, maxLength=MAX_QUERY))
 TITLE = text("A title.", maxLength=MAX_TITLE)
-TITLES = parameter("title", several(TITLE, "A title; may stand several times.", minItems=1, maxItems=MAX_TITLES))
+TITLES = parameter("title", several(TITLE, "A title; may be given several times.", minItems=1, maxItems=MAX_TITLES))
 CANDIDATES = whole("Candidates of each leg, which are then ranked.", minimum=1, maximum=MAX_RETRIEVE, default=100)
 PAIR = [QUERY, TITLES]
 SEARCH = [

@@ -45,11 +45,7 @@ def page_routes() -> list[Route]:
 
 
 def reference(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the API's page shows: its `operations` and `schemas`.
-
-    Args:
-      described: an OpenAPI document.
-    """
+    """Returns what the API's page shows of an OpenAPI document: its `operations` and `schemas`."""
     operations = []
     for path, methods in described["paths"].items():
         operation = methods["get"]

@@ -22,10 +22,8 @@ class ApiError(Exception):
 def read(request: Request, described: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Returns the values of a request's parameters by name: strings without space around them, numbers, lists.
 
-    What each may be is `described` as `openapi.document` has it.
-
-    Raises:
-      ApiError: a parameter that is missing, unknown, out of its range, or stands twice.
+    What each may be is `described` as `openapi.document` has it. Raises ApiError for a parameter that is missing,
+    unknown, out of its range, or given twice.
     """
     schemas = {each["name"]: each["schema"] for each in described}
     for name in request.query_params:
@@ -40,7 +38,7 @@ def _value(name: str, schema: Mapping[str, Any], given: Sequence[str]) -> Any:
     if kind == "array":
         return _texts(name, schema, given)
     if len(given) > 1:
-        raise ApiError(400, f"{name} stands twice; give it once")
+        raise ApiError(400, f"{name} is given twice; give it once")
     if not given:
         return schema["default"] if "default" in schema else _text(name, schema, "")
     if kind == "integer":

@@ -14,18 +14,18 @@ from argparse import Namespace
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.cli.terminal import printable
 from tfb2d.search.flags import open_searcher, searched_flags
 
 if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
     from tfb2d.search.answer import Answer
 
 EXTRA = "search"
 _STAGES = ("bm25", "twin", "fuse", "rank")
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     searched_flags(parser)
     how = parser.group("how")

@@ -1,4 +1,4 @@
-"""Two stages behind one call: BM25 and a twin retrieve titles, a student ranks them."""
+"""Two stages in one call: BM25 and a twin retrieve titles, a student ranks them."""
 
 import threading
 import time
@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.best import Floats, Rows, best_rows
 from tfb2d.errors import UserError
 from tfb2d.search.answer import Answer, Hit, SearchError
 from tfb2d.search.catalogue import Catalogue
-from tfb2d.search.fusion import Floats, Rows, fuse, ordered, ranks
+from tfb2d.search.fusion import fuse, ranks
 from tfb2d.search.models import Model
 from tfb2d.search.snapshot import Snapshot
 
@@ -50,7 +51,7 @@ class Searcher:
             model = twin if isinstance(twin, Model) else Model(twin or made_by.model)
             identity = model.identity()
         except UserError as error:
-            hint = "" if twin else f" (the index {index} was built with it; --twin names it where it stands now)"
+            hint = "" if twin else f" (the index {index} was built with it; --twin names its folder now)"
             raise SearchError(f"the twin cannot be asked: {error}{hint}") from error
         made_by.check(identity)
         second = (Model(ranker) if ranker else None) if isinstance(ranker, str) else ranker
@@ -108,9 +109,7 @@ class Searcher:
     def rank(self, query: str, titles: Sequence[str]) -> Floats:
         """Returns the ranker's scores of any titles for a query, `[n]` from 0 to 1.
 
-        Raises:
-          SearchError: nothing ranks here.
-          UserError: the ranker's server does not answer.
+        Raises SearchError where nothing ranks here; UserError where the ranker's server does not answer.
         """
         if self._ranker is None:
             raise SearchError("no student ranks here: open the index with ranker=, an exported model")
@@ -226,7 +225,7 @@ class Searcher:
         except UserError as error:
             notes.append(f"not ranked, in the order of the first stage: the ranker did not answer: {error}")
             return None
-        places, best = ordered(np.arange(len(rows)), scores, len(rows))  # ties keep the first stage's order
+        places, best = best_rows(np.arange(len(rows)), scores, len(rows))  # ties keep the first stage's order
         return rows[places], best
 
 

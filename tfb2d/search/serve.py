@@ -20,6 +20,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
 from tfb2d.search.flags import open_searcher, searched_flags
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.applications import Starlette
 
-    from tfb2d.cli.arguments import Parser
     from tfb2d.search.api import Api
 
 EXTRA = "search"
@@ -35,7 +35,7 @@ MAX_ADDRESS = 2**20  # bytes of a request's address and headers: twenty titles a
 GRACE = 10  # seconds that requests in work may take once the server ends
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     what = searched_flags(parser)
     what.flag("student", "The ranker's student folder, where explanations cannot find it.", "", metavar="DIR")
@@ -88,11 +88,7 @@ def settings_of(served: "Starlette") -> "uvicorn.Config":
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens.
-
-    Raises:
-      UserError: the port is taken, or the address is none of this machine.
-    """
+    """Returns a socket that listens; raises UserError where the port is taken or the address is not this machine's."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=256)
@@ -103,11 +99,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def open_api(options: Namespace) -> "Api":
-    """Opens index, models and teacher.
-
-    Raises:
-      UserError: one of them cannot be used.
-    """
+    """Opens index, models and teacher; raises UserError where one of them cannot be used."""
     from tfb2d.search.api import Api
     from tfb2d.search.explaining import Explainer, TeacherOnDemand
 

@@ -1,4 +1,4 @@
-"""An index as it stands at a moment: what a search looks into from its begin to its end."""
+"""An index at a moment: what a search reads from its beginning to its end."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tfb2d.best import Floats, Rows, best_rows
 from tfb2d.search.answer import SearchError
 from tfb2d.search.backends import backend_class
 from tfb2d.search.catalogue import Catalogue
 from tfb2d.search.exact import Exact, scores_of
-from tfb2d.search.fusion import Floats, Rows, ordered
 from tfb2d.search.lexical import Lexical
 from tfb2d.search.manifest import NAME, Manifest
 
@@ -30,11 +30,7 @@ class Snapshot:
 
     @classmethod
     def open(cls, folder: Path) -> "Snapshot":
-        """Opens an index; nothing is built.
-
-        Raises:
-          SearchError: there is none, or a file of it is missing or was cut short.
-        """
+        """Opens an index; builds nothing. Raises SearchError where it is missing, or a file of it is not whole."""
         for last in (False, True):
             stamp = _stamp(folder)
             manifest = Manifest.read(folder)
@@ -67,7 +63,7 @@ class Snapshot:
         rows = self.backend.search(query, k, deleted)
         if len(rows) < enough:
             rows = self._exact.search(query, k, deleted)
-        return ordered(rows, scores_of(self.catalogue.vectors(rows), query), k)
+        return best_rows(rows, scores_of(self.catalogue.vectors(rows), query), k)
 
     def advice(self) -> list[str]:
         """Says when building the index anew is worth it."""

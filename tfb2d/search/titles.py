@@ -28,29 +28,18 @@ class Title(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Says where titles stand.
+    """Says where titles are."""
 
-    Attributes:
-      files: paths, globs, folders.
-      id, title: the columns; 1 and 1.0 are the id "1".
-      quoting: how TSV and CSV files were written, see `tfb2d.data.readers.read_rows`.
-      max_chars: a longer title is rejected.
-      max_rejected: share of rows that may be rejected.
-    """
-
-    files: Sequence[str]
+    files: Sequence[str]  # paths, globs, folders
+    # id, title: the columns; 1 and 1.0 are the id "1"
     id: str = "id"
     title: str = "title"
-    quoting: str = "auto"
-    max_chars: int = MAX_CHARS
-    max_rejected: float = 0.01
+    quoting: str = "auto"  # how TSV and CSV files were written, see `tfb2d.data.readers.read_rows`
+    max_chars: int = MAX_CHARS  # a longer title is rejected
+    max_rejected: float = 0.01  # share of rows that may be rejected
 
     def paths(self) -> list[Path]:
-        """Returns the files.
-
-        Raises:
-          DataError: there is none, or one has no such columns.
-        """
+        """Returns the files; raises DataError where there is none, or one lacks a column."""
         paths = expand(self.files)
         for path in paths:
             columns = columns_of(path, self.quoting)
@@ -63,14 +52,10 @@ class Source:
     def read(
         self, paths: Sequence[Path], rejected: Path | None = None, progress: Callable[[int], None] | None = None
     ) -> Iterator[Title]:
-        """Streams the titles in order. Of rows with the same id the first counts, the others are rejected.
+        """Streams the titles in order; of rows with the same id the first counts. The file `rejected` gets the bad rows.
 
-        Args:
-          rejected: the file that gets the rejected rows, if there are any.
-          progress: called with the bytes read since the last call.
-
-        Raises:
-          DataError: a file that cannot be used, or too many rejected rows.
+        `progress` is called with the bytes read since the last call. Raises DataError for a file that cannot be used,
+        or too many rejected rows.
         """
         rejects = Rejects(rejected, self.max_rejected)
         try:

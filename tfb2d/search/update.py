@@ -13,19 +13,16 @@ gathered that building the index anew is worth it: `tfb2d search build` into ano
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tfb2d.cli.arguments import Parser
 from tfb2d.errors import UserError
 from tfb2d.search.flags import source_of, titles_flags
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 EXTRA = "search"
 _SHOWN = 5
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
     index = parser.group("index")
     index.flag("index", "The index's folder.", required=True, metavar="DIR")

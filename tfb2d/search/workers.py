@@ -27,11 +27,7 @@ class Workers:
         return self._taken >= self._most
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls a function in a thread and returns what it returns.
-
-        Raises:
-          FullError: at once, where too many wait already; anything that the function raises.
-        """
+        """Calls a function in a thread; raises FullError at once where too many wait already."""
         if self.full:
             raise FullError
         self._taken += 1

@@ -3,7 +3,9 @@
 The names below are loaded when they are first used, so that importing this package costs nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tfb2d.imports import late
 
 if TYPE_CHECKING:
     from tfb2d.serving.aio import AsyncClient as AsyncClient
@@ -25,21 +27,7 @@ _HOMES = {
     "ServingError": "errors",
     "TLS": "channel",
 }
-__all__ = [
-    "TLS",
-    "AsyncClient",
-    "Backoff",
-    "Client",
-    "DeadlineExceeded",
-    "RequestLog",
-    "ServerUnreachable",
-    "ServingError",
-]
+__all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+    __getattr__ = late(__name__, _HOMES)

@@ -129,9 +129,8 @@ class AsyncClient(Calls):
             return await self._call(step.method)(step.request, timeout=step.timeout)
         except asyncio.CancelledError:
             # gRPC raises this when the channel is closed; the caller's task was not cancelled
-            task: Any = asyncio.current_task()
-            cancelled = task.cancelling() if hasattr(task, "cancelling") else not self._closed  # Python 3.11
-            if self._closed and not cancelled:
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):
                 raise ServingError(f"the client of {self.address} was closed during a call") from None
             raise
 

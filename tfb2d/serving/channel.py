@@ -50,8 +50,7 @@ class TLS:
 def target(address: str) -> str:
     """Returns gRPC's form of `address`: "host:8500", "[::1]:8500", "unix:/run/x.sock", "/run/x.sock" or "dns:///service:8500".
 
-    Raises:
-      ValueError: an address without a port, or with a URL's scheme.
+    Raises ValueError for an address without a port, or with a URL's scheme.
     """
     if address.startswith(("/", "./", "../")):
         return f"unix:{address}"

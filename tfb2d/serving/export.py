@@ -88,19 +88,15 @@ def export(
     edge: str = "",
     decision: DecisionNumbers | None = None,
 ) -> Path:
-    """Writes the next version of a model, or finds this very one as the last version.
+    """Writes the next version of a model, or finds this very one as the last version; returns its folder.
+
+    See `write_version`, and `signatures` for the calibration.
 
     Args:
-      student: a trained one.
-      model_folder: `<folder>/<name>`; versions are its numbered folders, as TensorFlow Serving reads them.
-      scale, bias: calibration, see `signatures`.
       warmup: texts, one sequence a field, of the requests that the server replays before it serves.
       fingerprint: of all that the model was made from; says whether the last version is this one.
       edge: "int8" or "float" also writes that edge form, into `assets.extra/edge`; "" writes none.
       decision: from which score on a binary model answers "yes"; the card states it, the graph does not use it.
-
-    Returns:
-      The version's folder, of `write_version`.
     """
 
     def write(folder: Path) -> tuple[dict[str, Any], list[Request]]:

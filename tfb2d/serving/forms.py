@@ -20,19 +20,11 @@ from tfb2d.students.text_spec import SPEC
 
 
 def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str = "int8") -> list[tuple[Path, int]]:
-    """Writes forms of a student.
+    """Writes forms of the student in a run folder or a student's: "saved_model", "edge", "flex".
 
-    Args:
-      source: a run folder or a student's.
-      output: the model's folder with "saved_model" among the forms, otherwise the folder of the files.
-      forms: of "saved_model", "edge", "flex".
-      tables: "int8" or "float", of the edge form.
-
-    Returns:
-      What was written, each with its size in bytes.
-
-    Raises:
-      DataError: there is no student, or no calibration beside it.
+    With "saved_model" `output` is the model's folder, otherwise the folder of the files. `tables`, "int8" or "float",
+    are those of the edge form. Returns what was written, each with its size in bytes. Raises DataError where there is
+    no student, or no calibration beside it.
     """
     folder = student_folder(source)
     calibration, decision = _learnt_on_validation(folder)
@@ -91,18 +83,10 @@ def export_saved_model(
     decision: DecisionNumbers | None = None,
     flex: bool = False,
 ) -> Path:
-    """Writes a finished student as the next version of a model, unless the last version is this very one.
+    """Writes a finished student, of `folder`, as the next version of a model, unless the last version is this very one.
 
-    Args:
-      student: loaded from `folder`.
-      folder: the student's folder; where it belongs to a run, warm-up requests are rows of the run's transfer set.
-      output: the model's folder.
-      calibration, edge, decision: see `export`.
-      warmup_rows: rows of the warm-up requests.
-      flex: whether the text form will be added.
-
-    Returns:
-      The version's folder.
+    Where the folder belongs to a run, warm-up requests are rows of the run's transfer set. `calibration`, `edge` and
+    `decision` are those of `export`. `flex` says whether the text form will be added. Returns the version's folder.
     """
     run = run_of(folder)
     warmup = warmup_texts(None if run is None else run.split("transfer"), student.task.fields, warmup_rows)

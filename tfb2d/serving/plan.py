@@ -31,8 +31,7 @@ class Signature:
     def output(self, named: str, *usual: str) -> str:
         """Chooses the output to ask for: `named`; where that is "", the first of `usual` that exists, or the only output.
 
-        Raises:
-          ValueError: there is no such output.
+        Raises ValueError where there is no such output.
         """
         for name in [named] if named else usual:
             if name in self.outputs:
@@ -72,10 +71,8 @@ def field_order(
     """Returns the order in which a row's texts go into the signature's inputs, which have names but no order.
 
     `fields` decides where there are any. Otherwise one input needs no order, and of a pair the query comes first: it is the
-    input called "query", or the one that the model's `rank` signature has too.
-
-    Raises:
-      ValueError: `fields` names other inputs, or the order cannot be known.
+    input called "query", or the one that the model's `rank` signature has too. Raises ValueError where `fields` names other
+    inputs, or the order cannot be known.
     """
     names = set(signature.inputs)
     if fields:
@@ -98,9 +95,7 @@ def field_order(
 def encode(text: Any, where: str) -> bytes:
     """Returns a text's UTF-8 bytes; bytes are taken as they are.
 
-    Raises:
-      TypeError: neither str nor bytes.
-      ValueError: a str with half a surrogate pair, which has no UTF-8.
+    Raises TypeError for other types, ValueError for half a surrogate pair, which has no UTF-8.
     """
     if isinstance(text, bytes):
         return text
@@ -183,11 +178,9 @@ def scatter(
 ) -> list[np.ndarray]:
     """Returns the scores by query without padding: the inverse of `rank_groups`.
 
-    An answer may be wider than its request: a server with pad_variable_length_inputs widens `titles` to the widest request
-    of a batch with copies of the first title, and scores these too.
-
-    Raises:
-      ValueError: an answer that is not [rows, width or more].
+    An answer may be wider than its request: a server with pad_variable_length_inputs widens `titles` to the widest
+    request of a batch with copies of the first title, and scores these too. Raises ValueError for an answer that is not
+    [rows, width or more].
     """
     scores = [np.zeros(length, np.float32) for length in lengths]
     for group, answer in zip(groups, answers, strict=True):

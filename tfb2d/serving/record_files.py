@@ -37,18 +37,15 @@ class Limits:
 
 
 class RecordFiles:
-    """Writes records to `<prefix><time>-<process>-<number>.tfrecord` in a folder.
+    """Writes records to `<prefix><time>-<process>-<number>.tfrecord` in a folder, which is made where it does not exist.
 
     Several processes may share a folder: the process part holds random digits, since process ids repeat across containers.
     The thread starts at the first record. A process that forks should do so before that: threads do not survive a fork, so
     records of a child of the process that wrote are dropped.
 
-    Args:
-      folder: made where it does not exist; OSError where it cannot be, or be written to.
-      prefix: what the files' names begin with.
-      limits: bounds.
-      notice: is called for each record with "written", "dropped" (the queue or the folder was full) or "failed" (the
-        disk refused it); attributes of these names count them.
+    `notice` is called for each record with "written", "dropped" (the queue or the folder was full) or "failed" (the
+    disk refused it); attributes of these names count them. Raises OSError where the folder cannot be made or written
+    to.
     """
 
     def __init__(
@@ -128,7 +125,7 @@ class RecordFiles:
             if not full:
                 self._write(frame(record))
         except OSError as error:
-            self._complete()  # the file is cut behind its last whole record
+            self._complete()  # the file is cut after its last whole record
             self._warn(error)
             outcome = "failed"
         else:

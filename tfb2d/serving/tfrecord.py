@@ -18,6 +18,6 @@ def masked_crc(data: bytes) -> int:
 
 
 def frame(record: bytes) -> bytes:
-    """Returns `record` as it stands in a file."""
+    """Returns `record` as files have it."""
     length = struct.pack("<Q", len(record))
     return b"".join((length, struct.pack("<I", masked_crc(length)), record, struct.pack("<I", masked_crc(record))))

@@ -20,13 +20,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tfb2d.errors import UserError
+from tfb2d.cli.arguments import Parser
 from tfb2d.model_folder import WARMUP, newest_version
-
-if TYPE_CHECKING:
-    from tfb2d.cli.arguments import Parser
 
 CLIENTS = 32  # of the closed loop that finds the capacity
 REPEATS = 3  # of the measurement at the fixed rate
@@ -167,36 +163,25 @@ def measure(
             return asyncio.run(load(server.address))
 
 
-def add_arguments(parser: "Parser") -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's flags."""
-    cores = os.cpu_count() or 1
     files = parser.group("files")
     files.flag("model", "The exported model's folder, which holds its versions.", required=True, metavar="DIR")
     files.flag("output", "The file to write.", "batching.config", metavar="FILE")
     tried = parser.group("what is tried")
-    tried.flag("timeouts", "batch_timeout_micros to try.", "0,200,1000", metavar="N,...")
-    tried.flag("threads", "num_batch_threads to try.", ",".join(map(str, sorted({1, cores}))), metavar="N,...")
+    tried.numbers("timeouts", "batch_timeout_micros to try.", (0, 200, 1000), least=0)
+    tried.numbers("threads", "num_batch_threads to try.", sorted({1, os.cpu_count() or 1}))
     tried.real("rate", "Requests a second; 0 is half the capacity.", 0.0, 0.0)
     tried.real("seconds", "Of each measurement, of which a pair takes four.", 2.0, 0.0)
 
 
 def run(options: Namespace) -> None:
     """Runs the command."""
-    try:
-        timeouts, threads = (
-            [int(number) for number in values.split(",")] for values in (options.timeouts, options.threads)
-        )
-        if min(timeouts) < 0 or min(threads) < 1:
-            raise ValueError
-    except ValueError:
-        raise UserError(
-            "--timeouts takes numbers of microseconds from 0, --threads numbers from 1, both separated by commas"
-        ) from None
     from tfb2d.atomic import write_atomic
 
     model, output = Path(options.model), Path(options.output)
     requests = requests_of(newest_version(model))
-    candidates = [None, *itertools.starmap(Batching, itertools.product(timeouts, threads))]
+    candidates = [None, *itertools.starmap(Batching, itertools.product(options.timeouts, options.threads))]
     rate, measured = options.rate, []
     print(HEADER)
     for candidate in candidates:
@@ -209,6 +194,6 @@ def run(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("tune")
+    run_command("tune")

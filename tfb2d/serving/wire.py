@@ -125,14 +125,8 @@ def to_numpy(tensor: Any, repeat_last: bool = False) -> np.ndarray:
 
     TensorFlow repeats the last value where a proto has fewer values than its shape holds, and reads none as zeros
     (tensorflow/core/framework/tensor.cc). So an answer that lost its end would read as good scores. Servers send every
-    value. A missing value is therefore an error here, unless `repeat_last` is set, for reading requests.
-
-    Args:
-      tensor: TensorProto, with its values in `tensor_content` or in a typed field.
-      repeat_last: read missing values as TensorFlow does.
-
-    Raises:
-      ValueError: a dtype that no model of text has, or values that do not fit the shape.
+    value. A missing value is therefore an error here, unless `repeat_last` is set, for reading requests. Raises
+    ValueError for a dtype that no model of text has, or values that do not fit the shape.
     """
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):

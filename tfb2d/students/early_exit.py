@@ -28,7 +28,7 @@ class EarlyExit(tf_keras.layers.Layer):
     """Chooses between a text's cheap logits and its full ones.
 
     `scale * cheap + bias` puts the cheap logits on the scale of the full ones, so that one calibration is right for both.
-    They stand where their margin reaches the threshold. The margin is the distance from the point where the calibrated
+    They count where their margin reaches the threshold. The margin is the distance from the point where the calibrated
     score is 0.5; of several classes, that of the best from the second. A new layer lets no text exit.
 
     Call arguments:
@@ -85,13 +85,8 @@ def margins(values: tf.Tensor) -> tf.Tensor:
 def fit(student: "Student", valid: "TrainingRows", labels: np.ndarray) -> float:
     """Calibrates a trained student's two outputs, and chooses the threshold that lets as many texts exit as is allowed.
 
-    Args:
-      student: its EarlyExit layer is set.
-      valid: rows that it did not learn from.
-      labels: of these rows, `[n]`, as `calibrate` takes them.
-
-    Returns:
-      The share of these rows that exit.
+    `valid` are rows that the student did not learn from, with `labels` `[n]` as `calibrate` takes them. Returns the
+    share of these rows that exit.
     """
     assert student.exit is not None
     assert student.paths is not None

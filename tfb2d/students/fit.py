@@ -49,8 +49,7 @@ def train_on_labels(run: Run, config: Config) -> StudentOutcome:
 def soft_training_rows(run: Run, config: Config, stack: Stack) -> TrainingRows:
     """Returns the hashed transfer rows with the targets that the student learns.
 
-    Raises:
-      DataError: no row has a teacher's logit or a label.
+    Raises DataError where no row has a teacher's logit or a label.
     """
     tables = [run.logits(name) for name in config.teachers]
     targets = soft_targets(run.split("transfer"), tables, Task.from_config(config.data), stack, config.distill)
@@ -58,35 +57,21 @@ def soft_training_rows(run: Run, config: Config, stack: Stack) -> TrainingRows:
 
 
 def labelled_rows(run: Run, config: Config, split: str) -> TrainingRows:
-    """Returns a split's hashed rows with their labels as targets.
-
-    Raises:
-      DataError: no row has a label.
-    """
+    """Returns a split's hashed rows with labels as targets; raises DataError where no row has a label."""
     return with_targets(HashedRows(run.rows(split)), hard_targets(run.split(split), Task.from_config(config.data)))
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained student.
+    """A trained student."""
 
-    Attributes:
-      student: the student.
-      rows: that it learnt from.
-      history: figures an epoch, see `Trainer.fit`.
-      calibration: from its logits to probabilities, learnt on the validation rows that have a label.
-      decision: of a binary task, the threshold that these rows choose; None of others.
-      logits: a function of hashed rows to logits `[n, k]` float32.
-      is_chief: whether this process is the one that writes; where one trains alone it is.
-    """
-
-    student: Student
-    rows: TrainingRows
-    history: list[dict[str, float]]
-    calibration: Calibration
-    decision: DecisionNumbers | None
-    logits: Callable[[TrainingRows], np.ndarray]
-    is_chief: bool = True
+    student: Student  # the student
+    rows: TrainingRows  # that it learnt from
+    history: list[dict[str, float]]  # figures an epoch, see `Trainer.fit`
+    calibration: Calibration  # from its logits to probabilities, learnt on the validation rows that have a label
+    decision: DecisionNumbers | None  # of a binary task, the threshold that these rows choose; None of others
+    logits: Callable[[TrainingRows], np.ndarray]  # a function of hashed rows to logits `[n, k]` float32
+    is_chief: bool = True  # whether this process is the one that writes; where one trains alone it is
 
 
 def fit_student(
@@ -100,22 +85,11 @@ def fit_student(
     start_from: Callable[[np.ndarray, np.ndarray], None] | None = None,
     headline: Headline | None = None,
 ) -> Fitted:
-    """Trains a student in place: vocabulary, start from word vectors, training, calibration.
+    """Trains a new student in place: vocabulary, start from word vectors, training, calibration on `valid`.
 
-    A run that was killed goes on from its newest checkpoint and ends with the same weights.
-
-    Args:
-      student: a new one.
-      rows: to learn from.
-      valid: to watch and to calibrate on; the targets are labels.
-      config: rates, epochs, batch.
-      out: gets the checkpoints, `history.json` and `tensorboard/`.
-      words: a teacher's word vectors to start from; None starts at random.
-      start_from: takes the place of `student.start_from`.
-      headline: of the rows of `valid`; see `Trainer`.
-
-    Raises:
-      FloatingPointError: the loss or a weight is no number any more.
+    A run that was killed continues from its newest checkpoint and ends with the same weights. The arguments are those of
+    `Trainer`, and `words`, a teacher's word vectors to start from, by `start_from` or else the student's own; None
+    starts at random. Raises FloatingPointError where the loss or a weight is no number any more.
     """
     student.learn_vocabulary(rows)
     if words is not None:

@@ -17,16 +17,11 @@ class CompressedTable:
     """An embedding table as it is stored.
 
     The vector of n-gram id i is `values[r] * scale[r]`, where r is `remap[i]`, or i itself without a remap.
-
-    Attributes:
-      values: `[rows, dim]` int8, from -127 to 127.
-      scale: `[rows]` float32, 0 or more.
-      remap: `[buckets]` int32, the row of each bucket; None where every bucket has its own.
     """
 
-    values: np.ndarray
-    scale: np.ndarray
-    remap: np.ndarray | None = None
+    values: np.ndarray  # `[rows, dim]` int8, from -127 to 127
+    scale: np.ndarray  # `[rows]` float32, 0 or more
+    remap: np.ndarray | None = None  # `[buckets]` int32, the row of each bucket; None where every bucket has its own
 
     @property
     def buckets(self) -> int:
@@ -45,14 +40,9 @@ class CompressedTable:
 
 
 def quantise(table: np.ndarray, remap: np.ndarray | None = None) -> CompressedTable:
-    """Rounds each row to 255 evenly spaced values; the error is at most half a step, `scale / 2`.
+    """Rounds each row of `[rows, dim]` float32 to 255 even steps of `scale`; the error is at most half a step.
 
-    Args:
-      table: `[rows, dim]` float32.
-      remap: kept with the table, unchanged.
-
-    Raises:
-      ValueError: a weight is not a finite number.
+    `remap` is kept with the table. Raises ValueError where a weight is not a finite number.
     """
     largest = np.abs(table).max(1) if table.size else np.zeros(len(table), np.float32)
     if not np.isfinite(largest).all():

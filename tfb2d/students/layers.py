@@ -54,14 +54,10 @@ class ReplicaNoise:
     """Gives dropout its noise where several replicas train: each layer and call on each replica draws its own.
 
     A counter in the layer would be shared by the replicas, and which of them counts first is chance.
-
-    Attributes:
-      step: of the training, int64.
-      replica: this replica's number, int64.
     """
 
-    step: tf.Tensor
-    replica: tf.Tensor
+    step: tf.Tensor  # of the training, int64
+    replica: tf.Tensor  # this replica's number, int64
     calls: int = 0
 
     def seed(self, layer: int) -> tf.Tensor:
@@ -133,8 +129,8 @@ class NGramEmbedding(tf_keras.layers.Layer):
     With a `window`, n-grams are composed of their tokens' vectors (`tfb2d.students.composed`). A token then reads one row
     for each position in the window: its own, and those of the tokens that follow.
 
-    A `vocabulary` gives its tokens rows that no other token shares. All other tokens share one, and `affixes` tell these
-    apart: every token also reads a row for its first bytes and one for its last. A word that training never met has such
+    A `vocabulary` gives its tokens rows that no other token shares. All other tokens share one, and `affixes` distinguish
+    these: every token also reads a row for its first bytes and one for its last. A word that training never met has such
     rows too.
 
     Args:

@@ -11,23 +11,14 @@ class Texts:
     """A batch of texts in one of the two layouts, the subclasses.
 
     In the shapes below `tokens` stands for the layout's own axes: `[tokens of the whole batch]`, or `[batch, positions]`.
-
-    Attributes:
-      lengths: `[batch]` float32, how many tokens each text has.
     """
 
-    lengths: tf.Tensor
+    lengths: tf.Tensor  # `[batch]` float32, how many tokens each text has
 
     def pool(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Sums each text's n-gram vectors over the root of their number; a text without tokens gives zeros.
+        """Sums `[tokens, n-grams of a token, dim]` by text over the root of their number: `[batch, dim]` float32.
 
-        Args:
-          vectors: `[tokens, n-grams of a token, dim]` float32.
-
-        Returns:
-          `[batch, dim]` float32.
-
-        Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
+        A text without tokens gives zeros. Reference: BERT2DNN (arXiv 2010.10442), section 3.1.
         """
         count = tf.maximum(self.lengths * float(vectors.shape[-2]), 1.0)
         return self.sum(vectors) * tf.expand_dims(tf.math.rsqrt(count), 1)
@@ -55,18 +46,13 @@ class Texts:
     def neighbours(self, vectors: tf.Tensor, dilation: int) -> tf.Tensor:
         """Puts vectors `[tokens, dim]` of the tokens `dilation` before, at and after each token side by side.
 
-        Returns:
-          `[tokens, 3 * dim]`; zeros beyond a text's ends.
+        Returns `[tokens, 3 * dim]`; zeros beyond a text's ends.
         """
         raise NotImplementedError
 
 
 class RaggedTexts(Texts):
-    """Texts one after another.
-
-    Args:
-      hashes: ragged token hashes, `[batch, (tokens)]`; they say where texts begin and end.
-    """
+    """Texts one after another; ragged token hashes, `[batch, (tokens)]`, say where they begin and end."""
 
     def __init__(self, hashes: tf.RaggedTensor) -> None:
         self.hashes = hashes
@@ -106,8 +92,7 @@ class RaggedTexts(Texts):
 class PaddedTexts(Texts):
     """Texts filled up to the longest; vectors of padding are zeros.
 
-    Args:
-      present: `[batch, positions]` float32: 1 where a text has a token, 0 after its end.
+    `present`, `[batch, positions]` float32, is 1 where a text has a token, 0 after its end.
     """
 
     def __init__(self, present: tf.Tensor) -> None:

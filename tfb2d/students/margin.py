@@ -17,13 +17,8 @@ CHUNK = 65_536  # rows whose keys are computed at a time
 def margin_loss(targets: tf.Tensor, logits: tf.Tensor, queries: tf.RaggedTensor) -> tf.Tensor:
     """Returns the mean squared error of margins: of the logit of row 2i less that of row 2i + 1.
 
-    Args:
-      targets: `[n, 1]` probabilities that the student learns.
-      logits: `[n, 1]` of the student.
-      queries: `[n, (tokens)]` int64 token hashes. Rows whose queries differ have no margin.
-
-    Returns:
-      A scalar; 0 where no two neighbours have the same query.
+    Targets are probabilities, and logits the student's, each `[n, 1]`. Rows whose `queries`, token hashes `[n, (tokens)]`,
+    differ have no margin; where all do, the loss is 0.
     """
     clipped = tf.clip_by_value(targets, LEAST, 1 - LEAST)
     errors = logits - tf.math.log(clipped / (1 - clipped))

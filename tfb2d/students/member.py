@@ -29,9 +29,7 @@ OUTCOME = "outcome.json"  # in the checkpoints' folder: what the chief's process
 def train_as_chief(run: Run, config: Config) -> StudentOutcome:
     """Trains the student in a process of its own, together with the other members, and returns the stage's outcome.
 
-    Raises:
-      ConfigError: TF_CONFIG is missing or wrong.
-      RunError: the training ended early, perhaps because another member's process did.
+    Raises ConfigError where TF_CONFIG is missing or wrong; RunError where the training ended early.
     """
     member(config.training.strategy)
     command = [sys.executable, "-m", "tfb2d.students.member", str(run.folder), str(int(run.progress))]
@@ -41,7 +39,7 @@ def train_as_chief(run: Run, config: Config) -> StudentOutcome:
     if ended:
         raise RunError(
             f"{run.folder}: the training of the student ended early (exit status {ended}). A member of the cluster may be "
-            "gone: start the job again on all members. It goes on from the checkpoint."
+            "gone: start the job again on all members. It continues from the checkpoint."
         )
     return StudentOutcome.from_json(read_json(run.student / CHECKPOINTS / OUTCOME))
 
@@ -49,9 +47,7 @@ def train_as_chief(run: Run, config: Config) -> StudentOutcome:
 def train_as_member(run: Run, config: Config) -> StudentOutcome:
     """Joins the cluster and trains the student; the first that this process does with TensorFlow.
 
-    Raises:
-      MemberGoneError: another member is gone.
-      RunError: a member has no memory for its part of the tables.
+    Raises MemberGoneError where another member is gone; RunError without memory for this member's part of the tables.
     """
     from tfb2d.students.strategy import joined
 
@@ -80,17 +76,15 @@ def train_as_member(run: Run, config: Config) -> StudentOutcome:
     ) as error:
         raise MemberGoneError(
             f"{me.kind} {me.index}: another member of the cluster is gone ({type(error).__name__}); start the job again on "
-            "all members. It goes on from the checkpoint."
+            "all members. It continues from the checkpoint."
         ) from error
 
 
 def train_on_workers(run: Run, config: Config) -> StudentOutcome:
-    """Trains the student in workers of Ray Train, and returns the stage's outcome. This process waits for them.
+    """Trains the student in workers of Ray Train, waits for them, and returns the stage's outcome.
 
-    Raises:
-      ClusterError: Ray Train is not installed, or no cluster answers.
-      RunError: workers died again and again.
-      Exception: of the training, raised in a worker.
+    Raises ClusterError where Ray Train is not installed or no cluster answers, RunError where workers died again and
+    again, and what the training raised in a worker.
     """
     from tfb2d.scale.ray_cluster import train_on_ray
 

@@ -30,7 +30,7 @@ WEIGHTS = "weights.safetensors"
 
 
 class Student:
-    """Holds a student as it is trained: tf_keras functional models from strings and from hashes, which share their layers.
+    """A student as it is trained: tf_keras functional models from strings and from hashes, which share their layers.
 
     `model` takes strings, one `[batch]` tensor per field. `trunk` takes the fields' token hashes,
     ragged `[batch, (tokens)]` int64, and is what is trained: texts are hashed once, not every epoch. Both give logits
@@ -232,11 +232,7 @@ def _dense(width: int, seed: int, name: str, use_bias: bool = True) -> tf_keras.
 
 
 def load_student(folder: Path) -> Student:
-    """Reads what `Student.save` wrote.
-
-    Raises:
-      DataError: the student was trained with another version of the hash.
-    """
+    """Reads what `Student.save` wrote; raises DataError where it was trained with another version of the hash."""
     about = read_json(folder / "student.json")
     if about["hash_spec"] != text_spec.SPEC["version"]:
         raise DataError(
@@ -248,15 +244,12 @@ def load_student(folder: Path) -> Student:
     return student
 
 
-def score_texts(score: Callable, columns: Sequence[Sequence[str]], batch: int = 1024) -> np.ndarray:
+def score_texts(score: Callable, columns: Sequence[Sequence[str]]) -> np.ndarray:
     """Computes logits `[n, n_logits]` float32 of texts, one sequence a field, batch by batch.
 
-    Args:
-      score: a function of `[batch]` string tensors, one a field, to logits, such as `Student.model`.
-      columns: the texts.
-      batch: rows of a call.
+    `score` takes `[batch]` string tensors, one a field, and returns logits, as `Student.model` does.
     """
-    function = tf.function(score, reduce_retracing=True)
+    function, batch = tf.function(score, reduce_retracing=True), 1024
     parts = [
         function([tf.constant(column[start : start + batch], tf.string) for column in columns]).numpy()
         for start in range(0, len(columns[0]), batch)

@@ -19,7 +19,7 @@ class RowWiseAdagrad(tf.Module):
     It is not a tf_keras optimizer, for three reasons that were measured with tf_keras 2.21:
 
     * with one, a training step of 1,024 sentences and a table of 2^18 rows took 31 ms on two cores; this takes 16 ms;
-    * Adam, AdamW and SGD with momentum go on moving rows that a step does not read, so `untouched` would be wrong;
+    * Adam, AdamW and SGD with momentum keep moving rows that a step does not read, so `untouched` would be wrong;
     * `clipnorm`, `global_clipnorm` and `clipvalue` clip a repeated row's gradients before they are summed, so such a row
       moves farther than the bound allows. There is no clipping here.
 
@@ -54,11 +54,10 @@ class RowWiseAdagrad(tf.Module):
         return accumulator.numpy() == np.float32(START)
 
     def apply(self, gradients: Sequence[tf.IndexedSlices]) -> None:
-        """Takes one step.
+        """Takes one step by a sparse gradient for each table, in the tables' order; a row may occur several times.
 
-        Args:
-          gradients: a sparse one for each table, in the tables' order. A row may occur several times. Under a strategy
-            of `tf.distribute` they are one replica's, and all replicas' are summed before a row's square is taken.
+        Under a strategy of `tf.distribute` they are one replica's, and all replicas' are summed before a row's square
+        is taken.
         """
         if tf.distribute.has_strategy():
             # Each replica sums its own repeated rows first, so that fewer slices travel to the others.

@@ -129,7 +129,7 @@ def split(n: int, parts: int) -> np.ndarray:
 
 
 def count_noise(student: Student, step: int) -> None:
-    """Sets the counters of dropout as if one process had taken these steps, which may go on from them."""
+    """Sets the counters of dropout as if one process had taken these steps, which may continue from them."""
     for layer in student.trunk.submodules:
         if isinstance(layer, SeededDropout) and layer.rate and layer.built:
             layer.step.assign(step * len(student.task.fields))

@@ -31,11 +31,9 @@ from tfb2d.students.served_tokens import Table, Tokens
 
 
 class ServedStudent(tf.Module):
-    """Computes a student's logits from strings; see the module.
+    """Computes a trained student's logits from strings; see the module.
 
-    Args:
-      student: a trained one. Its tables and the kernels of its convolutions are shared, its dense layers are copied into
-        constants.
+    Tables and the kernels of convolutions are shared with the student, dense layers are copied into constants.
     """
 
     def __init__(self, student: Student) -> None:
@@ -78,8 +76,7 @@ class ServedStudent(tf.Module):
     def rank(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """Computes logits of queries `[batch]` and titles `[batch, n]`; each query is read once.
 
-        Returns:
-          `[batch * n, n_logits]`, a query's titles after those of the one before.
+        Returns `[batch * n, n_logits]`, a query's titles after those of the one before.
         """
         flat = tf.reshape(titles, [-1])
 
@@ -121,8 +118,7 @@ class ServedStudent(tf.Module):
 def scores_and_logits(logits: tf.Tensor, scale: float, bias: Sequence[float]) -> dict[str, tf.Tensor]:
     """Calibrates logits `[batch, k]`: `sigmoid(scale * logit + bias)`, or softmax over k > 1 classes.
 
-    Returns:
-      `score` and `logit` as they are served: `[batch]` of one logit a row, else `[batch, k]`.
+    Returns `score` and `logit` as they are served: `[batch]` of one logit a row, else `[batch, k]`.
     """
     calibrated = scale * logits + np.asarray(bias, np.float32)
     if len(bias) > 1:

@@ -19,15 +19,10 @@ FEW_TOKENS = 100  # a batch with fewer is read token by token
 
 
 class ComposedTexts:
-    """Computes the logits of a student whose n-grams are composed of their tokens' vectors.
+    """Computes the logits of a student whose n-grams are composed of their tokens' vectors, with its table as served.
 
-    Args:
-      student: a trained one. Its vocabulary and the kernels of its convolutions are shared: they are read as variables,
-        because each signature would have a copy of constants.
-      table: its n-gram table as it is served.
-
-    Attributes:
-      weights: the variables that the graph reads besides the table's.
+    Its vocabulary and the kernels of its convolutions are shared: they are read as variables, because each signature would
+    have a copy of constants. `weights` are the variables that the graph reads besides the table's.
     """
 
     def __init__(self, student: Student, table: Table) -> None:
@@ -97,10 +92,9 @@ class ComposedTexts:
     def _convolved(self, ngrams: tf.Tensor, rows: tf.Tensor, n: tf.Tensor, pools: tf.Tensor) -> tf.Tensor:
         """Sends composed n-grams `[tokens, dim]` through the convolutions of `ComposedPool` and pools them by text.
 
-        Neighbours are gathered. One comparison gives the positions of all layers; beyond a text's ends is a row of zeros.
-
-        Returns:
-          What the first dense layer reads: `[n, dim]` or, with an inner width, `pools` and the new ones side by side.
+        Neighbours are gathered. One comparison gives the positions of all layers; beyond a text's ends is a row of
+        zeros. Returns what the first dense layer reads: `[n, dim]` or, with an inner width, `pools` and the new ones
+        side by side.
         """
         at = tf.range(tf.shape(ngrams)[0])[:, None]
         if self.narrow is not None:

@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 
 class Table:
-    """Reads a table for serving.
+    """Reads a layer's table for serving; `unit` brings its rows to length 1, as soft matching compares them.
 
-    Args:
-      layer: whose rows these are; rows of a compressed one stay as they are stored.
-      unit: whether to bring rows to length 1, as soft matching compares them.
+    Rows of a compressed table stay as they are stored.
     """
 
     def __init__(self, layer: NGramEmbedding, unit: bool = False) -> None:
@@ -81,7 +79,7 @@ def _over_root(squares: np.ndarray) -> np.ndarray:
 
 
 class Tokens:
-    """Holds texts as flat tokens, read once, with their n-grams and the pools of these.
+    """Texts as flat tokens, read once, with their n-grams and the pools of these.
 
     Attributes:
       rows: the text of each token, `[tokens]` int64.

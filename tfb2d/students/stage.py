@@ -89,11 +89,7 @@ def train_labels_only(run: Run, config: Config) -> StudentOutcome:
 
 
 def learnt_stack(run: Run) -> Stack:
-    """Returns how the finished student's teachers were stacked.
-
-    Raises:
-      RunError: the student is not finished.
-    """
+    """Returns how the student's teachers were stacked; raises RunError where the student is not finished."""
     stack = run.student_outcome().stack
     assert stack is not None  # only a student that learns from labels alone has none
     return stack

@@ -48,14 +48,8 @@ def bfloat16_products(on: bool) -> Iterator[None]:
 class Steps:
     """Takes training steps, and holds what they change: weights and optimizers.
 
-    Tables learn by row-wise Adagrad from sparse gradients, all else by Adam. Subclasses train copies of the student on
-    several devices (`students/replicas.py`).
-
-    Args:
-      student: what is trained.
-      rows: their fields and targets give the shapes of batches.
-      config: the two learning rates.
-      schedule: of a peak rate.
+    Tables learn by row-wise Adagrad from sparse gradients, all else by Adam, each by the `schedule` of its peak rate.
+    Subclasses train copies of the student on several devices (`students/replicas.py`).
     """
 
     is_chief = True  # whether this process is the one that writes
@@ -136,13 +130,10 @@ def training_loss(
     rows: tf.Tensor | None = None,
     margin_weight: float = 0.0,
 ) -> tf.Tensor:
-    """Returns what training lowers.
+    """Returns what training lowers, of a batch or a replica's part of one.
 
-    Args:
-      student: what is trained.
-      hashes, targets: of a batch, or of a replica's part of one.
-      rows: of the whole batch, float32, where this is a part: the parts' losses add up to the batch's. None takes the mean.
-      margin_weight: of the margin loss, which goes with a whole batch alone.
+    Of a part, `rows` are the whole batch's, float32: the parts' losses add up to the batch's. None takes the mean. The
+    margin loss goes with a whole batch alone.
     """
     logits = student.trunk(hashes, training=True)
     # A student with an early exit learns both of its outputs, one after the other.

@@ -12,11 +12,7 @@ from tfb2d.students.steps import Schedule, Steps
 
 
 def training_steps(student: Student, rows: TrainingRows, config: TrainingConfig, schedule: Schedule) -> Steps:
-    """Returns the steps of `config.strategy`.
-
-    Raises:
-      ConfigError: TF_CONFIG is missing or wrong.
-    """
+    """Returns the steps of `config.strategy`; raises ConfigError where TF_CONFIG is missing or wrong."""
     if not config.strategy:
         return Steps(student, rows, config, schedule)
     from tfb2d.students.replicas import ReplicaSteps

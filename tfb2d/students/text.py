@@ -18,16 +18,10 @@ _PAGE_BITS = 7
 
 
 def token_hashes(text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()) -> tf.RaggedTensor:
-    """Hashes the first `max_tokens` tokens of each text.
+    """Hashes the first `max_tokens` tokens of each text, `[batch]` string of any bytes.
 
-    Args:
-      text: `[batch]` string; any bytes.
-      max_tokens: tokens kept of a text; at least 1.
-      affixes: as of `text_spec.token_hash`.
-
-    Returns:
-      `[batch, (tokens)]` int64, 0 or more. A text without tokens is an empty row. Its `values` and
-      `value_rowids()` are there already; `row_splits` takes more ops.
+    Returns `[batch, (tokens)]` int64, 0 or more. A text without tokens is an empty row. Its `values` and
+    `value_rowids()` are there already; `row_splits` takes more ops. `affixes` are those of `text_spec.token_hash`.
     """
     values, indices, n = flat_hashes(text, max_tokens, affixes)
     return tf.RaggedTensor.from_value_rowids(values, indices[:, 0], n, validate=False)
@@ -44,8 +38,8 @@ def flat_hashes(
 def flat_tokens(text: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Cuts texts into their first `max_tokens` tokens, without a ragged tensor, whose row splits cost ops.
 
-    Returns:
-      Tokens `[tokens]`, UTF-8 and folded; each one's text and index in it, `[tokens, 2]` int64; the number of texts, int64.
+    Returns the tokens `[tokens]`, UTF-8 and folded; each one's text and index in it, `[tokens, 2]` int64; the number of
+    texts, int64.
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; at least 1")
@@ -87,16 +81,10 @@ def ngram_ids(hashes: tf.RaggedTensor, orders: tuple[int, ...], buckets: int) ->
 
 
 def mixed(values: tf.Tensor, rows: tf.Tensor, orders: tuple[int, ...], axis: int = 1) -> tf.Tensor:
-    """Mixes token hashes to n-grams, whose ids are remainders of the result.
+    """Mixes token hashes `[tokens]` int64 to n-grams of `orders` tokens, whose ids are remainders of the result.
 
-    Args:
-      values: `[tokens]` int64 token hashes.
-      rows: `[tokens]`, the text of each, rising.
-      orders: how many tokens the n-grams span.
-      axis: of the orders in the result.
-
-    Returns:
-      `[tokens, len(orders)]` int32, or with axis 0 `[len(orders), tokens]`.
+    `rows` `[tokens]` has the text of each token, rising. Returns int32 `[tokens, len(orders)]`; with axis 0
+    `[len(orders), tokens]`.
     """
     chains = {1: values}
     if max(orders) > 1:
@@ -117,9 +105,7 @@ def composed_ids(
 ) -> tf.Tensor:
     """Returns the table rows that each composed n-gram is the sum of, as `text_spec.composed_ids` does.
 
-    Args:
-      values: `[tokens]` int64 token hashes; the others as there.
-      rows: `[tokens]` int64, the text of each, rising.
+    `values` `[tokens]` int64 are token hashes, `rows` `[tokens]` int64 the text of each, rising.
     """
     text_spec.check_orders(range(1, window + 1), buckets)
     if vocabulary is None:
@@ -139,17 +125,13 @@ def part_ids(
     affixes: Sequence[int] = (),
     vocabulary: tf.Tensor | np.ndarray | None = None,
 ) -> tf.Tensor:
-    """Returns the table rows of tokens at every offset, wherever the tokens stand.
+    """Returns the table rows of tokens at every offset, wherever the tokens are; arguments as of `composed_ids`.
 
     `composed_ids` reads column k of a token from the token k positions on. Here each token has all of its own rows, so
     that a batch can read them once for each distinct token.
 
-    Args:
-      values: `[tokens]` int64 token hashes, of any texts in any order; the rest as of `composed_ids`.
-
-    Returns:
-      `[1 + tokens, window + len(affixes)]` int32. Row 0 belongs to the mark after a text's last token; its affixes' ids
-      mean nothing. Columns are the offsets 1 to `window - 1`, then offset 0, then the affixes.
+    Returns `[1 + tokens, window + len(affixes)]` int32. Row 0 belongs to the mark after a text's last token; its
+    affixes' ids mean nothing. Columns are the offsets 1 to `window - 1`, then offset 0, then the affixes.
     """
     text_spec.check_orders(range(1, window + 1), buckets)
     offsets = [*range(1, window), 0]
@@ -167,15 +149,10 @@ def part_ids(
 
 
 def following(positions: tf.Tensor, rows: tf.Tensor, window: int) -> tf.Tensor:
-    """Returns where each token's followers stand among rows of which row 0 is the mark after a text's last token.
+    """Returns where each token's followers are among rows of which row 0 is the mark after a text's last token.
 
-    Args:
-      positions: `[tokens]` int32, 1 or more.
-      rows: `[tokens]` int64, the text of each, rising.
-      window: at least 2.
-
-    Returns:
-      `[tokens, window - 1]` int32: column k has the position of the token k + 1 further on, 0 past its text's last token.
+    `positions` `[tokens]` int32 are 1 or more; `rows` `[tokens]` int64 has the text of each token, rising. Column k of the
+    result, `[tokens, window - 1]` int32, has the position of the token k + 1 further on, 0 past its text's last token.
     """
     return tf.stack(_ahead(positions, rows, window, text_spec.END_SLOT)[1:], 1)
 

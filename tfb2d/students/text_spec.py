@@ -86,11 +86,9 @@ def tokens(text: str | bytes, max_tokens: int) -> list[bytes]:
 
 
 def token_hash(token: bytes, affixes: Sequence[int] = ()) -> int:
-    """Returns a token's hash, an int64 of 0 or more.
+    """Returns the hash, an int64 of 0 or more, of a token as `tokens` gives it.
 
-    Args:
-      token: UTF-8, folded, as `tokens` gives it.
-      affixes: () or (bytes of a prefix, bytes of a suffix), which then have bits of their own in the hash.
+    `affixes` are () or (bytes of a prefix, bytes of a suffix), which then have bits of their own in the hash.
     """
     if not affixes:
         return fingerprint64(token) % TOKEN_MODULUS
@@ -122,13 +120,10 @@ def chain(order: int) -> int:
 def ngram_keys(hashes: np.ndarray, orders: Sequence[int], row_splits: np.ndarray | None = None) -> np.ndarray:
     """Mixes the hashes of each n-gram's tokens to a key of 64 bits, which distinguishes n-grams that share a table row.
 
-    Args:
-      hashes: `[tokens]` int64 token hashes.
-      orders: how many tokens the n-grams span, for example (1, 2).
-      row_splits: `[texts + 1]` where each text's hashes begin, and the end; without it they are of one text.
+    `hashes` are `[tokens]` int64; `orders` say how many tokens the n-grams span, for example (1, 2). `row_splits`,
+    `[texts + 1]`, are where each text's hashes begin, and the end; without them all are of one text.
 
-    Returns:
-      `[tokens, len(orders)]` int64. An n-gram that runs past its text's last token ends with a mark instead.
+    Returns `[tokens, len(orders)]` int64. An n-gram that runs past its text's last token ends with a mark instead.
     """
     chained = hashes
     chains = {1: chained}
@@ -146,14 +141,9 @@ def rows_of(keys: np.ndarray, buckets: int) -> np.ndarray:
 def ngram_ids(
     hashes: np.ndarray, orders: Sequence[int], buckets: int, row_splits: np.ndarray | None = None
 ) -> np.ndarray:
-    """Returns the ids of the n-grams that begin at each token.
+    """Returns the ids, `[tokens, len(orders)]` int32, of the n-grams at each token; arguments as of `ngram_keys`.
 
-    Args:
-      hashes, orders, row_splits: as of `ngram_keys`.
-      buckets: ids are below it; at most 2^31 - 1.
-
-    Returns:
-      `[tokens, len(orders)]` int32.
+    Ids are below `buckets`, which is at most 2^31 - 1.
     """
     check_orders(orders, buckets)
     return rows_of(ngram_keys(hashes, orders, row_splits), buckets)
@@ -162,9 +152,7 @@ def ngram_ids(
 def slots(hashes: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
     """Looks up each token's slot in a vocabulary: `[tokens]` int32, UNKNOWN_SLOT for those that it lacks.
 
-    Args:
-      hashes: `[tokens]` int64.
-      vocabulary: `[size]` int64 token hashes, rising; UNUSED ones last.
+    Hashes are `[tokens]` int64; the vocabulary, `[size]` int64, has token hashes, rising, UNUSED ones last.
     """
     position = np.minimum(np.searchsorted(vocabulary, hashes), len(vocabulary) - 1)
     return np.where(vocabulary[position] == hashes, position + UNKNOWN_SLOT + 1, UNKNOWN_SLOT).astype(np.int32)
@@ -180,18 +168,11 @@ def composed_ids(
 ) -> np.ndarray:
     """Returns the table rows that each composed n-gram is the sum of: of the token at each offset from a token.
 
-    Where there is a vocabulary its slots have the first rows, one for each offset, and affixes the rest. Without one tokens
-    and affixes are hashed into all rows.
+    Where there is a `vocabulary` (see `slots`), its slots have the first rows, one for each offset, and affixes the
+    rest. Without one tokens and affixes are hashed into all rows. Other arguments are those of `ngram_ids`.
 
-    Args:
-      hashes, buckets, row_splits: as of `ngram_ids`.
-      window: tokens that an n-gram spans.
-      affixes: with which the hashes were made.
-      vocabulary: as of `slots`; None where tokens are hashed to rows.
-
-    Returns:
-      `[tokens, window + len(affixes)]` int32. Column k belongs to the token k positions on, or to the mark after its
-      text's last token; the last two columns belong to the token's own prefix and suffix.
+    Returns `[tokens, window + len(affixes)]` int32. Column k belongs to the token k positions on, or to the mark after its
+    text's last token; the last two columns belong to the token's own prefix and suffix.
     """
     check_orders(range(1, window + 1), buckets)
     if vocabulary is None:

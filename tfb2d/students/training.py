@@ -1,4 +1,4 @@
-"""Student training: a loop that can be killed at any step and goes on to the same weights."""
+"""Student training: a loop that can be killed at any step and continues to the same weights."""
 
 import dataclasses
 import json
@@ -60,8 +60,7 @@ class Trainer:
       student: trained in place.
       rows: to learn from.
       valid: to watch; its targets are labels.
-      config: rates, epochs, batch.
-      out: gets `history.json`, `tensorboard/` and, in `checkpoints/`, what a stopped run goes on from; `bring_up` deletes
+      out: gets `history.json`, `tensorboard/` and, in `checkpoints/`, what a stopped run continues from; `bring_up` deletes
         that folder once the work is whole.
       headline: measured on the rows of `valid` after each epoch; with `config.patience` the weights that are best by it are
         kept. None keeps those with the lowest validation loss.
@@ -96,7 +95,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
 
     def fit(self, progress: bool = True) -> list[dict[str, float]]:
-        """Trains, going on from the last checkpoint; returns figures for each epoch. The student holds the weights."""
+        """Trains, continuing from the last checkpoint; returns figures for each epoch. The student holds the weights."""
         self._restore()
         chief, config = self.steps.is_chief, self.config
         writer = (

@@ -13,7 +13,7 @@ affixes; "all" takes those that the run can answer, and lists the others. A stud
 
 --rows=100k limits the transfer rows of all axes but transfer. That is faster, and mostly orders variants alike.
 
-Every variant trains with each seed in <workdir>/sweep. Finished trainings are skipped, and stopped ones go on. Choices
+Every variant trains with each seed in <workdir>/sweep. Finished trainings are skipped, and stopped ones continue. Choices
 are read on validation. The test split is looked at once, at the end, and sweep.json counts such looks. Writes sweep.json
 and sweep.html there, and prints the tables.
 """
@@ -66,9 +66,8 @@ def run(options: Namespace) -> None:
 def sweep(run: "Run", options: Namespace) -> str:
     """Trains and evaluates the variants that the flags choose; returns the text to print.
 
-    Raises:
-      ConfigError: flags that exclude each other, or a value that cannot work.
-      RunError: the folder is no finished run, or a training failed.
+    Raises ConfigError for flags that exclude each other, or a value that cannot work; RunError where the folder is no
+    finished run, or a training failed.
     """
     config = settings(run, options.config, options.settings)  # a wrong setting is reported before TensorFlow loads
     from tfb2d.config import ConfigError
@@ -111,16 +110,10 @@ def sweep(run: "Run", options: Namespace) -> str:
 
 
 def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
-    """Reads the recipe of the variants.
+    """Reads the settings of the variants: the run's own, or a recipe with the run's data and teachers, then `overrides`.
 
-    Args:
-      run: a run folder; the recipe must have its data and teachers.
-      recipe: a recipe's name or file, with its argument behind a colon; "" takes the run's own settings.
-      overrides: `--config.a.b=value`.
-
-    Raises:
-      RunError: this is no run folder.
-      ConfigError: no such recipe or setting, or data and teachers that are not the run's.
+    Raises RunError where this is no run folder; ConfigError for no such recipe or setting, or data and teachers that
+    are not the run's.
     """
     from tfb2d.cli.recipes import load, override
     from tfb2d.config import Config, ConfigError
@@ -227,6 +220,6 @@ def _evaluate(
 
 
 if __name__ == "__main__":
-    from tfb2d.cli import door
+    from tfb2d.cli import run_command
 
-    door("sweep")
+    run_command("sweep")

@@ -24,7 +24,6 @@ def axes(
 
     Args:
       names: of AXES, or "all", which leaves out what the run cannot answer.
-      config, facts: the recipe, and what the run has.
       values: axis -> values that replace the usual ones.
       equal_steps: whether variants with fewer rows train as many steps as the base, see `longer`.
       rows: transfer rows beyond the labelled ones, of every axis but "transfer"; ALL takes all.

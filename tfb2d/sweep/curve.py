@@ -17,7 +17,7 @@ LEAST = 4  # sizes, for three parameters
 
 @dataclass(frozen=True)
 class Curve:
-    """Holds the fitted curve of each resample: `floor`, `scale` and `rate`, each `[resamples]`."""
+    """The fitted curve of each resample: `floor`, `scale` and `rate`, each `[resamples]`."""
 
     floor: Floats
     scale: Floats
@@ -32,10 +32,8 @@ class Curve:
 def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
     """Fits curves by least squares to errors `[resamples, sizes]` at numbers of rows `[sizes]`, above 0.
 
-    For each rate of a grid it solves for floor and scale, neither below 0. It then takes the best rate.
-
-    Raises:
-      ValueError: fewer than LEAST sizes.
+    For each rate of a grid it solves for floor and scale, neither below 0. It then takes the best rate. Raises
+    ValueError for fewer than LEAST sizes.
     """
     if len(set(rows)) < LEAST:
         raise ValueError(f"{len(set(rows))} sizes; the curve needs {LEAST}")
@@ -55,17 +53,13 @@ def fit(rows: Sequence[float] | Floats, errors: Floats) -> Curve:
 
 
 def learning_curve(
-    rows: Sequence[float], errors: Sequence[Sequence[float]], samples: Sequence[Floats], seed: int = 0
+    rows: Sequence[float], errors: Sequence[Sequence[float]], samples: Sequence[Floats]
 ) -> dict[str, Any]:
-    """Fits the curve, with intervals.
+    """Fits the curve of errors against `rows` learnt from, labelled ones included, with intervals.
 
     The intervals come from resampling test rows and seeds. They assume that the law holds up to ten times the rows.
-
-    Args:
-      rows: `[sizes]`, rows learnt from, labelled ones included.
-      errors: of each size, the error of each seed.
-      samples: of each size, errors over resampled test rows, `[seeds, resamples]`; the same resamples for all sizes.
-      seed: of the draws of seeds.
+    `errors` has each seed's, for each size. `samples` has errors over resampled test rows, `[seeds, resamples]`, for
+    each size; the resamples are the same for all sizes.
 
     Returns:
       `{"law", "floor", "rate", "scale", "at", "error", "times10": {"error", "gain"}, "band"}`. `at` is the largest number
@@ -76,7 +70,7 @@ def learning_curve(
     """
     if not all(np.isfinite(values).all() for values in errors):
         raise ValueError("the split has no such figure")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     n = np.asarray(rows, np.float64)
     best = fit(n, np.array([[np.mean(values) for values in errors]]))
     drawn = []

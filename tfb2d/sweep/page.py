@@ -41,7 +41,7 @@ def render(figures: Mapping[str, Any]) -> str:
                     "rows": [table_row(cells) for cells in zip(*(cells for _, cells in table), strict=True)],
                 },
                 "pictures": [
-                    Picture(title, [svg], f"{axis['title']}: {title}; the figures stand in the table", caption)
+                    Picture(title, [svg], f"{axis['title']}: {title}; the figures are in the table", caption)
                     for title, svg, caption in drawn
                 ],
                 "conclusions": conclusions(axis),

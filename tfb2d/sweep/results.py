@@ -72,10 +72,9 @@ def evaluate(
 ) -> Figures:
     """Computes all figures of a sweep whose jobs are done; `test` looks at the test split, too.
 
-    Returns:
-      `{"primary", "teacher", "axes": [{"name", "title", "note", "best", "variants": [...]}]}`. `primary` is the task's
-      headline measure on validation. `best` is the variant with the best validation figure of it, None where no variant
-      has a figure. Every variant has `valid` and, with `test`, `test`.
+    Returns `{"primary", "teacher", "axes": [{"name", "title", "note", "best", "variants": [...]}]}`. `primary` is the
+    task's headline measure on validation. `best` is the variant with the best validation figure of it, None where no
+    variant has a figure. Every variant has `valid` and, with `test`, `test`.
     """
     splits = {name: Split(run_data, name, trained, out, resamples) for name in ("valid", *(["test"] if test else []))}
     by_key: dict[str, list[Job]] = {}

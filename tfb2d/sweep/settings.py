@@ -11,7 +11,7 @@ ALL = -1
 
 @dataclass(frozen=True)
 class Settings:
-    """Holds what a variant's outcome depends on, besides the run's rows and logits, and the seed."""
+    """What a variant's outcome depends on, besides the run's rows and logits, and the seed."""
 
     distill: DistillConfig
     student: StudentConfig
@@ -42,7 +42,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Axis:
-    """Holds a property of the student and the variants that differ in it."""
+    """A property of the student and the variants that differ in it."""
 
     name: str
     title: str

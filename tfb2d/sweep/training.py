@@ -1,4 +1,4 @@
-"""Trains each variant with each seed in its own folder; skips finished trainings and goes on with stopped ones."""
+"""Trains each variant with each seed in its own folder; skips finished trainings and continues with stopped ones."""
 
 import gc
 import multiprocessing
@@ -32,7 +32,7 @@ VERSION = 1  # of the code: raise it when the same settings and rows give anothe
 
 @dataclass(frozen=True)
 class VariantOutcome(Outcome):
-    """Holds the outcome of a variant trained with one seed."""
+    """The outcome of a variant trained with one seed."""
 
     names: tuple[str, ...]  # "axis: variant" of all axes that have it
     rows: int  # that it learnt from
@@ -47,7 +47,7 @@ class VariantOutcome(Outcome):
 
 @dataclass(frozen=True)
 class Job:
-    """Holds a variant with a seed; equal settings of several axes are one job."""
+    """A variant with a seed; equal settings of several axes are one job."""
 
     settings: Settings
     seed: int
@@ -106,7 +106,7 @@ def outcome_of(job: Job, out: Path) -> VariantOutcome:
 
 
 def train(run_data: RunData, job: Job, out: Path, progress: bool = False) -> VariantOutcome:
-    """Trains a variant with a seed; returns at once where that is done, and goes on where it was stopped.
+    """Trains a variant with a seed; returns at once where that is done, and continues where it was stopped.
 
     Writes the logits of the validation and test splits. The test figures of all variants are computed at the end.
     """

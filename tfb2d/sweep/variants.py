@@ -90,7 +90,7 @@ def _convolution_width(start: Settings, facts: Facts, values: Values | None) -> 
         raise CannotAnswer("the student has no convolutions (student.convolutions)")
     numbers = [count(value) for value in values or ("0", "64", "128", "256")]
     variants = [Variant(f"width {n}" if n else "no width", _student(start, convolution_width=n), n) for n in numbers]
-    return variants, "Of the convolutions' ReLU, with a second product behind it; without one it is the embedding's."
+    return variants, "Of the convolutions' ReLU, followed by a second product; without one it is the embedding's."
 
 
 def _ffn(start: Settings, facts: Facts, values: Values | None) -> Made:

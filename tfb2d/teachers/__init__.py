@@ -1,4 +1,4 @@
-"""Teachers are KerasHub text classifiers. This room takes them from a pre-trained encoder to logits on disk.
+"""Teachers are KerasHub text classifiers. This package takes them from a pre-trained encoder to logits on disk.
 
 - `adapt.adapt` trains an encoder on transfer text before fine-tuning.
 - `fine_tune.fine_tune` makes a teacher from an encoder and labelled rows; `teacher.load_teacher` reads it back.

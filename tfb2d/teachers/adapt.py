@@ -37,7 +37,7 @@ EVALUATIONS = 4
 def adapt(config: TeacherConfig, data: Path, task: Task, out: Path, progress: bool = True) -> AdaptOutcome:
     """Trains the encoder of `config.preset` on `config.adapt.rows` rows of `data/transfer` to guess hidden words.
 
-    A run that was killed goes on from its newest checkpoint, as `fine_tune` does. `out` gets `model/`, an encoder preset
+    A run that was killed continues from its newest checkpoint, as `fine_tune` does. `out` gets `model/`, an encoder preset
     that `TeacherConfig.preset` takes too, and TensorBoard scalars.
 
     Returns:

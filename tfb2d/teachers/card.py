@@ -45,7 +45,7 @@ def write_card(path: Path, task: Task, settings: Mapping[str, Any], outcome: Map
         name=path.parent.name,
         preset=settings["preset"],
         layers=f", its first {settings['layers']} layers" if settings["layers"] else "",
-        date=datetime.datetime.now(datetime.timezone.utc).date(),
+        date=datetime.datetime.now(datetime.UTC).date(),
         kind=task.kind,
         fields=" and ".join(f"`{name}`" for name in task.fields),
         outputs=outputs,

@@ -34,17 +34,11 @@ def label_doubtful(
 ) -> tuple[int, int]:
     """Writes a teacher's logits of the most doubtful rows of a table, and NaN for the others, row for row.
 
-    It can be killed and goes on as `label_folder` does, whose arguments it shares.
+    It can be killed and continues as `label_folder` does, whose arguments and errors it shares. `before` are the tables
+    of other teachers' logits of the same rows, whose mean says how sure they are. `share` of the rows, between 0 and 1,
+    are labelled.
 
-    Args:
-      before: the tables of other teachers' logits of the same rows; their mean says how sure they are.
-      share: of the rows to label, between 0 and 1.
-
-    Returns:
-      How many rows have a logit, and for how many of those that were labelled the teacher gave no finite number.
-
-    Raises:
-      As `label_folder`.
+    Returns how many rows have a logit, and for how many of those that were labelled the teacher gave no finite number.
     """
     task = Task.from_json(read_about(teacher)["task"])
     logits = stacked_logits(before, task, Stack((1 / len(before),) * len(before), (0.0,) * task.n_logits))
@@ -64,14 +58,9 @@ def label_doubtful(
 
 
 def least_sure(logits: np.ndarray, share: float) -> np.ndarray:
-    """Returns the indices, rising, of the share of rows that are nearest to another decision.
+    """Returns the indices, rising, of the share of rows that are nearest to another decision: `[max(1, share * n)]` int64.
 
-    Args:
-      logits: `[n, k]` float; a row with NaN is the most doubtful.
-      share: between 0 and 1; at least one row is returned where there is one.
-
-    Returns:
-      `[max(1, share * n)]` int64.
+    A row of logits `[n, k]` with NaN is the most doubtful.
     """
     best = np.sort(logits, axis=1)
     margins = np.abs(logits[:, 0]) if logits.shape[1] == 1 else best[:, -1] - best[:, -2]

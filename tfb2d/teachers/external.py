@@ -33,7 +33,6 @@ def attach_splits(
       task: its fields are the names of the files' text columns.
       splits: source and destination by the table's name. The source is a folder of `part-*.parquet` with the text fields.
         The destination gets a part for each of them: the fields, and `logit` or `logit_0`, `logit_1`, ..., float32.
-      reading: how the files are read.
 
     Returns:
       Counts by the table's name: "matched" (rows with a score), "missing" (rows without), "unused" (scored texts that the

@@ -34,7 +34,7 @@ class LabelFilesOutcome(Outcome):
 
     rows: int
     rejected: int
-    without_logit: int = 0  # of the rows: NaN stands in the table, the teacher gave no finite number
+    without_logit: int = 0  # of the rows: NaN in the table, the teacher gave no finite number
 
 
 def label_files(
@@ -47,17 +47,14 @@ def label_files(
     reading: Reading = AS_USUAL,
     progress: bool = True,
 ) -> LabelFilesOutcome:
-    """Writes a teacher's logits for files, as `label.label_folder` does for a table. What was stopped goes on.
+    """Writes a teacher's logits for files, as `label.label_folder` does for a table. What was stopped is resumed.
 
     Args:
-      teacher: a saved teacher's folder.
       inputs: paths, globs, folders, `pypi:` resources, and files of object stores (`scale.object_store`).
-      out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits. Rows
-        that cannot be used go to `<out>.rejected.jsonl`.
-      config: shard and batch sizes.
+      out: gets `part-*.parquet`: the text columns, those of `keep` as text, and the logits. Rows that cannot be used go to
+        `<out>.rejected.jsonl`.
       columns: the text columns, in the order of the task's fields; by default those of the fields' names.
       keep: columns to pass through where the files have them.
-      reading: how files are read.
 
     Raises:
       RunBusyError: another process labels into `out`.
@@ -65,7 +62,7 @@ def label_files(
       ConfigError: there is no saved teacher.
       DataError: another number of columns than the teacher reads, a file that cannot be used, or too many bad rows.
     """
-    copies = beside(out, "inputs")  # of what stands in object stores
+    copies = beside(out, "inputs")  # of what is in object stores
     with locked(out, beside(out, "lock")):
         here = bring_here(inputs, copies)
         with _staged(beside(out, "rows")) as staged:

@@ -39,23 +39,20 @@ def fine_tune(
 ) -> TeacherOutcome:
     """Fine-tunes an encoder on `data/train`, keeps the weights that are best on `data/valid`, saves the teacher.
 
-    A run that was killed goes on from its newest checkpoint. On a CPU it ends with the same weights, to the last bit, as a
-    run that was not. The caller makes sure that `out` is of the same settings and rows (`resume.bring_up`). If
+    A run that was killed continues from its newest checkpoint. On a CPU it ends with the weights of a run that was not, to
+    the last bit. The caller makes sure that `out` is of the same settings and rows (`resume.bring_up`). If
     `config.preset` is a saved teacher, that is copied as it is.
 
     Args:
-      config: the teacher's settings.
       data: folder with the tables `train` and `valid` (text fields and `label`); without rows in `valid` the last
         weights are kept.
-      task: what is learnt.
       out: the saved teacher's folder; it also gets a model card and TensorBoard scalars.
       adapted: folder in which `adapt` adapted the encoder; None starts from the preset itself.
       headline: the measure that says which weights are best (`report.headline`); "" takes the task's own. Of equal figures
         the one with the lower loss is better.
 
     Returns:
-      The outcome. An entry of `history` has "step", "epoch", "train_loss", the figures of `measure` and the headline
-      measure.
+      The outcome. An entry of `history` has "step", "epoch", "train_loss", the figures of `measure` and the headline.
 
     Raises:
       ConfigError: the preset cannot be used, or is a saved teacher of another task.
@@ -162,11 +159,9 @@ class _FineTuning(Training):
 
 
 def measure(task: Task, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Measures logits [n, k] against labels [n, 1].
+    """Measures logits [n, k] against labels [n, 1]: `valid_loss`, in nats, and `valid_accuracy`.
 
-    Returns:
-      `valid_loss`, the mean cross-entropy in nats, and `valid_accuracy`; a graded task has `valid_error` instead, the mean
-      absolute error.
+    A graded task has `valid_error` instead of the accuracy, the mean absolute error.
     """
     z, y = logits.astype(np.float64), labels[:, 0].astype(np.float64)
     if task.kind == "multiclass":

@@ -31,14 +31,9 @@ def family_of(preset: Path) -> str:
 
 
 def preprocessor_of(folder: Path, family: str) -> Any:
-    """Makes a KerasHub preprocessor with the tokenizer that a Hugging Face folder describes.
+    """Makes a KerasHub preprocessor with the tokenizer that a Hugging Face folder describes, of one of `PREPROCESSORS`.
 
-    Args:
-      folder: holds `vocab.txt`, `tokenizer_config.json`, `tokenizer.json`, or some of them.
-      family: Hugging Face's name, one of `PREPROCESSORS`.
-
-    Raises:
-      ConfigError: a special token is not in the vocabulary, or see `read_settings`.
+    Raises ConfigError where a special token is not in the vocabulary, or as `read_settings` does.
     """
     preprocessor_class = PREPROCESSORS[family]
     settings = read_settings(folder)
@@ -66,13 +61,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
     This follows Hugging Face's BERT: `tokenizer_config.json` counts before `tokenizer.json`, texts are lower-cased by
     default, and `strip_accents: null` means that accents are stripped if texts are lower-cased
-    (https://huggingface.co/docs/transformers/model_doc/bert#transformers.BertTokenizer).
-
-    Returns:
-      The arguments of KerasHub's tokenizer: `vocabulary` (a list of pieces), `lowercase`, `strip_accents`.
-
-    Raises:
-      ConfigError: there is no vocabulary, or the tokenizer is of a kind that is not known here.
+    (https://huggingface.co/docs/transformers/model_doc/bert#transformers.BertTokenizer). Returns the arguments of
+    KerasHub's tokenizer: `vocabulary` (a list of pieces), `lowercase`, `strip_accents`. Raises ConfigError where there
+    is no vocabulary, or the tokenizer is of a kind that is not known here.
     """
     config = _json(folder / "tokenizer_config.json")
     whole = _json(folder / "tokenizer.json")
@@ -86,7 +77,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
             f"{folder / 'tokenizer_config.json'} whether texts are lower-cased: do_lower_case"
         )
     if not config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)):
-        raise ConfigError(f"{folder}: tokenize_chinese_chars is false; teachers cut Chinese characters apart")
+        raise ConfigError(f"{folder}: tokenize_chinese_chars is false; teachers separate Chinese characters")
     lowercase = bool(config.get("do_lower_case", normalizer.get("lowercase", True)))
     strip = config.get("strip_accents", normalizer.get("strip_accents"))
     strip = lowercase if strip is None else bool(strip)

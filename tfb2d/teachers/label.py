@@ -1,4 +1,4 @@
-"""Labelling: a saved teacher's logits of a table's rows, in this process or by Ray's actors; and how it goes on."""
+"""Labelling: a saved teacher's logits of a table's rows, in this process or by Ray's actors; and how it continues."""
 
 import os
 import time
@@ -33,15 +33,13 @@ def label_folder(
 ) -> int:
     """Writes a teacher's logits for a table, row for row, `config.rows_per_shard` rows a shard.
 
-    After a kill it goes on with the shards that are missing, whichever engine wrote the others, and ends with the same
+    After a kill it continues with the shards that are missing, whichever engine wrote the others, and ends with the same
     bytes.
 
     Args:
-      teacher: a saved teacher's folder.
       source: folder of `part-*.parquet` with the text columns.
       out: gets `part-*.parquet`: the text columns, those of `keep`, and `logit` or `logit_0`, `logit_1`, ..., float32.
-      config: shard and batch sizes, and the engine.
-      earlier: folders with this teacher's logits of other tables; texts that stand there keep their logits.
+      earlier: folders with this teacher's logits of other tables; texts in them keep their logits.
       max_without: share of rows without a logit at which to stop.
       fields: the text columns, in the order of the task's fields; by default those of the fields' names.
       keep: more columns of `source`, which are passed through.
@@ -124,18 +122,10 @@ def _check_same_rows(
 
 
 class LabelProgress:
-    """A progress bar that counts the rows of a folder of shards, and those without a logit.
+    """A progress bar that counts the rows of a folder of shards, and those `without` a logit.
 
-    Args:
-      out: the folder.
-      rows: of all shards together.
-      config: shard size and price.
-      todo: the shards that are missing; the others are counted as they are.
-      show: whether to show the bar.
-      max_without: share of rows without a logit from which on DataError is raised.
-
-    Attributes:
-      without: rows without a logit, in finished shards too.
+    `todo` are the shards that are missing; the others are counted as they are. From a share of `max_without` on rows
+    without a logit raise DataError.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The training loop of teachers and twins: batches, checkpoints, evaluations, progress.
 
-A killed run goes on from its newest checkpoint as if it had not been. Nothing is pickled.
+A killed run continues from its newest checkpoint as if it had not been. Nothing is pickled.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ STATE = "state.safetensors"
 
 @dataclass
 class State:
-    """Holds where a training is. It goes on from this, the weights and the optimizer's variables."""
+    """Where a training is. It continues from this, the weights and the optimizer's variables."""
 
     step: int = 0  # steps so far
     seconds: float = 0.0  # of training so far, before kills too
@@ -42,16 +42,10 @@ class State:
 
 
 class Training(ABC):
-    """A training run that goes on from its newest checkpoint.
+    """A training run of `epochs` over `rows`, with checkpoints in `out`, that continues from its newest checkpoint.
 
-    A subclass calls `prepare` once it has a model, or sets `checkpoints` itself, and `train` to run.
-
-    Args:
-      out: folder of checkpoints and TensorBoard scalars.
-      rows: training rows.
-      epochs: how often each is read.
-      batch_size: rows of a step.
-      checkpoint_seconds: time between checkpoints; there is also one after each evaluation.
+    A subclass calls `prepare` once it has a model, or sets `checkpoints` itself, and `train` to run. There is a
+    checkpoint every `checkpoint_seconds`, and one after each evaluation.
     """
 
     title: ClassVar[str]  # of the progress bar
@@ -100,11 +94,7 @@ class Training(ABC):
         return False
 
     def train(self, progress: bool) -> State:
-        """Trains to the end, from the newest checkpoint if there is one.
-
-        Raises:
-          FloatingPointError: the loss is NaN or infinite.
-        """
+        """Trains to the end, from the newest checkpoint on; raises FloatingPointError where the loss is not finite."""
         saved = self.checkpoints.load() or {}
         # An older version's checkpoint may hold other fields.
         state = State(**{item.name: saved[item.name] for item in dataclasses.fields(State) if item.name in saved})
@@ -158,13 +148,8 @@ class Training(ABC):
 class Checkpoints:
     """A folder with the newest state of a run, and its best weights so far.
 
-    A state is a JSON value and the variables of the model (with the seeds of its dropout) and of the optimizer. The best
-    weights change less often and have a file of their own, which the state names.
-
-    Args:
-      folder: where the files go.
-      weights: the model's variables.
-      optimizers: those of its optimizers, which are built.
+    A state is a JSON value and the variables of the model (with the seeds of its dropout) and of the optimizers, which
+    must be built. The best weights change less often and have a file of their own, which the state names.
     """
 
     def __init__(self, folder: Path, weights: Sequence[Any], optimizers: Sequence[Any]) -> None:

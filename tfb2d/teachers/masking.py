@@ -2,7 +2,7 @@
 
 To guess a whole word an encoder must know its meaning, where a word piece takes spelling alone. To guess a phrase
 ("special effects", "60cm wide") it must know the domain. This helps on product text (E-BERT, Zhang et al. 2020, arXiv
-2009.02835). E-BERT mines its phrases; here they are words that often stand together.
+2009.02835). E-BERT mines its phrases; here they are words that often go together.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 
 from tfb2d.teachers.packing import Packed
 
-TOGETHER = 10  # times that two words of a phrase stand side by side, at least
+TOGETHER = 10  # times that two words of a phrase are neighbours, at least
 NPMI = 0.4  # least normalised pointwise mutual information of the two (Bouma 2009; 0: by chance, 1: always together)
 MASKED, ANY = 0.8, 0.1  # shares of hidden words that the mask token, or any token, replaces; others stay, as in BERT
 IGNORED = -1  # label of a position that is not hidden
@@ -23,23 +23,17 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Units:
-    """Rows cut into units, which are hidden as a whole.
+    """Rows cut into units, which are hidden as a whole."""
 
-    Attributes:
-      packed: the rows.
-      of: int64 [tokens], the index of each token's unit, counted over all rows; -1 for special tokens.
-      rows: int64 [units], the index of each unit's row.
-    """
-
-    packed: Packed
-    of: np.ndarray
-    rows: np.ndarray
+    packed: Packed  # the rows
+    of: np.ndarray  # int64 [tokens], the index of each token's unit, counted over all rows; -1 for special tokens
+    rows: np.ndarray  # int64 [units], the index of each unit's row
 
     def hide(self, rate: float, mask_id: int, plain: np.ndarray, rng: np.random.Generator) -> tuple[Packed, np.ndarray]:
         """Hides a share `rate` of the units at random, at least one in each row; `plain` are ids that may replace a token.
 
-        Returns:
-          The rows with hidden tokens replaced, and labels, int32 [tokens]: the token that was there, or `IGNORED`.
+        Returns the rows with hidden tokens replaced, and labels, int32 [tokens]: the token that was there, or
+        `IGNORED`.
         """
         chance = rng.random(len(self.rows))
         least = np.full(len(self.packed), 1.0)

@@ -11,10 +11,9 @@ def keep_freed_memory() -> bool:
     """Keeps glibc from giving the memory of each of PyTorch's operators back to the kernel at once.
 
     Otherwise each operator has page faults on all of its output, which takes up to half of the time
-    (docs/performance.md). This changes the whole process: commands call it when they start, and no library function does.
-
-    Returns:
-      Whether it was set: with `KERAS_BACKEND=torch` on Linux with glibc. Other backends keep memory themselves.
+    (docs/performance.md). This changes the whole process: commands call it when they start, and no library function
+    does. Returns whether it was set: with `KERAS_BACKEND=torch` on Linux with glibc. Other backends keep memory
+    themselves.
     """
     if os.environ.get("KERAS_BACKEND") != "torch" or not sys.platform.startswith("linux"):
         return False

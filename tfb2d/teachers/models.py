@@ -24,8 +24,7 @@ FORMS = (
 def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.TextClassifier:
     """Builds a classifier from the encoder that `config.preset` names and a fresh head of `n_logits`.
 
-    Raises:
-      ConfigError: there is no such preset, it cannot classify text, or it has too few layers or positions.
+    Raises ConfigError where there is no such preset, it cannot classify text, or it has too few layers or positions.
     """
     preset = locate(config.preset)
     dtype, family = precision(config.mixed_precision), family_of(Path(preset))
@@ -58,8 +57,7 @@ def build_classifier(config: TeacherConfig, n_logits: int) -> keras_hub.models.T
 def load_classifier(folder: Path, mixed_precision: bool) -> keras_hub.models.TextClassifier:
     """Loads a saved teacher's classifier, head included.
 
-    Raises:
-      ConfigError: its head has an activation. Versions before 0.2 trained it so if the preset's head had one.
+    Raises ConfigError where its head has an activation. Versions before 0.2 trained it so if the preset's head had one.
     """
     dtype = precision(mixed_precision)
     classifier = keras_hub.models.TextClassifier.from_preset(str(folder), dtype=dtype)
@@ -139,8 +137,7 @@ def head_activation(classifier: keras_hub.models.TextClassifier) -> str:
 def linear_head(classifier: keras_hub.models.TextClassifier) -> None:
     """Takes the activation off a classifier's last layer, so that its outputs are logits; the weights stay.
 
-    Raises:
-      ConfigError: its outputs do not come straight from its last dense layer.
+    Raises ConfigError where its outputs do not come straight from its last dense layer.
     """
     last = classifier.layers[-1]
     if last is not classifier.output_dense:

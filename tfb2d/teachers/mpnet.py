@@ -216,13 +216,7 @@ class MPNetBackbone(keras_hub.models.Backbone):
 
 @keras.saving.register_keras_serializable("tfb2d")
 class MPNetTokenizer(keras_hub.tokenizers.WordPieceTokenizer):
-    """BERT's WordPiece with MPNet's special tokens.
-
-    Args:
-      vocabulary: a list of tokens, or the path of a file with one a line.
-      lowercase: whether texts are lower-cased first.
-      strip_accents: whether letters lose their accents first.
-    """
+    """BERT's WordPiece with MPNet's special tokens; `vocabulary` is a list of tokens, or a file with one a line."""
 
     backbone_cls = MPNetBackbone
 

@@ -29,8 +29,7 @@ RESERVED_POSITIONS = 2  # the first rows of the position table are never a token
 def load_mpnet(folder: Path, num_classes: int, dtype: str) -> MPNetTextClassifier:
     """Builds a classifier from the folder's encoder and a fresh head, in a Keras dtype policy.
 
-    Raises:
-      ConfigError: a file or a tensor is missing, or the encoder differs from what `mpnet.py` computes.
+    Raises ConfigError where a file or a tensor is missing, or the encoder differs from what `mpnet.py` computes.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     missing = [name for name in SETTINGS if name not in config]

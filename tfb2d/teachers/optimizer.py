@@ -13,14 +13,11 @@ def optimizer_for(
 ) -> keras.optimizers.Optimizer:
     """Returns AdamW with a linear warm-up to `learning_rate` and a cosine decay to 0 at the last step.
 
-    Args:
-      learning_rate: the peak.
-      steps: steps of the whole run.
-      config: `warmup`, `weight_decay`, `clip_norm` (0: gradients are not clipped).
-      ema: momentum of the moving average of the weights that the optimizer keeps; 0 keeps none.
+    `config` has `warmup`, `weight_decay` and `clip_norm` (0: gradients are not clipped). `ema` is the momentum of the
+    moving average of the weights that the optimizer keeps; 0 keeps none.
     """
     # On TensorFlow, Keras 3.15's optimizers sum the squares of a repeated token's gradient slices instead of squaring their
-    # sum. A token that stands 16 times in a batch would move up to 4 times too far. Clipping by the global norm makes each
+    # sum. A token that occurs 16 times in a batch would move up to 4 times too far. Clipping by the global norm makes each
     # gradient whole first, so there is always a bound.
     clip_norm = config.clip_norm or NO_CLIPPING
     average = {"use_ema": True, "ema_momentum": ema} if ema else {}

@@ -34,17 +34,11 @@ def bucket(length: int, longest: int) -> int:
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows of token ids without padding.
+    """Rows of token ids without padding."""
 
-    Attributes:
-      ids: int32 [tokens], the rows one after another, special tokens included.
-      starts: int64 [rows + 1], where each row starts in `ids`, and where the last ends.
-      second: int64 [rows], where the second field starts within its row; the row's length if there is none.
-    """
-
-    ids: np.ndarray
-    starts: np.ndarray
-    second: np.ndarray
+    ids: np.ndarray  # int32 [tokens], the rows one after another, special tokens included
+    starts: np.ndarray  # int64 [rows + 1], where each row starts in `ids`, and where the last ends
+    second: np.ndarray  # int64 [rows], where the second field starts within its row; the row's length if there is none
 
     def __len__(self) -> int:
         return len(self.second)
@@ -61,13 +55,10 @@ class Packed:
 
 
 class Packer:
-    """Turns text columns into a model's inputs, as the model's own KerasHub preprocessor would.
+    """Turns text columns into a model's inputs, as the model's own KerasHub `preprocessor` would.
 
-    Args:
-      preprocessor: the model's `keras_hub.models.TextClassifierPreprocessor`; its tokenizer and special tokens are used.
-      inputs: names of the model's inputs: `token_ids` and perhaps `padding_mask`, `segment_ids`.
-      max_length: tokens of the longest row, special ones included.
-      reference: whether texts are cut as in pre-training; see `token_function`.
+    `inputs` are `token_ids` and perhaps `padding_mask`, `segment_ids`. `max_length` are the tokens of the longest row,
+    special ones included. `reference` says whether texts are cut as in pre-training; see `token_function`.
     """
 
     def __init__(self, preprocessor: Any, inputs: Sequence[str], max_length: int, reference: bool = True) -> None:
@@ -88,7 +79,7 @@ class Packer:
     def pack(self, columns: Sequence[Sequence[str]]) -> Packed:
         """Tokenizes one or two columns of equal length and joins them row by row: start, first[, separator, second], end.
 
-        Of a row that is too long each field gets half of the room, or more if the other needs less. So a short query is
+        Of a row that is too long each field gets half of the length, or more if the other needs less. So a short query is
         kept whole.
         """
         ids, lengths = zip(*(self.tokenize(column) for column in columns), strict=True)
@@ -115,8 +106,7 @@ class Packer:
     def tokenize(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Tokenizes texts without special tokens, except the mask token where a text has it or `MASK`.
 
-        Returns:
-          All ids in order, int32 [tokens], and each row's number of tokens, int64 [rows].
+        Returns all ids in order, int32 [tokens], and each row's number of tokens, int64 [rows].
         """
         if self.mask_token not in ("", MASK):
             texts = [text.replace(MASK, self.mask_token) for text in texts]
@@ -164,8 +154,7 @@ class Packer:
 def batches_by_tokens(lengths: np.ndarray, batch_tokens: int, longest: int) -> Iterator[np.ndarray]:
     """Cuts rows into batches of at most `batch_tokens` tokens, padding included, longest first.
 
-    Yields:
-      Indices of a batch's rows, a power of two of them except in the last batch. They depend on the lengths alone.
+    Yields the indices of a batch's rows, a power of two of them except in the last batch. They depend on the lengths alone.
     """
     order = np.argsort(-lengths, kind="stable")
     at = 0
@@ -177,12 +166,9 @@ def batches_by_tokens(lengths: np.ndarray, batch_tokens: int, longest: int) -> I
 
 
 def shuffled_batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Cuts rows into an epoch's batches, in random order, with rows of similar length.
+    """Returns the indices of each batch's rows of an epoch: in random order, with rows of similar length.
 
     Rows are shuffled, sorted by length within pools of `POOL` batches, and cut; then the batches are shuffled.
-
-    Returns:
-      Indices of each batch's rows.
     """
     order = rng.permutation(len(lengths))
     batches = []

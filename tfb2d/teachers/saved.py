@@ -11,11 +11,7 @@ MODEL = "model"  # a KerasHub preset, which `keras_hub.models.TextClassifier.fro
 
 
 def read_about(folder: str | Path) -> dict[str, Any]:
-    """Reads a saved teacher's `teacher.json`.
-
-    Raises:
-      ConfigError: there is none.
-    """
+    """Reads a saved teacher's `teacher.json`; raises ConfigError where there is none."""
     path = Path(folder) / FILE
     if not path.exists():
         raise ConfigError(f"{folder} has no {FILE}: it is no saved teacher, or its fine-tuning was not finished")
@@ -23,11 +19,7 @@ def read_about(folder: str | Path) -> dict[str, Any]:
 
 
 def teacher_identity(folder: str | Path) -> list[Any]:
-    """Returns all that a saved teacher's logits depend on: its weights' digest, and how it reads texts.
-
-    Raises:
-      ConfigError: there is none.
-    """
+    """Returns all that a saved teacher's logits depend on: its weights' digest, and how it reads texts."""
     about = read_about(folder)
     # A teacher of tfb2d 0.1 has no "tokens"; None stands for the way in which it cuts texts.
     return [about.get(name) for name in ("weights", "max_length", "mixed_precision", "tokens")]

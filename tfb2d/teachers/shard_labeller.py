@@ -23,30 +23,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelJob:
-    """Describes the labelling of a table, whose pieces are its shards; a machine of a cluster can start it.
+    """Describes the labelling of a table, whose pieces are its shards; a machine of a cluster can start it."""
 
-    Attributes:
-      teacher, source, out: absolute paths, on storage that all machines share.
-      part_rows: rows of each part of `source`.
-      columns: of `source`, which the shards get.
-      fields: the text columns among them, in the order of the task's fields.
-      rows_per_shard, batch_tokens: see `LabelConfig`.
-      made_by: what the driver knows of the teacher.
-      earlier: folders with this teacher's logits of other tables; texts that stand there keep their logits.
-      environment: variables to set before Keras is imported; None unsets one.
-    """
-
+    # teacher, source, out: absolute paths, on storage that all machines share
     teacher: str
     source: str
-    part_rows: tuple[int, ...]
-    columns: tuple[str, ...]
-    fields: tuple[str, ...]
+    part_rows: tuple[int, ...]  # rows of each part of `source`
+    columns: tuple[str, ...]  # of `source`, which the shards get
+    fields: tuple[str, ...]  # the text columns among them, in the order of the task's fields
     out: str
+    # rows_per_shard, batch_tokens: see `LabelConfig`
     rows_per_shard: int
     batch_tokens: int
-    made_by: str
+    made_by: str  # what the driver knows of the teacher
+    # Folders with this teacher's logits of other tables; texts in them keep their logits
     earlier: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str | None], ...] = ()
+    environment: tuple[tuple[str, str | None], ...] = ()  # variables to set before Keras is imported; None unsets one
 
     def start(self) -> Callable[[int], tuple[int, int]]:
         """Returns the function that labels a shard and says how many rows it has, and how many of them no logit.
@@ -107,11 +99,8 @@ def made_by(teacher: Path, fields: Sequence[str]) -> str:
 class KnownLogits:
     """Looks up logits that a teacher wrote before by their texts, in memory: 8 bytes a row for its hash, and 4 a logit.
 
-    Args:
-      folders: of shards. A missing folder and another teacher's shards are passed over.
-      made_by: digest of the teacher and its fields, see `shards.MADE_BY`.
-      fields: the text columns.
-      n_logits: logits a row, k.
+    `folders` hold shards; a missing folder is passed over, and so are shards of another teacher, by `made_by`, the
+    digest of the teacher and its fields (`shards.MADE_BY`).
     """
 
     def __init__(self, folders: Sequence[Path], made_by: str, fields: Sequence[str], n_logits: int) -> None:

@@ -1,4 +1,4 @@
-"""Tables of logits on disk. A shard is written whole or not at all, so labelling goes on with those that are missing."""
+"""Tables of logits on disk. A shard is written whole or not at all, so labelling continues with those that are missing."""
 
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,7 @@ def missing_shards(out: Path, count: int) -> list[int]:
 def begin(out: Path, manifest: dict[str, Any]) -> None:
     """Writes the manifest of a folder of shards before the first shard: what they depend on, `made_by` among it.
 
-    Raises:
-      RunError: the folder holds shards of something else.
+    Raises RunError where the folder holds shards of something else.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / MANIFEST

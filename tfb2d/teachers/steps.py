@@ -1,7 +1,7 @@
 """Computes a forward pass and a training step, on any backend of Keras.
 
 With TensorFlow both are traced once, for any shape. Keras' own `predict_on_batch` and `train_on_batch` trace the first
-shape separately, which rounds the last bit differently. A run that goes on after a kill would then end with other weights.
+shape separately, which rounds the last bit differently. A run that was killed and resumed would end with other weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,11 +41,7 @@ def training_step(
 ) -> Callable[[Inputs, np.ndarray], float]:
     """Returns a function that takes a batch and its labels, changes the weights, and returns the loss before that.
 
-    Args:
-      model: the model.
-      optimizer: its optimizer, built.
-      loss: of labels and the model's outputs.
-      labels_spec: a `tf.TensorSpec` of the labels; None stands for float32 [rows, 1].
+    The optimizer is built; `loss` is of labels and the model's outputs. `labels_spec` None stands for float32 [rows, 1].
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -56,8 +56,7 @@ class Teacher:
     def pack(self, columns: Sequence[Sequence[str]]) -> Packed:
         """Tokenizes a column of texts per field of the task.
 
-        Raises:
-          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        Raises ValueError for another number of columns than the task has fields, or columns of different lengths.
         """
         if len(columns) != len(self.task.fields):
             raise ValueError(
@@ -68,17 +67,10 @@ class Teacher:
         return self.packer.pack(columns)
 
     def logits(self, columns: Sequence[Sequence[str]], batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
-        """Scores rows of text, in batches of similar length.
+        """Scores rows of text, a sequence per field of the task in its order: float32 [n, task.n_logits].
 
-        Args:
-          columns: a sequence of n texts per field of the task, in its order.
-          batch_tokens: tokens of a forward pass, padding included.
-
-        Returns:
-          float32 [n, task.n_logits]. The same rows in the same call give the same bytes.
-
-        Raises:
-          ValueError: another number of columns than the task has fields, or columns of different lengths.
+        Batches are of similar length, with `batch_tokens` tokens, padding included. The same rows in the same call give
+        the same bytes. Raises ValueError for another number of columns, or columns of different lengths.
         """
         return self.logits_of(self.pack(columns), batch_tokens)
 
@@ -91,16 +83,11 @@ class Teacher:
         return logits
 
     def word_vectors(self, words: Sequence[str], kind: str = "tokens") -> np.ndarray:
-        """Returns vectors of whole words.
+        """Returns vectors of n whole words, float32 [n, width]; zeros for a word without a token.
 
-        Args:
-          words: n words.
-          kind: "tokens" is the mean of the token embeddings of a word's pieces. "contextual" is the mean of the encoder's
-            last states of the word on its own, special tokens included, as in Model2Vec
-            (https://github.com/MinishLab/model2vec).
-
-        Returns:
-          float32 [n, width]; zeros for a word without a token.
+        The kind "tokens" is the mean of the token embeddings of a word's pieces. "contextual" is the mean of the
+        encoder's last states of the word on its own, special tokens included, as in Model2Vec
+        (https://github.com/MinishLab/model2vec).
         """
         if isinstance(self.packer.tokenizer, keras_hub.tokenizers.BytePairTokenizer):
             words = [f" {word}" for word in words]  # as within a text; without the space it is another token
@@ -122,7 +109,9 @@ class Teacher:
             begun = [entry[1:] for entry in entries if entry.startswith(mark) and len(entry) > 1]
             if begun:
                 return begun
-        return [entry for entry in entries if not entry.startswith(("##", "["))]  # WordPiece marks what goes on
+        return [
+            entry for entry in entries if not entry.startswith(("##", "["))
+        ]  # WordPiece marks what continues a word
 
     def _contextual(self, words: Sequence[str]) -> np.ndarray:
         packed = self.packer.pack([words])
@@ -165,7 +154,7 @@ class Teacher:
                 "tokens": tokenizer_hash(self.preprocessor.tokenizer, self.reference),
                 "weights": weights_hash(self.model),
                 "versions": {"keras": keras.__version__, "keras_hub": keras_hub.__version__},
-                "saved": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "saved": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 **about,
             },
         )
@@ -180,11 +169,7 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def load_teacher(folder: str | Path) -> Teacher:
-    """Loads a saved teacher.
-
-    Raises:
-      ConfigError: the folder holds no teacher, or an unfinished one.
-    """
+    """Loads a saved teacher; raises ConfigError where the folder holds none, or an unfinished one."""
     folder = Path(folder)
     about = read_about(folder)
     classifier = load_classifier(folder / MODEL, about["mixed_precision"])

@@ -31,9 +31,7 @@ TOKENIZERS, OTHER_PIECES = "tokenizers", "tokenizers 2"
 def token_function(tokenizer: Any, reference: bool) -> Callable[[Sequence[str]], Any]:
     """Returns the function from texts to token ids without special ones: a list of ids a text, or a `tf.RaggedTensor`.
 
-    Args:
-      tokenizer: of KerasHub.
-      reference: whether texts are cut as in pre-training. Otherwise KerasHub cuts them, as for teachers that learnt so.
+    With `reference` texts are cut as in pre-training. Otherwise KerasHub cuts them, as for teachers that learnt so.
     """
     if isinstance(tokenizer, keras_hub.tokenizers.BytePairTokenizer):
         # Its eager calls use a Rust library, 3 times as fast as TensorFlow's form.
@@ -134,5 +132,5 @@ def without_accents(pieces: Sequence[str]) -> bool:
 
 
 def _pieces(tokenizer: Any) -> list[str]:
-    """Returns the pieces that may come of a text; others, such as <unk> and [SEP], stand in brackets."""
+    """Returns the pieces that may come of a text; others, such as <unk> and [SEP], are in brackets."""
     return [piece for piece in tokenizer.get_vocabulary() if not re.fullmatch(r"<.+>|\[.+\]", piece)]

@@ -48,11 +48,7 @@ def can_skip_padding(model: Any) -> bool:
 
 
 class UnpaddedForward:
-    """The forward pass of a classifier for which `can_skip_padding` holds.
-
-    Args:
-      model: the classifier; its weights may change later.
-    """
+    """The forward pass of a classifier for which `can_skip_padding` holds; its weights may change later."""
 
     def __init__(self, model: Any) -> None:
         self._model, self._layers = model, model.backbone.transformer_layers
@@ -97,7 +93,7 @@ class UnpaddedForward:
 
 
 def _encode(layer: Any, weights: Any, x: Any, real: Any, in_x: Any, first_only: bool) -> Any:
-    """Computes a Transformer layer.
+    """Computes a Transformer layer: [tokens, width] or, with `first_only`, each row's first token alone, [rows, width].
 
     Args:
       layer: a `keras_hub.layers.TransformerEncoder`, whose settings are used.
@@ -105,10 +101,6 @@ def _encode(layer: Any, weights: Any, x: Any, real: Any, in_x: Any, first_only: 
       x: [tokens, width], the real tokens.
       real: bool [rows, length], which cells of the padded batch are tokens.
       in_x: int32 [rows, length], where in x each cell is; of padding any token.
-      first_only: whether only the first token of each row is needed.
-
-    Returns:
-      [tokens, width] or, with `first_only`, [rows, width].
     """
     import tensorflow as tf
 

@@ -20,16 +20,11 @@ _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 
 
 class CharacterTable(NamedTuple):
-    """Maps each code point to what replaces it, in two levels of pages.
+    """Maps each code point to what replaces it, in two levels of pages."""
 
-    Attributes:
-      starts: int32 `[0x110000 >> PAGE_BITS]`, where the page of a code point begins in `pages`.
-      pages: int32, the row of `sequences` of each code point of a page.
-      sequences: int32 `[sequences, width]` code points, filled up with 0; `ITSELF` stands for the code point itself.
-    """
-
-    starts: np.ndarray
-    pages: np.ndarray
+    starts: np.ndarray  # int32 `[0x110000 >> PAGE_BITS]`, where the page of a code point begins in `pages`
+    pages: np.ndarray  # int32, the row of `sequences` of each code point of a page
+    # Int32 `[sequences, width]` code points, filled up with 0; `ITSELF` stands for the code point itself
     sequences: np.ndarray
 
 
@@ -37,8 +32,8 @@ class CharacterTable(NamedTuple):
 def character_table(lowercase: bool, strip_accents: bool) -> CharacterTable:
     """Reads what the `tokenizers` library's BertNormalizer makes of every code point, in two seconds.
 
-    Returns:
-      The table. A character that is a word of its own has a space on either side; what is left out is an empty sequence.
+    Returns the table. A character that is a word of its own has a space on either side; what is left out is an empty
+    sequence.
     """
     from tokenizers import normalizers, pre_tokenizers
 
@@ -78,7 +73,7 @@ class BertText:
         self._replace = replace
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Returns texts `[n]` whose words stand between spaces. Bytes that are not UTF-8 are left out, as U+FFFD is."""
+        """Returns texts `[n]` whose words have spaces between them. Bytes that are not UTF-8 are left out, as U+FFFD is."""
         plain = tf.strings.regex_full_match(texts, _PLAIN)
 
         def plain_text() -> tf.Tensor:

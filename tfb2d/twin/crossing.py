@@ -48,7 +48,7 @@ class Cosine(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Residual(keras.layers.Layer):
-    """Computes `w . (f(x) + x) + c` of x = max(q, k), or of both one behind the other.
+    """Computes `w . (f(x) + x) + c` of x = max(q, k), or of both, concatenated.
 
     Args:
       form: "max": x is the larger of the two, number by number, and f(x) = relu(W x + b). "concat": x is the query's vector

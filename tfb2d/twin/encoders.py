@@ -19,26 +19,17 @@ READ = NEEDED | {"segment_ids"}  # inputs of encoders that towers know to feed
 
 @dataclass(frozen=True)
 class Source:
-    """An encoder to start from, and how it reads texts.
+    """An encoder to start from, and how it reads texts."""
 
-    Attributes:
-      backbone: the encoder.
-      pieces: its tokenizer's settings: arguments of `WordPieceInputs`, without the length.
-    """
-
-    backbone: keras_hub.models.Backbone
-    pieces: dict[str, Any]
+    backbone: keras_hub.models.Backbone  # the encoder
+    pieces: dict[str, Any]  # its tokenizer's settings: arguments of `WordPieceInputs`, without the length
 
 
 def read_source(preset: str, length: int) -> Source:
-    """Reads an encoder and its tokenizer's settings from a preset, as teachers take it.
+    """Reads an encoder and its tokenizer's settings from a preset that teachers take, or a saved teacher's `model`.
 
-    Args:
-      preset: see `TeacherConfig.preset`; also a saved teacher's `model` folder.
-      length: tokens of the longest text.
-
-    Raises:
-      ConfigError: there is no such preset, or it is no WordPiece encoder that towers know to feed.
+    `length` is that of the longest text, in tokens. Raises ConfigError where there is no such preset, or it is no WordPiece
+    encoder that towers know to feed.
     """
     try:
         classifier = build_classifier(TeacherConfig(preset=preset, max_length=1), 1)
@@ -70,13 +61,9 @@ def read_source(preset: str, length: int) -> Source:
 
 
 def layers_taken(of: int, layers: int, take: str) -> list[int]:
-    """Returns the indices of the Transformer layers that an encoder of fewer `layers` takes.
+    """Returns the indices of the Transformer layers that an encoder of fewer `layers` takes; too few are a ConfigError.
 
-    Args:
-      take: "first", or "spaced": evenly, the last among them, as 2, 4, 6 of six (TinyBERT, arXiv 1909.10351).
-
-    Raises:
-      ConfigError: there are too few.
+    `take` is "first", or "spaced": evenly, the last among them, as 2, 4, 6 of six (TinyBERT, arXiv 1909.10351).
     """
     if layers > of:
         raise ConfigError(f"twin.layers is {layers}; the encoder that twin.preset names has {of}")
@@ -86,11 +73,7 @@ def layers_taken(of: int, layers: int, take: str) -> list[int]:
 
 
 def cut(source: keras_hub.models.Backbone, config: TwinConfig) -> keras_hub.models.Backbone:
-    """Returns an encoder with `config.layers` of another's Transformer layers and all else of it.
-
-    Raises:
-      ConfigError: there are too few layers.
-    """
+    """Returns an encoder with `config.layers` of another's layers; raises ConfigError where there are too few."""
     settings = source.get_config()
     chosen = layers_taken(settings["num_layers"], config.layers, config.take)
     settings |= {"num_layers": config.layers, "dropout": config.dropout, "name": "encoder"}

@@ -18,15 +18,10 @@ WINDOW = 3  # letters of a tri-letter
 
 
 class Inputs:
-    """Turns texts into the tensors that a tower reads.
+    """Turns texts into the tensors that a tower reads."""
 
-    Attributes:
-      kind: its name in a spec.
-      settings: names of the constructor's arguments, which are attributes, too.
-    """
-
-    kind: str
-    settings: tuple[str, ...]
+    kind: str  # its name in a spec
+    settings: tuple[str, ...]  # names of the constructor's arguments, which are attributes, too
 
     def spec(self) -> dict[str, Any]:
         """Returns what `inputs_from_spec` makes the same inputs from; JSON holds it."""
@@ -50,7 +45,7 @@ class WordPieceInputs(Inputs):
       start, end, padding, unknown: the special tokens' names in the vocabulary.
 
     Raises:
-      ValueError: a special token is not in the vocabulary, a piece stands in it twice, or `max_length` is too small.
+      ValueError: a special token is not in the vocabulary, a piece is in it twice, or `max_length` is too small.
       ImportError: there is no tensorflow_text.
     """
 
@@ -95,7 +90,7 @@ class WordPieceInputs(Inputs):
 
     def pieces(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Returns the ids of texts without special tokens, `[n, (pieces)]` int32: at least the first `max_length - 2`."""
-        # Each word has one piece or more. What is left behind the last split is cut off later.
+        # Each word has one piece or more. What follows the last split is cut off later.
         split = tf.raw_ops.StringSplitV2(input=self._normalized(texts), sep="", maxsplit=max(self.max_length - 2, 1))
         long = tf.strings.length(split.values, unit="UTF8_CHAR") > MAX_CHARACTERS
         by_word = self._cut.tokenize(tf.where(long, self.unknown, split.values))
@@ -154,7 +149,7 @@ class TriLetterInputs(Inputs):
 class NGramInputs(Inputs):
     """Hashes n-grams of tokens by hash spec 2, as the DNN student does (`students/text.py`).
 
-    Calling it returns `ids`, `[n, longest, orders]` int32, 0 behind a text's last token, and `lengths`, `[n]` int32, the
+    Calling it returns `ids`, `[n, longest, orders]` int32, 0 after a text's last token, and `lengths`, `[n]` int32, the
     tokens of each text; 0 is an n-gram's id as well, so `lengths` tells padding. The longest is 1 or more.
 
     Args:
@@ -195,11 +190,7 @@ KINDS: dict[str, type[Inputs]] = {each.kind: each for each in (WordPieceInputs, 
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
-    """Makes inputs from their spec.
-
-    Raises:
-      ValueError: of a kind that is not known here.
-    """
+    """Makes inputs from their spec; raises ValueError where the kind is not known here."""
     settings = dict(spec)
     kind = settings.pop("kind", None)
     if kind not in KINDS:

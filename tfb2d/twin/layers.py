@@ -100,7 +100,7 @@ class NGramPool(keras.layers.Layer):
 
     Call arguments:
       ids: `[n, tokens, orders]` int32.
-      lengths: `[n]` int32, tokens of each text; what stands behind them in `ids` is padding.
+      lengths: `[n]` int32, tokens of each text; what follows them in `ids` is padding.
 
     Returns:
       `[n, width]` float32; zeros for a text without tokens.
@@ -126,12 +126,9 @@ class NGramPool(keras.layers.Layer):
         return self.pool(flat, rows, tf.shape(ids)[0])
 
     def pool(self, ids: tf.Tensor, rows: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-        """Pools n-grams without padding, as serving has them.
+        """Pools n-grams `[tokens, orders]` int32 of n texts without padding, as serving has them.
 
-        Args:
-          ids: `[tokens, orders]` int32.
-          rows: `[tokens]`, the text of each, rising.
-          n: texts.
+        `rows` `[tokens]` has the text of each token, rising.
         """
         orders = int(ids.shape[1])
         vectors = tf.gather(self.table.value, ids)
@@ -146,7 +143,7 @@ class NGramPool(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TriLetterEmbedding(keras.layers.Layer):
-    """Embeds words by the sum of their letters' vectors, plus a vector for the position, behind a learnt start vector.
+    """Embeds words by the sum of their letters' vectors, plus a vector for the position, after a learnt start vector.
 
     The start stands for the text as a whole, as [CLS] does, and gives a text without words something to read.
 

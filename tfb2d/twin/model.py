@@ -28,10 +28,7 @@ FORMAT = 1
 class Twin:
     """Two towers and what crosses their embeddings.
 
-    Args:
-      config, task: its settings, and the names of its fields.
-      query_tower, title_tower: towers that share weights share their `model`.
-      crossing: from two batches of embeddings `[n, dim]` to logits `[n]`.
+    Towers that share weights share their `model`. `crossing` makes logits `[n]` of two batches of embeddings `[n, dim]`.
     """
 
     def __init__(
@@ -104,14 +101,10 @@ def distinct(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
 
 
 def new_twin(config: TwinConfig, task: Task, source: Source | None) -> Twin:
-    """Makes a twin that is not trained.
+    """Makes a twin that is not trained; an "asymmetric" one is made from a trained twin (`with_look_up_queries`).
 
-    Args:
-      config: its settings; "asymmetric" is made from a trained twin instead (`with_look_up_queries`).
-      source: the encoder whose weights or word pieces the towers take; None where they take neither.
-
-    Raises:
-      ConfigError: the source cannot be used.
+    `source` is the encoder whose weights or word pieces the towers take; None where they take neither. Raises
+    ConfigError where it cannot be used.
     """
     keras.utils.set_random_seed(config.seed)
     if config.kind == "ngram":
@@ -134,14 +127,9 @@ def with_look_up_queries(config: TwinConfig, twin: Twin) -> Twin:
 
 
 def load_twin(folder: Path, mixed_precision: bool = False) -> Twin:
-    """Loads a saved twin.
+    """Loads what `Twin.save` wrote; with `mixed_precision` transformer towers compute in bfloat16, where the machine can.
 
-    Args:
-      folder: of `Twin.save`.
-      mixed_precision: whether transformer towers compute in bfloat16, where the machine has it.
-
-    Raises:
-      ConfigError: the folder holds no twin, an unfinished one, or one of a later version.
+    Raises ConfigError where the folder holds no twin, an unfinished one, or one of a later version.
     """
     path = Path(folder) / FILE
     if not path.exists():

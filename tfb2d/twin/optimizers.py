@@ -15,13 +15,10 @@ HEADS = ("pooling", "embedding", "crossing")  # layers between an encoder and th
 
 
 class Optimizers:
-    """Applies one gradient to all of a twin's variables.
+    """Applies one gradient to all of a twin's trainable variables.
 
-    Args:
-      variables: the trainable ones, each once.
-      config: rates, warm-up, decay and clipping. Encoders are clipped together, and heads together; tables are not.
-      steps: of the whole run.
-      pretrained: whether the encoders were trained before; a fresh one learns at the heads' rate.
+    Encoders are clipped together, and heads together; tables are not. `pretrained` says whether the encoders were trained
+    before; a fresh one learns at the heads' rate.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], config: TwinConfig, steps: int, pretrained: bool) -> None:
@@ -49,7 +46,7 @@ class Optimizers:
         return [*self._rows.state, *(variable for _, optimizer in self._parts for variable in optimizer.variables)]
 
     def apply(self, gradients: Sequence[Any]) -> None:
-        """Takes one step by a gradient for each of `variables`; those of tables are sparse, and a row may stand twice."""
+        """Takes one step by a gradient for each of `variables`; those of tables are sparse, and a row may occur twice."""
         self._rows.apply([_sparse(gradient) for gradient in gradients[: len(self.tables)]])
         at = len(self.tables)
         for part, optimizer in self._parts:

@@ -1,4 +1,4 @@
-"""Training pairs: rows of a query and a title with the teachers' scores, where each distinct text stands once.
+"""Training pairs: rows of a query and a title with the teachers' scores, with each distinct text once.
 
 Cross pairs are the in-batch negatives: a query with a title that was another query's. Transfer pairs are mostly titles that
 some search had found for their query. Cross pairs show the twin titles that none would find. They are not taken for
@@ -27,28 +27,23 @@ from tfb2d.runs import beside
 from tfb2d.teachers.label import label_folder
 from tfb2d.twin.model import distinct
 
-NEAR = 3  # queries behind a query whose titles it may get in cross pairs
+NEAR = 3  # queries after a query whose titles it may get in cross pairs
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Holds n pairs.
+    """Pairs of a query and a title, n of them."""
 
-    Attributes:
-      queries, titles: the distinct texts.
-      query_of, title_of: int64 `[n]`, each pair's text among them.
-      targets: float32 `[n]`, what is learnt: probabilities.
-      teacher: float32 `[n]`, the stacked teachers' logits over the temperature; NaN where no teacher scored a pair.
-      labels: float32 `[n]`, NaN where a pair has none.
-    """
-
+    # queries, titles: the distinct texts
     queries: list[str]
     titles: list[str]
+    # query_of, title_of: int64 `[n]`, each pair's text among them
     query_of: np.ndarray
     title_of: np.ndarray
-    targets: np.ndarray
+    targets: np.ndarray  # float32 `[n]`, what is learnt: probabilities
+    # Float32 `[n]`, the stacked teachers' logits over the temperature; NaN where no teacher scored a pair
     teacher: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray  # float32 `[n]`, NaN where a pair has none
 
     def __len__(self) -> int:
         return len(self.query_of)
@@ -57,16 +52,10 @@ class Pairs:
 def training_pairs(
     table: Path, logits: Sequence[Path], task: Task, stack: Stack, config: DistillConfig, more: Sequence[Path] = ()
 ) -> Pairs:
-    """Reads the transfer set and what the twin learns of it.
+    """Reads the transfer set, a `table` with its `label`s, and what the twin learns of it.
 
-    Args:
-      table: a table with the task's fields and `label`.
-      logits: a logits folder per teacher, row for row the same as `table`.
-      config: temperature and share of hard labels.
-      more: logits folders, one per teacher, of pairs that stand behind the table's; these have no label.
-
-    Raises:
-      DataError: no row has a teacher's logit or a label.
+    `logits` are a folder per teacher, row for row the same as the table. `more` are such folders of pairs that stand
+    behind the table's; these have no label. Raises DataError where no row has a teacher's logit or a label.
     """
     query, title = task.fields
     rows = read_table(table, [query, title, "label"])
@@ -104,18 +93,11 @@ def _pairs(
 
 
 def query_batches(query_of: np.ndarray, size: int, rng: np.random.Generator, ring: bool = False) -> list[np.ndarray]:
-    """Cuts pairs into an epoch's batches, in random order, so that pairs of the same query stand together.
+    """Yields the indices of each batch's pairs of an epoch, in random order; pairs of the same query are neighbours.
 
-    So a batch has few distinct queries, and each is embedded once for all its titles.
-
-    Args:
-      query_of: int64 `[n]`, each pair's query.
-      size: of a batch; the last is smaller.
-      rng: of the order.
-      ring: keeps the queries in their own order, from a random one on; then neighbours share their batches.
-
-    Returns:
-      Indices of each batch's pairs.
+    So a batch has few distinct queries, and each is embedded once for all its titles. `query_of`, int64 `[n]`, is each
+    pair's query. The last batch is smaller. A `ring` keeps the queries in their own order, from a random one on; then
+    neighbours share their batches.
     """
     if not len(query_of):
         return []
@@ -132,11 +114,8 @@ def sample_cross_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws `count` cross pairs for each query, or fewer where its neighbours have no more titles.
 
-    Args:
-      query_of, title_of: int64 `[n]`, the known pairs.
-
-    Returns:
-      Queries and titles, int64 `[m]` each; no pair is a known one, and none comes twice.
+    `query_of` and `title_of`, int64 `[n]`, are the known pairs. Returns queries and titles, int64 `[m]` each; no pair
+    is a known one, and none comes twice.
     """
     queries = int(query_of.max(initial=-1)) + 1
     rows = np.argsort(query_of, kind="stable")
@@ -165,7 +144,7 @@ def score_cross_pairs(
 ) -> int:
     """Writes the logits of cross pairs of a transfer set by saved teachers, into a folder for each.
 
-    After a kill it goes on behind the last whole shard. Returns how many pairs there are.
+    After a kill it continues after the last whole shard. Returns how many pairs there are.
     """
     query, title = task.fields
     rows = read_table(transfer, [query, title])

@@ -114,19 +114,15 @@ def export(
     weights: str = "",
     decision: Mapping[str, float] | None = None,
 ) -> Path:
-    """Writes the next version of a model, or finds this very one as the last version.
+    """Writes the next version of a model, or finds this very one as the last version; returns its folder.
+
+    See `write_version`, and `signatures` for the calibration.
 
     Args:
-      twin: a trained one.
-      model_folder: `<folder>/<name>`.
-      scale, bias: calibration, see `signatures`.
       warmup: queries and titles of the requests that the server replays before it serves.
       fingerprint: of all that the model was made from.
       weights: see `served_layers`; "" is the twin's own setting.
       decision: from which score on a binary twin answers "yes" (`outcomes.DecisionNumbers`), for the card.
-
-    Returns:
-      The version's folder; see `write_version`.
     """
     weights = weights or twin.config.weights
 

@@ -31,15 +31,9 @@ class ServedTower(tf.Module):
         raise NotImplementedError
 
     def __call__(self, texts: tf.Tensor, inputs: Inputs, constant: bool = False) -> tf.Tensor:
-        """Adds the tower to a graph.
+        """Adds the tower to a graph: strings `[n]` to vectors of length 1, `[n, dim]` float32.
 
-        Args:
-          texts: `[n]` string.
-          inputs: cuts them into ids; towers that share weights differ in it.
-          constant: as of `ServedDense`.
-
-        Returns:
-          `[n, dim]` float32, vectors of length 1.
+        `inputs` cut texts into ids; towers that share weights differ in them. `constant` is that of `ServedDense`.
         """
         kernel, bias = self._narrow
         moved = tf.tanh(tf.matmul(self.pooled(texts, inputs, constant), kernel) + bias) + DIRECTION

@@ -93,25 +93,17 @@ class Norm(tf.Module):
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """A Transformer layer's weights, normalised after each half.
+    """A Transformer layer's weights, normalised after each half."""
 
-    Attributes:
-      query_key_value: kernel `[width, 3 width]` and bias `[3 width]`.
-      attended, inner, outer: kernels and biases of the three other dense layers.
-      norms: gamma and beta of the two normalisations.
-      epsilon: of both.
-      heads: attention heads.
-      activation: between `inner` and `outer`.
-    """
-
-    query_key_value: Sequence[np.ndarray]
+    query_key_value: Sequence[np.ndarray]  # kernel `[width, 3 width]` and bias `[3 width]`
+    # attended, inner, outer: kernels and biases of the three other dense layers
     attended: Sequence[np.ndarray]
     inner: Sequence[np.ndarray]
     outer: Sequence[np.ndarray]
-    norms: Sequence[Sequence[np.ndarray]]
-    epsilon: float
-    heads: int
-    activation: Callable[[tf.Tensor], tf.Tensor]
+    norms: Sequence[Sequence[np.ndarray]]  # gamma and beta of the two normalisations
+    epsilon: float  # of both
+    heads: int  # attention heads
+    activation: Callable[[tf.Tensor], tf.Tensor]  # between `inner` and `outer`
 
 
 class TransformerLayer(tf.Module):
@@ -159,8 +151,7 @@ def arrays_of(layer: keras.layers.Layer) -> dict[str, np.ndarray]:
 def layer_weights(layer: keras.layers.Layer) -> LayerWeights:
     """Reads the weights of KerasHub's `TransformerEncoder`, or of MPNet's layer.
 
-    Raises:
-      ValueError: it normalises before each half.
+    Raises ValueError where it normalises before each half.
     """
     if isinstance(layer, MPNetLayer):
         return LayerWeights(
@@ -175,7 +166,7 @@ def layer_weights(layer: keras.layers.Layer) -> LayerWeights:
         )
     settings = layer.get_config()
     if settings["normalize_first"]:
-        raise ValueError(f"{layer.name} normalises before attention; towers are served with normalisation behind it")
+        raise ValueError(f"{layer.name} normalises before attention; towers are served with normalisation after it")
     named = arrays_of(layer)
     width = named["feedforward_output_dense/bias"].shape[0]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VERSION = 1  # of the code: raise it when the same rows and settings give another twin
 CROSS_VERSION = 1  # ... other cross pairs
 EXPORT_VERSION = 2  # ... another SavedModel of the same twin
-SUFFIX = "_twin"  # behind the model's name: student and twin of a run lie side by side
+SUFFIX = "_twin"  # after the model's name, beside the student's
 
 
 def train_twin(run: Run, config: Config) -> TwinOutcome:
@@ -70,18 +70,10 @@ def export_twin(run: Run, config: Config) -> ExportOutcome:
 
 
 def export_folder(folder: Path, output: Path) -> tuple[Path, float]:
-    """Writes a trained twin's folder as the next version of a model.
+    """Writes a trained twin's folder as the next version of a model; returns the version's folder, and its size in MB.
 
-    Args:
-      folder: of `Twin.save`; where it belongs to a run, warm-up requests are rows of the run's transfer set.
-      output: the model's folder.
-
-    Returns:
-      The version's folder, and its size in 10^6 bytes.
-
-    Raises:
-      DataError: the twin has no calibration.
-      ConfigError: the folder holds no twin.
+    Where the folder belongs to a run, warm-up requests are rows of the run's transfer set. Raises DataError where the
+    twin has no calibration, ConfigError where the folder holds no twin.
     """
     version = _export(folder, output, Run(folder.parent).split("transfer"))
     return version, megabytes(version)

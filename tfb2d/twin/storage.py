@@ -1,12 +1,12 @@
 """Measures the costs of storing a twin's weights: megabytes, changed vectors and scores, titles not retrieved any more.
 
-  python -m tfb2d.twin.storage --twin=runs/shop/twin --queries=queries.txt --titles=titles.txt
+  tfb2d storage --twin=runs/shop/twin --queries=queries.txt --titles=titles.txt
+  tfb2d storage --twin=runs/shop/twin_transformer --queries=queries.txt --titles=titles.txt
 
 Files hold a text a line. The twin with float32 weights is what the others are compared with.
 """
 
-import argparse
-import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfb2d.errors import UserError
+from tfb2d.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from tfb2d.twin.model import Twin
@@ -25,25 +25,20 @@ AT = 100  # titles that are retrieved for a query
 
 @dataclass(frozen=True)
 class Cost:
-    """Holds what a way of storing weights costs, against float32.
+    """What a way of storing weights costs, against float32."""
 
-    Attributes:
-      megabytes: 10^6 bytes of all variables that are served.
-      least_cosine: of a query's vector with its vector by float32 weights: the smallest.
-      score_change: of the titles that float32 retrieves first: the largest change of their score, before calibration.
-      recall: share of the `AT` titles that float32 retrieves which are still among the first `AT`.
-      recall_10: the same of the first 10.
-    """
-
-    megabytes: float
-    least_cosine: float
+    megabytes: float  # 10^6 bytes of all variables that are served
+    least_cosine: float  # of a query's vector with its vector by float32 weights: the smallest
+    # Of the titles that float32 retrieves first: the largest change of their score, before calibration
     score_change: float
-    recall: float
-    recall_10: float
+    recall: float  # share of the `AT` titles that float32 retrieves which are still among the first `AT`
+    recall_10: float  # the same of the first 10
 
 
 def costs(twin: "Twin", queries: Sequence[str], titles: Sequence[str]) -> dict[str, Cost]:
     """Returns the costs of each way of storing a trained twin's weights, "float" first; there are more titles than `AT`."""
+    from scipy.special import expit
+
     from tfb2d.twin.saved_model import ServedTwin
     from tfb2d.twin.served_layers import WEIGHTS
 
@@ -55,7 +50,7 @@ def costs(twin: "Twin", queries: Sequence[str], titles: Sequence[str]) -> dict[s
         exact = exact or vectors
         first, now = _nearest(exact), _nearest(vectors)
         pairs = np.repeat(np.arange(len(queries)), 10), first[:, :10].ravel()
-        scores = [1 / (1 + np.exp(-twin.cross(v["query"][pairs[0]], v["title"][pairs[1]]))) for v in (exact, vectors)]
+        scores = [expit(twin.cross(v["query"][pairs[0]], v["title"][pairs[1]])) for v in (exact, vectors)]
         measured[weights] = Cost(
             megabytes=sum(v.dtype.size * int(np.prod(v.shape)) for v in served.variables) / 1e6,
             least_cosine=float((exact["query"] * vectors["query"]).sum(1).min()),
@@ -82,28 +77,30 @@ def _overlap(first: np.ndarray, now: np.ndarray) -> float:
     return float(np.mean([np.isin(a, b).mean() for a, b in zip(first, now, strict=True)]))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, text in (("twin", "the folder of a trained twin"), ("queries", "a file"), ("titles", "a file")):
-        parser.add_argument(f"--{name}", required=True, type=Path, help=text)
-    options = parser.parse_args(arguments)
-    try:
-        from tfb2d.twin.model import load_twin  # TensorFlow: not for --help
+def add_arguments(parser: Parser) -> None:
+    """Adds the command's flags."""
+    files = parser.group("files")
+    files.flag("twin", "The folder of a trained twin.", required=True, metavar="DIR")
+    files.flag("queries", "A text file with a query a line.", required=True, metavar="FILE")
+    files.flag("titles", "A text file with a title a line.", required=True, metavar="FILE")
 
-        texts = [path.read_text(encoding="utf-8").splitlines() for path in (options.queries, options.titles)]
-        measured = costs(load_twin(options.twin), *texts)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{'weights':10} {'MB':>8} {'least cosine':>13} {'score change':>13} {f'recall@{AT}':>11} {'recall@10':>10}")
-    for weights, cost in measured.items():
-        print(
-            f"{weights:10} {cost.megabytes:8.2f} {cost.least_cosine:13.5f} {cost.score_change:13.5f} {cost.recall:11.4f} "
-            f"{cost.recall_10:10.4f}"
+
+def run(options: Namespace) -> None:
+    """Runs the command."""
+    from tfb2d.evaluation.table import layout
+    from tfb2d.twin.model import load_twin
+
+    texts = [Path(file).read_text(encoding="utf-8").splitlines() for file in (options.queries, options.titles)]
+    rows = [["weights", "MB", "least cosine", "score change", f"recall@{AT}", "recall@10"]]
+    for weights, cost in costs(load_twin(Path(options.twin)), *texts).items():
+        recalls = [f"{cost.recall:.4f}", f"{cost.recall_10:.4f}"]
+        rows.append(
+            [weights, f"{cost.megabytes:.2f}", f"{cost.least_cosine:.5f}", f"{cost.score_change:.5f}", *recalls]
         )
-    return 0
+    print(layout(rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from tfb2d.cli import run_command
+
+    run_command("storage")

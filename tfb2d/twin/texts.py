@@ -16,19 +16,12 @@ CHUNK = 8192  # texts cut at once
 
 @dataclass(frozen=True)
 class PackedTexts:
-    """Holds the ids of n texts.
+    """The ids of n texts."""
 
-    Attributes:
-      kind: of the inputs: "wordpiece", "triletters" or "ngrams".
-      ids: int32 `[tokens]`, `[tokens, letters]` or `[tokens, orders]`, one text behind another.
-      starts: int64 `[n + 1]`, where each text starts in `ids`, and where the last ends.
-      padding: the id that fills texts up.
-    """
-
-    kind: str
-    ids: np.ndarray
-    starts: np.ndarray
-    padding: int = 0
+    kind: str  # of the inputs: "wordpiece", "triletters" or "ngrams"
+    ids: np.ndarray  # int32 `[tokens]`, `[tokens, letters]` or `[tokens, orders]`, text after text
+    starts: np.ndarray  # int64 `[n + 1]`, where each text starts in `ids`, and where the last ends
+    padding: int = 0  # the id that fills texts up
 
     @classmethod
     def of(cls, inputs: Inputs, texts: Sequence[str]) -> "PackedTexts":

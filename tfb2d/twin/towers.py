@@ -1,4 +1,4 @@
-"""Towers: from texts to vectors of length 1. A Keras model behind the inputs that cut texts into ids."""
+"""Towers: from texts to vectors of length 1. A Keras model, and the inputs that cut texts into ids for it."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -21,12 +21,9 @@ ENCODER, EMBEDDING = "encoder", "embedding"  # names of a tower's parts
 
 
 class Tower:
-    """Embeds texts.
+    """Embeds texts: `inputs` cut them into ids, `model` makes vectors of length 1, `[n, dim]` float32.
 
-    Args:
-      inputs: cuts texts into ids.
-      model: a dict of the inputs' tensors to float32 `[n, dim]`, vectors of length 1.
-      shape: what `tower_from_json` makes the same model from, without weights.
+    From `shape` `tower_from_json` makes the same model, without weights.
     """
 
     def __init__(self, inputs: Inputs, model: keras.Model, shape: dict[str, Any]) -> None:

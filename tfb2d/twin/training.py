@@ -1,4 +1,4 @@
-"""Trains a twin on pairs, towers and crossing together; a killed run goes on to the same weights.
+"""Trains a twin on pairs, towers and crossing together; a killed run continues to the same weights.
 
 A twin learns the teachers' probabilities, and the differences between titles of one query.
 """
@@ -35,17 +35,10 @@ def soft_cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def margin_loss(logits: tf.Tensor, teacher: tf.Tensor, query_of: tf.Tensor) -> tf.Tensor:
-    """Returns the mean squared difference between the twin's and the teachers' margins.
+    """Returns the mean squared difference between the twin's and the teachers' margins, each `[n]` logits.
 
-    A margin is the difference of two titles' logits. Every two rows of the same query whose teacher logits are known count.
-
-    Args:
-      logits: `[n]`, the twin's.
-      teacher: `[n]`, the teachers', NaN where there is none.
-      query_of: `[n]` integers, the same for rows of the same query.
-
-    Returns:
-      A number; 0 where no two rows share a query.
+    A margin is the difference of two titles' logits. Every two rows of the same query, of `query_of` `[n]`, whose
+    teacher logits are known (not NaN) count; without such rows the loss is 0.
 
     Reference: Hofstaetter et al. 2020, "Margin-MSE" (arXiv 2010.02666).
     """
@@ -81,19 +74,14 @@ class Validation:
 
 
 class Batch(NamedTuple):
-    """A training step's pairs, where each distinct text stands once; the arguments of the step.
+    """A training step's pairs, with each distinct text once; the arguments of the step."""
 
-    Attributes:
-      queries: the query tower's inputs.
-      titles: the title tower's, in parts of similar length.
-      query_of, title_of: int32 `[n]`, each pair's text among them.
-      targets, teacher: float32 `[n]`, see `Pairs`.
-    """
-
-    queries: dict[str, tf.Tensor]
-    titles: tuple[dict[str, tf.Tensor], ...]
+    queries: dict[str, tf.Tensor]  # the query tower's inputs
+    titles: tuple[dict[str, tf.Tensor], ...]  # the title tower's, in parts of similar length
+    # query_of, title_of: int32 `[n]`, each pair's text among them
     query_of: np.ndarray
     title_of: np.ndarray
+    # targets, teacher: float32 `[n]`, see `Pairs`
     targets: np.ndarray
     teacher: np.ndarray
 
@@ -117,12 +105,7 @@ def make_batch(pairs: Pairs, queries: PackedTexts, titles: PackedTexts, rows: np
 
 
 class PairTraining(Training):
-    """Does what the training of towers and of a look-up query tower have in common; the twin is trained in place.
-
-    Args:
-      epochs: how often each pair is read.
-      out: gets checkpoints and TensorBoard scalars.
-    """
+    """Does what the training of towers and of a look-up query tower have in common; the twin is trained in place."""
 
     title = "twin"
     learning_rate = "twin.learning_rate, twin.head_learning_rate or twin.table_learning_rate"

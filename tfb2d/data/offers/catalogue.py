@@ -31,18 +31,13 @@ class Product:
 
 
 def read_products(data: DataConfig, counts: Counter[str], rejects: Rejects) -> list[Product]:
-    """Reads the offers.
+    """Reads the offers of `data.offers`; those that cannot be used go to `rejects`.
 
     Clusters whose names have the same words are the same product. A title that several products have ("washing machine")
     does not say which product is meant: it is left out everywhere.
 
-    Args:
-      data: `offers` names the files and their columns.
-      counts: gets `offers`, `unreadable`, `clusters`, `products`, `ambiguous_titles`, `repeated_titles`.
-      rejects: gets the offers that cannot be used.
-
-    Raises:
-      DataError: no offers, or too many that cannot be used.
+    `counts` gets `offers`, `unreadable`, `clusters`, `products`, `ambiguous_titles`, `repeated_titles`. Raises DataError
+    where there are no offers, or too many that cannot be used.
     """
     offers = data.offers
     names: dict[str, str] = {}  # by cluster
@@ -111,7 +106,7 @@ def cut(products: Iterable[Product], data: DataConfig, counts: Counter[str]) -> 
 
 
 class Titles:
-    """Holds titles, and says whether another title is nearly the same as one of them.
+    """A set of titles that says whether another title is nearly the same as one of them.
 
     It is if it has the same words, in any order. It also is if it has the same codes (words with a digit) and `SAME` of all
     words: `xperia z5 32gb black` and `sony xperia z5 32gb black` are the same offer, `... 64gb black` is not.

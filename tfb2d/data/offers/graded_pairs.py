@@ -30,7 +30,7 @@ _NAMING = 2  # words of a model without a code that name its family
 class ProductRelations:
     """Relates the products of a catalogue.
 
-    A product's brand is the first word of its name. Its family is the first characters of the model code behind the brand
+    A product's brand is the first word of its name. Its family is the first characters of the model code after the brand
     (`bosch kgn3` of `Bosch KGN36NW30G White`), or the first words where there is no code (`apple iphone 8`).
     """
 

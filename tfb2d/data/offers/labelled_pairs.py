@@ -30,12 +30,8 @@ def distinct_queries(
 ) -> Iterator[tuple[Source, str, str]]:
     """Yields a source, a kind and a query, every source once before any twice, up to TURNS times each.
 
-    Args:
-      sources: what queries are written for.
-      write: writes the query of a source in a turn; returns its kind and the query.
-      limit: the most queries.
-      taken: `near_key` of queries that must not occur.
-      same: a key by which two queries are the same.
+    `write` makes the kind and the query of a source in a turn. At most `limit` queries are yielded, none whose
+    `near_key` is `taken`, and none twice by the key `same`.
     """
     seen: set[str] = set()
     for turn in range(TURNS):
@@ -50,13 +46,9 @@ def distinct_queries(
 
 
 class SplitPairs:
-    """Holds a split's products, of whose titles pairs are made.
+    """A split's products, of whose titles pairs are made.
 
-    Args:
-      data: the settings.
-      products: of the split.
-      split: its name.
-      taken: `near_key` of other splits' queries, which must not occur here.
+    `taken` are the `near_key`s of other splits' queries, which must not occur here.
     """
 
     def __init__(self, data: DataConfig, products: list[Product], split: str, taken: set[str]) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tfb2d.best import best_rows
+
 K1, B = 1.2, 0.75  # BM25's usual settings; a word counts once per title
 CHUNK = 256  # queries scored at once
 COMMON = 0.05  # features of more than this share of the titles, and of more than 500, are left out: they tell nothing
@@ -38,20 +40,15 @@ class Overlap:
     def nearest(self, queries: Sequence[str], k: int) -> np.ndarray:
         """Finds the `k` titles that share most with each query.
 
-        Returns:
-          int32 [queries, k], indices of titles, the best first; of equally good ones the lower index is first. -1 where
-          fewer titles share anything with the query.
+        Returns int32 [queries, k], indices of titles, the best first; of equally good ones the lower index is first. -1
+        where fewer titles share anything with the query.
         """
         nearest = np.full((len(queries), k), -1, np.int32)
         for start in range(0, len(queries), CHUNK):
             scores = self._matrix([_features(q) for q in queries[start : start + CHUNK]]) @ self._weights
             for row in range(scores.shape[0]):
                 part = slice(scores.indptr[row], scores.indptr[row + 1])
-                values, titles = scores.data[part], scores.indices[part]
-                if len(values) > k:
-                    top = values >= np.partition(values, len(values) - k)[len(values) - k]
-                    values, titles = values[top], titles[top]
-                best = titles[np.lexsort((titles, -values))][:k]
+                best, _ = best_rows(scores.indices[part], scores.data[part], k)
                 nearest[start + row, : len(best)] = best
         return nearest
 

@@ -34,16 +34,8 @@ def make(data: DataConfig, out: Path, rejects: Rejects) -> tuple[DataConfig, dic
     alone. Their queries, and titles nearly the same as theirs, do not occur in train or transfer. With `offers.graded`,
     pairs have grades (`GradedPairs`), and `queries.parquet` and `titles.parquet` take the place of `unlabelled.parquet`.
 
-    Args:
-      data: `offers` names the files and how many pairs to make.
-      out: a folder.
-      rejects: gets the offers that cannot be used.
-
-    Returns:
-      The settings that read these files, and counts for `stats.json`.
-
-    Raises:
-      DataError: no offers, or too few to fill the splits.
+    Returns the settings that read these files, and counts for `stats.json`. Raises DataError where there are no offers,
+    or too few to fill the splits.
     """
     offers = data.offers
     counts: Counter[str] = Counter()
@@ -151,6 +143,6 @@ def _write_labelled(path: Path, data: DataConfig, pairs: Sequence[Pair]) -> None
 
 
 def _write(path: Path, names: Sequence[str], columns: Iterable[Sequence[Any]]) -> None:
-    """Writes columns of texts and, behind two of them, labels."""
+    """Writes columns of texts and, after two of them, labels."""
     types = [pa.string(), pa.string(), pa.float32()]
     pq.write_table(pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=False)], list(names)), path)

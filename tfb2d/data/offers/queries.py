@@ -44,8 +44,8 @@ def draw_kind(draw: random.Random) -> str:
 def typed(name: str, kind: str, draw: random.Random) -> str:
     """Writes a query, lower-cased, for a product's name; the whole name where it is too short for a change of the kind.
 
-    Words with a digit in them (model codes, sizes) tell products apart, so they are never dropped. But a long code may lose
-    its last characters or be cut in two.
+    Words with a digit in them (model codes, sizes) distinguish products, so they are never dropped. But a long code may
+    lose its last characters or be cut in two.
     """
     words = name.lower().split()
     return " ".join(_CHANGES[kind](words, draw)) if len(words) > 1 else " ".join(words)

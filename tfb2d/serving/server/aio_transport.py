@@ -111,7 +111,7 @@ class AioTransport(grpc.GenericRpcHandler):
         self._room -= 1
         try:
             await asyncio.wait_for(self._turns.acquire(), WAIT_SECONDS)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return EXHAUSTED
         finally:
             self._room += 1

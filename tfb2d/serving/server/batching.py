@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,7 +89,7 @@ class Batcher:
         left = None if task.deadline is None else max(0.0, task.deadline - time.monotonic())
         try:
             return task.answer.result(left)
-        except FutureTimeout:
+        except TimeoutError:
             raise timed_out() from None
 
     def _enqueue(

@@ -18,7 +18,7 @@ _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Holds a model's logging_config: files `<prefix><model>-<time>-...tfrecord`, and the share of requests in them."""
+    """A model's logging_config: files `<prefix><model>-<time>-...tfrecord`, and the share of requests in them."""
 
     prefix: str
     rate: float
@@ -26,7 +26,7 @@ class LogSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Holds a model of the configuration."""
+    """A model of the configuration."""
 
     name: str
     base_path: str
@@ -37,7 +37,7 @@ class ModelSettings:
 
 
 class Prepared(NamedTuple):
-    """Holds the files that the flags name, read."""
+    """The files that the flags name, read."""
 
     models: list[ModelSettings]
     batching: BatchingParameters | None  # None: batching is off

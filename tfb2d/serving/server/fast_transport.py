@@ -37,7 +37,7 @@ MOST_TOGETHER = 32
 # Quick requests that may wait. Of requests of 0.3 ms, 2,000 in flight, 50 answered 44% (median 0.5 s), 500 answered 57%
 # (1.0 s) and 5,000 answered 98% (1.3 s); gRPC's core cancelled 13%, 10% and 1%, which had not been taken in early enough.
 MOST_QUICK = 5000
-# How often the watcher looks whether the leader is stuck. A request behind an answer of 1 s waited 5 ms at 0.01 (which
+# How often the watcher looks whether the leader is stuck. A request during an answer of 1 s waited 5 ms at 0.01 (which
 # took 1.1% of a processor), 0.3 s at 0.1 (0.2%) and 1.1 s at 1.0 (0.1%).
 TICK_SECONDS = 0.1
 CHECK_SECONDS = 5.0  # for the call that is tried at start

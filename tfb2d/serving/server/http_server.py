@@ -70,7 +70,7 @@ class HttpServer:
         request = Request(scope, receive)
         try:
             body = await self._body(request)
-        except (ClientDisconnect, TimeoutError, asyncio.TimeoutError):
+        except (ClientDisconnect, TimeoutError):
             return
         if body is None:
             response = _error(413, f"Request body is larger than {self._max_body} bytes")

@@ -1,6 +1,6 @@
 """Reads the JSON of a REST request, before `rest_parse` makes a protobuf request of it, and writes that of an answer.
 
-As in the official server, a byte-order mark is skipped, text behind the document is ignored, NaN and Infinity are numbers,
+As in the official server, a byte-order mark is skipped, text after the document is ignored, NaN and Infinity are numbers,
 and bytes that are not UTF-8 pass. Of equal keys the first counts, and a number beyond a double is refused. Answers have a
 row a line, as there.
 """
@@ -39,11 +39,9 @@ def uncompress(body: bytes, limit: int) -> bytes:
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
-    """Returns the object of a body. Bytes that are not UTF-8 stand in its strings as surrogates; see `to_bytes`.
+    """Returns the object of a body. Bytes that are not UTF-8 are surrogates in its strings; see `to_bytes`.
 
-    Raises:
-      StatusError: INVALID_ARGUMENT.
-      RecursionError: lists or objects are nested deeper than Python's stack; `rest` answers INVALID_ARGUMENT.
+    Raises INVALID_ARGUMENT, or RecursionError for lists nested deeper than Python's stack; `rest` answers that alike.
     """
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
     if not text:
@@ -62,7 +60,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def _has_half_pair(document: str) -> bool:
-    """Says whether an escape of a document is half of a surrogate pair, wherever it stands."""
+    """Says whether an escape of a document is half of a surrogate pair, wherever it is."""
     after_high = -1  # where the escape of a pair's second half must begin
     for escape in _ESCAPE.finditer(document):
         code = int(escape[1], 16) if escape[1] else 0

@@ -38,7 +38,7 @@ class Series:
 
 
 class Metrics:
-    """Holds the server's metrics."""
+    """The server's metrics."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

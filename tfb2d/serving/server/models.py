@@ -3,7 +3,7 @@
 `api` takes the version of each request here; polling threads and HandleReloadConfigRequest change what there is.
 
 A new version is loaded before the old version goes (TensorFlow Serving's AvailabilityPreservingPolicy). Where it cannot be
-loaded, the old version goes on serving. A version goes only when its last request has ended.
+loaded, the old version keeps serving. A version goes only when its last request has ended.
 """
 
 import logging
@@ -157,7 +157,7 @@ class ModelManager:
                     continue
                 folders = model.scan()
                 if folders is None:
-                    continue  # what serves goes on serving
+                    continue  # what serves keeps serving
                 chosen = {number: folders[number] for number in versions.choose(folders, model.settings.policy)}
                 known = [version for number, version in model.versions.items() if number in chosen]
                 retry = {version.number for version in known if version.failed and version.changed_since()}

@@ -1,6 +1,6 @@
 """Turns the JSON document of a REST request into the protobuf request that gRPC clients send.
 
-`rest` calls it behind `json_body`. Formats and messages are those of tensorflow_serving/util/json_tensor.cc.
+`rest` calls it after `json_body`. Formats and messages are those of tensorflow_serving/util/json_tensor.cc.
 """
 
 import math
@@ -37,8 +37,7 @@ def signature_name(document: Mapping[str, Any]) -> str:
 def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
     """Fills a PredictRequest's inputs from a body; `inputs` are the signature's, alias -> TensorInfo.
 
-    Returns:
-      Whether the body was in row format ("instances").
+    Returns whether the body was in row format ("instances").
     """
     if not inputs:
         raise invalid(f"Failed to get input map for signature: {signature_name(document)}")

@@ -1,4 +1,4 @@
-"""Holds a loaded version with what answers its requests.
+"""A loaded version with what answers its requests.
 
 `run` makes it when a version is loaded, `models` keeps it, and `api` hands it the requests of the four inference RPCs.
 Predict is answered here, with the checks in TensorFlow Serving's order; `inference` answers the others.
@@ -54,14 +54,14 @@ class Plan(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Holds a signature's inputs, read from its protobuf once."""
+    """A signature's inputs, read from its protobuf once."""
 
     names: Mapping[str, str]  # alias -> tensor name, aliases in order
     defaults: Mapping[str, tensor_pb2.TensorProto]
 
 
 class Servable:
-    """Holds a version's session, of its folder below the model's base path.
+    """A version's session, of its folder below the model's base path.
 
     `batcher` is the server's, None where batching is off; a folder may bring parameters for one of its own.
     """

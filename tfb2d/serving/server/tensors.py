@@ -15,7 +15,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tfb2d.serving.server.errors import StatusError, invalid
 
 MAX_DIMENSIONS = 64  # as many as a NumPy array can have; TensorFlow takes 254
-_PACKED = {"float_val": b"\x2a", "double_val": b"\x32"}  # wire keys, behind which raw little-endian values may stand
+_PACKED = {"float_val": b"\x2a", "double_val": b"\x32"}  # wire keys, which raw little-endian values may follow
 _FIELDS = {  # dtype -> the repeated field that holds its values
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",
@@ -45,10 +45,9 @@ def type_name(number: int) -> str:
 
 
 def to_array(proto: tensor_pb2.TensorProto, alias: str, max_bytes: int, max_string: int) -> np.ndarray:
-    """Returns what a request's tensor holds.
+    """Returns what a request's tensor holds; the last value fills up a shape that asks for more values.
 
     Args:
-      proto: the tensor; the last value fills up a shape that asks for more values.
       alias: the input's name, for messages.
       max_bytes: refuses a shape that asks for more memory than this and than its values fill, so that a request of
         twenty bytes cannot take gigabytes.

@@ -46,9 +46,8 @@ _CLASSES = message_classes(
 def read_text_proto(path: str, message: Any) -> Any:
     """Fills a message, or one of this module's classes by name, from a text-proto file.
 
-    Raises:
-      StatusError: NOT_FOUND or INVALID_ARGUMENT, in TensorFlow Serving's words. The file's text is never in the message:
-        it may be a private key.
+    Raises NOT_FOUND or INVALID_ARGUMENT, in TensorFlow Serving's words. The file's text is never in the message: it may
+    be a private key.
     """
     if isinstance(message, str):
         message = _CLASSES[message]()
@@ -62,7 +61,7 @@ def read_text_proto(path: str, message: Any) -> Any:
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """Holds a BatchingParameters message with its defaults filled in."""
+    """A BatchingParameters message with its defaults filled in."""
 
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0

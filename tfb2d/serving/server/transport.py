@@ -1,7 +1,7 @@
-"""Says what a gRPC transport serves and what it must be able to do: the door through which a gRPC request comes.
+"""What a gRPC transport serves, and what it must be able to do.
 
 There are two: `aio_transport`, on grpcio's public asyncio server, which always works, and `fast_transport`, which is faster
-and stands on grpcio's private classes.
+and needs grpcio's private classes.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -55,7 +55,7 @@ def fingerprint(folder: str) -> tuple[float, frozenset]:
     Returns:
       The latest change time of anything in the folder (seconds since 1970; its own where it is empty), and a
       (path, inode, size, change time in ns) per entry. Change times, unlike modification times, cannot be set: a copy that
-      keeps dates is seen while it goes on, and a finished folder that is renamed into place counts as old.
+      keeps dates is seen while it is made, and a finished folder that is renamed into place counts as old.
     """
     entries = set()
     for parent, folders, files in os.walk(folder):
@@ -146,7 +146,7 @@ class Version:
 
 
 class Model:
-    """Holds a model's settings, versions and labels."""
+    """A model's settings, versions and labels."""
 
     def __init__(self, settings: ModelSettings, versions: dict[int, Version]) -> None:
         self.settings = settings
