@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.students import text_tables
 from tfb2d.students import text, text_spec
-from tfb2d.students.hashing import hasher
+from tfb2d.students.hashing import Hashed, hasher
 
 ORDERS, BUCKETS, MAX_TOKENS = (1, 2, 3), 1_000_003, 8
 DOCUMENT = Path(__file__).parents[2].joinpath("docs/hash_spec.md").read_text(encoding="utf-8")
@@ -132,16 +132,18 @@ def test_nasty_rows_hashed_by_words() -> None:
 
 
 @cache
-def by_words(affixes: tuple[int, ...]) -> Callable[[pa.Array], tuple[np.ndarray, np.ndarray]]:
+def by_words(affixes: tuple[int, ...]) -> Callable[[Sequence[pa.Array]], Hashed]:
     return hasher(MAX_TOKENS, affixes)
 
 
 def assert_same_by_words(texts: list[str]) -> None:
+    fields = (texts, texts[::-1])
     for affixes in ((), (2, 3)):
-        hashes, splits = by_words(affixes)(pa.array(texts, pa.large_string()))
-        rows = [text_spec.token_hashes(item, MAX_TOKENS, affixes).tolist() for item in texts]
-        assert [row.tolist() for row in np.split(hashes, splits[1:-1])] == (rows or [[]])
-        assert splits.tolist() == [0, *np.cumsum([len(row) for row in rows])]
+        hashed = by_words(affixes)([pa.array(column, pa.large_string()) for column in fields])
+        for column, (hashes, splits) in zip(fields, hashed, strict=True):
+            rows = [text_spec.token_hashes(item, MAX_TOKENS, affixes).tolist() for item in column]
+            assert [row.tolist() for row in np.split(hashes, splits[1:-1])] == (rows or [[]])
+            assert splits.tolist() == [0, *np.cumsum([len(row) for row in rows])]
 
 
 def test_many_tokens() -> None:

@@ -170,36 +170,43 @@ def _done(job: HashJob, todo: Sequence[int], config: LabelConfig) -> Iterator[in
         yield from map(job.start(), todo)
 
 
-def hasher(max_tokens: int, affixes: Sequence[int] = ()) -> Callable[[pa.Array], tuple[np.ndarray, np.ndarray]]:
-    """Returns the function from texts to their token hashes `[tokens]` and splits `[texts + 1]`; threads may share it."""
+def hasher(max_tokens: int, affixes: Sequence[int] = ()) -> Callable[[Sequence[pa.Array]], Hashed]:
+    """Returns the function from a batch's texts, `[n]` strings a field, to their hashes; threads may share it."""
     signature = [tf.TensorSpec([None], tf.string)]
     of_words = tf.function(lambda words: text.token_hashes(words, max_tokens, affixes), input_signature=signature)
 
-    def hash_texts(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    def hash_texts(columns: Sequence[pa.Array]) -> Hashed:
         # What stands behind the last cut is left in one piece, and hashed as a word is.
-        words = pc.ascii_split_whitespace(texts, max_splits=max_tokens)
-        encoded = words.flatten().dictionary_encode()
+        texts = [pc.ascii_split_whitespace(column, max_splits=max_tokens) for column in columns]
+        encoded = pa.concat_arrays([words.flatten() for words in texts]).dictionary_encode()
         distinct = of_words(tf.constant(encoded.dictionary.to_numpy(zero_copy_only=False), tf.string))
-        hashes, ends = take(distinct.values.numpy(), distinct.row_splits.numpy(), encoded.indices.to_numpy())
-        splits = ends[words.offsets.to_numpy()]
-        lengths = np.diff(splits)
-        if lengths.max(initial=0) <= max_tokens:
-            return hashes, splits
-        positions = np.arange(len(hashes)) - np.repeat(splits[:-1], lengths)
-        return hashes[positions < max_tokens], np.concatenate([[0], np.cumsum(np.minimum(lengths, max_tokens))])
+        values, ends, numbers = distinct.values.numpy(), distinct.row_splits.numpy(), encoded.indices.to_numpy()
+        hashed, start = [], 0
+        for words in texts:
+            offsets = words.offsets.to_numpy()
+            hashes, behind = take(values, ends, numbers[start : start + offsets[-1]])
+            hashed.append(_first_tokens(hashes, behind[offsets], max_tokens))
+            start += offsets[-1]
+        return hashed
 
     return hash_texts
 
 
+def _first_tokens(hashes: np.ndarray, splits: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.diff(splits)
+    if lengths.max(initial=0) <= max_tokens:
+        return hashes, splits
+    positions = np.arange(len(hashes)) - np.repeat(splits[:-1], lengths)
+    return hashes[positions < max_tokens], np.concatenate([[0], np.cumsum(np.minimum(lengths, max_tokens))])
+
+
 def _in_batches(
-    hash_texts: Callable[[pa.Array], tuple[np.ndarray, np.ndarray]],
-    columns: Sequence[pa.Array],
-    threads: int | None = None,
+    hash_texts: Callable[[Sequence[pa.Array]], Hashed], columns: Sequence[pa.Array], threads: int | None = None
 ) -> Iterator[Hashed]:
     """Hashes texts in batches, in their order; by threads, because each of the ops that do it uses one core."""
 
     def hash_batch(start: int) -> Hashed:
-        return [hash_texts(column[start : start + BATCH_ROWS]) for column in columns]
+        return hash_texts([column[start : start + BATCH_ROWS] for column in columns])
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         yield from pool.map(hash_batch, range(0, len(columns[0]), BATCH_ROWS))
