@@ -99,7 +99,7 @@ def test_tuning_a_model(tmp_path, capsys):
     texts = [[f"{name} {i}" for i in range(16)] for name in ("query", "title")]
     requests = warmup_requests(("query", "title"), texts, True)
     write_requests(version / "assets.extra/tf_serving_warmup_requests", "other", requests)
-    assert len(requests_of(version)) == 9  # of ten: a ranking cannot be batched
+    assert len(requests_of(version)) == 9  # of eleven: rankings cannot be batched
     file = tmp_path / "batching.config"
     options = [f"--model={version.parent}", f"--output={file}", "--seconds=0.5", "--timeouts=0", "--threads=1"]
     assert tfb2d(["tune", *options]) == 0

@@ -7,10 +7,12 @@ import random
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.students import text_tables
 from tfb2d.students import text, text_spec
+from tfb2d.students.hashing import Hashed, hasher
 
 ORDERS, BUCKETS, MAX_TOKENS = (1, 2, 3), 1_000_003, 8
 DOCUMENT = Path(__file__).parents[2].joinpath("docs/hash_spec.md").read_text(encoding="utf-8")
@@ -110,6 +113,37 @@ def test_nasty_texts(max_tokens: int) -> None:
 @pytest.mark.parametrize("texts", [[], [""], [" ", "\0", "\u200d"], ["", "a", "", "", "b c", ""]])
 def test_rows_without_tokens(texts: list) -> None:
     assert_same(texts)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.text(st.sampled_from(" \t\n\x1c\u00ad\u2028\u3000aZé1.,'-漢") | st.characters(codec="utf-8")), max_size=6
+    )
+)
+def test_rows_hashed_by_words_are_those_of_whole_texts(texts: list[str]) -> None:
+    assert_same_by_words(texts)
+
+
+def test_nasty_rows_hashed_by_words() -> None:
+    # Words without tokens come before others; the last texts have more words than tokens are kept, and the other way round.
+    others = ["\u00ad " * 20 + "a b", "a b " * 20 + "c", "a-b-c-" * 20 + "d"]
+    assert_same_by_words([*(item for item in NASTY if isinstance(item, str)), *others])
+
+
+@cache
+def by_words(affixes: tuple[int, ...]) -> Callable[[Sequence[pa.Array]], Hashed]:
+    return hasher(MAX_TOKENS, affixes)
+
+
+def assert_same_by_words(texts: list[str]) -> None:
+    fields = (texts, texts[::-1])
+    for affixes in ((), (2, 3)):
+        hashed = by_words(affixes)([pa.array(column, pa.large_string()) for column in fields])
+        for column, (hashes, splits) in zip(fields, hashed, strict=True):
+            rows = [text_spec.token_hashes(item, MAX_TOKENS, affixes).tolist() for item in column]
+            assert [row.tolist() for row in np.split(hashes, splits[1:-1])] == (rows or [[]])
+            assert splits.tolist() == [0, *np.cumsum([len(row) for row in rows])]
 
 
 def test_many_tokens() -> None:

@@ -125,10 +125,11 @@ def export(
 
 
 def warmup_requests(fields: Sequence[str], texts: Sequence[Sequence[str]], rank: bool) -> list[Request]:
-    """Returns a student's warm-up requests: single rows, all rows at once and, for pairs, a ranking."""
+    """Returns a student's warm-up requests: single rows, all at once and, for pairs, rankings of one and two queries."""
     columns = [np.asarray(column, object) for column in texts]
     inputs = single_rows_and_all(dict(zip(fields, columns, strict=True)))
     requests: list[Request] = [("serving_default", each) for each in inputs]
     if rank:
-        requests.append(("rank", {"query": columns[0][:1], "titles": columns[1][None]}))
+        for queries in (columns[0][:1], np.resize(columns[0], 2)):
+            requests.append(("rank", {"query": queries, "titles": np.tile(columns[1], (len(queries), 1))}))
     return requests

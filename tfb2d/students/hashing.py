@@ -1,5 +1,8 @@
 """Hashes texts into the folders that `rows.HashedRows` reads, so that each text is tokenized and hashed once.
 
+Words repeat. So texts are cut at ASCII white space first, and each distinct word of a batch is folded, cut into tokens and
+hashed once. No token spans white space, and folding does not look at neighbours. So the hashes are those of whole texts.
+
 A table is hashed in numbered pieces; the local loop and Ray's actors run the same code, so bytes are equal. A piece is
 written whole or not at all, so a stopped run goes on with those that are missing. At the end the pieces are joined to the
 files that training maps into memory.
@@ -15,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -23,10 +28,11 @@ from tfb2d.config.label import LabelConfig
 from tfb2d.data.tables import TableRows
 from tfb2d.errors import DataError
 from tfb2d.students import text
+from tfb2d.students.ngrams import take
 from tfb2d.students.rows import ABOUT, HashedRows, TrainingRows, with_targets
 
 PIECE_ROWS = 65_536  # with another number a stopped run's pieces would be taken for others: raise `stage.ROWS_VERSION`
-BATCH_ROWS = 4096  # hashed by a thread at once
+BATCH_ROWS = 16_384  # hashed by a thread at once; the more there are, the more words repeat
 PIECES = "_pieces"  # subfolder of the pieces, until they are joined
 Hashed = list[tuple[np.ndarray, np.ndarray]]  # of some texts: token hashes and splits, int64, for each field
 
@@ -43,7 +49,7 @@ def hash_rows(
       max_tokens: tokens kept of a text.
       affixes: as of `text_spec.token_hash`.
     """
-    hashed = _in_batches(_hasher(max_tokens, affixes), columns)
+    hashed = _in_batches(hasher(max_tokens, affixes), [pa.array(column, pa.large_string()) for column in columns])
     return with_targets(_write(hashed, out, max_tokens, affixes), targets)
 
 
@@ -130,11 +136,12 @@ class HashJob:
         if not Path(self.pieces).exists():
             raise DataError(f"{self.pieces} is not the driver's folder; all machines must share the rows' storage")
         table = TableRows(Path(self.source), self.fields, self.part_rows)
-        hasher = _hasher(self.max_tokens, self.affixes)
+        hash_texts = hasher(self.max_tokens, self.affixes)
 
         def work(index: int) -> int:
             rows = table.read(index * self.rows_per_piece, self.rows_per_piece)
-            batches = _in_batches(hasher, [column.to_numpy() for column in rows.columns], self.threads)
+            columns = [column.cast(pa.large_string()).combine_chunks() for column in rows.columns]
+            batches = _in_batches(hash_texts, columns, self.threads)
             arrays: dict[str, Any] = {}
             for i, parts in enumerate(zip(*batches, strict=True)):
                 arrays[f"hashes_{i}"] = np.concatenate([hashes for hashes, _ in parts])
@@ -163,20 +170,43 @@ def _done(job: HashJob, todo: Sequence[int], config: LabelConfig) -> Iterator[in
         yield from map(job.start(), todo)
 
 
-def _hasher(max_tokens: int, affixes: Sequence[int]) -> Callable[[tf.Tensor], tf.RaggedTensor]:
-    """Returns the function from texts `[n]` to their token hashes; threads may share it."""
+def hasher(max_tokens: int, affixes: Sequence[int] = ()) -> Callable[[Sequence[pa.Array]], Hashed]:
+    """Returns the function from a batch's texts, `[n]` strings a field, to their hashes; threads may share it."""
     signature = [tf.TensorSpec([None], tf.string)]
-    return tf.function(lambda texts: text.token_hashes(texts, max_tokens, affixes), input_signature=signature)
+    of_words = tf.function(lambda words: text.token_hashes(words, max_tokens, affixes), input_signature=signature)
+
+    def hash_texts(columns: Sequence[pa.Array]) -> Hashed:
+        # What stands behind the last cut is left in one piece, and hashed as a word is.
+        texts = [pc.ascii_split_whitespace(column, max_splits=max_tokens) for column in columns]
+        encoded = pa.concat_arrays([words.flatten() for words in texts]).dictionary_encode()
+        distinct = of_words(tf.constant(encoded.dictionary.to_numpy(zero_copy_only=False), tf.string))
+        values, ends, numbers = distinct.values.numpy(), distinct.row_splits.numpy(), encoded.indices.to_numpy()
+        hashed, start = [], 0
+        for words in texts:
+            offsets = words.offsets.to_numpy()
+            hashes, behind = take(values, ends, numbers[start : start + offsets[-1]])
+            hashed.append(_first_tokens(hashes, behind[offsets], max_tokens))
+            start += offsets[-1]
+        return hashed
+
+    return hash_texts
+
+
+def _first_tokens(hashes: np.ndarray, splits: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.diff(splits)
+    if lengths.max(initial=0) <= max_tokens:
+        return hashes, splits
+    positions = np.arange(len(hashes)) - np.repeat(splits[:-1], lengths)
+    return hashes[positions < max_tokens], np.concatenate([[0], np.cumsum(np.minimum(lengths, max_tokens))])
 
 
 def _in_batches(
-    hasher: Callable[[tf.Tensor], tf.RaggedTensor], columns: Sequence[np.ndarray], threads: int | None = None
+    hash_texts: Callable[[Sequence[pa.Array]], Hashed], columns: Sequence[pa.Array], threads: int | None = None
 ) -> Iterator[Hashed]:
-    """Hashes texts in batches, in their order; by threads, because TensorFlow's string ops use one core."""
+    """Hashes texts in batches, in their order; by threads, because each of the ops that do it uses one core."""
 
     def hash_batch(start: int) -> Hashed:
-        batch = [hasher(tf.constant(column[start : start + BATCH_ROWS], tf.string)) for column in columns]
-        return [(hashes.values.numpy(), hashes.row_splits.numpy()) for hashes in batch]
+        return hash_texts([column[start : start + BATCH_ROWS] for column in columns])
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         yield from pool.map(hash_batch, range(0, len(columns[0]), BATCH_ROWS))

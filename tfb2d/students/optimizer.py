@@ -92,6 +92,9 @@ def summed(gradient: tf.IndexedSlices) -> tuple[tf.Tensor, tf.Tensor]:
 def _update(table: tf.Variable, accumulator: tf.Variable, gradient: tf.IndexedSlices, rate: tf.Tensor) -> None:
     """Moves one table's rows."""
     rows, total = summed(gradient)
-    accumulator.scatter_add(tf.IndexedSlices(tf.reduce_mean(tf.square(total), axis=1), rows))
-    scale = rate * tf.math.rsqrt(tf.gather(accumulator, rows))
-    table.scatter_sub(tf.IndexedSlices(total * scale[:, None], rows))
+    with tf.device(table.device):  # of a parameter server too, so that rows stay there
+        # Rows are distinct, so they can be read, moved and written back. Ops that subtract in place take twice as long.
+        squares = tf.gather(accumulator, rows) + tf.reduce_mean(tf.square(total), axis=1)
+        accumulator.scatter_update(tf.IndexedSlices(squares, rows))
+        moved = tf.gather(table, rows) - total * (rate * tf.math.rsqrt(squares))[:, None]
+        table.scatter_update(tf.IndexedSlices(moved, rows))

@@ -81,9 +81,23 @@ class MatchedPools(tf_keras.layers.Layer):
         title_pool: tf.Tensor,
     ) -> tf.Tensor:
         """Applies the layer; see the class."""
-        sides = ((query_hashes, query_vectors), (title_hashes, title_vectors))
-        query, title = (Field(RaggedTexts(hashes), self.embedding.ids(hashes), vectors) for hashes, vectors in sides)
-        return self.features(query, title, query_pool, title_pool)
+        query, title = RaggedTexts(query_hashes), RaggedTexts(title_hashes)
+        # Positions come last, which broadcasting compares fastest. Padding never matches: see `features`.
+        query_ids, title_ids = (
+            tf.transpose(texts.padded(self.embedding.ids(texts.hashes), fill), [0, 2, 1])
+            for texts, fill in ((query, -1), (title, -2))
+        )
+        equal = tf.equal(tf.expand_dims(query_ids, 3), tf.expand_dims(title_ids, 2))
+        out, shares = [], []
+        for texts, vectors, axis in ((title, title_vectors, 2), (query, query_vectors, 3)):
+            hits = tf.transpose(tf.cast(tf.reduce_any(equal, axis), tf.float32), [0, 2, 1])
+            hits = texts.tokens(hits)  # [tokens, orders]
+            out.append(texts.pool(vectors * tf.expand_dims(hits, -1)))
+            shares.append(texts.sum(tf.expand_dims(hits, 1)) / tf.expand_dims(tf.maximum(texts.lengths, 1.0), 1))
+        orders, dim = title_vectors.shape[-2:]
+        matched, query_matched = out
+        out = [matched, title_pool - matched, query_pool - query_matched, *shares]
+        return tf.ensure_shape(tf.concat(out, -1), [None, 3 * dim + 2 * orders])
 
     def features(self, query: Field, title: Field, query_pool: tf.Tensor, title_pool: tf.Tensor) -> tf.Tensor:
         """Computes the layer's output from fields in either layout."""

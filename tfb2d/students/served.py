@@ -55,6 +55,11 @@ class ServedStudent(tf.Module):
         # signature. It is inlined where it is called.
         shapes = [tf.TensorSpec([None, kernel.shape[0]]) for kernel in (student.query_dense.kernel, self.kernel)]
         self.dense = tf.function(self._dense, input_signature=shapes, autograph=False)
+        queries = [tf.TensorSpec([None], tf.string), tf.TensorSpec([None, None], tf.string)]
+        apart = {"_noinline": True}  # one op of a branch that is seldom taken: ops that are not run cost steps, too
+        self.rankings = tf.function(
+            self._rankings, input_signature=queries, autograph=False, experimental_attributes=apart
+        )
 
     @property
     def tables(self) -> list[tf.Variable]:
@@ -78,14 +83,16 @@ class ServedStudent(tf.Module):
 
         Returns `[batch * n, n_logits]`, a query's titles after those of the one before.
         """
-        flat = tf.reshape(titles, [-1])
+        # The first query is outside of any branch, as mostly there is no other. "" stands for it where there is none.
+        first = self.dense(*query_features(self, tf.concat([query, [""]], 0)[:1], tf.reshape(titles[:1], [-1])))
+        none = tf.zeros([0, self.task.n_logits])
+        others = tf.cond(tf.size(query) > 1, lambda: self.rankings(query[1:], titles[1:]), lambda: none)
+        return tf.concat([first, others], 0)
 
-        def several() -> tuple[tf.Tensor, tf.Tensor]:
-            # Not a loop over the queries: a graph with one is not run in the caller's thread (`serving.server.session`).
-            return pair_features(self, query, flat, tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1]))
-
-        one_query = tf.equal(tf.size(query), 1)
-        return self.dense(*tf.cond(one_query, lambda: query_features(self, query, flat), several))
+    def _rankings(self, query: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+        # Not a loop over the queries: a graph with one is not run in the caller's thread (`serving.server.session`).
+        owners = tf.repeat(tf.range(tf.size(query)), tf.shape(titles)[1])
+        return self.dense(*pair_features(self, query, tf.reshape(titles, [-1]), owners))
 
     def _dense_of_text(self, pools: tf.Tensor) -> tf.Tensor:
         return self._later_layers(tf.matmul(pools, self.kernel) - self.bias)
