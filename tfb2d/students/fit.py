@@ -65,7 +65,7 @@ def labelled_rows(run: Run, config: Config, split: str) -> TrainingRows:
 class Fitted:
     """A trained student."""
 
-    student: Student  # the student
+    student: Student
     rows: TrainingRows  # that it learnt from
     history: list[dict[str, float]]  # figures an epoch, see `Trainer.fit`
     calibration: Calibration  # from its logits to probabilities, learnt on the validation rows that have a label
