@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 REQUIRES = [
     "absl-py",
     "bm25s>=0.3",  # the report's row of what words alone are worth
-    "google-crc32c>=1.6",  # checksums of request logs, which tfb2d monitor reads
+    "google-crc32c>=1.6",  # checksums of warm-up requests and of request logs
     "jinja2>=3.1",
     "keras>=3.10",
     "keras-hub>=0.26",
