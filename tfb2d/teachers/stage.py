@@ -69,7 +69,7 @@ def label(run: Run, config: Config, name: str) -> LogitsOutcome:
         by_split = [{split: counts[split][key] for split in SPLITS} for key in ("matched", "missing", "unused")]
         return LogitsOutcome(*by_split)
     if teacher.students:
-        from tfb2d.teachers.second import label_by_students
+        from tfb2d.teachers.student_labels import label_by_students
 
         task, shard = Task.from_config(config.data), config.label.rows_per_shard
         labelled = {

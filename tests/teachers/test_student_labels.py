@@ -10,7 +10,7 @@ from tfb2d.data.tables import read_table
 from tfb2d.data.task import Task
 from tfb2d.errors import RunError
 from tfb2d.model_folder import newest_version
-from tfb2d.teachers.second import label_by_students
+from tfb2d.teachers.student_labels import label_by_students
 
 ROOT = Path(__file__).parents[2]
 STUDENT = newest_version(ROOT / "saved_models" / "quickstart")

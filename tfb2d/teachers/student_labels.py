@@ -1,7 +1,7 @@
 """A second distillation: students label in a teacher's place.
 
-A student that slow teachers taught labels about a hundred times as many texts a second as they do. So it can teach a
-smaller student with texts made by the million (`data.augment`), each of which would be too dear for the teachers.
+A student scores texts far faster than the teachers that taught it. So it can teach a smaller student by millions of texts
+that are made of others (`data.augment`), for which teachers would take days. docs/scale.md has the settings and figures.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _version(model: str) -> Path:
 def label_by_students(
     models: Sequence[str], task: Task, source: Path, out: Path, rows_per_shard: int, progress: bool = True
 ) -> int:
-    """Writes students' logits for a table, row for row. After a kill it goes on with the shards that are missing.
+    """Writes students' logits for a table, row for row. After a kill it continues with the missing shards.
 
     Args:
       models: see `Students`.
