@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-SAMPLE = 500_000  # texts that parts are taken from; about 25 bytes of memory a word
+SAMPLE = 500_000  # texts that parts are taken from; about 40 bytes of memory a word
 TRIES = 20  # draws for each text that is wanted, before it is left unmade
 SHORTEST, LONGEST = 2, 45  # words of a text that is made
 
@@ -26,7 +26,10 @@ class Recombiner:
     """
 
     def __init__(self, texts: Sequence[str], conjunctions: Sequence[str], seed: int) -> None:
-        self._texts = [words for text in texts if len(words := text.split()) > 1]
+        same: dict[str, str] = {}  # a string for each distinct word, and not for each word
+        self._texts = [
+            [same.setdefault(word, word) for word in words] for text in texts if len(words := text.split()) > 1
+        ]
         self._conjunctions = frozenset(conjunctions)
         self._draw = random.Random(seed)
 
@@ -78,16 +81,19 @@ class _Bigrams:
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
         ids: dict[str, int] = {}
-        words = np.array([ids.setdefault(word, len(ids)) for text in texts for word in text], np.int64)
         self._starts = np.cumsum([0, *map(len, texts)])
-        self._keys = words[:-1] * len(ids) + words[1:]
-        self._keys[self._starts[1:-1] - 1] = -1  # a text's last word and the next one's first
-        self._order = np.argsort(self._keys, kind="stable")
-        self._sorted = self._keys[self._order]
+        numbered = (ids.setdefault(word, len(ids)) for text in texts for word in text)
+        self._words = np.fromiter(numbered, np.int32, self._starts[-1])
+        self._distinct = len(ids)
+        keys = self._words[:-1].astype(np.int64) * self._distinct + self._words[1:]
+        keys[self._starts[1:-1] - 1] = -1  # a text's last word and the next one's first
+        self._order = np.argsort(keys, kind="stable").astype(np.int32)
+        self._sorted = keys[self._order]
 
     def same(self, text: int, at: int, draw: random.Random) -> tuple[int, int]:
         """Draws one of the places of the same two words, this place among them: its text, and the index in that."""
-        key = self._keys[self._starts[text] + at]
+        here = self._starts[text] + at
+        key = int(self._words[here]) * self._distinct + int(self._words[here + 1])
         first, last = np.searchsorted(self._sorted, [key, key + 1])
         place = self._order[draw.randrange(first, last)]
         other = int(np.searchsorted(self._starts, place, "right")) - 1
