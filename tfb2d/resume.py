@@ -32,7 +32,7 @@ GONE = ".gone.tmp"  # end of the names of folders that are being deleted
 
 @dataclass(frozen=True)
 class Record:
-    """What `_stage.json` in a folder says."""
+    """Holds what `_stage.json` in a folder says."""
 
     fingerprint: str  # of the settings and inputs that the folder is made from
     seconds: float = 0.0  # that the work has taken, stopped tries included

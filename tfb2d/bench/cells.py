@@ -12,7 +12,7 @@ from tfb2d.bench.work import Work, accuracy, batch_shift
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure; see the flags of `tfb2d bench`."""
+    """Says how to measure; see the flags of `tfb2d bench`."""
 
     threads: Sequence[int]
     batches: Sequence[int | str]

@@ -22,7 +22,7 @@ OPTIONS = [
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a request."""
+    """Holds the answer to a request."""
 
     sent: float  # seconds, of time.monotonic
     done: float

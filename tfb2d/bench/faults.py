@@ -30,7 +30,7 @@ FLAGS = ("--max_num_load_retries=0", "--grpc_max_threads=64")
 
 @dataclass(frozen=True)
 class Counts:
-    """The size of each fault."""
+    """Holds the size of each fault."""
 
     swaps: int = 20
     connections: int = 1000
@@ -40,7 +40,7 @@ class Counts:
 
 @dataclass
 class Arena:
-    """What faults work with."""
+    """Holds what faults work with."""
 
     model: Path  # folder of the exported model
     payload: bytes  # a serialized PredictRequest of a few rows

@@ -27,7 +27,7 @@ PROPER = frozenset(
 
 @dataclass(frozen=True)
 class Names:
-    """The names in requests: those of a real model, and others."""
+    """Holds the names in requests: those of a real model, and others."""
 
     models: Sequence[str]
     signatures: Sequence[str]

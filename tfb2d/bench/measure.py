@@ -42,7 +42,7 @@ class BenchError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Timing:
-    """The times of calls of one kind, made one after another."""
+    """Holds the times of calls of one kind, made one after another."""
 
     calls: int
     rows: int  # of all calls
@@ -113,7 +113,7 @@ def middle(timings: Sequence[Timing]) -> Timing:
 
 @dataclass(frozen=True)
 class Costs:
-    """The factors from CPU seconds to energy and money: of a busy core with its share of memory, board and fans."""
+    """Holds the factors from CPU seconds to energy and money: of a busy core with its share of memory, board and fans."""
 
     watts: float = 8.0
     price: float = 0.04

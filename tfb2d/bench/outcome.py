@@ -16,7 +16,7 @@ Results = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Target:
-    """The least ratio that a student should reach over a peer; of any number of threads where that is 0."""
+    """Holds the least ratio that a student should reach over a peer; of any number of threads where that is 0."""
 
     peer: str
     batch: int | str

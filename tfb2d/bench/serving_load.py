@@ -30,7 +30,7 @@ Texts = dict[str, tuple[Sequence[int], Sequence[bytes]]]  # input -> shape, valu
 
 @dataclass(frozen=True)
 class Settings:
-    """The durations and loads of a measurement."""
+    """Holds the durations and loads of a measurement."""
 
     seconds: float = 10.0  # of each measurement at a fixed rate
     rounds: int = 3  # how often server and echo take turns

@@ -72,7 +72,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a student's table, which fastText gets, too."""
+    """Holds the size of a student's table, which fastText gets, too."""
 
     buckets: int = 2**18
     dim: int = 64

@@ -27,7 +27,7 @@ Columns = list[list[str]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts, one list a field, and their labels as class indices (graded: in [0, 1]), or None."""
+    """Holds texts, one list a field, and their labels as class indices (graded: in [0, 1]), or None."""
 
     columns: Columns
     labels: np.ndarray | None = None

@@ -59,7 +59,7 @@ class Matches:
 
 @dataclass
 class ScoreTable:
-    """The logits of scored texts, in which rows are looked up.
+    """Holds the logits of scored texts, in which rows are looked up.
 
     A text that was scored more than once has the mean of its logits. Memory: 16 bytes a scored text for its two hashes,
     and 4 a logit. `used`, bool [texts], says which scored texts matched a row. Raises DataError for a file that cannot

@@ -31,7 +31,7 @@ class ScoreColumns(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Some rows of a file."""
+    """Holds some rows of a file."""
 
     texts: list[tuple[str, ...]]  # of each row
     logits: NDArray[np.float64]  # [n, k], NaN where a row has no score

@@ -51,7 +51,7 @@ class Cutter:
 
 
 class HeldOut:
-    """The keys of the valid and test splits, in memory; says how another row would leak them."""
+    """Holds the keys of the valid and test splits, in memory; says how another row would leak them."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}

@@ -24,7 +24,7 @@ class EdgeError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Spec:
-    """What `spec.json` says."""
+    """Holds what `spec.json` says."""
 
     fields: tuple[str, ...]  # the text fields; two of them are a query and a title
     classes: tuple[str, ...]  # names of a multi-class task's classes, else ()

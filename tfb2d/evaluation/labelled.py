@@ -31,7 +31,7 @@ COMPARED = ("fidelity", "retention", "headline_retention", "over_bm25", "ndcg10_
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """Labelled rows and their scores."""
+    """Holds labelled rows and their scores."""
 
     columns: list[list[str]]  # texts, one list a field
     labels: Floats  # [n]

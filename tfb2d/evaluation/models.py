@@ -25,7 +25,7 @@ DISTILLED = ("student", "twin")  # compared with the teacher; the first that the
 
 @dataclass(frozen=True)
 class Model:
-    """One model's part in a report.
+    """Holds one model's part in a report.
 
     Scores are calibrated probabilities, `[n]` or (multi-class) `[n, k]`. External scores of a teacher may lack rows, which
     are NaN. Such a teacher is measured, and others are compared with it, on the other rows.

@@ -19,7 +19,7 @@ CROWD = 400  # rows from which a scatter shows densities
 
 @dataclass(frozen=True)
 class Series:
-    """A model's part in a picture: its key in COLOURS, its title, and the rows it scored."""
+    """Holds a model's part in a picture: its key in COLOURS, its title, and the rows it scored."""
 
     key: str
     title: str

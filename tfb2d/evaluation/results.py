@@ -28,7 +28,7 @@ OVER_BM25 = ("over_bm25", "ndcg10_over_bm25")
 
 @dataclass(frozen=True)
 class RunResults:
-    """The test split as every model scored it, and facts about the run.
+    """Holds the test split as every model scored it, and facts about the run.
 
     Raises ValueError for arrays that do not fit the task or one another, or no distilled model.
     """

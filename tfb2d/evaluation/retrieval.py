@@ -32,7 +32,7 @@ Ties = list[Floats]  # the gains of the hits, best score first; hits of equal sc
 
 @dataclass(frozen=True)
 class RetrievalFigures:
-    """The measures of one retriever."""
+    """Holds the measures of one retriever."""
 
     queries: tuple[str, ...]  # the measured queries, `n` of them, sorted
     by_query: Mapping[str, Floats]  # measure, such as "recall@100" -> its figure of each query, `[n]`

@@ -33,7 +33,7 @@ NUMBERS_AT_ONCE = 2**22  # elements of the largest tensor of a chunk of steps; b
 
 @dataclass(frozen=True)
 class NGram:
-    """An n-gram of a text, and what it adds to the logit."""
+    """Holds an n-gram of a text, and what it adds to the logit."""
 
     field: int  # index of the text field
     start: int  # index of the first token
@@ -47,7 +47,7 @@ class NGram:
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """A query token and a title token by index and text, their cosine, and what the pair adds to the logit."""
+    """Holds a query token and a title token by index and text, their cosine, and what the pair adds to the logit."""
 
     query: int
     title: int
@@ -58,7 +58,7 @@ class SoftMatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The contributions to one row's logit."""
+    """Holds the contributions to one row's logit."""
 
     texts: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]  # of each field, as the student reads them
@@ -96,7 +96,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class _Side:
-    """A field of the row."""
+    """Holds a field of the row."""
 
     tokens: list[bytes]  # as the student reads them
     # `[tokens, orders]` int, the n-grams' rows of the table; of a composed n-gram that of its first token

@@ -45,7 +45,7 @@ class TeacherRows:
 
 @dataclass(frozen=True)
 class Row:
-    """A row on which teacher and student differ; `why` is a sentence about its unusual measures."""
+    """Holds a row on which teacher and student differ; `why` is a sentence about its unusual measures."""
 
     texts: tuple[str, ...]
     label: str
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """The case study: its rows, and how often each measure is unusual."""
+    """Holds the case study: its rows, and how often each measure is unusual."""
 
     rows: list[Row]  # the largest differences first
     lead: str  # what was compared

@@ -22,7 +22,7 @@ SHORT = frozenset(b"t".split())  # `don't` is don ' t to the student: its last t
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure's title and number format; `low` says that small values are suspicious, not large ones."""
+    """Holds a measure's title and number format; `low` says that small values are suspicious, not large ones."""
 
     title: str
     form: str

@@ -89,7 +89,7 @@ def _rows(student: "Student", keys: Sequence[Key]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """An n-gram with its nearest n-grams."""
+    """Holds an n-gram with its nearest n-grams."""
 
     name: str  # of the n-gram
     count: int  # how often the texts have it

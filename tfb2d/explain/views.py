@@ -9,7 +9,7 @@ from tfb2d.outcomes import Calibration
 
 @dataclass(frozen=True)
 class Part:
-    """An n-gram, all of its occurrences in a field together, or a pair of tokens that match softly."""
+    """Holds an n-gram, all of its occurrences in a field together, or a pair of tokens that match softly."""
 
     text: str
     value: float
@@ -18,7 +18,7 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """What is shown of a row."""
+    """Holds what is shown of a row."""
 
     score: str  # calibrated, with the class's name where there are classes
     probability: float

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The thresholds of alerts; 0 never raises one."""
+    """Holds the thresholds of alerts; 0 never raises one."""
 
     psi: float = 0.25  # the score drift of a window is above it, and above that of chance with so many rows
     fidelity: float = 0.0  # the upper end of a window's interval of agreement with the teacher is below it

@@ -28,7 +28,7 @@ from tfb2d.resume import bring_up, fingerprint, set_aside
 
 @dataclass(frozen=True)
 class SampledRow:
-    """A row of the sample."""
+    """Holds a row of the sample."""
 
     texts: tuple[str, ...]
     scores: NDArray[np.float32]  # logged, [k]

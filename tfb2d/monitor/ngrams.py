@@ -25,7 +25,7 @@ _ONES = np.array([byte.bit_count() for byte in range(256)], np.uint8)  # in each
 
 @dataclass(frozen=True)
 class Grams:
-    """The n-grams of some texts."""
+    """Holds the n-grams of some texts."""
 
     hashes: NDArray[np.uint64]  # `[n]`
     rows: Int64  # `[n]`, each n-gram's text
@@ -79,7 +79,7 @@ def _graph(max_tokens: int) -> Any:
 
 
 class Bloom:
-    """A set of 64-bit hashes in a fixed number of bits: uint8, a power of two in length; zeros for an empty set."""
+    """Holds a set of 64-bit hashes in a fixed number of bits: uint8, a power of two in length; zeros for an empty set."""
 
     def __init__(self, bits: NDArray[np.uint8]) -> None:
         if len(bits) < SMALLEST // 8 or len(bits) & (len(bits) - 1):

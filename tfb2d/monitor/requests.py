@@ -19,7 +19,7 @@ _YEAR_10000 = 253_402_300_800  # seconds since 1970; datetime ends there
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """The rows of a logged request."""
+    """Holds the rows of a logged request."""
 
     texts: list[list[bytes]]  # n texts a field of the task, the bytes of the request
     scores: Floats  # `[n, k]`, NaN where the log has no score

@@ -10,7 +10,7 @@ from tfb2d.monitor.alerts import Thresholds
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of the monitor, as the flags of `tfb2d monitor` describe them; "", 0, () and None are defaults."""
+    """Holds the settings of the monitor, as the flags of `tfb2d monitor` describe them; "", 0, () and None are defaults."""
 
     logs: Sequence[str]
     model: str

@@ -35,7 +35,7 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 @dataclass
 class Comparison:
-    """Two servers' answers to the same requests."""
+    """Holds two servers' answers to the same requests."""
 
     before: NDArray[np.float32]  # scores `[n]`, or `[n, k]`
     after: NDArray[np.float32]  # of the same shape

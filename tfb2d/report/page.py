@@ -11,7 +11,7 @@ EXCERPT = 400  # characters of a text that an example shows
 
 @dataclass(frozen=True)
 class Picture:
-    """SVG pictures of a page with their title, caption and legend."""
+    """Holds SVG pictures of a page with their title, caption and legend."""
 
     title: str
     svgs: Sequence[str]

@@ -86,7 +86,7 @@ def run_on_actors(job: Job, pieces: Iterable[int], config: RayConfig) -> Iterato
 
 
 class _Pool:
-    """The actors and the answers that are due."""
+    """Holds the actors and the answers that are due."""
 
     def __init__(self, ray: Any, job: Job, config: RayConfig) -> None:
         self._ray = ray

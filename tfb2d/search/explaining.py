@@ -41,7 +41,7 @@ class NGramShare:
 
 @dataclass(frozen=True)
 class Moved:
-    """What moved the score of a pair."""
+    """Holds what moved the score of a pair."""
 
     score: float  # the ranker's, from 0 to 1
     # query, title: the texts, cut into words and what is between them

@@ -22,7 +22,7 @@ Hits = list[tuple[str, float]]  # key and score, as `measure_retrieval` takes th
 
 @dataclass(frozen=True)
 class Judgements:
-    """What people said of titles."""
+    """Holds what people said of titles."""
 
     gains: Mapping[str, Mapping[str, float]]  # query -> key -> grade. A key is a title's id, or its text
     by_id: bool  # whether keys are ids

@@ -63,7 +63,7 @@ class Prediction(NamedTuple):
 
 
 class Calls(ClientSettings):
-    """The operations that `Client` and `AsyncClient` run; see `ClientSettings` for the arguments."""
+    """Holds the operations that `Client` and `AsyncClient` run; see `ClientSettings` for the arguments."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

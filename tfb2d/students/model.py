@@ -30,7 +30,7 @@ WEIGHTS = "weights.safetensors"
 
 
 class Student:
-    """A student as it is trained: tf_keras functional models from strings and from hashes, which share their layers.
+    """Is a student as it is trained: tf_keras functional models from strings and from hashes, which share their layers.
 
     `model` takes strings, one `[batch]` tensor per field. `trunk` takes the fields' token hashes,
     ragged `[batch, (tokens)]` int64, and is what is trained: texts are hashed once, not every epoch. Both give logits

@@ -17,7 +17,7 @@ LEAST = 4  # sizes, for three parameters
 
 @dataclass(frozen=True)
 class Curve:
-    """The fitted curve of each resample: `floor`, `scale` and `rate`, each `[resamples]`."""
+    """Holds the fitted curve of each resample: `floor`, `scale` and `rate`, each `[resamples]`."""
 
     floor: Floats
     scale: Floats

@@ -11,7 +11,7 @@ ALL = -1
 
 @dataclass(frozen=True)
 class Settings:
-    """What a variant's outcome depends on, besides the run's rows and logits, and the seed."""
+    """Holds what a variant's outcome depends on, besides the run's rows and logits, and the seed."""
 
     distill: DistillConfig
     student: StudentConfig
@@ -42,7 +42,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Axis:
-    """A property of the student and the variants that differ in it."""
+    """Holds a property of the student and the variants that differ in it."""
 
     name: str
     title: str

@@ -32,7 +32,7 @@ VERSION = 1  # of the code: raise it when the same settings and rows give anothe
 
 @dataclass(frozen=True)
 class VariantOutcome(Outcome):
-    """The outcome of a variant trained with one seed."""
+    """Holds the outcome of a variant trained with one seed."""
 
     names: tuple[str, ...]  # "axis: variant" of all axes that have it
     rows: int  # that it learnt from
@@ -47,7 +47,7 @@ class VariantOutcome(Outcome):
 
 @dataclass(frozen=True)
 class Job:
-    """A variant with a seed; equal settings of several axes are one job."""
+    """Holds a variant with a seed; equal settings of several axes are one job."""
 
     settings: Settings
     seed: int

@@ -29,7 +29,7 @@ STATE = "state.safetensors"
 
 @dataclass
 class State:
-    """Where a training is. It continues from this, the weights and the optimizer's variables."""
+    """Says where a training is. It continues from this, the weights and the optimizer's variables."""
 
     step: int = 0  # steps so far
     seconds: float = 0.0  # of training so far, before kills too

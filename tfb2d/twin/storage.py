@@ -25,7 +25,7 @@ AT = 100  # titles that are retrieved for a query
 
 @dataclass(frozen=True)
 class Cost:
-    """What a way of storing weights costs, against float32."""
+    """Holds what a way of storing weights costs, against float32."""
 
     megabytes: float  # 10^6 bytes of all variables that are served
     least_cosine: float  # of a query's vector with its vector by float32 weights: the smallest

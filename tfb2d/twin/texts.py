@@ -16,7 +16,7 @@ CHUNK = 8192  # texts cut at once
 
 @dataclass(frozen=True)
 class PackedTexts:
-    """The ids of n texts."""
+    """Holds the ids of n texts."""
 
     kind: str  # of the inputs: "wordpiece", "triletters" or "ngrams"
     ids: np.ndarray  # int32 `[tokens]`, `[tokens, letters]` or `[tokens, orders]`, text after text

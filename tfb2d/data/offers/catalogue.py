@@ -106,7 +106,7 @@ def cut(products: Iterable[Product], data: DataConfig, counts: Counter[str]) -> 
 
 
 class Titles:
-    """A set of titles that says whether another title is nearly the same as one of them.
+    """Holds a set of titles that says whether another title is nearly the same as one of them.
 
     It is if it has the same words, in any order. It also is if it has the same codes (words with a digit) and `SAME` of all
     words: `xperia z5 32gb black` and `sony xperia z5 32gb black` are the same offer, `... 64gb black` is not.

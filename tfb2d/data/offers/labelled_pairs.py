@@ -46,7 +46,7 @@ def distinct_queries(
 
 
 class SplitPairs:
-    """A split's products, of whose titles pairs are made.
+    """Holds a split's products, of whose titles pairs are made.
 
     `taken` are the `near_key`s of other splits' queries, which must not occur here.
     """

@@ -18,7 +18,7 @@ _Policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.
 
 @dataclass(frozen=True)
 class LogSettings:
-    """A model's logging_config: files `<prefix><model>-<time>-...tfrecord`, and the share of requests in them."""
+    """Holds a model's logging_config: files `<prefix><model>-<time>-...tfrecord`, and the share of requests in them."""
 
     prefix: str
     rate: float
@@ -26,7 +26,7 @@ class LogSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """A model of the configuration."""
+    """Holds a model of the configuration."""
 
     name: str
     base_path: str
@@ -37,7 +37,7 @@ class ModelSettings:
 
 
 class Prepared(NamedTuple):
-    """The files that the flags name, read."""
+    """Holds the files that the flags name, read."""
 
     models: list[ModelSettings]
     batching: BatchingParameters | None  # None: batching is off

@@ -38,7 +38,7 @@ class Series:
 
 
 class Metrics:
-    """The server's metrics."""
+    """Holds the server's metrics."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

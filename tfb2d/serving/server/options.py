@@ -38,7 +38,7 @@ def _flag(default: typing.Any, text: str, kind: str = "") -> typing.Any:
 
 @dataclass(frozen=True)
 class Options:
-    """The flags: a field each, of the same name."""
+    """Holds the flags: a field each, of the same name."""
 
     port: int = _flag(8500, "TCP port of gRPC; 0 is none")
     rest_api_port: int = _flag(0, "TCP port of REST and monitoring; 0 is none")
@@ -120,7 +120,7 @@ FLAGS = {spec.name: spec for spec in dataclasses.fields(Options)}
 
 
 class Given(typing.NamedTuple):
-    """A command line, read."""
+    """Holds a command line, read."""
 
     options: Options
     unknown: list[str]  # arguments that no flag takes

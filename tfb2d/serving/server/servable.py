@@ -54,14 +54,14 @@ class Plan(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """A signature's inputs, read from its protobuf once."""
+    """Holds a signature's inputs, read from its protobuf once."""
 
     names: Mapping[str, str]  # alias -> tensor name, aliases in order
     defaults: Mapping[str, tensor_pb2.TensorProto]
 
 
 class Servable:
-    """A version's session, of its folder below the model's base path.
+    """Holds a version's session, of its folder below the model's base path.
 
     `batcher` is the server's, None where batching is off; a folder may bring parameters for one of its own.
     """

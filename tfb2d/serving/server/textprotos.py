@@ -61,7 +61,7 @@ def read_text_proto(path: str, message: Any) -> Any:
 
 @dataclass(frozen=True)
 class BatchingParameters:
-    """A BatchingParameters message with its defaults filled in."""
+    """Holds a BatchingParameters message with its defaults filled in."""
 
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0

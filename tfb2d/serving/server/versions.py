@@ -146,7 +146,7 @@ class Version:
 
 
 class Model:
-    """A model's settings, versions and labels."""
+    """Holds a model's settings, versions and labels."""
 
     def __init__(self, settings: ModelSettings, versions: dict[int, Version]) -> None:
         self.settings = settings
