@@ -1,4 +1,4 @@
-"""What a search answers."""
+"""Holds what a search answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

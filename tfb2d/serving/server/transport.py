@@ -1,4 +1,4 @@
-"""What a gRPC transport serves, and what it must be able to do.
+"""Says what a gRPC transport serves, and what it must be able to do.
 
 There are two: `aio_transport`, on grpcio's public asyncio server, which always works, and `fast_transport`, which is faster
 and needs grpcio's private classes.
