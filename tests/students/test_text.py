@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.students import text_tables
 from tfb2d.students import text, text_spec
-from tfb2d.students.hashing import Hashed, hasher
+from tfb2d.students.hashing import Hashed, arrow_texts, hasher
 
 ORDERS, BUCKETS, MAX_TOKENS = (1, 2, 3), 1_000_003, 8
 DOCUMENT = Path(__file__).parents[2].joinpath("docs/hash_spec.md").read_text(encoding="utf-8")
@@ -125,10 +125,20 @@ def test_rows_hashed_by_words_are_those_of_whole_texts(texts: list[str]) -> None
     assert_same_by_words(texts)
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.binary(max_size=20) | st.lists(st.sampled_from([b" ", b"\xff", b"a", b"\xc3", b"\xe6\xbc"])).map(b"".join)
+    )
+)
+def test_bytes_hashed_by_words_are_those_of_whole_texts(texts: list[bytes]) -> None:
+    assert_same_by_words(texts)
+
+
 def test_nasty_rows_hashed_by_words() -> None:
     # Words without tokens come before others; the last texts have more words than tokens are kept, and the other way round.
     others = ["\u00ad " * 20 + "a b", "a b " * 20 + "c", "a-b-c-" * 20 + "d"]
-    assert_same_by_words([*(item for item in NASTY if isinstance(item, str)), *others])
+    assert_same_by_words([*NASTY, *others])
 
 
 @cache
@@ -136,10 +146,10 @@ def by_words(affixes: tuple[int, ...]) -> Callable[[Sequence[pa.Array]], Hashed]
     return hasher(MAX_TOKENS, affixes)
 
 
-def assert_same_by_words(texts: list[str]) -> None:
+def assert_same_by_words(texts: Sequence[str | bytes]) -> None:
     fields = (texts, texts[::-1])
     for affixes in ((), (2, 3)):
-        hashed = by_words(affixes)([pa.array(column, pa.large_string()) for column in fields])
+        hashed = by_words(affixes)([arrow_texts(column) for column in fields])
         for column, (hashes, splits) in zip(fields, hashed, strict=True):
             rows = [text_spec.token_hashes(item, MAX_TOKENS, affixes).tolist() for item in column]
             assert [row.tolist() for row in np.split(hashes, splits[1:-1])] == (rows or [[]])

@@ -113,7 +113,7 @@ def test_a_changed_share_keeps_what_was_labelled(saved: Path, source: Path, befo
 def test_settings_that_cannot_work_are_named() -> None:
     with pytest.raises(ConfigError, match="not with the first teacher"):
         Config(teachers={"slow": TeacherConfig(preset="-", doubtful=0.5)})
-    with pytest.raises(ConfigError, match="scores from files are there already"):
+    with pytest.raises(ConfigError, match="scores are there already, and students label all"):
         TeacherConfig(logits=("scores.tsv",), doubtful=0.5)
     with pytest.raises(ConfigError, match="a share, from 0 to below 1"):
         TeacherConfig(preset="-", doubtful=1.0)

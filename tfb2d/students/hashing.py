@@ -43,13 +43,13 @@ def hash_rows(
     """Hashes texts that are in memory into a folder; see `hash_table` and `with_targets`.
 
     Args:
-      columns: the texts, one object array `[n]` a field.
+      columns: the texts, str or bytes, one object array `[n]` a field.
       targets: `[n, k]` float32.
       out: the folder.
       max_tokens: tokens kept of a text.
       affixes: as of `text_spec.token_hash`.
     """
-    hashed = _in_batches(hasher(max_tokens, affixes), [pa.array(column, pa.large_string()) for column in columns])
+    hashed = _in_batches(hasher(max_tokens, affixes), [arrow_texts(column) for column in columns])
     return with_targets(_write(hashed, out, max_tokens, affixes), targets)
 
 
@@ -179,7 +179,8 @@ def hasher(max_tokens: int, affixes: Sequence[int] = ()) -> Callable[[Sequence[p
         # What stands behind the last cut is left in one piece, and hashed as a word is.
         texts = [pc.ascii_split_whitespace(column, max_splits=max_tokens) for column in columns]
         encoded = pa.concat_arrays([words.flatten() for words in texts]).dictionary_encode()
-        distinct = of_words(tf.constant(encoded.dictionary.to_numpy(zero_copy_only=False), tf.string))
+        words_as_bytes = encoded.dictionary.view(pa.large_binary()).to_numpy(zero_copy_only=False)
+        distinct = of_words(tf.constant(words_as_bytes, tf.string))
         values, ends, numbers = distinct.values.numpy(), distinct.row_splits.numpy(), encoded.indices.to_numpy()
         hashed, start = [], 0
         for words in texts:
@@ -190,6 +191,12 @@ def hasher(max_tokens: int, affixes: Sequence[int] = ()) -> Callable[[Sequence[p
         return hashed
 
     return hash_texts
+
+
+def arrow_texts(texts: Iterable[str | bytes]) -> pa.Array:
+    """Returns texts as `hasher` takes them. Bytes may be anything, also what is not UTF-8."""
+    encoded = [text if isinstance(text, bytes) else text.encode() for text in texts]
+    return pa.array(encoded, pa.large_binary()).view(pa.large_string())
 
 
 def _first_tokens(hashes: np.ndarray, splits: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
