@@ -27,6 +27,7 @@ def test_a_folder_behind_a_colon(name: str, tmp_path: Path) -> None:
     ("name", "before"),
     [
         ("quickstart", "quickstart:"),
+        ("pairs", "pairs:"),
         ("pricerunner", "pricerunner:data,"),
         ("twin_pricerunner", "twin_pricerunner:data,"),
     ],
