@@ -148,7 +148,10 @@ class Config:
             "twin.preset='scratch' with twin.inputs='triletters'",
         )
         scorers = not self.twin.in_batch_negatives or len(models) == len(self.teachers)
-        require(scorers, "twin.in_batch_negatives: teachers score these pairs; scores from files cannot")
+        require(
+            scorers,
+            "twin.in_batch_negatives: encoders score these pairs; scores from files cannot, students do not",
+        )
 
     @property
     def model_name(self) -> str:
