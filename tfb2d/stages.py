@@ -74,6 +74,7 @@ def _student_stages(config: Config) -> list[Stage]:
     """Returns the stages that make, compress and export the student."""
     listed: list[Stage] = []
     hashing = [config.student.max_tokens, students.HASH_SPEC, *config.student.affixes]
+    spelling = ["spelling"] * config.student.spelling
     training = [changed_settings(config.student), changed_settings(config.training), students.HASH_SPEC]
     training += _chosen_by(config) if config.training.patience else []
     hash_work, hash_version = students.hash_splits, students.ROWS_VERSION
@@ -82,7 +83,9 @@ def _student_stages(config: Config) -> list[Stage]:
         sources = (f"teachers/{word_teacher}", "data")
         listed.append(Stage("words", word_vectors.take_words, WordsOutcome, sources, word_vectors.VERSION, hashing))
         reads += ("words",)
-    listed.append(Stage("rows", hash_work, RowsOutcome, ("data",), hash_version, hashing, students.hashed_contents))
+    listed.append(
+        Stage("rows", hash_work, RowsOutcome, ("data",), hash_version, [*hashing, *spelling], students.hashed_contents)
+    )
     settings = [*training, changed_settings(config.distill)]
     listed.append(Stage("student", students.train, StudentOutcome, reads, students.TRAIN_VERSION, settings))
     if config.report.labels_only:

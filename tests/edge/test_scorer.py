@@ -153,6 +153,8 @@ def changed(folder: Path, **values: object) -> Path:
         ({"affixes": [5, 3]}, "window, vocabulary, buckets cannot be so"),
         ({"window": 2, "vocabulary": 600}, "window, vocabulary, buckets cannot be so"),
         ({"window": 2, "vocabulary": 3}, r"vocabulary\.i64 cannot be read"),
+        ({"known_words": 3}, r"spelling\.i64 cannot be read"),
+        ({"known_words": -1}, "known_words cannot be so"),
         ({"orders": [1, 2, 3]}, "takes 2 ids of a token"),
         ({"bias": [0.0, 0.0]}, "gives 1 scores"),
     ],
@@ -162,11 +164,17 @@ def test_a_wrong_spec_is_told(copy: Path, values: dict, message: str) -> None:
         EdgeScorer(changed(copy, **values))
 
 
-@pytest.mark.parametrize("content", [b"", b"\1" * 23, np.array([3, 2, 4], "<i8").tobytes()])
-def test_a_damaged_vocabulary_is_told(copy: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "3 numbers"), (b"\1" * 23, "3 numbers"), (np.array([3, 2, 4], "<i8").tobytes(), "do not rise")],
+)
+def test_a_damaged_vocabulary_is_told(copy: Path, content: bytes, message: str) -> None:
     (copy / "vocabulary.i64").write_bytes(content)
-    with pytest.raises(EdgeError, match=r"vocabulary\.i64 is damaged: 3 rising"):
+    with pytest.raises(EdgeError, match=rf"vocabulary\.i64 is damaged: .*{message}"):
         EdgeScorer(changed(copy, window=2, vocabulary=3))
+    (copy / "spelling.i64").write_bytes(content[:23])
+    with pytest.raises(EdgeError, match=r"spelling\.i64 is damaged: 3 numbers"):
+        EdgeScorer(changed(copy, window=0, vocabulary=0, known_words=3))
 
 
 def test_wrong_folders_and_files_are_told(copy: Path, tmp_path: Path) -> None:

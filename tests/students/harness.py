@@ -27,6 +27,7 @@ from tfb2d.students.hashing import hash_rows
 from tfb2d.students.model import Student, load_student
 from tfb2d.students.rows import TrainingRows
 from tfb2d.students.served import ServedStudent
+from tfb2d.students.spelling import Dictionary
 from tfb2d.students.training import Trainer
 
 TEXT = Task(("text",))
@@ -50,10 +51,14 @@ SHAPES = {
     "multiclass": (NEWS, replace(SMALL, orders=(1, 2, 3))),
     "pair": (PAIR, SMALL),
     "concatenation": (PAIR, PLAIN),
+    "spelling": (PAIR, replace(SMALL, spelling=True)),
+    "spelling alone": (PAIR, replace(PLAIN, spelling=True, orders=(1,))),
     "matched and soft": (GRADED, replace(PLAIN, matched=True, soft_match=True, kernels=5, orders=(2,))),
 }
 NASTY = ["", " ", "a", "USB-C cable 1 m", "55sk8500pla", "ΣΊΣΥΦΟΣ", "漢字かな", "a\x00b", "\ufeff!?", "é" * 300, "🙂🙂"]
 SCALE, BIAS = 1.5, 0.1  # a calibration
+DICTIONARY = Dictionary(np.array([text_spec.token_hash(word) for word in (b"battery", b"blanket", b"red")]))
+SPELT = ["battery", "Battrey", "bttery", "bateery", "batteryy", "blanket", "blankte", "flanket"]
 
 # Reads SavedModels where neither tfb2d nor TF.Text was imported, and writes what they score; a line in, a line out.
 PLAIN_PROCESS = """
@@ -101,7 +106,7 @@ class PlainTensorFlow:
 def some_texts(task: Task, n: int = 64, seed: int = 0) -> list[list[str]]:
     """Makes columns of texts: nasty ones, then words drawn at random."""
     rng = np.random.default_rng(seed)
-    words = np.array([f"w{i}" for i in range(200)] + ["red", "Blue", "64gb"])
+    words = np.array([f"w{i}" for i in range(200)] + ["red", "Blue", "64gb", *SPELT])
     columns = []
     for _ in task.fields:
         drawn = [" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(n - len(NASTY))]
@@ -109,18 +114,23 @@ def some_texts(task: Task, n: int = 64, seed: int = 0) -> list[list[str]]:
     return columns
 
 
-def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, affixes: tuple[int, ...] = ()) -> TrainingRows:
+def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, config: StudentConfig = SMALL) -> TrainingRows:
     """Makes hashed rows whose target depends on the texts' lengths, so that there is something to learn."""
     columns = [np.array(column, object) for column in some_texts(task, n, seed)]
     long = np.array([len(text.split()) > 6 for text in columns[-1]])
     k = task.n_logits
     targets = long[:, None].astype(np.float32) if k == 1 else np.eye(k, dtype=np.float32)[long * (k - 1)]
-    return hash_rows(columns, targets, folder, 64, affixes)
+    return hash_rows(columns, targets, folder, 64, config.affixes, dictionary_for(config))
+
+
+def dictionary_for(config: StudentConfig) -> Dictionary | None:
+    """Returns the dictionary of a student with these settings."""
+    return DICTIONARY if config.spelling else None
 
 
 def strong_student(task: Task, config: StudentConfig) -> Student:
     """Makes an untrained student whose scores are far apart, as a trained one's are."""
-    student = Student(task, config, 5)
+    student = Student(task, config, 5, dictionary=dictionary_for(config))
     for weight in student.trunk.trainable_variables:
         if "table" in weight.name:
             weight.assign(weight * 4)
@@ -141,7 +151,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 def run_student_test(task: Task, config: StudentConfig, folder: Path, plain: PlainTensorFlow) -> Student:
     """Trains a small student and checks it in all of its forms; returns it."""
-    rows = some_rows(task, folder / "rows", affixes=config.affixes)
+    rows = some_rows(task, folder / "rows", config=config)
     student = _check_training(task, config, rows, folder)
     columns = some_texts(task, 100, 3)
     texts = [tf.constant(column) for column in columns]
@@ -153,7 +163,8 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path, plain: Pla
     # Strings and their cached hashes give the same logits.
     targets = np.zeros((100, task.n_logits), np.float32)
     arrays = [np.array(column, object) for column in columns]
-    hashed = hash_rows(arrays, targets, folder / "hashed", config.max_tokens, config.affixes)
+    dictionary = dictionary_for(config)
+    hashed = hash_rows(arrays, targets, folder / "hashed", config.max_tokens, config.affixes, dictionary)
     np.testing.assert_allclose(student.trunk(hashed.batch(np.arange(100))[0]).numpy(), logits, atol=1e-5)
 
     # The int8 form is smaller and gives nearly the same logits. Both are saved and loaded without a change.
@@ -176,11 +187,11 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path, plain: Pla
 
 def _check_training(task: Task, config: StudentConfig, rows: TrainingRows, folder: Path) -> Student:
     """Checks that the loss falls and that the same seed gives the same bits."""
-    valid = some_rows(task, folder / "valid", 128, 1, config.affixes)
+    valid = some_rows(task, folder / "valid", 128, 1, config)
     training = TrainingConfig(epochs=3, batch_size=64, table_learning_rate=0.2, learning_rate=1e-2)
 
     def trained(out: Path) -> tuple[Student, list]:
-        student = Student(task, config, 7)
+        student = Student(task, config, 7, dictionary=dictionary_for(config))
         student.learn_vocabulary(rows)
         trainer = Trainer(student, rows, valid, training, out)
         history = trainer.fit(progress=False)

@@ -110,7 +110,7 @@ def test_only_tables_have_sparse_gradients(shape: str, tmp_path: Path) -> None:
     # tf_keras' Adam trains the rest: with sparse gradients it would also move rows that a batch does not read.
     task, config = SHAPES[shape]
     student = Student(task, config)
-    hashes, targets = some_rows(task, tmp_path, 64, affixes=config.affixes).batch(np.arange(64))
+    hashes, targets = some_rows(task, tmp_path, 64, config=config).batch(np.arange(64))
     with tf.GradientTape() as tape:
         loss = soft_cross_entropy(targets, student.trunk(hashes, training=True))
     tables, others = tape.gradient(loss, [student.tables, student.dense_weights])

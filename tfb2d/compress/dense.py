@@ -151,7 +151,8 @@ def fit(
 def with_dense(student: Student, weights: Sequence[np.ndarray], record: dict[str, Any] | None = None) -> Student:
     """Copies a student with the weights of a dense model, kernels and biases in turn."""
     compression = {"tables": {}, **(student.compression or {})}
-    made = Student(student.task, student.config, student.seed, {**compression, **({"dense": record} if record else {})})
+    compression |= {"dense": record} if record else {}
+    made = Student(student.task, student.config, student.seed, compression, student.dictionary)
     for target, value in zip(made.trunk.weights, student.trunk.weights, strict=True):
         target.assign(value)
     kernel, bias, *later = weights

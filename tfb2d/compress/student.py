@@ -16,7 +16,7 @@ def with_tables(student: Student, tables: Mapping[str, CompressedTable]) -> Stud
     many rows are stored, and whether ids are mapped to them.
     """
     forms = {name: {"rows": len(table.values), "remapped": table.remap is not None} for name, table in tables.items()}
-    made = Student(student.task, student.config, student.seed, {"tables": forms})
+    made = Student(student.task, student.config, student.seed, {"tables": forms}, student.dictionary)
     for name, layer in made.embeddings.items():
         layer.assign(tables[name])
     if made.ngrams.known is not None:

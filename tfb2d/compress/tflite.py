@@ -19,6 +19,7 @@ from tfb2d.edge.spec import SCORER, SPEC_FILE, VOCABULARY, Spec
 from tfb2d.errors import DataError
 from tfb2d.students.model import Student
 from tfb2d.students.served import scores_and_logits
+from tfb2d.students.spelling import SPELLING
 
 TEXT_SCORER = "text_scorer.tflite"
 
@@ -48,7 +49,7 @@ def _converted(served: Any, ops: Sequence[tf.lite.OpsSet]) -> bytes:
 
 
 def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[float], form: str = "int8") -> int:
-    """Writes the edge form, which `tfb2d.edge.EdgeScorer` reads: `scorer.tflite`, `spec.json`, perhaps `vocabulary.i64`.
+    """Writes the edge form, which `tfb2d.edge.EdgeScorer` reads: `scorer.tflite`, `spec.json`, and what goes with them.
 
     The calibration is a scale and a bias, as `tfb2d.serving.export` takes it; `form` is that of `convert`. Returns the
     size of `scorer.tflite` in bytes.
@@ -64,6 +65,7 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
         window=config.window,
         affixes=config.affixes,
         vocabulary=config.vocabulary,
+        known_words=len(student.dictionary or ()),
         buckets=config.buckets,
         max_tokens=config.max_tokens,
         soft_buckets=config.soft_buckets if student.kernels else 0,
@@ -73,8 +75,10 @@ def write_edge(student: Student, folder: Path, scale: float, bias: Sequence[floa
     )
     if student.ngrams.known is not None:
         write_atomic(folder / VOCABULARY, student.ngrams.known.numpy().astype("<i8").tobytes())
+    if student.dictionary:
+        student.dictionary.save(folder / SPELLING)
     values = dataclasses.asdict(spec)
-    for name in ("affixes", "vocabulary"):  # older runners refuse keys that they do not know
+    for name in ("affixes", "vocabulary", "known_words"):  # older runners refuse keys that they do not know
         if not values[name]:
             del values[name]
     write_json(folder / SPEC_FILE, values)
@@ -86,12 +90,13 @@ def convert_text(student: Student, scale: float, bias: Sequence[float]) -> bytes
 
     It runs where the runtime links Flex. Android, iOS and C++ can; the Python packages `tensorflow` 2.21 and
     `ai-edge-litert` cannot. Tables stay as the student has them. The graph is the trained one, not the served one, whose
-    LowerBound op Flex does not know. Raises DataError for a student with a vocabulary, which is looked up by that op.
+    LowerBound op Flex does not know. Raises DataError for a student that looks up a vocabulary or known words by it.
     """
-    if student.ngrams.known is not None:
+    if student.ngrams.known is not None or student.dictionary:
+        setting = "a dictionary (student.spelling)" if student.dictionary else "a vocabulary (student.vocabulary)"
         raise DataError(
-            "a student with a vocabulary (student.vocabulary) has no edge form of strings: TensorFlow Lite's Flex ops lack "
-            "LowerBound; the form of ids (--forms=edge) does without"
+            f"a student with {setting} has no edge form of strings: TensorFlow Lite's Flex ops lack LowerBound; the form "
+            "of ids (--forms=edge) does without"
         )
 
     def predict(**texts: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -103,6 +103,9 @@ class Config:
         require(bool(self.teachers), "teachers is empty; a run needs at least one")
         single = len(self.data.fields) == 1
         require(single or not self.student.window, "student.window is for single texts; pairs compare their n-grams")
+        require(
+            not (single and self.student.spelling), "student.spelling corrects queries: it takes a query and a title"
+        )
         for name in self.teachers:
             plain = name.replace("_", "").replace("-", "").isalnum()
             require(plain, f"teachers.{name}: a teacher's name is its folder's: letters, digits, '-' and '_'")

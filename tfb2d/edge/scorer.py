@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_spec, read_vocabulary
+from tfb2d.edge.spec import SCORER, EdgeError, Spec, edge_folder, read_dictionary, read_spec, read_vocabulary
 from tfb2d.edge.strings import WordHashes
 from tfb2d.probability import one_column, probabilities
 from tfb2d.students.text_spec import composed_ids, ngram_ids
@@ -42,6 +42,8 @@ class EdgeScorer:
         self.spec: Spec = read_spec(folder)
         self._vocabulary = read_vocabulary(folder, self.spec)
         self._hashes = WordHashes(self.spec.affixes)
+        dictionary = read_dictionary(folder, self.spec)
+        self._query_hashes = None if dictionary is None else WordHashes(dictionary=dictionary)
         self._model = _interpreter(folder / SCORER, threads, xnnpack)
         self._inputs = _inputs(self._model, self.spec, folder / SCORER)
         self._output = self._model.get_output_details()[0]["index"]
@@ -126,7 +128,7 @@ class EdgeScorer:
     def _texts(self, columns: Sequence[Sequence[str | bytes]]) -> "_Texts":
         """Makes the ids of all texts, column after column."""
         spec = self.spec
-        hashes, lengths = self._hashes.of([text for column in columns for text in column], spec.max_tokens)
+        hashes, lengths = self._hashed(columns)
         splits = np.concatenate([[0], np.cumsum(lengths)])
         if spec.window:
             grams = composed_ids(hashes, spec.window, spec.buckets, spec.affixes, self._vocabulary, splits)
@@ -136,6 +138,14 @@ class EdgeScorer:
         if spec.soft_buckets:
             kinds.append((self._soft(hashes, grams, splits), spec.soft_buckets))
         return _Texts(lengths, splits, kinds)
+
+    def _hashed(self, columns: Sequence[Sequence[str | bytes]]) -> tuple[np.ndarray, np.ndarray]:
+        """Hashes the tokens of all texts, column after column; see `WordHashes.of`."""
+        if self._query_hashes is None:
+            return self._hashes.of([text for column in columns for text in column], self.spec.max_tokens)
+        query, query_lengths = self._query_hashes.of(columns[0], self.spec.max_tokens)
+        title, title_lengths = self._hashes.of(columns[1], self.spec.max_tokens)
+        return np.concatenate([query, title]), np.concatenate([query_lengths, title_lengths])
 
     def _soft(self, hashes: np.ndarray, grams: np.ndarray, splits: np.ndarray) -> np.ndarray:
         """Returns the ids of soft matching's table, `[tokens]` int32."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfb2d.errors import UserError
 from tfb2d.model_folder import ABOUT, EDGE
+from tfb2d.students.spelling import SPELLING, Dictionary
 from tfb2d.students.text_spec import SPEC as HASH_SPEC
 from tfb2d.students.text_spec import check_orders
 
@@ -41,6 +42,7 @@ class Spec:
     # affixes, vocabulary: with a window, bytes of prefix and suffix, and tokens in `vocabulary.i64`; () and 0 without
     affixes: tuple[int, ...] = ()
     vocabulary: int = 0
+    known_words: int = 0  # of a student that corrects queries, words in `spelling.i64`; 0 without
     # hash_spec, version: of the text hash and of the edge form
     hash_spec: int = HASH_SPEC["version"]
     version: int = VERSION
@@ -93,14 +95,29 @@ def read_vocabulary(folder: Path, spec: Spec) -> np.ndarray | None:
     """
     if not spec.vocabulary:
         return None
-    path = folder / VOCABULARY
+    known = _read_hashes(folder / VOCABULARY, spec.vocabulary)
+    if not (np.diff(known) >= 0).all():
+        raise EdgeError(f"{folder / VOCABULARY} is damaged: its numbers do not rise")
+    return known
+
+
+def read_dictionary(folder: Path, spec: Spec) -> Dictionary | None:
+    """Reads the dictionary that a spec names, with which queries are read; None where they are read as they are.
+
+    Raises EdgeError where it is not there, or damaged.
+    """
+    return Dictionary(_read_hashes(folder / SPELLING, spec.known_words)) if spec.known_words else None
+
+
+def _read_hashes(path: Path, count: int) -> np.ndarray:
+    """Reads token hashes, `[count]` int64; raises EdgeError where the file cannot be read, or has another number."""
     try:
-        known = np.fromfile(path, "<i8").astype(np.int64)
+        hashes = np.fromfile(path, "<i8").astype(np.int64)
     except OSError as error:
         raise EdgeError(f"{path} cannot be read: {error}") from None
-    if len(known) != spec.vocabulary or not (np.diff(known) >= 0).all():
-        raise EdgeError(f"{path} is damaged: {spec.vocabulary} rising numbers of 8 bytes are what {SPEC_FILE} says")
-    return known
+    if len(hashes) != count:
+        raise EdgeError(f"{path} is damaged: {count} numbers of 8 bytes are what {SPEC_FILE} says")
+    return hashes
 
 
 def _check(spec: Spec) -> None:
@@ -112,6 +129,7 @@ def _check(spec: Spec) -> None:
             "window": spec.window >= 0,
             "affixes": len(spec.affixes) in (0, 2) and all(size > 0 for size in spec.affixes),
             "vocabulary": spec.vocabulary >= 0,
+            "known_words": spec.known_words == 0 or (spec.known_words > 0 and not spec.affixes),
             "soft_buckets": spec.soft_buckets >= 0,
             "bias": len(spec.bias) > 0,
         }

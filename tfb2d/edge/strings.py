@@ -10,6 +10,7 @@ from itertools import chain
 import numpy as np
 
 from tfb2d.students import text_spec
+from tfb2d.students.spelling import Dictionary
 
 KEPT = 1 << 16  # words that stay in the cache
 
@@ -18,17 +19,21 @@ class WordHashes(dict[str, int]):
     """Numbers words as they are first met, and holds the hashes of their tokens.
 
     A word is what is between white space. Folding turns all white space that Python knows into blanks, so that a text's
-    tokens are those of its words. The affixes are those of `text_spec.token_hash`.
+    tokens are those of its words. The affixes are those of `text_spec.token_hash`; a `dictionary` corrects queries.
     """
 
-    def __init__(self, affixes: Sequence[int] = ()) -> None:
+    def __init__(self, affixes: Sequence[int] = (), dictionary: Dictionary | None = None) -> None:
         super().__init__()
         self._affixes = affixes
+        self._dictionary = dictionary
         self._hashes = np.empty(1024, np.int64)  # of all words in turn; longer than its content
         self._ends = np.zeros(1024, np.int64)  # where each word's hashes end; those of word i begin where i - 1's end
 
     def __missing__(self, word: str) -> int:
-        hashes = text_spec.token_hashes(word, 3 * len(word), self._affixes)
+        tokens = text_spec.tokens(word, 3 * len(word))
+        if self._dictionary is not None:
+            tokens = [self._dictionary.read(token) for token in tokens]
+        hashes = [text_spec.token_hash(token, self._affixes) for token in tokens]
         number = len(self) + 1
         start = self._ends[number - 1]
         end = start + len(hashes)

@@ -120,7 +120,7 @@ def explain(
     `target` is the class whose logit is explained; by default the likeliest, which is the one that the model decides
     for, by the `calibration` where there is one. The row has a text for each field.
     """
-    sides = [_side(student, text) for text in texts]
+    sides = [_side(student, text, field) for field, text in enumerate(texts)]
     logits = student.model([tf.constant([text]) for text in texts], training=False).numpy()[0]
     likely = logits if calibration is None or len(logits) == 1 else calibration.apply(logits[None])[0]
     predicted = int(np.argmax(likely)) if target is None else target
@@ -151,8 +151,8 @@ def _empty_row(student: Student, exits: bool | None) -> np.ndarray:
     return (student.exit.decide(cheap)[0] if exits else full).numpy()[0]
 
 
-def _side(student: Student, text: str) -> _Side:
-    tokens = text_spec.tokens(text, student.config.max_tokens)
+def _side(student: Student, text: str, field: int) -> _Side:
+    tokens = student.words(text, field)
     hashes = np.array([text_spec.token_hash(token, student.config.affixes) for token in tokens], np.int64)
     row = ragged(hashes, np.array([0, len(hashes)], np.int64))
     ids = student.ngrams.ids(row)

@@ -75,7 +75,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
             f"{config.max_tokens} and {config.affixes}; tfb2d train brings the run up to date"
         )
     orders = row_orders(student)
-    parts = [ngrams_of(student, text).ravel() for column in columns for text in column]
+    parts = [ngrams_of(student, text, field).ravel() for field, column in enumerate(columns) for text in column]
     keys = np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
     counts, rows = np.zeros(len(keys), np.int64), np.zeros(student.config.buckets, np.int64)
     for hashes, splits in ngrams.chunks(hashed):
@@ -88,10 +88,10 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
     return Seen(keys, counts, rows, student.ngrams.rows_of)
 
 
-def ngrams_of(student: "Student", text: str) -> np.ndarray:
-    """Returns the keys of a text's n-grams as the student reads them, `[tokens, orders]` int64."""
-    hashes = text_spec.token_hashes(text, student.config.max_tokens, student.config.affixes)
-    return text_spec.ngram_keys(hashes, row_orders(student))
+def ngrams_of(student: "Student", text: str, field: int = 0) -> np.ndarray:
+    """Returns the keys of the n-grams of a field's text as the student reads them, `[tokens, orders]` int64."""
+    hashes = [text_spec.token_hash(word, student.config.affixes) for word in student.words(text, field)]
+    return text_spec.ngram_keys(np.array(hashes, np.int64), row_orders(student))
 
 
 def measures(
@@ -110,7 +110,7 @@ def measures(
         measured["tokens"][at] = sum(map(len, tokens))
         measured["cut"][at] = sum(max(len(text) - most, 0) for text in tokens)
         measured["negations"][at] = sum(map(negations, tokens))
-        keys = [ngrams_of(student, text) for text in texts]
+        keys = [ngrams_of(student, text, field) for field, text in enumerate(texts)]
         if seen is not None and (flat := np.concatenate([field.ravel() for field in keys])).size:
             own, row = seen.of(flat)
             measured["unseen"][at] = np.mean(own == 0)

@@ -16,6 +16,7 @@ from tfb2d.runs import Run, run_of
 from tfb2d.serving.export import export
 from tfb2d.serving.version_folder import warmup_texts
 from tfb2d.students.model import WEIGHTS, Student, load_student
+from tfb2d.students.spelling import SPELLING
 from tfb2d.students.text_spec import SPEC
 
 
@@ -42,7 +43,8 @@ def export_forms(source: Path, output: Path, forms: Sequence[str], tables: str =
     elif "edge" in forms:
         write_edge(student, output, scale, bias, tables)
     if "edge" in forms:
-        names = (SCORER, SPEC_FILE, *([VOCABULARY] if student.config.vocabulary else []))
+        names = [SCORER, SPEC_FILE]
+        names += [VOCABULARY] * bool(student.config.vocabulary) + [SPELLING] * bool(student.dictionary)
         written += [(output / name, (output / name).stat().st_size) for name in names]
     if flex:
         output.mkdir(parents=True, exist_ok=True)

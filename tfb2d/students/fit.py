@@ -20,6 +20,7 @@ from tfb2d.runs import Run
 from tfb2d.students import early_exit
 from tfb2d.students.model import Student
 from tfb2d.students.rows import HashedRows, TrainingRows, with_targets
+from tfb2d.students.spelling import learn
 from tfb2d.students.training import Trainer
 
 WordVectors = tuple[np.ndarray, np.ndarray]  # hashes [n] int64 and vectors [n, width] float32, most frequent first
@@ -108,7 +109,8 @@ def fit_student(
 
 def _fit_of_run(run: Run, config: Config, rows: TrainingRows, folder: Path, words: WordVectors | None) -> Fitted:
     task = Task.from_config(config.data)
-    student = Student(task, config.student, config.training.seed)
+    dictionary = learn(HashedRows(run.rows("transfer"))) if config.student.spelling else None
+    student = Student(task, config.student, config.training.seed, dictionary=dictionary)
     headline = headline_on(task, read_table(run.split("valid")), config.report.headline)
     valid = labelled_rows(run, config, "valid")
     fitted = fit_student(student, rows, valid, config.training, folder, words, run.progress, headline=headline)

@@ -30,6 +30,8 @@ from tfb2d.errors import DataError
 from tfb2d.students import text
 from tfb2d.students.ngrams import take
 from tfb2d.students.rows import ABOUT, HashedRows, TrainingRows, with_targets
+from tfb2d.students.spelling import Dictionary
+from tfb2d.students.spelling_graph import Spelling
 
 PIECE_ROWS = 65_536  # with another number a stopped run's pieces would be taken for others: raise `stage.ROWS_VERSION`
 BATCH_ROWS = 16_384  # hashed by a thread at once; the more there are, the more words repeat
@@ -38,7 +40,12 @@ Hashed = list[tuple[np.ndarray, np.ndarray]]  # of some texts: token hashes and 
 
 
 def hash_rows(
-    columns: Sequence[np.ndarray], targets: np.ndarray, out: Path, max_tokens: int, affixes: Sequence[int] = ()
+    columns: Sequence[np.ndarray],
+    targets: np.ndarray,
+    out: Path,
+    max_tokens: int,
+    affixes: Sequence[int] = (),
+    dictionary: Dictionary | None = None,
 ) -> TrainingRows:
     """Hashes texts that are in memory into a folder; see `hash_table` and `with_targets`.
 
@@ -48,9 +55,10 @@ def hash_rows(
       out: the folder.
       max_tokens: tokens kept of a text.
       affixes: as of `text_spec.token_hash`.
+      dictionary: as of `hash_table`.
     """
-    hashed = _in_batches(hasher(max_tokens, affixes), [arrow_texts(column) for column in columns])
-    return with_targets(_write(hashed, out, max_tokens, affixes), targets)
+    hashed = _in_batches(hasher(max_tokens, affixes, dictionary), [arrow_texts(column) for column in columns])
+    return with_targets(_write(hashed, out, row_settings(max_tokens, affixes, dictionary)), targets)
 
 
 def hash_table(
@@ -61,6 +69,7 @@ def hash_table(
     affixes: Sequence[int] = (),
     config: LabelConfig | None = None,
     progress: bool = True,
+    dictionary: Dictionary | None = None,
 ) -> HashedRows:
     """Hashes the texts of a table, by the engine that labels it; goes on with the pieces that a stopped run left.
 
@@ -71,6 +80,7 @@ def hash_table(
       max_tokens, affixes: see `hash_rows`.
       config: names the engine, and where Ray runs; None works in this process.
       progress: whether to show a bar.
+      dictionary: with which words of the first field, queries, are read; None reads them as they are.
 
     Raises:
       DataError: the table is damaged, or machines do not share its storage.
@@ -79,14 +89,14 @@ def hash_table(
     if (out / ABOUT).exists():
         shutil.rmtree(pieces, ignore_errors=True)  # a kill may have left some after the join
         hashed = HashedRows(out)
-        if (hashed.max_tokens, hashed.affixes) == (max_tokens, tuple(affixes)):
+        if hashed.settings == row_settings(max_tokens, affixes, dictionary):
             return hashed
     config = config or LabelConfig()
     pieces.mkdir(parents=True, exist_ok=True)
     part_rows = TableRows(source, fields).part_rows
     paths = (str(source.absolute()), str(pieces.absolute()))
     threads = max(1, int(config.ray.cpus_per_actor)) if config.engine == "ray" and config.ray.actors else None
-    job = HashJob(*paths, part_rows, tuple(fields), max_tokens, tuple(affixes), PIECE_ROWS, threads)
+    job = HashJob(*paths, part_rows, tuple(fields), max_tokens, tuple(affixes), PIECE_ROWS, threads, dictionary)
     starts = range(0, sum(part_rows), PIECE_ROWS)
     todo = [index for index in range(len(starts)) if not piece_path(pieces, index).exists()]
     missing = sum(min(PIECE_ROWS, sum(part_rows) - starts[index]) for index in todo)
@@ -100,7 +110,8 @@ def hash_table(
     ) as bar:
         for rows in _done(job, todo, config):
             bar.update(rows)
-    hashed = _write((_read(piece_path(pieces, index)) for index in range(len(starts))), out, max_tokens, affixes)
+    read = (_read(piece_path(pieces, index)) for index in range(len(starts)))
+    hashed = _write(read, out, row_settings(max_tokens, affixes, dictionary))
     shutil.rmtree(pieces)
     return hashed
 
@@ -116,6 +127,7 @@ class HashJob:
       max_tokens, affixes: see `hash_rows`.
       rows_per_piece: rows of a piece.
       threads: that hash; None takes one a core.
+      dictionary: see `hash_table`.
     """
 
     source: str
@@ -126,6 +138,7 @@ class HashJob:
     affixes: tuple[int, ...]
     rows_per_piece: int
     threads: int | None = None
+    dictionary: Dictionary | None = None
 
     def start(self) -> Callable[[int], int]:
         """Returns the function that hashes a piece and says how many rows it has.
@@ -136,7 +149,7 @@ class HashJob:
         if not Path(self.pieces).exists():
             raise DataError(f"{self.pieces} is not the driver's folder; all machines must share the rows' storage")
         table = TableRows(Path(self.source), self.fields, self.part_rows)
-        hash_texts = hasher(self.max_tokens, self.affixes)
+        hash_texts = hasher(self.max_tokens, self.affixes, self.dictionary)
 
         def work(index: int) -> int:
             rows = table.read(index * self.rows_per_piece, self.rows_per_piece)
@@ -170,10 +183,28 @@ def _done(job: HashJob, todo: Sequence[int], config: LabelConfig) -> Iterator[in
         yield from map(job.start(), todo)
 
 
-def hasher(max_tokens: int, affixes: Sequence[int] = ()) -> Callable[[Sequence[pa.Array]], Hashed]:
-    """Returns the function from a batch's texts, `[n]` strings a field, to their hashes; threads may share it."""
-    signature = [tf.TensorSpec([None], tf.string)]
-    of_words = tf.function(lambda words: text.token_hashes(words, max_tokens, affixes), input_signature=signature)
+def hasher(
+    max_tokens: int, affixes: Sequence[int] = (), dictionary: Dictionary | None = None
+) -> Callable[[Sequence[pa.Array]], Hashed]:
+    """Returns the function from a batch's texts, `[n]` strings a field, to their hashes; threads may share it.
+
+    With a `dictionary` the first field's words are read by it.
+    """
+    of_words = _word_hasher(max_tokens, affixes)
+    if not dictionary:
+        return of_words
+    of_queries = _word_hasher(max_tokens, affixes, Spelling(dictionary))
+    return lambda columns: of_queries(columns[:1]) + of_words(columns[1:])
+
+
+def _word_hasher(
+    max_tokens: int, affixes: Sequence[int], spelling: Spelling | None = None
+) -> Callable[[Sequence[pa.Array]], Hashed]:
+    """Returns the function that hashes texts of fields that are read alike; see `hasher`."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def of_words(words: tf.Tensor) -> tf.RaggedTensor:
+        return text.token_hashes(words, max_tokens, affixes, spelling)
 
     def hash_texts(columns: Sequence[pa.Array]) -> Hashed:
         # What stands behind the last cut is left in one piece, and hashed as a word is.
@@ -225,7 +256,13 @@ def _read(path: Path) -> Hashed:
         return [(file[f"hashes_{i}"], np.concatenate([[0], np.cumsum(file[f"lengths_{i}"])])) for i in fields]
 
 
-def _write(hashed: Iterable[Hashed], out: Path, max_tokens: int, affixes: Sequence[int]) -> HashedRows:
+def row_settings(max_tokens: int, affixes: Sequence[int], dictionary: Dictionary | None = None) -> dict[str, Any]:
+    """Returns what `rows.json` says of how texts were hashed; a dictionary by its size, as the table's own makes it."""
+    spelling = {"known_words": len(dictionary)} if dictionary else {}
+    return {"max_tokens": max_tokens, "affixes": list(affixes), **spelling}
+
+
+def _write(hashed: Iterable[Hashed], out: Path, settings: dict[str, Any]) -> HashedRows:
     """Writes hashed texts into a folder, one part after another; `rows.json` is written last."""
     out.mkdir(parents=True, exist_ok=True)
     columns: list[_Column] = []
@@ -237,8 +274,7 @@ def _write(hashed: Iterable[Hashed], out: Path, max_tokens: int, affixes: Sequen
     for path in out.glob("*.i64"):
         sync(path)
     rows = columns[0].rows if columns else 0
-    about = {"rows": rows, "fields": len(columns), "max_tokens": max_tokens, "affixes": list(affixes)}
-    write_json(out / ABOUT, about)
+    write_json(out / ABOUT, {"rows": rows, "fields": len(columns), **settings})
     return HashedRows(out)
 
 

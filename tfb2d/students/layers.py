@@ -4,6 +4,7 @@ Token hashes travel as a ragged tensor `[batch, (tokens)]` int64; vectors lie on
 is embedded. Every layer has one attribute for each constructor argument, and a `get_config`.
 """
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ import tf_keras
 
 from tfb2d.students import text, text_spec
 from tfb2d.students.layout import RaggedTexts, Texts
+from tfb2d.students.spelling import Dictionary
+from tfb2d.students.spelling_graph import Spelling
 
 
 @tf_keras.utils.register_keras_serializable("tfb2d")
@@ -22,6 +25,7 @@ class TokenHashes(tf_keras.layers.Layer):
     Args:
       max_tokens: tokens kept of a text.
       affixes: bytes of the prefix and of the suffix that a hash also holds; () for none.
+      words: of a query, hashes of the words that its misspelt ones are read as, most frequent first; () corrects none.
 
     Call arguments:
       texts: `[batch]` string.
@@ -35,18 +39,23 @@ class TokenHashes(tf_keras.layers.Layer):
     Reference: docs/hash_spec.md.
     """
 
-    def __init__(self, max_tokens: int, affixes: tuple[int, ...] = (), **kwargs: object) -> None:
+    def __init__(
+        self, max_tokens: int, affixes: tuple[int, ...] = (), words: Sequence[int] = (), **kwargs: object
+    ) -> None:
         super().__init__(**kwargs)
         self.max_tokens = max_tokens
         self.affixes = tuple(affixes)
+        self.words = tuple(words)
+        self._spelling = Spelling(Dictionary(np.array(words, np.int64))) if self.words else None
 
     def call(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Applies the layer; see the class."""
-        return text.token_hashes(texts, self.max_tokens, self.affixes)
+        return text.token_hashes(texts, self.max_tokens, self.affixes, self._spelling)
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "max_tokens": self.max_tokens, "affixes": self.affixes}
+        names = ("max_tokens", "affixes", "words")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @dataclass

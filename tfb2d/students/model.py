@@ -22,6 +22,7 @@ from tfb2d.students.layers import NGramEmbedding, SeededDropout, SqrtNPool, Toke
 from tfb2d.students.optimizer import shards
 from tfb2d.students.packed import PackedNGramEmbedding, embedding
 from tfb2d.students.pairs import Field, KernelPooling, MatchedPools, pooled_features
+from tfb2d.students.spelling import SPELLING, Dictionary
 
 if TYPE_CHECKING:
     from tfb2d.students.rows import TrainingRows
@@ -42,6 +43,7 @@ class Student:
       seed: of start values and dropout.
       compression: what `tfb2d/compress` did to the student, if anything; it is saved with it. `compression["tables"]` has
         the stored form of the tables "ngrams" and "kernels". A compressed student cannot be trained.
+      dictionary: of a student with `config.spelling`, the words that a query's misspelt ones are read as.
 
     Example:
       >>> student = Student(task, StudentConfig())
@@ -51,16 +53,25 @@ class Student:
     """
 
     def __init__(
-        self, task: Task, config: StudentConfig, seed: int = 0, compression: dict[str, Any] | None = None
+        self,
+        task: Task,
+        config: StudentConfig,
+        seed: int = 0,
+        compression: dict[str, Any] | None = None,
+        dictionary: Dictionary | None = None,
     ) -> None:
         self.task = task
         self.config = config
         self.seed = seed
         self.compression = compression
+        self.dictionary = dictionary
         forms = compression["tables"] if compression else {}
         pair = len(task.fields) == 2
         # Layers.
         self.tokens = TokenHashes(config.max_tokens, config.affixes, name="tokens")
+        self.query_tokens = self.tokens
+        if dictionary:
+            self.query_tokens = TokenHashes(config.max_tokens, words=dictionary.words.tolist(), name="query_tokens")
         shape: dict[str, Any] = {"buckets": config.buckets, "dim": config.dim, "orders": config.orders}
         dropout = config.ngram_dropout
         composed = {"window": config.window, "affixes": config.affixes, "vocabulary": config.vocabulary}
@@ -95,7 +106,8 @@ class Student:
         self.paths = None
         if self.exit:
             self.paths = tf_keras.Model(hashes, self.both_logits(self.pool(self.ngrams(hashes[0]), hashes[0])))
-        self.model = tf_keras.Model(texts, self.trunk([self.tokens(column) for column in texts]), name="student")
+        tokens = [self.query_tokens(texts[0]), *map(self.tokens, texts[1:])]
+        self.model = tf_keras.Model(texts, self.trunk(tokens), name="student")
 
     def _logits(self, hashes: list[tf.RaggedTensor]) -> tf.Tensor:
         vectors = [self.ngrams(field) for field in hashes]
@@ -171,6 +183,11 @@ class Student:
         tables = {id(table) for table in self.tables}
         return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
 
+    def words(self, text: str | bytes, field: int = 0) -> list[bytes]:
+        """Returns the tokens of a field's text as the student reads them: those of a query with its spelling corrected."""
+        tokens = text_spec.tokens(text, self.config.max_tokens)
+        return [self.dictionary.read(token) for token in tokens] if self.dictionary and field == 0 else tokens
+
     def learn_vocabulary(self, rows: "TrainingRows") -> None:
         """Fills the vocabulary with the most frequent tokens of the rows that the student will learn from.
 
@@ -216,10 +233,12 @@ class Student:
             self.ngrams.table.scatter_nd_update(unread[:, None], np.zeros((len(unread), self.config.dim), np.float32))
 
     def save(self, folder: Path) -> None:
-        """Writes `student.json` and `weights.safetensors`."""
+        """Writes `student.json`, `weights.safetensors` and, of a student with one, its dictionary."""
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / WEIGHTS) as path:
             save_file(named_arrays(self.trunk.weights), path)
+        if self.dictionary is not None:
+            self.dictionary.save(folder / SPELLING)
         about = {"task": self.task.to_json(), "config": dataclasses.asdict(self.config), "seed": self.seed}
         if self.compression:
             about["compression"] = self.compression
@@ -239,7 +258,8 @@ def load_student(folder: Path) -> Student:
             f"{folder}: trained with hash spec {about['hash_spec']}, this is {text_spec.SPEC['version']}; train it again"
         )
     task, config = Task.from_json(about["task"]), build(StudentConfig, about["config"])
-    student = Student(task, config, about["seed"], about.get("compression"))
+    dictionary = Dictionary.load(folder / SPELLING) if config.spelling else None
+    student = Student(task, config, about["seed"], about.get("compression"), dictionary)
     assign_arrays(student.trunk.weights, load_file(folder / WEIGHTS))
     return student
 

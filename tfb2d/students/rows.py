@@ -29,16 +29,17 @@ class HashedRows:
       n: how many rows.
       fields: per field, token hashes `[tokens]` int64 and splits `[n + 1]` int64.
       max_tokens, affixes: that the texts were hashed with.
+      settings: all that they were hashed with, as `hashing.row_settings` gives it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         about = read_json(folder / ABOUT)
-        self.n = int(about["rows"])
-        self.max_tokens, self.affixes = int(about["max_tokens"]), tuple(about["affixes"])
+        self.n = int(about.pop("rows"))
         self.fields = [
-            tuple(_map(folder / f"{i}.{part}.i64") for part in ("hashes", "splits")) for i in range(about["fields"])
+            tuple(_map(folder / f"{i}.{part}.i64") for part in ("hashes", "splits")) for i in range(about.pop("fields"))
         ]
+        self.max_tokens, self.affixes, self.settings = int(about["max_tokens"]), tuple(about["affixes"]), about
 
     @property
     def index(self) -> np.ndarray:

@@ -28,6 +28,7 @@ from tfb2d.students.pairs import LOG_SCALE, Kernels
 from tfb2d.students.served_composed import ComposedTexts
 from tfb2d.students.served_pairs import pair_features, query_features
 from tfb2d.students.served_tokens import Table, Tokens
+from tfb2d.students.spelling_graph import Spelling
 
 
 class ServedStudent(tf.Module):
@@ -42,6 +43,7 @@ class ServedStudent(tf.Module):
         self.table = Table(student.ngrams)
         self.soft = Table(student.kernels.embedding, unit=True) if student.kernels else None
         self.composed = ComposedTexts(student, self.table) if self.config.window else None
+        self.spelling = Spelling(student.dictionary) if student.dictionary else None
         self.matched = student.matched is not None
         self.layers = [(dense.kernel.numpy(), -dense.bias.numpy()) for dense in student.denses]
         self.bias = -student.first_dense.bias.numpy()
@@ -64,7 +66,7 @@ class ServedStudent(tf.Module):
     @property
     def tables(self) -> list[tf.Variable]:
         """Lists all variables that the served graph reads."""
-        parts = (self.table, self.soft, self.composed)
+        parts = (self.table, self.soft, self.composed, self.spelling)
         return [weight for part in parts if part is not None for weight in part.weights]
 
     def logits(self, texts: Sequence[tf.Tensor]) -> tf.Tensor:

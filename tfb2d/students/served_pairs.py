@@ -29,7 +29,7 @@ def pair_features(
       The queries' pools `[batch, dim]`, and features `[batch, features]`.
     """
     batch = tf.size(title)
-    tokens = Tokens(served, tf.concat([query, title], 0))
+    tokens = Tokens(served, tf.concat([query, title], 0), tf.size(query))
     if owners is not None:
         tokens.repeat_queries(tf.size(query), owners)
     lengths = tf.raw_ops.DenseBincount(input=tokens.rows, size=tokens.n, weights=tf.zeros([0]), binary_output=False)
@@ -134,7 +134,7 @@ def query_features(served: "ServedStudent", query: tf.Tensor, titles: tf.Tensor)
         if served.soft:
             features += _query_soft(served, texts)
         return query_pool, tf.concat(features, 1)[:-1]
-    query_pool, title_pool = tf.split(Tokens(served, tf.concat([query, titles], 0)).pools, [1, -1], num=2)
+    query_pool, title_pool = tf.split(Tokens(served, tf.concat([query, titles], 0), 1).pools, [1, -1], num=2)
     features = pooled_features(served.config, query_pool, title_pool)
     return query_pool, tf.concat(features, 1) if len(features) > 1 else features[0]
 
@@ -156,11 +156,14 @@ class QueryTexts:
 
     def __init__(self, served: "ServedStudent", texts: tf.Tensor) -> None:
         config = served.config
-        values, indices, self.n = text.flat_hashes(texts, config.max_tokens, config.affixes)
+        tokens, indices, self.n = text.flat_tokens(texts, config.max_tokens)
+        values = text.hashes(tokens, config.affixes)
         self.rows = tf.unstack(indices, 2, 1)[0]
         lengths = tf.raw_ops.DenseBincount(input=self.rows, size=self.n, weights=tf.zeros([0]), binary_output=False)
         self.length = lengths[-1]
         self.tokens, self.width = tf.size(values, tf.int64), tf.cast(self.length, tf.int64)
+        if served.spelling:
+            values = served.spelling.read(tokens, values, self.tokens - self.width, None)
         self.roots = tf.expand_dims(tf.math.rsqrt(tf.maximum(lengths, 1.0) * len(config.orders)), 1)
         mixed = text.mixed(values, self.rows, config.orders, axis=0)
         self.ids = tf.math.floormod(mixed, config.buckets)

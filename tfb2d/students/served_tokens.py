@@ -79,7 +79,7 @@ def _over_root(squares: np.ndarray) -> np.ndarray:
 
 
 class Tokens:
-    """Texts as flat tokens, read once, with their n-grams and the pools of these.
+    """Texts as flat tokens, read once, with their n-grams and the pools of these; the first `queries` texts are queries.
 
     Attributes:
       rows: the text of each token, `[tokens]` int64.
@@ -92,10 +92,14 @@ class Tokens:
       pools: pooled n-grams, `[n, dim]`.
     """
 
-    def __init__(self, served: "ServedStudent", texts: tf.Tensor) -> None:
+    def __init__(self, served: "ServedStudent", texts: tf.Tensor, queries: tf.Tensor | int = 0) -> None:
         config = served.config
-        values, self.indices, self.n = text.flat_hashes(texts, config.max_tokens, config.affixes)
+        tokens, self.indices, self.n = text.flat_tokens(texts, config.max_tokens)
+        values = text.hashes(tokens, config.affixes)
         self.rows = self.indices[:, 0]
+        if served.spelling:
+            end = tf.searchsorted(self.rows, tf.cast(queries, tf.int64)[None])[0]
+            values = served.spelling.read(tokens, values, 0, end)
         mixed = text.mixed(values, self.rows, config.orders)
         self.ids = tf.math.floormod(mixed, config.buckets)
         self.data, self.at = served.table.read(self.ids)

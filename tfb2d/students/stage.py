@@ -24,10 +24,11 @@ def hash_splits(run: Run, config: Config) -> RowsOutcome:
     may be deleted by hand: the next `tfb2d train` makes it again, and keeps the students that were trained on it.
     """
     from tfb2d.students.hashing import hash_table
+    from tfb2d.students.spelling import learn
 
     student, task = config.student, Task.from_config(config.data)
-    rows = {}
-    for split in HASHED:
+    rows, dictionary = {}, None
+    for split in HASHED:  # the transfer set comes first, as it is written: its words are the dictionary
         hashed = hash_table(
             run.split(split),
             task.fields,
@@ -36,8 +37,11 @@ def hash_splits(run: Run, config: Config) -> RowsOutcome:
             student.affixes,
             config.label,
             run.progress,
+            dictionary,
         )
         rows[split] = hashed.n
+        if student.spelling and dictionary is None:
+            dictionary = learn(hashed)
     files = [path for split in HASHED for path in run.rows(split).iterdir()]
     return RowsOutcome(rows, round(sum(path.stat().st_size for path in files) / 1e6, 2))
 

@@ -7,23 +7,33 @@ not used: it lower-cases "I" by the server's LANG (dotless in Turkish), and ends
 
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from tfb2d.students import text_spec
 
+if TYPE_CHECKING:
+    from tfb2d.students.spelling_graph import Spelling
+
 _PLAIN = r"[\t-\r -~]*"  # texts that folding changes no more than lower-casing their bytes
 _PAGE_BITS = 7
 
 
-def token_hashes(text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = ()) -> tf.RaggedTensor:
+def token_hashes(
+    text: tf.Tensor, max_tokens: int, affixes: Sequence[int] = (), spelling: "Spelling | None" = None
+) -> tf.RaggedTensor:
     """Hashes the first `max_tokens` tokens of each text, `[batch]` string of any bytes.
 
     Returns `[batch, (tokens)]` int64, 0 or more. A text without tokens is an empty row. Its `values` and
-    `value_rowids()` are there already; `row_splits` takes more ops. `affixes` are those of `text_spec.token_hash`.
+    `value_rowids()` are there already; `row_splits` takes more ops. `affixes` are those of `text_spec.token_hash`;
+    `spelling` corrects queries.
     """
-    values, indices, n = flat_hashes(text, max_tokens, affixes)
+    tokens, indices, n = flat_tokens(text, max_tokens)
+    values = hashes(tokens, affixes)
+    if spelling is not None:
+        values = spelling.read(tokens, values, 0, None)
     return tf.RaggedTensor.from_value_rowids(values, indices[:, 0], n, validate=False)
 
 
