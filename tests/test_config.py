@@ -65,6 +65,7 @@ def test_wrong_settings_are_named(change: dict, message: str) -> None:
         (lambda: StudentConfig(vocabulary=10), "goes with student.window"),
         (lambda: StudentConfig(affixes=(5, 3)), "goes with student.window"),
         (lambda: StudentConfig(window=3, affixes=(5,)), r"\(prefix, suffix\)"),
+        (lambda: one(student=StudentConfig(spelling=True)), "student.spelling corrects queries"),
         (lambda: StudentConfig(window=3, affixes=(5, 0)), "above 0"),
         (lambda: StudentConfig(window=3, vocabulary=10, buckets=35), "takes 36 rows"),
         (lambda: StudentConfig(window=3, convolutions=(1, 0)), "1 or more"),

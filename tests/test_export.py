@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from tests.commands import run
 from tests.students.harness import PAIR, SMALL, TEXT, probabilities, strong_student
+from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
 from tfb2d.errors import DataError
@@ -32,8 +34,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_run(tmp_path_factory.mktemp("run"), TEXT)
 
 
-def made_run(folder: Path, task: Task) -> Path:
-    student = strong_student(task, SMALL)
+def made_run(folder: Path, task: Task, config: StudentConfig = SMALL) -> Path:
+    student = strong_student(task, config)
     for stage, outcome in OUTCOMES.items():
         student.save(folder / stage)
         write_record(folder / stage, Record("made", outcome=outcome.to_json()))
@@ -73,6 +75,14 @@ def test_every_form_by_command(run_folder: Path, tmp_path: Path) -> None:
 def test_pairs_as_text_form(tmp_path: Path) -> None:
     export_forms(made_run(tmp_path, PAIR), tmp_path / "out", ["flex"])
     text_form_is_what_it_is_said_to_be(tmp_path / "out/text_scorer.tflite", ["query", "title"])
+
+
+def test_a_student_with_a_dictionary_has_it_in_its_edge_form_and_no_text_form(tmp_path: Path) -> None:
+    source = made_run(tmp_path, PAIR, replace(SMALL, spelling=True))
+    written = export_forms(source, tmp_path / "edge", ["edge"])
+    assert [path.name for path, _ in written] == ["scorer.tflite", "spec.json", "spelling.i64"]
+    with pytest.raises(DataError, match=r"a dictionary \(student.spelling\) has no edge form of strings"):
+        export_forms(source, tmp_path / "out", ["flex"])
 
 
 def test_the_edge_form_alone_and_exact(run_folder: Path, tmp_path: Path) -> None:

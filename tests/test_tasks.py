@@ -115,7 +115,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
         },
         label=LabelConfig(rows_per_shard=64),
         distill=DistillConfig(stack="logistic"),
-        student=STUDENT,
+        student=replace(STUDENT, spelling=True),
         training=TRAINING,
         twin=TWIN,
         export=ExportConfig(folder=str(folder / "models")),
@@ -296,6 +296,21 @@ def test_the_exported_model_ranks(graded: tuple[Config, Path]) -> None:
         ]
     assert len(right) > 20
     assert np.mean(right) > 0.7
+
+
+def test_queries_are_read_with_their_spelling_corrected(graded: tuple[Config, Path]) -> None:
+    _, workdir = graded
+    version = Path(read_json(workdir / "report.json")["model"])
+    score = tf.saved_model.load(version).signatures["serving_default"]
+    edge = EdgeScorer(version)
+    title = "the fine query"
+
+    def scores(query: str) -> list[float]:
+        served = score(search=tf.constant([query]), product=tf.constant([title]))["score"].numpy()[0]
+        assert edge.score([query], [title])[0] == pytest.approx(served, abs=1e-5)
+        return served
+
+    assert scores("fine qurey") == scores("fine query") != scores("fine quilt")
 
 
 def topic_rows(n: int = 240) -> list[list]:
