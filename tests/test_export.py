@@ -15,6 +15,7 @@ from tests.students.harness import PAIR, SMALL, TEXT, probabilities, strong_stud
 from tfb2d.config import StudentConfig
 from tfb2d.data.task import Task
 from tfb2d.edge import EdgeScorer
+from tfb2d.edge.spec import EdgeError
 from tfb2d.errors import DataError
 from tfb2d.evaluation.scorer import Scorer
 from tfb2d.outcomes import Calibration, CompressOutcome, StudentOutcome
@@ -81,6 +82,13 @@ def test_a_student_with_a_dictionary_has_it_in_its_edge_form_and_no_text_form(tm
     source = made_run(tmp_path, PAIR, replace(SMALL, spelling=True))
     written = export_forms(source, tmp_path / "edge", ["edge"])
     assert [path.name for path, _ in written] == ["scorer.tflite", "spec.json", "spelling.i64"]
+    EdgeScorer(tmp_path / "edge")
+    (tmp_path / "edge/spelling.i64").write_bytes(b"\1" * 23)
+    with pytest.raises(EdgeError, match=r"spelling\.i64 is damaged: 3 numbers of 8 bytes"):
+        EdgeScorer(tmp_path / "edge")
+    (tmp_path / "edge/spelling.i64").unlink()
+    with pytest.raises(EdgeError, match=r"spelling\.i64 cannot be read"):
+        EdgeScorer(tmp_path / "edge")
     with pytest.raises(DataError, match=r"a dictionary \(student.spelling\) has no edge form of strings"):
         export_forms(source, tmp_path / "out", ["flex"])
 

@@ -153,8 +153,7 @@ def changed(folder: Path, **values: object) -> Path:
         ({"affixes": [5, 3]}, "window, vocabulary, buckets cannot be so"),
         ({"window": 2, "vocabulary": 600}, "window, vocabulary, buckets cannot be so"),
         ({"window": 2, "vocabulary": 3}, r"vocabulary\.i64 cannot be read"),
-        ({"known_words": 3}, r"spelling\.i64 cannot be read"),
-        ({"known_words": -1}, "known_words cannot be so"),
+        ({"known_words": 3}, "known_words cannot be so"),  # single texts have no query
         ({"orders": [1, 2, 3]}, "takes 2 ids of a token"),
         ({"bias": [0.0, 0.0]}, "gives 1 scores"),
     ],
@@ -172,9 +171,6 @@ def test_a_damaged_vocabulary_is_told(copy: Path, content: bytes, message: str) 
     (copy / "vocabulary.i64").write_bytes(content)
     with pytest.raises(EdgeError, match=rf"vocabulary\.i64 is damaged: .*{message}"):
         EdgeScorer(changed(copy, window=2, vocabulary=3))
-    (copy / "spelling.i64").write_bytes(content[:23])
-    with pytest.raises(EdgeError, match=r"spelling\.i64 is damaged: 3 numbers"):
-        EdgeScorer(changed(copy, window=0, vocabulary=0, known_words=3))
 
 
 def test_wrong_folders_and_files_are_told(copy: Path, tmp_path: Path) -> None:

@@ -45,10 +45,10 @@ class StudentConfig:
     matched: bool = True  # pairs: separate pools of matched and unmatched n-grams
     soft_match: bool = True  # pairs: K-NRM kernel pooling (Xiong et al. 2017, arXiv 1706.06613)
     kernels: int = 11  # RBF kernels of soft_match
-    # Pairs: whether a query's word that the transfer set has fewer than three times is read as a frequent word that is one
-    # edit away, as `lenoov` for `lenovo` (students/spelling.py).
-    spelling: bool = False
     soft_buckets: int = 2**16  # rows of the token table that soft_match compares with
+    # Pairs: whether a query's word that the transfer set has fewer than three times is read as the most frequent word that
+    # is one edit away, as `lenovo` for `lenoov` (students/spelling.py).
+    spelling: bool = False
     teacher_init: bool = True  # start token rows from the teacher's own vectors (PCA to `dim`)
 
     def __post_init__(self) -> None:

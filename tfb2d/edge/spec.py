@@ -129,7 +129,7 @@ def _check(spec: Spec) -> None:
             "window": spec.window >= 0,
             "affixes": len(spec.affixes) in (0, 2) and all(size > 0 for size in spec.affixes),
             "vocabulary": spec.vocabulary >= 0,
-            "known_words": spec.known_words == 0 or (spec.known_words > 0 and not spec.affixes),
+            "known_words": spec.known_words == 0 or (spec.known_words > 0 and len(spec.fields) == 2),
             "soft_buckets": spec.soft_buckets >= 0,
             "bias": len(spec.bias) > 0,
         }
