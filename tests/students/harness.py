@@ -52,7 +52,6 @@ SHAPES = {
     "pair": (PAIR, SMALL),
     "concatenation": (PAIR, PLAIN),
     "spelling": (PAIR, replace(SMALL, spelling=True)),
-    "spelling alone": (PAIR, replace(PLAIN, spelling=True, orders=(1,))),
     "matched and soft": (GRADED, replace(PLAIN, matched=True, soft_match=True, kernels=5, orders=(2,))),
 }
 NASTY = ["", " ", "a", "USB-C cable 1 m", "55sk8500pla", "ΣΊΣΥΦΟΣ", "漢字かな", "a\x00b", "\ufeff!?", "é" * 300, "🙂🙂"]

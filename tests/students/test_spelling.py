@@ -9,7 +9,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.students.harness import DICTIONARY, PAIR, SMALL, strong_student
+from tests.students.harness import DICTIONARY, PAIR, PLAIN, SMALL, strong_student
+from tfb2d.config import StudentConfig
 from tfb2d.students import text, text_spec
 from tfb2d.students.hashing import hash_rows
 from tfb2d.students.served import ServedStudent
@@ -18,6 +19,12 @@ from tfb2d.students.spelling_graph import Spelling
 
 WORDS = [b"lenovo", b"socket", b"pocket", b"table", b"tablet", b"cable", b"64", b"usb", b"abcde", b"refrigerators"]
 KNOWN = Dictionary(np.array([text_spec.token_hash(word) for word in WORDS]))  # the first is the most frequent
+SPELLING = Spelling(KNOWN)
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def graph(texts: tf.Tensor) -> tf.RaggedTensor:
+    return text.token_hashes(texts, 3, spelling=SPELLING)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_edits_are_all_words_one_edit_away() -> None:
 @given(st.lists(st.lists(st.sampled_from(WORDS) | st.text("abcelnotv", max_size=9).map(str.encode), max_size=4)))
 def test_the_graph_reads_what_plain_python_reads(rows: list[list[bytes]]) -> None:
     texts = [b" ".join(row) for row in rows]
-    hashes = text.token_hashes(tf.constant(texts, tf.string, [len(texts)]), 3, spelling=Spelling(KNOWN))
+    hashes = graph(tf.constant(texts, tf.string, [len(texts)]))
     expected = [[text_spec.token_hash(KNOWN.read(token)) for token in text_spec.tokens(row, 3)] for row in texts]
     assert hashes.to_list() == expected
 
@@ -74,8 +81,9 @@ def test_the_graph_reads_what_plain_python_reads(rows: list[list[bytes]]) -> Non
 def test_every_edit_of_a_word_is_read_alike(word: bytes, seed: int) -> None:
     near = list(edits(word))
     typed = near[seed % len(near)]
-    hashes = text.token_hashes(tf.constant([typed]), 3, spelling=Spelling(KNOWN))
-    assert hashes.to_list() == [[text_spec.token_hash(KNOWN.read(token)) for token in text_spec.tokens(typed, 3)]]
+    assert graph(tf.constant([typed])).to_list() == [
+        [text_spec.token_hash(KNOWN.read(token)) for token in text_spec.tokens(typed, 3)]
+    ]
 
 
 def test_learns_words_that_occur_three_times_or_more_most_frequent_first(tmp_path: Path) -> None:
@@ -87,8 +95,9 @@ def test_learns_words_that_occur_three_times_or_more_most_frequent_first(tmp_pat
     assert learn(rows.rows).words.tolist() == [text_spec.token_hash(word) for word in (b"lenovo", b"socket")]
 
 
-def test_corrects_queries_alone(tmp_path: Path) -> None:
-    student = strong_student(PAIR, replace(SMALL, spelling=True))
+@pytest.mark.parametrize("config", [SMALL, PLAIN])
+def test_corrects_queries_alone(config: StudentConfig, tmp_path: Path) -> None:
+    student = strong_student(PAIR, replace(config, spelling=True))
     columns = [["battrey red", "bttery", "blanket"], ["battery pack", "red blankte", "battery"]]
     right = [["battery red", "battery", "blanket"], columns[1]]
     for graph in (student.model, ServedStudent(student).logits):
