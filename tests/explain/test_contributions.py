@@ -1,5 +1,7 @@
 """Contributions sum to the logit, are exact where the network is linear, and belong to the right n-grams."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.explain.students import PAIRS, REVIEWS, student
+from tests.students.harness import PAIR, SMALL, strong_student
 from tfb2d.explain.contributions import explain
 from tfb2d.explain.views import view
 from tfb2d.outcomes import Calibration
@@ -130,3 +133,13 @@ def test_with_an_early_exit_the_output_that_decided_is_explained(exits: bool) ->
     assert abs(explanation.gap) < 0.02 * max(1.0, abs(explanation.logit - explanation.baseline))
     (note,) = view(REVIEWS, Calibration(), explanation).notes
     assert note == "decided by the " + ("early exit" if exits else "convolutions: the early exit was unsure")
+
+
+def test_a_query_is_explained_as_it_is_read() -> None:
+    made = strong_student(PAIR, replace(SMALL, spelling=True))
+    typed, right = (explain(made, [query, "battrey pack"]) for query in ("Battrey red battrey", "battery red battery"))
+    assert typed.tokens == (("battery", "red", "battery"), ("battrey", "pack"))
+    assert typed.logit == right.logit
+    assert typed.ngrams == right.ngrams
+    notes = [view(PAIR, Calibration(1.0, (0.0,)), found).notes for found in (typed, right)]
+    assert set(notes[0]) - set(notes[1]) == {'query: "battrey" is read as "battery"'}
