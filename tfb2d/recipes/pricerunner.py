@@ -12,8 +12,8 @@ and transfer.
 
 `--config=pricerunner:DATA,2` stacks two teachers, the same encoder fine-tuned with another seed.
 
-Time on 2 cores with bfloat16: data 1 minute, fine-tuning 20 to 40, labelling 20 to 40, the student 5. Expect on new
-queries and products a teacher of 0.984 ROC-AUC and 0.962 NDCG@10, and a student of 0.986 and 0.971 (results/README.md).
+Time on 2 cores with bfloat16: data 1 minute, fine-tuning 10 to 40, labelling 12 to 40, the student 5. Expect on new
+queries and products a teacher of 0.986 ROC-AUC and 0.956 NDCG@10, and a student of 0.986 and 0.967 (results/README.md).
 Sizes are settings: `--config.data.offers.labelled=40000`, `--config.data.offers.transfer=300000`.
 """
 
