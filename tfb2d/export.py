@@ -7,13 +7,14 @@
   tfb2d export --source=runs/shop/twin --output=saved_models/shop_twin     # a twin
 
 tfb2d train exports by itself; this command writes to another folder or in another form. --source is a run folder or a
-student's folder (student.json, weights.safetensors). Of a run the compressed student is taken, where there is one.
+student's folder (student.json and what lies beside it). Of a run the compressed student is taken, where there is one.
 
 Forms: saved_model  `<output>/<next number>` with string signatures, calibration and warm-up requests
-       edge         scorer.tflite, built-in ops alone, spec.json and, of a student with a vocabulary, vocabulary.i64;
-                    python: tfb2d.edge.EdgeScorer(folder).score(texts)
+       edge         scorer.tflite, built-in ops alone, spec.json and, of a student with a vocabulary, vocabulary.i64, or of
+                    one that corrects queries, spelling.i64; python: tfb2d.edge.EdgeScorer(folder).score(texts)
        flex         text_scorer.tflite: strings in, for runtimes that link TensorFlow's Select (Flex) ops, as those of
-                    Android, iOS and C++ can; the Python packages of TensorFlow Lite cannot run it
+                    Android, iOS and C++ can; the Python packages of TensorFlow Lite cannot run it. Not of a student with a
+                    vocabulary, or one that corrects queries (--config.student.spelling=False trains one without)
 With saved_model the others go into its version, under assets.extra/edge. A twin has the first form alone.
 """
 

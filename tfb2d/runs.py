@@ -52,6 +52,7 @@ class Run:
     # Layout. Without a comment, these are the stages' folders.
     data = _Below("data")  # tables, `task.json`, `stats.json`, `rejected.jsonl`
     words = _Below("words/word_vectors.safetensors")  # of the teacher
+    spelling = _Below("rows/spelling.i64")  # the words that a student knows which corrects queries
     student = _Below("student")
     labels_only = _Below("labels_only")  # the student that learnt from labels alone
     labels_only_logits = _Below("labels_only/logits.safetensors")  # "valid" and "test", `[n, k]` float32

@@ -3,8 +3,8 @@
   python examples/imdb/reviews.py ACLIMDB FOLDER --unlabelled=6000
 
 ACLIMDB is the unpacked archive of Maas et al. (2011), with its folders `train` and `test`. Writes `train.csv` and
-`test.csv` (text, rating) and `unlabelled.csv` (text), which has so many reviews. Ratings are 1 to 4 and 7 to 10; the labelled halves share no film.
-Files are drawn at random from their sorted names, so each machine draws the same reviews.
+`test.csv` (text, rating) and `unlabelled.csv` (text), which has so many reviews. Ratings are 1 to 4 and 7 to 10; the
+labelled halves share no film. Files are drawn at random from their sorted names, so each machine draws the same reviews.
 """
 
 import argparse

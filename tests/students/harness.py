@@ -102,10 +102,11 @@ class PlainTensorFlow:
         return np.load(result)
 
 
-def some_texts(task: Task, n: int = 64, seed: int = 0) -> list[list[str]]:
-    """Makes columns of texts: nasty ones, then words drawn at random."""
+def some_texts(task: Task, n: int = 64, seed: int = 0, misspelt: bool = False) -> list[list[str]]:
+    """Makes columns of texts: nasty ones, then words drawn at random, of SPELT as well where they are to be `misspelt`."""
     rng = np.random.default_rng(seed)
-    words = np.array([f"w{i}" for i in range(200)] + ["red", "Blue", "64gb", *SPELT])
+    spelt = SPELT if misspelt else []
+    words = np.array([*spelt, *(f"w{i}" for i in range(len(spelt), 200)), "red", "Blue", "64gb"])
     columns = []
     for _ in task.fields:
         drawn = [" ".join(rng.choice(words, rng.integers(1, 12))) for _ in range(n - len(NASTY))]
@@ -115,7 +116,7 @@ def some_texts(task: Task, n: int = 64, seed: int = 0) -> list[list[str]]:
 
 def some_rows(task: Task, folder: Path, n: int = 640, seed: int = 0, config: StudentConfig = SMALL) -> TrainingRows:
     """Makes hashed rows whose target depends on the texts' lengths, so that there is something to learn."""
-    columns = [np.array(column, object) for column in some_texts(task, n, seed)]
+    columns = [np.array(column, object) for column in some_texts(task, n, seed, config.spelling)]
     long = np.array([len(text.split()) > 6 for text in columns[-1]])
     k = task.n_logits
     targets = long[:, None].astype(np.float32) if k == 1 else np.eye(k, dtype=np.float32)[long * (k - 1)]
@@ -152,7 +153,7 @@ def run_student_test(task: Task, config: StudentConfig, folder: Path, plain: Pla
     """Trains a small student and checks it in all of its forms; returns it."""
     rows = some_rows(task, folder / "rows", config=config)
     student = _check_training(task, config, rows, folder)
-    columns = some_texts(task, 100, 3)
+    columns = some_texts(task, 100, 3, config.spelling)
     texts = [tf.constant(column) for column in columns]
     logits = student.model(texts).numpy()
     assert logits.shape == (100, task.n_logits)

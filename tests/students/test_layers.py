@@ -30,7 +30,7 @@ POOLS = [tf.random.stateless_normal([3, DIM], [5, 6])] * 2
     [
         (TokenHashes, {"max_tokens": 2}, [tf.constant(["a b c", ""])], [2]),
         (TokenHashes, {"max_tokens": 2, "affixes": (1, 2)}, [tf.constant(["a b c", ""])], [2]),
-        (TokenHashes, {"max_tokens": 2, "words": (11, 7)}, [tf.constant(["abcdef b c", ""])], [2]),
+        (TokenHashes, {"max_tokens": 2, "known": (11, 7)}, [tf.constant(["abcdef b c", ""])], [2]),
         (SeededDropout, {"rate": 0.5, "seed": 3, "per_row": True}, [VECTORS], [6, 2, DIM]),
         (NGramEmbedding, {**TABLE, "dropout": 0.1, "seed": 2}, [TITLE], [6, 2, DIM]),
         (NGramEmbedding, {**TABLE, "window": 3}, [TITLE], [6, 3, DIM]),

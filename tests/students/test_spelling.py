@@ -1,5 +1,6 @@
 """Spelling: the plain Python form and the graph read the same words, and students that correct read their queries so."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.students.harness import DICTIONARY, PAIR, PLAIN, SMALL, strong_student
 from tfb2d.config import StudentConfig
-from tfb2d.students import text, text_spec
+from tfb2d.errors import DataError
+from tfb2d.students import ngrams, text, text_spec
 from tfb2d.students.hashing import hash_rows
 from tfb2d.students.served import ServedStudent
 from tfb2d.students.spelling import Dictionary, edits, learn
@@ -86,13 +88,36 @@ def test_every_edit_of_a_word_is_read_alike(word: bytes, seed: int) -> None:
     ]
 
 
-def test_learns_words_that_occur_three_times_or_more_most_frequent_first(tmp_path: Path) -> None:
-    texts = [
-        np.array(["socket socket lenovo", "lenoov pocket"], object),
-        np.array(["lenovo lenovo socket", "lenovo pocket"], object),
-    ]
-    rows = hash_rows(texts, np.zeros((2, 1), np.float32), tmp_path, 8)
-    assert learn(rows.rows).words.tolist() == [text_spec.token_hash(word) for word in (b"lenovo", b"socket")]
+def test_learns_words_that_occur_three_times_in_different_texts_most_frequent_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = ["lenoov"] * 4 + ["lenovo socket", "socket lenovo", ""]  # one query with four titles is one text
+    titles = ["lenovo", "lenovo table", "lenovo socket", "socket socket", "table", "lenovo", "table top"]
+    columns = [np.array(texts, object) for texts in (queries, titles)]
+    rows = hash_rows(columns, np.zeros((len(queries), 1), np.float32), tmp_path, 8)
+    expected = [text_spec.token_hash(word) for word in (b"lenovo", b"socket", b"table")]
+    assert learn(rows.rows).known.tolist() == expected  # 5, 4 and 3 times
+    monkeypatch.setattr(ngrams, "TOKENS", 2)
+    assert learn(rows.rows).known.tolist() == expected
+
+
+def test_a_repeated_hash_has_its_first_rank() -> None:
+    known = Dictionary(np.array([text_spec.token_hash(word) for word in (b"lenova", b"lenovo", b"lenova")]))
+    assert known.read(b"lenovx") == b"lenova"
+    hashes = text.token_hashes(tf.constant(["lenovx"]), 3, spelling=Spelling(known))
+    assert hashes.to_list() == [[text_spec.token_hash(b"lenova")]]
+
+
+def test_the_pages_example() -> None:
+    page = " ".join(Path("docs/hash_spec.md").read_text(encoding="utf-8").split())
+    words = re.search(r'With the words ("[a-z", ]+) known', page)
+    example = re.search(r"the query `([a-z0-9 ]+)` has the tokens ([a-z0-9, ]+) and is read as ([a-z0-9, ]+)\.", page)
+    assert words is not None
+    assert example is not None
+    known = [text_spec.token_hash(word.encode()) for word in re.findall("[a-z]+", words[1])]
+    tokens = text_spec.tokens(example[1], 9)
+    assert b", ".join(tokens).decode() == example[2]
+    assert b", ".join(map(Dictionary(np.array(known)).read, tokens)).decode() == example[3]
 
 
 @pytest.mark.parametrize("config", [SMALL, PLAIN])
@@ -112,12 +137,15 @@ def test_corrects_queries_alone(config: StudentConfig, tmp_path: Path) -> None:
     ]
     for typed, read in zip(*(rows.rows.fields for rows in hashed), strict=True):
         np.testing.assert_array_equal(typed[0], read[0])
-    assert student.words("Battrey 64GB", 0) == [b"battery", b"64", b"gb"]
-    assert student.words("Battrey 64GB", 1) == [b"battrey", b"64", b"gb"]
+    assert student.tokens_read("Battrey 64GB", 0) == [b"battery", b"64", b"gb"]
+    assert student.tokens_read("Battrey 64GB", 1) == [b"battrey", b"64", b"gb"]
 
 
 def test_a_dictionary_is_saved_and_read(tmp_path: Path) -> None:
     KNOWN.save(tmp_path / "words")
     assert (tmp_path / "words").stat().st_size == 8 * len(WORDS)
     assert Dictionary.load(tmp_path / "words").read(b"lenoov") == b"lenovo"
+    (tmp_path / "words").write_bytes(b"123")
+    with pytest.raises(DataError, match="words, the words that a student knows, cannot be read"):
+        Dictionary.load(tmp_path / "words")
     assert Dictionary(np.zeros(0, np.int64)).read(b"lenoov") == b"lenoov"

@@ -77,7 +77,7 @@ def _tuned(
     if not (rounded or config.qat_epochs):
         return with_dense(student, model.get_weights()), None
     return with_dense(student, quantised_form(model)[0]), lambda texts: model(
-        source([student.tokens(column) for column in texts]), training=False
+        source(student.hashes(texts)), training=False
     )
 
 

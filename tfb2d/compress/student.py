@@ -8,6 +8,8 @@ import numpy as np
 from tfb2d.students.int8_table import CompressedTable
 from tfb2d.students.model import Student
 
+SPELLING_BYTES = 16  # of a known word: its hash, its rank and its position, as `spelling_graph.Spelling` has them
+
 
 def with_tables(student: Student, tables: Mapping[str, CompressedTable]) -> Student:
     """Copies a student with other tables, by name as in `Student.embeddings`, with as many buckets.
@@ -42,5 +44,6 @@ def dense_layers(student: Student) -> list[Any]:
 
 
 def stored_bytes(student: Student) -> int:
-    """Returns the bytes of a student's weights in a file."""
-    return int(sum(np.asarray(weight).nbytes for weight in student.trunk.weights))
+    """Returns the bytes of a student's weights in a file, and of the words that it knows in the served graph."""
+    weights = sum(np.asarray(weight).nbytes for weight in student.trunk.weights)
+    return int(weights) + SPELLING_BYTES * len(student.dictionary or ())

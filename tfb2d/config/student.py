@@ -46,8 +46,8 @@ class StudentConfig:
     soft_match: bool = True  # pairs: K-NRM kernel pooling (Xiong et al. 2017, arXiv 1706.06613)
     kernels: int = 11  # RBF kernels of soft_match
     soft_buckets: int = 2**16  # rows of the token table that soft_match compares with
-    # Pairs: whether a query's word that the transfer set has fewer than three times is read as the most frequent word that
-    # is one edit away, as `lenovo` for `lenoov` (students/spelling.py).
+    # Pairs: whether a query's word that the transfer set's different texts have fewer than three times is read as the most
+    # frequent word there that is one edit away, `lenoov` as `lenovo` (students/spelling.py).
     spelling: bool = False
     teacher_init: bool = True  # start token rows from the teacher's own vectors (PCA to `dim`)
 

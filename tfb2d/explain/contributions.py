@@ -76,6 +76,11 @@ class Explanation:
     # of a student with an early exit, whether its cheap output decided; the contributions are to that output
     exits: bool | None = None
 
+    def typed(self, field: int) -> list[str]:
+        """Returns the tokens of a field as they were typed; the student may read a misspelt one as another."""
+        read = text_spec.tokens(self.texts[field], max(1, len(self.tokens[field])))
+        return [token.decode("utf-8", "replace") for token in read]
+
     def token_values(self) -> list[np.ndarray]:
         """Returns what each token of each field adds, `[tokens]`: its share of n-grams, and half of its soft matches."""
         values = [np.zeros(len(tokens)) for tokens in self.tokens]
@@ -152,7 +157,7 @@ def _empty_row(student: Student, exits: bool | None) -> np.ndarray:
 
 
 def _side(student: Student, text: str, field: int) -> _Side:
-    tokens = student.words(text, field)
+    tokens = student.tokens_read(text, field)
     hashes = np.array([text_spec.token_hash(token, student.config.affixes) for token in tokens], np.int64)
     row = ragged(hashes, np.array([0, len(hashes)], np.int64))
     ids = student.ngrams.ids(row)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from tfb2d.data.task import Task
 from tfb2d.explain.contributions import Explanation, NGram
 from tfb2d.outcomes import Calibration
-from tfb2d.students import text_spec
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,9 @@ def view(task: Task, calibration: Calibration, explanation: Explanation) -> View
         for field, (cut, tokens) in enumerate(zip(explanation.cut, explanation.tokens, strict=True))
         if cut
     ]
-    for field, text, tokens in zip(task.fields, explanation.texts, explanation.tokens, strict=True):
-        typed = [token.decode("utf-8", "replace") for token in text_spec.tokens(text, len(tokens) or 1)]
-        corrected = dict.fromkeys(pair for pair in zip(typed, tokens, strict=True) if pair[0] != pair[1])
-        notes += [f'{field}: "{word}" is read as "{read}"' for word, read in corrected]
+    for field, tokens in enumerate(explanation.tokens):
+        read_as = {typed: read for typed, read in zip(explanation.typed(field), tokens, strict=True) if typed != read}
+        notes += [f'{task.fields[field]}: "{typed}" is read as "{read}"' for typed, read in read_as.items()]
     if abs(explanation.gap) > 0.005 * max(1.0, abs(explanation.logit - explanation.baseline)):
         notes.append(f"contributions miss the logit by {explanation.gap:+.4f}; more --steps bring them nearer")
     if explanation.exits is not None:

@@ -138,8 +138,9 @@ def _by_gradients(source: "Source", query: str, title: str) -> Moved:
     explanation = explain(source.student, (query, title), STEPS, calibration=source.calibration)
     shown = view(source.student.task, source.calibration, explanation)
     cut = [
-        spans(text, [word for word, _ in words], [value for _, value in words])
-        for text, (_, words) in zip((query, title), shown.fields, strict=True)
+        # Words are marked where they were typed, whatever they are read as.
+        spans(text, explanation.typed(field), [value for _, value in words])
+        for field, (text, (_, words)) in enumerate(zip((query, title), shown.fields, strict=True))
     ]
     parts = sorted((*shown.parts, *shown.soft), key=lambda part: -abs(part.value))[:NGRAMS]
     ngrams = tuple(NGramShare(part.text, part.value, part.about) for part in parts)

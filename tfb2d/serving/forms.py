@@ -95,7 +95,8 @@ def export_saved_model(
     scale, bias, model = calibration.scale, calibration.bias, output.resolve()
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     threshold = [] if decision is None else [decision.threshold]
-    made_of = fingerprint(weights, scale, bias, SPEC["version"], __version__, edge, flex, *threshold)
+    known = [] if student.dictionary is None else [hashlib.sha256(student.dictionary.known.tobytes()).hexdigest()]
+    made_of = fingerprint(weights, scale, bias, SPEC["version"], __version__, edge, flex, *threshold, *known)
     return export(
         student, model, scale=scale, bias=bias, warmup=warmup, fingerprint=made_of, edge=edge, decision=decision
     )

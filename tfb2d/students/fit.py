@@ -20,7 +20,7 @@ from tfb2d.runs import Run
 from tfb2d.students import early_exit
 from tfb2d.students.model import Student
 from tfb2d.students.rows import HashedRows, TrainingRows, with_targets
-from tfb2d.students.spelling import learn
+from tfb2d.students.spelling import Dictionary
 from tfb2d.students.training import Trainer
 
 WordVectors = tuple[np.ndarray, np.ndarray]  # hashes [n] int64 and vectors [n, width] float32, most frequent first
@@ -109,7 +109,7 @@ def fit_student(
 
 def _fit_of_run(run: Run, config: Config, rows: TrainingRows, folder: Path, words: WordVectors | None) -> Fitted:
     task = Task.from_config(config.data)
-    dictionary = learn(HashedRows(run.rows("transfer"))) if config.student.spelling else None
+    dictionary = Dictionary.load(run.spelling) if config.student.spelling else None
     student = Student(task, config.student, config.training.seed, dictionary=dictionary)
     headline = headline_on(task, read_table(run.split("valid")), config.report.headline)
     valid = labelled_rows(run, config, "valid")

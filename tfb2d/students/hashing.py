@@ -55,7 +55,7 @@ def hash_rows(
       out: the folder.
       max_tokens: tokens kept of a text.
       affixes: as of `text_spec.token_hash`.
-      dictionary: as of `hash_table`.
+      dictionary: with which the first field's texts, queries, are read; None reads them as typed.
     """
     hashed = _in_batches(hasher(max_tokens, affixes, dictionary), [arrow_texts(column) for column in columns])
     return with_targets(_write(hashed, out, row_settings(max_tokens, affixes, dictionary)), targets)
@@ -69,7 +69,7 @@ def hash_table(
     affixes: Sequence[int] = (),
     config: LabelConfig | None = None,
     progress: bool = True,
-    dictionary: Dictionary | None = None,
+    spelling: Path | None = None,
 ) -> HashedRows:
     """Hashes the texts of a table, by the engine that labels it; goes on with the pieces that a stopped run left.
 
@@ -80,12 +80,13 @@ def hash_table(
       max_tokens, affixes: see `hash_rows`.
       config: names the engine, and where Ray runs; None works in this process.
       progress: whether to show a bar.
-      dictionary: with which words of the first field, queries, are read; None reads them as they are.
+      spelling: file of the dictionary with which the first field's texts, queries, are read; None reads them as typed.
 
     Raises:
       DataError: the table is damaged, or machines do not share its storage.
     """
     pieces = out / PIECES
+    dictionary = Dictionary.load(spelling) if spelling else None
     if (out / ABOUT).exists():
         shutil.rmtree(pieces, ignore_errors=True)  # a kill may have left some after the join
         hashed = HashedRows(out)
@@ -96,7 +97,8 @@ def hash_table(
     part_rows = TableRows(source, fields).part_rows
     paths = (str(source.absolute()), str(pieces.absolute()))
     threads = max(1, int(config.ray.cpus_per_actor)) if config.engine == "ray" and config.ray.actors else None
-    job = HashJob(*paths, part_rows, tuple(fields), max_tokens, tuple(affixes), PIECE_ROWS, threads, dictionary)
+    known = str(spelling.absolute()) if spelling else None
+    job = HashJob(*paths, part_rows, tuple(fields), max_tokens, tuple(affixes), PIECE_ROWS, threads, known)
     starts = range(0, sum(part_rows), PIECE_ROWS)
     todo = [index for index in range(len(starts)) if not piece_path(pieces, index).exists()]
     missing = sum(min(PIECE_ROWS, sum(part_rows) - starts[index]) for index in todo)
@@ -127,7 +129,7 @@ class HashJob:
       max_tokens, affixes: see `hash_rows`.
       rows_per_piece: rows of a piece.
       threads: that hash; None takes one a core.
-      dictionary: see `hash_table`.
+      spelling: absolute path of the dictionary with which queries are read; None where they are read as typed.
     """
 
     source: str
@@ -138,7 +140,7 @@ class HashJob:
     affixes: tuple[int, ...]
     rows_per_piece: int
     threads: int | None = None
-    dictionary: Dictionary | None = None
+    spelling: str | None = None
 
     def start(self) -> Callable[[int], int]:
         """Returns the function that hashes a piece and says how many rows it has.
@@ -149,7 +151,8 @@ class HashJob:
         if not Path(self.pieces).exists():
             raise DataError(f"{self.pieces} is not the driver's folder; all machines must share the rows' storage")
         table = TableRows(Path(self.source), self.fields, self.part_rows)
-        hash_texts = hasher(self.max_tokens, self.affixes, self.dictionary)
+        dictionary = Dictionary.load(Path(self.spelling)) if self.spelling else None
+        hash_texts = hasher(self.max_tokens, self.affixes, dictionary)
 
         def work(index: int) -> int:
             rows = table.read(index * self.rows_per_piece, self.rows_per_piece)
@@ -257,7 +260,7 @@ def _read(path: Path) -> Hashed:
 
 
 def row_settings(max_tokens: int, affixes: Sequence[int], dictionary: Dictionary | None = None) -> dict[str, Any]:
-    """Returns what `rows.json` says of how texts were hashed; a dictionary by its size, as the table's own makes it."""
+    """Returns what `rows.json` says of how texts were hashed; a dictionary by its size, since the run's data make it."""
     spelling = {"known_words": len(dictionary)} if dictionary else {}
     return {"max_tokens": max_tokens, "affixes": list(affixes), **spelling}
 

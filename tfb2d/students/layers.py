@@ -25,7 +25,7 @@ class TokenHashes(tf_keras.layers.Layer):
     Args:
       max_tokens: tokens kept of a text.
       affixes: bytes of the prefix and of the suffix that a hash also holds; () for none.
-      words: of a query, hashes of the words that its misspelt ones are read as, most frequent first; () corrects none.
+      known: of a query, hashes of the words that its misspelt ones are read as, most frequent first; () corrects none.
 
     Call arguments:
       texts: `[batch]` string.
@@ -40,13 +40,13 @@ class TokenHashes(tf_keras.layers.Layer):
     """
 
     def __init__(
-        self, max_tokens: int, affixes: tuple[int, ...] = (), words: Sequence[int] = (), **kwargs: object
+        self, max_tokens: int, affixes: tuple[int, ...] = (), known: Sequence[int] = (), **kwargs: object
     ) -> None:
         super().__init__(**kwargs)
         self.max_tokens = max_tokens
         self.affixes = tuple(affixes)
-        self.words = tuple(words)
-        self._spelling = Spelling(Dictionary(np.array(words, np.int64))) if self.words else None
+        self.known = tuple(known)
+        self._spelling = Spelling(Dictionary(np.array(known, np.int64))) if self.known else None
 
     def call(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Applies the layer; see the class."""
@@ -54,7 +54,7 @@ class TokenHashes(tf_keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
-        names = ("max_tokens", "affixes", "words")
+        names = ("max_tokens", "affixes", "known")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

@@ -71,7 +71,7 @@ class Student:
         self.tokens = TokenHashes(config.max_tokens, config.affixes, name="tokens")
         self.query_tokens = self.tokens
         if dictionary:
-            self.query_tokens = TokenHashes(config.max_tokens, words=dictionary.words.tolist(), name="query_tokens")
+            self.query_tokens = TokenHashes(config.max_tokens, known=dictionary.known.tolist(), name="query_tokens")
         shape: dict[str, Any] = {"buckets": config.buckets, "dim": config.dim, "orders": config.orders}
         dropout = config.ngram_dropout
         composed = {"window": config.window, "affixes": config.affixes, "vocabulary": config.vocabulary}
@@ -106,8 +106,7 @@ class Student:
         self.paths = None
         if self.exit:
             self.paths = tf_keras.Model(hashes, self.both_logits(self.pool(self.ngrams(hashes[0]), hashes[0])))
-        tokens = [self.query_tokens(texts[0]), *map(self.tokens, texts[1:])]
-        self.model = tf_keras.Model(texts, self.trunk(tokens), name="student")
+        self.model = tf_keras.Model(texts, self.trunk(self.hashes(texts)), name="student")
 
     def _logits(self, hashes: list[tf.RaggedTensor]) -> tf.Tensor:
         vectors = [self.ngrams(field) for field in hashes]
@@ -183,7 +182,11 @@ class Student:
         tables = {id(table) for table in self.tables}
         return [weight for weight in self.trunk.trainable_variables if id(weight) not in tables]
 
-    def words(self, text: str | bytes, field: int = 0) -> list[bytes]:
+    def hashes(self, texts: Sequence[tf.Tensor]) -> list[tf.RaggedTensor]:
+        """Hashes texts, one `[batch]` string tensor a field, to what `trunk` takes."""
+        return [self.query_tokens(texts[0]), *map(self.tokens, texts[1:])]
+
+    def tokens_read(self, text: str | bytes, field: int = 0) -> list[bytes]:
         """Returns the tokens of a field's text as the student reads them: those of a query with its spelling corrected."""
         tokens = text_spec.tokens(text, self.config.max_tokens)
         return [self.dictionary.read(token) for token in tokens] if self.dictionary and field == 0 else tokens

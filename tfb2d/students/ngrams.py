@@ -4,7 +4,7 @@ A table row keeps 31 bits of an n-gram at most, a key (`text_spec.ngram_keys`) a
 n-grams a text has, how often another text had them, and how many of them share a row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,9 +51,14 @@ def distinct(
     rows: "HashedRows | TrainingRows", order: int, index: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Counts the distinct n-grams of one order: their keys, rising, and how often each occurs (both `[distinct]` int64)."""
+    return counted(text_spec.ngram_keys(hashes, (order,), splits) for hashes, splits in chunks(rows, index))
+
+
+def counted(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Counts the keys of all parts, int64 of any shape; returns what `distinct` does."""
     keys, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for hashes, splits in chunks(rows, index):
-        new_keys, new_counts = np.unique(text_spec.ngram_keys(hashes, (order,), splits), return_counts=True)
+    for part in parts:
+        new_keys, new_counts = np.unique(part, return_counts=True)
         keys, position = np.unique(np.concatenate([keys, new_keys]), return_inverse=True)
         counts = np.bincount(position.ravel(), np.concatenate([counts, new_counts])).astype(np.int64)
     return keys, counts

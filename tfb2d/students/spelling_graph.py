@@ -87,6 +87,6 @@ def _edits(words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     head = tf.strings.substr(word, tf.zeros_like(at), at)
     tail, after = part(at, LONGEST), part(at + 1, LONGEST)
-    changed_over = head + part(at + 1, 1) + part(at, 1) + part(at + 2, LONGEST)
+    swapped = head + part(at + 1, 1) + part(at, 1) + part(at + 2, LONGEST)
     added, replaced = (head[:, None] + list(LETTERS) + rest[:, None] for rest in (tail, after))
-    return tf.concat([added, replaced, tf.stack([head + after, changed_over], 1)], 1), owners
+    return tf.concat([added, replaced, tf.stack([head + after, swapped], 1)], 1), owners

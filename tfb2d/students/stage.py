@@ -22,13 +22,16 @@ def hash_splits(run: Run, config: Config) -> RowsOutcome:
 
     The engine that labels (`label.engine`) hashes, too. The folder weighs 8 bytes a token and 8 bytes a row and field. It
     may be deleted by hand: the next `tfb2d train` makes it again, and keeps the students that were trained on it.
+
+    With `student.spelling` the words of the transfer set become the dictionary, by which queries of the validation and test
+    splits are read as they will be served. What students learn from is hashed as it is typed.
     """
     from tfb2d.students.hashing import hash_table
     from tfb2d.students.spelling import learn
 
     student, task = config.student, Task.from_config(config.data)
-    rows, dictionary = {}, None
-    for split in HASHED:  # the transfer set comes first, as it is written: its words are the dictionary
+    rows = {}
+    for split in HASHED:
         hashed = hash_table(
             run.split(split),
             task.fields,
@@ -37,11 +40,11 @@ def hash_splits(run: Run, config: Config) -> RowsOutcome:
             student.affixes,
             config.label,
             run.progress,
-            dictionary,
+            run.spelling if student.spelling and split in ("valid", "test") else None,
         )
         rows[split] = hashed.n
-        if student.spelling and dictionary is None:
-            dictionary = learn(hashed)
+        if student.spelling and split == "transfer":
+            learn(hashed).save(run.spelling)
     files = [path for split in HASHED for path in run.rows(split).iterdir()]
     return RowsOutcome(rows, round(sum(path.stat().st_size for path in files) / 1e6, 2))
 

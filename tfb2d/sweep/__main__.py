@@ -133,8 +133,9 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
             made_with = f"{part} of the recipe is not what {run.folder} was made with"
             raise ConfigError(f"{made_with}; a sweep takes its rows and logits")
     depends = f"in {run.folder}, whose hashed rows depend on it"
-    if config.student.max_tokens != own.student.max_tokens:
-        raise ConfigError(f"student.max_tokens is {own.student.max_tokens} {depends}")
+    for name in ("max_tokens", "spelling"):
+        if getattr(config.student, name) != (made := getattr(own.student, name)):
+            raise ConfigError(f"student.{name} is {made} {depends}")
     if config.student.affixes not in ((), own.student.affixes):
         raise ConfigError(f"student.affixes is {own.student.affixes} {depends}; () leaves them out")
     return config

@@ -125,6 +125,7 @@ def _train(run_data: RunData, job: Job, folder: Path, progress: bool) -> Variant
 
     from tfb2d.students.fit import fit_student
     from tfb2d.students.model import Student
+    from tfb2d.students.spelling import Dictionary
     from tfb2d.sweep import vocabulary
 
     begin = time.monotonic()
@@ -134,7 +135,8 @@ def _train(run_data: RunData, job: Job, folder: Path, progress: bool) -> Variant
     if settings.vocabulary:
         ids = vocabulary.frequent(run_data.rows["transfer"], shape.orders, settings.vocabulary, rows.index)
         shape = replace(shape, buckets=len(ids) + 1)
-    student = Student(task, shape, job.seed)
+    dictionary = Dictionary.load(run_data.run.spelling) if shape.spelling else None
+    student = Student(task, shape, job.seed, dictionary=dictionary)
     if ids is not None:
         vocabulary.use(student, ids)
         start_from = partial(vocabulary.start_from, student, ids)
