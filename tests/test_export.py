@@ -93,6 +93,15 @@ def test_a_student_with_a_dictionary_has_it_in_its_edge_form_and_no_text_form(tm
         export_forms(source, tmp_path / "out", ["flex"])
 
 
+def test_another_dictionary_is_another_version(tmp_path: Path) -> None:
+    source = made_run(tmp_path, PAIR, replace(SMALL, spelling=True))
+    written = [export_forms(source, tmp_path / "out", ["saved_model"])[0][0].name for _ in range(2)]
+    for stage in OUTCOMES:
+        (source / stage / "spelling.i64").write_bytes(b"\1" * 24)
+    written.append(export_forms(source, tmp_path / "out", ["saved_model"])[0][0].name)
+    assert written == ["1", "1", "2"]
+
+
 def test_the_edge_form_alone_and_exact(run_folder: Path, tmp_path: Path) -> None:
     actual = export_forms(run_folder, tmp_path / "edge", ["edge"], "float")
     assert [path.name for path, _ in actual] == ["scorer.tflite", "spec.json"]

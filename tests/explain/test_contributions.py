@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.explain.students import PAIRS, REVIEWS, student
 from tests.students.harness import PAIR, SMALL, strong_student
 from tfb2d.explain.contributions import explain
+from tfb2d.explain.spans import spans
 from tfb2d.explain.views import view
 from tfb2d.outcomes import Calibration
 from tfb2d.students import text_spec
@@ -139,6 +140,8 @@ def test_a_query_is_explained_as_it_is_read() -> None:
     made = strong_student(PAIR, replace(SMALL, spelling=True))
     typed, right = (explain(made, [query, "battrey pack"]) for query in ("Battrey red battrey", "battery red battery"))
     assert typed.tokens == (("battery", "red", "battery"), ("battrey", "pack"))
+    assert typed.typed(0) == ["battrey", "red", "battrey"]
+    assert [span.text for span in spans("Battrey red", typed.typed(0), [0.1, 0.2, 0.3])] == ["Battrey", " ", "red"]
     assert typed.logit == right.logit
     assert typed.ngrams == right.ngrams
     notes = [view(PAIR, Calibration(1.0, (0.0,)), found).notes for found in (typed, right)]

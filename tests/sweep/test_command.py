@@ -101,6 +101,9 @@ def test_again_trains_nothing_and_looks_are_counted(swept: Path, run: Path) -> N
     assert wrong.returncode == 1
     assert "dim" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+    wrong = call(run, "--config.student.max_tokens=9")  # and so student.spelling
+    assert wrong.returncode == 1
+    assert "whose hashed rows depend on it" in wrong.stderr
     wrong = call(run, "--config=quickstart")
     assert wrong.returncode == 1
     assert "a sweep takes its rows and logits" in wrong.stderr
