@@ -187,7 +187,7 @@ def test_ngrams_are_counted_in_the_transfer_set(run: Path) -> None:
             counts.update(ngrams.names([word.encode() for word in text.split()], order))
     rows = ["fine film zebra", "zebra"]
     seen = measures.seen_in_transfer(actual.student, [rows], Run(run))
-    own, row = seen.of(measures.ngrams_of(actual.student, rows[0]))
+    own, row = seen.of(measures.ngrams_of(actual.student, rows[0], 0))
     names = [ngrams.names(rows[0].encode().split(), order) for order in (1, 2)]
     assert own.T.tolist() == [[counts[name] for name in item] for item in names]
     assert (row >= own).all()
@@ -206,7 +206,7 @@ def test_tokens_outside_a_vocabulary_share_a_row(run: Path, tmp_path: Path) -> N
     copy = Run(Path(shutil.copytree(run, tmp_path / "run")), progress=False)
     hash_splits(copy, replace(copy.config(), student=made.config))
     seen = measures.seen_in_transfer(made, [["film fine zebra"]], copy)
-    own, row = seen.of(measures.ngrams_of(made, "film fine zebra")[:, 0])
+    own, row = seen.of(measures.ngrams_of(made, "film fine zebra", 0)[:, 0])
     words = " ".join(read_table(run / "data/transfer", ["text"])["text"].to_pylist()).split()
     assert own.tolist() == [words.count("film"), words.count("fine"), 0]
     assert row.tolist() == [own[0], len(words) - own[0], len(words) - own[0]]

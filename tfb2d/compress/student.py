@@ -7,8 +7,7 @@ import numpy as np
 
 from tfb2d.students.int8_table import CompressedTable
 from tfb2d.students.model import Student
-
-SPELLING_BYTES = 16  # of a known word: its hash, its rank and its position, as `spelling_graph.Spelling` has them
+from tfb2d.students.spelling_graph import WORD_BYTES
 
 
 def with_tables(student: Student, tables: Mapping[str, CompressedTable]) -> Student:
@@ -46,4 +45,4 @@ def dense_layers(student: Student) -> list[Any]:
 def stored_bytes(student: Student) -> int:
     """Returns the bytes of a student's weights in a file, and of the words that it knows in the served graph."""
     weights = sum(np.asarray(weight).nbytes for weight in student.trunk.weights)
-    return int(weights) + SPELLING_BYTES * len(student.dictionary or ())
+    return int(weights) + WORD_BYTES * len(student.dictionary or ())

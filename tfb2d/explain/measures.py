@@ -88,7 +88,7 @@ def seen_in_transfer(student: "Student", columns: Sequence[Sequence[str]], run: 
     return Seen(keys, counts, rows, student.ngrams.rows_of)
 
 
-def ngrams_of(student: "Student", text: str, field: int = 0) -> np.ndarray:
+def ngrams_of(student: "Student", text: str, field: int) -> np.ndarray:
     """Returns the keys of the n-grams of a field's text as the student reads them, `[tokens, orders]` int64."""
     hashes = [text_spec.token_hash(word, student.config.affixes) for word in student.tokens_read(text, field)]
     return text_spec.ngram_keys(np.array(hashes, np.int64), row_orders(student))

@@ -186,7 +186,7 @@ class Student:
         """Hashes texts, one `[batch]` string tensor a field, to what `trunk` takes."""
         return [self.query_tokens(texts[0]), *map(self.tokens, texts[1:])]
 
-    def tokens_read(self, text: str | bytes, field: int = 0) -> list[bytes]:
+    def tokens_read(self, text: str | bytes, field: int) -> list[bytes]:
         """Returns the tokens of a field's text as the student reads them: those of a query with its spelling corrected."""
         tokens = text_spec.tokens(text, self.config.max_tokens)
         return [self.dictionary.read(token) for token in tokens] if self.dictionary and field == 0 else tokens

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SHORTEST, LONGEST = 5, 24  # letters of a word that is corrected; a shorter one has too many words near it
 WORD = f"[a-z]{{{SHORTEST},{LONGEST}}}"
-SPELLING = (
-    "spelling.i64"  # the file of a dictionary: token hashes, the most frequent first, 8 bytes each, little-endian
-)
+SPELLING = "spelling.i64"  # a dictionary's file: token hashes, the most frequent first, 8 bytes each, little-endian
 
 
 class Dictionary:

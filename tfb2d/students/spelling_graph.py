@@ -7,6 +7,8 @@ from tfb2d.students import text
 from tfb2d.students.spelling import LETTERS, LONGEST, WORD, Dictionary
 from tfb2d.students.text_spec import UNUSED
 
+WORD_BYTES = 16  # of a known word in the variables: its hash, its rank and its position
+
 
 class Spelling(tf.Module):
     """Reads unknown tokens of queries as known words that are one edit away.
@@ -23,7 +25,8 @@ class Spelling(tf.Module):
         self.size = len(dictionary)
         hashes = np.append(dictionary.hashes, UNUSED)[None]  # its end is where a search for larger hashes ends
         self.hashes = tf.Variable(hashes, trainable=False, name="known_words")
-        self.ranks = tf.Variable(np.append(dictionary.ranks, self.size).astype(np.int32), False, name="word_ranks")
+        ranks = np.append(dictionary.ranks, self.size).astype(np.int32)
+        self.ranks = tf.Variable(ranks, trainable=False, name="word_ranks")
         positions = np.argsort(dictionary.ranks).astype(np.int32)  # of the words in `hashes`, the most frequent first
         self.positions = tf.Variable(positions, trainable=False, name="word_positions")
         self.weights = [self.hashes, self.ranks, self.positions]

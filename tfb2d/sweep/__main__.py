@@ -134,8 +134,8 @@ def settings(run: "Run", recipe: str, overrides: Sequence[str]) -> "Config":
             raise ConfigError(f"{made_with}; a sweep takes its rows and logits")
     depends = f"in {run.folder}, whose hashed rows depend on it"
     for name in ("max_tokens", "spelling"):
-        if getattr(config.student, name) != (made := getattr(own.student, name)):
-            raise ConfigError(f"student.{name} is {made} {depends}")
+        if getattr(config.student, name) != getattr(own.student, name):
+            raise ConfigError(f"student.{name} is {getattr(own.student, name)} {depends}")
     if config.student.affixes not in ((), own.student.affixes):
         raise ConfigError(f"student.affixes is {own.student.affixes} {depends}; () leaves them out")
     return config
